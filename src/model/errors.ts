@@ -1,0 +1,46 @@
+/**
+ * The one base of all exceptional endings. Expected endings (a lost race, a refused line, an empty page)
+ * are values, never exceptions.
+ *
+ * A message says what was wrong, where, and what to do. It never holds a secret: build it from names and
+ * places, not from connection strings or headers.
+ */
+
+/** Stable codes: the CLI maps them to exit statuses, scripts may test for them. */
+export type ErrorCode =
+  | "config_invalid"
+  | "config_not_found"
+  | "database_unreachable"
+  | "database_refused"
+  | "database_timeout"
+  | "embedded_in_use"
+  | "migration_failed"
+  | "source_unsupported"
+  | "target_unsupported"
+  | "provider_unreachable"
+  | "provider_refused"
+  | "provider_account"
+  | "spool_failed"
+  | "not_found"
+  | "refused"
+  | "usage"
+  | "interrupted"
+  | "internal";
+
+export interface RowmillErrorOptions {
+  cause?: unknown;
+  /** What the user can do about it, one sentence each; printed under the message. */
+  hints?: readonly string[];
+}
+
+export class RowmillError extends Error {
+  override readonly name: string = "RowmillError";
+  readonly code: ErrorCode;
+  readonly hints: readonly string[];
+
+  constructor(code: ErrorCode, message: string, options: RowmillErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hints = options.hints ?? [];
+  }
+}

@@ -1,0 +1,44 @@
+/** What is asked of a model for one row, and what one line of its answer file may say. Pure types. */
+import type { Json } from "./pipeline.js";
+
+export interface ModelRequest {
+  readonly model: string;
+  readonly system: string | null;
+  readonly user: string;
+  readonly maxOutputTokens: number;
+  /** Wire names and values, merged into the body. */
+  readonly parameters: Readonly<Record<string, Json>>;
+  /** The strict JSON schema of the answer with its name, or null for plain text. */
+  readonly schema: { readonly name: string; readonly schema: Json } | null;
+}
+
+export interface TokenUsage {
+  readonly inputTokens: number;
+  readonly cachedInputTokens: number;
+  readonly outputTokens: number;
+}
+
+/**
+ * One line of an output or error file, as the provider adapter reads it.
+ * `text` is the model's words; whether they fit the schema is decided later (`invalid`).
+ */
+export type AnswerOutcome =
+  | { readonly kind: "text"; readonly customId: string; readonly text: string; readonly model: string | null; readonly usage: TokenUsage }
+  | {
+      readonly kind: "truncated" | "refused" | "invalid";
+      readonly customId: string;
+      readonly message: string;
+      /** What was paid for though it cannot be used; kept until retention ends. */
+      readonly text: string | null;
+      readonly model: string | null;
+      readonly usage: TokenUsage;
+    }
+  | {
+      /** No model ran, or it is not said. */
+      readonly kind: "rateLimited" | "expired" | "cancelled" | "transient" | "permanent";
+      readonly customId: string;
+      readonly message: string;
+      readonly code: string | null;
+    }
+  /** A line that names no request of ours: broken JSON, no custom id. */
+  | { readonly kind: "unknownId"; readonly customId: string | null; readonly message: string };

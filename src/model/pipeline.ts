@@ -1,0 +1,71 @@
+/**
+ * A pipeline as the rest of the program sees it: parsed, complete, defaults filled in.
+ * `config/` makes it from what the user wrote; nothing after it looks at the user's object again.
+ */
+import type { z } from "zod";
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** One row's declared columns, each PostgreSQL's own text of the cell, or null. */
+export type RowCells = Readonly<Record<string, string | null>>;
+
+/** `row => text`, or a Liquid template over the cells. Null from a function means: nothing to ask. */
+export type MessageSource =
+  | { readonly kind: "template"; readonly text: string }
+  | { readonly kind: "function"; readonly render: (row: RowCells) => string | null };
+
+export interface PipelineConfig {
+  readonly name: string;
+  readonly source: {
+    readonly kind: "table";
+    /** As the user wrote it: `table` or `schema.table`. */
+    readonly table: string;
+    /** At least one column, in the user's order. */
+    readonly key: readonly string[];
+    readonly columns: readonly string[];
+    /** SQL predicate on the row, or null for all rows. Trusted: it comes from the user's own config. */
+    readonly where: string | null;
+    readonly existing: "include" | "skip";
+  };
+  readonly when: { readonly rows: number; readonly maxWaitMs: number };
+  /** Null: the provider's own limits only. */
+  readonly batch: { readonly requestsMax: number | null; readonly bytesMax: number | null };
+  readonly request: {
+    readonly model: string;
+    /** Sent as they are in the request body (`temperature`, `top_p`, `seed`, …): wire names and values. */
+    readonly parameters: Readonly<Record<string, Json>>;
+    readonly system: MessageSource | null;
+    readonly user: MessageSource;
+    readonly maxOutputTokens: number;
+  };
+  /** Null: no schema, the text goes into the column `answer`. */
+  readonly answer: z.ZodType | null;
+  readonly validate: ((answer: unknown, row: RowCells) => string | null) | null;
+  /** Tries that the model may use for an invalid or refused answer. */
+  readonly attempts: number;
+  readonly target: {
+    readonly table: string;
+    /** Answer field → column of the target; null: the columns are named as the fields. */
+    readonly columns: Readonly<Record<string, string>> | null;
+    /** `private`: row-level security on and no grants, where we create the table. */
+    readonly access: "private" | "inherit";
+    readonly addColumns: boolean;
+  };
+  readonly budget: { readonly usd: number; readonly per: BudgetPeriod } | null;
+  readonly approveAboveUsd: number;
+  readonly limit: number | null;
+  readonly polling: { readonly minMs: number; readonly maxMs: number };
+  readonly files: { readonly keep: boolean };
+  readonly reconcile: { readonly windowMs: number };
+}
+
+export type BudgetPeriod = "run" | "day" | "month" | "total";
+
+export interface ProjectConfig {
+  /** Absolute path of the file it came from; relative paths and `.rowmill/` are beside it. */
+  readonly file: string;
+  readonly database: DatabaseAddress;
+  readonly pipelines: readonly PipelineConfig[];
+}
+
+export type DatabaseAddress = { readonly kind: "server"; readonly url: string } | { readonly kind: "embedded" };

@@ -1,0 +1,146 @@
+/**
+ * What a provider of batches must answer. One folder-mate a vendor; the stages know only this.
+ *
+ * Every call has a time-out of its own. Errors are `ProviderError`, whose `kind` says what may be done next;
+ * adapters never retry a create.
+ */
+import type { Json } from "../model/pipeline.js";
+import type { AnswerOutcome, ModelRequest } from "../model/outcome.js";
+import { RowmillError, type ErrorCode } from "../model/errors.js";
+
+export type ProviderErrorKind =
+  /** Certainly had no effect; the same call may be made again (429, connect refused, 5xx on reads). */
+  | "retryable"
+  /** May or may not have taken effect: time-out, reset, 5xx on a create. */
+  | "ambiguous"
+  /** The thing named does not exist (any more): 404. */
+  | "notFound"
+  /** Key, organisation, project, quota or billing: nothing will work until a person acts (401, 403, insufficient_quota). */
+  | "account"
+  /** The provider looked at it and said no: 400, 409, 413, 422. */
+  | "refused";
+
+export class ProviderError extends RowmillError {
+  override readonly name = "ProviderError";
+  readonly kind: ProviderErrorKind;
+  readonly status: number | null;
+  /** The provider's own code, such as `insufficient_quota`. */
+  readonly providerCode: string | null;
+  /** From Retry-After, already capped by the adapter; null when the provider said nothing. */
+  readonly retryAfterMs: number | null;
+  constructor(
+    kind: ProviderErrorKind,
+    message: string,
+    details: { status?: number | null; providerCode?: string | null; retryAfterMs?: number | null; cause?: unknown } = {},
+  ) {
+    super(codeOf(kind), message, { cause: details.cause });
+    this.kind = kind;
+    this.status = details.status ?? null;
+    this.providerCode = details.providerCode ?? null;
+    this.retryAfterMs = details.retryAfterMs ?? null;
+  }
+}
+
+function codeOf(kind: ProviderErrorKind): ErrorCode {
+  if (kind === "account") return "provider_account";
+  return kind === "refused" || kind === "notFound" ? "provider_refused" : "provider_unreachable";
+}
+
+/** OpenAI's eight, and `unknown` for any word that we do not know: it counts as not terminal. */
+export type ProviderBatchStatus =
+  | "validating"
+  | "failed"
+  | "in_progress"
+  | "finalizing"
+  | "completed"
+  | "expired"
+  | "cancelling"
+  | "cancelled"
+  | "unknown";
+
+export interface ProviderBatch {
+  readonly id: string;
+  readonly status: ProviderBatchStatus;
+  /** The provider's own word, also when we do not know it. */
+  readonly statusText: string;
+  readonly terminal: boolean;
+  readonly inputFileId: string;
+  /** Null, absent and "" on the wire are all null here. */
+  readonly outputFileId: string | null;
+  readonly errorFileId: string | null;
+  /** Seconds since the epoch, the provider's clock. */
+  readonly createdAt: number;
+  readonly counts: { readonly total: number; readonly completed: number; readonly failed: number } | null;
+  readonly errors: readonly BatchInputError[];
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Why the provider refused an input file. `line` is 1-based, null when not bound to a line. */
+export interface BatchInputError {
+  readonly code: string | null;
+  readonly line: number | null;
+  readonly message: string;
+  readonly param: string | null;
+}
+
+export interface ProviderFile {
+  readonly id: string;
+  readonly filename: string;
+  readonly bytes: number;
+  readonly createdAt: number;
+}
+
+export interface ProviderLimits {
+  readonly requestsMax: number;
+  readonly bytesMax: number;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface Provider {
+  /** `openai`, … as stored on the batch and shown by `status`. */
+  readonly name: string;
+  /** Base URL, organisation and project, without secrets: `https://api.openai.com/v1|org|project`. Stands on the batch. */
+  readonly account: string;
+  readonly limits: ProviderLimits;
+  /** The path named in each line and in the create call, such as `/v1/chat/completions`. */
+  readonly endpoint: string;
+
+  /** The request body for one row: canonical key order, so that equal inputs give equal bytes. Pure. */
+  buildBody(request: ModelRequest): Json;
+  /** One JSONL line without the line feed. Pure. */
+  renderLine(customId: string, body: Json): string;
+
+  /** Streams the file from disk (bounded memory). May be retried by the adapter: a second upload costs nothing. */
+  uploadInput(input: { path: string; filename: string }, options?: CallOptions): Promise<ProviderFile>;
+  /** Input files whose name starts with `prefix`, newest first; pages bounded. */
+  findInputs(prefix: string, options?: CallOptions): Promise<readonly ProviderFile[]>;
+  /** True when it was there; false when it was already gone (404). */
+  deleteFile(fileId: string, options?: CallOptions): Promise<boolean>;
+
+  /** Exactly one POST, never retried. Time-out, reset and 5xx throw kind `ambiguous`. */
+  createBatch(
+    input: { inputFileId: string; metadata: Readonly<Record<string, string>> },
+    options?: CallOptions,
+  ): Promise<ProviderBatch>;
+  /** All batches created at or after `sinceSeconds` (provider's clock) that match; pages bounded, newest first. */
+  findBatches(
+    sinceSeconds: number,
+    match: (batch: ProviderBatch) => boolean,
+    options?: CallOptions,
+  ): Promise<readonly ProviderBatch[]>;
+  retrieveBatch(id: string, options?: CallOptions): Promise<ProviderBatch>;
+  /** Repeatable: a batch that already ended is returned as it is. */
+  cancelBatch(id: string, options?: CallOptions): Promise<ProviderBatch>;
+  /** The file's lines as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped.
+   *  A body that stalls, or that is cut short of the file's size, throws kind `retryable`. */
+  readLines(fileId: string, options?: CallOptions): AsyncIterable<string>;
+  /** What one output or error line says. Never throws: a broken line is an outcome too. Pure. */
+  readOutcome(line: string): AnswerOutcome;
+  /** The limit named in a `token_limit_exceeded` error, in tokens; null when the message names none. Pure. */
+  enqueuedTokenLimit(error: BatchInputError): number | null;
+  /** The provider's clock at its last reply (its Date header), seconds since the epoch; null before any reply. */
+  clockSeconds(): number | null;
+}
