@@ -1,0 +1,66 @@
+/**
+ * Owns fresh databases for tests, one kind as another: PostgreSQL 14 and 18 (servers of the run) and the embedded
+ * database. What a test creates it drops; what it forgets goes with the run's servers.
+ */
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { describe, inject } from "vitest";
+import type { PostgresVersion } from "./postgres-binaries.js";
+import type {} from "./global-setup.js";
+
+export type DatabaseKind = "pg14" | "pg18" | "embedded";
+
+export interface TestDatabase {
+  readonly kind: DatabaseKind;
+  /** A superuser's connection string, for `pg` and for Rowmill. */
+  readonly url: string;
+  /** Ends the connections that are left, and removes the database. */
+  drop(): Promise<void>;
+}
+
+const versions = { pg14: "14", pg18: "18" } as const satisfies Record<string, PostgresVersion>;
+const allKinds: readonly DatabaseKind[] = ["pg14", "pg18"];
+
+/** The kinds that this machine can run, for `describe.each(databaseKinds)("… on %s", (kind) => …)`. */
+export const databaseKinds: readonly DatabaseKind[] = allKinds.filter(
+  (kind) => missingBecause(kind) === null,
+);
+
+/** One `describe` a kind; a kind that cannot run here appears as skipped, with the reason in its title. */
+export function describeDatabases(title: string, body: (kind: DatabaseKind) => void): void {
+  for (const kind of allKinds) {
+    const reason = missingBecause(kind);
+    if (reason === null) describe(`${title} on ${kind}`, () => body(kind));
+    else describe.skip(`${title} on ${kind} (skipped: ${reason})`, () => body(kind));
+  }
+}
+
+/** A new, empty database of that kind. Nothing is shared with other databases but the server. */
+export async function createDatabase(kind: DatabaseKind): Promise<TestDatabase> {
+  if (kind === "embedded") throw new Error("not yet");
+  const { url: serverUrl, missingBecause: reason } = inject("postgresServers")[versions[kind]];
+  if (serverUrl === null) throw new Error(`${kind} cannot run here: ${reason}`);
+  const name = `test_${randomBytes(6).toString("hex")}`;
+  await runOnServer(serverUrl, `CREATE DATABASE ${name}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return {
+    kind,
+    url: url.href,
+    drop: () => runOnServer(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+  };
+}
+
+function missingBecause(kind: DatabaseKind): string | null {
+  return kind === "embedded" ? null : inject("postgresServers")[versions[kind]].missingBecause;
+}
+
+async function runOnServer(url: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

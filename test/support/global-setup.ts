@@ -1,0 +1,40 @@
+/**
+ * Starts the PostgreSQL servers once for a run and tells the test files where they are. A version that this
+ * machine cannot run is named with its reason, and its tests are skipped under that reason.
+ */
+import type { TestProject } from "vitest/node";
+import type { PostgresVersion } from "./postgres-binaries.js";
+import { startPostgresServer, type PostgresServer } from "./postgres-servers.js";
+
+export interface PostgresAvailability {
+  readonly url: string | null;
+  /** Why there is no server; null when there is one. */
+  readonly missingBecause: string | null;
+}
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    postgresServers: Record<PostgresVersion, PostgresAvailability>;
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const started: PostgresServer[] = [];
+  const [pg14, pg18] = await Promise.all([start("14", started), start("18", started)]);
+  project.provide("postgresServers", { "14": pg14, "18": pg18 });
+  return async () => {
+    await Promise.all(started.map((server) => server.stop()));
+  };
+}
+
+async function start(version: PostgresVersion, started: PostgresServer[]): Promise<PostgresAvailability> {
+  try {
+    const server = await startPostgresServer(version);
+    started.push(server);
+    return { url: server.url, missingBecause: null };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    console.warn(`Tests on PostgreSQL ${version} are skipped: ${reason}`);
+    return { url: null, missingBecause: reason };
+  }
+}
