@@ -1,0 +1,69 @@
+/**
+ * The states of a batch and every event that may meet it. Pure; `store/batches.ts` guards each move in SQL.
+ */
+
+export const batchStates = [
+  "planned",
+  "uploading",
+  "submitting",
+  "running",
+  "collecting",
+  "settled",
+  "rejected",
+  "cancelled",
+] as const;
+export type BatchState = (typeof batchStates)[number];
+
+export const batchEvents = [
+  /** The spool file is complete on disk. */
+  "rendered",
+  /** At rendering no request was left to send. */
+  "nothingToSend",
+  /** The spool file of another machine or time is gone and no upload of it was found. */
+  "spoolLost",
+  /** The input file is at the provider. */
+  "uploaded",
+  /** A lost create was looked for in vain for the whole window: its input file was deleted, so that it can do no harm. */
+  "fenced",
+  /** The provider has the batch: its reply came, or reconciliation found it. */
+  "created",
+  /** The provider looked at the file, at create or afterwards, and refused it. */
+  "refused",
+  /** The provider says completed, expired or cancelled. */
+  "providerDone",
+  /** Every request of the batch has its ending. */
+  "allEnded",
+] as const;
+export type BatchEvent = (typeof batchEvents)[number];
+
+export type BatchMove = BatchState | "impossible";
+
+const never = {
+  rendered: "impossible",
+  nothingToSend: "impossible",
+  spoolLost: "impossible",
+  uploaded: "impossible",
+  fenced: "impossible",
+  created: "impossible",
+  refused: "impossible",
+  providerDone: "impossible",
+  allEnded: "impossible",
+} as const;
+
+export const batchTransitions: Readonly<Record<BatchState, Readonly<Record<BatchEvent, BatchMove>>>> = {
+  planned: { ...never, rendered: "uploading", nothingToSend: "settled" },
+  uploading: { ...never, spoolLost: "planned", uploaded: "submitting", refused: "rejected" },
+  submitting: { ...never, fenced: "uploading", created: "running", refused: "rejected" },
+  running: { ...never, providerDone: "collecting", refused: "rejected" },
+  collecting: { ...never, allEnded: "settled" },
+  settled: never,
+  rejected: never,
+  cancelled: never,
+};
+
+/** The state after `event`; throws where the table says `impossible`: that is a bug, not an ending. */
+export function moveBatch(state: BatchState, event: BatchEvent): BatchState {
+  const move = batchTransitions[state][event];
+  if (move === "impossible") throw new Error(`A batch that is ${state} cannot meet "${event}".`);
+  return move;
+}

@@ -1,0 +1,32 @@
+/**
+ * The name of one line in a batch file: `<request>-<attempt>-<12 hex of the content hash>`.
+ * With it any output file can be attributed safely, even by a ledger that was restored from a backup.
+ * At most 19 + 1 + 10 + 1 + 12 = 43 characters of safe ASCII (no provider is known to take fewer than 64).
+ */
+
+export interface CustomId {
+  /** A bigint in text: ids are never computed with. */
+  readonly requestId: string;
+  readonly attempt: number;
+  /** The first 12 hex digits of the content hash. */
+  readonly hashPrefix: string;
+}
+
+const HASH_PREFIX_LENGTH = 12;
+const pattern = /^([1-9]\d{0,18})-([1-9]\d{0,9})-([0-9a-f]{12})$/;
+
+export function formatCustomId(requestId: string, attempt: number, contentHash: string): string {
+  return `${requestId}-${attempt}-${contentHash.slice(0, HASH_PREFIX_LENGTH)}`;
+}
+
+/** Null: not one of ours. */
+export function parseCustomId(text: string): CustomId | null {
+  const match = pattern.exec(text);
+  if (!match) return null;
+  const [, requestId = "", attempt = "", hashPrefix = ""] = match;
+  return { requestId, attempt: Number(attempt), hashPrefix };
+}
+
+export function matchesContent(id: CustomId, contentHash: string): boolean {
+  return contentHash.startsWith(id.hashPrefix);
+}

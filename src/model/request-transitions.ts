@@ -1,0 +1,148 @@
+/**
+ * The states of a request and every event that may meet it, decided once and for all.
+ * Pure. The SQL in `store/requests.ts` guards each move with the state that this table starts from.
+ */
+
+export const requestStates = ["waiting", "batched", "succeeded", "failed", "cancelled", "gone"] as const;
+export type RequestState = (typeof requestStates)[number];
+
+/**
+ * What may happen to a request. The first five say how the row looks now, compared with what the ledger knows;
+ * what a user did to it (INSERT, UPDATE, …) is never asked: only the row's present content counts.
+ */
+export const requestEvents = [
+  /** The row does not exist, or does not match `source.where` any more. */
+  "rowGone",
+  /** The row's content is the one whose answer stands in the target. */
+  "rowAsAnswered",
+  /** The row's content is the one that this request speaks of (failed with, was cancelled with, waits with). */
+  "rowAsKnown",
+  /** The row's content is another one. */
+  "rowDiffers",
+  /** The definition changed such that this row would be asked something else, or a person asked again. */
+  "reopened",
+  /** The planner took it into a batch. */
+  "planned",
+  /** An answer for the row's present content was accepted. */
+  "answered",
+  /** An ending that no further attempt can mend. */
+  "failedForGood",
+  /** The attempt ended without an answer that can be kept; it goes out again. */
+  "returned",
+  /** The row was found gone when its batch was rendered or collected. */
+  "endedGone",
+  /** At rendering the row had its answer already. */
+  "endedAnswered",
+] as const;
+export type RequestEvent = (typeof requestEvents)[number];
+
+/**
+ * A state to go to; `keep`: nothing to do; `restore`: back to the state from before the row was gone;
+ * `impossible`: the statement that would cause it cannot reach a request in this state.
+ */
+export type RequestMove = RequestState | "keep" | "restore" | "impossible";
+
+/** One cell per state and event: leaving one out does not compile. */
+export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<RequestEvent, RequestMove>>>> = {
+  waiting: {
+    rowGone: "gone",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "batched",
+    answered: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+  },
+  // While a request is in flight its row may change as it likes: the collector compares content at the end.
+  batched: {
+    rowGone: "keep",
+    rowAsAnswered: "keep",
+    rowAsKnown: "keep",
+    rowDiffers: "keep",
+    reopened: "keep",
+    planned: "impossible",
+    answered: "succeeded",
+    failedForGood: "failed",
+    returned: "waiting",
+    endedGone: "gone",
+    endedAnswered: "succeeded",
+  },
+  succeeded: {
+    rowGone: "gone",
+    rowAsAnswered: "keep",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "waiting",
+    planned: "impossible",
+    answered: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+  },
+  failed: {
+    rowGone: "gone",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "waiting",
+    planned: "impossible",
+    answered: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+  },
+  cancelled: {
+    rowGone: "gone",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "impossible",
+    answered: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+  },
+  gone: {
+    rowGone: "keep",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "restore",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "impossible",
+    answered: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+  },
+};
+
+/** What the ledger knows of a request, as far as a look at its row needs it. */
+export interface KnownRequest {
+  readonly state: RequestState;
+  readonly goneFrom: RequestState | null;
+  readonly contentHash: string | null;
+  readonly answeredHash: string | null;
+}
+
+/** The event that the row's present content makes for a request; `rowHash` null: no such row. */
+export function compareRow(request: KnownRequest, rowHash: string | null): RequestEvent {
+  if (rowHash === null) return "rowGone";
+  if (rowHash === request.answeredHash) return "rowAsAnswered";
+  return rowHash === request.contentHash ? "rowAsKnown" : "rowDiffers";
+}
+
+/** The state after `event`, or null when nothing is to be written. */
+export function moveRequest(request: KnownRequest, event: RequestEvent): RequestState | null {
+  const move = requestTransitions[request.state][event];
+  if (move === "keep" || move === "impossible") return null;
+  return move === "restore" ? (request.goneFrom ?? "waiting") : move;
+}
