@@ -1,0 +1,69 @@
+/** Decides which column holds which field of an answer. Pure; what a table then has is `targets/`'s. */
+import type { Json } from "./pipeline.js";
+import { acceptsNull, type SchemaNode } from "./answer-schema.js";
+
+export interface AnswerColumn {
+  /** Top-level field of the answer; `answer` when there is no schema. */
+  readonly field: string;
+  readonly type: "text" | "bigint" | "double precision" | "boolean" | "text[]" | "jsonb";
+  readonly nullable: boolean;
+  /** The only allowed values of a text column, for a CHECK; null: any. */
+  readonly check: readonly string[] | null;
+}
+
+/** Where the text goes when there is no schema. */
+export const TEXT_COLUMN: AnswerColumn = { field: "answer", type: "text", nullable: false, check: null };
+
+/**
+ * One column per top-level field, in the schema's order. `output` is what zod yields, not what the model
+ * sends: a field with a default is never null.
+ */
+export function answerColumns(output: SchemaNode): readonly AnswerColumn[] {
+  if (output.kind !== "object") return [];
+  return output.fields.map(({ name, node, optional }) => ({
+    field: name,
+    nullable: optional || acceptsNull(node),
+    ...columnType(withoutNull(node)),
+  }));
+}
+
+function columnType(node: SchemaNode): Pick<AnswerColumn, "type" | "check"> {
+  switch (node.kind) {
+    case "string":
+      return { type: "text", check: node.values === null ? null : strings(node.values) };
+    case "integer":
+      return { type: "bigint", check: null };
+    case "number":
+      return { type: "double precision", check: null };
+    case "boolean":
+      return { type: "boolean", check: null };
+    case "array":
+      return { type: node.items.kind === "string" ? "text[]" : "jsonb", check: null };
+    default:
+      return choiceType(node);
+  }
+}
+
+/** A union of literals of one kind is as good as an enum; anything else nested or mixed is jsonb. */
+function choiceType(node: SchemaNode): Pick<AnswerColumn, "type" | "check"> {
+  const mixed = { type: "jsonb", check: null } as const;
+  if (node.kind !== "choice") return mixed;
+  const types = node.of.map(columnType);
+  const first = types[0];
+  if (first === undefined || types.some(({ type }) => type !== first.type)) return mixed;
+  const checks = types.map(({ check }) => check);
+  return {
+    type: first.type,
+    check: checks.includes(null) ? null : [...new Set(checks.flatMap((list) => list ?? []))],
+  };
+}
+
+function withoutNull(node: SchemaNode): SchemaNode {
+  if (node.kind !== "choice") return node;
+  const others = node.of.map(withoutNull).filter((choice) => choice.kind !== "null");
+  return others.length === 1 && others[0] !== undefined ? others[0] : { ...node, of: others };
+}
+
+function strings(values: readonly Json[]): readonly string[] {
+  return values.filter((value) => typeof value === "string");
+}

@@ -1,0 +1,206 @@
+/**
+ * Owns what a model is asked to answer and what its words become: a schema compiled once per pipeline, then
+ * one `parse` per answer. Pure; `parse` never throws, also when the user's own refinements do.
+ *
+ * Decisions: a Markdown fence around the whole answer is tolerated (small local models write it; what is
+ * inside is unambiguous). JSON's null becomes "missing" where a field is optional and does not take null
+ * itself, because strict mode must always send every field. Integers beyond 2^53 are invalid, never rounded.
+ */
+import { z } from "zod";
+import { acceptsNull, readSchema, strictSchema, type SchemaNode } from "./answer-schema.js";
+import { answerColumns, TEXT_COLUMN, type AnswerColumn } from "./answer-columns.js";
+import { storableText, textProblem } from "./storable-text.js";
+import type { ModelRequest } from "./outcome.js";
+import type { Json } from "./pipeline.js";
+
+export { answerProblems } from "./answer-problems.js";
+
+export type ParsedAnswer =
+  | { readonly ok: true; readonly value: unknown; readonly cells: Readonly<Record<string, Json>> }
+  /** For a person and for the next try: what was wrong and where; at most `MESSAGE_CHARACTERS_MAX`. */
+  | { readonly ok: false; readonly message: string };
+
+export interface CompiledAnswer {
+  /** For the request; null: plain text. */
+  readonly schema: ModelRequest["schema"];
+  /** One per top-level field, in the schema's order. */
+  readonly columns: readonly AnswerColumn[];
+  /** `value` is for the user's `validate`; `cells` holds one JSON value per column's field, null for missing. */
+  readonly parse: (text: string) => ParsedAnswer;
+}
+
+/** OpenAI wants one of `^[a-zA-Z0-9_-]{1,64}$`; it does not shape the answer. */
+const SCHEMA_NAME = "answer";
+const MESSAGE_CHARACTERS_MAX = 1_000;
+const ISSUES_MAX = 5;
+/** The whole text, and nothing else, inside one fence. */
+const FENCE = /^```(?:json|JSON)?[^\S\n]*\n([^]*?)\n?```$/;
+
+/**
+ * Compiles the answer's schema; null: the text goes into one column. The schema must be without
+ * `answerProblems`.
+ * @throws Error when it is not.
+ */
+export function compileAnswer(schema: z.ZodType | null): CompiledAnswer {
+  if (schema === null) return { schema: null, columns: [TEXT_COLUMN], parse: parseText };
+  const input = readSchema(schema, "input");
+  const columns = answerColumns(readSchema(schema, "output"));
+  return {
+    schema: { name: SCHEMA_NAME, schema: strictSchema(input) },
+    columns,
+    parse: (text) => parseObject(text, { schema, input, columns }),
+  };
+}
+
+function parseText(text: string): ParsedAnswer {
+  const problem = textProblem(text);
+  if (problem !== null) return invalid(`the answer ${problem}`);
+  return { ok: true, value: text, cells: { [TEXT_COLUMN.field]: text } };
+}
+
+interface Compiled {
+  readonly schema: z.ZodType;
+  readonly input: SchemaNode;
+  readonly columns: readonly AnswerColumn[];
+}
+
+function parseObject(text: string, { schema, input, columns }: Compiled): ParsedAnswer {
+  let json: unknown;
+  try {
+    json = JSON.parse(unfenced(text));
+  } catch (error) {
+    return invalid(`the answer is not JSON: ${messageOf(error)}`);
+  }
+  dropAbsent(input, json);
+  let checked: z.ZodSafeParseResult<unknown>;
+  try {
+    checked = z.safeParse(schema, json);
+  } catch (error) {
+    return invalid(`the schema's own check failed: ${messageOf(error)}`);
+  }
+  if (!checked.success) return invalid(issuesText(checked.error.issues));
+  return cellsOf(checked.data, columns);
+}
+
+function cellsOf(value: unknown, columns: readonly AnswerColumn[]): ParsedAnswer {
+  const fields = value as Readonly<Record<string, unknown>>;
+  const cells: Record<string, Json> = {};
+  for (const column of columns) {
+    const stored = storable(fields[column.field] ?? null, column.field);
+    if ("problem" in stored) return invalid(stored.problem);
+    if (stored.json === null && !column.nullable) return invalid(`${column.field}: missing`);
+    cells[column.field] = stored.json;
+  }
+  return { ok: true, value, cells };
+}
+
+/** A fence around everything is taken off; JSON.parse does not mind white space, but a BOM it does. */
+function unfenced(text: string): string {
+  const trimmed = text.trim();
+  return FENCE.exec(trimmed)?.[1] ?? trimmed;
+}
+
+/** Removes, in place, the nulls that only stand for optional fields that are missing. */
+function dropAbsent(node: SchemaNode, value: unknown): void {
+  if (node.kind === "choice") {
+    const branch = node.of.find((choice) => fits(choice, value));
+    if (branch !== undefined) dropAbsent(branch, value);
+  } else if (node.kind === "array" && Array.isArray(value)) {
+    for (const entry of value) dropAbsent(node.items, entry);
+  } else if (node.kind === "object" && isRecord(value)) {
+    for (const field of node.fields) {
+      if (!Object.hasOwn(value, field.name)) continue;
+      if (mayBeAbsent(field) && value[field.name] === null) delete value[field.name];
+      else dropAbsent(field.node, value[field.name]);
+    }
+  }
+}
+
+/** Whether a value has the outline of a node: enough to tell the branches of a union apart. */
+function fits(node: SchemaNode, value: unknown): boolean {
+  switch (node.kind) {
+    case "choice":
+      return node.of.some((choice) => fits(choice, value));
+    case "array":
+      return Array.isArray(value) && value.every((entry) => fits(node.items, entry));
+    case "object":
+      return (
+        isRecord(value) &&
+        node.fields.every((field) => {
+          const own = Object.hasOwn(value, field.name) ? value[field.name] : undefined;
+          if (own === undefined) return field.optional;
+          return (own === null && mayBeAbsent(field)) || fits(field.node, own);
+        })
+      );
+    case "null":
+      return value === null;
+    default: {
+      const type = node.kind === "integer" ? "number" : node.kind;
+      return typeof value === type && (node.values === null || node.values.includes(value as Json));
+    }
+  }
+}
+
+function mayBeAbsent(field: { readonly node: SchemaNode; readonly optional: boolean }): boolean {
+  return field.optional && !acceptsNull(field.node);
+}
+
+/** A copy that JSON and PostgreSQL can hold, or what cannot be held and where. */
+function storable(value: unknown, path: string): { json: Json } | { problem: string } {
+  if (typeof value === "string") {
+    const problem = textProblem(value);
+    return problem === null ? { json: value } : { problem: `${path}: ${problem}` };
+  }
+  if (value === null || typeof value === "boolean") return { json: value };
+  if (typeof value === "number" && Number.isFinite(value)) return { json: value };
+  if (Array.isArray(value)) return storableList(value, path);
+  if (isRecord(value)) return storableRecord(value, path);
+  return {
+    problem: `${path}: ${typeof value === "number" ? String(value) : `a ${typeof value}`} cannot be stored`,
+  };
+}
+
+function storableList(values: readonly unknown[], path: string): { json: Json } | { problem: string } {
+  const list: Json[] = [];
+  for (const [index, entry] of values.entries()) {
+    const stored = storable(entry, `${path}[${index}]`);
+    if ("problem" in stored) return stored;
+    list.push(stored.json);
+  }
+  return { json: list };
+}
+
+function storableRecord(value: Record<string, unknown>, path: string): { json: Json } | { problem: string } {
+  const record: Record<string, Json> = {};
+  for (const [name, entry] of Object.entries(value)) {
+    if (entry === undefined) continue;
+    const stored = storable(entry, `${path}.${name}`);
+    if ("problem" in stored) return stored;
+    record[name] = stored.json;
+  }
+  return { json: record };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function issuesText(issues: readonly z.core.$ZodIssue[]): string {
+  const lines = issues.slice(0, ISSUES_MAX).map((issue) => {
+    const path = issue.path.map(String).join(".");
+    return path === "" ? issue.message : `${path}: ${issue.message}`;
+  });
+  const more = issues.length > ISSUES_MAX ? [`and ${issues.length - ISSUES_MAX} more`] : [];
+  return [...lines, ...more].join("; ");
+}
+
+function invalid(message: string): ParsedAnswer {
+  const short =
+    message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…` : message;
+  // A message may quote the answer, and is stored too.
+  return { ok: false, message: storableText(short) };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
