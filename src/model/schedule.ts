@@ -11,8 +11,7 @@ export interface PlanningFacts {
 }
 
 export type PlanningDecision =
-  | { readonly plan: true; readonly because: "threshold" | "deadline" | "flush" }
-  | { readonly plan: false };
+  { readonly plan: true; readonly because: "threshold" | "deadline" | "flush" } | { readonly plan: false };
 
 /** Threshold **or** deadline, or a flush that somebody asked for. */
 export function decidePlanning(facts: PlanningFacts): PlanningDecision {

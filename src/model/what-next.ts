@@ -58,7 +58,12 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
   switch (outcome) {
     case "answered":
     case "alreadyAnswered":
-      return { ending: outcome === "answered" ? "succeeded" : "returned", tries: before.tries, returns: 0, delayMs: 0 };
+      return {
+        ending: outcome === "answered" ? "succeeded" : "returned",
+        tries: before.tries,
+        returns: 0,
+        delayMs: 0,
+      };
     case "invalid":
     case "truncated":
     case "refused": {

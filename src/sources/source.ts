@@ -1,0 +1,52 @@
+/**
+ * What a source of rows must answer. The stages know only this; a table of PostgreSQL is the first kind.
+ * All reads run inside a transaction of the caller, who has pinned the settings that text depends on.
+ */
+import type { Queryable } from "../store/database.js";
+import type { RowCells } from "../model/pipeline.js";
+
+/** A row as it is now. */
+export interface SourceRow {
+  readonly key: string;
+  /** 32 hex digits over the declared columns. */
+  readonly hash: string;
+  /** True when the row was there before the pipeline and has not changed since. */
+  readonly existedBefore: boolean;
+  readonly cells: RowCells;
+}
+
+/** One chunk of the source phase of a sweep. */
+export interface SweptChunk {
+  readonly rows: number;
+  /** Keys whose row is not as the ledger knows it. */
+  readonly keys: readonly string[];
+  /** Where the next chunk starts; null at the end. */
+  readonly cursor: readonly string[] | null;
+}
+
+/** A row whose answer, or last failure, belongs to its present content: asked under which fingerprint? */
+export interface AskedRow {
+  readonly requestId: string;
+  readonly key: string;
+  readonly cells: RowCells;
+  readonly fingerprint: string | null;
+}
+
+export interface Source {
+  /** The rows of these keys that exist and match `where`; any order. At most READ_KEYS_MAX keys. */
+  readRows(tx: Queryable, keys: readonly string[]): Promise<SourceRow[]>;
+  /** Compares the next rows in key order with the ledger. Only finds: it writes nothing. */
+  compareChunk(tx: Queryable, cursor: readonly string[] | null, rowsMax: number): Promise<SweptChunk>;
+  /** Rows in the same order, with what was asked for them, for comparing fingerprints. */
+  askedChunk(
+    tx: Queryable,
+    cursor: readonly string[] | null,
+    rowsMax: number,
+  ): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }>;
+  /** Of these ledger keys, those without a row. */
+  missingKeys(tx: Queryable, keys: readonly string[]): Promise<string[]>;
+  /** The parts of a key, as a person or JSON gives them, in the ledger's one spelling. */
+  spellKey(parts: readonly string[]): string;
+}
+
+export const READ_KEYS_MAX = 5_000;

@@ -1,0 +1,241 @@
+/**
+ * Looks at a user's table before anything is installed: what it is, its key, its columns, its partitions. Refuses, with the
+ * reason and what to do, whatever could not be watched safely. Only reads.
+ */
+import { RowmillError } from "../model/errors.js";
+import { nearMatch } from "../model/near-match.js";
+import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
+
+export interface TableColumn {
+  readonly name: string;
+  readonly typeOid: number;
+  /** Schema-qualified where needed, as SQL takes it in a cast. */
+  readonly type: string;
+}
+
+export interface SourceTable {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** Quoted and schema-qualified. */
+  readonly qualified: string;
+  readonly key: readonly TableColumn[];
+  readonly columns: readonly TableColumn[];
+  /** The table itself and each of its partitions, at any depth: where triggers belong. */
+  readonly relations: readonly { readonly oid: number; readonly qualified: string }[];
+}
+
+/** Base types whose text is a faithful name of a row: equal values have equal text, and text casts back. */
+const keyTypes = new Set([
+  "int2",
+  "int4",
+  "int8",
+  "uuid",
+  "text",
+  "varchar",
+  "bpchar",
+  "numeric",
+  "date",
+  "timestamp",
+  "timestamptz",
+  "oid",
+]);
+
+interface Relation {
+  oid: number;
+  schema: string;
+  name: string;
+  kind: string;
+  persistence: string;
+}
+
+export async function inspectTable(
+  client: Queryable,
+  wanted: { table: string; key: readonly string[]; columns: readonly string[] },
+): Promise<SourceTable> {
+  await requireUtf8(client);
+  const relation = await findRelation(client, wanted.table);
+  refuseUnwatchable(relation, wanted.table);
+  const columns = await readColumns(client, relation.oid);
+  const key = wanted.key.map((name) => pickColumn(columns, name, wanted.table, "key"));
+  const declared = wanted.columns.map((name) => pickColumn(columns, name, wanted.table, "columns"));
+  for (const column of key) refuseKeyType(column, wanted.table);
+  for (const column of [...key, ...declared]) refuseCast(column, wanted.table);
+  await requireUnique(client, relation, wanted);
+  return {
+    oid: relation.oid,
+    schema: relation.schema,
+    name: relation.name,
+    qualified: qualify(relation),
+    key,
+    columns: declared,
+    relations: await readRelations(client, relation.oid),
+  };
+}
+
+/** `table`, `schema.table`, or either part in double quotes, as SQL reads it but never folded to lower case. */
+export function splitTableName(text: string): { schema: string | null; name: string } {
+  const parts = [...text.matchAll(/"((?:[^"]|"")+)"|([^."]+)/g)].map(
+    (match) => match[1]?.replaceAll('""', '"') ?? match[2] ?? "",
+  );
+  const [first = text, second] = parts;
+  return second === undefined ? { schema: null, name: first } : { schema: first, name: second };
+}
+
+async function requireUtf8(client: Queryable): Promise<void> {
+  const row = await client.first<{ encoding: string }>(
+    sql`select current_setting('server_encoding') as encoding`,
+  );
+  if (row?.encoding === "UTF8") return;
+  throw new RowmillError(
+    "source_unsupported",
+    `The database's encoding is ${row?.encoding ?? "unknown"}; Rowmill needs UTF8.`,
+  );
+}
+
+/** The relation of that name: in the schema named, else the first on the connection's search path, else in `public`. */
+export async function findRelation(client: Queryable, table: string): Promise<Relation> {
+  const { schema, name } = splitTableName(table);
+  const found = await client.first<Omit<Relation, "oid"> & { oid: string }>(sql`
+    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and case when ${schema}::text is not null then n.nspname = ${schema}
+        else n.nspname = any(current_schemas(false)) or n.nspname = 'public' end
+    order by coalesce(array_position(current_schemas(false), n.nspname), 1000) limit 1`);
+  if (found) return { ...found, oid: Number(found.oid) };
+  throw new RowmillError(
+    "source_unsupported",
+    `There is no table ${table} in this database${await suggestTable(client, name)}.`,
+    {
+      hints: [
+        "Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table",
+      ],
+    },
+  );
+}
+
+async function suggestTable(client: Queryable, name: string): Promise<string> {
+  const rows = await client.rows<{ name: string }>(sql`
+    select c.relname as name from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
+    order by 1 limit 1000`);
+  const near = nearMatch(
+    name,
+    rows.map((row) => row.name),
+  );
+  return near === null ? "" : `; did you mean "${near}"?`;
+}
+
+const unwatchable: Readonly<Record<string, string>> = {
+  v: "is a view: no trigger can tell which of its rows changed. Name the table behind it",
+  m: "is a materialized view: it has no rows of its own to watch. Name the table behind it",
+  f: "is a foreign table: triggers with transition tables cannot be put on it. Run Rowmill on the database that holds it",
+};
+
+function refuseUnwatchable(relation: Relation, table: string): void {
+  const reason = unwatchable[relation.kind];
+  if (reason) throw new RowmillError("source_unsupported", `${table} ${reason}.`);
+  if (relation.persistence === "t")
+    throw new RowmillError(
+      "source_unsupported",
+      `${table} is a temporary table: other sessions cannot see it.`,
+    );
+}
+
+interface CatalogueColumn extends TableColumn {
+  readonly baseType: string;
+  readonly typeClass: string;
+  readonly foreignCast: boolean;
+}
+
+async function readColumns(client: Queryable, oid: number): Promise<CatalogueColumn[]> {
+  const rows = await client.rows<CatalogueColumn & { typeOid: string }>(sql`
+    select a.attname as name, a.atttypid::int8::text as "typeOid",
+      case when t.typnamespace = 'pg_catalog'::regnamespace then format_type(a.atttypid, null)
+        else quote_ident(n.nspname) || '.' || quote_ident(t.typname) end as type,
+      b.typname as "baseType", b.typtype::text as "typeClass",
+      exists (select 1 from pg_catalog.pg_cast k where k.castsource in (t.oid, b.oid) and k.castmethod = 'f' and k.oid >= 16384) as "foreignCast"
+    from pg_catalog.pg_attribute a
+    join pg_catalog.pg_type t on t.oid = a.atttypid
+    join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    join pg_catalog.pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
+    where a.attrelid = ${oid}::oid and a.attnum > 0 and not a.attisdropped order by a.attnum`);
+  return rows.map((row) => ({ ...row, typeOid: Number(row.typeOid) }));
+}
+
+function pickColumn(
+  columns: readonly CatalogueColumn[],
+  name: string,
+  table: string,
+  where: "key" | "columns",
+): CatalogueColumn {
+  const found = columns.find((column) => column.name === name);
+  if (found) return found;
+  const near = nearMatch(
+    name,
+    columns.map((column) => column.name),
+  );
+  const hint =
+    near === null
+      ? `its columns are ${columns.map((column) => column.name).join(", ")}`
+      : `did you mean "${near}"?`;
+  throw new RowmillError("source_unsupported", `source.${where}: ${table} has no column "${name}"; ${hint}`);
+}
+
+function refuseKeyType(column: CatalogueColumn, table: string): void {
+  if (keyTypes.has(column.baseType) || column.typeClass === "e") return;
+  throw new RowmillError(
+    "source_unsupported",
+    `source.key: ${table}."${column.name}" is of type ${column.type}, which cannot name a row; use a key of integer, uuid or text.`,
+  );
+}
+
+/** Seen: a user-defined cast ran with the rights of the trigger's owner. */
+function refuseCast(column: CatalogueColumn, table: string): void {
+  if (!column.foreignCast) return;
+  throw new RowmillError(
+    "source_unsupported",
+    `${table}."${column.name}" is of type ${column.type}, for which somebody defined a cast of their own. Rowmill reads values as text inside a trigger and does not run such casts; leave the column out, or drop the cast.`,
+  );
+}
+
+async function requireUnique(
+  client: Queryable,
+  relation: Relation,
+  wanted: { table: string; key: readonly string[] },
+): Promise<void> {
+  const found = await client.first(sql`
+    select 1 as one from pg_catalog.pg_index i
+    where i.indrelid = ${relation.oid}::oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+      and (select array_agg(a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
+           and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) <@ ${wanted.key}::text[]`);
+  if (found) return;
+  const columns = wanted.key.map(quoteIdentifier).join(", ");
+  throw new RowmillError(
+    "source_unsupported",
+    `source.key: no unique index of ${wanted.table} covers (${columns}), so a key might name two rows.`,
+    {
+      hints: [
+        `create unique index concurrently on ${qualify(relation)} (${columns});`,
+        `or: alter table ${qualify(relation)} add primary key (${columns});`,
+      ],
+    },
+  );
+}
+
+async function readRelations(client: Queryable, oid: number): Promise<{ oid: number; qualified: string }[]> {
+  const rows = await client.rows<{ oid: string; schema: string; name: string }>(sql`
+    with recursive tree as (
+      select ${oid}::oid as oid
+      union select i.inhrelid from pg_catalog.pg_inherits i join tree on tree.oid = i.inhparent
+        join pg_catalog.pg_class p on p.oid = i.inhrelid where p.relispartition and p.relkind in ('r', 'p'))
+    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name
+    from tree join pg_catalog.pg_class c on c.oid = tree.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    order by c.oid`);
+  return rows.map((row) => ({ oid: Number(row.oid), qualified: qualify(row) }));
+}
+
+function qualify(relation: { schema: string; name: string }): string {
+  return `${quoteIdentifier(relation.schema)}.${quoteIdentifier(relation.name)}`;
+}

@@ -1,0 +1,206 @@
+/**
+ * Reads a user's table: rows by key, and chunks for the sweeper. Content and key are PostgreSQL's own text under pinned
+ * settings, made in SQL, so that every worker and every version of a client sees the same.
+ */
+import type { RowCells } from "../model/pipeline.js";
+import { identifier, join, raw, sql, type Queryable, type Sql } from "../store/database.js";
+import type { AskedRow, Source, SourceRow, SweptChunk } from "./source.js";
+import type { SourceTable, TableColumn } from "./table-inspection.js";
+
+export interface TableSourceOptions {
+  readonly pipelineId: number;
+  readonly where: string | null;
+  /** With `existing: "skip"`, the snapshot of the installation: rows that it sees unchanged were there before. */
+  readonly skipBefore: string | null;
+}
+
+export function createTableSource(table: SourceTable, options: TableSourceOptions): Source {
+  const parts = tableParts(table, options);
+  return {
+    readRows: (tx, keys) => readRows(tx, parts, keys),
+    compareChunk: (tx, cursor, rowsMax) => compareChunk(tx, parts, cursor, rowsMax),
+    askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
+    missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
+    spellKey: (keyParts) => spellKey(keyParts, table.key.length),
+  };
+}
+
+/** Fragments over the source under the alias `s`, put together once. */
+interface TableParts {
+  readonly pipelineId: number;
+  readonly columns: readonly TableColumn[];
+  readonly key: readonly TableColumn[];
+  readonly from: Sql;
+  readonly keyText: Sql;
+  /** The key's parts as a JSON array of texts, for the cursor. */
+  readonly keyParts: Sql;
+  readonly keyColumns: Sql;
+  readonly keyNotNull: Sql;
+  /** JSON array of the declared columns' texts. */
+  readonly content: Sql;
+  readonly matches: Sql;
+  readonly existedBefore: Sql;
+  /** `s.key = <text>::type and …`, for an index look-up by a ledger key. */
+  readonly keyEquals: (ledgerKey: Sql) => Sql;
+}
+
+function tableParts(table: SourceTable, options: TableSourceOptions): TableParts {
+  const texts = table.key.map((column) => sql`s.${identifier(column.name)}::text`);
+  const keyParts = sql`json_build_array(${join(texts)})::text`;
+  const [only] = texts;
+  return {
+    pipelineId: options.pipelineId,
+    columns: table.columns,
+    key: table.key,
+    from: raw(table.qualified),
+    keyText: texts.length === 1 && only ? only : keyParts,
+    keyParts,
+    keyColumns: join(table.key.map((column) => sql`s.${identifier(column.name)}`)),
+    keyNotNull: join(
+      table.key.map((column) => sql`s.${identifier(column.name)} is not null`),
+      " and ",
+    ),
+    content: sql`json_build_array(${join(table.columns.map((column) => sql`s.${identifier(column.name)}::text`))})::text`,
+    matches: options.where === null ? sql`true` : sql`(${raw(options.where)})`,
+    existedBefore: options.skipBefore === null ? sql`false` : visibleBefore(options.skipBefore),
+    keyEquals: (ledgerKey) => keyEquals(table.key, ledgerKey),
+  };
+}
+
+const hashOf = (content: Sql): Sql => sql`left(encode(sha256(convert_to(${content}, 'UTF8')), 'hex'), 32)`;
+
+function keyEquals(key: readonly TableColumn[], ledgerKey: Sql): Sql {
+  const [only] = key;
+  if (key.length === 1 && only) return sql`s.${identifier(only.name)} = ${ledgerKey}::${raw(only.type)}`;
+  return join(
+    key.map(
+      (column, index) =>
+        sql`s.${identifier(column.name)} = (${ledgerKey}::json ->> ${raw(String(index))})::${raw(column.type)}`,
+    ),
+    " and ",
+  );
+}
+
+/**
+ * A row's xmin has 32 bits; the snapshot speaks of 64. The missing half is the current epoch, or the one before where the
+ * row's number is still ahead of the counter. 2 is a row frozen by an old version.
+ */
+function visibleBefore(snapshot: string): Sql {
+  return sql`(select x.xmin = 2 or pg_visible_in_snapshot(
+      (((x.now >> 32) - case when x.xmin > (x.now & 4294967295) then 1 else 0 end) * 4294967296 + x.xmin)::text::xid8, ${snapshot}::pg_snapshot)
+    from (select s.xmin::text::bigint as xmin, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as now) x)`;
+}
+
+async function readRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<SourceRow[]> {
+  const rows = await tx.rows<{
+    key: string;
+    hash: string;
+    existedBefore: boolean;
+    content: (string | null)[];
+  }>(sql`
+    select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore", found.content::json as content
+    from unnest(${keys}::text[]) as k (key)
+    cross join lateral (
+      select ${parts.content} as content, ${parts.existedBefore} as existed from ${parts.from} s
+      where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches}) found`);
+  return rows.map((row) => ({
+    key: row.key,
+    hash: row.hash,
+    existedBefore: row.existedBefore,
+    cells: cellsOf(parts.columns, row.content),
+  }));
+}
+
+function cellsOf(columns: readonly TableColumn[], content: readonly (string | null)[]): RowCells {
+  return Object.fromEntries(columns.map((column, index) => [column.name, content[index] ?? null]));
+}
+
+/** The next rows in key order, with hash and content; ends the statement's CTE list, to be read from as `chunk`. */
+function chunkOf(parts: TableParts, cursor: readonly string[] | null, rowsMax: number): Sql {
+  return sql`chunk as materialized (
+    select ${parts.keyText} as key, ${parts.keyParts} as parts, ${parts.content} as content, row_number() over () as position
+    from (select * from ${parts.from} s
+      where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
+      order by ${parts.keyColumns} limit ${rowsMax}) s)`;
+}
+
+function after(key: readonly TableColumn[], cursor: readonly string[] | null): Sql {
+  if (cursor === null) return sql`true`;
+  const values = key.map((column, index) => sql`${cursor[index] ?? ""}::${raw(column.type)}`);
+  return sql`(${join(key.map((column) => sql`s.${identifier(column.name)}`))}) > (${join(values)})`;
+}
+
+interface ChunkEnd {
+  rows: number;
+  last: string[] | null;
+}
+
+const chunkEnd = sql`(select count(*)::int from chunk) as rows,
+  (select parts::json from chunk order by position desc limit 1) as last`;
+
+async function compareChunk(
+  tx: Queryable,
+  parts: TableParts,
+  cursor: readonly string[] | null,
+  rowsMax: number,
+): Promise<SweptChunk> {
+  const found = await tx.first<ChunkEnd & { keys: string[] | null }>(sql`
+    with ${chunkOf(parts, cursor, rowsMax)}
+    select ${chunkEnd}, (
+      select json_agg(c.key) from (select key, ${hashOf(sql`content`)} as hash from chunk) c
+      left join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
+      where r.id is null or r.state = 'gone'
+        or (r.state <> 'batched' and (r.content_hash is distinct from c.hash or (r.state <> 'succeeded' and r.answered_hash = c.hash)))
+    ) as keys`);
+  return { rows: found?.rows ?? 0, keys: found?.keys ?? [], cursor: nextCursor(found, rowsMax) };
+}
+
+async function askedChunk(
+  tx: Queryable,
+  parts: TableParts,
+  cursor: readonly string[] | null,
+  rowsMax: number,
+): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }> {
+  const found = await tx.first<
+    ChunkEnd & { asked: { id: string; key: string; content: string; fingerprint: string | null }[] | null }
+  >(sql`
+    with ${chunkOf(parts, cursor, rowsMax)}
+    select ${chunkEnd}, (
+      select json_agg(json_build_object('id', r.id::text, 'key', c.key, 'content', c.content, 'fingerprint', r.fingerprint))
+      from (select key, content, ${hashOf(sql`content`)} as hash from chunk) c
+      join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
+      where (r.state in ('succeeded', 'failed') and r.content_hash = c.hash) or (r.state = 'waiting' and r.answered_hash is not null)
+    ) as asked`);
+  const rows = (found?.asked ?? []).map((row) => ({
+    requestId: row.id,
+    key: row.key,
+    cells: cellsOf(parts.columns, parseContent(row.content)),
+    fingerprint: row.fingerprint,
+  }));
+  return { rows, cursor: nextCursor(found, rowsMax) };
+}
+
+/** Made by `json_build_array` over texts, in the statement above. */
+function parseContent(content: string): (string | null)[] {
+  const parsed: unknown = JSON.parse(content);
+  return Array.isArray(parsed) ? parsed.map((cell) => (typeof cell === "string" ? cell : null)) : [];
+}
+
+function nextCursor(end: ChunkEnd | null, rowsMax: number): readonly string[] | null {
+  return end && end.rows === rowsMax ? end.last : null;
+}
+
+async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<string[]> {
+  const rows = await tx.rows<{ key: string }>(sql`
+    select k.key from unnest(${keys}::text[]) as k (key)
+    where not exists (select 1 from ${parts.from} s where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches})`);
+  return rows.map((row) => row.key);
+}
+
+/** As `json_build_array(…)::text` writes it: `["1", "x"]`. */
+function spellKey(parts: readonly string[], columns: number): string {
+  const [only] = parts;
+  return columns === 1 && only !== undefined
+    ? only
+    : `[${parts.map((part) => JSON.stringify(part)).join(", ")}]`;
+}

@@ -1,0 +1,234 @@
+/**
+ * The one seam to PostgreSQL. Every statement of Rowmill passes here: time-outs, pinned settings, errors in one shape.
+ *
+ * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables; so the
+ * same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
+ * with `set_config(…, true)` inside a transaction. A crash at any point rolls the open transaction back, nothing else.
+ */
+import pg from "pg";
+import sql, { join, raw, type Sql } from "sql-template-tag";
+import { RowmillError } from "../model/errors.js";
+
+export { join, raw, sql, type Sql };
+
+/** For statements over our own tables and bounded chunks of a user's. */
+export const STATEMENT_TIMEOUT_MS = 60_000;
+const CONNECT_TIMEOUT_MS = 15_000;
+/** Client-side bound over everything a statement may need, lock waits and network included. */
+const QUERY_TIMEOUT_MS = 90_000;
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000;
+const POOL_MAX_DEFAULT = 10;
+
+/** Runs statements: the pool, or one open transaction. */
+export interface Queryable {
+  /** All rows; statements are written so that their number is bounded. */
+  rows<Row extends object>(statement: Sql): Promise<Row[]>;
+  /** The first row, or null. */
+  first<Row extends object>(statement: Sql): Promise<Row | null>;
+  /** How many rows the statement wrote. */
+  run(statement: Sql): Promise<number>;
+}
+
+export interface TransactionOptions {
+  statementTimeoutMs?: number;
+  /** How long to wait for a lock before giving up; null: as long as the statement may last. */
+  lockTimeoutMs?: number;
+  /** Marks the transaction's writes as our own, for the triggers on source tables. */
+  writing?: boolean;
+}
+
+export interface Database extends Queryable {
+  readonly pool: pg.Pool;
+  /** One transaction; a throw rolls it back. Never open a second one inside: the embedded database has a single session. */
+  transaction<T>(work: (tx: Queryable) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  close(): Promise<void>;
+}
+
+export function openDatabase(config: pg.ClientConfig, options: { poolMax?: number } = {}): Database {
+  const pool = new pg.Pool({
+    ...config,
+    max: options.poolMax ?? POOL_MAX_DEFAULT,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    application_name: "rowmill",
+    allowExitOnIdle: true,
+  });
+  // A connection that breaks while idle is replaced at the next use, whose own error is the one that matters.
+  pool.on("error", () => undefined);
+  return {
+    pool,
+    ...queryable(() => pool),
+    transaction: (work, transactionOptions = {}) => runTransaction(pool, work, transactionOptions),
+    close: () => pool.end(),
+  };
+}
+
+function queryable(client: () => Pick<pg.PoolClient, "query">): Queryable {
+  const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
+    try {
+      return await client().query<Row>({ text: statement.text, values: statement.values });
+    } catch (error) {
+      throw explainDatabaseError(error);
+    }
+  };
+  return {
+    rows: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows,
+    first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
+    run: async (statement) => (await send(statement)).rowCount ?? 0,
+  };
+}
+
+async function runTransaction<T>(
+  pool: pg.Pool,
+  work: (tx: Queryable) => Promise<T>,
+  options: TransactionOptions,
+): Promise<T> {
+  const client = await connect(pool);
+  // A connection that dies between two statements reports here; the next statement then fails by itself.
+  const onError = () => undefined;
+  client.on("error", onError);
+  let broken: Error | undefined;
+  try {
+    const tx = queryable(() => client);
+    await tx.run(sql`begin`);
+    try {
+      await tx.run(transactionSettings(options));
+      const result = await work(tx);
+      await tx.run(sql`commit`);
+      return result;
+    } catch (error) {
+      broken = await rollBack(client);
+      throw error;
+    }
+  } catch (error) {
+    broken ??= isConnectionLoss(error) ? asError(error) : undefined;
+    throw error;
+  } finally {
+    client.off("error", onError);
+    client.release(broken);
+  }
+}
+
+/** Undefined when the connection can be used again; its error otherwise, so that the pool drops it. */
+async function rollBack(client: pg.PoolClient): Promise<Error | undefined> {
+  try {
+    await client.query("rollback");
+    return undefined;
+  } catch (error) {
+    return asError(error);
+  }
+}
+
+async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (error) {
+    throw explainDatabaseError(error);
+  }
+}
+
+/**
+ * Content is compared as text, so what shapes a value's text is pinned in every transaction. `row_security = off` makes a
+ * read that policies would silently thin out an error instead.
+ */
+function transactionSettings(options: TransactionOptions): Sql {
+  return sql`select
+    set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true),
+    set_config('IntervalStyle', 'postgres', true), set_config('extra_float_digits', '1', true),
+    set_config('bytea_output', 'hex', true), set_config('row_security', 'off', true),
+    set_config('statement_timeout', ${String(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS)}, true),
+    set_config('lock_timeout', ${String(options.lockTimeoutMs ?? 0)}, true),
+    set_config('idle_in_transaction_session_timeout', ${String(IDLE_IN_TRANSACTION_TIMEOUT_MS)}, true),
+    set_config('rowmill.writing', ${options.writing ? "on" : ""}, true)`;
+}
+
+/** A PostgreSQL identifier, always quoted. Values are never written this way. */
+export function identifier(name: string): Sql {
+  return raw(quoteIdentifier(name));
+}
+
+export function quoteIdentifier(name: string): string {
+  if (name.includes("\0"))
+    throw new RowmillError("config_invalid", "A name in the database cannot hold a NUL character.");
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** For the few places that take no parameters: bodies of functions and triggers. */
+export function quoteLiteral(text: string): string {
+  if (text.includes("\0"))
+    throw new RowmillError("config_invalid", "Text in the database cannot hold a NUL character.");
+  const body = text.replaceAll("'", "''");
+  return text.includes("\\") ? `E'${body.replaceAll("\\", "\\\\")}'` : `'${body}'`;
+}
+
+/** An error of the database with its SQLSTATE, so that callers can tell data from circumstances. */
+export class DatabaseError extends RowmillError {
+  override readonly name = "DatabaseError";
+  /** Five characters, or null when the server never answered. */
+  readonly sqlState: string | null;
+
+  constructor(
+    code: "database_unreachable" | "database_refused" | "database_timeout",
+    message: string,
+    sqlState: string | null,
+    cause: unknown,
+  ) {
+    super(code, message, { cause });
+    this.sqlState = sqlState;
+  }
+}
+
+function explainDatabaseError(error: unknown): Error {
+  if (error instanceof RowmillError) return error;
+  const cause = asError(error);
+  const sqlState = sqlStateOf(error);
+  if (sqlState === null)
+    return new DatabaseError(
+      cause.message === "Query read timeout" ? "database_timeout" : "database_unreachable",
+      `The database did not answer: ${cause.message}.`,
+      null,
+      cause,
+    );
+  if (sqlState === "57014" || sqlState === "55P03") {
+    return new DatabaseError("database_timeout", `The database gave up: ${cause.message}.`, sqlState, cause);
+  }
+  return new DatabaseError(
+    isLossState(sqlState) ? "database_unreachable" : "database_refused",
+    `The database refused: ${cause.message}.`,
+    sqlState,
+    cause,
+  );
+}
+
+function sqlStateOf(error: unknown): string | null {
+  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return null;
+  return /^[0-9A-Z]{5}$/.test(error.code) && "severity" in error ? error.code : null;
+}
+
+function isLossState(sqlState: string): boolean {
+  return sqlState.startsWith("08") || sqlState.startsWith("57P") || sqlState.startsWith("53");
+}
+
+function isConnectionLoss(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    (error.code === "database_unreachable" || (error.code === "database_timeout" && error.sqlState === null))
+  );
+}
+
+/** Errors that the data of single rows can cause (class 22: bad values, 23: constraints, 54: too large): bisect, never retry. */
+export function isDataError(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState !== null && /^(22|23|54)/.test(error.sqlState);
+}
+
+/** Deadlock, serialisation, lock time-out: the same work may simply be done again. */
+export function isConflict(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    (error.sqlState === "40P01" || error.sqlState === "40001" || error.sqlState === "55P03")
+  );
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,112 @@
+/**
+ * Brings the schema `rowmill` to this version: the numbered files of `migrations/`, forward only, all that are missing in one
+ * transaction under a lock of that transaction (a session lock would leak behind a pooler). A crash leaves the former version.
+ */
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { RowmillError } from "../model/errors.js";
+import { raw, sql, type Database, type Queryable } from "./database.js";
+
+/** Any number, but always this one: it keeps two migrations of one database apart. */
+const MIGRATION_LOCK = 7_269_736_101n;
+const MIGRATION_TIMEOUT_MS = 600_000;
+const POSTGRES_VERSION_MIN = 140_000;
+const folder = new URL("../../migrations/", import.meta.url);
+
+interface Migration {
+  version: number;
+  name: string;
+  text: string;
+  sha256: string;
+}
+
+/** Names of the migrations that were applied; none when the schema is current. */
+export async function migrate(database: Database): Promise<string[]> {
+  const migrations = await readMigrations();
+  if (await isCurrent(database, migrations)) return [];
+  return database.transaction(
+    async (tx) => {
+      await tx.run(sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
+      await requireVersion(tx);
+      await prepareSchema(tx);
+      const applied = await appliedVersions(tx);
+      refuseNewer(applied, migrations);
+      const missing = migrations.filter((migration) => !applied.has(migration.version));
+      for (const migration of missing) await apply(tx, migration);
+      await recordDeployment(tx);
+      return missing.map((migration) => migration.name);
+    },
+    { statementTimeoutMs: MIGRATION_TIMEOUT_MS },
+  );
+}
+
+async function readMigrations(): Promise<Migration[]> {
+  const names = (await readdir(folder)).filter((name) => /^\d{4}_.*\.sql$/.test(name)).sort();
+  return Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(new URL(name, folder), "utf8");
+      return {
+        version: Number(name.slice(0, 4)),
+        name,
+        text,
+        sha256: createHash("sha256").update(text).digest("hex"),
+      };
+    }),
+  );
+}
+
+async function isCurrent(database: Queryable, migrations: readonly Migration[]): Promise<boolean> {
+  const exists = await database.first(
+    sql`select 1 as one where to_regclass('rowmill.migrations') is not null and to_regclass('rowmill.deployment') is not null`,
+  );
+  if (!exists) return false;
+  const applied = await appliedVersions(database);
+  refuseNewer(applied, migrations);
+  return migrations.every((migration) => applied.has(migration.version));
+}
+
+async function requireVersion(tx: Queryable): Promise<void> {
+  const row = await tx.first<{ version: number }>(
+    sql`select current_setting('server_version_num')::int as version`,
+  );
+  if (row && row.version >= POSTGRES_VERSION_MIN) return;
+  throw new RowmillError(
+    "database_refused",
+    `This PostgreSQL is version ${row?.version ?? "unknown"}; Rowmill needs 14 or later.`,
+  );
+}
+
+async function prepareSchema(tx: Queryable): Promise<void> {
+  await tx.run(sql`create schema if not exists rowmill`);
+  await tx.run(sql`revoke all on schema rowmill from public`);
+  await tx.run(sql`create table if not exists rowmill.migrations (
+    version integer primary key, name text not null, sha256 text not null, applied_at timestamptz not null default now())`);
+}
+
+async function appliedVersions(client: Queryable): Promise<Set<number>> {
+  const rows = await client.rows<{ version: number }>(sql`select version from rowmill.migrations`);
+  return new Set(rows.map((row) => row.version));
+}
+
+function refuseNewer(applied: ReadonlySet<number>, migrations: readonly Migration[]): void {
+  const newest = Math.max(0, ...applied);
+  if (newest <= migrations.length) return;
+  throw new RowmillError(
+    "migration_failed",
+    `The schema "rowmill" in this database is version ${newest}, newer than this Rowmill knows (${migrations.length}).`,
+    { hints: ["Install the newer version of Rowmill: npm install rowmill@latest"] },
+  );
+}
+
+async function apply(tx: Queryable, migration: Migration): Promise<void> {
+  await tx.run(raw(migration.text));
+  await tx.run(
+    sql`insert into rowmill.migrations (version, name, sha256) values (${migration.version}, ${migration.name}, ${migration.sha256})`,
+  );
+}
+
+async function recordDeployment(tx: Queryable): Promise<void> {
+  await tx.run(sql`insert into rowmill.deployment (system_identifier, database_name)
+    select (select system_identifier::text from pg_control_system()), current_database()
+    on conflict do nothing`);
+}

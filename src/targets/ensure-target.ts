@@ -1,0 +1,258 @@
+/**
+ * Makes the target table, or checks one that exists: key, columns, types. Idempotent; a crash leaves the table whole or absent.
+ * A table that we make belongs to nobody else: row-level security on, and no grants, unless the user wants them inherited
+ * (seen: under Supabase's default privileges a new table in `public` was writable by `anon`).
+ */
+import type { AnswerColumn } from "../model/answer-columns.js";
+import { RowmillError } from "../model/errors.js";
+import type { PipelineConfig } from "../model/pipeline.js";
+import { splitTableName, type SourceTable, type TableColumn } from "../sources/table-inspection.js";
+import { quoteIdentifier, quoteLiteral, raw, sql, type Database, type Queryable } from "../store/database.js";
+import type { TargetColumn, TargetTable } from "./table-target.js";
+
+const LOCK_TIMEOUT_MS = 5_000;
+const stampColumns = [
+  { name: "rowmill_at", type: "timestamptz" },
+  { name: "rowmill_model", type: "text" },
+] as const;
+/** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
+const outsideRoles = ["anon", "authenticated"] as const;
+
+type TargetConfig = PipelineConfig["target"];
+
+export async function ensureTarget(
+  database: Database,
+  config: TargetConfig,
+  source: SourceTable,
+  answer: readonly AnswerColumn[],
+): Promise<TargetTable> {
+  const wanted = answer.map((column) => ({
+    ...column,
+    name: config.columns?.[column.field] ?? column.field,
+  }));
+  const existing = await findTarget(database, config.table);
+  if (existing === null) await createTarget(database, config, source, wanted);
+  const relation = existing ?? (await findTarget(database, config.table));
+  if (relation === null)
+    throw new RowmillError(
+      "target_unsupported",
+      `The target ${config.table} was made, but cannot be found on this connection's search path.`,
+    );
+  const isSource = relation.oid === source.oid;
+  if (existing && config.addColumns) await addColumns(database, relation, wanted);
+  return checkTarget(database, { config, relation, source, wanted, isSource });
+}
+
+type WantedColumn = AnswerColumn & { readonly name: string };
+
+interface TargetRelation {
+  oid: number;
+  kind: string;
+  qualified: string;
+}
+
+async function findTarget(client: Queryable, table: string): Promise<TargetRelation | null> {
+  const { schema, name } = splitTableName(table);
+  const row = await client.first<{ oid: string; kind: string; schema: string; name: string }>(sql`
+    select c.oid::int8::text as oid, c.relkind::text as kind, n.nspname as schema, c.relname as name
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and case when ${schema}::text is not null then n.nspname = ${schema}
+        else n.nspname = any(current_schemas(false)) or n.nspname = 'public' end
+    order by coalesce(array_position(current_schemas(false), n.nspname), 1000) limit 1`);
+  return (
+    row && {
+      oid: Number(row.oid),
+      kind: row.kind,
+      qualified: `${quoteIdentifier(row.schema)}.${quoteIdentifier(row.name)}`,
+    }
+  );
+}
+
+async function createTarget(
+  database: Database,
+  config: TargetConfig,
+  source: SourceTable,
+  wanted: readonly WantedColumn[],
+): Promise<void> {
+  const { schema, name } = splitTableName(config.table);
+  const qualified = `${quoteIdentifier(schema ?? (await defaultSchema(database)))}.${quoteIdentifier(name)}`;
+  const keyNames = source.key.map((column) => quoteIdentifier(column.name)).join(", ");
+  const columns = [
+    ...source.key.map((column) => `${quoteIdentifier(column.name)} ${column.type}`),
+    ...wanted.map(columnText),
+    ...stampColumns.map((column) => `${column.name} ${column.type} not null`),
+    `primary key (${keyNames})`,
+  ];
+  await database.transaction(
+    async (tx) => {
+      await tx.run(raw(`create table if not exists ${qualified} (\n  ${columns.join(",\n  ")}\n)`));
+      await tx.run(
+        raw(
+          `comment on table ${qualified} is ${quoteLiteral(`Answers for ${source.qualified}, written by Rowmill.`)}`,
+        ),
+      );
+      if (config.access === "private") await closeToOutside(tx, qualified);
+    },
+    { lockTimeoutMs: LOCK_TIMEOUT_MS },
+  );
+}
+
+async function defaultSchema(client: Queryable): Promise<string> {
+  const row = await client.first<{ schema: string | null }>(sql`select current_schema() as schema`);
+  return row?.schema ?? "public";
+}
+
+async function closeToOutside(tx: Queryable, qualified: string): Promise<void> {
+  await tx.run(raw(`alter table ${qualified} enable row level security`));
+  await tx.run(raw(`revoke all on table ${qualified} from public`));
+  const roles = await tx.rows<{ name: string }>(
+    sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...outsideRoles]}::text[])`,
+  );
+  for (const role of roles)
+    await tx.run(raw(`revoke all on table ${qualified} from ${quoteIdentifier(role.name)}`));
+}
+
+function columnText(column: WantedColumn): string {
+  const name = quoteIdentifier(column.name);
+  const check =
+    column.check === null ? "" : ` check (${name} in (${column.check.map(quoteLiteral).join(", ")}))`;
+  return `${name} ${column.type}${check}`;
+}
+
+async function addColumns(
+  database: Database,
+  relation: TargetRelation,
+  wanted: readonly WantedColumn[],
+): Promise<void> {
+  const present = new Set((await readColumns(database, relation.oid)).map((column) => column.name));
+  const missing = [
+    ...wanted.map((column) => ({ name: column.name, text: columnText(column) })),
+    ...stampColumns.map((column) => ({ name: column.name, text: `${column.name} ${column.type}` })),
+  ].filter((column) => !present.has(column.name));
+  if (missing.length === 0) return;
+  const additions = missing.map((column) => `add column if not exists ${column.text}`).join(", ");
+  await database.transaction((tx) => tx.run(raw(`alter table ${relation.qualified} ${additions}`)), {
+    lockTimeoutMs: LOCK_TIMEOUT_MS,
+  });
+}
+
+interface CatalogueColumn extends TableColumn {
+  readonly required: boolean;
+}
+
+async function readColumns(client: Queryable, oid: number): Promise<CatalogueColumn[]> {
+  const rows = await client.rows<{ name: string; typeOid: string; type: string; required: boolean }>(sql`
+    select a.attname as name, a.atttypid::int8::text as "typeOid",
+      case when t.typnamespace = 'pg_catalog'::regnamespace then format_type(a.atttypid, a.atttypmod)
+        else quote_ident(n.nspname) || '.' || quote_ident(t.typname) end as type,
+      a.attnotnull and not a.atthasdef and a.attidentity = '' and a.attgenerated = '' as required
+    from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
+    join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    where a.attrelid = ${oid}::oid and a.attnum > 0 and not a.attisdropped order by a.attnum`);
+  return rows.map((row) => ({ ...row, typeOid: Number(row.typeOid) }));
+}
+
+interface Checked {
+  readonly config: TargetConfig;
+  readonly relation: TargetRelation;
+  readonly source: SourceTable;
+  readonly wanted: readonly WantedColumn[];
+  readonly isSource: boolean;
+}
+
+async function checkTarget(client: Queryable, checked: Checked): Promise<TargetTable> {
+  const { config, relation, source, wanted, isSource } = checked;
+  if (relation.kind !== "r" && relation.kind !== "p") {
+    throw new RowmillError(
+      "target_unsupported",
+      `target.table: ${config.table} is not a table, so results cannot be written to it.`,
+    );
+  }
+  const present = new Map((await readColumns(client, relation.oid)).map((column) => [column.name, column]));
+  refuseMissing(
+    config,
+    relation,
+    wanted.filter((column) => !present.has(column.name)),
+  );
+  if (!isSource) await requireKey(client, checked, present);
+  const columns = wanted.flatMap((column): TargetColumn[] => {
+    const found = present.get(column.name);
+    return found ? [{ field: column.field, name: found.name, type: found.type, typeOid: found.typeOid }] : [];
+  });
+  const stamped = stampColumns.every((column) => present.has(column.name));
+  if (!isSource)
+    refuseRequired(
+      config,
+      [...present.values()],
+      new Set([...source.key, ...columns, ...(stamped ? stampColumns : [])].map((column) => column.name)),
+    );
+  return { qualified: relation.qualified, key: source.key, columns, stamped, isSource };
+}
+
+function refuseMissing(
+  config: TargetConfig,
+  relation: TargetRelation,
+  missing: readonly WantedColumn[],
+): void {
+  if (missing.length === 0) return;
+  throw new RowmillError(
+    "target_unsupported",
+    `target: the table ${config.table} exists, but has no column ${missing.map((column) => `"${column.name}"`).join(", ")}.`,
+    {
+      hints: [
+        "Let Rowmill add what is missing: target: { addColumns: true }",
+        `or: alter table ${relation.qualified} ${missing.map((column) => `add column ${columnText(column)}`).join(", ")};`,
+        'or name columns that exist: target: { columns: { field: "column" } }',
+      ],
+    },
+  );
+}
+
+async function requireKey(
+  client: Queryable,
+  checked: Checked,
+  present: ReadonlyMap<string, TableColumn>,
+): Promise<void> {
+  const { config, relation, source } = checked;
+  const names = source.key.map((column) => column.name);
+  const missing = names.filter((name) => !present.has(name));
+  if (missing.length > 0) {
+    throw new RowmillError(
+      "target_unsupported",
+      `target: ${config.table} lacks the source's key ${missing.map((name) => `"${name}"`).join(", ")}, so a result would have no row to go to.`,
+    );
+  }
+  const unique = await client.first(sql`
+    select 1 as one from pg_catalog.pg_index i
+    where i.indrelid = ${relation.oid}::oid and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+      and (select array_agg(a.attname::text order by a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
+           and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) = (select array_agg(k order by k) from unnest(${names}::text[]) k)`);
+  if (unique) return;
+  const list = names.map(quoteIdentifier).join(", ");
+  throw new RowmillError(
+    "target_unsupported",
+    `target: ${config.table} has no unique index on (${list}), so a result could be written twice.`,
+    {
+      hints: [`create unique index concurrently on ${relation.qualified} (${list});`],
+    },
+  );
+}
+
+function refuseRequired(
+  config: TargetConfig,
+  present: readonly CatalogueColumn[],
+  written: ReadonlySet<string>,
+): void {
+  const unwritten = present
+    .filter((column) => column.required && !written.has(column.name))
+    .map((column) => `"${column.name}"`);
+  if (unwritten.length === 0) return;
+  throw new RowmillError(
+    "target_unsupported",
+    `target: ${config.table} requires ${unwritten.join(", ")}, which no answer fills, so no result could be inserted.`,
+    {
+      hints: ["Give these columns a default, or allow null, or choose another target."],
+    },
+  );
+}

@@ -1,0 +1,117 @@
+/**
+ * Writes results into a table of the user's database: one upsert a chunk, or an update where the target is the source itself.
+ * Never deletes a row. The caller holds the ledger's rows and repeats the transaction if it fails; nothing here outlives it.
+ */
+import { identifier, join, raw, sql, type Queryable, type Sql } from "../store/database.js";
+import type { TableColumn } from "../sources/table-inspection.js";
+import type { Result, Target } from "./target.js";
+
+export interface TargetColumn extends TableColumn {
+  /** The answer's field that is written here. */
+  readonly field: string;
+}
+
+export interface TargetTable {
+  readonly qualified: string;
+  /** The source's key columns, by the same names. */
+  readonly key: readonly TableColumn[];
+  readonly columns: readonly TargetColumn[];
+  /** Whether the table has `rowmill_at` and `rowmill_model`. */
+  readonly stamped: boolean;
+  readonly isSource: boolean;
+}
+
+export function createTableTarget(table: TargetTable): Target {
+  return {
+    lockFree: (tx, keys) => lockFree(tx, table, keys),
+    write: (tx, results) => write(tx, table, results),
+    present: (tx, keys) => present(tx, table, keys),
+  };
+}
+
+const stamps = ["rowmill_at", "rowmill_model"] as const;
+
+/** The ledger's key text, cast into the target's key columns. */
+function keyValues(table: TargetTable, ledgerKey: Sql): Sql[] {
+  const [only] = table.key;
+  if (table.key.length === 1 && only) return [sql`${ledgerKey}::${raw(only.type)}`];
+  return table.key.map(
+    (column, index) => sql`(${ledgerKey}::json ->> ${raw(String(index))})::${raw(column.type)}`,
+  );
+}
+
+function keyEquals(table: TargetTable, ledgerKey: Sql): Sql {
+  const values = keyValues(table, ledgerKey);
+  return join(
+    values.map((value, index) => sql`t.${identifier(table.key[index]?.name ?? "")} = ${value}`),
+    " and ",
+  );
+}
+
+async function lockFree(
+  tx: Queryable,
+  table: TargetTable,
+  keys: readonly string[],
+): Promise<{ busy: ReadonlySet<string> }> {
+  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals(table, sql`k.key`)}`;
+  const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
+  const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
+  const locked = new Set(free.map((row) => row.key));
+  return { busy: new Set(existing.map((row) => row.key).filter((key) => !locked.has(key))) };
+}
+
+async function present(
+  tx: Queryable,
+  table: TargetTable,
+  keys: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const written = table.stamped
+    ? sql`t.rowmill_at is not null`
+    : join(
+        table.columns.map((column) => sql`t.${identifier(column.name)} is not null`),
+        " or ",
+      );
+  const rows = await tx.rows<{ key: string }>(sql`
+    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals(table, sql`k.key`)} where ${written}`);
+  return new Set(rows.map((row) => row.key));
+}
+
+async function write(tx: Queryable, table: TargetTable, results: readonly Result[]): Promise<void> {
+  if (results.length === 0) return;
+  const rows = results.map((result) => ({
+    k: result.key,
+    m: result.model,
+    ...Object.fromEntries(
+      table.columns.map((column, index) => [`c${index}`, result.cells[column.field] ?? null]),
+    ),
+  }));
+  const recordset = sql`json_to_recordset(${JSON.stringify(rows)}::json) as x (k text, m text${raw(
+    table.columns.map((column, index) => `, c${index} ${column.type}`).join(""),
+  )})`;
+  await tx.run(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset));
+}
+
+/** Column name and the value it gets, key columns left out. */
+function assignments(table: TargetTable): { name: string; value: Sql }[] {
+  const answers = table.columns.map((column, index) => ({
+    name: column.name,
+    value: sql`x.${raw(`c${index}`)}`,
+  }));
+  const [at, model] = stamps;
+  return table.stamped
+    ? [...answers, { name: at, value: sql`now()` }, { name: model, value: sql`x.m` }]
+    : answers;
+}
+
+function updateStatement(table: TargetTable, recordset: Sql): Sql {
+  const set = join(assignments(table).map(({ name, value }) => sql`${identifier(name)} = ${value}`));
+  return sql`update ${raw(table.qualified)} t set ${set} from ${recordset} where ${keyEquals(table, sql`x.k`)}`;
+}
+
+function upsertStatement(table: TargetTable, recordset: Sql): Sql {
+  const assigned = assignments(table);
+  const keyNames = join(table.key.map((column) => identifier(column.name)));
+  return sql`insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
+    select ${join(keyValues(table, sql`x.k`))}, ${join(assigned.map(({ value }) => value))} from ${recordset}
+    on conflict (${keyNames}) do update set ${join(assigned.map(({ name }) => sql`${identifier(name)} = excluded.${identifier(name)}`))}`;
+}

@@ -1,0 +1,24 @@
+/** What a target of results must answer: created when missing, written set by set, driven by the ledger's guarded updates. */
+import type { Json } from "../model/pipeline.js";
+import type { Queryable } from "../store/database.js";
+
+export interface Result {
+  readonly key: string;
+  /** Answer field → value as JSON; a field left out is null. */
+  readonly cells: Readonly<Record<string, Json>>;
+  readonly model: string;
+}
+
+export interface Target {
+  /**
+   * Of these keys, those whose target rows some other transaction holds right now: they are written later, so that a user's
+   * transaction never waits for ours. The others stay locked for this transaction.
+   */
+  lockFree(tx: Queryable, keys: readonly string[]): Promise<{ busy: ReadonlySet<string> }>;
+  /** Upserts; the caller bisects on data errors. At most WRITE_ROWS_MAX results, one per key. */
+  write(tx: Queryable, results: readonly Result[]): Promise<void>;
+  /** Of these keys, those that have a result. */
+  present(tx: Queryable, keys: readonly string[]): Promise<ReadonlySet<string>>;
+}
+
+export const WRITE_ROWS_MAX = 1_000;
