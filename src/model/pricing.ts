@@ -1,0 +1,97 @@
+/**
+ * Knows what tokens cost, from the dated table of `@pydantic/genai-prices` (no network: the table is in the
+ * package). Pure: the date is an input. A model that is not in the table has no price, which is null and
+ * never zero.
+ *
+ * All sums are integers: prices in pico-dollars per token, costs in nano-dollars (1e-9 USD), rounded up once
+ * per sum. Batch is half of live by OpenAI's own rule, for every kind of token.
+ */
+import { calcPrice, type ModelPrice } from "@pydantic/genai-prices";
+import type { TokenUsage } from "./outcome.js";
+
+export interface Price {
+  /** The table's name of the model, such as `gpt-4o-mini` for `gpt-4o-mini-2024-07-18`. */
+  readonly model: string;
+  /** Ascending; the first starts at 0. The last one that a request's input tokens reach prices all its tokens. */
+  readonly steps: readonly PriceStep[];
+}
+
+export interface PriceStep {
+  readonly fromInputTokens: number;
+  /** Live prices in pico-dollars (1e-12 USD) per token. */
+  readonly inputPicoUsd: number;
+  readonly cachedInputPicoUsd: number;
+  readonly outputPicoUsd: number;
+}
+
+const PICO_PER_TOKEN_OF_USD_PER_MILLION = 1_000_000;
+const PICO_PER_NANO = 1_000n;
+const NANO_PER_USD = 1e9;
+/** Below ten cents two digits that say something are shown, not two decimals. */
+const CENTS_SHOWN_FROM_USD = 0.1;
+
+/** OpenAI's live price of a model at a date, or null when the table has none. */
+export function priceOf(model: string, at: Date): Price | null {
+  const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, {
+    providerId: "openai",
+    timestamp: at,
+  });
+  if (found === null || found.model_price["input_mtok"] === undefined) return null;
+  const price = found.model_price;
+  const starts = ["input_mtok", "cache_read_mtok", "output_mtok"].flatMap((key) => startsOf(price[key]));
+  const steps = [...new Set([0, ...starts])].sort((a, b) => a - b).map((from) => stepAt(price, from));
+  return { model: found.model.id, steps };
+}
+
+/**
+ * What a request's tokens cost, in whole nano-dollars, rounded up; null without a price. Sums of tokens of
+ * many requests may be priced at once where the price has one step.
+ */
+export function costNanoUsd(usage: TokenUsage, price: Price, tier: "batch" | "live"): number;
+export function costNanoUsd(usage: TokenUsage, price: Price | null, tier: "batch" | "live"): number | null;
+export function costNanoUsd(usage: TokenUsage, price: Price | null, tier: "batch" | "live"): number | null {
+  const step = price?.steps.findLast((candidate) => candidate.fromInputTokens <= usage.inputTokens);
+  if (step === undefined) return null;
+  const cached = Math.min(usage.cachedInputTokens, usage.inputTokens);
+  const pico =
+    BigInt(usage.inputTokens - cached) * BigInt(step.inputPicoUsd) +
+    BigInt(cached) * BigInt(step.cachedInputPicoUsd) +
+    BigInt(usage.outputTokens) * BigInt(step.outputPicoUsd);
+  const divisor = tier === "batch" ? PICO_PER_NANO * 2n : PICO_PER_NANO;
+  return Number((pico + divisor - 1n) / divisor);
+}
+
+/** For people: `$1,234.50`, `$0.46`, and two digits that say something below ten cents: `$0.0042`. */
+export function formatUsd(nanoUsd: number): string {
+  const usd = Math.abs(nanoUsd) / NANO_PER_USD;
+  const sign = nanoUsd < 0 ? "-" : "";
+  if (usd === 0 || usd >= CENTS_SHOWN_FROM_USD) {
+    const [whole = "0", cents = "00"] = usd.toFixed(2).split(".");
+    return `${sign}$${whole.replace(/\B(?=(\d{3})+$)/g, ",")}.${cents}`;
+  }
+  const digits = Number(usd.toPrecision(2)).toFixed(9).replace(/0+$/, "");
+  return `${sign}$${digits.length < "0.00".length ? usd.toFixed(2) : digits}`;
+}
+
+function stepAt(price: ModelPrice, from: number): PriceStep {
+  const input = picoAt(price["input_mtok"], from) ?? 0;
+  return {
+    fromInputTokens: from,
+    inputPicoUsd: input,
+    cachedInputPicoUsd: picoAt(price["cache_read_mtok"], from) ?? input,
+    outputPicoUsd: picoAt(price["output_mtok"], from) ?? 0,
+  };
+}
+
+/** The table's tiers begin *after* their `start`: 271,999 means 272,000 tokens and more. */
+function startsOf(rate: ModelPrice[string]): readonly number[] {
+  return typeof rate === "object" ? rate.tiers.map((tier) => tier.start + 1) : [];
+}
+
+function picoAt(rate: ModelPrice[string], from: number): number | null {
+  if (rate === undefined) return null;
+  const reached = typeof rate === "object" ? rate.tiers.filter((tier) => tier.start < from) : [];
+  const base = typeof rate === "object" ? rate.base : rate;
+  const last = reached.sort((a, b) => a.start - b.start).at(-1);
+  return Math.round((last?.price ?? base) * PICO_PER_TOKEN_OF_USD_PER_MILLION);
+}

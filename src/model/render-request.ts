@@ -1,0 +1,89 @@
+/**
+ * Makes of one row what is asked of the model, and the fingerprint of it. Pure as far as the user's own
+ * functions are; what they throw or return wrongly fails that one row, never the batch.
+ *
+ * Text with U+0000 or half a surrogate pair fails the row: JSON could carry both as escapes, but half a pair
+ * is not UTF-8, which providers refuse for the whole file, and neither could be stored when shown.
+ */
+import { createHash } from "node:crypto";
+import { compileAnswer } from "./answer.js";
+import { canonicalJson } from "./canonical-json.js";
+import type { ModelRequest } from "./outcome.js";
+import type { Json, MessageSource, PipelineConfig, RowCells } from "./pipeline.js";
+import { storableText, textProblem } from "./storable-text.js";
+import { compileMessage, type MessageRole } from "./template.js";
+
+export type Rendered =
+  | { readonly kind: "request"; readonly request: ModelRequest }
+  /** There is nothing to ask about this row. */
+  | { readonly kind: "empty" }
+  /** For a person; at most `FAILURE_CHARACTERS_MAX`. */
+  | { readonly kind: "failed"; readonly message: string };
+
+const FAILURE_CHARACTERS_MAX = 500;
+const FINGERPRINT_HEX = 32;
+
+/**
+ * Compiles a pipeline's request once for many rows.
+ * @throws RowmillError `config_invalid` when a template does not parse; Error when the schema has problems.
+ */
+export function compileRequest(pipeline: PipelineConfig): (row: RowCells) => Rendered {
+  const { model, parameters, maxOutputTokens } = pipeline.request;
+  const user = compilePart(pipeline.request.user, "user");
+  const system = pipeline.request.system === null ? null : compilePart(pipeline.request.system, "system");
+  const { schema } = compileAnswer(pipeline.answer);
+  return (row) => {
+    const asked = user(row);
+    if (asked.failure !== null) return { kind: "failed", message: asked.failure };
+    if (asked.text === null) return { kind: "empty" };
+    const guided = system === null ? NOTHING : system(row);
+    if (guided.failure !== null) return { kind: "failed", message: guided.failure };
+    const request = { model, system: guided.text, user: asked.text, maxOutputTokens, parameters, schema };
+    return { kind: "request", request };
+  };
+}
+
+/**
+ * The identity of everything that shapes an answer: the first 32 hex digits of SHA-256 over the canonical
+ * JSON of endpoint and body. Equal for equal questions, across processes and versions of Node.
+ */
+export function fingerprintOf(endpoint: string, body: Json): string {
+  return createHash("sha256")
+    .update(canonicalJson([endpoint, body]))
+    .digest("hex")
+    .slice(0, FINGERPRINT_HEX);
+}
+
+interface Part {
+  readonly text: string | null;
+  readonly failure: string | null;
+}
+
+const NOTHING: Part = { text: null, failure: null };
+
+function compilePart(source: MessageSource, role: MessageRole): (row: RowCells) => Part {
+  const render: (row: RowCells) => unknown = compileMessage(source, role);
+  return (row) => {
+    let text: unknown;
+    try {
+      text = render(row);
+    } catch (error) {
+      return failure(role, `failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    if (text === null) return NOTHING;
+    if (typeof text !== "string") return failure(role, `gave ${nameOf(text)}; it must give a string or null`);
+    const problem = textProblem(text);
+    return problem === null ? { text, failure: null } : failure(role, problem);
+  };
+}
+
+function failure(role: MessageRole, what: string): Part {
+  const message = storableText(`request.${role} ${what}`);
+  return { text: null, failure: message.slice(0, FAILURE_CHARACTERS_MAX) };
+}
+
+function nameOf(value: unknown): string {
+  if (value instanceof Promise) return "a promise";
+  if (Array.isArray(value)) return "a list";
+  return value === undefined ? "undefined" : `a value of type ${typeof value}`;
+}
