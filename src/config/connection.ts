@@ -1,0 +1,83 @@
+/**
+ * Owns what `pg` is told about a database server: the parts of its URL, and TLS as libpq reads it. `pg`'s own
+ * reading of `sslmode` differs (its `require` is libpq's `verify-full`), so the TLS parameters of the URL are
+ * taken here and never reach it. Opens no connection; reads the certificate files that are named.
+ */
+import { parseIntoClientConfig } from "pg-connection-string";
+import type pg from "pg";
+import { nearMatch } from "../model/near-match.js";
+import type { DatabaseAddress } from "../model/pipeline.js";
+import type { Environment } from "./environment.js";
+import { Problems, listWords } from "./problems.js";
+import { tlsOptions, tlsParameters } from "./tls.js";
+
+/** Until the server has greeted us; `connect_timeout` of the URL (seconds) goes before. */
+const connectMsDefault = 10_000;
+
+type ServerAddress = DatabaseAddress & { readonly kind: "server" };
+
+/**
+ * Options for `pg.Client` and `pg.Pool`. The password is inside a function, so that printing them does not show it.
+ * TLS: what the URL says wins over `PGSSLMODE` and `PGSSLROOTCERT`; without either, `prefer`.
+ * @throws ConfigError (`config_invalid`) for a TLS setting that cannot be used, without repeating the URL.
+ */
+export function connectionOptions(address: ServerAddress, env: Pick<Environment, "tls">): pg.ClientConfig {
+  const url = new URL(withHost(address.url));
+  const parameters = url.searchParams;
+  const problems = new Problems();
+  refuseUnknownTlsParameters(parameters, problems);
+  const parsed = parseIntoClientConfig(withoutTls(address.url));
+  const tls = tlsOptions(parameters, env.tls, parsed.host ?? "", problems);
+  problems.throwIfAny("the address of the database");
+  const { user, host, port, database, application_name: applicationName, options, password } = parsed;
+  return {
+    ...(user === undefined ? {} : { user }),
+    ...(host === undefined ? {} : { host }),
+    ...(port === undefined ? {} : { port }),
+    ...(database === undefined ? {} : { database }),
+    ...(options === undefined ? {} : { options }),
+    ...(typeof password === "string" && password !== "" ? { password: () => password } : {}),
+    application_name: applicationName ?? "rowmill",
+    connectionTimeoutMillis: connectMs(parameters.get("connect_timeout")),
+    keepAlive: true,
+    // libpq binds the login to the TLS channel where it can; `pg` only when told to.
+    enableChannelBinding: tls.ssl !== false,
+    ...tls,
+  };
+}
+
+/** `host:port/database`, for messages: no user, no password, no parameters. */
+export function describeServer(address: ServerAddress): string {
+  const { host, port, database } = parseIntoClientConfig(withoutTls(address.url));
+  return `${host ?? "localhost"}:${port ?? 5432}/${database ?? ""}`;
+}
+
+function connectMs(seconds: string | null): number {
+  const ms = Number(seconds) * 1_000;
+  return Number.isSafeInteger(ms) && ms > 0 ? ms : connectMsDefault;
+}
+
+function withHost(url: string): string {
+  return url.replace("@/", "@localhost/");
+}
+
+/** Keeps the rest of the text as it is: what is not well-formed as a URL may still be as a connection string. */
+function withoutTls(url: string): string {
+  const mark = url.indexOf("?");
+  if (mark < 0) return url;
+  const address = url.slice(0, mark);
+  const kept = url
+    .slice(mark + 1)
+    .split("&")
+    .filter((pair) => !/^(ssl|uselibpqcompat|connect_timeout)/i.test(pair));
+  return kept.length === 0 ? address : `${address}?${kept.join("&")}`;
+}
+
+/** A misspelt `sslmode` must not become an unencrypted connection. */
+function refuseUnknownTlsParameters(parameters: URLSearchParams, problems: Problems): void {
+  for (const name of parameters.keys()) {
+    if (!/^ssl/i.test(name) || tlsParameters.some((known) => known === name)) continue;
+    const details = { found: JSON.stringify(name), nearMatch: nearMatch(name, tlsParameters) };
+    problems.add("parameters of the URL", listWords(tlsParameters), details);
+  }
+}

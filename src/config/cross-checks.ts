@@ -1,0 +1,72 @@
+/** Mistakes that show only between two sections of a pipeline. Judges nothing that was misread already. */
+import { nearMatch } from "../model/near-match.js";
+import { formatDuration } from "../model/duration.js";
+import type { PipelineConfig } from "../model/pipeline.js";
+import { childPath } from "./problems.js";
+import { answerFields } from "./read-answer.js";
+import type { Place } from "./readers.js";
+
+/** Columns of our own in every target. */
+const ownColumns = ["rowmill_at", "rowmill_model"] as const;
+
+/** `place`: the pipeline's. */
+export function checkAcrossSections(place: Place, config: PipelineConfig): void {
+  checkPolling(place, config);
+  const { path, problems } = place;
+  if (problems.clean(`${path}.source`, `${path}.answer`, `${path}.target`)) checkTargetColumns(place, config);
+}
+
+function checkPolling(place: Place, { polling }: PipelineConfig): void {
+  const path = `${place.path}.polling`;
+  if (!place.problems.clean(path) || polling.minMs <= polling.maxMs) return;
+  const found = `min ${JSON.stringify(formatDuration(polling.minMs))} and max ${JSON.stringify(formatDuration(polling.maxMs))}`;
+  place.problems.add(path, "min to be at most max; a key that is absent has its default (min 15s, max 5m)", {
+    found,
+  });
+}
+
+function checkTargetColumns(place: Place, config: PipelineConfig): void {
+  const fields = answerFields(config.answer);
+  const mapping = config.target.columns ?? {};
+  for (const field of Object.keys(mapping)) {
+    if (fields.includes(field)) continue;
+    const path = childPath(`${place.path}.target.columns`, field);
+    const expected = `no such field in the answer; its fields: ${fields.join(", ")}`;
+    place.problems.add(path, expected, { nearMatch: nearMatch(field, fields) });
+  }
+  const taken = new Map<string, string>();
+  for (const field of fields) {
+    const column = Object.hasOwn(mapping, field) ? (mapping[field] ?? field) : field;
+    const reason = taken.has(column)
+      ? `is also the column of the field "${taken.get(column)}"`
+      : reservedBecause(column, config);
+    taken.set(column, field);
+    if (reason === null) continue;
+    const path = Object.hasOwn(mapping, field)
+      ? childPath(`${place.path}.target.columns`, field)
+      : `${place.path}.target`;
+    place.problems.add(
+      path,
+      `the column "${column}" for the answer's field "${field}" ${reason}; map the field to another column in target.columns`,
+    );
+  }
+}
+
+function reservedBecause(column: string, { source, target }: PipelineConfig): string | null {
+  if (ownColumns.some((own) => own === column)) return "is one that Rowmill fills itself";
+  if (source.key.includes(column)) return "is a key column, which the target has too";
+  // The answer would change the content that it was made from, and be asked again without end.
+  const isOwnSource = sameTable(source.table, target.table);
+  return isOwnSource && source.columns.includes(column)
+    ? "is a declared column of the source, which is also the target"
+    : null;
+}
+
+/** As far as names can tell: `movies` is most often `public.movies`. The target looks again, in the database. */
+function sameTable(a: string, b: string): boolean {
+  return withSchema(a) === withSchema(b);
+}
+
+function withSchema(table: string): string {
+  return table.includes(".") ? table : `public.${table}`;
+}

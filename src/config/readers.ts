@@ -1,0 +1,172 @@
+/**
+ * Small readers of untrusted values. Each looks at one place of the config, notes what is wrong with it, and returns
+ * a value of its type in any case: a placeholder after a mistake, which is never used, because a config with
+ * mistakes is thrown away whole. Cross checks ask `Problems.clean` first.
+ */
+import { nearMatch } from "../model/near-match.js";
+import { formatDuration, parseDuration } from "../model/duration.js";
+import { childPath, describe, listWords, Problems } from "./problems.js";
+
+/** A value and where it stands. */
+export interface Place {
+  readonly path: string;
+  readonly value: unknown;
+  readonly problems: Problems;
+}
+
+export type Reader<T> = (place: Place) => T;
+
+/** Notes that the value at `place` is not what was expected. */
+export function refuse(place: Place, expected: string, near: string | null = null): void {
+  place.problems.add(place.path, expected, { found: describe(place.value), nearMatch: near });
+}
+
+export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // A module's namespace has no prototype; an object of another realm has another Object.prototype.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** The places of an object's keys. Unknown keys are refused; a value that is no object reads as an empty one. */
+export function section<const Key extends string>(
+  place: Place,
+  keys: readonly Key[],
+): Readonly<Record<Key, Place>> {
+  const opened = openObject(place, `an object with ${listWords(keys)}`);
+  const object = opened ?? {};
+  // What is missing inside of something that is missing is no mistake of its own.
+  const problems = opened === null ? new Problems() : place.problems;
+  for (const key of Object.keys(object)) {
+    if (keys.some((known) => known === key)) continue;
+    const expected = `unknown key; known here: ${keys.join(", ")}`;
+    place.problems.add(childPath(place.path, key), expected, { nearMatch: nearMatch(key, keys) });
+  }
+  return recordOf(
+    keys.map((key): [Key, Place] => {
+      const value = Object.hasOwn(object, key) ? object[key] : undefined;
+      return [key, { path: childPath(place.path, key), value, problems }];
+    }),
+  );
+}
+
+function recordOf<Key extends string, T>(entries: readonly (readonly [Key, T])[]): Record<Key, T> {
+  // Object.fromEntries forgets the names of the keys.
+  return Object.fromEntries(entries) as Record<Key, T>;
+}
+
+/** The places of an object whose keys are names of the user's. */
+export function entries(place: Place, expected: string): readonly (Place & { readonly key: string })[] {
+  return Object.entries(openObject(place, expected) ?? {}).map(([key, value]) => {
+    return { path: childPath(place.path, key), value, problems: place.problems, key };
+  });
+}
+
+function openObject(place: Place, expected: string): Readonly<Record<string, unknown>> | null {
+  if (isPlainObject(place.value)) return place.value;
+  refuse(place, expected);
+  return null;
+}
+
+/** `fallback` where the key is absent, else what `read` makes of it. */
+export function optional<T, F>(place: Place, read: Reader<T>, fallback: F): T | F {
+  return place.value === undefined ? fallback : read(place);
+}
+
+/** A section that may be absent: then each of its keys is. */
+export function orEmpty(place: Place): Place {
+  return place.value === undefined ? { ...place, value: {} } : place;
+}
+
+/** Text that PostgreSQL and JSON can both carry: no NUL, no half of a surrogate pair. */
+export function text(expected: string): Reader<string> {
+  return (place) => {
+    if (typeof place.value !== "string" || place.value === "") {
+      refuse(place, expected);
+      return "";
+    }
+    if (/\0|\p{Surrogate}/u.test(place.value))
+      refuse(place, `${expected}, without NUL characters and broken surrogate pairs`);
+    return place.value;
+  };
+}
+
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+  /** True: `min` itself is not allowed. */
+  readonly above?: boolean;
+}
+
+export function number(range: Range, unit = ""): Reader<number> {
+  const lower = range.above === true ? `above ${count(range.min)}` : `from ${count(range.min)}`;
+  return within(range, `a number ${lower} to ${count(range.max)}${unit}`, Number.isFinite);
+}
+
+export function integer(range: Range, unit = ""): Reader<number> {
+  return within(
+    range,
+    `a whole number from ${count(range.min)} to ${count(range.max)}${unit}`,
+    Number.isSafeInteger,
+  );
+}
+
+function within(range: Range, expected: string, fits: (value: number) => boolean): Reader<number> {
+  return (place) => {
+    const value = place.value;
+    const aboveMin = (n: number) => (range.above === true ? n > range.min : n >= range.min);
+    if (typeof value === "number" && fits(value) && aboveMin(value) && value <= range.max) return value;
+    refuse(place, expected);
+    return range.max;
+  };
+}
+
+function count(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+export const boolean: Reader<boolean> = (place) => {
+  if (typeof place.value === "boolean") return place.value;
+  refuse(place, "true or false");
+  return false;
+};
+
+export function oneOf<const Word extends string>(words: readonly [Word, ...Word[]]): Reader<Word> {
+  return (place) => {
+    const known = words.find((word) => word === place.value);
+    if (known !== undefined) return known;
+    const near = typeof place.value === "string" ? nearMatch(place.value, words) : null;
+    refuse(place, listWords(words), near);
+    return words[0];
+  };
+}
+
+/** Milliseconds. */
+export function duration(range: Range): Reader<number> {
+  const expected = `a duration such as "200ms", "15s", "10m", "24h" or "7d", from ${JSON.stringify(
+    formatDuration(range.min),
+  )} to ${JSON.stringify(formatDuration(range.max))}`;
+  return (place) => {
+    const ms = typeof place.value === "string" ? parseDuration(place.value) : null;
+    if (ms !== null && ms >= range.min && ms <= range.max) return ms;
+    refuse(place, expected);
+    return range.max;
+  };
+}
+
+/** A non-empty list without repetitions; each element's place is `path[index]`. */
+export function uniqueList(place: Place, read: Reader<string>, expected: string): readonly string[] {
+  if (!Array.isArray(place.value) || place.value.length === 0) {
+    refuse(place, expected);
+    return [];
+  }
+  const values: readonly unknown[] = place.value;
+  const seen = new Set<string>();
+  values.forEach((value, index) => {
+    const element = { path: `${place.path}[${index}]`, value, problems: place.problems };
+    const name = read(element);
+    if (seen.has(name) && place.problems.clean(element.path)) refuse(element, "each name once in the list");
+    seen.add(name);
+  });
+  return [...seen];
+}

@@ -1,0 +1,25 @@
+/**
+ * The public face of the package: what a `rowmill.config.ts` imports. Everything else is internal and may change
+ * with any version. Importing it does nothing: no file, no network, no environment.
+ */
+export { z } from "zod";
+export { defineConfig, pipeline } from "./config/spec.js";
+export type {
+  AnswerField,
+  AnswerOf,
+  AnswerSchema,
+  AnswerValue,
+  BatchSpec,
+  BudgetSpec,
+  ConfigSpec,
+  Pipeline,
+  PipelineSpec,
+  PollingSpec,
+  RequestSpec,
+  Row,
+  SourceSpec,
+  TargetSpec,
+  WhenSpec,
+} from "./config/spec.js";
+export type { Duration } from "./model/duration.js";
+export type { BudgetPeriod } from "./model/pipeline.js";

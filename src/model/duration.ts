@@ -1,0 +1,34 @@
+/**
+ * Durations as the config writes them: a whole number and one unit, `"200ms"`, `"15s"`, `"10m"`, `"24h"`, `"7d"`.
+ * Owns the grammar and nothing else: which durations a key allows is said where the key is read. Pure.
+ */
+
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+type Unit = keyof typeof unitMs;
+
+/** A whole number and a unit; `bigint`, because a fraction (`"1.5h"`) shall be red in the editor. */
+export type Duration = `${bigint}${Unit}`;
+
+const durationPattern = /^(0|[1-9][0-9]{0,14})(ms|s|m|h|d)$/;
+
+function isUnit(text: string | undefined): text is Unit {
+  return text !== undefined && Object.hasOwn(unitMs, text);
+}
+
+/** Milliseconds, or null when the text is no duration or exceeds what a number holds exactly. */
+export function parseDuration(text: string): number | null {
+  const [, count, unit] = durationPattern.exec(text) ?? [];
+  if (count === undefined || !isUnit(unit)) return null;
+  const ms = Number(count) * unitMs[unit];
+  return Number.isSafeInteger(ms) ? ms : null;
+}
+
+/** The shortest text that `parseDuration` reads back as the same whole number of milliseconds. */
+export function formatDuration(ms: number): Duration {
+  if (!Number.isSafeInteger(ms) || ms < 0)
+    throw new RangeError(`A duration is a whole number of milliseconds, not ${ms}`);
+  const largestFirst = ["d", "h", "m", "s"] as const;
+  const unit = ms === 0 ? "s" : (largestFirst.find((candidate) => ms % unitMs[candidate] === 0) ?? "ms");
+  return `${BigInt(ms / unitMs[unit])}${unit}`;
+}

@@ -1,0 +1,58 @@
+import { defineConfig, pipeline, z, type AnswerOf } from "rowmill";
+
+const movies = pipeline({
+  source: {
+    table: "public.imdb_dataset",
+    key: ["imdb_id", "lang"],
+    columns: ["Title", "Description"],
+    where: "lang = 'en'",
+    existing: "include",
+  },
+  when: { rows: 1000, maxWait: "10m" },
+  batch: { maxRequests: 20_000, maxBytes: 100_000_000 },
+  request: {
+    model: "gpt-4o-mini",
+    system: "Extract the categories of the movie {{ Title }} and a one-sentence summary.",
+    user: (row) => row.Description,
+    maxOutputTokens: 300,
+    temperature: 0.1,
+    topP: 1,
+    seed: 7,
+    stop: ["\n\n"],
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+  },
+  answer: z.object({
+    categories: z.array(z.string()).describe("lower-case genres, at most four"),
+    summary: z.string(),
+  }),
+  validate: (answer, row) =>
+    answer.summary === row.Description ? "the summary repeats the description" : null,
+  attempts: 3,
+  target: {
+    table: "movie_labels",
+    columns: { categories: "genres", summary: "one_line" },
+    access: "private",
+    addColumns: false,
+  },
+  budget: { usd: 5, per: "day" },
+  approveAboveUsd: 1,
+  limit: 5000,
+  polling: { min: "15s", max: "5m" },
+  files: { keep: false },
+  reconcile: { window: "2m" },
+});
+
+const opinions = pipeline({
+  source: { table: "reviews", key: "id", columns: ["body"] },
+  request: {
+    model: "gpt-5-mini",
+    reasoningEffort: "low",
+    user: "What does the writer think of the film, in one sentence? {{ body }}",
+  },
+  target: { table: "reviews", columns: { answer: "opinion" }, addColumns: true },
+});
+
+export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { movies, opinions } });
+export type MovieLabel = AnswerOf<typeof movies>; // { categories: string[]; summary: string }
+export type Opinion = AnswerOf<typeof opinions>; // string

@@ -1,0 +1,52 @@
+/** What is inferred, exactly, in all property orders: each assignment compiles only when the two types are equal. */
+import { defineConfig, pipeline, z, type AnswerOf, type Pipeline, type Row } from "rowmill";
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+
+export const sourceFirst = pipeline({
+  source: { table: "films", key: "id", columns: ["Title", "Description"] },
+  request: {
+    model: "m",
+    user: (row) => {
+      const exact: Equal<typeof row, Row<"Title" | "Description">> = true;
+      return exact ? row.Title : null;
+    },
+  },
+  answer: z.object({ genre: z.enum(["drama", "comedy"]), year: z.number().nullable() }),
+  validate: (given, row) => {
+    const exact: Equal<typeof given, { genre: "drama" | "comedy"; year: number | null }> = true;
+    return exact && row.Title === given.genre ? "no" : null;
+  },
+  target: { table: "labels", columns: { genre: "g", year: "y" } },
+});
+
+export const sourceLast = pipeline({
+  target: { table: "labels", columns: { genre: "g" } },
+  validate: (given, row) => {
+    const exact: Equal<typeof given, { genre: string }> = true;
+    const exactRow: Equal<typeof row, Row<"Title">> = true;
+    return exact && exactRow && given.genre === row.Title ? "no" : null;
+  },
+  request: { user: (row) => row.Title, system: (row) => row.Title ?? "", model: "m" },
+  answer: z.object({ genre: z.string() }),
+  source: { columns: ["Title"], key: ["id", "lang"], table: "films" },
+});
+
+export const text = pipeline({
+  validate: (given) => (given.length > 10 ? "too long" : null),
+  request: { model: "m", user: "{{ Title }}" },
+  target: { table: "labels", columns: { answer: "opinion" } },
+  source: { table: "films", key: "id", columns: ["Title"] },
+});
+
+export const ofSourceFirst: Equal<
+  AnswerOf<typeof sourceFirst>,
+  { genre: "drama" | "comedy"; year: number | null }
+> = true;
+export const ofSourceLast: Equal<
+  typeof sourceLast,
+  Pipeline<{ genre: string }, "Title", "id" | "lang">
+> = true;
+export const ofText: Equal<AnswerOf<typeof text>, string> = true;
+
+export default defineConfig({ database: "embedded", pipelines: { sourceFirst, sourceLast, text } });

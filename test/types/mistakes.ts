@@ -1,0 +1,275 @@
+/**
+ * Wrong configs, each red in the editor: exactly one error follows each directive, in all property orders.
+ * `config-types.test.ts` also strips the directives and counts the errors.
+ */
+import { defineConfig, pipeline, z, type AnswerOf, type Duration } from "rowmill";
+
+const source = { table: "films", key: "id", columns: ["Title", "Description"] } as const;
+const answer = z.object({ genre: z.enum(["drama", "comedy"]), year: z.number().int() });
+const target = { table: "labels" } as const;
+const request = { model: "gpt-4o-mini", user: "{{ Title }}" } as const;
+
+export const misspeltColumnInUser = pipeline({
+  source: { table: "films", key: "id", columns: ["Title", "Description"] },
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: (row) => row.Descriptoin },
+  target,
+});
+
+export const misspeltColumnInUserBeforeSource = pipeline({
+  target,
+  // @ts-expect-error
+  request: { user: (row) => row.Descriptoin, model: "gpt-4o-mini" },
+  source: { columns: ["Title", "Description"], key: "id", table: "films" },
+});
+
+export const misspeltColumnInSystem = pipeline({
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", system: (row) => row.title ?? "", user: "{{ Title }}" },
+  source,
+  target,
+});
+
+export const keyIsNotInTheRow = pipeline({
+  source: { table: "films", key: ["id", "lang"], columns: ["Title"] },
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: (row) => row.lang },
+  target,
+});
+
+export const cellMayBeNull = pipeline({
+  source,
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: (row) => row.Title.toUpperCase() },
+  target,
+});
+
+export const userReturnsNumber = pipeline({
+  source,
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: (row) => Number(row.Title) },
+  target,
+});
+
+export const userIsAsync = pipeline({
+  source,
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: async (row) => row.Title },
+  target,
+});
+
+export const misspeltColumnInValidate = pipeline({
+  source,
+  request,
+  answer,
+  // @ts-expect-error
+  validate: (given, row) => (row.Titel === given.genre ? "no" : null),
+  target,
+});
+
+export const misspeltFieldInValidateBeforeAll = pipeline({
+  // @ts-expect-error
+  validate: (given) => (given.gender === "drama" ? "no" : null),
+  target,
+  answer,
+  request,
+  source,
+});
+
+export const validateReturnsBoolean = pipeline({
+  source,
+  request,
+  answer,
+  // @ts-expect-error
+  validate: (given) => given.year > 1900,
+  target,
+});
+
+export const enumValueThatCannotBe = pipeline({
+  source,
+  request,
+  // @ts-expect-error
+  validate: (given) => (given.genre === "horror" ? "no" : null),
+  answer,
+  target,
+});
+
+export const textAnswerHasNoFields = pipeline({
+  source,
+  request,
+  // @ts-expect-error
+  validate: (given) => given.summary,
+  target,
+});
+
+export const misspeltFieldInTargetColumns = pipeline({
+  source,
+  request,
+  answer,
+  // @ts-expect-error
+  target: { table: "labels", columns: { gener: "genre" } },
+});
+
+export const misspeltFieldInTargetColumnsFirst = pipeline({
+  // @ts-expect-error
+  target: { columns: { yaer: "year" }, table: "labels" },
+  answer,
+  request,
+  source,
+});
+
+export const fieldOfTextAnswer = pipeline({
+  source,
+  request,
+  // @ts-expect-error
+  target: { table: "labels", columns: { summary: "opinion" } },
+});
+
+export const columnNameIsNoText = pipeline({
+  source,
+  request,
+  answer,
+  // @ts-expect-error
+  target: { table: "labels", columns: { genre: 1 } },
+});
+
+// @ts-expect-error
+export const durationInWords: Duration = "10 minutes";
+
+export const durationWithoutUnit = pipeline({
+  source,
+  // @ts-expect-error
+  when: { rows: 10, maxWait: "10" },
+  request,
+  target,
+});
+
+export const durationAsNumber = pipeline({
+  source,
+  // @ts-expect-error
+  when: { maxWait: 600 },
+  request,
+  target,
+});
+
+export const durationWithFraction = pipeline({
+  source,
+  request,
+  target,
+  // @ts-expect-error
+  polling: { min: "1.5s" },
+});
+
+export const durationWithUnknownUnit = pipeline({
+  source,
+  request,
+  target,
+  // @ts-expect-error
+  reconcile: { window: "2min" },
+});
+
+export const unknownKey = pipeline({
+  source,
+  request,
+  target,
+  // @ts-expect-error
+  retries: 3,
+});
+
+export const misspeltKeyInside = pipeline({
+  source,
+  // @ts-expect-error
+  when: { row: 1000 },
+  request,
+  target,
+});
+
+export const wireNameInsteadOfKey = pipeline({
+  source,
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: "{{ Title }}", max_tokens: 10 },
+  target,
+});
+
+export const wrongPeriod = pipeline({
+  source,
+  request,
+  target,
+  // @ts-expect-error
+  budget: { usd: 5, per: "week" },
+});
+
+export const budgetWithoutPeriod = pipeline({
+  source,
+  request,
+  target,
+  // @ts-expect-error
+  budget: { usd: 5 },
+});
+
+export const rowsAsText = pipeline({
+  source,
+  // @ts-expect-error
+  when: { rows: "1000" },
+  request,
+  target,
+});
+
+export const wrongExisting = pipeline({
+  // @ts-expect-error
+  source: { table: "films", key: "id", columns: ["Title"], existing: "ignore" },
+  request,
+  target,
+});
+
+export const wrongAccess = pipeline({
+  source,
+  request,
+  // @ts-expect-error
+  target: { table: "labels", access: "public" },
+});
+
+export const wrongReasoningEffort = pipeline({
+  source,
+  // @ts-expect-error
+  request: { model: "gpt-5-mini", user: "{{ Title }}", reasoningEffort: "lots" },
+  target,
+});
+
+export const temperatureExplicitlyUndefined = pipeline({
+  source,
+  // @ts-expect-error
+  request: { model: "gpt-4o-mini", user: "{{ Title }}", temperature: undefined },
+  target,
+});
+
+export const answerIsNoSchema = pipeline({
+  source,
+  request,
+  // @ts-expect-error
+  answer: { genre: "string" },
+  target,
+});
+
+// @ts-expect-error
+export const targetMissing = pipeline({ source, request });
+
+// @ts-expect-error
+export const modelMissing = pipeline({ source, request: { user: "{{ Title }}" }, target });
+
+const films = pipeline({ answer, source, target, request });
+
+// @ts-expect-error
+export const genreThatCannotBe: AnswerOf<typeof films> = { genre: "horror", year: 1999 };
+
+// @ts-expect-error
+export const answerWithoutYear: AnswerOf<typeof films> = { genre: "drama" };
+
+// @ts-expect-error
+export const misspeltConfigKey = defineConfig({ pipeline: { films } });
+
+// @ts-expect-error
+export const plainObject = defineConfig({ pipelines: { films: { source, request, target } } });
+
+// @ts-expect-error
+export const databaseAsObject = defineConfig({ database: { host: "localhost" }, pipelines: { films } });
