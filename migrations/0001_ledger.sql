@@ -50,11 +50,12 @@ create table rowmill.sweeps (
   pipeline_id integer primary key references rowmill.pipelines (id) on delete cascade,
   wanted_at timestamptz,
   wanted_reason text,
-  phase text not null default 'idle' check (phase in ('idle', 'source', 'ledger')),
+  phase text not null default 'idle' check (phase in ('idle', 'source', 'definition', 'ledger')),
   -- The last key (source) or request id (ledger) that was compared; null at the start of a phase.
   cursor jsonb,
-  -- Set when this sweep also compares fingerprints: the definition that it works for.
+  -- Set while a sweep also compares fingerprints: the definition that it works for.
   definition_hash text,
+  -- The definition that every row was compared with.
   swept_hash text,
   rows_seen bigint not null default 0,
   keys_found bigint not null default 0,
@@ -86,8 +87,9 @@ create table rowmill.requests (
   content_hash text,
   -- The content whose answer is in the target; null when none is.
   answered_hash text,
-  -- Of what was asked last.
+  -- Of what was asked last, and of what the target's answer was given to.
   fingerprint text,
+  answered_fingerprint text,
   -- Grows with every sending, never falls: it fences late and repeated answers.
   attempt integer not null default 0,
   -- Attempts that the model executed for this content.

@@ -13,10 +13,10 @@ export type RequestState = (typeof requestStates)[number];
 export const requestEvents = [
   /** The row does not exist, or does not match `source.where` any more. */
   "rowGone",
-  /** The row's content is the one whose answer stands in the target. */
-  "rowAsAnswered",
-  /** The row's content is the one that this request speaks of (failed with, was cancelled with, waits with). */
+  /** The row's content is the one that this request speaks of (was answered, failed, was cancelled, or waits with). */
   "rowAsKnown",
+  /** It is another one than the request speaks of, but the one whose answer still stands in the target. */
+  "rowAsAnswered",
   /** The row's content is another one. */
   "rowDiffers",
   /** The definition changed such that this row would be asked something else, or a person asked again. */
@@ -137,8 +137,9 @@ export interface KnownRequest {
 /** The event that the row's present content makes for a request; `rowHash` null: no such row. */
 export function compareRow(request: KnownRequest, rowHash: string | null): RequestEvent {
   if (rowHash === null) return "rowGone";
-  if (rowHash === request.answeredHash) return "rowAsAnswered";
-  return rowHash === request.contentHash ? "rowAsKnown" : "rowDiffers";
+  // Known first: a request that was reopened waits with the very content that its old answer belongs to.
+  if (rowHash === request.contentHash) return "rowAsKnown";
+  return rowHash === request.answeredHash ? "rowAsAnswered" : "rowDiffers";
 }
 
 /** The state after `event`, or null when nothing is to be written. */

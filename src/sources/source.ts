@@ -24,12 +24,13 @@ export interface SweptChunk {
   readonly cursor: readonly string[] | null;
 }
 
-/** A row whose answer, or last failure, belongs to its present content: asked under which fingerprint? */
+/** A row whose answer, failure or renewed question belongs to its present content: asked under which fingerprint? */
 export interface AskedRow {
   readonly requestId: string;
-  readonly key: string;
+  readonly state: "succeeded" | "failed" | "waiting";
   readonly cells: RowCells;
   readonly fingerprint: string | null;
+  readonly answeredFingerprint: string | null;
 }
 
 export interface Source {

@@ -150,7 +150,7 @@ async function compareChunk(
       select json_agg(c.key) from (select key, ${hashOf(sql`content`)} as hash from chunk) c
       left join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
       where r.id is null or r.state = 'gone'
-        or (r.state <> 'batched' and (r.content_hash is distinct from c.hash or (r.state <> 'succeeded' and r.answered_hash = c.hash)))
+        or (r.state <> 'batched' and r.content_hash is distinct from c.hash)
     ) as keys`);
   return { rows: found?.rows ?? 0, keys: found?.keys ?? [], cursor: nextCursor(found, rowsMax) };
 }
@@ -161,21 +161,21 @@ async function askedChunk(
   cursor: readonly string[] | null,
   rowsMax: number,
 ): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }> {
-  const found = await tx.first<
-    ChunkEnd & { asked: { id: string; key: string; content: string; fingerprint: string | null }[] | null }
-  >(sql`
+  interface Asked extends Omit<AskedRow, "cells"> {
+    content: string;
+  }
+  const found = await tx.first<ChunkEnd & { asked: Asked[] | null }>(sql`
     with ${chunkOf(parts, cursor, rowsMax)}
     select ${chunkEnd}, (
-      select json_agg(json_build_object('id', r.id::text, 'key', c.key, 'content', c.content, 'fingerprint', r.fingerprint))
+      select json_agg(json_build_object('requestId', r.id::text, 'state', r.state, 'fingerprint', r.fingerprint,
+        'answeredFingerprint', r.answered_fingerprint, 'content', c.content))
       from (select key, content, ${hashOf(sql`content`)} as hash from chunk) c
-      join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
-      where (r.state in ('succeeded', 'failed') and r.content_hash = c.hash) or (r.state = 'waiting' and r.answered_hash is not null)
+      join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key and r.content_hash = c.hash
+      where r.state in ('succeeded', 'failed') or (r.state = 'waiting' and r.answered_hash = c.hash)
     ) as asked`);
-  const rows = (found?.asked ?? []).map((row) => ({
-    requestId: row.id,
-    key: row.key,
-    cells: cellsOf(parts.columns, parseContent(row.content)),
-    fingerprint: row.fingerprint,
+  const rows = (found?.asked ?? []).map(({ content, ...row }) => ({
+    ...row,
+    cells: cellsOf(parts.columns, parseContent(content)),
   }));
   return { rows, cursor: nextCursor(found, rowsMax) };
 }

@@ -1,0 +1,40 @@
+/** The hints that triggers append. Taking them deletes them, in the transaction that acts on them. */
+import { sql, type Queryable } from "./database.js";
+
+/** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
+export const TAKE_KEYS = 5_000;
+const TAKE_ARRIVALS_MAX = 5_000;
+
+export interface TakenArrivals {
+  readonly keys: readonly string[];
+  readonly sweepWanted: boolean;
+  readonly count: number;
+}
+
+/** Oldest first by place in the table. The caller holds the pipeline's intake lock, so nobody else takes the same. */
+export async function takeArrivals(tx: Queryable, pipelineId: number): Promise<TakenArrivals> {
+  const rows = await tx.rows<{ keys: string[] | null }>(sql`
+    delete from rowmill.arrivals where ctid = any (array(
+      select ctid from (
+        select ctid, sum(coalesce(cardinality(keys), 1)) over (order by ctid) - coalesce(cardinality(keys), 1) as before
+        from (select ctid, keys from rowmill.arrivals where pipeline_id = ${pipelineId} limit ${TAKE_ARRIVALS_MAX}) some
+      ) counted where before < ${TAKE_KEYS}))
+    returning keys`);
+  const keys = new Set(rows.flatMap((row) => row.keys ?? []));
+  return { keys: [...keys], sweepWanted: rows.some((row) => row.keys === null), count: rows.length };
+}
+
+/** Ids of pipelines for which something arrived. */
+export async function pipelinesWithArrivals(client: Queryable): Promise<number[]> {
+  const rows = await client.rows<{ id: number }>(
+    sql`select distinct pipeline_id as id from rowmill.arrivals`,
+  );
+  return rows.map((row) => row.id);
+}
+
+export async function countArrivals(client: Queryable, pipelineId: number): Promise<number> {
+  const row = await client.first<{ count: number }>(
+    sql`select count(*)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,
+  );
+  return row?.count ?? 0;
+}

@@ -1,0 +1,281 @@
+/**
+ * Batches: rows, moves and leases. Every move is guarded by the state it starts from and by the lease of its holder, writes a
+ * line to `batch_events`, and says whether it won.
+ */
+import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
+import type { Json } from "../model/pipeline.js";
+import { join, raw, sql, type Queryable, type Sql } from "./database.js";
+
+interface BatchBase {
+  readonly id: string;
+  readonly pipelineId: number;
+  readonly pipeline: string;
+  readonly definitionHash: string;
+  readonly provider: string;
+  readonly account: string;
+  readonly model: string;
+  readonly endpoint: string;
+  readonly requests: number;
+  readonly reservedNanoUsd: number;
+  readonly reservedTokens: number;
+  readonly inputFileId: string | null;
+  /** Age of a create that may be on its way; null: certainly none is. */
+  readonly createIntentAgoMs: number | null;
+  /** The same instant, in seconds since the epoch. */
+  readonly createIntentAt: number | null;
+  readonly creates: number;
+  readonly providerStatus: string | null;
+  readonly providerCounts: { total: number; completed: number; failed: number } | null;
+  readonly outputFileId: string | null;
+  readonly errorFileId: string | null;
+  readonly downloads: number;
+  readonly polls: number;
+  readonly failures: number;
+  readonly plannedAt: Date;
+}
+
+interface Spool {
+  readonly lines: number;
+  readonly spoolBytes: number;
+  readonly spoolSha256: string;
+}
+
+/** A batch that is not settled, by its state: what a state promises, its type has. */
+export type Batch =
+  | (BatchBase & { readonly state: "planned" })
+  | (BatchBase & Spool & { readonly state: "uploading" })
+  | (BatchBase & Spool & { readonly state: "submitting"; readonly inputFileId: string })
+  | (BatchBase & Spool & { readonly state: "running" | "collecting"; readonly providerBatchId: string })
+  | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
+
+interface BatchRecord extends BatchBase {
+  state: BatchState;
+  lines: number | null;
+  spoolBytes: string | null;
+  spoolSha256: string | null;
+  providerBatchId: string | null;
+}
+
+const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
+  b.provider, b.account, b.model, b.endpoint, b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
+  b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.input_file_id as "inputFileId",
+  (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
+  extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
+  b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
+  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.downloads, b.polls, b.failures, b.planned_at as "plannedAt"`;
+const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
+
+/** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
+function toBatch(row: BatchRecord): Batch {
+  const { state, lines, spoolBytes, spoolSha256, providerBatchId, ...base } = row;
+  if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
+    return { ...base, state };
+  if (lines === null || spoolBytes === null || spoolSha256 === null)
+    throw new Error(`Batch ${row.id} is ${state} without a spool file.`);
+  const spool = { lines, spoolBytes: Number(spoolBytes), spoolSha256 };
+  if (state === "uploading") return { ...base, ...spool, state };
+  if (state === "submitting") {
+    if (base.inputFileId === null) throw new Error(`Batch ${row.id} is submitting without an input file.`);
+    return { ...base, ...spool, state, inputFileId: base.inputFileId };
+  }
+  if (providerBatchId === null) throw new Error(`Batch ${row.id} is ${state} without a provider batch.`);
+  return { ...base, ...spool, state, providerBatchId };
+}
+
+export interface PlannedBatch {
+  readonly id: string;
+  readonly pipelineId: number;
+  readonly definitionHash: string;
+  readonly provider: string;
+  readonly account: string;
+  readonly model: string;
+  readonly endpoint: string;
+  readonly requests: number;
+  readonly reservedNanoUsd: number;
+  readonly reservedTokens: number;
+  readonly runId: string | null;
+  readonly because: string;
+}
+
+export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
+  await tx.run(sql`insert into rowmill.batches
+      (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, requests, reserved_nano_usd, reserved_tokens, run_id)
+    values (${batch.id}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
+      ${batch.endpoint}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.runId})`);
+  await addBatchEvent(tx, batch.id, { from: null, to: "planned", reason: batch.because });
+}
+
+/** The requests that were in fact taken, when a row was lost between choosing and taking. */
+export async function setRequests(tx: Queryable, id: string, requests: number): Promise<void> {
+  await tx.run(sql`update rowmill.batches set requests = ${requests} where id = ${id}`);
+}
+
+export async function get(client: Queryable, id: string): Promise<Batch | null> {
+  const row = await client.first<BatchRecord>(sql`select ${columns} from ${from} where b.id = ${id}`);
+  return row && toBatch(row);
+}
+
+/** The right to act on one batch until a time; its token stands in every write of its holder. */
+export interface Lease {
+  readonly batchId: string;
+  readonly token: string;
+}
+
+/** A lease that is not renewed for so long is free again. */
+export const LEASE_MS = 20_000;
+
+/** Null: it is done, or somebody else holds it. */
+export async function claim(
+  client: Queryable,
+  id: string,
+  holder: { token: string; worker: string },
+): Promise<Batch | null> {
+  const won = await client.run(sql`
+    update rowmill.batches set lease_token = ${holder.token}, lease_worker = ${holder.worker}, lease_until = ${leaseEnd()}
+    where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp())`);
+  return won === 0 ? null : get(client, id);
+}
+
+function leaseEnd(): Sql {
+  return sql`clock_timestamp() + make_interval(secs => ${LEASE_MS / 1000})`;
+}
+
+/** Those of the tokens that still hold. */
+export async function renew(client: Queryable, tokens: readonly string[]): Promise<string[]> {
+  const rows = await client.rows<{ token: string }>(sql`
+    update rowmill.batches set lease_until = ${leaseEnd()}
+    where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp() returning lease_token as token`);
+  return rows.map((row) => row.token);
+}
+
+/** When the current lease ends, in milliseconds from now; null: the batch is free or done. */
+export async function leaseLeftMs(client: Queryable, id: string): Promise<number | null> {
+  const row = await client.first<{ left: number | null }>(sql`
+    select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
+    from rowmill.batches where id = ${id} and settled_at is null`);
+  return row?.left ?? null;
+}
+
+/** Locks the batch for this transaction if the lease still holds; every write of a stage begins with it. */
+export async function holds(tx: Queryable, lease: Lease): Promise<boolean> {
+  const row = await tx.first(sql`select 1 as one from rowmill.batches
+    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp() for update`);
+  return row !== null;
+}
+
+/** Gives the batch back, to be looked at again after `delayMs`. */
+export async function release(
+  client: Queryable,
+  lease: Lease,
+  next: { delayMs: number; failures: number },
+): Promise<void> {
+  await client.run(sql`
+    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
+      next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
+    where id = ${lease.batchId} and lease_token = ${lease.token}`);
+}
+
+/** What a move may write beside the state. */
+export interface BatchFields {
+  lines?: number;
+  spool_bytes?: number;
+  spool_sha256?: string;
+  reserved_nano_usd?: number;
+  reserved_tokens?: number;
+  input_file_id?: string | null;
+  provider_batch_id?: string;
+  provider_status?: string;
+  provider_counts?: Json;
+  provider_errors?: Json;
+  output_file_id?: string | null;
+  error_file_id?: string | null;
+  downloads?: number;
+  polls?: number;
+  /** True: a create may be on its way from now on; false: certainly none is. */
+  create_intent?: boolean;
+}
+
+/** Writes fields under the lease, without a move. False: the lease is lost. */
+export async function update(client: Queryable, lease: Lease, fields: BatchFields): Promise<boolean> {
+  const written = await client.run(sql`update rowmill.batches set ${assignments(fields)}
+    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+  return written > 0;
+}
+
+export interface BatchMoveRequest {
+  readonly batch: Pick<Batch, "id" | "state">;
+  readonly event: BatchEvent;
+  readonly reason: string;
+  readonly fields?: BatchFields;
+  readonly detail?: Json;
+}
+
+/** False: the lease is lost, or somebody else moved the batch. Ending moves free what was reserved. */
+export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest): Promise<boolean> {
+  const { batch, event, reason, fields = {}, detail } = wanted;
+  const to = moveBatch(batch.state, event);
+  const written =
+    await tx.run(sql`update rowmill.batches set state = ${to}, polls = 0, ${stamps(to)} ${assignments(fields)}
+    where id = ${batch.id} and state = ${batch.state} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+  if (written === 0) return false;
+  await addBatchEvent(tx, batch.id, {
+    from: batch.state,
+    to,
+    reason,
+    ...(detail === undefined ? {} : { detail }),
+  });
+  return true;
+}
+
+function stamps(to: BatchState): Sql {
+  if (to === "running") return sql`submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
+  // Token room is free when the provider is done; money when the answers are counted.
+  if (to === "collecting") return sql`provider_done_at = now(), reserved_tokens = 0,`;
+  if (to === "settled" || to === "rejected" || to === "cancelled")
+    return sql`settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,`;
+  return sql``;
+}
+
+const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors"]);
+
+function assignments(fields: BatchFields): Sql {
+  const { create_intent: createIntent, ...plain } = fields;
+  const list = Object.entries(plain).map(([name, value]) =>
+    jsonFields.has(name)
+      ? sql`${raw(name)} = ${value === null ? null : JSON.stringify(value)}::jsonb`
+      : sql`${raw(name)} = ${value}`,
+  );
+  if (createIntent === true) list.push(sql`create_intent_at = clock_timestamp()`, sql`creates = creates + 1`);
+  if (createIntent === false) list.push(sql`create_intent_at = null`);
+  return list.length === 0 ? sql`id = id` : join(list);
+}
+
+export async function addBatchEvent(
+  client: Queryable,
+  id: string,
+  event: { from: BatchState | null; to: BatchState; reason: string; detail?: Json },
+): Promise<void> {
+  await client.run(sql`insert into rowmill.batch_events (batch_id, from_state, to_state, reason, detail)
+    values (${id}, ${event.from}, ${event.to}, ${event.reason}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+}
+
+/** Ids of unfinished batches whose next step is due and whose lease is free. */
+export async function due(client: Queryable, limit: number): Promise<string[]> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select id from rowmill.batches where settled_at is null and next_at <= clock_timestamp()
+      and (lease_until is null or lease_until < clock_timestamp()) order by next_at limit ${limit}`);
+  return rows.map((row) => row.id);
+}
+
+export async function countUnfinished(client: Queryable, pipelineIds: readonly number[]): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`
+    select count(*)::int as count from rowmill.batches where settled_at is null and pipeline_id = any(${pipelineIds}::int[])`);
+  return row?.count ?? 0;
+}
+
+/** Wakes a batch at a time: the job of graphile-worker that runs its next step. Repeatable: one waiting job a batch. */
+export async function schedule(client: Queryable, id: string, delayMs: number): Promise<void> {
+  await client.run(sql`select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
+    queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
+    run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
+}

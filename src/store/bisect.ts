@@ -1,0 +1,39 @@
+/**
+ * Runs one statement over many items; when the data of one of them makes it fail, halves until that one stands alone.
+ * Works inside a transaction, by savepoints: what the other items wrote stays.
+ */
+import { isDataError, sql, type Queryable } from "./database.js";
+
+/**
+ * `work` may be called for any part of `items`; `poison` for a single one that fails by its own data. Errors of another
+ * kind (connection, lock, deadlock) are thrown: they say nothing about the data. At most 2 × items × log2(items) calls.
+ */
+export async function bisect<Item>(
+  tx: Queryable,
+  items: readonly Item[],
+  work: (items: readonly Item[]) => Promise<void>,
+  poison: (item: Item, error: Error) => Promise<void>,
+): Promise<void> {
+  const [only] = items;
+  if (only === undefined) return;
+  const error = await attempt(tx, () => work(items));
+  if (error === null) return;
+  if (items.length === 1) return poison(only, error);
+  const middle = Math.ceil(items.length / 2);
+  await bisect(tx, items.slice(0, middle), work, poison);
+  await bisect(tx, items.slice(middle), work, poison);
+}
+
+async function attempt(tx: Queryable, work: () => Promise<void>): Promise<Error | null> {
+  await tx.run(sql`savepoint rowmill_chunk`);
+  try {
+    await work();
+    await tx.run(sql`release savepoint rowmill_chunk`);
+    return null;
+  } catch (error) {
+    if (!(error instanceof Error) || !isDataError(error)) throw error;
+    await tx.run(sql`rollback to savepoint rowmill_chunk`);
+    await tx.run(sql`release savepoint rowmill_chunk`);
+    return error;
+  }
+}

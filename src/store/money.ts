@@ -1,0 +1,100 @@
+/** What was spent and what is reserved, derived from attempts and from batches in flight; and limits that providers told us. */
+import type { BudgetPeriod } from "../model/pipeline.js";
+import { sql, type Queryable, type Sql } from "./database.js";
+
+export interface Spending {
+  /** 1e-9 US dollars, in the period; the day of a sum is the day of its batch's submission (UTC). */
+  readonly spentNanoUsd: number;
+  /** Batches in flight, whenever they were planned: they may still cost it. */
+  readonly reservedNanoUsd: number;
+  readonly batchesInFlight: number;
+}
+
+/** The caller holds the pipeline's lock, so that two planners cannot count on the same money. */
+export async function spending(
+  tx: Queryable,
+  pipelineId: number,
+  period: { per: BudgetPeriod; runId: string | null },
+): Promise<Spending> {
+  const row = await tx.first<Spending>(sql`
+    select
+      coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
+        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+      + coalesce((select sum(s.reserved_nano_usd) from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id
+        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8 as "spentNanoUsd",
+      coalesce((select sum(b.reserved_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null), 0)::float8
+        as "reservedNanoUsd",
+      (select count(*) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null)::int as "batchesInFlight"`);
+  return row ?? { spentNanoUsd: 0, reservedNanoUsd: 0, batchesInFlight: 0 };
+}
+
+function inPeriod(period: { per: BudgetPeriod; runId: string | null }): Sql {
+  const at = sql`coalesce(b.submitted_at, b.planned_at) at time zone 'UTC'`;
+  switch (period.per) {
+    case "total":
+      return sql`true`;
+    case "run":
+      return sql`b.run_id = ${period.runId}::uuid`;
+    case "day":
+      return sql`date_trunc('day', ${at}) = date_trunc('day', now() at time zone 'UTC')`;
+    case "month":
+      return sql`date_trunc('month', ${at}) = date_trunc('month', now() at time zone 'UTC')`;
+  }
+}
+
+export interface LearnedLimits {
+  readonly enqueuedTokens: number | null;
+  readonly inputBytes: number | null;
+}
+
+/** Locks the account's entry for the model, where there is one, so that all workers and pipelines reserve one after another. */
+export async function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
+  const row = await tx.first<LearnedLimits>(sql`
+    select enqueued_tokens::float8 as "enqueuedTokens", input_bytes::float8 as "inputBytes" from rowmill.learned_limits
+    where account = ${account} and model = ${model} for update`);
+  return row ?? { enqueuedTokens: null, inputBytes: null };
+}
+
+/** Tokens of all batches that the provider has not finished, of every pipeline. */
+export async function reservedTokens(tx: Queryable, account: string, model: string): Promise<number> {
+  const row = await tx.first<{ tokens: number }>(sql`
+    select coalesce(sum(reserved_tokens), 0)::float8 as tokens from rowmill.batches
+    where account = ${account} and model = ${model} and settled_at is null`);
+  return row?.tokens ?? 0;
+}
+
+export async function learnLimit(
+  client: Queryable,
+  of: { account: string; model: string },
+  learned: { enqueuedTokens?: number; inputBytes?: number; message: string },
+): Promise<void> {
+  await client.run(sql`
+    insert into rowmill.learned_limits (account, model, enqueued_tokens, input_bytes, message)
+    values (${of.account}, ${of.model}, ${learned.enqueuedTokens ?? null}, ${learned.inputBytes ?? null}, ${learned.message})
+    on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, learned_limits.enqueued_tokens),
+      input_bytes = coalesce(excluded.input_bytes, learned_limits.input_bytes), message = excluded.message, learned_at = now()`);
+}
+
+export async function recordStray(
+  client: Queryable,
+  stray: {
+    account: string;
+    providerBatchId: string;
+    batchId: string | null;
+    reason: string;
+    reservedNanoUsd: number;
+  },
+): Promise<void> {
+  await client.run(sql`insert into rowmill.stray_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd)
+    values (${stray.account}, ${stray.providerBatchId}, ${stray.batchId}, ${stray.reason}, ${stray.reservedNanoUsd})
+    on conflict do nothing`);
+}
+
+export async function strayCancelled(
+  client: Queryable,
+  account: string,
+  providerBatchId: string,
+): Promise<void> {
+  await client.run(sql`update rowmill.stray_batches set cancelled_at = now()
+    where account = ${account} and provider_batch_id = ${providerBatchId}`);
+}

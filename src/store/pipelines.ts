@@ -1,0 +1,156 @@
+/** Pipelines as registered in the database: definition, approval, pauses, flushes. Each change leaves an event. */
+import type { Json } from "../model/pipeline.js";
+import { sql, type Queryable } from "./database.js";
+
+/** `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. */
+export type PauseKind = "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment";
+
+export interface PipelineRow {
+  readonly id: number;
+  readonly name: string;
+  readonly definitionHash: string;
+  readonly approvedHash: string | null;
+  readonly estimate: Json;
+  readonly sourceOid: number;
+  readonly sourceSignature: string | null;
+  readonly installedSnapshot: string | null;
+  readonly pauseKind: PauseKind | null;
+  readonly pauseReason: string | null;
+  readonly pausedAt: Date | null;
+  readonly flushAt: Date | null;
+  readonly uninstalledAt: Date | null;
+}
+
+const columns = sql`id, name, definition_hash as "definitionHash", approved_hash as "approvedHash", estimate,
+  source_oid::int8::int as "sourceOid", source_signature as "sourceSignature", installed_snapshot::text as "installedSnapshot",
+  pause_kind as "pauseKind", pause_reason as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
+  uninstalled_at as "uninstalledAt"`;
+
+export interface Registration {
+  readonly name: string;
+  readonly definition: Json;
+  readonly definitionHash: string;
+  readonly sourceTable: string;
+  readonly sourceOid: number;
+  readonly targetTable: string;
+}
+
+/** Makes or changes the pipeline of that name. A changed definition has to be approved and swept again. */
+export async function register(tx: Queryable, wanted: Registration): Promise<PipelineRow> {
+  const before = await tx.first<{ hash: string }>(
+    sql`select definition_hash as hash from rowmill.pipelines where name = ${wanted.name} for update`,
+  );
+  const row = await tx.first<PipelineRow>(sql`
+    insert into rowmill.pipelines as p (name, definition, definition_hash, source_table, source_oid, target_table)
+    values (${wanted.name}, ${JSON.stringify(wanted.definition)}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
+      ${wanted.sourceOid}::oid, ${wanted.targetTable})
+    on conflict (name) do update set definition = excluded.definition, definition_hash = excluded.definition_hash,
+      source_table = excluded.source_table, source_oid = excluded.source_oid, target_table = excluded.target_table, uninstalled_at = null
+    returning ${columns}`);
+  if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
+  if (before?.hash !== wanted.definitionHash)
+    await addEvent(tx, row.id, { event: before ? "changed" : "created" });
+  return row;
+}
+
+export async function all(client: Queryable): Promise<PipelineRow[]> {
+  return client.rows<PipelineRow>(sql`select ${columns} from rowmill.pipelines order by name`);
+}
+
+export async function byName(client: Queryable, name: string): Promise<PipelineRow | null> {
+  return client.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where name = ${name}`);
+}
+
+export async function byId(client: Queryable, id: number): Promise<PipelineRow | null> {
+  return client.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where id = ${id}`);
+}
+
+/** First in the lock order: pipeline, batch, requests, target. */
+export async function lock(tx: Queryable, id: number): Promise<PipelineRow | null> {
+  return tx.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where id = ${id} for update`);
+}
+
+/** One intake or sweeper chunk of a pipeline at a time. A statement of its own, so that the next one sees newer data. */
+export async function lockIntake(tx: Queryable, id: number): Promise<void> {
+  await tx.run(sql`select pg_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int)`);
+}
+
+/** As lockIntake, without waiting; false: somebody else is at it. */
+export async function tryLockIntake(tx: Queryable, id: number): Promise<boolean> {
+  const row = await tx.first<{ locked: boolean }>(
+    sql`select pg_try_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int) as locked`,
+  );
+  return row?.locked ?? false;
+}
+
+/** Any number, but always this one: the advisory locks of the intake. */
+const INTAKE_LOCK = 726_973;
+
+export async function recordInstallation(
+  tx: Queryable,
+  id: number,
+  installed: { signature: string; snapshot: string | null },
+): Promise<void> {
+  await tx.run(sql`update rowmill.pipelines set source_signature = ${installed.signature},
+    installed_snapshot = coalesce(installed_snapshot, ${installed.snapshot}::pg_snapshot) where id = ${id}`);
+}
+
+/** Leaves a former pause in place: the first reason is the one to mend. True when it is paused by this call. */
+export async function pause(
+  client: Queryable,
+  id: number,
+  why: { kind: PauseKind; reason: string },
+): Promise<boolean> {
+  const changed =
+    await client.run(sql`update rowmill.pipelines set pause_kind = ${why.kind}, pause_reason = ${why.reason}, paused_at = now()
+    where id = ${id} and pause_kind is null`);
+  if (changed > 0) await addEvent(client, id, { event: "paused", reason: why.reason });
+  return changed > 0;
+}
+
+/** True when it was paused; `onlyKind` spares other pauses. */
+export async function resume(client: Queryable, id: number, onlyKind?: PauseKind): Promise<boolean> {
+  const changed =
+    await client.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null
+    where id = ${id} and pause_kind is not null and (${onlyKind ?? null}::text is null or pause_kind = ${onlyKind ?? null}::text)`);
+  if (changed > 0) await addEvent(client, id, { event: "resumed" });
+  return changed > 0;
+}
+
+export async function recordEstimate(client: Queryable, id: number, estimate: Json): Promise<void> {
+  await client.run(
+    sql`update rowmill.pipelines set estimate = ${JSON.stringify(estimate)}::jsonb where id = ${id}`,
+  );
+}
+
+/** Approves the definition that was estimated, not whichever is current by then. */
+export async function approve(
+  client: Queryable,
+  id: number,
+  approved: { definitionHash: string; by: string },
+): Promise<boolean> {
+  const changed = await client.run(sql`update rowmill.pipelines set approved_hash = ${approved.definitionHash}
+    where id = ${id} and definition_hash = ${approved.definitionHash} and approved_hash is distinct from ${approved.definitionHash}`);
+  if (changed > 0) await addEvent(client, id, { event: "approved", reason: approved.by });
+  return changed > 0;
+}
+
+/** All that waits now goes out at the next planning, whatever threshold and deadline say. */
+export async function requestFlush(client: Queryable, id: number): Promise<void> {
+  await client.run(sql`update rowmill.pipelines set flush_at = clock_timestamp() where id = ${id}`);
+}
+
+export async function clearFlush(client: Queryable, id: number, flushAt: Date): Promise<void> {
+  await client.run(
+    sql`update rowmill.pipelines set flush_at = null where id = ${id} and date_trunc('milliseconds', flush_at) = ${flushAt}`,
+  );
+}
+
+export async function addEvent(
+  client: Queryable,
+  id: number,
+  event: { event: string; reason?: string; detail?: Json },
+): Promise<void> {
+  await client.run(sql`insert into rowmill.pipeline_events (pipeline_id, event, reason, detail)
+    values (${id}, ${event.event}, ${event.reason ?? null}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+}

@@ -1,0 +1,206 @@
+/**
+ * The ledger: one request per row and pipeline. Every move names the state that it starts from in its WHERE, and says by
+ * RETURNING which ones it won. Queue and in-flight rows move in the same transaction, always after the request.
+ */
+import type { RequestState } from "../model/request-transitions.js";
+import { sql, type Queryable } from "./database.js";
+
+export interface LedgerRow {
+  readonly id: string;
+  readonly key: string;
+  readonly state: RequestState;
+  readonly goneFrom: RequestState | null;
+  readonly contentHash: string | null;
+  readonly answeredHash: string | null;
+  readonly answeredFingerprint: string | null;
+}
+
+/** Locks, in id order, the requests that exist for these keys. */
+export async function lockByKeys(
+  tx: Queryable,
+  pipelineId: number,
+  keys: readonly string[],
+): Promise<LedgerRow[]> {
+  return tx.rows<LedgerRow>(sql`
+    select id::text as id, key, state, gone_from as "goneFrom", content_hash as "contentHash", answered_hash as "answeredHash",
+      answered_fingerprint as "answeredFingerprint"
+    from rowmill.requests where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) order by id for update`);
+}
+
+export interface NewRequest {
+  readonly key: string;
+  readonly hash: string;
+  readonly state: "waiting" | "cancelled";
+}
+
+/** Requests for rows never seen. One that somebody else made meanwhile is left alone. */
+export async function insertMany(
+  tx: Queryable,
+  pipelineId: number,
+  rows: readonly NewRequest[],
+): Promise<number> {
+  if (rows.length === 0) return 0;
+  return tx.run(sql`
+    with added as (
+      insert into rowmill.requests (pipeline_id, key, state, content_hash, error_code, error)
+      select ${pipelineId}, x.key, x.state, x.hash,
+        case when x.state = 'cancelled' then 'existing' end,
+        case when x.state = 'cancelled' then 'The row was there before the pipeline, and source.existing is "skip".' end
+      from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, state text, hash text)
+      on conflict (pipeline_id, key) do nothing returning id, state)
+    insert into rowmill.waiting (request_id, pipeline_id) select id, ${pipelineId} from added where state = 'waiting'`);
+}
+
+export interface RowMove {
+  readonly id: string;
+  readonly from: RequestState;
+  readonly to: RequestState;
+  /** The row's present content; null when the row is gone. */
+  readonly hash: string | null;
+  /** Another content: tries and errors start anew. */
+  readonly fresh: boolean;
+}
+
+/** What a look at the rows decided. Returns how many moved. */
+export async function moveMany(
+  tx: Queryable,
+  pipelineId: number,
+  moves: readonly RowMove[],
+): Promise<number> {
+  if (moves.length === 0) return 0;
+  const moved = await tx.rows<{ id: string; state: RequestState }>(sql`
+    update rowmill.requests r set
+      state = x.to, changed_at = now(),
+      gone_from = case when x.to = 'gone' then r.state end,
+      content_hash = coalesce(x.hash, r.content_hash),
+      tries = case when x.fresh then 0 else r.tries end,
+      returns = case when x.fresh then 0 else r.returns end,
+      error_code = case when x.to in ('gone', 'failed', 'cancelled') then r.error_code end,
+      error = case when x.to in ('gone', 'failed', 'cancelled') then r.error end
+    from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" text, "to" text, hash text, fresh boolean)
+    where r.id = x.id and r.state = x.from
+    returning r.id::text as id, r.state`);
+  await enqueue(
+    tx,
+    pipelineId,
+    moved.filter((row) => row.state === "waiting").map((row) => row.id),
+  );
+  await dequeue(
+    tx,
+    moved.filter((row) => row.state !== "waiting").map((row) => row.id),
+  );
+  return moved.length;
+}
+
+/** Asks again: the definition changed for these rows, or a person wants it. In flight ones are left to the collector. */
+export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
+  if (ids.length === 0) return 0;
+  const moved = await tx.rows<{ id: string }>(sql`
+    update rowmill.requests set state = 'waiting', tries = 0, returns = 0, error_code = null, error = null, changed_at = now()
+    where id = any(${ids}::bigint[]) and state in ('succeeded', 'failed') returning id::text as id`);
+  await enqueue(
+    tx,
+    pipelineId,
+    moved.map((row) => row.id),
+  );
+  return moved.length;
+}
+
+/** Undoes a reopening: the answer in the target is again the one that would be given. */
+export async function reaffirmMany(tx: Queryable, ids: readonly string[]): Promise<number> {
+  if (ids.length === 0) return 0;
+  const moved = await tx.rows<{ id: string }>(sql`
+    update rowmill.requests set state = 'succeeded', fingerprint = answered_fingerprint, error_code = null, error = null, changed_at = now()
+    where id = any(${ids}::bigint[]) and state = 'waiting' and answered_hash = content_hash returning id::text as id`);
+  await dequeue(
+    tx,
+    moved.map((row) => row.id),
+  );
+  return moved.length;
+}
+
+async function enqueue(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.run(sql`insert into rowmill.waiting (request_id, pipeline_id)
+    select unnest(${ids}::bigint[]), ${pipelineId} on conflict (request_id) do nothing`);
+}
+
+async function dequeue(tx: Queryable, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.run(sql`delete from rowmill.waiting where request_id = any(${ids}::bigint[])`);
+}
+
+export interface ReadyFacts {
+  readonly ready: number;
+  readonly oldestWaitMs: number | null;
+}
+
+/** How many may go out now, counted up to `countMax` only, and how long the oldest has waited. */
+export async function readyFacts(tx: Queryable, pipelineId: number, countMax: number): Promise<ReadyFacts> {
+  const row = await tx.first<{ ready: number; oldest: number | null }>(sql`
+    select count(*)::int as ready, (extract(epoch from clock_timestamp() - min(since)) * 1000)::float8 as oldest from (
+      select since from rowmill.waiting where pipeline_id = ${pipelineId} and not_before <= now()
+      order by not_before, request_id limit ${countMax}) some`);
+  return { ready: row?.ready ?? 0, oldestWaitMs: row?.oldest ?? null };
+}
+
+/** Requests that were ever taken into a batch: what `limit` counts. */
+export async function countAsked(tx: Queryable, pipelineId: number): Promise<number> {
+  const row = await tx.first<{ count: number }>(
+    sql`select count(*)::int as count from rowmill.requests where pipeline_id = ${pipelineId} and attempt > 0`,
+  );
+  return row?.count ?? 0;
+}
+
+/** Candidates in turn; `newMax` bounds those that were never asked (null: all). Locked, in id order. */
+export async function lockReady(
+  tx: Queryable,
+  pipelineId: number,
+  bounds: { max: number; newMax: number | null },
+): Promise<string[]> {
+  const rows = await tx.rows<{ id: string }>(sql`
+    select r.id::text as id from rowmill.requests r
+    where r.state = 'waiting' and r.id = any (array(
+      select id from (
+        select w.request_id as id, q.attempt, count(*) filter (where q.attempt = 0) over (order by w.not_before, w.request_id) as fresh
+        from (select * from rowmill.waiting where pipeline_id = ${pipelineId} and not_before <= now()
+              order by not_before, request_id limit ${bounds.newMax === null ? bounds.max : null}) w
+        join rowmill.requests q on q.id = w.request_id
+        order by w.not_before, w.request_id) turn
+      where ${bounds.newMax}::bigint is null or attempt > 0 or fresh <= ${bounds.newMax}::bigint
+      limit ${bounds.max}))
+    order by r.id for update of r skip locked`);
+  return rows.map((row) => row.id);
+}
+
+/** From the queue into a batch that exists: state, attempt, and the one in-flight row that a request can have. */
+export async function takeIntoBatch(tx: Queryable, batchId: string, ids: readonly string[]): Promise<number> {
+  const taken = await tx.run(sql`
+    with moved as (
+      update rowmill.requests set state = 'batched', attempt = attempt + 1, changed_at = now()
+      where id = any(${ids}::bigint[]) and state = 'waiting' returning id, attempt)
+    insert into rowmill.in_flight (request_id, batch_id, attempt) select id, ${batchId}, attempt from moved order by id`);
+  await dequeue(tx, ids);
+  return taken;
+}
+
+export interface StateCounts {
+  readonly pipelineId: number;
+  readonly state: RequestState;
+  readonly count: number;
+}
+
+export async function countStates(client: Queryable): Promise<StateCounts[]> {
+  return client.rows<StateCounts>(sql`
+    select pipeline_id as "pipelineId", state, count(*)::int as count from rowmill.requests group by 1, 2`);
+}
+
+export async function refuseKey(
+  tx: Queryable,
+  pipelineId: number,
+  refused: { key: string; reason: string },
+): Promise<void> {
+  await tx.run(sql`insert into rowmill.refused_keys (pipeline_id, key_sha256, key_prefix, reason)
+    values (${pipelineId}, encode(sha256(convert_to(${refused.key}, 'UTF8')), 'hex'), left(${refused.key}, 100), ${refused.reason})
+    on conflict (pipeline_id, key_sha256) do update set seen_at = now(), reason = excluded.reason`);
+}

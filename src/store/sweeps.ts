@@ -1,0 +1,65 @@
+/** Where each pipeline's sweep stands. One row a pipeline; whoever locks it does the next chunk. */
+import { sql, type Queryable } from "./database.js";
+
+export type SweepPhase = "idle" | "source" | "definition" | "ledger";
+
+export interface SweepRow {
+  readonly pipelineId: number;
+  readonly wantedReason: string | null;
+  readonly phase: SweepPhase;
+  readonly cursor: string[] | null;
+  readonly definitionHash: string | null;
+  readonly sweptHash: string | null;
+  readonly rowsSeen: number;
+  readonly keysFound: number;
+  /** Age of the last complete sweep; null: there was none. */
+  readonly finishedAgoMs: number | null;
+  readonly lastedMs: number | null;
+}
+
+/** Null when another worker is at this sweep. Made when missing. */
+export async function lockSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
+  await tx.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, now(), 'first')
+    on conflict do nothing`);
+  return tx.first<SweepRow>(sql`
+    select pipeline_id as "pipelineId", wanted_reason as "wantedReason", phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
+      rows_seen::int as "rowsSeen", keys_found::int as "keysFound",
+      (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
+      (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"
+    from rowmill.sweeps where pipeline_id = ${pipelineId} for update skip locked`);
+}
+
+/** A mark that comes while a sweep runs makes another one follow it. */
+export async function wantSweep(client: Queryable, pipelineId: number, reason: string): Promise<void> {
+  await client.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, clock_timestamp(), ${reason})
+    on conflict (pipeline_id) do update set wanted_at = excluded.wanted_at, wanted_reason = excluded.wanted_reason`);
+}
+
+/** `definitionHash`: compare fingerprints for it too; null: presence and content only. */
+export async function startSweep(
+  tx: Queryable,
+  pipelineId: number,
+  definitionHash: string | null,
+): Promise<void> {
+  await tx.run(sql`update rowmill.sweeps set phase = 'source', cursor = null, definition_hash = ${definitionHash},
+    wanted_at = null, wanted_reason = null, rows_seen = 0, keys_found = 0, started_at = now(), finished_at = null
+    where pipeline_id = ${pipelineId}`);
+}
+
+export async function advanceSweep(
+  tx: Queryable,
+  pipelineId: number,
+  step: { phase: SweepPhase; cursor: readonly string[] | null; rows: number; keys: number },
+): Promise<void> {
+  await tx.run(sql`update rowmill.sweeps set phase = ${step.phase}, cursor = ${step.cursor === null ? null : JSON.stringify(step.cursor)}::jsonb,
+    rows_seen = rows_seen + ${step.rows}, keys_found = keys_found + ${step.keys},
+    swept_hash = case when ${step.phase} = 'idle' then coalesce(definition_hash, swept_hash) else swept_hash end,
+    finished_at = case when ${step.phase} = 'idle' then clock_timestamp() end
+    where pipeline_id = ${pipelineId}`);
+}
+
+export async function isSweepPending(client: Queryable, pipelineId: number): Promise<boolean> {
+  const row = await client.first<{ pending: boolean }>(sql`
+    select phase <> 'idle' or wanted_at is not null as pending from rowmill.sweeps where pipeline_id = ${pipelineId}`);
+  return row?.pending ?? true;
+}

@@ -1,0 +1,46 @@
+/** Processes that work, by heartbeat; and the jobs of those that died, freed for others. */
+import { sql, type Queryable } from "./database.js";
+
+/** A worker that was not seen for so long is dead: four heartbeats. */
+export const WORKER_SILENCE_MS = 20_000;
+
+export async function beat(
+  client: Queryable,
+  worker: { id: string; poolId: string | null; host: string; pid: number; version: string },
+): Promise<void> {
+  await client.run(sql`
+    insert into rowmill.workers (id, pool_id, host, pid, version)
+    values (${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version})
+    on conflict (id) do update set seen_at = clock_timestamp(), pool_id = excluded.pool_id`);
+}
+
+export async function signOff(client: Queryable, workerId: string): Promise<void> {
+  await client.run(sql`delete from rowmill.workers where id = ${workerId}`);
+}
+
+/**
+ * Frees what dead workers held. Their jobs would else stay locked for four hours; `locked_by` holds the id of the *pool*.
+ * Returns how many workers were found dead.
+ */
+export async function buryDead(tx: Queryable): Promise<number> {
+  const dead = await tx.rows<{ poolId: string | null }>(sql`
+    delete from rowmill.workers where id in (
+      select id from rowmill.workers where seen_at < clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
+      for update skip locked)
+    returning pool_id as "poolId"`);
+  const pools = dead.flatMap((worker) => worker.poolId ?? []);
+  if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
+  return dead.length;
+}
+
+/** Every unfinished batch without a job that could wake it. */
+export async function batchesWithoutJob(client: Queryable, limit: number): Promise<string[]> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select b.id from rowmill.batches b where b.settled_at is null and not exists (
+      select 1 from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts) limit ${limit}`);
+  return rows.map((row) => row.id);
+}
+
+export async function analyze(client: Queryable): Promise<void> {
+  await client.run(sql`analyze rowmill.requests, rowmill.waiting, rowmill.in_flight`);
+}
