@@ -1,0 +1,111 @@
+/** Looking at a text as the demo model does: words, sentences, the most central sentence. Pure, no language model. */
+
+/** Longer texts are looked at only so far; keeps one answer's time bounded. */
+const TEXT_CHARS_MAX = 20_000;
+const SENTENCES_MAX = 60;
+const SUMMARY_CHARS = 160;
+/** A summary is not cut before this many characters. */
+const CLAUSE_CHARS_MIN = 40;
+
+const stopWords = new Set(
+  (
+    "a an and are as at be been but by can could did do does for from had has have he her his him how i if in into is it " +
+    "its just me more most my no not of on one or our out over she so some than that the their them then there these " +
+    "they this to up us was we were what when where which while who will with would you your about after all also any " +
+    "because before between both during each few himself herself only other own same such through under until very"
+  ).split(" "),
+);
+
+/** Lower-case words of the text, in order. */
+export function wordsOf(text: string): string[] {
+  return (
+    text
+      .slice(0, TEXT_CHARS_MAX)
+      .toLowerCase()
+      .match(/[\p{L}\p{N}]+(?:['’][\p{L}]+)?/gu) ?? []
+  );
+}
+
+/** Words that carry meaning: no stop words, three letters at least. */
+export function contentWordsOf(text: string): string[] {
+  return wordsOf(text).filter((word) => word.length > 2 && !stopWords.has(word));
+}
+
+/** Sentences, trimmed, at most sixty. A text without an end mark is one sentence. */
+export function sentencesOf(text: string): string[] {
+  const flat = text.slice(0, TEXT_CHARS_MAX).replaceAll(/\s+/g, " ").trim();
+  const parts = flat.split(/(?<=[.!?…。！？]["'”’)]?)\s+(?=["'“‘(]?[\p{Lu}\p{N}\p{Lo}])/u);
+  return parts.filter((part) => part !== "").slice(0, SENTENCES_MAX);
+}
+
+/** The sentence whose words occur most in the whole text; the first among equals. */
+export function centralSentence(text: string): string {
+  const sentences = sentencesOf(text);
+  const counts = new Map<string, number>();
+  for (const word of contentWordsOf(text)) counts.set(word, (counts.get(word) ?? 0) + 1);
+  const scoreOf = (sentence: string) => {
+    const words = contentWordsOf(sentence);
+    const sum = words.reduce((total, word) => total + (counts.get(word) ?? 0), 0);
+    return words.length === 0 ? 0 : sum / Math.sqrt(words.length + 4);
+  };
+  let best = sentences[0] ?? "";
+  let bestScore = scoreOf(best);
+  for (const sentence of sentences.slice(1)) {
+    const score = scoreOf(sentence);
+    if (score > bestScore) [best, bestScore] = [sentence, score];
+  }
+  return best;
+}
+
+/** The central sentence, shortened at a clause, with an end mark. "" for a text without words. */
+export function summaryOf(text: string): string {
+  const sentence = shorten(centralSentence(text), SUMMARY_CHARS);
+  return sentence === "" || /[.!?…。！？]["'”’)]?$/u.test(sentence) ? sentence : `${sentence}.`;
+}
+
+/** The first `max` UTF-16 units, one fewer where that would leave half a character. */
+export function cutText(text: string, max: number): string {
+  const endsInHalf = /[\uD800-\uDBFF]/.test(text.charAt(max - 1));
+  return text.slice(0, endsInHalf ? max - 1 : max);
+}
+
+/** At most `max` characters: cut behind a clause if one ends late enough, else behind a word, never in a character. */
+export function shorten(text: string, max: number): string {
+  if (text.length <= max) return text;
+  const head = cutText(text, max);
+  const clause = Math.max(head.lastIndexOf(", "), head.lastIndexOf("; "), head.lastIndexOf(" – "));
+  if (clause >= CLAUSE_CHARS_MIN) return head.slice(0, clause).trimEnd();
+  const space = head.lastIndexOf(" ");
+  return (space > 0 ? head.slice(0, space) : head).trimEnd();
+}
+
+/** Capitalised phrases inside sentences: names of people, places, works. In order, without repetition. */
+export function namesIn(text: string): string[] {
+  const found = text
+    .slice(0, TEXT_CHARS_MAX)
+    .matchAll(
+      /(?<![.!?]\s|^)(?<=\s|["“(])\p{Lu}[\p{L}'’-]+(?:\s(?:of|the|de|von|van)?\s?\p{Lu}[\p{L}'’.-]*)*/gu,
+    );
+  return [...new Set([...found].map(([name]) => name.trim().replace(/[.'’-]+$/, "")))];
+}
+
+/** What follows `label:` at the beginning of a line, or undefined. */
+export function labelled(text: string, label: string): string | undefined {
+  const wanted = label
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}]+/gu, " ")
+    .trim();
+  if (wanted === "") return undefined;
+  for (const line of text.slice(0, TEXT_CHARS_MAX).split(/\n|\s\|\s/)) {
+    const colon = line.indexOf(":");
+    if (colon <= 0 || colon > 60) continue;
+    const name = line
+      .slice(0, colon)
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}]+/gu, " ")
+      .trim();
+    const value = line.slice(colon + 1).trim();
+    if (name === wanted && value !== "") return value;
+  }
+  return undefined;
+}

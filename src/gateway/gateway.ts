@@ -1,0 +1,138 @@
+/**
+ * A local server that speaks OpenAI's Files and Batch API. Puts its parts together; owns nothing else.
+ *
+ * A program of its own: it knows nothing of pipelines. All state is in `dataDir`; a killed gateway goes on where it
+ * stood when it is started on the same folder.
+ */
+import multipart from "@fastify/multipart";
+import { RowmillError } from "../model/errors.js";
+import { BatchStore } from "./batch-store.js";
+import { addBatchRoutes } from "./batch-routes.js";
+import { CreationLimit } from "./creation-limit.js";
+import { createDemoModel } from "./demo-model.js";
+import { Engine } from "./engine.js";
+import { addFileRoutes } from "./file-routes.js";
+import { FileStore } from "./file-store.js";
+import { HttpServer } from "./http-server.js";
+import { Journal, type JournalReader } from "./journal.js";
+import { addModelRoutes } from "./model-routes.js";
+import { settingsOf, type GatewayOptions, type GatewaySettings } from "./settings.js";
+import { openStateDir, type StateDir } from "./state-dir.js";
+import { isTerminal, type BatchObject } from "./wire.js";
+
+export type { GatewayOptions } from "./settings.js";
+
+const UPLOAD_FIELDS_MAX = 16;
+const UPLOAD_FIELD_BYTES_MAX = 4_096;
+
+export interface Gateway {
+  /** `http://127.0.0.1:PORT/v1`, for OPENAI_BASE_URL. */
+  readonly url: string;
+  readonly port: number;
+  /** What was asked and done so far, also by former gateways on this folder. */
+  readonly journal: JournalReader;
+  /** Asks the `hold` hook again for each batch that is held. */
+  release(): void;
+  /** The provider ends the batch: it executes `afterRequests` requests in all (default: no more), then expires. */
+  expire(batchId: string, options?: { afterRequests?: number }): void;
+  /** The same, but it becomes cancelling and cancelled. */
+  cancel(batchId: string, options?: { afterRequests?: number }): void;
+  /** The batch, as soon as `is` says yes; default: as soon as it has ended. Rejects when the gateway closes first. */
+  until(batchId: string, is?: (batch: BatchObject) => boolean): Promise<BatchObject>;
+  /** Hangs up on all clients, stops batches where they are, and gives the folder back. May be called again. */
+  close(): Promise<void>;
+}
+
+/** Listening when it resolves. Throws `usage` for wrong settings, `refused` when the folder is in use. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const settings = settingsOf(options);
+  const state = openStateDir(settings.dataDir);
+  let parts: GatewayParts | null = null;
+  try {
+    parts = await openParts(settings, state);
+    await parts.server.app.listen({ host: settings.host, port: settings.port });
+    return gatewayOf(settings, parts);
+  } catch (error) {
+    if (parts === null) state.close();
+    else await closeParts(parts);
+    throw error;
+  }
+}
+
+interface GatewayParts {
+  readonly state: StateDir;
+  readonly journal: Journal;
+  readonly engine: Engine;
+  readonly server: HttpServer;
+}
+
+async function openParts(settings: GatewaySettings, state: StateDir): Promise<GatewayParts> {
+  const { clock, limits } = settings;
+  const files = new FileStore(state.filesDir, clock);
+  const batches = new BatchStore(state.batchesDir);
+  const journal = new Journal(state.journalPath);
+  const { journalled, onceSeen } = await rememberJournal(journal, batches);
+  const model = createDemoModel({ onceSeen });
+  const engine = new Engine({ settings, files, batches, journal, model, workDir: state.workDir, journalled });
+  const creations = new CreationLimit(
+    limits.creationsPerHour,
+    batches.list().map(({ batch }) => batch.created_at),
+  );
+  const server = new HttpServer({ settings, journal });
+  await server.app.register(multipart, {
+    throwFileSizeLimit: false,
+    limits: {
+      fileSize: limits.bytesMax,
+      files: 1,
+      fields: UPLOAD_FIELDS_MAX,
+      fieldSize: UPLOAD_FIELD_BYTES_MAX,
+    },
+  });
+  addFileRoutes(server, { settings, files, journal });
+  addBatchRoutes(server, { settings, files, batches, engine, creations });
+  addModelRoutes(server, { settings, journal, model });
+  return { state, journal, engine, server };
+}
+
+/** What the former run left: how far unfinished batches came, and which `…-once` texts were already seen. */
+async function rememberJournal(
+  journal: Journal,
+  batches: BatchStore,
+): Promise<{ journalled: Map<string, number>; onceSeen: Set<string> }> {
+  const journalled = new Map(batches.listRunning().map(({ batch }) => [batch.id, 0]));
+  const onceSeen = new Set<string>();
+  for await (const entry of journal.entries()) {
+    if (entry.kind !== "executed") continue;
+    const lines = entry.batchId === null ? undefined : journalled.get(entry.batchId);
+    if (lines !== undefined && entry.batchId !== null) journalled.set(entry.batchId, lines + 1);
+    if (entry.behaviour?.endsWith("-once") === true) onceSeen.add(entry.contentHash);
+  }
+  return { journalled, onceSeen };
+}
+
+function gatewayOf(settings: GatewaySettings, parts: GatewayParts): Gateway {
+  const { engine, journal, server } = parts;
+  const address = server.app.server.address();
+  if (address === null || typeof address === "string") {
+    throw new RowmillError("internal", "The gateway listens on no port.");
+  }
+  const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
+  let closed: Promise<void> | null = null;
+  return {
+    url: `${settings.tls === null ? "http" : "https"}://${host}:${address.port}/v1`,
+    port: address.port,
+    journal,
+    release: () => engine.wake(),
+    expire: (id, { afterRequests = 0 } = {}) => engine.stopAfter(id, "expired", afterRequests),
+    cancel: (id, { afterRequests = 0 } = {}) => engine.stopAfter(id, "cancelled", afterRequests),
+    until: (id, is = ({ status }) => isTerminal(status)) => engine.until(id, is),
+    close: () => (closed ??= closeParts(parts)),
+  };
+}
+
+async function closeParts({ server, engine, journal, state }: GatewayParts): Promise<void> {
+  await server.app.close();
+  await engine.close();
+  journal.close();
+  state.close();
+}

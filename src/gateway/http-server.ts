@@ -1,0 +1,223 @@
+/**
+ * The HTTP side: authentication, request ids, dates, the error envelope, the journal of calls, and the sending of
+ * answers with the faults that a test scripted. Routes only decide what to answer.
+ *
+ * A client that hangs up costs nothing but its own call. An unforeseen error answers 500 in OpenAI's envelope and is
+ * logged; the server goes on.
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { createReadStream } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import { Readable } from "node:stream";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { Call, Fault } from "./faults.js";
+import { newRequestId } from "./ids.js";
+import type { Journal } from "./journal.js";
+import { parseJson } from "./json.js";
+import type { GatewaySettings } from "./settings.js";
+import { refusal, type Answer } from "./wire.js";
+
+/** A live chat completion may carry a long text; batches come as files. */
+const JSON_BODY_BYTES_MAX = 16 * 1024 * 1024;
+/** A whole upload of 200 MB over a slow line must fit. */
+const REQUEST_TIMEOUT_MS = 10 * 60_000;
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+const HEAD_BYTES_MAX = 16 * 1024;
+const PARAM_CHARS_MAX = 200;
+
+export interface HttpParts {
+  readonly settings: GatewaySettings;
+  readonly journal: Journal;
+}
+
+export type Effect = (request: FastifyRequest) => Answer | Promise<Answer>;
+
+export class HttpServer {
+  readonly app: FastifyInstance;
+  private readonly parts: HttpParts;
+  private readonly keyDigests: readonly Buffer[] | null;
+
+  constructor(parts: HttpParts) {
+    this.parts = parts;
+    this.keyDigests = parts.settings.apiKeys?.map(digestOf) ?? null;
+    this.app = createApp(parts.settings);
+    this.app.removeAllContentTypeParsers();
+    this.app.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => done(null, body));
+    this.app.addHook("onRequest", (request, reply) => this.receive(request, reply));
+    this.app.setNotFoundHandler((request, reply) => this.send(request, reply, unknownUrl(request)));
+    this.app.setErrorHandler((error, request, reply) => this.send(request, reply, this.answerTo(error)));
+  }
+
+  /** `effect` has taken place, on disk, when it returns. */
+  route(method: "GET" | "POST" | "DELETE", url: string, effect: Effect): void {
+    this.app.route({
+      method,
+      url,
+      handler: async (request, reply) => {
+        const answer = await effect(request);
+        const fault = await this.parts.settings.faults.afterEffect(callOf(request), answer);
+        return this.send(request, reply, answer, fault);
+      },
+    });
+  }
+
+  private async receive(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
+    reply.header("x-request-id", request.id);
+    reply.header("date", new Date(this.parts.settings.clock.nowMs()).toUTCString());
+    const refused = this.authorise(request.headers.authorization);
+    if (refused !== null) return this.send(request, reply, refused);
+    const fault = await this.parts.settings.faults.beforeEffect(callOf(request));
+    if (fault === undefined) return undefined;
+    return this.send(request, reply, refusal(500, "A scripted fault without a reply."), fault);
+  }
+
+  private authorise(header: string | undefined): Answer | null {
+    const key = /^Bearer\s+(\S+)\s*$/i.exec(header ?? "")?.[1];
+    if (key === undefined) {
+      const message =
+        "You didn't provide an API key. You need to provide your API key in an Authorization header using " +
+        "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
+      return refusal(401, message);
+    }
+    const digest = digestOf(key);
+    if (this.keyDigests === null || this.keyDigests.some((known) => timingSafeEqual(known, digest)))
+      return null;
+    // The key itself is not repeated, unlike in OpenAI's text: it may be a real one that was sent here by mistake.
+    return refusal(401, "Incorrect API key provided.", { code: "invalid_api_key" });
+  }
+
+  private send(request: FastifyRequest, reply: FastifyReply, answer: Answer, fault?: Fault): FastifyReply {
+    const changed: Answer = fault?.kind === "reply" ? { ...fault, kind: "json" } : answer;
+    this.note(request, fault?.kind === "drop" ? null : changed.status);
+    if (fault === undefined || fault.kind === "reply") return sendWhole(reply, changed);
+    sendBroken(reply, changed, fault);
+    return reply;
+  }
+
+  private note(request: FastifyRequest, status: number | null): void {
+    const { method, route, path, requestId } = callOf(request);
+    const at = this.parts.settings.clock.nowMs();
+    this.parts.journal.append({ kind: "call", at, requestId, method, route, path, status });
+  }
+
+  private answerTo(error: unknown): Answer {
+    const { statusCode, message } = describeError(error);
+    if (statusCode < 500) return refusal(statusCode, message);
+    this.parts.settings.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    const sorry = "The server had an error while processing your request. Sorry about that!";
+    return refusal(500, sorry, { type: "server_error" });
+  }
+}
+
+function createApp({ tls }: GatewaySettings): FastifyInstance {
+  return fastify({
+    bodyLimit: JSON_BODY_BYTES_MAX,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: PARAM_CHARS_MAX },
+    exposeHeadRoutes: false,
+    genReqId: newRequestId,
+    serverFactory: (handler) => {
+      const options = { maxHeaderSize: HEAD_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS };
+      const server =
+        tls === null
+          ? http.createServer(options, handler)
+          : https.createServer({ ...options, ...tls }, handler);
+      server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+      return server;
+    },
+  });
+}
+
+function callOf(request: FastifyRequest): Call {
+  const length = request.headers["content-length"];
+  const path = request.url.split("?", 1)[0] ?? "";
+  return {
+    method: request.method,
+    route: request.routeOptions.url ?? path,
+    path,
+    query: request.query as Readonly<Record<string, unknown>>,
+    requestId: request.id,
+    contentLength: length === undefined ? null : Number(length),
+  };
+}
+
+function unknownUrl(request: FastifyRequest): Answer {
+  const { method, path } = callOf(request);
+  return refusal(404, `Invalid URL (${method} ${path})`);
+}
+
+/** Fastify's own errors carry a status: body too large, malformed multipart, a client that went away. */
+function describeError(error: unknown): { statusCode: number; message: string } {
+  if (!(error instanceof Error)) return { statusCode: 500, message: String(error) };
+  const statusCode = "statusCode" in error && typeof error.statusCode === "number" ? error.statusCode : 500;
+  return { statusCode, message: error.message };
+}
+
+function sendWhole(reply: FastifyReply, answer: Answer): FastifyReply {
+  void reply.code(answer.status).headers(headersOf(answer));
+  if (answer.kind === "json") return reply.send(JSON.stringify(answer.body));
+  return reply.send(createReadStream(answer.path));
+}
+
+function headersOf(answer: Answer): Record<string, string> {
+  if (answer.kind === "json") return { "content-type": "application/json", ...answer.headers };
+  return {
+    "content-type": "application/octet-stream",
+    "content-length": String(answer.bytes),
+    "content-disposition": `attachment; filename="${answer.filename.replaceAll(/[^\w.-]/g, "_")}"`,
+  };
+}
+
+/** Headers announce the whole body; only `afterBytes` of it follow. */
+function sendBroken(reply: FastifyReply, answer: Answer, fault: Exclude<Fault, { kind: "reply" }>): void {
+  reply.hijack();
+  const { raw } = reply;
+  if (fault.kind === "drop") {
+    raw.destroy();
+    return;
+  }
+  const text = answer.kind === "json" ? Buffer.from(JSON.stringify(answer.body)) : null;
+  const bytes = text?.length ?? (answer.kind === "file" ? answer.bytes : 0);
+  const own = Object.entries(reply.getHeaders()).map(([name, value]) => [name, String(value)]);
+  raw.writeHead(answer.status, {
+    ...Object.fromEntries(own),
+    ...headersOf(answer),
+    "content-length": String(bytes),
+  });
+  const end = Math.min(fault.afterBytes, bytes);
+  if (end > 0) piece(answer, text, end).pipe(raw, { end: false });
+  else raw.flushHeaders();
+}
+
+function piece(answer: Answer, text: Buffer | null, end: number): Readable {
+  if (text !== null) return Readable.from([text.subarray(0, end)]);
+  return createReadStream(answer.kind === "file" ? answer.path : "", { end: end - 1 });
+}
+
+function digestOf(key: string): Buffer {
+  return createHash("sha256").update(key, "utf8").digest();
+}
+
+/** The body of a JSON call; an answer that says so when it is not a JSON object. An absent one is `{}`. */
+export function jsonBodyOf(
+  request: FastifyRequest,
+): { readonly body: Record<string, unknown> } | { readonly refused: Answer } {
+  const text = typeof request.body === "string" && request.body !== "" ? request.body : "{}";
+  const body = parseJson(text);
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) return { body: { ...body } };
+  const message =
+    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library " +
+    "correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)";
+  return { refused: refusal(400, message) };
+}
+
+/** A path parameter. */
+export function pathParam(request: FastifyRequest, name: string): string {
+  const { params } = request;
+  const value =
+    typeof params === "object" && params !== null
+      ? Object.entries(params).find(([key]) => key === name)?.[1]
+      : "";
+  return typeof value === "string" ? value : "";
+}

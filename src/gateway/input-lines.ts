@@ -1,0 +1,74 @@
+/**
+ * Reads a JSONL file as chunks of lines in bounded memory, split on the byte 0x0A only (U+2028 is text).
+ *
+ * It holds one file handle, closed also when the reader stops early; it writes nothing.
+ */
+import { open } from "node:fs/promises";
+
+const READ_BYTES = 256 * 1024;
+/** A line above this is given as null instead of being held in memory. */
+export const LINE_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Lines without their line feed; null in the place of a line that is too long. A last empty piece is no line. */
+export async function* readLineChunks(
+  path: string,
+  linesPerChunk: number,
+): AsyncGenerator<readonly (string | null)[]> {
+  const splitter = new LineSplitter();
+  const handle = await open(path, "r");
+  let chunk: (string | null)[] = [];
+  try {
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    for (;;) {
+      const { bytesRead } = await handle.read(buffer, 0, READ_BYTES, null);
+      const lines = bytesRead === 0 ? splitter.end() : splitter.push(buffer.subarray(0, bytesRead));
+      for (const line of lines) {
+        chunk.push(line);
+        if (chunk.length < linesPerChunk) continue;
+        yield chunk;
+        chunk = [];
+      }
+      if (bytesRead === 0) break;
+    }
+  } finally {
+    await handle.close();
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** Cuts a stream of bytes into lines; what is left of the last one waits, `LINE_BYTES_MAX` at most. */
+class LineSplitter {
+  private pending: Buffer[] = [];
+  private pendingBytes = 0;
+
+  *push(bytes: Buffer): Generator<string | null> {
+    let start = 0;
+    for (;;) {
+      const end = bytes.indexOf(0x0a, start);
+      if (end === -1) break;
+      yield this.take(bytes.subarray(start, end));
+      start = end + 1;
+    }
+    this.keep(bytes.subarray(start));
+  }
+
+  *end(): Generator<string | null> {
+    if (this.pendingBytes > 0) yield this.take(Buffer.alloc(0));
+  }
+
+  private take(last: Buffer): string | null {
+    const tooLong = this.pendingBytes + last.length > LINE_BYTES_MAX;
+    const line = this.pendingBytes === 0 ? last : Buffer.concat([...this.pending, last]);
+    this.pending = [];
+    this.pendingBytes = 0;
+    return tooLong ? null : line.toString("utf8");
+  }
+
+  private keep(rest: Buffer): void {
+    if (rest.length === 0) return;
+    this.pendingBytes += rest.length;
+    // The caller's buffer is used again, so a copy; beyond the limit only the count matters.
+    if (this.pendingBytes <= LINE_BYTES_MAX) this.pending.push(Buffer.from(rest));
+    else this.pending = [];
+  }
+}

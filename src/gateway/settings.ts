@@ -1,0 +1,126 @@
+/**
+ * What may be set when a gateway is started, with the defaults. Pure; a wrong setting is refused here, before anything
+ * is opened.
+ */
+import { RowmillError } from "../model/errors.js";
+import { noFaults, type GatewayFaults } from "./faults.js";
+
+export interface Clock {
+  /** Milliseconds since the epoch. All timestamps, expiries and Date headers come from here. */
+  nowMs(): number;
+}
+
+export interface GatewayLimits {
+  /** Lines in one input file. */
+  readonly requestsMax: number;
+  /** Bytes of an input file, refused at upload. */
+  readonly bytesMax: number;
+  /** Bytes of an input file, refused at validation ("larger than the … maximum for the … model"). */
+  readonly modelBytesMax: number;
+  /** Prompt tokens of all batches of one model that have not ended; one number for all models, or one each. */
+  readonly enqueuedTokensPerModel: number | Readonly<Record<string, number>> | null;
+  readonly creationsPerHour: number;
+}
+
+export interface GatewayOptions {
+  /** Default 127.0.0.1. Any other address needs `apiKeys`. */
+  readonly host?: string;
+  /** Default 0: a free one. */
+  readonly port?: number;
+  /** Files, batches and the journal; created when missing. One gateway at a time. */
+  readonly dataDir: string;
+  /** The built-in model, which is no language model. Nothing else is built yet. */
+  readonly demoModel: true;
+  /** Bearer keys that are accepted. Absent: any non-empty key. */
+  readonly apiKeys?: readonly string[];
+  readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer };
+  readonly clock?: Clock;
+  /** Pause after each hundred executed lines, milliseconds. Default 0. */
+  readonly latencyMs?: number;
+  /** How long a batch stays in each passing status at least, milliseconds. Default 5. */
+  readonly batchDelayMs?: number;
+  readonly limits?: Partial<GatewayLimits>;
+  /** Life of an uploaded batch file and of output files that ask for no other. Default 30 days, as OpenAI. */
+  readonly fileTtlSeconds?: number;
+  /** Of the order of lines in output files; null keeps the input's order. Default 1. */
+  readonly shuffleSeed?: number | null;
+  /** How a file id that is not there is written: null, no field at all, or "". Default null. */
+  readonly absentFileIds?: null | "absent" | "";
+  /** A create that names a missing input: a batch that becomes `failed` (default), or a 400. Both were seen at OpenAI. */
+  readonly missingInput?: "failed" | "refused";
+  /** Model names that batches may ask for; others are `model_not_found`. Default null: any name. */
+  readonly models?: readonly string[] | null;
+  /** Named in `token_limit_exceeded`. Default `org-demo`. */
+  readonly organization?: string;
+  readonly faults?: Partial<GatewayFaults>;
+  /** Told about what goes wrong inside; default: standard error. */
+  readonly log?: (message: string) => void;
+}
+
+export interface GatewaySettings {
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly apiKeys: readonly string[] | null;
+  readonly tls: { readonly key: string | Buffer; readonly cert: string | Buffer } | null;
+  readonly clock: Clock;
+  readonly latencyMs: number;
+  readonly batchDelayMs: number;
+  readonly limits: GatewayLimits;
+  readonly fileTtlSeconds: number;
+  readonly shuffleSeed: number | null;
+  readonly absentFileIds: null | "absent" | "";
+  readonly missingInput: "failed" | "refused";
+  readonly models: readonly string[] | null;
+  readonly organization: string;
+  readonly faults: GatewayFaults;
+  readonly log: (message: string) => void;
+}
+
+const limitsDefault: GatewayLimits = {
+  requestsMax: 50_000,
+  bytesMax: 209_715_200,
+  modelBytesMax: 209_715_200,
+  enqueuedTokensPerModel: null,
+  creationsPerHour: 2_000,
+};
+
+const FILE_TTL_SECONDS_DEFAULT = 30 * 86_400;
+const loopbackHosts = ["127.0.0.1", "::1", "localhost"];
+
+/** Defaults filled in. Throws `usage` for an address that others can reach without keys of its own. */
+export function settingsOf(options: GatewayOptions): GatewaySettings {
+  const host = options.host ?? "127.0.0.1";
+  const apiKeys = options.apiKeys ?? null;
+  if (apiKeys === null && !loopbackHosts.includes(host)) {
+    throw new RowmillError(
+      "usage",
+      `The gateway would listen on ${host}, which other machines can reach, and accept any key.`,
+      { hints: ["Give it API keys of its own, or let it listen on 127.0.0.1."] },
+    );
+  }
+  return {
+    host,
+    port: options.port ?? 0,
+    dataDir: options.dataDir,
+    apiKeys,
+    tls: options.tls ?? null,
+    clock: options.clock ?? { nowMs: () => Date.now() },
+    latencyMs: options.latencyMs ?? 0,
+    batchDelayMs: options.batchDelayMs ?? 5,
+    limits: { ...limitsDefault, ...options.limits },
+    fileTtlSeconds: options.fileTtlSeconds ?? FILE_TTL_SECONDS_DEFAULT,
+    shuffleSeed: options.shuffleSeed === undefined ? 1 : options.shuffleSeed,
+    absentFileIds: options.absentFileIds ?? null,
+    missingInput: options.missingInput ?? "failed",
+    models: options.models ?? null,
+    organization: options.organization ?? "org-demo",
+    faults: { ...noFaults, ...options.faults },
+    log: options.log ?? ((message) => process.stderr.write(`gateway: ${message}\n`)),
+  };
+}
+
+/** Whole seconds since the epoch, as the wire has them. */
+export function nowSeconds(clock: Clock): number {
+  return Math.floor(clock.nowMs() / 1000);
+}
