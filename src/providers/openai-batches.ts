@@ -1,0 +1,94 @@
+/**
+ * Owns the calls about batches. Only `createBatch` cannot be repeated; after an `ambiguous` one `findBatches`
+ * says what became of it.
+ */
+import { CHAT_ENDPOINT } from "./openai-body.js";
+import { eachPage, type Connection, type ListPlan } from "./openai-connection.js";
+import { readBatch } from "./openai-wire.js";
+import { ProviderError, type CallOptions, type ProviderBatch } from "./provider.js";
+
+const BATCH_PAGE_SIZE = 100;
+/** 20,000 batches: ten hours at OpenAI's limit of 2,000 creations an hour. */
+const BATCH_PAGES_MAX = 200;
+
+/** See `Provider.createBatch`. */
+export async function createBatch(
+  { client, call, timeouts }: Connection,
+  { inputFileId, metadata }: { inputFileId: string; metadata: Readonly<Record<string, string>> },
+  options: CallOptions = {},
+): Promise<ProviderBatch> {
+  const plan = { what: "create the batch", timeoutMs: timeouts.callMs, unrepeatable: true, ...options };
+  return call(plan, async (signal) =>
+    readBatch(
+      await client.batches.create(
+        {
+          input_file_id: inputFileId,
+          endpoint: CHAT_ENDPOINT,
+          completion_window: "24h",
+          metadata: { ...metadata },
+        },
+        { signal },
+      ),
+    ),
+  );
+}
+
+/** See `Provider.findBatches`. A list that does not end within the bound throws `retryable`. */
+export async function findBatches(
+  connection: Connection,
+  { since, match }: { since: number; match: (batch: ProviderBatch) => boolean },
+  options: CallOptions = {},
+): Promise<readonly ProviderBatch[]> {
+  const found: ProviderBatch[] = [];
+  const query = { limit: BATCH_PAGE_SIZE };
+  const list: ListPlan<ProviderBatch> = {
+    path: "/batches",
+    query,
+    read: readBatch,
+    pagesMax: BATCH_PAGES_MAX,
+    ...options,
+  };
+  const complete = await eachPage(connection, list, (batches) => {
+    const recent = batches.filter((batch) => batch.createdAt >= since);
+    found.push(...recent.filter(match));
+    const oldestFirst = (batches[0]?.createdAt ?? 0) < (batches.at(-1)?.createdAt ?? 0);
+    return recent.length > 0 || oldestFirst;
+  });
+  if (!complete) {
+    // Half a list would say "not found" of a batch that was paid for.
+    const pages = `${BATCH_PAGES_MAX} pages of ${BATCH_PAGE_SIZE}`;
+    throw new ProviderError("retryable", `the provider's list of batches did not end within ${pages}`);
+  }
+  return found.sort((a, b) => b.createdAt - a.createdAt);
+}
+
+/** See `Provider.retrieveBatch`. */
+export async function retrieveBatch(
+  { client, call, timeouts }: Connection,
+  id: string,
+  options: CallOptions = {},
+): Promise<ProviderBatch> {
+  const plan = { what: `retrieve batch ${id}`, timeoutMs: timeouts.callMs, ...options };
+  return call(plan, async (signal) => readBatch(await client.batches.retrieve(id, { signal })));
+}
+
+/** See `Provider.cancelBatch`. */
+export async function cancelBatch(
+  connection: Connection,
+  id: string,
+  options: CallOptions = {},
+): Promise<ProviderBatch> {
+  const { client, timeouts } = connection;
+  const plan = { what: `cancel batch ${id}`, timeoutMs: timeouts.callMs, ...options };
+  try {
+    return await connection.call(plan, async (signal) =>
+      readBatch(await client.batches.cancel(id, { signal })),
+    );
+  } catch (error) {
+    // 409 at OpenAI, 400 at others, for a batch that has ended.
+    if (!(error instanceof ProviderError) || error.kind !== "refused") throw error;
+    const batch = await retrieveBatch(connection, id, options);
+    if (batch.terminal) return batch;
+    throw error;
+  }
+}

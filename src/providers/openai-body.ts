@@ -1,0 +1,55 @@
+/** Builds the bodies and lines that OpenAI's chat completions take. Pure: equal requests give equal bytes. */
+import type { ModelRequest } from "../model/outcome.js";
+import type { Json } from "../model/pipeline.js";
+
+export const CHAT_ENDPOINT = "/v1/chat/completions";
+
+/** Keywords that fine-tuned models refuse in a strict schema (Structured Outputs guide, 2026). */
+const CONSTRAINTS = new Set(
+  "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minItems maxItems format".split(" "),
+);
+
+/**
+ * The body of one request. Our own fields win over parameters of the same name. The keys of `parameters` are
+ * sorted; the schema's are not, because the model writes its fields in their order.
+ */
+export function buildBody(request: ModelRequest): Json {
+  const user = { role: "user", content: request.user };
+  const system = request.system === null ? [] : [{ role: "system", content: request.system }];
+  const parameters = Object.keys(request.parameters)
+    .sort()
+    .map((name): [string, Json] => [name, request.parameters[name] ?? null]);
+  const own: Record<string, Json> = {
+    model: request.model,
+    messages: [...system, user],
+    max_completion_tokens: request.maxOutputTokens,
+  };
+  if (request.schema !== null) own["response_format"] = responseFormat(request);
+  return { ...own, ...Object.fromEntries(parameters), ...own };
+}
+
+/** One line of an input file, without the line feed; JSON has none inside. */
+export function renderLine(customId: string, body: Json): string {
+  return JSON.stringify({ custom_id: customId, method: "POST", url: CHAT_ENDPOINT, body });
+}
+
+function responseFormat({ model, schema }: ModelRequest): Json {
+  if (schema === null) return { type: "text" };
+  const taken = model.startsWith("ft:") ? withoutConstraints(schema.schema) : schema.schema;
+  return { type: "json_schema", json_schema: { name: schema.name, strict: true, schema: taken } };
+}
+
+/** Follows the schema's own structure, so that a field that is called `format` stays. */
+function withoutConstraints(schema: Json): Json {
+  if (schema === null || typeof schema !== "object" || Array.isArray(schema)) return schema;
+  const kept = Object.entries(schema).filter(([keyword]) => !CONSTRAINTS.has(keyword));
+  return Object.fromEntries(
+    kept.map(([keyword, value]): [string, Json] => {
+      if (keyword === "items") return [keyword, withoutConstraints(value)];
+      if (keyword === "anyOf" && Array.isArray(value)) return [keyword, value.map(withoutConstraints)];
+      if (keyword !== "properties" || value === null || typeof value !== "object") return [keyword, value];
+      const fields = Object.entries(value).map(([name, field]) => [name, withoutConstraints(field)] as const);
+      return [keyword, Object.fromEntries(fields)];
+    }),
+  );
+}

@@ -1,0 +1,94 @@
+/** Owns the calls about files: upload, find, delete, read. Each may be repeated without harm. */
+import { openAsBlob } from "node:fs";
+import { RowmillError } from "../model/errors.js";
+import { eachPage, type Connection, type ListPlan } from "./openai-connection.js";
+import { downloadLines } from "./openai-download.js";
+import { readFile } from "./openai-wire.js";
+import { ProviderError, type CallOptions, type ProviderFile } from "./provider.js";
+
+const FILE_PAGE_SIZE = 1_000;
+/** Newest first, so that what was just uploaded is on the first page. */
+const FILE_PAGES_MAX = 20;
+
+/** See `Provider.uploadInput`. @throws also RowmillError `spool_failed` when the file cannot be read. */
+export async function uploadInput(
+  { client, call, timeouts }: Connection,
+  input: { path: string; filename: string },
+  options: CallOptions = {},
+): Promise<ProviderFile> {
+  const what = `upload ${input.filename}`;
+  return call({ what, timeoutMs: timeouts.uploadMs, ...options }, async (signal) => {
+    // A blob over the file is read as it is sent, with a known length, and can be read again by a retry.
+    const blob = await openAsBlob(input.path).catch((cause: unknown) => {
+      throw new RowmillError("spool_failed", `cannot open ${input.path} for upload`, { cause });
+    });
+    const file = new File([blob], input.filename);
+    return readFile(await client.files.create({ file, purpose: "batch" }, { signal }));
+  });
+}
+
+/** See `Provider.findInputs`. */
+export async function findInputs(
+  connection: Connection,
+  prefix: string,
+  options: CallOptions = {},
+): Promise<readonly ProviderFile[]> {
+  const found: ProviderFile[] = [];
+  const query = { purpose: "batch", order: "desc", limit: FILE_PAGE_SIZE };
+  const list: ListPlan<ProviderFile> = {
+    path: "/files",
+    query,
+    read: readFile,
+    pagesMax: FILE_PAGES_MAX,
+    ...options,
+  };
+  await eachPage(connection, list, (files) => {
+    found.push(...files.filter((file) => file.filename.startsWith(prefix)));
+    return true;
+  });
+  return found.sort((a, b) => b.createdAt - a.createdAt);
+}
+
+/** See `Provider.deleteFile`. */
+export async function deleteFile(
+  { client, call, timeouts }: Connection,
+  fileId: string,
+  options: CallOptions = {},
+): Promise<boolean> {
+  try {
+    await call({ what: `delete file ${fileId}`, timeoutMs: timeouts.callMs, ...options }, (signal) =>
+      client.files.delete(fileId, { signal }),
+    );
+    return true;
+  } catch (error) {
+    if (error instanceof ProviderError && error.kind === "notFound") return false;
+    throw error;
+  }
+}
+
+/** See `Provider.readLines`. */
+export async function* readLines(
+  { client, call, timeouts }: Connection,
+  fileId: string,
+  options: CallOptions = {},
+): AsyncGenerator<string> {
+  const timeoutMs = timeouts.callMs;
+  const file = await call({ what: `retrieve file ${fileId}`, timeoutMs, ...options }, async (signal) =>
+    readFile(await client.files.retrieve(fileId, { signal })),
+  );
+  const { response, hangUp } = await call(
+    { what: `read file ${fileId}`, timeoutMs, ...options },
+    async (signal) => {
+      // Lives longer than the call, which ends with the headers.
+      const body = new AbortController();
+      const giveUp = () => body.abort();
+      signal.addEventListener("abort", giveUp, { once: true });
+      const fetchOptions = { redirect: "follow" } as const;
+      const content = await client.files.content(fileId, { signal: body.signal, fetchOptions });
+      signal.removeEventListener("abort", giveUp);
+      return { response: content, hangUp: giveUp };
+    },
+  );
+  const { stallMs } = timeouts;
+  yield* downloadLines({ fileId, response, fileBytes: file.bytes, stallMs, signal: options.signal, hangUp });
+}

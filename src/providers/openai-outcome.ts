@@ -1,0 +1,121 @@
+/** Reads what one line of an output or error file says. Pure; never throws: a broken line is an outcome too. */
+import type { AnswerOutcome, TokenUsage } from "../model/outcome.js";
+import { storableText } from "../model/storable-text.js";
+import { asRecord, countOf, textOf } from "./openai-wire.js";
+import type { BatchInputError } from "./provider.js";
+
+type Json = Readonly<Record<string, unknown>>;
+type NoAnswerKind = Extract<AnswerOutcome, { code: string | null }>["kind"];
+
+const MESSAGE_CHARACTERS_MAX = 500;
+
+/** Failures that never were HTTP. Words that we do not know are the provider's fault, and bounded as such. */
+const ERROR_KINDS: Readonly<Record<string, NoAnswerKind>> = {
+  batch_expired: "expired",
+  batch_cancelled: "cancelled",
+  rate_limit_exceeded: "rateLimited",
+  invalid_request_error: "permanent",
+  invalid_request: "permanent",
+};
+
+/** See `Provider.readOutcome`. Line shapes: OpenAI's Batch guide, and issues of clients that met the others. */
+export function readOutcome(line: string): AnswerOutcome {
+  let json: unknown;
+  try {
+    json = JSON.parse(line);
+  } catch {
+    return { kind: "unknownId", customId: null, message: "the line is not JSON" };
+  }
+  const entry = asRecord(json);
+  const customId = textOf(entry?.["custom_id"]);
+  if (entry === null || customId === null) {
+    return { kind: "unknownId", customId: null, message: "the line has no custom_id" };
+  }
+  return outcomeOf(storableText(customId), asRecord(entry["response"]), asRecord(entry["error"]));
+}
+
+/** The limit in "Enqueued token limit reached for … Limit: 2,000,000 enqueued tokens.", or null. */
+export function enqueuedTokenLimit(error: BatchInputError): number | null {
+  const digits = /limit:\s*(\d[\d,._]*)\s*(?:enqueued\s+)?tokens/i.exec(error.message)?.[1];
+  return digits === undefined ? null : countOf(Number(digits.replaceAll(/\D/g, "")));
+}
+
+function outcomeOf(customId: string, response: Json | null, error: Json | null): AnswerOutcome {
+  const status = countOf(response?.["status_code"]) ?? 0;
+  const body = asRecord(response?.["body"]);
+  if (response !== null && status >= 400) {
+    const detail = asRecord(body?.["error"]) ?? error;
+    return noAnswer(customId, statusKind(status), detail, `the provider answered HTTP ${status}`);
+  }
+  if (error !== null) {
+    const code = textOf(error["code"]) ?? "";
+    const kind = Object.hasOwn(ERROR_KINDS, code) ? ERROR_KINDS[code] : undefined;
+    return noAnswer(customId, kind ?? "transient", error, "the provider gave no reason");
+  }
+  if (status < 200 || status >= 300) {
+    return noAnswer(customId, "transient", null, `the line has no usable response (status ${status})`);
+  }
+  return readCompletion(customId, body);
+}
+
+function statusKind(status: number): NoAnswerKind {
+  if (status === 429) return "rateLimited";
+  return status >= 500 || status === 408 ? "transient" : "permanent";
+}
+
+function noAnswer(
+  customId: string,
+  kind: NoAnswerKind,
+  detail: Json | null,
+  otherwise: string,
+): AnswerOutcome {
+  const code = textOf(detail?.["code"]) ?? textOf(detail?.["type"]);
+  return { kind, customId, code, message: short(textOf(detail?.["message"]) ?? otherwise) };
+}
+
+function readCompletion(customId: string, body: Json | null): AnswerOutcome {
+  const choices = body?.["choices"];
+  const choice = Array.isArray(choices) ? asRecord(choices[0]) : null;
+  const message = asRecord(choice?.["message"]);
+  const content = message?.["content"];
+  const text = typeof content === "string" ? content : null;
+  const refusal = textOf(message?.["refusal"]);
+  const paid = { customId, text, model: textOf(body?.["model"]), usage: readUsage(body?.["usage"]) };
+  if (refusal !== null) return { ...paid, kind: "refused", text: text ?? refusal, message: short(refusal) };
+  switch (choice?.["finish_reason"]) {
+    case "length":
+      return { ...paid, kind: "truncated", message: "the answer reached the output limit before its end" };
+    case "content_filter":
+      return { ...paid, kind: "refused", message: "the provider's content filter stopped the answer" };
+    default:
+      if (text !== null) return { ...paid, kind: "text", text };
+      return { ...paid, kind: "invalid", message: short(emptyReason(body, choice)) };
+  }
+}
+
+function emptyReason(body: Json | null, choice: Json | null): string {
+  const error = textOf(asRecord(body?.["error"])?.["message"]);
+  if (error !== null) return `the response is an error: ${error}`;
+  if (choice === null) return "the response has no choices";
+  const reason = textOf(choice["finish_reason"]);
+  return reason === null
+    ? "the response has no content"
+    : `the response has no content (finish_reason ${reason})`;
+}
+
+function readUsage(json: unknown): TokenUsage {
+  const usage = asRecord(json);
+  const inputTokens = countOf(usage?.["prompt_tokens"]) ?? 0;
+  const cached = countOf(asRecord(usage?.["prompt_tokens_details"])?.["cached_tokens"]) ?? 0;
+  return {
+    inputTokens,
+    cachedInputTokens: Math.min(cached, inputTokens),
+    outputTokens: countOf(usage?.["completion_tokens"]) ?? 0,
+  };
+}
+
+function short(message: string): string {
+  return storableText(
+    message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX)}…` : message,
+  );
+}

@@ -1,0 +1,51 @@
+/**
+ * The adapter for OpenAI's Files and Batches API, and for every server that speaks it: puts its parts together.
+ *
+ * Holds no state but the clock of the last reply. A crash may leave an uploaded file or a created batch that
+ * nobody recorded; both carry names by which they are found again (`findInputs`, `findBatches`).
+ */
+import { RowmillError } from "../model/errors.js";
+import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./openai-batches.js";
+import { buildBody, CHAT_ENDPOINT, renderLine } from "./openai-body.js";
+import { cleanBaseUrl, connect, type OpenAIOptions } from "./openai-connection.js";
+import { deleteFile, findInputs, readLines, uploadInput } from "./openai-files.js";
+import { enqueuedTokenLimit, readOutcome } from "./openai-outcome.js";
+import type { Provider, ProviderLimits } from "./provider.js";
+
+export { OPENAI_TIMEOUTS_DEFAULT, type OpenAIOptions, type OpenAITimeouts } from "./openai-connection.js";
+
+export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
+
+/** OpenAI's Batch guide; it says 200 MB, a live refusal said 209,715,200 bytes: the smaller one. */
+export const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };
+
+/**
+ * Makes no call by itself. Empty strings count as not given.
+ * @throws RowmillError `config_invalid` for a base URL that is none or holds a password, or an empty key.
+ */
+export function createOpenAIProvider(options: OpenAIOptions): Provider {
+  const baseUrl = cleanBaseUrl(options.baseURL || OPENAI_BASE_URL_DEFAULT);
+  if (options.apiKey.trim() === "") {
+    throw new RowmillError("config_invalid", "the OpenAI API key is empty; set OPENAI_API_KEY");
+  }
+  const connection = connect(options, baseUrl);
+  return {
+    name: "openai",
+    account: [baseUrl, options.organization ?? "", options.project ?? ""].join("|"),
+    limits: OPENAI_LIMITS,
+    endpoint: CHAT_ENDPOINT,
+    buildBody,
+    renderLine,
+    uploadInput: (input, call) => uploadInput(connection, input, call),
+    findInputs: (prefix, call) => findInputs(connection, prefix, call),
+    deleteFile: (fileId, call) => deleteFile(connection, fileId, call),
+    createBatch: (input, call) => createBatch(connection, input, call),
+    findBatches: (since, match, call) => findBatches(connection, { since, match }, call),
+    retrieveBatch: (id, call) => retrieveBatch(connection, id, call),
+    cancelBatch: (id, call) => cancelBatch(connection, id, call),
+    readLines: (fileId, call) => readLines(connection, fileId, call),
+    readOutcome,
+    enqueuedTokenLimit,
+    clockSeconds: connection.clockSeconds,
+  };
+}
