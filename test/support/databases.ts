@@ -3,8 +3,11 @@
  * database. What a test creates it drops; what it forgets goes with the run's servers.
  */
 import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
 import pg from "pg";
 import { describe, inject } from "vitest";
+import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
+import { embeddedDataDir } from "./embedded-template.js";
 import type { PostgresVersion } from "./postgres-binaries.js";
 import type {} from "./global-setup.js";
 
@@ -19,7 +22,7 @@ export interface TestDatabase {
 }
 
 const versions = { pg14: "14", pg18: "18" } as const satisfies Record<string, PostgresVersion>;
-const allKinds: readonly DatabaseKind[] = ["pg14", "pg18"];
+const allKinds: readonly DatabaseKind[] = ["pg14", "pg18", "embedded"];
 
 /** The kinds that this machine can run, for `describe.each(databaseKinds)("… on %s", (kind) => …)`. */
 export const databaseKinds: readonly DatabaseKind[] = allKinds.filter(
@@ -37,7 +40,7 @@ export function describeDatabases(title: string, body: (kind: DatabaseKind) => v
 
 /** A new, empty database of that kind. Nothing is shared with other databases but the server. */
 export async function createDatabase(kind: DatabaseKind): Promise<TestDatabase> {
-  if (kind === "embedded") throw new Error("not yet");
+  if (kind === "embedded") return createEmbedded();
   const { url: serverUrl, missingBecause: reason } = inject("postgresServers")[versions[kind]];
   if (serverUrl === null) throw new Error(`${kind} cannot run here: ${reason}`);
   const name = `test_${randomBytes(6).toString("hex")}`;
@@ -48,6 +51,20 @@ export async function createDatabase(kind: DatabaseKind): Promise<TestDatabase> 
     kind,
     url: url.href,
     drop: () => runOnServer(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+  };
+}
+
+async function createEmbedded(): Promise<TestDatabase> {
+  const dataDir = await embeddedDataDir();
+  const database = await openEmbedded({ dataDir });
+  return {
+    kind: "embedded",
+    url: database.url,
+    drop: async () => {
+      await database.close();
+      await stopEmbedded({ dataDir });
+      await rm(dataDir, { recursive: true, force: true });
+    },
   };
 }
 

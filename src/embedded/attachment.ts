@@ -1,0 +1,178 @@
+/**
+ * Owns one process's attachment to the server of an embedded database: a connection to the server's lock, which
+ * keeps the server alive and closes at its death. Starts the server when there is none, and again when it dies.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { open, type FileHandle } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { EmbeddedPaths } from "./embedded-paths.js";
+import { connectToHolder } from "./living-lock.js";
+import { closingLine, readyLine, serverLockName, type ServerOptions } from "./server-options.js";
+import { nodeArgs, siblingScript } from "./spawn-script.js";
+import { RowmillError } from "../model/errors.js";
+
+/** How often it is looked whether the server that was started has its lock. */
+const lookMs = 25;
+/** The log is emptied above this, when a server starts. */
+const logBytesMax = 1024 * 1024;
+const logTailBytes = 4_000;
+/** Servers started anew in a row after deaths; then the clients' own errors speak. */
+const revivalsMax = 5;
+/** A server that lived so long ends the row. */
+const livedMs = 60_000;
+/** All that the server needs. The rest may hold secrets, and options of Node that are not for it. */
+const passedEnvironment = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG"];
+
+export interface AttachmentOptions {
+  readonly paths: EmbeddedPaths;
+  readonly timeoutMs: number;
+  /** For a server that is started here. */
+  readonly server: ServerOptions;
+}
+
+interface StartedServer {
+  readonly process: ChildProcess;
+  readonly log: FileHandle;
+  /** Where this server's words begin. */
+  readonly logStart: number;
+}
+
+export class Attachment {
+  readonly #options: AttachmentOptions;
+  #socket: Socket | null = null;
+  #closed = false;
+  #revivals = 0;
+
+  constructor(options: AttachmentOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the server is ready. */
+  async open(): Promise<void> {
+    const deadline = Date.now() + this.#options.timeoutMs;
+    let started: StartedServer | null = null;
+    try {
+      while (Date.now() < deadline) {
+        const socket = await connectToHolder(this.#options.paths.socketDir, serverLockName);
+        if (socket !== null) {
+          if ((await readiness(socket, deadline)) === "gone") continue;
+          this.#keep(socket);
+          return;
+        }
+        started = await this.#ensureStarted(started);
+        await sleep(lookMs);
+      }
+    } finally {
+      await started?.log.close();
+    }
+    throw this.#timedOut();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#socket?.destroy();
+  }
+
+  /** A server that ended well lost the race for the lock, or was told to end: then the next one is started. */
+  async #ensureStarted(started: StartedServer | null): Promise<StartedServer> {
+    if (started !== null && isRunning(started.process)) return started;
+    if (started !== null) {
+      if (started.process.exitCode !== 0) throw await this.#didNotStart(started);
+      await started.log.close();
+    }
+    return this.#start();
+  }
+
+  async #start(): Promise<StartedServer> {
+    const { paths, server } = this.#options;
+    const log = await open(paths.log, "a+", 0o600);
+    if ((await log.stat()).size > logBytesMax) await log.truncate(0);
+    const logStart = (await log.stat()).size;
+    const script = siblingScript(import.meta.url, "server-process");
+    const child = spawn(process.execPath, nodeArgs(script, [JSON.stringify(server)]), {
+      cwd: paths.dataDir,
+      // A session of its own: Ctrl-C and the end of the terminal are not for the database.
+      detached: true,
+      stdio: ["ignore", "ignore", log.fd],
+      env: Object.fromEntries(passedEnvironment.map((name) => [name, process.env[name]])),
+    });
+    // Without a listener the error would be thrown; `exitCode` stays null and the time-out speaks.
+    child.on("error", (error) =>
+      process.emitWarning(`The embedded database could not be started: ${error.message}`),
+    );
+    child.unref();
+    return { process: child, log, logStart };
+  }
+
+  #keep(socket: Socket): void {
+    this.#socket = socket;
+    const since = Date.now();
+    let told = "";
+    socket.unref();
+    socket.on("data", (chunk) => (told += chunk.toString()));
+    socket.on("close", () => {
+      this.#socket = null;
+      if (Date.now() - since > livedMs) this.#revivals = 0;
+      if (!this.#closed && !told.includes(closingLine)) void this.#revive();
+    });
+  }
+
+  /** The clients of this process reconnect by themselves, so what they reconnect to must be there again. */
+  async #revive(): Promise<void> {
+    if (this.#revivals >= revivalsMax) return;
+    this.#revivals += 1;
+    try {
+      await this.open();
+      if (this.#closed) this.close();
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error));
+    }
+  }
+
+  async #didNotStart(started: StartedServer): Promise<RowmillError> {
+    const { size } = await started.log.stat();
+    const from = Math.max(started.logStart, size - logTailBytes);
+    const { buffer, bytesRead } = await started.log.read(Buffer.alloc(size - from), 0, size - from, from);
+    const words = buffer.toString("utf8", 0, bytesRead).trim();
+    const { exitCode, signalCode } = started.process;
+    return new RowmillError(
+      "database_unreachable",
+      `The embedded database in ${this.#options.paths.dataDir} did not start (${signalCode ?? `exit status ${exitCode}`}): ${words}`,
+      { hints: ["If its files are damaged, restore the folder from a copy, or move it away to begin anew."] },
+    );
+  }
+
+  #timedOut(): RowmillError {
+    const { paths, timeoutMs } = this.#options;
+    return new RowmillError(
+      "database_timeout",
+      `The embedded database in ${paths.dataDir} was not ready after ${timeoutMs} ms.`,
+      { hints: [`See ${paths.log}.`] },
+    );
+  }
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+/** Waits for the server's word. `gone`: it ended, or the time is over; the socket is closed then. */
+async function readiness(socket: Socket, deadline: number): Promise<"ready" | "gone"> {
+  return new Promise((resolve) => {
+    let told = "";
+    const timer = setTimeout(() => socket.destroy(), deadline - Date.now());
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => settle("gone"));
+    socket.on("data", listen);
+    function listen(chunk: Buffer): void {
+      told += chunk.toString();
+      if (told.startsWith(readyLine)) settle("ready");
+    }
+    function settle(outcome: "ready" | "gone"): void {
+      clearTimeout(timer);
+      socket.off("data", listen);
+      resolve(outcome);
+    }
+  });
+}

@@ -1,0 +1,143 @@
+/**
+ * Owns PGlite: one PostgreSQL session in this process, over the files of one data folder. Answers one cycle of the
+ * protocol at a time; who may speak when is decided by the mux.
+ *
+ * A cycle runs synchronously inside WebAssembly: nothing else happens in the process meanwhile. A crash at any
+ * instant is safe for the data: what was acknowledged is in the write-ahead log, and the next start recovers.
+ */
+import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { PGlite } from "@electric-sql/pglite";
+import { hasCode } from "./error-code.js";
+import {
+  dataRowCells,
+  errorFields,
+  message,
+  messagesIn,
+  queryMessage,
+  syncMessage,
+  textAt,
+  type TransactionStatus,
+} from "./wire-messages.js";
+
+/** The answer of one cycle is held in memory until its client has read it. */
+const answerBytesMax = 512 * 1024 * 1024;
+
+export interface Answer {
+  /** For the client that asked: everything but notifications. */
+  readonly bytes: Buffer;
+  /** Null: the cycle ended without ReadyForQuery (a Flush), so the client is still in the middle of something. */
+  readonly status: TransactionStatus | null;
+  /** The tag of each command that succeeded, e.g. `SELECT 1`, `SET`, `LISTEN`. */
+  readonly tags: readonly string[];
+  /** NotificationResponse messages, for whoever listens. */
+  readonly notifications: readonly Buffer[];
+  /** The answer was longer than can be held and its rest is lost; the client must be told so. */
+  readonly cut: boolean;
+}
+
+/** Sent after each cycle: ignored by PostgreSQL, but a COPY FROM STDIN that waits for data it ends with an error. */
+const refuseCopy = message(
+  "f",
+  "the embedded database does not take COPY FROM STDIN; insert rows, or use a PostgreSQL server",
+);
+
+export class Backend {
+  readonly #db: PGlite;
+
+  private constructor(db: PGlite) {
+    this.#db = db;
+  }
+
+  /**
+   * Opens the cluster in that folder, making it when there is none. Only the holder of the folder's lock may call
+   * this: two openers destroy the data.
+   */
+  static async open(cluster: string): Promise<Backend> {
+    if (!(await exists(cluster))) await makeCluster(cluster);
+    return new Backend(await PGlite.create(cluster));
+  }
+
+  /** Runs messages up to and with a Sync, Query, FunctionCall or Flush. */
+  async run(cycle: Buffer): Promise<Answer> {
+    const first = await this.#exchange(Buffer.concat([cycle, refuseCopy]));
+    if (first.status !== null || first.cut || !first.copyRefused) return first;
+    // In the extended protocol the refusal's error makes PostgreSQL skip to a Sync, and the client's own was read
+    // as a part of the COPY.
+    const rest = await this.#exchange(syncMessage);
+    return { ...rest, bytes: Buffer.concat([first.bytes, rest.bytes]) };
+  }
+
+  /** For statements of our own, while no client is in a transaction. Throws on an error of the database. */
+  async query(sql: string): Promise<{ rows: (string | null)[][]; notifications: readonly Buffer[] }> {
+    const answer = await this.#exchange(queryMessage(sql));
+    const rows: (string | null)[][] = [];
+    for (const { type, start, end } of messagesIn(answer.bytes)) {
+      const bytes = answer.bytes.subarray(start, end);
+      if (type === "E") throw new Error(errorFields(bytes).get("M") ?? "unknown error");
+      if (type === "D") rows.push(dataRowCells(bytes));
+    }
+    return { rows, notifications: answer.notifications };
+  }
+
+  /** Writes a checkpoint and closes the files. */
+  async close(): Promise<void> {
+    await this.#db.close();
+  }
+
+  async #exchange(bytes: Buffer): Promise<Answer & { readonly copyRefused: boolean }> {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const onRawData = (data: Uint8Array): void => {
+      length += data.length;
+      // The data lies in the memory of WebAssembly and is overwritten by the next chunk.
+      if (length <= answerBytesMax) chunks.push(Buffer.from(data));
+    };
+    await this.#db.runExclusive(() => this.#db.execProtocolRawStream(bytes, { onRawData }));
+    return readAnswer(Buffer.concat(chunks), length > answerBytesMax);
+  }
+}
+
+function readAnswer(bytes: Buffer, cut: boolean): Answer & { readonly copyRefused: boolean } {
+  const tags: string[] = [];
+  const notifications: Buffer[] = [];
+  const kept: Buffer[] = [];
+  let keptUpTo = 0;
+  let status: TransactionStatus | null = null;
+  let copyRefused = false;
+  for (const { type, start, end } of messagesIn(bytes)) {
+    if (type === "Z") status = statusOf(bytes.toString("latin1", start + 5, end));
+    if (type === "C") tags.push(textAt(bytes, start + 5));
+    if (type !== "A" && type !== "G") continue;
+    kept.push(bytes.subarray(keptUpTo, start));
+    keptUpTo = end;
+    if (type === "A") notifications.push(bytes.subarray(start, end));
+    // The client is not told that COPY has begun: it would begin to send data after the refusal.
+    else copyRefused = true;
+  }
+  const forClient = kept.length === 0 ? bytes : Buffer.concat([...kept, bytes.subarray(keptUpTo)]);
+  return { bytes: forClient, status, tags, notifications, cut, copyRefused };
+}
+
+function statusOf(letter: string): TransactionStatus {
+  return letter === "T" || letter === "E" ? letter : "I";
+}
+
+/** PGlite copies the files of a new cluster one by one; the rename makes a half-made one impossible. */
+async function makeCluster(cluster: string): Promise<void> {
+  const unfinished = `${cluster}.new`;
+  await rm(unfinished, { recursive: true, force: true });
+  await mkdir(unfinished, { recursive: true, mode: 0o700 });
+  const db = await PGlite.create(unfinished);
+  await db.close();
+  await rename(unfinished, cluster);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Owns one client's socket: its start, the cutting of its bytes into cycles, and back-pressure both ways. When its
+ * cycles run is the mux's affair.
+ *
+ * A client may die, stall or send nonsense at any point: it loses its connection and nothing else.
+ */
+import type { Socket } from "node:net";
+import { greeting, readFirstPacket } from "./client-startup.js";
+import { ClientSession, type Settings } from "./client-session.js";
+import type { Mux, MuxClient } from "./mux.js";
+import { errorResponse, MessageCutter, type WireError, type WireMessage } from "./wire-messages.js";
+
+/** One message, e.g. one Bind with a large parameter. */
+const messageBytesMax = 256 * 1024 * 1024;
+/** All messages up to a Sync. */
+const cycleBytesMax = 512 * 1024 * 1024;
+/** Complete cycles that wait; above, nothing more is read from the client. */
+const waitingCyclesMax = 64;
+/** Answers that the client has not read; above, its next cycle waits. */
+const unreadBytesMax = 8 * 1024 * 1024;
+/** For the first packet, so that a mute connection does not keep the database alive. */
+const startupMs = 30_000;
+/** For the client's own end, after ours. */
+const hangUpMs = 5_000;
+
+const cycleEnds = new Set(["Q", "S", "H", "F"]);
+const cycleParts = new Set(["P", "B", "D", "C", "E"]);
+/** Data of a COPY that was refused; PostgreSQL ignores it as well. */
+const copyParts = new Set(["d", "c", "f"]);
+
+export interface ClientConnectionOptions {
+  readonly socket: Socket;
+  readonly id: number;
+  readonly mux: Mux;
+  readonly reported: Settings;
+  /** Called once, when the connection is over for whatever reason. */
+  readonly onGone: () => void;
+}
+
+export class ClientConnection implements MuxClient {
+  session: ClientSession;
+  readonly #options: ClientConnectionOptions;
+  readonly #cutter = new MessageCutter(messageBytesMax);
+  readonly #cycles: (readonly WireMessage[])[] = [];
+  #parts: WireMessage[] = [];
+  #partsBytes = 0;
+  #started = false;
+  #terminating = false;
+  #gone = false;
+
+  constructor(options: ClientConnectionOptions) {
+    this.#options = options;
+    this.session = new ClientSession(options.id, new Map());
+    const { socket } = options;
+    socket.setTimeout(startupMs);
+    socket.on("timeout", () => socket.destroy());
+    socket.on("data", (chunk) => this.#receive(chunk));
+    socket.on("drain", () => options.mux.wake(this));
+    // A reset is a hang-up like another; `close` follows.
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#leave());
+  }
+
+  takeCycle(): readonly WireMessage[] | null {
+    const { socket } = this.#options;
+    if (this.#gone || socket.writableLength > unreadBytesMax) return null;
+    const cycle = this.#cycles.shift() ?? null;
+    if (cycle === null && this.#terminating) this.#hangUp();
+    if (this.#cycles.length < waitingCyclesMax) socket.resume();
+    return cycle;
+  }
+
+  write(bytes: Buffer): void {
+    if (!this.#gone) this.#options.socket.write(bytes);
+  }
+
+  fail(error: WireError): void {
+    if (this.#gone) return;
+    this.write(errorResponse(error));
+    this.#hangUp();
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#gone || this.#terminating) return;
+    this.#cutter.push(chunk);
+    try {
+      this.#readMessages();
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.fail(protocolError(`the client sent ${error.message}`));
+    }
+  }
+
+  #readMessages(): void {
+    for (let next = this.#next(); next !== null; next = this.#next()) {
+      if (this.#started) this.#readMessage(next);
+      else this.#readFirst(next.bytes);
+      if (this.#gone || this.#terminating) return;
+    }
+  }
+
+  #next(): WireMessage | null {
+    return this.#cutter.next(!this.#started);
+  }
+
+  #readFirst(bytes: Buffer): void {
+    const { socket, mux, reported, id } = this.#options;
+    const packet = readFirstPacket(bytes);
+    if (packet.kind === "encryption") {
+      socket.write("N");
+    } else if (packet.kind === "start") {
+      socket.setTimeout(0);
+      this.#started = true;
+      this.session = new ClientSession(id, packet.settings);
+      mux.add(this);
+      this.write(greeting(reported, packet.settings, packet.olderProtocol));
+    } else if (packet.kind === "refused") {
+      this.fail(packet.error);
+    } else {
+      this.#hangUp();
+    }
+  }
+
+  #readMessage(message: WireMessage): void {
+    const { type, bytes } = message;
+    if (copyParts.has(type)) return;
+    if (type === "X") {
+      this.#terminating = true;
+      this.#options.mux.wake(this);
+      return;
+    }
+    if (!cycleParts.has(type) && !cycleEnds.has(type)) {
+      // PostgreSQL would end the session, and with it the database of all clients.
+      this.fail(protocolError(`the client sent a message of the unknown type ${JSON.stringify(type)}`));
+      return;
+    }
+    this.#parts.push(message);
+    this.#partsBytes += bytes.length;
+    if (this.#partsBytes > cycleBytesMax) this.fail(protocolError("the client sent too much before a Sync"));
+    else if (cycleEnds.has(type)) this.#completeCycle();
+  }
+
+  #completeCycle(): void {
+    this.#cycles.push(this.#parts);
+    this.#parts = [];
+    this.#partsBytes = 0;
+    if (this.#cycles.length >= waitingCyclesMax) this.#options.socket.pause();
+    this.#options.mux.wake(this);
+  }
+
+  /** What is written is still sent; what comes is not read any more. */
+  #hangUp(): void {
+    const { socket } = this.#options;
+    socket.end();
+    socket.resume();
+    socket.setTimeout(hangUpMs);
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#cycles.length = 0;
+    this.#parts = [];
+    this.#options.mux.remove(this);
+    this.#options.onGone();
+  }
+}
+
+function protocolError(text: string): WireError {
+  return { severity: "FATAL", code: "08P01", message: `${text}; the connection is closed` };
+}

@@ -1,0 +1,127 @@
+/**
+ * Owns what PostgreSQL would keep per connection, for clients that share one session: settings, the unnamed
+ * prepared statement, the names of prepared statements, the channels that a client listens to. Pure bookkeeping;
+ * the mux applies it.
+ *
+ * Not separated, because the database has one session: temporary tables, session advisory locks, cursors WITH
+ * HOLD, statements made by SQL's PREPARE, custom settings (`a.b`). As behind a transaction pooler, do without.
+ */
+import { message, textAt, type WireMessage } from "./wire-messages.js";
+
+const headerBytes = 5;
+/** A longer unnamed statement is not kept, and its client is told that it does not exist. */
+const unnamedBytesMax = 1024 * 1024;
+/** As much of a statement is searched for what changes the session. */
+const searchedBytesMax = 64 * 1024;
+/** Tags after which a session's settings may have changed. */
+const settingTags = new Set(["SET", "RESET", "DISCARD ALL"]);
+const sessionSetConfig = /set_config\s*\([^)]*\bfalse\b/i;
+const listenStatement = /\b(un)?listen\s+(\*|"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)/giu;
+
+/** A setting by name; `role` and `session_authorization` are settings too. */
+export type Settings = ReadonlyMap<string, string>;
+
+export class ClientSession {
+  /** Marks this client's prepared statements among all of the session. */
+  readonly prefix: string;
+  /** Applied whenever this client's turn begins. */
+  settings: Settings;
+  /** The settings must be read back from the database before another client's turn. */
+  settingsChanged = false;
+  hasNamedStatements = false;
+  readonly channels = new Set<string>();
+  #unnamedParse: Buffer | null = null;
+
+  constructor(id: number, settings: Settings) {
+    this.prefix = `c${id}:`;
+    this.settings = settings;
+  }
+
+  /**
+   * Rewrites the messages of one cycle for the shared session. `switched`: another client ran since this one's last
+   * cycle, so that the unnamed statement is not its own. `added` says that one message was put in front, whose
+   * completion the client must not see.
+   */
+  prepare(cycle: readonly WireMessage[], switched: boolean): { bytes: Buffer; added: boolean } {
+    const restore = switched && usesUnnamedFirst(cycle) ? this.#restoreUnnamed() : null;
+    const parts = cycle.map((one) => this.#ownNames(one));
+    return { bytes: Buffer.concat(restore === null ? parts : [restore, ...parts]), added: restore !== null };
+  }
+
+  /** Notes what the cycle has changed. Returns true when the session's LISTENs must be put in order. */
+  completed(cycle: readonly WireMessage[], tags: readonly string[]): boolean {
+    this.#noteUnnamed(cycle);
+    const texts = cycle.map(sqlOf).filter((sql) => sql !== null);
+    if (tags.some((tag) => settingTags.has(tag)) || texts.some((sql) => sessionSetConfig.test(sql))) {
+      this.settingsChanged = true;
+    }
+    if (!tags.some((tag) => tag === "LISTEN" || tag === "UNLISTEN" || tag === "DISCARD ALL")) return false;
+    if (tags.includes("DISCARD ALL")) this.channels.clear();
+    for (const sql of texts) this.#noteChannels(sql);
+    return true;
+  }
+
+  #noteChannels(sql: string): void {
+    for (const [, un, name] of sql.matchAll(listenStatement)) {
+      if (name === undefined) continue;
+      const channel = name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
+      if (un === undefined) this.channels.add(channel);
+      else if (name === "*") this.channels.clear();
+      else this.channels.delete(channel);
+    }
+  }
+
+  #noteUnnamed(cycle: readonly WireMessage[]): void {
+    for (const one of cycle) {
+      // PostgreSQL drops the unnamed statement at every simple query.
+      if (one.type === "Q" || (isStatementClose(one) && textAt(one.bytes, headerBytes + 1) === "")) {
+        this.#unnamedParse = null;
+      }
+      if (one.type !== "P" || one.bytes[headerBytes] !== 0) continue;
+      // A copy: the message is a part of a buffer that may hold megabytes of parameters.
+      this.#unnamedParse = one.bytes.length > unnamedBytesMax ? null : Buffer.from(one.bytes);
+    }
+  }
+
+  /** Its own statement again, or none, so that another client's is never run by mistake. */
+  #restoreUnnamed(): Buffer {
+    return this.#unnamedParse ?? message("C", Buffer.from("S"), "");
+  }
+
+  #ownNames({ type, bytes }: WireMessage): Buffer {
+    if (type === "P") return this.#prefixed(type, bytes, headerBytes);
+    if (type === "B") return this.#prefixed(type, bytes, bytes.indexOf(0, headerBytes) + 1);
+    if ((type === "D" || type === "C") && bytes[headerBytes] === 0x53) {
+      return this.#prefixed(type, bytes, headerBytes + 1);
+    }
+    return bytes;
+  }
+
+  /** Puts the prefix before the statement's name at `at`; the unnamed statement stays unnamed. */
+  #prefixed(type: string, bytes: Buffer, at: number): Buffer {
+    if (at >= bytes.length || bytes[at] === 0) return bytes;
+    this.hasNamedStatements = true;
+    return message(type, bytes.subarray(headerBytes, at), Buffer.from(this.prefix), bytes.subarray(at));
+  }
+}
+
+function usesUnnamedFirst(cycle: readonly WireMessage[]): boolean {
+  for (const { type, bytes } of cycle) {
+    if (type === "Q" || (type === "P" && bytes[headerBytes] === 0)) return false;
+    if (type === "B" && bytes[bytes.indexOf(0, headerBytes) + 1] === 0) return true;
+    if (type === "D" && bytes[headerBytes] === 0x53 && bytes[headerBytes + 1] === 0) return true;
+  }
+  return false;
+}
+
+function isStatementClose({ type, bytes }: WireMessage): boolean {
+  return type === "C" && bytes[headerBytes] === 0x53;
+}
+
+/** The SQL text of a Query or Parse message. */
+function sqlOf({ type, bytes }: WireMessage): string | null {
+  const searched = bytes.subarray(0, searchedBytesMax);
+  if (type === "Q") return textAt(searched, headerBytes);
+  if (type === "P") return textAt(searched, searched.indexOf(0, headerBytes) + 1);
+  return null;
+}

@@ -1,0 +1,106 @@
+/**
+ * Owns reaching the embedded database of a data folder: attaching to its living server, or starting one.
+ *
+ * The server belongs to nobody. It lives while somebody is attached or connected, outlives the process that started
+ * it, and ends a moment after the last one has gone. Two processes may call this at the same time: one server wins
+ * the lock of the folder, both attach to it.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Attachment } from "./attachment.js";
+import { embeddedDatabase, embeddedPaths, embeddedPort, embeddedUser } from "./embedded-paths.js";
+import { hasCode } from "./error-code.js";
+import { connectToHolder, holderOf } from "./living-lock.js";
+import { serverLockName } from "./server-options.js";
+import { RowmillError } from "../model/errors.js";
+
+/** The first start makes the cluster: 3 to 5 s on two cores, more on a small machine. */
+const timeoutMsDefault = 60_000;
+const graceMsDefault = 2_000;
+const transactionIdleMsDefault = 60_000;
+/** For the last statement, the checkpoint and the end. */
+const stopMs = 30_000;
+
+export interface OpenEmbeddedOptions {
+  /** Made when it is missing, with mode 0700. On a local disk. */
+  readonly dataDir: string;
+  /** For the start of the server and the making of a new database. Default: a minute. */
+  readonly timeoutMs?: number;
+  /** How long a server started here stays after its last client. Default: 2 s. */
+  readonly graceMs?: number;
+  /** How long a client of a server started here may be silent in a transaction. Default: a minute. */
+  readonly transactionIdleMs?: number;
+}
+
+export interface EmbeddedDatabase {
+  /** For `pg`, graphile-worker and libpq; names the socket's folder, so it serves on this machine only. */
+  readonly url: string;
+  readonly connection: {
+    readonly host: string;
+    readonly port: number;
+    readonly user: string;
+    readonly database: string;
+    readonly ssl: false;
+  };
+  /**
+   * Lets go of the server. End your own connections before: they keep it alive as well. A server that died is
+   * started again while this has not been called.
+   */
+  close(): Promise<void>;
+}
+
+/** Throws RowmillError `database_unreachable` with the server's own words, or `database_timeout`. */
+export async function openEmbedded(options: OpenEmbeddedOptions): Promise<EmbeddedDatabase> {
+  const paths = await embeddedPaths(options.dataDir);
+  const attachment = new Attachment({
+    paths,
+    timeoutMs: options.timeoutMs ?? timeoutMsDefault,
+    server: {
+      dataDir: paths.dataDir,
+      graceMs: options.graceMs ?? graceMsDefault,
+      transactionIdleMs: options.transactionIdleMs ?? transactionIdleMsDefault,
+    },
+  });
+  await attachment.open();
+  const connection = {
+    host: paths.socketDir,
+    port: embeddedPort,
+    user: embeddedUser,
+    database: embeddedDatabase,
+    ssl: false,
+  } as const;
+  // The authority's host is not used: without one, the URL class refuses the user's name.
+  const url = `postgresql://${embeddedUser}@localhost:${embeddedPort}/${embeddedDatabase}?host=${encodeURIComponent(paths.socketDir)}&sslmode=disable`;
+  return { url, connection, close: async () => attachment.close() };
+}
+
+/** Ends the living server of a data folder, if there is one, and waits until it is gone. Its clients lose it. */
+export async function stopEmbedded(options: { readonly dataDir: string }): Promise<void> {
+  const paths = await embeddedPaths(options.dataDir);
+  const socket = await connectToHolder(paths.socketDir, serverLockName);
+  if (socket === null) return;
+  const holder = await holderOf(paths.socketDir, serverLockName);
+  if (holder !== null) terminate(holder.pid);
+  socket.resume();
+  // Closed by the operating system at the process's end, and by nothing else.
+  const gone = new Promise<"gone">((resolve) => socket.once("close", () => resolve("gone")));
+  const patience = new AbortController();
+  const outcome = await Promise.race([gone, sleep(stopMs, "late" as const, { signal: patience.signal })]);
+  patience.abort();
+  if (outcome === "gone") return;
+  socket.destroy();
+  throw new RowmillError(
+    "database_timeout",
+    `The embedded database in ${paths.dataDir} did not end in ${stopMs} ms.`,
+    {
+      hints: [`Its process has the id ${holder?.pid ?? "in the newest server.<n>/holder.json"}.`],
+    },
+  );
+}
+
+function terminate(pid: number): void {
+  try {
+    process.kill(pid, "SIGTERM");
+  } catch (error) {
+    if (!hasCode(error, "ESRCH")) throw error;
+  }
+}

@@ -1,0 +1,27 @@
+/** What the spawner of an embedded server hands to it: one JSON argument. */
+export interface ServerOptions {
+  readonly dataDir: string;
+  /** How long the server stays after its last client has gone. */
+  readonly graceMs: number;
+  readonly transactionIdleMs: number;
+}
+
+/** Lines that the server writes to those who are attached to its lock. */
+export const readyLine = "ready\n";
+/** It ends by intent: nobody should start it again. */
+export const closingLine = "closing\n";
+
+export const serverLockName = "server";
+
+export function parseServerOptions(text: string): ServerOptions {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== "object" || value === null)
+    throw new TypeError("the server's options are not an object");
+  if (!("dataDir" in value) || typeof value.dataDir !== "string") throw new TypeError("dataDir is missing");
+  if (!("graceMs" in value) || typeof value.graceMs !== "number") throw new TypeError("graceMs is missing");
+  if (!("transactionIdleMs" in value) || typeof value.transactionIdleMs !== "number") {
+    throw new TypeError("transactionIdleMs is missing");
+  }
+  const { dataDir, graceMs, transactionIdleMs } = value;
+  return { dataDir, graceMs, transactionIdleMs };
+}

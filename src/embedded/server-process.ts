@@ -1,0 +1,146 @@
+/**
+ * The process of an embedded database: takes the lock of its data folder, opens the database, listens, and ends by
+ * itself when nobody is connected any more. Started by `openEmbedded`, belongs to nobody.
+ *
+ * Exit status 0: it served and closed, or another server holds the data folder. It may be killed at any instant:
+ * the lock dies with it and the next server recovers the data.
+ */
+import { rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { once } from "node:events";
+import { Backend } from "./backend.js";
+import { ClientConnection } from "./client-connection.js";
+import { embeddedPaths, type EmbeddedPaths } from "./embedded-paths.js";
+import { acquireLivingLock, type LivingLock } from "./living-lock.js";
+import { Mux } from "./mux.js";
+import {
+  closingLine,
+  parseServerOptions,
+  readyLine,
+  serverLockName,
+  type ServerOptions,
+} from "./server-options.js";
+import { readReported } from "./session-settings.js";
+import { errorResponse } from "./wire-messages.js";
+
+const clientsMax = 500;
+
+class EmbeddedServer {
+  readonly #options: ServerOptions;
+  readonly #paths: EmbeddedPaths;
+  readonly #attached = new Set<Socket>();
+  readonly #clients = new Set<ClientConnection>();
+  #ready = false;
+  #closing = false;
+  #graceTimer: NodeJS.Timeout | undefined;
+  #lock: LivingLock | null = null;
+  #backend: Backend | null = null;
+  #service: Server | null = null;
+  #nextId = 1;
+
+  constructor(options: ServerOptions, paths: EmbeddedPaths) {
+    this.#options = options;
+    this.#paths = paths;
+  }
+
+  /** False: another server holds the data folder. */
+  async start(): Promise<boolean> {
+    const attempt = await acquireLivingLock({
+      folder: this.#paths.socketDir,
+      name: serverLockName,
+      holder: { pid: process.pid, startedAt: new Date().toISOString(), command: "embedded database" },
+      onConnection: (socket) => this.#attach(socket),
+    });
+    if (attempt.kind === "held") return false;
+    this.#lock = attempt.lock;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void this.close());
+    this.#backend = await Backend.open(this.#paths.cluster);
+    await this.#listen(this.#backend);
+    this.#ready = true;
+    for (const socket of this.#attached) socket.write(readyLine);
+    this.#watchForIdleness();
+    return true;
+  }
+
+  /** Ends the process. */
+  async close(): Promise<void> {
+    if (this.#closing || !this.#ready) {
+      // A second signal, or one during the start: there is nothing that a recovery could not do.
+      process.exit(this.#closing ? 1 : 0);
+    }
+    this.#closing = true;
+    // Not ended: they close at the end of the process, which is what a waiting successor wants to know.
+    for (const socket of this.#attached) socket.write(closingLine);
+    for (const client of this.#clients) {
+      client.fail({ severity: "FATAL", code: "57P01", message: "the embedded database is closing" });
+    }
+    this.#service?.close();
+    await this.#backend?.close();
+    this.#lock?.release();
+    process.exit(0);
+  }
+
+  async #listen(backend: Backend): Promise<void> {
+    const reported = await readReported(backend);
+    const mux = new Mux(backend, {
+      transactionIdleMs: this.#options.transactionIdleMs,
+      onBroken: (error) => {
+        console.error("The embedded database broke off:", error);
+        process.exit(1);
+      },
+    });
+    // Ours to remove: we hold the lock, so whoever bound it is dead.
+    await rm(this.#paths.serviceSocket, { force: true });
+    this.#service = createServer((socket) => this.#accept(socket, mux, reported));
+    this.#service.listen(this.#paths.serviceSocket);
+    await once(this.#service, "listening");
+  }
+
+  #accept(socket: Socket, mux: Mux, reported: ReadonlyMap<string, string>): void {
+    if (this.#closing || this.#clients.size >= clientsMax) {
+      socket.on("error", () => socket.destroy());
+      socket.end(
+        errorResponse({ severity: "FATAL", code: "53300", message: "too many clients, or closing" }),
+      );
+      return;
+    }
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const client = new ClientConnection({
+      socket,
+      id,
+      mux,
+      reported,
+      onGone: () => {
+        this.#clients.delete(client);
+        this.#watchForIdleness();
+      },
+    });
+    this.#clients.add(client);
+    this.#watchForIdleness();
+  }
+
+  /** A connection to the lock keeps the server alive and learns when it is ready. */
+  #attach(socket: Socket): void {
+    this.#attached.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      this.#attached.delete(socket);
+      this.#watchForIdleness();
+    });
+    socket.resume();
+    if (this.#closing) socket.write(closingLine);
+    else if (this.#ready) socket.write(readyLine);
+    this.#watchForIdleness();
+  }
+
+  #watchForIdleness(): void {
+    clearTimeout(this.#graceTimer);
+    if (!this.#ready || this.#closing || this.#attached.size + this.#clients.size > 0) return;
+    this.#graceTimer = setTimeout(() => void this.close(), this.#options.graceMs);
+  }
+}
+
+const options = parseServerOptions(process.argv[2] ?? "");
+const server = new EmbeddedServer(options, await embeddedPaths(options.dataDir));
+if (!(await server.start())) process.exit(0);
