@@ -13,6 +13,7 @@ import {
   wordsOf,
 } from "./demo-text.js";
 import { genresOf } from "./genre-lexicon.js";
+import { remembering } from "./remember.js";
 import { languageOf, sentimentOf } from "./demo-judgements.js";
 
 export interface Field {
@@ -24,6 +25,7 @@ export interface Field {
 }
 
 const LIST_DEFAULT = 3;
+const NAMES_REMEMBERED_MAX = 1_000;
 const TITLE_CHARS = 80;
 const GENRE_WHEN_NONE = "drama";
 const numberWords = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
@@ -43,19 +45,20 @@ const fillerWords = new Set([
 ]);
 const negations = new Set(["no", "not", "never", "without", "none", "isn't", "doesn't", "hasn't"]);
 
-/** "isScienceFiction" → ["is", "science", "fiction"]. */
-function nameWords(name: string): string[] {
-  return wordsOf(name.replaceAll(/([a-z\d])([A-Z])/g, "$1 $2").replaceAll("_", " "));
-}
+/** "isScienceFiction" → "is science fiction". Names are few: each is taken apart once. */
+const spokenName = remembering((name) => {
+  const spaced = name.replaceAll(/([a-z\d])([A-Z])/g, "$1 $2").replaceAll("_", " ");
+  return wordsOf(spaced).join(" ");
+}, NAMES_REMEMBERED_MAX);
 
 function about(field: Field, pattern: RegExp): boolean {
-  return pattern.test(nameWords(field.name).join(" "));
+  return pattern.test(spokenName(field.name));
 }
 
 /** A text for the field; "" only when the message has no words. */
 export function textFor(field: Field): string {
   const { text } = field;
-  const label = labelled(text, nameWords(field.name).join(" "));
+  const label = labelled(text, spokenName(field.name));
   if (label !== undefined) return label;
   if (about(field, /categor|genre|topic|tag|theme/)) return genresOf(text)[0] ?? GENRE_WHEN_NONE;
   if (about(field, /sentiment|mood|tone|polarity/)) return sentimentOf(text);
@@ -77,7 +80,7 @@ export function textFor(field: Field): string {
 export function listFor(field: Field): string[] {
   const { text } = field;
   const most = countIn(field.description) ?? LIST_DEFAULT;
-  const label = labelled(text, nameWords(field.name).join(" "));
+  const label = labelled(text, spokenName(field.name));
   if (label !== undefined) return distinct(label.split(/,\s*/), most);
   if (about(field, /categor|genre|topic|tag|theme|label/)) {
     const found = genresOf(text);
@@ -97,14 +100,16 @@ export function numberFor(field: Field): number | null {
     return { positive: 1, neutral: 0, negative: -1 }[sentimentOf(text)];
   if (about(field, /word count|words/)) return wordsOf(text).length;
   if (about(field, /year/)) return yearIn(text);
-  const label = labelled(text, nameWords(field.name).join(" "));
+  const label = labelled(text, spokenName(field.name));
   const near = label === undefined ? undefined : numbersIn(label)[0];
   return near ?? numbersIn(text)[0] ?? null;
 }
 
 /** Whether the words of the field's name occur in the text and are not denied just before. */
 export function truthOf(field: Field): boolean {
-  const wanted = nameWords(field.name).filter((word) => !fillerWords.has(word));
+  const wanted = spokenName(field.name)
+    .split(" ")
+    .filter((word) => !fillerWords.has(word));
   const words = wordsOf(field.text);
   if (about(field, /positive|negative/)) return wanted.includes(sentimentOf(field.text));
   return wanted.some((want) => {

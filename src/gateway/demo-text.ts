@@ -41,6 +41,7 @@ export function sentencesOf(text: string): string[] {
 /** The sentence whose words occur most in the whole text; the first among equals. */
 export function centralSentence(text: string): string {
   const sentences = sentencesOf(text);
+  if (sentences.length < 2) return sentences[0] ?? "";
   const counts = new Map<string, number>();
   for (const word of contentWordsOf(text)) counts.set(word, (counts.get(word) ?? 0) + 1);
   const scoreOf = (sentence: string) => {
@@ -95,7 +96,7 @@ export function labelled(text: string, label: string): string | undefined {
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}]+/gu, " ")
     .trim();
-  if (wanted === "") return undefined;
+  if (wanted === "" || !text.includes(":")) return undefined;
   for (const line of text.slice(0, TEXT_CHARS_MAX).split(/\n|\s\|\s/)) {
     const colon = line.indexOf(":");
     if (colon <= 0 || colon > 60) continue;

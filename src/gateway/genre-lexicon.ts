@@ -3,6 +3,7 @@
  * begins with it. Pure.
  */
 import { wordsOf } from "./demo-text.js";
+import { remembering } from "./remember.js";
 
 /** `word` matches itself and its plural, `stem*` whatever begins so. */
 const lexicon: Readonly<Record<string, string>> = {
@@ -92,6 +93,7 @@ interface Stems {
 }
 
 const STEM_LETTERS = 3;
+const WORDS_REMEMBERED_MAX = 50_000;
 const index: Stems = buildIndex();
 
 function buildIndex(): Stems {
@@ -113,17 +115,23 @@ function buildIndex(): Stems {
 /** All genres that the lexicon knows. */
 export const genres: readonly string[] = Object.keys(lexicon);
 
+/** The genres that one word speaks for. */
+function genresOfWord(word: string): readonly string[] {
+  const singular = word.endsWith("s") ? word.slice(0, -1) : word;
+  const hits = new Set([...(index.words.get(word) ?? []), ...(index.words.get(singular) ?? [])]);
+  for (const { stem, genre } of index.stems.get(word.slice(0, STEM_LETTERS)) ?? []) {
+    if (word.startsWith(stem)) hits.add(genre);
+  }
+  return [...hits];
+}
+
+const rememberedGenres = remembering(genresOfWord, WORDS_REMEMBERED_MAX);
+
 /** Genres whose words occur in the text, most words first. */
 export function genresOf(text: string): string[] {
   const scores = new Map<string, number>();
-  const add = (genre: string) => scores.set(genre, (scores.get(genre) ?? 0) + 1);
   for (const word of new Set(wordsOf(text))) {
-    const singular = word.endsWith("s") ? word.slice(0, -1) : word;
-    const hits = new Set([...(index.words.get(word) ?? []), ...(index.words.get(singular) ?? [])]);
-    for (const { stem, genre } of index.stems.get(word.slice(0, STEM_LETTERS)) ?? []) {
-      if (word.startsWith(stem)) hits.add(genre);
-    }
-    hits.forEach(add);
+    for (const genre of rememberedGenres(word)) scores.set(genre, (scores.get(genre) ?? 0) + 1);
   }
   return [...scores].sort(([, a], [, b]) => b - a).map(([genre]) => genre);
 }
