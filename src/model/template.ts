@@ -76,9 +76,10 @@ function compileTemplate(text: string, role: MessageRole): (row: RowCells) => st
   };
 }
 
+/** A column that the row has not is not blank: the render says what is wrong. */
 function everyBlank(named: readonly (string | null)[], row: RowCells): boolean {
-  const cells = named.includes(null) ? Object.values(row) : named.map((name) => row[name ?? ""] ?? null);
-  return cells.every((cell) => cell === null || cell.trim() === "");
+  const cells = named.includes(null) ? Object.values(row) : named.map((name) => row[name ?? ""]);
+  return cells.every((cell) => cell === null || cell?.trim() === "");
 }
 
 /** The columns that a template names; null stands for "any of them" (`row` as a whole, or a computed name). */

@@ -1,0 +1,129 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { canonicalJson } from "../../src/model/canonical-json.js";
+import type { Json, MessageSource, PipelineConfig, RowCells } from "../../src/model/pipeline.js";
+import { compileRequest, fingerprintOf } from "../../src/model/render-request.js";
+
+const template = (text: string): MessageSource => ({ kind: "template", text });
+const call = (render: (row: RowCells) => unknown): MessageSource => ({
+  kind: "function",
+  render: render as (row: RowCells) => string | null,
+});
+
+function pipeline(user: MessageSource, system: MessageSource | null = null): PipelineConfig {
+  return {
+    name: "films",
+    source: {
+      kind: "table",
+      table: "films",
+      key: ["id"],
+      columns: ["title"],
+      where: null,
+      existing: "include",
+    },
+    when: { rows: 1, maxWaitMs: 1 },
+    batch: { requestsMax: null, bytesMax: null },
+    request: { model: "gpt-4o-mini", parameters: { temperature: 0.1 }, system, user, maxOutputTokens: 99 },
+    answer: z.object({ genre: z.string() }),
+    validate: null,
+    attempts: 3,
+    target: { table: "labels", columns: null, access: "private", addColumns: false },
+    budget: null,
+    approveAboveUsd: 1,
+    limit: null,
+    polling: { minMs: 1, maxMs: 1 },
+    files: { keep: false },
+    reconcile: { windowMs: 1 },
+  };
+}
+
+describe("rendering a row", () => {
+  test("gives a request with everything that shapes the answer", () => {
+    const render = compileRequest(pipeline(template("{{ title }}"), template("Label films.")));
+    expect(render({ title: "Heat" })).toEqual({
+      kind: "request",
+      request: {
+        model: "gpt-4o-mini",
+        system: "Label films.",
+        user: "Heat",
+        maxOutputTokens: 99,
+        parameters: { temperature: 0.1 },
+        schema: { name: "answer", schema: expect.objectContaining({ required: ["genre"] }) },
+      },
+    });
+  });
+
+  test.each<[string, MessageSource]>([
+    ["an empty cell", template("{{ title }}")],
+    ["a function that gives null", call(() => null)],
+  ])("is empty for %s", (_, user) => {
+    expect(compileRequest(pipeline(user))({ title: null })).toEqual({ kind: "empty" });
+  });
+
+  test.each<[string, MessageSource, string]>([
+    ["throws", call(missing), "no such"],
+    ["gives a number", call(() => 5), "gave a value of type number"],
+    ["gives nothing", call(() => undefined), "gave undefined"],
+    ["is async", call(async () => "x"), "gave a promise"],
+    ["gives half a surrogate pair", call(() => "a\ud83d"), "surrogate"],
+    ["gives U+0000", call(() => "a\u0000"), "U+0000"],
+    ["names a cell that is not there", template("{{ titel }}"), "titel"],
+  ])("fails alone when the message %s", (_, user, message) => {
+    const failed = { kind: "failed", message: expect.stringContaining(message) };
+    expect(compileRequest(pipeline(user))({ title: "x" })).toEqual(failed);
+    expect(compileRequest(pipeline(template("{{ title }}"), user))({ title: "x" })).toEqual(failed);
+  });
+
+  test("says which message failed, in few words that can be stored", () => {
+    const user = call(() => {
+      throw new Error(`${"x".repeat(5_000)}\u0000`);
+    });
+    const rendered = compileRequest(pipeline(user))({ title: "x" });
+    const message = rendered.kind === "failed" ? rendered.message : "";
+    expect(message).toMatch(/^request\.user failed: x+$/);
+    expect(message.length).toBeLessThanOrEqual(500);
+  });
+
+  test("leaves an empty system message out", () => {
+    const render = compileRequest(
+      pipeline(
+        template("{{ title }}"),
+        call(() => null),
+      ),
+    );
+    expect(render({ title: "x" })).toMatchObject({ kind: "request", request: { system: null } });
+  });
+});
+
+function missing(): never {
+  throw new Error("no such column");
+}
+
+describe("the fingerprint", () => {
+  test("is 32 hex digits that do not change between versions", () => {
+    expect(fingerprintOf("/v1/chat/completions", { model: "m", n: 1 })).toBe(
+      "058f27c12e06035692174fb5cc67475a",
+    );
+  });
+
+  test("is the same whatever the order of keys, and another for another body, order of a list, or endpoint", () => {
+    const one = fingerprintOf("/a", { x: { p: 1, q: [1, 2] }, y: null });
+    expect(fingerprintOf("/a", { y: null, x: { q: [1, 2], p: 1 } })).toBe(one);
+    const others: [string, Json][] = [
+      ["/b", { x: { p: 1, q: [1, 2] }, y: null }],
+      ["/a", { x: { p: 1, q: [2, 1] }, y: null }],
+      ["/a", { x: { p: 1, q: [1, 2] } }],
+      ["/a", { x: { p: "1", q: [1, 2] }, y: null }],
+    ];
+    for (const [endpoint, body] of others) expect(fingerprintOf(endpoint, body)).not.toBe(one);
+  });
+});
+
+test.each<[Json, string]>([
+  [{ b: 1, a: [{ d: null, c: true }] }, '{"a":[{"c":true,"d":null}],"b":1}'],
+  [{ é: 1, z: 2, "10": 3, "9": 4 }, '{"10":3,"9":4,"z":2,"é":1}'],
+  ['a\u2028"b', '"a\u2028\\"b"'],
+  [-0, "0"],
+])("canonical JSON of %j", (value, text) => {
+  expect(canonicalJson(value)).toBe(text);
+});

@@ -1,0 +1,66 @@
+import { describe, expect, test } from "vitest";
+import { countRequestTokens, countTokens, inputTokenBound, tokensPerByte } from "../../src/model/tokens.js";
+
+describe("counting tokens", () => {
+  test.each([
+    ["hello world", "gpt-4o-mini", 2],
+    ["hello world", "some-model-of-mine", 2],
+    ["", "gpt-4o-mini", 0],
+    ["お誕生日おめでとう", "gpt-4o-mini", 8],
+    ["お誕生日おめでとう", "gpt-4", 9],
+    ["お誕生日おめでとう", "text-embedding-3-small", 9],
+    ["お誕生日おめでとう", "gpt-4.1-mini", 8],
+  ])("%s for %s is %d", async (text, model, tokens) => {
+    expect(await countTokens(text, model)).toBe(tokens);
+  });
+
+  test("takes a special token's name in a row for text", async () => {
+    expect(await countTokens("<|endoftext|>", "gpt-4o-mini")).toBeGreaterThan(1);
+  });
+
+  test("cuts no character in two where its windows end", async () => {
+    const text = `${"x".repeat(499)}😀${"y".repeat(499)}`;
+    const parts = await Promise.all(
+      [`${"x".repeat(499)}😀`, "y".repeat(499)].map((part) => countTokens(part, "gpt-4o")),
+    );
+    expect(await countTokens(text, "gpt-4o")).toBe((parts[0] ?? 0) + (parts[1] ?? 0));
+  });
+
+  test("counts the messages, their framing, and the schema", async () => {
+    const request = {
+      model: "gpt-4o-mini",
+      system: null,
+      user: "hello world",
+      maxOutputTokens: 1,
+      parameters: {},
+      schema: null,
+    };
+    expect(await countRequestTokens(request)).toBe(2 + 4 + 3);
+    expect(await countRequestTokens({ ...request, system: "hello world" })).toBe(2 * (2 + 4) + 3);
+    const schema = { name: "answer", schema: { type: "object" } };
+    const schemaTokens = await countTokens('{"type":"object"}', "gpt-4o-mini");
+    expect(await countRequestTokens({ ...request, schema })).toBe(2 + 4 + 3 + schemaTokens);
+  });
+});
+
+describe("tokens per byte", () => {
+  test("are a mean over all bytes and the most of one sample", async () => {
+    const ratio = await tokensPerByte(["hello world", "漢字仮名漢字仮名", ""], "gpt-4o-mini");
+    const dense = (await countTokens("漢字仮名漢字仮名", "gpt-4o-mini")) / 24;
+    expect(ratio.max).toBe(dense);
+    expect(ratio.mean).toBe((2 + dense * 24) / (11 + 24));
+  });
+
+  test("are a rule of thumb without samples", async () => {
+    expect(await tokensPerByte([], "gpt-4o-mini")).toEqual({ mean: 0.25, max: 1 });
+    expect(await tokensPerByte(["", ""], "gpt-4o-mini")).toEqual({ mean: 0.25, max: 1 });
+  });
+
+  test.each([
+    [100, 0.251, 26],
+    [100, 3, 100],
+    [0, 0.5, 0],
+  ])("%d bytes at %d are at most %d tokens", (bytes, ratio, bound) => {
+    expect(inputTokenBound(bytes, ratio)).toBe(bound);
+  });
+});
