@@ -1,0 +1,168 @@
+import { describe, expect, test } from "vitest";
+import { enqueuedTokenLimit, readOutcome } from "../../src/providers/openai-outcome.js";
+
+const usage = { prompt_tokens: 10, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 6 } };
+const tokens = { inputTokens: 10, cachedInputTokens: 6, outputTokens: 4 };
+
+const completion = (message: unknown, finish_reason: string | null = "stop") => ({
+  model: "gpt-4o-mini-2024-07-18",
+  choices: [{ index: 0, message, finish_reason }],
+  usage,
+});
+
+const reply = (body: unknown, status_code: unknown = 200) => ({
+  id: "batch_req_1",
+  custom_id: "17-1-0123456789ab",
+  response: { status_code, request_id: "req_1", body },
+  error: null,
+});
+
+const failure = (code: string | null, message = "words") => ({
+  id: "batch_req_1",
+  custom_id: "17-1-0123456789ab",
+  response: null,
+  error: { code, message },
+});
+
+const httpError = (status: number, code: string | null) =>
+  reply({ error: { message: "no", type: "some_error", param: null, code } }, status);
+
+const read = (line: unknown) => readOutcome(typeof line === "string" ? line : JSON.stringify(line));
+
+test("a good line is text with its model and its tokens", () => {
+  expect(read(reply(completion({ role: "assistant", content: '{"a":1}', refusal: null })))).toEqual({
+    kind: "text",
+    customId: "17-1-0123456789ab",
+    text: '{"a":1}',
+    model: "gpt-4o-mini-2024-07-18",
+    usage: tokens,
+  });
+});
+
+describe("a line that was paid for and cannot be used", () => {
+  test.each<[string, unknown, object]>([
+    [
+      "finish_reason length",
+      completion({ content: '{"a":' }, "length"),
+      { kind: "truncated", text: '{"a":' },
+    ],
+    [
+      "finish_reason length without content",
+      completion({ content: null }, "length"),
+      { kind: "truncated", text: null },
+    ],
+    [
+      "finish_reason content_filter",
+      completion({ content: null }, "content_filter"),
+      { kind: "refused", text: null },
+    ],
+    [
+      "a refusal",
+      completion({ content: null, refusal: "I cannot." }),
+      { kind: "refused", message: "I cannot.", text: "I cannot." },
+    ],
+    ["content null", completion({ content: null }), { kind: "invalid", text: null }],
+    ["content of parts", completion({ content: [{ type: "text", text: "x" }] }), { kind: "invalid" }],
+    [
+      "a tool call",
+      completion({ content: null, tool_calls: [] }, "tool_calls"),
+      { kind: "invalid", message: expect.stringContaining("tool_calls") },
+    ],
+    ["no message", { ...completion(undefined), usage }, { kind: "invalid" }],
+    [
+      "empty choices",
+      { choices: [], usage, model: "m" },
+      { kind: "invalid", model: "m", message: "the response has no choices" },
+    ],
+    ["no choices", { usage }, { kind: "invalid", model: null }],
+    [
+      "an error under a 200",
+      { error: { message: "upstream broke" }, usage },
+      { kind: "invalid", message: expect.stringContaining("upstream broke") },
+    ],
+  ])("%s", (_, body, outcome) => {
+    expect(read(reply(body))).toMatchObject({ customId: "17-1-0123456789ab", usage: tokens, ...outcome });
+  });
+});
+
+test.each<[string, unknown]>([
+  ["no body", null],
+  ["a text for a body", "OK"],
+  ["usage that is nonsense", { choices: [], usage: { prompt_tokens: -1, completion_tokens: "4" } }],
+])("%s under a 200 is invalid and counts no tokens", (_, body) => {
+  expect(read(reply(body))).toMatchObject({
+    kind: "invalid",
+    usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 },
+  });
+});
+
+test("an empty text is an answer, and cached tokens are never more than the input's", () => {
+  const body = { ...completion({ content: "" }), usage: { ...usage, prompt_tokens: 2 } };
+  expect(read(reply(body))).toMatchObject({
+    kind: "text",
+    text: "",
+    usage: { inputTokens: 2, cachedInputTokens: 2 },
+  });
+});
+
+test.each<[string, unknown, string, string | null]>([
+  ["HTTP 429", httpError(429, "rate_limit_exceeded"), "rateLimited", "rate_limit_exceeded"],
+  ["HTTP 429 without a body", reply(null, 429), "rateLimited", null],
+  ["HTTP 500", httpError(500, null), "transient", "some_error"],
+  ["HTTP 503", httpError(503, "overloaded"), "transient", "overloaded"],
+  ["HTTP 408", httpError(408, null), "transient", "some_error"],
+  ["status_code 0", reply({}, 0), "transient", null],
+  ["no status_code", reply({}, null), "transient", null],
+  ["a redirect", reply({}, 302), "transient", null],
+  ["HTTP 400", httpError(400, "invalid_value"), "permanent", "invalid_value"],
+  ["HTTP 401", httpError(401, "invalid_api_key"), "permanent", "invalid_api_key"],
+  ["HTTP 404", httpError(404, "model_not_found"), "permanent", "model_not_found"],
+  ["HTTP 422", httpError(422, null), "permanent", "some_error"],
+  [
+    "HTTP 400 with the detail in error",
+    { ...httpError(400, null), error: { code: "x", message: "y" }, response: { status_code: 400 } },
+    "permanent",
+    "x",
+  ],
+  ["batch_expired", failure("batch_expired"), "expired", "batch_expired"],
+  ["batch_cancelled", failure("batch_cancelled"), "cancelled", "batch_cancelled"],
+  ["request_timeout", failure("request_timeout"), "transient", "request_timeout"],
+  ["a rate limit that never was HTTP", failure("rate_limit_exceeded"), "rateLimited", "rate_limit_exceeded"],
+  ["a code that we do not know", failure("brand_new"), "transient", "brand_new"],
+  ["a code that is a property of all objects", failure("constructor"), "transient", "constructor"],
+  ["an error without a code", failure(null), "transient", null],
+  ["neither response nor error", { custom_id: "17-1-0123456789ab" }, "transient", null],
+])("%s is %s", (_, line, kind, code) => {
+  expect(read(line)).toMatchObject({ kind, code, customId: "17-1-0123456789ab" });
+});
+
+test.each([
+  ["broken JSON", '{"custom_id": "17'],
+  ["nothing", ""],
+  ["a list", "[]"],
+  ["null", "null"],
+  ["no custom id", JSON.stringify({ ...failure("batch_expired"), custom_id: undefined })],
+  ["an empty custom id", JSON.stringify({ ...failure("batch_expired"), custom_id: "" })],
+  ["a number for a custom id", JSON.stringify({ ...failure("batch_expired"), custom_id: 17 })],
+])("%s names no request", (_, line) => {
+  expect(readOutcome(line)).toMatchObject({ kind: "unknownId", customId: null });
+});
+
+test("messages are short and can be stored", () => {
+  const outcome = read(failure("x", `${"y".repeat(5_000)}\u0000`));
+  expect(outcome.kind === "text" ? "" : outcome.message).toMatch(/^y{500}…$/);
+});
+
+test.each([
+  [
+    "Enqueued token limit reached for gpt-4o-mini in organization org-x. Limit: 2,000,000 enqueued tokens. Please try again once some in_progress batches have been completed.",
+    2_000_000,
+  ],
+  ["Limit: 90000 enqueued tokens.", 90_000],
+  ["Limit: 1.350.000 enqueued tokens", 1_350_000],
+  ["Enqueued token limit reached.", null],
+  ["Limit: many enqueued tokens", null],
+  ["Limit: 50,000 lines", null],
+])("%s names the limit %s", (message, limit) => {
+  expect(enqueuedTokenLimit({ code: "token_limit_exceeded", line: null, message, param: null })).toBe(limit);
+});
