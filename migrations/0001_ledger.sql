@@ -20,6 +20,9 @@ create table rowmill.pipelines (
   -- The definition for which the estimate was accepted, by a person or because it is cheap.
   approved_hash text,
   estimate jsonb,
+  -- The largest bounds of one line that did not fit what had been reserved for its batch: the next plan reserves more.
+  line_tokens_max bigint not null default 0,
+  line_nano_usd_max bigint not null default 0,
   source_table text not null,
   source_oid oid not null,
   -- The state of the catalogue (columns, partitions, triggers) that the installed triggers were made for.

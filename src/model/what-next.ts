@@ -20,6 +20,7 @@ export type AttemptOutcome =
   | "batchRefused"
   // final
   | "permanent"
+  | "unwritable"
   // overtaken by the row or by the definition
   | "stale"
   | "gone"
@@ -83,6 +84,7 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
         : { ending: "returned", tries: before.tries, returns, delayMs };
     }
     case "permanent":
+    case "unwritable":
     case "empty":
     case "unrenderable":
     case "tooLarge":

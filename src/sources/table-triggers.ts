@@ -37,14 +37,17 @@ export interface TriggerOptions {
   readonly wholeRow: boolean;
 }
 
-/** Puts the triggers on the table and its partitions, in place of any of this pipeline's that were anywhere before. Repeatable. */
+/**
+ * Puts the triggers on the table and its partitions, in place of any of this pipeline's that were anywhere before. Repeatable.
+ * Returns a snapshot taken while no writer was under way: the rows that it sees were there before.
+ */
 export async function installTriggers(
   database: Database,
   table: SourceTable,
   options: TriggerOptions,
-): Promise<void> {
+): Promise<string> {
   const role = await ensureArrivalsRole(database);
-  await withShortLocks(`put its triggers on ${table.qualified}`, () =>
+  return withShortLocks(`put its triggers on ${table.qualified}`, () =>
     database.transaction(
       async (tx) => {
         await dropTriggers(tx, options.pipelineId);
@@ -54,6 +57,8 @@ export async function installTriggers(
             await tx.run(raw(triggerText(relation.qualified, options.pipelineId, event)));
         }
         await handOver(tx, options.pipelineId, role);
+        const row = await tx.first<{ snapshot: string }>(sql`select pg_current_snapshot()::text as snapshot`);
+        return row?.snapshot ?? "";
       },
       { lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),
@@ -83,7 +88,7 @@ export async function triggerSignature(
   return row?.signature ?? "";
 }
 
-async function withShortLocks(what: string, work: () => Promise<void>): Promise<void> {
+async function withShortLocks<T>(what: string, work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await work();

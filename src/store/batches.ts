@@ -45,7 +45,8 @@ export type Batch =
   | (BatchBase & { readonly state: "planned" })
   | (BatchBase & Spool & { readonly state: "uploading" })
   | (BatchBase & Spool & { readonly state: "submitting"; readonly inputFileId: string })
-  | (BatchBase & Spool & { readonly state: "running" | "collecting"; readonly providerBatchId: string })
+  | (BatchBase & Spool & { readonly state: "running"; readonly providerBatchId: string })
+  | (BatchBase & Spool & { readonly state: "collecting"; readonly providerBatchId: string })
   | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
 
 interface BatchRecord extends BatchBase {
@@ -79,7 +80,9 @@ function toBatch(row: BatchRecord): Batch {
     return { ...base, ...spool, state, inputFileId: base.inputFileId };
   }
   if (providerBatchId === null) throw new Error(`Batch ${row.id} is ${state} without a provider batch.`);
-  return { ...base, ...spool, state, providerBatchId };
+  return state === "running"
+    ? { ...base, ...spool, state, providerBatchId }
+    : { ...base, ...spool, state, providerBatchId };
 }
 
 export interface PlannedBatch {
@@ -278,4 +281,34 @@ export async function schedule(client: Queryable, id: string, delayMs: number): 
   await client.run(sql`select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
     queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
     run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
+}
+
+export interface FinishedFiles {
+  readonly id: string;
+  readonly pipelineId: number;
+  readonly account: string;
+  readonly fileIds: readonly string[];
+}
+
+/** Ended batches whose files may still lie at the provider. */
+export async function withFiles(
+  client: Queryable,
+  pipelineIds: readonly number[],
+  limit: number,
+): Promise<FinishedFiles[]> {
+  return client.rows<FinishedFiles>(sql`
+    select id, pipeline_id as "pipelineId", account, array_remove(array[input_file_id, output_file_id, error_file_id], null) as "fileIds"
+    from rowmill.batches where settled_at is not null and files_deleted_at is null and pipeline_id = any(${pipelineIds}::int[])
+    order by settled_at limit ${limit}`);
+}
+
+export async function filesDeleted(client: Queryable, id: string): Promise<void> {
+  await client.run(sql`update rowmill.batches set files_deleted_at = now() where id = ${id}`);
+}
+
+/** Of these ids, those of batches that still need their spool file. */
+export async function needSpool(client: Queryable, ids: readonly string[]): Promise<ReadonlySet<string>> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select id from rowmill.batches where id::text = any(${ids}::text[]) and state in ('planned', 'uploading', 'submitting')`);
+  return new Set(rows.map((row) => row.id));
 }

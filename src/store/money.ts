@@ -98,3 +98,11 @@ export async function strayCancelled(
   await client.run(sql`update rowmill.stray_batches set cancelled_at = now()
     where account = ${account} and provider_batch_id = ${providerBatchId}`);
 }
+
+/** Provider batches that were already cancelled as doubles of this one. */
+export async function strayBatchIds(client: Queryable, batchId: string): Promise<ReadonlySet<string>> {
+  const rows = await client.rows<{ id: string }>(
+    sql`select provider_batch_id as id from rowmill.stray_batches where batch_id = ${batchId}`,
+  );
+  return new Set(rows.map((row) => row.id));
+}

@@ -5,7 +5,7 @@ export type SweepPhase = "idle" | "source" | "definition" | "ledger";
 
 export interface SweepRow {
   readonly pipelineId: number;
-  readonly wantedReason: string | null;
+  readonly wanted: boolean;
   readonly phase: SweepPhase;
   readonly cursor: string[] | null;
   readonly definitionHash: string | null;
@@ -22,7 +22,7 @@ export async function lockSweep(tx: Queryable, pipelineId: number): Promise<Swee
   await tx.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, now(), 'first')
     on conflict do nothing`);
   return tx.first<SweepRow>(sql`
-    select pipeline_id as "pipelineId", wanted_reason as "wantedReason", phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
+    select pipeline_id as "pipelineId", wanted_at is not null as wanted, phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
       rows_seen::int as "rowsSeen", keys_found::int as "keysFound",
       (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
       (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"

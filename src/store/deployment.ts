@@ -1,0 +1,26 @@
+/** Who we are to the provider: a name made once per ledger, which a batch's metadata carries. */
+import { RowmillError } from "../model/errors.js";
+import { sql, type Queryable } from "./database.js";
+
+export async function deploymentId(client: Queryable): Promise<string> {
+  const row = await client.first<{ id: string }>(sql`select id from rowmill.deployment`);
+  if (!row)
+    throw new RowmillError(
+      "internal",
+      "The schema rowmill has no deployment; it was not migrated by Rowmill.",
+    );
+  return row.id;
+}
+
+export interface DeploymentPlace {
+  readonly id: string;
+  readonly recorded: string;
+  readonly actual: string;
+}
+
+/** Differs when the ledger was cloned, restored elsewhere, or its database renamed. */
+export async function deploymentPlace(client: Queryable): Promise<DeploymentPlace | null> {
+  return client.first<DeploymentPlace>(sql`
+    select id, system_identifier || '/' || database_name as recorded,
+      (select system_identifier::text from pg_control_system()) || '/' || current_database() as actual from rowmill.deployment`);
+}

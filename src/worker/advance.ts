@@ -1,0 +1,195 @@
+/**
+ * One turn with one batch: takes its lease, does step after step as far as they go, and gives it back with the time of the next
+ * look. Whatever goes wrong in a step is turned into a wait, or into a pause that names its reason; a batch is never dropped.
+ */
+import { randomUUID } from "node:crypto";
+import { RowmillError } from "../model/errors.js";
+import { backoffMs } from "../model/schedule.js";
+import { ProviderError } from "../providers/provider.js";
+import * as batches from "../store/batches.js";
+import type { Batch, Lease } from "../store/batches.js";
+import { DatabaseError, isConflict } from "../store/database.js";
+import * as pipelines from "../store/pipelines.js";
+import { collect } from "./collector.js";
+import type { Pipeline, WorkerContext } from "./context.js";
+import { poll } from "./poller.js";
+import { reconcile } from "./reconciler.js";
+import { refuse } from "./refusal.js";
+import { render } from "./renderer.js";
+import { create, upload } from "./submitter.js";
+import { done, type Step, type Turn } from "./step.js";
+
+/** Steps in one turn; a batch needs six from plan to settlement. */
+const STEPS_MAX = 12;
+/** A paused pipeline is looked at so often. */
+const PAUSED_LOOK_MS = 5_000;
+const CONFLICT_WAIT_MS = 300;
+/** After so many failed turns in a row a person has to look. */
+const FAILURES_MAX = 20;
+const LEASE_GRACE_MS = 500;
+
+/** Runs what is due for this batch. Repeatable, and safe from several workers at once: one of them gets the lease. */
+export async function advanceBatch(
+  context: WorkerContext,
+  batchId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const lease: Lease = { batchId, token: randomUUID() };
+  const batch = await batches.claim(context.database, batchId, {
+    token: lease.token,
+    worker: context.workerId,
+  });
+  if (batch === null) return lookLater(context, batchId);
+  context.leases.hold(lease);
+  try {
+    const outcome = await runSteps(context, { batch, lease, signal });
+    if (outcome.next !== "wait") return;
+    await batches.release(context.database, lease, { delayMs: outcome.delayMs, failures: outcome.failures });
+    await batches.schedule(context.database, batchId, outcome.delayMs);
+  } finally {
+    context.leases.drop(lease);
+  }
+}
+
+/** Somebody else holds it: should that worker die, this job is there when its lease ends. */
+async function lookLater(context: WorkerContext, batchId: string): Promise<void> {
+  const leftMs = await batches.leaseLeftMs(context.database, batchId);
+  if (leftMs !== null) await batches.schedule(context.database, batchId, leftMs + LEASE_GRACE_MS);
+}
+
+type TurnEnd = { next: "done" } | { next: "lost" } | { next: "wait"; delayMs: number; failures: number };
+
+async function runSteps(
+  context: WorkerContext,
+  start: { batch: Batch; lease: Lease; signal: AbortSignal },
+): Promise<TurnEnd> {
+  let batch: Batch | null = start.batch;
+  for (let steps = 0; steps < STEPS_MAX && batch !== null; steps++) {
+    const pipeline = context.pipelines.get(batch.pipelineId);
+    // Another worker has this pipeline in its config.
+    if (!pipeline) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: batch.failures };
+    const turn: Turn = { context, pipeline, batch, lease: start.lease, signal: start.signal };
+    const step = await stepOrExplain(turn);
+    if (step.next === "wait") return { next: "wait", delayMs: step.delayMs, failures: step.failures ?? 0 };
+    if (step.next !== "again") return { next: step.next };
+    batch = await batches.get(context.database, start.lease.batchId);
+  }
+  return { next: "wait", delayMs: 0, failures: 0 };
+}
+
+type ExplainedStep = Exclude<Step, { next: "wait" }> | { next: "wait"; delayMs: number; failures?: number };
+
+async function stepOrExplain(turn: Turn): Promise<ExplainedStep> {
+  try {
+    const held = await heldBack(turn);
+    return held ?? (await step(turn));
+  } catch (error) {
+    if (turn.signal.aborted) return { next: "wait", delayMs: 0, failures: turn.batch.failures };
+    return explain(turn, error);
+  }
+}
+
+/** A reason not to go on now: a pause, or another definition or account than this worker has. */
+async function heldBack({ context, pipeline, batch }: Turn): Promise<Step | null> {
+  const row = await pipelines.byId(context.database, pipeline.id);
+  const wait: Step = { next: "wait", delayMs: PAUSED_LOOK_MS };
+  if (row === null) return wait;
+  const paid =
+    batch.state === "running" ||
+    batch.state === "collecting" ||
+    (batch.state === "submitting" && batch.createIntentAgoMs !== null);
+  // What a person paused is not sent; what is paid for is collected all the same.
+  if (row.pauseKind === "person" && !paid) return wait;
+  if (row.pauseKind !== null && row.pauseKind !== "person" && row.pauseKind !== "budget") return wait;
+  if (!paid && (row.definitionHash !== pipeline.definitionHash || row.approvedHash !== row.definitionHash))
+    return wait;
+  if (batch.account === pipeline.provider.account) return null;
+  await pipelines.pause(context.database, pipeline.id, {
+    kind: "account",
+    reason: `Batch ${batch.id} belongs to ${batch.account}, but this worker is set up for ${pipeline.provider.account}. Set OPENAI_BASE_URL, OPENAI_ORG_ID and OPENAI_PROJECT_ID as they were until it is settled, then: rowmill resume ${pipeline.config.name}`,
+  });
+  return wait;
+}
+
+function step(turn: Turn): Promise<Step> | Step {
+  const { batch } = turn;
+  switch (batch.state) {
+    case "planned":
+      return render({ ...turn, batch });
+    case "uploading":
+      return upload({ ...turn, batch });
+    case "submitting":
+      return batch.createIntentAgoMs === null ? create({ ...turn, batch }) : reconcile({ ...turn, batch });
+    case "running":
+      return poll({ ...turn, batch });
+    case "collecting":
+      return collect({ ...turn, batch });
+    case "settled":
+    case "rejected":
+    case "cancelled":
+      return done;
+  }
+}
+
+async function explain(turn: Turn, error: unknown): Promise<ExplainedStep> {
+  const { context, pipeline, batch } = turn;
+  const failures = batch.failures + 1;
+  if (isConflict(error)) return { next: "wait", delayMs: CONFLICT_WAIT_MS, failures: batch.failures };
+  context.log.warn(
+    { pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error },
+    "a step failed",
+  );
+  const why = pauseFor(pipeline, batch, error, failures);
+  if (
+    why !== null &&
+    !(error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading")
+  ) {
+    await pipelines.pause(context.database, pipeline.id, why);
+    return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
+  }
+  if (error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading") {
+    return refuse({ ...turn, batch }, [
+      { code: error.providerCode, line: null, message: error.message, param: null },
+    ]);
+  }
+  const askedMs = error instanceof ProviderError ? (error.retryAfterMs ?? 0) : 0;
+  return {
+    next: "wait",
+    delayMs: Math.max(askedMs, backoffMs(batch.failures, pipeline.config.polling.minMs, context.random())),
+    failures,
+  };
+}
+
+/** When waiting cannot help: the reason for the person who has to act. */
+function pauseFor(
+  pipeline: Pipeline,
+  batch: Batch,
+  error: unknown,
+  failures: number,
+): { kind: pipelines.PauseKind; reason: string } | null {
+  const resume = `Then: rowmill resume ${pipeline.config.name}`;
+  if (error instanceof ProviderError && error.kind === "account")
+    return {
+      kind: "account",
+      reason: `${error.message} Mend the key, organisation, project or billing. ${resume}`,
+    };
+  if (error instanceof ProviderError && error.kind === "notFound") {
+    return {
+      kind: "account",
+      reason: `The provider does not find what batch ${batch.id} needs: ${error.message} Check that the key belongs to the project that submitted it. ${resume}`,
+    };
+  }
+  if (error instanceof ProviderError && error.kind === "refused")
+    return { kind: "provider", reason: `${error.message} ${resume}` };
+  // Class 42: a table or column is missing, or a right.
+  if (error instanceof DatabaseError && error.sqlState?.startsWith("42")) {
+    return { kind: batch.state === "collecting" ? "target" : "source", reason: `${error.message} ${resume}` };
+  }
+  if (failures < FAILURES_MAX) return null;
+  const message =
+    error instanceof RowmillError ? error.message : error instanceof Error ? error.message : String(error);
+  return {
+    kind: "provider",
+    reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${message} ${resume}`,
+  };
+}

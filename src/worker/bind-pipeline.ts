@@ -1,0 +1,145 @@
+/**
+ * Ties a pipeline of the config to the database: looks at its table, makes or checks its target, registers it, puts its triggers
+ * in place. Idempotent: every `up` does it, several at once do no harm.
+ */
+import { definitionHash } from "../config/definition.js";
+import { compileAnswer } from "../model/answer.js";
+import { RowmillError } from "../model/errors.js";
+import type { Json, PipelineConfig } from "../model/pipeline.js";
+import { priceOf } from "../model/pricing.js";
+import { compileRequest } from "../model/render-request.js";
+import type { Provider } from "../providers/provider.js";
+import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
+import { createTableSource } from "../sources/table-source.js";
+import type { Source } from "../sources/source.js";
+import { installTriggers, triggerSignature, type TriggerOptions } from "../sources/table-triggers.js";
+import type { Database } from "../store/database.js";
+import * as pipelines from "../store/pipelines.js";
+import { wantSweep } from "../store/sweeps.js";
+import { ensureTarget } from "../targets/ensure-target.js";
+import { createTableTarget } from "../targets/table-target.js";
+import type { Pipeline } from "./context.js";
+
+export async function bindPipeline(
+  database: Database,
+  config: PipelineConfig,
+  provider: Provider,
+): Promise<Pipeline> {
+  const price = priceOf(config.request.model, new Date());
+  if (price === null && config.budget !== null) {
+    throw new RowmillError(
+      "config_invalid",
+      `pipelines.${config.name}.budget: the price of "${config.request.model}" is not known, so a budget in dollars cannot be kept.`,
+      {
+        hints: [
+          "Leave `budget` out, and bound the pipeline with `limit`; or name a model whose price is known.",
+        ],
+      },
+    );
+  }
+  const answer = compileAnswer(config.answer);
+  const table = await inspectTable(database, config.source);
+  const target = createTableTarget(await ensureTarget(database, config.target, table, answer.columns));
+  const hash = definitionHash(config, provider);
+  const row = await database.transaction((tx) =>
+    pipelines.register(tx, {
+      name: config.name,
+      definition: describe(config),
+      definitionHash: hash,
+      sourceTable: table.qualified,
+      sourceOid: table.oid,
+      targetTable: config.target.table,
+    }),
+  );
+  const skipBefore = await ensureInstalled(database, config, { row, table });
+  return {
+    id: row.id,
+    config,
+    definitionHash: hash,
+    answer,
+    render: compileRequest(config),
+    provider,
+    price,
+    table,
+    source: sourceOf(config, row.id, { table, skipBefore }),
+    target,
+  };
+}
+
+/** Looks at the table again. What changed under us (a partition, a type, the table itself) makes new triggers and a sweep. */
+export async function refreshSource(database: Database, pipeline: Pipeline): Promise<void> {
+  const { config } = pipeline;
+  const row = await pipelines.byId(database, pipeline.id);
+  if (row === null || row.uninstalledAt !== null || row.definitionHash !== pipeline.definitionHash) return;
+  try {
+    const table = await inspectTable(database, config.source);
+    const skipBefore = await ensureInstalled(database, config, { row, table });
+    if (JSON.stringify(table) !== JSON.stringify(pipeline.table)) {
+      pipeline.table = table;
+      pipeline.source = sourceOf(config, pipeline.id, { table, skipBefore });
+    }
+    if (row.pauseKind === "source") await pipelines.resume(database, pipeline.id, "source");
+  } catch (error) {
+    if (!(error instanceof RowmillError) || error.code !== "source_unsupported") throw error;
+    await pipelines.pause(database, pipeline.id, {
+      kind: "source",
+      reason: `${error.message} It goes on by itself when the table is as the config says.`,
+    });
+  }
+}
+
+function sourceOf(
+  config: PipelineConfig,
+  pipelineId: number,
+  seen: { table: SourceTable; skipBefore: string | null },
+): Source {
+  return createTableSource(seen.table, {
+    pipelineId,
+    where: config.source.where,
+    skipBefore: seen.skipBefore,
+  });
+}
+
+/** Puts the triggers in place unless they are there as they should be. Returns the snapshot for `existing: "skip"`. */
+async function ensureInstalled(
+  database: Database,
+  config: PipelineConfig,
+  seen: { row: pipelines.PipelineRow; table: SourceTable },
+): Promise<string | null> {
+  const { row, table } = seen;
+  const options: TriggerOptions = { pipelineId: row.id, wholeRow: config.source.where !== null };
+  const skip = config.source.existing === "skip";
+  if ((await triggerSignature(database, table, options)) === row.sourceSignature)
+    return skip ? row.installedSnapshot : null;
+  const snapshot = await installTriggers(database, table, options);
+  const signature = await triggerSignature(database, table, options);
+  await database.transaction(async (tx) => {
+    await pipelines.recordInstallation(tx, row.id, { signature, snapshot });
+    await wantSweep(tx, row.id, row.sourceSignature === null ? "first" : "the table or its triggers changed");
+  });
+  return skip ? (row.installedSnapshot ?? snapshot) : null;
+}
+
+/** What `status`, `show` and a person in psql may want to know; functions as their source. */
+function describe(config: PipelineConfig): Json {
+  const message = (source: PipelineConfig["request"]["user"] | null): Json =>
+    source === null ? null : source.kind === "template" ? source.text : source.render.toString();
+  return {
+    source: {
+      table: config.source.table,
+      key: [...config.source.key],
+      columns: [...config.source.columns],
+      where: config.source.where,
+    },
+    target: config.target.table,
+    model: config.request.model,
+    parameters: { ...config.request.parameters },
+    maxOutputTokens: config.request.maxOutputTokens,
+    system: message(config.request.system),
+    user: message(config.request.user),
+    answer: compileAnswer(config.answer).schema?.schema ?? null,
+    when: { ...config.when },
+    budget: config.budget === null ? null : { ...config.budget },
+    limit: config.limit,
+  };
+}

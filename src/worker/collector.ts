@@ -1,0 +1,211 @@
+/**
+ * collecting → settled: reads the output and error files as streams and gives every request of the batch its ending.
+ *
+ * A chunk of lines is one transaction: the ledger's rows are locked first, then the source is read, and an answer counts only for
+ * the content that it was given to. Target rows are written from what the ledger's guarded update won. After a crash the files are
+ * read again from the start; lines whose requests have left the batch change nothing.
+ */
+import { pollDelayMs } from "../model/schedule.js";
+import { parseCustomId } from "../model/custom-id.js";
+import type { AnswerOutcome } from "../model/outcome.js";
+import * as batches from "../store/batches.js";
+import { bisect } from "../store/bisect.js";
+import type { Queryable } from "../store/database.js";
+import {
+  countEndings,
+  countInFlight,
+  endMany,
+  lockMany,
+  type AttemptEnding,
+  type InFlight,
+} from "../store/in-flight.js";
+import type { Result } from "../targets/target.js";
+import { endAll, endingOf } from "./ending.js";
+import { judgeAnswer, type Judged } from "./judge-answer.js";
+import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
+
+/** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
+const CHUNK_LINES = 500;
+const CHUNK_BYTES = 8 * 1024 * 1024;
+/** How often files that seem incomplete are fetched again before their missing lines are believed. */
+const DOWNLOADS_MAX = 3;
+const DOWNLOAD_PAUSE_MS = 2_000;
+/** Short, so that a user's transaction never has to wait for ours for long, nor lose a deadlock against us. */
+const LOCK_TIMEOUT_MS = 400;
+
+type Collecting = Turn<BatchIn<"collecting">>;
+
+interface Tally {
+  lines: number;
+  unknown: number;
+  /** Results whose target row a user's transaction holds. */
+  postponed: number;
+}
+
+export async function collect(turn: Collecting): Promise<Step> {
+  const tally: Tally = { lines: 0, unknown: 0, postponed: 0 };
+  for (const fileId of [turn.batch.outputFileId, turn.batch.errorFileId]) {
+    if (fileId === null) continue;
+    for await (const lines of chunks(turn.pipeline.provider.readLines(fileId, { signal: turn.signal }))) {
+      if (!(await collectChunk(turn, lines, tally))) return lost;
+    }
+  }
+  return settle(turn, tally);
+}
+
+async function* chunks(lines: AsyncIterable<string>): AsyncGenerator<string[]> {
+  let chunk: string[] = [];
+  let bytes = 0;
+  for await (const line of lines) {
+    chunk.push(line);
+    bytes += line.length;
+    if (chunk.length < CHUNK_LINES && bytes < CHUNK_BYTES) continue;
+    yield chunk;
+    chunk = [];
+    bytes = 0;
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** False: the lease is lost. */
+async function collectChunk(turn: Collecting, lines: readonly string[], tally: Tally): Promise<boolean> {
+  const { context, pipeline, lease } = turn;
+  turn.signal.throwIfAborted();
+  const outcomes = new Map<string, AnswerOutcome>();
+  for (const line of lines) {
+    tally.lines++;
+    const outcome = pipeline.provider.readOutcome(line);
+    const id = outcome.customId === null ? null : parseCustomId(outcome.customId);
+    // The first line of a request wins; a repeated one was paid for no second time by anything that we can see.
+    if (id === null) tally.unknown++;
+    else if (!outcomes.has(id.requestId)) outcomes.set(id.requestId, outcome);
+  }
+  return context.database.transaction(
+    async (tx) => {
+      if (!(await batches.holds(tx, lease))) return false;
+      tally.postponed += await endChunk(turn, tx, outcomes);
+      return true;
+    },
+    { writing: true, lockTimeoutMs: LOCK_TIMEOUT_MS },
+  );
+}
+
+/** Returns how many results had to be postponed. */
+async function endChunk(
+  turn: Collecting,
+  tx: Queryable,
+  outcomes: ReadonlyMap<string, AnswerOutcome>,
+): Promise<number> {
+  const { context, pipeline, batch } = turn;
+  const requests = await lockMany(tx, batch.id, [...outcomes.keys()]);
+  const rows = new Map(
+    (
+      await pipeline.source.readRows(
+        tx,
+        requests.map((request) => request.key),
+      )
+    ).map((row) => [row.key, row]),
+  );
+  const definitionChanged = batch.definitionHash !== pipeline.definitionHash;
+  const accepted: Accepted[] = [];
+  const others: AttemptEnding[] = [];
+  for (const request of requests) {
+    const outcome = outcomes.get(request.requestId);
+    if (outcome === undefined) continue;
+    const judged = judgeAnswer(pipeline, { request, outcome, row: rows.get(request.key), definitionChanged });
+    if (judged === null) continue;
+    const ending = endingOf(context, pipeline, request, judged.facts);
+    if (judged.cells === null) others.push(ending);
+    else
+      accepted.push({
+        request,
+        judged,
+        ending,
+        result: { key: request.key, cells: judged.cells, model: judged.facts.model ?? batch.model },
+      });
+  }
+  await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, others);
+  return writeAccepted(turn, tx, accepted);
+}
+
+interface Accepted {
+  readonly request: InFlight;
+  readonly judged: Judged;
+  readonly ending: AttemptEnding;
+  readonly result: Result;
+}
+
+async function writeAccepted(
+  { context, pipeline, batch }: Collecting,
+  tx: Queryable,
+  accepted: readonly Accepted[],
+): Promise<number> {
+  if (accepted.length === 0) return 0;
+  const { busy } = await pipeline.target.lockFree(
+    tx,
+    accepted.map(({ result }) => result.key),
+  );
+  const free = accepted.filter(({ result }) => !busy.has(result.key));
+  const of = { id: batch.id, pipelineId: pipeline.id };
+  await bisect(
+    tx,
+    free,
+    async (part) => {
+      const moved = await endMany(
+        tx,
+        of,
+        part.map(({ ending }) => ending),
+      );
+      await pipeline.target.write(
+        tx,
+        part.filter(({ ending }) => moved.has(ending.id)).map(({ result }) => result),
+      );
+    },
+    async ({ request, judged, ending }, error) => {
+      const facts = {
+        ...judged.facts,
+        outcome: "unwritable" as const,
+        detail: error.message,
+        answer: JSON.stringify(judged.cells),
+      };
+      await endMany(tx, of, [{ ...endingOf(context, pipeline, request, facts), hash: ending.hash }]);
+    },
+  );
+  return busy.size;
+}
+
+async function settle(turn: Collecting, tally: Tally): Promise<Step> {
+  const { context, pipeline, batch, lease } = turn;
+  const left = await countInFlight(context.database, batch.id);
+  if (left > 0 && tally.postponed > 0) {
+    await batches.update(context.database, lease, { polls: batch.polls + 1 });
+    return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
+  }
+  const counts = batch.providerCounts;
+  const believable = counts === null || tally.lines >= counts.completed + counts.failed;
+  if (left > 0 && !believable && batch.downloads + 1 < DOWNLOADS_MAX) {
+    await batches.update(context.database, lease, { downloads: batch.downloads + 1 });
+    return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
+  }
+  const outcome =
+    batch.providerStatus === "expired" || batch.providerStatus === "cancelled"
+      ? batch.providerStatus
+      : "missing";
+  const ended = await endAll(context, {
+    ...turn,
+    facts: () => ({
+      outcome,
+      detail: `The provider's files do not name this request; the batch was ${batch.providerStatus ?? "done"}.`,
+    }),
+    event: "allEnded",
+    reason:
+      left === 0
+        ? "every request was named in the files"
+        : `${left} requests were named in neither file: ${outcome}`,
+    detail: { lines: tally.lines, unknown: tally.unknown, missing: left },
+  });
+  if (!ended) return lost;
+  const sums = await countEndings(context.database, batch.id);
+  context.log.info({ pipeline: batch.pipeline, batch: batch.id, ...sums }, "batch settled");
+  return done;
+}

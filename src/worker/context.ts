@@ -1,0 +1,51 @@
+/** What a stage is given: the parts that `app.ts` put together. A worker holds nothing here that a crash may take. */
+import type { Logger } from "pino";
+import type { CompiledAnswer } from "../model/answer.js";
+import type { PipelineConfig, RowCells } from "../model/pipeline.js";
+import type { Price } from "../model/pricing.js";
+import { fingerprintOf, type Rendered } from "../model/render-request.js";
+import type { Provider } from "../providers/provider.js";
+import type { SourceTable } from "../sources/table-inspection.js";
+import type { Source } from "../sources/source.js";
+import type { Database } from "../store/database.js";
+import type { Target } from "../targets/target.js";
+import type { LeaseKeeper } from "./lease-keeper.js";
+
+/** A pipeline of the config, bound to its database objects. */
+export interface Pipeline {
+  readonly id: number;
+  readonly config: PipelineConfig;
+  readonly definitionHash: string;
+  readonly answer: CompiledAnswer;
+  readonly render: (row: RowCells) => Rendered;
+  readonly provider: Provider;
+  /** Null: the model's price is not known. */
+  readonly price: Price | null;
+  /** Replaced when the table changes under us: a partition attached, a column retyped, the table swapped. */
+  table: SourceTable;
+  source: Source;
+  target: Target;
+}
+
+export interface WorkerContext {
+  readonly database: Database;
+  readonly pipelines: ReadonlyMap<number, Pipeline>;
+  readonly workerId: string;
+  /** One `up`: what a budget `per: "run"` counts. */
+  readonly runId: string;
+  /** Where spool files are, mode 0700. */
+  readonly spoolFolder: string;
+  readonly leases: LeaseKeeper;
+  readonly log: Logger;
+  /** 0 ≤ x < 1. */
+  readonly random: () => number;
+  /** Looks at the table again: new partitions, types, triggers. Null: the pipeline cannot go on and was paused. */
+  readonly refreshSource: (pipeline: Pipeline) => Promise<void>;
+}
+
+/** What would be asked about a row now; null when there is nothing to ask or it cannot be rendered. */
+export function currentFingerprint(pipeline: Pipeline, cells: RowCells): string | null {
+  const rendered = pipeline.render(cells);
+  if (rendered.kind !== "request") return null;
+  return fingerprintOf(pipeline.provider.endpoint, pipeline.provider.buildBody(rendered.request));
+}

@@ -1,0 +1,103 @@
+/** One attempt's ending, put together from what was decided; and the ending of a whole batch's remaining requests. */
+import type { Json } from "../model/pipeline.js";
+import type { TokenUsage } from "../model/outcome.js";
+import { costNanoUsd } from "../model/pricing.js";
+import { whatNext, type AttemptOutcome } from "../model/what-next.js";
+import * as batches from "../store/batches.js";
+import type { Batch, BatchFields, Lease } from "../store/batches.js";
+import type { BatchEvent } from "../model/batch-transitions.js";
+import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/in-flight.js";
+import type { Pipeline, WorkerContext } from "./context.js";
+
+/** Requests that are ended in one transaction. */
+export const CHUNK = 1_000;
+const DETAIL_CHARACTERS_MAX = 2_000;
+
+export interface EndingFacts {
+  readonly outcome: AttemptOutcome;
+  readonly detail?: string | null;
+  /** Text that was paid for and cannot be used. */
+  readonly answer?: string | null;
+  readonly model?: string | null;
+  readonly usage?: TokenUsage;
+  /** The row's content now; null: gone. Undefined: not looked at. */
+  readonly hash?: string | null;
+  readonly fingerprint?: string | null;
+  /** Overrides the wait before the next attempt. */
+  readonly delayMs?: number;
+}
+
+const noUsage: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
+
+export function endingOf(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  request: InFlight,
+  facts: EndingFacts,
+): AttemptEnding {
+  const { config } = pipeline;
+  const policy = { triesMax: config.attempts, baseDelayMs: config.polling.minMs };
+  const next = whatNext(facts.outcome, request, policy, context.random());
+  const usage = facts.usage ?? noUsage;
+  const counted = facts.usage !== undefined;
+  return {
+    id: request.requestId,
+    attempt: request.attempt,
+    ending: next.ending,
+    outcome: facts.outcome,
+    detail: facts.detail?.slice(0, DETAIL_CHARACTERS_MAX) ?? null,
+    answer: facts.answer ?? null,
+    model: facts.model ?? null,
+    input: usage.inputTokens,
+    cached: usage.cachedInputTokens,
+    output: usage.outputTokens,
+    cost: counted ? costNanoUsd(usage, pipeline.price, "batch") : 0,
+    to: nextState(facts.outcome, next.ending),
+    hash: facts.hash ?? null,
+    fingerprint: facts.fingerprint ?? null,
+    tries: next.tries,
+    returns: next.returns,
+    delayMs: facts.delayMs ?? next.delayMs,
+  };
+}
+
+function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): AttemptEnding["to"] {
+  if (outcome === "gone") return "gone";
+  if (outcome === "alreadyAnswered") return "succeeded";
+  return ending === "returned" ? "waiting" : ending;
+}
+
+export interface EndAll {
+  readonly pipeline: Pipeline;
+  readonly batch: Batch;
+  readonly lease: Lease;
+  readonly facts: (request: InFlight) => EndingFacts;
+  readonly event: BatchEvent;
+  readonly reason: string;
+  readonly fields?: BatchFields;
+  readonly detail?: Json;
+}
+
+/** Ends every request that is still in flight in the batch, chunk by chunk, and the batch itself. False: the lease is lost. */
+export async function endAll(context: WorkerContext, end: EndAll): Promise<boolean> {
+  const { pipeline, batch, lease } = end;
+  for (;;) {
+    const done = await context.database.transaction(async (tx) => {
+      if (!(await batches.holds(tx, lease))) return "lost" as const;
+      const chunk = await lockNext(tx, batch.id, null, CHUNK);
+      const endings = chunk.map((request) => endingOf(context, pipeline, request, end.facts(request)));
+      const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
+      if (ended.size < chunk.length)
+        throw new Error(
+          `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,
+        );
+      if (chunk.length === CHUNK) return "more" as const;
+      const { event, reason, fields = {} } = end;
+      const detail = end.detail === undefined ? {} : { detail: end.detail };
+      return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))
+        ? ("done" as const)
+        : ("lost" as const);
+    });
+    if (done !== "more") return done === "done";
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * What a request may cost, from a sample of the rows that wait. Reservations take the upper bound: the highest tokens per byte
+ * seen, a margin, and the full output limit. Counting every row exactly would take longer than asking (26,000 rows/s).
+ */
+import { costNanoUsd } from "../model/pricing.js";
+import type { TokenUsage } from "../model/outcome.js";
+import {
+  inputTokenBound,
+  tokensPerByte,
+  TOKENS_PER_MESSAGE,
+  TOKENS_PER_REPLY,
+  type TokenRatio,
+} from "../model/tokens.js";
+import { lineMaxima, waitingSample } from "../store/estimates.js";
+import type { Database } from "../store/database.js";
+import type { Pipeline, WorkerContext } from "./context.js";
+
+const SAMPLE_ROWS = 100;
+/** How long one sample serves: contents of one table seldom change their nature within minutes. */
+const SAMPLE_AGE_MAX_MS = 300_000;
+const RATIO_MARGIN = 1.1;
+/** When there is no row to look at: typical of English prose, with the margin that an unknown text needs. */
+const RATIO_UNKNOWN: TokenRatio = { mean: 0.3, max: 0.6 };
+
+/** Upper bounds for one request of average size. */
+export interface RequestBounds {
+  readonly tokensEach: number;
+  readonly nanoUsdEach: number;
+  readonly ratio: TokenRatio;
+}
+
+interface Sample {
+  readonly takenAtMs: number;
+  readonly definitionHash: string;
+  readonly ratio: TokenRatio;
+  /** UTF-8 bytes of the messages and the schema of one request. */
+  readonly meanBytes: number;
+  readonly rows: number;
+}
+
+const samples = new WeakMap<Pipeline, Sample>();
+
+export async function requestBounds(
+  context: Pick<WorkerContext, "database">,
+  pipeline: Pipeline,
+): Promise<RequestBounds> {
+  const sample = await sampleOf(context.database, pipeline);
+  const learned = await lineMaxima(context.database, pipeline.id);
+  const line = boundLine(pipeline, sample.meanBytes, sample.ratio);
+  return {
+    tokensEach: Math.max(line.tokens, learned.tokens),
+    nanoUsdEach: Math.max(line.nanoUsd, learned.nanoUsd),
+    ratio: sample.ratio,
+  };
+}
+
+/** Bounds of one line by the size of what the model reads. */
+export function boundLine(
+  pipeline: Pipeline,
+  promptBytes: number,
+  ratio: TokenRatio,
+): { tokens: number; nanoUsd: number } {
+  const overhead = 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+  const tokens = inputTokenBound(promptBytes, ratio.max * RATIO_MARGIN) + overhead;
+  const usage: TokenUsage = {
+    inputTokens: tokens,
+    cachedInputTokens: 0,
+    outputTokens: pipeline.config.request.maxOutputTokens,
+  };
+  return { tokens, nanoUsd: costNanoUsd(usage, pipeline.price, "batch") ?? 0 };
+}
+
+export interface Estimate {
+  readonly rows: number;
+  readonly inputTokens: number;
+  /** At most: the output limit of every request. */
+  readonly outputTokens: number;
+  /** At most; null: the model's price is not known. */
+  readonly batchNanoUsd: number | null;
+  readonly liveNanoUsd: number | null;
+}
+
+/** What all waiting rows would cost, for the question before the first batch. */
+export async function estimatePipeline(
+  database: Database,
+  pipeline: Pipeline,
+  waiting: number,
+): Promise<Estimate> {
+  const sample = await sampleOf(database, pipeline);
+  const rows = Math.min(waiting, pipeline.config.limit ?? waiting);
+  const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+  const usage: TokenUsage = {
+    inputTokens: rows * each,
+    cachedInputTokens: 0,
+    outputTokens: rows * pipeline.config.request.maxOutputTokens,
+  };
+  return {
+    rows,
+    inputTokens: usage.inputTokens,
+    outputTokens: usage.outputTokens,
+    batchNanoUsd: costNanoUsd(usage, pipeline.price, "batch"),
+    liveNanoUsd: costNanoUsd(usage, pipeline.price, "live"),
+  };
+}
+
+async function sampleOf(database: Database, pipeline: Pipeline): Promise<Sample> {
+  const known = samples.get(pipeline);
+  if (
+    known &&
+    known.rows > 0 &&
+    known.definitionHash === pipeline.definitionHash &&
+    Date.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
+  )
+    return known;
+  const prompts = await samplePrompts(database, pipeline);
+  const bytes = prompts.reduce((sum, prompt) => sum + Buffer.byteLength(prompt), 0);
+  const sample: Sample = {
+    takenAtMs: Date.now(),
+    definitionHash: pipeline.definitionHash,
+    ratio: prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model),
+    meanBytes: prompts.length === 0 ? 1_000 : bytes / prompts.length,
+    rows: prompts.length,
+  };
+  samples.set(pipeline, sample);
+  return sample;
+}
+
+/** What the model would read for some of the rows that wait: messages and schema. */
+async function samplePrompts(database: Database, pipeline: Pipeline): Promise<string[]> {
+  const rows = await database.transaction(async (tx) => {
+    const keys = await waitingSample(tx, pipeline.id, SAMPLE_ROWS);
+    return keys.length === 0 ? [] : pipeline.source.readRows(tx, keys);
+  });
+  return rows.flatMap((row) => {
+    const rendered = pipeline.render(row.cells);
+    if (rendered.kind !== "request") return [];
+    const { system, user, schema } = rendered.request;
+    return [[system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n")];
+  });
+}

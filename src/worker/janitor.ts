@@ -1,0 +1,55 @@
+/** Clears up what is no longer needed: files at the provider, spool files here. Late or repeated, it does no harm. */
+import { ProviderError } from "../providers/provider.js";
+import * as batches from "../store/batches.js";
+import type { WorkerContext } from "./context.js";
+import { listSpools, removeSpool } from "./spool.js";
+
+const BATCHES_MAX = 50;
+
+export interface CleanCounts {
+  files: number;
+  spools: number;
+}
+
+export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<CleanCounts> {
+  const counts: CleanCounts = { files: 0, spools: 0 };
+  for (const batch of await batches.withFiles(context.database, [...context.pipelines.keys()], BATCHES_MAX)) {
+    signal.throwIfAborted();
+    counts.files += await deleteFiles(context, batch, signal);
+  }
+  const spooled = await listSpools(context.spoolFolder);
+  const needed =
+    spooled.length === 0 ? new Set<string>() : await batches.needSpool(context.database, spooled);
+  for (const id of spooled.filter((id) => !needed.has(id))) {
+    await removeSpool(context.spoolFolder, id);
+    counts.spools++;
+  }
+  return counts;
+}
+
+/** A file that cannot be deleted now is tried again in the next round. */
+async function deleteFiles(
+  context: WorkerContext,
+  batch: batches.FinishedFiles,
+  signal: AbortSignal,
+): Promise<number> {
+  const pipeline = context.pipelines.get(batch.pipelineId);
+  if (!pipeline || pipeline.provider.account !== batch.account) return 0;
+  let deleted = 0;
+  if (!pipeline.config.files.keep) {
+    for (const fileId of batch.fileIds) {
+      try {
+        if (await pipeline.provider.deleteFile(fileId, { signal })) deleted++;
+      } catch (error) {
+        if (!(error instanceof ProviderError)) throw error;
+        context.log.warn(
+          { batch: batch.id, fileId, err: error },
+          "a file could not be deleted at the provider; trying again later",
+        );
+        return deleted;
+      }
+    }
+  }
+  await batches.filesDeleted(context.database, batch.id);
+  return deleted;
+}

@@ -1,0 +1,93 @@
+/** What one line of an answer file means for its request, given the row as it is now. Pure as far as the user's `validate` is. */
+import { matchesContent, parseCustomId } from "../model/custom-id.js";
+import type { AnswerOutcome } from "../model/outcome.js";
+import type { Json } from "../model/pipeline.js";
+import type { SourceRow } from "../sources/source.js";
+import type { InFlight } from "../store/in-flight.js";
+import { currentFingerprint, type Pipeline } from "./context.js";
+import type { EndingFacts } from "./ending.js";
+
+export interface Judged {
+  readonly facts: EndingFacts;
+  /** The result to write; null: none. */
+  readonly cells: Readonly<Record<string, Json>> | null;
+}
+
+export interface Case {
+  readonly request: InFlight;
+  readonly outcome: AnswerOutcome;
+  readonly row: SourceRow | undefined;
+  /** The batch was rendered from another definition than the present one. */
+  readonly definitionChanged: boolean;
+}
+
+/** Null: the line belongs to another attempt of this request, and says nothing about this one. */
+export function judgeAnswer(
+  pipeline: Pipeline,
+  { request, outcome, row, definitionChanged }: Case,
+): Judged | null {
+  if (outcome.kind === "unknownId") return null;
+  const id = parseCustomId(outcome.customId);
+  if (id === null || id.attempt !== request.attempt) return null;
+  const paid = paidFacts(outcome);
+  const given = { ...paid, answer: textOf(outcome) };
+  if (row === undefined) return ended({ ...given, outcome: "gone" });
+  const sameContent =
+    matchesContent(id, row.hash) && (request.contentHash === null || request.contentHash === row.hash);
+  if (!sameContent)
+    return ended({
+      ...given,
+      outcome: "stale",
+      detail: "The row changed while it was being answered.",
+      hash: row.hash,
+    });
+  if (definitionChanged && currentFingerprint(pipeline, row.cells) !== request.fingerprint) {
+    return ended({
+      ...given,
+      outcome: "stale",
+      detail: "The definition changed while the row was being answered.",
+      hash: row.hash,
+    });
+  }
+  const known = { ...paid, hash: row.hash, fingerprint: request.fingerprint };
+  if (outcome.kind !== "text")
+    return ended({ ...known, answer: textOf(outcome), outcome: outcome.kind, detail: outcome.message });
+  const checked = check(pipeline, outcome.text, row);
+  if ("message" in checked)
+    return ended({ ...known, answer: outcome.text, outcome: "invalid", detail: checked.message });
+  return { facts: { ...known, outcome: "answered" }, cells: checked.cells };
+}
+
+function ended(facts: EndingFacts): Judged {
+  return { facts, cells: null };
+}
+
+function paidFacts(
+  outcome: Exclude<AnswerOutcome, { kind: "unknownId" }>,
+): Pick<EndingFacts, "usage" | "model"> {
+  return "usage" in outcome ? { usage: outcome.usage, model: outcome.model } : {};
+}
+
+function textOf(outcome: AnswerOutcome): string | null {
+  return "text" in outcome ? outcome.text : null;
+}
+
+function check(
+  pipeline: Pipeline,
+  text: string,
+  row: SourceRow,
+): { cells: Readonly<Record<string, Json>> } | { message: string } {
+  const parsed = pipeline.answer.parse(text);
+  if (!parsed.ok) return { message: parsed.message };
+  const problem = validate(pipeline, parsed.value, row);
+  return problem === null ? { cells: parsed.cells } : { message: problem };
+}
+
+function validate(pipeline: Pipeline, value: unknown, row: SourceRow): string | null {
+  if (pipeline.config.validate === null) return null;
+  try {
+    return pipeline.config.validate(value, row.cells);
+  } catch (error) {
+    return `validate threw: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * Renews the leases that this process holds, all in one statement. A lease that was not renewed in time belongs to nobody: its
+ * holder's writes then change nothing, since the token stands in each of them.
+ */
+import type { Logger } from "pino";
+import { LEASE_MS, renew, type Lease } from "../store/batches.js";
+import type { Database } from "../store/database.js";
+
+const RENEW_EVERY_MS = LEASE_MS / 4;
+
+export interface LeaseKeeper {
+  hold(lease: Lease): void;
+  drop(lease: Lease): void;
+  /** Stops renewing; leases still held run out by themselves. */
+  stop(): void;
+}
+
+export function keepLeases(database: Database, log: Logger): LeaseKeeper {
+  const tokens = new Set<string>();
+  let renewing = false;
+  const timer = setInterval(() => {
+    if (renewing || tokens.size === 0) return;
+    renewing = true;
+    renew(database, [...tokens])
+      .catch((error: unknown) => log.warn({ err: error }, "leases could not be renewed; trying again"))
+      .finally(() => {
+        renewing = false;
+      });
+  }, RENEW_EVERY_MS);
+  timer.unref();
+  return {
+    hold: (lease) => tokens.add(lease.token),
+    drop: (lease) => tokens.delete(lease.token),
+    stop: () => clearInterval(timer),
+  };
+}

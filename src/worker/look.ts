@@ -1,0 +1,123 @@
+/**
+ * The one place that decides what a row's present content means for its request. Intake and sweeper bring keys; what brought
+ * them (an INSERT, a sweep, a second hint for the same row) does not matter.
+ *
+ * Order in the transaction: the pipeline's intake lock, the ledger's rows, then the source. A collector that settles one of
+ * these requests meanwhile has read its source row before our lock or reads it after: either way the newer content is seen by
+ * one of the two. A crash undoes the look together with the taking of the arrivals that caused it.
+ */
+import { compareRow, moveRequest } from "../model/request-transitions.js";
+import { KEY_BYTES_MAX } from "../sources/table-triggers.js";
+import type { SourceRow } from "../sources/source.js";
+import { READ_KEYS_MAX } from "../sources/source.js";
+import { bisect } from "../store/bisect.js";
+import type { Queryable } from "../store/database.js";
+import {
+  insertMany,
+  lockByKeys,
+  moveMany,
+  refuseKey,
+  type LedgerRow,
+  type NewRequest,
+  type RowMove,
+} from "../store/requests.js";
+import { currentFingerprint, type Pipeline } from "./context.js";
+
+export interface LookCounts {
+  added: number;
+  moved: number;
+  refused: number;
+}
+
+/** Compares these keys' rows with the ledger and writes what follows. The caller holds the intake lock in `tx`. */
+export async function lookAt(
+  tx: Queryable,
+  pipeline: Pipeline,
+  keys: readonly string[],
+): Promise<LookCounts> {
+  const counts: LookCounts = { added: 0, moved: 0, refused: 0 };
+  const sorted = [...new Set(keys)].sort();
+  for (const key of sorted.filter((key) => !fits(key))) {
+    await refuseKey(tx, pipeline.id, { key, reason: `A key may have at most ${KEY_BYTES_MAX} bytes.` });
+    counts.refused++;
+  }
+  const usable = sorted.filter(fits);
+  for (let start = 0; start < usable.length; start += READ_KEYS_MAX) {
+    const chunk = usable.slice(start, start + READ_KEYS_MAX);
+    await bisect(
+      tx,
+      chunk,
+      async (part) => {
+        const done = await lookAtChunk(tx, pipeline, part);
+        counts.added += done.added;
+        counts.moved += done.moved;
+      },
+      async (key, error) => {
+        await refuseKey(tx, pipeline.id, { key, reason: error.message });
+        counts.refused++;
+      },
+    );
+  }
+  return counts;
+}
+
+function fits(key: string): boolean {
+  return key.length > 0 && Buffer.byteLength(key) <= KEY_BYTES_MAX;
+}
+
+async function lookAtChunk(
+  tx: Queryable,
+  pipeline: Pipeline,
+  keys: readonly string[],
+): Promise<{ added: number; moved: number }> {
+  const known = new Map((await lockByKeys(tx, pipeline.id, keys)).map((row) => [row.key, row]));
+  const rows = new Map((await pipeline.source.readRows(tx, keys)).map((row) => [row.key, row]));
+  const fresh: NewRequest[] = [];
+  const moves: RowMove[] = [];
+  for (const key of keys) {
+    const request = known.get(key);
+    const row = rows.get(key);
+    if (request) moves.push(...moveFor(request, row));
+    else if (row) fresh.push({ key, hash: row.hash, state: row.existedBefore ? "cancelled" : "waiting" });
+  }
+  const settled = await withoutLostAnswers(tx, pipeline, { moves, known, rows });
+  return { added: await insertMany(tx, pipeline.id, fresh), moved: await moveMany(tx, pipeline.id, settled) };
+}
+
+function moveFor(request: LedgerRow, row: SourceRow | undefined): RowMove[] {
+  const event = compareRow(request, row?.hash ?? null);
+  const to = moveRequest(request, event);
+  if (to === null) return [];
+  return [
+    { id: request.id, from: request.state, to, hash: row?.hash ?? null, fresh: event === "rowDiffers" },
+  ];
+}
+
+/**
+ * A row that comes back as it was answered needs no new answer, provided that the old one still stands in the target and is what
+ * the present definition would ask for. Otherwise it waits.
+ */
+async function withoutLostAnswers(
+  tx: Queryable,
+  pipeline: Pipeline,
+  look: {
+    moves: readonly RowMove[];
+    known: ReadonlyMap<string, LedgerRow>;
+    rows: ReadonlyMap<string, SourceRow>;
+  },
+): Promise<RowMove[]> {
+  if (!look.moves.some((move) => move.to === "succeeded")) return [...look.moves];
+  const byId = new Map([...look.known.values()].map((request) => [request.id, request]));
+  const restored = look.moves.flatMap((move) =>
+    move.to === "succeeded" ? (byId.get(move.id)?.key ?? []) : [],
+  );
+  const present = await pipeline.target.present(tx, restored);
+  return look.moves.map((move) => {
+    const request = byId.get(move.id);
+    const row = request && look.rows.get(request.key);
+    if (move.to !== "succeeded" || !request || !row) return move;
+    const stands =
+      present.has(request.key) && currentFingerprint(pipeline, row.cells) === request.answeredFingerprint;
+    return stands ? move : { ...move, to: "waiting" as const, fresh: true };
+  });
+}

@@ -1,0 +1,193 @@
+/**
+ * Turns waiting requests into a planned batch: threshold or deadline, not paused, approved, money and token room left. Batch,
+ * attempts, reservations and the wake-up are one transaction: a crash leaves all of it or nothing.
+ */
+import { randomUUID } from "node:crypto";
+import { decidePlanning } from "../model/schedule.js";
+import { schedule, insertPlanned, setRequests } from "../store/batches.js";
+import type { Queryable } from "../store/database.js";
+import { lockLimits, reservedTokens, spending } from "../store/money.js";
+import * as pipelines from "../store/pipelines.js";
+import { countAsked, lockReady, readyFacts, takeIntoBatch } from "../store/requests.js";
+import { analyze } from "../store/workers.js";
+import type { Pipeline, WorkerContext } from "./context.js";
+import { requestBounds, type RequestBounds } from "./estimate.js";
+
+/** Batches of one pipeline in one round; the next round makes more. */
+const BATCHES_MAX = 20;
+/** A batch above this makes the statistics of a small queue useless: without new ones the collector took 61 s instead of 4. */
+const ANALYZE_ABOVE = 5_000;
+
+export type PlanOutcome =
+  | { readonly planned: number; readonly batchId: string; readonly because?: never }
+  /** Why not: for `--once`, `--until-idle` and the log. */
+  | {
+      readonly planned: 0;
+      readonly batchId?: never;
+      readonly because:
+        "nothing" | "waiting" | "paused" | "approval" | "superseded" | "limit" | "noTokens" | "noMoney";
+    };
+
+/** One round: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
+export async function runPlanner(context: WorkerContext, flush: boolean): Promise<number> {
+  let batches = 0;
+  for (const pipeline of context.pipelines.values()) {
+    for (let made = 0; made < BATCHES_MAX; made++) {
+      const outcome = await planOnce(context, pipeline, flush);
+      if (outcome.batchId === undefined) break;
+      batches++;
+      context.log.info(
+        { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
+        "batch planned",
+      );
+      if (outcome.planned > ANALYZE_ABOVE) await analyze(context.database);
+    }
+  }
+  return batches;
+}
+
+export async function planOnce(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  flush: boolean,
+): Promise<PlanOutcome> {
+  const facts = await readyFacts(context.database, pipeline.id, 1);
+  if (facts.ready === 0) return { planned: 0, because: "nothing" };
+  const bounds = await requestBounds(context, pipeline);
+  return context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds }));
+}
+
+interface Planning {
+  readonly pipeline: Pipeline;
+  readonly flush: boolean;
+  readonly bounds: RequestBounds;
+}
+
+async function planInTransaction(
+  context: WorkerContext,
+  tx: Queryable,
+  planning: Planning,
+): Promise<PlanOutcome> {
+  const { pipeline, flush } = planning;
+  const { config } = pipeline;
+  const row = await pipelines.lock(tx, pipeline.id);
+  if (!row || row.definitionHash !== pipeline.definitionHash || row.uninstalledAt)
+    return { planned: 0, because: "superseded" };
+  if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
+  if (row.pauseKind !== null && row.pauseKind !== "budget") return { planned: 0, because: "paused" };
+  const facts = await readyFacts(tx, pipeline.id, config.when.rows);
+  const decision = decidePlanning({
+    ...facts,
+    rowsThreshold: config.when.rows,
+    maxWaitMs: config.when.maxWaitMs,
+    flush: flush || row.flushAt !== null,
+  });
+  if (!decision.plan) {
+    if (facts.ready === 0 && row.flushAt) await pipelines.clearFlush(tx, pipeline.id, row.flushAt);
+    return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
+  }
+  const room = await findRoom(context, tx, planning);
+  if ("because" in room) return { planned: 0, because: room.because };
+  if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");
+  return createBatch(context, tx, { ...planning, room, because: decision.because });
+}
+
+interface Room {
+  readonly requests: number;
+  /** Null: `limit` is not set. */
+  readonly newRequests: number | null;
+  readonly nanoUsd: number;
+  readonly tokens: number;
+}
+
+async function findRoom(
+  context: WorkerContext,
+  tx: Queryable,
+  planning: Planning,
+): Promise<Room | { because: "limit" | "noTokens" | "noMoney" }> {
+  const { pipeline, bounds } = planning;
+  const { config, provider } = pipeline;
+  const limits = await lockLimits(tx, provider.account, config.request.model);
+  const most = Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax);
+  const newRequests =
+    config.limit === null ? null : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
+  const tokens =
+    limits.enqueuedTokens === null
+      ? null
+      : limits.enqueuedTokens - (await reservedTokens(tx, provider.account, config.request.model));
+  if (tokens !== null && tokens < bounds.tokensEach) {
+    await pauseWhenHopeless(tx, planning, limits.enqueuedTokens ?? 0);
+    return { because: "noTokens" };
+  }
+  const money = await moneyRoom(context, tx, planning);
+  if (money !== null && money < bounds.nanoUsdEach) return { because: "noMoney" };
+  const byTokens = tokens === null ? Infinity : Math.floor(tokens / bounds.tokensEach);
+  const byMoney =
+    money === null || bounds.nanoUsdEach === 0 ? Infinity : Math.floor(money / bounds.nanoUsdEach);
+  const requests = Math.min(most, byTokens, byMoney);
+  return { requests, newRequests, tokens: tokens ?? Infinity, nanoUsd: money ?? Infinity };
+}
+
+/** A limit below a single request cannot be waited for. */
+async function pauseWhenHopeless(
+  tx: Queryable,
+  { pipeline, bounds }: Planning,
+  limit: number,
+): Promise<void> {
+  if (limit >= bounds.tokensEach) return;
+  await pipelines.pause(tx, pipeline.id, {
+    kind: "provider",
+    reason: `The provider allows ${limit} enqueued tokens for ${pipeline.config.request.model}, fewer than one request needs (${bounds.tokensEach}). Shorten the request, choose another model, or raise the account's limit; then: rowmill resume ${pipeline.config.name}`,
+  });
+}
+
+/** What may still be reserved, in 1e-9 US dollars; null: no budget. With nothing in flight and no room the pipeline pauses. */
+async function moneyRoom(
+  context: WorkerContext,
+  tx: Queryable,
+  { pipeline, bounds }: Planning,
+): Promise<number | null> {
+  const { budget } = pipeline.config;
+  if (budget === null) return null;
+  const spent = await spending(tx, pipeline.id, { per: budget.per, runId: context.runId });
+  const room = budget.usd * 1e9 - spent.spentNanoUsd - spent.reservedNanoUsd;
+  if (room < bounds.nanoUsdEach && spent.batchesInFlight === 0) {
+    const left = Math.max(0, room) / 1e9;
+    await pipelines.pause(tx, pipeline.id, {
+      kind: "budget",
+      reason:
+        `The budget of $${budget.usd} per ${budget.per} is used up: $${(spent.spentNanoUsd / 1e9).toFixed(6)} spent, $${left.toFixed(6)} left, ` +
+        `and one more request may cost $${(bounds.nanoUsdEach / 1e9).toFixed(6)}. It goes on by itself when there is room again; raise pipelines.${pipeline.config.name}.budget.usd to go on now.`,
+    });
+  }
+  return room;
+}
+
+async function createBatch(
+  context: WorkerContext,
+  tx: Queryable,
+  planning: Planning & { room: Room; because: string },
+): Promise<PlanOutcome> {
+  const { pipeline, bounds, room } = planning;
+  const ids = await lockReady(tx, pipeline.id, { max: room.requests, newMax: room.newRequests });
+  if (ids.length === 0) return { planned: 0, because: room.newRequests === null ? "nothing" : "limit" };
+  const batchId = randomUUID();
+  await insertPlanned(tx, {
+    id: batchId,
+    pipelineId: pipeline.id,
+    definitionHash: pipeline.definitionHash,
+    provider: pipeline.provider.name,
+    account: pipeline.provider.account,
+    model: pipeline.config.request.model,
+    endpoint: pipeline.provider.endpoint,
+    requests: ids.length,
+    reservedNanoUsd: Math.ceil(Math.min(room.nanoUsd, ids.length * bounds.nanoUsdEach)),
+    reservedTokens: Math.ceil(Math.min(room.tokens, ids.length * bounds.tokensEach)),
+    runId: context.runId,
+    because: planning.because,
+  });
+  const taken = await takeIntoBatch(tx, batchId, ids);
+  if (taken !== ids.length) await setRequests(tx, batchId, taken);
+  await schedule(tx, batchId, 0);
+  return { planned: taken, batchId };
+}

@@ -1,0 +1,40 @@
+/** running: asks the provider how the batch stands, at a growing interval. Only reads there; a crash costs one question. */
+import { pollDelayMs } from "../model/schedule.js";
+import type { ProviderBatch } from "../providers/provider.js";
+import * as batches from "../store/batches.js";
+import { refuse } from "./refusal.js";
+import { again, lost, type BatchIn, type Step, type Turn } from "./step.js";
+
+export async function poll(turn: Turn<BatchIn<"running">>): Promise<Step> {
+  const { context, pipeline, batch, lease, signal } = turn;
+  const seen = await pipeline.provider.retrieveBatch(batch.providerBatchId, { signal });
+  if (seen.status === "failed") return refuse(turn, seen.errors);
+  if (seen.terminal) return beginCollecting(turn, seen);
+  const noted = await batches.update(context.database, lease, {
+    provider_status: seen.statusText,
+    provider_counts: seen.counts && { ...seen.counts },
+    polls: batch.polls + 1,
+  });
+  if (!noted) return lost;
+  return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
+}
+
+async function beginCollecting(
+  { context, batch, lease }: Turn<BatchIn<"running">>,
+  seen: ProviderBatch,
+): Promise<Step> {
+  const moved = await context.database.transaction((tx) =>
+    batches.move(tx, lease, {
+      batch,
+      event: "providerDone",
+      reason: `the provider says ${seen.statusText}`,
+      fields: {
+        provider_status: seen.statusText,
+        provider_counts: seen.counts && { ...seen.counts },
+        output_file_id: seen.outputFileId,
+        error_file_id: seen.errorFileId,
+      },
+    }),
+  );
+  return moved ? again : lost;
+}

@@ -1,0 +1,239 @@
+/**
+ * planned → uploading: renders the rows of a batch, as they are now, into its spool file. A row that is gone, empty, already
+ * answered or too large ends here; what does not fit goes back. Nothing is spent yet: after a crash the batch is rendered again.
+ */
+import { formatCustomId } from "../model/custom-id.js";
+import type { Json } from "../model/pipeline.js";
+import {
+  addLine,
+  nothingPacked,
+  pack,
+  type LineSize,
+  type PackedSoFar,
+  type PackingLimits,
+} from "../model/packing.js";
+import { fingerprintOf } from "../model/render-request.js";
+import type { TokenRatio } from "../model/tokens.js";
+import type { SourceRow } from "../sources/source.js";
+import * as batches from "../store/batches.js";
+import { raiseLineMaxima } from "../store/estimates.js";
+import {
+  endMany,
+  lockNext,
+  recordRendered,
+  type AttemptEnding,
+  type InFlight,
+  type RenderedLine,
+} from "../store/in-flight.js";
+import { lockLimits } from "../store/money.js";
+import { boundLine, requestBounds } from "./estimate.js";
+import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
+import { openSpool, type SpoolWriter } from "./spool.js";
+import { again, done, lost, type BatchIn, type Step, type Turn } from "./step.js";
+
+type Planned = Turn<BatchIn<"planned">>;
+
+/** Where the rendering stands: everything of one batch that lives in memory, a few numbers. */
+interface Progress {
+  packed: PackedSoFar;
+  after: string | null;
+  /** Set when no further line fits. */
+  full: boolean;
+  /** The first line that did not fit, for the next plan. */
+  overflow: LineSize | null;
+}
+
+export async function render(turn: Planned): Promise<Step> {
+  const { context, pipeline, batch } = turn;
+  if (batch.definitionHash !== pipeline.definitionHash)
+    return giveBack(turn, "the definition changed since it was planned");
+  const { ratio } = await requestBounds(context, pipeline);
+  const limits = await packingLimits(turn);
+  const spool = await openSpool(context.spoolFolder, batch.id);
+  const progress: Progress = { packed: nothingPacked, after: null, full: false, overflow: null };
+  try {
+    let more = true;
+    while (more) {
+      turn.signal.throwIfAborted();
+      const chunk = await renderChunk(turn, { ratio, limits, progress });
+      if (chunk === null) return lost;
+      for (const line of chunk.lines) await spool.write(line);
+      more = chunk.more;
+    }
+    return await finish(turn, spool, progress);
+  } catch (error) {
+    await spool.abandon();
+    throw error;
+  }
+}
+
+async function giveBack(turn: Planned, reason: string): Promise<Step> {
+  const ended = await endAll(turn.context, {
+    ...turn,
+    facts: () => ({ outcome: "noRoom", detail: reason }),
+    event: "nothingToSend",
+    reason,
+  });
+  return ended ? done : lost;
+}
+
+/** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
+async function packingLimits({ context, pipeline, batch }: Planned): Promise<PackingLimits> {
+  const { config, provider } = pipeline;
+  const learned = await context.database.transaction((tx) => lockLimits(tx, batch.account, batch.model));
+  return {
+    requestsMax: Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax),
+    bytesMax: Math.min(
+      config.batch.bytesMax ?? Infinity,
+      provider.limits.bytesMax,
+      learned.inputBytes ?? Infinity,
+    ),
+    tokensMax: learned.enqueuedTokens === null ? null : batch.reservedTokens,
+    nanoUsdMax: config.budget === null ? null : batch.reservedNanoUsd,
+  };
+}
+
+interface Rendering {
+  readonly ratio: TokenRatio;
+  readonly limits: PackingLimits;
+  readonly progress: Progress;
+}
+
+async function renderChunk(
+  turn: Planned,
+  rendering: Rendering,
+): Promise<{ lines: string[]; more: boolean } | null> {
+  const { context, pipeline, batch, lease } = turn;
+  return context.database.transaction(async (tx) => {
+    if (!(await batches.holds(tx, lease))) return null;
+    const requests = await lockNext(tx, batch.id, rendering.progress.after, CHUNK);
+    const rows = rendering.progress.full
+      ? []
+      : await pipeline.source.readRows(
+          tx,
+          requests.map((request) => request.key),
+        );
+    const byKey = new Map(rows.map((row) => [row.key, row]));
+    const lines: string[] = [];
+    const recorded: RenderedLine[] = [];
+    const endings: AttemptEnding[] = [];
+    for (const request of requests) {
+      const line = renderOne(turn, rendering, { request, row: byKey.get(request.key) });
+      if ("outcome" in line) endings.push(endingOf(context, pipeline, request, line));
+      else {
+        lines.push(line.text);
+        recorded.push({
+          id: request.requestId,
+          hash: line.hash,
+          fingerprint: line.fingerprint,
+          line: rendering.progress.packed.requests,
+        });
+      }
+    }
+    await recordRendered(tx, batch.id, recorded);
+    await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
+    rendering.progress.after = requests.at(-1)?.requestId ?? rendering.progress.after;
+    return { lines, more: requests.length === CHUNK };
+  });
+}
+
+interface Line {
+  readonly text: string;
+  readonly hash: string;
+  readonly fingerprint: string;
+}
+
+function renderOne(
+  turn: Planned,
+  rendering: Rendering,
+  asked: { request: InFlight; row: SourceRow | undefined },
+): Line | EndingFacts {
+  const { pipeline } = turn;
+  const { request, row } = asked;
+  if (rendering.progress.full) return { outcome: "noRoom", detail: "The batch was full." };
+  if (row === undefined) return { outcome: "gone" };
+  const rendered = pipeline.render(row.cells);
+  if (rendered.kind === "empty")
+    return {
+      outcome: "empty",
+      detail: "There is nothing to ask about this row: its message is empty.",
+      hash: row.hash,
+    };
+  if (rendered.kind === "failed")
+    return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
+  const body = pipeline.provider.buildBody(rendered.request);
+  const fingerprint = fingerprintOf(pipeline.provider.endpoint, body);
+  if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
+    return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
+  }
+  return packOne(
+    rendering,
+    {
+      text: pipeline.provider.renderLine(formatCustomId(request.requestId, request.attempt, row.hash), body),
+      hash: row.hash,
+      fingerprint,
+    },
+    boundsOf(pipeline, body, rendering.ratio),
+  );
+}
+
+function boundsOf(
+  pipeline: Planned["pipeline"],
+  body: Json,
+  ratio: TokenRatio,
+): { tokens: number; nanoUsd: number } {
+  return boundLine(pipeline, Buffer.byteLength(JSON.stringify(body)), ratio);
+}
+
+function packOne(
+  { limits, progress }: Rendering,
+  line: Line,
+  bounds: { tokens: number; nanoUsd: number },
+): Line | EndingFacts {
+  const size: LineSize = { bytes: Buffer.byteLength(line.text) + 1, ...bounds };
+  const packing = pack(progress.packed, size, limits);
+  if (packing === "never") {
+    return {
+      outcome: "tooLarge",
+      detail: `The request has ${size.bytes} bytes; a batch file may have ${limits.bytesMax}.`,
+      hash: line.hash,
+    };
+  }
+  if (packing === "full") {
+    progress.full = true;
+    progress.overflow = size;
+    return { outcome: "noRoom", detail: "The batch was full." };
+  }
+  progress.packed = addLine(progress.packed, size);
+  return line;
+}
+
+async function finish(turn: Planned, spool: SpoolWriter, progress: Progress): Promise<Step> {
+  const { context, pipeline, batch, lease } = turn;
+  const { packed, overflow } = progress;
+  if (packed.requests === 0) {
+    await spool.abandon();
+    if (overflow) await raiseLineMaxima(context.database, pipeline.id, overflow);
+    return (await moveTo(turn, "nothingToSend", "no request was left to send", {})) ? done : lost;
+  }
+  const file = await spool.close();
+  const moved = await moveTo(turn, "rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
+    lines: packed.requests,
+    spool_bytes: file.bytes,
+    spool_sha256: file.sha256,
+    reserved_tokens: Math.ceil(packed.tokens),
+    reserved_nano_usd: Math.ceil(packed.nanoUsd),
+  });
+  return moved ? again : lost;
+
+  function moveTo(
+    to: Planned,
+    event: "rendered" | "nothingToSend",
+    reason: string,
+    fields: batches.BatchFields,
+  ): Promise<boolean> {
+    return context.database.transaction((tx) =>
+      batches.move(tx, lease, { batch: to.batch, event, reason, fields }),
+    );
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * The batch file on its way to the provider: written as a stream with mode 0600 in a folder of mode 0700, counted and hashed as
+ * it goes. Losing it costs a second rendering, never money.
+ */
+import { createHash, type Hash } from "node:crypto";
+import { once } from "node:events";
+import { createReadStream, createWriteStream, type WriteStream } from "node:fs";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { finished } from "node:stream/promises";
+import { RowmillError } from "../model/errors.js";
+
+export interface Spooled {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface SpoolWriter {
+  readonly path: string;
+  /** Waits while the disk is slower than the rendering. */
+  write(line: string): Promise<void>;
+  close(): Promise<Spooled>;
+  abandon(): Promise<void>;
+}
+
+const endings = ".jsonl";
+
+export function spoolPath(folder: string, batchId: string): string {
+  return join(folder, `${batchId}${endings}`);
+}
+
+/** Starts the file anew; whatever an earlier rendering left is overwritten. */
+export async function openSpool(folder: string, batchId: string): Promise<SpoolWriter> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const path = spoolPath(folder, batchId);
+  await rm(path, { force: true });
+  const stream = createWriteStream(path, { mode: 0o600, highWaterMark: 1024 * 1024 });
+  const hash = createHash("sha256");
+  const state = { bytes: 0, failure: null as Error | null };
+  stream.on("error", (error) => (state.failure = error));
+  return {
+    path,
+    write: async (line) => {
+      if (state.failure) throw spoolError(path, state.failure);
+      const chunk = Buffer.from(`${line}\n`);
+      state.bytes += chunk.length;
+      hash.update(chunk);
+      if (!stream.write(chunk)) await drained(stream, path);
+    },
+    close: () => closeSpool(stream, path, () => ({ bytes: state.bytes, sha256: digest(hash) })),
+    abandon: async () => {
+      stream.destroy();
+      await rm(path, { force: true });
+    },
+  };
+}
+
+function digest(hash: Hash): string {
+  return hash.digest("hex");
+}
+
+async function drained(stream: WriteStream, path: string): Promise<void> {
+  try {
+    await once(stream, "drain");
+  } catch (error) {
+    throw spoolError(path, error);
+  }
+}
+
+async function closeSpool(stream: WriteStream, path: string, result: () => Spooled): Promise<Spooled> {
+  stream.end();
+  try {
+    await finished(stream);
+  } catch (error) {
+    throw spoolError(path, error);
+  }
+  return result();
+}
+
+function spoolError(path: string, cause: unknown): RowmillError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new RowmillError("spool_failed", `The batch file ${path} could not be written: ${reason}.`, {
+    cause,
+    hints: ["Make room on this disk; the batch is rendered again by itself."],
+  });
+}
+
+/** True when the file is there, whole, as it was rendered. */
+export async function isWhole(path: string, expected: Spooled): Promise<boolean> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw spoolError(path, error);
+  });
+  if (found === null || found.size !== expected.bytes) return false;
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return digest(hash) === expected.sha256;
+}
+
+export async function removeSpool(folder: string, batchId: string): Promise<void> {
+  await rm(spoolPath(folder, batchId), { force: true });
+}
+
+/** Batch ids of the files that lie there. */
+export async function listSpools(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw spoolError(folder, error);
+  });
+  return names.filter((name) => name.endsWith(endings)).map((name) => name.slice(0, -endings.length));
+}

@@ -1,0 +1,152 @@
+/**
+ * uploading → submitting → running: the input file and the create, each committed as intent before it takes effect.
+ *
+ * The dangerous instant is the create: it costs money, and a lost reply looks like a failure. The intent is durable before the
+ * POST, and from then on the batch is only ever looked for (`reconciler.ts`), until it is found or fenced off.
+ */
+import { ProviderError, type ProviderBatch } from "../providers/provider.js";
+import * as batches from "../store/batches.js";
+import { deploymentId } from "../store/deployment.js";
+import { refuse } from "./refusal.js";
+import { isWhole, removeSpool, spoolPath } from "./spool.js";
+import { again, lost, type BatchIn, type Step, type Turn } from "./step.js";
+
+/** A file is sometimes not to be found for a moment after its upload: so often the create is tried again. */
+const CREATES_MAX = 5;
+const CREATE_PAUSE_MS = 2_000;
+/** How soon an ambiguous create is looked for. */
+export const FIRST_LOOK_MS = 1_000;
+const sha256Prefix = 16;
+
+export function inputFileName(batchId: string, sha256: string): string {
+  return `${inputFilePrefix(batchId)}${sha256.slice(0, sha256Prefix)}.jsonl`;
+}
+
+export function inputFilePrefix(batchId: string): string {
+  return `rowmill-${batchId}-`;
+}
+
+/** Uploads the spool file, or adopts the very same one that a crashed worker uploaded. */
+export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Step> {
+  const { context, pipeline, batch, lease, signal } = turn;
+  const filename = inputFileName(batch.id, batch.spoolSha256);
+  const path = spoolPath(context.spoolFolder, batch.id);
+  const found = await findUpload(turn, filename);
+  if (found === null && !(await isWhole(path, { bytes: batch.spoolBytes, sha256: batch.spoolSha256 }))) {
+    const moved = await context.database.transaction((tx) =>
+      batches.move(tx, lease, {
+        batch,
+        event: "spoolLost",
+        reason: "the rendered file is not on this machine",
+      }),
+    );
+    return moved ? again : lost;
+  }
+  const fileId = found ?? (await pipeline.provider.uploadInput({ path, filename }, { signal })).id;
+  const moved = await context.database.transaction((tx) =>
+    batches.move(tx, lease, {
+      batch,
+      event: "uploaded",
+      reason: found === null ? "the input file was uploaded" : "the input file was there already",
+      fields: { input_file_id: fileId, create_intent: false },
+    }),
+  );
+  return moved ? again : lost;
+}
+
+/** The id of an equal file under this batch's name; unequal ones are deleted, so that none can be sent by mistake. */
+async function findUpload(
+  { pipeline, batch, signal }: Turn<BatchIn<"uploading">>,
+  filename: string,
+): Promise<string | null> {
+  const files = await pipeline.provider.findInputs(inputFilePrefix(batch.id), { signal });
+  const [equal, ...doubles] = files.filter(
+    (file) => file.filename === filename && file.bytes === batch.spoolBytes,
+  );
+  const unequal = files.filter((file) => file !== equal && !doubles.includes(file));
+  for (const file of [...doubles, ...unequal]) await pipeline.provider.deleteFile(file.id, { signal });
+  return equal?.id ?? null;
+}
+
+/** Posts the create once. Its intent is committed first; an ambiguous ending is left to reconciliation. */
+export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Step> {
+  const { context, pipeline, batch, lease, signal } = turn;
+  if (!(await batches.update(context.database, lease, { create_intent: true }))) return lost;
+  const metadata = await batchMetadata(turn);
+  try {
+    const created = await pipeline.provider.createBatch(
+      { inputFileId: batch.inputFileId, metadata },
+      { signal },
+    );
+    return await adopt(turn, created, "the provider took it");
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    return afterFailedCreate(turn, error);
+  }
+}
+
+async function batchMetadata({ context, pipeline, batch }: Turn): Promise<Record<string, string>> {
+  return {
+    rowmill_deployment: await deploymentId(context.database),
+    rowmill_batch: batch.id,
+    rowmill_pipeline: pipeline.config.name,
+  };
+}
+
+async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: ProviderError): Promise<Step> {
+  const { context, batch, lease } = turn;
+  if (error.kind === "ambiguous") {
+    context.log.warn(
+      { batch: batch.id, err: error },
+      "the create may or may not have taken effect; looking for it",
+    );
+    return { next: "wait", delayMs: FIRST_LOOK_MS };
+  }
+  // Everything else certainly had no effect: the intent ends here, so that nobody looks for a batch that cannot be.
+  if (!(await batches.update(context.database, lease, { create_intent: false }))) return lost;
+  const missingFile = error.kind === "notFound" || /cannot find file|no such file/i.test(error.message);
+  if (missingFile && batch.creates < CREATES_MAX) return { next: "wait", delayMs: CREATE_PAUSE_MS };
+  if (missingFile) return uploadAnew(turn, "the provider lost the input file");
+  if (error.kind !== "refused") throw error;
+  return refuse(turn, [{ code: error.providerCode, line: null, message: error.message, param: null }]);
+}
+
+/** Back to the upload, with no file and no create outstanding. */
+export async function uploadAnew(
+  { context, batch, lease }: Turn<BatchIn<"submitting">>,
+  reason: string,
+): Promise<Step> {
+  const moved = await context.database.transaction((tx) =>
+    batches.move(tx, lease, {
+      batch,
+      event: "fenced",
+      reason,
+      fields: { input_file_id: null, create_intent: false },
+    }),
+  );
+  return moved ? again : lost;
+}
+
+/** Records the provider's batch as ours. */
+export async function adopt(
+  turn: Turn<BatchIn<"submitting">>,
+  found: ProviderBatch,
+  reason: string,
+): Promise<Step> {
+  const { context, batch, lease } = turn;
+  const moved = await context.database.transaction((tx) =>
+    batches.move(tx, lease, {
+      batch,
+      event: "created",
+      reason,
+      fields: { provider_batch_id: found.id, provider_status: found.statusText },
+    }),
+  );
+  if (!moved) return lost;
+  context.log.info(
+    { pipeline: batch.pipeline, batch: batch.id, providerBatch: found.id, requests: batch.lines },
+    "batch submitted",
+  );
+  await removeSpool(context.spoolFolder, batch.id);
+  return again;
+}

@@ -1,0 +1,117 @@
+/**
+ * Compares source and ledger, chunk by chunk in key order: the backfill at first, then what no trigger told. It only finds keys;
+ * what they mean is decided by `look.ts`. Its place is kept in the database after every chunk, so a crash costs one chunk, and
+ * several workers share one sweep.
+ */
+import { READ_KEYS_MAX } from "../sources/source.js";
+import { lockIntake } from "../store/pipelines.js";
+import type { Queryable } from "../store/database.js";
+import { reaffirmMany, reopenMany } from "../store/requests.js";
+import { ledgerChunk } from "../store/ledger-chunks.js";
+import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
+import { currentFingerprint, type Pipeline, type WorkerContext } from "./context.js";
+import { lookAt } from "./look.js";
+
+/** Rows whose fingerprints are compared at once: their whole content passes through memory. */
+const DEFINITION_ROWS = 1_000;
+export const SWEEP_EVERY_MS = 600_000;
+/** A sweep may take at most about a twentieth of the time. */
+const SWEEP_REST_FACTOR = 20;
+const CHUNK_TIMEOUT_MS = 60_000;
+
+export interface SweepProgress {
+  readonly phase: SweepPhase;
+  readonly rowsSeen: number;
+  readonly keysFound: number;
+}
+
+/** The next chunk of this pipeline's sweep, if one is due; null: nothing to do, or another worker is at it. */
+export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Promise<SweepProgress | null> {
+  return context.database.transaction(
+    async (tx) => {
+      const sweep = await lockSweep(tx, pipeline.id);
+      if (sweep === null) return null;
+      if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
+      const step = await doChunk(tx, pipeline, sweep);
+      await advanceSweep(tx, pipeline.id, step);
+      return {
+        phase: step.phase,
+        rowsSeen: sweep.rowsSeen + step.rows,
+        keysFound: sweep.keysFound + step.keys,
+      };
+    },
+    { statementTimeoutMs: CHUNK_TIMEOUT_MS },
+  );
+}
+
+async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepProgress | null> {
+  const changed = sweep.sweptHash !== pipeline.definitionHash;
+  const restMs = Math.max(SWEEP_EVERY_MS, (sweep.lastedMs ?? 0) * SWEEP_REST_FACTOR);
+  const periodic = sweep.finishedAgoMs !== null && sweep.finishedAgoMs > restMs;
+  if (!changed && !periodic && !sweep.wanted) return null;
+  await startSweep(tx, pipeline.id, changed ? pipeline.definitionHash : null);
+  return { phase: "source", rowsSeen: 0, keysFound: 0 };
+}
+
+interface Step {
+  readonly phase: SweepPhase;
+  readonly cursor: readonly string[] | null;
+  readonly rows: number;
+  readonly keys: number;
+}
+
+async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+  if (sweep.phase === "source") return sourceChunk(tx, pipeline, sweep);
+  return sweep.phase === "definition" ? definitionChunk(tx, pipeline, sweep) : goneChunk(tx, pipeline, sweep);
+}
+
+async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+  const chunk = await pipeline.source.compareChunk(tx, sweep.cursor, READ_KEYS_MAX);
+  await lookAtFound(tx, pipeline, chunk.keys);
+  const next = sweep.definitionHash === null ? "ledger" : "definition";
+  return {
+    phase: chunk.cursor === null ? next : "source",
+    cursor: chunk.cursor,
+    rows: chunk.rows,
+    keys: chunk.keys.length,
+  };
+}
+
+/** A changed definition asks again only those rows that would now be asked something else. */
+async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+  await lockIntake(tx, pipeline.id);
+  const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
+  const reopened: string[] = [];
+  const reaffirmed: string[] = [];
+  for (const row of chunk.rows) {
+    const fingerprint = currentFingerprint(pipeline, row.cells);
+    if (row.state === "waiting") {
+      if (fingerprint === row.answeredFingerprint) reaffirmed.push(row.requestId);
+    } else if (fingerprint !== row.fingerprint) reopened.push(row.requestId);
+  }
+  const moved = (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, reaffirmed));
+  return {
+    phase: chunk.cursor === null ? "ledger" : "definition",
+    cursor: chunk.cursor,
+    rows: 0,
+    keys: moved,
+  };
+}
+
+async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+  const chunk = await ledgerChunk(tx, pipeline.id, sweep.cursor?.[0] ?? null, READ_KEYS_MAX);
+  const missing = chunk.keys.length === 0 ? [] : await pipeline.source.missingKeys(tx, chunk.keys);
+  await lookAtFound(tx, pipeline, missing);
+  return {
+    phase: chunk.lastId === null ? "idle" : "ledger",
+    cursor: chunk.lastId === null ? null : [chunk.lastId],
+    rows: 0,
+    keys: missing.length,
+  };
+}
+
+async function lookAtFound(tx: Queryable, pipeline: Pipeline, keys: readonly string[]): Promise<void> {
+  if (keys.length === 0) return;
+  await lockIntake(tx, pipeline.id);
+  await lookAt(tx, pipeline, keys);
+}
