@@ -17,7 +17,7 @@ export async function takeArrivals(tx: Queryable, pipelineId: number): Promise<T
     delete from rowmill.arrivals where ctid = any (array(
       select ctid from (
         select ctid, sum(coalesce(cardinality(keys), 1)) over (order by ctid) - coalesce(cardinality(keys), 1) as before
-        from (select ctid, keys from rowmill.arrivals where pipeline_id = ${pipelineId} limit ${TAKE_ARRIVALS_MAX}) some
+        from (select ctid, keys from rowmill.arrivals where pipeline_id = ${pipelineId} limit ${TAKE_ARRIVALS_MAX}) oldest_first
       ) counted where before < ${TAKE_KEYS}))
     returning keys`);
   const keys = new Set(rows.flatMap((row) => row.keys ?? []));

@@ -154,3 +154,11 @@ export async function addEvent(
   await client.run(sql`insert into rowmill.pipeline_events (pipeline_id, event, reason, detail)
     values (${id}, ${event.event}, ${event.reason ?? null}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
 }
+
+/** Waiting requests that were asked before: retries, which no `limit` holds back. */
+export async function countWaitingAgain(client: Queryable, id: number): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`
+    select count(*)::int as count from rowmill.waiting w join rowmill.requests r on r.id = w.request_id
+    where w.pipeline_id = ${id} and r.attempt > 0`);
+  return row?.count ?? 0;
+}

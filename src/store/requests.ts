@@ -140,7 +140,7 @@ export async function readyFacts(tx: Queryable, pipelineId: number, countMax: nu
   const row = await tx.first<{ ready: number; oldest: number | null }>(sql`
     select count(*)::int as ready, (extract(epoch from clock_timestamp() - min(since)) * 1000)::float8 as oldest from (
       select since from rowmill.waiting where pipeline_id = ${pipelineId} and not_before <= now()
-      order by not_before, request_id limit ${countMax}) some`);
+      order by not_before, request_id limit ${countMax}) ready`);
   return { ready: row?.ready ?? 0, oldestWaitMs: row?.oldest ?? null };
 }
 

@@ -10,6 +10,7 @@ import { lockLimits, reservedTokens, spending } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { countAsked, lockReady, readyFacts, takeIntoBatch } from "../store/requests.js";
 import { analyze } from "../store/workers.js";
+import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
 
@@ -33,7 +34,7 @@ export async function runPlanner(context: WorkerContext, flush: boolean): Promis
   let batches = 0;
   for (const pipeline of context.pipelines.values()) {
     for (let made = 0; made < BATCHES_MAX; made++) {
-      const outcome = await planOnce(context, pipeline, flush);
+      const outcome = await planApproved(context, pipeline, flush);
       if (outcome.batchId === undefined) break;
       batches++;
       context.log.info(
@@ -44,6 +45,18 @@ export async function runPlanner(context: WorkerContext, flush: boolean): Promis
     }
   }
   return batches;
+}
+
+/** The first batch of a definition needs its approval: given here when it is cheap, else a person is waited for. */
+async function planApproved(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  flush: boolean,
+): Promise<PlanOutcome> {
+  const outcome = await planOnce(context, pipeline, flush);
+  if (outcome.because !== "approval") return outcome;
+  const approval = await approvalOf(context, pipeline);
+  return approval.kind === "cheap" ? planOnce(context, pipeline, flush) : outcome;
 }
 
 export async function planOnce(
@@ -73,7 +86,6 @@ async function planInTransaction(
   const row = await pipelines.lock(tx, pipeline.id);
   if (!row || row.definitionHash !== pipeline.definitionHash || row.uninstalledAt)
     return { planned: 0, because: "superseded" };
-  if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
   if (row.pauseKind !== null && row.pauseKind !== "budget") return { planned: 0, because: "paused" };
   const facts = await readyFacts(tx, pipeline.id, config.when.rows);
   const decision = decidePlanning({
@@ -86,6 +98,7 @@ async function planInTransaction(
     if (facts.ready === 0 && row.flushAt) await pipelines.clearFlush(tx, pipeline.id, row.flushAt);
     return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
   }
+  if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
   const room = await findRoom(context, tx, planning);
   if ("because" in room) return { planned: 0, because: room.because };
   if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");

@@ -18,7 +18,7 @@ import * as pipelines from "../store/pipelines.js";
 import { wantSweep } from "../store/sweeps.js";
 import { ensureTarget } from "../targets/ensure-target.js";
 import { createTableTarget } from "../targets/table-target.js";
-import type { Pipeline } from "./context.js";
+import type { Pipeline } from "../worker/context.js";
 
 export async function bindPipeline(
   database: Database,

@@ -1,0 +1,57 @@
+/** Is there anything left that goes on by itself? For `--until-idle`, tests and the demo. */
+import { countArrivals } from "../store/arrivals.js";
+import { countUnfinished } from "../store/batches.js";
+import { countAsked, countStates } from "../store/requests.js";
+import { countWaiting } from "../store/estimates.js";
+import * as pipelines from "../store/pipelines.js";
+import { isSweepPending } from "../store/sweeps.js";
+import type { Pipeline, WorkerContext } from "../worker/context.js";
+
+export interface IdleState {
+  /** Nothing moves any more unless a person or the source's writers do something. */
+  readonly idle: boolean;
+  /** Pipelines that wait for a person, with the reason. */
+  readonly blocked: readonly { readonly pipeline: string; readonly reason: string }[];
+  readonly failed: number;
+}
+
+export async function idleState(context: WorkerContext): Promise<IdleState> {
+  const blocked: { pipeline: string; reason: string }[] = [];
+  let idle = true;
+  for (const pipeline of context.pipelines.values()) {
+    const state = await pipelineState(context, pipeline);
+    if (state.blocked !== null) blocked.push({ pipeline: pipeline.config.name, reason: state.blocked });
+    else if (state.busy) idle = false;
+  }
+  const counts = await countStates(context.database);
+  const failed = counts
+    .filter((row) => row.state === "failed" && context.pipelines.has(row.pipelineId))
+    .reduce((sum, row) => sum + row.count, 0);
+  return { idle, blocked, failed };
+}
+
+async function pipelineState(
+  context: WorkerContext,
+  pipeline: Pipeline,
+): Promise<{ busy: boolean; blocked: string | null }> {
+  const { database } = context;
+  const row = await pipelines.byId(database, pipeline.id);
+  if (row === null) return { busy: false, blocked: "It is not registered any more." };
+  if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
+  const unseen =
+    (await countArrivals(database, pipeline.id)) > 0 || (await isSweepPending(database, pipeline.id));
+  const inFlight = await countUnfinished(database, [pipeline.id]);
+  const waiting = await waitingWithinLimit(context, pipeline);
+  if (waiting > 0 && row.approvedHash !== row.definitionHash) {
+    return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
+  }
+  return { busy: unseen || inFlight > 0 || waiting > 0, blocked: null };
+}
+
+/** Rows beyond `limit` wait for ever; they are no work. */
+async function waitingWithinLimit({ database }: WorkerContext, pipeline: Pipeline): Promise<number> {
+  const waiting = await countWaiting(database, pipeline.id);
+  if (pipeline.config.limit === null || waiting === 0) return waiting;
+  const asked = await countAsked(database, pipeline.id);
+  return asked < pipeline.config.limit ? waiting : await pipelines.countWaitingAgain(database, pipeline.id);
+}

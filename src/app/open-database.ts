@@ -1,0 +1,92 @@
+/** Opens the config's database: a server by its URL, or the embedded one beside the config file. */
+import { dirname, join } from "node:path";
+import { connectionOptions, describeServer } from "../config/connection.js";
+import type { Environment } from "../config/environment.js";
+import { openEmbedded } from "../embedded/embedded.js";
+import { acquireWorkerLock } from "../embedded/worker-lock.js";
+import { RowmillError } from "../model/errors.js";
+import type { ProjectConfig } from "../model/pipeline.js";
+import { openDatabase, sql, type Database } from "../store/database.js";
+
+/** Spool files and the embedded database live here, beside the config file. */
+export function stateFolder(config: Pick<ProjectConfig, "file">): string {
+  return join(dirname(config.file), ".rowmill");
+}
+
+export interface OpenedDatabase {
+  readonly database: Database;
+  /** For people: where this is, without user and password. */
+  readonly place: string;
+  close(): Promise<void>;
+}
+
+export async function openProjectDatabase(
+  config: ProjectConfig,
+  environment: Environment,
+): Promise<OpenedDatabase> {
+  const opened =
+    config.database.kind === "server" ? openServer(config.database, environment) : await openBeside(config);
+  try {
+    await opened.database.first(sql`select 1 as one`);
+    return opened;
+  } catch (error) {
+    await opened.close();
+    throw explain(error, opened.place);
+  }
+}
+
+function openServer(
+  address: Extract<ProjectConfig["database"], { kind: "server" }>,
+  environment: Environment,
+): OpenedDatabase {
+  const database = openDatabase(connectionOptions(address, environment));
+  return { database, place: describeServer(address), close: () => database.close() };
+}
+
+async function openBeside(config: ProjectConfig): Promise<OpenedDatabase> {
+  const dataDir = embeddedFolder(config);
+  const embedded = await openEmbedded({ dataDir });
+  const database = openDatabase(embedded.connection);
+  return {
+    database,
+    place: `the embedded database in ${dataDir}`,
+    close: async () => {
+      await database.close();
+      await embedded.close();
+    },
+  };
+}
+
+function embeddedFolder(config: ProjectConfig): string {
+  return join(stateFolder(config), "database");
+}
+
+/** The embedded database has one session: a second worker process would only wait for the first. */
+export async function lockForWork(config: ProjectConfig, command: string): Promise<() => void> {
+  if (config.database.kind === "server") return () => undefined;
+  const lock = await acquireWorkerLock({ dataDir: embeddedFolder(config), command });
+  if ("release" in lock) return () => lock.release();
+  const holder = lock.heldBy;
+  const who =
+    holder === null
+      ? "another process"
+      : `process ${holder.pid} (${holder.command}, since ${holder.startedAt})`;
+  throw new RowmillError(
+    "embedded_in_use",
+    `${who} already works on this embedded database; only one worker can.`,
+    {
+      hints: [
+        "All other commands work beside it: status, show, flush, sweep, pause, resume, approve.",
+        "For several workers, use a PostgreSQL server: set DATABASE_URL.",
+      ],
+    },
+  );
+}
+
+function explain(error: unknown, place: string): unknown {
+  if (!(error instanceof RowmillError)) return error;
+  return new RowmillError(error.code, `Cannot use ${place}. ${error.message}`, {
+    cause: error.cause,
+    hints: error.hints,
+  });
+}

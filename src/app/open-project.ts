@@ -1,0 +1,92 @@
+/**
+ * The composition root: the only place that names concrete adapters. From a checked config and the environment it makes what the
+ * stages work with.
+ */
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { runMigrations } from "graphile-worker";
+import type { Logger } from "pino";
+import type { Environment } from "../config/environment.js";
+import { RowmillError } from "../model/errors.js";
+import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
+import { createOpenAIProvider } from "../providers/openai.js";
+import type { Provider } from "../providers/provider.js";
+import type { Database } from "../store/database.js";
+import { migrate } from "../store/migrations.js";
+import type { Pipeline, WorkerContext } from "../worker/context.js";
+import { keepLeases } from "../worker/lease-keeper.js";
+import { bindPipeline, refreshSource } from "./bind-pipeline.js";
+import { stateFolder } from "./open-database.js";
+
+const QUEUE_SCHEMA = "rowmill_worker";
+
+export interface ProjectParts {
+  readonly config: ProjectConfig;
+  readonly environment: Environment;
+  readonly database: Database;
+  readonly log: Logger;
+}
+
+/** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
+export async function prepareSchemas(database: Database): Promise<string[]> {
+  const applied = await migrate(database);
+  await runMigrations({ pgPool: database.pool, schema: QUEUE_SCHEMA });
+  return applied;
+}
+
+/** Everything that a worker needs: schemas, provider, every pipeline bound to its table. */
+export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
+  const { config, database, log } = parts;
+  const provider = makeProvider(parts.environment);
+  await prepareSchemas(database);
+  const pipelines = new Map<number, Pipeline>();
+  for (const pipeline of config.pipelines) {
+    const bound = await bindExplained(database, pipeline, provider);
+    pipelines.set(bound.id, bound);
+  }
+  return {
+    database,
+    pipelines,
+    workerId: randomUUID(),
+    runId: randomUUID(),
+    spoolFolder: join(stateFolder(config), "spool"),
+    leases: keepLeases(database, log),
+    log,
+    random: Math.random,
+    refreshSource: (pipeline) => refreshSource(database, pipeline),
+  };
+}
+
+async function bindExplained(
+  database: Database,
+  config: PipelineConfig,
+  provider: Provider,
+): Promise<Pipeline> {
+  try {
+    return await bindPipeline(database, config, provider);
+  } catch (error) {
+    if (!(error instanceof RowmillError) || error.message.startsWith("pipelines.")) throw error;
+    throw new RowmillError(error.code, `pipelines.${config.name}: ${error.message}`, {
+      cause: error,
+      hints: error.hints,
+    });
+  }
+}
+
+function makeProvider(environment: Environment): Provider {
+  const { apiKey, baseUrl, organization, project } = environment.openai;
+  if (apiKey === null) {
+    throw new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {
+      hints: [
+        "Put it into .env beside the config file: OPENAI_API_KEY=sk-…",
+        "To try without a key: rowmill gateway --demo-model, and set OPENAI_BASE_URL as it says.",
+      ],
+    });
+  }
+  return createOpenAIProvider({
+    apiKey: apiKey.reveal(),
+    ...(baseUrl === null ? {} : { baseURL: baseUrl }),
+    ...(organization === null ? {} : { organization }),
+    ...(project === null ? {} : { project }),
+  });
+}

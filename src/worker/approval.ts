@@ -1,0 +1,35 @@
+/** May a new or changed pipeline send its first batch? By its estimate, or by a person. */
+import type { Json } from "../model/pipeline.js";
+import { countWaiting } from "../store/estimates.js";
+import * as pipelines from "../store/pipelines.js";
+import type { Pipeline, WorkerContext } from "./context.js";
+import { estimatePipeline, type Estimate } from "./estimate.js";
+
+export type Approval =
+  /** This definition was approved before. */
+  | { readonly kind: "approved" }
+  /** Nothing waits yet: decided when the first batch is due. */
+  | { readonly kind: "nothing" }
+  /** Cheap enough by `approveAboveUsd`: approved by this call. */
+  | { readonly kind: "cheap"; readonly estimate: Estimate }
+  /** A person has to say yes; price unknown or above `approveAboveUsd`. */
+  | { readonly kind: "needed"; readonly estimate: Estimate };
+
+/** Call it after the first sweep, and again when a first batch is due: it counts what waits. */
+export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
+  const row = await pipelines.byId(context.database, pipeline.id);
+  if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
+  const waiting = await countWaiting(context.database, pipeline.id);
+  if (waiting === 0) return { kind: "nothing" };
+  const estimate = await estimatePipeline(context.database, pipeline, waiting);
+  await pipelines.recordEstimate(context.database, pipeline.id, { ...estimate } satisfies Json);
+  const cheap =
+    estimate.batchNanoUsd !== null && estimate.batchNanoUsd <= pipeline.config.approveAboveUsd * 1e9;
+  if (!cheap) return { kind: "needed", estimate };
+  await approve(context, pipeline, "its estimate is not above approveAboveUsd");
+  return { kind: "cheap", estimate };
+}
+
+export async function approve(context: WorkerContext, pipeline: Pipeline, by: string): Promise<void> {
+  await pipelines.approve(context.database, pipeline.id, { definitionHash: pipeline.definitionHash, by });
+}

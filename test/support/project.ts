@@ -1,0 +1,133 @@
+/**
+ * A whole Rowmill for one test: a fresh database of the given kind, the local Batch API server, a config, and the stages. The
+ * stages are driven round by round (`drain`), so no test waits for a clock.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { connectionOptions } from "../../src/config/connection.js";
+import { readEnvironment } from "../../src/config/environment.js";
+import { validateConfig } from "../../src/config/validate.js";
+import { openProject } from "../../src/app/open-project.js";
+import { idleState } from "../../src/app/idle.js";
+import { runRound } from "../../src/app/round.js";
+import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
+import { defineConfig } from "../../src/index.js";
+import { openDatabase, sql, type Database, type Sql } from "../../src/store/database.js";
+import { approvalOf, approve } from "../../src/worker/approval.js";
+import type { WorkerContext } from "../../src/worker/context.js";
+import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
+import { findViolations } from "./invariants.js";
+
+/** Rounds after which a drain that does not end is a failure of the test. */
+const ROUNDS_MAX = 400;
+
+type Pipelines = Parameters<typeof defineConfig>[0]["pipelines"];
+
+export interface TestProject {
+  readonly database: Database;
+  readonly gateway: Gateway;
+  readonly url: string;
+  readonly kind: DatabaseKind;
+  readonly folder: string;
+  /** Reads and writes as the user of the source database. */
+  rows<Row extends object>(statement: Sql): Promise<Row[]>;
+  run(statement: Sql): Promise<number>;
+  /** Another worker, or the same after a change of config. Approved without asking. */
+  worker(pipelines: Pipelines, options?: { approve?: boolean }): Promise<WorkerContext>;
+  /** Rounds of every stage until nothing moves by itself. */
+  drain(...workers: WorkerContext[]): Promise<void>;
+  /** One round of every stage of this worker; everything that waits is flushed unless told otherwise. */
+  round(worker: WorkerContext, options?: { flush?: boolean }): Promise<void>;
+  /** The invariant script; throws when one is violated. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startProject(
+  kind: DatabaseKind,
+  options: { gateway?: Partial<GatewayOptions> } = {},
+): Promise<TestProject> {
+  const folder = await mkdtemp(join(tmpdir(), "rowmill-test-"));
+  const testDatabase = await createDatabase(kind);
+  const gateway = await startGateway({
+    dataDir: join(folder, "gateway"),
+    demoModel: true,
+    batchDelayMs: 0,
+    ...options.gateway,
+  });
+  const environment = readEnvironment({
+    OPENAI_API_KEY: "test",
+    OPENAI_BASE_URL: gateway.url,
+    PGSSLMODE: "disable",
+  });
+  const open = () => openDatabase(connectionOptions({ kind: "server", url: testDatabase.url }, environment));
+  const database = open();
+  const workers: { context: WorkerContext; database: Database }[] = [];
+  const signal = new AbortController().signal;
+  const project: TestProject = {
+    database,
+    gateway,
+    kind,
+    folder,
+    url: testDatabase.url,
+    rows: (statement) => database.rows(statement),
+    run: (statement) => database.run(statement),
+    worker: async (pipelines, workerOptions = {}) => {
+      const own = open();
+      const config = validateConfig(defineConfig({ database: testDatabase.url, pipelines }), {
+        file: join(folder, "rowmill.config.ts"),
+        language: "script",
+        databaseUrl: null,
+      });
+      const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
+      const context = await openProject({ config, environment, database: own, log });
+      workers.push({ context, database: own });
+      if (workerOptions.approve ?? true) {
+        for (const pipeline of context.pipelines.values()) await approve(context, pipeline, "the test");
+      }
+      return context;
+    },
+    round: (worker, roundOptions = {}) => runRound(worker, { flush: roundOptions.flush ?? true, signal }),
+    drain: (...contexts) => drain(contexts, signal),
+    check: async () => {
+      const violations = await findViolations(database);
+      if (violations.length > 0) throw new Error(`Invariants violated:\n${violations.join("\n")}`);
+    },
+    close: () => closeAll({ workers, database, gateway, testDatabase, folder }),
+  };
+  return project;
+}
+
+async function drain(workers: readonly WorkerContext[], signal: AbortSignal): Promise<void> {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    await Promise.all(workers.map((worker) => runRound(worker, { flush: true, signal })));
+    const states = await Promise.all(workers.map((worker) => idleState(worker)));
+    if (states.every((state) => state.idle || state.blocked.length > 0)) return;
+  }
+  const [first] = workers;
+  const left = await first?.database.rows(
+    sql`select id, state, provider_status, failures, next_at from rowmill.batches where settled_at is null`,
+  );
+  throw new Error(`Still busy after ${ROUNDS_MAX} rounds: ${JSON.stringify(left)}`);
+}
+
+async function closeAll(parts: {
+  workers: readonly { context: WorkerContext; database: Database }[];
+  database: Database;
+  gateway: Gateway;
+  testDatabase: TestDatabase;
+  folder: string;
+}): Promise<void> {
+  for (const { context, database } of parts.workers) {
+    context.leases.stop();
+    await database.close();
+  }
+  await parts.database.close();
+  await parts.gateway.close();
+  await parts.testDatabase.drop();
+  await rm(parts.folder, { recursive: true, force: true });
+}
+
+export { approvalOf, sql };
