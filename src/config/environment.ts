@@ -9,7 +9,7 @@ import { Problems, listWords } from "./problems.js";
 import { Secret } from "./secret.js";
 
 /** The names and meanings of libpq. */
-export const sslModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
+const sslModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
 
 export type SslMode = (typeof sslModes)[number];
 

@@ -18,9 +18,9 @@ const evaluationMsMax = 30_000;
 
 const defaultExport = "End it with `export default defineConfig({ … })`.";
 
-/** What the file exports by default, or the parsed JSON; not looked at yet. */
-export async function evaluateConfig(file: string): Promise<unknown> {
-  return path.extname(file) === ".json" ? readJson(file) : runModule(file);
+/** What the file exports by default, or the parsed JSON; not looked at yet. `msMax`: when a hanging one is given up. */
+export async function evaluateConfig(file: string, msMax: number = evaluationMsMax): Promise<unknown> {
+  return path.extname(file) === ".json" ? readJson(file) : runModule(file, msMax);
 }
 
 async function readJson(file: string): Promise<unknown> {
@@ -33,7 +33,7 @@ async function readJson(file: string): Promise<unknown> {
   return JSON.parse(text);
 }
 
-async function runModule(file: string): Promise<unknown> {
+async function runModule(file: string, msMax: number): Promise<unknown> {
   const jiti = createJiti(file, {
     fsCache: false,
     // A config is read afresh each time; and a module that failed must not stay half loaded.
@@ -43,7 +43,7 @@ async function runModule(file: string): Promise<unknown> {
   });
   let loaded: unknown;
   try {
-    loaded = await withDeadline(jiti.import(file), file);
+    loaded = await withDeadline(jiti.import(file), file, msMax);
   } catch (error) {
     if (error instanceof RowmillError) throw error;
     throw failureOf(error, file);
@@ -51,11 +51,11 @@ async function runModule(file: string): Promise<unknown> {
   return exported(loaded, file);
 }
 
-async function withDeadline<T>(evaluation: Promise<T>, file: string): Promise<T> {
+async function withDeadline<T>(evaluation: Promise<T>, file: string, msMax: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_, reject) => {
-    const message = `${file}: not evaluated after ${evaluationMsMax / 1_000} s; does it await something that never comes?`;
-    timer = setTimeout(() => reject(new RowmillError("config_invalid", message)), evaluationMsMax);
+    const message = `${file}: not evaluated after ${msMax / 1_000} s; does it await something that never comes?`;
+    timer = setTimeout(() => reject(new RowmillError("config_invalid", message)), msMax);
   });
   try {
     return await Promise.race([evaluation, deadline]);
@@ -81,8 +81,12 @@ function failureOf(error: unknown, file: string): RowmillError {
   const missing = /^Cannot find (?:module|package) '([^']+)'/.exec(raw)?.[1];
   const place = (error instanceof Error ? lineIn(error.stack ?? "", file) : null) ?? file;
   const message = missing === undefined ? raw : `it imports "${missing}", which cannot be found`;
-  const hints = missing === "zod" ? ['Import z from "rowmill": `import { z } from "rowmill"`.'] : [];
-  return new RowmillError("config_invalid", `${place}: ${message}`, { cause: error, hints });
+  const isPackage = missing !== undefined && !/^[./]/.test(missing);
+  const install = `Install "${missing}" beside the config. (zod comes with Rowmill: \`import { z } from "rowmill"\`.)`;
+  return new RowmillError("config_invalid", `${place}: ${message}`, {
+    cause: error,
+    hints: isPackage ? [install] : [],
+  });
 }
 
 /** `file:line` of the innermost stack frame in the config or in a file beside or below it that it imports. */

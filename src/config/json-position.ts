@@ -4,7 +4,7 @@
  */
 
 const tokenPattern =
-  /[\s\uFEFF]*(?:([{}[\]:,])|("(?:[^"\\\u0000-\u001F]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)))/y;
+  /[ \t\n\r]*(?:([{}[\]:,])|("(?:[ !#-[\]-\uFFFF]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)))/y;
 
 interface Token {
   /** A mark, or `string` or `value` for literals, or `end`, or `other` for what is no JSON at all. */
@@ -44,7 +44,7 @@ function nextToken(text: string, from: number): Token {
   tokenPattern.lastIndex = from;
   const match = tokenPattern.exec(text);
   if (match === null) {
-    const index = from + (/^[\s\uFEFF]*/.exec(text.slice(from))?.[0].length ?? 0);
+    const index = from + (/^[ \t\n\r]*/.exec(text.slice(from))?.[0].length ?? 0);
     return { kind: index === text.length ? "end" : "other", index };
   }
   const literal = match[2];

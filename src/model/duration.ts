@@ -10,7 +10,7 @@ type Unit = keyof typeof unitMs;
 /** A whole number and a unit; `bigint`, because a fraction (`"1.5h"`) shall be red in the editor. */
 export type Duration = `${bigint}${Unit}`;
 
-const durationPattern = /^(0|[1-9][0-9]{0,14})(ms|s|m|h|d)$/;
+const durationPattern = /^(0|[1-9][0-9]{0,15})(ms|s|m|h|d)$/;
 
 function isUnit(text: string | undefined): text is Unit {
   return text !== undefined && Object.hasOwn(unitMs, text);

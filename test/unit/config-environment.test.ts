@@ -1,0 +1,73 @@
+import { inspect } from "node:util";
+import { describe, expect, test } from "vitest";
+import { readEnvironment } from "../../src/config/environment.js";
+import { ConfigError } from "../../src/config/problems.js";
+
+function mistakesOf(variables: Record<string, string>): ConfigError {
+  try {
+    readEnvironment(variables);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error("there was no mistake");
+}
+
+describe("readEnvironment", () => {
+  test("reads the seven variables", () => {
+    const environment = readEnvironment({
+      DATABASE_URL: "postgres://u:p@db/app",
+      OPENAI_API_KEY: "sk-1",
+      OPENAI_BASE_URL: "http://127.0.0.1:9/v1/",
+      OPENAI_ORG_ID: "org",
+      OPENAI_PROJECT_ID: "proj",
+      PGSSLMODE: "verify-full",
+      PGSSLROOTCERT: "/ca.pem",
+      PGHOST: "ignored",
+    });
+    expect(environment.databaseUrl?.reveal()).toBe("postgres://u:p@db/app");
+    expect(environment.openai.apiKey?.reveal()).toBe("sk-1");
+    expect(environment).toMatchObject({
+      openai: { baseUrl: "http://127.0.0.1:9/v1", organization: "org", project: "proj" },
+      tls: { mode: "verify-full", rootCertFile: "/ca.pem" },
+    });
+  });
+
+  test("takes what is absent or empty for absent", () => {
+    const nothing = {
+      databaseUrl: null,
+      openai: { apiKey: null, baseUrl: null, organization: null, project: null },
+      tls: { mode: null, rootCertFile: null },
+    };
+    expect(readEnvironment({})).toEqual(nothing);
+    const names = ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"];
+    const empty = [...names, "PGSSLMODE", "PGSSLROOTCERT"].map((name) => [name, ""]);
+    expect(readEnvironment(Object.fromEntries(empty))).toEqual(nothing);
+  });
+
+  test("shows no secret, however it is printed", () => {
+    const environment = readEnvironment({
+      DATABASE_URL: "postgres://u:s3cret@db/app",
+      OPENAI_API_KEY: "s3cret",
+    });
+    const { databaseUrl } = environment;
+    const printed = [
+      inspect(environment, { depth: 9, showHidden: true }),
+      JSON.stringify(environment),
+      `${String(databaseUrl)} ${String(environment.openai.apiKey)}`,
+      JSON.stringify(Object.entries(environment.openai.apiKey ?? {})),
+    ].join("\n");
+    expect(printed).not.toContain("s3cret");
+    expect(printed).toContain("[secret]");
+  });
+
+  test("reports every variable that cannot be used, without its secrets", () => {
+    const error = mistakesOf({ OPENAI_BASE_URL: "ftp://user:s3cret@host", PGSSLMODE: "verify_ful" });
+    expect(error.problems).toMatchObject([
+      { path: "OPENAI_BASE_URL" },
+      { path: "PGSSLMODE", found: '"verify_ful"', nearMatch: "verify-full" },
+    ]);
+    expect(error.message).not.toContain("s3cret");
+    expect(mistakesOf({ OPENAI_BASE_URL: "https://user:s3cret@host/v1" }).message).not.toContain("s3cret");
+  });
+});

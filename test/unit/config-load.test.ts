@@ -1,0 +1,340 @@
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { definitionHash } from "../../src/config/definition.js";
+import { evaluateConfig } from "../../src/config/evaluate.js";
+import { loadConfig } from "../../src/config/load.js";
+import { compileAnswer } from "../../src/model/answer.js";
+import { RowmillError } from "../../src/model/errors.js";
+import type { ProjectConfig } from "../../src/model/pipeline.js";
+import { z } from "../../src/index.js";
+
+const repository = path.resolve(import.meta.dirname, "../..");
+
+let folder: string;
+
+beforeEach(async () => {
+  // Outside of any node_modules: nothing named rowmill or zod can be found from here.
+  folder = await realpath(await mkdtemp(path.join(tmpdir(), "rowmill-config-")));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function write(files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
+    await writeFile(path.join(folder, name), text);
+  }
+}
+
+function load(env: Record<string, string | undefined> = {}, file?: string): Promise<ProjectConfig> {
+  return loadConfig({ cwd: folder, env, ...(file === undefined ? {} : { file }) });
+}
+
+async function failureOf(loading: Promise<unknown>): Promise<RowmillError> {
+  const outcome = await loading.then(
+    () => new Error("it loaded"),
+    (error: unknown) => error,
+  );
+  if (outcome instanceof RowmillError) return outcome;
+  throw outcome;
+}
+
+const script = `
+import { defineConfig, pipeline, z } from "rowmill";
+const films = pipeline({
+  source: { table: "films", key: "id", columns: ["Title"] },
+  request: { model: "m", user: (row) => row.Title },
+  answer: z.object({ genre: z.string() }),
+  target: { table: "labels" },
+});
+export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { films } });
+`;
+
+const json = {
+  database: "embedded",
+  pipelines: {
+    films: {
+      source: { table: "films", key: "id", columns: ["Title"] },
+      request: { model: "m", user: "{{ Title }}" },
+      target: { table: "labels" },
+    },
+  },
+};
+
+describe("a config in a folder of its own", () => {
+  test.each([".ts", ".mts", ".js", ".mjs"])("is found and run as rowmill.config%s", async (extension) => {
+    const typed = extension.endsWith("ts")
+      ? "type Cell = string | null; export const cell: Cell = null;"
+      : "";
+    await write({ [`rowmill.config${extension}`]: typed + script });
+    const config = await load({ DATABASE_URL: "postgres://db/app" });
+    expect(config).toMatchObject({
+      file: path.join(folder, `rowmill.config${extension}`),
+      database: { kind: "server", url: "postgres://db/app" },
+      pipelines: [{ name: "films" }],
+    });
+    // Our own zod, so that a registry or an instanceof means the same on both sides.
+    expect(config.pipelines[0]?.answer).toBeInstanceOf(z.ZodObject);
+  });
+
+  test("is found and read as rowmill.config.json, with a JSON Schema as its answer", async () => {
+    const answer = {
+      type: "object",
+      properties: {
+        genre: { type: "string", enum: ["drama", "comedy"] },
+        cast: {
+          type: "array",
+          items: { type: "object", properties: { name: { type: "string" } }, required: ["name"] },
+        },
+      },
+      required: ["genre", "cast"],
+    };
+    await write({
+      "rowmill.config.json": `\uFEFF${JSON.stringify({ ...json, pipelines: { films: { ...json.pipelines.films, answer } } })}`,
+    });
+    const config = await load();
+    const { parse } = compileAnswer(config.pipelines[0]?.answer ?? null);
+    expect(parse('{"genre":"drama","cast":[{"name":"A"}]}')).toMatchObject({ ok: true });
+    expect(parse('{"genre":"horror","cast":[]}')).toMatchObject({ ok: false });
+  });
+
+  test("may be CommonJS, import files beside it, and await", async () => {
+    await write({
+      "rowmill.config.js": `const { defineConfig } = require("rowmill"); module.exports = defineConfig(${JSON.stringify(json)});`,
+    });
+    await expect(load()).resolves.toMatchObject({ database: { kind: "embedded" } });
+    await write({
+      "other.ts": `import { pipelines } from "./prompts/films.js"; await Promise.resolve(); export default { database: "embedded", pipelines };`,
+      "prompts/films.ts": `import type { Row } from "rowmill"; export const pipelines: object = ${JSON.stringify(json.pipelines)};`,
+    });
+    await expect(load({}, "other.ts")).resolves.toMatchObject({ pipelines: [{ name: "films" }] });
+  });
+
+  test("may bring a zod 4 of its own", async () => {
+    await cp(path.join(repository, "node_modules/zod"), path.join(folder, "node_modules/zod"), {
+      recursive: true,
+    });
+    await write({ "rowmill.config.ts": `import * as z from "zod";\n${script.replace(", z }", " }")}` });
+    const config = await load({ DATABASE_URL: "embedded" });
+    const answer = config.pipelines[0]?.answer ?? null;
+    expect(answer).not.toBeNull();
+    expect(answer).not.toBe(z.ZodObject);
+    expect(Object.getPrototypeOf(answer)).not.toBe(Object.getPrototypeOf(z.object({})));
+    expect(compileAnswer(answer).parse('{"genre":"drama"}')).toMatchObject({
+      ok: true,
+      cells: { genre: "drama" },
+    });
+  });
+
+  test("is read afresh each time, and leaves nothing behind", async () => {
+    await write({ "rowmill.config.ts": script, "node_modules/.cache/keep": "" });
+    await load({ DATABASE_URL: "embedded" });
+    await write({ "rowmill.config.ts": script.replace('table: "films"', 'table: "movies"') });
+    const config = await load({ DATABASE_URL: "embedded" });
+    expect(config.pipelines[0]?.source.table).toBe("movies");
+    expect((await readdir(folder, { recursive: true })).sort()).toEqual([
+      "node_modules",
+      "node_modules/.cache",
+      "node_modules/.cache/keep",
+      "rowmill.config.ts",
+    ]);
+  });
+
+  test("loads from the built package as from its sources", async () => {
+    const built = path.join(folder, "built");
+    await write({
+      "rowmill.config.ts": script,
+      "built/package.json": '{"type":"module"}',
+      "built/tsconfig.json": JSON.stringify({
+        extends: path.join(repository, "tsconfig.json"),
+        compilerOptions: {
+          noEmit: false,
+          noCheck: true,
+          outDir: "dist",
+          rootDir: path.join(repository, "src"),
+          typeRoots: [path.join(repository, "node_modules/@types")],
+        },
+        include: [],
+        files: [path.join(repository, "src/config/load.ts")],
+      }),
+      "built/run.mjs": `
+        import { loadConfig } from "./dist/config/load.js";
+        import { z } from "./dist/index.js";
+        const config = await loadConfig({ cwd: process.argv[2], env: process.env });
+        console.log(config.database.url, config.pipelines[0].answer instanceof z.ZodObject);`,
+    });
+    await symlink(path.join(repository, "node_modules"), path.join(built, "node_modules"));
+    const run = promisify(execFile);
+    await run(process.execPath, [path.join(repository, "node_modules/typescript/bin/tsc"), "-p", built]);
+    const env = { ...process.env, DATABASE_URL: "postgres://db/app" };
+    const { stdout } = await run(process.execPath, [path.join(built, "run.mjs"), folder], { env });
+    expect(stdout).toBe("postgres://db/app true\n");
+  });
+});
+
+test("a function has the same definition hash wherever the project lies, and another when it changes", async () => {
+  const hashOf = async (name: string, text: string) => {
+    await write({ [`${name}/rowmill.config.ts`]: text });
+    const { pipelines } = await load({ DATABASE_URL: "embedded" }, `${name}/rowmill.config.ts`);
+    return pipelines.map((films) => definitionHash(films, { name: "openai", endpoint: "/v1" }));
+  };
+  const here = await hashOf("here", script);
+  expect(here[0]).toMatch(/^[0-9a-f]{32}$/);
+  expect(await hashOf("there", script.replaceAll("\n", "\r\n"))).toEqual(here);
+  expect(await hashOf("else", script.replace("row.Title", "row.Title ?? null"))).not.toEqual(here);
+});
+
+describe("where the config is looked for", () => {
+  test("--config names it, relative to the working folder", async () => {
+    await write({
+      "sub/rowmill.config.json": JSON.stringify(json),
+      "rowmill.config.ts": "throw new Error()",
+    });
+    await expect(load({}, "sub/rowmill.config.json")).resolves.toMatchObject({
+      file: path.join(folder, "sub/rowmill.config.json"),
+    });
+  });
+
+  test("without one, the error says what was looked for and what to do", async () => {
+    const error = await failureOf(load());
+    expect(error.code).toBe("config_not_found");
+    expect(error.message).toContain("rowmill.config.ts, rowmill.config.mts");
+    expect(error.hints.join()).toContain("rowmill init");
+    expect(await failureOf(load({}, "nowhere.ts"))).toMatchObject({
+      code: "config_not_found",
+      message: `There is no config at ${path.join(folder, "nowhere.ts")}`,
+    });
+    await write({ "config.yaml": "" });
+    expect(await failureOf(load({}, "config.yaml"))).toMatchObject({ code: "config_invalid" });
+  });
+
+  test("with two, neither is taken silently", async () => {
+    await write({ "rowmill.config.ts": script, "rowmill.config.js": script });
+    const error = await failureOf(load({ DATABASE_URL: "embedded" }));
+    expect(error.message).toContain("rowmill.config.ts and rowmill.config.js");
+  });
+});
+
+describe("a config that cannot be run", () => {
+  test.each([
+    [
+      "rowmill.config.ts",
+      'import { z } from "rowmill";\nconst x: number = ;\n',
+      /rowmill\.config\.ts:2:\d+: Unexpected token/,
+    ],
+    ["rowmill.config.mjs", "\n\nexport default {{;\n", /rowmill\.config\.mjs:3:\d+: /],
+    [
+      "rowmill.config.ts",
+      'type A = {\n  a: 1;\n};\nfunction f(): never {\n  throw new Error("boom");\n}\nf();',
+      /rowmill\.config\.ts:5: boom$/,
+    ],
+    ["rowmill.config.js", "\nundefinedThing();", /rowmill\.config\.js:2: undefinedThing is not defined$/],
+    [
+      "rowmill.config.ts",
+      '\nimport { a } from "./missing.js";\nexport default a;',
+      /rowmill\.config\.ts:2: it imports ".\/missing.js", which cannot be found$/,
+    ],
+    ["rowmill.config.ts", "throw 'text'", /rowmill\.config\.ts: text$/],
+    ["rowmill.config.ts", "await Promise.reject(new Error('later'))", /rowmill\.config\.ts:1: later$/],
+    ["rowmill.config.ts", "export const config = 1;", /rowmill\.config\.ts has no default export$/],
+    [
+      "rowmill.config.json",
+      '{\n  "database": s3cret\n}',
+      /rowmill\.config\.json:2:15: this is no JSON: expected a value here$/,
+    ],
+    ["rowmill.config.json", "", /rowmill\.config\.json:1:1: this is no JSON: expected a value here$/],
+  ])("is reported with file, line and message: %s (%#)", async (name, text, expected) => {
+    await write({ [name]: text });
+    const error = await failureOf(load());
+    expect(error.code).toBe("config_invalid");
+    expect(error.message).toMatch(expected);
+    expect(error.message).toContain(folder);
+    expect(error.message).not.toContain("s3cret");
+  });
+
+  test("names the imported file in which the mistake is", async () => {
+    await write({
+      "rowmill.config.ts": 'import { a } from "./prompts.js";\nexport default a;',
+      "prompts.ts": "\n\nthrow new Error('boom');\nexport const a = 1;",
+    });
+    expect((await failureOf(load())).message).toBe(`${path.join(folder, "prompts.ts")}:3: boom`);
+  });
+
+  test("is given up when it awaits what never comes", async () => {
+    await write({ "rowmill.config.ts": "await new Promise(() => undefined); export default {};" });
+    const error = await failureOf(evaluateConfig(path.join(folder, "rowmill.config.ts"), 50));
+    expect(error.message).toMatch(/rowmill\.config\.ts: not evaluated after 0\.05 s/);
+  });
+
+  test("is told what to do about a package that is missing", async () => {
+    await write({ "rowmill.config.ts": 'import { z } from "rowmill-no-such-package";\nexport default z;' });
+    const error = await failureOf(load());
+    expect(error.message).toContain('it imports "rowmill-no-such-package", which cannot be found');
+    expect(error.hints).toEqual([
+      'Install "rowmill-no-such-package" beside the config. (zod comes with Rowmill: `import { z } from "rowmill"`.)',
+    ]);
+  });
+
+  test("in JSON, functions have no place and every mistake is still reported at once", async () => {
+    const films = {
+      ...json.pipelines.films,
+      validate: "x",
+      answer: { type: "object", properties: { at: { type: "zebra" } } },
+    };
+    await write({ "rowmill.config.json": JSON.stringify({ ...json, pipelines: { films }, extra: 1 }) });
+    const { message } = await failureOf(load());
+    expect(message).toMatch(
+      /3 mistakes\n {2}extra: .*\n {2}pipelines\.films\.answer: .*zebra.*\n {2}pipelines\.films\.validate: /,
+    );
+  });
+});
+
+describe(".env beside the config", () => {
+  test("is read first, so that the config sees it, and completes the variables that were given", async () => {
+    await write({
+      "sub/rowmill.config.ts": script,
+      "sub/.env": "DATABASE_URL=postgres://db/from_file\nOPENAI_API_KEY='k'\n",
+    });
+    await write({ ".env": "DATABASE_URL=postgres://db/not_beside" });
+    const env: Record<string, string | undefined> = {};
+    const config = await load(env, "sub/rowmill.config.ts");
+    expect(config.database).toEqual({ kind: "server", url: "postgres://db/from_file" });
+    expect(env).toEqual({ DATABASE_URL: "postgres://db/from_file", OPENAI_API_KEY: "k" });
+  });
+
+  test("never overrides a variable that is set, even to nothing", async () => {
+    await write({
+      "rowmill.config.ts": script,
+      ".env": "DATABASE_URL=postgres://db/from_file\nOPENAI_API_KEY=file\n",
+    });
+    const env: Record<string, string | undefined> = {
+      DATABASE_URL: "postgres://db/given",
+      OPENAI_API_KEY: "",
+    };
+    expect((await load(env)).database).toEqual({ kind: "server", url: "postgres://db/given" });
+    expect(env["OPENAI_API_KEY"]).toBe("");
+  });
+
+  test("leaves process.env as it was when other variables were given", async () => {
+    await write({ "rowmill.config.ts": script, ".env": "ROWMILL_TEST_ONLY=1\nDATABASE_URL=embedded" });
+    const before = { ...process.env };
+    await load({});
+    expect({ ...process.env }).toEqual(before);
+    await write({ "rowmill.config.ts": "throw new Error('boom')" });
+    await failureOf(load({}));
+    expect({ ...process.env }).toEqual(before);
+  });
+
+  test("that cannot be read is an error, not an empty one", async () => {
+    await write({ "rowmill.config.ts": script, ".env/file": "" });
+    expect((await failureOf(load({ DATABASE_URL: "embedded" }))).message).toContain(
+      `${path.join(folder, ".env")} cannot be read`,
+    );
+  });
+});
