@@ -162,7 +162,6 @@ async function readiness(socket: Socket, deadline: number): Promise<"ready" | "g
   return new Promise((resolve) => {
     let told = "";
     const timer = setTimeout(() => socket.destroy(), deadline - Date.now());
-    socket.on("error", () => socket.destroy());
     socket.on("close", () => settle("gone"));
     socket.on("data", listen);
     function listen(chunk: Buffer): void {

@@ -5,9 +5,9 @@
  * A cycle runs synchronously inside WebAssembly: nothing else happens in the process meanwhile. A crash at any
  * instant is safe for the data: what was acknowledged is in the write-ahead log, and the next start recovers.
  */
-import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { PGlite } from "@electric-sql/pglite";
-import { hasCode } from "./error-code.js";
+import { exists } from "./file-errors.js";
 import {
   dataRowCells,
   errorFields,
@@ -130,14 +130,4 @@ async function makeCluster(cluster: string): Promise<void> {
   const db = await PGlite.create(unfinished);
   await db.close();
   await rename(unfinished, cluster);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
-    throw error;
-  }
 }

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Attachment } from "./attachment.js";
 import { embeddedDatabase, embeddedPaths, embeddedPort, embeddedUser } from "./embedded-paths.js";
-import { hasCode } from "./error-code.js";
+import { exists, hasCode } from "./file-errors.js";
 import { connectToHolder, holderOf } from "./living-lock.js";
 import { serverLockName } from "./server-options.js";
 import { RowmillError } from "../model/errors.js";
@@ -75,6 +75,7 @@ export async function openEmbedded(options: OpenEmbeddedOptions): Promise<Embedd
 
 /** Ends the living server of a data folder, if there is one, and waits until it is gone. Its clients lose it. */
 export async function stopEmbedded(options: { readonly dataDir: string }): Promise<void> {
+  if (!(await exists(options.dataDir))) return;
   const paths = await embeddedPaths(options.dataDir);
   const socket = await connectToHolder(paths.socketDir, serverLockName);
   if (socket === null) return;

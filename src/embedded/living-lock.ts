@@ -12,7 +12,7 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promi
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
-import { hasCode } from "./error-code.js";
+import { hasCode } from "./file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
 /** Each attempt is lost only to another process that made progress. */
@@ -138,6 +138,8 @@ async function tryConnect(path: string): Promise<Socket | null> {
   const socket = connect(path);
   try {
     await once(socket, "connect");
+    // A holder's death may look like a reset; `close` follows and says enough.
+    socket.on("error", () => socket.destroy());
     return socket;
   } catch (error) {
     if (hasCode(error, "ECONNREFUSED", "ENOENT", "ENOTSOCK")) return null;

@@ -9,7 +9,14 @@ import { setImmediate as turnOfEventLoop } from "node:timers/promises";
 import type { Answer, Backend } from "./backend.js";
 import type { ClientSession } from "./client-session.js";
 import { applySettings, readSettings, resetSettings } from "./session-settings.js";
-import { queryMessage, syncMessage, textAt, type WireError, type WireMessage } from "./wire-messages.js";
+import {
+  message,
+  queryMessage,
+  syncMessage,
+  textAt,
+  type WireError,
+  type WireMessage,
+} from "./wire-messages.js";
 
 /** What a connection is to the mux. */
 export interface MuxClient {
@@ -124,7 +131,7 @@ export class Mux {
 
   async #rollBack(): Promise<void> {
     clearTimeout(this.#holderTimer);
-    const status = this.#holderStatus ?? (await this.#backend.run(syncMessage)).status;
+    const status = this.#holderStatus ?? (await this.#backend.run(failAndSync)).status;
     // After a cut answer it is not known whether a transaction is open; a ROLLBACK too many is only a warning.
     if (status !== "I") await this.#backend.run(queryMessage("ROLLBACK"));
     this.#holder = null;
@@ -205,6 +212,9 @@ function quoted(identifier: string): string {
   return `"${identifier.replaceAll('"', '""')}"`;
 }
 
+/** A Sync alone would commit what an unfinished cycle has done; after an error it does not. */
+const failAndSync = Buffer.concat([message("P", "", "the client has hung up", Buffer.alloc(2)), syncMessage]);
+
 const answerTooLong: WireError = {
   severity: "FATAL",
   code: "54000",
@@ -222,6 +232,6 @@ function idleTooLong(idleMs: number): WireError {
 }
 
 function settingsRefused(error: unknown): WireError {
-  const message = error instanceof Error ? error.message : String(error);
-  return { severity: "FATAL", code: "28000", message: `the connection's settings were refused: ${message}` };
+  const reason = error instanceof Error ? error.message : String(error);
+  return { severity: "FATAL", code: "28000", message: `the connection's settings were refused: ${reason}` };
 }

@@ -45,9 +45,9 @@ export async function readSettings(backend: Backend): Promise<Settings> {
   return toSettings(rows);
 }
 
-/** Also what RESET ALL leaves, the role. */
+/** Also what RESET ALL leaves, the role. By name: PGlite's session has no authorization to reset to. */
 export async function resetSettings(backend: Backend): Promise<void> {
-  await backend.query("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL");
+  await backend.query("SET SESSION AUTHORIZATION postgres; RESET ROLE; RESET ALL");
 }
 
 /** Throws when the database refuses one, e.g. a role that does not exist. */

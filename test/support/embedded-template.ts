@@ -3,19 +3,25 @@
  * files a moment. Kept beside the packages and named after PGlite's version; it appears by one rename, so that two
  * workers may race.
  */
-import { cp, mkdir, mkdtemp, readFile, rename, rm, stat } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { inject } from "vitest";
 import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
-import { hasCode } from "../../src/embedded/error-code.js";
+import type {} from "./global-setup.js";
+import { exists, hasCode } from "../../src/embedded/file-errors.js";
 
-/** A new folder below the temporary one, for `openEmbedded`, with a cluster inside. The caller removes it. */
+/** A new folder in the folder of the run, for `openEmbedded`, with a cluster inside. */
 export async function embeddedDataDir(): Promise<string> {
   const template = await madeTemplate();
-  const dataDir = await mkdtemp(join(tmpdir(), "rowmill-test-embedded-"));
+  const dataDir = await emptyDataDir();
   await cp(template, join(dataDir, "postgres"), { recursive: true });
   return dataDir;
+}
+
+/** The same without a cluster. */
+export async function emptyDataDir(): Promise<string> {
+  return mkdtemp(join(inject("runFolder"), "embedded-"));
 }
 
 async function madeTemplate(): Promise<string> {
@@ -42,15 +48,5 @@ async function makeTemplate(folder: string, template: string): Promise<void> {
     if (!hasCode(error, "ENOTEMPTY", "EEXIST")) throw error;
   } finally {
     await rm(dataDir, { recursive: true, force: true });
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
-    throw error;
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { TestProject } from "vitest/node";
 import type { PostgresVersion } from "./postgres-binaries.js";
+import { makeRunFolder } from "./run-folder.js";
 import { startPostgresServer, type PostgresServer } from "./postgres-servers.js";
 
 export interface PostgresAvailability {
@@ -15,15 +16,19 @@ export interface PostgresAvailability {
 declare module "vitest" {
   export interface ProvidedContext {
     postgresServers: Record<PostgresVersion, PostgresAvailability>;
+    /** A folder that is removed at the end of the run, whatever ends it. */
+    runFolder: string;
   }
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = await makeRunFolder();
+  project.provide("runFolder", folder.path);
   const started: PostgresServer[] = [];
   const [pg14, pg18] = await Promise.all([start("14", started), start("18", started)]);
   project.provide("postgresServers", { "14": pg14, "18": pg18 });
   return async () => {
-    await Promise.all(started.map((server) => server.stop()));
+    await Promise.all([folder.remove(), ...started.map((server) => server.stop())]);
   };
 }
 

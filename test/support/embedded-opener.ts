@@ -1,0 +1,19 @@
+/**
+ * A process that a test may kill: `open DIR` attaches to the embedded database, `lock DIR` takes the worker lock.
+ * It prints one line of JSON when that is done, and stays until its standard input ends.
+ */
+import { once } from "node:events";
+import { openEmbedded } from "../../src/embedded/embedded.js";
+import { acquireWorkerLock } from "../../src/embedded/worker-lock.js";
+
+const [verb = "", dataDir = ""] = process.argv.slice(2);
+if (verb === "open") {
+  const { url } = await openEmbedded({ dataDir });
+  console.log(JSON.stringify({ url }));
+} else {
+  const lock = await acquireWorkerLock({ dataDir, command: "rowmill up" });
+  console.log(JSON.stringify("heldBy" in lock ? lock : { locked: true }));
+}
+process.stdin.resume();
+await once(process.stdin, "end");
+process.exit(0);
