@@ -51,6 +51,7 @@ export async function findBatches(
   const complete = await eachPage(connection, list, (batches) => {
     const recent = batches.filter((batch) => batch.createdAt >= since);
     found.push(...recent.filter(match));
+    // A whole page must be older: within one, and at servers that list the other way, order is not relied on.
     const oldestFirst = (batches[0]?.createdAt ?? 0) < (batches.at(-1)?.createdAt ?? 0);
     return recent.length > 0 || oldestFirst;
   });

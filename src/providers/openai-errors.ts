@@ -109,9 +109,10 @@ function endedError(call: FailedCall): ProviderError {
 
 function statusError(error: APIError, call: FailedCall, redact: (text: string) => string): ProviderError {
   const status = error.status as number;
-  const providerCode = typeof error.code === "string" && error.code !== "" ? error.code : null;
+  const code = typeof error.code === "string" ? error.code : "";
+  const providerCode = code === "" ? null : redact(code);
   const words = redact(error.message.replace(/^\d{3} /, ""));
-  const kind = statusKind(status, providerCode, words, call);
+  const kind = statusKind(status, code, words, call);
   const label = providerCode === null ? `HTTP ${status}` : `HTTP ${status}, ${providerCode}`;
   const request = error.requestID == null ? "" : ` (request ${redact(error.requestID)})`;
   return new ProviderError(
@@ -125,8 +126,8 @@ function statusError(error: APIError, call: FailedCall, redact: (text: string) =
   );
 }
 
-function statusKind(status: number, code: string | null, words: string, call: FailedCall): ProviderErrorKind {
-  if (status === 401 || status === 403 || ACCOUNT_CODES.test(code ?? "")) return "account";
+function statusKind(status: number, code: string, words: string, call: FailedCall): ProviderErrorKind {
+  if (status === 401 || status === 403 || ACCOUNT_CODES.test(code)) return "account";
   if (status === 404) return "notFound";
   if (status === 429) return "retryable";
   if (status === 408 || status >= 500) return unsure(call);

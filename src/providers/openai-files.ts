@@ -18,13 +18,19 @@ export async function uploadInput(
 ): Promise<ProviderFile> {
   const what = `upload ${input.filename}`;
   return call({ what, timeoutMs: timeouts.uploadMs, ...options }, async (signal) => {
-    // A blob over the file is read as it is sent, with a known length, and can be read again by a retry.
-    const blob = await openAsBlob(input.path).catch((cause: unknown) => {
-      throw new RowmillError("spool_failed", `cannot open ${input.path} for upload`, { cause });
-    });
+    const blob = await openSpool(input.path);
     const file = new File([blob], input.filename);
     return readFile(await client.files.create({ file, purpose: "batch" }, { signal }));
   });
+}
+
+/** A blob over the file is read as it is sent, with a known length, and can be read again by a retry. */
+async function openSpool(path: string): Promise<Blob> {
+  try {
+    return await openAsBlob(path);
+  } catch (cause) {
+    throw new RowmillError("spool_failed", `cannot open ${path} to upload it`, { cause });
+  }
 }
 
 /** See `Provider.findInputs`. */

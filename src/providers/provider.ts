@@ -31,7 +31,12 @@ export class ProviderError extends RowmillError {
   constructor(
     kind: ProviderErrorKind,
     message: string,
-    details: { status?: number | null; providerCode?: string | null; retryAfterMs?: number | null; cause?: unknown } = {},
+    details: {
+      status?: number | null;
+      providerCode?: string | null;
+      retryAfterMs?: number | null;
+      cause?: unknown;
+    } = {},
   ) {
     super(codeOf(kind), message, { cause: details.cause });
     this.kind = kind;
