@@ -31,7 +31,7 @@ export type Fault =
       readonly body: object;
       readonly headers?: Readonly<Record<string, string>>;
     }
-  /** The body breaks off, then the connection is reset. */
+  /** The body breaks off and the connection is closed. */
   | { readonly kind: "cut"; readonly afterBytes: number }
   /** The body stops coming; the connection stays open until the client or the gateway ends it. */
   | { readonly kind: "stall"; readonly afterBytes: number };

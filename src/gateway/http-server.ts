@@ -186,12 +186,15 @@ function sendBroken(reply: FastifyReply, answer: Answer, fault: Exclude<Fault, {
     "content-length": String(bytes),
   });
   const end = Math.min(fault.afterBytes, bytes);
-  if (end > 0) piece(answer, text, end).pipe(raw, { end: false });
-  else raw.flushHeaders();
+  if (end === 0) raw.flushHeaders();
+  const sent = piece(answer, text, end);
+  sent.pipe(raw, { end: false });
+  // Ended, not destroyed: what was written before still reaches the client.
+  if (fault.kind === "cut") sent.once("end", () => raw.socket?.end());
 }
 
 function piece(answer: Answer, text: Buffer | null, end: number): Readable {
-  if (text !== null) return Readable.from([text.subarray(0, end)]);
+  if (text !== null || end === 0) return Readable.from(end === 0 ? [] : [text?.subarray(0, end)]);
   return createReadStream(answer.kind === "file" ? answer.path : "", { end: end - 1 });
 }
 

@@ -39,9 +39,17 @@ export async function receiveUpload(request: FastifyRequest, parts: UploadParts)
   try {
     const { fields, received } = await readParts(request, path);
     return storeUpload(parts, path, fields, received);
+  } catch (error) {
+    if (!isClientsFault(error, request)) throw error;
+    return refusal(400, "The multipart body could not be read to its end.");
   } finally {
     await rm(path, { force: true });
   }
+}
+
+/** A body that breaks off or is malformed: the parser's errors carry no code, those of the disk do. */
+function isClientsFault(error: unknown, request: FastifyRequest): boolean {
+  return (error instanceof Error && !("code" in error)) || (request.raw.destroyed && !request.raw.complete);
 }
 
 async function readParts(
