@@ -7,6 +7,7 @@
  */
 import { mkdir, rename, rm } from "node:fs/promises";
 import { PGlite } from "@electric-sql/pglite";
+import { durable, syncTree } from "./durable-files.js";
 import { exists } from "./file-errors.js";
 import {
   dataRowCells,
@@ -54,7 +55,7 @@ export class Backend {
    */
   static async open(cluster: string): Promise<Backend> {
     if (!(await exists(cluster))) await makeCluster(cluster);
-    return new Backend(await PGlite.create(cluster));
+    return new Backend(await PGlite.create(durable(cluster)));
   }
 
   /** Runs messages up to and with a Sync, Query, FunctionCall or Flush. */
@@ -129,5 +130,6 @@ async function makeCluster(cluster: string): Promise<void> {
   await mkdir(unfinished, { recursive: true, mode: 0o700 });
   const db = await PGlite.create(unfinished);
   await db.close();
+  await syncTree(unfinished);
   await rename(unfinished, cluster);
 }

@@ -9,7 +9,7 @@
  * and binding it anew, the usual way, lets a slow process remove the socket of a faster one.
  */
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
 import { hasCode } from "./file-errors.js";

@@ -105,10 +105,9 @@ async function makeCluster(
 ): Promise<void> {
   const data = join(dir, "data");
   await writeForServer(join(dir, "password"), `${password}\n`, user);
-  await runAs(user, binaries.initdb, [
-    ...["-D", data, "-U", "postgres", "--pwfile", join(dir, "password"), "--auth", "scram-sha-256"],
-    ...["--encoding", "UTF8", "--locale", "C", "--no-sync"],
-  ]);
+  const access = ["-U", "postgres", "--pwfile", join(dir, "password"), "--auth", "scram-sha-256"];
+  const text = ["--encoding", "UTF8", "--locale", "C"];
+  await runAs(user, binaries.initdb, ["-D", data, ...access, ...text, "--no-sync"]);
   for (const [name, text] of Object.entries(options.files ?? {})) {
     await writeForServer(join(data, name), text, user);
   }

@@ -1,0 +1,56 @@
+/** The pipeline of the tutorial, as most tests use it, and its table. */
+import { pipeline, z } from "../../src/index.js";
+import { films } from "./films.js";
+import { sql, type TestProject } from "./project.js";
+
+export const movieAnswer = z.object({
+  categories: z.array(z.string()).describe("lower-case genres, at most four"),
+  summary: z.string(),
+});
+
+/** Quick polling, and nothing is sent before it is flushed. */
+export const quick = {
+  when: { rows: 1_000, maxWait: "10m" },
+  polling: { min: "200ms", max: "1s" },
+} as const;
+
+export function moviesPipeline() {
+  return pipeline({
+    source: { table: "imdb_dataset", key: "imdb_id", columns: ["Title", "Description"] },
+    ...quick,
+    request: {
+      model: "gpt-4o-mini",
+      temperature: 0.1,
+      maxOutputTokens: 200,
+      system: "Extract the categories of the movie and a one-sentence summary.",
+      user: (row) => row.Description,
+    },
+    answer: movieAnswer,
+    target: { table: "movie_labels" },
+  });
+}
+
+export async function createMovies(project: TestProject): Promise<void> {
+  await project.run(
+    sql`create table public.imdb_dataset (imdb_id bigint primary key, "Title" text, "Description" text)`,
+  );
+}
+
+export async function insertMovies(project: TestProject, rows = films()): Promise<void> {
+  await project.run(sql`insert into public.imdb_dataset select x.id, x.title, x.description
+    from json_to_recordset(${JSON.stringify(rows)}::json) as x (id bigint, title text, description text)`);
+}
+
+/** Rows of the source whose label is missing or was made from another text, and labels without a row. */
+export async function differences(project: TestProject): Promise<{ missing: number; superfluous: number }> {
+  const [row] = await project.rows<{ missing: number; superfluous: number }>(sql`
+    select (select count(*)::int from public.imdb_dataset s left join public.movie_labels t using (imdb_id) where t.summary is null) as missing,
+      (select count(*)::int from public.movie_labels t left join public.imdb_dataset s using (imdb_id) where s.imdb_id is null) as superfluous`);
+  return row ?? { missing: -1, superfluous: -1 };
+}
+
+/** How often each content was executed by the model, sorted: `[1, 1, …]` when nothing was asked twice. */
+export async function executions(project: TestProject): Promise<number[]> {
+  const journal = await project.gateway.journal.summary();
+  return [...journal.executedByContent.values()].sort((a, b) => b - a);
+}
