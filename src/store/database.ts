@@ -53,8 +53,9 @@ export function openDatabase(config: pg.ClientConfig, options: { poolMax?: numbe
     application_name: "rowmill",
     allowExitOnIdle: true,
   });
-  // A connection that breaks while idle is replaced at the next use, whose own error is the one that matters.
+  // A connection that breaks while idle, or between two statements, is replaced at the next use; that one's error matters.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return {
     pool,
     ...queryable(() => pool),
@@ -84,9 +85,6 @@ async function runTransaction<T>(
   options: TransactionOptions,
 ): Promise<T> {
   const client = await connect(pool);
-  // A connection that dies between two statements reports here; the next statement then fails by itself.
-  const onError = () => undefined;
-  client.on("error", onError);
   let broken: Error | undefined;
   try {
     const tx = queryable(() => client);
@@ -104,7 +102,6 @@ async function runTransaction<T>(
     broken ??= isConnectionLoss(error) ? asError(error) : undefined;
     throw error;
   } finally {
-    client.off("error", onError);
     client.release(broken);
   }
 }
