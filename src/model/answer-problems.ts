@@ -8,10 +8,10 @@ import { readSchema, type SchemaNode } from "./answer-schema.js";
 import { textProblem } from "./storable-text.js";
 
 /** OpenAI's limits of a strict schema (Structured Outputs guide, 2026). */
-export const ANSWER_DEPTH_MAX = 10;
-export const ANSWER_PROPERTIES_MAX = 5_000;
-export const ANSWER_ENUM_VALUES_MAX = 1_000;
-export const ANSWER_NAME_CHARACTERS_MAX = 120_000;
+const ANSWER_DEPTH_MAX = 10;
+const ANSWER_PROPERTIES_MAX = 5_000;
+const ANSWER_ENUM_VALUES_MAX = 1_000;
+const ANSWER_NAME_CHARACTERS_MAX = 120_000;
 
 /** Wrappers, arrays and unions count too; only a schema that makes itself anew for ever reaches it. */
 const WALK_DEPTH_MAX = 100;

@@ -18,9 +18,9 @@ import { nearMatch } from "./near-match.js";
 /** In characters. */
 export const TEMPLATE_LENGTH_MAX = 1_000_000;
 /** For one row's message; templates over cells take microseconds. */
-export const RENDER_MS_MAX = 5_000;
+const RENDER_MS_MAX = 5_000;
 /** In liquidjs's own count, roughly the characters and list entries that a render makes. */
-export const RENDER_MEMORY_MAX = 100_000_000;
+const RENDER_MEMORY_MAX = 100_000_000;
 
 /** The name under which the whole row stands, for columns whose names are no plain words. */
 const ROW_NAME = "row";

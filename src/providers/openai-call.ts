@@ -10,7 +10,7 @@ import { ProviderError } from "./provider.js";
 /** Calls after the first one. */
 export const RETRIES_MAX = 3;
 /** A longer wait is left to the caller, who can come back later instead of holding a worker. */
-export const WAIT_IN_CALL_MS_MAX = 20_000;
+const WAIT_IN_CALL_MS_MAX = 20_000;
 
 export interface CallPlan {
   /** For messages, after "could not": `list batches`. */

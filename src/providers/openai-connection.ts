@@ -21,7 +21,7 @@ export interface OpenAITimeouts {
   readonly backoffMs: number;
 }
 
-export const OPENAI_TIMEOUTS_DEFAULT: OpenAITimeouts = {
+const OPENAI_TIMEOUTS_DEFAULT: OpenAITimeouts = {
   callMs: 60_000,
   uploadMs: 600_000,
   stallMs: 60_000,

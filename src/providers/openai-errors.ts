@@ -150,6 +150,9 @@ function connectionError(error: unknown, call: FailedCall, baseUrl: string): Row
       cause: causes.at(-1),
     });
   }
+  if (causes.some((cause) => cause.message === "unexpected redirect")) {
+    return new ProviderError("refused", `OpenAI did not ${call.what}${advice("refused", 302)}`);
+  }
   const code = causes.map(codeOf).find((found) => found !== null) ?? null;
   const certificate = code !== null && CERTIFICATE_CODE.test(code);
   const neverSent = certificate || (code !== null && NEVER_SENT.has(code));

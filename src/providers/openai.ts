@@ -12,12 +12,12 @@ import { deleteFile, findInputs, readLines, uploadInput } from "./openai-files.j
 import { enqueuedTokenLimit, readOutcome } from "./openai-outcome.js";
 import type { Provider, ProviderLimits } from "./provider.js";
 
-export { OPENAI_TIMEOUTS_DEFAULT, type OpenAIOptions, type OpenAITimeouts } from "./openai-connection.js";
+export type { OpenAIOptions, OpenAITimeouts } from "./openai-connection.js";
 
-export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
+const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 
 /** OpenAI's Batch guide; it says 200 MB, a live refusal said 209,715,200 bytes: the smaller one. */
-export const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };
+const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };
 
 /**
  * Makes no call by itself. Empty strings count as not given.

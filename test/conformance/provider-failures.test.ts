@@ -1,9 +1,10 @@
 /** What the OpenAI adapter makes of servers that misbehave in ways that the gateway cannot: raw HTTP, real sockets. */
-import { mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
+import { mkdtemp, open, rm, unlink, writeFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
 import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
@@ -46,10 +47,14 @@ async function serve(
     });
     request.on("error", () => response.destroy());
   });
+  const url = await listen(server);
+  return { provider: providerAt(url, options), seen, url };
+}
+
+async function listen(server: http.Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   cleanups.push(() => closed(server));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-  return { provider: providerAt(url, options), seen, url };
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
 }
 
 function closed(server: http.Server): Promise<void> {
@@ -152,11 +157,12 @@ describe("an HTTP answer", () => {
     const { provider, seen } = await serve((response) =>
       json(response, 301, {}, { location: "/v1/elsewhere" }),
     );
-    expect(await failureOf(createBatch(provider))).toMatchObject({
-      kind: "refused",
-      message: expect.stringContaining("OPENAI_BASE_URL"),
-    });
+    const refused = { kind: "refused", message: expect.stringContaining("OPENAI_BASE_URL") };
+    expect(await failureOf(createBatch(provider))).toMatchObject(refused);
     expect(seen).toHaveLength(1);
+    const path = fileURLToPath(import.meta.url);
+    expect(await failureOf(provider.uploadInput({ path, filename: "a.jsonl" }))).toMatchObject(refused);
+    expect(seen).toHaveLength(2);
   });
 
   test("that asks for a short wait is waited for, and a long wait is left to the caller", async () => {
@@ -365,6 +371,22 @@ describe("what is sent", () => {
     }
   });
 
+  test("does not grow the memory with the file", async () => {
+    const path = await spool("");
+    const megabytes = 160;
+    const file = await open(path, "w");
+    for (let written = 0; written < megabytes; written += 1) await file.write(Buffer.alloc(1e6, "a"));
+    await file.close();
+    const before = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    const { url, received } = await swallow(() => {
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+    });
+    await providerAt(url).uploadInput({ path, filename: "rowmill-a.jsonl" });
+    expect(received()).toBeGreaterThan(megabytes * 1e6);
+    expect(most).toBeLessThan((megabytes / 2) * 1e6);
+  });
+
   test("comes from a file that may not change meanwhile", async () => {
     const path = await spool("x".repeat(200_000));
     const { provider } = await serve((response) => void unlink(path).then(() => response.destroy()));
@@ -380,6 +402,19 @@ describe("what is sent", () => {
     return path;
   }
 });
+
+/** A server that takes a body without keeping it. */
+async function swallow(onPart: () => void): Promise<{ url: string; received: () => number }> {
+  let bytes = 0;
+  const server = http.createServer((request, response) => {
+    request.on("data", (part: Buffer) => {
+      bytes += part.length;
+      onPart();
+    });
+    request.on("end", () => json(response, 200, { id: "file-1" }));
+  });
+  return { url: await listen(server), received: () => bytes };
+}
 
 describe("a file's content", () => {
   const lines = ['{"a":1}', '{"b":"\u2028é😀"}', '{"c":3}'];
