@@ -22,6 +22,7 @@ import {
 
 /** The answer of one cycle is held in memory until its client has read it. */
 const answerBytesMax = 512 * 1024 * 1024;
+const startLinesMax = 50;
 
 export interface Answer {
   /** For the client that asked: everything but notifications. */
@@ -55,7 +56,7 @@ export class Backend {
    */
   static async open(cluster: string): Promise<Backend> {
     if (!(await exists(cluster))) await makeCluster(cluster);
-    return new Backend(await PGlite.create(durable(cluster)));
+    return new Backend(await openCluster(cluster));
   }
 
   /** Runs messages up to and with a Sync, Query, FunctionCall or Flush. */
@@ -121,6 +122,24 @@ function readAnswer(bytes: Buffer, cut: boolean): Answer & { readonly copyRefuse
 
 function statusOf(letter: string): TransactionStatus {
   return letter === "T" || letter === "E" ? letter : "I";
+}
+
+/** PostgreSQL's own words on a failure. Later ones are not kept: they hold statements, and with them users' data. */
+async function openCluster(cluster: string): Promise<PGlite> {
+  const words: string[] = [];
+  let starting = true;
+  const onStderr = (text: string): boolean => {
+    if (starting && words.length < startLinesMax) words.push(text);
+    return false;
+  };
+  try {
+    return await PGlite.create({ ...durable(cluster), onStderr });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error([reason, ...words].join("\n"), { cause: error });
+  } finally {
+    starting = false;
+  }
 }
 
 /** PGlite copies the files of a new cluster one by one; the rename makes a half-made one impossible. */

@@ -38,12 +38,12 @@ export class ClientSession {
   }
 
   /**
-   * Rewrites the messages of one cycle for the shared session. `switched`: another client ran since this one's last
-   * cycle, so that the unnamed statement is not its own. `added` says that one message was put in front, whose
+   * Rewrites the messages of one cycle for the shared session. `unnamedIsOwn`: nothing ran since this client's last
+   * cycle that drops or replaces the unnamed statement. `added` says that one message was put in front, whose
    * completion the client must not see.
    */
-  prepare(cycle: readonly WireMessage[], switched: boolean): { bytes: Buffer; added: boolean } {
-    const restore = switched && usesUnnamedFirst(cycle) ? this.#restoreUnnamed() : null;
+  prepare(cycle: readonly WireMessage[], unnamedIsOwn: boolean): { bytes: Buffer; added: boolean } {
+    const restore = !unnamedIsOwn && usesUnnamedFirst(cycle) ? this.#restoreUnnamed() : null;
     const parts = cycle.map((one) => this.#ownNames(one));
     return { bytes: Buffer.concat(restore === null ? parts : [restore, ...parts]), added: restore !== null };
   }

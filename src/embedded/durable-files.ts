@@ -35,7 +35,10 @@ export function durable(folder: string, syncFile: SyncFile = fsyncSync): PGliteO
   return {
     fs: new DurableFiles(folder, syncFile),
     // `-F` is fsync = off. The default method, fdatasync, does nothing in Emscripten.
-    startParams: [...PGlite.defaultStartParams.filter((one) => one !== "-F"), "-c", "wal_sync_method=fsync"],
+    startParams: [
+      ...PGlite.defaultStartParams.filter((one) => one !== "-F"),
+      ...["wal_sync_method=fsync", "max_wal_size=128MB"].flatMap((setting) => ["-c", setting]),
+    ],
   };
 }
 

@@ -8,6 +8,7 @@
 import { setImmediate as turnOfEventLoop } from "node:timers/promises";
 import type { Answer, Backend } from "./backend.js";
 import type { ClientSession } from "./client-session.js";
+import type { Housekeeper } from "./housekeeping.js";
 import { applySettings, readSettings, resetSettings } from "./session-settings.js";
 import {
   message,
@@ -31,6 +32,7 @@ export interface MuxClient {
 export interface MuxOptions {
   /** How long a client may be silent inside a transaction, while all others wait for it. */
   readonly transactionIdleMs: number;
+  readonly housekeeper: Housekeeper;
   readonly onBroken: (error: unknown) => void;
 }
 
@@ -46,6 +48,10 @@ export class Mux {
   #holderTimer: NodeJS.Timeout | undefined;
   /** Whose settings the session has. */
   #last: MuxClient | null = null;
+  /** Whose unnamed prepared statement the session has; statements of our own drop it. */
+  #unnamedOf: MuxClient | null = null;
+  /** Housekeeping and cycles take turns. */
+  #houseTurn = true;
   #listensChanged = false;
   readonly #namesToForget: string[] = [];
   #pumping = false;
@@ -75,6 +81,12 @@ export class Mux {
     void this.#pump();
   }
 
+  /** Something was done since the last round of housekeeping; there may be more to do than cycles. */
+  keepHouse(): void {
+    this.#options.housekeeper.wake();
+    void this.#pump();
+  }
+
   async #pump(): Promise<void> {
     if (this.#pumping) return;
     this.#pumping = true;
@@ -94,6 +106,12 @@ export class Mux {
       return true;
     }
     if (this.#holder === null && (await this.#tidy())) return true;
+    if (this.#holder === null && this.#houseTurn && this.#options.housekeeper.isDue) {
+      this.#houseTurn = false;
+      await this.#housekeepingStep();
+      return true;
+    }
+    this.#houseTurn = true;
     for (const client of this.#holder === null ? this.#line : [this.#holder]) {
       this.#line.delete(client);
       const cycle = client.takeCycle();
@@ -102,14 +120,14 @@ export class Mux {
       if (this.#clients.has(client)) this.#line.add(client);
       return true;
     }
-    return false;
+    return this.#holder === null && this.#options.housekeeper.isDue;
   }
 
   async #runCycle(client: MuxClient, cycle: readonly WireMessage[]): Promise<void> {
     clearTimeout(this.#holderTimer);
-    const switched = this.#last !== client;
-    if (switched && !(await this.#switchTo(client))) return;
-    const { bytes, added } = client.session.prepare(cycle, switched);
+    if (this.#last !== client && !(await this.#switchTo(client))) return;
+    const { bytes, added } = client.session.prepare(cycle, this.#unnamedOf === client);
+    this.#unnamedOf = client;
     const answer = await this.#backend.run(bytes);
     if (answer.status === null && cycle.at(-1)?.type !== "H" && !answer.cut) {
       throw new Error("the database ended a cycle without being ready for the next");
@@ -139,16 +157,9 @@ export class Mux {
 
   /** Gives the session to a client with that client's settings. False: they were refused and it was told so. */
   async #switchTo(client: MuxClient): Promise<boolean> {
-    const last = this.#last;
-    if (last !== null) {
-      const { session } = last;
-      const differs = session.settings.size > 0 || session.settingsChanged;
-      if (session.settingsChanged && this.#clients.has(last))
-        session.settings = await readSettings(this.#backend);
-      session.settingsChanged = false;
-      if (differs) await resetSettings(this.#backend);
-    }
+    await this.#takeBack();
     this.#last = client;
+    this.#unnamedOf = null;
     if (client.session.settings.size === 0) return true;
     try {
       await applySettings(this.#backend, client.session.settings);
@@ -159,13 +170,33 @@ export class Mux {
     }
   }
 
+  /** Keeps the last client's settings for its next turn, and undoes them. */
+  async #takeBack(): Promise<void> {
+    const last = this.#last;
+    this.#last = null;
+    if (last === null) return;
+    const { session } = last;
+    const differs = session.settings.size > 0 || session.settingsChanged;
+    if (session.settingsChanged && this.#clients.has(last))
+      session.settings = await readSettings(this.#backend);
+    session.settingsChanged = false;
+    if (differs) await resetSettings(this.#backend);
+  }
+
   /** What clients that left, or listen, have made necessary. */
   async #tidy(): Promise<boolean> {
     const prefix = this.#namesToForget.pop();
     if (prefix !== undefined) await this.#forgetStatements(prefix);
     else if (this.#listensChanged) await this.#orderListens();
     else return false;
+    this.#unnamedOf = null;
     return true;
+  }
+
+  async #housekeepingStep(): Promise<void> {
+    await this.#takeBack();
+    this.#unnamedOf = null;
+    await this.#options.housekeeper.step(this.#backend);
   }
 
   async #forgetStatements(prefix: string): Promise<void> {

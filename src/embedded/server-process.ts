@@ -11,6 +11,7 @@ import { once } from "node:events";
 import { Backend } from "./backend.js";
 import { ClientConnection } from "./client-connection.js";
 import { embeddedPaths, type EmbeddedPaths } from "./embedded-paths.js";
+import { Housekeeper } from "./housekeeping.js";
 import { acquireLivingLock, type LivingLock } from "./living-lock.js";
 import { Mux } from "./mux.js";
 import {
@@ -24,6 +25,8 @@ import { readReported } from "./session-settings.js";
 import { errorResponse } from "./wire-messages.js";
 
 const clientsMax = 500;
+/** Half of autovacuum's, because a round costs little: 2 ms when there is nothing to do. */
+const housekeepingMs = 30_000;
 
 class EmbeddedServer {
   readonly #options: ServerOptions;
@@ -84,11 +87,13 @@ class EmbeddedServer {
     const reported = await readReported(backend);
     const mux = new Mux(backend, {
       transactionIdleMs: this.#options.transactionIdleMs,
+      housekeeper: new Housekeeper(),
       onBroken: (error) => {
         console.error("The embedded database broke off:", error);
         process.exit(1);
       },
     });
+    setInterval(() => mux.keepHouse(), housekeepingMs).unref();
     // Ours to remove: we hold the lock, so whoever bound it is dead.
     await rm(this.#paths.serviceSocket, { force: true });
     this.#service = createServer((socket) => this.#accept(socket, mux, reported));
@@ -141,6 +146,12 @@ class EmbeddedServer {
   }
 }
 
-const options = parseServerOptions(process.argv[2] ?? "");
-const server = new EmbeddedServer(options, await embeddedPaths(options.dataDir));
-if (!(await server.start())) process.exit(0);
+try {
+  const options = parseServerOptions(process.argv[2] ?? "");
+  const server = new EmbeddedServer(options, await embeddedPaths(options.dataDir));
+  if (!(await server.start())) process.exit(0);
+} catch (error) {
+  // Read by the process that started this one. Not the stack: PGlite's is one line of a megabyte.
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exit(1);
+}

@@ -214,6 +214,18 @@ describe("prepared statements on the embedded database", () => {
     expect(firstCells(answer)).toEqual(["a"]);
   });
 
+  test("without a name survive what the server does for itself between Parse and Bind", async () => {
+    const [a, listener] = [await rawClient(), await client()];
+    await listener.query("LISTEN anything");
+    a.send(parse("", "SELECT 'a'"), syncMessage);
+    await a.until("Z");
+    open.splice(open.indexOf(listener), 1);
+    await listener.end();
+    expect(await value(await client(), "SELECT count(*)::int FROM pg_listening_channels()")).toBe(0);
+    a.send(bind("", ""), execute("", 0), syncMessage);
+    expect(firstCells(await a.until("Z"))).toEqual(["a"]);
+  });
+
   test("without a name are never another client's", async () => {
     const [a, b] = [await rawClient(), await rawClient()];
     a.send(parse("", "SELECT 'secret'"), syncMessage);

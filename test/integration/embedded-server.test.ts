@@ -243,13 +243,11 @@ test("the making of a database that was interrupted is begun anew", async () => 
 });
 
 test("files that PostgreSQL does not take are reported with the server's own words", async () => {
-  const dir = await emptyDataDir();
-  dirs.push(dir);
-  await mkdir(join(dir, "postgres"));
+  const dir = await dataDir();
   await writeFile(join(dir, "postgres", "PG_VERSION"), "9.6\n");
   await expect(openEmbedded({ dataDir: dir })).rejects.toMatchObject({
     code: "database_unreachable",
-    message: expect.stringContaining(dir),
+    message: expect.stringMatching(/database files are incompatible/),
   });
 });
 

@@ -38,13 +38,13 @@ export function describeDatabases(title: string, body: (kind: DatabaseKind) => v
   }
 }
 
-/** A new, empty database of that kind. Nothing is shared with other databases but the server. */
-export async function createDatabase(kind: DatabaseKind): Promise<TestDatabase> {
+/** A new database of that kind, empty unless a template is named. Nothing is shared with other databases but the server. */
+export async function createDatabase(kind: DatabaseKind, template = "template1"): Promise<TestDatabase> {
   if (kind === "embedded") return createEmbedded();
   const { url: serverUrl, missingBecause: reason } = inject("postgresServers")[versions[kind]];
   if (serverUrl === null) throw new Error(`${kind} cannot run here: ${reason}`);
   const name = `test_${randomBytes(6).toString("hex")}`;
-  await runOnServer(serverUrl, `CREATE DATABASE ${name}`);
+  await runOnServer(serverUrl, `CREATE DATABASE ${name} TEMPLATE ${template}`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   return {

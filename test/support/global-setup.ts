@@ -4,6 +4,7 @@
  */
 import type { TestProject } from "vitest/node";
 import type { PostgresVersion } from "./postgres-binaries.js";
+import { prepareServer } from "./prepared-databases.js";
 import { makeRunFolder } from "./run-folder.js";
 import { startPostgresServer, type PostgresServer } from "./postgres-servers.js";
 
@@ -36,6 +37,7 @@ async function start(version: PostgresVersion, started: PostgresServer[]): Promi
   try {
     const server = await startPostgresServer(version);
     started.push(server);
+    await prepareServer(server.url);
     return { url: server.url, missingBecause: null };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -18,8 +18,9 @@ import { defineConfig } from "../../src/index.js";
 import { openDatabase, sql, type Database, type Sql } from "../../src/store/database.js";
 import { approvalOf, approve } from "../../src/worker/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
+import type { DatabaseKind, TestDatabase } from "./databases.js";
 import { findViolations } from "./invariants.js";
+import { createPreparedDatabase } from "./prepared-databases.js";
 
 /** A drain that does not end by then is a failure of the test. */
 const DRAIN_MS_MAX = 60_000;
@@ -53,7 +54,7 @@ export async function startProject(
   options: { gateway?: Partial<GatewayOptions> } = {},
 ): Promise<TestProject> {
   const folder = await mkdtemp(join(tmpdir(), "rowmill-test-"));
-  const testDatabase = await createDatabase(kind);
+  const testDatabase = await createPreparedDatabase(kind);
   const gateway = await startGateway({
     dataDir: join(folder, "gateway"),
     demoModel: true,

@@ -1,0 +1,69 @@
+/**
+ * Owns what PostgreSQL's background processes would do and PGlite, which has none, leaves undone: checkpoints
+ * (without them the write-ahead log grows until the database is closed), vacuum, and the planner's statistics.
+ * Nothing is lost when it does not run. It runs between the clients' cycles, one statement at a time, because all
+ * of them wait meanwhile: 1.5 million rows take 4 s.
+ */
+import type { Backend } from "./backend.js";
+
+const checkpointAfterBytes = 64 * 1024 * 1024;
+/** The most that one round looks after; the next round takes the rest. */
+const tablesMax = 20;
+
+/** The thresholds are PostgreSQL's own defaults for autovacuum. */
+const dueTables = `
+  SELECT pg_catalog.format(CASE WHEN vacuum THEN 'VACUUM (ANALYZE) %I.%I' ELSE 'ANALYZE %I.%I' END,
+                           schemaname, relname)
+  FROM (
+    SELECT s.schemaname, s.relname, s.n_mod_since_analyze, live,
+           s.n_dead_tup > 50 + 0.2 * live OR s.n_ins_since_vacuum > 1000 + 0.2 * live AS vacuum
+    FROM pg_catalog.pg_stat_all_tables AS s
+    JOIN pg_catalog.pg_class AS c ON c.oid = s.relid
+    CROSS JOIN LATERAL (SELECT GREATEST(s.n_live_tup, c.reltuples)) AS counted (live)
+    -- A table's TOAST goes with it.
+    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+  ) AS t
+  WHERE vacuum OR n_mod_since_analyze > 50 + 0.1 * live
+  ORDER BY n_mod_since_analyze DESC
+  LIMIT ${tablesMax}`;
+
+const bytesSinceCheckpoint = `
+  SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), redo_lsn)
+  FROM pg_catalog.pg_control_checkpoint()`;
+
+export class Housekeeper {
+  #due = false;
+  #statements: string[] = [];
+
+  /** A round is begun at the next `step`. */
+  wake(): void {
+    this.#due = true;
+  }
+
+  get isDue(): boolean {
+    return this.#due || this.#statements.length > 0;
+  }
+
+  /** One statement, or the look at what is to be done. For a session between transactions, with our own settings. */
+  async step(backend: Backend): Promise<void> {
+    const statement = this.#statements.shift();
+    if (statement !== undefined) {
+      await this.#run(backend, statement);
+      return;
+    }
+    this.#due = false;
+    const { rows: written } = await backend.query(bytesSinceCheckpoint);
+    const { rows: tables } = await backend.query(dueTables);
+    this.#statements = tables.map(([text]) => text ?? "");
+    if (Number(written[0]?.[0]) > checkpointAfterBytes) this.#statements.push("CHECKPOINT");
+  }
+
+  /** A table that cannot be vacuumed is a matter for its owner, not a reason to stop serving. */
+  async #run(backend: Backend, statement: string): Promise<void> {
+    try {
+      await backend.query(statement);
+    } catch (error) {
+      console.error(`${statement}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
