@@ -184,7 +184,7 @@ function measure(node: SchemaNode, size: { properties: number; values: number; c
   }
   for (const value of node.values ?? []) {
     size.values += 1;
-    size.characters += String(value).length;
+    size.characters += typeof value === "string" ? value.length : 0;
   }
 }
 
