@@ -4,7 +4,7 @@
  */
 import type { TestProject } from "vitest/node";
 import type { PostgresVersion } from "./postgres-binaries.js";
-import { prepareServer } from "./prepared-databases.js";
+import { prepareServer } from "./prepare-server.js";
 import { makeRunFolder } from "./run-folder.js";
 import { startPostgresServer, type PostgresServer } from "./postgres-servers.js";
 

@@ -6,16 +6,13 @@ import { createHash } from "node:crypto";
 import { cp, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import pg from "pg";
 import { inject } from "vitest";
-import { prepareSchemas } from "../../src/app/open-project.js";
 import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
 import { exists, hasCode } from "../../src/embedded/file-errors.js";
 import { openDatabase, sql } from "../../src/store/database.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
-
-export const PREPARED_DATABASE = "rowmill_prepared";
+import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
 
 /** As `createDatabase`, with the schemas rowmill and rowmill_worker inside. */
 export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDatabase> {
@@ -26,23 +23,6 @@ export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDa
   );
   await database.close();
   return made;
-}
-
-/** For the run's set-up: the database that the others are copies of. */
-export async function prepareServer(serverUrl: string): Promise<void> {
-  const client = new pg.Client({ connectionString: serverUrl });
-  await client.connect();
-  await client.query(`create database ${PREPARED_DATABASE}`);
-  await client.end();
-  const url = new URL(serverUrl);
-  url.pathname = `/${PREPARED_DATABASE}`;
-  await prepare(url.href);
-}
-
-async function prepare(url: string): Promise<void> {
-  const database = openDatabase({ connectionString: url, ssl: false });
-  await prepareSchemas(database);
-  await database.close();
 }
 
 async function copyEmbedded(): Promise<TestDatabase> {
