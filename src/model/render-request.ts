@@ -45,13 +45,35 @@ export function compileRequest(pipeline: PipelineConfig): (row: RowCells) => Ren
 
 /**
  * The identity of everything that shapes an answer: the first 32 hex digits of SHA-256 over the canonical
- * JSON of endpoint and body. Equal for equal questions, across processes and versions of Node.
+ * JSON of `[endpoint, body]`. Equal for equal questions, across processes and versions of Node. Objects inside
+ * the body, such as the schema, must not be changed afterwards: their text is remembered for the next row.
  */
 export function fingerprintOf(endpoint: string, body: Json): string {
   return createHash("sha256")
-    .update(canonicalJson([endpoint, body]))
+    .update(`[${canonicalJson(endpoint)},${isRecord(body) ? canonicalBody(body) : canonicalJson(body)}]`)
     .digest("hex")
     .slice(0, FINGERPRINT_HEX);
+}
+
+/** The schema is the same object for all rows, and longer than most rows. */
+const canonicalMembers = new WeakMap<object, string>();
+
+function canonicalBody(body: Readonly<Record<string, Json>>): string {
+  const members = Object.keys(body)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonicalMember(body[name] ?? null)}`);
+  return `{${members.join(",")}}`;
+}
+
+function canonicalMember(value: Json): string {
+  if (!isRecord(value)) return canonicalJson(value);
+  const text = canonicalMembers.get(value) ?? canonicalJson(value);
+  canonicalMembers.set(value, text);
+  return text;
+}
+
+function isRecord(value: Json): value is { [key: string]: Json } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 interface Part {

@@ -24,7 +24,7 @@ export function buildBody(request: ModelRequest): Json {
     messages: [...system, user],
     max_completion_tokens: request.maxOutputTokens,
   };
-  if (request.schema !== null) own["response_format"] = responseFormat(request);
+  if (request.schema !== null) own["response_format"] = responseFormat(request.model, request.schema);
   return { ...own, ...Object.fromEntries(parameters), ...own };
 }
 
@@ -33,10 +33,20 @@ export function renderLine(customId: string, body: Json): string {
   return JSON.stringify({ custom_id: customId, method: "POST", url: CHAT_ENDPOINT, body });
 }
 
-function responseFormat({ model, schema }: ModelRequest): Json {
-  if (schema === null) return { type: "text" };
-  const taken = model.startsWith("ft:") ? withoutConstraints(schema.schema) : schema.schema;
-  return { type: "json_schema", json_schema: { name: schema.name, strict: true, schema: taken } };
+/** One object per schema, so that what was worked out about it holds for all rows. */
+const responseFormats = new WeakMap<object, { plain: Json; tuned: Json }>();
+
+function responseFormat(model: string, schema: NonNullable<ModelRequest["schema"]>): Json {
+  const formats = responseFormats.get(schema) ?? {
+    plain: strictFormat(schema.name, schema.schema),
+    tuned: strictFormat(schema.name, withoutConstraints(schema.schema)),
+  };
+  responseFormats.set(schema, formats);
+  return model.startsWith("ft:") ? formats.tuned : formats.plain;
+}
+
+function strictFormat(name: string, schema: Json): Json {
+  return { type: "json_schema", json_schema: { name, strict: true, schema } };
 }
 
 /** Follows the schema's own structure, so that a field that is called `format` stays. */
