@@ -4,7 +4,7 @@ import type { BatchRecord } from "./batch-store.js";
 import type { BatchInputError, BatchStatus } from "./wire.js";
 
 /** OpenAI's only window, 24 h. */
-export const WINDOW_SECONDS = 86_400;
+const WINDOW_SECONDS = 86_400;
 
 export interface NewBatch {
   readonly endpoint: string;

@@ -71,7 +71,9 @@ function resolved(schema: JsonObject, root: JsonObject): JsonObject {
     }
     const objects = (branches as readonly Json[]).filter(isJsonObject);
     const first = objects.find((branch) => branch["type"] !== "null") ?? objects[0] ?? {};
-    current = { ...without(without(current, "anyOf"), "oneOf"), ...first };
+    const nullable = objects.some((branch) => branch["type"] === "null") && typeof first["type"] === "string";
+    const type = nullable ? { type: [first["type"] ?? "null", "null"] } : {};
+    current = { ...without(without(current, "anyOf"), "oneOf"), ...first, ...type };
   }
   return current;
 }

@@ -5,7 +5,7 @@
  * A text with `-once` has its effect when the model first sees that message, and none afterwards.
  */
 
-export const demoEndings = [
+const demoEndings = [
   "refuse",
   "invalid",
   "mismatch",
@@ -23,21 +23,21 @@ export interface DemoBehaviour {
   /** Of `error`: the HTTP status. */
   readonly status: number;
   readonly once: boolean;
-  /** As it is journalled: `error 429-once`. */
+  /** As it is journalled: `error-once 429`. */
   readonly name: string;
 }
 
 const ERROR_STATUS_DEFAULT = 500;
-const pattern = /\[\[demo:([a-z-]+?)(?: ([45]\d\d))?(-once)?\]\]/g;
+const pattern = new RegExp(`\\[\\[demo:(${demoEndings.join("|")})(-once)?(?: ([45]\\d\\d))?\\]\\]`, "g");
 
 /** The first special text of the message, or null. */
 export function behaviourOf(text: string): DemoBehaviour | null {
   if (!text.includes("[[demo:")) return null;
-  for (const [, word, digits, once] of text.matchAll(pattern)) {
+  for (const [, word, once, digits] of text.matchAll(pattern)) {
     const ending = demoEndings.find((known) => known === word);
     if (ending === undefined) continue;
     const status = digits === undefined ? ERROR_STATUS_DEFAULT : Number(digits);
-    const name = `${ending}${digits === undefined ? "" : ` ${digits}`}${once ?? ""}`;
+    const name = `${ending}${once ?? ""}${digits === undefined ? "" : ` ${digits}`}`;
     return { ending, status, once: once !== undefined, name };
   }
   return null;

@@ -13,7 +13,7 @@ import { contentHashOf } from "./journal.js";
 import { isJsonObject, type Json, type JsonObject } from "./json.js";
 import { errorBody } from "./wire.js";
 
-export const demoFingerprint = "rowmill-demo-no-language-model";
+const demoFingerprint = "rowmill-demo-no-language-model";
 /** Tokens are counted as a quarter of the characters: near enough for English, and fast. */
 const CHARS_PER_TOKEN = 4;
 const TOKENS_PER_MESSAGE = 4;

@@ -1,7 +1,7 @@
 /** Looking at a text as the demo model does: words, sentences, the most central sentence. Pure, no language model. */
 
 /** Longer texts are looked at only so far; keeps one answer's time bounded. */
-const TEXT_CHARS_MAX = 20_000;
+const TEXT_CHARS_MAX = 4_000;
 const SENTENCES_MAX = 60;
 const SUMMARY_CHARS = 160;
 /** A summary is not cut before this many characters. */

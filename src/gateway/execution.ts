@@ -16,7 +16,7 @@ import { checkLine, type InputLine } from "./line-check.js";
 import { nowSeconds, type GatewaySettings } from "./settings.js";
 import type { MadeLine, WorkFile } from "./work-file.js";
 
-export const LINES_AT_ONCE = 100;
+const LINES_AT_ONCE = 100;
 
 export interface Execution {
   readonly record: BatchRecord;

@@ -105,7 +105,7 @@ async function rememberJournal(
     if (entry.kind !== "executed") continue;
     const lines = entry.batchId === null ? undefined : journalled.get(entry.batchId);
     if (lines !== undefined && entry.batchId !== null) journalled.set(entry.batchId, lines + 1);
-    if (entry.behaviour?.endsWith("-once") === true) onceSeen.add(entry.contentHash);
+    if (entry.behaviour?.includes("-once") === true) onceSeen.add(entry.contentHash);
   }
   return { journalled, onceSeen };
 }

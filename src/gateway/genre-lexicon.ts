@@ -112,9 +112,6 @@ function buildIndex(): Stems {
   return { words, stems };
 }
 
-/** All genres that the lexicon knows. */
-export const genres: readonly string[] = Object.keys(lexicon);
-
 /** The genres that one word speaks for. */
 function genresOfWord(word: string): readonly string[] {
   const singular = word.endsWith("s") ? word.slice(0, -1) : word;
@@ -127,11 +124,12 @@ function genresOfWord(word: string): readonly string[] {
 
 const rememberedGenres = remembering(genresOfWord, WORDS_REMEMBERED_MAX);
 
-/** Genres whose words occur in the text, most words first. */
+/** Genres whose words occur in the text, the best first; a word that speaks for several counts less for each. */
 export function genresOf(text: string): string[] {
   const scores = new Map<string, number>();
   for (const word of new Set(wordsOf(text))) {
-    for (const genre of rememberedGenres(word)) scores.set(genre, (scores.get(genre) ?? 0) + 1);
+    const spokenFor = rememberedGenres(word);
+    for (const genre of spokenFor) scores.set(genre, (scores.get(genre) ?? 0) + 1 / spokenFor.length);
   }
   return [...scores].sort(([, a], [, b]) => b - a).map(([genre]) => genre);
 }

@@ -103,15 +103,17 @@ export function readJournal(dataDir: string): JournalReader {
 export class Journal implements JournalReader {
   private readonly file: AppendFile;
   private readonly reader: JournalReader;
+  private isClosed = false;
 
   constructor(path: string) {
     this.file = new AppendFile(path);
     this.reader = readerOf(path);
   }
 
-  /** In this order, in one write. */
+  /** In this order, in one write. Nothing after `close`: a call that was cut off then got no reply either. */
   append(...entries: readonly JournalEntry[]): void {
-    if (entries.length > 0) this.file.append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+    if (entries.length > 0 && !this.isClosed)
+      this.file.append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
   }
 
   entries(): AsyncGenerator<JournalEntry> {
@@ -123,6 +125,7 @@ export class Journal implements JournalReader {
   }
 
   close(): void {
+    this.isClosed = true;
     this.file.close();
   }
 }

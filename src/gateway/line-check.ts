@@ -6,7 +6,7 @@ import { isJsonObject, parseJson, type Json, type JsonObject } from "./json.js";
 import type { BatchInputError } from "./wire.js";
 
 /** A text that makes validation refuse the line that holds it, so that a row of data can choose this ending. */
-export const badLineText = "[[demo:bad-line]]";
+const badLineText = "[[demo:bad-line]]";
 
 export interface InputLine {
   readonly customId: string;

@@ -11,7 +11,7 @@ import type { BatchInputError } from "./wire.js";
 
 const LINES_PER_CHUNK = 200;
 /** More are not reported. Assumed: OpenAI's own limit is not known. */
-export const INPUT_ERRORS_MAX = 100;
+const INPUT_ERRORS_MAX = 100;
 
 export interface ValidInput {
   readonly requests: number;

@@ -19,7 +19,7 @@ export interface FileObject {
   readonly expires_at: number | null;
 }
 
-export const terminalStatuses = ["failed", "completed", "expired", "cancelled"] as const;
+const terminalStatuses = ["failed", "completed", "expired", "cancelled"] as const;
 export const batchStatuses = [
   "validating",
   "in_progress",

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { createReadStream, openAsBlob } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";
 import http from "node:http";
@@ -164,16 +165,30 @@ describe("an upload is refused", () => {
     expect(await response.json()).toMatchObject({ error: { param, code: "missing_required_parameter" } });
   });
 
-  test("and forgotten when the client hangs up half way", async () => {
-    const { gateway, client, dataDir } = await startTestGateway();
+  /** Sends the first bytes of an upload and waits until they are on disk. */
+  async function beginUpload(url: string, dataDir: string): Promise<http.ClientRequest> {
     const headers = { authorization: "Bearer demo", "content-type": "multipart/form-data; boundary=x" };
-    const request = http.request(`${gateway.url}/files`, { method: "POST", headers, agent: false });
+    const request = http.request(`${url}/files`, { method: "POST", headers, agent: false });
     request.on("error", () => undefined);
     request.write('--x\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{"half":');
     await expect.poll(() => readdir(join(dataDir, "files"))).toHaveLength(1);
-    request.destroy();
+    return request;
+  }
+
+  test("and forgotten when the client hangs up half way", async () => {
+    const { gateway, client, dataDir } = await startTestGateway();
+    (await beginUpload(gateway.url, dataDir)).destroy();
     await expect.poll(() => readdir(join(dataDir, "files"))).toEqual([]);
     expect((await client.files.list()).data).toEqual([]);
+  });
+
+  test("and forgotten when the gateway closes half way", async () => {
+    const { gateway, dataDir } = await startTestGateway();
+    const request = await beginUpload(gateway.url, dataDir);
+    const hungUp = once(request, "close");
+    await gateway.close();
+    await hungUp;
+    await expect.poll(() => readdir(join(dataDir, "files"))).toEqual([]);
   });
 
   test("but one of exactly the allowed bytes, or with a bad line further down, is taken", async () => {
