@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { createReadStream, openAsBlob } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";
 import http from "node:http";
@@ -185,7 +184,7 @@ describe("an upload is refused", () => {
   test("and forgotten when the gateway closes half way", async () => {
     const { gateway, dataDir } = await startTestGateway();
     const request = await beginUpload(gateway.url, dataDir);
-    const hungUp = once(request, "close");
+    const hungUp = new Promise<void>((resolve) => request.once("close", () => resolve()));
     await gateway.close();
     await hungUp;
     await expect.poll(() => readdir(join(dataDir, "files"))).toEqual([]);
