@@ -2,6 +2,7 @@
 import type { Json } from "../model/pipeline.js";
 import type { TokenUsage } from "../model/outcome.js";
 import { costNanoUsd } from "../model/pricing.js";
+import { storableText } from "../model/storable-text.js";
 import { whatNext, type AttemptOutcome } from "../model/what-next.js";
 import * as batches from "../store/batches.js";
 import type { Batch, BatchFields, Lease } from "../store/batches.js";
@@ -45,8 +46,8 @@ export function endingOf(
     attempt: request.attempt,
     ending: next.ending,
     outcome: facts.outcome,
-    detail: facts.detail?.slice(0, DETAIL_CHARACTERS_MAX) ?? null,
-    answer: facts.answer ?? null,
+    detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
+    answer: storable(facts.answer),
     model: facts.model ?? null,
     input: usage.inputTokens,
     cached: usage.cachedInputTokens,
@@ -59,6 +60,11 @@ export function endingOf(
     returns: next.returns,
     delayMs: facts.delayMs ?? next.delayMs,
   };
+}
+
+/** What a model wrote may hold what PostgreSQL cannot store; the story must be kept all the same. */
+function storable(text: string | null | undefined): string | null {
+  return text === null || text === undefined ? null : storableText(text);
 }
 
 function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): AttemptEnding["to"] {

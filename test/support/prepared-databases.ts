@@ -6,10 +6,10 @@ import { createHash } from "node:crypto";
 import { cp, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inject } from "vitest";
+import { afterAll, inject } from "vitest";
 import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
 import { exists, hasCode } from "../../src/embedded/file-errors.js";
-import { openDatabase, sql } from "../../src/store/database.js";
+import { openDatabase, raw, sql } from "../../src/store/database.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
 import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
@@ -25,19 +25,55 @@ export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDa
   return made;
 }
 
+/** One server a test file, emptied between its tests: starting PGlite takes seconds, emptying it a moment. */
+let embedded: { url: string; close(): Promise<void> } | null = null;
+
+afterAll(async () => {
+  await embedded?.close();
+  embedded = null;
+});
+
 async function copyEmbedded(): Promise<TestDatabase> {
+  embedded ??= await startEmbedded();
+  const { url } = embedded;
+  return { kind: "embedded", url, drop: () => emptied(url) };
+}
+
+async function startEmbedded(): Promise<{ url: string; close(): Promise<void> }> {
   const dataDir = await mkdtemp(join(inject("runFolder"), "embedded-"));
   await cp(await preparedTemplate(), join(dataDir, "postgres"), { recursive: true });
   const database = await openEmbedded({ dataDir });
   return {
-    kind: "embedded",
     url: database.url,
-    drop: async () => {
+    close: async () => {
       await database.close();
       await stopEmbedded({ dataDir });
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** As it was copied: no user's schema, no rows, no trigger functions, no roles that a test made. */
+async function emptied(url: string): Promise<void> {
+  const database = openDatabase({ connectionString: url, ssl: false }, { poolMax: 1 });
+  await database.run(
+    raw(`do $$ declare name text; begin
+    for name in select nspname from pg_namespace where nspname !~ '^(pg_|information_schema|rowmill)' loop
+      execute format('drop schema %I cascade', name);
+    end loop;
+    create schema public;
+    grant usage on schema public to public;
+    for name in select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'rowmill'::regnamespace and p.proname like 'arrive%' loop
+      execute 'drop function ' || name || ' cascade';
+    end loop;
+    for name in select c.oid::regclass::text from pg_class c where c.relkind = 'r' and
+      (c.relnamespace = 'rowmill'::regnamespace and c.relname not in ('migrations', 'deployment')
+       or c.relnamespace = 'rowmill_worker'::regnamespace and c.relname like '\\_private%') loop
+      execute 'truncate ' || name || ' restart identity cascade';
+    end loop;
+  end $$`),
+  );
+  await database.close();
 }
 
 /** Made by whoever is first, under a name that holds the migrations' hash; it appears by one rename. */
