@@ -14,10 +14,13 @@ import { errorResponse, MessageCutter, type WireError, type WireMessage } from "
 const messageBytesMax = 256 * 1024 * 1024;
 /** All messages up to a Sync. */
 const cycleBytesMax = 512 * 1024 * 1024;
-/** Complete cycles that wait; above, nothing more is read from the client. */
+/** Complete cycles that wait, and their bytes; above, nothing more is read from the client. */
 const waitingCyclesMax = 64;
+const waitingBytesMax = 16 * 1024 * 1024;
 /** Answers that the client has not read; above, its next cycle waits. */
 const unreadBytesMax = 8 * 1024 * 1024;
+/** With notifications, which do not wait for the client to read: above, it is cut off. */
+const unreadNotifiedBytesMax = 64 * 1024 * 1024;
 /** For the first packet, so that a mute connection does not keep the database alive. */
 const startupMs = 30_000;
 /** For the client's own end, after ours. */
@@ -41,7 +44,8 @@ export class ClientConnection implements MuxClient {
   session: ClientSession;
   readonly #options: ClientConnectionOptions;
   readonly #cutter = new MessageCutter(messageBytesMax);
-  readonly #cycles: (readonly WireMessage[])[] = [];
+  readonly #cycles: { readonly messages: readonly WireMessage[]; readonly bytes: number }[] = [];
+  #waitingBytes = 0;
   #parts: WireMessage[] = [];
   #partsBytes = 0;
   #started = false;
@@ -64,14 +68,23 @@ export class ClientConnection implements MuxClient {
   takeCycle(): readonly WireMessage[] | null {
     const { socket } = this.#options;
     if (this.#gone || socket.writableLength > unreadBytesMax) return null;
-    const cycle = this.#cycles.shift() ?? null;
-    if (cycle === null && this.#terminating) this.#hangUp();
-    if (this.#cycles.length < waitingCyclesMax) socket.resume();
-    return cycle;
+    const cycle = this.#cycles.shift();
+    if (cycle === undefined) {
+      if (this.#terminating) this.#hangUp();
+      return null;
+    }
+    this.#waitingBytes -= cycle.bytes;
+    if (!this.#hasEnough()) socket.resume();
+    return cycle.messages;
   }
 
   write(bytes: Buffer): void {
     if (!this.#gone) this.#options.socket.write(bytes);
+  }
+
+  notify(bytes: Buffer): void {
+    if (this.#options.socket.writableLength > unreadNotifiedBytesMax) this.#options.socket.destroy();
+    else this.write(bytes);
   }
 
   fail(error: WireError): void {
@@ -141,11 +154,16 @@ export class ClientConnection implements MuxClient {
   }
 
   #completeCycle(): void {
-    this.#cycles.push(this.#parts);
+    this.#cycles.push({ messages: this.#parts, bytes: this.#partsBytes });
+    this.#waitingBytes += this.#partsBytes;
     this.#parts = [];
     this.#partsBytes = 0;
-    if (this.#cycles.length >= waitingCyclesMax) this.#options.socket.pause();
+    if (this.#hasEnough()) this.#options.socket.pause();
     this.#options.mux.wake(this);
+  }
+
+  #hasEnough(): boolean {
+    return this.#cycles.length >= waitingCyclesMax || this.#waitingBytes > waitingBytesMax;
   }
 
   /** What is written is still sent; what comes is not read any more. */

@@ -25,6 +25,8 @@ export interface MuxClient {
   /** The next complete cycle, or null while there is none, or while the client does not read its answers. */
   takeCycle(): readonly WireMessage[] | null;
   write(bytes: Buffer): void;
+  /** Writes what the client has not asked for at this time. */
+  notify(bytes: Buffer): void;
   /** Tells the client why, hangs up, and calls `remove`. */
   fail(error: WireError): void;
 }
@@ -227,7 +229,7 @@ export class Mux {
     for (const notification of notifications) {
       const channel = textAt(notification, 9);
       for (const client of this.#clients) {
-        if (client.session.channels.has(channel)) client.write(notification);
+        if (client.session.channels.has(channel)) client.notify(notification);
       }
     }
   }

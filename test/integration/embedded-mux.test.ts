@@ -174,6 +174,15 @@ describe("clients of the embedded database", () => {
     expect(await asked).toBe(7);
   });
 
+  test("are not held up by one that does not read its answers, which are kept for it", async () => {
+    const [slow, other] = [await rawClient(), await client()];
+    slow.socket.pause();
+    slow.send(...Array.from({ length: 40 }, (_, n) => queryMessage(`SELECT ${n}, repeat('x', 1000000)`)));
+    for (let n = 0; n < 100; n += 1) expect(await value(other, "SELECT $1::int", [n])).toBe(n);
+    slow.socket.resume();
+    for (let n = 0; n < 40; n += 1) expect(firstCells(await slow.until("Z"))).toEqual([String(n)]);
+  });
+
   test("exchange messages of several megabytes in both directions", async () => {
     const one = await client();
     const text = "é".repeat(4 * 1024 * 1024);
