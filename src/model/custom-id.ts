@@ -13,6 +13,9 @@ export interface CustomId {
 }
 
 const HASH_PREFIX_LENGTH = 12;
+/** PostgreSQL's bigint and integer: a larger number is no request of ours, and would fail the statement that looks for it. */
+const REQUEST_ID_MAX = 2n ** 63n - 1n;
+const ATTEMPT_MAX = 2 ** 31 - 1;
 const pattern = /^([1-9]\d{0,18})-([1-9]\d{0,9})-([0-9a-f]{12})$/;
 
 export function formatCustomId(requestId: string, attempt: number, contentHash: string): string {
@@ -24,6 +27,7 @@ export function parseCustomId(text: string): CustomId | null {
   const match = pattern.exec(text);
   if (!match) return null;
   const [, requestId = "", attempt = "", hashPrefix = ""] = match;
+  if (BigInt(requestId) > REQUEST_ID_MAX || Number(attempt) > ATTEMPT_MAX) return null;
   return { requestId, attempt: Number(attempt), hashPrefix };
 }
 
