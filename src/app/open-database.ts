@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { connectionOptions, describeServer } from "../config/connection.js";
 import type { Environment } from "../config/environment.js";
 import { openEmbedded } from "../embedded/embedded.js";
+import { exists } from "../embedded/file-errors.js";
 import { acquireWorkerLock } from "../embedded/worker-lock.js";
 import { RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
@@ -59,6 +60,11 @@ async function openBeside(config: ProjectConfig): Promise<OpenedDatabase> {
 
 function embeddedFolder(config: ProjectConfig): string {
   return join(stateFolder(config), "database");
+}
+
+/** False for an embedded database that was never opened: looking at it would make one. A server is always there to be asked. */
+export async function hasDatabase(config: ProjectConfig): Promise<boolean> {
+  return config.database.kind === "server" || exists(join(embeddedFolder(config), "postgres"));
 }
 
 /** The embedded database has one session: a second worker process would only wait for the first. */

@@ -1,0 +1,60 @@
+/**
+ * Owns the yes that a new or changed pipeline needs before its first batch: said what it will cost, asked where a person sits,
+ * taken from `--yes`, and otherwise left to `rowmill approve`. Approves nothing but the definition that was estimated.
+ */
+import { approvalOf, approve } from "../worker/approval.js";
+import type { Pipeline, WorkerContext } from "../worker/context.js";
+import type { Estimate } from "../worker/estimate.js";
+import { askYesNo } from "./ask.js";
+import type { Terminal } from "./terminal.js";
+import { describeEstimate } from "./text.js";
+
+export class Approvals {
+  readonly #terminal: Terminal;
+  readonly #context: WorkerContext;
+  readonly #yes: boolean;
+  /** Pipelines whose waiting was already told. */
+  readonly #told = new Set<number>();
+
+  constructor(terminal: Terminal, context: WorkerContext, yes: boolean) {
+    this.#terminal = terminal;
+    this.#context = context;
+    this.#yes = yes;
+  }
+
+  /** Says what each new or changed pipeline will cost, and asks. */
+  async settleAtStart(signal: AbortSignal): Promise<void> {
+    for (const pipeline of this.#context.pipelines.values()) await this.#settle(pipeline, signal);
+  }
+
+  /** The same later on, for rows that came since. Asks nobody: the screen belongs to the progress by then. */
+  async settleLater(): Promise<void> {
+    for (const pipeline of this.#context.pipelines.values()) {
+      if (!this.#told.has(pipeline.id)) await this.#settle(pipeline, null);
+    }
+  }
+
+  async #settle(pipeline: Pipeline, ask: AbortSignal | null): Promise<void> {
+    const approval = await approvalOf(this.#context, pipeline);
+    if (approval.kind === "approved" || approval.kind === "nothing") return;
+    const { name, approveAboveUsd } = pipeline.config;
+    this.#say(pipeline, approval.estimate);
+    if (approval.kind === "cheap")
+      return this.#terminal.note(`${name}: approved, not above $${approveAboveUsd}`);
+    if (this.#yes) return this.#approve(pipeline, "--yes");
+    if (ask !== null && this.#terminal.interactive && (await askYesNo(`Send the rows of ${name}?`, ask)))
+      return this.#approve(pipeline, "a person, asked by rowmill up");
+    this.#told.add(pipeline.id);
+    this.#terminal.note(`${name}: waits for approval. To approve it: rowmill approve ${name}`);
+  }
+
+  async #approve(pipeline: Pipeline, by: string): Promise<void> {
+    await approve(this.#context, pipeline, by);
+    this.#terminal.note(`${pipeline.config.name}: approved by ${by}`);
+  }
+
+  #say(pipeline: Pipeline, estimate: Estimate): void {
+    const { name, request } = pipeline.config;
+    this.#terminal.note(`${name}: ${describeEstimate(estimate, request.model)}`);
+  }
+}

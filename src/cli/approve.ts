@@ -1,0 +1,75 @@
+/** `rowmill approve`: a person's yes to what a new or changed pipeline will cost. Approves the definition shown, no later one. */
+import { Command } from "commander";
+import { RowmillError } from "../model/errors.js";
+import type { Database } from "../store/database.js";
+import { countWaiting } from "../store/estimates.js";
+import { approve, type PipelineRow } from "../store/pipelines.js";
+import { wakeBatches } from "../store/wake.js";
+import { askYesNo } from "./ask.js";
+import { withProject, type Cli, type ProjectOptions } from "./cli.js";
+import { exitStatus } from "./exit-status.js";
+import { configOf, loadProject, registeredPipeline, withExistingLedger } from "./project.js";
+import { counted, describeEstimate, readEstimate } from "./text.js";
+
+interface ApproveOptions extends ProjectOptions {
+  readonly yes?: true;
+}
+
+export function approveCommand(cli: Cli): Command {
+  return withProject(new Command("approve"))
+    .description("let a new or changed pipeline send its first batch; shows what it may cost")
+    .argument("<pipeline>")
+    .option("--yes", "do not ask")
+    .action(async (name: string, options: ApproveOptions) =>
+      cli.finish(await runApprove(cli, name, options)),
+    );
+}
+
+async function runApprove(cli: Cli, name: string, options: ApproveOptions): Promise<number> {
+  const { terminal } = cli;
+  const project = await loadProject(terminal, options.config);
+  return withExistingLedger(project, async ({ database }) => {
+    const row = await registeredPipeline(database, name);
+    if (row.approvedHash === row.definitionHash) {
+      terminal.print(`${name} was approved already, as it is now.`);
+      return exitStatus.ok;
+    }
+    const model = configOf(project, name)?.request.model ?? null;
+    terminal.print(`${name}: ${describe(row, await countWaiting(database, row.id), model)}`);
+    if (options.yes !== true && !(await ask(cli, name))) {
+      terminal.print("Nothing was approved.");
+      return exitStatus.blocked;
+    }
+    await approveShown(database, row);
+    terminal.print(`${name} is approved.`);
+    return exitStatus.ok;
+  });
+}
+
+function describe(row: PipelineRow, waiting: number, model: string | null): string {
+  const estimate = readEstimate(row.estimate);
+  if (estimate === null)
+    return `${counted(waiting, "row")} waiting; there is no estimate yet, rowmill up makes one.`;
+  const since = waiting === estimate.rows ? "" : ` (${counted(waiting, "row")} waiting by now)`;
+  return `${describeEstimate(estimate, model)}${since}.`;
+}
+
+async function ask({ terminal }: Cli, name: string): Promise<boolean> {
+  if (terminal.interactive) return askYesNo(`Send the rows of ${name}?`);
+  throw new RowmillError("usage", "There is no terminal to ask on.", {
+    hints: [`To approve without a question: rowmill approve ${name} --yes`],
+  });
+}
+
+/** @throws RowmillError `refused` when the pipeline was changed while the person read. */
+async function approveShown(database: Database, row: PipelineRow): Promise<void> {
+  const shown = { definitionHash: row.definitionHash, by: "a person, by rowmill approve" };
+  const approved = await database.transaction(async (tx) => {
+    await wakeBatches(tx, row.id);
+    return approve(tx, row.id, shown);
+  });
+  if (approved) return;
+  throw new RowmillError("refused", `${row.name} was changed or approved by somebody else meanwhile.`, {
+    hints: [`Look again: rowmill approve ${row.name}`],
+  });
+}

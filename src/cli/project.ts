@@ -1,0 +1,115 @@
+/** Owns the way from the command line to an open database: config, variables, ledger. Makes nothing in the database. */
+import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open-database.js";
+import { readEnvironment, type Environment } from "../config/environment.js";
+import { loadConfig } from "../config/load.js";
+import { RowmillError } from "../model/errors.js";
+import { nearMatch } from "../model/near-match.js";
+import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
+import type { Database } from "../store/database.js";
+import { ledgerExists } from "../store/overview.js";
+import * as pipelines from "../store/pipelines.js";
+import type { Terminal } from "./terminal.js";
+
+export interface Project {
+  readonly config: ProjectConfig;
+  readonly environment: Environment;
+}
+
+/** Reads the config and the variables, and blots their secrets out of whatever is shown from now on. */
+export async function loadProject(terminal: Terminal, file: string | undefined): Promise<Project> {
+  hideVariables(terminal);
+  const config = await loadConfig({
+    ...(file === undefined ? {} : { file }),
+    cwd: process.cwd(),
+    env: process.env,
+  });
+  hideVariables(terminal);
+  if (config.database.kind === "server") hideUrl(terminal, config.database.url);
+  return { config, environment: readEnvironment(process.env) };
+}
+
+/** Twice: before the config is run, and after `.env` was read. */
+function hideVariables(terminal: Terminal): void {
+  terminal.hide(process.env["OPENAI_API_KEY"] ?? "");
+  hideUrl(terminal, process.env["DATABASE_URL"] ?? "");
+}
+
+function hideUrl(terminal: Terminal, text: string): void {
+  if (!URL.canParse(text)) return;
+  const { password } = new URL(text);
+  if (password === "") return;
+  terminal.hide(text);
+  terminal.hide(password);
+}
+
+/** Gives the open database to `work`, or null where nothing was ever set up; closes it whatever happens. */
+export async function withLedger<T>(
+  project: Project,
+  work: (opened: OpenedDatabase | null) => Promise<T>,
+): Promise<T> {
+  if (!(await hasDatabase(project.config))) return work(null);
+  const opened = await openProjectDatabase(project.config, project.environment);
+  try {
+    return await work((await ledgerExists(opened.database)) ? opened : null);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** As `withLedger`, for commands that have nothing to do without one. @throws RowmillError `not_found` */
+export async function withExistingLedger<T>(
+  project: Project,
+  work: (opened: OpenedDatabase) => Promise<T>,
+): Promise<T> {
+  return withLedger(project, (opened) => {
+    if (opened === null) throw notSetUp();
+    return work(opened);
+  });
+}
+
+function notSetUp(): RowmillError {
+  return new RowmillError(
+    "not_found",
+    "Rowmill is not set up in this database yet: there are no pipelines in it.",
+    {
+      hints: ["Set it up and start working: rowmill up"],
+    },
+  );
+}
+
+/** The registered pipeline of that name. @throws RowmillError `not_found` with what was probably meant. */
+export async function registeredPipeline(database: Database, name: string): Promise<pipelines.PipelineRow> {
+  const [only] = await registeredPipelines(database, [name]);
+  if (only === undefined) throw new RowmillError("internal", `No pipeline was found for "${name}".`);
+  return only;
+}
+
+/** The registered pipelines of these names in that order; of no names: all that are not uninstalled. */
+export async function registeredPipelines(
+  database: Database,
+  names: readonly string[],
+): Promise<pipelines.PipelineRow[]> {
+  const all = await pipelines.all(database);
+  if (names.length === 0) return all.filter((row) => row.uninstalledAt === null);
+  return [...new Set(names)].map((name) => {
+    const found = all.find((row) => row.name === name);
+    if (found === undefined) throw unknownPipeline(name, all);
+    return found;
+  });
+}
+
+function unknownPipeline(name: string, all: readonly pipelines.PipelineRow[]): RowmillError {
+  const known = all.map((row) => row.name);
+  const near = nearMatch(name, known);
+  const meant = near === null ? "" : `; did you mean "${near}"?`;
+  return new RowmillError("not_found", `There is no pipeline "${name}" in this database${meant}`, {
+    hints: [
+      known.length === 0 ? "There are none yet." : `There are: ${known.join(", ")}.`,
+      "A pipeline that is new in the config is set up by: rowmill up",
+    ],
+  });
+}
+
+export function configOf(project: Project, name: string): PipelineConfig | undefined {
+  return project.config.pipelines.find((pipeline) => pipeline.name === name);
+}

@@ -1,0 +1,61 @@
+/** Owns how a person names a row: the parts of its key on the command line, brought into the ledger's one spelling. */
+import { RowmillError } from "../model/errors.js";
+import type { SourceTable } from "../sources/table-inspection.js";
+import { join, raw, sql, type Queryable } from "../store/database.js";
+
+/** A composite key: its parts as arguments, or one JSON array. @throws RowmillError `usage` for another number of parts. */
+export function keyParts(given: readonly string[], columns: number | null): readonly string[] {
+  const [only = ""] = given;
+  const listed = given.length === 1 && columns !== 1 ? partsOfJson(only) : null;
+  const parts = listed ?? given;
+  if (columns === null || parts.length === columns) return parts;
+  const expected = columns === 1 ? "one column" : `${columns} columns`;
+  throw new RowmillError(
+    "usage",
+    `The key of this pipeline has ${expected}, but ${parts.length} were given.`,
+    {
+      hints: ['Give the parts one after another, or as a JSON array: rowmill show PIPELINE \'["a", "1"]\''],
+    },
+  );
+}
+
+function partsOfJson(text: string): readonly string[] | null {
+  if (!text.trimStart().startsWith("[")) return null;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return Array.isArray(parsed) ? parsed.map(String) : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** In the ledger's one spelling: `007` names the row 7 where the key is a number. */
+export async function spellKey(
+  tx: Queryable,
+  table: SourceTable | null,
+  parts: readonly string[],
+): Promise<string> {
+  if (table === null) return spellText(parts);
+  const texts = table.key.map((column, index) => sql`${parts[index] ?? ""}::text::${raw(column.type)}::text`);
+  const row = await tx
+    .first<{ parts: string[] }>(sql`select array[${join(texts)}] as parts`)
+    .catch((error) => {
+      throw noSuchKey(error, table);
+    });
+  return spellText(row?.parts ?? parts);
+}
+
+/** As `json_build_array(…)::text` writes it. */
+function spellText(parts: readonly string[]): string {
+  const [only = ""] = parts;
+  return parts.length === 1 ? only : `[${parts.map((part) => JSON.stringify(part)).join(", ")}]`;
+}
+
+function noSuchKey(error: unknown, table: SourceTable): unknown {
+  if (!(error instanceof RowmillError) || error.code !== "database_refused") return error;
+  const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
+  return new RowmillError("usage", `This cannot be a key of ${table.qualified}: it consists of ${types}.`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,107 @@
+/** Owns how `rowmill show` looks to a person. Pure but for the terminal's width and style. */
+import { formatUsd } from "../model/pricing.js";
+import type { AttemptStory, BatchEventStory, RequestStory } from "../store/overview.js";
+import type { ResultNow, RowNow, RowStory } from "./row-story.js";
+import { wrap } from "./table.js";
+import { harmless, type Terminal } from "./terminal.js";
+import { counted, formatCount, formatTime, shortId } from "./text.js";
+
+type Style = Pick<Terminal, "columns" | "bold">;
+
+export function renderStory(story: RowStory, style: Style): string[] {
+  const section = (title: string, lines: readonly string[]) =>
+    lines.length === 0 ? [] : [style.bold(title), ...lines.map((line) => `  ${line}`), ""];
+  return [
+    ...section(`${story.pipeline} ${harmless(story.key)}`, requestLines(story, style)),
+    ...section("row", rowLines(story.row)),
+    ...story.attempts.flatMap((attempt) =>
+      section(`attempt ${attempt.attempt}`, attemptLines(attempt, story.events, style)),
+    ),
+    ...section("result", resultLines(story.result)),
+  ].slice(0, -1);
+}
+
+function requestLines({ request, refused, row }: RowStory, style: Style): string[] {
+  if (request === null) return [missingText(refused, row)];
+  const error = [request.errorCode, request.error].filter((part) => part !== null).join(": ");
+  return [
+    `${request.state}${whereText(request)}`,
+    ...(error === "" ? [] : wrap(`error: ${harmless(error)}`, style.columns() - 2, "")),
+    `${counted(request.attempt, "attempt")}, ${formatCount(request.tries)} of them used up by the model for this content`,
+    `first seen ${formatTime(request.createdAt)}, changed ${formatTime(request.changedAt)}`,
+  ];
+}
+
+function missingText(refused: string | null, row: RowNow): string {
+  if (refused !== null) return `refused: ${harmless(refused)}`;
+  if (row.state === "absent") return "unknown: no row has this key";
+  if (row.state === "unknown") return "unknown to Rowmill";
+  return row.matchesWhere
+    ? "unknown: the row is there, but was not looked at yet. If that stays so: rowmill sweep"
+    : "unknown: the row is there, but source.where leaves it out";
+}
+
+function whereText(request: RequestStory): string {
+  if (request.batchId !== null) return ` in batch ${request.batchId}`;
+  if (request.notBefore === null || request.notBefore.getTime() <= Date.now()) return "";
+  return `, not before ${formatTime(request.notBefore)}`;
+}
+
+function rowLines(row: RowNow): string[] {
+  if (row.state === "absent") return ["no row has this key now"];
+  if (row.state === "unknown") return [row.reason];
+  const note = row.matchesWhere ? [] : ["(source.where leaves this row out)"];
+  return [...note, ...cellLines(row.cells)];
+}
+
+function resultLines(result: ResultNow): string[] {
+  if (result.state === "absent") return ["none yet"];
+  return result.state === "unknown" ? [result.reason] : cellLines(result.cells);
+}
+
+function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
+  const width = Math.max(0, ...Object.keys(cells).map((name) => name.length));
+  return Object.entries(cells).flatMap(([name, value]) =>
+    labelled(
+      name.padEnd(width),
+      typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value),
+    ),
+  );
+}
+
+/** The further lines of a text stand below its first one. */
+function labelled(label: string, text: string): string[] {
+  const [first = "", ...more] = harmless(text).split("\n");
+  return [`${label}  ${first}`, ...more.map((line) => `${" ".repeat(label.length)}  ${line}`)];
+}
+
+function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[], style: Style): string[] {
+  const outcome =
+    attempt.ending === null || attempt.at === null
+      ? `under way, the batch is ${attempt.batchState}`
+      : `${attempt.ending} (${attempt.outcome}) ${formatTime(attempt.at)}`;
+  const detail = attempt.detail === null ? [] : wrap(harmless(attempt.detail), style.columns() - 2, "");
+  const answer = attempt.answer === null ? [] : labelled("unusable answer:", attempt.answer);
+  return [
+    outcome,
+    ...detail,
+    ...answer,
+    ...usageLines(attempt),
+    `batch ${attempt.batchId}`,
+    ...(attempt.providerBatchId === null ? [] : [`at ${attempt.provider}: ${attempt.providerBatchId}`]),
+    ...events.filter((event) => event.batchId === attempt.batchId).map(eventText),
+  ];
+}
+
+function usageLines(attempt: AttemptStory): string[] {
+  if (attempt.ending === null || attempt.inputTokens + attempt.outputTokens === 0) return [];
+  const cost = attempt.costNanoUsd === null ? "price not known" : formatUsd(attempt.costNanoUsd);
+  const cached = attempt.cachedInputTokens === 0 ? "" : ` (${formatCount(attempt.cachedInputTokens)} cached)`;
+  const tokens = `${formatCount(attempt.inputTokens)} input${cached} and ${formatCount(attempt.outputTokens)} output tokens`;
+  return [`${attempt.model ?? "model not named"}: ${tokens}, ${cost}`];
+}
+
+function eventText(event: BatchEventStory): string {
+  const move = event.from === null ? event.to : `${event.from} → ${event.to}`;
+  return `  ${formatTime(event.at)}  batch ${shortId(event.batchId)} ${move} (${harmless(event.reason)})`;
+}

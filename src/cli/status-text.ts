@@ -1,0 +1,137 @@
+/** Owns how `rowmill status` looks to a person. Pure but for the terminal's width and style. */
+import { formatUsd } from "../model/pricing.js";
+import type {
+  BatchOverview,
+  EventOverview,
+  LivingWorker,
+  MoneyOverview,
+  PipelineOverview,
+} from "../store/overview.js";
+import { renderTable, wrap, type TableColumn } from "./table.js";
+import { harmless, type Terminal } from "./terminal.js";
+import { counted, formatCount, formatTime, formatWait, shortId } from "./text.js";
+
+export interface StatusFacts {
+  readonly place: string;
+  readonly pipelines: readonly (PipelineOverview & {
+    readonly paused: string | null;
+    readonly personPaused: boolean;
+  })[];
+  readonly money: readonly MoneyOverview[];
+  readonly batches: readonly BatchOverview[];
+  readonly events: readonly EventOverview[];
+  readonly workers: readonly LivingWorker[];
+  readonly refusedKeys: readonly { readonly pipelineId: number; readonly keys: number }[];
+}
+
+type Style = Pick<Terminal, "columns" | "bold" | "dim">;
+
+export function renderStatus(facts: StatusFacts, style: Style): string[] {
+  return [
+    ...pipelineLines(facts, style),
+    ...pauseLines(facts, style),
+    ...batchLines(facts, style),
+    ...eventLines(facts, style),
+    "",
+    ...wrap(workerText(facts.workers), style.columns(), ""),
+    ...wrap(`State: ${facts.place}`, style.columns(), "").map((line) => style.dim(line)),
+  ];
+}
+
+function pipelineLines(facts: StatusFacts, style: Style): string[] {
+  if (facts.pipelines.length === 0) return ["There are no pipelines yet. Set them up: rowmill up"];
+  const rare = (["cancelled", "gone"] as const).filter((state) =>
+    facts.pipelines.some((pipeline) => pipeline[state] > 0),
+  );
+  const states = ["waiting", "batched", "succeeded", "failed", ...rare] as const;
+  const money = new Map(facts.money.map((sum) => [sum.pipelineId, sum]));
+  const header: TableColumn[] = [
+    { title: "pipeline", align: "left" },
+    ...[...states, "spent", "reserved"].map((title): TableColumn => ({ title, align: "right" })),
+  ];
+  const rows = facts.pipelines.map((pipeline) => {
+    const sum = money.get(pipeline.id);
+    return [
+      pipeline.name,
+      ...states.map((state) => formatCount(pipeline[state])),
+      (sum?.unpriced ?? 0) > 0 ? "unknown" : formatUsd(sum?.spentNanoUsd ?? 0),
+      formatUsd(sum?.reservedNanoUsd ?? 0),
+    ];
+  });
+  return emphasised(renderTable(header, rows, style.columns()), style);
+}
+
+function emphasised(lines: readonly string[], style: Style): string[] {
+  return lines.map((line, index) => (index === 0 ? style.bold(line) : line));
+}
+
+/** One paragraph for each pipeline that does not simply go on. */
+function pauseLines(facts: StatusFacts, style: Style): string[] {
+  const refused = new Map(facts.refusedKeys.map((row) => [row.pipelineId, row.keys]));
+  return facts.pipelines.flatMap((pipeline) => {
+    const notes = [waitNote(pipeline), keyNote(refused.get(pipeline.id) ?? 0), arrivalNote(pipeline)];
+    return notes.flatMap((note) =>
+      note === null ? [] : ["", ...wrap(`${pipeline.name}: ${note}`, style.columns(), "")],
+    );
+  });
+}
+
+function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
+  if (pipeline.paused !== null) {
+    const wayOn = pipeline.personPaused ? `. To go on: rowmill resume ${pipeline.name}` : "";
+    const word = pipeline.pauseReason === null ? "" : "paused: ";
+    return `${word}${harmless(pipeline.paused).replace(/\.$/, "")}${wayOn}`;
+  }
+  if (pipeline.deadlineMs === null) return null;
+  return pipeline.deadlineMs <= 0
+    ? "a batch is due"
+    : `the next batch starts in ${formatWait(pipeline.deadlineMs)} at the latest; at once: rowmill flush ${pipeline.name}`;
+}
+
+function keyNote(keys: number): string | null {
+  return keys === 0 ? null : `${counted(keys, "row")} cannot be asked about: see table rowmill.refused_keys`;
+}
+
+function arrivalNote(pipeline: PipelineOverview): string | null {
+  return pipeline.arrivals === 0 ? null : `${counted(pipeline.arrivals, "changed row")} not looked at yet`;
+}
+
+const batchHeader: readonly TableColumn[] = [
+  { title: "batch", align: "left" },
+  { title: "pipeline", align: "left" },
+  { title: "state", align: "left" },
+  { title: "requests", align: "right" },
+  { title: "succeeded", align: "right" },
+  { title: "failed", align: "right" },
+  { title: "returned", align: "right" },
+  { title: "next look", align: "left" },
+];
+
+function batchLines(facts: StatusFacts, style: Style): string[] {
+  if (facts.batches.length === 0) return [];
+  const rows = facts.batches.map((batch) => [
+    shortId(batch.id),
+    batch.pipeline,
+    batch.state,
+    ...[batch.requests, batch.succeeded, batch.failed, batch.returned].map(formatCount),
+    batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
+  ]);
+  return ["", ...emphasised(renderTable(batchHeader, rows, style.columns()), style)];
+}
+
+function eventLines(facts: StatusFacts, style: Style): string[] {
+  if (facts.events.length === 0) return [];
+  const lines = facts.events.flatMap((event) => {
+    const batch = event.batchId === null ? "" : ` ${shortId(event.batchId)}`;
+    const reason = event.reason === null ? "" : ` (${harmless(event.reason)})`;
+    const text = `${formatTime(event.at)}  ${event.pipeline}${batch}: ${event.event}${reason}`;
+    return wrap(text, style.columns(), "");
+  });
+  return ["", style.bold("last events"), ...lines];
+}
+
+function workerText(workers: readonly LivingWorker[]): string {
+  if (workers.length === 0) return "No worker is running, so nothing moves. Start one: rowmill up";
+  const names = workers.map((worker) => `process ${worker.pid} on ${worker.host}`);
+  return `${counted(workers.length, "worker")}: ${names.join(", ")}`;
+}

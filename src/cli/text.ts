@@ -1,0 +1,72 @@
+/** Small pieces of text that several commands show. Pure. */
+import type { Estimate } from "../worker/estimate.js";
+import { formatUsd } from "../model/pricing.js";
+
+/** `1,234,567` */
+export function formatCount(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** `1 row`, `2,000 rows`. */
+export function counted(count: number, noun: string): string {
+  const plural = noun.endsWith("h") ? `${noun}es` : `${noun}s`;
+  return `${formatCount(count)} ${count === 1 ? noun : plural}`;
+}
+
+const units = [
+  { ms: 86_400_000, name: "d" },
+  { ms: 3_600_000, name: "h" },
+  { ms: 60_000, name: "min" },
+] as const;
+
+/** `now`, `12 s`, `4 min`, `23 h`: as exact as a person wants it. */
+export function formatWait(ms: number): string {
+  if (ms < 500) return "now";
+  const unit = units.find((candidate) => ms >= 2 * candidate.ms);
+  return unit === undefined
+    ? `${Math.max(1, Math.round(ms / 1_000))} s`
+    : `${Math.round(ms / unit.ms)} ${unit.name}`;
+}
+
+/** `2026-11-22 15:04:05 UTC` */
+export function formatTime(at: Date): string {
+  return `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
+/** The first digits of a UUID tell batches apart. */
+export function shortId(id: string): string {
+  return id.slice(0, 8);
+}
+
+/** What an estimate says, in one sentence without a full stop. */
+export function describeEstimate(estimate: Estimate, model: string | null): string {
+  const tokens = `about ${formatCount(estimate.inputTokens)} input and at most ${formatCount(estimate.outputTokens)} output tokens`;
+  const price =
+    estimate.batchNanoUsd === null
+      ? `the price of ${model ?? "its model"} is not known`
+      : `at most ${formatUsd(estimate.batchNanoUsd)} by batch (${formatUsd(estimate.liveNanoUsd ?? 0)} live)`;
+  return `${counted(estimate.rows, "row")}, ${tokens}; ${price}`;
+}
+
+/** An estimate as it was recorded; null: none, or one that a newer version wrote. */
+export function readEstimate(recorded: unknown): Estimate | null {
+  if (typeof recorded !== "object" || recorded === null) return null;
+  const { rows, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = { ...noEstimate, ...recorded };
+  if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number")
+    return null;
+  return {
+    rows,
+    inputTokens,
+    outputTokens,
+    batchNanoUsd: typeof batchNanoUsd === "number" ? batchNanoUsd : null,
+    liveNanoUsd: typeof liveNanoUsd === "number" ? liveNanoUsd : null,
+  };
+}
+
+const noEstimate: Readonly<Record<keyof Estimate, unknown>> = {
+  rows: null,
+  inputTokens: null,
+  outputTokens: null,
+  batchNanoUsd: null,
+  liveNanoUsd: null,
+};
