@@ -1,0 +1,269 @@
+/**
+ * The two tables of states and events, written down a second time from the design and compared with the code cell by cell.
+ * The types of the literals make a cell that is left out a compile error; the last test, read by the compiler, shows that.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import {
+  batchEvents,
+  batchStates,
+  batchTransitions,
+  moveBatch,
+  type BatchEvent,
+  type BatchMove,
+  type BatchState,
+} from "../../src/model/batch-transitions.js";
+import {
+  compareRow,
+  moveRequest,
+  requestEvents,
+  requestStates,
+  requestTransitions,
+  type KnownRequest,
+  type RequestEvent,
+  type RequestMove,
+  type RequestState,
+} from "../../src/model/request-transitions.js";
+
+const repository = join(import.meta.dirname, "../..");
+
+/** Only a request in flight can meet the ending of an attempt, and only a waiting one is planned. */
+const notInFlight = {
+  answered: "impossible",
+  failedForGood: "impossible",
+  returned: "impossible",
+  endedGone: "impossible",
+  endedAnswered: "impossible",
+} as const;
+
+const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
+  waiting: {
+    rowGone: "gone",
+    rowAsKnown: "keep",
+    rowAsAnswered: "succeeded",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "batched",
+    ...notInFlight,
+  },
+  batched: {
+    rowGone: "keep",
+    rowAsKnown: "keep",
+    rowAsAnswered: "keep",
+    rowDiffers: "keep",
+    reopened: "keep",
+    planned: "impossible",
+    answered: "succeeded",
+    failedForGood: "failed",
+    returned: "waiting",
+    endedGone: "gone",
+    endedAnswered: "succeeded",
+  },
+  succeeded: {
+    rowGone: "gone",
+    rowAsKnown: "keep",
+    rowAsAnswered: "keep",
+    rowDiffers: "waiting",
+    reopened: "waiting",
+    planned: "impossible",
+    ...notInFlight,
+  },
+  failed: {
+    rowGone: "gone",
+    rowAsKnown: "keep",
+    rowAsAnswered: "succeeded",
+    rowDiffers: "waiting",
+    reopened: "waiting",
+    planned: "impossible",
+    ...notInFlight,
+  },
+  cancelled: {
+    rowGone: "gone",
+    rowAsKnown: "keep",
+    rowAsAnswered: "succeeded",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "impossible",
+    ...notInFlight,
+  },
+  gone: {
+    rowGone: "keep",
+    rowAsKnown: "restore",
+    rowAsAnswered: "succeeded",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "impossible",
+    ...notInFlight,
+  },
+};
+
+const nothingMore: Record<BatchEvent, BatchMove> = {
+  rendered: "impossible",
+  nothingToSend: "impossible",
+  spoolLost: "impossible",
+  uploaded: "impossible",
+  fenced: "impossible",
+  created: "impossible",
+  refused: "impossible",
+  providerDone: "impossible",
+  allEnded: "impossible",
+};
+
+const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
+  planned: {
+    rendered: "uploading",
+    nothingToSend: "settled",
+    spoolLost: "impossible",
+    uploaded: "impossible",
+    fenced: "impossible",
+    created: "impossible",
+    refused: "impossible",
+    providerDone: "impossible",
+    allEnded: "impossible",
+  },
+  uploading: {
+    rendered: "impossible",
+    nothingToSend: "impossible",
+    spoolLost: "planned",
+    uploaded: "submitting",
+    fenced: "impossible",
+    created: "impossible",
+    refused: "rejected",
+    providerDone: "impossible",
+    allEnded: "impossible",
+  },
+  submitting: {
+    rendered: "impossible",
+    nothingToSend: "impossible",
+    spoolLost: "impossible",
+    uploaded: "impossible",
+    fenced: "uploading",
+    created: "running",
+    refused: "rejected",
+    providerDone: "impossible",
+    allEnded: "impossible",
+  },
+  running: {
+    rendered: "impossible",
+    nothingToSend: "impossible",
+    spoolLost: "impossible",
+    uploaded: "impossible",
+    fenced: "impossible",
+    created: "impossible",
+    refused: "rejected",
+    providerDone: "collecting",
+    allEnded: "impossible",
+  },
+  collecting: {
+    rendered: "impossible",
+    nothingToSend: "impossible",
+    spoolLost: "impossible",
+    uploaded: "impossible",
+    fenced: "impossible",
+    created: "impossible",
+    refused: "impossible",
+    providerDone: "impossible",
+    allEnded: "settled",
+  },
+  settled: nothingMore,
+  rejected: nothingMore,
+  cancelled: nothingMore,
+};
+
+const requestCells = requestStates.flatMap((state) => requestEvents.map((event) => [state, event] as const));
+const batchCells = batchStates.flatMap((state) => batchEvents.map((event) => [state, event] as const));
+
+function known(state: RequestState, more: Partial<KnownRequest> = {}): KnownRequest {
+  return { state, goneFrom: null, contentHash: "now", answeredHash: null, ...more };
+}
+
+describe("A request", () => {
+  it.each(requestCells)("that is %s and meets %s goes where the design says", (state, event) => {
+    expect(requestTransitions[state][event]).toBe(requests[state][event]);
+  });
+
+  it("has the states that the database allows", async () => {
+    expect(await statesInSchema("requests")).toEqual([...requestStates]);
+  });
+
+  it("comes back from gone to the state that it had, and waits where none is known", () => {
+    expect(moveRequest(known("gone", { goneFrom: "failed" }), "rowAsKnown")).toBe("failed");
+    expect(moveRequest(known("gone"), "rowAsKnown")).toBe("waiting");
+  });
+
+  it("is not written where nothing changes or nothing can", () => {
+    for (const [state, event] of requestCells) {
+      const still = ["keep", "impossible"].includes(requests[state][event]);
+      expect(moveRequest(known(state, { goneFrom: "failed" }), event) === null).toBe(still);
+    }
+  });
+
+  it.each([
+    ["no such row", null, "rowGone"],
+    ["the content that the ledger speaks of", "now", "rowAsKnown"],
+    ["the content whose answer still stands", "answered", "rowAsAnswered"],
+    ["another content", "other", "rowDiffers"],
+  ] as const)("sees in %s its event", (_, hash, event) => {
+    expect(compareRow(known("waiting", { answeredHash: "answered" }), hash)).toBe(event);
+  });
+
+  it("that was reopened waits, though its row is as it was answered", () => {
+    const reopened = known("waiting", { answeredHash: "now" });
+    expect(moveRequest(reopened, compareRow(reopened, "now"))).toBeNull();
+  });
+});
+
+describe("A batch", () => {
+  it.each(batchCells)("that is %s and meets %s goes where the design says", (state, event) => {
+    expect(batchTransitions[state][event]).toBe(batches[state][event]);
+  });
+
+  it("has the states that the database allows", async () => {
+    expect(await statesInSchema("batches")).toEqual([...batchStates]);
+  });
+
+  it("moves, or stops whoever asks for the impossible", () => {
+    for (const [state, event] of batchCells) {
+      const to = batches[state][event];
+      if (to === "impossible") expect(() => moveBatch(state, event)).toThrow(/cannot meet/);
+      else expect(moveBatch(state, event)).toBe(to);
+    }
+  });
+
+  it("can reach an end from every state that it can be in", () => {
+    const ends: readonly BatchState[] = ["settled", "rejected", "cancelled"];
+    for (const state of batchStates) {
+      const reached = new Set<BatchMove>([state]);
+      for (const from of reached) {
+        if (from !== "impossible")
+          for (const event of batchEvents) reached.add(batchTransitions[from][event]);
+      }
+      expect(ends.some((end) => reached.has(end))).toBe(true);
+    }
+  });
+});
+
+/** The states in the CHECK of a table's column `state`, in the migration's order. */
+async function statesInSchema(table: string): Promise<string[]> {
+  const sql = await readFile(join(repository, "migrations/0001_ledger.sql"), "utf8");
+  const definition = sql.slice(sql.indexOf(`create table rowmill.${table} (`));
+  const list = /check \(state in \(([^)]+)\)\)/.exec(definition)?.[1] ?? "";
+  return [...list.matchAll(/'(\w+)'/g)].map((match) => match[1] ?? "");
+}
+
+describe("A cell that is left out", () => {
+  it("does not compile", () => {
+    const { endedAnswered, ...tooFewEvents } = requests.gone;
+    // @ts-expect-error: an event without a decision
+    const row: Record<RequestEvent, RequestMove> = tooFewEvents;
+    const { cancelled, ...tooFewStates } = batches;
+    // @ts-expect-error: a state without decisions
+    const table: Record<BatchState, Record<BatchEvent, BatchMove>> = tooFewStates;
+    expect([endedAnswered, cancelled]).toEqual(["impossible", nothingMore]);
+    expect([Object.keys(row).length, Object.keys(table).length]).toEqual([
+      requestEvents.length - 1,
+      batchStates.length - 1,
+    ]);
+  });
+});
