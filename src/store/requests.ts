@@ -59,6 +59,8 @@ export interface RowMove {
   readonly hash: string | null;
   /** Another content: tries and errors start anew. */
   readonly fresh: boolean;
+  /** The answer of before does not stand any more. */
+  readonly forget: boolean;
 }
 
 /** What a look at the rows decided. Returns how many moved. */
@@ -73,11 +75,13 @@ export async function moveMany(
       state = x.to, changed_at = now(),
       gone_from = case when x.to = 'gone' then r.state end,
       content_hash = coalesce(x.hash, r.content_hash),
+      answered_hash = case when x.forget then null else r.answered_hash end,
+      answered_fingerprint = case when x.forget then null else r.answered_fingerprint end,
       tries = case when x.fresh then 0 else r.tries end,
       returns = case when x.fresh then 0 else r.returns end,
       error_code = case when x.to in ('gone', 'failed', 'cancelled') then r.error_code end,
       error = case when x.to in ('gone', 'failed', 'cancelled') then r.error end
-    from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" text, "to" text, hash text, fresh boolean)
+    from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" text, "to" text, hash text, fresh boolean, forget boolean)
     where r.id = x.id and r.state = x.from
     returning r.id::text as id, r.state`);
   await enqueue(

@@ -118,6 +118,6 @@ async function withoutLostAnswers(
     if (move.to !== "succeeded" || !request || !row) return move;
     const stands =
       present.has(request.key) && currentFingerprint(pipeline, row.cells) === request.answeredFingerprint;
-    return stands ? move : { ...move, to: "waiting" as const, fresh: true };
+    return stands ? move : { ...move, to: "waiting" as const, fresh: true, forget: true };
   });
 }
