@@ -1,0 +1,158 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { sql } from "../../src/store/database.js";
+import {
+  buildCli,
+  filmsPipeline,
+  serverKind,
+  startCliProject,
+  until,
+  type CliProject,
+} from "../support/cli.js";
+import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+
+beforeAll(buildCli, 150_000);
+
+describe("rowmill up", { timeout: 90_000 }, () => {
+  let project: CliProject;
+  beforeEach(async () => {
+    project = await startCliProject(serverKind);
+    await createFilms(project);
+    await project.writeConfig(filmsPipeline());
+  });
+  afterEach(() => project.close());
+
+  it("sends what waits, waits for the answers and exits with 0 when all succeeded", async () => {
+    await insertFilms(project, 30);
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(0);
+    expect(ended.stdout).toBe("");
+    expect(ended.stderr).toMatch(
+      /films: 30 rows, about [\d,]+ input and at most 6,000 output tokens; at most \$/,
+    );
+    expect(ended.stderr).toContain("films: 30 succeeded, 0 failed");
+    expect(await countLabels(project)).toBe(30);
+    await project.check();
+  });
+
+  it("exits with 3 when rows failed, and names some of them", async () => {
+    await insertFilms(project, 5);
+    await project.database.run(sql`update films set description = '[[demo:error 400]] never' where id = 2`);
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(3);
+    expect(ended.stderr).toContain("films: 4 succeeded, 1 failed");
+    expect(ended.stderr).toMatch(/^ {2}2: permanent/m);
+    await project.check();
+  });
+
+  it("exits with 4 when rows wait for approval, sends none of them, and goes on with the others", async () => {
+    await project.writeConfig(
+      `${filmsPipeline("approveAboveUsd: 0")}, cheap: pipeline({ source, polling, request, answer, target: { table: "cheap_labels" } })`,
+    );
+    await insertFilms(project, 3);
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(4);
+    expect(ended.stderr).toContain("films: waits for approval. To approve it: rowmill approve films");
+    expect(ended.stderr).toContain("cheap: 3 succeeded, 0 failed");
+    expect((await project.gateway.journal.summary()).executed).toBe(3);
+    const { pipelines } = await project.status();
+    expect(pipelines.find((pipeline) => pipeline.name === "films")).toMatchObject({
+      waiting: 3,
+      paused: expect.stringMatching(/^waits for approval: 3 rows, .*; rowmill approve films$/),
+    });
+  });
+
+  it("sends after `approve`, which shows the estimate and needs --yes where nobody can be asked", async () => {
+    await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
+    await insertFilms(project, 3);
+    expect((await project.run("up", "--until-idle")).status).toBe(4);
+    const asked = await project.run("approve", "films");
+    expect(asked).toMatchObject({
+      status: 2,
+      stderr:
+        "rowmill: There is no terminal to ask on.\n  - To approve without a question: rowmill approve films --yes\n",
+    });
+    expect(asked.stdout).toMatch(
+      /^films: 3 rows, about \d+ input and at most 600 output tokens; at most \$0\.\d+ by batch/,
+    );
+    const approved = await project.run("approve", "films", "--yes");
+    expect(approved).toMatchObject({ status: 0, stdout: expect.stringContaining("films is approved.") });
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(0);
+    expect(await countLabels(project)).toBe(3);
+  });
+
+  it("approves by --yes, also what costs an unknown sum", async () => {
+    await project.writeConfig(
+      `films: pipeline({ source, polling, answer, request: { ...request, model: "a-model-of-our-own" }, target: { table: "film_labels" } })`,
+    );
+    await insertFilms(project, 2);
+    const ended = await project.run("up", "--until-idle", "--yes");
+    expect(ended.status, ended.stderr).toBe(0);
+    expect(ended.stderr).toContain("the price of a-model-of-our-own is not known");
+    expect(ended.stderr).toContain("films: approved by --yes");
+    expect(await countLabels(project)).toBe(2);
+  });
+
+  it("exits with 4 when the provider refuses the account, and says what to mend", async () => {
+    await project.close();
+    project = await startCliProject(serverKind, { gateway: { apiKeys: ["another key"] } });
+    await createFilms(project);
+    await project.writeConfig(filmsPipeline());
+    await insertFilms(project, 2);
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(4);
+    expect(ended.stderr).toContain("rowmill resume films");
+    expect(ended.stderr).not.toContain("sk-test-key-of-the-command-line");
+  });
+
+  it("brings rows all the way when it is run again and again with --once", async () => {
+    await project.writeConfig(filmsPipeline("when: { rows: 5, maxWait: '24h' }"));
+    await insertFilms(project, 7);
+    await until("7 labels", async () => {
+      const round = await project.run("up", "--once");
+      expect(round.status, round.stderr).toBe(0);
+      return (await countLabels(project)) === 7;
+    });
+    expect((await project.gateway.journal.summary()).executed).toBe(7);
+    await project.check();
+  });
+
+  it("does not send below the threshold with --once", async () => {
+    await project.writeConfig(filmsPipeline("when: { rows: 5, maxWait: '24h' }"));
+    await insertFilms(project, 4);
+    expect((await project.run("up", "--once")).status).toBe(0);
+    expect((await project.status()).pipelines).toEqual([
+      { name: "films", waiting: 4, batched: 0, succeeded: 0, failed: 0, cancelled: 0, gone: 0, paused: null },
+    ]);
+  });
+
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("stops cleanly at %s with %i, and leaves nothing held", async (signal, status) => {
+    const up = project.start("up");
+    await up.says("Working.");
+    await insertFilms(project, 2);
+    await until("2 rows waiting", async () => (await project.status()).pipelines[0]?.waiting === 2);
+    up.child.kill(signal);
+    const ended = await up.ended;
+    expect(ended.status, ended.stderr).toBe(status);
+    expect(ended.stderr).toMatch(/Stopping: .*\n(.*\n)*Stopped\.\n$/);
+    expect(await project.database.rows(sql`select id from rowmill.workers`)).toEqual([]);
+    const next = await project.run("up", "--until-idle");
+    expect(next.status, next.stderr).toBe(0);
+    expect(await countLabels(project)).toBe(2);
+  });
+
+  it("works the same on the embedded database", async () => {
+    await project.close();
+    project = await startCliProject("embedded");
+    await createFilms(project);
+    await project.writeConfig(filmsPipeline());
+    await insertFilms(project, 20);
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(0);
+    expect(await countLabels(project)).toBe(20);
+    await project.check();
+  });
+});

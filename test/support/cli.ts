@@ -1,0 +1,287 @@
+/**
+ * The built command line as real processes: `dist/` is built once when it is older than `src/`, a project folder holds a config,
+ * its database and a gateway. Waiting is always for something that can be seen, within a bound.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { inject } from "vitest";
+import { acquireLivingLock } from "../../src/embedded/living-lock.js";
+import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
+import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
+import { openDatabase, type Database } from "../../src/store/database.js";
+import { createDatabase, databaseKinds, type DatabaseKind } from "./databases.js";
+import { embeddedDataDir } from "./embedded-template.js";
+import { findViolations } from "./invariants.js";
+
+const repository = resolve(import.meta.dirname, "../..");
+export const cliScript = join(repository, "dist/cli/main.js");
+const BUILD_MS_MAX = 120_000;
+/** A command that does not end by then is killed, and its test fails. */
+const COMMAND_MS_MAX = 60_000;
+const WAIT_MS_MAX = 30_000;
+const LOOK_MS = 50;
+
+/** For tests that need a server: the newest that this machine has. */
+export const serverKind: DatabaseKind = databaseKinds.includes("pg18") ? "pg18" : "embedded";
+
+/** Builds `dist/` unless it is newer than every source. Several test files may call it at once. */
+export async function buildCli(): Promise<void> {
+  const folder = join(repository, "node_modules/.cache/rowmill-test");
+  await mkdir(folder, { recursive: true });
+  const holder = { pid: process.pid, startedAt: new Date().toISOString(), command: "build of dist" };
+  const deadlineMs = Date.now() + BUILD_MS_MAX;
+  for (;;) {
+    const attempt = await acquireLivingLock({
+      folder,
+      name: "build",
+      holder,
+      onConnection: (s) => s.destroy(),
+    });
+    if (attempt.kind === "acquired") {
+      try {
+        if (await isStale()) await build();
+        return;
+      } finally {
+        attempt.lock.release();
+      }
+    }
+    if (Date.now() > deadlineMs) throw new Error(`dist was not built in ${BUILD_MS_MAX} ms.`);
+    await pause(LOOK_MS);
+  }
+}
+
+async function isStale(): Promise<boolean> {
+  const built = await stat(cliScript).catch(() => null);
+  if (built === null) return true;
+  const sources = await readdir(join(repository, "src"), { recursive: true, withFileTypes: true });
+  const times = await Promise.all(
+    sources
+      .filter((entry) => entry.isFile())
+      .map(async (entry) => (await stat(join(entry.parentPath, entry.name))).mtimeMs),
+  );
+  return Math.max(...times) > built.mtimeMs;
+}
+
+async function build(): Promise<void> {
+  // The file whose time is looked at must be written even where its text is the same.
+  await rm(cliScript, { force: true });
+  const compiler = join(repository, "node_modules/.bin/tsc");
+  const child = spawn(compiler, ["-p", "tsconfig.build.json"], { cwd: repository, stdio: "inherit" });
+  await once(child, "exit");
+}
+
+export interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunningCli {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  stderr(): string;
+  stdout(): string;
+  /** Resolves when stderr has it. */
+  says(text: string): Promise<void>;
+}
+
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+export function startCli(args: readonly string[], options: { cwd: string; env: Variables }): RunningCli {
+  const child = spawn(process.execPath, [cliScript, ...args], {
+    cwd: options.cwd,
+    env: withoutUndefined({ PATH: process.env["PATH"], HOME: process.env["HOME"], ...options.env }),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  const ended = once(child, "close").then(([status]: unknown[]) => ({
+    status: typeof status === "number" ? status : null,
+    stdout,
+    stderr,
+  }));
+  return {
+    child,
+    ended,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    says: async (text) => {
+      await until(`"${text}" on stderr`, () => {
+        if (child.exitCode !== null && !stderr.includes(text))
+          throw new Error(`It ended first, saying:\n${stderr}`);
+        return Promise.resolve(stderr.includes(text));
+      });
+    },
+  };
+}
+
+export async function runCli(
+  args: readonly string[],
+  options: { cwd: string; env: Variables },
+): Promise<Ended> {
+  const running = startCli(args, options);
+  const timer = setTimeout(() => running.child.kill("SIGKILL"), COMMAND_MS_MAX);
+  try {
+    return await running.ended;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function withoutUndefined(variables: Variables): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}
+
+/** Looks until it is so. */
+export async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = Date.now() + WAIT_MS_MAX;
+  while (!(await isSo())) {
+    if (Date.now() > deadlineMs) throw new Error(`Not seen in ${WAIT_MS_MAX} ms: ${what}`);
+    await pause(LOOK_MS);
+  }
+}
+
+export interface StatusJson {
+  readonly pipelines: readonly {
+    name: string;
+    waiting: number;
+    batched: number;
+    succeeded: number;
+    failed: number;
+    cancelled: number;
+    gone: number;
+    paused: string | null;
+  }[];
+  readonly batches: readonly {
+    id: string;
+    pipeline: string;
+    state: string;
+    provider: string;
+    providerBatchId: string | null;
+    requests: number;
+    succeeded: number;
+    failed: number;
+    returned: number;
+  }[];
+}
+
+export interface CliProject {
+  readonly folder: string;
+  readonly gateway: Gateway;
+  /** The user's own connection. */
+  readonly database: Database;
+  readonly env: Variables;
+  writeConfig(pipelines: string): Promise<void>;
+  run(...args: string[]): Promise<Ended>;
+  start(...args: string[]): RunningCli;
+  status(): Promise<StatusJson>;
+  /** The invariant script; throws when one is violated. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A folder, a database, a gateway. `embedded`: the database of `database: "embedded"`, else a server by DATABASE_URL. */
+export async function startCliProject(
+  kind: DatabaseKind,
+  options: { gateway?: Partial<GatewayOptions> } = {},
+): Promise<CliProject> {
+  const folder = await realpath(await mkdtemp(join(inject("runFolder"), "cli-")));
+  const place = kind === "embedded" ? await placeEmbedded(folder) : await placeServer(kind);
+  const gateway = await startGateway({
+    dataDir: join(folder, "gateway"),
+    demoModel: true,
+    batchDelayMs: 0,
+    ...options.gateway,
+  });
+  const env = {
+    DATABASE_URL: place.databaseUrl,
+    OPENAI_API_KEY: "sk-test-key-of-the-command-line",
+    OPENAI_BASE_URL: gateway.url,
+    PGSSLMODE: "disable",
+  };
+  const started: RunningCli[] = [];
+  const at = { cwd: folder, env };
+  return {
+    folder,
+    gateway,
+    database: place.database,
+    env,
+    writeConfig: (pipelines) => writeFile(join(folder, "rowmill.config.ts"), configText(pipelines)),
+    run: (...args) => runCli(args, at),
+    start: (...args) => {
+      const running = startCli(args, at);
+      started.push(running);
+      return running;
+    },
+    status: async () => {
+      const { stdout, stderr } = await runCli(["status", "--json"], at);
+      if (stdout === "") throw new Error(`status said nothing but: ${stderr}`);
+      const parsed: StatusJson = JSON.parse(stdout);
+      return parsed;
+    },
+    check: async () => {
+      const violations = await findViolations(place.database);
+      if (violations.length > 0) throw new Error(`Invariants violated:\n${violations.join("\n")}`);
+    },
+    close: async () => {
+      for (const { child, ended } of started) {
+        child.kill("SIGKILL");
+        await ended;
+      }
+      await place.database.close();
+      await place.drop();
+      await gateway.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+interface Place {
+  readonly databaseUrl: string;
+  readonly database: Database;
+  drop(): Promise<void>;
+}
+
+async function placeServer(kind: DatabaseKind): Promise<Place> {
+  const { url, drop } = await createDatabase(kind);
+  return { databaseUrl: url, database: openDatabase({ connectionString: url }), drop };
+}
+
+async function placeEmbedded(folder: string): Promise<Place> {
+  const dataDir = join(folder, ".rowmill/database");
+  await mkdir(join(folder, ".rowmill"), { mode: 0o700 });
+  await rename(await embeddedDataDir(), dataDir);
+  const embedded = await openEmbedded({ dataDir });
+  return {
+    databaseUrl: "embedded",
+    database: openDatabase(embedded.connection),
+    drop: async () => {
+      await embedded.close();
+      await stopEmbedded({ dataDir });
+    },
+  };
+}
+
+function configText(pipelines: string): string {
+  return `import { defineConfig, pipeline, z } from "rowmill";
+
+const answer = z.object({ categories: z.array(z.string()), summary: z.string() });
+const request = { model: "gpt-4o-mini", maxOutputTokens: 200, user: "{{ description }}" };
+const source = { table: "films", key: "id", columns: ["title", "description"] } as const;
+const polling = { min: "200ms", max: "1s" } as const;
+
+export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { ${pipelines} } });
+`;
+}
+
+/** A pipeline of such a config; `more` are further keys. */
+export function filmsPipeline(more = ""): string {
+  return `films: pipeline({ source, polling, request, answer, target: { table: "film_labels" }, ${more} })`;
+}
