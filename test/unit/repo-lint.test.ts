@@ -1,0 +1,188 @@
+/** What the linter must refuse, planted in a tree of its own: a rule that refuses nothing is no rule. */
+import { execFile } from "node:child_process";
+import { copyFile, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+
+const repository = join(import.meta.dirname, "../..");
+
+/** One file of each kind that a folder might import. */
+const candidates = [
+  "model/errors.js",
+  "model/pipeline.js",
+  "store/database.js",
+  "sources/source.js",
+  "sources/table-source.js",
+  "targets/target.js",
+  "targets/table-target.js",
+  "providers/provider.js",
+  "providers/openai.js",
+  "config/load.js",
+  "embedded/embedded.js",
+  "worker/worker.js",
+  "app/open-project.js",
+  "gateway/gateway.js",
+  "cli/main.js",
+  "version.js",
+  "index.js",
+];
+const model = ["model/errors.js", "model/pipeline.js"];
+const interfaces = ["sources/source.js", "targets/target.js", "providers/provider.js"];
+const adapters = ["sources/table-source.js", "targets/table-target.js", "providers/openai.js"];
+
+/** Who may import what: one way, from the stable to the changing. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  model: [],
+  config: [...model, "index.js"],
+  embedded: model,
+  gateway: ["model/errors.js"],
+  store: model,
+  sources: [...model, "store/database.js"],
+  targets: [...model, "store/database.js"],
+  providers: model,
+  worker: [...model, "store/database.js", ...interfaces, "version.js"],
+  app: [
+    ...model,
+    "store/database.js",
+    ...interfaces,
+    ...adapters,
+    "config/load.js",
+    "embedded/embedded.js",
+    "worker/worker.js",
+  ],
+  cli: [
+    ...model,
+    "store/database.js",
+    ...interfaces,
+    "config/load.js",
+    "embedded/embedded.js",
+    "worker/worker.js",
+    "app/open-project.js",
+    "gateway/gateway.js",
+    "version.js",
+  ],
+};
+
+/** File → its text and the rules that it breaks. */
+const planted: Readonly<Record<string, { text: string; rules: readonly string[] }>> = {
+  "src/store/cycle-a.ts": {
+    text: 'import { b } from "./cycle-b.js";\nexport const a = (): number => b;\n',
+    rules: ["import(no-cycle)"],
+  },
+  "src/store/cycle-b.ts": {
+    text: 'import { a } from "./cycle-a.js";\nexport const b = a();\n',
+    rules: ["import(no-cycle)"],
+  },
+  "src/store/empty-catch.ts": {
+    text: "export function f(g: () => void): void {\n  try {\n    g();\n  } catch {}\n}\n",
+    rules: ["eslint(no-empty)"],
+  },
+  "src/store/any-type.ts": {
+    text: "export const f = (x: any): number => Number(x);\n",
+    rules: ["typescript(no-explicit-any)"],
+  },
+  "src/store/ignored-error.ts": {
+    text: "// @ts-ignore\nexport const x: number = 1;\n",
+    rules: ["typescript(ban-ts-comment)"],
+  },
+  "src/store/talkative.ts": { text: 'console.log("here");\nexport {};\n', rules: ["eslint(no-console)"] },
+  "src/store/unused.ts": {
+    text: "const left = 1;\nexport const right = 2;\n",
+    rules: ["eslint(no-unused-vars)"],
+  },
+  "src/store/floating.ts": {
+    text: "async function work(): Promise<void> {}\nexport function start(): void {\n  work();\n}\n",
+    rules: ["typescript(no-floating-promises)"],
+  },
+  "src/store/BadName.ts": { text: "export const x = 1;\n", rules: ["unicorn(filename-case)"] },
+  "src/store/long-file.ts": {
+    text: Array.from({ length: 401 }, (_, index) => `export const x${index} = ${index};\n`).join(""),
+    rules: ["eslint(max-lines)"],
+  },
+  "src/store/long-function.ts": {
+    text: `export function f(x: number): number {\n  let y = x;\n${"  y += 1;\n".repeat(70)}  return y;\n}\n`,
+    rules: ["eslint(max-lines-per-function)"],
+  },
+  "test/unit/only.test.ts": {
+    text: 'import { expect, it } from "vitest";\nit.only("is alone", () => expect(1).toBe(1));\n',
+    rules: ["vitest(no-focused-tests)"],
+  },
+  "src/cli/talkative.ts": { text: 'console.log("here");\nexport {};\n', rules: [] },
+  "src/gateway/command.ts": { text: 'console.log("here");\nexport {};\n', rules: [] },
+};
+
+const reportSchema = z.object({
+  diagnostics: z.array(
+    z.object({
+      code: z.string(),
+      filename: z.string(),
+      labels: z.array(z.object({ span: z.object({ line: z.number() }) })),
+    }),
+  ),
+});
+
+interface Finding {
+  readonly file: string;
+  readonly rule: string;
+  readonly line: number;
+}
+
+let folder: string;
+let findings: readonly Finding[];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "rowmill-lint-"));
+  await copyFile(join(repository, ".oxlintrc.json"), join(folder, ".oxlintrc.json"));
+  await copyFile(join(repository, "tsconfig.json"), join(folder, "tsconfig.json"));
+  await writeFile(join(folder, "package.json"), '{ "type": "module" }\n');
+  await symlink(join(repository, "node_modules"), join(folder, "node_modules"));
+  const imports = candidates.map((path) => `import "../${path}";\n`).join("");
+  for (const name of Object.keys(allowed)) await plant(`src/${name}/importer.ts`, imports);
+  for (const [file, { text }] of Object.entries(planted)) await plant(file, text);
+  findings = await lint();
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function plant(file: string, text: string): Promise<void> {
+  await mkdir(join(folder, file, ".."), { recursive: true });
+  await writeFile(join(folder, file), text);
+}
+
+async function lint(): Promise<Finding[]> {
+  const command = join(repository, "node_modules/.bin/oxlint");
+  const run = promisify(execFile)(command, ["--type-aware", "-f", "json", "src", "test"], { cwd: folder });
+  // It found something: exit status 1, and the report on the standard output.
+  const { stdout } = await run.catch((error: { stdout: string }) => error);
+  return reportSchema.parse(JSON.parse(stdout)).diagnostics.map(({ code, filename, labels }) => ({
+    file: filename,
+    rule: code,
+    line: labels[0]?.span.line ?? 0,
+  }));
+}
+
+describe("The linter", () => {
+  it.each(Object.keys(allowed))("lets src/%s import what it may know, and nothing else", (name) => {
+    const refused = findings
+      .filter(
+        ({ file, rule }) => file === `src/${name}/importer.ts` && rule === "eslint(no-restricted-imports)",
+      )
+      .map(({ line }) => candidates[line - 1]);
+    // A folder may import its own files, but not by way of its parent.
+    const others = candidates.filter((path) => !(allowed[name] ?? []).includes(path));
+    expect(refused.toSorted()).toEqual(others.toSorted());
+  });
+
+  it("has a direction for every folder of src", async () => {
+    const entries = await readdir(join(repository, "src"), { withFileTypes: true });
+    const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+    expect(folders.toSorted()).toEqual(Object.keys(allowed).toSorted());
+  });
+
+  it.each(Object.keys(planted))("finds in %s what is wrong there", (planting) => {
+    const rules = findings.filter(({ file }) => file === planting).map(({ rule }) => rule);
+    expect(rules).toEqual(planted[planting]?.rules);
+  });
+});
