@@ -23,7 +23,9 @@ async function runResume(cli: Cli, name: string, options: ProjectOptions): Promi
       resumed: await resume(tx, row.id),
       batches: await wakeBatches(tx, row.id),
     }));
-    const woken = done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} go on at once`;
+    const are = done.batches === 1 ? "is" : "are";
+    const woken =
+      done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} ${are} due at once`;
     cli.terminal.print(done.resumed ? `${name} goes on${woken}` : `${name} was not paused${woken}`);
     if ((await livingWorkers(database)).length === 0)
       cli.terminal.note("No worker is running. Start one: rowmill up");

@@ -1,0 +1,184 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { sql } from "../../src/store/database.js";
+import {
+  buildCli,
+  filmsPipeline,
+  runCli,
+  serverKind,
+  startCliProject,
+  type CliProject,
+} from "../support/cli.js";
+import { createFilms, insertFilms } from "../support/cli-films.js";
+
+beforeAll(buildCli, 150_000);
+
+describe("What the command line refuses", { timeout: 60_000 }, () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(inject("runFolder"), "cli-errors-"));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  const rowmill = (...args: string[]) => runCli(args, { cwd: folder, env: {} });
+
+  it("names the command that was probably meant", async () => {
+    expect(await rowmill("stauts")).toEqual({
+      status: 2,
+      stdout: "",
+      stderr:
+        "error: unknown command 'stauts'\n(Did you mean status?)\n(rowmill --help shows every command, rowmill help COMMAND its options)\n",
+    });
+  });
+
+  it("refuses unknown options, options that exclude each other, and superfluous arguments", async () => {
+    expect((await rowmill("up", "--untilidle")).stderr).toContain("(Did you mean --until-idle?)");
+    const both = await rowmill("up", "--once", "--until-idle");
+    expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("cannot be used with option") });
+    expect((await rowmill("status", "movies")).status).toBe(2);
+    expect((await rowmill("gateway", "--port", "many")).stderr).toContain(
+      "A port is a whole number from 0 to 65535.",
+    );
+  });
+
+  it("shows every command in its help", async () => {
+    const help = await rowmill("--help");
+    expect(help).toMatchObject({ status: 0, stderr: "" });
+    for (const command of [
+      "up",
+      "status",
+      "show",
+      "flush",
+      "sweep",
+      "pause",
+      "resume",
+      "approve",
+      "uninstall",
+      "gateway",
+      "demo",
+    ])
+      expect(help.stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+  });
+
+  it("says where it looked for a config", async () => {
+    const ended = await rowmill("status");
+    expect(ended.status).toBe(2);
+    expect(ended.stderr).toMatch(/^rowmill: There is no config in .*: looked for rowmill\.config\.ts, /);
+  });
+
+  it("tells every mistake of a config at once", async () => {
+    const file = join(folder, "rowmill.config.ts");
+    await writeFile(
+      file,
+      `import { defineConfig, pipeline } from "rowmill";
+       export default defineConfig({ database: "embedded", pipelines: { films: pipeline({
+         source: { table: "films", key: "id", columns: ["title"] }, when: { maxwait: "10m" },
+         request: { model: "gpt-4o-mini", user: "{{ titel }}" }, target: { table: "labels" } } as never) } });`,
+    );
+    expect(await rowmill("up", "--until-idle")).toEqual({
+      status: 2,
+      stdout: "",
+      stderr: `rowmill: ${file}: 2 mistakes
+  pipelines.films.when.maxwait: unknown key; known here: rows, maxWait; did you mean "maxWait"?
+  pipelines.films.request.user: the template names "titel", which is not a declared column; did you mean "title"?
+`,
+    });
+    expect(await readdir(folder)).toEqual(["rowmill.config.ts"]);
+  });
+
+  it("does not take a missing DATABASE_URL for an empty database", async () => {
+    const file = join(folder, "rowmill.config.ts");
+    await writeFile(
+      file,
+      `import { defineConfig, pipeline } from "rowmill";
+       export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { films: pipeline({
+         source: { table: "films", key: "id", columns: ["title"] },
+         request: { model: "gpt-4o-mini", user: "{{ title }}" }, target: { table: "labels" } }) } });`,
+    );
+    for (const command of [["up"], ["status"]]) {
+      expect(await rowmill(...command)).toEqual({
+        status: 2,
+        stdout: "",
+        stderr: `rowmill: ${file}: one mistake
+  database: found nothing (this key is absent or undefined, and the variable DATABASE_URL is not set), expected a URL such as "postgres://user@host:5432/database", or "embedded"; or set the variable DATABASE_URL
+`,
+      });
+    }
+  });
+
+  it("never shows the password of a database that cannot be reached", async () => {
+    await writeFile(
+      join(folder, "rowmill.config.ts"),
+      `import { defineConfig, pipeline } from "rowmill";
+       export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { films: pipeline({
+         source: { table: "films", key: "id", columns: ["title"] },
+         request: { model: "gpt-4o-mini", user: "{{ title }}" }, target: { table: "labels" } }) } });`,
+    );
+    const env = {
+      DATABASE_URL: "postgres://somebody:a-long-password@127.0.0.1:1/nowhere",
+      PGSSLMODE: "disable",
+    };
+    const ended = await runCli(["status", "--log-level", "debug"], { cwd: folder, env });
+    expect(ended.status).toBe(1);
+    expect(ended.stderr).toContain("rowmill: Cannot use 127.0.0.1:1/nowhere.");
+    expect(ended.stderr).toContain("    at ");
+    expect(ended.stderr).not.toContain("a-long-password");
+  });
+});
+
+describe("Commands before the first up", { timeout: 60_000 }, () => {
+  let project: CliProject;
+  beforeEach(async () => {
+    project = await startCliProject(serverKind);
+    await createFilms(project);
+    await project.writeConfig(filmsPipeline());
+  });
+  afterEach(() => project.close());
+
+  it("say that nothing is set up, and set nothing up", async () => {
+    expect(await project.status()).toEqual({ pipelines: [], batches: [] });
+    for (const command of ["status", "flush", "sweep", "uninstall"]) {
+      const ended = await project.run(command);
+      expect(ended.status, command).toBe(2);
+      expect(ended.stderr).toContain("Rowmill is not set up in this database yet");
+      expect(ended.stderr).toContain("rowmill up");
+    }
+    const schemas = await project.database.rows(
+      sql`select nspname from pg_namespace where nspname like 'rowmill%'`,
+    );
+    expect(schemas).toEqual([]);
+  });
+
+  it("do not make an embedded database by looking for one", async () => {
+    const env = { ...project.env, DATABASE_URL: "embedded" };
+    const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
+    expect(ended).toMatchObject({ status: 0, stdout: '{"pipelines":[],"batches":[]}\n' });
+    expect(await readdir(project.folder)).not.toContain(".rowmill");
+  });
+
+  it("say what up needs when there is no key", async () => {
+    const env = { ...project.env, OPENAI_API_KEY: undefined };
+    const ended = await runCli(["up", "--until-idle"], { cwd: project.folder, env });
+    expect(ended.status).toBe(2);
+    expect(ended.stderr).toMatch(/^rowmill: OPENAI_API_KEY is not set/);
+  });
+
+  it("name the pipeline that was probably meant", async () => {
+    expect((await project.run("up", "--once")).status).toBe(0);
+    const env = { ...project.env, OPENAI_API_KEY: undefined };
+    const ended = await runCli(["pause", "flims"], { cwd: project.folder, env });
+    expect(ended.status).toBe(2);
+    expect(ended.stderr).toContain(
+      'rowmill: There is no pipeline "flims" in this database; did you mean "films"?',
+    );
+  });
+
+  it("end calmly when nobody reads on", async () => {
+    await insertFilms(project, 3);
+    expect((await project.run("up", "--until-idle")).status).toBe(0);
+    const running = project.start("show", "films", "1");
+    running.child.stdout?.destroy();
+    expect(await running.ended).toMatchObject({ status: 0, stdout: "", stderr: "" });
+  });
+});

@@ -1,0 +1,146 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { sql } from "../../src/store/database.js";
+import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
+import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+
+beforeAll(buildCli, 150_000);
+
+describe("While a batch is at the provider", { timeout: 90_000 }, () => {
+  let project: CliProject;
+  let held = true;
+  beforeEach(async () => {
+    held = true;
+    project = await startCliProject(serverKind, { gateway: { faults: { hold: () => held } } });
+    await createFilms(project);
+    await project.writeConfig(filmsPipeline().replace("polling,", "polling: { min: '10m', max: '1h' },"));
+    await insertFilms(project, 2);
+    expect((await project.run("up", "--once")).status).toBe(0);
+    expect((await project.run("flush")).status).toBe(0);
+    const sent = await project.run("up", "--once");
+    expect(sent.status, sent.stderr).toBe(0);
+    expect((await project.status()).batches).toMatchObject([{ state: "running", requests: 2 }]);
+  });
+  afterEach(() => project.close());
+
+  function letGo(): void {
+    held = false;
+    project.gateway.release();
+  }
+
+  it("resume makes it due at once, for the queue and for --once", async () => {
+    const due = sql`select b.next_at <= clock_timestamp() as batch, j.run_at <= clock_timestamp() as job
+      from rowmill.batches b join rowmill_worker.jobs j on j.key = 'batch:' || b.id`;
+    expect(await project.database.first(due)).toEqual({ batch: false, job: false });
+    expect((await project.run("resume", "films")).stdout).toBe(
+      "films was not paused; 1 unfinished batch is due at once\n",
+    );
+    expect(await project.database.first(due)).toEqual({ batch: true, job: true });
+    letGo();
+    const [batch] = (await project.status()).batches;
+    await project.gateway.until(batch?.providerBatchId ?? "");
+    expect((await project.run("up", "--once")).status).toBe(0);
+    expect(await countLabels(project)).toBe(2);
+    await project.check();
+  });
+
+  it("--until-idle does not wait for it once the pipeline is paused", async () => {
+    expect((await project.run("pause", "films")).status).toBe(0);
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(4);
+    expect(ended.stderr).toContain("films: paused by a person");
+  });
+
+  it("uninstall takes the triggers only, and --purge is refused", async () => {
+    const refused = await project.run("uninstall", "--purge", "--yes");
+    expect(refused).toEqual({
+      status: 4,
+      stdout: "",
+      stderr:
+        "rowmill: 1 batch is in flight: paid answers would be lost.\n  - Let them settle first: rowmill up --until-idle\n  - Nothing was removed.\n",
+    });
+    expect(await triggers(project)).toBeGreaterThan(0);
+    expect((await project.status()).batches).toHaveLength(1);
+  });
+
+  it("show tells where the row is", async () => {
+    const shown = await project.run("show", "films", "1");
+    expect(shown.status, shown.stderr).toBe(0);
+    expect(shown.stdout).toMatch(/^films 1\n {2}batched in batch [0-9a-f-]{36}\n/);
+    expect(shown.stdout).toMatch(/\nattempt 1\n {2}under way, the batch is running\n/);
+    expect(shown.stdout).toMatch(/\nresult\n {2}none yet\n$/);
+  });
+});
+
+describe("rowmill uninstall", { timeout: 90_000 }, () => {
+  let project: CliProject;
+  beforeEach(async () => {
+    project = await startCliProject(serverKind);
+    await createFilms(project);
+    await project.writeConfig(filmsPipeline());
+    await insertFilms(project, 3);
+    expect((await project.run("up", "--until-idle")).status).toBe(0);
+  });
+  afterEach(() => project.close());
+
+  it("leaves no trigger; writes, answers and the ledger stay; up puts it back and finds what was missed", async () => {
+    expect(await triggers(project)).toBeGreaterThan(0);
+    const ended = await project.run("uninstall");
+    expect(ended).toMatchObject({
+      status: 0,
+      stdout: "The triggers of 1 pipeline are removed. Tables and answers are as they were.\n",
+      stderr: "",
+    });
+    expect(await triggers(project)).toBe(0);
+    await insertFilms(project, 1, 100);
+    expect(await countLabels(project)).toBe(3);
+    expect((await project.status()).pipelines[0]).toMatchObject({
+      succeeded: 3,
+      paused: "uninstalled; rowmill up puts its triggers back",
+    });
+    expect((await project.run("uninstall")).status).toBe(0);
+    expect((await project.run("up", "--until-idle")).status).toBe(0);
+    expect(await triggers(project)).toBeGreaterThan(0);
+    expect(await countLabels(project)).toBe(4);
+    await project.check();
+  });
+
+  it("--purge asks, drops our schemas, and touches neither source nor target", async () => {
+    expect(await project.run("uninstall", "--purge")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("rowmill uninstall --purge --yes"),
+    });
+    expect(await triggers(project)).toBeGreaterThan(0);
+    const ended = await project.run("uninstall", "--purge", "--yes");
+    expect(ended.status, ended.stderr).toBe(0);
+    expect(await countLabels(project)).toBe(3);
+    await insertFilms(project, 1, 100);
+    const left = sql`select nspname from pg_namespace where nspname like 'rowmill%'`;
+    expect(await project.database.rows(left)).toEqual([]);
+    expect(await project.status()).toEqual({ pipelines: [], batches: [] });
+  });
+
+  it("--purge is refused while a worker runs, or where a view of the user's own would go with it", async () => {
+    await project.database.run(sql`create view labelled as select count(*) from rowmill.requests`);
+    const view = await project.run("uninstall", "--purge", "--yes");
+    expect(view).toMatchObject({
+      status: 4,
+      stderr: expect.stringContaining("would be dropped with it: labelled."),
+    });
+    await project.database.run(sql`drop view labelled`);
+    const up = project.start("up");
+    await up.says("Working.");
+    const worker = await project.run("uninstall", "--purge", "--yes");
+    expect(worker).toMatchObject({
+      status: 4,
+      stderr: expect.stringContaining(`A worker is running: process ${up.child.pid} on`),
+    });
+    expect(await triggers(project)).toBeGreaterThan(0);
+  });
+});
+
+async function triggers(project: CliProject): Promise<number> {
+  const row = await project.database.first<{ count: number }>(
+    sql`select count(*)::int as count from pg_trigger where tgname like 'rowmill%'`,
+  );
+  return row?.count ?? -1;
+}
