@@ -77,11 +77,15 @@ create table rowmill.refused_keys (
   primary key (pipeline_id, key_sha256)
 );
 
+-- The tables through which every row passes have no foreign keys: four checks a row cost as much as the row itself, and the key
+-- share lock on the parent is taken against the lock order (pipeline, batch, requests, target). The invariant script looks
+-- for orphans instead; nothing deletes a parent but the removal of the whole schema.
+
 -- Exactly one per row and pipeline. What changes at each attempt stays out of every index, and half of the page is left free:
 -- all updates are then heap-only.
 create table rowmill.requests (
   id bigint generated always as identity primary key,
-  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
+  pipeline_id integer not null,
   key text not null check (octet_length(key) between 1 and 1024),
   state text not null default 'waiting' check (state in ('waiting', 'batched', 'succeeded', 'failed', 'cancelled', 'gone')),
   -- The state that a gone request had, for when its row comes back as it was.
@@ -111,7 +115,7 @@ create table rowmill.requests (
 
 -- The queue: a small table of its own.
 create table rowmill.waiting (
-  request_id bigint primary key references rowmill.requests (id) on delete cascade,
+  request_id bigint primary key,
   pipeline_id integer not null,
   since timestamptz not null default now(),
   not_before timestamptz not null default now()
@@ -174,21 +178,21 @@ create index batches_unfinished on rowmill.batches (pipeline_id) where settled_a
 
 -- A request is in at most one live batch: by this primary key.
 create table rowmill.in_flight (
-  request_id bigint primary key references rowmill.requests (id) on delete cascade,
-  batch_id uuid not null references rowmill.batches (id),
+  request_id bigint primary key,
+  batch_id uuid not null,
   attempt integer not null,
   -- Of what was rendered; null until then.
   content_hash text,
   fingerprint text,
   line integer
-) with (fillfactor = 50);
+) with (fillfactor = 35);
 create index in_flight_by_batch on rowmill.in_flight (batch_id, request_id);
 
 -- Append-only: all accounting is derived from it.
 create table rowmill.attempts (
-  request_id bigint not null references rowmill.requests (id) on delete cascade,
+  request_id bigint not null,
   attempt integer not null,
-  batch_id uuid not null references rowmill.batches (id),
+  batch_id uuid not null,
   ending text not null check (ending in ('succeeded', 'failed', 'returned')),
   -- Why: `answered`, `invalid`, `expired`, `stale`, `gone`, …
   outcome text not null,
@@ -205,6 +209,7 @@ create table rowmill.attempts (
   primary key (request_id, attempt)
 );
 create index attempts_by_batch on rowmill.attempts (batch_id);
+create index attempts_with_answer on rowmill.attempts (at) where answer is not null;
 
 create table rowmill.batch_events (
   id bigint generated always as identity primary key,

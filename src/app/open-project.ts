@@ -11,7 +11,7 @@ import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { createOpenAIProvider } from "../providers/openai.js";
 import type { Provider } from "../providers/provider.js";
-import type { Database } from "../store/database.js";
+import { DatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import { keepLeases } from "../worker/lease-keeper.js";
@@ -19,6 +19,10 @@ import { bindPipeline, refreshSource } from "./bind-pipeline.js";
 import { stateFolder } from "./open-database.js";
 
 const QUEUE_SCHEMA = "rowmill_worker";
+/** Workers that start at once on an empty database; each further try finds more of it made. */
+const BIND_TRIES = 5;
+/** Unique violation, duplicate table, object and function, object in use, and "tuple concurrently updated". */
+const raceStates = new Set(["23505", "42P07", "42710", "42723", "42704", "42883", "40P01", "XX000"]);
 
 export interface ProjectParts {
   readonly config: ProjectConfig;
@@ -62,15 +66,23 @@ async function bindExplained(
   config: PipelineConfig,
   provider: Provider,
 ): Promise<Pipeline> {
-  try {
-    return await bindPipeline(database, config, provider);
-  } catch (error) {
-    if (!(error instanceof RowmillError) || error.message.startsWith("pipelines.")) throw error;
-    throw new RowmillError(error.code, `pipelines.${config.name}: ${error.message}`, {
-      cause: error,
-      hints: error.hints,
-    });
+  for (let tries = 1; ; tries++) {
+    try {
+      return await bindPipeline(database, config, provider);
+    } catch (error) {
+      if (tries < BIND_TRIES && isRace(error)) continue;
+      if (!(error instanceof RowmillError) || error.message.startsWith("pipelines.")) throw error;
+      throw new RowmillError(error.code, `pipelines.${config.name}: ${error.message}`, {
+        cause: error,
+        hints: error.hints,
+      });
+    }
   }
+}
+
+/** Two processes that make the same table, role or function at once: one of them meets a catalogue row of the other's. */
+function isRace(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
 }
 
 function makeProvider(environment: Environment): Provider {

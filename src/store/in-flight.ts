@@ -147,3 +147,12 @@ export async function countEndings(client: Queryable, batchId: string): Promise<
       count(*) filter (where ending = 'returned')::int as returned from rowmill.attempts where batch_id = ${batchId}`);
   return row ?? { succeeded: 0, failed: 0, returned: 0 };
 }
+
+/** Empties the kept text of old attempts, some at a time; returns how many. */
+export async function forgetUnusedAnswers(
+  client: Queryable,
+  bounds: { olderThanDays: number; max: number },
+): Promise<number> {
+  return client.run(sql`update rowmill.attempts set answer = null where ctid = any (array(
+    select ctid from rowmill.attempts where answer is not null and at < now() - make_interval(days => ${bounds.olderThanDays}) limit ${bounds.max}))`);
+}

@@ -18,19 +18,29 @@ export async function signOff(client: Queryable, workerId: string): Promise<void
   await client.run(sql`delete from rowmill.workers where id = ${workerId}`);
 }
 
+export interface Buried {
+  readonly workers: number;
+  /** Batches that they held. */
+  readonly batchIds: readonly string[];
+}
+
 /**
- * Frees what dead workers held. Their jobs would else stay locked for four hours; `locked_by` holds the id of the *pool*.
- * Returns how many workers were found dead.
+ * Frees what dead workers held: their leases, and their jobs, which would else stay locked for four hours (`locked_by` holds the
+ * id of the *pool*). One that was only frozen finds its leases lost, and writes nothing more.
  */
-export async function buryDead(tx: Queryable): Promise<number> {
-  const dead = await tx.rows<{ poolId: string | null }>(sql`
+export async function buryDead(tx: Queryable): Promise<Buried> {
+  const dead = await tx.rows<{ id: string; poolId: string | null }>(sql`
     delete from rowmill.workers where id in (
       select id from rowmill.workers where seen_at < clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
       for update skip locked)
-    returning pool_id as "poolId"`);
+    returning id, pool_id as "poolId"`);
+  if (dead.length === 0) return { workers: 0, batchIds: [] };
   const pools = dead.flatMap((worker) => worker.poolId ?? []);
   if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
-  return dead.length;
+  const freed = await tx.rows<{ id: string }>(sql`
+    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null
+    where settled_at is null and lease_worker = any(${dead.map((worker) => worker.id)}::text[]) returning id`);
+  return { workers: dead.length, batchIds: freed.map((batch) => batch.id) };
 }
 
 /** Every unfinished batch without a job that could wake it. */

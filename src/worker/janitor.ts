@@ -1,18 +1,23 @@
 /** Clears up what is no longer needed: files at the provider, spool files here. Late or repeated, it does no harm. */
 import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
+import { forgetUnusedAnswers } from "../store/in-flight.js";
 import type { WorkerContext } from "./context.js";
 import { listSpools, removeSpool } from "./spool.js";
 
 const BATCHES_MAX = 50;
+/** Answers that were paid for and could not be used are kept so long; the attempt itself stays. */
+const UNUSED_ANSWER_DAYS = 30;
+const ANSWERS_MAX = 1_000;
 
 export interface CleanCounts {
   files: number;
   spools: number;
+  answers: number;
 }
 
 export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<CleanCounts> {
-  const counts: CleanCounts = { files: 0, spools: 0 };
+  const counts: CleanCounts = { files: 0, spools: 0, answers: 0 };
   for (const batch of await batches.withFiles(context.database, [...context.pipelines.keys()], BATCHES_MAX)) {
     signal.throwIfAborted();
     counts.files += await deleteFiles(context, batch, signal);
@@ -24,6 +29,10 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
     await removeSpool(context.spoolFolder, id);
     counts.spools++;
   }
+  counts.answers = await forgetUnusedAnswers(context.database, {
+    olderThanDays: UNUSED_ANSWER_DAYS,
+    max: ANSWERS_MAX,
+  });
   return counts;
 }
 

@@ -89,7 +89,14 @@ function moveFor(request: LedgerRow, row: SourceRow | undefined): RowMove[] {
   const to = moveRequest(request, event);
   if (to === null) return [];
   return [
-    { id: request.id, from: request.state, to, hash: row?.hash ?? null, fresh: event === "rowDiffers" },
+    {
+      id: request.id,
+      from: request.state,
+      to,
+      hash: row?.hash ?? null,
+      fresh: event === "rowDiffers",
+      forget: false,
+    },
   ];
 }
 

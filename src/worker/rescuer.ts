@@ -11,9 +11,11 @@ export interface RescueCounts {
 }
 
 export async function runRescuer(context: WorkerContext): Promise<RescueCounts> {
-  const workers = await context.database.transaction((tx) => buryDead(tx));
+  const buried = await context.database.transaction((tx) => buryDead(tx));
   const orphans = await batchesWithoutJob(context.database, BATCHES_MAX);
-  for (const id of orphans) await schedule(context.database, id, 0);
-  if (workers > 0) context.log.warn({ workers, batches: orphans.length }, "rescued what dead workers left");
-  return { workers, batches: orphans.length };
+  const woken = new Set([...buried.batchIds, ...orphans]);
+  for (const id of woken) await schedule(context.database, id, 0);
+  const counts = { workers: buried.workers, batches: woken.size };
+  if (counts.workers > 0) context.log.warn(counts, "rescued what dead workers left");
+  return counts;
 }

@@ -8,6 +8,7 @@ import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { reaffirmMany, reopenMany } from "../store/requests.js";
 import { ledgerChunk } from "../store/ledger-chunks.js";
+import { analyze } from "../store/workers.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "./context.js";
 import { lookAt } from "./look.js";
@@ -18,6 +19,8 @@ export const SWEEP_EVERY_MS = 600_000;
 /** A sweep may take at most about a twentieth of the time. */
 const SWEEP_REST_FACTOR = 20;
 const CHUNK_TIMEOUT_MS = 60_000;
+/** Keys found by one sweep above which the ledger's statistics are made anew. */
+const ANALYZE_ABOVE = 5_000;
 
 export interface SweepProgress {
   readonly phase: SweepPhase;
@@ -27,7 +30,7 @@ export interface SweepProgress {
 
 /** The next chunk of this pipeline's sweep, if one is due; null: nothing to do, or another worker is at it. */
 export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Promise<SweepProgress | null> {
-  return context.database.transaction(
+  const progress = await context.database.transaction(
     async (tx) => {
       const sweep = await lockSweep(tx, pipeline.id);
       if (sweep === null) return null;
@@ -42,6 +45,8 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
     },
     { statementTimeoutMs: CHUNK_TIMEOUT_MS },
   );
+  if (progress?.phase === "idle" && progress.keysFound > ANALYZE_ABOVE) await analyze(context.database);
+  return progress;
 }
 
 async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepProgress | null> {

@@ -14,6 +14,13 @@ const script: Readonly<Record<string, string>> = {
   "1. nothing is in flight in a batch that ended": `
     select f.request_id::text || ' in ' || b.id as violation from rowmill.in_flight f join rowmill.batches b on b.id = f.batch_id
     where b.settled_at is not null`,
+  "1. every row of a queue, a batch or an attempt has its request and batch": `
+    select 'waiting ' || w.request_id as violation from rowmill.waiting w left join rowmill.requests r on r.id = w.request_id where r.id is null
+    union all select 'in flight ' || f.request_id from rowmill.in_flight f left join rowmill.requests r on r.id = f.request_id
+      left join rowmill.batches b on b.id = f.batch_id where r.id is null or b.id is null
+    union all select 'attempt ' || a.request_id from rowmill.attempts a left join rowmill.requests r on r.id = a.request_id
+      left join rowmill.batches b on b.id = a.batch_id where r.id is null or b.id is null
+    union all select 'request ' || r.id from rowmill.requests r left join rowmill.pipelines p on p.id = r.pipeline_id where p.id is null`,
   "2. an ended batch accounts for every request": `
     select b.id || ': ' || b.requests || ' planned, ' || count(a.*) || ' ended' as violation
     from rowmill.batches b left join rowmill.attempts a on a.batch_id = b.id

@@ -1,34 +1,7 @@
-/** The pipeline of the tutorial, as most tests use it, and its table. */
-import { pipeline, z } from "../../src/index.js";
+/** The table of the tutorial, filled, and compared with its target. */
 import { films } from "./films.js";
+export { moviesPipeline, quick } from "./movies-pipeline.js";
 import { sql, type TestProject } from "./project.js";
-
-export const movieAnswer = z.object({
-  categories: z.array(z.string()).describe("lower-case genres, at most four"),
-  summary: z.string(),
-});
-
-/** Quick polling, and nothing is sent before it is flushed. */
-export const quick = {
-  when: { rows: 1_000, maxWait: "10m" },
-  polling: { min: "200ms", max: "1s" },
-} as const;
-
-export function moviesPipeline() {
-  return pipeline({
-    source: { table: "imdb_dataset", key: "imdb_id", columns: ["Title", "Description"] },
-    ...quick,
-    request: {
-      model: "gpt-4o-mini",
-      temperature: 0.1,
-      maxOutputTokens: 200,
-      system: "Extract the categories of the movie and a one-sentence summary.",
-      user: (row) => row.Description,
-    },
-    answer: movieAnswer,
-    target: { table: "movie_labels" },
-  });
-}
 
 export async function createMovies(project: TestProject): Promise<void> {
   await project.run(

@@ -1,0 +1,23 @@
+/** One worker in a process of its own, to be killed by a test. Says so over IPC when it works. */
+import { join } from "node:path";
+import { pino } from "pino";
+import { openProject } from "../../src/app/open-project.js";
+import { connectionOptions } from "../../src/config/connection.js";
+import { readEnvironment } from "../../src/config/environment.js";
+import { validateConfig } from "../../src/config/validate.js";
+import { defineConfig } from "../../src/index.js";
+import { openDatabase } from "../../src/store/database.js";
+import { startWorker } from "../../src/worker/worker.js";
+import { moviesPipeline } from "./movies-pipeline.js";
+
+const url = process.env["DATABASE_URL"] ?? "";
+const environment = readEnvironment(process.env);
+const config = validateConfig(defineConfig({ database: url, pipelines: { movies: moviesPipeline() } }), {
+  file: join(process.env["TEST_FOLDER"] ?? "", "rowmill.config.ts"),
+  language: "script",
+  databaseUrl: null,
+});
+const database = openDatabase(connectionOptions({ kind: "server", url }, environment));
+const context = await openProject({ config, environment, database, log: pino({ level: "silent" }) });
+await startWorker(context, { flush: true });
+process.send?.("working");
