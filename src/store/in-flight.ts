@@ -44,6 +44,17 @@ export async function lockMany(
     order by f.request_id for update of r, f`);
 }
 
+/** Request id → the content that was rendered for it; those not rendered yet are left out. */
+export async function renderedHashes(
+  tx: Queryable,
+  requestIds: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const rows = await tx.rows<{ id: string; hash: string }>(sql`
+    select request_id::text as id, content_hash as hash from rowmill.in_flight
+    where request_id = any(${requestIds}::bigint[]) and content_hash is not null`);
+  return new Map(rows.map((row) => [row.id, row.hash]));
+}
+
 export async function countInFlight(client: Queryable, batchId: string): Promise<number> {
   const row = await client.first<{ count: number }>(
     sql`select count(*)::int as count from rowmill.in_flight where batch_id = ${batchId}`,

@@ -96,6 +96,16 @@ export async function moveMany(
   return moved.length;
 }
 
+/** Requests in flight whose rows got another key. */
+export async function renameMany(
+  tx: Queryable,
+  renames: readonly { id: string; key: string }[],
+): Promise<void> {
+  if (renames.length === 0) return;
+  await tx.run(sql`update rowmill.requests r set key = x.key, changed_at = now()
+    from json_to_recordset(${JSON.stringify(renames)}::json) as x (id bigint, key text) where r.id = x.id and r.state = 'batched'`);
+}
+
 /** Asks again: the definition changed for these rows, or a person wants it. In flight ones are left to the collector. */
 export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;

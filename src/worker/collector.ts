@@ -21,6 +21,7 @@ import {
 } from "../store/in-flight.js";
 import type { Result } from "../targets/target.js";
 import { endAll, endingOf } from "./ending.js";
+import { catchUp } from "./intake.js";
 import { judgeAnswer, type Judged } from "./judge-answer.js";
 import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
 
@@ -69,7 +70,7 @@ async function* chunks(lines: AsyncIterable<string>): AsyncGenerator<string[]> {
 
 /** False: the lease is lost. */
 async function collectChunk(turn: Collecting, lines: readonly string[], tally: Tally): Promise<boolean> {
-  const { context, pipeline, lease } = turn;
+  const { context, pipeline } = turn;
   turn.signal.throwIfAborted();
   const outcomes = new Map<string, AnswerOutcome>();
   for (const line of lines) {
@@ -80,22 +81,40 @@ async function collectChunk(turn: Collecting, lines: readonly string[], tally: T
     if (id === null) tally.unknown++;
     else if (!outcomes.has(id.requestId)) outcomes.set(id.requestId, outcome);
   }
+  const ended = await endLines(turn, outcomes, { goneBelieved: false });
+  if (ended !== "lookFirst") return count(tally, ended);
+  // A row that seems gone may only have got another key: the arrival that says so is there by now, and its request follows it.
+  await catchUp(context, pipeline);
+  return count(tally, await endLines(turn, outcomes, { goneBelieved: true }));
+}
+
+function count(tally: Tally, ended: Ended): boolean {
+  if (ended === "lost") return false;
+  tally.postponed += ended === "lookFirst" ? 0 : ended.postponed;
+  return true;
+}
+
+type Ended = "lost" | "lookFirst" | { readonly postponed: number };
+
+async function endLines(
+  turn: Collecting,
+  outcomes: ReadonlyMap<string, AnswerOutcome>,
+  options: { goneBelieved: boolean },
+): Promise<Ended> {
+  const { context, lease } = turn;
   return context.database.transaction(
-    async (tx) => {
-      if (!(await batches.holds(tx, lease))) return false;
-      tally.postponed += await endChunk(turn, tx, outcomes);
-      return true;
-    },
+    async (tx) => ((await batches.holds(tx, lease)) ? endChunk(turn, tx, { outcomes, ...options }) : "lost"),
     { writing: true, lockTimeoutMs: LOCK_TIMEOUT_MS },
   );
 }
 
-/** Returns how many results had to be postponed. */
+/** Writes nothing and says `lookFirst` where a row seems gone and is not yet believed to be. */
 async function endChunk(
   turn: Collecting,
   tx: Queryable,
-  outcomes: ReadonlyMap<string, AnswerOutcome>,
-): Promise<number> {
+  chunk: { outcomes: ReadonlyMap<string, AnswerOutcome>; goneBelieved: boolean },
+): Promise<Ended> {
+  const { outcomes, goneBelieved } = chunk;
   const { context, pipeline, batch } = turn;
   const requests = await lockMany(tx, batch.id, [...outcomes.keys()]);
   const rows = new Map(
@@ -114,6 +133,7 @@ async function endChunk(
     if (outcome === undefined) continue;
     const judged = judgeAnswer(pipeline, { request, outcome, row: rows.get(request.key), definitionChanged });
     if (judged === null) continue;
+    if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
     const ending = endingOf(context, pipeline, request, judged.facts);
     if (judged.cells === null) others.push(ending);
     else
@@ -125,7 +145,7 @@ async function endChunk(
       });
   }
   await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, others);
-  return writeAccepted(turn, tx, accepted);
+  return { postponed: await writeAccepted(turn, tx, accepted) };
 }
 
 interface Accepted {

@@ -3,7 +3,8 @@
  * Arrivals are deleted in the transaction that acts on them: a crash leaves them for the next round.
  */
 import { takeArrivals, pipelinesWithArrivals } from "../store/arrivals.js";
-import { tryLockIntake } from "../store/pipelines.js";
+import { lockIntake, tryLockIntake } from "../store/pipelines.js";
+import type { Queryable } from "../store/database.js";
 import { wantSweep } from "../store/sweeps.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { lookAt } from "./look.js";
@@ -25,7 +26,7 @@ export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
     const pipeline = context.pipelines.get(id);
     if (!pipeline) continue;
     for (let round = 0; round < ROUNDS_MAX; round++) {
-      const counts = await takeOnce(context, pipeline);
+      const counts = await takeOnce(context, pipeline, tryLockIntake);
       total.arrivals += counts.arrivals;
       total.added += counts.added;
       total.moved += counts.moved;
@@ -36,13 +37,25 @@ export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
   return total;
 }
 
-async function takeOnce(context: WorkerContext, pipeline: Pipeline): Promise<IntakeCounts> {
+/** Everything that arrived for one pipeline before this call, also what another worker has in hand: waits for it. */
+export async function catchUp(context: WorkerContext, pipeline: Pipeline): Promise<void> {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const { arrivals } = await takeOnce(context, pipeline, lockIntake);
+    if (arrivals === 0) return;
+  }
+}
+
+async function takeOnce(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  lock: (tx: Queryable, id: number) => Promise<boolean | void>,
+): Promise<IntakeCounts> {
   return context.database.transaction(async (tx) => {
-    if (!(await tryLockIntake(tx, pipeline.id))) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
+    if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
     const taken = await takeArrivals(tx, pipeline.id);
     if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
-    const counts =
-      taken.keys.length === 0 ? { added: 0, moved: 0, refused: 0 } : await lookAt(tx, pipeline, taken.keys);
+    const none = { added: 0, moved: 0, refused: 0 };
+    const counts = taken.keys.length === 0 ? none : await lookAt(tx, pipeline, taken.keys);
     return { arrivals: taken.count, ...counts };
   });
 }

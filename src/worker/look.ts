@@ -12,10 +12,12 @@ import type { SourceRow } from "../sources/source.js";
 import { READ_KEYS_MAX } from "../sources/source.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
+import { renderedHashes } from "../store/in-flight.js";
 import {
   insertMany,
   lockByKeys,
   moveMany,
+  renameMany,
   refuseKey,
   type LedgerRow,
   type NewRequest,
@@ -72,16 +74,56 @@ async function lookAtChunk(
 ): Promise<{ added: number; moved: number }> {
   const known = new Map((await lockByKeys(tx, pipeline.id, keys)).map((row) => [row.key, row]));
   const rows = new Map((await pipeline.source.readRows(tx, keys)).map((row) => [row.key, row]));
+  const renamed = await followRenamed(tx, { keys, known, rows });
   const fresh: NewRequest[] = [];
   const moves: RowMove[] = [];
   for (const key of keys) {
     const request = known.get(key);
     const row = rows.get(key);
+    if (renamed.has(key)) continue;
     if (request) moves.push(...moveFor(request, row));
     else if (row) fresh.push({ key, hash: row.hash, state: row.existedBefore ? "cancelled" : "waiting" });
   }
   const settled = await withoutLostAnswers(tx, pipeline, { moves, known, rows });
   return { added: await insertMany(tx, pipeline.id, fresh), moved: await moveMany(tx, pipeline.id, settled) };
+}
+
+/**
+ * A row that got another key while it is being answered: its request follows it, so that its content is not asked twice. Both keys
+ * come in one arrival, hence mostly in one chunk; where they do not, the row under its new key is asked anew.
+ */
+async function followRenamed(
+  tx: Queryable,
+  look: {
+    keys: readonly string[];
+    known: ReadonlyMap<string, LedgerRow>;
+    rows: ReadonlyMap<string, SourceRow>;
+  },
+): Promise<ReadonlySet<string>> {
+  const left = [...look.known.values()].filter(
+    (request) => request.state === "batched" && !look.rows.has(request.key),
+  );
+  const fresh = look.keys.flatMap((key) => (look.known.has(key) ? [] : (look.rows.get(key) ?? [])));
+  if (left.length === 0 || fresh.length === 0) return new Set();
+  const sent = await renderedHashes(
+    tx,
+    left.map((request) => request.id),
+  );
+  const byHash = new Map(
+    left.flatMap((request) => {
+      const hash = sent.get(request.id);
+      return hash === undefined ? [] : [[hash, request.id] as const];
+    }),
+  );
+  const renames: { id: string; key: string }[] = [];
+  for (const row of fresh) {
+    const id = byHash.get(row.hash);
+    if (id === undefined) continue;
+    byHash.delete(row.hash);
+    renames.push({ id, key: row.key });
+  }
+  await renameMany(tx, renames);
+  return new Set(renames.map((rename) => rename.key));
 }
 
 function moveFor(request: LedgerRow, row: SourceRow | undefined): RowMove[] {
