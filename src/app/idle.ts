@@ -37,6 +37,14 @@ async function pipelineState(
   const { database } = context;
   const row = await pipelines.byId(database, pipeline.id);
   if (row === null) return { busy: false, blocked: "It is not registered any more." };
+  // The planner leaves both alone, so their rows would be waited for without end.
+  if (row.uninstalledAt !== null)
+    return { busy: false, blocked: "It was uninstalled; rowmill up sets it up again." };
+  if (row.definitionHash !== pipeline.definitionHash)
+    return {
+      busy: false,
+      blocked: "Another rowmill up was started with a changed config; this one is out of date.",
+    };
   if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
   const unseen =
     (await countArrivals(database, pipeline.id)) > 0 || (await isSweepPending(database, pipeline.id));

@@ -1,9 +1,9 @@
 /** Questions to the person at the terminal. Where nobody sits, nothing is asked: the caller says what to do instead. */
-import { confirm, text } from "@clack/prompts";
 import { Interrupted } from "./interruption.js";
 
 /** @throws Interrupted when it is answered with Ctrl-C. */
 export async function askYesNo(message: string, signal?: AbortSignal): Promise<boolean> {
+  const { confirm } = await import("@clack/prompts");
   const answer = await confirm({
     message,
     initialValue: false,
@@ -16,6 +16,7 @@ export async function askYesNo(message: string, signal?: AbortSignal): Promise<b
 
 /** True when the person typed exactly `word`. @throws Interrupted when it is answered with Ctrl-C. */
 export async function askTyped(message: string, word: string): Promise<boolean> {
+  const { text } = await import("@clack/prompts");
   const answer = await text({ message: `${message} Type "${word}" to do it.`, output: process.stderr });
   if (typeof answer === "symbol") return interrupted();
   return answer === word;

@@ -1,6 +1,5 @@
 /** What every command is given, and the options that most of them share. */
 import { Command, Option } from "commander";
-import { logLevels, type LogLevel } from "./command-log.js";
 import type { Terminal } from "./terminal.js";
 
 export interface Cli {
@@ -8,6 +7,9 @@ export interface Cli {
   /** The exit status of a command that came to its end; 0 when it is never called. */
   finish(status: number): void;
 }
+
+const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
 
 export interface LogOptions {
   readonly logLevel: LogLevel;

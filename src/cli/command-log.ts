@@ -1,9 +1,7 @@
 /** The log of a command: pino's records as lines for a person, on stderr above the live lines. */
 import { pino, type Logger } from "pino";
+import type { LogLevel } from "./cli.js";
 import { fit, harmless, type Terminal } from "./terminal.js";
-
-export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 /** Shorter ids are enough to tell batches apart. */
 const ID_CHARACTERS = 8;

@@ -1,7 +1,6 @@
 /** `rowmill gateway`: the local Batch API server, until Ctrl-C. */
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
-import { runGateway } from "../gateway/command.js";
 import { RowmillError } from "../model/errors.js";
 import { withLogLevel, type Cli, type LogOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
@@ -36,6 +35,7 @@ function parsePort(text: string): number {
 /** A stop by Ctrl-C is the usual end of a server, and no failure. */
 async function serve(options: GatewayCommandOptions): Promise<number> {
   const { host, port, demoModel = false } = options;
+  const { runGateway } = await import("../gateway/command.js");
   const interruption = listenForInterruption(() => undefined);
   try {
     const dataDir = resolve(options.dataDir);

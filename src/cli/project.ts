@@ -10,6 +10,8 @@ import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Terminal } from "./terminal.js";
 
+const PASSWORD_CHARACTERS_MIN = 12;
+
 export interface Project {
   readonly config: ProjectConfig;
   readonly environment: Environment;
@@ -39,7 +41,9 @@ function hideUrl(terminal: Terminal, text: string): void {
   const { password } = new URL(text);
   if (password === "") return;
   terminal.hide(text);
-  terminal.hide(password);
+  terminal.hide(`:${password}@`);
+  // A short one may be an ordinary word of our own messages, such as "postgres".
+  if (password.length >= PASSWORD_CHARACTERS_MIN) terminal.hide(password);
 }
 
 /** Gives the open database to `work`, or null where nothing was ever set up; closes it whatever happens. */

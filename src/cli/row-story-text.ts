@@ -1,7 +1,7 @@
 /** Owns how `rowmill show` looks to a person. Pure but for the terminal's width and style. */
 import { formatUsd } from "../model/pricing.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../store/overview.js";
-import type { ResultNow, RowNow, RowStory } from "./row-story.js";
+import type { ResultNow, RowNow, RowStory } from "../app/row-story.js";
 import { wrap } from "./table.js";
 import { harmless, type Terminal } from "./terminal.js";
 import { counted, formatCount, formatTime, shortId } from "./text.js";
@@ -27,7 +27,7 @@ function requestLines({ request, refused, row }: RowStory, style: Style): string
   return [
     `${request.state}${whereText(request)}`,
     ...(error === "" ? [] : wrap(`error: ${harmless(error)}`, style.columns() - 2, "")),
-    `${counted(request.attempt, "attempt")}, ${formatCount(request.tries)} of them used up by the model for this content`,
+    `${counted(request.attempt, "attempt")}; ${counted(request.tries, "unusable answer")} for this content`,
     `first seen ${formatTime(request.createdAt)}, changed ${formatTime(request.changedAt)}`,
   ];
 }

@@ -4,7 +4,7 @@ import { withProject, type Cli, type ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "./project.js";
 import { renderStory } from "./row-story-text.js";
-import { readRowStory } from "./row-story.js";
+import { readRowStory } from "../app/row-story.js";
 
 interface ShowOptions extends ProjectOptions {
   readonly json?: true;

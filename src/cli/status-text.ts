@@ -61,8 +61,10 @@ function pipelineLines(facts: StatusFacts, style: Style): string[] {
   return emphasised(renderTable(header, rows, style.columns()), style);
 }
 
+/** The line of titles, where the rows are laid out as a table. */
 function emphasised(lines: readonly string[], style: Style): string[] {
-  return lines.map((line, index) => (index === 0 ? style.bold(line) : line));
+  const [first = "", ...rest] = lines;
+  return [/^(pipeline|batch) /.test(first) ? style.bold(first) : first, ...rest];
 }
 
 /** One paragraph for each pipeline that does not simply go on. */

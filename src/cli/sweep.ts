@@ -3,21 +3,12 @@
  * where one lives; otherwise this command does it itself. It sends nothing, so it needs no key.
  */
 import { Command } from "commander";
-import { openProject } from "../app/open-project.js";
-import { sweepAll } from "../app/round.js";
-import { Secret } from "../config/secret.js";
 import { RowmillError } from "../model/errors.js";
-import type { PipelineConfig } from "../model/pipeline.js";
-import type { Database } from "../store/database.js";
 import { livingWorkers } from "../store/overview.js";
 import { wantSweep } from "../store/sweeps.js";
-import type { WorkerContext } from "../worker/context.js";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-import { openLog } from "./command-log.js";
 import { exitStatus } from "./exit-status.js";
-import { listenForInterruption } from "./interruption.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "./project.js";
-import { SweepProgress } from "./sweep-progress.js";
 
 export function sweepCommand(cli: Cli): Command {
   return withProject(new Command("sweep"))
@@ -46,6 +37,7 @@ async function runSweep(cli: Cli, names: readonly string[], options: ProjectOpti
       return exitStatus.ok;
     }
     cli.terminal.note("No worker is running: sweeping here.");
+    const { sweepHere } = await import("./sweep-here.js");
     await sweepHere(cli, options, { project, database, configs });
     return exitStatus.ok;
   });
@@ -56,41 +48,4 @@ function notInConfig(project: Project, name: string): RowmillError {
     "not_found",
     `The config ${project.config.file} has no pipeline "${name}" any more.`,
   );
-}
-
-interface SweepParts {
-  readonly project: Project;
-  readonly database: Database;
-  readonly configs: readonly PipelineConfig[];
-}
-
-async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepParts): Promise<void> {
-  const interruption = listenForInterruption(() => cli.terminal.note("Stopping after this chunk of rows."));
-  try {
-    const context = await openWithoutKey(parts, openLog(cli.terminal, options.logLevel));
-    try {
-      const progress = new SweepProgress(cli.terminal);
-      await sweepAll(context, interruption.signal, progress.onChunk);
-      progress.end();
-    } finally {
-      context.leases.stop();
-    }
-  } finally {
-    interruption.dispose();
-  }
-}
-
-/** A sweep renders requests to compare them, and never calls the provider: any key serves. */
-function openWithoutKey(
-  { project, database, configs }: SweepParts,
-  log: ReturnType<typeof openLog>,
-): Promise<WorkerContext> {
-  const { environment, config } = project;
-  const apiKey = environment.openai.apiKey ?? new Secret("not-needed");
-  return openProject({
-    config: { ...config, pipelines: configs },
-    environment: { ...environment, openai: { ...environment.openai, apiKey } },
-    database,
-    log,
-  });
 }

@@ -80,9 +80,5 @@ export function fit(text: string, columns: number): string {
 
 /** Data as a terminal may show it: without escape sequences and other control characters but line feeds and tabs. */
 export function harmless(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text.replace(
-    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
-    "�",
-  );
+  return text.replace(/(?![\n\t])[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, "�");
 }

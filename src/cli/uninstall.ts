@@ -4,17 +4,15 @@
  */
 import { Command } from "commander";
 import type { OpenedDatabase } from "../app/open-database.js";
+import { uninstallAll } from "../app/uninstall.js";
 import { RowmillError } from "../model/errors.js";
-import { removeTriggers } from "../sources/table-triggers.js";
 import type { Database } from "../store/database.js";
 import { livingWorkers } from "../store/overview.js";
-import * as pipelines from "../store/pipelines.js";
 import {
   countInFlightBatches,
   dropArrivalsRole,
   dropSchemas,
   foreignRelations,
-  markAllUninstalled,
 } from "../store/uninstallation.js";
 import { askTyped } from "./ask.js";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
@@ -42,19 +40,21 @@ async function runUninstall(cli: Cli, options: UninstallOptions): Promise<number
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async (opened) => {
     if (options.purge) await requirePurgeable(cli, opened, options);
-    await uninstall(cli, opened.database);
+    const count = await uninstallAll(opened.database);
+    cli.terminal.print(
+      `The triggers of ${counted(count, "pipeline")} are removed. Tables and answers are as they were.`,
+    );
     if (options.purge) await purge(cli, opened.database);
+    else await sayWhoWorks(cli, opened.database);
     return exitStatus.ok;
   });
 }
 
-async function uninstall({ terminal }: Cli, database: Database): Promise<void> {
-  const all = await pipelines.all(database);
-  await database.transaction(markAllUninstalled);
-  for (const row of all) await removeTriggers(database, row.id);
-  terminal.print(
-    `The triggers of ${counted(all.length, "pipeline")} are removed. Tables and answers are as they were.`,
-  );
+async function sayWhoWorks({ terminal }: Cli, database: Database): Promise<void> {
+  if ((await livingWorkers(database)).length > 0)
+    terminal.note(
+      "A worker is running: it collects what is in flight and sends nothing more. Stop it when that is done.",
+    );
 }
 
 /** @throws RowmillError `refused` when something would be lost, `usage` when nobody can be asked. */

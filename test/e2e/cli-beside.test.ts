@@ -36,131 +36,127 @@ async function untilPipeline(
   });
 }
 
-describe.each([serverKind, "embedded"] as const)(
-  "Commands beside a running up (%s)",
-  { timeout: 90_000 },
-  (kind) => {
-    let project: CliProject;
-    beforeEach(async () => {
-      project = await startCliProject(serverKind);
-      await createFilms(project);
-      await project.writeConfig(patient);
+describe("Commands beside a running up", { timeout: 90_000 }, () => {
+  let project: CliProject;
+  beforeEach(async () => {
+    project = await startCliProject(serverKind);
+    await createFilms(project);
+    await project.writeConfig(patient);
+  });
+  afterEach(() => project.close());
+
+  it("tell where everything is, and flush what waits below the threshold", async () => {
+    const up = await startUp(project);
+    await insertFilms(project, 5);
+    await untilPipeline(project, { waiting: 5 });
+    const table = await project.run("status");
+    expect(table.status, table.stderr).toBe(0);
+    expect(table.stdout).toMatch(
+      /^pipeline +waiting +batched +succeeded +failed +spent +reserved\nfilms +5 +0 +0 +0 /,
+    );
+    expect(table.stdout).toContain(
+      "films: the next batch starts in 24 h at the latest; at once: rowmill flush films",
+    );
+    expect(table.stdout).toContain(`1 worker: process ${up.child.pid} on `);
+
+    const flushed = await project.run("flush", "films");
+    expect(flushed).toMatchObject({
+      status: 0,
+      stdout: "films: 5 waiting rows will be sent\n",
+      stderr: "",
     });
-    afterEach(() => project.close());
-
-    it("tell where everything is, and flush what waits below the threshold", async () => {
-      const up = await startUp(project);
-      await insertFilms(project, 5);
-      await untilPipeline(project, { waiting: 5 });
-      const table = await project.run("status");
-      expect(table.status, table.stderr).toBe(0);
-      expect(table.stdout).toMatch(
-        /^pipeline +waiting +batched +succeeded +failed +spent +reserved\nfilms +5 +0 +0 +0 /,
-      );
-      expect(table.stdout).toContain(
-        "films: the next batch starts in 24 h at the latest; at once: rowmill flush films",
-      );
-      expect(table.stdout).toContain(`1 worker: process ${up.child.pid} on `);
-
-      const flushed = await project.run("flush", "films");
-      expect(flushed).toMatchObject({
-        status: 0,
-        stdout: "films: 5 waiting rows will be sent\n",
-        stderr: "",
-      });
-      await untilPipeline(project, { succeeded: 5 });
-      const status = await project.status();
-      expect(status).toEqual({
-        pipelines: [
-          {
-            name: "films",
-            waiting: 0,
-            batched: 0,
-            succeeded: 5,
-            failed: 0,
-            cancelled: 0,
-            gone: 0,
-            paused: null,
-          },
-        ],
-        batches: [
-          {
-            id: expect.stringMatching(/^[0-9a-f-]{36}$/),
-            pipeline: "films",
-            state: "settled",
-            provider: "openai",
-            providerBatchId: expect.stringMatching(/^batch_/),
-            requests: 5,
-            succeeded: 5,
-            failed: 0,
-            returned: 0,
-          },
-        ],
-      });
-      up.child.kill("SIGINT");
-      expect((await up.ended).status).toBe(130);
-      await project.check();
+    await untilPipeline(project, { succeeded: 5 });
+    const status = await project.status();
+    expect(status).toEqual({
+      pipelines: [
+        {
+          name: "films",
+          waiting: 0,
+          batched: 0,
+          succeeded: 5,
+          failed: 0,
+          cancelled: 0,
+          gone: 0,
+          paused: null,
+        },
+      ],
+      batches: [
+        {
+          id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+          pipeline: "films",
+          state: "settled",
+          provider: "openai",
+          providerBatchId: expect.stringMatching(/^batch_/),
+          requests: 5,
+          succeeded: 5,
+          failed: 0,
+          returned: 0,
+        },
+      ],
     });
+    up.child.kill("SIGINT");
+    expect((await up.ended).status).toBe(130);
+    await project.check();
+  });
 
-    it("pause and resume: nothing is sent in between, and --until-idle does not wait for it", async () => {
-      const up = await startUp(project);
-      const paused = await project.run("pause", "films", "--reason", "the prompt is being rewritten");
-      expect(paused).toMatchObject({
-        status: 0,
-        stdout: "films is paused. To go on: rowmill resume films\n",
-      });
-      await up.says("films: paused: the prompt is being rewritten");
-      await insertFilms(project, 3);
-      await untilPipeline(project, { waiting: 3 });
-      expect((await project.status()).pipelines[0]?.paused).toBe("the prompt is being rewritten");
-      up.child.kill("SIGINT");
-      await up.ended;
-
-      const idle = await project.run("up", "--until-idle");
-      expect(idle.status, idle.stderr).toBe(4);
-      expect(idle.stderr).toContain("films: the prompt is being rewritten");
-      expect((await project.gateway.journal.summary()).executed).toBe(0);
-
-      const resumed = await project.run("resume", "films");
-      expect(resumed).toMatchObject({
-        status: 0,
-        stdout: "films goes on\n",
-        stderr: "No worker is running. Start one: rowmill up\n",
-      });
-      expect((await project.run("up", "--until-idle")).status).toBe(0);
-      expect(await countLabels(project)).toBe(3);
+  it("pause and resume: nothing is sent in between, and --until-idle does not wait for it", async () => {
+    const up = await startUp(project);
+    const paused = await project.run("pause", "films", "--reason", "the prompt is being rewritten");
+    expect(paused).toMatchObject({
+      status: 0,
+      stdout: "films is paused. To go on: rowmill resume films\n",
     });
+    await up.says("films: paused: the prompt is being rewritten");
+    await insertFilms(project, 3);
+    await untilPipeline(project, { waiting: 3 });
+    expect((await project.status()).pipelines[0]?.paused).toBe("the prompt is being rewritten");
+    up.child.kill("SIGINT");
+    await up.ended;
 
-    it("sweep: the worker does it, and the command says so", async () => {
-      const up = await startUp(project);
-      await project.database.transaction(async (tx) => {
-        await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
-        await tx.run(sql`insert into films values (1, 'Unseen', 'A film that no trigger saw.')`);
-      });
-      const swept = await project.run("sweep", "films");
-      expect(swept.status, swept.stderr).toBe(0);
-      expect(swept.stdout).toMatch(
-        new RegExp(`^films: will be swept by the worker, process ${up.child.pid} on `),
-      );
-      await untilPipeline(project, { waiting: 1 });
-    });
+    const idle = await project.run("up", "--until-idle");
+    expect(idle.status, idle.stderr).toBe(4);
+    expect(idle.stderr).toContain("films: the prompt is being rewritten");
+    expect((await project.gateway.journal.summary()).executed).toBe(0);
 
-    it("sweep: without a worker the command does it itself, and needs no key", async () => {
-      expect((await project.run("up", "--once")).status).toBe(0);
-      await project.database.transaction(async (tx) => {
-        await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
-        await tx.run(sql`insert into films values (1, 'Unseen', 'A film that no trigger saw.')`);
-      });
-      const env = { ...project.env, OPENAI_API_KEY: undefined };
-      const swept = await runCli(["sweep"], { cwd: project.folder, env });
-      expect(swept).toMatchObject({
-        status: 0,
-        stderr: "No worker is running: sweeping here.\nfilms: 1 row seen\n",
-      });
-      expect((await project.status()).pipelines[0]?.waiting).toBe(1);
+    const resumed = await project.run("resume", "films");
+    expect(resumed).toMatchObject({
+      status: 0,
+      stdout: "films goes on\n",
+      stderr: "No worker is running. Start one: rowmill up\n",
     });
-  },
-);
+    expect((await project.run("up", "--until-idle")).status).toBe(0);
+    expect(await countLabels(project)).toBe(3);
+  });
+
+  it("sweep: the worker does it, and the command says so", async () => {
+    const up = await startUp(project);
+    await project.database.transaction(async (tx) => {
+      await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
+      await tx.run(sql`insert into films values (1, 'Unseen', 'A film that no trigger saw.')`);
+    });
+    const swept = await project.run("sweep", "films");
+    expect(swept.status, swept.stderr).toBe(0);
+    expect(swept.stdout).toMatch(
+      new RegExp(`^films: will be swept by the worker, process ${up.child.pid} on `),
+    );
+    await untilPipeline(project, { waiting: 1 });
+  });
+
+  it("sweep: without a worker the command does it itself, and needs no key", async () => {
+    expect((await project.run("up", "--once")).status).toBe(0);
+    await project.database.transaction(async (tx) => {
+      await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
+      await tx.run(sql`insert into films values (1, 'Unseen', 'A film that no trigger saw.')`);
+    });
+    const env = { ...project.env, OPENAI_API_KEY: undefined };
+    const swept = await runCli(["sweep"], { cwd: project.folder, env });
+    expect(swept).toMatchObject({
+      status: 0,
+      stderr: "No worker is running: sweeping here.\nfilms: 1 row seen\n",
+    });
+    expect((await project.status()).pipelines[0]?.waiting).toBe(1);
+  });
+});
 
 describe("A second worker on the embedded database", { timeout: 60_000 }, () => {
   it("is refused and told who holds it, while status and flush work beside the first", async () => {

@@ -1,0 +1,97 @@
+/**
+ * `rowmill up`: installs, and runs a worker. Owns the order in which things are opened and the certainty that they are closed;
+ * what a kill cuts off is picked up from the database by the next worker.
+ */
+import type { Logger } from "pino";
+import { lockForWork, openProjectDatabase } from "../app/open-database.js";
+import { openProject } from "../app/open-project.js";
+import { runRound, sweepAll } from "../app/round.js";
+import type { WorkerContext } from "../worker/context.js";
+import { runIntake } from "../worker/intake.js";
+import { startWorker } from "../worker/worker.js";
+import { Approvals } from "./approvals.js";
+import type { Cli } from "./cli.js";
+import { openLog } from "./command-log.js";
+import { exitStatus } from "./exit-status.js";
+import { follow } from "./follow.js";
+import { listenForInterruption } from "./interruption.js";
+import { loadProject } from "./project.js";
+import { sayHowItEnded } from "./closing-words.js";
+import type { UpOptions } from "./up.js";
+import { SweepProgress } from "./sweep-progress.js";
+import { WorkProgress } from "./work-progress.js";
+
+export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
+  const { terminal } = cli;
+  const project = await loadProject(terminal, options.config);
+  const interruption = listenForInterruption(() => {
+    terminal.note("Stopping: what is in hand is finished first. Ctrl-C again stops at once.");
+  });
+  const release = await lockForWork(project.config, "rowmill up");
+  try {
+    const opened = await openProjectDatabase(project.config, project.environment);
+    try {
+      const log = openLog(terminal, options.logLevel);
+      const context = await openProject({ ...project, database: opened.database, log });
+      return await workWith(cli, context, { ...options, signal: interruption.signal, log });
+    } finally {
+      await opened.close();
+    }
+  } finally {
+    release();
+    interruption.dispose();
+  }
+}
+
+interface WorkOptions extends UpOptions {
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+}
+
+async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions): Promise<number> {
+  const { terminal } = cli;
+  try {
+    const approvals = new Approvals(terminal, context, options.yes === true);
+    await lookFirst(cli, context, options.signal);
+    await approvals.settleAtStart(options.signal);
+    options.signal.throwIfAborted();
+    if (options.once) {
+      await runRound(context, { flush: false, signal: options.signal });
+      await sayHowItEnded(terminal, context);
+      return exitStatus.ok;
+    }
+    return await workOn(cli, context, { ...options, approvals });
+  } finally {
+    terminal.endLive();
+    context.leases.stop();
+  }
+}
+
+/** What is there already is counted before anything is asked or sent. */
+async function lookFirst({ terminal }: Cli, context: WorkerContext, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const progress = new SweepProgress(terminal);
+  await sweepAll(context, signal, progress.onChunk);
+  progress.end();
+  await runIntake(context);
+}
+
+async function workOn(
+  { terminal }: Cli,
+  context: WorkerContext,
+  options: WorkOptions & { approvals: Approvals },
+): Promise<number> {
+  const { approvals, log, signal, untilIdle = false } = options;
+  const worker = await startWorker(context, { flush: untilIdle });
+  try {
+    if (!untilIdle) terminal.note("Working. Stop with Ctrl-C; see more with rowmill status.");
+    const progress = new WorkProgress(terminal, context, { flush: untilIdle });
+    await follow(context, { approvals, progress, log, signal, untilIdle });
+  } finally {
+    terminal.endLive();
+    await worker.stop();
+  }
+  const end = await sayHowItEnded(terminal, context);
+  if (end.blocked > 0) return exitStatus.blocked;
+  return end.failed > 0 ? exitStatus.rowsFailed : exitStatus.ok;
+}

@@ -1,0 +1,49 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { describe, expect, it } from "vitest";
+import { exitStatus } from "../../src/cli/exit-status.js";
+import { buildProgram } from "../../src/cli/program.js";
+import { openTerminal } from "../../src/cli/terminal.js";
+
+const guide = await readFile(resolve(import.meta.dirname, "../../docs/cli.md"), "utf8");
+const program = buildProgram({ terminal: openTerminal(), finish: () => undefined });
+
+/** The text below a heading, up to the next one of the same depth. */
+function section(heading: string): string {
+  const from = guide.indexOf(`\n${heading}\n`);
+  const depth = heading.split(" ")[0] ?? "";
+  const to = guide.indexOf(`\n${depth} `, from + 1);
+  return from < 0 ? "" : guide.slice(from, to < 0 ? undefined : to);
+}
+
+function usage(command: Command): string {
+  const parts = command.registeredArguments.map((argument) => {
+    const name = `${argument.name().toUpperCase()}${argument.variadic ? "…" : ""}`;
+    return argument.required ? name : `[${name}]`;
+  });
+  return ["rowmill", command.name(), ...parts].join(" ");
+}
+
+describe("docs/cli.md", () => {
+  it("has a section for every command, and for no other", () => {
+    const described = [...guide.matchAll(/^### `(.+)`$/gm)].map((match) => match[1] ?? "");
+    expect(described.toSorted()).toEqual(program.commands.map(usage).toSorted());
+  });
+
+  it.each(program.commands.map((command) => [command.name(), command] as const))(
+    "lists the options of %s, and no others",
+    (_, command) => {
+      const listed = [...section(`### \`${usage(command)}\``).matchAll(/^\| `(--[^`]+)`/gm)].map(
+        (match) => match[1],
+      );
+      expect(new Set(listed)).toEqual(new Set(command.options.map((option) => option.flags)));
+      expect(listed).toHaveLength(command.options.length);
+    },
+  );
+
+  it("has every exit status of ours", () => {
+    const listed = [...section("## Exit statuses").matchAll(/^\| (\d+) /gm)].map((match) => Number(match[1]));
+    expect(listed).toEqual([...Object.values(exitStatus), 130, 143]);
+  });
+});

@@ -1,0 +1,197 @@
+import { describe, expect, it } from "vitest";
+import { exitStatusOf } from "../../src/cli/exit-status.js";
+import { Interrupted } from "../../src/cli/interruption.js";
+import { pausedText } from "../../src/cli/paused-text.js";
+import { renderStatus, type StatusFacts } from "../../src/cli/status-text.js";
+import { renderTable, wrap, type TableColumn } from "../../src/cli/table.js";
+import { fit, harmless } from "../../src/cli/terminal.js";
+import { counted, formatCount, formatWait, readEstimate } from "../../src/cli/text.js";
+import { demoFilms } from "../../src/cli/demo-films.js";
+import { RowmillError } from "../../src/model/errors.js";
+
+const header: readonly TableColumn[] = [
+  { title: "name", align: "left" },
+  { title: "rows", align: "right" },
+];
+
+describe("A table", () => {
+  it("aligns words to the left and numbers to the right", () => {
+    const rows = [
+      ["films", "1,000"],
+      ["a", "5"],
+    ];
+    expect(renderTable(header, rows, 80)).toEqual(["name    rows", "films  1,000", "a          5"]);
+  });
+
+  it("becomes one block a row where it does not fit, without empty cells", () => {
+    const rows = [
+      ["films", "1,000"],
+      ["others", ""],
+    ];
+    expect(renderTable(header, rows, 12)).toEqual(["films", "  rows  1,000", "others"]);
+  });
+
+  it("breaks text at spaces and keeps long words whole", () => {
+    expect(wrap("one two three", 9, "  ")).toEqual(["  one two", "  three"]);
+    expect(wrap("abcdefghijkl mn", 5, "")).toEqual(["abcdefghijkl", "mn"]);
+    expect(wrap("any length", Infinity, "")).toEqual(["any length"]);
+  });
+});
+
+describe("Texts", () => {
+  it.each([
+    [0, "now"],
+    [499, "now"],
+    [900, "1 s"],
+    [89_000, "89 s"],
+    [119_999, "120 s"],
+    [120_000, "2 min"],
+    [3 * 3_600_000, "3 h"],
+    [3 * 86_400_000, "3 d"],
+  ])("say %i ms as %s", (ms, text) => {
+    expect(formatWait(ms)).toBe(text);
+  });
+
+  it("count things", () => {
+    expect([counted(1, "row"), counted(2_000, "row"), counted(2, "batch"), formatCount(1_234_567)]).toEqual([
+      "1 row",
+      "2,000 rows",
+      "2 batches",
+      "1,234,567",
+    ]);
+  });
+
+  it("do not let data draw on the terminal", () => {
+    expect(harmless("a\u001b[2Jb\rc\u009bd\u202ee\nf\tg")).toBe("a�[2Jb�c�d�e\nf\tg");
+  });
+
+  it("fit into one line", () => {
+    expect(fit("12345", 5)).toBe("12345");
+    expect(fit("123456", 5)).toBe("1234…");
+  });
+});
+
+describe("Exit statuses", () => {
+  it.each([
+    [new RowmillError("usage", ""), 2],
+    [new RowmillError("config_invalid", ""), 2],
+    [new RowmillError("not_found", ""), 2],
+    [new RowmillError("refused", ""), 4],
+    [new RowmillError("embedded_in_use", ""), 1],
+    [new RowmillError("database_unreachable", ""), 1],
+    [new Interrupted("SIGINT"), 130],
+    [new Interrupted("SIGTERM"), 143],
+    [new Error("a mistake of ours"), 1],
+  ])("follow from the error: %s", (error, status) => {
+    expect(exitStatusOf(error)).toBe(status);
+  });
+});
+
+const estimate = { rows: 3, inputTokens: 40, outputTokens: 600, batchNanoUsd: 2e9, liveNanoUsd: 4e9 };
+
+describe("Why a pipeline does not go on", () => {
+  const pipeline = {
+    name: "films",
+    waiting: 3,
+    pauseReason: null,
+    definitionHash: "new",
+    approvedHash: "old",
+    estimate,
+    uninstalledAt: null,
+  };
+
+  it("is its approval, once an estimate says that a person has to give it", () => {
+    expect(pausedText(pipeline, undefined)).toBe(
+      "waits for approval: 3 rows, about 40 input and at most 600 output tokens; at most $2.00 by batch ($4.00 live); rowmill approve films",
+    );
+    expect(pausedText({ ...pipeline, estimate: { ...estimate, batchNanoUsd: null } }, undefined)).toContain(
+      "the price of its model is not known",
+    );
+  });
+
+  it("is nothing while no row waits, before an estimate, and after an approval", () => {
+    expect(pausedText({ ...pipeline, waiting: 0 }, undefined)).toBeNull();
+    expect(pausedText({ ...pipeline, estimate: null }, undefined)).toBeNull();
+    expect(pausedText({ ...pipeline, approvedHash: "new" }, undefined)).toBeNull();
+  });
+
+  it("is a pause before anything else, and the uninstallation before that", () => {
+    expect(pausedText({ ...pipeline, pauseReason: "no money" }, undefined)).toBe("no money");
+    expect(
+      pausedText({ ...pipeline, pauseReason: "no money", uninstalledAt: new Date() }, undefined),
+    ).toMatch(/^uninstalled; /);
+  });
+
+  it("does not come from an estimate that is none", () => {
+    expect([readEstimate(null), readEstimate({ rows: "3" }), readEstimate([])]).toEqual([null, null, null]);
+  });
+});
+
+describe("The status", () => {
+  const facts: StatusFacts = {
+    place: "db:5432/app",
+    pipelines: [
+      {
+        id: 1,
+        name: "films",
+        waiting: 12,
+        batched: 0,
+        succeeded: 1_000,
+        failed: 3,
+        cancelled: 0,
+        gone: 0,
+        pauseKind: "person",
+        pauseReason: "new prompt",
+        definitionHash: "a",
+        approvedHash: "a",
+        estimate: null,
+        uninstalledAt: null,
+        targetTable: "labels",
+        batches: {},
+        deadlineMs: 1_000,
+        nextLookMs: null,
+        arrivals: 2,
+        paused: "new prompt",
+        personPaused: true,
+      },
+    ],
+    money: [
+      {
+        pipelineId: 1,
+        inputTokens: 1,
+        cachedInputTokens: 0,
+        outputTokens: 1,
+        spentNanoUsd: 1.5e9,
+        reservedNanoUsd: 0,
+        unpriced: 0,
+      },
+    ],
+    batches: [],
+    events: [],
+    workers: [],
+    refusedKeys: [{ pipelineId: 1, keys: 1 }],
+  };
+  const style = { columns: () => 60, bold: (text: string) => text, dim: (text: string) => text };
+
+  it("says for each pipeline what holds it back and what to do", () => {
+    const lines = renderStatus(facts, style);
+    expect(lines).toContain("films: paused: new prompt. To go on: rowmill resume films");
+    expect(lines.join(" ")).toContain("films: 1 row cannot be asked about");
+    expect(lines).toContain("films: 2 changed rows not looked at yet");
+    expect(lines.join(" ")).toContain("No worker is running, so nothing moves. Start one: rowmill up");
+  });
+
+  it.each([20, 40, 60, 80, 200])("never exceeds %i columns but by single words", (columns) => {
+    const lines = renderStatus(facts, { ...style, columns: () => columns });
+    const tooLong = lines.filter((line) => line.length > columns && line.trim().includes(" "));
+    expect(tooLong).toEqual([]);
+  });
+});
+
+describe("The demo's films", () => {
+  it("are a thousand with distinct ids and descriptions", () => {
+    const films = demoFilms();
+    expect(new Set(films.map((film) => film.film_id)).size).toBe(1_000);
+    expect(new Set(films.map((film) => film.description)).size).toBe(1_000);
+  });
+});
