@@ -8,6 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../model/errors.js";
 import {
+  DatabaseError,
   isConflict,
   quoteIdentifier,
   quoteLiteral,
@@ -29,6 +30,7 @@ const INSTALL_PAUSE_MS = 1_000;
 const arrivalsRole = "rowmill_arrivals";
 /** Part of the signature: raise it when the trigger's text changes. */
 const TRIGGER_VERSION = 1;
+const INSUFFICIENT_PRIVILEGE = "42501";
 const events = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
 
 export interface TriggerOptions {
@@ -111,18 +113,26 @@ async function withShortLocks<T>(what: string, work: () => Promise<T>): Promise<
   }
 }
 
-/** The role's name; null where roles cannot be made: then the current user owns the function, who must not be a superuser. */
+/**
+ * The role's name; null where it cannot be made, or belongs to somebody who did not let this user have it: then the current user
+ * owns the function, who must not be a superuser.
+ */
 async function ensureArrivalsRole(database: Database): Promise<string | null> {
   const now = await roleFacts(database);
   if (!now.exists && !now.mayCreate) return null;
   if (!now.exists) await createRole(database);
   const role = quoteIdentifier(arrivalsRole);
-  await database.transaction(async (tx) => {
-    await tx.run(raw(`grant usage on schema rowmill to ${role}`));
-    await tx.run(raw(`grant insert on rowmill.arrivals to ${role}`));
-    if (!now.superuser && !now.member) await tx.run(raw(`grant ${role} to current_user`));
-  });
-  return arrivalsRole;
+  try {
+    await database.transaction(async (tx) => {
+      if (!now.superuser && !now.member) await tx.run(raw(`grant ${role} to current_user`));
+      await tx.run(raw(`grant usage on schema rowmill to ${role}`));
+      await tx.run(raw(`grant insert on rowmill.arrivals to ${role}`));
+    });
+    return arrivalsRole;
+  } catch (error) {
+    if (error instanceof DatabaseError && error.sqlState === INSUFFICIENT_PRIVILEGE) return null;
+    throw error;
+  }
 }
 
 async function roleFacts(

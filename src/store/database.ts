@@ -41,6 +41,7 @@ export interface Database extends Queryable {
   readonly pool: pg.Pool;
   /** One transaction; a throw rolls it back. Never open a second one inside: the embedded database has a single session. */
   transaction<T>(work: (tx: Queryable) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /** Repeatable. */
   close(): Promise<void>;
 }
 
@@ -56,11 +57,12 @@ export function openDatabase(config: pg.ClientConfig, options: { poolMax?: numbe
   // A connection that breaks while idle, or between two statements, is replaced at the next use; that one's error matters.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
+  let closing: Promise<void> | null = null;
   return {
     pool,
     ...queryable(() => pool),
     transaction: (work, transactionOptions = {}) => runTransaction(pool, work, transactionOptions),
-    close: () => pool.end(),
+    close: () => (closing ??= pool.end()),
   };
 }
 

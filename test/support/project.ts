@@ -18,7 +18,7 @@ import { defineConfig } from "../../src/index.js";
 import { openDatabase, sql, type Database, type Sql } from "../../src/store/database.js";
 import { approvalOf, approve } from "../../src/worker/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import type { DatabaseKind, TestDatabase } from "./databases.js";
+import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { findViolations } from "./invariants.js";
 import { createPreparedDatabase } from "./prepared-databases.js";
 
@@ -39,7 +39,7 @@ export interface TestProject {
   rows<Row extends object>(statement: Sql): Promise<Row[]>;
   run(statement: Sql): Promise<number>;
   /** Another worker, or the same after a change of config. Approved without asking. */
-  worker(pipelines: Pipelines, options?: { approve?: boolean }): Promise<WorkerContext>;
+  worker(pipelines: Pipelines, options?: { approve?: boolean; url?: string }): Promise<WorkerContext>;
   /** Rounds of every stage until nothing moves by itself. */
   drain(...workers: WorkerContext[]): Promise<void>;
   /** One round of every stage of this worker; everything that waits is flushed unless told otherwise. */
@@ -51,10 +51,10 @@ export interface TestProject {
 
 export async function startProject(
   kind: DatabaseKind,
-  options: { gateway?: Partial<GatewayOptions> } = {},
+  options: { gateway?: Partial<GatewayOptions>; empty?: boolean } = {},
 ): Promise<TestProject> {
   const folder = await mkdtemp(join(tmpdir(), "rowmill-test-"));
-  const testDatabase = await createPreparedDatabase(kind);
+  const testDatabase = await (options.empty ? createDatabase(kind) : createPreparedDatabase(kind));
   const gateway = await startGateway({
     dataDir: join(folder, "gateway"),
     demoModel: true,
@@ -66,7 +66,8 @@ export async function startProject(
     OPENAI_BASE_URL: gateway.url,
     PGSSLMODE: "disable",
   });
-  const open = () => openDatabase(connectionOptions({ kind: "server", url: testDatabase.url }, environment));
+  const open = (url = testDatabase.url) =>
+    openDatabase(connectionOptions({ kind: "server", url }, environment));
   const database = open();
   const workers: { context: WorkerContext; database: Database }[] = [];
   const signal = new AbortController().signal;
@@ -79,7 +80,7 @@ export async function startProject(
     rows: (statement) => database.rows(statement),
     run: (statement) => database.run(statement),
     worker: async (pipelines, workerOptions = {}) => {
-      const own = open();
+      const own = open(workerOptions.url);
       const config = validateConfig(defineConfig({ database: testDatabase.url, pipelines }), {
         file: join(folder, "rowmill.config.ts"),
         language: "script",
