@@ -1,0 +1,56 @@
+/**
+ * `npm run bench`: what Rowmill adds to a user's writes, and how fast its own stages are, on PostgreSQL 18. Every figure is set
+ * against another one of the same run, since a machine's own speed says nothing about Rowmill. `--smoke` is the same, small.
+ */
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { openDatabase } from "../src/store/database.js";
+import { startPostgresServer } from "../test/support/postgres-servers.js";
+import { measureStages, type StageFigures } from "./stages.js";
+import { measureTriggers, type TriggerFigures } from "./triggers.js";
+
+const sizes = {
+  full: { rows: 50_000, rounds: 7, singles: 2_000 },
+  smoke: { rows: 2_000, rounds: 3, singles: 200 },
+} as const;
+
+const { values } = parseArgs({ options: { smoke: { type: "boolean", default: false } } });
+const size = values.smoke ? sizes.smoke : sizes.full;
+
+const server = await startPostgresServer("18");
+try {
+  console.log(
+    `PostgreSQL 18, fsync off; Node ${process.version}; ${cpus().length} cores; ${size.rows} rows\n`,
+  );
+  reportTriggers(await withDatabase((database) => measureTriggers(database, size)));
+  reportStages(await withDatabase(() => measureStages(server.url, size.rows)));
+} finally {
+  await server.stop();
+}
+
+async function withDatabase<T>(work: (database: ReturnType<typeof openDatabase>) => Promise<T>): Promise<T> {
+  const database = openDatabase({ connectionString: server.url, ssl: false }, { poolMax: 2 });
+  try {
+    return await work(database);
+  } finally {
+    await database.close();
+  }
+}
+
+function reportTriggers(figures: TriggerFigures): void {
+  console.log("A user's write with Rowmill's trigger, against the same write without it (medians)");
+  for (const [name, { plainMs, watchedMs }] of Object.entries(figures)) {
+    console.log(`  ${name.padEnd(28)} ${(watchedMs / plainMs).toFixed(2)} ×`);
+  }
+  console.log();
+}
+
+function reportStages({ rows, bulkInsertMs, stages }: StageFigures): void {
+  console.log("Rowmill's stages, against one bulk insert of the same rows into a plain table");
+  for (const [name, ms] of Object.entries(stages)) {
+    const rate = Math.round(rows / (ms / 1_000)).toLocaleString("en");
+    console.log(
+      `  ${name.padEnd(28)} ${(ms / bulkInsertMs).toFixed(1).padStart(6)} ×   ${rate.padStart(9)} rows/s`,
+    );
+  }
+}
