@@ -23,7 +23,13 @@ export interface TokenUsage {
  * `text` is the model's words; whether they fit the schema is decided later (`invalid`).
  */
 export type AnswerOutcome =
-  | { readonly kind: "text"; readonly customId: string; readonly text: string; readonly model: string | null; readonly usage: TokenUsage }
+  | {
+      readonly kind: "text";
+      readonly customId: string;
+      readonly text: string;
+      readonly model: string | null;
+      readonly usage: TokenUsage;
+    }
   | {
       readonly kind: "truncated" | "refused" | "invalid";
       readonly customId: string;

@@ -11,16 +11,3 @@ export async function deploymentId(client: Queryable): Promise<string> {
     );
   return row.id;
 }
-
-export interface DeploymentPlace {
-  readonly id: string;
-  readonly recorded: string;
-  readonly actual: string;
-}
-
-/** Differs when the ledger was cloned, restored elsewhere, or its database renamed. */
-export async function deploymentPlace(client: Queryable): Promise<DeploymentPlace | null> {
-  return client.first<DeploymentPlace>(sql`
-    select id, system_identifier || '/' || database_name as recorded,
-      (select system_identifier::text from pg_control_system()) || '/' || current_database() as actual from rowmill.deployment`);
-}

@@ -57,10 +57,6 @@ export async function all(client: Queryable): Promise<PipelineRow[]> {
   return client.rows<PipelineRow>(sql`select ${columns} from rowmill.pipelines order by name`);
 }
 
-export async function byName(client: Queryable, name: string): Promise<PipelineRow | null> {
-  return client.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where name = ${name}`);
-}
-
 export async function byId(client: Queryable, id: number): Promise<PipelineRow | null> {
   return client.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where id = ${id}`);
 }

@@ -15,10 +15,8 @@ export interface Target {
    * transaction never waits for ours. The others stay locked for this transaction.
    */
   lockFree(tx: Queryable, keys: readonly string[]): Promise<{ busy: ReadonlySet<string> }>;
-  /** Upserts; the caller bisects on data errors. At most WRITE_ROWS_MAX results, one per key. */
+  /** Upserts; the caller bisects on data errors. One result per key; the caller bounds their number, since a user's table is written. */
   write(tx: Queryable, results: readonly Result[]): Promise<void>;
   /** Of these keys, those that have a result. */
   present(tx: Queryable, keys: readonly string[]): Promise<ReadonlySet<string>>;
 }
-
-export const WRITE_ROWS_MAX = 1_000;

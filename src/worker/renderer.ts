@@ -211,13 +211,15 @@ function packOne(
 async function finish(turn: Planned, spool: SpoolWriter, progress: Progress): Promise<Step> {
   const { context, pipeline, batch, lease } = turn;
   const { packed, overflow } = progress;
+  const move = (event: "rendered" | "nothingToSend", reason: string, fields: batches.BatchFields) =>
+    context.database.transaction((tx) => batches.move(tx, lease, { batch, event, reason, fields }));
   if (packed.requests === 0) {
     await spool.abandon();
     if (overflow) await raiseLineMaxima(context.database, pipeline.id, overflow);
-    return (await moveTo(turn, "nothingToSend", "no request was left to send", {})) ? done : lost;
+    return (await move("nothingToSend", "no request was left to send", {})) ? done : lost;
   }
   const file = await spool.close();
-  const moved = await moveTo(turn, "rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
+  const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
     lines: packed.requests,
     spool_bytes: file.bytes,
     spool_sha256: file.sha256,
@@ -225,15 +227,4 @@ async function finish(turn: Planned, spool: SpoolWriter, progress: Progress): Pr
     reserved_nano_usd: Math.ceil(packed.nanoUsd),
   });
   return moved ? again : lost;
-
-  function moveTo(
-    to: Planned,
-    event: "rendered" | "nothingToSend",
-    reason: string,
-    fields: batches.BatchFields,
-  ): Promise<boolean> {
-    return context.database.transaction((tx) =>
-      batches.move(tx, lease, { batch: to.batch, event, reason, fields }),
-    );
-  }
 }
