@@ -66,8 +66,6 @@ async function isStale(): Promise<boolean> {
 }
 
 async function build(): Promise<void> {
-  // The file whose time is looked at must be written even where its text is the same.
-  await rm(cliScript, { force: true });
   const compiler = join(repository, "node_modules/.bin/tsc");
   const child = spawn(compiler, ["-p", "tsconfig.build.json"], { cwd: repository, stdio: "inherit" });
   await once(child, "exit");
