@@ -13,7 +13,7 @@ import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import type { Source } from "../sources/source.js";
 import { installTriggers, triggerSignature, type TriggerOptions } from "../sources/table-triggers.js";
-import type { Database } from "../store/database.js";
+import { DatabaseError, raw, sql, type Database } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { wantSweep } from "../store/sweeps.js";
 import { ensureTarget } from "../targets/ensure-target.js";
@@ -39,6 +39,7 @@ export async function bindPipeline(
   }
   const answer = compileAnswer(config.answer);
   const table = await inspectTable(database, config.source);
+  await checkPredicate(database, config, table);
   const target = createTableTarget(await ensureTarget(database, config.target, table, answer.columns));
   const hash = definitionHash(config, provider);
   const row = await database.transaction((tx) =>
@@ -64,6 +65,23 @@ export async function bindPipeline(
     source: sourceOf(config, row.id, { table, skipBefore }),
     target,
   };
+}
+
+/** A predicate that PostgreSQL cannot run is a mistake in the config: better said now than at the first row. */
+async function checkPredicate(database: Database, config: PipelineConfig, table: SourceTable): Promise<void> {
+  const { where } = config.source;
+  if (where === null) return;
+  try {
+    await database.transaction((tx) =>
+      tx.run(sql`select 1 from ${raw(table.qualified)} s where (${raw(where)}) limit 0`),
+    );
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.code !== "database_refused") throw error;
+    throw new RowmillError("source_unsupported", `source.where: ${error.message}`, {
+      cause: error,
+      hints: [`It is read as: select … from ${table.qualified} s where (${where})`],
+    });
+  }
 }
 
 /** Looks at the table again. What changed under us (a partition, a type, the table itself) makes new triggers and a sweep. */

@@ -6,6 +6,13 @@ import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-tran
 import type { Json } from "../model/pipeline.js";
 import { join, raw, sql, type Queryable, type Sql } from "./database.js";
 
+interface InputError {
+  readonly code: string | null;
+  readonly line: number | null;
+  readonly message: string;
+  readonly param: string | null;
+}
+
 interface BatchBase {
   readonly id: string;
   readonly pipelineId: number;
@@ -28,6 +35,8 @@ interface BatchBase {
   readonly providerCounts: { total: number; completed: number; failed: number } | null;
   readonly outputFileId: string | null;
   readonly errorFileId: string | null;
+  /** Why the provider refused the file, once it did: its requests are being ended. */
+  readonly refusal: readonly InputError[] | null;
   readonly downloads: number;
   readonly polls: number;
   readonly failures: number;
@@ -63,7 +72,7 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
-  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.downloads, b.polls, b.failures, b.planned_at as "plannedAt"`;
+  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.polls, b.failures, b.planned_at as "plannedAt"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */

@@ -136,10 +136,11 @@ export async function requestFlush(client: Queryable, id: number): Promise<void>
   await client.run(sql`update rowmill.pipelines set flush_at = clock_timestamp() where id = ${id}`);
 }
 
-export async function clearFlush(client: Queryable, id: number, flushAt: Date): Promise<void> {
-  await client.run(
-    sql`update rowmill.pipelines set flush_at = null where id = ${id} and date_trunc('milliseconds', flush_at) = ${flushAt}`,
-  );
+/** A flush is spent when everything that had arrived by then is on its way: nothing to look at, nothing ready. */
+export async function clearSpentFlush(client: Queryable, id: number): Promise<void> {
+  await client.run(sql`update rowmill.pipelines p set flush_at = null where id = ${id} and flush_at is not null
+    and not exists (select 1 from rowmill.arrivals a where a.pipeline_id = p.id)
+    and not exists (select 1 from rowmill.waiting w where w.pipeline_id = p.id and w.not_before <= now())`);
 }
 
 export async function addEvent(

@@ -117,8 +117,9 @@ function step(turn: Turn): Promise<Step> | Step {
     case "planned":
       return render({ ...turn, batch });
     case "uploading":
-      return upload({ ...turn, batch });
+      return batch.refusal === null ? upload({ ...turn, batch }) : refuse({ ...turn, batch }, batch.refusal);
     case "submitting":
+      if (batch.refusal !== null) return refuse({ ...turn, batch }, batch.refusal);
       return batch.createIntentAgoMs === null ? create({ ...turn, batch }) : reconcile({ ...turn, batch });
     case "running":
       return poll({ ...turn, batch });

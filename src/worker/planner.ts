@@ -16,6 +16,7 @@ import { requestBounds, type RequestBounds } from "./estimate.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
 const BATCHES_MAX = 20;
+const RESERVE_SLACK = 1.25;
 /** A batch above this makes the statistics of a small queue useless: without new ones the collector took 61 s instead of 4. */
 const ANALYZE_ABOVE = 5_000;
 
@@ -65,7 +66,10 @@ export async function planOnce(
   flush: boolean,
 ): Promise<PlanOutcome> {
   const facts = await readyFacts(context.database, pipeline.id, 1);
-  if (facts.ready === 0) return { planned: 0, because: "nothing" };
+  if (facts.ready === 0) {
+    await pipelines.clearSpentFlush(context.database, pipeline.id);
+    return { planned: 0, because: "nothing" };
+  }
   const bounds = await requestBounds(context, pipeline);
   return context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds }));
 }
@@ -94,10 +98,7 @@ async function planInTransaction(
     maxWaitMs: config.when.maxWaitMs,
     flush: flush || row.flushAt !== null,
   });
-  if (!decision.plan) {
-    if (facts.ready === 0 && row.flushAt) await pipelines.clearFlush(tx, pipeline.id, row.flushAt);
-    return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
-  }
+  if (!decision.plan) return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
   if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
   const room = await findRoom(context, tx, planning);
   if ("because" in room) return { planned: 0, because: room.because };
@@ -176,6 +177,11 @@ async function moneyRoom(
   return room;
 }
 
+/** Lines differ from the average: some slack, and one line's worth more for a batch of few; rendering gives back what is over. */
+function reserve(requests: number, room: number, each: number): number {
+  return Math.ceil(Math.min(room, (requests * RESERVE_SLACK + 1) * each));
+}
+
 async function createBatch(
   context: WorkerContext,
   tx: Queryable,
@@ -194,8 +200,8 @@ async function createBatch(
     model: pipeline.config.request.model,
     endpoint: pipeline.provider.endpoint,
     requests: ids.length,
-    reservedNanoUsd: Math.ceil(Math.min(room.nanoUsd, ids.length * bounds.nanoUsdEach)),
-    reservedTokens: Math.ceil(Math.min(room.tokens, ids.length * bounds.tokensEach)),
+    reservedNanoUsd: reserve(ids.length, room.nanoUsd, bounds.nanoUsdEach),
+    reservedTokens: reserve(ids.length, room.tokens, bounds.tokensEach),
     runId: context.runId,
     because: planning.because,
   });

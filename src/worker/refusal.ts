@@ -6,6 +6,7 @@ import { RETURNS_MAX } from "../model/what-next.js";
 import type { BatchInputError } from "../providers/provider.js";
 import type { InFlight } from "../store/in-flight.js";
 import { learnLimit, reservedTokens } from "../store/money.js";
+import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { endAll, type EndingFacts } from "./ending.js";
 import { requestBounds } from "./estimate.js";
@@ -24,8 +25,12 @@ const definitionCodes = new Set([
 ]);
 /** After a token limit: the queue at the provider has to drain first. */
 const TOKEN_PAUSE_MS = 30_000;
+const ERRORS_KEPT = 1_000;
 
 export async function refuse(turn: Refused, errors: readonly BatchInputError[]): Promise<Step> {
+  // Kept first: after a crash half way through, the same file must not be tried again with some of its requests gone.
+  const kept = errors.slice(0, ERRORS_KEPT).map((error) => ({ ...error }));
+  if (!(await batches.update(turn.context.database, turn.lease, { provider_errors: kept }))) return lost;
   const judged = await judge(turn, errors);
   const first = errors[0]?.message ?? "no reason was given";
   turn.context.log.warn(
@@ -37,7 +42,6 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
     facts: judged,
     event: "refused",
     reason: `the provider refused the file: ${first}`,
-    fields: { provider_errors: errors.slice(0, 20).map((error) => ({ ...error })) },
   });
   return ended ? done : lost;
 }
@@ -62,8 +66,11 @@ async function judge(
     await pausePipeline(turn, shared);
     return () => ({ outcome: "noRoom", detail: shared.message });
   }
+  // A line that the file does not have names nobody.
+  const inFile = (line: number | null): line is number =>
+    line !== null && line >= 1 && line <= turn.batch.lines;
   const byLine = new Map(
-    errors.flatMap((error) => (error.line === null ? [] : [[error.line, error] as const])),
+    errors.flatMap((error) => (inFile(error.line) ? [[error.line, error] as const] : [])),
   );
   const guilty = (request: InFlight) => (request.line === null ? undefined : byLine.get(request.line));
   // With a culprit named, the others lose nothing by it and go out again at once.

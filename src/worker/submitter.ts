@@ -6,13 +6,16 @@
  */
 import { ProviderError, type ProviderBatch } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
+import * as pipelines from "../store/pipelines.js";
 import { deploymentId } from "../store/deployment.js";
 import { refuse } from "./refusal.js";
 import { isWhole, removeSpool, spoolPath } from "./spool.js";
 import { again, lost, type BatchIn, type Step, type Turn } from "./step.js";
 
-/** A file is sometimes not to be found for a moment after its upload: so often the create is tried again. */
-const CREATES_MAX = 5;
+/** A file is sometimes not to be found for a moment after its upload: so often the create is tried with one file. */
+const CREATES_PER_FILE = 5;
+/** Creates of one batch without an ending, or without its file, after which a person has to look; and again after as many more. */
+const CREATES_MAX = 10;
 const CREATE_PAUSE_MS = 2_000;
 /** How soon an ambiguous create is looked for. */
 export const FIRST_LOOK_MS = 1_000;
@@ -105,17 +108,16 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
   // Everything else certainly had no effect: the intent ends here, so that nobody looks for a batch that cannot be.
   if (!(await batches.update(context.database, lease, { create_intent: false }))) return lost;
   const missingFile = error.kind === "notFound" || /cannot find file|no such file/i.test(error.message);
-  if (missingFile && batch.creates < CREATES_MAX) return { next: "wait", delayMs: CREATE_PAUSE_MS };
+  const createdNow = batch.creates + 1;
+  if (missingFile && createdNow % CREATES_PER_FILE !== 0) return { next: "wait", delayMs: CREATE_PAUSE_MS };
   if (missingFile) return uploadAnew(turn, "the provider lost the input file");
   if (error.kind !== "refused") throw error;
   return refuse(turn, [{ code: error.providerCode, line: null, message: error.message, param: null }]);
 }
 
 /** Back to the upload, with no file and no create outstanding. */
-export async function uploadAnew(
-  { context, batch, lease }: Turn<BatchIn<"submitting">>,
-  reason: string,
-): Promise<Step> {
+export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: string): Promise<Step> {
+  const { context, pipeline, batch, lease } = turn;
   const moved = await context.database.transaction((tx) =>
     batches.move(tx, lease, {
       batch,
@@ -124,7 +126,13 @@ export async function uploadAnew(
       fields: { input_file_id: null, create_intent: false },
     }),
   );
-  return moved ? again : lost;
+  if (!moved) return lost;
+  if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return again;
+  await pipelines.pause(context.database, pipeline.id, {
+    kind: "provider",
+    reason: `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${reason}. When the provider is well again: rowmill resume ${pipeline.config.name}`,
+  });
+  return again;
 }
 
 /** Records the provider's batch as ours. */

@@ -12,6 +12,7 @@ import {
   plain,
   requests,
 } from "../support/notes.js";
+import { requestFlush } from "../../src/store/pipelines.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
 describeDatabases("Answers", (kind) => {
@@ -180,6 +181,20 @@ describeDatabases("Answers", (kind) => {
     );
     expect(rows).toHaveLength(3);
     expect(rows.every((row) => row.answer.length > 0 && row.rowmill_model.length > 0)).toBe(true);
+  });
+
+  it("of flushed rows come at once; rows that arrive after a flush wait again", async () => {
+    project = await startProject(kind);
+    await createNotes(project, plain(3));
+    const worker = await project.worker({ notes: pipeline(notesPipelineSpec) });
+    await requestFlush(project.database, [...worker.pipelines.keys()][0] ?? 0);
+    await project.round(worker, { flush: false });
+    expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([3]);
+    await project.round(worker, { flush: false });
+    await insertNotes(project, plain(2, "later"));
+    await project.round(worker, { flush: false });
+    expect(await batchRows(project)).toHaveLength(1);
+    await project.drain(worker);
   });
 
   it("come for later rows too, once the deadline or the threshold is reached, and not before", async () => {

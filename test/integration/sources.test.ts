@@ -129,6 +129,13 @@ describeDatabases("A source table", (kind) => {
     await expect(project.worker({ texts: textPipeline() })).rejects.toThrow(/a cast of their own/);
   });
 
+  it("is refused with the reason when `where` is no predicate", async () => {
+    await project.run(sql`create table public.texts (id int primary key, body text)`);
+    await expect(project.worker({ texts: textPipeline({ where: "bodi is null" }) })).rejects.toThrow(
+      /pipelines\.texts: source\.where: .*column "bodi" does not exist/,
+    );
+  });
+
   it("may serve two pipelines, of which each asks for its own", async () => {
     await project.run(sql`create table public.texts (id int primary key, body text, other text)`);
     const second = pipeline({

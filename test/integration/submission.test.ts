@@ -233,6 +233,43 @@ describeDatabases("Submitting", (kind) => {
     expect(await outcomes(project)).toEqual({ answered: 5, noRoom: 5, permanent: 1 });
   });
 
+  it("goes on ending a refused batch after a crash half way, and does not try its file again", async () => {
+    let refuseUploads = true;
+    const beforeEffect = (call: Call): Fault | undefined =>
+      isUpload(call) && refuseUploads
+        ? { kind: "reply", status: 503, body: {}, headers: { "x-should-retry": "false" } }
+        : undefined;
+    project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
+    await createNotes(project, plain(5));
+    const worker = await project.worker({ notes: notesPipeline() });
+    await project.round(worker);
+    refuseUploads = false;
+    // A crash between keeping the refusal and ending the requests: the batch still stands where it was.
+    await project.run(
+      sql`update rowmill.batches set provider_errors = '[{"code":"odd","line":null,"message":"No.","param":null}]'`,
+    );
+    await project.drain(worker);
+    const journal = await project.gateway.journal.summary();
+    expect(journal.executed).toBe(5);
+    const [refused, ...later] = await batchRows(project);
+    expect(refused).toMatchObject({ state: "rejected", creates: 0, requests: 5 });
+    expect(later.map((batch) => batch.state)).toEqual(later.map(() => "settled"));
+    expect(later.reduce((sum, batch) => sum + batch.requests, 0)).toBe(5);
+  });
+
+  it("blames nobody for a line that the file does not have, and counts the refusals", async () => {
+    const refusal = {
+      kind: "reply",
+      status: 400,
+      body: { error: { message: "No.", code: "odd", param: null, type: "x" } },
+    } as const;
+    const beforeEffect = firstTimes(1, isCreate, refusal);
+    project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
+    await createNotes(project, plain(2));
+    await project.drain(await project.worker({ notes: notesPipeline() }));
+    expect(await outcomes(project)).toEqual({ answered: 2, batchRefused: 2 });
+  });
+
   it("pauses when every line would be refused alike, such as an unknown model", async () => {
     project = await startProject(kind, { gateway: { models: ["gpt-4o-mini"] } });
     await createNotes(project, plain(3));
