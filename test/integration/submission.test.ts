@@ -202,6 +202,52 @@ describeDatabases("Submitting", (kind) => {
     await expectAllAnsweredOnce(5);
   });
 
+  it("pauses with the reason when the provider does not know the batch any more, and returns nothing", async () => {
+    let known = true;
+    const beforeEffect = (call: Call): Fault | undefined =>
+      known || call.route !== "/v1/batches/:id" || call.method !== "GET"
+        ? undefined
+        : {
+            kind: "reply",
+            status: 404,
+            body: { error: { message: "No batch found with id 'batch_1'.", code: null } },
+          };
+    let hold = true;
+    project = await startProject(kind, { gateway: { faults: { beforeEffect, hold: () => hold } } });
+    await createNotes(project, plain(3));
+    const worker = await project.worker({ notes: notesPipeline() });
+    await project.round(worker);
+    known = false;
+    await project.run(sql`update rowmill.batches set next_at = now()`);
+    await project.drain(worker);
+    const [paused] = await project.rows(sql`select pause_kind, pause_reason from rowmill.pipelines`);
+    expect(paused).toMatchObject({
+      pause_kind: "account",
+      pause_reason: expect.stringContaining("No batch found"),
+    });
+    expect((await requests(project)).map((row) => row.state)).toEqual(["batched", "batched", "batched"]);
+    known = true;
+    hold = false;
+    project.gateway.release();
+    await project.run(
+      sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
+    );
+    await project.run(sql`update rowmill.batches set next_at = now()`);
+    await project.drain(worker);
+    await expectAllAnsweredOnce(3);
+  });
+
+  it("fetches a file again that was cut short, and loses no answer by it", async () => {
+    let cuts = 2;
+    const afterEffect = (call: Call): Fault | undefined =>
+      call.route === "/v1/files/:id/content" && cuts-- > 0 ? { kind: "cut", afterBytes: 700 } : undefined;
+    project = await startProject(kind, { gateway: { faults: { afterEffect } } });
+    await createNotes(project, plain(10));
+    await project.drain(await project.worker({ notes: notesPipeline() }));
+    await expectAllAnsweredOnce(10);
+    expect(await outcomes(project)).toEqual({ answered: 10 });
+  });
+
   it("learns the enqueued-token limit, sends smaller batches, and never the same size again", async () => {
     project = await startProject(kind, { gateway: { limits: { enqueuedTokensPerModel: 300 } } });
     await createNotes(project, plain(40));
