@@ -17,7 +17,8 @@ import { reconcile } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { render } from "./renderer.js";
 import { create, upload } from "./submitter.js";
-import { done, type Step, type Turn } from "./step.js";
+import { endAll } from "./ending.js";
+import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
 
 /** Steps in one turn; a batch needs six from plan to settlement. */
 const STEPS_MAX = 12;
@@ -113,6 +114,8 @@ async function heldBack({ context, pipeline, batch }: Turn): Promise<Step | null
 
 function step(turn: Turn): Promise<Step> | Step {
   const { batch } = turn;
+  if (isOutdated(turn) && (batch.state === "uploading" || batch.state === "submitting"))
+    return withdraw({ ...turn, batch });
   switch (batch.state) {
     case "planned":
       return render({ ...turn, batch });
@@ -130,6 +133,21 @@ function step(turn: Turn): Promise<Step> | Step {
     case "cancelled":
       return done;
   }
+}
+
+/** Rendered from a former definition and certainly not sent: its answers would be thrown away. */
+function isOutdated({ batch, pipeline }: Turn): boolean {
+  return (
+    batch.definitionHash !== pipeline.definitionHash &&
+    batch.createIntentAgoMs === null &&
+    batch.refusal === null
+  );
+}
+
+async function withdraw(turn: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>): Promise<Step> {
+  const reason = "the definition changed before it was sent";
+  const facts = () => ({ outcome: "noRoom" as const, detail: reason });
+  return (await endAll(turn.context, { ...turn, facts, event: "refused", reason })) ? done : lost;
 }
 
 async function explain(turn: Turn, error: unknown): Promise<ExplainedStep> {

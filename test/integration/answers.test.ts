@@ -1,5 +1,6 @@
 /** What the lines of an answer file may say, and what becomes of each request: kept, asked again, or failed with its reason. */
 import { afterEach, expect, it } from "vitest";
+import type { Call } from "../../src/gateway/faults.js";
 import { pipeline, z } from "../../src/index.js";
 import { describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
@@ -149,6 +150,24 @@ describeDatabases("Answers", (kind) => {
     await project.drain(renewed);
     expect(await outcomes(project)).toEqual({ answered: 5, stale: 5 });
     expect((await batchRows(project)).map((batch) => batch.state)).toEqual(["settled", "settled"]);
+  });
+
+  it("are not even asked for by a batch that an older definition rendered and nobody sent", async () => {
+    let refuseUploads = true;
+    const refusal = { kind: "reply", status: 503, body: {}, headers: { "x-should-retry": "false" } } as const;
+    const beforeEffect = (call: Call) =>
+      refuseUploads && call.method === "POST" && call.route === "/v1/files" ? refusal : undefined;
+    project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
+    await createNotes(project, plain(5));
+    await project.round(await project.worker({ notes: notesPipeline() }));
+    refuseUploads = false;
+    const changed = {
+      ...notesPipelineSpec,
+      request: { ...notesPipelineSpec.request, system: "Answer in one word." },
+    };
+    await project.drain(await project.worker({ notes: pipeline(changed) }));
+    expect((await project.gateway.journal.summary()).executed).toBe(5);
+    expect(await outcomes(project)).toEqual({ answered: 5, noRoom: 5 });
   });
 
   it("are asked again when the prompt changes, but only where the rendered request differs", async () => {
