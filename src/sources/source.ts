@@ -51,3 +51,5 @@ export interface Source {
 }
 
 export const READ_KEYS_MAX = 5_000;
+/** Longer keys fit no index of ours; the sweeper finds and refuses them. */
+export const KEY_BYTES_MAX = 1_024;

@@ -17,12 +17,11 @@ import {
   type Database,
   type Queryable,
 } from "../store/database.js";
+import { KEY_BYTES_MAX } from "./source.js";
 import type { SourceTable, TableColumn } from "./table-inspection.js";
 
 /** Keys in one row of arrivals; a larger statement appends several rows. */
 export const KEYS_PER_ARRIVAL = 5_000;
-/** Longer keys fit no index of ours; the sweeper finds and refuses them. */
-export const KEY_BYTES_MAX = 1_024;
 const LOCK_TIMEOUT_MS = 2_000;
 const INSTALL_TRIES = 15;
 const INSTALL_PAUSE_MS = 1_000;

@@ -7,9 +7,8 @@
  * one of the two. A crash undoes the look together with the taking of the arrivals that caused it.
  */
 import { compareRow, moveRequest } from "../model/request-transitions.js";
-import { KEY_BYTES_MAX } from "../sources/table-triggers.js";
 import type { SourceRow } from "../sources/source.js";
-import { READ_KEYS_MAX } from "../sources/source.js";
+import { KEY_BYTES_MAX, READ_KEYS_MAX } from "../sources/source.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
 import { renderedHashes } from "../store/in-flight.js";
