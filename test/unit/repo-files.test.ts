@@ -17,6 +17,13 @@ const manifest = z
   })
   .parse(JSON.parse(await text("package.json")));
 
+const lockSchema = z.object({
+  packages: z.record(
+    z.string(),
+    z.object({ optionalDependencies: z.record(z.string(), z.string()).default({}) }),
+  ),
+});
+
 const files = await listFiles(repository);
 const pages = files.filter((file) => file.endsWith(".md"));
 
@@ -86,6 +93,18 @@ describe("The lock file", () => {
     const lock = await text("package-lock.json");
     expect(lock).not.toMatch(/"resolved"|https?:\/\/[^"]*\.tgz/);
     expect(lock.match(/"integrity"/g)?.length).toBeGreaterThan(100);
+  });
+
+  it("has every package of every platform, without which npm ci refuses it; scripts/complete-lockfile.mjs adds them", async () => {
+    const { packages } = lockSchema.parse(JSON.parse(await text("package-lock.json")));
+    const missing = Object.entries(packages).flatMap(([location, { optionalDependencies }]) =>
+      Object.keys(optionalDependencies).filter((name) => {
+        const own = packages[`${location}/node_modules/${name}`];
+        return own === undefined && packages[`node_modules/${name}`] === undefined;
+      }),
+    );
+    expect(Object.keys(packages).length).toBeGreaterThan(200);
+    expect(missing).toEqual([]);
   });
 });
 
