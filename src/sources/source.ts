@@ -5,13 +5,16 @@
 import type { Queryable } from "../store/database.js";
 import type { RowCells } from "../model/pipeline.js";
 
-/** A row as it is now. */
-export interface SourceRow {
+/** A row as it is now, without its content. */
+export interface RowVersion {
   readonly key: string;
   /** 32 hex digits over the declared columns. */
   readonly hash: string;
   /** True when the row was there before the pipeline and has not changed since. */
   readonly existedBefore: boolean;
+}
+
+export interface SourceRow extends RowVersion {
   readonly cells: RowCells;
 }
 
@@ -34,7 +37,9 @@ export interface AskedRow {
 }
 
 export interface Source {
-  /** The rows of these keys that exist and match `where`; any order. At most READ_KEYS_MAX keys. */
+  /** The rows of these keys that exist and match `where`, without their content; any order. At most READ_KEYS_MAX keys. */
+  readVersions(tx: Queryable, keys: readonly string[]): Promise<RowVersion[]>;
+  /** The same with their content: for chunks that are bounded by what they hold. */
   readRows(tx: Queryable, keys: readonly string[]): Promise<SourceRow[]>;
   /** Compares the next rows in key order with the ledger. Only finds: it writes nothing. */
   compareChunk(tx: Queryable, cursor: readonly string[] | null, rowsMax: number): Promise<SweptChunk>;

@@ -4,8 +4,9 @@
  */
 import type { RowCells } from "../model/pipeline.js";
 import { identifier, join, raw, sql, type Queryable, type Sql } from "../store/database.js";
-import type { AskedRow, Source, SourceRow, SweptChunk } from "./source.js";
-import type { SourceTable, TableColumn } from "./table-inspection.js";
+import { bisect } from "../store/bisect.js";
+import type { AskedRow, RowVersion, Source, SourceRow, SweptChunk } from "./source.js";
+import { textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
 
 export interface TableSourceOptions {
   readonly pipelineId: number;
@@ -17,7 +18,8 @@ export interface TableSourceOptions {
 export function createTableSource(table: SourceTable, options: TableSourceOptions): Source {
   const parts = tableParts(table, options);
   return {
-    readRows: (tx, keys) => readRows(tx, parts, keys),
+    readVersions: (tx, keys) => readable(tx, keys, (part) => readVersions(tx, parts, part)),
+    readRows: (tx, keys) => readable(tx, keys, (part) => readRows(tx, parts, part)),
     compareChunk: (tx, cursor, rowsMax) => compareChunk(tx, parts, cursor, rowsMax),
     askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
     missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
@@ -45,7 +47,7 @@ interface TableParts {
 }
 
 function tableParts(table: SourceTable, options: TableSourceOptions): TableParts {
-  const texts = table.key.map((column) => sql`s.${identifier(column.name)}::text`);
+  const texts = table.key.map((column) => raw(textOf("s", column)));
   const keyParts = sql`json_build_array(${join(texts)})::text`;
   const [only] = texts;
   return {
@@ -60,7 +62,7 @@ function tableParts(table: SourceTable, options: TableSourceOptions): TableParts
       table.key.map((column) => sql`s.${identifier(column.name)} is not null`),
       " and ",
     ),
-    content: sql`json_build_array(${join(table.columns.map((column) => sql`s.${identifier(column.name)}::text`))})::text`,
+    content: sql`json_build_array(${join(table.columns.map((column) => raw(textOf("s", column))))})::text`,
     matches: options.where === null ? sql`true` : sql`(${raw(options.where)})`,
     existedBefore: options.skipBefore === null ? sql`false` : visibleBefore(options.skipBefore),
     keyEquals: (ledgerKey) => keyEquals(table.key, ledgerKey),
@@ -91,24 +93,45 @@ function visibleBefore(snapshot: string): Sql {
     from (select s.xmin::text::bigint as xmin, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as now) x)`;
 }
 
-async function readRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<SourceRow[]> {
-  const rows = await tx.rows<{
-    key: string;
-    hash: string;
-    existedBefore: boolean;
-    content: (string | null)[];
-  }>(sql`
-    select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore", found.content::json as content
-    from unnest(${keys}::text[]) as k (key)
+/** A key that no longer fits its column's type (retyped since, an enum's value renamed) names no row. */
+async function readable<Row>(
+  tx: Queryable,
+  keys: readonly string[],
+  read: (part: readonly string[]) => Promise<Row[]>,
+): Promise<Row[]> {
+  const rows: Row[] = [];
+  await bisect(
+    tx,
+    keys,
+    async (part) => {
+      for (const row of await read(part)) rows.push(row);
+    },
+    async () => undefined,
+  );
+  return rows;
+}
+
+function rowsOf(parts: TableParts, keys: readonly string[]): Sql {
+  return sql`unnest(${keys}::text[]) as k (key)
     cross join lateral (
       select ${parts.content} as content, ${parts.existedBefore} as existed from ${parts.from} s
-      where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches}) found`);
-  return rows.map((row) => ({
-    key: row.key,
-    hash: row.hash,
-    existedBefore: row.existedBefore,
-    cells: cellsOf(parts.columns, row.content),
-  }));
+      where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches}) found`;
+}
+
+async function readVersions(
+  tx: Queryable,
+  parts: TableParts,
+  keys: readonly string[],
+): Promise<RowVersion[]> {
+  return tx.rows<RowVersion>(sql`
+    select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore" from ${rowsOf(parts, keys)}`);
+}
+
+async function readRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<SourceRow[]> {
+  const rows = await tx.rows<RowVersion & { content: (string | null)[] }>(sql`
+    select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore", found.content::json as content
+    from ${rowsOf(parts, keys)}`);
+  return rows.map(({ content, ...row }) => ({ ...row, cells: cellsOf(parts.columns, content) }));
 }
 
 function cellsOf(columns: readonly TableColumn[], content: readonly (string | null)[]): RowCells {
@@ -191,10 +214,13 @@ function nextCursor(end: ChunkEnd | null, rowsMax: number): readonly string[] | 
 }
 
 async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<string[]> {
-  const rows = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key)
-    where not exists (select 1 from ${parts.from} s where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches})`);
-  return rows.map((row) => row.key);
+  const present = await readable(tx, keys, (part) =>
+    tx.rows<{ key: string }>(sql`
+      select k.key from unnest(${part}::text[]) as k (key)
+      where exists (select 1 from ${parts.from} s where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches})`),
+  );
+  const found = new Set(present.map((row) => row.key));
+  return keys.filter((key) => !found.has(key));
 }
 
 /** As `json_build_array(…)::text` writes it: `["1", "x"]`. */

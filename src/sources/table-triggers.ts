@@ -18,7 +18,7 @@ import {
   type Queryable,
 } from "../store/database.js";
 import { KEY_BYTES_MAX } from "./source.js";
-import type { SourceTable, TableColumn } from "./table-inspection.js";
+import { textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
 
 /** Keys in one row of arrivals; a larger statement appends several rows. */
 export const KEYS_PER_ARRIVAL = 5_000;
@@ -145,7 +145,7 @@ async function roleFacts(
   }>(sql`
     select exists (select 1 from pg_catalog.pg_roles where rolname = ${arrivalsRole}) as exists,
       r.rolsuper or r.rolcreaterole as "mayCreate", r.rolsuper as superuser,
-      coalesce((select pg_has_role(r.oid, a.oid, 'MEMBER') from pg_catalog.pg_roles a where a.rolname = ${arrivalsRole}), false) as member
+      coalesce((select pg_has_role(r.oid, a.oid, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end) from pg_catalog.pg_roles a where a.rolname = ${arrivalsRole}), false) as member
     from pg_catalog.pg_roles r where r.rolname = current_user`);
   return row ?? { exists: false, mayCreate: false, superuser: false, member: false };
 }
@@ -219,9 +219,7 @@ function functionText(table: SourceTable, options: TriggerOptions): string {
     ...table.key.map((column) => `t.${quoteIdentifier(column.name)} is not null`),
     `octet_length(${key}) <= ${KEY_BYTES_MAX}`,
   ].join(" and ");
-  const compared = options.wholeRow
-    ? ["(t.*)::text"]
-    : table.columns.map((column) => `t.${quoteIdentifier(column.name)}::text`);
+  const compared = options.wholeRow ? ["row(t.*)::text"] : table.columns.map((column) => textOf("t", column));
   const row = `${key} as key, ${compared.map((text, index) => `${text} as c${index}`).join(", ")}`;
   const keys = (relation: string) => `select ${key} as key from ${relation} t where ${usable}`;
   const rows = (relation: string) => `select ${row} from ${relation} t where ${usable}`;
@@ -232,7 +230,7 @@ set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO,
 as ${quoteLiteral(`
 declare found_keys text[];
 begin
-  if current_setting('rowmill.writing', true) = 'on' then return null; end if;
+  if current_setting('rowmill.writing', true) = '${options.pipelineId}' then return null; end if;
   if tg_op = 'TRUNCATE' or ${unexpectedColumns(table)} then
     insert into rowmill.arrivals (pipeline_id) values (${options.pipelineId});
     return null;
@@ -249,7 +247,7 @@ end`)}`;
 }
 
 function keyText(key: readonly TableColumn[]): string {
-  const texts = key.map((column) => `t.${quoteIdentifier(column.name)}::text`);
+  const texts = key.map((column) => textOf("t", column));
   return texts.length === 1 ? (texts[0] ?? "") : `json_build_array(${texts.join(", ")})::text`;
 }
 

@@ -156,7 +156,10 @@ function leaseEnd(): Sql {
 export async function renew(client: Queryable, tokens: readonly string[]): Promise<string[]> {
   const rows = await client.rows<{ token: string }>(sql`
     update rowmill.batches set lease_until = ${leaseEnd()}
-    where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp() returning lease_token as token`);
+    where id in (
+      -- One whose row a running chunk has locked is skipped: that chunk's end must not cost the others their leases.
+      select id from rowmill.batches where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp() for update skip locked)
+    returning lease_token as token`);
   return rows.map((row) => row.token);
 }
 

@@ -33,8 +33,8 @@ export interface TransactionOptions {
   statementTimeoutMs?: number;
   /** How long to wait for a lock before giving up; null: as long as the statement may last. */
   lockTimeoutMs?: number;
-  /** Marks the transaction's writes as our own, for the triggers on source tables. */
-  writing?: boolean;
+  /** The pipeline whose results are written: its own triggers pass such writes over, those of other pipelines do not. */
+  writingFor?: number;
 }
 
 export interface Database extends Queryable {
@@ -90,7 +90,8 @@ async function runTransaction<T>(
   let broken: Error | undefined;
   try {
     const tx = queryable(() => client);
-    await tx.run(sql`begin`);
+    // Whatever the database's default is: a later statement must see what was committed after an earlier one took its locks.
+    await tx.run(sql`begin isolation level read committed`);
     try {
       await tx.run(transactionSettings(options));
       const result = await work(tx);
@@ -138,7 +139,7 @@ function transactionSettings(options: TransactionOptions): Sql {
     set_config('statement_timeout', ${String(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS)}, true),
     set_config('lock_timeout', ${String(options.lockTimeoutMs ?? 0)}, true),
     set_config('idle_in_transaction_session_timeout', ${String(IDLE_IN_TRANSACTION_TIMEOUT_MS)}, true),
-    set_config('rowmill.writing', ${options.writing ? "on" : ""}, true)`;
+    set_config('rowmill.writing', ${options.writingFor === undefined ? "" : String(options.writingFor)}, true)`;
 }
 
 /** A PostgreSQL identifier, always quoted. Values are never written this way. */

@@ -1,6 +1,6 @@
 /** Pipelines as registered in the database: definition, approval, pauses, flushes. Each change leaves an event. */
 import type { Json } from "../model/pipeline.js";
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Sql } from "./database.js";
 
 /** `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. */
 export type PauseKind = "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment";
@@ -136,11 +136,19 @@ export async function requestFlush(client: Queryable, id: number): Promise<void>
   await client.run(sql`update rowmill.pipelines set flush_at = clock_timestamp() where id = ${id}`);
 }
 
+/** A flush is over at the latest then, if all that had come before it is on its way: under a steady stream nothing is ever empty. */
+const FLUSH_SECONDS_MAX = 10;
+
 /** A flush is spent when everything that had arrived by then is on its way: nothing to look at, nothing ready. */
 export async function clearSpentFlush(client: Queryable, id: number): Promise<void> {
   await client.run(sql`update rowmill.pipelines p set flush_at = null where id = ${id} and flush_at is not null
-    and not exists (select 1 from rowmill.arrivals a where a.pipeline_id = p.id)
-    and not exists (select 1 from rowmill.waiting w where w.pipeline_id = p.id and w.not_before <= now())`);
+    and not exists (select 1 from rowmill.arrivals a where a.pipeline_id = p.id and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
+    and not exists (select 1 from rowmill.waiting w where w.pipeline_id = p.id and w.not_before <= now()
+      and (w.since <= p.flush_at or p.flush_at > ${tooOld()}))`);
+}
+
+function tooOld(): Sql {
+  return sql`clock_timestamp() - make_interval(secs => ${FLUSH_SECONDS_MAX})`;
 }
 
 export async function addEvent(

@@ -96,6 +96,18 @@ export async function moveMany(
   return moved.length;
 }
 
+/** What we ourselves wrote changed the rows: their answers belong to the content that they have now. */
+export async function followContent(
+  tx: Queryable,
+  pipelineId: number,
+  rows: readonly { key: string; hash: string; fingerprint: string | null }[],
+): Promise<void> {
+  await tx.run(sql`update rowmill.requests r set content_hash = x.hash, answered_hash = x.hash,
+      fingerprint = coalesce(x.fingerprint, r.fingerprint), answered_fingerprint = coalesce(x.fingerprint, r.answered_fingerprint)
+    from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, hash text, fingerprint text)
+    where r.pipeline_id = ${pipelineId} and r.key = x.key and r.state = 'succeeded' and r.answered_hash is distinct from x.hash`);
+}
+
 /** Requests in flight whose rows got another key. */
 export async function renameMany(
   tx: Queryable,
@@ -158,11 +170,12 @@ export async function readyFacts(tx: Queryable, pipelineId: number, countMax: nu
   return { ready: row?.ready ?? 0, oldestWaitMs: row?.oldest ?? null };
 }
 
-/** Requests that were ever taken into a batch: what `limit` counts. */
+/** Requests that were ever taken into a batch: what `limit` counts. By its attempts, which are as few as the limit is small. */
 export async function countAsked(tx: Queryable, pipelineId: number): Promise<number> {
-  const row = await tx.first<{ count: number }>(
-    sql`select count(*)::int as count from rowmill.requests where pipeline_id = ${pipelineId} and attempt > 0`,
-  );
+  const row = await tx.first<{ count: number }>(sql`
+    select count(*)::int as count from (
+      select a.request_id from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id where b.pipeline_id = ${pipelineId}
+      union select f.request_id from rowmill.in_flight f join rowmill.batches b on b.id = f.batch_id where b.pipeline_id = ${pipelineId}) asked`);
   return row?.count ?? 0;
 }
 

@@ -142,10 +142,17 @@ interface CatalogueColumn extends TableColumn {
 }
 
 async function readColumns(client: Queryable, oid: number): Promise<CatalogueColumn[]> {
-  const rows = await client.rows<{ name: string; typeOid: string; type: string; required: boolean }>(sql`
+  const rows = await client.rows<{
+    name: string;
+    typeOid: string;
+    type: string;
+    builtIn: boolean;
+    required: boolean;
+  }>(sql`
     select a.attname as name, a.atttypid::int8::text as "typeOid",
       case when t.typnamespace = 'pg_catalog'::regnamespace then format_type(a.atttypid, a.atttypmod)
         else quote_ident(n.nspname) || '.' || quote_ident(t.typname) end as type,
+      t.typnamespace = 'pg_catalog'::regnamespace as "builtIn",
       a.attnotnull and not a.atthasdef and a.attidentity = '' and a.attgenerated = '' as required
     from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
     join pg_catalog.pg_namespace n on n.oid = t.typnamespace
@@ -178,7 +185,17 @@ async function checkTarget(client: Queryable, checked: Checked): Promise<TargetT
   if (!isSource) await requireKey(client, checked, present);
   const columns = wanted.flatMap((column): TargetColumn[] => {
     const found = present.get(column.name);
-    return found ? [{ field: column.field, name: found.name, type: found.type, typeOid: found.typeOid }] : [];
+    return found
+      ? [
+          {
+            field: column.field,
+            name: found.name,
+            type: found.type,
+            typeOid: found.typeOid,
+            builtIn: found.builtIn,
+          },
+        ]
+      : [];
   });
   const stamped = stampColumns.every((column) => present.has(column.name));
   if (!isSource)

@@ -23,6 +23,7 @@ export interface TargetTable {
 
 export function createTableTarget(table: TargetTable): Target {
   return {
+    isSource: table.isSource,
     lockFree: (tx, keys) => lockFree(tx, table, keys),
     write: (tx, results) => write(tx, table, results),
     present: (tx, keys) => present(tx, table, keys),

@@ -10,6 +10,8 @@ export interface Result {
 }
 
 export interface Target {
+  /** The results go into the source's own rows. */
+  readonly isSource: boolean;
   /**
    * Of these keys, those whose target rows some other transaction holds right now: they are written later, so that a user's
    * transaction never waits for ours. The others stay locked for this transaction.

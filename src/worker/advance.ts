@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { RowmillError } from "../model/errors.js";
+import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
 import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
@@ -24,7 +25,9 @@ import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
 const STEPS_MAX = 12;
 /** A paused pipeline is looked at so often. */
 const PAUSED_LOOK_MS = 5_000;
+/** After a lock that somebody else holds: the first wait, and the longest. */
 const CONFLICT_WAIT_MS = 300;
+const CONFLICT_WAIT_MAX_MS = 30_000;
 /** After so many failed turns in a row a person has to look. */
 const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
@@ -95,15 +98,10 @@ async function heldBack({ context, pipeline, batch }: Turn): Promise<Step | null
   const row = await pipelines.byId(context.database, pipeline.id);
   const wait: Step = { next: "wait", delayMs: PAUSED_LOOK_MS };
   if (row === null) return wait;
-  const paid =
-    batch.state === "running" ||
-    batch.state === "collecting" ||
-    (batch.state === "submitting" && batch.createIntentAgoMs !== null);
-  // What a person paused is not sent; what is paid for is collected all the same.
-  if (row.pauseKind === "person" && !paid) return wait;
-  if (row.pauseKind !== null && row.pauseKind !== "person" && row.pauseKind !== "budget") return wait;
-  if (!paid && (row.definitionHash !== pipeline.definitionHash || row.approvedHash !== row.definitionHash))
-    return wait;
+  const reasons: HoldReason[] = row.pauseKind === null ? [] : [row.pauseKind];
+  if (row.definitionHash !== pipeline.definitionHash) reasons.push("superseded");
+  if (row.approvedHash !== row.definitionHash) reasons.push("unapproved");
+  if (isHeld(phaseOf(batch.state, batch.createIntentAgoMs !== null), reasons)) return wait;
   if (batch.account === pipeline.provider.account) return null;
   await pipelines.pause(context.database, pipeline.id, {
     kind: "account",
@@ -153,7 +151,7 @@ async function withdraw(turn: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>
 async function explain(turn: Turn, error: unknown): Promise<ExplainedStep> {
   const { context, pipeline, batch } = turn;
   const failures = batch.failures + 1;
-  if (isConflict(error)) return { next: "wait", delayMs: CONFLICT_WAIT_MS, failures: batch.failures };
+  if (isConflict(error)) return { next: "wait", delayMs: conflictWaitMs(context, batch.failures), failures };
   context.log.warn(
     { pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error },
     "a step failed",
@@ -177,6 +175,10 @@ async function explain(turn: Turn, error: unknown): Promise<ExplainedStep> {
     delayMs: Math.max(askedMs, backoffMs(batch.failures, pipeline.config.polling.minMs, context.random())),
     failures,
   };
+}
+
+function conflictWaitMs(context: WorkerContext, failures: number): number {
+  return Math.min(CONFLICT_WAIT_MAX_MS, backoffMs(failures, CONFLICT_WAIT_MS, context.random()));
 }
 
 /** When waiting cannot help: the reason for the person who has to act. */

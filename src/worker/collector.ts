@@ -20,6 +20,8 @@ import {
   type InFlight,
 } from "../store/in-flight.js";
 import type { Result } from "../targets/target.js";
+import { followContent } from "../store/requests.js";
+import { currentFingerprint } from "./context.js";
 import { endAll, endingOf } from "./ending.js";
 import { catchUp } from "./intake.js";
 import { judgeAnswer, type Judged } from "./judge-answer.js";
@@ -104,7 +106,7 @@ async function endLines(
   const { context, lease } = turn;
   return context.database.transaction(
     async (tx) => ((await batches.holds(tx, lease)) ? endChunk(turn, tx, { outcomes, ...options }) : "lost"),
-    { writing: true, lockTimeoutMs: LOCK_TIMEOUT_MS },
+    { writingFor: turn.pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
   );
 }
 
@@ -116,7 +118,13 @@ async function endChunk(
 ): Promise<Ended> {
   const { outcomes, goneBelieved } = chunk;
   const { context, pipeline, batch } = turn;
-  const requests = await lockMany(tx, batch.id, [...outcomes.keys()]);
+  const all = await lockMany(tx, batch.id, [...outcomes.keys()]);
+  // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
+  const { busy } = await pipeline.target.lockFree(
+    tx,
+    all.map((request) => request.key),
+  );
+  const requests = all.filter((request) => !busy.has(request.key));
   const rows = new Map(
     (
       await pipeline.source.readRows(
@@ -135,17 +143,13 @@ async function endChunk(
     if (judged === null) continue;
     if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
     const ending = endingOf(context, pipeline, request, judged.facts);
+    const model = ending.model ?? batch.model;
     if (judged.cells === null) others.push(ending);
-    else
-      accepted.push({
-        request,
-        judged,
-        ending,
-        result: { key: request.key, cells: judged.cells, model: judged.facts.model ?? batch.model },
-      });
+    else accepted.push({ request, judged, ending, result: { key: request.key, cells: judged.cells, model } });
   }
   await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, others);
-  return { postponed: await writeAccepted(turn, tx, accepted) };
+  await writeAccepted(turn, tx, accepted);
+  return { postponed: busy.size };
 }
 
 interface Accepted {
@@ -159,27 +163,20 @@ async function writeAccepted(
   { context, pipeline, batch }: Collecting,
   tx: Queryable,
   accepted: readonly Accepted[],
-): Promise<number> {
-  if (accepted.length === 0) return 0;
-  const { busy } = await pipeline.target.lockFree(
-    tx,
-    accepted.map(({ result }) => result.key),
-  );
-  const free = accepted.filter(({ result }) => !busy.has(result.key));
+): Promise<void> {
   const of = { id: batch.id, pipelineId: pipeline.id };
   await bisect(
     tx,
-    free,
+    accepted,
     async (part) => {
       const moved = await endMany(
         tx,
         of,
         part.map(({ ending }) => ending),
       );
-      await pipeline.target.write(
-        tx,
-        part.filter(({ ending }) => moved.has(ending.id)).map(({ result }) => result),
-      );
+      const results = part.filter(({ ending }) => moved.has(ending.id)).map(({ result }) => result);
+      await pipeline.target.write(tx, results);
+      if (pipeline.target.isSource) await followOwnWrite(tx, pipeline, results);
     },
     async ({ request, judged, ending }, error) => {
       const facts = {
@@ -191,7 +188,27 @@ async function writeAccepted(
       await endMany(tx, of, [{ ...endingOf(context, pipeline, request, facts), hash: ending.hash }]);
     },
   );
-  return busy.size;
+}
+
+/**
+ * Our write into the source may change declared columns (a touch trigger, a generated column): that is no new content, or every
+ * sweep would ask again, for ever. The rows are locked since before they were read, so that nobody else's change is taken for ours.
+ */
+async function followOwnWrite(
+  tx: Queryable,
+  pipeline: Collecting["pipeline"],
+  results: readonly Result[],
+): Promise<void> {
+  const rows = await pipeline.source.readRows(
+    tx,
+    results.map((result) => result.key),
+  );
+  const seen = rows.map((row) => ({
+    key: row.key,
+    hash: row.hash,
+    fingerprint: currentFingerprint(pipeline, row.cells),
+  }));
+  await followContent(tx, pipeline.id, seen);
 }
 
 async function settle(turn: Collecting, tally: Tally): Promise<Step> {

@@ -13,6 +13,7 @@ import type { Pipeline, WorkerContext } from "./context.js";
 /** Requests that are ended in one transaction. */
 export const CHUNK = 1_000;
 const DETAIL_CHARACTERS_MAX = 2_000;
+const TOKENS_MAX = 2_147_483_647;
 
 export interface EndingFacts {
   readonly outcome: AttemptOutcome;
@@ -48,11 +49,11 @@ export function endingOf(
     outcome: facts.outcome,
     detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
     answer: storable(facts.answer),
-    model: facts.model ?? null,
-    input: usage.inputTokens,
-    cached: usage.cachedInputTokens,
-    output: usage.outputTokens,
-    cost: counted ? costNanoUsd(usage, pipeline.price, "batch") : 0,
+    model: storable(facts.model),
+    input: countable(usage.inputTokens),
+    cached: countable(usage.cachedInputTokens),
+    output: countable(usage.outputTokens),
+    cost: counted ? costOf(pipeline, usage) : 0,
     to: nextState(facts.outcome, next.ending),
     hash: facts.hash ?? null,
     fingerprint: facts.fingerprint ?? null,
@@ -65,6 +66,20 @@ export function endingOf(
 /** What a model wrote may hold what PostgreSQL cannot store; the story must be kept all the same. */
 function storable(text: string | null | undefined): string | null {
   return text === null || text === undefined ? null : storableText(text);
+}
+
+function costOf(pipeline: Pipeline, usage: TokenUsage): number | null {
+  const bounded = {
+    inputTokens: countable(usage.inputTokens),
+    cachedInputTokens: Math.min(countable(usage.cachedInputTokens), countable(usage.inputTokens)),
+    outputTokens: countable(usage.outputTokens),
+  };
+  return costNanoUsd(bounded, pipeline.price, "batch");
+}
+
+/** A provider may say anything; what no integer column holds is cut to what it does. */
+function countable(tokens: number): number {
+  return Math.min(TOKENS_MAX, Math.max(0, Math.trunc(tokens) || 0));
 }
 
 function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): AttemptEnding["to"] {

@@ -21,11 +21,15 @@ const SAMPLE_AGE_MAX_MS = 300_000;
 const RATIO_MARGIN = 1.1;
 /** When there is no row to look at: typical of English prose, with the margin that an unknown text needs. */
 const RATIO_UNKNOWN: TokenRatio = { mean: 0.3, max: 0.6 };
+const UNKNOWN_BYTES = 1_000;
 
 /** Upper bounds for one request of average size. */
 export interface RequestBounds {
   readonly tokensEach: number;
   readonly nanoUsdEach: number;
+  /** The dearest line that did not fit its reservation before; 0: none. */
+  readonly tokensMost: number;
+  readonly nanoUsdMost: number;
   readonly ratio: TokenRatio;
 }
 
@@ -35,6 +39,8 @@ interface Sample {
   readonly ratio: TokenRatio;
   /** UTF-8 bytes of the messages and the schema of one request. */
   readonly meanBytes: number;
+  /** The upper bound of the average line's input tokens, as rendering will bound it. */
+  readonly meanBound: number;
   readonly rows: number;
 }
 
@@ -46,10 +52,12 @@ export async function requestBounds(
 ): Promise<RequestBounds> {
   const sample = await sampleOf(context.database, pipeline);
   const learned = await lineMaxima(context.database, pipeline.id);
-  const line = boundLine(pipeline, sample.meanBytes, sample.ratio);
+  const line = bounds(pipeline, sample.meanBound);
   return {
-    tokensEach: Math.max(line.tokens, learned.tokens),
-    nanoUsdEach: Math.max(line.nanoUsd, learned.nanoUsd),
+    tokensEach: line.tokens,
+    nanoUsdEach: line.nanoUsd,
+    tokensMost: learned.tokens,
+    nanoUsdMost: learned.nanoUsd,
     ratio: sample.ratio,
   };
 }
@@ -57,11 +65,27 @@ export async function requestBounds(
 /** Bounds of one line by the size of what the model reads. */
 export function boundLine(
   pipeline: Pipeline,
-  promptBytes: number,
+  prompt: string,
   ratio: TokenRatio,
 ): { tokens: number; nanoUsd: number } {
-  const overhead = 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
-  const tokens = inputTokenBound(promptBytes, ratio.max * RATIO_MARGIN) + overhead;
+  return bounds(pipeline, inputBound(prompt, ratio));
+}
+
+function inputBound(prompt: string, ratio: TokenRatio): number {
+  const ascii = asciiCharacters(prompt);
+  // Beyond ASCII the sample says little about this text: a token a byte is the most that any text can need.
+  return inputTokenBound(ascii, ratio.max * RATIO_MARGIN) + Buffer.byteLength(prompt) - ascii;
+}
+
+function asciiCharacters(text: string): number {
+  if (Buffer.byteLength(text) === text.length) return text.length;
+  let count = 0;
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) < 0x80) count++;
+  return count;
+}
+
+function bounds(pipeline: Pipeline, inputTokens: number): { tokens: number; nanoUsd: number } {
+  const tokens = inputTokens + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
   const usage: TokenUsage = {
     inputTokens: tokens,
     cachedInputTokens: 0,
@@ -112,29 +136,40 @@ async function sampleOf(database: Database, pipeline: Pipeline): Promise<Sample>
     Date.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
   )
     return known;
-  const prompts = await samplePrompts(database, pipeline);
+  const { prompts, bodies } = await samplePrompts(database, pipeline);
   const bytes = prompts.reduce((sum, prompt) => sum + Buffer.byteLength(prompt), 0);
+  const ratio =
+    prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
+  const bound = bodies.reduce((sum, body) => sum + inputBound(body, ratio), 0);
   const sample: Sample = {
     takenAtMs: Date.now(),
     definitionHash: pipeline.definitionHash,
-    ratio: prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model),
-    meanBytes: prompts.length === 0 ? 1_000 : bytes / prompts.length,
+    ratio,
+    meanBytes: prompts.length === 0 ? UNKNOWN_BYTES : bytes / prompts.length,
+    meanBound: bodies.length === 0 ? UNKNOWN_BYTES : Math.ceil(bound / bodies.length),
     rows: prompts.length,
   };
   samples.set(pipeline, sample);
   return sample;
 }
 
-/** What the model would read for some of the rows that wait: messages and schema. */
-async function samplePrompts(database: Database, pipeline: Pipeline): Promise<string[]> {
+/** For some of the rows that wait: what the model would read, and the whole body by which a line is bounded. */
+async function samplePrompts(
+  database: Database,
+  pipeline: Pipeline,
+): Promise<{ prompts: string[]; bodies: string[] }> {
   const rows = await database.transaction(async (tx) => {
     const keys = await waitingSample(tx, pipeline.id, SAMPLE_ROWS);
     return keys.length === 0 ? [] : pipeline.source.readRows(tx, keys);
   });
-  return rows.flatMap((row) => {
+  const prompts: string[] = [];
+  const bodies: string[] = [];
+  for (const row of rows) {
     const rendered = pipeline.render(row.cells);
-    if (rendered.kind !== "request") return [];
+    if (rendered.kind !== "request") continue;
     const { system, user, schema } = rendered.request;
-    return [[system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n")];
-  });
+    prompts.push([system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n"));
+    bodies.push(JSON.stringify(pipeline.provider.buildBody(rendered.request)));
+  }
+  return { prompts, bodies };
 }

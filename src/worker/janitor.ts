@@ -1,6 +1,7 @@
 /** Clears up what is no longer needed: files at the provider, spool files here. Late or repeated, it does no harm. */
 import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
+import { dropForeignArrivals } from "../store/arrivals.js";
 import { forgetUnusedAnswers } from "../store/in-flight.js";
 import type { WorkerContext } from "./context.js";
 import { listSpools, removeSpool } from "./spool.js";
@@ -29,6 +30,7 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
     await removeSpool(context.spoolFolder, id);
     counts.spools++;
   }
+  await dropForeignArrivals(context.database);
   counts.answers = await forgetUnusedAnswers(context.database, {
     olderThanDays: UNUSED_ANSWER_DAYS,
     max: ANSWERS_MAX,

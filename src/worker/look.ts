@@ -7,7 +7,7 @@
  * one of the two. A crash undoes the look together with the taking of the arrivals that caused it.
  */
 import { compareRow, moveRequest } from "../model/request-transitions.js";
-import type { SourceRow } from "../sources/source.js";
+import type { RowVersion } from "../sources/source.js";
 import { KEY_BYTES_MAX, READ_KEYS_MAX } from "../sources/source.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
@@ -72,7 +72,7 @@ async function lookAtChunk(
   keys: readonly string[],
 ): Promise<{ added: number; moved: number }> {
   const known = new Map((await lockByKeys(tx, pipeline.id, keys)).map((row) => [row.key, row]));
-  const rows = new Map((await pipeline.source.readRows(tx, keys)).map((row) => [row.key, row]));
+  const rows = new Map((await pipeline.source.readVersions(tx, keys)).map((row) => [row.key, row]));
   const renamed = await followRenamed(tx, { keys, known, rows });
   const fresh: NewRequest[] = [];
   const moves: RowMove[] = [];
@@ -83,7 +83,7 @@ async function lookAtChunk(
     if (request) moves.push(...moveFor(request, row));
     else if (row) fresh.push({ key, hash: row.hash, state: row.existedBefore ? "cancelled" : "waiting" });
   }
-  const settled = await withoutLostAnswers(tx, pipeline, { moves, known, rows });
+  const settled = await withoutLostAnswers(tx, pipeline, { moves, known });
   return { added: await insertMany(tx, pipeline.id, fresh), moved: await moveMany(tx, pipeline.id, settled) };
 }
 
@@ -96,7 +96,7 @@ async function followRenamed(
   look: {
     keys: readonly string[];
     known: ReadonlyMap<string, LedgerRow>;
-    rows: ReadonlyMap<string, SourceRow>;
+    rows: ReadonlyMap<string, RowVersion>;
   },
 ): Promise<ReadonlySet<string>> {
   const left = [...look.known.values()].filter(
@@ -125,7 +125,7 @@ async function followRenamed(
   return new Set(renames.map((rename) => rename.key));
 }
 
-function moveFor(request: LedgerRow, row: SourceRow | undefined): RowMove[] {
+function moveFor(request: LedgerRow, row: RowVersion | undefined): RowMove[] {
   const event = compareRow(request, row?.hash ?? null);
   const to = moveRequest(request, event);
   if (to === null) return [];
@@ -148,11 +148,7 @@ function moveFor(request: LedgerRow, row: SourceRow | undefined): RowMove[] {
 async function withoutLostAnswers(
   tx: Queryable,
   pipeline: Pipeline,
-  look: {
-    moves: readonly RowMove[];
-    known: ReadonlyMap<string, LedgerRow>;
-    rows: ReadonlyMap<string, SourceRow>;
-  },
+  look: { moves: readonly RowMove[]; known: ReadonlyMap<string, LedgerRow> },
 ): Promise<RowMove[]> {
   if (!look.moves.some((move) => move.to === "succeeded")) return [...look.moves];
   const byId = new Map([...look.known.values()].map((request) => [request.id, request]));
@@ -160,12 +156,13 @@ async function withoutLostAnswers(
     move.to === "succeeded" ? (byId.get(move.id)?.key ?? []) : [],
   );
   const present = await pipeline.target.present(tx, restored);
+  const contents = new Map((await pipeline.source.readRows(tx, [...present])).map((row) => [row.key, row]));
   return look.moves.map((move) => {
     const request = byId.get(move.id);
-    const row = request && look.rows.get(request.key);
-    if (move.to !== "succeeded" || !request || !row) return move;
+    if (move.to !== "succeeded" || !request) return move;
+    const row = contents.get(request.key);
     const stands =
-      present.has(request.key) && currentFingerprint(pipeline, row.cells) === request.answeredFingerprint;
+      row?.hash === move.hash && currentFingerprint(pipeline, row.cells) === request.answeredFingerprint;
     return stands ? move : { ...move, to: "waiting" as const, fresh: true, forget: true };
   });
 }

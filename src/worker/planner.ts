@@ -12,6 +12,7 @@ import { countAsked, lockReady, readyFacts, takeIntoBatch } from "../store/reque
 import { analyze } from "../store/workers.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "./context.js";
+import { guarded, unreadable } from "./guard.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
@@ -33,10 +34,15 @@ export type PlanOutcome =
 /** One round: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
 export async function runPlanner(context: WorkerContext, flush: boolean): Promise<number> {
   let batches = 0;
+  const skipped = await unreadable(context);
   for (const pipeline of context.pipelines.values()) {
+    if (skipped.has(pipeline.id)) continue;
     for (let made = 0; made < BATCHES_MAX; made++) {
-      const outcome = await planApproved(context, pipeline, flush);
-      if (outcome.batchId === undefined) break;
+      const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
+      if (outcome?.batchId === undefined) {
+        await pipelines.clearSpentFlush(context.database, pipeline.id);
+        break;
+      }
       batches++;
       context.log.info(
         { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
@@ -66,10 +72,7 @@ export async function planOnce(
   flush: boolean,
 ): Promise<PlanOutcome> {
   const facts = await readyFacts(context.database, pipeline.id, 1);
-  if (facts.ready === 0) {
-    await pipelines.clearSpentFlush(context.database, pipeline.id);
-    return { planned: 0, because: "nothing" };
-  }
+  if (facts.ready === 0) return { planned: 0, because: "nothing" };
   const bounds = await requestBounds(context, pipeline);
   return context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds }));
 }
@@ -125,6 +128,8 @@ async function findRoom(
   const most = Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax);
   const newRequests =
     config.limit === null ? null : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
+  if (newRequests === 0 && (await pipelines.countWaitingAgain(tx, pipeline.id)) === 0)
+    return { because: "limit" };
   const tokens =
     limits.enqueuedTokens === null
       ? null
@@ -178,8 +183,8 @@ async function moneyRoom(
 }
 
 /** Lines differ from the average: some slack, and one line's worth more for a batch of few; rendering gives back what is over. */
-function reserve(requests: number, room: number, each: number): number {
-  return Math.ceil(Math.min(room, (requests * RESERVE_SLACK + 1) * each));
+function reserve(requests: number, room: number, line: { each: number; most: number }): number {
+  return Math.ceil(Math.min(room, Math.max((requests * RESERVE_SLACK + 1) * line.each, line.most)));
 }
 
 async function createBatch(
@@ -200,8 +205,11 @@ async function createBatch(
     model: pipeline.config.request.model,
     endpoint: pipeline.provider.endpoint,
     requests: ids.length,
-    reservedNanoUsd: reserve(ids.length, room.nanoUsd, bounds.nanoUsdEach),
-    reservedTokens: reserve(ids.length, room.tokens, bounds.tokensEach),
+    reservedNanoUsd: reserve(ids.length, room.nanoUsd, {
+      each: bounds.nanoUsdEach,
+      most: bounds.nanoUsdMost,
+    }),
+    reservedTokens: reserve(ids.length, room.tokens, { each: bounds.tokensEach, most: bounds.tokensMost }),
     runId: context.runId,
     because: planning.because,
   });

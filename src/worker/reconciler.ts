@@ -35,9 +35,15 @@ async function findCreated(turn: Turn<BatchIn<"submitting">>): Promise<ProviderB
   const known = await strayBatchIds(turn.context.database, batch.id);
   const [first, ...others] = found
     .filter((candidate) => !known.has(candidate.id))
-    .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
+    .sort((a, b) => rank(batch, a) - rank(batch, b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
   for (const other of others) await cancelStray(turn, other);
   return first ?? null;
+}
+
+/** First those of the present input file: one that a former create made of a deleted file has failed, or will. */
+function rank(batch: BatchIn<"submitting">, candidate: ProviderBatch): number {
+  if (candidate.status === "failed") return 2;
+  return candidate.inputFileId === batch.inputFileId ? 0 : 1;
 }
 
 async function cancelStray({ context, pipeline, batch, signal }: Turn, stray: ProviderBatch): Promise<void> {

@@ -3,7 +3,6 @@
  * answered or too large ends here; what does not fit goes back. Nothing is spent yet: after a crash the batch is rendered again.
  */
 import { formatCustomId } from "../model/custom-id.js";
-import type { Json } from "../model/pipeline.js";
 import {
   addLine,
   nothingPacked,
@@ -26,12 +25,20 @@ import {
   type RenderedLine,
 } from "../store/in-flight.js";
 import { lockLimits } from "../store/money.js";
-import { boundLine, requestBounds } from "./estimate.js";
+import * as pipelines from "../store/pipelines.js";
+import { boundLine, requestBounds, type RequestBounds } from "./estimate.js";
 import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
 import { again, done, lost, type BatchIn, type Step, type Turn } from "./step.js";
 
 type Planned = Turn<BatchIn<"planned">>;
+
+type LineBounds = Pick<LineSize, "tokens" | "nanoUsd">;
+
+interface Limits extends PackingLimits {
+  /** The account's own limit, where one was learned. */
+  readonly tokensWhole: number | null;
+}
 
 /** Where the rendering stands: everything of one batch that lives in memory, a few numbers. */
 interface Progress {
@@ -47,7 +54,7 @@ export async function render(turn: Planned): Promise<Step> {
   const { context, pipeline, batch } = turn;
   if (batch.definitionHash !== pipeline.definitionHash)
     return giveBack(turn, "the definition changed since it was planned");
-  const { ratio } = await requestBounds(context, pipeline);
+  const bounds = await requestBounds(context, pipeline);
   const limits = await packingLimits(turn);
   const spool = await openSpool(context.spoolFolder, batch.id);
   const progress: Progress = { packed: nothingPacked, after: null, full: false, overflow: null };
@@ -55,12 +62,12 @@ export async function render(turn: Planned): Promise<Step> {
     let more = true;
     while (more) {
       turn.signal.throwIfAborted();
-      const chunk = await renderChunk(turn, { ratio, limits, progress });
+      const chunk = await renderChunk(turn, { ratio: bounds.ratio, limits, progress });
       if (chunk === null) return lost;
       for (const line of chunk.lines) await spool.write(line);
       more = chunk.more;
     }
-    return await finish(turn, spool, progress);
+    return await finish(turn, spool, { progress, bounds });
   } catch (error) {
     await spool.abandon();
     throw error;
@@ -78,7 +85,7 @@ async function giveBack(turn: Planned, reason: string): Promise<Step> {
 }
 
 /** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
-async function packingLimits({ context, pipeline, batch }: Planned): Promise<PackingLimits> {
+async function packingLimits({ context, pipeline, batch }: Planned): Promise<Limits> {
   const { config, provider } = pipeline;
   const learned = await context.database.transaction((tx) => lockLimits(tx, batch.account, batch.model));
   return {
@@ -88,6 +95,7 @@ async function packingLimits({ context, pipeline, batch }: Planned): Promise<Pac
       provider.limits.bytesMax,
       learned.inputBytes ?? Infinity,
     ),
+    tokensWhole: learned.enqueuedTokens,
     tokensMax: learned.enqueuedTokens === null ? null : batch.reservedTokens,
     nanoUsdMax: config.budget === null ? null : batch.reservedNanoUsd,
   };
@@ -95,7 +103,7 @@ async function packingLimits({ context, pipeline, batch }: Planned): Promise<Pac
 
 interface Rendering {
   readonly ratio: TokenRatio;
-  readonly limits: PackingLimits;
+  readonly limits: Limits;
   readonly progress: Progress;
 }
 
@@ -166,56 +174,61 @@ function renderOne(
   if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
     return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
   }
-  return packOne(
-    rendering,
-    {
-      text: pipeline.provider.renderLine(formatCustomId(request.requestId, request.attempt, row.hash), body),
-      hash: row.hash,
-      fingerprint,
-    },
-    boundsOf(pipeline, body, rendering.ratio),
+  const text = pipeline.provider.renderLine(
+    formatCustomId(request.requestId, request.attempt, row.hash),
+    body,
   );
-}
-
-function boundsOf(
-  pipeline: Planned["pipeline"],
-  body: Json,
-  ratio: TokenRatio,
-): { tokens: number; nanoUsd: number } {
-  return boundLine(pipeline, Buffer.byteLength(JSON.stringify(body)), ratio);
+  const bounds = boundLine(pipeline, JSON.stringify(body), rendering.ratio);
+  return packOne(turn, rendering, { line: { text, hash: row.hash, fingerprint }, bounds });
 }
 
 function packOne(
+  turn: Planned,
   { limits, progress }: Rendering,
-  line: Line,
-  bounds: { tokens: number; nanoUsd: number },
+  packing: { line: Line; bounds: LineBounds },
 ): Line | EndingFacts {
+  const { line, bounds } = packing;
   const size: LineSize = { bytes: Buffer.byteLength(line.text) + 1, ...bounds };
-  const packing = pack(progress.packed, size, limits);
-  if (packing === "never") {
-    return {
-      outcome: "tooLarge",
-      detail: `The request has ${size.bytes} bytes; a batch file may have ${limits.bytesMax}.`,
-      hash: line.hash,
-    };
+  const tooLarge = overWhole(turn.pipeline, size, limits);
+  if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash: line.hash };
+  if (pack(progress.packed, size, limits) === "take") {
+    progress.packed = addLine(progress.packed, size);
+    return line;
   }
-  if (packing === "full") {
-    progress.full = true;
+  const noRoom = { outcome: "noRoom", detail: "The batch was full." } as const;
+  // Over what was reserved for the whole batch: this line has to wait for a larger reservation, the others need not.
+  if (pack(nothingPacked, size, limits) !== "take") {
     progress.overflow = size;
-    return { outcome: "noRoom", detail: "The batch was full." };
+    return { ...noRoom, delayMs: turn.pipeline.config.polling.minMs };
   }
-  progress.packed = addLine(progress.packed, size);
-  return line;
+  progress.full = true;
+  return noRoom;
 }
 
-async function finish(turn: Planned, spool: SpoolWriter, progress: Progress): Promise<Step> {
-  const { context, pipeline, batch, lease } = turn;
-  const { packed, overflow } = progress;
+/** Why no batch can ever hold this line; null: some can. */
+function overWhole(pipeline: Planned["pipeline"], size: LineSize, limits: Limits): string | null {
+  const { budget } = pipeline.config;
+  if (size.bytes > limits.bytesMax)
+    return `The request has ${size.bytes} bytes; a batch file may have ${limits.bytesMax}.`;
+  if (limits.tokensWhole !== null && size.tokens > limits.tokensWhole) {
+    return `The request may need ${size.tokens} tokens; the account may have ${limits.tokensWhole} enqueued for this model.`;
+  }
+  if (budget === null || size.nanoUsd <= budget.usd * 1e9) return null;
+  return `The request may cost $${(size.nanoUsd / 1e9).toFixed(6)}, more than the whole budget of $${budget.usd} per ${budget.per}.`;
+}
+
+async function finish(
+  turn: Planned,
+  spool: SpoolWriter,
+  rendered: { progress: Progress; bounds: RequestBounds },
+): Promise<Step> {
+  const { context, batch, lease } = turn;
+  const { packed, overflow } = rendered.progress;
+  if (overflow) await makeRoom(turn, overflow, rendered);
   const move = (event: "rendered" | "nothingToSend", reason: string, fields: batches.BatchFields) =>
     context.database.transaction((tx) => batches.move(tx, lease, { batch, event, reason, fields }));
   if (packed.requests === 0) {
     await spool.abandon();
-    if (overflow) await raiseLineMaxima(context.database, pipeline.id, overflow);
     return (await move("nothingToSend", "no request was left to send", {})) ? done : lost;
   }
   const file = await spool.close();
@@ -227,4 +240,19 @@ async function finish(turn: Planned, spool: SpoolWriter, progress: Progress): Pr
     reserved_nano_usd: Math.ceil(packed.nanoUsd),
   });
   return moved ? again : lost;
+}
+
+/** The next plan reserves enough for the line that did not fit; if this one had known already, there is no more money. */
+async function makeRoom(
+  { context, pipeline }: Planned,
+  overflow: LineSize,
+  { progress, bounds }: { progress: Progress; bounds: RequestBounds },
+): Promise<void> {
+  await raiseLineMaxima(context.database, pipeline.id, overflow);
+  const { budget, name } = pipeline.config;
+  if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
+  await pipelines.pause(context.database, pipeline.id, {
+    kind: "budget",
+    reason: `The next request may cost $${(overflow.nanoUsd / 1e9).toFixed(6)}, more than is left of the budget of $${budget.usd} per ${budget.per}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`,
+  });
 }

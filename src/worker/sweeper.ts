@@ -4,13 +4,14 @@
  * several workers share one sweep.
  */
 import { READ_KEYS_MAX } from "../sources/source.js";
-import { lockIntake } from "../store/pipelines.js";
+import { byId, lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { reaffirmMany, reopenMany } from "../store/requests.js";
 import { ledgerChunk } from "../store/ledger-chunks.js";
 import { analyze } from "../store/workers.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "./context.js";
+import { guarded } from "./guard.js";
 import { lookAt } from "./look.js";
 
 /** Rows whose fingerprints are compared at once: their whole content passes through memory. */
@@ -30,20 +31,24 @@ export interface SweepProgress {
 
 /** The next chunk of this pipeline's sweep, if one is due; null: nothing to do, or another worker is at it. */
 export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Promise<SweepProgress | null> {
-  const progress = await context.database.transaction(
-    async (tx) => {
-      const sweep = await lockSweep(tx, pipeline.id);
-      if (sweep === null) return null;
-      if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
-      const step = await doChunk(tx, pipeline, sweep);
-      await advanceSweep(tx, pipeline.id, step);
-      return {
-        phase: step.phase,
-        rowsSeen: sweep.rowsSeen + step.rows,
-        keysFound: sweep.keysFound + step.keys,
-      };
-    },
-    { statementTimeoutMs: CHUNK_TIMEOUT_MS },
+  const progress = await guarded(context, pipeline, () =>
+    context.database.transaction(
+      async (tx) => {
+        const row = await byId(tx, pipeline.id);
+        if (row === null || row.pauseKind === "source") return null;
+        const sweep = await lockSweep(tx, pipeline.id);
+        if (sweep === null) return null;
+        if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
+        const step = await doChunk(tx, pipeline, sweep);
+        await advanceSweep(tx, pipeline.id, step);
+        return {
+          phase: step.phase,
+          rowsSeen: sweep.rowsSeen + step.rows,
+          keysFound: sweep.keysFound + step.keys,
+        };
+      },
+      { statementTimeoutMs: CHUNK_TIMEOUT_MS },
+    ),
   );
   if (progress?.phase === "idle" && progress.keysFound > ANALYZE_ABOVE) await analyze(context.database);
   return progress;

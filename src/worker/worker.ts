@@ -11,6 +11,7 @@ import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
 import { advanceBatch } from "./advance.js";
 import type { WorkerContext } from "./context.js";
+import { guarded } from "./guard.js";
 import { runIntake } from "./intake.js";
 import { runJanitor } from "./janitor.js";
 import { runPlanner } from "./planner.js";
@@ -55,7 +56,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
     loop(context, signal, "rescuer", RESCUE_EVERY_MS, () => runRescuer(context)),
     loop(context, signal, "janitor", CLEAN_EVERY_MS, () => runJanitor(context, signal)),
     loop(context, signal, "source check", SOURCE_CHECK_EVERY_MS, async () => {
-      for (const pipeline of sources) await context.refreshSource(pipeline);
+      for (const pipeline of sources) await guarded(context, pipeline, () => context.refreshSource(pipeline));
     }),
     ...sources.map((pipeline) =>
       loop(context, signal, "sweeper", SWEEP_EVERY_MS, async () => {

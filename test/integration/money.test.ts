@@ -76,7 +76,7 @@ describeDatabases("Money", (kind) => {
     );
     expect(paused).toMatchObject({
       kind: "budget",
-      reason: expect.stringContaining("$0.0002 per total is used up"),
+      reason: expect.stringMatching(/budget of \$0\.0002 per total/),
     });
     const waiting = (await requests(project)).filter((row) => row.state === "waiting").length;
     expect(waiting).toBeGreaterThan(0);

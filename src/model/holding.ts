@@ -1,0 +1,48 @@
+/** Which work on a batch has to wait, for which reason: as data, so that it can be read and tested whole. Pure. */
+import type { BatchState } from "./batch-transitions.js";
+
+/** Not sent: may still be taken back. Sent: paid for, perhaps. Collecting: the answers are there. */
+export const batchPhases = ["unsent", "sent", "collecting"] as const;
+export type BatchPhase = (typeof batchPhases)[number];
+
+export const holdReasons = [
+  /** Somebody typed `rowmill pause`. */
+  "person",
+  /** No money for more; what is reserved goes on. */
+  "budget",
+  "account",
+  "provider",
+  "source",
+  "target",
+  "deployment",
+  /** Another `up` registered another definition: this worker's prompt and schema are not the ones that count. */
+  "superseded",
+  /** The definition was not approved yet. */
+  "unapproved",
+] as const;
+export type HoldReason = (typeof holdReasons)[number];
+
+const all: readonly BatchPhase[] = batchPhases;
+
+/** Reason → the phases that wait. What is paid for is collected wherever that is possible and right. */
+export const heldPhases: Readonly<Record<HoldReason, readonly BatchPhase[]>> = {
+  person: ["unsent"],
+  budget: [],
+  account: all,
+  provider: all,
+  source: all,
+  target: all,
+  deployment: all,
+  // Answers are judged by the present definition: a worker that has an older one would throw paid answers away.
+  superseded: ["unsent", "collecting"],
+  unapproved: ["unsent"],
+};
+
+export function phaseOf(state: BatchState, createOutstanding: boolean): BatchPhase {
+  if (state === "collecting") return "collecting";
+  return state === "running" || (state === "submitting" && createOutstanding) ? "sent" : "unsent";
+}
+
+export function isHeld(phase: BatchPhase, reasons: readonly HoldReason[]): boolean {
+  return reasons.some((reason) => heldPhases[reason].includes(phase));
+}
