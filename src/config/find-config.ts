@@ -24,7 +24,9 @@ export async function findConfig(cwd: string, file: string | null): Promise<stri
       "config_not_found",
       `There is no config in ${cwd}: looked for ${configNames.join(", ")}`,
       {
-        hints: ["Write one with `rowmill init`, or name one with `--config FILE`."],
+        hints: [
+          "Write one as in the README (export default defineConfig({ … })), or name one with `--config FILE`.",
+        ],
       },
     );
   }

@@ -182,6 +182,7 @@ async function checkTarget(client: Queryable, checked: Checked): Promise<TargetT
     relation,
     wanted.filter((column) => !present.has(column.name)),
   );
+  refuseTypes(config, relation, wanted, present);
   if (!isSource) await requireKey(client, checked, present);
   const columns = wanted.flatMap((column): TargetColumn[] => {
     const found = present.get(column.name);
@@ -224,6 +225,40 @@ function refuseMissing(
       ],
     },
   );
+}
+
+/** Types of a target that can hold no answer of the wanted type; what is not named here PostgreSQL may convert by itself. */
+const unfit: Readonly<Record<AnswerColumn["type"], RegExp>> = {
+  text: /^(bigint|integer|smallint|double precision|real|boolean|.*\[\])$/,
+  bigint: /^(boolean|date|timestamp.*|uuid|.*\[\])$/,
+  "double precision": /^(bigint|integer|smallint|boolean|date|timestamp.*|uuid|.*\[\])$/,
+  boolean: /^(bigint|integer|smallint|double precision|real|numeric.*|date|timestamp.*|uuid|.*\[\])$/,
+  "text[]": /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
+  jsonb: /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
+};
+
+/** Better said now than by every answer, after it was paid for. */
+function refuseTypes(
+  config: TargetConfig,
+  relation: TargetRelation,
+  wanted: readonly WantedColumn[],
+  present: ReadonlyMap<string, TableColumn>,
+): void {
+  for (const column of wanted) {
+    const found = present.get(column.name);
+    if (found === undefined || !unfit[column.type].test(found.type)) continue;
+    const name = quoteIdentifier(column.name);
+    throw new RowmillError(
+      "target_unsupported",
+      `target: ${config.table}."${column.name}" is of type ${found.type}, which cannot hold the answer's "${column.field}" (${column.type}).`,
+      {
+        hints: [
+          `alter table ${relation.qualified} alter column ${name} type ${column.type} using ${name}::text::${column.type};`,
+          'or name another column: target: { columns: { field: "column" } }',
+        ],
+      },
+    );
+  }
 }
 
 async function requireKey(

@@ -77,6 +77,9 @@ export async function planOnce(
   return context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds }));
 }
 
+/** With how many ready requests, counted up to the threshold. */
+type Ready = Planning & { readonly ready: number };
+
 interface Planning {
   readonly pipeline: Pipeline;
   readonly flush: boolean;
@@ -103,7 +106,7 @@ async function planInTransaction(
   });
   if (!decision.plan) return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
   if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
-  const room = await findRoom(context, tx, planning);
+  const room = await findRoom(context, tx, { ...planning, ready: facts.ready });
   if ("because" in room) return { planned: 0, because: room.because };
   if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");
   return createBatch(context, tx, { ...planning, room, because: decision.because });
@@ -120,7 +123,7 @@ interface Room {
 async function findRoom(
   context: WorkerContext,
   tx: Queryable,
-  planning: Planning,
+  planning: Ready,
 ): Promise<Room | { because: "limit" | "noTokens" | "noMoney" }> {
   const { pipeline, bounds } = planning;
   const { config, provider } = pipeline;
@@ -139,12 +142,15 @@ async function findRoom(
     return { because: "noTokens" };
   }
   const money = await moneyRoom(context, tx, planning);
-  if (money !== null && money < bounds.nanoUsdEach) return { because: "noMoney" };
+  if (money !== null && money.room < bounds.nanoUsdEach) return { because: "noMoney" };
+  // What is reserved by batches in flight mostly comes back when they settle: better to wait for it than to send fragments.
+  if (money !== null && money.inFlight && money.room < planning.ready * bounds.nanoUsdEach)
+    return { because: "noMoney" };
   const byTokens = tokens === null ? Infinity : Math.floor(tokens / bounds.tokensEach);
   const byMoney =
-    money === null || bounds.nanoUsdEach === 0 ? Infinity : Math.floor(money / bounds.nanoUsdEach);
+    money === null || bounds.nanoUsdEach === 0 ? Infinity : Math.floor(money.room / bounds.nanoUsdEach);
   const requests = Math.min(most, byTokens, byMoney);
-  return { requests, newRequests, tokens: tokens ?? Infinity, nanoUsd: money ?? Infinity };
+  return { requests, newRequests, tokens: tokens ?? Infinity, nanoUsd: money?.room ?? Infinity };
 }
 
 /** A limit below a single request cannot be waited for. */
@@ -165,7 +171,7 @@ async function moneyRoom(
   context: WorkerContext,
   tx: Queryable,
   { pipeline, bounds }: Planning,
-): Promise<number | null> {
+): Promise<{ room: number; inFlight: boolean } | null> {
   const { budget } = pipeline.config;
   if (budget === null) return null;
   const spent = await spending(tx, pipeline.id, { per: budget.per, runId: context.runId });
@@ -179,7 +185,7 @@ async function moneyRoom(
         `and one more request may cost $${(bounds.nanoUsdEach / 1e9).toFixed(6)}. It goes on by itself when there is room again; raise pipelines.${pipeline.config.name}.budget.usd to go on now.`,
     });
   }
-  return room;
+  return { room, inFlight: spent.batchesInFlight > 0 };
 }
 
 /** Lines differ from the average: some slack, and one line's worth more for a batch of few; rendering gives back what is over. */

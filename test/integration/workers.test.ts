@@ -144,7 +144,7 @@ describeDatabases("Workers", (kind) => {
       const journal = await project.gateway.journal.summary();
       expect(journal.executed).toBe(50);
       expect(journal.batches).toHaveLength(1);
-    });
+    }, 90_000);
   }
 });
 
