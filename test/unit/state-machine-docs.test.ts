@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { batchEvents, batchStates, batchTransitions } from "../../src/model/batch-transitions.js";
+import { batchPhases, heldPhases } from "../../src/model/holding.js";
 import { requestEvents, requestStates, requestTransitions } from "../../src/model/request-transitions.js";
 import type { AttemptOutcome } from "../../src/model/what-next.js";
 import { whatNext } from "../../src/model/what-next.js";
@@ -70,6 +71,17 @@ describe("docs/state-machine.md", () => {
       ]),
     );
     expect(tableOf("batches")).toEqual(fromCode);
+  });
+
+  it("has what each pause holds back as the code has it, and no cell more", () => {
+    const [[, ...phases] = [], ...rows] = cellsAfter("pauses");
+    expect(phases).toEqual([...batchPhases]);
+    const fromPage = rows.map(([reason = "", ...marks]) => [
+      reason.replaceAll("`", ""),
+      phases.filter((_, index) => marks[index] === "×"),
+    ]);
+    expect(rows.flatMap(([, ...marks]) => marks).filter((mark) => !/^[×✓]$/.test(mark))).toEqual([]);
+    expect(Object.fromEntries(fromPage)).toEqual(heldPhases);
   });
 
   it("explains every state and every event", () => {

@@ -15,6 +15,14 @@ import {
   type BatchState,
 } from "../../src/model/batch-transitions.js";
 import {
+  heldPhases,
+  holdReasons,
+  isHeld,
+  phaseOf,
+  type BatchPhase,
+  type HoldReason,
+} from "../../src/model/holding.js";
+import {
   compareRow,
   moveRequest,
   requestEvents,
@@ -171,6 +179,19 @@ const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
   cancelled: nothingMore,
 };
 
+/** Whether work on a batch in that phase waits: what is paid for is collected wherever that is possible and right. */
+const holds: Record<HoldReason, Record<BatchPhase, boolean>> = {
+  person: { unsent: true, sent: false, collecting: false },
+  budget: { unsent: false, sent: false, collecting: false },
+  account: { unsent: true, sent: true, collecting: true },
+  provider: { unsent: true, sent: true, collecting: true },
+  source: { unsent: true, sent: true, collecting: true },
+  target: { unsent: true, sent: true, collecting: true },
+  deployment: { unsent: true, sent: true, collecting: true },
+  superseded: { unsent: true, sent: false, collecting: true },
+  unapproved: { unsent: true, sent: false, collecting: false },
+};
+
 const requestCells = requestStates.flatMap((state) => requestEvents.map((event) => [state, event] as const));
 const batchCells = batchStates.flatMap((state) => batchEvents.map((event) => [state, event] as const));
 
@@ -241,6 +262,37 @@ describe("A batch", () => {
       }
       expect(ends.some((end) => reached.has(end))).toBe(true);
     }
+  });
+});
+
+describe("Work on a batch", () => {
+  const phases = ["unsent", "sent", "collecting"] as const;
+
+  it.each(holdReasons.flatMap((reason) => phases.map((phase) => [reason, phase] as const)))(
+    "waits or goes on as the design says: %s, %s",
+    (reason, phase) => {
+      expect(isHeld(phase, [reason])).toBe(holds[reason][phase]);
+      expect(heldPhases[reason].includes(phase)).toBe(holds[reason][phase]);
+    },
+  );
+
+  it("waits for any of several reasons, and for none where there is none", () => {
+    expect(isHeld("unsent", ["budget", "person"])).toBe(true);
+    expect(isHeld("collecting", ["budget", "person"])).toBe(false);
+    expect(phases.some((phase) => isHeld(phase, []))).toBe(false);
+  });
+
+  it("counts as sent from the moment when a create may be on its way", () => {
+    const phaseByState = batchStates.map((state) => [phaseOf(state, false), phaseOf(state, true)]);
+    expect(Object.fromEntries(batchStates.map((state, index) => [state, phaseByState[index]]))).toMatchObject(
+      {
+        planned: ["unsent", "unsent"],
+        uploading: ["unsent", "unsent"],
+        submitting: ["unsent", "sent"],
+        running: ["sent", "sent"],
+        collecting: ["collecting", "collecting"],
+      },
+    );
   });
 });
 
