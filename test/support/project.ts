@@ -110,7 +110,7 @@ async function drain(workers: readonly WorkerContext[], signal: AbortSignal): Pr
   while (Date.now() < until) {
     await Promise.all(workers.map((worker) => runRound(worker, { flush: true, signal })));
     const states = await Promise.all(workers.map((worker) => idleState(worker)));
-    if (states.every((state) => state.idle || state.blocked.length > 0)) return;
+    if (states.every((state) => state.idle)) return;
     await pause(ROUND_PAUSE_MS);
   }
   const [first] = workers;
