@@ -12,7 +12,7 @@ import { deleteFile, findInputs, readLines, uploadInput } from "./openai-files.j
 import { enqueuedTokenLimit, readOutcome } from "./openai-outcome.js";
 import type { Provider, ProviderLimits } from "./provider.js";
 
-export type { OpenAIOptions, OpenAITimeouts } from "./openai-connection.js";
+export type { OpenAIOptions } from "./openai-connection.js";
 
 const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 
