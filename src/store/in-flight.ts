@@ -40,7 +40,7 @@ export async function lockMany(
 ): Promise<InFlight[]> {
   return tx.rows<InFlight>(sql`
     select ${columns} from rowmill.in_flight f join rowmill.requests r on r.id = f.request_id
-    where f.batch_id = ${batchId} and f.request_id = any(${requestIds}::bigint[])
+    where f.batch_id = ${batchId} and f.request_id = any(${requestIds}::bigint[]) and r.id = any(${requestIds}::bigint[])
     order by f.request_id for update of r, f`);
 }
 

@@ -110,7 +110,11 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
   const missingFile = error.kind === "notFound" || /cannot find file|no such file/i.test(error.message);
   const createdNow = batch.creates + 1;
   if (missingFile && createdNow % CREATES_PER_FILE !== 0) return { next: "wait", delayMs: CREATE_PAUSE_MS };
-  if (missingFile) return uploadAnew(turn, "the provider lost the input file");
+  if (missingFile)
+    return uploadAnew(
+      { ...turn, batch: { ...batch, creates: createdNow } },
+      "the provider lost the input file",
+    );
   if (error.kind !== "refused") throw error;
   return refuse(turn, [{ code: error.providerCode, line: null, message: error.message, param: null }]);
 }
