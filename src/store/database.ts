@@ -221,6 +221,16 @@ export function isDataError(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && /^(22|23|54)/.test(error.sqlState);
 }
 
+/**
+ * Refusals that no waiting mends: bad values (22), constraints (23), not supported (0A), a missing schema (3F), table, column or
+ * right (42). The pipeline pauses until a person acts.
+ */
+export function isLastingRefusal(error: unknown): error is DatabaseError {
+  return (
+    error instanceof DatabaseError && error.sqlState !== null && /^(22|23|0A|3F|42)/.test(error.sqlState)
+  );
+}
+
 /** Deadlock, serialisation, lock time-out: the same work may simply be done again. */
 export function isConflict(error: unknown): boolean {
   return (

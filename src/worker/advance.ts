@@ -9,7 +9,7 @@ import { backoffMs } from "../model/schedule.js";
 import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
-import { DatabaseError, isConflict } from "../store/database.js";
+import { isConflict, isLastingRefusal } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { collect } from "./collector.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -202,8 +202,7 @@ function pauseFor(
   }
   if (error instanceof ProviderError && error.kind === "refused")
     return { kind: "provider", reason: `${error.message} ${resume}` };
-  // Class 42: a table or column is missing, or a right.
-  if (error instanceof DatabaseError && error.sqlState?.startsWith("42")) {
+  if (isLastingRefusal(error)) {
     return { kind: batch.state === "collecting" ? "target" : "source", reason: `${error.message} ${resume}` };
   }
   if (failures < FAILURES_MAX) return null;

@@ -2,12 +2,9 @@
  * One pipeline's trouble must not stop the others: work on a pipeline is guarded, logged, and where no waiting can help (a missing
  * right or column, a value that `where` cannot handle) the pipeline pauses with the reason.
  */
-import { DatabaseError } from "../store/database.js";
+import { DatabaseError, isLastingRefusal } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Pipeline, WorkerContext } from "./context.js";
-
-/** SQLSTATE classes that the data, the rights or the definition cause: data exception, constraint, not supported, syntax or access. */
-const permanent = /^(22|23|0A|42)/;
 
 /** Null: it failed, and was said. Errors of the connection are thrown: they are everybody's. */
 export async function guarded<T>(
@@ -20,8 +17,7 @@ export async function guarded<T>(
   } catch (error) {
     if (!(error instanceof Error) || isEverybodys(error)) throw error;
     context.log.warn({ pipeline: pipeline.config.name, err: error }, "a pipeline's round failed");
-    if (!(error instanceof DatabaseError) || error.sqlState === null || !permanent.test(error.sqlState))
-      return null;
+    if (!isLastingRefusal(error)) return null;
     await pipelines.pause(context.database, pipeline.id, {
       kind: "source",
       reason: `${error.message} It is tried again every half minute; to try now: rowmill resume ${pipeline.config.name}`,
