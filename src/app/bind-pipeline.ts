@@ -68,12 +68,17 @@ export async function bindPipeline(
 }
 
 /** A predicate that PostgreSQL cannot run is a mistake in the config: better said now than at the first row. */
-async function checkPredicate(database: Database, config: PipelineConfig, table: SourceTable): Promise<void> {
+export async function checkPredicate(
+  database: Database,
+  config: PipelineConfig,
+  table: SourceTable,
+): Promise<void> {
   const { where } = config.source;
   if (where === null) return;
   try {
-    await database.transaction((tx) =>
-      tx.run(sql`select 1 from ${raw(table.qualified)} s where (${raw(where)}) limit 0`),
+    await database.transaction(
+      (tx) => tx.run(sql`select 1 from ${raw(table.qualified)} s where (${raw(where)}) limit 0`),
+      { readOnly: true },
     );
   } catch (error) {
     if (!(error instanceof DatabaseError) || error.code !== "database_refused") throw error;

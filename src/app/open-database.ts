@@ -1,13 +1,13 @@
 /** Opens the config's database: a server by its URL, or the embedded one beside the config file. */
 import { dirname, join } from "node:path";
-import { connectionOptions, describeServer } from "../config/connection.js";
+import { connectionFacts, connectionOptions, describeServer } from "../config/connection.js";
 import type { Environment } from "../config/environment.js";
 import { openEmbedded } from "../embedded/embedded.js";
 import { exists } from "../embedded/file-errors.js";
 import { acquireWorkerLock } from "../embedded/worker-lock.js";
 import { RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
-import { openDatabase, sql, type Database } from "../store/database.js";
+import { explainWith, openDatabase, sql, type Database, type DatabaseOptions } from "../store/database.js";
 
 /** Spool files and the embedded database live here, beside the config file. */
 export function stateFolder(config: Pick<ProjectConfig, "file">): string {
@@ -24,30 +24,35 @@ export interface OpenedDatabase {
 export async function openProjectDatabase(
   config: ProjectConfig,
   environment: Environment,
+  options: DatabaseOptions = {},
 ): Promise<OpenedDatabase> {
+  const { database: address } = config;
   const opened =
-    config.database.kind === "server" ? openServer(config.database, environment) : await openBeside(config);
+    address.kind === "server" ? openServer(address, environment, options) : await openBeside(config, options);
   try {
     await opened.database.first(sql`select 1 as one`);
     return opened;
   } catch (error) {
     await opened.close();
-    throw explain(error, opened.place);
+    const explained =
+      address.kind === "server" ? explainWith(error, connectionFacts(address, environment)) : error;
+    throw withPlace(explained, opened.place);
   }
 }
 
 function openServer(
   address: Extract<ProjectConfig["database"], { kind: "server" }>,
   environment: Environment,
+  options: DatabaseOptions,
 ): OpenedDatabase {
-  const database = openDatabase(connectionOptions(address, environment));
+  const database = openDatabase(connectionOptions(address, environment), options);
   return { database, place: describeServer(address), close: () => database.close() };
 }
 
-async function openBeside(config: ProjectConfig): Promise<OpenedDatabase> {
+async function openBeside(config: ProjectConfig, options: DatabaseOptions): Promise<OpenedDatabase> {
   const dataDir = embeddedFolder(config);
   const embedded = await openEmbedded({ dataDir });
-  const database = openDatabase(embedded.connection);
+  const database = openDatabase(embedded.connection, options);
   return {
     database,
     place: `the embedded database in ${dataDir}`,
@@ -89,7 +94,7 @@ export async function lockForWork(config: ProjectConfig, command: string): Promi
   );
 }
 
-function explain(error: unknown, place: string): unknown {
+function withPlace(error: unknown, place: string): unknown {
   if (!(error instanceof RowmillError)) return error;
   return new RowmillError(error.code, `Cannot use ${place}. ${error.message}`, {
     cause: error.cause,

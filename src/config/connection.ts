@@ -5,11 +5,12 @@
  */
 import { parseIntoClientConfig } from "pg-connection-string";
 import type pg from "pg";
+import type { ConnectionFacts } from "../model/database-failure.js";
 import { nearMatch } from "../model/near-match.js";
 import type { DatabaseAddress } from "../model/pipeline.js";
 import type { Environment } from "./environment.js";
 import { Problems, listWords } from "./problems.js";
-import { tlsOptions, tlsParameters } from "./tls.js";
+import { tlsOptions, tlsParameters, tlsSettings } from "./tls.js";
 
 /** Until the server has greeted us; `connect_timeout` of the URL (seconds) goes before. */
 const connectMsDefault = 10_000;
@@ -28,7 +29,7 @@ export function connectionOptions(address: ServerAddress, env: Pick<Environment,
   refuseUnknownTlsParameters(parameters, problems);
   const parsed = parseIntoClientConfig(withoutTls(address.url));
   const tls = tlsOptions(parameters, env.tls, parsed.host ?? "", problems);
-  problems.throwIfAny("the address of the database");
+  problems.throwIfAny("the connection to the database");
   const { user, host, port, database, application_name: applicationName, options, password } = parsed;
   return {
     ...(user === undefined ? {} : { user }),
@@ -50,6 +51,29 @@ export function connectionOptions(address: ServerAddress, env: Pick<Environment,
 export function describeServer(address: ServerAddress): string {
   const { host, port, database } = parseIntoClientConfig(withoutTls(address.url));
   return `${host ?? "localhost"}:${port ?? 5432}/${database ?? ""}`;
+}
+
+/** Where the connection goes and who said so, for messages. Reads no file; `connectionOptions` refuses what is wrong. */
+export function connectionFacts(
+  address: ServerAddress,
+  env: Pick<Environment, "tls" | "databaseUrl">,
+): ConnectionFacts {
+  const { host, port, user, database } = parseIntoClientConfig(withoutTls(address.url));
+  const parameters = new URL(withHost(address.url)).searchParams;
+  const { mode, modeFrom, rootCert } = tlsSettings(parameters, env.tls, new Problems());
+  const addressFrom = env.databaseUrl?.reveal() === address.url ? "DATABASE_URL" : "`database` in the config";
+  const inUrl = (name: string) => (name.startsWith("PG") ? name : `${name} in ${addressFrom}`);
+  return {
+    addressFrom,
+    host: host ?? "localhost",
+    port: port ?? 5432,
+    user: user ?? null,
+    database: database ?? null,
+    sslMode: mode,
+    sslModeFrom: modeFrom === null ? null : inUrl(modeFrom),
+    rootCertFile: rootCert.file,
+    rootCertFrom: rootCert.file === null ? null : inUrl(rootCert.from),
+  };
 }
 
 function connectMs(seconds: string | null): number {

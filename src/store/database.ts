@@ -7,6 +7,7 @@
  */
 import pg from "pg";
 import sql, { join, raw, type Sql } from "sql-template-tag";
+import { explainFailure, type ConnectionFacts, type DatabaseFailure } from "../model/database-failure.js";
 import { RowmillError } from "../model/errors.js";
 
 export { join, raw, sql, type Sql };
@@ -33,6 +34,8 @@ export interface TransactionOptions {
   statementTimeoutMs?: number;
   /** How long to wait for a lock before giving up; null: as long as the statement may last. */
   lockTimeoutMs?: number;
+  /** The server refuses every write in it. */
+  readOnly?: boolean;
   /** The pipeline whose results are written: its own triggers pass such writes over, those of other pipelines do not. */
   writingFor?: number;
 }
@@ -45,12 +48,20 @@ export interface Database extends Queryable {
   close(): Promise<void>;
 }
 
-export function openDatabase(config: pg.ClientConfig, options: { poolMax?: number } = {}): Database {
+export interface DatabaseOptions {
+  readonly poolMax?: number;
+  /** For a new connection, login included. */
+  readonly connectTimeoutMs?: number;
+  /** For a statement on the client's side, lock waits and network included. */
+  readonly queryTimeoutMs?: number;
+}
+
+export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions = {}): Database {
   const pool = new pg.Pool({
     ...config,
     max: options.poolMax ?? POOL_MAX_DEFAULT,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: QUERY_TIMEOUT_MS,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS,
     application_name: "rowmill",
     allowExitOnIdle: true,
   });
@@ -91,7 +102,11 @@ async function runTransaction<T>(
   try {
     const tx = queryable(() => client);
     // Whatever the database's default is: a later statement must see what was committed after an earlier one took its locks.
-    await tx.run(sql`begin isolation level read committed`);
+    await tx.run(
+      options.readOnly
+        ? sql`begin isolation level read committed read only`
+        : sql`begin isolation level read committed`,
+    );
     try {
       await tx.run(transactionSettings(options));
       const result = await work(tx);
@@ -170,34 +185,49 @@ export class DatabaseError extends RowmillError {
   constructor(
     code: "database_unreachable" | "database_refused" | "database_timeout",
     message: string,
-    sqlState: string | null,
-    cause: unknown,
+    options: { sqlState: string | null; cause: unknown; hints?: readonly string[] },
   ) {
-    super(code, message, { cause });
-    this.sqlState = sqlState;
+    super(code, message, {
+      cause: options.cause,
+      ...(options.hints === undefined ? {} : { hints: options.hints }),
+    });
+    this.sqlState = options.sqlState;
   }
 }
 
+/** The same error with what to do about it where this connection goes; any other error as it is. */
+export function explainWith(error: unknown, facts: ConnectionFacts): unknown {
+  return error instanceof DatabaseError ? describeFailure(asError(error.cause), facts) : error;
+}
+
 function explainDatabaseError(error: unknown): Error {
-  if (error instanceof RowmillError) return error;
-  const cause = asError(error);
-  const sqlState = sqlStateOf(error);
-  if (sqlState === null)
-    return new DatabaseError(
-      cause.message === "Query read timeout" ? "database_timeout" : "database_unreachable",
-      `The database did not answer: ${cause.message}.`,
-      null,
-      cause,
-    );
-  if (sqlState === "57014" || sqlState === "55P03") {
-    return new DatabaseError("database_timeout", `The database gave up: ${cause.message}.`, sqlState, cause);
+  return error instanceof RowmillError ? error : describeFailure(asError(error), null);
+}
+
+function describeFailure(cause: Error, facts: ConnectionFacts | null): DatabaseError {
+  const failure = failureOf(cause);
+  const { sqlState, message } = failure;
+  const { lead, mends } = explainFailure(failure, facts);
+  const describe = (code: ConstructorParameters<typeof DatabaseError>[0], otherwise: string) =>
+    new DatabaseError(code, `${lead ?? otherwise}: ${message}.`, { sqlState, cause, hints: mends });
+  if (sqlState === null) {
+    const timedOut = message === "Query read timeout";
+    return describe(timedOut ? "database_timeout" : "database_unreachable", "The database did not answer");
   }
-  return new DatabaseError(
+  if (sqlState === "57014" || sqlState === "55P03")
+    return describe("database_timeout", "The database gave up");
+  return describe(
     isLossState(sqlState) ? "database_unreachable" : "database_refused",
-    `The database refused: ${cause.message}.`,
-    sqlState,
-    cause,
+    "The database refused",
   );
+}
+
+/** Node tries each address of a host, and puts the failures of all into one error that says nothing itself. */
+function failureOf(error: Error): DatabaseFailure {
+  const [first]: unknown[] = error instanceof AggregateError ? error.errors : [];
+  const telling = error.message === "" && first instanceof Error ? first : error;
+  const errorCode = "code" in telling && typeof telling.code === "string" ? telling.code : null;
+  return { sqlState: sqlStateOf(error), errorCode, message: telling.message.replace(/[.]$/, "") };
 }
 
 function sqlStateOf(error: unknown): string | null {

@@ -10,7 +10,8 @@ import { raw, sql, type Database, type Queryable } from "./database.js";
 /** Any number, but always this one: it keeps two migrations of one database apart. */
 const MIGRATION_LOCK = 7_269_736_101n;
 const MIGRATION_TIMEOUT_MS = 600_000;
-const POSTGRES_VERSION_MIN = 140_000;
+/** As `server_version_num` has it. */
+export const POSTGRES_VERSION_MIN = 140_000;
 const folder = new URL("../../migrations/", import.meta.url);
 
 interface Migration {
@@ -38,6 +39,15 @@ export async function migrate(database: Database): Promise<string[]> {
     },
     { statementTimeoutMs: MIGRATION_TIMEOUT_MS },
   );
+}
+
+/** The texts of those that `migrate` would run; none when the schema is current. Only looks. */
+export async function pendingMigrations(client: Queryable): Promise<{ name: string; text: string }[]> {
+  const migrations = await readMigrations();
+  const table = await client.first(sql`select 1 as one where to_regclass('rowmill.migrations') is not null`);
+  const applied = table === null ? new Set<number>() : await appliedVersions(client);
+  refuseNewer(applied, migrations);
+  return migrations.filter((migration) => !applied.has(migration.version));
 }
 
 async function readMigrations(): Promise<Migration[]> {
@@ -76,11 +86,16 @@ async function requireVersion(tx: Queryable): Promise<void> {
   );
 }
 
+/** Before the first migration; repeatable. */
+export const schemaStatements: readonly string[] = [
+  "create schema if not exists rowmill",
+  "revoke all on schema rowmill from public",
+  `create table if not exists rowmill.migrations (
+    version integer primary key, name text not null, sha256 text not null, applied_at timestamptz not null default now())`,
+];
+
 async function prepareSchema(tx: Queryable): Promise<void> {
-  await tx.run(sql`create schema if not exists rowmill`);
-  await tx.run(sql`revoke all on schema rowmill from public`);
-  await tx.run(sql`create table if not exists rowmill.migrations (
-    version integer primary key, name text not null, sha256 text not null, applied_at timestamptz not null default now())`);
+  for (const statement of schemaStatements) await tx.run(raw(statement));
 }
 
 async function appliedVersions(client: Queryable): Promise<Set<number>> {

@@ -7,14 +7,17 @@ import type { AnswerColumn } from "../model/answer-columns.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { splitTableName, type SourceTable, type TableColumn } from "../sources/table-inspection.js";
-import { quoteIdentifier, quoteLiteral, raw, sql, type Database, type Queryable } from "../store/database.js";
+import { quoteIdentifier, raw, sql, type Database, type Queryable } from "../store/database.js";
 import type { TargetColumn, TargetTable } from "./table-target.js";
+import {
+  additionStatement,
+  columnText,
+  creationStatements,
+  stampColumns,
+  type WantedColumn,
+} from "./target-statements.js";
 
 const LOCK_TIMEOUT_MS = 5_000;
-const stampColumns = [
-  { name: "rowmill_at", type: "timestamptz" },
-  { name: "rowmill_model", type: "text" },
-] as const;
 /** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
 const outsideRoles = ["anon", "authenticated"] as const;
 
@@ -26,10 +29,7 @@ export async function ensureTarget(
   source: SourceTable,
   answer: readonly AnswerColumn[],
 ): Promise<TargetTable> {
-  const wanted = answer.map((column) => ({
-    ...column,
-    name: config.columns?.[column.field] ?? column.field,
-  }));
+  const wanted = wantedColumns(config, answer);
   const existing = await findTarget(database, config.table);
   if (existing === null) await createTarget(database, config, source, wanted);
   const relation = existing ?? (await findTarget(database, config.table));
@@ -43,11 +43,57 @@ export async function ensureTarget(
   return checkTarget(database, { config, relation, source, wanted, isSource });
 }
 
-type WantedColumn = AnswerColumn & { readonly name: string };
+/** What `ensureTarget` would do, without doing it. */
+export interface TargetPlan {
+  /** Quoted and schema-qualified. */
+  readonly qualified: string;
+  readonly schema: string;
+  readonly exists: boolean;
+  readonly isSource: boolean;
+  /** In order; none where the table is as it must be. */
+  readonly statements: readonly string[];
+}
+
+/** Only looks. @throws RowmillError `target_unsupported` for a table that could not be used even then. */
+export async function planTarget(
+  client: Queryable,
+  config: TargetConfig,
+  source: SourceTable,
+  answer: readonly AnswerColumn[],
+): Promise<TargetPlan> {
+  const wanted = wantedColumns(config, answer);
+  const relation = await findTarget(client, config.table);
+  if (relation === null) {
+    const { schema, qualified } = await newTarget(client, config);
+    const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
+    const statements = creationStatements({ access: config.access, source, wanted, qualified, roles });
+    return { qualified, schema, exists: false, isSource: false, statements };
+  }
+  const { qualified, schema } = relation;
+  const isSource = relation.oid === source.oid;
+  const addition = config.addColumns ? await columnAddition(client, relation, wanted) : null;
+  const checked = addition === null ? wanted : await presentOnly(client, relation, wanted);
+  await checkTarget(client, { config, relation, source, wanted: checked, isSource });
+  return { qualified, schema, exists: true, isSource, statements: addition === null ? [] : [addition] };
+}
+
+async function presentOnly(
+  client: Queryable,
+  relation: TargetRelation,
+  wanted: readonly WantedColumn[],
+): Promise<WantedColumn[]> {
+  const present = new Set((await readColumns(client, relation.oid)).map((column) => column.name));
+  return wanted.filter((column) => present.has(column.name));
+}
+
+function wantedColumns(config: TargetConfig, answer: readonly AnswerColumn[]): WantedColumn[] {
+  return answer.map((column) => ({ ...column, name: config.columns?.[column.field] ?? column.field }));
+}
 
 interface TargetRelation {
   oid: number;
   kind: string;
+  schema: string;
   qualified: string;
 }
 
@@ -64,6 +110,7 @@ async function findTarget(client: Queryable, table: string): Promise<TargetRelat
     row && {
       oid: Number(row.oid),
       kind: row.kind,
+      schema: row.schema,
       qualified: `${quoteIdentifier(row.schema)}.${quoteIdentifier(row.name)}`,
     }
   );
@@ -75,27 +122,24 @@ async function createTarget(
   source: SourceTable,
   wanted: readonly WantedColumn[],
 ): Promise<void> {
-  const { schema, name } = splitTableName(config.table);
-  const qualified = `${quoteIdentifier(schema ?? (await defaultSchema(database)))}.${quoteIdentifier(name)}`;
-  const keyNames = source.key.map((column) => quoteIdentifier(column.name)).join(", ");
-  const columns = [
-    ...source.key.map((column) => `${quoteIdentifier(column.name)} ${column.type}`),
-    ...wanted.map(columnText),
-    ...stampColumns.map((column) => `${column.name} ${column.type} not null`),
-    `primary key (${keyNames})`,
-  ];
+  const { qualified } = await newTarget(database, config);
   await database.transaction(
     async (tx) => {
-      await tx.run(raw(`create table if not exists ${qualified} (\n  ${columns.join(",\n  ")}\n)`));
-      await tx.run(
-        raw(
-          `comment on table ${qualified} is ${quoteLiteral(`Answers for ${source.qualified}, written by Rowmill.`)}`,
-        ),
-      );
-      if (config.access === "private") await closeToOutside(tx, qualified);
+      const roles = config.access === "private" ? await presentOutsideRoles(tx) : [];
+      for (const statement of creationStatements({ access: config.access, source, wanted, qualified, roles }))
+        await tx.run(raw(statement));
     },
     { lockTimeoutMs: LOCK_TIMEOUT_MS },
   );
+}
+
+async function newTarget(
+  client: Queryable,
+  config: TargetConfig,
+): Promise<{ schema: string; qualified: string }> {
+  const { schema: named, name } = splitTableName(config.table);
+  const schema = named ?? (await defaultSchema(client));
+  return { schema, qualified: `${quoteIdentifier(schema)}.${quoteIdentifier(name)}` };
 }
 
 async function defaultSchema(client: Queryable): Promise<string> {
@@ -103,21 +147,11 @@ async function defaultSchema(client: Queryable): Promise<string> {
   return row?.schema ?? "public";
 }
 
-async function closeToOutside(tx: Queryable, qualified: string): Promise<void> {
-  await tx.run(raw(`alter table ${qualified} enable row level security`));
-  await tx.run(raw(`revoke all on table ${qualified} from public`));
-  const roles = await tx.rows<{ name: string }>(
+async function presentOutsideRoles(client: Queryable): Promise<string[]> {
+  const roles = await client.rows<{ name: string }>(
     sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...outsideRoles]}::text[])`,
   );
-  for (const role of roles)
-    await tx.run(raw(`revoke all on table ${qualified} from ${quoteIdentifier(role.name)}`));
-}
-
-function columnText(column: WantedColumn): string {
-  const name = quoteIdentifier(column.name);
-  const check =
-    column.check === null ? "" : ` check (${name} in (${column.check.map(quoteLiteral).join(", ")}))`;
-  return `${name} ${column.type}${check}`;
+  return roles.map((role) => role.name);
 }
 
 async function addColumns(
@@ -125,16 +159,19 @@ async function addColumns(
   relation: TargetRelation,
   wanted: readonly WantedColumn[],
 ): Promise<void> {
-  const present = new Set((await readColumns(database, relation.oid)).map((column) => column.name));
-  const missing = [
-    ...wanted.map((column) => ({ name: column.name, text: columnText(column) })),
-    ...stampColumns.map((column) => ({ name: column.name, text: `${column.name} ${column.type}` })),
-  ].filter((column) => !present.has(column.name));
-  if (missing.length === 0) return;
-  const additions = missing.map((column) => `add column if not exists ${column.text}`).join(", ");
-  await database.transaction((tx) => tx.run(raw(`alter table ${relation.qualified} ${additions}`)), {
-    lockTimeoutMs: LOCK_TIMEOUT_MS,
-  });
+  const addition = await columnAddition(database, relation, wanted);
+  if (addition === null) return;
+  await database.transaction((tx) => tx.run(raw(addition)), { lockTimeoutMs: LOCK_TIMEOUT_MS });
+}
+
+/** The statement that adds what is missing; null: nothing is. */
+async function columnAddition(
+  client: Queryable,
+  relation: TargetRelation,
+  wanted: readonly WantedColumn[],
+): Promise<string | null> {
+  const present = new Set((await readColumns(client, relation.oid)).map((column) => column.name));
+  return additionStatement(relation.qualified, wanted, present);
 }
 
 interface CatalogueColumn extends TableColumn {

@@ -1,0 +1,70 @@
+/** The statements that make a target table or add what it lacks, as text. Pure: what runs them is ensure-target.ts. */
+import type { AnswerColumn } from "../model/answer-columns.js";
+import type { PipelineConfig } from "../model/pipeline.js";
+import type { SourceTable } from "../sources/table-inspection.js";
+import { quoteIdentifier, quoteLiteral } from "../store/database.js";
+
+/** An answer's column by its name in the target. */
+export type WantedColumn = AnswerColumn & { readonly name: string };
+
+/** When an answer was written, and which model gave it. */
+export const stampColumns = [
+  { name: "rowmill_at", type: "timestamptz" },
+  { name: "rowmill_model", type: "text" },
+] as const;
+/** A target that is not there yet. */
+export interface Creation {
+  readonly access: PipelineConfig["target"]["access"];
+  readonly source: SourceTable;
+  readonly wanted: readonly WantedColumn[];
+  readonly qualified: string;
+  /** Of the outside world, that exist here. */
+  readonly roles: readonly string[];
+}
+
+/** In the order in which they are run, in one transaction. */
+export function creationStatements({ access, source, wanted, qualified, roles }: Creation): string[] {
+  const keyNames = source.key.map((column) => quoteIdentifier(column.name)).join(", ");
+  const columns = [
+    ...source.key.map((column) => `${quoteIdentifier(column.name)} ${column.type}`),
+    ...wanted.map(columnText),
+    ...stampColumns.map((column) => `${column.name} ${column.type} not null`),
+    `primary key (${keyNames})`,
+  ];
+  const comment = quoteLiteral(`Answers for ${source.qualified}, written by Rowmill.`);
+  const open = [
+    `create table if not exists ${qualified} (\n  ${columns.join(",\n  ")}\n)`,
+    `comment on table ${qualified} is ${comment}`,
+  ];
+  if (access !== "private") return open;
+  return [
+    ...open,
+    `alter table ${qualified} enable row level security`,
+    ...["public", ...roles.map(quoteIdentifier)].map(
+      (role) => `revoke all on table ${qualified} from ${role}`,
+    ),
+  ];
+}
+
+/** Adds what is missing among these and the stamps; null: nothing is. */
+export function additionStatement(
+  qualified: string,
+  wanted: readonly WantedColumn[],
+  present: ReadonlySet<string>,
+): string | null {
+  const missing = [
+    ...wanted.map((column) => ({ name: column.name, text: columnText(column) })),
+    ...stampColumns.map((column) => ({ name: column.name, text: `${column.name} ${column.type}` })),
+  ].filter((column) => !present.has(column.name));
+  if (missing.length === 0) return null;
+  const additions = missing.map((column) => `add column if not exists ${column.text}`).join(", ");
+  return `alter table ${qualified} ${additions}`;
+}
+
+/** As `create table` and `add column` take it. */
+export function columnText(column: WantedColumn): string {
+  const name = quoteIdentifier(column.name);
+  const check =
+    column.check === null ? "" : ` check (${name} in (${column.check.map(quoteLiteral).join(", ")}))`;
+  return `${name} ${column.type}${check}`;
+}
