@@ -1,6 +1,8 @@
 /** Owns how a person names a row: the parts of its key on the command line, brought into the ledger's one spelling. */
 import { RowmillError } from "../model/errors.js";
+import { KEY_BYTES_MAX } from "../sources/source.js";
 import type { SourceTable } from "../sources/table-inspection.js";
+import { bisect } from "../store/bisect.js";
 import { join, raw, sql, type Queryable } from "../store/database.js";
 
 /** A composite key: its parts as arguments, or one JSON array. @throws RowmillError `usage` for another number of parts. */
@@ -44,6 +46,35 @@ export async function spellKey(
       throw noSuchKey(error, table);
     });
   return spellText(row?.parts ?? parts);
+}
+
+/** Many at once, one entry each, in the same order; null: it cannot be a key of this table. */
+export async function spellKeys(
+  tx: Queryable,
+  table: SourceTable,
+  keys: readonly (readonly string[])[],
+): Promise<(string | null)[]> {
+  const spelt: (string | null)[] = keys.map(() => null);
+  const texts = table.key.map(
+    (column, index) => sql`(k.parts ->> ${raw(String(index))})::${raw(column.type)}::text`,
+  );
+  const all = keys.map((parts, position) => ({ position, parts }));
+  const read = async (part: typeof all) => {
+    const rows = await tx.rows<{ position: number; parts: string[] }>(sql`
+      select k.position, array[${join(texts)}] as parts
+      from json_to_recordset(${JSON.stringify(part)}::json) as k (position int, parts json)`);
+    for (const row of rows) {
+      const key = spellText(row.parts);
+      if (Buffer.byteLength(key) <= KEY_BYTES_MAX) spelt[row.position] = key;
+    }
+  };
+  await bisect(
+    tx,
+    all,
+    async (part) => read([...part]),
+    async () => undefined,
+  );
+  return spelt;
 }
 
 /** As `json_build_array(…)::text` writes it. */

@@ -36,6 +36,14 @@ export const batchEvents = [
 ] as const;
 export type BatchEvent = (typeof batchEvents)[number];
 
+/** How a batch comes into the ledger, and in which state. */
+export const batchBeginnings = {
+  /** The planner took waiting requests for it. */
+  planned: "planned",
+  /** A person gave it to a pipeline: other code had created it at the provider. */
+  adopted: "running",
+} as const satisfies Readonly<Record<string, BatchState>>;
+
 export type BatchMove = BatchState | "impossible";
 
 const never = {

@@ -31,6 +31,23 @@ export function parseCustomId(text: string): CustomId | null {
   return { requestId, attempt: Number(attempt), hashPrefix };
 }
 
+export interface NamedRequest {
+  readonly requestId: string;
+  readonly attempt: number;
+  /** Null: not known, as before rendering. */
+  readonly contentHash: string | null;
+  /** The name that other code gave it, in a batch that was adopted; null: ours. */
+  readonly customId: string | null;
+}
+
+/** What the name of a line says of this request. Null: the line is not about it. */
+export function readCustomId(text: string, request: NamedRequest): CustomId | null {
+  if (request.customId === null) return parseCustomId(text);
+  if (request.customId !== text || request.contentHash === null) return null;
+  const { requestId, attempt, contentHash } = request;
+  return { requestId, attempt, hashPrefix: contentHash.slice(0, HASH_PREFIX_LENGTH) };
+}
+
 export function matchesContent(id: CustomId, contentHash: string): boolean {
   return contentHash.startsWith(id.hashPrefix);
 }

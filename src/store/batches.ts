@@ -41,11 +41,17 @@ interface BatchBase {
   readonly polls: number;
   readonly failures: number;
   readonly plannedAt: Date;
+  /** How other code named the requests of a batch that was adopted; null: the batch is our own. */
+  readonly adoptedPattern: string | null;
 }
 
-interface Spool {
+/** The file that is at the provider. */
+interface Sent {
   readonly lines: number;
   readonly spoolBytes: number;
+}
+
+interface Spool extends Sent {
   readonly spoolSha256: string;
 }
 
@@ -54,8 +60,8 @@ export type Batch =
   | (BatchBase & { readonly state: "planned" })
   | (BatchBase & Spool & { readonly state: "uploading" })
   | (BatchBase & Spool & { readonly state: "submitting"; readonly inputFileId: string })
-  | (BatchBase & Spool & { readonly state: "running"; readonly providerBatchId: string })
-  | (BatchBase & Spool & { readonly state: "collecting"; readonly providerBatchId: string })
+  | (BatchBase & Sent & { readonly state: "running"; readonly providerBatchId: string })
+  | (BatchBase & Sent & { readonly state: "collecting"; readonly providerBatchId: string })
   | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
 
 interface BatchRecord extends BatchBase {
@@ -72,7 +78,8 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
-  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.polls, b.failures, b.planned_at as "plannedAt"`;
+  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.polls, b.failures, b.planned_at as "plannedAt",
+  b.adopted_pattern as "adoptedPattern"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
@@ -80,18 +87,16 @@ function toBatch(row: BatchRecord): Batch {
   const { state, lines, spoolBytes, spoolSha256, providerBatchId, ...base } = row;
   if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
     return { ...base, state };
-  if (lines === null || spoolBytes === null || spoolSha256 === null)
-    throw new Error(`Batch ${row.id} is ${state} without a spool file.`);
-  const spool = { lines, spoolBytes: Number(spoolBytes), spoolSha256 };
-  if (state === "uploading") return { ...base, ...spool, state };
-  if (state === "submitting") {
-    if (base.inputFileId === null) throw new Error(`Batch ${row.id} is submitting without an input file.`);
-    return { ...base, ...spool, state, inputFileId: base.inputFileId };
+  if (lines === null || spoolBytes === null) throw new Error(`Batch ${row.id} is ${state} without a file.`);
+  const sent = { lines, spoolBytes: Number(spoolBytes) };
+  if (state === "running" || state === "collecting") {
+    if (providerBatchId === null) throw new Error(`Batch ${row.id} is ${state} without a provider batch.`);
+    return { ...base, ...sent, state, providerBatchId };
   }
-  if (providerBatchId === null) throw new Error(`Batch ${row.id} is ${state} without a provider batch.`);
-  return state === "running"
-    ? { ...base, ...spool, state, providerBatchId }
-    : { ...base, ...spool, state, providerBatchId };
+  if (spoolSha256 === null) throw new Error(`Batch ${row.id} is ${state} without a spool file.`);
+  if (state === "uploading") return { ...base, ...sent, spoolSha256, state };
+  if (base.inputFileId === null) throw new Error(`Batch ${row.id} is submitting without an input file.`);
+  return { ...base, ...sent, spoolSha256, state, inputFileId: base.inputFileId };
 }
 
 export interface PlannedBatch {
@@ -302,7 +307,7 @@ export interface FinishedFiles {
   readonly fileIds: readonly string[];
 }
 
-/** Ended batches whose files may still lie at the provider. */
+/** Ended batches whose files may still lie at the provider. Those of an adopted one are the user's. */
 export async function withFiles(
   client: Queryable,
   pipelineIds: readonly number[],
@@ -310,7 +315,8 @@ export async function withFiles(
 ): Promise<FinishedFiles[]> {
   return client.rows<FinishedFiles>(sql`
     select id, pipeline_id as "pipelineId", account, array_remove(array[input_file_id, output_file_id, error_file_id], null) as "fileIds"
-    from rowmill.batches where settled_at is not null and files_deleted_at is null and pipeline_id = any(${pipelineIds}::int[])
+    from rowmill.batches where settled_at is not null and files_deleted_at is null and adopted_pattern is null
+      and pipeline_id = any(${pipelineIds}::int[])
     order by settled_at limit ${limit}`);
 }
 

@@ -14,10 +14,12 @@ export interface InFlight {
   readonly answeredHash: string | null;
   readonly answeredFingerprint: string | null;
   readonly line: number | null;
+  /** As other code named it, in a batch that was adopted; null: our own name, which says everything. */
+  readonly customId: string | null;
 }
 
 const columns = sql`f.request_id::text as "requestId", f.attempt, r.key, r.tries, r.returns, f.content_hash as "contentHash",
-  f.fingerprint, r.answered_hash as "answeredHash", r.answered_fingerprint as "answeredFingerprint", f.line`;
+  f.fingerprint, r.answered_hash as "answeredHash", r.answered_fingerprint as "answeredFingerprint", f.line, f.custom_id as "customId"`;
 
 /** The next ones of the batch in id order, locked in that order: ledger rows first, then the source is read. */
 export async function lockNext(

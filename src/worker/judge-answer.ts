@@ -1,5 +1,5 @@
 /** What one line of an answer file means for its request, given the row as it is now. Pure as far as the user's `validate` is. */
-import { matchesContent, parseCustomId } from "../model/custom-id.js";
+import { matchesContent, readCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import type { Json } from "../model/pipeline.js";
 import type { SourceRow } from "../sources/source.js";
@@ -27,7 +27,7 @@ export function judgeAnswer(
   { request, outcome, row, definitionChanged }: Case,
 ): Judged | null {
   if (outcome.kind === "unknownId") return null;
-  const id = parseCustomId(outcome.customId);
+  const id = readCustomId(outcome.customId, request);
   if (id === null || id.attempt !== request.attempt) return null;
   const paid = paidFacts(outcome);
   const given = { ...paid, answer: textOf(outcome) };

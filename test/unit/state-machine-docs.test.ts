@@ -1,7 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { batchEvents, batchStates, batchTransitions } from "../../src/model/batch-transitions.js";
+import {
+  batchBeginnings,
+  batchEvents,
+  batchStates,
+  batchTransitions,
+} from "../../src/model/batch-transitions.js";
 import { batchPhases, heldPhases } from "../../src/model/holding.js";
 import { requestEvents, requestStates, requestTransitions } from "../../src/model/request-transitions.js";
 import type { AttemptOutcome } from "../../src/model/what-next.js";
@@ -71,6 +76,12 @@ describe("docs/state-machine.md", () => {
       ]),
     );
     expect(tableOf("batches")).toEqual(fromCode);
+  });
+
+  it("has how batches begin as the code has it", () => {
+    const rows = cellsAfter("beginnings").slice(1);
+    const fromPage = Object.fromEntries(rows.map(([name = "", state]) => [name.replaceAll("`", ""), state]));
+    expect(fromPage).toEqual(batchBeginnings);
   });
 
   it("has what each pause holds back as the code has it, and no cell more", () => {

@@ -1,0 +1,30 @@
+/** Which request each line of an answer file is about: by our own names, or by those of the code that created an adopted batch. */
+import { parseCustomId } from "../model/custom-id.js";
+import type { AnswerOutcome } from "../model/outcome.js";
+import { requestsByCustomId } from "../store/adoption.js";
+import type { Queryable } from "../store/database.js";
+
+export interface Attributed {
+  /** By request; of several lines about one the first wins: nothing that we can see paid for the others. */
+  readonly outcomes: ReadonlyMap<string, AnswerOutcome>;
+  /** Lines about no request of the batch. */
+  readonly unknown: number;
+}
+
+export async function attributeLines(
+  client: Queryable,
+  batch: { readonly id: string; readonly adoptedPattern: string | null },
+  read: readonly AnswerOutcome[],
+): Promise<Attributed> {
+  const names = read.flatMap((outcome) => outcome.customId ?? []);
+  const adopted = batch.adoptedPattern === null ? null : await requestsByCustomId(client, batch.id, names);
+  const outcomes = new Map<string, AnswerOutcome>();
+  let unknown = 0;
+  for (const outcome of read) {
+    const name = outcome.customId ?? "";
+    const id = adopted === null ? parseCustomId(name)?.requestId : adopted.get(name);
+    if (id === undefined) unknown++;
+    else if (!outcomes.has(id)) outcomes.set(id, outcome);
+  }
+  return { outcomes, unknown };
+}
