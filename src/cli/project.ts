@@ -25,9 +25,14 @@ export async function loadProject(terminal: Terminal, file: string | undefined):
     cwd: process.cwd(),
     env: process.env,
   });
-  hideVariables(terminal);
-  if (config.database.kind === "server") hideUrl(terminal, config.database.url);
+  hideSecrets(terminal, config);
   return { config, environment: readEnvironment(process.env) };
+}
+
+/** What the variables and the config hold of secrets appears nowhere from now on. */
+export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): void {
+  hideVariables(terminal);
+  if (config?.database.kind === "server") hideUrl(terminal, config.database.url);
 }
 
 /** Twice: before the config is run, and after `.env` was read. */

@@ -6,6 +6,7 @@ export interface UpOptions extends ProjectOptions {
   readonly once?: true;
   readonly untilIdle?: true;
   readonly yes?: true;
+  readonly printSql?: true;
 }
 
 export function upCommand(cli: Cli): Command {
@@ -14,7 +15,15 @@ export function upCommand(cli: Cli): Command {
     .addOption(new Option("--once", "one round of each stage, then exit; for cron").conflicts("untilIdle"))
     .option("--until-idle", "send all that waits, wait for all of it, exit")
     .option("--yes", "approve what new and changed pipelines will cost")
+    .addOption(
+      new Option("--print-sql", "print what it would run in the database, and change nothing").conflicts([
+        "once",
+        "untilIdle",
+        "yes",
+      ]),
+    )
     .action(async (options: UpOptions) => {
+      if (options.printSql) return cli.finish(await (await import("./print-sql.js")).printSql(cli, options));
       const { runUp } = await import("./run-up.js");
       cli.finish(await runUp(cli, options));
     });

@@ -10,6 +10,8 @@ import { errorReader } from "./openai-errors.js";
 import { readPage } from "./openai-wire.js";
 import type { CallOptions } from "./provider.js";
 
+export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
+
 export interface OpenAITimeouts {
   /** A whole small call, its reply included. */
   readonly callMs: number;

@@ -7,14 +7,12 @@
 import { RowmillError } from "../model/errors.js";
 import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./openai-batches.js";
 import { buildBody, CHAT_ENDPOINT, renderLine } from "./openai-body.js";
-import { cleanBaseUrl, connect, type OpenAIOptions } from "./openai-connection.js";
+import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./openai-connection.js";
 import { deleteFile, findInputs, readLines, uploadInput } from "./openai-files.js";
 import { enqueuedTokenLimit, readOutcome } from "./openai-outcome.js";
 import type { Provider, ProviderLimits } from "./provider.js";
 
 export type { OpenAIOptions } from "./openai-connection.js";
-
-const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 
 /** OpenAI's Batch guide; it says 200 MB, a live refusal said 209,715,200 bytes: the smaller one. */
 const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };

@@ -14,7 +14,7 @@ const MIGRATION_TIMEOUT_MS = 600_000;
 export const POSTGRES_VERSION_MIN = 140_000;
 const folder = new URL("../../migrations/", import.meta.url);
 
-interface Migration {
+export interface Migration {
   version: number;
   name: string;
   text: string;
@@ -41,8 +41,8 @@ export async function migrate(database: Database): Promise<string[]> {
   );
 }
 
-/** The texts of those that `migrate` would run; none when the schema is current. Only looks. */
-export async function pendingMigrations(client: Queryable): Promise<{ name: string; text: string }[]> {
+/** Those that `migrate` would run; none when the schema is current. Only looks. */
+export async function pendingMigrations(client: Queryable): Promise<Migration[]> {
   const migrations = await readMigrations();
   const table = await client.first(sql`select 1 as one where to_regclass('rowmill.migrations') is not null`);
   const applied = table === null ? new Set<number>() : await appliedVersions(client);
@@ -120,8 +120,11 @@ async function apply(tx: Queryable, migration: Migration): Promise<void> {
   );
 }
 
-async function recordDeployment(tx: Queryable): Promise<void> {
-  await tx.run(sql`insert into rowmill.deployment (system_identifier, database_name)
+/** After the last migration; repeatable. */
+export const deploymentStatement = `insert into rowmill.deployment (system_identifier, database_name)
     select (select system_identifier::text from pg_control_system()), current_database()
-    on conflict do nothing`);
+    on conflict do nothing`;
+
+async function recordDeployment(tx: Queryable): Promise<void> {
+  await tx.run(raw(deploymentStatement));
 }

@@ -1,0 +1,217 @@
+/**
+ * What `rowmill up` would run for this config, as one script: the rights that an administrator grants, both schemas, targets,
+ * triggers. Made by the very functions that install, on a database that answers their questions and notes their statements instead
+ * of running them. So nothing is locked, and it works without the rights that it asks for; what only a run could tell (a role that
+ * is refused after all) it cannot know.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { compileAnswer } from "../../model/answer.js";
+import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import { inspectTable, type SourceTable } from "../../sources/table-inspection.js";
+import { installTriggers, triggerSignature, type TriggerOptions } from "../../sources/table-triggers.js";
+import { quoteLiteral, sql, type Database, type Queryable } from "../../store/database.js";
+import { deploymentStatement, pendingMigrations, schemaStatements } from "../../store/migrations.js";
+import { ledgerExists } from "../../store/overview.js";
+import * as pipelines from "../../store/pipelines.js";
+import { planTarget } from "../../targets/ensure-target.js";
+import { known, readOnly, type Look } from "./look.js";
+import { judgeDatabaseRights, judgeSourceRights, lookAtDatabaseRights, lookAtTableRights } from "./rights.js";
+import { targetFindings } from "./table-checks.js";
+
+const queueSchema = "rowmill_worker";
+
+export interface InstallationScript {
+  readonly text: string;
+  /** False: a pipeline's tables are not as its config says, and its part is a comment that says so. */
+  readonly complete: boolean;
+}
+
+interface Section {
+  readonly title: string;
+  readonly statements: readonly string[];
+}
+
+/** `look` has config, variables and an open database. */
+export async function installationSql(look: Look): Promise<InstallationScript> {
+  const rights = await readOnly(look, lookAtDatabaseRights);
+  const grants = judgeDatabaseRights(rights).flatMap((finding) => finding.sql);
+  const schemas = await readOnly(look, schemaSections);
+  const registered = await readOnly(look, async (tx) => ((await ledgerExists(tx)) ? pipelines.all(tx) : []));
+  const parts: PipelinePart[] = [];
+  let newId = Math.max(0, ...registered.map((row) => row.id));
+  for (const pipeline of known(look.config, "a config").pipelines) {
+    const row = registered.find((candidate) => candidate.name === pipeline.name);
+    parts.push(
+      await pipelinePart(look, pipeline, { id: row?.id ?? ++newId, signature: row?.sourceSignature ?? null }),
+    );
+  }
+  const sections = [
+    {
+      title: "Rights, to be granted by an administrator",
+      statements: [...grants, ...parts.flatMap((part) => part.grants)],
+    },
+    ...schemas,
+    ...parts.flatMap((part) => part.sections),
+  ];
+  return { text: scriptText(look, rights.user, sections), complete: parts.every((part) => part.complete) };
+}
+
+function scriptText(look: Look, user: string, sections: readonly Section[]): string {
+  const { file } = known(look.config, "a config");
+  const { place } = known(look.opened, "a database");
+  const wanted = sections.filter((section) => section.statements.length > 0);
+  const head = [
+    `-- What rowmill up would run in ${place} as "${user}", for ${file}.`,
+    "-- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.",
+  ];
+  if (wanted.length === 0) return [...head, "-- Nothing is to be done.", ""].join("\n");
+  return [
+    ...head,
+    ...wanted.flatMap(({ title, statements }) => ["", `-- ${title}`, "", ...statements.map(terminated)]),
+  ].join("\n");
+}
+
+/** A comment, and a text of several statements, end as they are. */
+function terminated(statement: string): string {
+  const text = statement.trim();
+  return text.startsWith("--") || text.endsWith(";") ? text : `${text};`;
+}
+
+async function schemaSections(tx: Queryable): Promise<Section[]> {
+  const pending = await pendingMigrations(tx);
+  return [
+    {
+      title: "Rowmill's own tables",
+      statements:
+        pending.length === 0
+          ? []
+          : [
+              ...schemaStatements,
+              ...pending.flatMap(({ version, name, text, sha256 }) => [
+                text,
+                `insert into rowmill.migrations (version, name, sha256) values (${version}, ${quoteLiteral(name)}, ${quoteLiteral(sha256)})`,
+              ]),
+              deploymentStatement,
+            ],
+    },
+    { title: "The queue that wakes workers, graphile-worker's own", statements: await queueStatements(tx) },
+  ];
+}
+
+/** As graphile-worker runs them: its bootstrap (dist/migrate.js), then the files that it ships, each noted by its number. */
+async function queueStatements(tx: Queryable): Promise<string[]> {
+  const made = await tx.first(
+    sql`select 1 as one where to_regclass(${`${queueSchema}.migrations`}) is not null`,
+  );
+  const last =
+    made === null
+      ? null
+      : await tx.first<{ id: number }>(sql`select max(id) as id from rowmill_worker.migrations`);
+  const folder = join(dirname(createRequire(import.meta.url).resolve("graphile-worker/package.json")), "sql");
+  const names = (await readdir(folder)).filter((name) => /^\d{6}\.sql$/.test(name)).sort();
+  const pending = names.filter((name) => Number.parseInt(name, 10) > (last?.id ?? 0));
+  if (pending.length === 0) return [];
+  const texts = await Promise.all(
+    pending.map(async (name) => {
+      const text = await readFile(join(folder, name), "utf8");
+      return [
+        `insert into ${queueSchema}.migrations (id) values (${Number.parseInt(name, 10)})`,
+        text.replaceAll(/:GRAPHILE_WORKER_SCHEMA\b/g, queueSchema),
+      ];
+    }),
+  );
+  return [
+    `create schema if not exists ${queueSchema}`,
+    `create table if not exists ${queueSchema}.migrations (id int primary key, ts timestamptz default now() not null)`,
+    `alter table ${queueSchema}.migrations add column if not exists breaking boolean not null default false`,
+    ...texts.flat(),
+  ];
+}
+
+interface PipelinePart {
+  readonly grants: readonly string[];
+  readonly sections: readonly Section[];
+  readonly complete: boolean;
+}
+
+interface Registered {
+  readonly id: number;
+  /** Of the triggers that are there; null: none were ever made. */
+  readonly signature: string | null;
+}
+
+async function pipelinePart(look: Look, pipeline: PipelineConfig, row: Registered): Promise<PipelinePart> {
+  try {
+    return await wholePart(look, pipeline, row);
+  } catch (error) {
+    if (!(error instanceof RowmillError) || error.code === "internal") throw error;
+    const lines = [error.message, ...error.hints.map((hint) => `  ${hint}`)].flatMap((text) =>
+      text.split("\n"),
+    );
+    return {
+      grants: [],
+      sections: [
+        { title: `${pipeline.name} cannot be installed`, statements: lines.map((line) => `-- ${line}`) },
+      ],
+      complete: false,
+    };
+  }
+}
+
+async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered): Promise<PipelinePart> {
+  const { name, source, target, answer } = pipeline;
+  const table = await readOnly(look, (tx) => inspectTable(tx, source));
+  const plan = await readOnly(look, (tx) => planTarget(tx, target, table, compileAnswer(answer).columns));
+  const rights = await readOnly(look, (tx) =>
+    lookAtTableRights(tx, {
+      qualified: table.qualified,
+      relations: table.relations.map((relation) => relation.qualified),
+      columns: [...table.key, ...table.columns].map((column) => column.name),
+    }),
+  );
+  const findings = [...judgeSourceRights(name, table, rights), ...(await targetFindings(look, name, plan))];
+  return {
+    grants: findings.flatMap((finding) => finding.sql),
+    sections: [
+      { title: `${name}: the target ${plan.qualified}`, statements: plan.statements },
+      {
+        title: `${name}: triggers on ${table.qualified} (${row.id} is the number of the pipeline; a new one gets it when up registers it)`,
+        statements: await triggerStatements(look, pipeline, { table, row }),
+      },
+    ],
+    complete: true,
+  };
+}
+
+async function triggerStatements(
+  look: Look,
+  { source }: PipelineConfig,
+  { table, row }: { table: SourceTable; row: Registered },
+): Promise<string[]> {
+  const { database } = known(look.opened, "a database");
+  const options: TriggerOptions = { pipelineId: row.id, wholeRow: source.where !== null };
+  return readOnly(look, async (tx) => {
+    if ((await triggerSignature(tx, table, options)) === row.signature) return [];
+    const notes: string[] = [];
+    await installTriggers(notingDatabase(database, tx, notes), table, options);
+    return notes;
+  });
+}
+
+/** Asks through `tx`, and puts what should be run into `notes`. */
+function notingDatabase(database: Database, tx: Queryable, notes: string[]): Database {
+  const noting: Queryable = {
+    rows: tx.rows,
+    first: tx.first,
+    run: (statement) => {
+      if (statement.values.length > 0)
+        throw new RowmillError("internal", "A statement with values cannot be printed as it is.");
+      notes.push(statement.text);
+      return Promise.resolve(0);
+    },
+  };
+  return { ...database, ...noting, transaction: (work) => work(noting) };
+}

@@ -1,0 +1,182 @@
+/** What the ledger knows: pipelines that the config does not, triggers, pauses, work that nobody does, batches that nobody knows. */
+import { RowmillError } from "../../model/errors.js";
+import { createOpenAIProvider } from "../../providers/openai.js";
+import { countArrivals } from "../../store/arrivals.js";
+import { deploymentId } from "../../store/deployment.js";
+import { pendingMigrations } from "../../store/migrations.js";
+import { ledgerExists, livingWorkers } from "../../store/overview.js";
+import * as pipelines from "../../store/pipelines.js";
+import { knownProviderBatches } from "../../store/provider-batches.js";
+import { countInFlightBatches } from "../../store/uninstallation.js";
+import { counted, notChecked, ok, problem, warning, type Check, type Finding } from "./check.js";
+import { known, readOnly, type Look } from "./look.js";
+import { openaiOptions } from "./provider-checks.js";
+import { eachPipeline } from "./table-checks.js";
+import {
+  judgeForeignTriggers,
+  judgeOurTriggers,
+  judgeReplicaRole,
+  lookAtForeignTriggers,
+  lookAtOurTriggers,
+  lookForReplicaRole,
+} from "./triggers.js";
+
+/** Batches are created a moment after they are recorded as intended; younger ones may be on their way into the ledger. */
+const STRAY_SECONDS_MIN = 300;
+const STRAY_SECONDS_MAX = 86_400;
+const STRAYS_SHOWN_MAX = 5;
+
+const ledger = { group: "Pipelines", otherwise: "Rowmill's schema cannot be used" } as const;
+
+export const foreignTriggersCheck: Check = {
+  id: "foreign-triggers",
+  group: "Tables",
+  title: "Other triggers",
+  needs: ["version", "encoding"],
+  otherwise: "",
+  run: async (look) => {
+    const findings = await eachPipeline(look, async ({ name }) => {
+      const table = look.tables.get(name);
+      if (table === undefined) return [notChecked(`${name}: its source was not found`)];
+      const oids = table.relations.map((relation) => relation.oid);
+      return judgeForeignTriggers(name, await readOnly(look, (tx) => lookAtForeignTriggers(tx, oids)));
+    });
+    const replica = judgeReplicaRole(await readOnly(look, lookForReplicaRole));
+    const all = [...findings, ...replica];
+    return all.length > 0 ? all : [ok("none sends rows over HTTP, and no session switches triggers off")];
+  },
+};
+
+export const pipelineChecks: readonly Check[] = [
+  { ...ledger, id: "ledger", title: "Ledger", needs: ["version", "encoding"], run: lookAtLedger },
+  { ...ledger, id: "triggers", title: "Triggers", needs: ["ledger"], run: lookAtTriggers },
+  { ...ledger, id: "unconfigured", title: "Config", needs: ["ledger"], run: lookForUnconfigured },
+  { ...ledger, id: "pauses", title: "Pauses", needs: ["ledger"], run: lookAtPauses },
+  { ...ledger, id: "work", title: "Work", needs: ["ledger"], run: lookAtWork },
+  { ...ledger, id: "strays", title: "Batches", needs: ["ledger", "key"], run: lookForStrays },
+];
+
+async function lookAtLedger(look: Look): Promise<readonly Finding[]> {
+  return readOnly(look, async (tx) => {
+    if (!(await ledgerExists(tx)))
+      return [ok("Rowmill is not set up in this database yet; rowmill up does it", { stops: true })];
+    const pending = await pendingMigrations(tx);
+    if (pending.length === 0) return [ok("of this version")];
+    return [
+      ok(`of an earlier version; rowmill up brings it to this one (${counted(pending.length, "step")})`),
+    ];
+  });
+}
+
+async function lookAtTriggers(look: Look): Promise<readonly Finding[]> {
+  const rows = await readOnly(look, pipelines.all);
+  return eachPipeline(look, async ({ name }) => {
+    const row = rows.find((candidate) => candidate.name === name);
+    const table = look.tables.get(name);
+    if (row === undefined) return [ok(`${name}: rowmill up puts its triggers in place`)];
+    if (row.uninstalledAt !== null)
+      return [
+        warning(`${name} is uninstalled: it has no triggers.`, { mends: ["rowmill up puts them back."] }),
+      ];
+    if (table === undefined) return [notChecked(`${name}: its source was not found`)];
+    const found = await readOnly(look, (tx) => lookAtOurTriggers(tx, row.id));
+    const findings = judgeOurTriggers(name, table, found);
+    return findings.length > 0
+      ? findings
+      : [ok(`${name}: ${counted(found.length, "trigger")} on ${table.qualified}`)];
+  });
+}
+
+async function lookForUnconfigured(look: Look): Promise<readonly Finding[]> {
+  const { pipelines: wanted } = known(look.config, "a config");
+  const rows = await readOnly(look, pipelines.all);
+  const left = rows.filter(
+    (row) => row.uninstalledAt === null && !wanted.some((pipeline) => pipeline.name === row.name),
+  );
+  if (left.length === 0) return [ok("every pipeline of the database is in the config")];
+  return left.map(({ name }) =>
+    warning(
+      `${name} is in the database, but not in the config: its triggers go on noting keys, and nobody takes them.`,
+      {
+        mends: [
+          "Put it back into the config; under a new name it is another pipeline, and asks for every row anew.",
+          `Or take its triggers off: rowmill uninstall ${name}`,
+        ],
+      },
+    ),
+  );
+}
+
+async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
+  const paused = (await readOnly(look, pipelines.all)).filter((row) => row.pauseKind !== null);
+  if (paused.length === 0) return [ok("none")];
+  return paused.map(({ name, pauseKind, pauseReason }) =>
+    warning(`${name} is paused: ${sentence(pauseReason ?? "no reason was given")}`, {
+      mends: [
+        pauseKind === "person"
+          ? `To go on: rowmill resume ${name}`
+          : `When what it says is mended: rowmill resume ${name}`,
+      ],
+    }),
+  );
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+async function lookAtWork(look: Look): Promise<readonly Finding[]> {
+  return readOnly(look, async (tx) => {
+    const workers = await livingWorkers(tx);
+    if (workers.length > 0) return [ok(`${counted(workers.length, "worker")} running`)];
+    let arrivals = 0;
+    for (const row of await pipelines.all(tx)) arrivals += await countArrivals(tx, row.id);
+    return [judgeIdle({ arrivals, batches: await countInFlightBatches(tx) })];
+  });
+}
+
+/** Without a worker. */
+export function judgeIdle({ arrivals, batches }: { arrivals: number; batches: number }): Finding {
+  const waiting = [
+    ...(arrivals > 0 ? [`${counted(arrivals, "note")} of changed rows`] : []),
+    ...(batches > 0 ? [`${counted(batches, "batch")} in flight`] : []),
+  ];
+  if (waiting.length === 0) return ok("no worker runs, and nothing waits for one");
+  return warning(`No worker runs, and ${waiting.join(" and ")} wait for one.`, {
+    mends: ["Start one: rowmill up, or from cron: rowmill up --once"],
+  });
+}
+
+/** Provider batches of the last day that carry this ledger's name, and that it does not know. */
+async function lookForStrays(look: Look): Promise<readonly Finding[]> {
+  const options = openaiOptions(look);
+  if (options === null) throw new RowmillError("internal", "A check of the doctor ran without a key.");
+  const deployment = await readOnly(look, deploymentId);
+  const now = known(look.seen, "an answer of the provider").clockSeconds ?? Math.floor(Date.now() / 1_000);
+  const provider = createOpenAIProvider(options);
+  const ours = await provider.findBatches(
+    now - STRAY_SECONDS_MAX,
+    (batch) =>
+      batch.metadata["rowmill_deployment"] === deployment && batch.createdAt < now - STRAY_SECONDS_MIN,
+  );
+  const found = await readOnly(look, (tx) =>
+    knownProviderBatches(
+      tx,
+      ours.map((batch) => batch.id),
+    ),
+  );
+  const strays = ours.filter((batch) => !found.has(batch.id));
+  if (strays.length === 0) return [ok("every batch of ours of the last day is known")];
+  const names = strays.slice(0, STRAYS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
+  return [
+    problem(
+      `${counted(strays.length, "batch")} at the provider carry this ledger's name, and it does not know them: ${names.join(", ")}.`,
+      {
+        mends: [
+          "Was the database restored from a backup, or copied? Two ledgers of one name ask for the same rows twice.",
+          "Look at them at the provider, and cancel what nobody waits for.",
+        ],
+      },
+    ),
+  ];
+}

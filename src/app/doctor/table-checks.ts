@@ -1,0 +1,122 @@
+/** The user's tables: can the source be watched, can answers be written, and may this user do so? One finding a pipeline. */
+import { RowmillError } from "../../model/errors.js";
+import { compileAnswer } from "../../model/answer.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import { inspectTable, type SourceTable } from "../../sources/table-inspection.js";
+import { planTarget, type TargetPlan } from "../../targets/ensure-target.js";
+import { checkPredicate } from "../bind-pipeline.js";
+import { notChecked, ok, problem, type Check, type Finding } from "./check.js";
+import { known, readOnly, type Look } from "./look.js";
+import {
+  judgeDatabaseRights,
+  judgeNewTargetRights,
+  judgeSourceRights,
+  judgeTargetRights,
+  lookAtDatabaseRights,
+  lookAtNewTableRights,
+  lookAtTableRights,
+} from "./rights.js";
+
+const usableDatabase = ["version", "encoding"] as const;
+
+export const rightsCheck: Check = {
+  id: "rights",
+  group: "Database",
+  title: "Rights",
+  needs: usableDatabase,
+  otherwise: "rights are missing",
+  run: async (look) => {
+    const findings = judgeDatabaseRights(await readOnly(look, lookAtDatabaseRights));
+    return findings.length > 0 ? findings : [ok("Rowmill's own schemas and role can be made or used")];
+  },
+};
+
+export const tableChecks: readonly Check[] = [
+  {
+    id: "source",
+    group: "Tables",
+    title: "Source",
+    needs: usableDatabase,
+    otherwise: "a source cannot be watched",
+    run: (look) => eachPipeline(look, lookAtSource),
+  },
+  {
+    id: "target",
+    group: "Tables",
+    title: "Target",
+    needs: usableDatabase,
+    otherwise: "a target cannot be written",
+    run: (look) =>
+      eachPipeline(look, async (pipeline) => {
+        const table = look.tables.get(pipeline.name);
+        if (table === undefined) return [notChecked(`${pipeline.name}: its source was not found`)];
+        return lookAtTarget(look, pipeline, table);
+      }),
+  },
+];
+
+/** The findings of all pipelines; what a look throws is one of its own. */
+export async function eachPipeline(
+  look: Look,
+  work: (pipeline: PipelineConfig, look: Look) => Promise<readonly Finding[]>,
+): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  for (const pipeline of known(look.config, "a config").pipelines) {
+    try {
+      findings.push(...(await work(pipeline, look)));
+    } catch (error) {
+      if (!(error instanceof RowmillError) || error.code === "internal") throw error;
+      findings.push(problem(`${pipeline.name}: ${error.message}`, { mends: error.hints }));
+    }
+  }
+  return findings;
+}
+
+async function lookAtSource(pipeline: PipelineConfig, look: Look): Promise<readonly Finding[]> {
+  const { source, name } = pipeline;
+  const table = await readOnly(look, (tx) => inspectTable(tx, source));
+  look.tables.set(name, table);
+  const rights = await readOnly(look, (tx) =>
+    lookAtTableRights(tx, {
+      qualified: table.qualified,
+      relations: table.relations.map((relation) => relation.qualified),
+      columns: [...table.key, ...table.columns].map((column) => column.name),
+    }),
+  );
+  const findings = judgeSourceRights(name, table, rights);
+  if (findings.length > 0) return findings;
+  await checkPredicate(known(look.opened, "a database").database, pipeline, table);
+  return [ok(`${name}: ${table.qualified} can be read and watched`)];
+}
+
+async function lookAtTarget(
+  look: Look,
+  pipeline: PipelineConfig,
+  table: SourceTable,
+): Promise<readonly Finding[]> {
+  const { name, target, answer } = pipeline;
+  const plan = await readOnly(look, (tx) => planTarget(tx, target, table, compileAnswer(answer).columns));
+  const findings = await targetFindings(look, name, plan);
+  if (findings.length > 0) return findings;
+  if (!plan.exists) return [ok(`${name}: ${plan.qualified} will be made by rowmill up`)];
+  const added = plan.statements.length === 0 ? "" : "; rowmill up adds the columns that it lacks";
+  return [ok(`${name}: answers can be written into ${plan.qualified}${added}`)];
+}
+
+export async function targetFindings(
+  look: Look,
+  name: string,
+  plan: TargetPlan,
+): Promise<readonly Finding[]> {
+  const { qualified } = plan;
+  if (!plan.exists)
+    return judgeNewTargetRights(
+      name,
+      plan,
+      await readOnly(look, (tx) => lookAtNewTableRights(tx, plan.schema)),
+    );
+  const rights = await readOnly(look, (tx) =>
+    lookAtTableRights(tx, { qualified, relations: [], columns: [] }),
+  );
+  return judgeTargetRights(name, plan, rights);
+}
