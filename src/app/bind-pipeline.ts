@@ -1,30 +1,45 @@
 /**
- * Ties a pipeline of the config to the database: looks at its table, makes or checks its target, registers it, puts its triggers
- * in place. Idempotent: every `up` does it, several at once do no harm.
+ * Ties a pipeline of the config to the database: looks at its tables, then makes or checks its target, registers it, puts its
+ * triggers in place. Idempotent: every `up` does it, several at once do no harm; what a crash cut off the next one completes.
  */
 import { definitionHash } from "../config/definition.js";
-import { compileAnswer } from "../model/answer.js";
+import { compileAnswer, type CompiledAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
-import { priceOf } from "../model/pricing.js";
+import { priceOf, type Price } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import type { Provider } from "../providers/provider.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import type { Source } from "../sources/source.js";
 import { installTriggers, triggerSignature, type TriggerOptions } from "../sources/table-triggers.js";
-import { DatabaseError, raw, sql, type Database } from "../store/database.js";
+import {
+  DatabaseError,
+  quoteIdentifier,
+  raw,
+  sql,
+  type Database,
+  type Queryable,
+} from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { wantSweep } from "../store/sweeps.js";
-import { ensureTarget } from "../targets/ensure-target.js";
+import { ensureTarget, planTarget } from "../targets/ensure-target.js";
 import { createTableTarget } from "../targets/table-target.js";
 import type { Pipeline } from "../worker/context.js";
 
-export async function bindPipeline(
-  database: Database,
-  config: PipelineConfig,
-  provider: Provider,
-): Promise<Pipeline> {
+/** What was seen before anything is made. */
+export interface Examined {
+  readonly config: PipelineConfig;
+  readonly price: Price | null;
+  readonly answer: CompiledAnswer;
+  readonly table: SourceTable;
+}
+
+/**
+ * Everything that the user may have to mend, as far as looking tells. Makes nothing.
+ * @throws RowmillError `config_invalid`, `source_unsupported` or `target_unsupported`
+ */
+export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
   const price = priceOf(config.request.model, new Date());
   if (price === null && config.budget !== null) {
     throw new RowmillError(
@@ -40,6 +55,18 @@ export async function bindPipeline(
   const answer = compileAnswer(config.answer);
   const table = await inspectTable(database, config.source);
   await checkPredicate(database, config, table);
+  await requireTriggerRight(database, table);
+  await planTarget(database, config.target, table, answer.columns);
+  return { config, price, answer, table };
+}
+
+/** Target before triggers: without a place for answers nothing may begin to pile up. */
+export async function bindPipeline(
+  database: Database,
+  examined: Examined,
+  provider: Provider,
+): Promise<Pipeline> {
+  const { config, price, answer, table } = examined;
   const target = createTableTarget(await ensureTarget(database, config.target, table, answer.columns));
   const hash = definitionHash(config, provider);
   const row = await database.transaction((tx) =>
@@ -65,6 +92,27 @@ export async function bindPipeline(
     source: sourceOf(config, row.id, { table, skipBefore }),
     target,
   };
+}
+
+/** Else the first to fail would be the trigger itself, when the target is made and the pipeline registered. */
+async function requireTriggerRight(client: Queryable, table: SourceTable): Promise<void> {
+  const row = await client.first<{ user: string; lacking: string[] }>(sql`
+    select current_user::text as user, array(
+      select c.oid::regclass::text from pg_catalog.pg_class c
+      where c.oid = any(${table.relations.map((relation) => relation.oid)}::oid[]) and not has_table_privilege(c.oid, 'TRIGGER')
+      order by 1) as lacking`);
+  if (row === null || row.lacking.length === 0) return;
+  const user = quoteIdentifier(row.user);
+  throw new RowmillError(
+    "source_unsupported",
+    `source.table: the database's user ${user} may put no triggers on ${row.lacking.join(", ")}.`,
+    {
+      hints: [
+        ...row.lacking.map((relation) => `grant trigger on ${relation} to ${user};`),
+        "or connect as the table's owner.",
+      ],
+    },
+  );
 }
 
 /** A predicate that PostgreSQL cannot run is a mistake in the config: better said now than at the first row. */

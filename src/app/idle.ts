@@ -4,7 +4,8 @@ import { countUnfinished } from "../store/batches.js";
 import { countAsked, countStates } from "../store/requests.js";
 import { countWaiting } from "../store/estimates.js";
 import * as pipelines from "../store/pipelines.js";
-import { isSweepPending } from "../store/sweeps.js";
+import { refusedKeys } from "../store/overview.js";
+import { isSwept, isSweepPending } from "../store/sweeps.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 
 export interface IdleState {
@@ -12,6 +13,7 @@ export interface IdleState {
   readonly idle: boolean;
   /** Pipelines that wait for a person, with the reason. */
   readonly blocked: readonly { readonly pipeline: string; readonly reason: string }[];
+  /** Rows that failed for good, and rows whose key cannot name them. */
   readonly failed: number;
 }
 
@@ -23,11 +25,17 @@ export async function idleState(context: WorkerContext): Promise<IdleState> {
     if (state.blocked !== null) blocked.push({ pipeline: pipeline.config.name, reason: state.blocked });
     else if (state.busy) idle = false;
   }
-  const counts = await countStates(context.database);
-  const failed = counts
-    .filter((row) => row.state === "failed" && context.pipelines.has(row.pipelineId))
-    .reduce((sum, row) => sum + row.count, 0);
-  return { idle, blocked, failed };
+  return { idle, blocked, failed: await countFailed(context) };
+}
+
+async function countFailed({ database, pipelines: ours }: WorkerContext): Promise<number> {
+  const failed = (await countStates(database))
+    .filter((row) => row.state === "failed" && ours.has(row.pipelineId))
+    .map((row) => row.count);
+  const refused = (await refusedKeys(database))
+    .filter((row) => ours.has(row.pipelineId))
+    .map((row) => row.keys);
+  return [...failed, ...refused].reduce((sum, count) => sum + count, 0);
 }
 
 async function pipelineState(
@@ -46,11 +54,14 @@ async function pipelineState(
       blocked: "Another rowmill up was started with a changed config; this one is out of date.",
     };
   if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
-  const unseen =
-    (await countArrivals(database, pipeline.id)) > 0 || (await isSweepPending(database, pipeline.id));
+  const unswept =
+    (await isSweepPending(database, pipeline.id)) ||
+    !(await isSwept(database, pipeline.id, row.definitionHash));
+  const unseen = unswept || (await countArrivals(database, pipeline.id)) > 0;
   const inFlight = await countUnfinished(database, [pipeline.id]);
   const waiting = await waitingWithinLimit(context, pipeline);
-  if (waiting > 0 && row.approvedHash !== row.definitionHash) {
+  // Before the sweep is through nobody is asked: it is not known yet how many rows there are.
+  if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
     return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
   }
   return { busy: unseen || inFlight > 0 || waiting > 0, blocked: null };

@@ -15,7 +15,7 @@ import { DatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import { keepLeases } from "../worker/lease-keeper.js";
-import { bindPipeline, refreshSource } from "./bind-pipeline.js";
+import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./bind-pipeline.js";
 import { stateFolder } from "./open-database.js";
 
 const QUEUE_SCHEMA = "rowmill_worker";
@@ -29,6 +29,8 @@ export interface ProjectParts {
   readonly environment: Environment;
   readonly database: Database;
   readonly log: Logger;
+  /** Where it was made before the database was opened. */
+  readonly provider?: Provider;
 }
 
 /** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
@@ -41,11 +43,15 @@ export async function prepareSchemas(database: Database): Promise<string[]> {
 /** Everything that a worker needs: schemas, provider, every pipeline bound to its table. */
 export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const { config, database, log } = parts;
-  const provider = makeProvider(parts.environment);
+  const provider = parts.provider ?? makeProvider(parts.environment);
+  // All of them before anything is made: a mistake in the last one leaves no trace of the others.
+  const examined: Examined[] = [];
+  for (const pipeline of config.pipelines)
+    examined.push(await explained(pipeline, () => examinePipeline(database, pipeline)));
   await prepareSchemas(database);
   const pipelines = new Map<number, Pipeline>();
-  for (const pipeline of config.pipelines) {
-    const bound = await bindExplained(database, pipeline, provider);
+  for (const seen of examined) {
+    const bound = await explained(seen.config, () => bindAgain(database, seen, provider));
     pipelines.set(bound.id, bound);
   }
   return {
@@ -61,21 +67,25 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   };
 }
 
-async function bindExplained(
-  database: Database,
-  config: PipelineConfig,
-  provider: Provider,
-): Promise<Pipeline> {
+/** Whatever goes wrong names the pipeline. */
+async function explained<T>(config: PipelineConfig, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof RowmillError) || error.message.startsWith("pipelines.")) throw error;
+    throw new RowmillError(error.code, `pipelines.${config.name}: ${error.message}`, {
+      cause: error,
+      hints: error.hints,
+    });
+  }
+}
+
+async function bindAgain(database: Database, seen: Examined, provider: Provider): Promise<Pipeline> {
   for (let tries = 1; ; tries++) {
     try {
-      return await bindPipeline(database, config, provider);
+      return await bindPipeline(database, seen, provider);
     } catch (error) {
-      if (tries < BIND_TRIES && isRace(error)) continue;
-      if (!(error instanceof RowmillError) || error.message.startsWith("pipelines.")) throw error;
-      throw new RowmillError(error.code, `pipelines.${config.name}: ${error.message}`, {
-        cause: error,
-        hints: error.hints,
-      });
+      if (tries === BIND_TRIES || !isRace(error)) throw error;
     }
   }
 }
@@ -85,7 +95,8 @@ function isRace(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
 }
 
-function makeProvider(environment: Environment): Provider {
+/** @throws RowmillError `usage` without a key or with a base URL that is none. Calls nobody. */
+export function makeProvider(environment: Environment): Provider {
   const { apiKey, baseUrl, organization, project } = environment.openai;
   if (apiKey === null) {
     throw new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {

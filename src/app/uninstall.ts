@@ -1,13 +1,16 @@
-/** Takes the triggers of every pipeline off the user's tables. Repeatable; a crash leaves what the next call removes. */
+/** Takes the triggers of pipelines off the user's tables. Repeatable; a crash leaves what the next call removes. */
 import { removeTriggers } from "../sources/table-triggers.js";
+import { dropForeignArrivals } from "../store/arrivals.js";
 import type { Database } from "../store/database.js";
-import * as pipelines from "../store/pipelines.js";
-import { markAllUninstalled } from "../store/uninstallation.js";
+import { markUninstalled } from "../store/uninstallation.js";
 
-/** Returns how many pipelines there are. They are marked first, so that no worker puts a trigger back. */
-export async function uninstallAll(database: Database): Promise<number> {
-  const all = await pipelines.all(database);
-  await database.transaction(markAllUninstalled);
-  for (const row of all) await removeTriggers(database, row.id);
-  return all.length;
+/**
+ * Returns how many of these were not uninstalled before. They are marked first, so that no worker puts a trigger back; what the
+ * triggers had told goes with them, because the sweep after a later `up` finds all of it.
+ */
+export async function uninstall(database: Database, pipelineIds: readonly number[]): Promise<number> {
+  const marked = await database.transaction((tx) => markUninstalled(tx, pipelineIds));
+  for (const id of pipelineIds) await removeTriggers(database, id);
+  await dropForeignArrivals(database);
+  return marked;
 }

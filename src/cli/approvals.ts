@@ -54,7 +54,6 @@ export class Approvals {
   }
 
   #say(pipeline: Pipeline, estimate: Estimate): void {
-    const { name, request } = pipeline.config;
-    this.#terminal.note(`${name}: ${describeEstimate(estimate, request.model)}`);
+    this.#terminal.note(`${pipeline.config.name}: ${describeEstimate(estimate, pipeline.config)}`);
   }
 }

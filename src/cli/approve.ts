@@ -1,6 +1,7 @@
 /** `rowmill approve`: a person's yes to what a new or changed pipeline will cost. Approves the definition shown, no later one. */
 import { Command } from "commander";
 import { RowmillError } from "../model/errors.js";
+import type { PipelineConfig } from "../model/pipeline.js";
 import type { Database } from "../store/database.js";
 import { countWaiting } from "../store/estimates.js";
 import { approve, type PipelineRow } from "../store/pipelines.js";
@@ -34,8 +35,8 @@ async function runApprove(cli: Cli, name: string, options: ApproveOptions): Prom
       terminal.print(`${name} was approved already, as it is now.`);
       return exitStatus.ok;
     }
-    const model = configOf(project, name)?.request.model ?? null;
-    terminal.print(`${name}: ${describe(row, await countWaiting(database, row.id), model)}`);
+    const waiting = await countWaiting(database, row.id);
+    terminal.print(`${name}: ${describe(row, waiting, configOf(project, name))}`);
     if (options.yes !== true && !(await ask(cli, name))) {
       terminal.print("Nothing was approved.");
       return exitStatus.blocked;
@@ -46,17 +47,17 @@ async function runApprove(cli: Cli, name: string, options: ApproveOptions): Prom
   });
 }
 
-function describe(row: PipelineRow, waiting: number, model: string | null): string {
+function describe(row: PipelineRow, waiting: number, config: PipelineConfig | undefined): string {
   const estimate = readEstimate(row.estimate);
   if (estimate === null)
     return `${counted(waiting, "row")} waiting; there is no estimate yet, rowmill up makes one.`;
   const since = waiting === estimate.rows ? "" : ` (${counted(waiting, "row")} waiting by now)`;
-  return `${describeEstimate(estimate, model)}${since}.`;
+  return `${describeEstimate(estimate, config)}${since}.`;
 }
 
 async function ask({ terminal }: Cli, name: string): Promise<boolean> {
   if (terminal.interactive) return askYesNo(`Send the rows of ${name}?`);
-  throw new RowmillError("usage", "There is no terminal to ask on.", {
+  throw new RowmillError("refused", "There is no terminal to ask on.", {
     hints: [`To approve without a question: rowmill approve ${name} --yes`],
   });
 }

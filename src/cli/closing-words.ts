@@ -1,18 +1,26 @@
 /** What `up` says at its end: every pipeline's rows, some of those that failed, and what waits for a person. */
 import { idleState } from "../app/idle.js";
-import { failedKeys, moneyOverviews, pipelineOverviews, type PipelineOverview } from "../store/overview.js";
+import {
+  failedKeys,
+  moneyOverviews,
+  pipelineOverviews,
+  refusedKeys,
+  type PipelineOverview,
+} from "../store/overview.js";
 import { formatUsd } from "../model/pricing.js";
 import type { WorkerContext } from "../worker/context.js";
 import { fit, harmless, type Terminal } from "./terminal.js";
-import { formatCount } from "./text.js";
+import { counted, formatCount } from "./text.js";
 
 const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;
+/** Of a key that is too long to be shown. */
+const KEY_CHARACTERS = 40;
 
 export interface End {
   /** Pipelines that wait for a person. */
   readonly blocked: number;
-  /** Rows that failed for good. */
+  /** Rows that failed for good, those included whose key cannot name them. */
   readonly failed: number;
 }
 
@@ -45,7 +53,24 @@ async function sayFailures(
   for (const { key, error } of failures) {
     terminal.note(`  ${harmless(key)}: ${fit(harmless(error).replaceAll("\n", " "), ERROR_CHARACTERS)}`);
   }
-  const more = pipeline.failed - failures.length;
+  if (pipeline.refused > 0) await sayRefused(terminal, context, pipeline);
+  if (failures.length === 0) return;
+  const more = pipeline.failed - pipeline.refused - failures.length;
   const others = more > 0 ? `  … and ${formatCount(more)} more. ` : "  ";
   terminal.note(`${others}One row's whole story: rowmill show ${pipeline.name} KEY`);
+}
+
+async function sayRefused(
+  terminal: Terminal,
+  context: WorkerContext,
+  pipeline: PipelineOverview,
+): Promise<void> {
+  const all = await refusedKeys(context.database);
+  const refused = all.find((row) => row.pipelineId === pipeline.id);
+  if (refused === undefined) return;
+  const example = fit(harmless(refused.prefix).replaceAll("\n", " "), KEY_CHARACTERS);
+  const have = refused.keys === 1 ? "has a key" : "have keys";
+  terminal.note(
+    `  ${counted(refused.keys, "row")} cannot be asked about and ${have} such as ${example}: ${harmless(refused.reason)}`,
+  );
 }

@@ -16,7 +16,7 @@ export function pausedText(pipeline: Facts, config: PipelineConfig | undefined):
   if (pipeline.pauseReason !== null) return pipeline.pauseReason;
   if (!waitsForApproval(pipeline, config)) return null;
   const estimate = readEstimate(pipeline.estimate);
-  const what = estimate === null ? "" : `${describeEstimate(estimate, config?.request.model ?? null)}; `;
+  const what = estimate === null ? "" : `${describeEstimate(estimate, config)}; `;
   return `waits for approval: ${what}rowmill approve ${pipeline.name}`;
 }
 

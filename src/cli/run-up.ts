@@ -4,7 +4,7 @@
  */
 import type { Logger } from "pino";
 import { lockForWork, openProjectDatabase } from "../app/open-database.js";
-import { openProject } from "../app/open-project.js";
+import { makeProvider, openProject } from "../app/open-project.js";
 import { runRound, sweepAll } from "../app/round.js";
 import type { WorkerContext } from "../worker/context.js";
 import { runIntake } from "../worker/intake.js";
@@ -15,6 +15,7 @@ import { openLog } from "./command-log.js";
 import { exitStatus } from "./exit-status.js";
 import { follow } from "./follow.js";
 import { listenForInterruption } from "./interruption.js";
+import { warnOfLeftovers } from "./leftover-pipelines.js";
 import { loadProject } from "./project.js";
 import { sayHowItEnded } from "./closing-words.js";
 import type { UpOptions } from "./up.js";
@@ -24,6 +25,8 @@ import { WorkProgress } from "./work-progress.js";
 export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
+  // Before anything is opened: what it lacks is known without a database.
+  const provider = makeProvider(project.environment);
   const interruption = listenForInterruption(() => {
     terminal.note("Stopping: what is in hand is finished first. Ctrl-C again stops at once.");
   });
@@ -32,7 +35,8 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
     const opened = await openProjectDatabase(project.config, project.environment);
     try {
       const log = openLog(terminal, options.logLevel);
-      const context = await openProject({ ...project, database: opened.database, log });
+      const context = await openProject({ ...project, provider, database: opened.database, log });
+      await warnOfLeftovers(terminal, context, project.config.file);
       return await workWith(cli, context, { ...options, signal: interruption.signal, log });
     } finally {
       await opened.close();

@@ -21,7 +21,6 @@ export interface StatusFacts {
   readonly batches: readonly BatchOverview[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
-  readonly refusedKeys: readonly { readonly pipelineId: number; readonly keys: number }[];
 }
 
 type Style = Pick<Terminal, "columns" | "bold" | "dim">;
@@ -69,9 +68,8 @@ function emphasised(lines: readonly string[], style: Style): string[] {
 
 /** One paragraph for each pipeline that does not simply go on. */
 function pauseLines(facts: StatusFacts, style: Style): string[] {
-  const refused = new Map(facts.refusedKeys.map((row) => [row.pipelineId, row.keys]));
   return facts.pipelines.flatMap((pipeline) => {
-    const notes = [waitNote(pipeline), keyNote(refused.get(pipeline.id) ?? 0), arrivalNote(pipeline)];
+    const notes = [waitNote(pipeline), keyNote(pipeline), arrivalNote(pipeline)];
     return notes.flatMap((note) =>
       note === null ? [] : ["", ...wrap(`${pipeline.name}: ${note}`, style.columns(), "")],
     );
@@ -90,8 +88,9 @@ function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
     : `the next batch starts in ${formatWait(pipeline.deadlineMs)} at the latest; at once: rowmill flush ${pipeline.name}`;
 }
 
-function keyNote(keys: number): string | null {
-  return keys === 0 ? null : `${counted(keys, "row")} cannot be asked about: see table rowmill.refused_keys`;
+function keyNote({ refused }: PipelineOverview): string | null {
+  if (refused === 0) return null;
+  return `${counted(refused, "row")} of those that failed cannot be asked about: see table rowmill.refused_keys`;
 }
 
 function arrivalNote(pipeline: PipelineOverview): string | null {

@@ -5,7 +5,6 @@ import type { OpenedDatabase } from "../app/open-database.js";
 import {
   BATCHES_SHOWN_MAX,
   batchOverviews,
-  countRefusedKeys,
   lastEvents,
   livingWorkers,
   moneyOverviews,
@@ -141,7 +140,6 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
       batches: await batchOverviews(database, BATCHES_SHOWN),
       events: await lastEvents(database, EVENTS_SHOWN),
       workers: await livingWorkers(database),
-      refusedKeys: await countRefusedKeys(database),
     },
     cli.terminal,
   );

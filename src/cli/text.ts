@@ -1,6 +1,9 @@
 /** Small pieces of text that several commands show. Pure. */
-import type { Estimate } from "../worker/estimate.js";
+import type { PipelineConfig } from "../model/pipeline.js";
 import { formatUsd } from "../model/pricing.js";
+import type { Estimate } from "../worker/estimate.js";
+
+const NANO_USD_PER_USD = 1e9;
 
 /** `1,234,567` */
 export function formatCount(count: number): string {
@@ -38,14 +41,23 @@ export function shortId(id: string): string {
   return id.slice(0, 8);
 }
 
-/** What an estimate says, in one sentence without a full stop. */
-export function describeEstimate(estimate: Estimate, model: string | null): string {
+/** What an estimate says, in one sentence without a full stop. `config` is absent for a pipeline that only the database knows. */
+export function describeEstimate(
+  estimate: Estimate,
+  config: Pick<PipelineConfig, "request" | "budget"> | undefined,
+): string {
   const tokens = `about ${formatCount(estimate.inputTokens)} input and at most ${formatCount(estimate.outputTokens)} output tokens`;
   const price =
     estimate.batchNanoUsd === null
-      ? `the price of ${model ?? "its model"} is not known`
+      ? `the price of ${config?.request.model ?? "its model"} is not known`
       : `at most ${formatUsd(estimate.batchNanoUsd)} by batch (${formatUsd(estimate.liveNanoUsd ?? 0)} live)`;
-  return `${counted(estimate.rows, "row")}, ${tokens}; ${price}`;
+  return `${counted(estimate.rows, "row")}, ${tokens}; ${price}${stopText(estimate, config?.budget ?? null)}`;
+}
+
+function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]): string {
+  if (budget === null || batchNanoUsd === null || batchNanoUsd <= budget.usd * NANO_USD_PER_USD) return "";
+  const period = budget.per === "total" ? "in all" : `per ${budget.per}`;
+  return `; the budget of $${budget.usd} ${period} stops it there`;
 }
 
 /** An estimate as it was recorded; null: none, or one that a newer version wrote. */

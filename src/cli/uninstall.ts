@@ -1,13 +1,14 @@
 /**
- * `rowmill uninstall`: takes the triggers off the user's tables and nothing else. With `--purge` also Rowmill's own schemas.
- * Targets and sources keep every row.
+ * `rowmill uninstall`: takes the triggers of all or of some pipelines off the user's tables and nothing else. With `--purge` also
+ * Rowmill's own schemas. Targets and sources keep every row.
  */
 import { Command } from "commander";
 import type { OpenedDatabase } from "../app/open-database.js";
-import { uninstallAll } from "../app/uninstall.js";
+import { uninstall } from "../app/uninstall.js";
 import { RowmillError } from "../model/errors.js";
 import type { Database } from "../store/database.js";
 import { livingWorkers } from "../store/overview.js";
+import * as pipelines from "../store/pipelines.js";
 import {
   countInFlightBatches,
   dropArrivalsRole,
@@ -17,7 +18,7 @@ import {
 import { askTyped } from "./ask.js";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
-import { loadProject, withExistingLedger } from "./project.js";
+import { loadProject, registeredPipelines, withLedger } from "./project.js";
 import { counted } from "./text.js";
 
 interface UninstallOptions extends ProjectOptions {
@@ -28,26 +29,51 @@ interface UninstallOptions extends ProjectOptions {
 export function uninstallCommand(cli: Cli): Command {
   return withProject(new Command("uninstall"))
     .description("take the triggers off your tables; nothing else is touched")
+    .argument("[pipelines...]", "also those that are in the config no more; default: all")
     .option(
       "--purge",
       "also drop the schemas rowmill and rowmill_worker: what was asked, answered and spent is forgotten",
     )
     .option("--yes", "with --purge: do not ask")
-    .action(async (options: UninstallOptions) => cli.finish(await runUninstall(cli, options)));
+    .action(async (names: string[], options: UninstallOptions) =>
+      cli.finish(await runUninstall(cli, names, options)),
+    );
 }
 
-async function runUninstall(cli: Cli, options: UninstallOptions): Promise<number> {
+async function runUninstall(cli: Cli, names: readonly string[], options: UninstallOptions): Promise<number> {
+  if (options.purge && names.length > 0)
+    throw new RowmillError("usage", "--purge takes all pipelines at once, not some of them.", {
+      hints: [`To take the triggers of these off, and no more: rowmill uninstall ${names.join(" ")}`],
+    });
   const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async (opened) => {
+  return withLedger(project, async (opened) => {
+    if (opened === null) {
+      cli.terminal.print("Rowmill is not set up in this database: there is nothing to take away.");
+      return exitStatus.ok;
+    }
     if (options.purge) await requirePurgeable(cli, opened, options);
-    const count = await uninstallAll(opened.database);
-    cli.terminal.print(
-      `The triggers of ${counted(count, "pipeline")} are removed. Tables and answers are as they were.`,
-    );
+    await takeTriggers(cli, opened.database, names);
     if (options.purge) await purge(cli, opened.database);
     else await sayWhoWorks(cli, opened.database);
     return exitStatus.ok;
   });
+}
+
+async function takeTriggers({ terminal }: Cli, database: Database, names: readonly string[]): Promise<void> {
+  // Those that were uninstalled before are among them: a crash may have left some of their triggers.
+  const wanted =
+    names.length === 0 ? await pipelines.all(database) : await registeredPipelines(database, names);
+  const removed = await uninstall(
+    database,
+    wanted.map((row) => row.id),
+  );
+  if (removed === 0) {
+    const which = names.length === 0 ? "no pipeline" : "none of these pipelines";
+    terminal.print(`There is nothing to remove: ${which} has triggers on your tables.`);
+    return;
+  }
+  const whose = names.length === 0 ? counted(removed, "pipeline") : wanted.map((row) => row.name).join(", ");
+  terminal.print(`The triggers of ${whose} are removed. Tables and answers are as they were.`);
 }
 
 async function sayWhoWorks({ terminal }: Cli, database: Database): Promise<void> {
@@ -93,7 +119,7 @@ async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: Unins
 
 async function requireYes({ terminal }: Cli, { place }: OpenedDatabase): Promise<void> {
   if (!terminal.interactive) {
-    throw new RowmillError("usage", "There is no terminal to ask on.", {
+    throw new RowmillError("refused", "There is no terminal to ask on.", {
       hints: ["To purge without a question: rowmill uninstall --purge --yes", "Nothing was removed."],
     });
   }

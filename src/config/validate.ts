@@ -30,8 +30,8 @@ export function validateConfig(definition: unknown, origin: ConfigOrigin): Proje
   const at = section(root, ["database", "pipelines"]);
   const database = readDatabase(at.database, origin.databaseUrl);
   const named = entries(at.pipelines, "an object of at least one pipeline by its name");
-  if (named.length === 0 && problems.clean(at.pipelines.path)) {
-    problems.add(at.pipelines.path, "at least one pipeline", { found: describe({}) });
+  if (named.length === 0 && at.pipelines.problems.clean(at.pipelines.path)) {
+    at.pipelines.problems.add(at.pipelines.path, "at least one pipeline", { found: describe({}) });
   }
   const pipelines = named.map((place) => {
     checkPipelineName(place, place.key);

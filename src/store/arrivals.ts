@@ -32,7 +32,7 @@ export async function pipelinesWithArrivals(client: Queryable): Promise<number[]
   return rows.map((row) => row.id);
 }
 
-/** Hints for pipelines that are not there any more: nobody will ever take them. */
+/** Hints for pipelines that are uninstalled or not there any more: nobody will ever take them. */
 export async function dropForeignArrivals(client: Queryable): Promise<number> {
   return client.run(sql`delete from rowmill.arrivals where pipeline_id not in (
     select id from rowmill.pipelines where uninstalled_at is null)`);

@@ -5,6 +5,7 @@
 import type { BatchState } from "../model/batch-transitions.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { sql, type Queryable } from "./database.js";
+import { standingRefusals } from "./refused-keys.js";
 import type { PauseKind } from "./pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
@@ -27,7 +28,10 @@ export interface PipelineOverview {
   readonly waiting: number;
   readonly batched: number;
   readonly succeeded: number;
+  /** Requests that failed for good, and the refused keys. */
   readonly failed: number;
+  /** Of the failed: rows whose key cannot name a request. */
+  readonly refused: number;
   readonly cancelled: number;
   readonly gone: number;
   readonly pauseKind: PauseKind | null;
@@ -61,9 +65,10 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
       select pipeline_id, json_object_agg(state, batches) as states, min(next_at) as next_at
       from (select pipeline_id, state, count(*)::int as batches, min(next_at) as next_at from rowmill.batches
             where settled_at is null group by pipeline_id, state) by_state group by pipeline_id),
-    arrived as (select pipeline_id, sum(coalesce(cardinality(keys), 0))::int as keys from rowmill.arrivals group by pipeline_id)
+    arrived as (select pipeline_id, sum(coalesce(cardinality(keys), 0))::int as keys from rowmill.arrivals group by pipeline_id),
+    refused as (select k.pipeline_id, count(*)::int as keys from ${standingRefusals} group by k.pipeline_id)
     select p.id, p.name, coalesce(c.waiting, 0) as waiting, coalesce(c.batched, 0) as batched, coalesce(c.succeeded, 0) as succeeded,
-      coalesce(c.failed, 0) as failed, coalesce(c.cancelled, 0) as cancelled, coalesce(c.gone, 0) as gone,
+      coalesce(c.failed, 0) + coalesce(k.keys, 0) as failed, coalesce(k.keys, 0) as refused, coalesce(c.cancelled, 0) as cancelled, coalesce(c.gone, 0) as gone,
       p.pause_kind as "pauseKind", p.pause_reason as "pauseReason", p.definition_hash as "definitionHash",
       p.approved_hash as "approvedHash", p.estimate, p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable",
       coalesce(u.states, '{}') as batches,
@@ -72,6 +77,7 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
       (extract(epoch from u.next_at - clock_timestamp()) * 1000)::float8 as "nextLookMs", coalesce(a.keys, 0) as arrivals
     from rowmill.pipelines p left join counted c on c.pipeline_id = p.id left join queued q on q.pipeline_id = p.id
       left join unfinished u on u.pipeline_id = p.id left join arrived a on a.pipeline_id = p.id
+      left join refused k on k.pipeline_id = p.id
     order by p.name`);
 }
 
@@ -184,11 +190,20 @@ export async function failedKeys(
     where pipeline_id = ${pipelineId} and state = 'failed' order by id limit ${max}`);
 }
 
-/** Keys that could be no row's name in the ledger. */
-export async function countRefusedKeys(client: Queryable): Promise<{ pipelineId: number; keys: number }[]> {
-  return client.rows(
-    sql`select pipeline_id as "pipelineId", count(*)::int as keys from rowmill.refused_keys group by pipeline_id`,
-  );
+export interface RefusedKeys {
+  readonly pipelineId: number;
+  readonly keys: number;
+  /** One of them: its first 100 characters. */
+  readonly prefix: string;
+  readonly reason: string;
+}
+
+/** Keys that can be no row's name in the ledger; none for a pipeline without any. */
+export async function refusedKeys(client: Queryable): Promise<RefusedKeys[]> {
+  return client.rows<RefusedKeys>(sql`
+    select k.pipeline_id as "pipelineId", count(*)::int as keys, min(k.key_prefix) as prefix,
+      (array_agg(k.reason order by k.key_prefix))[1] as reason
+    from ${standingRefusals} group by k.pipeline_id`);
 }
 
 export interface RequestStory {

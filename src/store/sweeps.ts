@@ -58,6 +58,17 @@ export async function advanceSweep(
     where pipeline_id = ${pipelineId}`);
 }
 
+/** Was every row compared under this definition? False before the first sweep is through. */
+export async function isSwept(
+  client: Queryable,
+  pipelineId: number,
+  definitionHash: string,
+): Promise<boolean> {
+  const row = await client.first<{ swept: boolean }>(sql`
+    select coalesce(swept_hash = ${definitionHash}, false) as swept from rowmill.sweeps where pipeline_id = ${pipelineId}`);
+  return row?.swept ?? false;
+}
+
 export async function isSweepPending(client: Queryable, pipelineId: number): Promise<boolean> {
   const row = await client.first<{ pending: boolean }>(sql`
     select phase <> 'idle' or wanted_at is not null as pending from rowmill.sweeps where pipeline_id = ${pipelineId}`);

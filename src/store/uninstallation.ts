@@ -9,10 +9,11 @@ const LOCK_TIMEOUT_MS = 10_000;
 /** SQLSTATE of a role that something still depends on, in this database or another; and of a right that is missing. */
 const STILL_NEEDED = ["2BP01", "42501"];
 
-/** Every pipeline that was not uninstalled before. From now on no worker puts triggers back. */
-export async function markAllUninstalled(tx: Queryable): Promise<void> {
-  await tx.run(sql`
-    with marked as (update rowmill.pipelines set uninstalled_at = now() where uninstalled_at is null returning id)
+/** Those that were not uninstalled before; returns how many. From now on no worker puts their triggers back. */
+export async function markUninstalled(tx: Queryable, pipelineIds: readonly number[]): Promise<number> {
+  return tx.run(sql`
+    with marked as (
+      update rowmill.pipelines set uninstalled_at = now() where uninstalled_at is null and id = any(${pipelineIds}::int[]) returning id)
     insert into rowmill.pipeline_events (pipeline_id, event) select id, 'uninstalled' from marked`);
 }
 

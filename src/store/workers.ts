@@ -51,6 +51,19 @@ export async function batchesWithoutJob(client: Queryable, limit: number): Promi
   return rows.map((row) => row.id);
 }
 
+/**
+ * Takes the jobs of batches that have ended out of the queue, as `up --once` leaves them: it acts on batches without their jobs.
+ * One that a worker holds is left to that worker, which finds the batch ended; it ends the job itself. Returns how many.
+ */
+export async function removeSpentJobs(client: Queryable, limit: number): Promise<number> {
+  const row = await client.first<{ removed: number }>(sql`
+    select count(*)::int as removed from (
+      select j.key from rowmill_worker.jobs j join rowmill.batches b on j.key = 'batch:' || b.id
+      where b.settled_at is not null and j.locked_at is null limit ${limit}) spent
+    cross join lateral rowmill_worker.remove_job(spent.key) r`);
+  return row?.removed ?? 0;
+}
+
 export async function analyze(client: Queryable): Promise<void> {
   await client.run(sql`analyze rowmill.requests, rowmill.waiting, rowmill.in_flight`);
 }

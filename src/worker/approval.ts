@@ -2,23 +2,28 @@
 import type { Json } from "../model/pipeline.js";
 import { countWaiting } from "../store/estimates.js";
 import * as pipelines from "../store/pipelines.js";
+import { isSwept } from "../store/sweeps.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { estimatePipeline, type Estimate } from "./estimate.js";
 
 export type Approval =
   /** This definition was approved before. */
   | { readonly kind: "approved" }
-  /** Nothing waits yet: decided when the first batch is due. */
+  /** Nothing waits yet, or the first sweep is not through: decided when the first batch is due. */
   | { readonly kind: "nothing" }
   /** Cheap enough by `approveAboveUsd`: approved by this call. */
   | { readonly kind: "cheap"; readonly estimate: Estimate }
   /** A person has to say yes; price unknown or above `approveAboveUsd`. */
   | { readonly kind: "needed"; readonly estimate: Estimate };
 
-/** Call it after the first sweep, and again when a first batch is due: it counts what waits. */
+/**
+ * Call it after the first sweep, and again when a first batch is due: it counts what waits. While the sweep is under way, perhaps
+ * in another process, that would be some of the rows only, and their sum would approve all of them.
+ */
 export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
   const row = await pipelines.byId(context.database, pipeline.id);
   if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
+  if (!(await isSwept(context.database, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
   const waiting = await countWaiting(context.database, pipeline.id);
   if (waiting === 0) return { kind: "nothing" };
   const estimate = await estimatePipeline(context.database, pipeline, waiting);

@@ -1,8 +1,13 @@
-/** Clears up what is no longer needed: files at the provider, spool files here. Late or repeated, it does no harm. */
+/**
+ * Clears up what is no longer needed: files at the provider, spool files here, wake-ups of batches that have ended. Late or
+ * repeated, it does no harm.
+ */
 import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
 import { forgetUnusedAnswers } from "../store/in-flight.js";
+import { forgetFormerRefusals } from "../store/refused-keys.js";
+import { removeSpentJobs } from "../store/workers.js";
 import type { WorkerContext } from "./context.js";
 import { listSpools, removeSpool } from "./spool.js";
 
@@ -10,6 +15,7 @@ const BATCHES_MAX = 50;
 /** Answers that were paid for and could not be used are kept so long; the attempt itself stays. */
 const UNUSED_ANSWER_DAYS = 30;
 const ANSWERS_MAX = 1_000;
+const JOBS_MAX = 1_000;
 
 export interface CleanCounts {
   files: number;
@@ -31,6 +37,8 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
     counts.spools++;
   }
   await dropForeignArrivals(context.database);
+  await forgetFormerRefusals(context.database);
+  await removeSpentJobs(context.database, JOBS_MAX);
   counts.answers = await forgetUnusedAnswers(context.database, {
     olderThanDays: UNUSED_ANSWER_DAYS,
     max: ANSWERS_MAX,
@@ -52,6 +60,8 @@ async function deleteFiles(
       try {
         if (await pipeline.provider.deleteFile(fileId, { signal })) deleted++;
       } catch (error) {
+        // Somebody stops us: no failure of the provider's, and nothing to be told.
+        signal.throwIfAborted();
         if (!(error instanceof ProviderError)) throw error;
         context.log.warn(
           { batch: batch.id, fileId, err: error },

@@ -138,7 +138,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
 
   it("say that nothing is set up, and set nothing up", async () => {
     expect(await project.status()).toEqual({ pipelines: [], batches: [] });
-    for (const command of ["status", "flush", "sweep", "uninstall"]) {
+    for (const command of ["status", "flush", "sweep"]) {
       const ended = await project.run(command);
       expect(ended.status, command).toBe(2);
       expect(ended.stderr).toContain("Rowmill is not set up in this database yet");
@@ -150,18 +150,41 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     expect(schemas).toEqual([]);
   });
 
-  it("do not make an embedded database by looking for one", async () => {
+  it("have nothing to uninstall, and say so", async () => {
+    expect(await project.run("uninstall")).toEqual({
+      status: 0,
+      stdout: "Rowmill is not set up in this database: there is nothing to take away.\n",
+      stderr: "",
+    });
+  });
+
+  it("do not make an embedded database by looking for one, nor when up lacks its key", async () => {
     const env = { ...project.env, DATABASE_URL: "embedded" };
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
     expect(ended).toMatchObject({ status: 0, stdout: '{"pipelines":[],"batches":[]}\n' });
+    expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
+    const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };
+    const up = await runCli(["up", "--until-idle"], keyless);
+    expect(up.status).toBe(2);
+    expect(up.stderr).toMatch(/^rowmill: OPENAI_API_KEY is not set/);
     expect(await readdir(project.folder)).not.toContain(".rowmill");
   });
 
-  it("say what up needs when there is no key", async () => {
-    const env = { ...project.env, OPENAI_API_KEY: undefined };
-    const ended = await runCli(["up", "--until-idle"], { cwd: project.folder, env });
-    expect(ended.status).toBe(2);
-    expect(ended.stderr).toMatch(/^rowmill: OPENAI_API_KEY is not set/);
+  it("leave nothing of the first pipeline when up refuses the second one", async () => {
+    await project.writeConfig(
+      `${filmsPipeline()}, others: pipeline({ source, polling, request, answer, target: { table: "notes" } })`,
+    );
+    await project.database.run(sql`create table notes (id bigint)`);
+    const refused = await project.run("up", "--until-idle");
+    expect(refused).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining(
+        "rowmill: pipelines.others: target: the table notes exists, but has no",
+      ),
+    });
+    const made = sql`select nspname::text as name from pg_namespace where nspname like 'rowmill%'
+      union select tablename::text from pg_tables where tablename = 'film_labels'`;
+    expect(await project.database.rows(made)).toEqual([]);
   });
 
   it("name the pipeline that was probably meant", async () => {

@@ -97,16 +97,41 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
       succeeded: 3,
       paused: "uninstalled; rowmill up puts its triggers back",
     });
-    expect((await project.run("uninstall")).status).toBe(0);
+    expect(await project.run("uninstall")).toEqual({
+      status: 0,
+      stdout: "There is nothing to remove: no pipeline has triggers on your tables.\n",
+      stderr: "",
+    });
     expect((await project.run("up", "--until-idle")).status).toBe(0);
     expect(await triggers(project)).toBeGreaterThan(0);
     expect(await countLabels(project)).toBe(4);
     await project.check();
   });
 
+  it("takes a pipeline by name that is no longer in the config, of which up warned; the others stay", async () => {
+    const before = await triggers(project);
+    await project.writeConfig(
+      filmsPipeline("when: { rows: 1000, maxWait: '24h' }").replace("films:", "movies:"),
+    );
+    const up = await project.run("up", "--once");
+    expect(up.status, up.stderr).toBe(0);
+    expect(up.stderr).toMatch(/^films: is set up in this database, but .*rowmill uninstall films$/m);
+    await insertFilms(project, 1, 100);
+    const arrivals = sql`select p.name from rowmill.arrivals a join rowmill.pipelines p on p.id = a.pipeline_id order by name`;
+    expect(await project.database.rows(arrivals)).toEqual([{ name: "films" }, { name: "movies" }]);
+    expect(await project.run("uninstall", "films")).toMatchObject({
+      status: 0,
+      stdout: "The triggers of films are removed. Tables and answers are as they were.\n",
+    });
+    expect(await triggers(project)).toBe(before);
+    expect(await project.database.rows(arrivals)).toEqual([{ name: "movies" }]);
+    expect((await project.run("uninstall", "films")).stdout).toContain("There is nothing to remove");
+    expect(await project.run("uninstall", "flims")).toMatchObject({ status: 2 });
+  });
+
   it("--purge asks, drops our schemas, and touches neither source nor target", async () => {
     expect(await project.run("uninstall", "--purge")).toMatchObject({
-      status: 2,
+      status: 4,
       stderr: expect.stringContaining("rowmill uninstall --purge --yes"),
     });
     expect(await triggers(project)).toBeGreaterThan(0);

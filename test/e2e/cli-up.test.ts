@@ -44,6 +44,24 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     await project.check();
   });
 
+  it("exits with 3 for a key that cannot name its row, until that row is gone", async () => {
+    await project.database.run(sql`create table words (word text primary key, description text)`);
+    await project.database.run(
+      sql`insert into words values ('short', 'A war film.'), (repeat('long ', 300), 'A love story.')`,
+    );
+    await project.writeConfig(`words: pipeline({ source: { table: "words", key: "word", columns: ["description"] },
+      polling, request, answer, target: { table: "word_labels" } })`);
+    const ended = await project.run("up", "--until-idle");
+    expect(ended.status, ended.stderr).toBe(3);
+    expect(ended.stderr).toMatch(
+      /^words: 1 succeeded, 1 failed; .*\n {2}1 row cannot be asked about and has a key such as (long )+l?o?n?g?…: A key may have at most 1024 bytes\.\n/m,
+    );
+    expect((await project.status()).pipelines).toMatchObject([{ succeeded: 1, failed: 1 }]);
+    await project.database.run(sql`delete from words where word <> 'short'`);
+    expect((await project.run("sweep")).status).toBe(0);
+    expect((await project.status()).pipelines).toMatchObject([{ succeeded: 1, failed: 0 }]);
+  });
+
   it("exits with 4 when rows wait for approval, sends none of them, and goes on with the others", async () => {
     await project.writeConfig(
       `${filmsPipeline("approveAboveUsd: 0")}, cheap: pipeline({ source, polling, request, answer, target: { table: "cheap_labels" } })`,
@@ -62,12 +80,15 @@ describe("rowmill up", { timeout: 90_000 }, () => {
   });
 
   it("sends after `approve`, which shows the estimate and needs --yes where nobody can be asked", async () => {
-    await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
+    await project.writeConfig(filmsPipeline("approveAboveUsd: 0, budget: { usd: 0.0001, per: 'day' }"));
     await insertFilms(project, 3);
-    expect((await project.run("up", "--until-idle")).status).toBe(4);
+    const first = await project.run("up", "--until-idle");
+    expect(first.status).toBe(4);
+    expect(first.stderr).toMatch(/^films: 3 rows, .*; the budget of \$0\.0001 per day stops it there$/m);
+    await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await project.run("approve", "films");
     expect(asked).toMatchObject({
-      status: 2,
+      status: 4,
       stderr:
         "rowmill: There is no terminal to ask on.\n  - To approve without a question: rowmill approve films --yes\n",
     });
@@ -114,6 +135,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
       return (await countLabels(project)) === 7;
     });
     expect((await project.gateway.journal.summary()).executed).toBe(7);
+    expect(await project.database.rows(sql`select key from rowmill_worker.jobs`)).toEqual([]);
     await project.check();
   });
 

@@ -138,6 +138,7 @@ describe("The status", () => {
         batched: 0,
         succeeded: 1_000,
         failed: 3,
+        refused: 1,
         cancelled: 0,
         gone: 0,
         pauseKind: "person",
@@ -169,14 +170,13 @@ describe("The status", () => {
     batches: [],
     events: [],
     workers: [],
-    refusedKeys: [{ pipelineId: 1, keys: 1 }],
   };
   const style = { columns: () => 60, bold: (text: string) => text, dim: (text: string) => text };
 
   it("says for each pipeline what holds it back and what to do", () => {
     const lines = renderStatus(facts, style);
     expect(lines).toContain("films: paused: new prompt. To go on: rowmill resume films");
-    expect(lines.join(" ")).toContain("films: 1 row cannot be asked about");
+    expect(lines.join(" ")).toContain("films: 1 row of those that failed cannot be asked about");
     expect(lines).toContain("films: 2 changed rows not looked at yet");
     expect(lines.join(" ")).toContain("No worker is running, so nothing moves. Start one: rowmill up");
   });
