@@ -1,7 +1,7 @@
 import { defineConfig, pipeline, z, type AnswerOf } from "rowmill";
 
 const movies = pipeline({
-  source: { table: "movies", key: "movie_id", columns: ["title", "description"] },
+  source: { table: "movies", key: "id", columns: ["title", "description"] },
   // Whichever comes first.
   when: { rows: 1000, maxWait: "10m" },
   request: {

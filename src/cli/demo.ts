@@ -1,12 +1,20 @@
 /** `rowmill demo`: its description. The work is in `run-demo.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
 import { withLogLevel, type Cli, type LogOptions } from "./cli.js";
-import { DEMO_FILMS } from "./demo-films.js";
+
+export interface DemoOptions extends LogOptions {
+  readonly keep?: true;
+  readonly live?: true;
+  readonly yes?: true;
+}
 
 export function demoCommand(cli: Cli): Command {
   return withLogLevel(new Command("demo"))
-    .description(`the whole path on ${DEMO_FILMS} made-up films: no key, no language model, no cost`)
-    .action(async (options: LogOptions) => {
+    .description("the whole path on a table of films: no key, no language model, no cost")
+    .option("--keep", "leave the project in ./rowmill-demo: config, database, answers")
+    .option("--live", "ask OpenAI with your key, after saying what it costs; keeps the project too")
+    .option("--yes", "with --live: do not ask")
+    .action(async (options: DemoOptions) => {
       const { runDemo } = await import("./run-demo.js");
       cli.finish(await runDemo(cli, options));
     });

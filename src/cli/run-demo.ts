@@ -1,133 +1,148 @@
 /**
- * `rowmill demo`: the whole path on made-up films, without a key: an embedded database and the local Batch API server in a
- * temporary folder, which goes at the end. No language model answers, nothing leaves this machine, nothing is spent.
+ * `rowmill demo`: the whole path on the films of `examples/movies`, as the project that a user would have. Without `--live` the local
+ * Batch API server stands in for the provider: no language model answers, nothing leaves this machine, nothing is spent. Its folder
+ * is temporary and goes at the end; with `--keep` and `--live` it is `./rowmill-demo`, where the next call goes on.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { openProjectDatabase, stateFolder } from "../app/open-database.js";
+import { join, resolve } from "node:path";
+import { lockForWork, openProjectDatabase, stateFolder } from "../app/open-database.js";
 import { openProject } from "../app/open-project.js";
 import { sweepAll } from "../app/round.js";
-import { readEnvironment } from "../config/environment.js";
-import { defineConfig, pipeline } from "../config/spec.js";
-import { validateConfig } from "../config/validate.js";
+import { completeFromDotenv } from "../config/dotenv.js";
+import { readEnvironment, type Environment } from "../config/environment.js";
+import { loadConfig } from "../config/load.js";
 import { stopEmbedded } from "../embedded/embedded.js";
 import { startGateway } from "../gateway/gateway.js";
+import { RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
-import { sql, type Database } from "../store/database.js";
 import type { WorkerContext } from "../worker/context.js";
 import { startWorker } from "../worker/worker.js";
-import { z } from "zod";
 import { Approvals } from "./approvals.js";
-import type { Cli, LogOptions } from "./cli.js";
+import type { Cli } from "./cli.js";
 import { openLog } from "./command-log.js";
-import { DEMO_FILMS, demoFilms } from "./demo-films.js";
+import type { DemoOptions } from "./demo.js";
+import { agreeToSpend } from "./demo-live.js";
+import { loadFilms, writeDemoConfig } from "./demo-project.js";
 import { demoReport } from "./demo-report.js";
 import { exitStatus } from "./exit-status.js";
 import { follow } from "./follow.js";
 import { listenForInterruption } from "./interruption.js";
+import { hideSecrets } from "./project.js";
 import { counted } from "./text.js";
 import { WorkProgress } from "./work-progress.js";
 
-const films = pipeline({
-  source: { table: "films", key: "film_id", columns: ["title", "description"] },
-  polling: { min: "200ms", max: "1s" },
-  request: {
-    model: "gpt-4o-mini",
-    temperature: 0.1,
-    maxOutputTokens: 200,
-    system: "Extract the categories of the film and a one-sentence summary.",
-    user: (row) => row.description,
-  },
-  answer: z.object({
-    categories: z.array(z.string()).describe("lower-case genres, at most four"),
-    summary: z.string(),
-  }),
-  target: { table: "film_labels" },
-});
+const KEPT_FOLDER = "rowmill-demo";
 
-export async function runDemo(cli: Cli, options: LogOptions): Promise<number> {
+export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   const { terminal } = cli;
-  terminal.note(
-    "NO LANGUAGE MODEL ANSWERS IN THIS DEMO: answers are made by rules and word lists on this machine.",
-  );
+  const live = options.live === true;
+  const kept = live || options.keep === true ? resolve(KEPT_FOLDER) : null;
+  const environment = live ? await liveEnvironment() : null;
+  hideSecrets(terminal, null);
+  if (!live) {
+    terminal.note(
+      "NO LANGUAGE MODEL ANSWERS IN THIS DEMO: answers are made by rules and word lists on this machine.",
+    );
+  }
   const interruption = listenForInterruption(() => terminal.note("Stopping."));
-  const folder = await mkdtemp(join(tmpdir(), "rowmill-demo-"));
+  const folder = kept ?? (await mkdtemp(join(tmpdir(), "rowmill-demo-")));
+  const start = { folder, kept: kept !== null, signal: interruption.signal };
   try {
-    const gateway = await startGateway({ dataDir: join(folder, "gateway"), demoModel: true });
+    if (environment !== null) return await runOn(cli, options, { ...start, environment });
+    const gateway = await startGateway({ dataDir: join(folder, ".rowmill", "gateway"), demoModel: true });
     try {
-      await runOn(cli, { folder, url: gateway.url, logLevel: options.logLevel, signal: interruption.signal });
+      const local = readEnvironment({ OPENAI_API_KEY: "demo", OPENAI_BASE_URL: gateway.url });
+      return await runOn(cli, options, { ...start, environment: local });
     } finally {
       await gateway.close();
     }
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    if (kept === null) await rm(folder, { recursive: true, force: true });
     interruption.dispose();
   }
-  return exitStatus.ok;
 }
 
-interface DemoOptions extends LogOptions {
+/** The user's own variables, completed from `.env` in this folder. */
+async function liveEnvironment(): Promise<Environment> {
+  await completeFromDotenv(process.env, process.cwd());
+  const environment = readEnvironment(process.env);
+  if (environment.openai.apiKey !== null) return environment;
+  throw new RowmillError("usage", "OPENAI_API_KEY is not set, so OpenAI cannot be asked.", {
+    hints: [
+      "Put it into .env in this folder: OPENAI_API_KEY=sk-…",
+      "Without a key and without cost: rowmill demo",
+    ],
+  });
+}
+
+interface Start {
   readonly folder: string;
-  /** Of the gateway. */
-  readonly url: string;
+  readonly kept: boolean;
+  readonly environment: Environment;
   readonly signal: AbortSignal;
 }
 
-async function runOn({ terminal }: Cli, options: DemoOptions): Promise<void> {
-  const config = demoConfig(options.folder);
-  const environment = readEnvironment({ OPENAI_API_KEY: "demo", OPENAI_BASE_URL: options.url });
-  terminal.note("Starting an embedded PostgreSQL in a temporary folder …");
-  const opened = await openProjectDatabase(config, environment);
+async function runOn(cli: Cli, options: DemoOptions, start: Start): Promise<number> {
+  const { terminal } = cli;
+  await writeDemoConfig(start.folder);
+  const config = await loadConfig({ cwd: start.folder, env: {} });
+  const release = await lockForWork(config, "rowmill demo");
   try {
-    const { database } = opened;
-    await loadFilms(database);
-    terminal.note(`Loaded ${counted(DEMO_FILMS, "row")} into the table films.`);
-    const log = openLog(terminal, options.logLevel);
-    const context = await openProject({ config, environment, database, log });
+    const where = start.kept ? `./${KEPT_FOLDER}` : "a temporary folder";
+    terminal.note(`Starting an embedded PostgreSQL in ${where} …`);
+    const opened = await openProjectDatabase(config, start.environment);
     try {
-      await sweepAll(context, options.signal);
-      await work({ terminal }, context, { ...options, log });
+      return await runWith(cli, options, { ...start, config, database: opened.database });
     } finally {
-      context.leases.stop();
+      await opened.close();
+      await stopEmbedded({ dataDir: join(stateFolder(config), "database") });
     }
-    for (const line of await demoReport(database, context, terminal)) terminal.print(line);
   } finally {
-    await opened.close();
-    await stopEmbedded({ dataDir: join(stateFolder(config), "database") });
+    release();
   }
 }
 
+type Opened = Start & { readonly config: ProjectConfig; readonly database: WorkerContext["database"] };
+
+async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<number> {
+  const { terminal } = cli;
+  const { config, database, environment, signal } = opened;
+  const films = await loadFilms(database);
+  terminal.note(`The table movies holds ${counted(films, "film")}.`);
+  const log = openLog(terminal, options.logLevel);
+  const context = await openProject({ config, environment, database, log });
+  try {
+    await sweepAll(context, signal);
+    const agreed =
+      options.live !== true || (await agreeToSpend(terminal, context, { yes: options.yes, signal }));
+    if (!agreed) return exitStatus.blocked;
+    await work(cli, context, { log, signal });
+  } finally {
+    context.leases.stop();
+  }
+  const report = {
+    width: terminal.columns(),
+    kept: opened.kept ? KEPT_FOLDER : null,
+    live: options.live === true,
+  };
+  for (const line of await demoReport(terminal, context, report)) terminal.print(line);
+  return exitStatus.ok;
+}
+
 async function work(
-  { terminal }: Pick<Cli, "terminal">,
+  { terminal }: Cli,
   context: WorkerContext,
-  options: DemoOptions & { log: ReturnType<typeof openLog> },
+  { log, signal }: { log: ReturnType<typeof openLog>; signal: AbortSignal },
 ): Promise<void> {
   const approvals = new Approvals(terminal, context, true);
-  await approvals.settleAtStart(options.signal);
+  await approvals.settleAtStart(signal);
   const worker = await startWorker(context, { flush: true });
   try {
     const progress = new WorkProgress(terminal, context, { flush: true });
-    await follow(context, { approvals, progress, log: options.log, signal: options.signal, untilIdle: true });
+    await follow(context, { approvals, progress, log, signal, untilIdle: true });
   } finally {
     terminal.endLive();
     await worker.stop();
   }
-}
-
-function demoConfig(folder: string): ProjectConfig {
-  const definition = defineConfig({ database: "embedded", pipelines: { films } });
-  return validateConfig(definition, {
-    file: join(folder, "rowmill.config.ts"),
-    language: "script",
-    databaseUrl: null,
-  });
-}
-
-async function loadFilms(database: Database): Promise<void> {
-  await database.run(
-    sql`create table films (film_id bigint primary key, title text not null, description text not null)`,
-  );
-  await database.run(sql`insert into films select * from json_to_recordset(${JSON.stringify(demoFilms())}::json)
-    as x (film_id bigint, title text, description text)`);
 }

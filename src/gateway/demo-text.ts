@@ -31,11 +31,16 @@ export function contentWordsOf(text: string): string[] {
   return wordsOf(text).filter((word) => word.length > 2 && !stopWords.has(word));
 }
 
-/** Sentences, trimmed, at most sixty. A text without an end mark is one sentence. */
+/** Sentences, trimmed, at most sixty. A paragraph without an end mark, such as a title, is one sentence. */
 export function sentencesOf(text: string): string[] {
-  const flat = text.slice(0, TEXT_CHARS_MAX).replaceAll(/\s+/g, " ").trim();
+  const paragraphs = text.slice(0, TEXT_CHARS_MAX).split(/\n\s*\n/);
+  return paragraphs.flatMap(sentencesOfParagraph).slice(0, SENTENCES_MAX);
+}
+
+function sentencesOfParagraph(text: string): string[] {
+  const flat = text.replaceAll(/\s+/g, " ").trim();
   const parts = flat.split(/(?<=[.!?…。！？]["'”’)]?)\s+(?=["'“‘(]?[\p{Lu}\p{N}\p{Lo}])/u);
-  return parts.filter((part) => part !== "").slice(0, SENTENCES_MAX);
+  return parts.filter((part) => part !== "");
 }
 
 /** The sentence whose words occur most in the whole text; the first among equals. */

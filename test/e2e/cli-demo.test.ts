@@ -1,9 +1,21 @@
+import { createReadStream } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
+import { pipeline as stream } from "node:stream/promises";
+import { from as copyFrom } from "pg-copy-streams";
+import { startGateway } from "../../src/gateway/gateway.js";
 import { join, resolve } from "node:path";
 import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { raw, sql } from "../../src/store/database.js";
-import { buildCli, runCli, serverKind, startCli, startCliProject, until } from "../support/cli.js";
+import {
+  buildCli,
+  runCli,
+  serverKind,
+  startCli,
+  startCliProject,
+  until,
+  type CliProject,
+} from "../support/cli.js";
 
 const example = resolve(import.meta.dirname, "../../examples/movies");
 
@@ -11,7 +23,7 @@ beforeAll(buildCli, 150_000);
 
 describe("rowmill demo", () => {
   it(
-    "answers a thousand rows without a key, says that no model did, and leaves nothing behind",
+    "answers the films without a key, says that no model did, and leaves nothing behind",
     { timeout: 60_000 },
     async () => {
       const folder = await mkdtemp(join(inject("runFolder"), "demo-"));
@@ -19,14 +31,47 @@ describe("rowmill demo", () => {
         const ended = await runCli(["demo"], { cwd: folder, env: { TMPDIR: folder } });
         expect(ended.status, ended.stderr).toBe(0);
         expect(ended.stderr).toContain("NO LANGUAGE MODEL ANSWERS IN THIS DEMO");
-        expect(ended.stdout).toContain("1,000 answers in the table film_labels");
-        expect(ended.stdout).toContain("1,000 sent = 1,000 succeeded + 0 failed + 0 returned");
+        expect(ended.stdout).toContain("508 answers in the table movie_labels");
+        expect(ended.stdout).toContain("508 sent = 508 succeeded + 0 failed + 0 returned");
         expect(ended.stdout).toMatch(
           /With gpt-4o-mini these would cost about: \$0\.\d+ as a batch, \$0\.\d+ as live requests/,
         );
         expect(ended.stdout).toContain("Nothing was spent");
+        expect(ended.stdout).toMatch(/rowmill\.requests +508 {2}the ledger/);
         expect((await readdir(folder)).filter((name) => name.startsWith("rowmill-demo"))).toEqual([]);
       } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+  );
+
+  it(
+    "spends nothing with --live where nobody agrees, and goes on in the kept project with --yes",
+    { timeout: 120_000 },
+    async () => {
+      const folder = await mkdtemp(join(inject("runFolder"), "demo-"));
+      const gateway = await startGateway({ dataDir: join(folder, "provider"), demoModel: true });
+      const env = { OPENAI_API_KEY: "test", OPENAI_BASE_URL: gateway.url };
+      try {
+        const keyless = await runCli(["demo", "--live"], { cwd: folder, env: {} });
+        expect(keyless).toMatchObject({
+          status: 2,
+          stderr: expect.stringContaining("OPENAI_API_KEY is not set"),
+        });
+        const asked = await runCli(["demo", "--live"], { cwd: folder, env });
+        expect(asked.status, asked.stderr).toBe(4);
+        expect(asked.stderr).toMatch(/508 rows, about [\d,]+ input .*at most \$0\.\d+ by batch/);
+        expect((await gateway.journal.summary()).executed).toBe(0);
+        const agreed = await runCli(["demo", "--live", "--yes"], { cwd: folder, env });
+        expect(agreed.status, agreed.stderr).toBe(0);
+        expect(agreed.stdout).toMatch(/What it cost\n.*tokens\.\n {2}\$0\.\d+ as a batch/);
+        const again = await runCli(["demo", "--live", "--yes"], { cwd: folder, env });
+        expect(again.stdout).toContain("508 answers");
+        expect((await gateway.journal.summary()).executed).toBe(508);
+        const story = await runCli(["show", "movies", "1"], { cwd: join(folder, "rowmill-demo"), env: {} });
+        expect(story.stdout).toContain("12 Angry Men");
+      } finally {
+        await gateway.close();
         await rm(folder, { recursive: true, force: true });
       }
     },
@@ -75,17 +120,31 @@ describe("examples/movies", () => {
     const project = await startCliProject(serverKind);
     try {
       await copyFile(join(example, "rowmill.config.ts"), join(project.folder, "rowmill.config.ts"));
-      await project.database.run(raw(await readFile(join(example, "movies.sql"), "utf8")));
+      await loadFilms(project);
       const up = await project.run("up", "--until-idle");
       expect(up.status, up.stderr).toBe(0);
       const rows = await project.database.rows<{ categories: string[] }>(
-        sql`select title, categories, summary from movies join movie_labels using (movie_id)`,
+        sql`select title, categories, summary from movies join movie_labels using (id)`,
       );
-      expect(rows).toHaveLength(8);
+      expect(rows).toHaveLength(508);
       expect(rows.every((row) => row.categories.length > 0)).toBe(true);
-      expect((await project.run("show", "movies", "1")).stdout).toContain("The Silent Harbour");
+      expect((await project.run("show", "movies", "1")).stdout).toContain("12 Angry Men");
     } finally {
       await project.close();
     }
   });
 });
+
+/** What psql does with movies.sql: its statements, and its \\copy. */
+async function loadFilms({ database }: CliProject): Promise<void> {
+  const [statements = "", copy] = (await readFile(join(example, "movies.sql"), "utf8")).split("\\copy ");
+  expect(copy).toBe("movies from 'movies.csv' with (format csv, header)\n");
+  await database.run(raw(statements));
+  const client = await database.pool.connect();
+  try {
+    const into = client.query(copyFrom("copy movies from stdin with (format csv, header)"));
+    await stream(createReadStream(join(example, "movies.csv")), into);
+  } finally {
+    client.release();
+  }
+}

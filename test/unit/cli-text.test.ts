@@ -6,7 +6,6 @@ import { renderStatus, type StatusFacts } from "../../src/cli/status-text.js";
 import { renderTable, wrap, type TableColumn } from "../../src/cli/table.js";
 import { fit, harmless } from "../../src/cli/terminal.js";
 import { counted, formatCount, formatWait, readEstimate } from "../../src/cli/text.js";
-import { demoFilms } from "../../src/cli/demo-films.js";
 import { RowmillError } from "../../src/model/errors.js";
 
 const header: readonly TableColumn[] = [
@@ -185,13 +184,5 @@ describe("The status", () => {
     const lines = renderStatus(facts, { ...style, columns: () => columns });
     const tooLong = lines.filter((line) => line.length > columns && line.trim().includes(" "));
     expect(tooLong).toEqual([]);
-  });
-});
-
-describe("The demo's films", () => {
-  it("are a thousand with distinct ids and descriptions", () => {
-    const films = demoFilms();
-    expect(new Set(films.map((film) => film.film_id)).size).toBe(1_000);
-    expect(new Set(films.map((film) => film.description)).size).toBe(1_000);
   });
 });

@@ -1,0 +1,35 @@
+/** The yes that `rowmill demo --live` needs before it spends: what it costs is said first, however little it is. */
+import { approve } from "../worker/approval.js";
+import type { WorkerContext } from "../worker/context.js";
+import { estimatePipeline } from "../worker/estimate.js";
+import { countWaiting } from "../store/estimates.js";
+import { askYesNo } from "./ask.js";
+import type { Terminal } from "./terminal.js";
+import { describeEstimate } from "./text.js";
+
+/** True: go on; also when a former run asked everything already. */
+export async function agreeToSpend(
+  terminal: Terminal,
+  context: WorkerContext,
+  options: { yes: boolean | undefined; signal: AbortSignal },
+): Promise<boolean> {
+  for (const pipeline of context.pipelines.values()) {
+    const waiting = await countWaiting(context.database, pipeline.id);
+    if (waiting === 0) continue;
+    const estimate = await estimatePipeline(context.database, pipeline, waiting);
+    terminal.note(`This asks ${pipeline.provider.account}: ${describeEstimate(estimate, pipeline.config)}.`);
+    if (!(await saysYes(terminal, options))) return false;
+    await approve(context, pipeline, options.yes ? "--yes" : "a person, asked by rowmill demo");
+  }
+  return true;
+}
+
+async function saysYes(
+  terminal: Terminal,
+  { yes, signal }: { yes: boolean | undefined; signal: AbortSignal },
+): Promise<boolean> {
+  if (yes) return true;
+  if (terminal.interactive) return askYesNo("Spend it?", signal);
+  terminal.note("Nobody can be asked here, so nothing was sent. To agree: rowmill demo --live --yes");
+  return false;
+}
