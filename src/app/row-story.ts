@@ -97,7 +97,8 @@ async function readRow(
 ): Promise<RowNow> {
   const { table, config, pipelineId, key } = wanted;
   const read = async (where: string | null) => {
-    const [row] = await createTableSource(table, { pipelineId, where, skipBefore: null }).readRows(tx, [key]);
+    const source = createTableSource(table, { pipelineId, where, skipBefore: null });
+    const [row] = (await source.readRows(tx, [key])).rows;
     return row;
   };
   const matching = await read(config.source.where);

@@ -18,6 +18,14 @@ export interface SourceRow extends RowVersion {
   readonly cells: RowCells;
 }
 
+/** As many contents as go into memory together. */
+export interface RowsRead {
+  /** Any order. */
+  readonly rows: readonly SourceRow[];
+  /** The last of the keys given, in that order, when the rows before them fill a chunk: nothing is known about them. Never all. */
+  readonly left: readonly string[];
+}
+
 /** One chunk of the source phase of a sweep. */
 export interface SweptChunk {
   readonly rows: number;
@@ -27,11 +35,15 @@ export interface SweptChunk {
   readonly cursor: readonly string[] | null;
 }
 
-/** A row whose answer, failure or renewed question belongs to its present content: asked under which fingerprint? */
+/** A row that was asked, failed or is to be asked again: for which content, and under which fingerprint? */
 export interface AskedRow {
+  readonly key: string;
+  /** Where a chunk starts whose first row comes after this one. */
+  readonly cursor: readonly string[];
   readonly requestId: string;
   readonly state: "succeeded" | "failed" | "waiting";
-  readonly cells: RowCells;
+  /** The content that the ledger speaks of; the row may have another one by now. */
+  readonly contentHash: string | null;
   readonly fingerprint: string | null;
   readonly answeredFingerprint: string | null;
 }
@@ -39,11 +51,14 @@ export interface AskedRow {
 export interface Source {
   /** The rows of these keys that exist and match `where`, without their content; any order. At most READ_KEYS_MAX keys. */
   readVersions(tx: Queryable, keys: readonly string[]): Promise<RowVersion[]>;
-  /** The same with their content: for chunks that are bounded by what they hold. */
-  readRows(tx: Queryable, keys: readonly string[]): Promise<SourceRow[]>;
+  /**
+   * The same with their content, in the order of the keys, as far as the contents have at most CONTENT_BYTES_MAX together; a
+   * single larger one comes alone.
+   */
+  readRows(tx: Queryable, keys: readonly string[]): Promise<RowsRead>;
   /** Compares the next rows in key order with the ledger. Only finds: it writes nothing. */
   compareChunk(tx: Queryable, cursor: readonly string[] | null, rowsMax: number): Promise<SweptChunk>;
-  /** Rows in the same order, with what was asked for them, for comparing fingerprints. */
+  /** Rows in the same order, with what was asked for them, for comparing fingerprints. Without their content. */
   askedChunk(
     tx: Queryable,
     cursor: readonly string[] | null,
@@ -56,5 +71,21 @@ export interface Source {
 }
 
 export const READ_KEYS_MAX = 5_000;
+/** Of the JSON text of the declared columns of all rows that are read at once. */
+export const CONTENT_BYTES_MAX = 16 * 1024 * 1024;
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
 export const KEY_BYTES_MAX = 1_024;
+
+/** The rows of all these keys with their content, one read after the other: never more of them in memory than one. */
+export async function* contentsOf(
+  source: Source,
+  tx: Queryable,
+  keys: readonly string[],
+): AsyncGenerator<readonly SourceRow[]> {
+  let left = keys;
+  while (left.length > 0) {
+    const read = await source.readRows(tx, left);
+    yield read.rows;
+    left = read.left;
+  }
+}

@@ -5,7 +5,8 @@
 import type { RowCells } from "../model/pipeline.js";
 import { identifier, join, raw, sql, type Queryable, type Sql } from "../store/database.js";
 import { bisect } from "../store/bisect.js";
-import type { AskedRow, RowVersion, Source, SourceRow, SweptChunk } from "./source.js";
+import { CONTENT_BYTES_MAX, type AskedRow, type RowsRead, type RowVersion, type Source } from "./source.js";
+import type { SourceRow, SweptChunk } from "./source.js";
 import { textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
 
 export interface TableSourceOptions {
@@ -19,7 +20,7 @@ export function createTableSource(table: SourceTable, options: TableSourceOption
   const parts = tableParts(table, options);
   return {
     readVersions: (tx, keys) => readable(tx, keys, (part) => readVersions(tx, parts, part)),
-    readRows: (tx, keys) => readable(tx, keys, (part) => readRows(tx, parts, part)),
+    readRows: (tx, keys) => readRows(tx, parts, keys),
     compareChunk: (tx, cursor, rowsMax) => compareChunk(tx, parts, cursor, rowsMax),
     askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
     missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
@@ -111,11 +112,10 @@ async function readable<Row>(
   return rows;
 }
 
-function rowsOf(parts: TableParts, keys: readonly string[]): Sql {
-  return sql`unnest(${keys}::text[]) as k (key)
-    cross join lateral (
-      select ${parts.content} as content, ${parts.existedBefore} as existed from ${parts.from} s
-      where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches}) found`;
+/** The row of `k.key`. */
+function rowOf(parts: TableParts): Sql {
+  return sql`select ${parts.content} as content, ${parts.existedBefore} as existed from ${parts.from} s
+    where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches}`;
 }
 
 async function readVersions(
@@ -124,24 +124,68 @@ async function readVersions(
   keys: readonly string[],
 ): Promise<RowVersion[]> {
   return tx.rows<RowVersion>(sql`
-    select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore" from ${rowsOf(parts, keys)}`);
+    select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore"
+    from unnest(${keys}::text[]) as k (key) cross join lateral (${rowOf(parts)}) found`);
 }
 
-async function readRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<SourceRow[]> {
-  const rows = await tx.rows<RowVersion & { content: (string | null)[] }>(sql`
-    select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore", found.content::json as content
-    from ${rowsOf(parts, keys)}`);
-  return rows.map(({ content, ...row }) => ({ ...row, cells: cellsOf(parts.columns, content) }));
+/** Keys that fit their column no more split the others into parts: the first of them is read, the rest left. */
+async function readRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<RowsRead> {
+  const reads: RowsRead[] = [];
+  const later: string[] = [];
+  await bisect(
+    tx,
+    keys,
+    async (part) => {
+      if (reads.length > 0) later.push(...part);
+      else reads.push(await readFitting(tx, parts, part));
+    },
+    async () => undefined,
+  );
+  const [read] = reads;
+  return { rows: read?.rows ?? [], left: [...(read?.left ?? []), ...later] };
+}
+
+interface ContentRow extends RowVersion {
+  readonly position: number;
+  /** Null: it does not go into memory together with those before it. */
+  readonly content: (string | null)[] | null;
+}
+
+/**
+ * Row by row, so that the server works for no content that is not taken: of 300 rows of 500 kB it took the 33 that fit in 0.3 s,
+ * and 0.8 s when a window function over all of them chose; 1,000 short ones take the same 20 ms either way.
+ */
+async function readFitting(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<RowsRead> {
+  const found = await tx.rows<ContentRow>(sql`
+    with recursive read (position, key, content, existed, bytes, fits) as (
+      select 0, null::text, null::text, null::boolean, 0::bigint, true
+      union all
+      select read.position + 1, k.key, found.content, found.existed, read.bytes + coalesce(octet_length(found.content), 0),
+        read.bytes = 0 or found.content is null or read.bytes + octet_length(found.content) <= ${CONTENT_BYTES_MAX}::bigint
+      from read cross join lateral (select (${keys}::text[])[read.position + 1] as key) k
+        left join lateral (${rowOf(parts)}) found on true
+      where read.fits and read.position < ${keys.length}::int)
+    select position, key, ${hashOf(sql`content`)} as hash, existed as "existedBefore", case when fits then content::json end as content
+    from read where content is not null`);
+  const rows = found.flatMap(({ key, hash, existedBefore, content }): SourceRow[] =>
+    content === null ? [] : [{ key, hash, existedBefore, cells: cellsOf(parts.columns, content) }],
+  );
+  const over = found.find((row) => row.content === null);
+  return { rows, left: over === undefined ? [] : keys.slice(over.position - 1) };
 }
 
 function cellsOf(columns: readonly TableColumn[], content: readonly (string | null)[]): RowCells {
   return Object.fromEntries(columns.map((column, index) => [column.name, content[index] ?? null]));
 }
 
-/** The next rows in key order, with hash and content; ends the statement's CTE list, to be read from as `chunk`. */
-function chunkOf(parts: TableParts, cursor: readonly string[] | null, rowsMax: number): Sql {
+/** The next rows in key order, with what is wanted of each; ends the statement's CTE list, to be read from as `chunk`. */
+function chunkOf(
+  parts: TableParts,
+  page: { cursor: readonly string[] | null; rowsMax: number; hash: Sql },
+): Sql {
+  const { cursor, rowsMax, hash } = page;
   return sql`chunk as materialized (
-    select ${parts.keyText} as key, ${parts.keyParts} as parts, ${parts.content} as content, row_number() over () as position
+    select ${parts.keyText} as key, ${parts.keyParts} as parts, ${hash} as hash, row_number() over () as position
     from (select * from ${parts.from} s
       where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
       order by ${parts.keyColumns} limit ${rowsMax}) s)`;
@@ -168,9 +212,9 @@ async function compareChunk(
   rowsMax: number,
 ): Promise<SweptChunk> {
   const found = await tx.first<ChunkEnd & { keys: string[] | null }>(sql`
-    with ${chunkOf(parts, cursor, rowsMax)}
+    with ${chunkOf(parts, { cursor, rowsMax, hash: hashOf(parts.content) })}
     select ${chunkEnd}, (
-      select json_agg(c.key) from (select key, ${hashOf(sql`content`)} as hash from chunk) c
+      select json_agg(c.key) from chunk c
       left join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
       where r.id is null or r.state = 'gone'
         or (r.state <> 'batched' and r.content_hash is distinct from c.hash)
@@ -184,29 +228,15 @@ async function askedChunk(
   cursor: readonly string[] | null,
   rowsMax: number,
 ): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }> {
-  interface Asked extends Omit<AskedRow, "cells"> {
-    content: string;
-  }
-  const found = await tx.first<ChunkEnd & { asked: Asked[] | null }>(sql`
-    with ${chunkOf(parts, cursor, rowsMax)}
+  const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(sql`
+    with ${chunkOf(parts, { cursor, rowsMax, hash: sql`null` })}
     select ${chunkEnd}, (
-      select json_agg(json_build_object('requestId', r.id::text, 'state', r.state, 'fingerprint', r.fingerprint,
-        'answeredFingerprint', r.answered_fingerprint, 'content', c.content))
-      from (select key, content, ${hashOf(sql`content`)} as hash from chunk) c
-      join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key and r.content_hash = c.hash
-      where r.state in ('succeeded', 'failed') or (r.state = 'waiting' and r.answered_hash = c.hash)
+      select json_agg(json_build_object('key', c.key, 'cursor', c.parts::json, 'requestId', r.id::text, 'state', r.state,
+        'contentHash', r.content_hash, 'fingerprint', r.fingerprint, 'answeredFingerprint', r.answered_fingerprint) order by c.position)
+      from chunk c join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
+      where r.state in ('succeeded', 'failed') or (r.state = 'waiting' and r.answered_hash = r.content_hash)
     ) as asked`);
-  const rows = (found?.asked ?? []).map(({ content, ...row }) => ({
-    ...row,
-    cells: cellsOf(parts.columns, parseContent(content)),
-  }));
-  return { rows, cursor: nextCursor(found, rowsMax) };
-}
-
-/** Made by `json_build_array` over texts, in the statement above. */
-function parseContent(content: string): (string | null)[] {
-  const parsed: unknown = JSON.parse(content);
-  return Array.isArray(parsed) ? parsed.map((cell) => (typeof cell === "string" ? cell : null)) : [];
+  return { rows: found?.asked ?? [], cursor: nextCursor(found, rowsMax) };
 }
 
 function nextCursor(end: ChunkEnd | null, rowsMax: number): readonly string[] | null {

@@ -6,8 +6,8 @@
  * read again from the start; lines whose requests have left the batch change nothing.
  */
 import { pollDelayMs } from "../model/schedule.js";
-import { parseCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
+import { contentsOf } from "../sources/source.js";
 import * as batches from "../store/batches.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
@@ -24,6 +24,7 @@ import { followContent } from "../store/requests.js";
 import { currentFingerprint } from "./context.js";
 import { endAll, endingOf } from "./ending.js";
 import { catchUp } from "./intake.js";
+import { attributeLines } from "./line-requests.js";
 import { judgeAnswer, type Judged } from "./judge-answer.js";
 import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
 
@@ -73,34 +74,47 @@ async function* chunks(lines: AsyncIterable<string>): AsyncGenerator<string[]> {
 /** False: the lease is lost. */
 async function collectChunk(turn: Collecting, lines: readonly string[], tally: Tally): Promise<boolean> {
   const { context, pipeline } = turn;
-  turn.signal.throwIfAborted();
-  const outcomes = new Map<string, AnswerOutcome>();
-  for (const line of lines) {
-    tally.lines++;
-    const outcome = pipeline.provider.readOutcome(line);
-    const id = outcome.customId === null ? null : parseCustomId(outcome.customId);
-    // The first line of a request wins; a repeated one was paid for no second time by anything that we can see.
-    if (id === null) tally.unknown++;
-    else if (!outcomes.has(id.requestId)) outcomes.set(id.requestId, outcome);
+  let open = await readOutcomes(turn, lines, tally);
+  let goneBelieved = false;
+  // Each round ends at least one request, or believes in the next one what this one did not.
+  while (open.size > 0) {
+    turn.signal.throwIfAborted();
+    const ended = await endLines(turn, open, { goneBelieved });
+    if (ended === "lost") return false;
+    if (ended === "lookFirst") {
+      // A row that seems gone may only have got another key: the arrival that says so is there by now, and its request follows it.
+      await catchUp(context, pipeline);
+      goneBelieved = true;
+      continue;
+    }
+    tally.postponed += ended.postponed;
+    open = ended.left;
+    goneBelieved = false;
   }
-  const ended = await endLines(turn, outcomes, { goneBelieved: false });
-  if (ended !== "lookFirst") return count(tally, ended);
-  // A row that seems gone may only have got another key: the arrival that says so is there by now, and its request follows it.
-  await catchUp(context, pipeline);
-  return count(tally, await endLines(turn, outcomes, { goneBelieved: true }));
-}
-
-function count(tally: Tally, ended: Ended): boolean {
-  if (ended === "lost") return false;
-  tally.postponed += ended === "lookFirst" ? 0 : ended.postponed;
   return true;
 }
 
-type Ended = "lost" | "lookFirst" | { readonly postponed: number };
+type Outcomes = ReadonlyMap<string, AnswerOutcome>;
+
+/** What the lines say, by request. */
+async function readOutcomes(
+  { context, pipeline, batch }: Collecting,
+  lines: readonly string[],
+  tally: Tally,
+): Promise<Outcomes> {
+  const read = lines.map((line) => pipeline.provider.readOutcome(line));
+  const { outcomes, unknown } = await attributeLines(context.database, batch, read);
+  tally.lines += lines.length;
+  tally.unknown += unknown;
+  return outcomes;
+}
+
+/** `left`: what did not go into memory together with the others, for another transaction. */
+type Ended = "lost" | "lookFirst" | { readonly postponed: number; readonly left: Outcomes };
 
 async function endLines(
   turn: Collecting,
-  outcomes: ReadonlyMap<string, AnswerOutcome>,
+  outcomes: Outcomes,
   options: { goneBelieved: boolean },
 ): Promise<Ended> {
   const { context, lease } = turn;
@@ -114,7 +128,7 @@ async function endLines(
 async function endChunk(
   turn: Collecting,
   tx: Queryable,
-  chunk: { outcomes: ReadonlyMap<string, AnswerOutcome>; goneBelieved: boolean },
+  chunk: { outcomes: Outcomes; goneBelieved: boolean },
 ): Promise<Ended> {
   const { outcomes, goneBelieved } = chunk;
   const { context, pipeline, batch } = turn;
@@ -124,21 +138,24 @@ async function endChunk(
     tx,
     all.map((request) => request.key),
   );
-  const requests = all.filter((request) => !busy.has(request.key));
-  const rows = new Map(
-    (
-      await pipeline.source.readRows(
-        tx,
-        requests.map((request) => request.key),
-      )
-    ).map((row) => [row.key, row]),
+  const free = all.filter((request) => !busy.has(request.key));
+  const read = await pipeline.source.readRows(
+    tx,
+    free.map((request) => request.key),
   );
+  const rows = new Map(read.rows.map((row) => [row.key, row]));
+  const unread = new Set(read.left);
+  const left = new Map<string, AnswerOutcome>();
   const definitionChanged = batch.definitionHash !== pipeline.definitionHash;
   const accepted: Accepted[] = [];
   const others: AttemptEnding[] = [];
-  for (const request of requests) {
+  for (const request of free) {
     const outcome = outcomes.get(request.requestId);
     if (outcome === undefined) continue;
+    if (unread.has(request.key)) {
+      left.set(request.requestId, outcome);
+      continue;
+    }
     const judged = judgeAnswer(pipeline, { request, outcome, row: rows.get(request.key), definitionChanged });
     if (judged === null) continue;
     if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
@@ -149,7 +166,7 @@ async function endChunk(
   }
   await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, others);
   await writeAccepted(turn, tx, accepted);
-  return { postponed: busy.size };
+  return { postponed: busy.size, left };
 }
 
 interface Accepted {
@@ -199,16 +216,15 @@ async function followOwnWrite(
   pipeline: Collecting["pipeline"],
   results: readonly Result[],
 ): Promise<void> {
-  const rows = await pipeline.source.readRows(
-    tx,
-    results.map((result) => result.key),
-  );
-  const seen = rows.map((row) => ({
-    key: row.key,
-    hash: row.hash,
-    fingerprint: currentFingerprint(pipeline, row.cells),
-  }));
-  await followContent(tx, pipeline.id, seen);
+  const keys = results.map((result) => result.key);
+  for await (const rows of contentsOf(pipeline.source, tx, keys)) {
+    const seen = rows.map(({ key, hash, cells }) => ({
+      key,
+      hash,
+      fingerprint: currentFingerprint(pipeline, cells),
+    }));
+    await followContent(tx, pipeline.id, seen);
+  }
 }
 
 async function settle(turn: Collecting, tally: Tally): Promise<Step> {

@@ -2,6 +2,7 @@
  * What a request may cost, from a sample of the rows that wait. Reservations take the upper bound: the highest tokens per byte
  * seen, a margin, and the full output limit. Counting every row exactly would take longer than asking (26,000 rows/s).
  */
+import { formatCustomId } from "../model/custom-id.js";
 import { costNanoUsd } from "../model/pricing.js";
 import type { TokenUsage } from "../model/outcome.js";
 import {
@@ -22,11 +23,15 @@ const RATIO_MARGIN = 1.1;
 /** When there is no row to look at: typical of English prose, with the margin that an unknown text needs. */
 const RATIO_UNKNOWN: TokenRatio = { mean: 0.3, max: 0.6 };
 const UNKNOWN_BYTES = 1_000;
+/** As short as any: better a line planned in vain now and then than files that are never full. */
+const SHORT_ID = formatCustomId("1", 1, "0".repeat(12));
 
 /** Upper bounds for one request of average size. */
 export interface RequestBounds {
   readonly tokensEach: number;
   readonly nanoUsdEach: number;
+  /** Of the average line with its line feed: no bound, but what a batch file may be expected to hold of them. */
+  readonly bytesEach: number;
   /** The dearest line that did not fit its reservation before; 0: none. */
   readonly tokensMost: number;
   readonly nanoUsdMost: number;
@@ -41,6 +46,8 @@ interface Sample {
   readonly meanBytes: number;
   /** The upper bound of the average line's input tokens, as rendering will bound it. */
   readonly meanBound: number;
+  /** UTF-8 bytes of the line in a batch file, with its line feed. */
+  readonly meanLineBytes: number;
   readonly rows: number;
 }
 
@@ -56,6 +63,7 @@ export async function requestBounds(
   return {
     tokensEach: line.tokens,
     nanoUsdEach: line.nanoUsd,
+    bytesEach: sample.meanLineBytes,
     tokensMost: learned.tokens,
     nanoUsdMost: learned.nanoUsd,
     ratio: sample.ratio,
@@ -136,7 +144,7 @@ async function sampleOf(database: Database, pipeline: Pipeline): Promise<Sample>
     Date.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
   )
     return known;
-  const { prompts, bodies } = await samplePrompts(database, pipeline);
+  const { prompts, bodies, lineBytes } = await sampleRequests(database, pipeline);
   const bytes = prompts.reduce((sum, prompt) => sum + Buffer.byteLength(prompt), 0);
   const ratio =
     prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
@@ -147,29 +155,33 @@ async function sampleOf(database: Database, pipeline: Pipeline): Promise<Sample>
     ratio,
     meanBytes: prompts.length === 0 ? UNKNOWN_BYTES : bytes / prompts.length,
     meanBound: bodies.length === 0 ? UNKNOWN_BYTES : Math.ceil(bound / bodies.length),
+    meanLineBytes: bodies.length === 0 ? UNKNOWN_BYTES : lineBytes / bodies.length,
     rows: prompts.length,
   };
   samples.set(pipeline, sample);
   return sample;
 }
 
-/** For some of the rows that wait: what the model would read, and the whole body by which a line is bounded. */
-async function samplePrompts(
+/** For some of the rows that wait: what the model would read, the whole body by which a line is bounded, and all lines' bytes. */
+async function sampleRequests(
   database: Database,
   pipeline: Pipeline,
-): Promise<{ prompts: string[]; bodies: string[] }> {
+): Promise<{ prompts: string[]; bodies: string[]; lineBytes: number }> {
   const rows = await database.transaction(async (tx) => {
     const keys = await waitingSample(tx, pipeline.id, SAMPLE_ROWS);
-    return keys.length === 0 ? [] : pipeline.source.readRows(tx, keys);
+    return (await pipeline.source.readRows(tx, keys)).rows;
   });
   const prompts: string[] = [];
   const bodies: string[] = [];
+  let lineBytes = 0;
   for (const row of rows) {
     const rendered = pipeline.render(row.cells);
     if (rendered.kind !== "request") continue;
     const { system, user, schema } = rendered.request;
     prompts.push([system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n"));
-    bodies.push(JSON.stringify(pipeline.provider.buildBody(rendered.request)));
+    const body = pipeline.provider.buildBody(rendered.request);
+    bodies.push(JSON.stringify(body));
+    lineBytes += Buffer.byteLength(pipeline.provider.renderLine(SHORT_ID, body)) + 1;
   }
-  return { prompts, bodies };
+  return { prompts, bodies, lineBytes };
 }

@@ -2,7 +2,7 @@
  * One pipeline's trouble must not stop the others: work on a pipeline is guarded, logged, and where no waiting can help (a missing
  * right or column, a value that `where` cannot handle) the pipeline pauses with the reason.
  */
-import { DatabaseError, isLastingRefusal } from "../store/database.js";
+import { DatabaseError, isLastingRefusal, type Queryable } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
@@ -30,8 +30,7 @@ function isEverybodys(error: Error): boolean {
   return error instanceof DatabaseError && error.code === "database_unreachable";
 }
 
-/** Pipelines whose source cannot be read at present: nothing is taken in, swept or planned for them. */
-export async function unreadable(context: WorkerContext): Promise<ReadonlySet<number>> {
-  const rows = await pipelines.all(context.database);
-  return new Set(rows.filter((row) => row.pauseKind === "source").map((row) => row.id));
+/** The pipeline's source cannot be read at present: nothing is taken in, swept or planned for it. */
+export async function isUnreadable(client: Queryable, pipelineId: number): Promise<boolean> {
+  return (await pipelines.byId(client, pipelineId))?.pauseKind === "source";
 }

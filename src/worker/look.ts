@@ -8,7 +8,7 @@
  */
 import { compareRow, moveRequest } from "../model/request-transitions.js";
 import type { RowVersion } from "../sources/source.js";
-import { KEY_BYTES_MAX, READ_KEYS_MAX } from "../sources/source.js";
+import { contentsOf, KEY_BYTES_MAX, READ_KEYS_MAX } from "../sources/source.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
 import { renderedHashes } from "../store/in-flight.js";
@@ -156,13 +156,16 @@ async function withoutLostAnswers(
     move.to === "succeeded" ? (byId.get(move.id)?.key ?? []) : [],
   );
   const present = await pipeline.target.present(tx, restored);
-  const contents = new Map((await pipeline.source.readRows(tx, [...present])).map((row) => [row.key, row]));
+  const now = new Map<string, { hash: string; fingerprint: string | null }>();
+  for await (const rows of contentsOf(pipeline.source, tx, [...present])) {
+    for (const { key, hash, cells } of rows)
+      now.set(key, { hash, fingerprint: currentFingerprint(pipeline, cells) });
+  }
   return look.moves.map((move) => {
     const request = byId.get(move.id);
     if (move.to !== "succeeded" || !request) return move;
-    const row = contents.get(request.key);
-    const stands =
-      row?.hash === move.hash && currentFingerprint(pipeline, row.cells) === request.answeredFingerprint;
+    const row = now.get(request.key);
+    const stands = row?.hash === move.hash && row.fingerprint === request.answeredFingerprint;
     return stands ? move : { ...move, to: "waiting" as const, fresh: true, forget: true };
   });
 }

@@ -12,8 +12,9 @@ import { countAsked, lockReady, readyFacts, takeIntoBatch } from "../store/reque
 import { analyze } from "../store/workers.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "./context.js";
-import { guarded, unreadable } from "./guard.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
+import { fileLimits } from "./file-limits.js";
+import { guarded, isUnreadable } from "./guard.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
 const BATCHES_MAX = 20;
@@ -34,9 +35,7 @@ export type PlanOutcome =
 /** One round: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
 export async function runPlanner(context: WorkerContext, flush: boolean): Promise<number> {
   let batches = 0;
-  const skipped = await unreadable(context);
   for (const pipeline of context.pipelines.values()) {
-    if (skipped.has(pipeline.id)) continue;
     for (let made = 0; made < BATCHES_MAX; made++) {
       const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
       if (outcome?.batchId === undefined) {
@@ -71,8 +70,10 @@ export async function planOnce(
   pipeline: Pipeline,
   flush: boolean,
 ): Promise<PlanOutcome> {
-  const facts = await readyFacts(context.database, pipeline.id, 1);
-  if (facts.ready === 0) return { planned: 0, because: "nothing" };
+  // Most rounds end here, before a lock is taken or a row is read; what is ready is counted under the lock.
+  const { ready } = await readyFacts(context.database, pipeline.id, 1);
+  if (ready === 0) return { planned: 0, because: "nothing" };
+  if (await isUnreadable(context.database, pipeline.id)) return { planned: 0, because: "paused" };
   const bounds = await requestBounds(context, pipeline);
   return context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds }));
 }
@@ -128,7 +129,9 @@ async function findRoom(
   const { pipeline, bounds } = planning;
   const { config, provider } = pipeline;
   const limits = await lockLimits(tx, provider.account, config.request.model);
-  const most = Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax);
+  const file = fileLimits(pipeline, limits);
+  // What does not fit is given back at rendering, and leaves an attempt each time.
+  const most = Math.min(file.requestsMax, Math.max(1, Math.floor(file.bytesMax / bounds.bytesEach)));
   const newRequests =
     config.limit === null ? null : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
   if (newRequests === 0 && (await pipelines.countWaitingAgain(tx, pipeline.id)) === 0)

@@ -13,7 +13,7 @@ import {
 } from "../model/packing.js";
 import { fingerprintOf } from "../model/render-request.js";
 import type { TokenRatio } from "../model/tokens.js";
-import type { SourceRow } from "../sources/source.js";
+import type { RowsRead, SourceRow } from "../sources/source.js";
 import * as batches from "../store/batches.js";
 import { raiseLineMaxima } from "../store/estimates.js";
 import {
@@ -28,6 +28,7 @@ import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { boundLine, requestBounds, type RequestBounds } from "./estimate.js";
 import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
+import { fileLimits } from "./file-limits.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
 import { again, done, lost, type BatchIn, type Step, type Turn } from "./step.js";
 
@@ -62,9 +63,8 @@ export async function render(turn: Planned): Promise<Step> {
     let more = true;
     while (more) {
       turn.signal.throwIfAborted();
-      const chunk = await renderChunk(turn, { ratio: bounds.ratio, limits, progress });
+      const chunk = await renderChunk(turn, { ratio: bounds.ratio, limits, progress, spool });
       if (chunk === null) return lost;
-      for (const line of chunk.lines) await spool.write(line);
       more = chunk.more;
     }
     return await finish(turn, spool, { progress, bounds });
@@ -86,18 +86,12 @@ async function giveBack(turn: Planned, reason: string): Promise<Step> {
 
 /** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
 async function packingLimits({ context, pipeline, batch }: Planned): Promise<Limits> {
-  const { config, provider } = pipeline;
   const learned = await context.database.transaction((tx) => lockLimits(tx, batch.account, batch.model));
   return {
-    requestsMax: Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax),
-    bytesMax: Math.min(
-      config.batch.bytesMax ?? Infinity,
-      provider.limits.bytesMax,
-      learned.inputBytes ?? Infinity,
-    ),
+    ...fileLimits(pipeline, learned),
     tokensWhole: learned.enqueuedTokens,
     tokensMax: learned.enqueuedTokens === null ? null : batch.reservedTokens,
-    nanoUsdMax: config.budget === null ? null : batch.reservedNanoUsd,
+    nanoUsdMax: pipeline.config.budget === null ? null : batch.reservedNanoUsd,
   };
 }
 
@@ -105,45 +99,46 @@ interface Rendering {
   readonly ratio: TokenRatio;
   readonly limits: Limits;
   readonly progress: Progress;
+  readonly spool: SpoolWriter;
 }
 
-async function renderChunk(
-  turn: Planned,
-  rendering: Rendering,
-): Promise<{ lines: string[]; more: boolean } | null> {
+/**
+ * As many requests as there are in a chunk, or as their contents go into memory together. Each line goes into the file at once: a
+ * transaction that fails afterwards costs the whole file.
+ */
+async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more: boolean } | null> {
   const { context, pipeline, batch, lease } = turn;
+  const { progress, spool } = rendering;
   return context.database.transaction(async (tx) => {
     if (!(await batches.holds(tx, lease))) return null;
-    const requests = await lockNext(tx, batch.id, rendering.progress.after, CHUNK);
-    const rows = rendering.progress.full
-      ? []
-      : await pipeline.source.readRows(
-          tx,
-          requests.map((request) => request.key),
-        );
+    const next = await lockNext(tx, batch.id, progress.after, CHUNK);
+    const keys = next.map((request) => request.key);
+    const { rows, left } = progress.full ? nothingRead : await pipeline.source.readRows(tx, keys);
+    const requests = next.slice(0, next.length - left.length);
     const byKey = new Map(rows.map((row) => [row.key, row]));
-    const lines: string[] = [];
     const recorded: RenderedLine[] = [];
     const endings: AttemptEnding[] = [];
     for (const request of requests) {
       const line = renderOne(turn, rendering, { request, row: byKey.get(request.key) });
       if ("outcome" in line) endings.push(endingOf(context, pipeline, request, line));
       else {
-        lines.push(line.text);
+        await spool.write(line.text);
         recorded.push({
           id: request.requestId,
           hash: line.hash,
           fingerprint: line.fingerprint,
-          line: rendering.progress.packed.requests,
+          line: progress.packed.requests,
         });
       }
     }
     await recordRendered(tx, batch.id, recorded);
     await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
-    rendering.progress.after = requests.at(-1)?.requestId ?? rendering.progress.after;
-    return { lines, more: requests.length === CHUNK };
+    progress.after = requests.at(-1)?.requestId ?? progress.after;
+    return { more: next.length === CHUNK || left.length > 0 };
   });
 }
+
+const nothingRead: RowsRead = { rows: [], left: [] };
 
 interface Line {
   readonly text: string;

@@ -14,7 +14,7 @@ import { currentFingerprint, type Pipeline, type WorkerContext } from "./context
 import { guarded } from "./guard.js";
 import { lookAt } from "./look.js";
 
-/** Rows whose fingerprints are compared at once: their whole content passes through memory. */
+/** Rows whose fingerprints are compared at once; fewer where their contents are large. */
 const DEFINITION_ROWS = 1_000;
 export const SWEEP_EVERY_MS = 600_000;
 /** A sweep may take at most about a twentieth of the time. */
@@ -91,21 +91,25 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
 async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
   await lockIntake(tx, pipeline.id);
   const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
+  const { rows, left } = await pipeline.source.readRows(
+    tx,
+    chunk.rows.map((asked) => asked.key),
+  );
+  const contents = new Map(rows.map((row) => [row.key, row]));
   const reopened: string[] = [];
   const reaffirmed: string[] = [];
-  for (const row of chunk.rows) {
+  for (const asked of chunk.rows) {
+    const row = contents.get(asked.key);
+    if (row === undefined || row.hash !== asked.contentHash) continue;
     const fingerprint = currentFingerprint(pipeline, row.cells);
-    if (row.state === "waiting") {
-      if (fingerprint === row.answeredFingerprint) reaffirmed.push(row.requestId);
-    } else if (fingerprint !== row.fingerprint) reopened.push(row.requestId);
+    if (asked.state === "waiting") {
+      if (fingerprint === asked.answeredFingerprint) reaffirmed.push(asked.requestId);
+    } else if (fingerprint !== asked.fingerprint) reopened.push(asked.requestId);
   }
   const moved = (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, reaffirmed));
-  return {
-    phase: chunk.cursor === null ? "ledger" : "definition",
-    cursor: chunk.cursor,
-    rows: 0,
-    keys: moved,
-  };
+  const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
+  const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
+  return { phase: cursor === null ? "ledger" : "definition", cursor, rows: 0, keys: moved };
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
