@@ -1,36 +1,13 @@
-/** `rowmill flush`: what waits goes out without threshold or deadline. Only marks it; a worker does it. */
+/** `rowmill flush`: its options. The work is in `run-flush.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { livingWorkers, pipelineOverviews } from "../store/overview.js";
-import { requestFlush } from "../store/pipelines.js";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-import { exitStatus } from "./exit-status.js";
-import { pausedText } from "./paused-text.js";
-import { configOf, loadProject, registeredPipelines, withExistingLedger } from "./project.js";
-import { counted } from "./text.js";
 
 export function flushCommand(cli: Cli): Command {
   return withProject(new Command("flush"))
     .description("send what waits now, below the threshold and before the deadline")
     .argument("[pipelines...]", "default: all")
-    .action(async (names: string[], options: ProjectOptions) =>
-      cli.finish(await runFlush(cli, names, options)),
-    );
-}
-
-async function runFlush(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
-    const wanted = await registeredPipelines(database, names);
-    for (const row of wanted) await requestFlush(database, row.id);
-    const ids = new Set(wanted.map((row) => row.id));
-    for (const pipeline of await pipelineOverviews(database)) {
-      if (!ids.has(pipeline.id)) continue;
-      const held = pausedText(pipeline, configOf(project, pipeline.name));
-      const but = held === null ? "" : `, but not before this is mended: ${held}`;
-      cli.terminal.print(`${pipeline.name}: ${counted(pipeline.waiting, "waiting row")} will be sent${but}`);
-    }
-    if ((await livingWorkers(database)).length === 0)
-      cli.terminal.note("No worker is running: they go out at the next rowmill up.");
-    return exitStatus.ok;
-  });
+    .action(async (names: string[], options: ProjectOptions) => {
+      const { runFlush } = await import("./run-flush.js");
+      cli.finish(await runFlush(cli, names, options));
+    });
 }

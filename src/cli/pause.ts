@@ -1,54 +1,18 @@
-/** `rowmill pause`: nothing more is sent until a person resumes it. What is paid for is collected all the same. */
+/** `rowmill pause`: its options. The work is in `run-pause.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import type { Database } from "../store/database.js";
-import { lock, pause, resume, type PipelineRow } from "../store/pipelines.js";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-import { exitStatus } from "./exit-status.js";
-import { loadProject, registeredPipeline, withExistingLedger } from "./project.js";
 
-interface PauseOptions extends ProjectOptions {
+export interface PauseOptions extends ProjectOptions {
   readonly reason?: string;
 }
-
-const REASON_DEFAULT = "paused by a person";
 
 export function pauseCommand(cli: Cli): Command {
   return withProject(new Command("pause"))
     .description("send nothing more of a pipeline; batches at the provider are still collected")
     .argument("<pipeline>")
     .option("--reason <text>", "shown by status")
-    .action(async (name: string, options: PauseOptions) => cli.finish(await runPause(cli, name, options)));
-}
-
-async function runPause(cli: Cli, name: string, options: PauseOptions): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
-    const row = await registeredPipeline(database, name);
-    const before = await pauseByPerson(database, row, options.reason ?? REASON_DEFAULT);
-    if (before?.pauseKind === "person") {
-      cli.terminal.print(`${name} was paused already: ${before.pauseReason}`);
-      return exitStatus.ok;
-    }
-    cli.terminal.print(`${name} is paused. To go on: rowmill resume ${name}`);
-    if (before !== null)
-      cli.terminal.note(
-        `It was held back before, and will be again if that still holds: ${before.pauseReason}`,
-      );
-    return exitStatus.ok;
-  });
-}
-
-/** A person's word goes before a pause of ours, which may end by itself. Returns the former pause, or null. */
-async function pauseByPerson(
-  database: Database,
-  row: PipelineRow,
-  reason: string,
-): Promise<PipelineRow | null> {
-  return database.transaction(async (tx) => {
-    const now = await lock(tx, row.id);
-    if (now?.pauseKind === "person") return now;
-    await resume(tx, row.id);
-    await pause(tx, row.id, { kind: "person", reason });
-    return now === null || now.pauseKind === null ? null : now;
-  });
+    .action(async (name: string, options: PauseOptions) => {
+      const { runPause } = await import("./run-pause.js");
+      cli.finish(await runPause(cli, name, options));
+    });
 }

@@ -1,34 +1,13 @@
-/** `rowmill resume`: ends a pause, whoever made it, and makes what waited for it due at once. */
+/** `rowmill resume`: its options. The work is in `run-resume.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { livingWorkers } from "../store/overview.js";
-import { resume } from "../store/pipelines.js";
-import { wakeBatches } from "../store/wake.js";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-import { exitStatus } from "./exit-status.js";
-import { loadProject, registeredPipeline, withExistingLedger } from "./project.js";
-import { counted } from "./text.js";
 
 export function resumeCommand(cli: Cli): Command {
   return withProject(new Command("resume"))
     .description("go on with a paused pipeline")
     .argument("<pipeline>")
-    .action(async (name: string, options: ProjectOptions) => cli.finish(await runResume(cli, name, options)));
-}
-
-async function runResume(cli: Cli, name: string, options: ProjectOptions): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
-    const row = await registeredPipeline(database, name);
-    const done = await database.transaction(async (tx) => ({
-      resumed: await resume(tx, row.id),
-      batches: await wakeBatches(tx, row.id),
-    }));
-    const are = done.batches === 1 ? "is" : "are";
-    const woken =
-      done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} ${are} due at once`;
-    cli.terminal.print(done.resumed ? `${name} goes on${woken}` : `${name} was not paused${woken}`);
-    if ((await livingWorkers(database)).length === 0)
-      cli.terminal.note("No worker is running. Start one: rowmill up");
-    return exitStatus.ok;
-  });
+    .action(async (name: string, options: ProjectOptions) => {
+      const { runResume } = await import("./run-resume.js");
+      cli.finish(await runResume(cli, name, options));
+    });
 }

@@ -1,12 +1,8 @@
-/** `rowmill show`: one row's whole story, from its cells to its result. Reads only. */
+/** `rowmill show`: its options. The work is in `run-show.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-import { exitStatus } from "./exit-status.js";
-import { configOf, loadProject, registeredPipeline, withExistingLedger } from "./project.js";
-import { renderStory } from "./row-story-text.js";
-import { readRowStory } from "../app/row-story.js";
 
-interface ShowOptions extends ProjectOptions {
+export interface ShowOptions extends ProjectOptions {
   readonly json?: true;
 }
 
@@ -16,24 +12,8 @@ export function showCommand(cli: Cli): Command {
     .argument("<pipeline>")
     .argument("<key...>", "the row's key; the parts of a composite one, or they as a JSON array")
     .option("--json", "one JSON object for programs")
-    .action(async (pipeline: string, key: string[], options: ShowOptions) =>
-      cli.finish(await runShow(cli, { pipeline, key }, options)),
-    );
-}
-
-async function runShow(
-  { terminal }: Cli,
-  wanted: { pipeline: string; key: readonly string[] },
-  options: ShowOptions,
-): Promise<number> {
-  const project = await loadProject(terminal, options.config);
-  const story = await withExistingLedger(project, async ({ database }) => {
-    const row = await registeredPipeline(database, wanted.pipeline);
-    return readRowStory(database, row, { config: configOf(project, row.name), key: wanted.key });
-  });
-  if (options.json) terminal.print(JSON.stringify(story, undefined, 2));
-  else for (const line of renderStory(story, terminal)) terminal.print(line);
-  if (story.request !== null) return exitStatus.ok;
-  if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);
-  return exitStatus.usage;
+    .action(async (pipeline: string, key: string[], options: ShowOptions) => {
+      const { runShow } = await import("./run-show.js");
+      cli.finish(await runShow(cli, { pipeline, key }, options));
+    });
 }

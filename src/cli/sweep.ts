@@ -1,51 +1,13 @@
-/**
- * `rowmill sweep`: compares every row of the source with the ledger, for rows that no trigger could report. A worker does it
- * where one lives; otherwise this command does it itself. It sends nothing, so it needs no key.
- */
+/** `rowmill sweep`: its options. The work is in `run-sweep.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { RowmillError } from "../model/errors.js";
-import { livingWorkers } from "../store/overview.js";
-import { wantSweep } from "../store/sweeps.js";
 import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-import { exitStatus } from "./exit-status.js";
-import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "./project.js";
 
 export function sweepCommand(cli: Cli): Command {
   return withProject(new Command("sweep"))
     .description("compare all rows with what is known of them; finds what no trigger could report")
     .argument("[pipelines...]", "default: all")
-    .action(async (names: string[], options: ProjectOptions) =>
-      cli.finish(await runSweep(cli, names, options)),
-    );
-}
-
-async function runSweep(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
-  const project = await loadProject(cli.terminal, options.config);
-  return withExistingLedger(project, async ({ database }) => {
-    const wanted = await registeredPipelines(database, names);
-    const configs = wanted.flatMap((row) => {
-      const config = configOf(project, row.name);
-      if (config === undefined && names.includes(row.name)) throw notInConfig(project, row.name);
-      return config === undefined ? [] : [config];
+    .action(async (names: string[], options: ProjectOptions) => {
+      const { runSweep } = await import("./run-sweep.js");
+      cli.finish(await runSweep(cli, names, options));
     });
-    for (const row of wanted) await wantSweep(database, row.id, "rowmill sweep");
-    const [worker] = await livingWorkers(database);
-    if (worker !== undefined) {
-      const list = wanted.map((row) => row.name).join(", ");
-      cli.terminal.print(`${list}: will be swept by the worker, process ${worker.pid} on ${worker.host}.`);
-      cli.terminal.note("To see what it finds: rowmill status");
-      return exitStatus.ok;
-    }
-    cli.terminal.note("No worker is running: sweeping here.");
-    const { sweepHere } = await import("./sweep-here.js");
-    await sweepHere(cli, options, { project, database, configs });
-    return exitStatus.ok;
-  });
-}
-
-function notInConfig(project: Project, name: string): RowmillError {
-  return new RowmillError(
-    "not_found",
-    `The config ${project.config.file} has no pipeline "${name}" any more.`,
-  );
 }

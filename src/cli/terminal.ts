@@ -4,7 +4,6 @@
  * reach a terminal.
  */
 import { styleText } from "node:util";
-import { createLogUpdate } from "log-update";
 
 /** Shorter texts would blot out ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;
@@ -34,9 +33,8 @@ export interface Terminal {
 
 export function openTerminal(): Terminal {
   const { stdout, stderr, stdin } = process;
-  const update = createLogUpdate(stderr, { showCursor: true });
+  const board = openLiveBoard(stderr);
   const secrets = new Set<string>();
-  let lines: readonly string[] = [];
   const clean = (text: string) =>
     [...secrets].reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text);
   const styled = (format: "bold" | "dim", text: string) =>
@@ -48,17 +46,14 @@ export function openTerminal(): Terminal {
     columns: () => (stdout.isTTY ? stdout.columns : Infinity),
     print: (text) => void stdout.write(`${clean(text)}\n`),
     note: (text) => {
-      if (lines.length > 0) update.clear();
+      board.clear();
       stderr.write(`${clean(text)}\n`);
-      if (lines.length > 0) update(lines.join("\n"));
+      board.draw();
     },
-    live: (next) => {
-      lines = next.map((line) => fit(clean(line), stderr.columns));
-      update(lines.join("\n"));
-    },
+    live: (next) => board.show(next.map((line) => fit(clean(line), stderr.columns))),
     endLive: () => {
-      if (lines.length > 0) update.clear();
-      lines = [];
+      board.clear();
+      board.show([]);
     },
     bold: (text) => styled("bold", text),
     dim: (text) => styled("dim", text),
@@ -66,6 +61,39 @@ export function openTerminal(): Terminal {
       if (secret.length >= SECRET_CHARACTERS_MIN) secrets.add(secret);
     },
   };
+}
+
+interface LiveBoard {
+  show(next: readonly string[]): void;
+  draw(): void;
+  clear(): void;
+}
+
+/** What draws is loaded with the first lines: most commands never draw, and it takes longer to load than they do. */
+function openLiveBoard(stream: NodeJS.WriteStream): LiveBoard {
+  let lines: readonly string[] = [];
+  let update: ReturnType<typeof import("log-update").createLogUpdate> | null = null;
+  let loading: Promise<void> | null = null;
+  const load = async (): Promise<void> => {
+    const { createLogUpdate } = await import("log-update");
+    update = createLogUpdate(stream, { showCursor: true });
+    board.draw();
+  };
+  const board = {
+    show: (next: readonly string[]): void => {
+      lines = next;
+      board.draw();
+    },
+    draw: (): void => {
+      if (lines.length === 0) return;
+      if (update === null) loading ??= load();
+      else update(lines.join("\n"));
+    },
+    clear: (): void => {
+      if (lines.length > 0) update?.clear();
+    },
+  };
+  return board;
 }
 
 function usesStyle(stream: NodeJS.WriteStream): boolean {

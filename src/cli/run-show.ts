@@ -1,0 +1,24 @@
+/** `rowmill show`: one row's whole story, from its cells to its result. Reads only. */
+import type { Cli } from "./cli.js";
+import { exitStatus } from "./exit-status.js";
+import { configOf, loadProject, registeredPipeline, withExistingLedger } from "./project.js";
+import { renderStory } from "./row-story-text.js";
+import { readRowStory } from "../app/row-story.js";
+import type { ShowOptions } from "./show.js";
+
+export async function runShow(
+  { terminal }: Cli,
+  wanted: { pipeline: string; key: readonly string[] },
+  options: ShowOptions,
+): Promise<number> {
+  const project = await loadProject(terminal, options.config);
+  const story = await withExistingLedger(project, async ({ database }) => {
+    const row = await registeredPipeline(database, wanted.pipeline);
+    return readRowStory(database, row, { config: configOf(project, row.name), key: wanted.key });
+  });
+  if (options.json) terminal.print(JSON.stringify(story, undefined, 2));
+  else for (const line of renderStory(story, terminal)) terminal.print(line);
+  if (story.request !== null) return exitStatus.ok;
+  if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);
+  return exitStatus.usage;
+}

@@ -1,0 +1,133 @@
+/** `rowmill status`: where every pipeline and batch stands. Reads only, and needs no key of a provider. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { OpenedDatabase } from "../app/open-database.js";
+import {
+  BATCHES_SHOWN_MAX,
+  batchOverviews,
+  lastEvents,
+  livingWorkers,
+  moneyOverviews,
+  pipelineOverviews,
+  type BatchOverview,
+  type PipelineOverview,
+} from "../store/overview.js";
+import type { Cli } from "./cli.js";
+import { exitStatus } from "./exit-status.js";
+import { listenForInterruption } from "./interruption.js";
+import { pausedText } from "./paused-text.js";
+import { configOf, loadProject, withLedger, type Project } from "./project.js";
+import { renderStatus } from "./status-text.js";
+import type { StatusOptions } from "./status.js";
+
+const WATCH_EVERY_MS = 2_000;
+/** A look may take at most a tenth of the time. */
+const WATCH_REST_FACTOR = 10;
+const EVENTS_SHOWN = 8;
+const BATCHES_SHOWN = 20;
+
+export async function runStatus(cli: Cli, options: StatusOptions): Promise<number> {
+  const project = await loadProject(cli.terminal, options.config);
+  if (options.watch) return watch(cli, project, options);
+  return withLedger(project, async (opened) => {
+    if (options.json) {
+      cli.terminal.print(JSON.stringify(await statusObject(project, opened)));
+      return exitStatus.ok;
+    }
+    if (opened === null) return sayNotSetUp(cli);
+    for (const line of await statusLines(cli, project, opened)) cli.terminal.print(line);
+    return exitStatus.ok;
+  });
+}
+
+function sayNotSetUp(cli: Cli): number {
+  cli.terminal.note("Rowmill is not set up in this database yet: there are no pipelines in it.");
+  cli.terminal.note("  - Set it up and start working: rowmill up");
+  return exitStatus.usage;
+}
+
+/** Ends by the interruption's own throw. */
+async function watch(cli: Cli, project: Project, options: StatusOptions): Promise<number> {
+  const interruption = listenForInterruption(() => undefined);
+  try {
+    return await withLedger(project, async (opened) => {
+      if (opened === null && !options.json) return sayNotSetUp(cli);
+      const show = options.json ? jsonChanges(cli) : (text: string) => redraw(cli, text);
+      for (;;) {
+        const startedAtMs = Date.now();
+        show(
+          options.json || opened === null
+            ? JSON.stringify(await statusObject(project, opened))
+            : (await statusLines(cli, project, opened)).join("\n"),
+        );
+        const tookMs = Date.now() - startedAtMs;
+        await rest(Math.max(WATCH_EVERY_MS, tookMs * WATCH_REST_FACTOR), interruption.signal);
+      }
+    });
+  } finally {
+    cli.terminal.endLive();
+    interruption.dispose();
+  }
+}
+
+async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
+function jsonChanges(cli: Cli): (text: string) => void {
+  let before = "";
+  return (text) => {
+    if (text !== before) cli.terminal.print(text);
+    before = text;
+  };
+}
+
+function redraw(cli: Cli, text: string): void {
+  if (cli.terminal.drawsOver) cli.terminal.live(text.split("\n"));
+  else cli.terminal.print(`${text}\n`);
+}
+
+interface StatusObject {
+  readonly pipelines: readonly object[];
+  readonly batches: readonly object[];
+}
+
+async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
+  if (opened === null) return { pipelines: [], batches: [] };
+  const pipelines = await pipelineOverviews(opened.database);
+  const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
+  return {
+    pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline)),
+    batches: batches.map(batchObject),
+  };
+}
+
+function pipelineObject(project: Project, pipeline: PipelineOverview): object {
+  const { name, waiting, batched, succeeded, failed, cancelled, gone } = pipeline;
+  const paused = pausedText(pipeline, configOf(project, name));
+  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused };
+}
+
+function batchObject(batch: BatchOverview): object {
+  const { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned } = batch;
+  return { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned };
+}
+
+async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): Promise<string[]> {
+  const { database, place } = opened;
+  const overviews = await pipelineOverviews(database);
+  return renderStatus(
+    {
+      place,
+      pipelines: overviews.map((pipeline) => ({
+        ...pipeline,
+        paused: pausedText(pipeline, configOf(project, pipeline.name)),
+        personPaused: pipeline.pauseKind === "person",
+      })),
+      money: await moneyOverviews(database),
+      batches: await batchOverviews(database, BATCHES_SHOWN),
+      events: await lastEvents(database, EVENTS_SHOWN),
+      workers: await livingWorkers(database),
+    },
+    cli.terminal,
+  );
+}
