@@ -1,6 +1,6 @@
 /** What the doctor shows: lines for a person, objects for a program. Pure. docs/cli.md has the shape of the objects. */
-import { groups, type Finding, type Level } from "../app/doctor/check.js";
-import type { CheckReport } from "../app/doctor/examine.js";
+import { groups, type Finding, type Level } from "../app/doctor-check.js";
+import type { CheckReport } from "../app/doctor-examine.js";
 import type { AuditedInvariant } from "../store/invariants.js";
 import { harmless, type Terminal } from "./terminal.js";
 import { counted } from "./text.js";

@@ -1,6 +1,6 @@
 /** `rowmill up --print-sql`: what `up` would run, as a script to be reviewed. Changes nothing, and needs no key. */
-import { installationSql } from "../app/doctor/installation-sql.js";
-import { startLook } from "../app/doctor/look.js";
+import { installationSql } from "../app/installation-sql.js";
+import { startLook } from "../app/doctor-look.js";
 import { hasDatabase, openProjectDatabase } from "../app/open-database.js";
 import { RowmillError } from "../model/errors.js";
 import type { Cli } from "./cli.js";

@@ -1,6 +1,6 @@
 /** `rowmill doctor`, at work: looks, says what it found, and whether something must be changed. Changes nothing. */
-import { examine } from "../app/doctor/examine.js";
-import { startLook } from "../app/doctor/look.js";
+import { examine } from "../app/doctor-examine.js";
+import { startLook } from "../app/doctor-look.js";
 import { audit } from "../store/invariants.js";
 import type { Cli } from "./cli.js";
 import type { DoctorOptions } from "./doctor.js";

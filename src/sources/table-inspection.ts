@@ -116,7 +116,7 @@ export async function findRelation(client: Queryable, table: string): Promise<Re
   if (found) return { ...found, oid: Number(found.oid) };
   throw new RowmillError(
     "source_unsupported",
-    `There is no table ${table} in this database${await suggestTable(client, name)}.`,
+    `There is no table ${table} in this database${await suggestTable(client, name)}`,
     {
       hints: [
         "Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table",
@@ -134,7 +134,7 @@ async function suggestTable(client: Queryable, name: string): Promise<string> {
     name,
     rows.map((row) => row.name),
   );
-  return near === null ? "" : `; did you mean "${near}"?`;
+  return near === null ? "." : `; did you mean "${near}"?`;
 }
 
 const unwatchable: Readonly<Record<string, string>> = {

@@ -2,10 +2,10 @@
  * What this user of the database may do of what `up` needs, and the statements with which an administrator allows the rest. The
  * looks only read the catalogue; the judgements are pure.
  */
-import type { SourceTable } from "../../sources/table-inspection.js";
-import { quoteIdentifier, sql, type Queryable } from "../../store/database.js";
-import type { TargetPlan } from "../../targets/ensure-target.js";
-import { problem, warning, type Finding } from "./check.js";
+import type { SourceTable } from "../sources/table-inspection.js";
+import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
+import type { TargetPlan } from "../targets/ensure-target.js";
+import { problem, warning, type Finding } from "./doctor-check.js";
 
 const ourSchemas = ["rowmill", "rowmill_worker"] as const;
 const arrivalsRole = "rowmill_arrivals";

@@ -1,14 +1,14 @@
 /** The provider: is the key accepted, is the model there, is its price known? Asks once for the list of models, which needs no quota. */
-import type { PipelineConfig } from "../../model/pipeline.js";
-import { nearMatch } from "../../model/near-match.js";
-import { priceOf } from "../../model/pricing.js";
-import type { OpenAIOptions } from "../../providers/openai-connection.js";
-import { OPENAI_BASE_URL_DEFAULT } from "../../providers/openai-connection.js";
-import { listModels } from "../../providers/openai-models.js";
-import { ProviderError } from "../../providers/provider.js";
-import { ok, problem, warning, type Check, type Finding } from "./check.js";
-import { judgeClock } from "./clock.js";
-import { known, type Look } from "./look.js";
+import type { PipelineConfig } from "../model/pipeline.js";
+import { nearMatch } from "../model/near-match.js";
+import { priceOf } from "../model/pricing.js";
+import type { OpenAIOptions } from "../providers/openai-connection.js";
+import { OPENAI_BASE_URL_DEFAULT } from "../providers/openai-connection.js";
+import { listModels } from "../providers/openai-models.js";
+import { ProviderError } from "../providers/provider.js";
+import { ok, problem, warning, type Check, type Finding } from "./doctor-check.js";
+import { judgeClock } from "./doctor-clock.js";
+import { known, type Look } from "./doctor-look.js";
 
 const CALL_MS_MAX = 7_000;
 /** The Date header has whole seconds. */

@@ -1,12 +1,12 @@
 /** The user's tables: can the source be watched, can answers be written, and may this user do so? One finding a pipeline. */
-import { RowmillError } from "../../model/errors.js";
-import { compileAnswer } from "../../model/answer.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
-import { inspectTable, type SourceTable } from "../../sources/table-inspection.js";
-import { planTarget, type TargetPlan } from "../../targets/ensure-target.js";
-import { checkPredicate } from "../bind-pipeline.js";
-import { notChecked, ok, problem, type Check, type Finding } from "./check.js";
-import { known, readOnly, type Look } from "./look.js";
+import { RowmillError } from "../model/errors.js";
+import { compileAnswer } from "../model/answer.js";
+import type { PipelineConfig } from "../model/pipeline.js";
+import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
+import { planTarget, type TargetPlan } from "../targets/ensure-target.js";
+import { checkPredicate } from "./bind-pipeline.js";
+import { notChecked, ok, problem, type Check, type Finding } from "./doctor-check.js";
+import { known, readOnly, type Look } from "./doctor-look.js";
 import {
   judgeDatabaseRights,
   judgeNewTargetRights,
@@ -15,7 +15,7 @@ import {
   lookAtDatabaseRights,
   lookAtNewTableRights,
   lookAtTableRights,
-} from "./rights.js";
+} from "./doctor-rights.js";
 
 const usableDatabase = ["version", "encoding"] as const;
 

@@ -1,5 +1,5 @@
 /** What a check of the doctor is, and what it may say. Pure. */
-import type { Look } from "./look.js";
+import type { Look } from "./doctor-look.js";
 
 export const groups = ["Machine", "Config", "Database", "Tables", "Provider", "Pipelines"] as const;
 export type Group = (typeof groups)[number];
@@ -48,6 +48,11 @@ export function problem(text: string, mends: Mends = {}): Finding {
 
 export function notChecked(text: string): Finding {
   return { level: "notChecked", text, mends: [], sql: [], stops: true };
+}
+
+/** With a full stop at its end, unless it has an end. */
+export function sentence(text: string): string {
+  return /[.:?!]$/.test(text) ? text : `${text}.`;
 }
 
 /** `1 row`, `2,000 rows`. */

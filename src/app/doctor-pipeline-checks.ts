@@ -1,17 +1,26 @@
 /** What the ledger knows: pipelines that the config does not, triggers, pauses, work that nobody does, batches that nobody knows. */
-import { RowmillError } from "../../model/errors.js";
-import { createOpenAIProvider } from "../../providers/openai.js";
-import { countArrivals } from "../../store/arrivals.js";
-import { deploymentId } from "../../store/deployment.js";
-import { pendingMigrations } from "../../store/migrations.js";
-import { ledgerExists, livingWorkers } from "../../store/overview.js";
-import * as pipelines from "../../store/pipelines.js";
-import { knownProviderBatches } from "../../store/provider-batches.js";
-import { countInFlightBatches } from "../../store/uninstallation.js";
-import { counted, notChecked, ok, problem, warning, type Check, type Finding } from "./check.js";
-import { known, readOnly, type Look } from "./look.js";
-import { openaiOptions } from "./provider-checks.js";
-import { eachPipeline } from "./table-checks.js";
+import { RowmillError } from "../model/errors.js";
+import { createOpenAIProvider } from "../providers/openai.js";
+import { countArrivals } from "../store/arrivals.js";
+import { deploymentId } from "../store/deployment.js";
+import { pendingMigrations } from "../store/migrations.js";
+import { ledgerExists, livingWorkers } from "../store/overview.js";
+import * as pipelines from "../store/pipelines.js";
+import { knownProviderBatches } from "../store/provider-batches.js";
+import { countInFlightBatches } from "../store/uninstallation.js";
+import {
+  counted,
+  notChecked,
+  ok,
+  problem,
+  sentence,
+  warning,
+  type Check,
+  type Finding,
+} from "./doctor-check.js";
+import { known, readOnly, type Look } from "./doctor-look.js";
+import { openaiOptions } from "./doctor-provider-checks.js";
+import { eachPipeline } from "./doctor-table-checks.js";
 import {
   judgeForeignTriggers,
   judgeOurTriggers,
@@ -19,7 +28,7 @@ import {
   lookAtForeignTriggers,
   lookAtOurTriggers,
   lookForReplicaRole,
-} from "./triggers.js";
+} from "./doctor-triggers.js";
 
 /** Batches are created a moment after they are recorded as intended; younger ones may be on their way into the ledger. */
 const STRAY_SECONDS_MIN = 300;
@@ -121,10 +130,6 @@ async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
   );
 }
 
-function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
-}
-
 async function lookAtWork(look: Look): Promise<readonly Finding[]> {
   return readOnly(look, async (tx) => {
     const workers = await livingWorkers(tx);
@@ -142,7 +147,7 @@ export function judgeIdle({ arrivals, batches }: { arrivals: number; batches: nu
     ...(batches > 0 ? [`${counted(batches, "batch")} in flight`] : []),
   ];
   if (waiting.length === 0) return ok("no worker runs, and nothing waits for one");
-  return warning(`No worker runs, and ${waiting.join(" and ")} wait for one.`, {
+  return warning(`No worker runs; waiting for one: ${waiting.join(", ")}.`, {
     mends: ["Start one: rowmill up, or from cron: rowmill up --once"],
   });
 }
@@ -170,7 +175,7 @@ async function lookForStrays(look: Look): Promise<readonly Finding[]> {
   const names = strays.slice(0, STRAYS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
   return [
     problem(
-      `${counted(strays.length, "batch")} at the provider carry this ledger's name, and it does not know them: ${names.join(", ")}.`,
+      `${counted(strays.length, "batch")} of this ledger's name that it does not know, at the provider: ${names.join(", ")}.`,
       {
         mends: [
           "Was the database restored from a backup, or copied? Two ledgers of one name ask for the same rows twice.",

@@ -3,17 +3,17 @@
  * when nothing answers. Writes nothing anywhere.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { RowmillError } from "../../model/errors.js";
-import { notChecked, problem, type Check, type Finding } from "./check.js";
-import { configChecks } from "./config-checks.js";
-import { databaseChecks } from "./database-checks.js";
-import type { Look } from "./look.js";
-import { machineChecks } from "./machine-checks.js";
-import { foreignTriggersCheck, pipelineChecks } from "./pipeline-checks.js";
-import { providerChecks } from "./provider-checks.js";
-import { rightsCheck, tableChecks } from "./table-checks.js";
+import { RowmillError } from "../model/errors.js";
+import { notChecked, problem, type Check, type Finding } from "./doctor-check.js";
+import { configChecks } from "./doctor-config-checks.js";
+import { databaseChecks } from "./doctor-database-checks.js";
+import type { Look } from "./doctor-look.js";
+import { machineChecks } from "./doctor-machine-checks.js";
+import { foreignTriggersCheck, pipelineChecks } from "./doctor-pipeline-checks.js";
+import { providerChecks } from "./doctor-provider-checks.js";
+import { rightsCheck, tableChecks } from "./doctor-table-checks.js";
 
-const CHECK_MS_MAX = 8_000;
+const CHECK_MS_MAX = 10_000;
 const ALL_MS_MAX = 28_000;
 /** A connection that no longer answers is left to the end of the process. */
 const CLOSE_MS_MAX = 1_000;

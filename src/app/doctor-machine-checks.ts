@@ -2,10 +2,10 @@
 import { constants } from "node:fs";
 import { access, stat, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { isSystemError } from "../../config/system-error.js";
-import { stateFolder } from "../open-database.js";
-import { ok, problem, warning, type Check, type Finding } from "./check.js";
-import type { Look } from "./look.js";
+import { isSystemError } from "../config/system-error.js";
+import { stateFolder } from "./open-database.js";
+import { ok, problem, warning, type Check, type Finding } from "./doctor-check.js";
+import type { Look } from "./doctor-look.js";
 
 /** package.json's `engines`, compared with it by a test. */
 const nodeMin = { major: 20, minor: 19 } as const;

@@ -1,12 +1,12 @@
 /** The database as such: reachable, new enough, UTF8; what lies between it and us; its clock. */
-import type { ConnectionFacts } from "../../model/database-failure.js";
-import { RowmillError } from "../../model/errors.js";
-import { sql } from "../../store/database.js";
-import { POSTGRES_VERSION_MIN } from "../../store/migrations.js";
-import { hasDatabase, openProjectDatabase } from "../open-database.js";
-import { notChecked, ok, problem, warning, type Check, type Finding } from "./check.js";
-import { judgeClock } from "./clock.js";
-import { factsOf, known, readOnly, type Look } from "./look.js";
+import type { ConnectionFacts } from "../model/database-failure.js";
+import { RowmillError } from "../model/errors.js";
+import { sql } from "../store/database.js";
+import { POSTGRES_VERSION_MIN } from "../store/migrations.js";
+import { hasDatabase, openProjectDatabase } from "./open-database.js";
+import { notChecked, ok, problem, sentence, warning, type Check, type Finding } from "./doctor-check.js";
+import { judgeClock } from "./doctor-clock.js";
+import { factsOf, known, readOnly, type Look } from "./doctor-look.js";
 
 const CONNECT_MS_MAX = 7_000;
 const QUERY_MS_MAX = 7_000;
@@ -58,7 +58,7 @@ async function connect(look: Look): Promise<readonly Finding[]> {
   } catch (error) {
     if (!(error instanceof RowmillError)) throw error;
     const [first = "", ...mistakes] = error.message.split("\n");
-    return [problem(first, { mends: [...mistakes.map((line) => line.trim()), ...error.hints] })];
+    return [problem(sentence(first), { mends: [...mistakes.map((line) => line.trim()), ...error.hints] })];
   }
   return [ok(`reached ${look.opened.place}`)];
 }

@@ -2,9 +2,9 @@
  * Triggers on the sources: are ours there and switched on, and does somebody else's still post rows over HTTP from inside the
  * user's write? The looks read the catalogue; the judgements are pure.
  */
-import type { SourceTable } from "../../sources/table-inspection.js";
-import { quoteIdentifier, sql, type Queryable } from "../../store/database.js";
-import { problem, warning, type Finding } from "./check.js";
+import type { SourceTable } from "../sources/table-inspection.js";
+import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
+import { problem, warning, type Finding } from "./doctor-check.js";
 
 /** INSERT, UPDATE, DELETE and TRUNCATE. */
 const EVENTS = 4;
@@ -39,7 +39,7 @@ export function judgeOurTriggers(
   return [
     ...(missing > 0
       ? [
-          problem(`${pipeline}: ${missing} of ${expected} triggers on ${table.qualified} are missing.`, {
+          problem(`${pipeline}: on ${table.qualified}, ${missing} of ${expected} triggers are missing.`, {
             mends,
           }),
         ]
@@ -47,7 +47,7 @@ export function judgeOurTriggers(
     ...(silent.length > 0
       ? [
           problem(
-            `${pipeline}: ${silent.length} of ${expected} triggers on ${table.qualified} are switched off.`,
+            `${pipeline}: on ${table.qualified}, ${silent.length} of ${expected} triggers are switched off.`,
             {
               mends,
               sql: silent.map(

@@ -1,13 +1,13 @@
 /** What the doctor knows so far: given at the start, or learned by a check that later ones need. */
-import type { ConnectionFacts } from "../../model/database-failure.js";
-import { RowmillError } from "../../model/errors.js";
-import type { ProjectConfig } from "../../model/pipeline.js";
-import type { Environment } from "../../config/environment.js";
-import { connectionFacts } from "../../config/connection.js";
-import type { SeenModels } from "../../providers/openai-models.js";
-import type { SourceTable } from "../../sources/table-inspection.js";
-import type { Queryable } from "../../store/database.js";
-import type { OpenedDatabase } from "../open-database.js";
+import type { ConnectionFacts } from "../model/database-failure.js";
+import { RowmillError } from "../model/errors.js";
+import type { ProjectConfig } from "../model/pipeline.js";
+import type { Environment } from "../config/environment.js";
+import { connectionFacts } from "../config/connection.js";
+import type { SeenModels } from "../providers/openai-models.js";
+import type { SourceTable } from "../sources/table-inspection.js";
+import type { Queryable } from "../store/database.js";
+import type { OpenedDatabase } from "./open-database.js";
 
 /** A statement of the doctor reads the catalogue, or counts. */
 const STATEMENT_MS_MAX = 6_000;

@@ -1,5 +1,5 @@
 /** Whether a clock agrees with this machine's. Pure. */
-import { ok, warning, type Finding } from "./check.js";
+import { ok, warning, type Finding } from "./doctor-check.js";
 
 /** Less does no harm: what has to be exact goes by the database's clock alone. */
 const APART_MS_MAX = 60_000;

@@ -7,19 +7,24 @@
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { compileAnswer } from "../../model/answer.js";
-import { RowmillError } from "../../model/errors.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
-import { inspectTable, type SourceTable } from "../../sources/table-inspection.js";
-import { installTriggers, triggerSignature, type TriggerOptions } from "../../sources/table-triggers.js";
-import { quoteLiteral, sql, type Database, type Queryable } from "../../store/database.js";
-import { deploymentStatement, pendingMigrations, schemaStatements } from "../../store/migrations.js";
-import { ledgerExists } from "../../store/overview.js";
-import * as pipelines from "../../store/pipelines.js";
-import { planTarget } from "../../targets/ensure-target.js";
-import { known, readOnly, type Look } from "./look.js";
-import { judgeDatabaseRights, judgeSourceRights, lookAtDatabaseRights, lookAtTableRights } from "./rights.js";
-import { targetFindings } from "./table-checks.js";
+import { compileAnswer } from "../model/answer.js";
+import { RowmillError } from "../model/errors.js";
+import type { PipelineConfig } from "../model/pipeline.js";
+import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
+import { installTriggers, triggerSignature, type TriggerOptions } from "../sources/table-triggers.js";
+import { quoteLiteral, sql, type Database, type Queryable } from "../store/database.js";
+import { deploymentStatement, pendingMigrations, schemaStatements } from "../store/migrations.js";
+import { ledgerExists } from "../store/overview.js";
+import * as pipelines from "../store/pipelines.js";
+import { planTarget } from "../targets/ensure-target.js";
+import { known, readOnly, type Look } from "./doctor-look.js";
+import {
+  judgeDatabaseRights,
+  judgeSourceRights,
+  lookAtDatabaseRights,
+  lookAtTableRights,
+} from "./doctor-rights.js";
+import { targetFindings } from "./doctor-table-checks.js";
 
 const queueSchema = "rowmill_worker";
 

@@ -1,9 +1,9 @@
 /** The config with all its mistakes, and the variables. */
-import { loadConfig } from "../../config/load.js";
-import { readEnvironment } from "../../config/environment.js";
-import { RowmillError } from "../../model/errors.js";
-import { counted, ok, problem, warning, type Check, type Finding } from "./check.js";
-import type { Look } from "./look.js";
+import { loadConfig } from "../config/load.js";
+import { readEnvironment } from "../config/environment.js";
+import { RowmillError } from "../model/errors.js";
+import { counted, ok, problem, sentence, warning, type Check, type Finding } from "./doctor-check.js";
+import type { Look } from "./doctor-look.js";
 
 export const configChecks: readonly Check[] = [
   {
@@ -51,10 +51,6 @@ function mistakesOf(error: unknown): Finding {
   if (!(error instanceof RowmillError)) throw error;
   const [first = "", ...mistakes] = error.message.split("\n");
   return problem(sentence(first), { mends: [...mistakes.map((line) => line.trim()), ...error.hints] });
-}
-
-function sentence(text: string): string {
-  return /[.:?!]$/.test(text) ? text : `${text}.`;
 }
 
 /** Names that other programs read, and the name that Rowmill reads. */

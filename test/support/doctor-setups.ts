@@ -1,0 +1,511 @@
+/**
+ * Projects in which something is wrong, and what `rowmill doctor` says of them, written by hand. Ports, names and versions are as
+ * the test makes them steady.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { Variables } from "./cli.js";
+import { makeCertificate, startPooler, startTlsServer, type OddServer } from "./odd-servers.js";
+
+/** Roles belong to the whole server: no other run may have the same. */
+export const user = `doctor_${randomBytes(4).toString("hex")}`;
+
+/** One group of the report, as it is shown below its heading. */
+export interface Report {
+  readonly Machine: string;
+  readonly Config: string;
+  readonly Database: string;
+  readonly Tables: string;
+  readonly Provider: string;
+  readonly Pipelines: string;
+  readonly end: string;
+}
+
+/** What a healthy project shows. Every broken set-up says which groups it changes. */
+const healthy: Report = {
+  Machine: `  ok           Node.js: NODE
+  ok           Disk: N GB free in FOLDER/.rowmill`,
+  Config: `  ok           Config: FOLDER/rowmill.config.ts: 1 pipeline
+  ok           Variables: all of them can be used`,
+  Database: `  ok           Connection: reached 127.0.0.1:PORT/DATABASE
+  ok           Version: PostgreSQL VERSION
+  ok           Encoding: UTF8
+  ok           Pooler: none: a direct connection
+  ok           TLS: not needed: the connection stays on this machine
+  ok           Clock: the database's agrees with this machine's
+  ok           Rights: Rowmill's own schemas and role can be made or used`,
+  Tables: `  ok           Source: films: "public"."films" can be read and watched
+  ok           Target: films: answers can be written into "public"."film_labels"
+  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+  Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
+  ok           Model: gpt-4o-mini is there
+  ok           Price: known for every model
+  ok           Clock: the provider's agrees with this machine's`,
+  Pipelines: `  ok           Ledger: of this version
+  ok           Triggers: films: 4 triggers on "public"."films"
+  ok           Config: every pipeline of the database is in the config
+  ok           Pauses: none
+  ok           Work: no worker runs, and nothing waits for one
+  ok           Batches: every batch of ours of the last day is known`,
+  end: "Nothing to mend.",
+};
+
+/** The groups that need a database, where there is none. */
+function without(reason: string): Pick<Report, "Tables" | "Pipelines"> {
+  return {
+    Tables: `  not checked  Source, Target, Other triggers: ${reason}`,
+    Pipelines: `  not checked  Ledger, Triggers, Config, Pauses, Work, Batches: ${reason}`,
+  };
+}
+
+function unreached(lines: string): Partial<Report> {
+  return {
+    ...without("the database cannot be reached"),
+    Database: `${lines}
+  not checked  Version, Encoding, Pooler, TLS, Clock, Rights: the database cannot be reached`,
+  };
+}
+
+export interface SetupPlace {
+  readonly folder: string;
+  readonly url: string;
+  /** Refuses every key but its own. */
+  readonly strictUrl: string;
+  /** An hour late. */
+  readonly lateUrl: string;
+  /** Closed at the end of the run. */
+  keep(server: OddServer): OddServer;
+}
+
+export interface Setup {
+  /** Run as a superuser in a copy of the healthy database. */
+  readonly sql?: string;
+  readonly empty?: true;
+  env?(place: SetupPlace): Variables | Promise<Variables>;
+  readonly config?: string;
+  /** Beside the config. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly says: Partial<Report>;
+  readonly status: number;
+}
+
+const films = `films: pipeline({ source, polling, request, answer, target: { table: "film_labels" } })`;
+
+export function configText(pipelines = films): string {
+  return `import { defineConfig, pipeline, z } from "rowmill";
+
+const answer = z.object({ summary: z.string() });
+const request = { model: "gpt-4o-mini", maxOutputTokens: 200, user: "{{ description }}" };
+const source = { table: "films", key: "id", columns: ["title", "description"] } as const;
+const polling = { min: "200ms", max: "1s" } as const;
+
+export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { ${pipelines} } });
+`;
+}
+
+function changed(url: string, change: (url: URL) => void): string {
+  const parsed = new URL(url);
+  change(parsed);
+  return parsed.href;
+}
+
+/** By what is looked at. */
+export const setups: Readonly<Record<string, Setup>> = {
+  "a healthy project": { says: {}, status: 0 },
+
+  "a database that Rowmill never saw": {
+    empty: true,
+    sql: `create table films (id bigint primary key, title text, description text)`,
+    says: {
+      Tables: `  ok           Source: films: "public"."films" can be read and watched
+  ok           Target: films: "public"."film_labels" will be made by rowmill up
+  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+      Pipelines: `  ok           Ledger: Rowmill is not set up in this database yet; rowmill up does it
+  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill is not set up in this database yet; rowmill up does it`,
+      end: "5 not checked.",
+    },
+    status: 0,
+  },
+
+  "a config with several mistakes": {
+    config: `films: pipeline({ source, polling, request: { ...request, user: "{{ descripton }}" }, answer, when: { maxwait: "10m" }, target: { table: "film_labels" } } as never)`,
+    says: {
+      ...without("the config has mistakes"),
+      Config: `  problem      Config: FOLDER/rowmill.config.ts: 2 mistakes.
+               - pipelines.films.when.maxwait: unknown key; known here: rows, maxWait; did you mean "maxWait"?
+               - pipelines.films.request.user: the template names "descripton", which is not a declared column; did you mean "description"?
+  ok           Variables: all of them can be used`,
+      Database: `  not checked  Connection, Version, Encoding, Pooler, TLS, Clock, Rights: the config has mistakes`,
+      Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
+  not checked  Model, Price: the config has mistakes
+  ok           Clock: the provider's agrees with this machine's`,
+      end: "1 problem, 18 not checked.",
+    },
+    status: 2,
+  },
+
+  "a wrong password": {
+    env: ({ url }) => ({ DATABASE_URL: changed(url, (to) => (to.password = "a-wrong-password")) }),
+    says: {
+      ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database refused: password authentication failed for user "postgres".
+               - Check the password of the user "postgres" in DATABASE_URL; its characters : / ? # [ ] @ % are written as %3A %2F %3F %23 %5B %5D %40 %25.`),
+      end: "1 problem, 15 not checked.",
+    },
+    status: 2,
+  },
+
+  "a database that is not there": {
+    env: ({ url }) => ({ DATABASE_URL: changed(url, (to) => (to.pathname = "/flims")) }),
+    says: {
+      ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/flims. The database refused: database "flims" does not exist.
+               - Check the name after the last / in DATABASE_URL, or create it: create database "flims";`),
+      end: "1 problem, 15 not checked.",
+    },
+    status: 2,
+  },
+
+  "a port at which nobody listens": {
+    env: ({ url }) => ({ DATABASE_URL: changed(url, (to) => (to.port = "1")) }),
+    says: {
+      ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database did not answer: connect ECONNREFUSED 127.0.0.1:PORT.
+               - Nothing listens at 127.0.0.1:PORT: check host and port in DATABASE_URL, and that the server runs.
+               - Inside a container this host is the container itself: name the database's own host.`),
+      end: "1 problem, 15 not checked.",
+    },
+    status: 2,
+  },
+
+  "TLS demanded of a server that has none": {
+    env: () => ({ PGSSLMODE: "require" }),
+    says: {
+      ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database offers no TLS: The server does not support SSL connections.
+               - PGSSLMODE ("require") asks for TLS: turn it on at the server, or write sslmode=disable where the network between is yours.`),
+      end: "1 problem, 15 not checked.",
+    },
+    status: 2,
+  },
+
+  "a certificate from an authority that nobody named": {
+    env: async ({ folder: at, keep }) => {
+      const server = keep(await startTlsServer(await makeCertificate(at, "impostor")));
+      return {
+        PGSSLMODE: undefined,
+        DATABASE_URL: `postgres://u:p@127.0.0.1:${server.port}/app?sslmode=verify-full`,
+      };
+    },
+    says: {
+      ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/app. The server's certificate is not trusted: self-signed certificate.
+               - Name the file of the authority that signed it: PGSSLROOTCERT=/path/to/ca.crt, or sslrootcert in the URL. Supabase has it under Database Settings, SSL Configuration.`),
+      end: "1 problem, 15 not checked.",
+    },
+    status: 2,
+  },
+
+  "a certificate from another authority than the one that is named": {
+    env: async ({ folder: at, keep }) => {
+      const server = keep(await startTlsServer(await makeCertificate(at, "impostor")));
+      await makeCertificate(at, "authority");
+      return {
+        PGSSLMODE: "verify-ca",
+        PGSSLROOTCERT: join(at, "authority.crt"),
+        DATABASE_URL: `postgres://u:p@127.0.0.1:${server.port}/app`,
+      };
+    },
+    says: {
+      ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/app. The server's certificate is not trusted: self-signed certificate.
+               - It was not signed by the authority in PGSSLROOTCERT (FOLDER/authority.crt): name the right file there.`),
+      end: "1 problem, 15 not checked.",
+    },
+    status: 2,
+  },
+
+  "a PGSSLROOTCERT that names no certificate": {
+    files: { "ca.crt": "no certificate" },
+    env: ({ folder: at }) => ({ PGSSLMODE: "verify-full", PGSSLROOTCERT: join(at, "ca.crt") }),
+    says: {
+      ...unreached(`  problem      Connection: the connection to the database: one mistake.
+               - PGSSLROOTCERT: found "FOLDER/ca.crt" (no certificate can be read in it), expected a file of certificates in PEM format`),
+      end: "1 problem, 15 not checked.",
+    },
+    status: 2,
+  },
+
+  "a user who may do nothing": {
+    empty: true,
+    sql: `create table films (id bigint primary key, title text, description text);
+      create schema labels;
+      create role ${user} login password 'limited';
+      revoke create on schema public from public;`,
+    env: ({ url }) => ({
+      DATABASE_URL: changed(url, (to) => {
+        to.username = user;
+        to.password = "limited";
+      }),
+    }),
+    config: `films: pipeline({ source, polling, request, answer, target: { table: "labels.films" } })`,
+    says: {
+      Database: `  ok           Connection: reached 127.0.0.1:PORT/DATABASE
+  ok           Version: PostgreSQL VERSION
+  ok           Encoding: UTF8
+  ok           Pooler: none: a direct connection
+  ok           TLS: not needed: the connection stays on this machine
+  ok           Clock: the database's agrees with this machine's
+  problem      Rights: The user "USER" may not make the schemas rowmill and rowmill_worker.
+               - To be run by an administrator or the owner:
+                   grant create on database "DATABASE" to "USER";
+  warning      Rights: The role rowmill_arrivals cannot be used, so trigger functions will belong to "USER", who may do more than they need.
+               - It works without. With the role, a trigger may add arrivals and nothing else.
+               - To be run by an administrator or the owner:
+                   grant rowmill_arrivals to "USER";`,
+      Tables: `  problem      Source: films: the user "USER" may not read, nor put triggers on "public"."films".
+               - To be run by an administrator or the owner:
+                   grant select on "public"."films" to "USER";
+                   grant trigger on "public"."films" to "USER";
+  problem      Target: films: the user "USER" may not make "labels"."films".
+               - To be run by an administrator or the owner:
+                   grant usage, create on schema "labels" to "USER";
+  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+      Pipelines: `  ok           Ledger: Rowmill is not set up in this database yet; rowmill up does it
+  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill is not set up in this database yet; rowmill up does it`,
+      end: "3 problems, 1 warning, 5 not checked.",
+    },
+    status: 2,
+  },
+
+  "row-level security that would hide rows": {
+    sql: `alter table films enable row level security;
+      create role ${user}_rls login password 'limited' in role rowmill_arrivals;
+      grant create on database CURRENT to ${user}_rls;
+      grant all on schema rowmill, rowmill_worker, public to ${user}_rls;
+      grant all on all tables in schema rowmill, rowmill_worker, public to ${user}_rls;`,
+    env: ({ url }) => ({
+      DATABASE_URL: changed(url, (to) => {
+        to.username = `${user}_rls`;
+        to.password = "limited";
+      }),
+    }),
+    says: {
+      Database: `  ok           Connection: reached 127.0.0.1:PORT/DATABASE
+  ok           Version: PostgreSQL VERSION
+  ok           Encoding: UTF8
+  ok           Pooler: none: a direct connection
+  ok           TLS: not needed: the connection stays on this machine
+  ok           Clock: the database's agrees with this machine's
+  problem      Rights: The schema rowmill belongs to "postgres", and "USER_rls" may not act for it.
+               - Connect as "postgres", as whoever set Rowmill up did; or let an administrator allow it.
+               - To be run by an administrator or the owner:
+                   grant "postgres" to "USER_rls";`,
+      Tables: `  problem      Source: films: row-level security would hide rows of "public"."films" from "USER_rls".
+               - Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.
+               - To be run by an administrator or the owner:
+                   alter role "USER_rls" bypassrls;
+  problem      Target: films: row-level security would hide rows of "public"."film_labels" from "USER_rls".
+               - Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.
+               - To be run by an administrator or the owner:
+                   alter role "USER_rls" bypassrls;
+  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+      end: "3 problems.",
+    },
+    status: 2,
+  },
+
+  "a source and a target that are not as the config says": {
+    config: `films: pipeline({ source: { ...source, table: "flims" }, polling, request, answer, target: { table: "film_labels" } }),
+      more: pipeline({ source, polling, request, answer, target: { table: "nowhere.labels" } }),
+      again: pipeline({ source, polling, request, answer: z.object({ mood: z.string() }), target: { table: "film_labels" } })`,
+    says: {
+      Config: `  ok           Config: FOLDER/rowmill.config.ts: 3 pipelines
+  ok           Variables: all of them can be used`,
+      Tables: `  problem      Source: films: There is no table flims in this database; did you mean "films"?
+               - Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table
+  ok           Source: more: "public"."films" can be read and watched
+  ok           Source: again: "public"."films" can be read and watched
+  not checked  Target: films: its source was not found
+  problem      Target: more: there is no schema "nowhere" for the target "nowhere"."labels".
+               - To be run by an administrator or the owner:
+                   create schema "nowhere" authorization "postgres";
+  problem      Target: again: target: the table film_labels exists, but has no column "mood".
+               - Let Rowmill add what is missing: target: { addColumns: true }
+               - or: alter table "public"."film_labels" add column "mood" text;
+               - or name columns that exist: target: { columns: { field: "column" } }
+  not checked  Other triggers: films: its source was not found`,
+      Pipelines: `  ok           Ledger: of this version
+  not checked  Triggers: films: its source was not found
+  ok           Triggers: more: rowmill up puts its triggers in place
+  ok           Triggers: again: rowmill up puts its triggers in place
+  ok           Config: every pipeline of the database is in the config
+  ok           Pauses: none
+  ok           Work: no worker runs, and nothing waits for one
+  ok           Batches: every batch of ours of the last day is known`,
+      end: "3 problems, 3 not checked.",
+    },
+    status: 2,
+  },
+
+  "no key, and the organisation under another name": {
+    env: () => ({ OPENAI_API_KEY: undefined, ORG_ID: "org-1" }),
+    says: {
+      Config: `  ok           Config: FOLDER/rowmill.config.ts: 1 pipeline
+  warning      Variables: ORG_ID is set, but Rowmill reads OPENAI_ORG_ID, which is not.
+               - If it is meant for the provider, name it OPENAI_ORG_ID.`,
+      Provider: `  problem      Key: OPENAI_API_KEY is not set, so no batch could be sent.
+               - Put it into .env beside the config file: OPENAI_API_KEY=sk-…
+               - To try without a key: rowmill gateway --demo-model, and set OPENAI_BASE_URL as it says.
+  not checked  Model: the provider did not accept the key, or did not answer
+  ok           Price: known for every model
+  not checked  Clock: the provider did not accept the key, or did not answer`,
+      Pipelines: healthy.Pipelines.replace(
+        /ok {11}Batches.*/,
+        "not checked  Batches: the provider did not accept the key, or did not answer",
+      ),
+      end: "1 problem, 1 warning, 3 not checked.",
+    },
+    status: 2,
+  },
+
+  "a key that the provider refuses": {
+    env: ({ strictUrl }) => ({ OPENAI_BASE_URL: strictUrl }),
+    says: {
+      Provider: `  problem      Key: OpenAI did not list models (HTTP 401, invalid_api_key): Incorrect API key provided. (request REQUEST); check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID, and the account's billing.
+               - Make a new key at the provider and put it into OPENAI_API_KEY.
+  not checked  Model: the provider did not accept the key, or did not answer
+  ok           Price: known for every model
+  not checked  Clock: the provider did not accept the key, or did not answer`,
+      Pipelines: healthy.Pipelines.replace(
+        /ok {11}Batches.*/,
+        "not checked  Batches: the provider did not accept the key, or did not answer",
+      ),
+      end: "1 problem, 3 not checked.",
+    },
+    status: 2,
+  },
+
+  "a model that nobody knows, a budget in dollars, a clock that is an hour late, and a batch astray": {
+    env: ({ lateUrl }) => ({ OPENAI_BASE_URL: lateUrl }),
+    config: `films: pipeline({ source, polling, request: { ...request, model: "gpt-4o-mimi" }, answer, budget: { usd: 1, per: "day" }, target: { table: "film_labels" } })`,
+    says: {
+      Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
+  warning      Model: http://127.0.0.1:PORT/v1 does not list gpt-4o-mimi.
+               - Did you mean "gpt-4o-mini"? Change request.model in the config.
+  problem      Price: films: the price of gpt-4o-mimi is not known, so its budget in dollars cannot be kept.
+               - Leave budget out and bound the pipeline with limit, or name a model whose price is known.
+  warning      Clock: The provider's is N s behind this machine's.
+               - Let both go by a time server (timedatectl set-ntp true): else times in logs mislead, and a lost batch may be looked for in the wrong hours.`,
+      Pipelines: healthy.Pipelines.replace(
+        "ok           Batches: every batch of ours of the last day is known",
+        `problem      Batches: 1 batch of this ledger's name that it does not know, at the provider: BATCH (STATUS).
+               - Was the database restored from a backup, or copied? Two ledgers of one name ask for the same rows twice.
+               - Look at them at the provider, and cancel what nobody waits for.`,
+      ),
+      end: "2 problems, 2 warnings.",
+    },
+    status: 2,
+  },
+
+  "triggers that are off, missing, somebody else's, or never fire": {
+    sql: `alter table films disable trigger rowmill_1_insert; drop trigger rowmill_1_truncate on films;
+      alter database CURRENT set session_replication_role = replica;
+      create function send_batch() returns void language plpgsql as $$ begin
+        perform net.http_post(url := 'https://example.test/hook?token=a-secret-token', body := '{}'::jsonb);
+      end $$;
+      create function count_films() returns trigger language plpgsql as $$ begin
+        if (select count(*) from films) = 1000 then perform public.send_batch(); end if; return new;
+      end $$;
+      create function harmless() returns trigger language plpgsql as $$ begin return new; -- not http_post(
+      end $$;
+      create trigger batch_of_1000 after insert on films for each row execute function count_films();
+      create trigger touch before update on films for each row execute function harmless();`,
+    says: {
+      Tables: `  ok           Source: films: "public"."films" can be read and watched
+  ok           Target: films: answers can be written into "public"."film_labels"
+  warning      Other triggers: films: the trigger "batch_of_1000" on public.films sends rows over HTTP to example.test, and is not Rowmill's.
+               - If it is the tutorial's, or does what this pipeline does, drop it: else each row is asked, and paid for, twice.
+               - To be run by an administrator or the owner:
+                   drop trigger "batch_of_1000" on public.films;
+  warning      Other triggers: session_replication_role is replica for every role in the database "DATABASE": no trigger fires for its writes.
+               - What such sessions write is found by the next sweep only.
+               - To be run by an administrator or the owner:
+                   alter database "DATABASE" reset session_replication_role;`,
+      Pipelines: `  ok           Ledger: of this version
+  problem      Triggers: films: on "public"."films", 1 of 4 triggers are missing.
+               - rowmill up puts them back. Until then its sweep finds what changed, from time to time.
+  problem      Triggers: films: on "public"."films", 1 of 4 triggers are switched off.
+               - rowmill up puts them back. Until then its sweep finds what changed, from time to time.
+               - To be run by an administrator or the owner:
+                   alter table public.films enable trigger "rowmill_1_insert";
+  ok           Config: every pipeline of the database is in the config
+  ok           Pauses: none
+  ok           Work: no worker runs, and nothing waits for one
+  ok           Batches: every batch of ours of the last day is known`,
+      end: "2 problems, 2 warnings.",
+    },
+    status: 2,
+  },
+
+  "a pause, a pipeline that left the config, and nobody at work": {
+    sql: `update rowmill.pipelines set pause_kind = 'person', pause_reason = 'the prompt is under review', paused_at = now();
+      insert into films values (10, 'Ten', 'A film about the number ten.');`,
+    config: `movies: pipeline({ source, polling, request, answer, target: { table: "film_labels" } })`,
+    says: {
+      Tables: healthy.Tables.replaceAll("films:", "movies:"),
+      Pipelines: `  ok           Ledger: of this version
+  ok           Triggers: movies: rowmill up puts its triggers in place
+  warning      Config: films is in the database, but not in the config: its triggers go on noting keys, and nobody takes them.
+               - Put it back into the config; under a new name it is another pipeline, and asks for every row anew.
+               - Or take its triggers off: rowmill uninstall films
+  warning      Pauses: films is paused: the prompt is under review.
+               - To go on: rowmill resume films
+  warning      Work: No worker runs; waiting for one: 1 note of changed rows.
+               - Start one: rowmill up, or from cron: rowmill up --once
+  ok           Batches: every batch of ours of the last day is known`,
+      end: "3 warnings.",
+    },
+    status: 0,
+  },
+
+  "a pooler between, and a file where the folder of batch files should be": {
+    files: { ".rowmill": "" },
+    env: async ({ url, keep }) => {
+      const pooler = keep(await startPooler(Number(new URL(url).port)));
+      return { DATABASE_URL: changed(url, (to) => (to.port = String(pooler.port))) };
+    },
+    says: {
+      Machine: `  ok           Node.js: NODE
+  problem      Disk: FOLDER/.rowmill is a file.
+               - Batch files need a folder of that name: remove the file.`,
+      end: "1 problem.",
+      Database: healthy.Database.replace(
+        "Pooler: none: a direct connection",
+        `Pooler: a pooler or a proxy is between; Rowmill works through it
+               - It keeps nothing in a session, so transaction mode is fine too. Notifications do not pass there: a worker asks several times a second instead.
+               - Each worker takes up to ten connections: the pooler must have as many, and its time limits for a statement hold for Rowmill's too.`,
+      ),
+    },
+    status: 2,
+  },
+
+  "a ledger that a newer Rowmill made": {
+    sql: `insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`,
+    says: {
+      Pipelines: `  problem      Ledger: The schema "rowmill" in this database is version 99, newer than this Rowmill knows (N).
+               - Install the newer version of Rowmill: npm install rowmill@latest
+  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill's schema cannot be used`,
+      end: "1 problem, 5 not checked.",
+    },
+    status: 2,
+  },
+};
+
+/** The whole of what is shown. */
+export function wholeText(says: Partial<Report>): string {
+  const { end, ...report } = { ...healthy, ...says };
+  return `${Object.entries(report)
+    .map(([group, lines]) => `${group}\n${lines}\n\n`)
+    .join("")}${end}\n`;
+}
+
+export function setupOf(name: string): Setup {
+  const setup = setups[name];
+  if (setup === undefined) throw new Error(`There is no set-up "${name}".`);
+  return setup;
+}

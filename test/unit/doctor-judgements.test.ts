@@ -1,0 +1,192 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { judgeClock } from "../../src/app/doctor-clock.js";
+import { judgeNames } from "../../src/app/doctor-config-checks.js";
+import { judgePooler, judgeTls, judgeVersion } from "../../src/app/doctor-database-checks.js";
+import { checks } from "../../src/app/doctor-examine.js";
+import { judgeDisk, judgeNode } from "../../src/app/doctor-machine-checks.js";
+import { judgeModel, judgeRefusal } from "../../src/app/doctor-provider-checks.js";
+import { judgeReplicaRole, postingBody } from "../../src/app/doctor-triggers.js";
+import { explainFailure, type ConnectionFacts } from "../../src/model/database-failure.js";
+import { ProviderError } from "../../src/providers/provider.js";
+
+const remote: ConnectionFacts = {
+  addressFrom: "DATABASE_URL",
+  host: "db.abcdefgh.supabase.co",
+  port: 5432,
+  user: "postgres",
+  database: "postgres",
+  sslMode: "prefer",
+  sslModeFrom: null,
+  rootCertFile: null,
+  rootCertFrom: null,
+};
+
+describe("The doctor's judgement", () => {
+  it("of Node.js goes by what package.json says", async () => {
+    const manifest: { engines: { node: string } } = JSON.parse(
+      await readFile(resolve(import.meta.dirname, "../../package.json"), "utf8"),
+    );
+    const [, min = ""] = /^>=(\d+\.\d+)$/.exec(manifest.engines.node) ?? [];
+    const [major = 0, minor = 0] = min.split(".").map(Number);
+    expect(judgeNode(`${major}.${minor}.0`).level).toBe("ok");
+    expect(judgeNode(`${major}.${minor - 1}.9`)).toMatchObject({
+      level: "problem",
+      mends: [`Install Node.js ${min} or later: https://nodejs.org`],
+    });
+    expect(judgeNode(`${major - 1}.99.0`).level).toBe("problem");
+    expect(judgeNode(`${major + 1}.0.0`).level).toBe("ok");
+  });
+
+  it.each([
+    [5e9, "ok", "5 GB free in /x"],
+    [999e6, "warning", "999 MB free in /x."],
+    [20e6, "problem", "20 MB free in /x."],
+  ])("of a disk with %d bytes is %s", (bytes, level, text) => {
+    expect(judgeDisk(bytes, "/x")).toMatchObject({ level, text });
+  });
+
+  it.each([
+    [140_000, "ok"],
+    [130_022, "problem"],
+  ])("of PostgreSQL %d is %s", (number, level) => {
+    expect(judgeVersion(number, "13.22").level).toBe(level);
+  });
+
+  it.each([
+    ["disable", true, "warning"],
+    ["prefer", false, "warning"],
+    ["prefer", true, "ok"],
+    ["prefer", null, "ok"],
+    ["require", true, "ok"],
+    ["verify-full", true, "ok"],
+  ])("of sslmode=%s to another machine, encrypted: %s, is %s", (sslMode, encrypted, level) => {
+    expect(judgeTls({ ...remote, sslMode }, encrypted).level).toBe(level);
+    expect(judgeTls({ ...remote, sslMode, host: "127.0.0.1" }, encrypted).level).toBe("ok");
+  });
+
+  it("names who switched TLS off", () => {
+    expect(judgeTls({ ...remote, sslMode: "disable", sslModeFrom: "PGSSLMODE" }, false).text).toBe(
+      "Off, because PGSSLMODE is disable: whoever is between here and db.abcdefgh.supabase.co can read and change the rows.",
+    );
+  });
+
+  it("knows Supabase's transaction pooler by its port", () => {
+    expect(judgePooler({ port: 6543 }, true).text).toBe(
+      "a transaction pooler (port 6543) is between; Rowmill works through it",
+    );
+    expect(judgePooler({ port: 5432 }, false).text).toBe("none: a direct connection");
+  });
+
+  it("names variables only where the one that is read is not set", () => {
+    expect(judgeNames({ ORG_ID: "o", OPENAI_ORG_ID: "o", OPENAI_API_BASE: "" })).toEqual([]);
+    expect(judgeNames({ ORG_ID: "o", OPENAI_API_BASE: "b" }).map((finding) => finding.text)).toEqual([
+      "ORG_ID is set, but Rowmill reads OPENAI_ORG_ID, which is not.",
+      "OPENAI_API_BASE is set, but Rowmill reads OPENAI_BASE_URL, which is not.",
+    ]);
+  });
+
+  it("of a clock allows what the question took", () => {
+    expect(judgeClock("the database's", { aheadMs: 61_000, unsureMs: 2_000 }).level).toBe("ok");
+    expect(judgeClock("the database's", { aheadMs: 90_000, unsureMs: 2_000 }).text).toBe(
+      "The database's is 90 s ahead of this machine's.",
+    );
+  });
+
+  it("of a model that is not listed is a problem at OpenAI, and a warning elsewhere", () => {
+    expect(judgeModel("gpt-4o", ["gpt-4o-mini"], "https://api.openai.com/v1").level).toBe("problem");
+    expect(judgeModel("gpt-4o", ["gpt-4o-mini"], "http://127.0.0.1:1/v1").level).toBe("warning");
+  });
+
+  it.each([
+    ["account", 401, "problem"],
+    ["account", 403, "warning"],
+    ["notFound", 404, "warning"],
+    ["ambiguous", 503, "problem"],
+  ] as const)("of a list of models that is refused with %s %d is a %s", (kind, status, level) => {
+    expect(judgeRefusal(new ProviderError(kind, "no", { status }), "https://h/v1")).toMatchObject({
+      level,
+      stops: true,
+    });
+  });
+
+  it.each([
+    ["role", { role: "app", database: null }, 'alter role "app" reset session_replication_role;'],
+    [
+      "role and database",
+      { role: "app", database: "db" },
+      'alter role "app" in database "db" reset session_replication_role;',
+    ],
+    ["everybody", { role: null, database: null }, "alter role all reset session_replication_role;"],
+  ])("of triggers that never fire for a %s says how to take it back", (_, setting, statement) => {
+    expect(judgeReplicaRole({ here: true, settings: [setting] })[0]?.sql).toEqual([statement]);
+  });
+
+  it.each([
+    ["net.http_post(url := 'u')", [], true],
+    ["select content from http(('POST', 'u')::http_request)", [], true],
+    ["-- http_post('u')\nreturn new;", [], false],
+    [
+      "perform a();",
+      [
+        { name: "a", body: "perform b();" },
+        { name: "b", body: "perform net.http_post('u')" },
+      ],
+      true,
+    ],
+    ["perform a();", [{ name: "a", body: "perform a();" }], false],
+    ["insert into https (a) values (1)", [], false],
+  ])("of a trigger that runs %j", (body, functions, isPosting) => {
+    expect(postingBody(body, functions) !== null).toBe(isPosting);
+  });
+});
+
+describe("The doctor's list of checks", () => {
+  it("has each check once, after all that it needs", () => {
+    const ids = checks.map((check) => check.id);
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const [index, check] of checks.entries())
+      for (const need of check.needs)
+        expect(ids.slice(0, index), `${check.id} needs ${need}`).toContain(need);
+  });
+});
+
+describe("An error of the database", () => {
+  const mendsOf = (
+    failure: Partial<Parameters<typeof explainFailure>[0]>,
+    facts: ConnectionFacts | null = remote,
+  ) => explainFailure({ sqlState: null, errorCode: null, message: "", ...failure }, facts);
+
+  it.each([
+    [{ errorCode: "ENETUNREACH" }, /No way leads.*\n.*Supabase's direct host has IPv6 addresses only/],
+    [{ errorCode: "ENOTFOUND" }, /check it in DATABASE_URL/],
+    [{ sqlState: "XX000", message: "Tenant or user not found" }, /postgres\.PROJECT_REF/],
+    [
+      {
+        sqlState: "28000",
+        message: 'no pg_hba.conf entry for host "h", user "u", database "d", no encryption',
+      },
+      /nobody in without TLS/,
+    ],
+    [
+      { message: "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string" },
+      /DATABASE_URL has none for the user "postgres"/,
+    ],
+    [{ errorCode: "ERR_TLS_CERT_ALTNAME_INVALID" }, /sslmode=verify-ca/],
+    [{ sqlState: "53300" }, /max_connections/],
+    [{ sqlState: "25006" }, /primary/],
+    [{ sqlState: "42501" }, /rowmill up --print-sql/],
+    [{ message: "Query read timeout" }, /long transactions/],
+  ])("that is %j is told with its mend", (failure, expected) => {
+    expect(mendsOf(failure).mends.join("\n")).toMatch(expected);
+    expect(mendsOf(failure, null).mends.join("\n")).not.toMatch(/undefined|null/);
+  });
+
+  it("that nobody knows is told without one", () => {
+    expect(mendsOf({ sqlState: "22P02", message: "invalid input syntax" })).toEqual({
+      lead: null,
+      mends: [],
+    });
+  });
+});
