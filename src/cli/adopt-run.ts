@@ -77,7 +77,7 @@ function askToAdopt({ batch, expected }: Adoption, signal: AbortSignal): Promise
 }
 
 function nobodyToAsk(): RowmillError {
-  return new RowmillError("usage", "There is no terminal to ask on.", {
+  return new RowmillError("refused", "There is no terminal to ask on.", {
     hints: ["To adopt without a question: add --yes", "Nothing was adopted."],
   });
 }

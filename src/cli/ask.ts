@@ -1,6 +1,9 @@
 /** Questions to the person at the terminal. Where nobody sits, nothing is asked: the caller says what to do instead. */
 import { Interrupted } from "./interruption.js";
 
+/** The others are scrolled to. */
+const CHOICES_SHOWN_MAX = 12;
+
 /** @throws Interrupted when it is answered with Ctrl-C. */
 export async function askYesNo(message: string, signal?: AbortSignal): Promise<boolean> {
   const { confirm } = await import("@clack/prompts");
@@ -30,4 +33,66 @@ function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {
 function interrupted(signal?: AbortSignal): never {
   signal?.throwIfAborted();
   throw new Interrupted("SIGINT");
+}
+
+/** A line of text; `check` says what is wrong with it. @throws Interrupted when it is answered with Ctrl-C. */
+export async function askText(
+  message: string,
+  options: { initial?: string; check?: (text: string) => string | null } = {},
+): Promise<string> {
+  const { text } = await import("@clack/prompts");
+  const answer = await text({
+    message,
+    initialValue: options.initial ?? "",
+    validate: (value) => options.check?.((value ?? "").trim()) ?? undefined,
+    output: process.stderr,
+  });
+  if (typeof answer === "symbol") return interrupted();
+  return answer.trim();
+}
+
+/** A line that is not shown while it is typed. @throws Interrupted when it is answered with Ctrl-C. */
+export async function askSecret(message: string): Promise<string> {
+  const { password } = await import("@clack/prompts");
+  const answer = await password({ message, output: process.stderr });
+  if (typeof answer === "symbol") return interrupted();
+  return answer;
+}
+
+export interface Choice {
+  readonly value: string;
+  readonly label: string;
+  readonly hint?: string;
+}
+
+/** One of these values. @throws Interrupted when it is answered with Ctrl-C. */
+export async function choose(message: string, options: readonly Choice[]): Promise<string> {
+  const { select } = await import("@clack/prompts");
+  const answer = await select({
+    message,
+    options: [...options],
+    maxItems: CHOICES_SHOWN_MAX,
+    output: process.stderr,
+  });
+  if (typeof answer === "symbol") return interrupted();
+  return answer;
+}
+
+/** At least one of these values, in their order. @throws Interrupted when it is answered with Ctrl-C. */
+export async function chooseSome(
+  message: string,
+  options: readonly Choice[],
+  initial: readonly string[],
+): Promise<string[]> {
+  const { multiselect } = await import("@clack/prompts");
+  const answer = await multiselect({
+    message,
+    options: [...options],
+    initialValues: [...initial],
+    required: true,
+    maxItems: CHOICES_SHOWN_MAX,
+    output: process.stderr,
+  });
+  if (typeof answer === "symbol") return interrupted();
+  return options.map((option) => option.value).filter((value) => answer.includes(value));
 }

@@ -1,12 +1,15 @@
 /** The command line as a whole: every command with its options. Parses and starts; what a command does is in its own file. */
 import { Command, CommanderError } from "commander";
 import { version } from "../version.js";
+import { adoptCommand } from "./adopt.js";
 import { approveCommand } from "./approve.js";
 import type { Cli } from "./cli.js";
 import { demoCommand } from "./demo.js";
+import { doctorCommand } from "./doctor.js";
 import { exitStatus } from "./exit-status.js";
 import { flushCommand } from "./flush.js";
 import { gatewayCommand } from "./gateway.js";
+import { initCommand } from "./init.js";
 import { pauseCommand } from "./pause.js";
 import { resumeCommand } from "./resume.js";
 import { showCommand } from "./show.js";
@@ -16,6 +19,7 @@ import { uninstallCommand } from "./uninstall.js";
 import { upCommand } from "./up.js";
 
 const commands = [
+  initCommand,
   upCommand,
   statusCommand,
   showCommand,
@@ -24,6 +28,8 @@ const commands = [
   pauseCommand,
   resumeCommand,
   approveCommand,
+  adoptCommand,
+  doctorCommand,
   uninstallCommand,
   gatewayCommand,
   demoCommand,

@@ -36,12 +36,12 @@ export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): v
 }
 
 /** Twice: before the config is run, and after `.env` was read. */
-function hideVariables(terminal: Terminal): void {
+export function hideVariables(terminal: Terminal): void {
   terminal.hide(process.env["OPENAI_API_KEY"] ?? "");
   hideUrl(terminal, process.env["DATABASE_URL"] ?? "");
 }
 
-function hideUrl(terminal: Terminal, text: string): void {
+export function hideUrl(terminal: Terminal, text: string): void {
   if (!URL.canParse(text)) return;
   const { password } = new URL(text);
   if (password === "") return;

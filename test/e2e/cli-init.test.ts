@@ -1,0 +1,301 @@
+import { execFile } from "node:child_process";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { openDatabase, raw, type Database } from "../../src/store/database.js";
+import { stopEmbedded } from "../../src/embedded/embedded.js";
+import { buildCli, runCli, serverKind, type Ended } from "../support/cli.js";
+import { embeddedDataDir } from "../support/embedded-template.js";
+import { createDatabase, type TestDatabase } from "../support/databases.js";
+
+const repository = resolve(import.meta.dirname, "../..");
+const tables = `
+  create table imdb_dataset (imdb_id bigint primary key, "Title" text, "Description" text);
+  create view recent as select * from imdb_dataset;
+  create table keyless (body text);
+  create schema shop;
+  create table shop."Order Lines" (day date, region text, "Line Text" text, note jsonb, primary key (day, region));
+`;
+const movies = [
+  ..."--table imdb_dataset --key imdb_id --columns Title,Description --model gpt-4o-mini --name movies".split(
+    " ",
+  ),
+  ..."--answer categories:string[],summary:string,rating:good|bad?,year:integer --target movie_labels".split(
+    " ",
+  ),
+  "--prompt",
+  'Extract the "categories" of the movie.',
+];
+
+beforeAll(buildCli, 150_000);
+
+describe("rowmill init", { timeout: 120_000 }, () => {
+  let server: TestDatabase;
+  let database: Database;
+  let folder: string;
+  beforeAll(async () => {
+    server = await createDatabase(serverKind);
+    database = openDatabase({ connectionString: server.url });
+    await database.run(raw(tables));
+  });
+  afterAll(async () => {
+    await database.close();
+    await server.drop();
+  });
+  beforeEach(async () => {
+    folder = await realpath(await mkdtemp(join(inject("runFolder"), "cli-init-")));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  const init = (args: readonly string[], url = server.url): Promise<Ended> =>
+    runCli(["init", ...args], { cwd: folder, env: { DATABASE_URL: url, PGSSLMODE: "disable" } });
+  const place = () => `${new URL(server.url).host}${new URL(server.url).pathname}`;
+  const written = (name: string) => readFile(join(folder, name), "utf8");
+
+  it("writes a config by its options, and what to type next", async () => {
+    expect(await init(movies)).toEqual({
+      status: 0,
+      stderr: "",
+      stdout: `Wrote rowmill.config.ts.
+Wrote tsconfig.json, so that the editor knows how to read it.
+Next:
+  1. Put your key into .env: OPENAI_API_KEY=sk-…
+  2. Look whether all is well: rowmill doctor
+  3. Begin; it says what it will cost and asks: rowmill up
+`,
+    });
+    expect(await written("rowmill.config.ts")).toBe(`import { defineConfig, pipeline, z } from "rowmill";
+
+const movies = pipeline({
+  source: { table: "imdb_dataset", key: "imdb_id", columns: ["Title", "Description"] },
+  // A batch starts when so many rows wait, or when the oldest has waited so long.
+  when: { rows: 1000, maxWait: "10m" },
+  request: {
+    model: "gpt-4o-mini",
+    system: "Extract the \\"categories\\" of the movie.",
+    user: "Title: {{ Title }}\\nDescription: {{ Description }}",
+  },
+  answer: z.object({
+    categories: z.array(z.string()),
+    summary: z.string(),
+    rating: z.enum(["good", "bad"]).nullable(),
+    year: z.int(),
+  }),
+  // Made by Rowmill, with a column for each field of the answer.
+  target: { table: "movie_labels" },
+});
+
+// The database is the one of DATABASE_URL, which stands in .env beside this file.
+export default defineConfig({ pipelines: { movies } });
+`);
+    expect((await readdir(folder)).toSorted()).toEqual(["rowmill.config.ts", "tsconfig.json"]);
+  });
+
+  it("takes names as PostgreSQL has them, and finds a composite key by itself", async () => {
+    await mkdir(join(folder, ".git"));
+    await writeFile(join(folder, ".gitignore"), "/.env");
+    const args = ["--table", "shop.Order Lines", "--columns", "Line Text,note", "--model", "gpt-4o-mini"];
+    const ended = await init([...args, "--prompt", "Summarise.", "--answer", "text", "--function"]);
+    expect(ended).toMatchObject({ status: 0, stderr: "" });
+    expect(ended.stdout).toContain("Added .rowmill to .gitignore: secrets and state are not for git.\n");
+    expect(await written(".gitignore")).toBe("/.env\n.rowmill\n");
+    const config = await written("rowmill.config.ts");
+    expect(config).toContain(
+      '{ table: "shop.Order Lines", key: ["day", "region"], columns: ["Line Text", "note"] }',
+    );
+    expect(config).toContain(
+      'user: (row) => `Line Text: ${row["Line Text"] ?? ""}\\nnote: ${row.note ?? ""}`,',
+    );
+    expect(config).toContain('target: { table: "shop.order_lines_answers" }');
+  });
+
+  it("leaves an editor quiet, under two compilers, and in a project of CommonJS", async () => {
+    await mkdir(join(folder, "node_modules"));
+    await symlink(repository, join(folder, "node_modules/rowmill"), "dir");
+    expect((await init([...movies, "--function"])).status).toBe(0);
+    await typeCheck(folder);
+    await writeFile(
+      join(folder, "tsconfig.json"),
+      JSON.stringify({
+        compilerOptions: { module: "node16", strict: true, noEmit: true, skipLibCheck: true, types: [] },
+      }),
+    );
+    await rm(join(folder, "rowmill.config.ts"));
+    expect(await init(movies)).toMatchObject({
+      stderr: "",
+      stdout: expect.stringMatching(/^Wrote rowmill\.config\.mts\.\nNext:/),
+    });
+    await typeCheck(folder, ["typescript-5.9"]);
+  });
+
+  it("makes the tables of an embedded database from a file of SQL", async () => {
+    await writeFile(
+      join(folder, "tables.sql"),
+      "create table imdb_dataset (imdb_id int primary key, \"Title\" text, \"Description\" text);\ninsert into imdb_dataset values (1, 'A', 'B');",
+    );
+    await mkdir(join(folder, ".rowmill"), { mode: 0o700 });
+    await rename(await embeddedDataDir(), join(folder, ".rowmill/database"));
+    const empty = await init(["--embedded"], "");
+    expect(empty).toMatchObject({ status: 2, stdout: "" });
+    expect(empty.stderr).toContain("rowmill init --embedded --sql FILE");
+    const ended = await init([...movies, "--embedded", "--sql", "tables.sql"], "");
+    expect(ended).toMatchObject({ status: 0, stderr: "" });
+    expect(await written("rowmill.config.ts")).toContain(
+      'defineConfig({ database: "embedded", pipelines: { movies } })',
+    );
+    await stopEmbedded({ dataDir: join(folder, ".rowmill/database") });
+  });
+
+  it("overwrites a config only when it is told to", async () => {
+    await writeFile(join(folder, "rowmill.config.ts"), "// mine");
+    expect(await init(movies)).toEqual({
+      status: 4,
+      stdout: "",
+      stderr: `rowmill: There is rowmill.config.ts already.
+  - To write a new one in its place: add --force
+  - Nothing was written.
+`,
+    });
+    expect(await written("rowmill.config.ts")).toBe("// mine");
+    expect((await init([...movies, "--force"])).status).toBe(0);
+    expect(await written("rowmill.config.ts")).toContain("const movies = pipeline(");
+    await rm(join(folder, "rowmill.config.ts"));
+    await writeFile(join(folder, "rowmill.config.json"), "{}");
+    expect(await init([...movies, "--force"])).toEqual({
+      status: 4,
+      stdout: "",
+      stderr: `rowmill: There is rowmill.config.json already, and this command writes TypeScript.
+  - Remove it first, or go on with it.
+  - Nothing was written.
+`,
+    });
+  });
+
+  const without = (...names: string[]) =>
+    movies.filter((word, index) => !names.includes(word) && !names.includes(movies[index - 1] ?? ""));
+  const withOption = (name: string, value: string) => [...without(name), name, value];
+
+  it.each<{ title: string; args: readonly string[]; url?: () => string; status: number; says: () => string }>(
+    [
+      {
+        title: "no database and nobody to ask",
+        args: movies,
+        url: () => "",
+        status: 2,
+        says: () => `There is no DATABASE_URL, and no terminal to ask for it.
+  - Put it into .env in this folder: DATABASE_URL=postgres://user:password@host:5432/database
+  - To try without a server: rowmill init --embedded`,
+      },
+      {
+        title: "a DATABASE_URL of another database",
+        args: movies,
+        url: () => "mysql://root:a-long-password@127.0.0.1/shop",
+        status: 2,
+        says: () => `the database: one mistake
+  DATABASE_URL: found a URL that begins with mysql://, expected a URL such as "postgres://user@host:5432/database", or "embedded"`,
+      },
+      {
+        title: "missing options and nobody to ask",
+        args: without("--columns", "--prompt"),
+        status: 2,
+        says: () => `There is no terminal to ask on, and options are missing: --columns, --prompt.
+  - As in: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarise the film." --answer categories:string[],summary:string
+  - Found in ${place()}:
+  - imdb_dataset: key imdb_id; columns imdb_id, Title, Description`,
+      },
+      {
+        title: "no option at all",
+        args: [],
+        status: 2,
+        says: () => `There is no terminal to ask on, and options are missing: --table, --columns, --model, --prompt, --answer.
+  - As in: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarise the film." --answer categories:string[],summary:string
+  - Found in ${place()}:
+  - imdb_dataset: key imdb_id; columns imdb_id, Title, Description
+  - keyless cannot be watched: no primary key and no unique index, so nothing names a row
+  - recent cannot be watched: a view: no trigger can tell which of its rows changed
+  - shop.Order Lines: key day, region; columns day, region, Line Text, note`,
+      },
+      {
+        title: "a misspelt table",
+        args: withOption("--table", "imdb_datset"),
+        status: 2,
+        says: () => `There is no table imdb_datset in this database; did you mean "imdb_dataset"?
+  - Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table`,
+      },
+      {
+        title: "a view",
+        args: withOption("--table", "recent"),
+        status: 2,
+        says: () => `recent cannot be watched: a view: no trigger can tell which of its rows changed`,
+      },
+      {
+        title: "a table without a key",
+        args: [...without("--table", "--key"), "--table", "keyless"],
+        status: 2,
+        says: () => `keyless cannot be watched: no primary key and no unique index, so nothing names a row
+  - Add one, as in: alter table … add column id bigint generated always as identity primary key;`,
+      },
+      {
+        title: "a misspelt column",
+        args: withOption("--columns", "Titel"),
+        status: 2,
+        says: () => `source.columns: imdb_dataset has no column "Titel"; did you mean "Title"?`,
+      },
+      {
+        title: "a part of a key",
+        args: [
+          ...without("--table", "--key", "--columns"),
+          ..."--table|shop.Order Lines|--key|day|--columns|note".split("|"),
+        ],
+        status: 2,
+        says: () => `source.key: no unique index of shop.Order Lines covers ("day"), so a key might name two rows.
+  - create unique index concurrently on "shop"."Order Lines" ("day");
+  - or: alter table "shop"."Order Lines" add primary key ("day");`,
+      },
+      {
+        title: "an answer of no type",
+        args: withOption("--answer", "year:integr"),
+        status: 2,
+        says: () => `--answer: "integr" is no type: string, integer, number, boolean, each also as a list (string[]), or words such as red|green; did you mean "integer"?
+  - As in: --answer categories:string[],summary:string
+  - For the model's text as it is: --answer text`,
+      },
+      {
+        title: "a template with a column that is not declared",
+        args: withOption("--prompt", "Summarise {{ Plot }}"),
+        status: 2,
+        says: () => `${join(folder, "rowmill.config.ts")}: one mistake
+  pipelines.movies.request.user: the template names "Plot", which is not a declared column; the columns are: "Title", "Description"`,
+      },
+      {
+        title: "SQL for a server",
+        args: [...movies, "--sql", "tables.sql"],
+        status: 2,
+        says: () => `--sql is for the embedded database: add --embedded.
+  - On a server, make the tables with psql or with what you use there.`,
+      },
+    ],
+  )("refuses $title, and writes nothing", async ({ args, url, status, says }) => {
+    const ended = await init(args, url?.() ?? server.url);
+    expect(ended).toEqual({ status, stdout: "", stderr: `rowmill: ${says()}\n` });
+    expect(await readdir(folder)).toEqual([]);
+  });
+});
+
+async function typeCheck(folder: string, compilers = ["typescript", "typescript-5.9"]): Promise<void> {
+  for (const compiler of compilers) {
+    const tsc = join(repository, "node_modules", compiler, "bin/tsc");
+    await promisify(execFile)(process.execPath, [tsc, "-p", folder]);
+  }
+}
