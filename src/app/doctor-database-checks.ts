@@ -83,15 +83,16 @@ async function lookAtEncoding(look: Look): Promise<readonly Finding[]> {
   const row = await readOnly(look, (tx) =>
     tx.first<{ encoding: string }>(sql`select current_setting('server_encoding') as encoding`),
   );
-  const encoding = row?.encoding ?? "unknown";
-  if (encoding === "UTF8") return [ok(encoding)];
-  return [
-    problem(`The database's encoding is ${encoding}; Rowmill needs UTF8.`, {
-      mends: [
-        "An encoding is chosen when a database is made: create database app_utf8 encoding 'UTF8' template template0; and move the data by pg_dump.",
-      ],
-    }),
-  ];
+  return [judgeEncoding(row?.encoding ?? "unknown")];
+}
+
+export function judgeEncoding(encoding: string): Finding {
+  if (encoding === "UTF8") return ok(encoding);
+  return problem(`The database's encoding is ${encoding}; Rowmill needs UTF8.`, {
+    mends: [
+      "An encoding is chosen when a database is made: create database app_utf8 encoding 'UTF8' template template0; and move the data by pg_dump.",
+    ],
+  });
 }
 
 /** PostgreSQL tells each client its process at the login. A pooler speaks for many processes and tells something else. */

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { judgeClock } from "../../src/app/doctor-clock.js";
 import { judgeNames } from "../../src/app/doctor-config-checks.js";
-import { judgePooler, judgeTls, judgeVersion } from "../../src/app/doctor-database-checks.js";
+import { judgeEncoding, judgePooler, judgeTls, judgeVersion } from "../../src/app/doctor-database-checks.js";
 import { checks } from "../../src/app/doctor-examine.js";
 import { judgeDisk, judgeNode } from "../../src/app/doctor-machine-checks.js";
 import { judgeModel, judgeRefusal } from "../../src/app/doctor-provider-checks.js";
@@ -52,6 +52,14 @@ describe("The doctor's judgement", () => {
     [130_022, "problem"],
   ])("of PostgreSQL %d is %s", (number, level) => {
     expect(judgeVersion(number, "13.22").level).toBe(level);
+  });
+
+  it("of an encoding takes UTF8 alone", () => {
+    expect(judgeEncoding("UTF8").level).toBe("ok");
+    expect(judgeEncoding("SQL_ASCII")).toMatchObject({
+      level: "problem",
+      text: "The database's encoding is SQL_ASCII; Rowmill needs UTF8.",
+    });
   });
 
   it.each([
