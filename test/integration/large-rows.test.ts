@@ -81,25 +81,33 @@ describeDatabases("Large rows", (kind) => {
     });
   }
 
-  it("are read as far as they go into memory together, in the order of the keys, and the others later", async () => {
-    await createSized([1, 3, 4, 4, 3, 4].map((size) => size * MEGABYTE));
-    const found = await reads(["6", "99", "5", "4", "3", "2", "1"]);
-    expect(found.map((read) => read.keys)).toEqual([
-      ["6", "5", "4", "3"],
-      ["2", "1"],
-    ]);
-    for (const { bytes } of found) expect(bytes).toBeLessThanOrEqual(CONTENT_BYTES_MAX);
-  });
+  it(
+    "are read as far as they go into memory together, in the order of the keys, and the others later",
+    async () => {
+      await createSized([1, 3, 4, 4, 3, 4].map((size) => size * MEGABYTE));
+      const found = await reads(["6", "99", "5", "4", "3", "2", "1"]);
+      expect(found.map((read) => read.keys)).toEqual([
+        ["6", "5", "4", "3"],
+        ["2", "1"],
+      ]);
+      for (const { bytes } of found) expect(bytes).toBeLessThanOrEqual(CONTENT_BYTES_MAX);
+    },
+    LONG_MS,
+  );
 
-  it("that are over the bound by themselves are read alone, and no key behind them is forgotten", async () => {
-    await createSized([100, CONTENT_BYTES_MAX + 1, 100, 200]);
-    const found = await reads(["1", "2", "77", "78", "3", "not a number", "4"]);
-    expect(found.flatMap((read) => read.keys)).toEqual(["1", "2", "3", "4"]);
-    expect(found.find((read) => read.keys.includes("2"))).toEqual({
-      keys: ["2"],
-      bytes: CONTENT_BYTES_MAX + 1,
-    });
-  });
+  it(
+    "that are over the bound by themselves are read alone, and no key behind them is forgotten",
+    async () => {
+      await createSized([100, CONTENT_BYTES_MAX + 1, 100, 200]);
+      const found = await reads(["1", "2", "77", "78", "3", "not a number", "4"]);
+      expect(found.flatMap((read) => read.keys)).toEqual(["1", "2", "3", "4"]);
+      expect(found.find((read) => read.keys.includes("2"))).toEqual({
+        keys: ["2"],
+        bytes: CONTENT_BYTES_MAX + 1,
+      });
+    },
+    LONG_MS,
+  );
 
   if (kind !== "pg14") {
     it(
