@@ -103,10 +103,10 @@ async function readRow(
   };
   const matching = await read(config.source.where);
   if (matching !== undefined) return { state: "present", cells: matching.cells, matchesWhere: true };
-  const any = config.source.where === null ? undefined : await read(null);
-  return any === undefined
+  const leftOut = config.source.where === null ? undefined : await read(null);
+  return leftOut === undefined
     ? { state: "absent" }
-    : { state: "present", cells: any.cells, matchesWhere: false };
+    : { state: "present", cells: leftOut.cells, matchesWhere: false };
 }
 
 /** The columns that this pipeline writes, and no others of a table that may be the user's own. */

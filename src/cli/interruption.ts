@@ -27,8 +27,21 @@ export class Interrupted extends RowmillError {
 export interface Interruption {
   /** Aborted by the first signal; its reason is an `Interrupted`. */
   readonly signal: AbortSignal;
-  /** Gives the signals back to Node's own handling. */
+  /** Gives the signals back: the next one ends the process. Not to be repeated. */
   dispose(): void;
+}
+
+/** Commands that listen themselves at present. */
+let listening = 0;
+
+/** While no command listens there is nothing to finish: the first signal ends the process, with its status. */
+export function endAtSignals(onEnd: () => void): void {
+  for (const signal of signals)
+    process.on(signal, () => {
+      if (listening > 0) return;
+      onEnd();
+      process.exit(new Interrupted(signal).exitStatus);
+    });
 }
 
 /** `onFirst` tells the person that it was heard. */
@@ -46,9 +59,11 @@ export function listenForInterruption(onFirst: () => void): Interruption {
     controller.abort(interrupted);
   };
   for (const signal of signals) process.on(signal, listener);
+  listening += 1;
   return {
     signal: controller.signal,
     dispose: () => {
+      listening -= 1;
       for (const signal of signals) process.off(signal, listener);
     },
   };

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /** The process behind `rowmill`: runs one command, reports its error, and ends with its status. */
-import { exitStatusOf } from "./exit-status.js";
-import { buildProgram, statusOfParsing } from "./program.js";
-import { reportError } from "./report-error.js";
-import { openTerminal } from "./terminal.js";
+import { departInOrder } from "./departure.js";
 
-// Whoever read our output has seen enough (`| head`). A worker without its log goes on.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
-process.stderr.on("error", () => undefined);
+departInOrder();
+// Only now: loading them takes so long that a person may press Ctrl-C meanwhile.
+const { exitStatusOf } = await import("./exit-status.js");
+const { buildProgram, statusOfParsing } = await import("./program.js");
+const { reportError } = await import("./report-error.js");
+const { openTerminal } = await import("./terminal.js");
 
 const terminal = openTerminal();
 let status = 0;

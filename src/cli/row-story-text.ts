@@ -81,7 +81,7 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[],
       ? `under way, the batch is ${attempt.batchState}`
       : `${attempt.ending} (${attempt.outcome}) ${formatTime(attempt.at)}`;
   const detail = attempt.detail === null ? [] : wrap(harmless(attempt.detail), style.columns() - 2, "");
-  const answer = attempt.answer === null ? [] : labelled("unusable answer:", attempt.answer);
+  const answer = attempt.answer === null ? [] : labelled(`${answerName(attempt.outcome)}:`, attempt.answer);
   return [
     outcome,
     ...detail,
@@ -91,6 +91,20 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[],
     ...(attempt.providerBatchId === null ? [] : [`at ${attempt.provider}: ${attempt.providerBatchId}`]),
     ...events.filter((event) => event.batchId === attempt.batchId).map(eventText),
   ];
+}
+
+const answerNames: Readonly<Record<string, string>> = {
+  invalid: "unusable answer",
+  truncated: "answer that was cut off",
+  refused: "refusal",
+  stale: "answer to what the row or the definition was before",
+  gone: "answer for a row that is gone",
+  unwritable: "answer that could not be written",
+};
+
+/** Of an answer that is not in the target: by its outcome, because many of them are good. */
+function answerName(outcome: string | null): string {
+  return answerNames[outcome ?? ""] ?? "answer";
 }
 
 function usageLines(attempt: AttemptStory): string[] {

@@ -32,8 +32,10 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
   });
   const release = await lockForWork(project.config, "rowmill up");
   try {
+    interruption.signal.throwIfAborted();
     const opened = await openProjectDatabase(project.config, project.environment);
     try {
+      interruption.signal.throwIfAborted();
       const log = openLog(terminal, options.logLevel);
       const context = await openProject({ ...project, provider, database: opened.database, log });
       await warnOfLeftovers(terminal, context, project.config.file);

@@ -249,7 +249,7 @@ export interface AttemptStory {
   readonly ending: "succeeded" | "failed" | "returned" | null;
   readonly outcome: string | null;
   readonly detail: string | null;
-  /** What was paid for and could not be used. */
+  /** What was paid for and is not in the target. */
   readonly answer: string | null;
   readonly model: string | null;
   readonly inputTokens: number;

@@ -7,6 +7,7 @@ import {
   filmsPipeline,
   runCli,
   serverKind,
+  startCli,
   startCliProject,
   type CliProject,
 } from "../support/cli.js";
@@ -107,6 +108,24 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
     }
   });
 
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const)("ends in a word at %s before it works, with %i", async (signal, status) => {
+    await writeFile(
+      join(folder, "rowmill.config.ts"),
+      `console.error("The config is run."); await new Promise((resolve) => setTimeout(resolve, 25_000));`,
+    );
+    const up = startCli(["up"], { cwd: folder, env: {} });
+    try {
+      await up.says("The config is run.");
+    } finally {
+      up.child.kill(signal);
+    }
+    expect(await up.ended).toEqual({ status, stdout: "", stderr: "The config is run.\nStopped.\n" });
+  });
+
   it("never shows the password of a database that cannot be reached", async () => {
     await writeFile(
       join(folder, "rowmill.config.ts"),
@@ -199,7 +218,10 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
 
   it("end calmly when nobody reads on", async () => {
     await insertFilms(project, 3);
-    expect((await project.run("up", "--until-idle")).status).toBe(0);
+    const up = project.start("up", "--until-idle");
+    up.child.stdout?.destroy();
+    up.child.stderr?.destroy();
+    expect((await up.ended).status).toBe(0);
     const running = project.start("show", "films", "1");
     running.child.stdout?.destroy();
     expect(await running.ended).toMatchObject({ status: 0, stdout: "", stderr: "" });

@@ -1,7 +1,12 @@
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
 import {
   buildCli,
+  cliScript,
   filmsPipeline,
   serverKind,
   startCliProject,
@@ -9,6 +14,9 @@ import {
   type CliProject,
 } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+
+/** Gives a program a terminal; part of util-linux. */
+const hasScript = String(spawnSync("script", ["--version"]).stdout).includes("util-linux");
 
 beforeAll(buildCli, 150_000);
 
@@ -164,6 +172,28 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     const next = await project.run("up", "--until-idle");
     expect(next.status, next.stderr).toBe(0);
     expect(await countLabels(project)).toBe(2);
+  });
+
+  it.skipIf(!hasScript)("stops cleanly with 129 when its terminal is closed", async () => {
+    const ended = join(project.folder, "ended");
+    // The shell passes the hang-up on, as every shell does, and outlives it to tell how rowmill ended. It waits for a minute at most.
+    const command = `trap 'kill -HUP $pid' HUP; timeout -s KILL 60 "${process.execPath}" "${cliScript}" up & pid=$!
+      wait $pid; wait $pid; echo $? >${ended}.part; mv ${ended}.part ${ended}`;
+    const terminal = spawn("script", ["-qefc", command, "/dev/null"], {
+      cwd: project.folder,
+      env: { PATH: process.env["PATH"], SHELL: "/bin/sh", ...project.env },
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    let shown = "";
+    terminal.stdout.on("data", (chunk: Buffer) => (shown += chunk.toString()));
+    try {
+      await until("a worker at work", () => Promise.resolve(shown.includes("Working.")));
+    } finally {
+      terminal.kill("SIGKILL");
+    }
+    await until("the end", () => Promise.resolve(existsSync(ended)));
+    expect(await readFile(ended, "utf8")).toBe("129\n");
+    expect(await project.database.rows(sql`select id from rowmill.workers`)).toEqual([]);
   });
 
   it("works the same on the embedded database", async () => {

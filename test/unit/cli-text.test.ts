@@ -1,12 +1,15 @@
 import { describe, expect, it } from "vitest";
+import type { RowStory } from "../../src/app/row-story.js";
 import { exitStatusOf } from "../../src/cli/exit-status.js";
 import { Interrupted } from "../../src/cli/interruption.js";
 import { pausedText } from "../../src/cli/paused-text.js";
+import { renderStory } from "../../src/cli/row-story-text.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/status-text.js";
 import { renderTable, wrap, type TableColumn } from "../../src/cli/table.js";
 import { fit, harmless } from "../../src/cli/terminal.js";
 import { counted, formatCount, formatWait, readEstimate } from "../../src/cli/text.js";
 import { RowmillError } from "../../src/model/errors.js";
+import type { AttemptStory } from "../../src/store/overview.js";
 
 const header: readonly TableColumn[] = [
   { title: "name", align: "left" },
@@ -123,6 +126,45 @@ describe("Why a pipeline does not go on", () => {
 
   it("does not come from an estimate that is none", () => {
     expect([readEstimate(null), readEstimate({ rows: "3" }), readEstimate([])]).toEqual([null, null, null]);
+  });
+});
+
+describe("The story of a row", () => {
+  it.each([
+    ["invalid", "unusable answer"],
+    ["stale", "answer to what the row or the definition was before"],
+    ["gone", "answer for a row that is gone"],
+    ["unwritable", "answer that could not be written"],
+  ])("calls an answer with the outcome %s: %s", (outcome, name) => {
+    const attempt: AttemptStory = {
+      attempt: 1,
+      batchId: "b",
+      provider: "openai",
+      providerBatchId: null,
+      batchState: "settled",
+      ending: "returned",
+      outcome,
+      detail: null,
+      answer: "A fine film.",
+      model: null,
+      inputTokens: 0,
+      cachedInputTokens: 0,
+      outputTokens: 0,
+      costNanoUsd: null,
+      at: new Date(),
+    };
+    const story: RowStory = {
+      pipeline: "films",
+      key: "1",
+      row: { state: "absent" },
+      request: null,
+      refused: null,
+      attempts: [attempt],
+      events: [],
+      result: { state: "absent" },
+    };
+    const lines = renderStory(story, { columns: () => 80, bold: (text) => text });
+    expect(lines).toContain(`  ${name}:  A fine film.`);
   });
 });
 

@@ -1,0 +1,73 @@
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { idleState } from "../../src/app/idle.js";
+import { sweepAll } from "../../src/app/round.js";
+import type { GatewayFaults } from "../../src/gateway/faults.js";
+import { schedule } from "../../src/store/batches.js";
+import { runIntake } from "../../src/worker/intake.js";
+import { runJanitor } from "../../src/worker/janitor.js";
+import { serverKind } from "../support/cli.js";
+import { createNotes, insertNotes, notesPipeline, plain } from "../support/notes.js";
+import { approvalOf, sql, startProject, type TestProject } from "../support/project.js";
+
+describe("Around a batch", () => {
+  let project: TestProject;
+  let beforeEffect: GatewayFaults["beforeEffect"] = () => undefined;
+  const signal = new AbortController().signal;
+  beforeEach(async () => {
+    project = await startProject(serverKind, {
+      gateway: { faults: { beforeEffect: (call) => beforeEffect(call) } },
+    });
+  });
+  afterEach(async () => {
+    await project.check().finally(() => project.close());
+  });
+
+  it("no wake-up is left when it has ended, but one that a worker holds is left to that worker", async () => {
+    await createNotes(project, plain(2));
+    const worker = await project.worker({ notes: notesPipeline() });
+    await project.drain(worker);
+    const keys = sql`select key from rowmill_worker.jobs`;
+    expect(await project.rows(keys)).toEqual([]);
+    const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
+    await schedule(project.database, batch?.id ?? "", 0);
+    await project.run(
+      sql`update rowmill_worker._private_jobs set locked_at = now(), locked_by = 'a living worker'`,
+    );
+    await runJanitor(worker, signal);
+    expect(await project.rows(keys)).toEqual([{ key: `batch:${batch?.id}` }]);
+    await project.run(sql`update rowmill_worker._private_jobs set locked_at = null, locked_by = null`);
+    await runJanitor(worker, signal);
+    expect(await project.rows(keys)).toEqual([]);
+  });
+
+  it("an interrupted deletion of its files is no failure to be told", async () => {
+    await createNotes(project, plain(2));
+    const worker = await project.worker({ notes: notesPipeline() });
+    await project.drain(worker);
+    await project.run(sql`update rowmill.batches set files_deleted_at = null`);
+    const stopping = new AbortController();
+    beforeEffect = ({ method }) => {
+      if (method !== "DELETE") return undefined;
+      stopping.abort(new Error("Ctrl-C"));
+      return { kind: "drop" };
+    };
+    const said: string[] = [];
+    const log = pino({ level: "debug" }, { write: (line: string) => void said.push(line) });
+    await expect(runJanitor({ ...worker, log }, stopping.signal)).rejects.toThrow("Ctrl-C");
+    expect(said).toEqual([]);
+  });
+
+  it("nothing is approved by an estimate before the first sweep has counted all rows", async () => {
+    await createNotes(project, plain(20));
+    const worker = await project.worker({ notes: notesPipeline() }, { approve: false });
+    const [notes] = worker.pipelines.values();
+    if (!notes) throw new Error("There is no pipeline.");
+    await insertNotes(project, plain(1, "a later note"));
+    await runIntake(worker);
+    expect(await approvalOf(worker, notes)).toEqual({ kind: "nothing" });
+    expect(await idleState(worker)).toMatchObject({ idle: false, blocked: [] });
+    await sweepAll(worker, signal);
+    expect(await approvalOf(worker, notes)).toMatchObject({ kind: "cheap", estimate: { rows: 21 } });
+  });
+});
