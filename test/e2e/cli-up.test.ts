@@ -16,7 +16,8 @@ import {
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 
 /** Gives a program a terminal; part of util-linux. */
-const hasScript = String(spawnSync("script", ["--version"]).stdout).includes("util-linux");
+const terminalProgram = "script";
+const hasScript = String(spawnSync(terminalProgram, ["--version"]).stdout).includes("util-linux");
 
 beforeAll(buildCli, 150_000);
 
@@ -179,7 +180,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     // The shell passes the hang-up on, as every shell does, and outlives it to tell how rowmill ended. It waits for a minute at most.
     const command = `trap 'kill -HUP $pid' HUP; timeout -s KILL 60 "${process.execPath}" "${cliScript}" up & pid=$!
       wait $pid; wait $pid; echo $? >${ended}.part; mv ${ended}.part ${ended}`;
-    const terminal = spawn("script", ["-qefc", command, "/dev/null"], {
+    const terminal = spawn(terminalProgram, ["-qefc", command, "/dev/null"], {
       cwd: project.folder,
       env: { PATH: process.env["PATH"], SHELL: "/bin/sh", ...project.env },
       stdio: ["pipe", "pipe", "inherit"],

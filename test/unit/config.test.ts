@@ -307,9 +307,10 @@ describe("mistakes", () => {
   test.each([undefined, null, 7, [], "config", () => ({})])(
     "in the config as a whole are named: %s",
     (definition) => {
-      const { message } = mistakesOf(() =>
+      const { message, problems } = mistakesOf(() =>
         validateConfig(definition, { ...origin, databaseUrl: "embedded" }),
       );
+      expect(problems).toHaveLength(1);
       expect(message).toMatch(
         /the config itself: found .*, expected an object with "database" or "pipelines"/,
       );
