@@ -32,7 +32,7 @@ export function configText(choices: Choices): string {
   const database = embedded ? `database: "embedded", ` : "";
   const where = embedded
     ? ""
-    : "// The database is the one of DATABASE_URL, which stands in .env beside this file.\n";
+    : "// The database is the one of the variable DATABASE_URL, from the environment or from .env beside this file.\n";
   return `import { ${imports} } from "rowmill";
 
 const ${variable} = pipeline({

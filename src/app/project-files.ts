@@ -67,8 +67,10 @@ export async function writeVariable(folder: string, name: string, value: string)
     );
   const before = await readIfThere(file);
   const gap = before === null || before === "" || before.endsWith("\n") ? "" : "\n";
-  await appendFile(file, `${gap}${line}\n`, { mode: 0o600 });
+  // Before the secret is in it.
+  await appendFile(file, "", { mode: 0o600 });
   await chmod(file, 0o600);
+  await appendFile(file, `${gap}${line}\n`);
 }
 
 const ignored = [".env", ".rowmill"] as const;

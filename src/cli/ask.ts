@@ -71,6 +71,7 @@ export async function choose(message: string, options: readonly Choice[]): Promi
   const answer = await select({
     message,
     options: [...options],
+    ...(options[0] === undefined ? {} : { initialValue: options[0].value }),
     maxItems: CHOICES_SHOWN_MAX,
     output: process.stderr,
   });

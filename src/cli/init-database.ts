@@ -12,7 +12,7 @@ import { readDatabase } from "../config/read-database.js";
 import { RowmillError } from "../model/errors.js";
 import type { DatabaseAddress } from "../model/pipeline.js";
 import { raw, type Database } from "../store/database.js";
-import { askSecret, choose } from "./ask.js";
+import { askSecret, askText, choose } from "./ask.js";
 import type { Cli } from "./cli.js";
 import type { InitOptions } from "./init.js";
 import { hideUrl, hideVariables } from "./project.js";
@@ -50,7 +50,7 @@ export async function openInitDatabase(
       hint: "in .rowmill/ here; for trials and small machines",
     },
   ]);
-  return where === "embedded" ? openEmbedded(folder, undefined) : askForServer(cli, folder);
+  return where === "embedded" ? askForTables(folder) : askForServer(cli, folder);
 }
 
 function nowhere(): RowmillError {
@@ -60,6 +60,13 @@ function nowhere(): RowmillError {
       "To try without a server: rowmill init --embedded",
     ],
   });
+}
+
+async function askForTables(folder: string): Promise<InitDatabase> {
+  const file = await askText(
+    "A file of SQL that makes your tables and fills them? Leave it empty if they are there already.",
+  );
+  return openEmbedded(folder, file === "" ? undefined : file);
 }
 
 async function askForServer(cli: Cli, folder: string): Promise<InitDatabase> {
@@ -90,7 +97,9 @@ async function open(
   found: { address: DatabaseAddress; typedUrl: string | null },
 ): Promise<InitDatabase> {
   const project = { file: join(folder, "rowmill.config.ts"), database: found.address, pipelines: [] };
-  const opened = await openProjectDatabase(project, readEnvironment(process.env));
+  // As it will be once it stands in .env: that is the name by which errors speak of it.
+  const typed = found.typedUrl === null ? {} : { DATABASE_URL: found.typedUrl };
+  const opened = await openProjectDatabase(project, readEnvironment({ ...process.env, ...typed }));
   return { ...opened, embedded: found.address.kind === "embedded", typedUrl: found.typedUrl };
 }
 

@@ -96,7 +96,7 @@ const movies = pipeline({
   target: { table: "movie_labels" },
 });
 
-// The database is the one of DATABASE_URL, which stands in .env beside this file.
+// The database is the one of the variable DATABASE_URL, from the environment or from .env beside this file.
 export default defineConfig({ pipelines: { movies } });
 `);
     expect((await readdir(folder)).toSorted()).toEqual(["rowmill.config.ts", "tsconfig.json"]);
