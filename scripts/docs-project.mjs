@@ -48,6 +48,8 @@ export async function startDocsProject({ gateway: gatewayOptions = {} } = {}) {
     folder,
     gateway,
     client,
+    /** Of the commands; may be added to. */
+    env,
     /** Resolves to what it printed, stdout and stderr in one; throws when it fails. */
     run: (command, args, options = {}) => run(command, args, { cwd: folder, env, ...options }),
     close: async () => {

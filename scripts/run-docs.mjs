@@ -2,13 +2,15 @@
  * Runs what the documentation shows. A block of `sh` under the line `<!-- runs in CI -->` is run as it stands, in the repository, by
  * bash. Blocks of `sh` and `sql` under `<!-- runs in CI with PostgreSQL -->` run in a project of their page: one fresh database and one
  * folder for all blocks of a page, in their order (docs-project.mjs). What only CI needs before them stands in a comment that begins
- * with `in CI, as SQL:`. Fails when one fails, or when there is none. Arguments: the pages; without any, all.
+ * with `in CI, as SQL:`; `in CI, a batch of other code for:` is followed by a query whose rows (`name`, `text`) become the lines of a
+ * batch, and sets BATCH_ID. Fails when one fails, or when there is none. Arguments: the pages; without any, all.
  */
 import { readdirSync, readFileSync } from "node:fs";
+import { createJiti } from "jiti";
 import { repository, run, startDocsProject } from "./docs-project.mjs";
 
 const block =
-  /<!-- runs in CI( with PostgreSQL)? -->\n\n```(sh|sql)\n([\s\S]*?)```|<!-- in CI, as SQL:\n([\s\S]*?)-->/g;
+  /<!-- runs in CI( with PostgreSQL)? -->\n\n```(sh|sql)\n([\s\S]*?)```|<!-- in CI, (as SQL|a batch of other code for):\n([\s\S]*?)-->/g;
 
 const everyPage = ["README.md", "CONTRIBUTING.md", ...readdirSync("docs").map((name) => `docs/${name}`)];
 const pages = process.argv.length > 2 ? process.argv.slice(2) : everyPage;
@@ -16,14 +18,19 @@ let blocks = 0;
 for (const page of pages.filter((name) => name.endsWith(".md"))) {
   let project = null;
   try {
-    for (const [, withDatabase, language, shown, hidden] of readFileSync(page, "utf8").matchAll(block)) {
-      const inRepository = hidden === undefined && withDatabase === undefined;
-      if (!inRepository) project ??= await startDocsProject();
+    for (const [, withDatabase, language, shown, preparation, hidden] of readFileSync(page, "utf8").matchAll(
+      block,
+    )) {
       console.log(`-- ${page}:\n${hidden ?? shown}`);
-      if (hidden !== undefined || language === "sql") console.log(await runSql(project, hidden ?? shown));
-      else if (inRepository) await bash(shown, { cwd: repository });
+      if (shown !== undefined) blocks++;
+      if (shown !== undefined && withDatabase === undefined) {
+        await bash(shown, { cwd: repository });
+        continue;
+      }
+      project ??= await startDocsProject();
+      if (preparation === "as SQL" || language === "sql") console.log(await runSql(project, hidden ?? shown));
+      else if (preparation !== undefined) await createForeignBatch(project, hidden);
       else await project.run("bash", ["-euo", "pipefail", "-c", shown], { show: true });
-      if (hidden === undefined) blocks++;
     }
   } finally {
     await project?.close();
@@ -40,4 +47,13 @@ function bash(commands, options) {
 async function runSql({ client }, text) {
   const results = [await client.query(text)].flat();
   return JSON.stringify(results.at(-1)?.rows ?? [], undefined, 1);
+}
+
+async function createForeignBatch(project, query) {
+  const { createTutorialBatch } = await createJiti(import.meta.url).import(
+    "../test/support/tutorial-batch.ts",
+  );
+  const { rows } = await project.client.query(query);
+  const lines = rows.map(({ name, text }) => ({ customId: name, text }));
+  project.env.BATCH_ID = (await createTutorialBatch(project.gateway.url, lines)).batchId;
 }
