@@ -11,32 +11,28 @@ import {
   DatabaseError,
   isConflict,
   quoteIdentifier,
-  quoteLiteral,
   raw,
   sql,
   type Database,
   type Queryable,
 } from "../store/database.js";
-import { KEY_BYTES_MAX } from "./source.js";
-import { textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
+import type { SourceTable } from "./table-inspection.js";
+import {
+  TRIGGER_VERSION,
+  triggerFunctionName,
+  triggerFunctionText,
+  type TriggerOptions,
+} from "./trigger-function.js";
 
-/** Keys in one row of arrivals; a larger statement appends several rows. */
-export const KEYS_PER_ARRIVAL = 5_000;
+export type { TriggerOptions };
+
 const LOCK_TIMEOUT_MS = 2_000;
 const INSTALL_TRIES = 15;
 const INSTALL_PAUSE_MS = 1_000;
 /** Owns the function: may insert arrivals, and nothing else in the whole database. */
 const arrivalsRole = "rowmill_arrivals";
-/** Part of the signature: raise it when the trigger's text changes. */
-const TRIGGER_VERSION = 1;
 const INSUFFICIENT_PRIVILEGE = "42501";
 const events = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
-
-export interface TriggerOptions {
-  readonly pipelineId: number;
-  /** With a predicate any change of a row may matter: the whole row is compared, not only the declared columns. */
-  readonly wholeRow: boolean;
-}
 
 /**
  * Puts the triggers on the table and its partitions, in place of any of this pipeline's that were anywhere before. Repeatable.
@@ -52,7 +48,7 @@ export async function installTriggers(
     database.transaction(
       async (tx) => {
         await dropTriggers(tx, options.pipelineId);
-        await tx.run(raw(functionText(table, options)));
+        await tx.run(raw(triggerFunctionText(table, options)));
         for (const relation of table.relations) {
           for (const event of events)
             await tx.run(raw(triggerText(relation.qualified, options.pipelineId, event)));
@@ -85,7 +81,7 @@ export async function triggerSignature(
   const row = await client.first<{ signature: string }>(sql`
     select md5(concat_ws('|', ${TRIGGER_VERSION}::int, ${JSON.stringify([table.oid, table.key, table.columns, oids, options.wholeRow])}::text,
       (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.tgrelid, t.tgname)
-       from pg_catalog.pg_trigger t where t.tgfoid = to_regproc(${`rowmill.${functionName(options.pipelineId)}`})))) as signature`);
+       from pg_catalog.pg_trigger t where t.tgfoid = to_regproc(${`rowmill.${triggerFunctionName(options.pipelineId)}`})))) as signature`);
   return row?.signature ?? "";
 }
 
@@ -161,7 +157,7 @@ async function createRole(database: Database): Promise<void> {
 
 /** The function's owner becomes the role that may do nothing else; nobody may call the function or attach it elsewhere. */
 async function handOver(tx: Queryable, pipelineId: number, role: string | null): Promise<void> {
-  const name = `rowmill.${functionName(pipelineId)}()`;
+  const name = `rowmill.${triggerFunctionName(pipelineId)}()`;
   await tx.run(raw(`revoke execute on function ${name} from public`));
   if (role === null) return refuseSuperuserOwner(tx);
   const quoted = quoteIdentifier(role);
@@ -186,16 +182,12 @@ async function dropTriggers(tx: Queryable, pipelineId: number): Promise<void> {
   const found = await tx.rows<{ schema: string; relation: string; trigger: string }>(sql`
     select n.nspname as schema, c.relname as relation, t.tgname as trigger from pg_catalog.pg_trigger t
     join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where t.tgfoid = to_regproc(${`rowmill.${functionName(pipelineId)}`}) order by t.tgrelid, t.tgname`);
+    where t.tgfoid = to_regproc(${`rowmill.${triggerFunctionName(pipelineId)}`}) order by t.tgrelid, t.tgname`);
   for (const row of found) {
     const on = `${quoteIdentifier(row.schema)}.${quoteIdentifier(row.relation)}`;
     await tx.run(raw(`drop trigger if exists ${quoteIdentifier(row.trigger)} on ${on}`));
   }
-  await tx.run(raw(`drop function if exists rowmill.${functionName(pipelineId)}()`));
-}
-
-function functionName(pipelineId: number): string {
-  return `arrive_${pipelineId}`;
+  await tx.run(raw(`drop function if exists rowmill.${triggerFunctionName(pipelineId)}()`));
 }
 
 function triggerText(relation: string, pipelineId: number, event: (typeof events)[number]): string {
@@ -206,66 +198,5 @@ function triggerText(relation: string, pipelineId: number, event: (typeof events
     TRUNCATE: "",
   }[event];
   const name = quoteIdentifier(`rowmill_${pipelineId}_${event.toLowerCase()}`);
-  return `create trigger ${name} after ${event} on ${relation} ${tables} for each statement execute function rowmill.${functionName(pipelineId)}()`;
-}
-
-/**
- * plpgsql plans a statement when it is first reached, so the look into pg_attribute comes before any column is named: a column
- * dropped or retyped since makes a "sweep" mark, not an error in the user's write.
- */
-function functionText(table: SourceTable, options: TriggerOptions): string {
-  const key = keyText(table.key);
-  const usable = [
-    ...table.key.map((column) => `t.${quoteIdentifier(column.name)} is not null`),
-    `octet_length(${key}) <= ${KEY_BYTES_MAX}`,
-  ].join(" and ");
-  const compared = options.wholeRow ? ["row(t.*)::text"] : table.columns.map((column) => textOf("t", column));
-  const row = `${key} as key, ${compared.map((text, index) => `${text} as c${index}`).join(", ")}`;
-  const keys = (relation: string) => `select ${key} as key from ${relation} t where ${usable}`;
-  const rows = (relation: string) => `select ${row} from ${relation} t where ${usable}`;
-  const changed = `select distinct d.key from (
-      ((${rows("rowmill_new")}) except all (${rows("rowmill_old")})) union all ((${rows("rowmill_old")}) except all (${rows("rowmill_new")}))) d`;
-  return `create function rowmill.${functionName(options.pipelineId)}() returns trigger language plpgsql security definer
-set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO, YMD' set intervalstyle = 'postgres' set extra_float_digits = 1 set bytea_output = 'hex'
-as ${quoteLiteral(`
-declare found_keys text[];
-begin
-  if current_setting('rowmill.writing', true) = '${options.pipelineId}' then return null; end if;
-  if tg_op = 'TRUNCATE' or ${unexpectedColumns(table)} then
-    insert into rowmill.arrivals (pipeline_id) values (${options.pipelineId});
-    return null;
-  end if;
-  if tg_op = 'INSERT' then
-    ${append(options.pipelineId, keys("rowmill_new"))}
-  elsif tg_op = 'DELETE' then
-    ${append(options.pipelineId, keys("rowmill_old"))}
-  else
-    ${append(options.pipelineId, changed)}
-  end if;
-  return null;
-end`)}`;
-}
-
-function keyText(key: readonly TableColumn[]): string {
-  const texts = key.map((column) => textOf("t", column));
-  return texts.length === 1 ? (texts[0] ?? "") : `json_build_array(${texts.join(", ")})::text`;
-}
-
-function unexpectedColumns(table: SourceTable): string {
-  const named = new Map([...table.key, ...table.columns].map((column) => [column.name, column.typeOid]));
-  const pairs = [...named].map(([name, oid]) => `(${quoteLiteral(name)}::name, ${oid}::oid)`).join(", ");
-  return `(select count(*) from pg_attribute a where a.attrelid = tg_relid and not a.attisdropped
-    and (a.attname, a.atttypid) in (${pairs})) <> ${named.size}`;
-}
-
-/** Small statements take the plain way (measured: 1.2 to 1.4 times a bare insert); only large ones pay for numbering. */
-function append(pipelineId: number, keys: string): string {
-  return `select array_agg(k.key) into found_keys from (${keys} limit ${KEYS_PER_ARRIVAL + 1}) k;
-    if cardinality(found_keys) <= ${KEYS_PER_ARRIVAL} then
-      insert into rowmill.arrivals (pipeline_id, keys) values (${pipelineId}, found_keys);
-    elsif found_keys is not null then
-      insert into rowmill.arrivals (pipeline_id, keys)
-      select ${pipelineId}, array_agg(k.key) from (
-        select n.key, (row_number() over () - 1) / ${KEYS_PER_ARRIVAL} as part from (${keys}) n) k group by k.part;
-    end if;`;
+  return `create trigger ${name} after ${event} on ${relation} ${tables} for each statement execute function rowmill.${triggerFunctionName(pipelineId)}()`;
 }

@@ -16,6 +16,15 @@ function textPipeline(target = "answers") {
   });
 }
 
+function alteredPipeline(target: string, where?: string) {
+  return pipeline({
+    source: { table: "altered", key: "id", columns: ["body"], ...(where === undefined ? {} : { where }) },
+    ...quick,
+    request: { model: "gpt-4o-mini", user: (row) => row.body },
+    target: { table: target },
+  });
+}
+
 describeDatabases("A user's database", (kind) => {
   let project: TestProject;
   beforeEach(async () => {
@@ -129,6 +138,68 @@ describeDatabases("A user's database", (kind) => {
     expect(new Set(marks.map((mark) => JSON.stringify(mark)))).toEqual(new Set(['{"keys":null}']));
   });
 
+  /** What each alteration leaves of the table `altered (key, body)`, written to by a session that wrote to it before. */
+  const alterations = [
+    ["a dropped column", "alter table public.altered drop column body", "other = 'x'"],
+    ["a renamed column", "alter table public.altered rename column body to content", "content = 'x'"],
+    ["a retyped column", "alter table public.altered alter column body type varchar", "body = 'x'"],
+    ["a renamed key", "alter table public.altered rename column id to number", "body = 'x'"],
+    ["a retyped key", "alter table public.altered alter column id type bigint", "body = 'x'"],
+    [
+      "a key of somebody's type, whose cast it never runs",
+      "alter table public.altered alter column id type public.odd using id::text::public.odd",
+      "body = 'x'",
+    ],
+  ] as const;
+
+  it.each(alterations)("writes on after %s, and a sweep is asked for", async (_name, alteration, change) => {
+    await project.database.pool.query(`create type public.odd as enum ('1', '2');
+      create sequence public.casts; grant usage on sequence public.casts to public;
+      create function public.odd_text(public.odd) returns text language plpgsql as
+        $$ begin return nextval('public.casts')::text; end $$;
+      create cast (public.odd as text) with function public.odd_text(public.odd) as implicit;
+      create table public.altered (other text, id int primary key, body text)`);
+    await project.worker({ altered: alteredPipeline("answers"), whole: alteredPipeline("others", "true") });
+    const session = await project.database.pool.connect();
+    const marks = async (statement: string) => {
+      await session.query("delete from rowmill.arrivals");
+      await session.query(statement);
+      return (await session.query<{ keys: string[] | null }>("select keys from rowmill.arrivals")).rows;
+    };
+    const writes = (set: string) => [
+      "insert into public.altered values ('', '1')",
+      `update public.altered set ${set}`,
+      "delete from public.altered",
+    ];
+    try {
+      for (const write of writes("body = 'x'"))
+        expect(await marks(write)).toEqual([{ keys: ["1"] }, { keys: ["1"] }]);
+      await session.query(alteration);
+      for (const write of writes(change))
+        expect(await marks(write)).toEqual([{ keys: null }, { keys: null }]);
+      const casts = await session.query<{ ran: boolean }>("select is_called as ran from public.casts");
+      expect(casts.rows).toEqual([{ ran: false }]);
+    } finally {
+      session.release();
+    }
+  });
+
+  it("has one transaction's many statements counted as one transaction", async () => {
+    await project.worker({ texts: textPipeline() });
+    const next = async () => {
+      const [row] = await project.rows<{ next: number }>(
+        sql`select pg_snapshot_xmax(pg_current_snapshot())::text::int as next`,
+      );
+      return row?.next ?? 0;
+    };
+    const before = await next();
+    await project.database.transaction(async (tx) => {
+      for (let id = 1; id <= 200; id++)
+        await tx.run(sql`insert into public.texts values (${id}, 'one of many')`);
+    });
+    expect((await next()) - before).toBeLessThan(100);
+  });
+
   it("may hold json, which has no equality: only real changes of declared columns are arrivals", async () => {
     await project.run(sql`alter table public.texts add column doc json, add column other text`);
     const documents = pipeline({
@@ -158,6 +229,30 @@ describeDatabases("A user's database", (kind) => {
       sql`select count(*)::int as count from rowmill.requests where error_code = 'empty'`,
     );
     expect(failed).toEqual({ count: 12_000 });
+  });
+
+  it("has every key of a statement told once, however many, for whatever statement", async () => {
+    await project.worker({ texts: textPipeline() });
+    const arrivals = async (statement: ReturnType<typeof sql>) => {
+      await project.run(sql`truncate rowmill.arrivals`);
+      await project.run(statement);
+      const [told] =
+        await project.rows(sql`select (select max(cardinality(keys)) from rowmill.arrivals) as most, count(*)::int as keys, count(distinct k)::int as different
+        from rowmill.arrivals a, unnest(a.keys) k`);
+      return told;
+    };
+    const all = { most: 5_000, keys: 50_001, different: 50_001 };
+    const most = { most: 5_000, keys: 50_000, different: 50_000 };
+    expect(
+      await arrivals(sql`insert into public.texts select i, null from generate_series(1, 50001) i`),
+    ).toEqual(all);
+    expect(await arrivals(sql`update public.texts set body = id`)).toEqual(all);
+    expect(await arrivals(sql`update public.texts set body = id + id % 2`)).toEqual({
+      most: 5_000,
+      keys: 25_001,
+      different: 25_001,
+    });
+    expect(await arrivals(sql`delete from public.texts where id > 1`)).toEqual(most);
   });
 
   it("is not sent round in circles by a touch trigger when results go into the source itself", async () => {

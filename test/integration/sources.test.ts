@@ -1,6 +1,7 @@
 /** Which tables can be watched, and that every way of writing to one is noticed, sooner by a trigger or later by a sweep. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
+import { raw } from "../../src/store/database.js";
 import { wantSweep } from "../../src/store/sweeps.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases } from "../support/databases.js";
@@ -12,6 +13,7 @@ interface Shape {
   key?: string | string[];
   where?: string;
   existing?: "include" | "skip";
+  target?: string;
 }
 
 function textPipeline(shape: Shape = {}) {
@@ -25,7 +27,7 @@ function textPipeline(shape: Shape = {}) {
     },
     ...quick,
     request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: (row) => row.body },
-    target: { table: "answers" },
+    target: { table: shape.target ?? "answers" },
   });
 }
 
@@ -76,6 +78,55 @@ describeDatabases("A source table", (kind) => {
         `select id::text as id, pg_typeof(id)::text as type from public.answers${index}`,
       );
       expect(found.rows).toEqual([{ id: key, type }]);
+    }
+  });
+
+  it("has its keys spelled by the triggers as it is read, whatever their types and the writer's settings", async () => {
+    const keys = {
+      smallint: "-3",
+      oid: "4294967295",
+      numeric: "1.50",
+      text: 'a "quoted", \\ ü 😀 key',
+      "varchar(20)": "short",
+      date: "2026-03-04",
+      timestamp: "2026-03-04 05:06:07.89",
+      timestamptz: "2026-03-04 05:06:07+00",
+    };
+    const types = Object.keys(keys);
+    const names = types.map((_, index) => `k${index}`);
+    await project.database.pool.query(
+      `create table public.texts (${types.map((type, index) => `k${index} ${type} unique`).join(", ")}, body numeric, primary key (${names.join(", ")}))`,
+    );
+    const single = names.map((name) => [name, textPipeline({ key: name, target: name })]);
+    await project.worker({ all: textPipeline({ key: names }), ...Object.fromEntries(single) });
+    const writer = await project.database.pool.connect();
+    const told = async (statement: string, values: string[] = []) => {
+      await writer.query("delete from rowmill.arrivals");
+      await writer.query(statement, values);
+      const rows = await project.rows<{ keys: string[] | null }>(
+        sql`select keys from rowmill.arrivals order by pipeline_id`,
+      );
+      return rows.map((row) => row.keys);
+    };
+    try {
+      await writer.query("set timezone = 'Asia/Tokyo'; set datestyle = 'SQL, DMY'");
+      const values = types.map((type, index) => `$${index + 1}::text::${type}`).join(", ");
+      const inserted = await told(`insert into public.texts values (${values}, 1.0)`, Object.values(keys));
+      const texts = names.map((name) => `${name}::text`).join(", ");
+      const read = await project.database.transaction((tx) =>
+        tx.rows<{ key: string }>(
+          sql`select unnest(array[json_build_array(${raw(texts)})::text, ${raw(texts)}]) as key from public.texts`,
+        ),
+      );
+      const expected = read.map((row) => [row.key]);
+      expect(expected).toHaveLength(9);
+      expect(inserted).toEqual(expected);
+      // Equal numbers, but another text, which is another content.
+      expect(await told("update public.texts set body = 1.00")).toEqual(expected);
+      expect(await told("update public.texts set body = 1.00")).toEqual([]);
+      expect(await told("delete from public.texts")).toEqual(expected);
+    } finally {
+      writer.release(true);
     }
   });
 
