@@ -264,26 +264,11 @@ export default defineConfig({ pipelines: { movies } });
   - or: alter table "shop"."Order Lines" add primary key ("day");`,
       },
       {
-        title: "an answer of no type",
-        args: withOption("--answer", "year:integr"),
-        status: 2,
-        says: () => `--answer: "integr" is no type: string, integer, number, boolean, each also as a list (string[]), or words such as red|green; did you mean "integer"?
-  - As in: --answer categories:string[],summary:string
-  - For the model's text as it is: --answer text`,
-      },
-      {
         title: "a template with a column that is not declared",
         args: withOption("--prompt", "Summarise {{ Plot }}"),
         status: 2,
         says: () => `${join(folder, "rowmill.config.ts")}: one mistake
   pipelines.movies.request.user: the template names "Plot", which is not a declared column; the columns are: "Title", "Description"`,
-      },
-      {
-        title: "SQL for a server",
-        args: [...movies, "--sql", "tables.sql"],
-        status: 2,
-        says: () => `--sql is for the embedded database: add --embedded.
-  - On a server, make the tables with psql or with what you use there.`,
       },
     ],
   )("refuses $title, and writes nothing", async ({ args, url, status, says }) => {

@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest";
+import { readAnswerFields } from "../../src/app/answer-fields.js";
+
+describe("The fields of an answer, as a person types them", () => {
+  it("become zod schemas, lists and null included", () => {
+    expect(
+      readAnswerFields("tags:string[], year : integer? ,mood:sad|glad,seen:boolean,score:number"),
+    ).toEqual([
+      { name: "tags", zod: "z.array(z.string())" },
+      { name: "year", zod: "z.int().nullable()" },
+      { name: "mood", zod: 'z.enum(["sad", "glad"])' },
+      { name: "seen", zod: "z.boolean()" },
+      { name: "score", zod: "z.number()" },
+    ]);
+    expect(readAnswerFields("text")).toBeNull();
+  });
+
+  it.each([
+    [
+      "year:integr",
+      '"integr" is no type: string, integer, number, boolean, each also as a list (string[]), or words such as red|green; did you mean "integer"?',
+    ],
+    ["summary", '"summary" is not a field: a plain name, a colon, a type'],
+    ["a:string,a:string", 'the field "a" is there twice'],
+  ])("say what is wrong with %s", (text, problem) => {
+    expect(() => readAnswerFields(text)).toThrow(`--answer: ${problem}`);
+  });
+});
