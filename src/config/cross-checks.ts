@@ -2,6 +2,7 @@
 import { nearMatch } from "../model/near-match.js";
 import { formatDuration } from "../model/duration.js";
 import type { PipelineConfig } from "../model/pipeline.js";
+import { parseTableName } from "../model/table-name.js";
 import { childPath } from "./problems.js";
 import { answerFields } from "./read-answer.js";
 import type { Place } from "./readers.js";
@@ -68,5 +69,6 @@ function sameTable(a: string, b: string): boolean {
 }
 
 function withSchema(table: string): string {
-  return table.includes(".") ? table : `public.${table}`;
+  const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
+  return JSON.stringify([schema ?? "public", name]);
 }

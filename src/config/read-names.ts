@@ -1,4 +1,5 @@
 /** Reads the names of tables, columns and pipelines. Names are quoted as given when they reach SQL. */
+import { parseTableName } from "../model/table-name.js";
 import { refuse, text, type Place, type Reader } from "./readers.js";
 
 /** PostgreSQL cuts longer names (NAMEDATALEN - 1): two names that differ only behind the cut would be one. */
@@ -9,29 +10,30 @@ const pipelineNamePattern = /^[a-z][a-z0-9_-]{0,39}$/;
 /** A column's name as the database has it. */
 export const columnName: Reader<string> = (place) => {
   const name = text("the name of a column")(place);
-  checkIdentifier(place, [name], "a column");
+  if (place.problems.clean(place.path) && /^".*"$/s.test(name))
+    refuse(place, "the name of a column without quotes: Rowmill quotes names itself, mixed case included");
+  checkLength(place, [name], "a column");
   return name;
 };
 
-/** `table` or `schema.table`. A dot is always taken as the separator. */
+/** `table` or `schema.table`; either part may stand in double quotes, as SQL has it. */
 export const tableName: Reader<string> = (place) => {
-  const name = text('the name of a table, "movies" or "schema.movies"')(place);
-  const parts = name.split(".");
-  if (parts.length > 2 || (name !== "" && parts.includes(""))) {
-    refuse(place, '"table" or "schema.table"');
-  } else {
-    checkIdentifier(place, parts, "a table");
+  const written = text('the name of a table, "movies" or "schema.movies"')(place);
+  const parsed = parseTableName(written);
+  if (parsed !== null) checkLength(place, [parsed.schema ?? "", parsed.name], "a table");
+  else if (place.problems.clean(place.path)) {
+    refuse(
+      place,
+      '"table" or "schema.table"; a name that holds a dot or a double quote stands in double quotes, as in SQL',
+    );
   }
-  return name;
+  return written;
 };
 
-function checkIdentifier(place: Place, parts: readonly string[], what: string): void {
+function checkLength(place: Place, names: readonly string[], what: string): void {
   if (!place.problems.clean(place.path)) return;
-  if (parts.some((part) => /^".*"$/s.test(part))) {
-    refuse(place, `the name of ${what} without quotes: Rowmill quotes names itself, mixed case included`);
-  } else if (parts.some((part) => Buffer.byteLength(part) > nameBytesMax)) {
+  if (names.some((name) => Buffer.byteLength(name) > nameBytesMax))
     refuse(place, `the name of ${what} of at most ${nameBytesMax} bytes, as PostgreSQL has them`);
-  }
 }
 
 /** Notes what is wrong with a pipeline's name, which is the key at `place`. */

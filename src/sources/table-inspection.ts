@@ -4,6 +4,7 @@
  */
 import { RowmillError } from "../model/errors.js";
 import { nearMatch } from "../model/near-match.js";
+import { parseTableName } from "../model/table-name.js";
 import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
 
 export interface TableColumn {
@@ -51,12 +52,15 @@ const keyTypes = new Set([
   "oid",
 ]);
 
-interface Relation {
-  oid: number;
-  schema: string;
-  name: string;
-  kind: string;
-  persistence: string;
+export interface Relation {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** Quoted and schema-qualified. */
+  readonly qualified: string;
+  /** As pg_class.relkind has it. */
+  readonly kind: string;
+  readonly persistence: string;
 }
 
 export async function inspectTable(
@@ -76,20 +80,11 @@ export async function inspectTable(
     oid: relation.oid,
     schema: relation.schema,
     name: relation.name,
-    qualified: qualify(relation),
+    qualified: relation.qualified,
     key,
     columns: declared,
     relations: await readRelations(client, relation.oid),
   };
-}
-
-/** `table`, `schema.table`, or either part in double quotes, as SQL reads it but never folded to lower case. */
-export function splitTableName(text: string): { schema: string | null; name: string } {
-  const parts = [...text.matchAll(/"((?:[^"]|"")+)"|([^."]+)/g)].map(
-    (match) => match[1]?.replaceAll('""', '"') ?? match[2] ?? "",
-  );
-  const [first = text, second] = parts;
-  return second === undefined ? { schema: null, name: first } : { schema: first, name: second };
 }
 
 async function requireUtf8(client: Queryable): Promise<void> {
@@ -103,26 +98,45 @@ async function requireUtf8(client: Queryable): Promise<void> {
   );
 }
 
-/** The relation of that name: in the schema named, else the first on the connection's search path, else in `public`. */
-export async function findRelation(client: Queryable, table: string): Promise<Relation> {
-  const { schema, name } = splitTableName(table);
-  const found = await client.first<Omit<Relation, "oid"> & { oid: string }>(sql`
+/** The relation of that name: in the schema named, else the first on the connection's search path, else in `public`; or null. */
+export async function relationNamed(client: Queryable, table: string): Promise<Relation | null> {
+  const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
+  const found = await client.first<Omit<Relation, "oid" | "qualified"> & { oid: string }>(sql`
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')
       and case when ${schema}::text is not null then n.nspname = ${schema}
         else n.nspname = any(current_schemas(false)) or n.nspname = 'public' end
     order by coalesce(array_position(current_schemas(false), n.nspname), 1000) limit 1`);
-  if (found) return { ...found, oid: Number(found.oid) };
+  return found && { ...found, oid: Number(found.oid), qualified: qualify(found) };
+}
+
+/** As `relationNamed`. @throws RowmillError `source_unsupported` when there is none, with the name that is nearest. */
+export async function findRelation(client: Queryable, table: string): Promise<Relation> {
+  const found = await relationNamed(client, table);
+  if (found) return found;
   throw new RowmillError(
     "source_unsupported",
-    `There is no table ${table} in this database${await suggestTable(client, name)}`,
+    `There is no table ${table} in this database${await suggestTable(client, parseTableName(table)?.name ?? table)}`,
     {
       hints: [
         "Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table",
       ],
     },
   );
+}
+
+const schemaOwners: Readonly<Record<string, string>> = {
+  rowmill: "Rowmill's own",
+  rowmill_worker: "Rowmill's own",
+  pg_catalog: "PostgreSQL's own",
+  pg_toast: "PostgreSQL's own",
+  information_schema: "PostgreSQL's own",
+};
+
+/** Of a schema where no table is anybody's to watch or to write to: whose it is instead, for a message; else null. */
+export function ownerOfSchema(schema: string): string | null {
+  return Object.hasOwn(schemaOwners, schema) ? (schemaOwners[schema] ?? null) : null;
 }
 
 async function suggestTable(client: Queryable, name: string): Promise<string> {
@@ -144,6 +158,12 @@ const unwatchable: Readonly<Record<string, string>> = {
 };
 
 function refuseUnwatchable(relation: Relation, table: string): void {
+  const owner = ownerOfSchema(relation.schema);
+  if (owner !== null)
+    throw new RowmillError(
+      "source_unsupported",
+      `${table} is in the schema ${relation.schema}, which is ${owner}: its tables cannot be watched. Name a table of yours.`,
+    );
   const reason = unwatchable[relation.kind];
   if (reason) throw new RowmillError("source_unsupported", `${table} ${reason}.`);
   if (relation.persistence === "t")
@@ -228,8 +248,8 @@ async function requireUnique(
     `source.key: no unique index of ${wanted.table} covers (${columns}), so a key might name two rows.`,
     {
       hints: [
-        `create unique index concurrently on ${qualify(relation)} (${columns});`,
-        `or: alter table ${qualify(relation)} add primary key (${columns});`,
+        `create unique index concurrently on ${relation.qualified} (${columns});`,
+        `or: alter table ${relation.qualified} add primary key (${columns});`,
       ],
     },
   );

@@ -6,7 +6,14 @@
 import type { AnswerColumn } from "../model/answer-columns.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
-import { splitTableName, type SourceTable, type TableColumn } from "../sources/table-inspection.js";
+import { parseTableName } from "../model/table-name.js";
+import {
+  ownerOfSchema,
+  relationNamed,
+  type Relation,
+  type SourceTable,
+  type TableColumn,
+} from "../sources/table-inspection.js";
 import { quoteIdentifier, raw, sql, type Database, type Queryable } from "../store/database.js";
 import type { TargetColumn, TargetTable } from "./table-target.js";
 import {
@@ -30,9 +37,9 @@ export async function ensureTarget(
   answer: readonly AnswerColumn[],
 ): Promise<TargetTable> {
   const wanted = wantedColumns(config, answer);
-  const existing = await findTarget(database, config.table);
+  const existing = await findTarget(database, config);
   if (existing === null) await createTarget(database, config, source, wanted);
-  const relation = existing ?? (await findTarget(database, config.table));
+  const relation = existing ?? (await findTarget(database, config));
   if (relation === null)
     throw new RowmillError(
       "target_unsupported",
@@ -62,7 +69,7 @@ export async function planTarget(
   answer: readonly AnswerColumn[],
 ): Promise<TargetPlan> {
   const wanted = wantedColumns(config, answer);
-  const relation = await findTarget(client, config.table);
+  const relation = await findTarget(client, config);
   if (relation === null) {
     const { schema, qualified } = await newTarget(client, config);
     const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
@@ -79,7 +86,7 @@ export async function planTarget(
 
 async function presentOnly(
   client: Queryable,
-  relation: TargetRelation,
+  relation: Relation,
   wanted: readonly WantedColumn[],
 ): Promise<WantedColumn[]> {
   const present = new Set((await readColumns(client, relation.oid)).map((column) => column.name));
@@ -90,30 +97,10 @@ function wantedColumns(config: TargetConfig, answer: readonly AnswerColumn[]): W
   return answer.map((column) => ({ ...column, name: config.columns?.[column.field] ?? column.field }));
 }
 
-interface TargetRelation {
-  oid: number;
-  kind: string;
-  schema: string;
-  qualified: string;
-}
-
-async function findTarget(client: Queryable, table: string): Promise<TargetRelation | null> {
-  const { schema, name } = splitTableName(table);
-  const row = await client.first<{ oid: string; kind: string; schema: string; name: string }>(sql`
-    select c.oid::int8::text as oid, c.relkind::text as kind, n.nspname as schema, c.relname as name
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')
-      and case when ${schema}::text is not null then n.nspname = ${schema}
-        else n.nspname = any(current_schemas(false)) or n.nspname = 'public' end
-    order by coalesce(array_position(current_schemas(false), n.nspname), 1000) limit 1`);
-  return (
-    row && {
-      oid: Number(row.oid),
-      kind: row.kind,
-      schema: row.schema,
-      qualified: `${quoteIdentifier(row.schema)}.${quoteIdentifier(row.name)}`,
-    }
-  );
+async function findTarget(client: Queryable, config: TargetConfig): Promise<Relation | null> {
+  const relation = await relationNamed(client, config.table);
+  if (relation) refuseSchema(config, relation.schema);
+  return relation;
 }
 
 async function createTarget(
@@ -137,9 +124,19 @@ async function newTarget(
   client: Queryable,
   config: TargetConfig,
 ): Promise<{ schema: string; qualified: string }> {
-  const { schema: named, name } = splitTableName(config.table);
+  const { schema: named, name } = parseTableName(config.table) ?? { schema: null, name: config.table };
   const schema = named ?? (await defaultSchema(client));
+  refuseSchema(config, schema);
   return { schema, qualified: `${quoteIdentifier(schema)}.${quoteIdentifier(name)}` };
+}
+
+function refuseSchema(config: TargetConfig, schema: string): void {
+  const owner = ownerOfSchema(schema);
+  if (owner === null) return;
+  throw new RowmillError(
+    "target_unsupported",
+    `target.table: ${config.table} is in the schema ${schema}, which is ${owner}: no results are written there. Name a table of yours.`,
+  );
 }
 
 async function defaultSchema(client: Queryable): Promise<string> {
@@ -156,7 +153,7 @@ async function presentOutsideRoles(client: Queryable): Promise<string[]> {
 
 async function addColumns(
   database: Database,
-  relation: TargetRelation,
+  relation: Relation,
   wanted: readonly WantedColumn[],
 ): Promise<void> {
   const addition = await columnAddition(database, relation, wanted);
@@ -167,7 +164,7 @@ async function addColumns(
 /** The statement that adds what is missing; null: nothing is. */
 async function columnAddition(
   client: Queryable,
-  relation: TargetRelation,
+  relation: Relation,
   wanted: readonly WantedColumn[],
 ): Promise<string | null> {
   const present = new Set((await readColumns(client, relation.oid)).map((column) => column.name));
@@ -199,7 +196,7 @@ async function readColumns(client: Queryable, oid: number): Promise<CatalogueCol
 
 interface Checked {
   readonly config: TargetConfig;
-  readonly relation: TargetRelation;
+  readonly relation: Relation;
   readonly source: SourceTable;
   readonly wanted: readonly WantedColumn[];
   readonly isSource: boolean;
@@ -245,11 +242,7 @@ async function checkTarget(client: Queryable, checked: Checked): Promise<TargetT
   return { qualified: relation.qualified, key: source.key, columns, stamped, isSource };
 }
 
-function refuseMissing(
-  config: TargetConfig,
-  relation: TargetRelation,
-  missing: readonly WantedColumn[],
-): void {
+function refuseMissing(config: TargetConfig, relation: Relation, missing: readonly WantedColumn[]): void {
   if (missing.length === 0) return;
   throw new RowmillError(
     "target_unsupported",
@@ -277,7 +270,7 @@ const unfit: Readonly<Record<AnswerColumn["type"], RegExp>> = {
 /** Better said now than by every answer, after it was paid for. */
 function refuseTypes(
   config: TargetConfig,
-  relation: TargetRelation,
+  relation: Relation,
   wanted: readonly WantedColumn[],
   present: ReadonlyMap<string, TableColumn>,
 ): void {

@@ -14,6 +14,7 @@ interface Shape {
   where?: string;
   existing?: "include" | "skip";
   target?: string;
+  addColumns?: boolean;
 }
 
 function textPipeline(shape: Shape = {}) {
@@ -27,7 +28,7 @@ function textPipeline(shape: Shape = {}) {
     },
     ...quick,
     request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: (row) => row.body },
-    target: { table: shape.target ?? "answers" },
+    target: { table: shape.target ?? "answers", addColumns: shape.addColumns ?? false },
   });
 }
 
@@ -153,6 +154,21 @@ describeDatabases("A source table", (kind) => {
     ]);
   });
 
+  it("may have a dot or a double quote in its name, as its target may: then the name stands in double quotes", async () => {
+    await project.run(sql`create schema "other.schema"`);
+    await project.run(sql`create table "other.schema"."with""quote" (id int primary key, body text)`);
+    await project.run(sql`insert into "other.schema"."with""quote" values (1, 'one')`);
+    const worker = await project.worker({
+      texts: textPipeline({ table: '"other.schema"."with""quote"', target: 'public."odd.answers"' }),
+    });
+    await project.run(sql`insert into "other.schema"."with""quote" values (2, 'two')`);
+    await project.drain(worker);
+    const rows = await project.rows(
+      sql`select id from public."odd.answers" where answer is not null order by id`,
+    );
+    expect(rows).toEqual([{ id: 1 }, { id: 2 }]);
+  });
+
   it("is refused with the reason when it is a view, has no such column, or no unique key", async () => {
     await project.run(sql`create table public.texts (id int, body text)`);
     await project.run(sql`create view public.a_view as select * from public.texts`);
@@ -168,6 +184,31 @@ describeDatabases("A source table", (kind) => {
     await expect(project.worker({ texts: textPipeline() })).rejects.toThrow(
       /no unique index of texts covers \("id"\)/,
     );
+  });
+
+  it("is refused, as a target is, in Rowmill's own schemas and PostgreSQL's", async () => {
+    await project.run(sql`create table public.texts (id int primary key, body text)`);
+    const schemas = {
+      "rowmill.requests": "Rowmill's",
+      "rowmill_worker._private_jobs": "Rowmill's",
+      "pg_catalog.pg_class": "PostgreSQL's",
+      "information_schema.sql_features": "PostgreSQL's",
+    };
+    for (const [table, owner] of Object.entries(schemas)) {
+      const [schema = ""] = table.split(".");
+      await expect(project.worker({ texts: textPipeline({ table, key: "id" }) })).rejects.toThrow(
+        `${table} is in the schema ${schema}, which is ${owner} own: its tables cannot be watched.`,
+      );
+      for (const target of [table, `${schema}.new_table`]) {
+        await expect(project.worker({ texts: textPipeline({ target, addColumns: true }) })).rejects.toThrow(
+          `target.table: ${target} is in the schema ${schema}, which is ${owner} own: no results are written there.`,
+        );
+      }
+    }
+    const added = await project.rows(
+      sql`select attname from pg_attribute where attrelid = 'rowmill.requests'::regclass and attname in ('answer', 'rowmill_at')`,
+    );
+    expect(added).toEqual([]);
   });
 
   it("is refused when a column's type has a cast of somebody's own, which would run as the trigger's owner", async () => {

@@ -1,0 +1,25 @@
+/** How a config names a table. Pure: whether there is such a table, the database knows. */
+
+export interface TableName {
+  /** Null: the connection's search path decides. */
+  readonly schema: string | null;
+  readonly name: string;
+}
+
+const part = `("(?:[^"]|"")+"|[^".]+)`;
+const pattern = new RegExp(`^(?:${part}[.])?${part}$`, "u");
+
+/**
+ * `table` or `schema.table`, never folded to lower case; a part that holds a dot or a double quote stands in double quotes, with its
+ * own doubled, as in SQL: `other."odd.name"`. Null for anything else.
+ */
+export function parseTableName(text: string): TableName | null {
+  const [, schema, name] = pattern.exec(text) ?? [];
+  return name === undefined
+    ? null
+    : { schema: schema === undefined ? null : plain(schema), name: plain(name) };
+}
+
+function plain(written: string): string {
+  return written.startsWith('"') ? written.slice(1, -1).replaceAll('""', '"') : written;
+}
