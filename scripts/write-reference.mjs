@@ -1,0 +1,168 @@
+/**
+ * Writes the tables of the references from the code: the options of docs/cli.md from commander's own definitions, and the keys of
+ * docs/configuration.md from src/config/spec.ts (meaning, default) and from what the config itself says that it expects. The third
+ * column of the options, `more`, is the page's own and stays. `--check`: compares instead of writing. Needs a build in dist.
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { format, resolveConfig } from "prettier";
+import ts from "typescript-5.9";
+import { buildProgram } from "../dist/cli/program.js";
+import { openTerminal } from "../dist/cli/terminal.js";
+import { ConfigError } from "../dist/config/problems.js";
+import { validateConfig } from "../dist/config/validate.js";
+
+const repository = dirname(dirname(fileURLToPath(import.meta.url)));
+const lastOptions = ["--config <file>", "--log-level <level>"];
+
+await rewrite("docs/cli.md", writeOptions);
+await rewrite("docs/configuration.md", writeKeys);
+
+async function rewrite(name, write) {
+  const file = join(repository, name);
+  const before = await readFile(file, "utf8");
+  const after = await format(await write(before), { ...(await resolveConfig(file)), filepath: file });
+  if (!process.argv.includes("--check")) return writeFile(file, after);
+  if (before === after) return console.log(`${name} is as the code says`);
+  const lines = after.split("\n");
+  const at = before.split("\n").findIndex((line, index) => line !== lines[index]);
+  throw new Error(
+    `${name}, line ${at + 1} would be:\n${lines[at] ?? "(the end)"}\nWrite it anew: npm run build && node scripts/write-reference.mjs`,
+  );
+}
+
+function writeOptions(page) {
+  const program = buildProgram({ terminal: openTerminal(), finish: () => undefined });
+  return program.commands.reduce((text, command) => {
+    const heading = new RegExp(`^### \`rowmill ${command.name()}(?: .*)?\`$`, "m").exec(text);
+    if (heading === null) throw new Error(`docs/cli.md has no section for ${command.name()}.`);
+    const [before, after] = [text.slice(0, heading.index), text.slice(heading.index)];
+    const end = after.slice(3).search(/^#{2,3} /m);
+    const section = end < 0 ? after : after.slice(0, end + 3);
+    return before + replaceTable(section, command) + after.slice(section.length);
+  }, page);
+}
+
+function replaceTable(section, command) {
+  const table = /^\| option .*\n(?:\|.*\n)+/m.exec(section);
+  if (table === null) throw new Error(`docs/cli.md has no table of options for ${command.name()}.`);
+  const notes = new Map(
+    table[0].split("\n").map((line) => {
+      const [, flags = "", , more = ""] = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
+      return [flags, more];
+    }),
+  );
+  const rows = inOrder(command.options).map((option) => {
+    const flags = `\`${option.flags}\``;
+    return [flags, meaningOf(option), notes.get(flags) ?? ""];
+  });
+  const wide = rows.some(([, , more]) => more !== "");
+  const header = wide ? ["option", "meaning", "more"] : ["option", "meaning"];
+  return section.replace(table[0], () => tableOf(header, rows));
+}
+
+/** What every command has comes last. */
+function inOrder(options) {
+  const own = options.filter((option) => !lastOptions.includes(option.flags));
+  return [...own, ...options.filter((option) => lastOptions.includes(option.flags))];
+}
+
+function meaningOf({ description, mandatory, argChoices, defaultValue }) {
+  const required = mandatory ? "required: " : "";
+  const choices = argChoices === undefined ? "" : ` (${argChoices.map((word) => `\`${word}\``).join(", ")})`;
+  const otherwise = defaultValue === undefined ? "" : `. Default: \`${defaultValue}\``;
+  return `${required}${cellText(description)}${choices}${otherwise}`;
+}
+
+/** Header and rows as Markdown; cells beyond the header are left out. */
+function tableOf(header, rows) {
+  const line = (cells) => `| ${cells.slice(0, header.length).join(" | ")} |\n`;
+  return line(header) + line(header.map(() => "---")) + rows.map(line).join("");
+}
+
+/** Names and signs of code that Markdown would take for its own. */
+function cellText(text) {
+  return text
+    .replaceAll("|", "\\|")
+    .replaceAll(/(?<![`\w])(--[a-z-]+|'[^']+'|\.?\/?rowmill-demo)(?![`\w])/g, "`$1`")
+    .replaceAll("*", "\\*");
+}
+
+async function writeKeys(page) {
+  const text = await readFile(join(repository, "src", "config", "spec.ts"), "utf8");
+  const source = ts.createSourceFile("spec.ts", text, ts.ScriptTarget.Latest, true);
+  const tables = [membersOf(source, "ConfigSpec"), pipelineKeys(source)].map((members) =>
+    tableOf(["key", "meaning", "values", "default"], members.map(rowOfKey)),
+  );
+  const mark = /(<!-- written by scripts\/write-reference\.mjs -->\n\n)\| key .*\n(?:\|.*\n)+/g;
+  if (page.match(mark)?.length !== tables.length) throw new Error("docs/configuration.md lacks a mark.");
+  return page.replace(mark, (_, before) => before + tables.shift());
+}
+
+/** The keys of a pipeline and those inside of them, as `source.table`. */
+function pipelineKeys(source) {
+  return membersOf(source, "PipelineSpec").flatMap((member) => {
+    const inside = insideOf(source, member.type).map((key) => ({
+      ...key,
+      name: `${member.name}.${key.name}`,
+    }));
+    return [{ ...member, section: inside.length > 0 }, ...inside];
+  });
+}
+
+function insideOf(source, type) {
+  if (ts.isTypeLiteralNode(type)) return type.members.map((member) => readMember(source, member));
+  const name = ts.isTypeReferenceNode(type) ? type.typeName.getText(source) : "";
+  return name.endsWith("Spec") ? membersOf(source, name) : [];
+}
+
+function membersOf(source, name) {
+  const found = source.statements.find((node) => ts.isInterfaceDeclaration(node) && node.name.text === name);
+  if (found === undefined) throw new Error(`src/config/spec.ts has no interface ${name}.`);
+  return found.members.map((member) => readMember(source, member));
+}
+
+function readMember(source, member) {
+  const doc = ts.getJSDocCommentsAndTags(member).map((node) => node.comment)[0];
+  if (typeof doc !== "string") throw new Error(`${member.name.getText(source)} has no comment in spec.ts.`);
+  const [meaning = "", otherwise] = doc.replaceAll(/\s+/g, " ").split(/ ?Default: /);
+  return {
+    name: member.name.getText(source),
+    type: member.type,
+    meaning,
+    default: otherwise?.replace(/\.$/, "") ?? (member.questionToken ? "" : "required"),
+    section: false,
+  };
+}
+
+/** A sentence that says no more than the values do is left out. */
+function rowOfKey(key) {
+  const meaning = key.meaning.replace(/ (?:Whole number(?:,| from) )?\d[\d,]*(?: to \d[\d,]*)?\.$/, "");
+  const values = key.section
+    ? "see below"
+    : expectedAt(key.name).replace(/^a duration such as .*, from/, "duration from");
+  return [`\`${key.name}\``, plain(meaning), plain(values), plain(key.default)];
+}
+
+function plain(text) {
+  return text.replace(/\.$/, "").replaceAll("|", "\\|");
+}
+
+/** Asked of the config itself, by a value that no key takes. */
+function expectedAt(name) {
+  const wrong = new Date(0);
+  const top = name === "database" || name === "pipelines";
+  const [section, key] = name.split(".");
+  const films = { [section]: key === undefined ? wrong : { [key]: wrong } };
+  const definition = top ? { [name]: wrong } : { database: "embedded", pipelines: { films } };
+  const path = top ? name : `pipelines.films.${name}`;
+  try {
+    validateConfig(definition, { file: "rowmill.config.ts", language: "script", databaseUrl: null });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const answer = error.problems.find((problem) => problem.path === path);
+    if (answer !== undefined) return answer.expected;
+  }
+  throw new Error(`The config takes anything at ${name}.`);
+}
