@@ -36,7 +36,7 @@ function screenOf(said) {
   const lines = said
     .replaceAll(/^( {2}batch )[0-9a-f]{8}(?=:)/gm, "$13473fe9e")
     .split("\n")
-    .filter((line) => !/^movies: waiting /.test(line));
+    .filter((line) => !line.startsWith("movies: waiting "));
   const from = lines.findIndex((line) => /^\d+ answers in the table/.test(line));
   const report = sectionsOf(lines.slice(from));
   const notes = lines.slice(0, from - 1);
