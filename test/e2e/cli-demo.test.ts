@@ -1,23 +1,8 @@
-import { createReadStream } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
-import { pipeline as stream } from "node:stream/promises";
-import { from as copyFrom } from "pg-copy-streams";
-import { startGateway } from "../../src/gateway/gateway.js";
-import { join, resolve } from "node:path";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { beforeAll, describe, expect, inject, it } from "vitest";
-import { raw, sql } from "../../src/store/database.js";
-import {
-  buildCli,
-  runCli,
-  serverKind,
-  startCli,
-  startCliProject,
-  until,
-  type CliProject,
-} from "../support/cli.js";
-
-const example = resolve(import.meta.dirname, "../../examples/movies");
+import { startGateway } from "../../src/gateway/gateway.js";
+import { buildCli, runCli, startCli, until } from "../support/cli.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -114,37 +99,3 @@ describe("rowmill gateway", () => {
     expect(ended).toMatchObject({ status: 2, stderr: expect.stringContaining("--demo-model") });
   });
 });
-
-describe("examples/movies", () => {
-  it("works as its README says", { timeout: 60_000 }, async () => {
-    const project = await startCliProject(serverKind);
-    try {
-      await copyFile(join(example, "rowmill.config.ts"), join(project.folder, "rowmill.config.ts"));
-      await loadFilms(project);
-      const up = await project.run("up", "--until-idle");
-      expect(up.status, up.stderr).toBe(0);
-      const rows = await project.database.rows<{ categories: string[] }>(
-        sql`select title, categories, summary from movies join movie_labels using (id)`,
-      );
-      expect(rows).toHaveLength(508);
-      expect(rows.every((row) => row.categories.length > 0)).toBe(true);
-      expect((await project.run("show", "movies", "1")).stdout).toContain("12 Angry Men");
-    } finally {
-      await project.close();
-    }
-  });
-});
-
-/** What psql does with movies.sql: its statements, and its \\copy. */
-async function loadFilms({ database }: CliProject): Promise<void> {
-  const [statements = "", copy] = (await readFile(join(example, "movies.sql"), "utf8")).split("\\copy ");
-  expect(copy).toBe("movies from 'movies.csv' with (format csv, header)\n");
-  await database.run(raw(statements));
-  const client = await database.pool.connect();
-  try {
-    const into = client.query(copyFrom("copy movies from stdin with (format csv, header)"));
-    await stream(createReadStream(join(example, "movies.csv")), into);
-  } finally {
-    client.release();
-  }
-}
