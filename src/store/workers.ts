@@ -64,6 +64,19 @@ export async function removeSpentJobs(client: Queryable, limit: number): Promise
   return row?.removed ?? 0;
 }
 
+/**
+ * A queue of one's own keeps two workers from taking one batch's job at once; graphile-worker keeps its row for ever, and reads them
+ * all at each look for work. Its own clean-up may take a queue from under a job that is just being added; long after a batch ended
+ * none is. Returns how many.
+ */
+export async function removeSpentQueues(client: Queryable, limit: number): Promise<number> {
+  return client.run(sql`
+    delete from rowmill_worker._private_job_queues where id in (
+      select q.id from rowmill_worker._private_job_queues q join rowmill.batches b on q.queue_name = 'batch:' || b.id
+      where b.settled_at < now() - interval '1 hour' and q.locked_at is null
+        and not exists (select 1 from rowmill_worker._private_jobs j where j.job_queue_id = q.id) limit ${limit})`);
+}
+
 export async function analyze(client: Queryable): Promise<void> {
   await client.run(sql`analyze rowmill.requests, rowmill.waiting, rowmill.in_flight`);
 }

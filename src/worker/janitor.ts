@@ -7,7 +7,7 @@ import * as batches from "../store/batches.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
 import { forgetUnusedAnswers } from "../store/in-flight.js";
 import { forgetFormerRefusals } from "../store/refused-keys.js";
-import { removeSpentJobs } from "../store/workers.js";
+import { removeSpentJobs, removeSpentQueues } from "../store/workers.js";
 import type { WorkerContext } from "./context.js";
 import { listSpools, removeSpool } from "./spool.js";
 
@@ -39,6 +39,7 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
   await dropForeignArrivals(context.database);
   await forgetFormerRefusals(context.database);
   await removeSpentJobs(context.database, JOBS_MAX);
+  await removeSpentQueues(context.database, JOBS_MAX);
   counts.answers = await forgetUnusedAnswers(context.database, {
     olderThanDays: UNUSED_ANSWER_DAYS,
     max: ANSWERS_MAX,

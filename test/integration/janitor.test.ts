@@ -41,6 +41,17 @@ describe("Around a batch", () => {
     expect(await project.rows(keys)).toEqual([]);
   });
 
+  it("its queue goes when it ended an hour ago, and not before", async () => {
+    await createNotes(project, plain(2));
+    const worker = await project.worker({ notes: notesPipeline() });
+    await project.drain(worker);
+    const queues = sql`select queue_name from rowmill_worker._private_job_queues`;
+    expect(await project.rows(queues)).toHaveLength(1);
+    await project.run(sql`update rowmill.batches set settled_at = settled_at - interval '2 hours'`);
+    await runJanitor(worker, signal);
+    expect(await project.rows(queues)).toEqual([]);
+  });
+
   it("an interrupted deletion of its files is no failure to be told", async () => {
     await createNotes(project, plain(2));
     const worker = await project.worker({ notes: notesPipeline() });
