@@ -1,9 +1,9 @@
 /**
- * What a user of the installed package meets in the editor: types under node16 and bundler resolution and two compilers, and the
- * API at run time. Usage: node scripts/check-package-types.mjs FOLDER, where the package is installed.
+ * What a user of the installed package meets in the editor: types under node16 and bundler resolution and two compilers, in a module and
+ * in CommonJS, and the API at run time. Usage: node scripts/check-package-types.mjs FOLDER, where the package is installed.
  */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -28,27 +28,33 @@ export const wrong: MovieLabel = { categories: ["drama"], summary: 1 };
 );
 
 for (const compiler of compilers) {
-  for (const resolution of resolutions) {
-    const typeRoots = [join(repository, "node_modules/@types")];
-    const compilerOptions = {
-      ...resolution,
-      target: "es2023",
-      strict: true,
-      noEmit: true,
-      skipLibCheck: true,
-    };
-    writeFileSync(
-      join(folder, "tsconfig.json"),
-      JSON.stringify({
-        compilerOptions: { ...compilerOptions, typeRoots, types: ["node"] },
-        include: ["*.ts"],
-      }),
-    );
-    const tsc = join(repository, "node_modules", compiler, "bin/tsc");
-    execFileSync(process.execPath, [tsc, "-p", folder], { stdio: "inherit" });
-    console.log(`types resolve: ${compiler}, ${resolution.moduleResolution}`);
-  }
+  for (const resolution of resolutions) compile(folder, compiler, { ...resolution, include: ["*.ts"] });
 }
+
+// In a project without `"type": "module"`: as `require` where the compiler knows that Node can, as `import()` everywhere.
+const commonJs = join(folder, "commonjs");
+mkdirSync(commonJs, { recursive: true });
+writeFileSync(join(commonJs, "package.json"), JSON.stringify({ type: "commonjs" }));
+copyFileSync(join(repository, "test/types/example.ts"), join(commonJs, "rowmill.config.ts"));
+writeFileSync(
+  join(commonJs, "later.ts"),
+  `export const text = import("rowmill").then((rowmill) => rowmill.z.string());\n`,
+);
+for (const compiler of compilers) {
+  compile(commonJs, compiler, { module: "nodenext", include: ["rowmill.config.ts"] });
+  compile(commonJs, compiler, { module: "node16", include: ["later.ts"] });
+}
+const required = `
+  if (typeof require("rowmill").pipeline !== "function") throw new Error("require gave something else");
+  import("rowmill").then(({ pipeline }) => {
+    if (pipeline !== require("rowmill").pipeline) throw new Error("there are two copies");
+    console.log("the API works by require and by import()");
+  });
+`;
+execFileSync(process.execPath, ["--input-type=commonjs", "-e", required], {
+  cwd: commonJs,
+  stdio: "inherit",
+});
 
 const program = `
   import * as rowmill from "rowmill";
@@ -64,3 +70,19 @@ const program = `
   console.log("the API works:", Object.keys(rowmill).sort().join(", "));
 `;
 execFileSync(process.execPath, ["--input-type=module", "-e", program], { cwd: folder, stdio: "inherit" });
+
+function compile(place, compiler, { include, ...resolution }) {
+  const compilerOptions = {
+    ...resolution,
+    target: "es2023",
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    typeRoots: [join(repository, "node_modules/@types")],
+    types: ["node"],
+  };
+  writeFileSync(join(place, "tsconfig.json"), JSON.stringify({ compilerOptions, include }));
+  const tsc = join(repository, "node_modules", compiler, "bin/tsc");
+  execFileSync(process.execPath, [tsc, "-p", place], { stdio: "inherit" });
+  console.log(`types resolve: ${compiler}, ${Object.values(resolution).join(", ")}, ${include.join(" ")}`);
+}
