@@ -2,7 +2,7 @@
  * `npm run bench`: what Rowmill adds to a user's writes, and how fast its own stages are, on PostgreSQL 18. Every figure is set
  * against another one of the same run, since a machine's own speed says nothing about Rowmill. `--smoke` is the same, small.
  */
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { openDatabase } from "../src/store/database.js";
 import { startPostgresServer } from "../test/support/postgres-servers.js";
@@ -28,6 +28,11 @@ try {
 } finally {
   await server.stop();
 }
+console.log(
+  `\nLoad average of the last minutes: ${loadavg()
+    .map((load) => load.toFixed(1))
+    .join(", ")}`,
+);
 
 async function withDatabase<T>(work: (database: ReturnType<typeof openDatabase>) => Promise<T>): Promise<T> {
   const database = openDatabase({ connectionString: server.url, ssl: false }, { poolMax: 2 });
@@ -40,10 +45,11 @@ async function withDatabase<T>(work: (database: ReturnType<typeof openDatabase>)
 
 function reportTriggers(figures: TriggerFigures): void {
   console.log(
-    `A user's write with Rowmill's trigger, against the same write without it (the best of ${size.rounds} rounds)`,
+    `A user's write with Rowmill's trigger, against the same write without it (the middle one of ${size.rounds} rounds)`,
   );
-  for (const [name, { plainMs, watchedMs }] of Object.entries(figures)) {
-    console.log(`  ${name.padEnd(28)} ${(watchedMs / plainMs).toFixed(2)} ×`);
+  for (const [name, { ratio, middleHalf }] of Object.entries(figures)) {
+    const [from, to] = middleHalf.map((bound) => bound.toFixed(2));
+    console.log(`  ${name.padEnd(28)} ${ratio.toFixed(2)} ×   (half of the rounds: ${from} to ${to})`);
   }
   console.log();
 }

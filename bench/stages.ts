@@ -23,6 +23,7 @@ import { runIntake } from "../src/worker/intake.js";
 import { runPlanner } from "../src/worker/planner.js";
 import { poll } from "../src/worker/poller.js";
 import { render } from "../src/worker/renderer.js";
+import { done, type Step, type Turn } from "../src/worker/step.js";
 import { create, upload } from "../src/worker/submitter.js";
 import { sweepChunk } from "../src/worker/sweeper.js";
 import { timed } from "./timing.js";
@@ -140,32 +141,39 @@ async function advance(context: WorkerContext, batchId: string, times: StageTime
   });
   if (claimed === null) throw new Error(`Batch ${batchId} is somebody else's.`);
   context.leases.hold(lease);
-  const signal = new AbortController().signal;
   for (let turns = 0; turns < TURNS_MAX; turns++) {
     const batch = await batches.get(context.database, batchId);
     const one = batch && context.pipelines.get(batch.pipelineId);
     if (!batch || !one) throw new Error(`Batch ${batchId} is lost.`);
-    const turn = { context, pipeline: one, lease, signal };
-    switch (batch.state) {
-      case "planned":
-        times.render += (await timed(() => render({ ...turn, batch }))).ms;
-        break;
-      case "uploading":
-        times["upload and create"] += (await timed(() => upload({ ...turn, batch }))).ms;
-        break;
-      case "submitting":
-        times["upload and create"] += (await timed(() => create({ ...turn, batch }))).ms;
-        break;
-      case "running":
-        if ((await poll({ ...turn, batch })).next === "wait") await sleep(POLL_PAUSE_MS);
-        break;
-      case "collecting":
-        times.collect += (await timed(() => collect({ ...turn, batch }))).ms;
-        break;
-      default:
-        context.leases.drop(lease);
-        return;
-    }
+    const { stage, run } = stepOf({ context, pipeline: one, lease, batch, signal: signalOfNobody });
+    const { ms, result } = await timed(run);
+    if (stage !== null) times[stage] += ms;
+    if (result.next === "lost") throw new Error(`Batch ${batchId}, ${batch.state}: its lease ran out.`);
+    if (result.next === "wait") await sleep(Math.min(result.delayMs, POLL_PAUSE_MS));
+    if (result.next !== "done") continue;
+    context.leases.drop(lease);
+    return;
   }
   throw new Error(`Batch ${batchId} did not end within ${TURNS_MAX} turns.`);
+}
+
+const signalOfNobody = new AbortController().signal;
+
+/** A stage of null is the provider's time. */
+function stepOf(turn: Turn): { stage: keyof StageTimes | null; run: () => Promise<Step> } {
+  const { batch } = turn;
+  switch (batch.state) {
+    case "planned":
+      return { stage: "render", run: () => render({ ...turn, batch }) };
+    case "uploading":
+      return { stage: "upload and create", run: () => upload({ ...turn, batch }) };
+    case "submitting":
+      return { stage: "upload and create", run: () => create({ ...turn, batch }) };
+    case "running":
+      return { stage: null, run: () => poll({ ...turn, batch }) };
+    case "collecting":
+      return { stage: "collect", run: () => collect({ ...turn, batch }) };
+    default:
+      return { stage: null, run: async () => done };
+  }
 }

@@ -7,9 +7,10 @@ import { timed } from "./timing.js";
 
 const PIPELINE_ID = 1;
 
+/** Watched ÷ plain, of the rounds' ratios: the one in the middle, and the middle half. */
 export interface Compared {
-  readonly plainMs: number;
-  readonly watchedMs: number;
+  readonly ratio: number;
+  readonly middleHalf: readonly [from: number, to: number];
 }
 
 export type TriggerFigures = Readonly<Record<string, Compared>>;
@@ -32,50 +33,72 @@ export async function measureTriggers(
     columns: ["title", "description"],
   });
   await installTriggers(database, watched, { pipelineId: PIPELINE_ID, wholeRow: false });
-  const insertAll = (table: string) => bulkInsert(database, table, size.rows);
+  const compare = (round: Round) => compareRounds(database, size.rounds, round);
+  const fill = (table: Table) => bulkInsert(database, table, size.rows);
   return {
-    "bulk insert": await compare(database, size.rounds, { run: insertAll }),
-    "single inserts": await compare(database, size.rounds, {
-      run: (table) => singleInserts(database, table, size.singles),
+    "bulk insert": await compare((order) => statementByStatement(order, 1, fill)),
+    "single inserts": await compare((order) =>
+      statementByStatement(order, size.singles, (table, id) => singleInsert(database, table, id)),
+    ),
+    "single updates": await compare(async (order) => {
+      for (const table of order) await fill(table);
+      return statementByStatement(order, size.singles, (table, id) => singleUpdate(database, table, id));
     }),
-    "bulk update, declared column": await compare(database, size.rounds, {
-      prepare: insertAll,
-      run: (table) => database.run(raw(`update public.${table} set title = title || '!'`)),
+    "bulk update, declared column": await compare(async (order) => {
+      for (const table of order) await fill(table);
+      return statementByStatement(order, 1, (table) =>
+        database.run(raw(`update public.${table} set title = title || '!'`)),
+      );
     }),
   };
 }
 
-interface Work {
-  /** Not measured. */
-  readonly prepare?: (table: string) => Promise<unknown>;
-  readonly run: (table: string) => Promise<unknown>;
-}
+type Table = "plain" | "watched";
+/** Both tables in the order given, empty before; what a statement took on each. */
+type Round = (order: readonly Table[]) => Promise<Readonly<Record<Table, number>>>;
 
-/** Both tables in each round, in changing order; the first round warms up. The best of each: whatever else the machine does only adds. */
-async function compare(database: Database, rounds: number, { prepare, run }: Work): Promise<Compared> {
-  const times = { plain: [] as number[], watched: [] as number[] };
+/** The order changes from round to round; the first one warms up. */
+async function compareRounds(database: Database, rounds: number, measure: Round): Promise<Compared> {
+  const ratios: number[] = [];
   for (let round = 0; round <= rounds; round++) {
-    const order = round % 2 === 0 ? (["plain", "watched"] as const) : (["watched", "plain"] as const);
-    for (const table of order) {
-      await database.run(raw(`truncate public.${table}, rowmill.arrivals`));
-      await prepare?.(table);
-      const { ms } = await timed(() => run(table));
-      if (round > 0) times[table].push(ms);
-    }
+    await database.run(raw("truncate public.plain, public.watched, rowmill.arrivals"));
+    const ms = await measure(round % 2 === 0 ? ["plain", "watched"] : ["watched", "plain"]);
+    if (round > 0) ratios.push(ms.watched / ms.plain);
   }
-  return { plainMs: Math.min(...times.plain), watchedMs: Math.min(...times.watched) };
+  return { ratio: quantile(ratios, 0.5), middleHalf: [quantile(ratios, 0.25), quantile(ratios, 0.75)] };
 }
 
-function bulkInsert(database: Database, table: string, rows: number): Promise<number> {
+/** Turn by turn on both tables, so that whatever else the machine does meets both; the middle one of each table's times. */
+async function statementByStatement(
+  order: readonly Table[],
+  count: number,
+  run: (table: Table, id: number) => Promise<unknown>,
+): Promise<Record<Table, number>> {
+  const times: Record<Table, number[]> = { plain: [], watched: [] };
+  for (let id = 1; id <= count; id++) {
+    for (const table of order) times[table].push((await timed(() => run(table, id))).ms);
+  }
+  return { plain: quantile(times.plain, 0.5), watched: quantile(times.watched, 0.5) };
+}
+
+function quantile(values: readonly number[], share: number): number {
+  return [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) * share)] ?? 0;
+}
+
+function bulkInsert(database: Database, table: Table, rows: number): Promise<number> {
   return database.run(sql`insert into ${raw(`public.${table}`)}
     select n, 'Film number ' || n, repeat('The story of a weary detective who hunts a killer in rainy Lisbon, take ' || n || '. ', 3)
     from generate_series(1, ${rows}::int) n`);
 }
 
-async function singleInserts(database: Database, table: string, count: number): Promise<void> {
-  for (let id = 1; id <= count; id++) {
-    await database.run(
-      sql`insert into ${raw(`public.${table}`)} values (${id}, ${`Film number ${id}`}, ${`The story of film ${id}.`})`,
-    );
-  }
+function singleInsert(database: Database, table: Table, id: number): Promise<number> {
+  return database.run(
+    sql`insert into ${raw(`public.${table}`)} values (${id}, ${`Film number ${id}`}, ${`The story of film ${id}.`})`,
+  );
+}
+
+function singleUpdate(database: Database, table: Table, id: number): Promise<number> {
+  return database.run(
+    sql`update ${raw(`public.${table}`)} set title = ${`Film number ${id}, changed`} where id = ${id}`,
+  );
 }
