@@ -5,8 +5,11 @@ export default defineConfig({
     include: ["test/{unit,property,integration,conformance,e2e}/**/*.test.ts"],
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
-    maxWorkers: 2,
-    testTimeout: 30_000,
+    // Many tests wait for a process, a poll or a back-off: more workers than cores of the smallest machine.
+    maxWorkers: 3,
+    // Modules are loaded once a worker, not once a file; no test may depend on fresh module state.
+    isolate: false,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
   },
 });
