@@ -1,4 +1,5 @@
 /** Writes the first config of a project, as a person would. Pure. */
+import { parseTableName, writeTableName } from "../model/table-name.js";
 import type { AnswerFieldChoice } from "./answer-fields.js";
 
 export interface Choices {
@@ -112,7 +113,8 @@ ${fields.map(({ name, zod }) => `    ${name}: ${zod},`).join("\n")}
 
 /** A pipeline's name made of a table's: a lower-case letter first, at most forty. */
 export function nameFor(table: string): string {
-  const plain = (table.split(".").at(-1) ?? "").toLowerCase().replaceAll(/[^a-z0-9_-]+/g, "_");
+  const { name } = parseTableName(table) ?? { name: table };
+  const plain = name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, "_");
   const letters = plain.replace(/^[^a-z]+/, "").slice(0, 40);
   return letters === "" ? "rows" : letters;
 }
@@ -121,7 +123,7 @@ export function nameFor(table: string): string {
 const TARGET_STEM_CHARACTERS_MAX = 40;
 
 export function targetFor(table: string): string {
-  const parts = table.split(".");
+  const schema = parseTableName(table)?.schema ?? null;
   const stem = nameFor(table).replaceAll("-", "_").slice(0, TARGET_STEM_CHARACTERS_MAX);
-  return [...parts.slice(0, -1), `${stem}_answers`].join(".");
+  return writeTableName({ schema, name: `${stem}_answers` });
 }

@@ -3,6 +3,7 @@
  * from watching them. Only reads; the chosen one is inspected again (`sources/table-inspection.ts`).
  */
 import { RowmillError } from "../model/errors.js";
+import { writeTableName } from "../model/table-name.js";
 import { inspectTable } from "../sources/table-inspection.js";
 import { sql, type Queryable } from "../store/database.js";
 
@@ -45,7 +46,7 @@ export async function listTables(client: Queryable): Promise<FoundTable[]> {
   const relations = await readRelations(client);
   const found: FoundTable[] = [];
   for (const [index, relation] of relations.entries()) {
-    const name = relation.bare ? relation.table : `${relation.schema}.${relation.table}`;
+    const name = writeTableName({ schema: relation.bare ? null : relation.schema, name: relation.table });
     const { columns, keys } = relation;
     const problem =
       problemOf(relation) ?? (index < INSPECTED_MAX ? await refusalOf(client, name, keys) : null);
@@ -88,8 +89,6 @@ const kinds: Readonly<Record<string, string>> = {
 function problemOf(relation: Relation): string | null {
   const kind = kinds[relation.kind];
   if (kind !== undefined) return kind;
-  if (/[."]/.test(relation.schema + relation.table))
-    return "a name with a dot or a quote, which a config cannot say";
   if (!relation.readable) return `you may not read it (it belongs to ${relation.owner})`;
   if (!relation.triggerable) return `you may not put triggers on it (it belongs to ${relation.owner})`;
   if (relation.keys.length === 0) return KEYLESS;

@@ -23,3 +23,12 @@ export function parseTableName(text: string): TableName | null {
 function plain(written: string): string {
   return written.startsWith('"') ? written.slice(1, -1).replaceAll('""', '"') : written;
 }
+
+/** As `parseTableName` reads it back. */
+export function writeTableName({ schema, name }: TableName): string {
+  return schema === null ? written(name) : `${written(schema)}.${written(name)}`;
+}
+
+function written(part: string): string {
+  return /[."]/.test(part) ? `"${part.replaceAll('"', '""')}"` : part;
+}

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
 import { openDatabase, raw } from "../../src/store/database.js";
-import { buildCli, runCli, serverKind, type Ended, type Variables } from "../support/cli.js";
+import { buildCli, runCli, serverKind, unlessServer, type Ended, type Variables } from "../support/cli.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
 import {
   configText,
@@ -183,7 +183,7 @@ function steady(text: string, { folder: at, url }: Place): string {
     .replace(/request req_\w+/, "request REQUEST");
 }
 
-describe.skipIf(serverKind === "embedded")("rowmill doctor", { timeout: 60_000 }, () => {
+describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { timeout: 60_000 }, () => {
   it.each(Object.entries(setups))("looks at %s", async (_, setup) => {
     const at = await prepare(setup);
     const schemasBefore = await rowsOf(at.url, "select nspname from pg_namespace order by 1");
@@ -247,20 +247,23 @@ describe.skipIf(serverKind === "embedded")("rowmill doctor", { timeout: 60_000 }
   });
 });
 
-describe.skipIf(serverKind === "embedded")("rowmill up --print-sql", { timeout: 60_000 }, () => {
-  it("prints what an administrator grants, and no more is needed", async () => {
-    const at = await prepare({
-      ...setupOf("a user who may do nothing"),
-      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
-    });
-    const printed = await runCli(["up", "--print-sql"], {
-      cwd: at.folder,
-      env: { ...at.env, OPENAI_API_KEY: undefined },
-    });
-    expect(printed.status, printed.stderr).toBe(0);
-    const text = steady(printed.stdout, at);
-    expect(text)
-      .toContain(`-- What rowmill up would run in 127.0.0.1:PORT/DATABASE as "USER", for FOLDER/rowmill.config.ts.
+describe.skipIf(serverKind === "embedded")(
+  `rowmill up --print-sql${unlessServer}`,
+  { timeout: 60_000 },
+  () => {
+    it("prints what an administrator grants, and no more is needed", async () => {
+      const at = await prepare({
+        ...setupOf("a user who may do nothing"),
+        sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      });
+      const printed = await runCli(["up", "--print-sql"], {
+        cwd: at.folder,
+        env: { ...at.env, OPENAI_API_KEY: undefined },
+      });
+      expect(printed.status, printed.stderr).toBe(0);
+      const text = steady(printed.stdout, at);
+      expect(text)
+        .toContain(`-- What rowmill up would run in 127.0.0.1:PORT/DATABASE as "USER", for FOLDER/rowmill.config.ts.
 -- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.
 
 -- Rights, to be granted by an administrator
@@ -273,44 +276,48 @@ grant usage, create on schema "labels" to "USER";
 
 -- Rowmill's own tables
 `);
-    expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
-    const [grants = ""] = printed.stdout.split("-- Rowmill's own tables");
-    await runSql(at.url, grants);
-    const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
-    expect(up.status, up.stderr).toBe(0);
-    const again = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-    expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
-  });
-
-  it("prints a script that installs as a whole, after which up goes on", async () => {
-    const at = await prepare({
-      empty: true,
-      sql: setupOf("a database that Rowmill never saw").sql ?? "",
-      says: {},
-      status: 0,
+      expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
+      const [grants = ""] = printed.stdout.split("-- Rowmill's own tables");
+      await runSql(at.url, grants);
+      const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+      expect(up.status, up.stderr).toBe(0);
+      const again = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
     });
-    const printed = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-    expect(printed.status, printed.stderr).toBe(0);
-    await runSql(at.url, printed.stdout);
-    await runSql(at.url, "insert into films values (1, 'One', 'A film about the number one.')");
-    const triggers = "select tgname from pg_trigger where tgname like 'rowmill%'";
-    expect(await rowsOf(at.url, triggers)).toHaveLength(4);
-    const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
-    expect(up.status, up.stderr).toBe(0);
-    expect(await rowsOf(at.url, "select id::int from film_labels")).toEqual([{ id: 1 }]);
-    expect(await rowsOf(at.url, triggers)).toHaveLength(4);
-  });
-});
 
-describe.skipIf(serverKind === "embedded")("rowmill doctor --audit", { timeout: 60_000 }, () => {
-  it("names what violates an invariant, by pipeline and key", async () => {
-    const at = await prepare({
-      sql: `update rowmill.requests set state = 'waiting'; update rowmill.attempts set cost_nano_usd = null`,
-      says: {},
-      status: 1,
+    it("prints a script that installs as a whole, after which up goes on", async () => {
+      const at = await prepare({
+        empty: true,
+        sql: setupOf("a database that Rowmill never saw").sql ?? "",
+        says: {},
+        status: 0,
+      });
+      const printed = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      expect(printed.status, printed.stderr).toBe(0);
+      await runSql(at.url, printed.stdout);
+      await runSql(at.url, "insert into films values (1, 'One', 'A film about the number one.')");
+      const triggers = "select tgname from pg_trigger where tgname like 'rowmill%'";
+      expect(await rowsOf(at.url, triggers)).toHaveLength(4);
+      const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+      expect(up.status, up.stderr).toBe(0);
+      expect(await rowsOf(at.url, "select id::int from film_labels")).toEqual([{ id: 1 }]);
+      expect(await rowsOf(at.url, triggers)).toHaveLength(4);
     });
-    const ended = await runCli(["doctor", "--audit"], { cwd: at.folder, env: at.env });
-    expect(ended.stdout).toBe(`  holds        1. a request is batched exactly when it is in flight
+  },
+);
+
+describe.skipIf(serverKind === "embedded")(
+  `rowmill doctor --audit${unlessServer}`,
+  { timeout: 60_000 },
+  () => {
+    it("names what violates an invariant, by pipeline and key", async () => {
+      const at = await prepare({
+        sql: `update rowmill.requests set state = 'waiting'; update rowmill.attempts set cost_nano_usd = null`,
+        says: {},
+        status: 1,
+      });
+      const ended = await runCli(["doctor", "--audit"], { cwd: at.folder, env: at.env });
+      expect(ended.stdout).toBe(`  holds        1. a request is batched exactly when it is in flight
   violated     1. a request waits exactly when it is queued
                - films 1 is waiting, but not queued
   holds        1. nothing is in flight in a batch that ended
@@ -325,17 +332,18 @@ describe.skipIf(serverKind === "embedded")("rowmill doctor --audit", { timeout: 
 
 2 invariants violated. This is a mistake in Rowmill, or somebody wrote into its schema: please report it with these lines.
 `);
-    expect(ended.status).toBe(1);
-    const json = await runCli(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });
-    expect(JSON.parse(json.stdout)).toMatchObject({
-      holds: false,
-      invariants: expect.arrayContaining([
-        {
-          number: 1,
-          title: "a request waits exactly when it is queued",
-          violations: ["films 1 is waiting, but not queued"],
-        },
-      ]),
+      expect(ended.status).toBe(1);
+      const json = await runCli(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });
+      expect(JSON.parse(json.stdout)).toMatchObject({
+        holds: false,
+        invariants: expect.arrayContaining([
+          {
+            number: 1,
+            title: "a request waits exactly when it is queued",
+            violations: ["films 1 is waiting, but not queued"],
+          },
+        ]),
+      });
     });
-  });
-});
+  },
+);

@@ -18,6 +18,9 @@ import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 /** Gives a program a terminal; part of util-linux. */
 const terminalProgram = "script";
 const hasScript = String(spawnSync(terminalProgram, ["--version"]).stdout).includes("util-linux");
+const unlessScript = hasScript
+  ? ""
+  : " (skipped: util-linux's program script, which gives a program a terminal, is not installed)";
 
 beforeAll(buildCli, 150_000);
 
@@ -175,7 +178,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(await countLabels(project)).toBe(2);
   });
 
-  it.skipIf(!hasScript)("stops cleanly with 129 when its terminal is closed", async () => {
+  it.skipIf(!hasScript)(`stops cleanly with 129 when its terminal is closed${unlessScript}`, async () => {
     const ended = join(project.folder, "ended");
     // The shell passes the hang-up on, as every shell does, and outlives it to tell how rowmill ended. It waits for a minute at most.
     const command = `trap 'kill -HUP $pid' HUP; timeout -s KILL 60 "${process.execPath}" "${cliScript}" up & pid=$!

@@ -5,9 +5,11 @@ import { expect, test } from "vitest";
 import { durable } from "../../src/embedded/durable-files.js";
 import { embeddedDataDir } from "../support/embedded-template.js";
 
-// The name behind a descriptor can be asked for on Linux only.
-test.runIf(process.platform === "linux")(
-  "a commit is answered after its write-ahead log was synced to the disk",
+const isLinux = process.platform === "linux";
+const unlessLinux = isLinux ? "" : " (skipped: the name behind a descriptor can be asked for on Linux only)";
+
+test.runIf(isLinux)(
+  `a commit is answered after its write-ahead log was synced to the disk${unlessLinux}`,
   async () => {
     const synced: string[] = [];
     const record = (descriptor: number): void => {

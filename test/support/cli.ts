@@ -26,6 +26,9 @@ const LOOK_MS = 50;
 
 /** For tests that need a server: the newest that this machine has. */
 export const serverKind: DatabaseKind = databaseKinds.includes("pg18") ? "pg18" : "embedded";
+/** For the title of what needs a server: the reason why it is skipped. */
+export const unlessServer =
+  serverKind === "embedded" ? " (skipped: this machine runs no PostgreSQL server)" : "";
 
 /** Builds `dist/` unless it is newer than every source. Several test files may call it at once. */
 export async function buildCli(): Promise<void> {

@@ -1,0 +1,25 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { nameFor, targetFor } from "../../src/app/config-text.js";
+import { parseTableName, writeTableName } from "../../src/model/table-name.js";
+
+const part = fc.string({ minLength: 1 }).filter((text) => !text.includes("\0"));
+
+describe("A table's name", () => {
+  it("is read back as it was written, whatever stands in it", () => {
+    fc.assert(
+      fc.property(fc.option(part), part, (schema, name) => {
+        expect(parseTableName(writeTableName({ schema, name }))).toEqual({ schema, name });
+      }),
+    );
+  });
+
+  it.each([
+    ["movies", "movies", "movies_answers"],
+    ["Shop.Order Lines", "order_lines", "Shop.order_lines_answers"],
+    ['"my.shop"."the ""best"""', "the_best_", '"my.shop".the_best__answers'],
+  ])("%s makes names for a pipeline and its target", (table, name, target) => {
+    expect(nameFor(table)).toBe(name);
+    expect(targetFor(table)).toBe(target);
+  });
+});
