@@ -30,7 +30,16 @@ function isEverybodys(error: Error): boolean {
   return error instanceof DatabaseError && error.code === "database_unreachable";
 }
 
-/** The pipeline's source cannot be read at present: nothing is taken in, swept or planned for it. */
-export async function isUnreadable(client: Queryable, pipelineId: number): Promise<boolean> {
-  return (await pipelines.byId(client, pipelineId))?.pauseKind === "source";
+/**
+ * May this worker look at the pipeline's rows? Not while its source cannot be read, and not with a definition that was replaced: by
+ * another predicate or prompt, rows would seem gone or to be asked again, and the two workers would undo each other's looks for ever.
+ */
+export async function mayLook(client: Queryable, pipeline: Pipeline): Promise<boolean> {
+  const row = await pipelines.byId(client, pipeline.id);
+  return (
+    row !== null &&
+    row.pauseKind !== "source" &&
+    row.uninstalledAt === null &&
+    row.definitionHash === pipeline.definitionHash
+  );
 }

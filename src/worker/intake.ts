@@ -7,7 +7,7 @@ import { lockIntake, tryLockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { wantSweep } from "../store/sweeps.js";
 import type { Pipeline, WorkerContext } from "./context.js";
-import { guarded, isUnreadable } from "./guard.js";
+import { guarded, mayLook } from "./guard.js";
 import { lookAt } from "./look.js";
 
 /** Rounds over one pipeline before the others get their turn. */
@@ -25,7 +25,7 @@ export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
   const total: IntakeCounts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
   for (const id of await pipelinesWithArrivals(context.database)) {
     const pipeline = context.pipelines.get(id);
-    if (!pipeline || (await isUnreadable(context.database, id))) continue;
+    if (!pipeline || !(await mayLook(context.database, pipeline))) continue;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const counts = await guarded(context, pipeline, () => takeOnce(context, pipeline, tryLockIntake));
       if (counts === null) break;

@@ -14,7 +14,7 @@ import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
 import { fileLimits } from "./file-limits.js";
-import { guarded, isUnreadable } from "./guard.js";
+import { guarded } from "./guard.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
 const BATCHES_MAX = 20;
@@ -73,7 +73,8 @@ export async function planOnce(
   // Most rounds end here, before a lock is taken or a row is read; what is ready is counted under the lock.
   const { ready } = await readyFacts(context.database, pipeline.id, 1);
   if (ready === 0) return { planned: 0, because: "nothing" };
-  if (await isUnreadable(context.database, pipeline.id)) return { planned: 0, because: "paused" };
+  const row = await pipelines.byId(context.database, pipeline.id);
+  if (row?.pauseKind === "source") return { planned: 0, because: "paused" };
   const bounds = await requestBounds(context, pipeline);
   return context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds }));
 }

@@ -4,14 +4,14 @@
  * several workers share one sweep.
  */
 import { READ_KEYS_MAX } from "../sources/source.js";
-import { byId, lockIntake } from "../store/pipelines.js";
+import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { reaffirmMany, reopenMany } from "../store/requests.js";
 import { ledgerChunk } from "../store/ledger-chunks.js";
 import { analyze } from "../store/workers.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "./context.js";
-import { guarded } from "./guard.js";
+import { guarded, mayLook } from "./guard.js";
 import { lookAt } from "./look.js";
 
 /** Rows whose fingerprints are compared at once; fewer where their contents are large. */
@@ -34,8 +34,7 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
   const progress = await guarded(context, pipeline, () =>
     context.database.transaction(
       async (tx) => {
-        const row = await byId(tx, pipeline.id);
-        if (row === null || row.pauseKind === "source") return null;
+        if (!(await mayLook(tx, pipeline))) return null;
         const sweep = await lockSweep(tx, pipeline.id);
         if (sweep === null) return null;
         if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);

@@ -12,6 +12,17 @@ import { sql, startProject, type TestProject } from "../support/project.js";
 
 const signal = new AbortController().signal;
 
+/** The same question in other words: every row would be asked otherwise. */
+function politePipeline() {
+  return pipeline({
+    source: { table: "notes", key: "id", columns: ["body"] },
+    ...quick,
+    request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "Please: {{ body }}" },
+    answer: z.object({ summary: z.string() }),
+    target: { table: "note_summaries" },
+  });
+}
+
 describeDatabases("In hard cases", (kind) => {
   let project: TestProject;
   let hold: boolean;
@@ -26,14 +37,7 @@ describeDatabases("In hard cases", (kind) => {
   it("a worker with an older definition leaves paid answers to those that have the present one", async () => {
     await createNotes(project, plain(3));
     const older = await project.worker({ notes: notesPipeline() });
-    const changed = pipeline({
-      source: { table: "notes", key: "id", columns: ["body"] },
-      ...quick,
-      request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "Please: {{ body }}" },
-      answer: z.object({ summary: z.string() }),
-      target: { table: "note_summaries" },
-    });
-    const newer = await project.worker({ notes: changed });
+    const newer = await project.worker({ notes: politePipeline() });
     hold = true;
     await project.round(newer);
     hold = false;
@@ -174,6 +178,22 @@ describeDatabases("In hard cases", (kind) => {
     expect((await requests(project)).map((row) => row.state)).toEqual(["failed", "succeeded"]);
   });
 
+  it("a worker whose definition was replaced neither sweeps nor takes arrivals", async () => {
+    await createNotes(project, plain(2));
+    const older = await project.worker({ notes: notesPipeline() });
+    await project.drain(older);
+    const newer = await project.worker({ notes: politePipeline() });
+    await project.drain(newer);
+    const swept = sql`select swept_hash, started_at from rowmill.sweeps`;
+    const before = await project.rows(swept);
+    await insertNotes(project, plain(1, "a later note"));
+    await sweepAll(older, signal);
+    expect(await runIntake(older)).toMatchObject({ arrivals: 0, added: 0 });
+    expect(await project.rows(swept)).toEqual(before);
+    await project.drain(newer);
+    expect(await outcomes(project)).toEqual({ answered: 5 });
+  });
+
   it("a table that one pipeline writes is a source of another like any table", async () => {
     await createNotes(project, plain(3));
     const second = pipeline({
@@ -182,9 +202,7 @@ describeDatabases("In hard cases", (kind) => {
       request: { model: "gpt-4o-mini", user: "{{ summary }}" },
       target: { table: "summary_answers" },
     });
-    const first = await project.worker({ notes: notesPipeline() });
-    const chained = await project.worker({ notes: notesPipeline(), second });
-    await project.drain(first, chained);
+    await project.drain(await project.worker({ notes: notesPipeline(), second }));
     const [answers] = await project.rows(sql`select count(*)::int as rows from public.summary_answers`);
     expect(answers).toEqual({ rows: 3 });
   });
