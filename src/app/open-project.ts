@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { runMigrations } from "graphile-worker";
 import type { Logger } from "pino";
 import type { Environment } from "../config/environment.js";
+import { sameTable } from "../config/cross-checks.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { createOpenAIProvider } from "../providers/openai.js";
@@ -45,13 +46,15 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const { config, database, log } = parts;
   const provider = parts.provider ?? makeProvider(parts.environment);
   // All of them before anything is made: a mistake in the last one leaves no trace of the others.
-  const examined: Examined[] = [];
-  for (const pipeline of config.pipelines)
-    examined.push(await explained(pipeline, () => examinePipeline(database, pipeline)));
+  const examined = new Map<PipelineConfig, Examined>();
+  for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
+    examined.set(pipeline, await explained(pipeline, () => examinePipeline(database, pipeline)));
   await prepareSchemas(database);
   const pipelines = new Map<number, Pipeline>();
-  for (const seen of examined) {
-    const bound = await explained(seen.config, () => bindAgain(database, seen, provider));
+  for (const pipeline of config.pipelines) {
+    const bound = await explained(pipeline, async () =>
+      bindAgain(database, examined.get(pipeline) ?? (await examinePipeline(database, pipeline)), provider),
+    );
     pipelines.set(bound.id, bound);
   }
   return {
@@ -65,6 +68,11 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
     random: Math.random,
     refreshSource: (pipeline) => refreshSource(database, pipeline),
   };
+}
+
+/** Its source is what another pipeline writes: not there, or not whole, before that one is bound. Those stand in the config's order. */
+function readsTargetOf(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
+  return all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
 }
 
 /** Whatever goes wrong names the pipeline. */

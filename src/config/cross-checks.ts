@@ -64,7 +64,7 @@ function reservedBecause(column: string, { source, target }: PipelineConfig): st
 }
 
 /** As far as names can tell: `movies` is most often `public.movies`. The target looks again, in the database. */
-function sameTable(a: string, b: string): boolean {
+export function sameTable(a: string, b: string): boolean {
   return withSchema(a) === withSchema(b);
 }
 
