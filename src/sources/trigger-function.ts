@@ -32,7 +32,8 @@ export function triggerFunctionName(pipelineId: number): string {
  * that planned it before, since a table's change ends the plans over its transition tables. A column of another type makes
  * null keys. Both end as a "sweep" mark. Reading stands in a block that catches, writing does not: so the block's subtransaction
  * takes no number, of which more than 64 in one transaction would slow down the whole server (measured: it costs 2 µs a call; a
- * look into pg_attribute before each reading, 25 µs).
+ * look into pg_attribute before each reading, 25 µs). Only a statement of very many keys reads and writes at once, in a block of its
+ * own: what it sorts may be more than the server's settings allow, and one number for so many rows is nothing.
  */
 export function triggerFunctionText(table: SourceTable, options: TriggerOptions): string {
   const { pipelineId } = options;
@@ -67,12 +68,18 @@ begin
   elsif cardinality(found_keys) <= ${KEYS_AT_ONCE} then
     insert into rowmill.arrivals (pipeline_id, keys)
     select ${pipelineId}, found_keys[i : i + ${KEYS_PER_ARRIVAL - 1}] from generate_series(1, cardinality(found_keys), ${KEYS_PER_ARRIVAL}) i;
-  elsif tg_op = 'INSERT' then
-    ${appendMany(pipelineId, keysOf(table, "rowmill_new"))}
-  elsif tg_op = 'DELETE' then
-    ${appendMany(pipelineId, keysOf(table, "rowmill_old"))}
   else
-    ${appendMany(pipelineId, changed)}
+    begin
+      if tg_op = 'INSERT' then
+        ${appendMany(pipelineId, keysOf(table, "rowmill_new"))}
+      elsif tg_op = 'DELETE' then
+        ${appendMany(pipelineId, keysOf(table, "rowmill_old"))}
+      else
+        ${appendMany(pipelineId, changed)}
+      end if;
+    exception when others then
+      insert into rowmill.arrivals (pipeline_id) values (${pipelineId});
+    end;
   end if;
   return null;
 end`)}`;

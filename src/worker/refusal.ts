@@ -51,6 +51,12 @@ async function judge(
   turn: Refused,
   errors: readonly BatchInputError[],
 ): Promise<(request: InFlight) => EndingFacts> {
+  // Other code wrote that file: its mistakes are not this pipeline's, and its size teaches nothing about ours.
+  if (turn.batch.adoptedPattern !== null)
+    return () => ({
+      outcome: "noRoom",
+      detail: errors[0]?.message ?? "The provider refused the adopted batch.",
+    });
   const tokenError = errors.find((error) => error.code === "token_limit_exceeded");
   if (tokenError) {
     const delayMs = await learnTokens(turn, tokenError);
