@@ -75,7 +75,12 @@ function scriptText(look: Look, user: string, sections: readonly Section[]): str
   if (wanted.length === 0) return [...head, "-- Nothing is to be done.", ""].join("\n");
   return [
     ...head,
-    ...wanted.flatMap(({ title, statements }) => ["", `-- ${title}`, "", ...statements.map(terminated)]),
+    ...wanted.flatMap(({ title, statements }) => [
+      "",
+      `-- ${title.replaceAll(/\s+/g, " ")}`,
+      "",
+      ...statements.map(terminated),
+    ]),
   ].join("\n");
 }
 

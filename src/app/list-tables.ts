@@ -3,7 +3,7 @@
  * from watching them. Only reads; the chosen one is inspected again (`sources/table-inspection.ts`).
  */
 import { RowmillError } from "../model/errors.js";
-import { writeTableName } from "../model/table-name.js";
+import { parseTableName, writeTableName } from "../model/table-name.js";
 import { inspectTable } from "../sources/table-inspection.js";
 import { sql, type Queryable } from "../store/database.js";
 
@@ -20,6 +20,8 @@ export interface FoundColumn {
 export interface FoundTable {
   /** As the config names it: `movies`, or `schema.movies` where the plain name would find another table or none. */
   readonly name: string;
+  /** With its schema, whatever the search path. */
+  readonly qualified: string;
   readonly columns: readonly FoundColumn[];
   /** Primary key first, then other unique indexes, the shortest first. */
   readonly keys: readonly (readonly string[])[];
@@ -46,13 +48,21 @@ export async function listTables(client: Queryable): Promise<FoundTable[]> {
   const relations = await readRelations(client);
   const found: FoundTable[] = [];
   for (const [index, relation] of relations.entries()) {
-    const name = writeTableName({ schema: relation.bare ? null : relation.schema, name: relation.table });
+    const qualified = writeTableName({ schema: relation.schema, name: relation.table });
+    const name = relation.bare ? writeTableName({ schema: null, name: relation.table }) : qualified;
     const { columns, keys } = relation;
     const problem =
       problemOf(relation) ?? (index < INSPECTED_MAX ? await refusalOf(client, name, keys) : null);
-    found.push({ name, columns, keys, problem });
+    found.push({ name, qualified, columns, keys, problem });
   }
   return found;
+}
+
+/** Whether a person who types `text` means this table: `films`, `public.films` and `"films"` may be one. */
+export function isNamed(table: FoundTable, text: string): boolean {
+  const parsed = parseTableName(text);
+  const written = parsed === null ? text : writeTableName(parsed);
+  return written === table.name || written === table.qualified;
 }
 
 async function readRelations(client: Queryable): Promise<Relation[]> {

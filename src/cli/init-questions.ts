@@ -2,6 +2,7 @@
 import { ANSWER_EXAMPLE, readAnswerFields } from "../app/answer-fields.js";
 import { nameFor, targetFor, type Choices } from "../app/config-text.js";
 import type { FoundTable } from "../app/list-tables.js";
+import { pipelineNameProblem } from "../config/read-names.js";
 import { RowmillError } from "../model/errors.js";
 import { askText, choose, chooseSome } from "./ask.js";
 import type { InitOptions } from "./init.js";
@@ -26,7 +27,7 @@ export function choicesOfOptions(options: InitOptions, found: Found): Wanted | n
   if (prompt === undefined || answer === undefined) return null;
   const known = found.tables.find((candidate) => candidate.name === table);
   return {
-    name: options.name ?? nameFor(table),
+    name: checkedName(options.name) ?? nameFor(table),
     table,
     key: listOf(options.key) ?? known?.keys[0] ?? [],
     columns: listOf(columns) ?? [],
@@ -73,7 +74,8 @@ export async function askChoices(terminal: Terminal, options: InitOptions, found
     }));
   return {
     name:
-      options.name ?? (await askText("A name for it?", { initial: nameFor(table.name), check: notEmpty })),
+      checkedName(options.name) ??
+      (await askText("A name for it?", { initial: nameFor(table.name), check: pipelineNameProblem })),
     table: table.name,
     key,
     columns,
@@ -92,7 +94,15 @@ export async function askChoices(terminal: Terminal, options: InitOptions, found
 
 /** A table that is not in the list is judged by the inspection, which knows what was probably meant. */
 function tableNamed(found: Found, name: string): FoundTable {
-  return found.tables.find((table) => table.name === name) ?? { name, columns: [], keys: [], problem: null };
+  return (
+    found.tables.find((table) => table.name === name) ?? {
+      name,
+      qualified: name,
+      columns: [],
+      keys: [],
+      problem: null,
+    }
+  );
 }
 
 async function askTable(terminal: Terminal, { tables, place }: Found): Promise<FoundTable> {
@@ -165,4 +175,11 @@ function notEmpty(text: string): string | null {
 
 function listOf(text: string | undefined): readonly string[] | null {
   return text === undefined ? null : text.split(",").map((part) => part.trim());
+}
+
+/** It becomes a variable of the config, which is run to be checked: nothing else may get there. @throws RowmillError `usage` */
+function checkedName(name: string | undefined): string | undefined {
+  const problem = name === undefined ? null : pipelineNameProblem(name);
+  if (problem === null) return name;
+  throw new RowmillError("usage", `--name: expected ${problem}, found ${JSON.stringify(name)}.`);
 }

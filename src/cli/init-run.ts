@@ -6,7 +6,13 @@ import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkConfigText } from "../app/check-config-text.js";
 import { configText, type Choices } from "../app/config-text.js";
-import { listTables, refusalOfTable, requireWatchable } from "../app/list-tables.js";
+import {
+  isNamed,
+  listTables,
+  refusalOfTable,
+  requireWatchable,
+  type FoundTable,
+} from "../app/list-tables.js";
 import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../app/project-files.js";
 import { RowmillError } from "../model/errors.js";
 import { askYesNo } from "./ask.js";
@@ -55,9 +61,10 @@ async function requireForce({ terminal }: Cli, existing: string, options: InitOp
     throw new RowmillError("refused", "Nothing was written.");
 }
 
-async function choicesFor({ terminal }: Cli, opened: InitDatabase, options: InitOptions): Promise<Choices> {
+async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOptions): Promise<Choices> {
   const { database, place, embedded } = opened;
   const found = { tables: await listTables(database), place };
+  const options = asListed(typed, found.tables);
   if (options.table === undefined && found.tables.every((table) => table.problem !== null))
     throw noTable(found);
   const named = found.tables.find((table) => table.name === options.table);
@@ -73,6 +80,13 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, options: Init
     ...wanted,
     embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded",
   };
+}
+
+/** The table as the list spells it. */
+function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {
+  const { table } = options;
+  const found = table === undefined ? undefined : tables.find((candidate) => isNamed(candidate, table));
+  return found === undefined ? options : { ...options, table: found.name };
 }
 
 async function writeProject(

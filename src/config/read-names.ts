@@ -38,7 +38,13 @@ function checkLength(place: Place, names: readonly string[], what: string): void
 
 /** Notes what is wrong with a pipeline's name, which is the key at `place`. */
 export function checkPipelineName(place: Place, name: string): void {
-  if (pipelineNamePattern.test(name)) return;
-  const expected = "a name of a lower-case letter, then at most 39 lower-case letters, digits, _ and -";
+  const expected = pipelineNameProblem(name);
+  if (expected === null) return;
   place.problems.add(place.path, expected, { found: JSON.stringify(name.slice(0, 60)) });
+}
+
+/** What was expected; null: it is one. */
+export function pipelineNameProblem(name: string): string | null {
+  if (pipelineNamePattern.test(name)) return null;
+  return "a name of a lower-case letter, then at most 39 lower-case letters, digits, _ and -";
 }

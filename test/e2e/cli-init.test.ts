@@ -227,6 +227,19 @@ export default defineConfig({ pipelines: { movies } });
   - shop.Order Lines: key day, region; columns day, region, Line Text, note`,
       },
       {
+        title: "a pipeline's name that is none",
+        args: withOption("--name", "My films"),
+        status: 2,
+        says: () =>
+          `--name: expected a name of a lower-case letter, then at most 39 lower-case letters, digits, _ and -, found "My films".`,
+      },
+      {
+        title: "a view, by its schema's name too",
+        args: withOption("--table", "public.recent"),
+        status: 2,
+        says: () => `recent cannot be watched: a view: no trigger can tell which of its rows changed`,
+      },
+      {
         title: "a misspelt table",
         args: withOption("--table", "imdb_datset"),
         status: 2,

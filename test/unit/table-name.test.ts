@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { nameFor, targetFor } from "../../src/app/config-text.js";
+import { isNamed } from "../../src/app/list-tables.js";
 import { parseTableName, writeTableName } from "../../src/model/table-name.js";
 
 const part = fc.string({ minLength: 1 }).filter((text) => !text.includes("\0"));
@@ -12,6 +13,13 @@ describe("A table's name", () => {
         expect(parseTableName(writeTableName({ schema, name }))).toEqual({ schema, name });
       }),
     );
+  });
+
+  it("means a listed table with its schema or without, in quotes or not", () => {
+    const films = { name: "films", qualified: "public.films", columns: [], keys: [], problem: null };
+    for (const text of ["films", "public.films", '"films"', 'public."films"'])
+      expect(isNamed(films, text)).toBe(true);
+    for (const text of ["Films", "shop.films", "films.public"]) expect(isNamed(films, text)).toBe(false);
   });
 
   it.each([
