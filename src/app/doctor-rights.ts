@@ -3,12 +3,12 @@
  * looks only read the catalogue; the judgements are pure.
  */
 import type { SourceTable } from "../sources/table-inspection.js";
+import { arrivalsRole } from "../sources/table-triggers.js";
 import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
 import type { TargetPlan } from "../targets/ensure-target.js";
 import { problem, warning, type Finding } from "./doctor-check.js";
 
 const ourSchemas = ["rowmill", "rowmill_worker"] as const;
-const arrivalsRole = "rowmill_arrivals";
 
 export interface DatabaseRights {
   readonly user: string;

@@ -3,6 +3,7 @@
  * user's write? The looks read the catalogue; the judgements are pure.
  */
 import type { SourceTable } from "../sources/table-inspection.js";
+import { triggerFunctionName } from "../sources/trigger-function.js";
 import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
 import { problem, warning, type Finding } from "./doctor-check.js";
 
@@ -24,7 +25,7 @@ export async function lookAtOurTriggers(tx: Queryable, pipelineId: number): Prom
   return tx.rows<OurTrigger>(sql`
     select format('%I.%I', n.nspname, c.relname) as relation, t.tgname as name, t.tgenabled::text as enabled
     from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where t.tgfoid = to_regproc(${`rowmill.arrive_${pipelineId}`}) order by t.tgrelid, t.tgname`);
+    where t.tgfoid = to_regproc(${`rowmill.${triggerFunctionName(pipelineId)}`}) order by t.tgrelid, t.tgname`);
 }
 
 export function judgeOurTriggers(

@@ -30,7 +30,7 @@ const LOCK_TIMEOUT_MS = 2_000;
 const INSTALL_TRIES = 15;
 const INSTALL_PAUSE_MS = 1_000;
 /** Owns the function: may insert arrivals, and nothing else in the whole database. */
-const arrivalsRole = "rowmill_arrivals";
+export const arrivalsRole = "rowmill_arrivals";
 const INSUFFICIENT_PRIVILEGE = "42501";
 const events = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
 

@@ -5,20 +5,10 @@
 import { batchBeginnings } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import type { RequestState } from "../model/request-transitions.js";
-import { addBatchEvent } from "./batches.js";
+import { addBatchEvent, type PlannedBatch } from "./batches.js";
 import { sql, type Queryable } from "./database.js";
 
-export interface AdoptedBatch {
-  readonly id: string;
-  readonly pipelineId: number;
-  readonly definitionHash: string;
-  readonly provider: string;
-  readonly account: string;
-  readonly model: string;
-  readonly endpoint: string;
-  readonly requests: number;
-  readonly reservedNanoUsd: number;
-  readonly reservedTokens: number;
+export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly providerBatchId: string;
   readonly providerStatus: string;
   readonly inputFileId: string | null;
