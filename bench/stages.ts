@@ -23,7 +23,7 @@ import { runIntake } from "../src/worker/intake.js";
 import { runPlanner } from "../src/worker/planner.js";
 import { poll } from "../src/worker/poller.js";
 import { render } from "../src/worker/renderer.js";
-import { done, type Step, type Turn } from "../src/worker/step.js";
+import { done, type Next, type Turn } from "../src/worker/turn.js";
 import { create, upload } from "../src/worker/submitter.js";
 import { sweepChunk } from "../src/worker/sweeper.js";
 import { timed } from "./timing.js";
@@ -160,7 +160,7 @@ async function advance(context: WorkerContext, batchId: string, times: StageTime
 const signalOfNobody = new AbortController().signal;
 
 /** A stage of null is the provider's time. */
-function stepOf(turn: Turn): { stage: keyof StageTimes | null; run: () => Promise<Step> } {
+function stepOf(turn: Turn): { stage: keyof StageTimes | null; run: () => Promise<Next> } {
   const { batch } = turn;
   switch (batch.state) {
     case "planned":

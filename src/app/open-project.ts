@@ -16,6 +16,7 @@ import { DatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import { keepLeases } from "../worker/lease-keeper.js";
+import { makeStep, type StepOptions } from "../worker/step.js";
 import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./bind-pipeline.js";
 import { stateFolder } from "./open-database.js";
 
@@ -32,6 +33,7 @@ export interface ProjectParts {
   readonly log: Logger;
   /** Where it was made before the database was opened. */
   readonly provider?: Provider;
+  readonly steps?: StepOptions;
 }
 
 /** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
@@ -57,13 +59,16 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
     );
     pipelines.set(bound.id, bound);
   }
+  const step = makeStep(log, parts.steps);
   return {
     database,
+    read: database,
+    step,
     pipelines,
     workerId: randomUUID(),
     runId: randomUUID(),
     spoolFolder: join(stateFolder(config), "spool"),
-    leases: keepLeases(database, log),
+    leases: keepLeases(database, log, step),
     log,
     random: Math.random,
     refreshSource: (pipeline) => refreshSource(database, pipeline),

@@ -16,7 +16,7 @@ export async function agreeToSpend(
   for (const pipeline of context.pipelines.values()) {
     const waiting = await countWaiting(context.database, pipeline.id);
     if (waiting === 0) continue;
-    const estimate = await estimatePipeline(context.database, pipeline, waiting);
+    const estimate = await estimatePipeline(context, pipeline, waiting);
     terminal.note(`This asks ${pipeline.provider.account}: ${describeEstimate(estimate, pipeline.config)}.`);
     if (!(await saysYes(terminal, options))) return false;
     await approve(context, pipeline, options.yes ? "--yes" : "a person, asked by rowmill demo");

@@ -6,7 +6,7 @@ import { batchBeginnings } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { addBatchEvent, type PlannedBatch } from "./batches.js";
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Reader } from "./database.js";
 
 export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly providerBatchId: string;
@@ -98,7 +98,7 @@ export async function takeAdopted(
 
 /** Custom id → request, for those that are still in flight in this adopted batch. */
 export async function requestsByCustomId(
-  client: Queryable,
+  client: Reader,
   batchId: string,
   customIds: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {

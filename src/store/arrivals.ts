@@ -1,5 +1,5 @@
 /** The hints that triggers append. Taking them deletes them, in the transaction that acts on them. */
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Reader } from "./database.js";
 
 /** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
 export const TAKE_KEYS = 5_000;
@@ -25,7 +25,7 @@ export async function takeArrivals(tx: Queryable, pipelineId: number): Promise<T
 }
 
 /** Ids of pipelines for which something arrived. */
-export async function pipelinesWithArrivals(client: Queryable): Promise<number[]> {
+export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
   const rows = await client.rows<{ id: number }>(
     sql`select distinct pipeline_id as id from rowmill.arrivals`,
   );

@@ -4,7 +4,7 @@
  */
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
-import { join, raw, sql, type Queryable, type Sql } from "./database.js";
+import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
 
 interface InputError {
   readonly code: string | null;
@@ -127,7 +127,7 @@ export async function setRequests(tx: Queryable, id: string, requests: number): 
   await tx.run(sql`update rowmill.batches set requests = ${requests} where id = ${id}`);
 }
 
-export async function get(client: Queryable, id: string): Promise<Batch | null> {
+export async function get(client: Reader, id: string): Promise<Batch | null> {
   const row = await client.first<BatchRecord>(sql`select ${columns} from ${from} where b.id = ${id}`);
   return row && toBatch(row);
 }
@@ -169,7 +169,7 @@ export async function renew(client: Queryable, tokens: readonly string[]): Promi
 }
 
 /** When the current lease ends, in milliseconds from now; null: the batch is free or done. */
-export async function leaseLeftMs(client: Queryable, id: string): Promise<number | null> {
+export async function leaseLeftMs(client: Reader, id: string): Promise<number | null> {
   const row = await client.first<{ left: number | null }>(sql`
     select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
     from rowmill.batches where id = ${id} and settled_at is null`);
@@ -309,7 +309,7 @@ export interface FinishedFiles {
 
 /** Ended batches whose files may still lie at the provider. Those of an adopted one are the user's. */
 export async function withFiles(
-  client: Queryable,
+  client: Reader,
   pipelineIds: readonly number[],
   limit: number,
 ): Promise<FinishedFiles[]> {
@@ -325,7 +325,7 @@ export async function filesDeleted(client: Queryable, id: string): Promise<void>
 }
 
 /** Of these ids, those of batches that still need their spool file. */
-export async function needSpool(client: Queryable, ids: readonly string[]): Promise<ReadonlySet<string>> {
+export async function needSpool(client: Reader, ids: readonly string[]): Promise<ReadonlySet<string>> {
   const rows = await client.rows<{ id: string }>(sql`
     select id from rowmill.batches where id::text = any(${ids}::text[]) and state in ('planned', 'uploading', 'submitting')`);
   return new Set(rows.map((row) => row.id));

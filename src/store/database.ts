@@ -20,12 +20,16 @@ const QUERY_TIMEOUT_MS = 90_000;
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000;
 const POOL_MAX_DEFAULT = 10;
 
-/** Runs statements: the pool, or one open transaction. */
-export interface Queryable {
+/** Asks. A function that takes this one writes nothing. */
+export interface Reader {
   /** All rows; statements are written so that their number is bounded. */
   rows<Row extends object>(statement: Sql): Promise<Row[]>;
   /** The first row, or null. */
   first<Row extends object>(statement: Sql): Promise<Row | null>;
+}
+
+/** Runs statements: the pool, or one open transaction. */
+export interface Queryable extends Reader {
   /** How many rows the statement wrote. */
   run(statement: Sql): Promise<number>;
 }

@@ -1,5 +1,5 @@
 /** What estimates are made from: a sample of waiting keys, and the largest lines that did not fit. */
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Reader } from "./database.js";
 
 /** Half from the front of the queue, half from its end: files are often sorted. */
 export async function waitingSample(tx: Queryable, pipelineId: number, max: number): Promise<string[]> {
@@ -11,7 +11,7 @@ export async function waitingSample(tx: Queryable, pipelineId: number, max: numb
   return rows.map((row) => row.key);
 }
 
-export async function countWaiting(client: Queryable, pipelineId: number): Promise<number> {
+export async function countWaiting(client: Reader, pipelineId: number): Promise<number> {
   const row = await client.first<{ count: number }>(
     sql`select count(*)::int as count from rowmill.waiting where pipeline_id = ${pipelineId}`,
   );
@@ -19,7 +19,7 @@ export async function countWaiting(client: Queryable, pipelineId: number): Promi
 }
 
 export async function lineMaxima(
-  client: Queryable,
+  client: Reader,
   pipelineId: number,
 ): Promise<{ tokens: number; nanoUsd: number }> {
   const row = await client.first<{ tokens: number; nanoUsd: number }>(sql`

@@ -1,6 +1,6 @@
 /** Requests in a batch that is not settled: what was rendered for each, and their endings, chunk by chunk. */
 import type { AttemptOutcome, Ending } from "../model/what-next.js";
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Reader } from "./database.js";
 
 export interface InFlight {
   readonly requestId: string;
@@ -57,7 +57,7 @@ export async function renderedHashes(
   return new Map(rows.map((row) => [row.id, row.hash]));
 }
 
-export async function countInFlight(client: Queryable, batchId: string): Promise<number> {
+export async function countInFlight(client: Reader, batchId: string): Promise<number> {
   const row = await client.first<{ count: number }>(
     sql`select count(*)::int as count from rowmill.in_flight where batch_id = ${batchId}`,
   );
@@ -154,7 +154,7 @@ export interface EndingCounts {
 }
 
 /** From the attempts themselves, never from counters. */
-export async function countEndings(client: Queryable, batchId: string): Promise<EndingCounts> {
+export async function countEndings(client: Reader, batchId: string): Promise<EndingCounts> {
   const row = await client.first<EndingCounts>(sql`
     select count(*) filter (where ending = 'succeeded')::int as succeeded, count(*) filter (where ending = 'failed')::int as failed,
       count(*) filter (where ending = 'returned')::int as returned from rowmill.attempts where batch_id = ${batchId}`);

@@ -1,6 +1,6 @@
 /** What was spent and what is reserved, derived from attempts and from batches in flight; and limits that providers told us. */
 import type { BudgetPeriod } from "../model/pipeline.js";
-import { sql, type Queryable, type Sql } from "./database.js";
+import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 
 export interface Spending {
   /** 1e-9 US dollars, in the period; the day of a sum is the day of its batch's submission (UTC). */
@@ -56,7 +56,7 @@ export async function lockLimits(tx: Queryable, account: string, model: string):
 }
 
 /** Tokens of all batches that the provider has not finished, of every pipeline. */
-export async function reservedTokens(tx: Queryable, account: string, model: string): Promise<number> {
+export async function reservedTokens(tx: Reader, account: string, model: string): Promise<number> {
   const row = await tx.first<{ tokens: number }>(sql`
     select coalesce(sum(reserved_tokens), 0)::float8 as tokens from rowmill.batches
     where account = ${account} and model = ${model} and settled_at is null`);
@@ -100,7 +100,7 @@ export async function strayCancelled(
 }
 
 /** Provider batches that were already cancelled as doubles of this one. */
-export async function strayBatchIds(client: Queryable, batchId: string): Promise<ReadonlySet<string>> {
+export async function strayBatchIds(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
   const rows = await client.rows<{ id: string }>(
     sql`select provider_batch_id as id from rowmill.stray_batches where batch_id = ${batchId}`,
   );

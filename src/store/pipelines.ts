@@ -1,9 +1,15 @@
 /** Pipelines as registered in the database: definition, approval, pauses, flushes. Each change leaves an event. */
 import type { Json } from "../model/pipeline.js";
-import { sql, type Queryable, type Sql } from "./database.js";
+import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 
 /** `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. */
 export type PauseKind = "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment";
+
+export interface Pause {
+  readonly kind: PauseKind;
+  /** For the person who has to act. */
+  readonly reason: string;
+}
 
 export interface PipelineRow {
   readonly id: number;
@@ -57,7 +63,7 @@ export async function all(client: Queryable): Promise<PipelineRow[]> {
   return client.rows<PipelineRow>(sql`select ${columns} from rowmill.pipelines order by name`);
 }
 
-export async function byId(client: Queryable, id: number): Promise<PipelineRow | null> {
+export async function byId(client: Reader, id: number): Promise<PipelineRow | null> {
   return client.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where id = ${id}`);
 }
 
@@ -92,11 +98,7 @@ export async function recordInstallation(
 }
 
 /** Leaves a former pause in place: the first reason is the one to mend. True when it is paused by this call. */
-export async function pause(
-  client: Queryable,
-  id: number,
-  why: { kind: PauseKind; reason: string },
-): Promise<boolean> {
+export async function pause(client: Queryable, id: number, why: Pause): Promise<boolean> {
   const changed =
     await client.run(sql`update rowmill.pipelines set pause_kind = ${why.kind}, pause_reason = ${why.reason}, paused_at = now()
     where id = ${id} and pause_kind is null`);

@@ -3,7 +3,7 @@
  * RETURNING which ones it won. Queue and in-flight rows move in the same transaction, always after the request.
  */
 import type { RequestState } from "../model/request-transitions.js";
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Reader } from "./database.js";
 
 export interface LedgerRow {
   readonly id: string;
@@ -162,7 +162,7 @@ export interface ReadyFacts {
 }
 
 /** How many may go out now, counted up to `countMax` only, and how long the oldest has waited. */
-export async function readyFacts(tx: Queryable, pipelineId: number, countMax: number): Promise<ReadyFacts> {
+export async function readyFacts(tx: Reader, pipelineId: number, countMax: number): Promise<ReadyFacts> {
   const row = await tx.first<{ ready: number; oldest: number | null }>(sql`
     select count(*)::int as ready, (extract(epoch from clock_timestamp() - min(since)) * 1000)::float8 as oldest from (
       select since from rowmill.waiting where pipeline_id = ${pipelineId} and not_before <= now()

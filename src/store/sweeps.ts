@@ -1,5 +1,5 @@
 /** Where each pipeline's sweep stands. One row a pipeline; whoever locks it does the next chunk. */
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Reader } from "./database.js";
 
 export type SweepPhase = "idle" | "source" | "definition" | "ledger";
 
@@ -59,11 +59,7 @@ export async function advanceSweep(
 }
 
 /** Was every row compared under this definition? False before the first sweep is through. */
-export async function isSwept(
-  client: Queryable,
-  pipelineId: number,
-  definitionHash: string,
-): Promise<boolean> {
+export async function isSwept(client: Reader, pipelineId: number, definitionHash: string): Promise<boolean> {
   const row = await client.first<{ swept: boolean }>(sql`
     select coalesce(swept_hash = ${definitionHash}, false) as swept from rowmill.sweeps where pipeline_id = ${pipelineId}`);
   return row?.swept ?? false;

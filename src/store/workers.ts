@@ -1,5 +1,5 @@
 /** Processes that work, by heartbeat; and the jobs of those that died, freed for others. */
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Reader } from "./database.js";
 
 /** A worker that was not seen for so long is dead: four heartbeats. */
 export const WORKER_SILENCE_MS = 20_000;
@@ -44,7 +44,7 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
 }
 
 /** Every unfinished batch without a job that could wake it. */
-export async function batchesWithoutJob(client: Queryable, limit: number): Promise<string[]> {
+export async function batchesWithoutJob(client: Reader, limit: number): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
     select b.id from rowmill.batches b where b.settled_at is null and not exists (
       select 1 from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts) limit ${limit}`);

@@ -19,10 +19,10 @@ import { refuse } from "./refusal.js";
 import { render } from "./renderer.js";
 import { create, upload } from "./submitter.js";
 import { endAll } from "./ending.js";
-import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
+import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
-/** Steps in one turn; a batch needs six from plan to settlement. */
-const STEPS_MAX = 12;
+/** Moves in one turn; a batch needs six from plan to settlement. */
+const MOVES_MAX = 12;
 /** A paused pipeline is looked at so often. */
 const PAUSED_LOOK_MS = 5_000;
 /** After a lock that somebody else holds: the first wait, and the longest. */
@@ -39,17 +39,17 @@ export async function advanceBatch(
   signal: AbortSignal,
 ): Promise<void> {
   const lease: Lease = { batchId, token: randomUUID() };
-  const batch = await batches.claim(context.database, batchId, {
-    token: lease.token,
-    worker: context.workerId,
-  });
+  const batch = await context.step("turn.claim", () =>
+    batches.claim(context.database, batchId, { token: lease.token, worker: context.workerId }),
+  );
   if (batch === null) return lookLater(context, batchId);
   context.leases.hold(lease);
   try {
-    const outcome = await runSteps(context, { batch, lease, signal });
+    const outcome = await runTurn(context, { batch, lease, signal });
     if (outcome.next !== "wait") return;
-    await batches.release(context.database, lease, { delayMs: outcome.delayMs, failures: outcome.failures });
-    await batches.schedule(context.database, batchId, outcome.delayMs);
+    const { delayMs, failures } = outcome;
+    await context.step("turn.release", () => batches.release(context.database, lease, { delayMs, failures }));
+    await wake(context, batchId, delayMs);
   } finally {
     context.leases.drop(lease);
   }
@@ -57,36 +57,45 @@ export async function advanceBatch(
 
 /** Somebody else holds it: should that worker die, this job is there when its lease ends. */
 async function lookLater(context: WorkerContext, batchId: string): Promise<void> {
-  const leftMs = await batches.leaseLeftMs(context.database, batchId);
-  if (leftMs !== null) await batches.schedule(context.database, batchId, leftMs + LEASE_GRACE_MS);
+  const leftMs = await batches.leaseLeftMs(context.read, batchId);
+  if (leftMs !== null) await wake(context, batchId, leftMs + LEASE_GRACE_MS);
+}
+
+function wake(context: WorkerContext, batchId: string, delayMs: number): Promise<void> {
+  return context.step("turn.wake", () => batches.schedule(context.database, batchId, delayMs));
+}
+
+function pause(context: WorkerContext, pipeline: Pipeline, why: pipelines.Pause): Promise<boolean> {
+  return context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
 }
 
 type TurnEnd = { next: "done" } | { next: "lost" } | { next: "wait"; delayMs: number; failures: number };
 
-async function runSteps(
+async function runTurn(
   context: WorkerContext,
   start: { batch: Batch; lease: Lease; signal: AbortSignal },
 ): Promise<TurnEnd> {
   let batch: Batch | null = start.batch;
-  for (let steps = 0; steps < STEPS_MAX && batch !== null; steps++) {
+  for (let moves = 0; moves < MOVES_MAX && batch !== null; moves++) {
     const pipeline = context.pipelines.get(batch.pipelineId);
     // Another worker has this pipeline in its config.
     if (!pipeline) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: batch.failures };
     const turn: Turn = { context, pipeline, batch, lease: start.lease, signal: start.signal };
-    const step = await stepOrExplain(turn);
-    if (step.next === "wait") return { next: "wait", delayMs: step.delayMs, failures: step.failures ?? 0 };
-    if (step.next !== "again") return { next: step.next };
-    batch = await batches.get(context.database, start.lease.batchId);
+    const outcome = await actOrExplain(turn);
+    if (outcome.next === "wait")
+      return { next: "wait", delayMs: outcome.delayMs, failures: outcome.failures ?? 0 };
+    if (outcome.next !== "again") return { next: outcome.next };
+    batch = await batches.get(context.read, start.lease.batchId);
   }
   return { next: "wait", delayMs: 0, failures: 0 };
 }
 
-type ExplainedStep = Exclude<Step, { next: "wait" }> | { next: "wait"; delayMs: number; failures?: number };
+type ExplainedNext = Exclude<Next, { next: "wait" }> | { next: "wait"; delayMs: number; failures?: number };
 
-async function stepOrExplain(turn: Turn): Promise<ExplainedStep> {
+async function actOrExplain(turn: Turn): Promise<ExplainedNext> {
   try {
     const held = await heldBack(turn);
-    return held ?? (await step(turn));
+    return held ?? (await act(turn));
   } catch (error) {
     if (turn.signal.aborted) return { next: "wait", delayMs: 0, failures: turn.batch.failures };
     return explain(turn, error);
@@ -94,23 +103,23 @@ async function stepOrExplain(turn: Turn): Promise<ExplainedStep> {
 }
 
 /** A reason not to go on now: a pause, or another definition or account than this worker has. */
-async function heldBack({ context, pipeline, batch }: Turn): Promise<Step | null> {
-  const row = await pipelines.byId(context.database, pipeline.id);
-  const wait: Step = { next: "wait", delayMs: PAUSED_LOOK_MS };
+async function heldBack({ context, pipeline, batch }: Turn): Promise<Next | null> {
+  const row = await pipelines.byId(context.read, pipeline.id);
+  const wait: Next = { next: "wait", delayMs: PAUSED_LOOK_MS };
   if (row === null) return wait;
   const reasons: HoldReason[] = row.pauseKind === null ? [] : [row.pauseKind];
   if (row.definitionHash !== pipeline.definitionHash) reasons.push("superseded");
   if (row.approvedHash !== row.definitionHash) reasons.push("unapproved");
   if (isHeld(phaseOf(batch.state, batch.createIntentAgoMs !== null), reasons)) return wait;
   if (batch.account === pipeline.provider.account) return null;
-  await pipelines.pause(context.database, pipeline.id, {
+  await pause(context, pipeline, {
     kind: "account",
     reason: `Batch ${batch.id} belongs to ${batch.account}, but this worker is set up for ${pipeline.provider.account}. Set OPENAI_BASE_URL, OPENAI_ORG_ID and OPENAI_PROJECT_ID as they were until it is settled, then: rowmill resume ${pipeline.config.name}`,
   });
   return wait;
 }
 
-function step(turn: Turn): Promise<Step> | Step {
+function act(turn: Turn): Promise<Next> | Next {
   const { batch } = turn;
   if (isOutdated(turn) && (batch.state === "uploading" || batch.state === "submitting"))
     return withdraw({ ...turn, batch });
@@ -142,26 +151,26 @@ function isOutdated({ batch, pipeline }: Turn): boolean {
   );
 }
 
-async function withdraw(turn: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>): Promise<Step> {
+async function withdraw(turn: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>): Promise<Next> {
   const reason = "the definition changed before it was sent";
   const facts = () => ({ outcome: "noRoom" as const, detail: reason });
   return (await endAll(turn.context, { ...turn, facts, event: "refused", reason })) ? done : lost;
 }
 
-async function explain(turn: Turn, error: unknown): Promise<ExplainedStep> {
+async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
   const { context, pipeline, batch } = turn;
   const failures = batch.failures + 1;
   if (isConflict(error)) return { next: "wait", delayMs: conflictWaitMs(context, batch.failures), failures };
   context.log.warn(
     { pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error },
-    "a step failed",
+    "a turn failed",
   );
   const why = pauseFor(pipeline, batch, error, failures);
   if (
     why !== null &&
     !(error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading")
   ) {
-    await pipelines.pause(context.database, pipeline.id, why);
+    await pause(context, pipeline, why);
     return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
   }
   if (error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading") {
@@ -187,7 +196,7 @@ function pauseFor(
   batch: Batch,
   error: unknown,
   failures: number,
-): { kind: pipelines.PauseKind; reason: string } | null {
+): pipelines.Pause | null {
   const resume = `Then: rowmill resume ${pipeline.config.name}`;
   if (error instanceof ProviderError && error.kind === "account")
     return {

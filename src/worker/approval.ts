@@ -21,13 +21,15 @@ export type Approval =
  * in another process, that would be some of the rows only, and their sum would approve all of them.
  */
 export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
-  const row = await pipelines.byId(context.database, pipeline.id);
+  const row = await pipelines.byId(context.read, pipeline.id);
   if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
-  if (!(await isSwept(context.database, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
-  const waiting = await countWaiting(context.database, pipeline.id);
+  if (!(await isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
+  const waiting = await countWaiting(context.read, pipeline.id);
   if (waiting === 0) return { kind: "nothing" };
-  const estimate = await estimatePipeline(context.database, pipeline, waiting);
-  await pipelines.recordEstimate(context.database, pipeline.id, { ...estimate } satisfies Json);
+  const estimate = await estimatePipeline(context, pipeline, waiting);
+  await context.step("plan.estimate", () =>
+    pipelines.recordEstimate(context.database, pipeline.id, { ...estimate } satisfies Json),
+  );
   const cheap =
     estimate.batchNanoUsd !== null && estimate.batchNanoUsd <= pipeline.config.approveAboveUsd * 1e9;
   if (!cheap) return { kind: "needed", estimate };
@@ -36,5 +38,8 @@ export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Pr
 }
 
 export async function approve(context: WorkerContext, pipeline: Pipeline, by: string): Promise<void> {
-  await pipelines.approve(context.database, pipeline.id, { definitionHash: pipeline.definitionHash, by });
+  const { definitionHash } = pipeline;
+  await context.step("plan.approve", () =>
+    pipelines.approve(context.database, pipeline.id, { definitionHash, by }),
+  );
 }

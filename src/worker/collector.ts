@@ -26,7 +26,8 @@ import { endAll, endingOf } from "./ending.js";
 import { catchUp } from "./intake.js";
 import { attributeLines } from "./line-requests.js";
 import { judgeAnswer, type Judged } from "./judge-answer.js";
-import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
+import { eachStep } from "./step.js";
+import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
 const CHUNK_LINES = 500;
@@ -46,15 +47,19 @@ interface Tally {
   postponed: number;
 }
 
-export async function collect(turn: Collecting): Promise<Step> {
+export async function collect(turn: Collecting): Promise<Next> {
   const tally: Tally = { lines: 0, unknown: 0, postponed: 0 };
   for (const fileId of [turn.batch.outputFileId, turn.batch.errorFileId]) {
     if (fileId === null) continue;
-    for await (const lines of chunks(turn.pipeline.provider.readLines(fileId, { signal: turn.signal }))) {
+    for await (const lines of fileChunks(turn, fileId)) {
       if (!(await collectChunk(turn, lines, tally))) return lost;
     }
   }
   return settle(turn, tally);
+}
+
+function fileChunks({ context, pipeline, signal }: Collecting, fileId: string): AsyncGenerator<string[]> {
+  return eachStep(context.step, "collect.read", chunks(pipeline.provider.readLines(fileId, { signal })));
 }
 
 async function* chunks(lines: AsyncIterable<string>): AsyncGenerator<string[]> {
@@ -103,7 +108,7 @@ async function readOutcomes(
   tally: Tally,
 ): Promise<Outcomes> {
   const read = lines.map((line) => pipeline.provider.readOutcome(line));
-  const { outcomes, unknown } = await attributeLines(context.database, batch, read);
+  const { outcomes, unknown } = await attributeLines(context.read, batch, read);
   tally.lines += lines.length;
   tally.unknown += unknown;
   return outcomes;
@@ -118,9 +123,12 @@ async function endLines(
   options: { goneBelieved: boolean },
 ): Promise<Ended> {
   const { context, lease } = turn;
-  return context.database.transaction(
-    async (tx) => ((await batches.holds(tx, lease)) ? endChunk(turn, tx, { outcomes, ...options }) : "lost"),
-    { writingFor: turn.pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
+  return context.step("collect.chunk", () =>
+    context.database.transaction(
+      async (tx) =>
+        (await batches.holds(tx, lease)) ? endChunk(turn, tx, { outcomes, ...options }) : "lost",
+      { writingFor: turn.pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
+    ),
   );
 }
 
@@ -227,17 +235,17 @@ async function followOwnWrite(
   }
 }
 
-async function settle(turn: Collecting, tally: Tally): Promise<Step> {
-  const { context, pipeline, batch, lease } = turn;
-  const left = await countInFlight(context.database, batch.id);
+async function settle(turn: Collecting, tally: Tally): Promise<Next> {
+  const { context, pipeline, batch } = turn;
+  const left = await countInFlight(context.read, batch.id);
   if (left > 0 && tally.postponed > 0) {
-    await batches.update(context.database, lease, { polls: batch.polls + 1 });
+    await postpone(turn, { polls: batch.polls + 1 });
     return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
   }
   const counts = batch.providerCounts;
   const believable = counts === null || tally.lines >= counts.completed + counts.failed;
   if (left > 0 && !believable && batch.downloads + 1 < DOWNLOADS_MAX) {
-    await batches.update(context.database, lease, { downloads: batch.downloads + 1 });
+    await postpone(turn, { downloads: batch.downloads + 1 });
     return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
   }
   const outcome =
@@ -258,7 +266,12 @@ async function settle(turn: Collecting, tally: Tally): Promise<Step> {
     detail: { lines: tally.lines, unknown: tally.unknown, missing: left },
   });
   if (!ended) return lost;
-  const sums = await countEndings(context.database, batch.id);
+  const sums = await countEndings(context.read, batch.id);
   context.log.info({ pipeline: batch.pipeline, batch: batch.id, ...sums }, "batch settled");
   return done;
+}
+
+/** A lost lease is noticed by whatever this turn does next. */
+function postpone({ context, lease }: Collecting, counted: batches.BatchFields): Promise<boolean> {
+  return context.step("collect.postpone", () => batches.update(context.database, lease, counted));
 }

@@ -7,9 +7,10 @@ import { fingerprintOf, type Rendered } from "../model/render-request.js";
 import type { Provider } from "../providers/provider.js";
 import type { SourceTable } from "../sources/table-inspection.js";
 import type { Source } from "../sources/source.js";
-import type { Database } from "../store/database.js";
+import type { Database, Reader } from "../store/database.js";
 import type { Target } from "../targets/target.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
+import type { RunStep } from "./step.js";
 
 /** A pipeline of the config, bound to its database objects. */
 export interface Pipeline {
@@ -28,7 +29,11 @@ export interface Pipeline {
 }
 
 export interface WorkerContext {
+  /** To be written to inside a step only; the linter sees to it. */
   readonly database: Database;
+  /** The same, for what only reads. */
+  readonly read: Reader;
+  readonly step: RunStep;
   readonly pipelines: ReadonlyMap<number, Pipeline>;
   readonly workerId: string;
   /** One `up`: what a budget `per: "run"` counts. */

@@ -103,22 +103,24 @@ export interface EndAll {
 export async function endAll(context: WorkerContext, end: EndAll): Promise<boolean> {
   const { pipeline, batch, lease } = end;
   for (;;) {
-    const done = await context.database.transaction(async (tx) => {
-      if (!(await batches.holds(tx, lease))) return "lost" as const;
-      const chunk = await lockNext(tx, batch.id, null, CHUNK);
-      const endings = chunk.map((request) => endingOf(context, pipeline, request, end.facts(request)));
-      const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
-      if (ended.size < chunk.length)
-        throw new Error(
-          `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,
-        );
-      if (chunk.length === CHUNK) return "more" as const;
-      const { event, reason, fields = {} } = end;
-      const detail = end.detail === undefined ? {} : { detail: end.detail };
-      return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))
-        ? ("done" as const)
-        : ("lost" as const);
-    });
+    const done = await context.step("end.chunk", () =>
+      context.database.transaction(async (tx) => {
+        if (!(await batches.holds(tx, lease))) return "lost" as const;
+        const chunk = await lockNext(tx, batch.id, null, CHUNK);
+        const endings = chunk.map((request) => endingOf(context, pipeline, request, end.facts(request)));
+        const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
+        if (ended.size < chunk.length)
+          throw new Error(
+            `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,
+          );
+        if (chunk.length === CHUNK) return "more" as const;
+        const { event, reason, fields = {} } = end;
+        const detail = end.detail === undefined ? {} : { detail: end.detail };
+        return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))
+          ? ("done" as const)
+          : ("lost" as const);
+      }),
+    );
     if (done !== "more") return done === "done";
   }
 }

@@ -13,7 +13,6 @@ import {
   type TokenRatio,
 } from "../model/tokens.js";
 import { lineMaxima, waitingSample } from "../store/estimates.js";
-import type { Database } from "../store/database.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
 const SAMPLE_ROWS = 100;
@@ -51,14 +50,13 @@ interface Sample {
   readonly rows: number;
 }
 
+type Sampling = Pick<WorkerContext, "database" | "read" | "step">;
+
 const samples = new WeakMap<Pipeline, Sample>();
 
-export async function requestBounds(
-  context: Pick<WorkerContext, "database">,
-  pipeline: Pipeline,
-): Promise<RequestBounds> {
-  const sample = await sampleOf(context.database, pipeline);
-  const learned = await lineMaxima(context.database, pipeline.id);
+export async function requestBounds(context: Sampling, pipeline: Pipeline): Promise<RequestBounds> {
+  const sample = await sampleOf(context, pipeline);
+  const learned = await lineMaxima(context.read, pipeline.id);
   const line = bounds(pipeline, sample.meanBound);
   return {
     tokensEach: line.tokens,
@@ -114,11 +112,11 @@ export interface Estimate {
 
 /** What all waiting rows would cost, for the question before the first batch. */
 export async function estimatePipeline(
-  database: Database,
+  context: Sampling,
   pipeline: Pipeline,
   waiting: number,
 ): Promise<Estimate> {
-  const sample = await sampleOf(database, pipeline);
+  const sample = await sampleOf(context, pipeline);
   const rows = Math.min(waiting, pipeline.config.limit ?? waiting);
   const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
   const usage: TokenUsage = {
@@ -135,7 +133,7 @@ export async function estimatePipeline(
   };
 }
 
-async function sampleOf(database: Database, pipeline: Pipeline): Promise<Sample> {
+async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> {
   const known = samples.get(pipeline);
   if (
     known &&
@@ -144,7 +142,7 @@ async function sampleOf(database: Database, pipeline: Pipeline): Promise<Sample>
     Date.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
   )
     return known;
-  const { prompts, bodies, lineBytes } = await sampleRequests(database, pipeline);
+  const { prompts, bodies, lineBytes } = await sampleRequests(context, pipeline);
   const bytes = prompts.reduce((sum, prompt) => sum + Buffer.byteLength(prompt), 0);
   const ratio =
     prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
@@ -164,13 +162,15 @@ async function sampleOf(database: Database, pipeline: Pipeline): Promise<Sample>
 
 /** For some of the rows that wait: what the model would read, the whole body by which a line is bounded, and all lines' bytes. */
 async function sampleRequests(
-  database: Database,
+  context: Sampling,
   pipeline: Pipeline,
 ): Promise<{ prompts: string[]; bodies: string[]; lineBytes: number }> {
-  const rows = await database.transaction(async (tx) => {
-    const keys = await waitingSample(tx, pipeline.id, SAMPLE_ROWS);
-    return (await pipeline.source.readRows(tx, keys)).rows;
-  });
+  const rows = await context.step("plan.sample", () =>
+    context.database.transaction(async (tx) => {
+      const keys = await waitingSample(tx, pipeline.id, SAMPLE_ROWS);
+      return (await pipeline.source.readRows(tx, keys)).rows;
+    }),
+  );
   const prompts: string[] = [];
   const bodies: string[] = [];
   let lineBytes = 0;

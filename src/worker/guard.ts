@@ -2,7 +2,7 @@
  * One pipeline's trouble must not stop the others: work on a pipeline is guarded, logged, and where no waiting can help (a missing
  * right or column, a value that `where` cannot handle) the pipeline pauses with the reason.
  */
-import { DatabaseError, isLastingRefusal, type Queryable } from "../store/database.js";
+import { DatabaseError, isLastingRefusal, type Reader } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
@@ -18,10 +18,10 @@ export async function guarded<T>(
     if (!(error instanceof Error) || isEverybodys(error)) throw error;
     context.log.warn({ pipeline: pipeline.config.name, err: error }, "a pipeline's round failed");
     if (!isLastingRefusal(error)) return null;
-    await pipelines.pause(context.database, pipeline.id, {
-      kind: "source",
-      reason: `${error.message} It is tried again every half minute; to try now: rowmill resume ${pipeline.config.name}`,
-    });
+    const reason = `${error.message} It is tried again every half minute; to try now: rowmill resume ${pipeline.config.name}`;
+    await context.step("turn.pause", () =>
+      pipelines.pause(context.database, pipeline.id, { kind: "source", reason }),
+    );
     return null;
   }
 }
@@ -34,7 +34,7 @@ function isEverybodys(error: Error): boolean {
  * May this worker look at the pipeline's rows? Not while its source cannot be read, and not with a definition that was replaced: by
  * another predicate or prompt, rows would seem gone or to be asked again, and the two workers would undo each other's looks for ever.
  */
-export async function mayLook(client: Queryable, pipeline: Pipeline): Promise<boolean> {
+export async function mayLook(client: Reader, pipeline: Pipeline): Promise<boolean> {
   const row = await pipelines.byId(client, pipeline.id);
   return (
     row !== null &&

@@ -23,9 +23,9 @@ export interface IntakeCounts {
 /** One round: every pipeline of this worker for which something arrived. */
 export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
   const total: IntakeCounts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
-  for (const id of await pipelinesWithArrivals(context.database)) {
+  for (const id of await pipelinesWithArrivals(context.read)) {
     const pipeline = context.pipelines.get(id);
-    if (!pipeline || !(await mayLook(context.database, pipeline))) continue;
+    if (!pipeline || !(await mayLook(context.read, pipeline))) continue;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const counts = await guarded(context, pipeline, () => takeOnce(context, pipeline, tryLockIntake));
       if (counts === null) break;
@@ -52,12 +52,14 @@ async function takeOnce(
   pipeline: Pipeline,
   lock: (tx: Queryable, id: number) => Promise<boolean | void>,
 ): Promise<IntakeCounts> {
-  return context.database.transaction(async (tx) => {
-    if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
-    const taken = await takeArrivals(tx, pipeline.id);
-    if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
-    const none = { added: 0, moved: 0, refused: 0 };
-    const counts = taken.keys.length === 0 ? none : await lookAt(tx, pipeline, taken.keys);
-    return { arrivals: taken.count, ...counts };
-  });
+  return context.step("intake.take", () =>
+    context.database.transaction(async (tx) => {
+      if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
+      const taken = await takeArrivals(tx, pipeline.id);
+      if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
+      const none = { added: 0, moved: 0, refused: 0 };
+      const counts = taken.keys.length === 0 ? none : await lookAt(tx, pipeline, taken.keys);
+      return { arrivals: taken.count, ...counts };
+    }),
+  );
 }

@@ -5,6 +5,7 @@
 import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
+import type { Database } from "../store/database.js";
 import { forgetUnusedAnswers } from "../store/in-flight.js";
 import { forgetFormerRefusals } from "../store/refused-keys.js";
 import { removeSpentJobs, removeSpentQueues } from "../store/workers.js";
@@ -25,26 +26,26 @@ export interface CleanCounts {
 
 export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<CleanCounts> {
   const counts: CleanCounts = { files: 0, spools: 0, answers: 0 };
-  for (const batch of await batches.withFiles(context.database, [...context.pipelines.keys()], BATCHES_MAX)) {
+  for (const batch of await batches.withFiles(context.read, [...context.pipelines.keys()], BATCHES_MAX)) {
     signal.throwIfAborted();
     counts.files += await deleteFiles(context, batch, signal);
   }
   const spooled = await listSpools(context.spoolFolder);
-  const needed =
-    spooled.length === 0 ? new Set<string>() : await batches.needSpool(context.database, spooled);
+  const needed = spooled.length === 0 ? new Set<string>() : await batches.needSpool(context.read, spooled);
   for (const id of spooled.filter((id) => !needed.has(id))) {
-    await removeSpool(context.spoolFolder, id);
+    await context.step("clean.spool", () => removeSpool(context.spoolFolder, id));
     counts.spools++;
   }
-  await dropForeignArrivals(context.database);
-  await forgetFormerRefusals(context.database);
-  await removeSpentJobs(context.database, JOBS_MAX);
-  await removeSpentQueues(context.database, JOBS_MAX);
-  counts.answers = await forgetUnusedAnswers(context.database, {
-    olderThanDays: UNUSED_ANSWER_DAYS,
-    max: ANSWERS_MAX,
-  });
+  counts.answers = await context.step("clean.ledger", () => cleanLedger(context.database));
   return counts;
+}
+
+async function cleanLedger(database: Database): Promise<number> {
+  await dropForeignArrivals(database);
+  await forgetFormerRefusals(database);
+  await removeSpentJobs(database, JOBS_MAX);
+  await removeSpentQueues(database, JOBS_MAX);
+  return forgetUnusedAnswers(database, { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX });
 }
 
 /** A file that cannot be deleted now is tried again in the next round. */
@@ -59,7 +60,8 @@ async function deleteFiles(
   if (!pipeline.config.files.keep) {
     for (const fileId of batch.fileIds) {
       try {
-        if (await pipeline.provider.deleteFile(fileId, { signal })) deleted++;
+        if (await context.step("clean.file", () => pipeline.provider.deleteFile(fileId, { signal })))
+          deleted++;
       } catch (error) {
         // Somebody stops us: no failure of the provider's, and nothing to be told.
         signal.throwIfAborted();
@@ -72,6 +74,6 @@ async function deleteFiles(
       }
     }
   }
-  await batches.filesDeleted(context.database, batch.id);
+  await context.step("clean.noted", () => batches.filesDeleted(context.database, batch.id));
   return deleted;
 }

@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import { LEASE_MS, renew, type Lease } from "../store/batches.js";
 import type { Database } from "../store/database.js";
+import type { RunStep } from "./step.js";
 
 const RENEW_EVERY_MS = LEASE_MS / 4;
 
@@ -15,13 +16,13 @@ export interface LeaseKeeper {
   stop(): void;
 }
 
-export function keepLeases(database: Database, log: Logger): LeaseKeeper {
+export function keepLeases(database: Database, log: Logger, step: RunStep): LeaseKeeper {
   const tokens = new Set<string>();
   let renewing = false;
   const timer = setInterval(() => {
     if (renewing || tokens.size === 0) return;
     renewing = true;
-    renew(database, [...tokens])
+    step("lease.renew", () => renew(database, [...tokens]))
       .catch((error: unknown) => log.warn({ err: error }, "leases could not be renewed; trying again"))
       .finally(() => {
         renewing = false;

@@ -2,7 +2,7 @@
 import { parseCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import { requestsByCustomId } from "../store/adoption.js";
-import type { Queryable } from "../store/database.js";
+import type { Reader } from "../store/database.js";
 
 export interface Attributed {
   /** By request; of several lines about one the first wins: nothing that we can see paid for the others. */
@@ -12,7 +12,7 @@ export interface Attributed {
 }
 
 export async function attributeLines(
-  client: Queryable,
+  client: Reader,
   batch: { readonly id: string; readonly adoptedPattern: string | null },
   read: readonly AnswerOutcome[],
 ): Promise<Attributed> {

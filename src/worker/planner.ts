@@ -39,7 +39,7 @@ export async function runPlanner(context: WorkerContext, flush: boolean): Promis
     for (let made = 0; made < BATCHES_MAX; made++) {
       const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
       if (outcome?.batchId === undefined) {
-        await pipelines.clearSpentFlush(context.database, pipeline.id);
+        await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
         break;
       }
       batches++;
@@ -47,7 +47,8 @@ export async function runPlanner(context: WorkerContext, flush: boolean): Promis
         { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
         "batch planned",
       );
-      if (outcome.planned > ANALYZE_ABOVE) await analyze(context.database);
+      if (outcome.planned > ANALYZE_ABOVE)
+        await context.step("plan.analyze", () => analyze(context.database));
     }
   }
   return batches;
@@ -71,12 +72,14 @@ export async function planOnce(
   flush: boolean,
 ): Promise<PlanOutcome> {
   // Most rounds end here, before a lock is taken or a row is read; what is ready is counted under the lock.
-  const { ready } = await readyFacts(context.database, pipeline.id, 1);
+  const { ready } = await readyFacts(context.read, pipeline.id, 1);
   if (ready === 0) return { planned: 0, because: "nothing" };
-  const row = await pipelines.byId(context.database, pipeline.id);
+  const row = await pipelines.byId(context.read, pipeline.id);
   if (row?.pauseKind === "source") return { planned: 0, because: "paused" };
   const bounds = await requestBounds(context, pipeline);
-  return context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds }));
+  return context.step("plan.batch", () =>
+    context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds })),
+  );
 }
 
 /** With how many ready requests, counted up to the threshold. */

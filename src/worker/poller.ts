@@ -2,19 +2,24 @@
 import { pollDelayMs } from "../model/schedule.js";
 import type { ProviderBatch } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
+import { moveBatch } from "./move-batch.js";
 import { refuse } from "./refusal.js";
-import { again, lost, type BatchIn, type Step, type Turn } from "./step.js";
+import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
-export async function poll(turn: Turn<BatchIn<"running">>): Promise<Step> {
+export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   const { context, pipeline, batch, lease, signal } = turn;
-  const seen = await pipeline.provider.retrieveBatch(batch.providerBatchId, { signal });
+  const seen = await context.step("poll.ask", () =>
+    pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }),
+  );
   if (seen.status === "failed") return refuse(turn, seen.errors);
   if (seen.terminal) return beginCollecting(turn, seen);
-  const noted = await batches.update(context.database, lease, {
-    provider_status: seen.statusText,
-    provider_counts: seen.counts && { ...seen.counts },
-    polls: batch.polls + 1,
-  });
+  const noted = await context.step("poll.note", () =>
+    batches.update(context.database, lease, {
+      provider_status: seen.statusText,
+      provider_counts: seen.counts && { ...seen.counts },
+      polls: batch.polls + 1,
+    }),
+  );
   if (!noted) return lost;
   return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
 }
@@ -22,9 +27,11 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Step> {
 async function beginCollecting(
   { context, batch, lease }: Turn<BatchIn<"running">>,
   seen: ProviderBatch,
-): Promise<Step> {
-  const moved = await context.database.transaction((tx) =>
-    batches.move(tx, lease, {
+): Promise<Next> {
+  const moved = await moveBatch(
+    "poll.move",
+    { context, lease },
+    {
       batch,
       event: "providerDone",
       reason: `the provider says ${seen.statusText}`,
@@ -34,7 +41,7 @@ async function beginCollecting(
         output_file_id: seen.outputFileId,
         error_file_id: seen.errorFileId,
       },
-    }),
+    },
   );
   return moved ? again : lost;
 }

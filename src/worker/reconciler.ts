@@ -6,19 +6,22 @@
 import type { ProviderBatch } from "../providers/provider.js";
 import { recordStray, strayBatchIds, strayCancelled } from "../store/money.js";
 import { adopt, uploadAnew } from "./submitter.js";
-import { type BatchIn, type Step, type Turn } from "./step.js";
+import { type BatchIn, type Next, type Turn } from "./turn.js";
 
 /** The provider's clock and ours may differ; so far before the intent a batch is looked for. */
 const LOOK_BACK_SECONDS = 600;
 const LOOK_PAUSE_MS = 5_000;
 
-export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Step> {
+export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const found = await findCreated(turn);
   if (found !== null) return adopt(turn, found, "found at the provider after its reply was lost");
   const windowMs = turn.pipeline.config.reconcile.windowMs;
   const ageMs = turn.batch.createIntentAgoMs ?? windowMs;
   if (ageMs < windowMs) return { next: "wait", delayMs: Math.min(LOOK_PAUSE_MS, windowMs - ageMs) };
-  await turn.pipeline.provider.deleteFile(turn.batch.inputFileId, { signal: turn.signal });
+  const { pipeline, batch, signal } = turn;
+  await turn.context.step("reconcile.fence", () =>
+    pipeline.provider.deleteFile(batch.inputFileId, { signal }),
+  );
   const late = await findCreated(turn);
   if (late !== null) return adopt(turn, late, "found at the provider after its input file was deleted");
   return uploadAnew(turn, `no batch was found within ${windowMs} ms; its input file was deleted`);
@@ -26,13 +29,15 @@ export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Step
 
 /** The batch that this intent made, if any. Of several the smallest (created_at, id) stays; the others are cancelled and recorded. */
 async function findCreated(turn: Turn<BatchIn<"submitting">>): Promise<ProviderBatch | null> {
-  const { pipeline, batch, signal } = turn;
+  const { context, pipeline, batch, signal } = turn;
   const now = pipeline.provider.clockSeconds() ?? Date.now() / 1_000;
   const since = now - (batch.createIntentAgoMs ?? 0) / 1_000 - LOOK_BACK_SECONDS;
   const ours = (candidate: ProviderBatch) =>
     candidate.inputFileId === batch.inputFileId || candidate.metadata["rowmill_batch"] === batch.id;
-  const found = await pipeline.provider.findBatches(since, ours, { signal });
-  const known = await strayBatchIds(turn.context.database, batch.id);
+  const found = await context.step("reconcile.look", () =>
+    pipeline.provider.findBatches(since, ours, { signal }),
+  );
+  const known = await strayBatchIds(context.read, batch.id);
   const [first, ...others] = found
     .filter((candidate) => !known.has(candidate.id))
     .sort((a, b) => rank(batch, a) - rank(batch, b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
@@ -47,17 +52,19 @@ function rank(batch: BatchIn<"submitting">, candidate: ProviderBatch): number {
 }
 
 async function cancelStray({ context, pipeline, batch, signal }: Turn, stray: ProviderBatch): Promise<void> {
-  await recordStray(context.database, {
-    account: batch.account,
-    providerBatchId: stray.id,
-    batchId: batch.id,
-    reason: "a second batch was created for the same requests",
-    reservedNanoUsd: batch.reservedNanoUsd,
-  });
+  await context.step("reconcile.stray", () =>
+    recordStray(context.database, {
+      account: batch.account,
+      providerBatchId: stray.id,
+      batchId: batch.id,
+      reason: "a second batch was created for the same requests",
+      reservedNanoUsd: batch.reservedNanoUsd,
+    }),
+  );
   context.log.warn(
     { batch: batch.id, providerBatch: stray.id },
     "a second batch was created for the same requests; cancelling it",
   );
-  await pipeline.provider.cancelBatch(stray.id, { signal });
-  await strayCancelled(context.database, batch.account, stray.id);
+  await context.step("reconcile.cancel", () => pipeline.provider.cancelBatch(stray.id, { signal }));
+  await context.step("reconcile.cancelled", () => strayCancelled(context.database, batch.account, stray.id));
 }

@@ -10,7 +10,7 @@ import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { endAll, type EndingFacts } from "./ending.js";
 import { requestBounds } from "./estimate.js";
-import { done, lost, type BatchIn, type Step, type Turn } from "./step.js";
+import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 type Refused = Turn<BatchIn<"uploading"> | BatchIn<"submitting"> | BatchIn<"running">>;
 
@@ -27,10 +27,14 @@ const definitionCodes = new Set([
 const TOKEN_PAUSE_MS = 30_000;
 const ERRORS_KEPT = 1_000;
 
-export async function refuse(turn: Refused, errors: readonly BatchInputError[]): Promise<Step> {
+export async function refuse(turn: Refused, errors: readonly BatchInputError[]): Promise<Next> {
   // Kept first: after a crash half way through, the same file must not be tried again with some of its requests gone.
   const kept = errors.slice(0, ERRORS_KEPT).map((error) => ({ ...error }));
-  if (!(await batches.update(turn.context.database, turn.lease, { provider_errors: kept }))) return lost;
+  const { context, lease } = turn;
+  const noted = await context.step("refuse.note", () =>
+    batches.update(context.database, lease, { provider_errors: kept }),
+  );
+  if (!noted) return lost;
   const judged = await judge(turn, errors);
   const first = errors[0]?.message ?? "no reason was given";
   turn.context.log.warn(
@@ -107,20 +111,11 @@ async function judge(
 async function learnTokens({ context, pipeline, batch }: Refused, error: BatchInputError): Promise<number> {
   const named = pipeline.provider.enqueuedTokenLimit(error);
   const bounds = await requestBounds(context, pipeline);
-  const inFlight = await reservedTokens(context.database, batch.account, batch.model);
+  const inFlight = await reservedTokens(context.read, batch.account, batch.model);
   const half = Math.floor(batch.reservedTokens / 2);
   const learned = named !== null && named < inFlight ? named : half;
-  await learnLimit(
-    context.database,
-    { account: batch.account, model: batch.model },
-    {
-      enqueuedTokens: Math.max(
-        1,
-        Math.ceil(Math.max(learned, Math.min(bounds.tokensEach, named ?? Infinity))),
-      ),
-      message: error.message,
-    },
-  );
+  const enqueuedTokens = Math.ceil(Math.max(1, learned, Math.min(bounds.tokensEach, named ?? Infinity)));
+  await learn(context, batch, { enqueuedTokens, message: error.message });
   return inFlight > batch.reservedTokens || learned !== named
     ? Math.min(TOKEN_PAUSE_MS, pipeline.config.polling.maxMs)
     : 0;
@@ -134,12 +129,20 @@ function fileLimit(error: BatchInputError): number | null {
 
 async function learnBytes({ context, batch }: Refused, named: number, message: string): Promise<void> {
   const inputBytes = named < batch.spoolBytes ? named : Math.floor(batch.spoolBytes / 2);
-  await learnLimit(context.database, { account: batch.account, model: batch.model }, { inputBytes, message });
+  await learn(context, batch, { inputBytes, message });
+}
+
+function learn(
+  context: Refused["context"],
+  { account, model }: Refused["batch"],
+  limit: Parameters<typeof learnLimit>[2],
+): Promise<void> {
+  return context.step("refuse.learn", () => learnLimit(context.database, { account, model }, limit));
 }
 
 async function pausePipeline({ context, pipeline }: Refused, error: BatchInputError): Promise<void> {
-  await pipelines.pause(context.database, pipeline.id, {
-    kind: "provider",
-    reason: `The provider refuses every request of this pipeline: ${error.message} Mend pipelines.${pipeline.config.name}.request, then: rowmill resume ${pipeline.config.name}`,
-  });
+  const reason = `The provider refuses every request of this pipeline: ${error.message} Mend pipelines.${pipeline.config.name}.request, then: rowmill resume ${pipeline.config.name}`;
+  await context.step("turn.pause", () =>
+    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
+  );
 }

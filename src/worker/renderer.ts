@@ -29,8 +29,9 @@ import * as pipelines from "../store/pipelines.js";
 import { boundLine, requestBounds, type RequestBounds } from "./estimate.js";
 import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
 import { fileLimits } from "./file-limits.js";
+import { moveBatch } from "./move-batch.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
-import { again, done, lost, type BatchIn, type Step, type Turn } from "./step.js";
+import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 type Planned = Turn<BatchIn<"planned">>;
 
@@ -51,7 +52,7 @@ interface Progress {
   overflow: LineSize | null;
 }
 
-export async function render(turn: Planned): Promise<Step> {
+export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
   if (batch.definitionHash !== pipeline.definitionHash)
     return giveBack(turn, "the definition changed since it was planned");
@@ -74,7 +75,7 @@ export async function render(turn: Planned): Promise<Step> {
   }
 }
 
-async function giveBack(turn: Planned, reason: string): Promise<Step> {
+async function giveBack(turn: Planned, reason: string): Promise<Next> {
   const ended = await endAll(turn.context, {
     ...turn,
     facts: () => ({ outcome: "noRoom", detail: reason }),
@@ -86,7 +87,9 @@ async function giveBack(turn: Planned, reason: string): Promise<Step> {
 
 /** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
 async function packingLimits({ context, pipeline, batch }: Planned): Promise<Limits> {
-  const learned = await context.database.transaction((tx) => lockLimits(tx, batch.account, batch.model));
+  const learned = await context.step("render.limits", () =>
+    context.database.transaction((tx) => lockLimits(tx, batch.account, batch.model)),
+  );
   return {
     ...fileLimits(pipeline, learned),
     tokensWhole: learned.enqueuedTokens,
@@ -109,33 +112,35 @@ interface Rendering {
 async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more: boolean } | null> {
   const { context, pipeline, batch, lease } = turn;
   const { progress, spool } = rendering;
-  return context.database.transaction(async (tx) => {
-    if (!(await batches.holds(tx, lease))) return null;
-    const next = await lockNext(tx, batch.id, progress.after, CHUNK);
-    const keys = next.map((request) => request.key);
-    const { rows, left } = progress.full ? nothingRead : await pipeline.source.readRows(tx, keys);
-    const requests = next.slice(0, next.length - left.length);
-    const byKey = new Map(rows.map((row) => [row.key, row]));
-    const recorded: RenderedLine[] = [];
-    const endings: AttemptEnding[] = [];
-    for (const request of requests) {
-      const line = renderOne(turn, rendering, { request, row: byKey.get(request.key) });
-      if ("outcome" in line) endings.push(endingOf(context, pipeline, request, line));
-      else {
-        await spool.write(line.text);
-        recorded.push({
-          id: request.requestId,
-          hash: line.hash,
-          fingerprint: line.fingerprint,
-          line: progress.packed.requests,
-        });
+  return context.step("render.chunk", () =>
+    context.database.transaction(async (tx) => {
+      if (!(await batches.holds(tx, lease))) return null;
+      const next = await lockNext(tx, batch.id, progress.after, CHUNK);
+      const keys = next.map((request) => request.key);
+      const { rows, left } = progress.full ? nothingRead : await pipeline.source.readRows(tx, keys);
+      const requests = next.slice(0, next.length - left.length);
+      const byKey = new Map(rows.map((row) => [row.key, row]));
+      const recorded: RenderedLine[] = [];
+      const endings: AttemptEnding[] = [];
+      for (const request of requests) {
+        const line = renderOne(turn, rendering, { request, row: byKey.get(request.key) });
+        if ("outcome" in line) endings.push(endingOf(context, pipeline, request, line));
+        else {
+          await spool.write(line.text);
+          recorded.push({
+            id: request.requestId,
+            hash: line.hash,
+            fingerprint: line.fingerprint,
+            line: progress.packed.requests,
+          });
+        }
       }
-    }
-    await recordRendered(tx, batch.id, recorded);
-    await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
-    progress.after = requests.at(-1)?.requestId ?? progress.after;
-    return { more: next.length === CHUNK || left.length > 0 };
-  });
+      await recordRendered(tx, batch.id, recorded);
+      await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
+      progress.after = requests.at(-1)?.requestId ?? progress.after;
+      return { more: next.length === CHUNK || left.length > 0 };
+    }),
+  );
 }
 
 const nothingRead: RowsRead = { rows: [], left: [] };
@@ -216,12 +221,12 @@ async function finish(
   turn: Planned,
   spool: SpoolWriter,
   rendered: { progress: Progress; bounds: RequestBounds },
-): Promise<Step> {
-  const { context, batch, lease } = turn;
+): Promise<Next> {
+  const { batch } = turn;
   const { packed, overflow } = rendered.progress;
   if (overflow) await makeRoom(turn, overflow, rendered);
   const move = (event: "rendered" | "nothingToSend", reason: string, fields: batches.BatchFields) =>
-    context.database.transaction((tx) => batches.move(tx, lease, { batch, event, reason, fields }));
+    moveBatch("render.move", turn, { batch, event, reason, fields });
   if (packed.requests === 0) {
     await spool.abandon();
     return (await move("nothingToSend", "no request was left to send", {})) ? done : lost;
@@ -243,11 +248,11 @@ async function makeRoom(
   overflow: LineSize,
   { progress, bounds }: { progress: Progress; bounds: RequestBounds },
 ): Promise<void> {
-  await raiseLineMaxima(context.database, pipeline.id, overflow);
+  await context.step("render.learn", () => raiseLineMaxima(context.database, pipeline.id, overflow));
   const { budget, name } = pipeline.config;
   if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
-  await pipelines.pause(context.database, pipeline.id, {
-    kind: "budget",
-    reason: `The next request may cost $${(overflow.nanoUsd / 1e9).toFixed(6)}, more than is left of the budget of $${budget.usd} per ${budget.per}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`,
-  });
+  const reason = `The next request may cost $${(overflow.nanoUsd / 1e9).toFixed(6)}, more than is left of the budget of $${budget.usd} per ${budget.per}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`;
+  await context.step("turn.pause", () =>
+    pipelines.pause(context.database, pipeline.id, { kind: "budget", reason }),
+  );
 }

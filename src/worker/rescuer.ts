@@ -11,10 +11,10 @@ export interface RescueCounts {
 }
 
 export async function runRescuer(context: WorkerContext): Promise<RescueCounts> {
-  const buried = await context.database.transaction((tx) => buryDead(tx));
-  const orphans = await batchesWithoutJob(context.database, BATCHES_MAX);
+  const buried = await context.step("rescue.bury", () => context.database.transaction((tx) => buryDead(tx)));
+  const orphans = await batchesWithoutJob(context.read, BATCHES_MAX);
   const woken = new Set([...buried.batchIds, ...orphans]);
-  for (const id of woken) await schedule(context.database, id, 0);
+  for (const id of woken) await context.step("rescue.wake", () => schedule(context.database, id, 0));
   const counts = { workers: buried.workers, batches: woken.size };
   if (counts.workers > 0) context.log.warn(counts, "rescued what dead workers left");
   return counts;

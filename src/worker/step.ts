@@ -1,28 +1,69 @@
-/** What one step of a batch leads to. */
-import type { Batch, Lease } from "../store/batches.js";
-import type { Pipeline, WorkerContext } from "./context.js";
+/**
+ * The one seam through which the stages make something durable or call a provider; the linter refuses any other way
+ * (scripts/lint-rules.js). Each step has a name, so that it can be timed, traced, and be made to fail in a test.
+ */
+import type { Logger } from "pino";
+import type { StepName } from "./step-names.js";
 
-export type Step =
-  /** The batch moved: the next step may follow at once. */
-  | { readonly next: "again" }
-  /** Nothing to do before then. */
-  | { readonly next: "wait"; readonly delayMs: number }
-  /** The batch ended. */
-  | { readonly next: "done" }
-  /** Somebody else holds the batch by now: nothing of ours was written, nothing more may be. */
-  | { readonly next: "lost" };
-
-export const again: Step = { next: "again" };
-export const done: Step = { next: "done" };
-export const lost: Step = { next: "lost" };
-
-/** A batch, the pipeline that it belongs to, and the right to act on it. */
-export interface Turn<B extends Batch = Batch> {
-  readonly context: WorkerContext;
-  readonly pipeline: Pipeline;
-  readonly batch: B;
-  readonly lease: Lease;
-  readonly signal: AbortSignal;
+/**
+ * What may happen at a step beside its work, in tests: a throw, a delay, a freeze, the death of the process. Inert unless given.
+ * `after` is reached when the work took effect, before its caller knows of it.
+ */
+export interface StepFaults {
+  readonly before?: (name: StepName) => Promise<void>;
+  readonly after?: (name: StepName) => Promise<void>;
 }
 
-export type BatchIn<S extends Batch["state"]> = Extract<Batch, { readonly state: S }>;
+/** One step that ended. */
+export interface StepDone {
+  readonly name: StepName;
+  readonly lastedMs: number;
+  readonly failed: boolean;
+}
+
+/** Does the work of one step. What it throws is thrown. */
+export type RunStep = <T>(name: StepName, work: () => Promise<T>) => Promise<T>;
+
+export interface StepOptions {
+  readonly faults?: StepFaults;
+  readonly onDone?: (done: StepDone) => void;
+}
+
+export function makeStep(log: Logger, { faults = {}, onDone }: StepOptions = {}): RunStep {
+  const ended = (name: StepName, begunMs: number, failed: boolean): void => {
+    const done = { name, lastedMs: performance.now() - begunMs, failed };
+    log.trace(done, "step");
+    onDone?.(done);
+  };
+  return async (name, work) => {
+    const begunMs = performance.now();
+    let failed = true;
+    try {
+      await faults.before?.(name);
+      const result = await work();
+      await faults.after?.(name);
+      failed = false;
+      return result;
+    } finally {
+      ended(name, begunMs, failed);
+    }
+  };
+}
+
+/** Each item of a provider's stream is a step of its own. */
+export async function* eachStep<T>(
+  step: RunStep,
+  name: StepName,
+  items: AsyncIterable<T>,
+): AsyncGenerator<T, void> {
+  const iterator = items[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const item = await step(name, () => iterator.next());
+      if (item.done) return;
+      yield item.value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}

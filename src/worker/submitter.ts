@@ -8,9 +8,10 @@ import { ProviderError, type ProviderBatch } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { deploymentId } from "../store/deployment.js";
+import { moveBatch } from "./move-batch.js";
 import { refuse } from "./refusal.js";
 import { isWhole, removeSpool, spoolPath } from "./spool.js";
-import { again, lost, type BatchIn, type Step, type Turn } from "./step.js";
+import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 /** A file is sometimes not to be found for a moment after its upload: so often the create is tried with one file. */
 const CREATES_PER_FILE = 5;
@@ -30,56 +31,57 @@ export function inputFilePrefix(batchId: string): string {
 }
 
 /** Uploads the spool file, or adopts the very same one that a crashed worker uploaded. */
-export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Step> {
-  const { context, pipeline, batch, lease, signal } = turn;
+export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
+  const { context, pipeline, batch, signal } = turn;
   const filename = inputFileName(batch.id, batch.spoolSha256);
   const path = spoolPath(context.spoolFolder, batch.id);
   const found = await findUpload(turn, filename);
   if (found === null && !(await isWhole(path, { bytes: batch.spoolBytes, sha256: batch.spoolSha256 }))) {
-    const moved = await context.database.transaction((tx) =>
-      batches.move(tx, lease, {
-        batch,
-        event: "spoolLost",
-        reason: "the rendered file is not on this machine",
-      }),
-    );
+    const reason = "the rendered file is not on this machine";
+    const moved = await moveBatch("upload.move", turn, { batch, event: "spoolLost", reason });
     return moved ? again : lost;
   }
-  const fileId = found ?? (await pipeline.provider.uploadInput({ path, filename }, { signal })).id;
-  const moved = await context.database.transaction((tx) =>
-    batches.move(tx, lease, {
-      batch,
-      event: "uploaded",
-      reason: found === null ? "the input file was uploaded" : "the input file was there already",
-      fields: { input_file_id: fileId, create_intent: false },
-    }),
-  );
+  const fileId =
+    found ??
+    (await context.step("upload.send", () => pipeline.provider.uploadInput({ path, filename }, { signal })))
+      .id;
+  const moved = await moveBatch("upload.move", turn, {
+    batch,
+    event: "uploaded",
+    reason: found === null ? "the input file was uploaded" : "the input file was there already",
+    fields: { input_file_id: fileId, create_intent: false },
+  });
   return moved ? again : lost;
 }
 
 /** The id of an equal file under this batch's name; unequal ones are deleted, so that none can be sent by mistake. */
 async function findUpload(
-  { pipeline, batch, signal }: Turn<BatchIn<"uploading">>,
+  { context, pipeline, batch, signal }: Turn<BatchIn<"uploading">>,
   filename: string,
 ): Promise<string | null> {
-  const files = await pipeline.provider.findInputs(inputFilePrefix(batch.id), { signal });
+  const files = await context.step("upload.look", () =>
+    pipeline.provider.findInputs(inputFilePrefix(batch.id), { signal }),
+  );
   const [equal, ...doubles] = files.filter(
     (file) => file.filename === filename && file.bytes === batch.spoolBytes,
   );
   const unequal = files.filter((file) => file !== equal && !doubles.includes(file));
-  for (const file of [...doubles, ...unequal]) await pipeline.provider.deleteFile(file.id, { signal });
+  for (const file of [...doubles, ...unequal])
+    await context.step("upload.delete", () => pipeline.provider.deleteFile(file.id, { signal }));
   return equal?.id ?? null;
 }
 
 /** Posts the create once. Its intent is committed first; an ambiguous ending is left to reconciliation. */
-export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Step> {
+export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const { context, pipeline, batch, lease, signal } = turn;
-  if (!(await batches.update(context.database, lease, { create_intent: true }))) return lost;
+  const intended = await context.step("submit.intent", () =>
+    batches.update(context.database, lease, { create_intent: true }),
+  );
+  if (!intended) return lost;
   const metadata = await batchMetadata(turn);
   try {
-    const created = await pipeline.provider.createBatch(
-      { inputFileId: batch.inputFileId, metadata },
-      { signal },
+    const created = await context.step("submit.create", () =>
+      pipeline.provider.createBatch({ inputFileId: batch.inputFileId, metadata }, { signal }),
     );
     return await adopt(turn, created, "the provider took it");
   } catch (error) {
@@ -90,13 +92,13 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Step> {
 
 async function batchMetadata({ context, pipeline, batch }: Turn): Promise<Record<string, string>> {
   return {
-    rowmill_deployment: await deploymentId(context.database),
+    rowmill_deployment: await deploymentId(context.read),
     rowmill_batch: batch.id,
     rowmill_pipeline: pipeline.config.name,
   };
 }
 
-async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: ProviderError): Promise<Step> {
+async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: ProviderError): Promise<Next> {
   const { context, batch, lease } = turn;
   if (error.kind === "ambiguous") {
     context.log.warn(
@@ -106,7 +108,10 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
     return { next: "wait", delayMs: FIRST_LOOK_MS };
   }
   // Everything else certainly had no effect: the intent ends here, so that nobody looks for a batch that cannot be.
-  if (!(await batches.update(context.database, lease, { create_intent: false }))) return lost;
+  const takenBack = await context.step("submit.takeBack", () =>
+    batches.update(context.database, lease, { create_intent: false }),
+  );
+  if (!takenBack) return lost;
   const missingFile = error.kind === "notFound" || /cannot find file|no such file/i.test(error.message);
   const createdNow = batch.creates + 1;
   if (missingFile && createdNow % CREATES_PER_FILE !== 0) return { next: "wait", delayMs: CREATE_PAUSE_MS };
@@ -120,22 +125,20 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
 }
 
 /** Back to the upload, with no file and no create outstanding. */
-export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: string): Promise<Step> {
-  const { context, pipeline, batch, lease } = turn;
-  const moved = await context.database.transaction((tx) =>
-    batches.move(tx, lease, {
-      batch,
-      event: "fenced",
-      reason,
-      fields: { input_file_id: null, create_intent: false },
-    }),
-  );
+export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: string): Promise<Next> {
+  const { context, pipeline, batch } = turn;
+  const moved = await moveBatch("submit.anew", turn, {
+    batch,
+    event: "fenced",
+    reason,
+    fields: { input_file_id: null, create_intent: false },
+  });
   if (!moved) return lost;
   if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return again;
-  await pipelines.pause(context.database, pipeline.id, {
-    kind: "provider",
-    reason: `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${reason}. When the provider is well again: rowmill resume ${pipeline.config.name}`,
-  });
+  const why = `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${reason}. When the provider is well again: rowmill resume ${pipeline.config.name}`;
+  await context.step("turn.pause", () =>
+    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason: why }),
+  );
   return again;
 }
 
@@ -144,21 +147,19 @@ export async function adopt(
   turn: Turn<BatchIn<"submitting">>,
   found: ProviderBatch,
   reason: string,
-): Promise<Step> {
-  const { context, batch, lease } = turn;
-  const moved = await context.database.transaction((tx) =>
-    batches.move(tx, lease, {
-      batch,
-      event: "created",
-      reason,
-      fields: { provider_batch_id: found.id, provider_status: found.statusText },
-    }),
-  );
+): Promise<Next> {
+  const { context, batch } = turn;
+  const moved = await moveBatch("submit.record", turn, {
+    batch,
+    event: "created",
+    reason,
+    fields: { provider_batch_id: found.id, provider_status: found.statusText },
+  });
   if (!moved) return lost;
   context.log.info(
     { pipeline: batch.pipeline, batch: batch.id, providerBatch: found.id, requests: batch.lines },
     "batch submitted",
   );
-  await removeSpool(context.spoolFolder, batch.id);
+  await context.step("clean.spool", () => removeSpool(context.spoolFolder, batch.id));
   return again;
 }

@@ -32,24 +32,27 @@ export interface SweepProgress {
 /** The next chunk of this pipeline's sweep, if one is due; null: nothing to do, or another worker is at it. */
 export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Promise<SweepProgress | null> {
   const progress = await guarded(context, pipeline, () =>
-    context.database.transaction(
-      async (tx) => {
-        if (!(await mayLook(tx, pipeline))) return null;
-        const sweep = await lockSweep(tx, pipeline.id);
-        if (sweep === null) return null;
-        if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
-        const step = await doChunk(tx, pipeline, sweep);
-        await advanceSweep(tx, pipeline.id, step);
-        return {
-          phase: step.phase,
-          rowsSeen: sweep.rowsSeen + step.rows,
-          keysFound: sweep.keysFound + step.keys,
-        };
-      },
-      { statementTimeoutMs: CHUNK_TIMEOUT_MS },
+    context.step("sweep.chunk", () =>
+      context.database.transaction(
+        async (tx) => {
+          if (!(await mayLook(tx, pipeline))) return null;
+          const sweep = await lockSweep(tx, pipeline.id);
+          if (sweep === null) return null;
+          if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
+          const chunk = await doChunk(tx, pipeline, sweep);
+          await advanceSweep(tx, pipeline.id, chunk);
+          return {
+            phase: chunk.phase,
+            rowsSeen: sweep.rowsSeen + chunk.rows,
+            keysFound: sweep.keysFound + chunk.keys,
+          };
+        },
+        { statementTimeoutMs: CHUNK_TIMEOUT_MS },
+      ),
     ),
   );
-  if (progress?.phase === "idle" && progress.keysFound > ANALYZE_ABOVE) await analyze(context.database);
+  if (progress?.phase === "idle" && progress.keysFound > ANALYZE_ABOVE)
+    await context.step("sweep.analyze", () => analyze(context.database));
   return progress;
 }
 
@@ -62,19 +65,19 @@ async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): P
   return { phase: "source", rowsSeen: 0, keysFound: 0 };
 }
 
-interface Step {
+interface ChunkDone {
   readonly phase: SweepPhase;
   readonly cursor: readonly string[] | null;
   readonly rows: number;
   readonly keys: number;
 }
 
-async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   if (sweep.phase === "source") return sourceChunk(tx, pipeline, sweep);
   return sweep.phase === "definition" ? definitionChunk(tx, pipeline, sweep) : goneChunk(tx, pipeline, sweep);
 }
 
-async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   const chunk = await pipeline.source.compareChunk(tx, sweep.cursor, READ_KEYS_MAX);
   await lookAtFound(tx, pipeline, chunk.keys);
   const next = sweep.definitionHash === null ? "ledger" : "definition";
@@ -87,7 +90,7 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
 }
 
 /** A changed definition asks again only those rows that would now be asked something else. */
-async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   await lockIntake(tx, pipeline.id);
   const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
   const { rows, left } = await pipeline.source.readRows(
@@ -111,7 +114,7 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
   return { phase: cursor === null ? "ledger" : "definition", cursor, rows: 0, keys: moved };
 }
 
-async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<Step> {
+async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   const chunk = await ledgerChunk(tx, pipeline.id, sweep.cursor?.[0] ?? null, READ_KEYS_MAX);
   const missing = chunk.keys.length === 0 ? [] : await pipeline.source.missingKeys(tx, chunk.keys);
   await lookAtFound(tx, pipeline, missing);

@@ -82,7 +82,7 @@ async function stopAll(
   limit.abort();
   if (late) context.log.warn("a step did not end in time; its batch goes on when its lease ends");
   context.leases.stop();
-  await signOff(context.database, context.workerId);
+  await context.step("worker.signOff", () => signOff(context.database, context.workerId));
 }
 
 /** Runs `work` again and again until the signal; an error is logged and waited out, longer each time. */
@@ -129,6 +129,7 @@ async function startQueue(
   events.on("pool:create", ({ workerPool }) => (poolId = workerPool.id));
   const runner = await run({
     events,
+    // oxlint-disable-next-line rowmill/through-step -- its own statements only take and end wake-ups; a lost one is made anew
     pgPool: context.database.pool,
     schema: "rowmill_worker",
     noPreparedStatements: true,
@@ -155,11 +156,6 @@ function batchIdOf(payload: unknown): string | null {
 }
 
 function heartbeat(context: WorkerContext, pool: string | null): Promise<void> {
-  return beat(context.database, {
-    id: context.workerId,
-    poolId: pool,
-    host: hostname(),
-    pid: process.pid,
-    version,
-  });
+  const worker = { id: context.workerId, poolId: pool, host: hostname(), pid: process.pid, version };
+  return context.step("worker.beat", () => beat(context.database, worker));
 }

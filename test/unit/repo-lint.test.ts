@@ -110,6 +110,24 @@ const planted: Readonly<Record<string, { text: string; rules: readonly string[] 
     text: 'import { expect, it } from "vitest";\nit.only("is alone", () => expect(1).toBe(1));\n',
     rules: ["vitest(no-focused-tests)"],
   },
+  "src/worker/without-step.ts": {
+    text: [
+      'import type { Turn } from "./turn.js";',
+      "export async function f({ context, pipeline, signal }: Turn): Promise<void> {",
+      '  await pipeline.provider.deleteFile("x", { signal });',
+      "  const { database } = context;",
+      "  await database.rows(sql``);",
+      "  await context.database.rows(sql``);",
+      '  await context.step("clean.file", async () => {',
+      '    await pipeline.provider.deleteFile("x", { signal });',
+      "    await context.database.rows(sql``);",
+      "  });",
+      "}",
+      'import { sql } from "../store/database.js";',
+      "",
+    ].join("\n"),
+    rules: ["rowmill(through-step)", "rowmill(through-step)", "rowmill(through-step)"],
+  },
   "src/cli/talkative.ts": { text: 'console.log("here");\nexport {};\n', rules: [] },
   "src/gateway/command.ts": { text: 'console.log("here");\nexport {};\n', rules: [] },
 };
@@ -137,6 +155,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "rowmill-lint-"));
   await copyFile(join(repository, ".oxlintrc.json"), join(folder, ".oxlintrc.json"));
   await copyFile(join(repository, "tsconfig.json"), join(folder, "tsconfig.json"));
+  await mkdir(join(folder, "scripts"));
+  await copyFile(join(repository, "scripts/lint-rules.js"), join(folder, "scripts/lint-rules.js"));
   await writeFile(join(folder, "package.json"), '{ "type": "module" }\n');
   await symlink(join(repository, "node_modules"), join(folder, "node_modules"));
   const imports = candidates.map((path) => `import "../${path}";\n`).join("");

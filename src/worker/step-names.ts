@@ -1,0 +1,71 @@
+/**
+ * The steps of the stages: everything that a worker makes durable, and every call to a provider, by its name. docs/state-machine.md
+ * lists them from here, and the crash suite kills a worker before and after each of them.
+ */
+export const stepNames = {
+  "worker.beat": "the worker says that it lives",
+  "worker.signOff": "the worker says that it ends",
+  "lease.renew": "the leases of this process are prolonged",
+
+  "intake.take": "arrivals are taken, and what their rows mean is written: one transaction",
+  "sweep.chunk":
+    "a chunk of the source or the ledger is compared, and the sweep's place written: one transaction",
+  "sweep.analyze": "the ledger's statistics are made anew after many findings",
+
+  "plan.sample": "some waiting rows are read, for what a request may need",
+  "plan.estimate": "the estimate of a definition is written",
+  "plan.approve": "a cheap definition is approved",
+  "plan.batch": "requests go into a new batch, with reservation and wake-up: one transaction",
+  "plan.clearFlush": "a wish to flush that is fulfilled is cleared",
+  "plan.analyze": "the ledger's statistics are made anew after a large batch",
+
+  "turn.claim": "the lease of a batch is taken",
+  "turn.release": "the lease is given back, with the time of the next look",
+  "turn.wake": "the wake-up for that time is put into the queue",
+  "turn.pause": "a pipeline pauses, with the reason",
+
+  "render.limits": "the account's learned limits are read",
+  "render.chunk": "a chunk of rows goes into the spool file, and its lines into the ledger: one transaction",
+  "render.learn": "a line larger than any before is remembered",
+  "render.move": "the batch moves, with size and hash of its file: one transaction",
+
+  "upload.look": "provider: input files of this batch are looked for",
+  "upload.delete": "provider: an input file that is not the right one is deleted",
+  "upload.send": "provider: the input file is uploaded",
+  "upload.move": "the batch moves, with the file's id: one transaction",
+
+  "submit.intent": "the create is committed as intent",
+  "submit.create": "provider: the batch is created: what costs money",
+  "submit.takeBack": "the intent ends, since the create certainly had no effect",
+  "submit.record": "the provider's batch is recorded as ours: one transaction",
+  "submit.anew": "the batch goes back to its upload: one transaction",
+
+  "reconcile.look": "provider: a batch that may have been created is looked for",
+  "reconcile.fence": "provider: the input file of a create without ending is deleted",
+  "reconcile.stray": "a second batch for the same requests is recorded",
+  "reconcile.cancel": "provider: that second batch is cancelled",
+  "reconcile.cancelled": "its cancellation is recorded",
+
+  "poll.ask": "provider: how the batch stands",
+  "poll.note": "what the provider said is written",
+  "poll.move": "the provider is done: the batch moves, with the ids of its files: one transaction",
+
+  "collect.read": "provider: the next lines of a file",
+  "collect.chunk": "a chunk of answers: endings, attempts and target rows: one transaction",
+  "collect.postpone": "files are to be read again later",
+
+  "refuse.note": "why the provider refused the file is written",
+  "refuse.learn": "a limit of the account is learned",
+  "end.chunk":
+    "requests without an answer get their ending, the last of them with the batch: one transaction",
+
+  "rescue.bury": "what dead workers held is freed: one transaction",
+  "rescue.wake": "a batch without a wake-up gets one",
+
+  "clean.file": "provider: a file that is not needed any more is deleted",
+  "clean.noted": "that a batch's files are deleted is written",
+  "clean.spool": "a spool file that is not needed any more is removed",
+  "clean.ledger": "what nobody needs any more is deleted from the ledger and the queue",
+} as const;
+
+export type StepName = keyof typeof stepNames;
