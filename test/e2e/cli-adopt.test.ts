@@ -79,7 +79,7 @@ Next: rowmill up. It collects the answers, checks them, and sends only what is l
     const other = await project.run("adopt", "batch_1", "--pipeline", "film", "--custom-id", "x");
     expect(other).toMatchObject({
       status: 2,
-      stderr: `rowmill: There is no pipeline "film" in ${project.folder}/rowmill.config.ts; did you mean "films"?\n  - There are: films.\n`,
+      stderr: `rowmill: There is no pipeline "film" in ${project.folder}/rowmill.config.mjs; did you mean "films"?\n  - There are: films.\n`,
     });
     expect((await project.run("adopt", "batch_1", ...films, "--yes")).stderr).toContain(
       'rowmill: The provider has no batch "batch_1" for this key.\n',

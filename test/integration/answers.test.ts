@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/faults.js";
 import { pipeline, z } from "../../src/index.js";
-import { describeDatabases } from "../support/databases.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import {
   batchRows,
@@ -16,226 +16,235 @@ import {
 import { requestFlush } from "../../src/store/pipelines.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
-describeDatabases("Answers", (kind) => {
-  let project: TestProject;
-  afterEach(async () => {
-    await project.check().finally(() => project.close());
-  });
-
-  it("end each request as its line says: kept, asked again within bounds, or failed with the reason", async () => {
-    project = await startProject(kind);
-    await createNotes(project, [
-      "plain text",
-      "[[demo:refuse]] never answers",
-      "[[demo:invalid-once]] is mended at the second try",
-      "[[demo:error 400]] cannot be asked",
-      "[[demo:error 500-once]] falls over",
-      "",
-    ]);
-    await project.drain(await project.worker({ notes: notesPipeline({ attempts: 2 }) }));
-    const ended = await requests(project);
-    expect(ended.map((row) => [row.state, row.error_code])).toEqual([
-      ["succeeded", null],
-      ["failed", "refused"],
-      ["succeeded", null],
-      ["failed", "permanent"],
-      ["succeeded", null],
-      ["failed", "empty"],
-    ]);
-    expect(ended.map((row) => row.tries)).toEqual([0, 2, 1, 0, 0, 0]);
-    expect(await outcomes(project)).toMatchObject({ refused: 2, invalid: 1, permanent: 1, empty: 1 });
-    const [kept] = await project.rows<{ answer: string | null }>(
-      sql`select answer from rowmill.attempts where outcome = 'invalid'`,
-    );
-    expect(kept?.answer).toBeTypeOf("string");
-  });
-
-  it("are checked by the user's validate, whose reason is kept", async () => {
-    project = await startProject(kind);
-    await createNotes(project, ["a good one", "a bad one"]);
-    const notes = pipeline({
-      source: { table: "notes", key: "id", columns: ["body"] },
-      ...quick,
-      request: { model: "gpt-4o-mini", user: (row) => row.body },
-      answer: z.object({ summary: z.string() }),
-      validate: (_answer, row) => (row.body?.includes("bad") ? "It is bad." : null),
-      attempts: 1,
-      target: { table: "note_summaries" },
+describeDatabases(
+  "Answers",
+  (kind) => {
+    let project: TestProject;
+    afterEach(async () => {
+      await project.check().finally(() => project.close());
     });
-    await project.drain(await project.worker({ notes }));
-    expect((await requests(project)).map((row) => [row.state, row.error])).toEqual([
-      ["succeeded", null],
-      ["failed", "It is bad."],
-    ]);
-  });
 
-  it("of an expired batch are kept, and only the rest is sent again", async () => {
-    let hold = true;
-    project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
-    await createNotes(project, plain(10));
-    const worker = await project.worker({ notes: notesPipeline() });
-    await project.round(worker);
-    const [created] = (await project.gateway.journal.summary()).batches;
-    hold = false;
-    project.gateway.expire(created?.batchId ?? "", { afterRequests: 4 });
-    await project.gateway.until(created?.batchId ?? "");
-    await project.drain(worker);
-    const journal = await project.gateway.journal.summary();
-    expect(journal.executed).toBe(10);
-    expect([...journal.executedByContent.values()]).toEqual(Array.from({ length: 10 }, () => 1));
-    expect(await outcomes(project)).toEqual({ answered: 10, expired: 6 });
-  });
-
-  it("of a batch that was cancelled at the provider are kept, and only the rest is sent again", async () => {
-    let hold = true;
-    project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
-    await createNotes(project, plain(10));
-    const worker = await project.worker({ notes: notesPipeline() });
-    await project.round(worker);
-    const [created] = (await project.gateway.journal.summary()).batches;
-    hold = false;
-    project.gateway.cancel(created?.batchId ?? "", { afterRequests: 7 });
-    await project.gateway.until(created?.batchId ?? "");
-    await project.drain(worker);
-    expect((await project.gateway.journal.summary()).executed).toBe(10);
-    expect(await outcomes(project)).toEqual({ answered: 10, cancelled: 3 });
-  });
-
-  it("whose lines are missing, repeated or foreign are counted once, and the missing are asked again", async () => {
-    let first = true;
-    const transformOutput = (line: string) => {
-      if (!line.includes("number 3,")) return first ? [line, line] : undefined;
-      const dropped = first;
-      first = false;
-      return dropped ? [`{"custom_id":"somebody-else","response":null}`, "not json at all"] : undefined;
-    };
-    project = await startProject(kind, { gateway: { shuffleSeed: null, faults: { transformOutput } } });
-    await createNotes(project, plain(3));
-    await project.drain(await project.worker({ notes: notesPipeline() }));
-    expect((await requests(project)).map((row) => row.state)).toEqual([
-      "succeeded",
-      "succeeded",
-      "succeeded",
-    ]);
-    expect(await outcomes(project)).toEqual({ answered: 3, missing: 1 });
-  });
-
-  it("that cannot be stored fail alone, by their own reason", async () => {
-    project = await startProject(kind);
-    await createNotes(project, plain(20));
-    await project.run(
-      sql`create table public.note_summaries (id int primary key, summary text check (summary not like '%number 7,%'))`,
-    );
-    await project.drain(await project.worker({ notes: notesPipeline() }));
-    const failed = (await requests(project)).filter((row) => row.state !== "succeeded");
-    expect(failed.map((row) => [row.key, row.state, row.error_code])).toEqual([
-      ["7", "failed", "unwritable"],
-    ]);
-    expect(failed[0]?.error).toContain("note_summaries_summary_check");
-  });
-
-  it("of an older definition do not stand for a newer one", async () => {
-    let hold = true;
-    project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
-    await createNotes(project, plain(5));
-    const old = await project.worker({ notes: notesPipeline() });
-    await project.round(old);
-    const changed = {
-      ...notesPipelineSpec,
-      request: { ...notesPipelineSpec.request, system: "Answer in one word." },
-    };
-    const renewed = await project.worker({ notes: pipeline(changed) });
-    hold = false;
-    project.gateway.release();
-    await project.drain(renewed);
-    expect(await outcomes(project)).toEqual({ answered: 5, stale: 5 });
-    expect((await batchRows(project)).map((batch) => batch.state)).toEqual(["settled", "settled"]);
-  });
-
-  it("are not even asked for by a batch that an older definition rendered and nobody sent", async () => {
-    let refuseUploads = true;
-    const refusal = { kind: "reply", status: 503, body: {}, headers: { "x-should-retry": "false" } } as const;
-    const beforeEffect = (call: Call) =>
-      refuseUploads && call.method === "POST" && call.route === "/v1/files" ? refusal : undefined;
-    project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
-    await createNotes(project, plain(5));
-    await project.round(await project.worker({ notes: notesPipeline() }));
-    refuseUploads = false;
-    const changed = {
-      ...notesPipelineSpec,
-      request: { ...notesPipelineSpec.request, system: "Answer in one word." },
-    };
-    await project.drain(await project.worker({ notes: pipeline(changed) }));
-    expect((await project.gateway.journal.summary()).executed).toBe(5);
-    expect(await outcomes(project)).toEqual({ answered: 5, noRoom: 5 });
-  });
-
-  it("are asked again when the prompt changes, but only where the rendered request differs", async () => {
-    project = await startProject(kind);
-    await createNotes(project, plain(5));
-    await project.drain(await project.worker({ notes: pipeline(notesPipelineSpec) }));
-    // The same text for all rows but one.
-    const user = (row: { body: string | null }) =>
-      row.body?.includes("number 2,") ? `${row.body} Please.` : row.body;
-    const changed = { ...notesPipelineSpec, request: { ...notesPipelineSpec.request, user } };
-    await project.drain(await project.worker({ notes: pipeline(changed) }));
-    expect((await project.gateway.journal.summary()).executed).toBe(6);
-    // And back: nothing but that row is asked again.
-    await project.drain(await project.worker({ notes: pipeline(notesPipelineSpec) }));
-    expect((await project.gateway.journal.summary()).executed).toBe(7);
-  });
-
-  it("without a schema go into one column, `answer`", async () => {
-    project = await startProject(kind);
-    await createNotes(project, plain(3));
-    const notes = pipeline({
-      source: { table: "notes", key: "id", columns: ["body"] },
-      ...quick,
-      request: { model: "gpt-4o-mini", user: "{{ body }}" },
-      target: { table: "note_answers" },
+    it("end each request as its line says: kept, asked again within bounds, or failed with the reason", async () => {
+      project = await startProject(kind);
+      await createNotes(project, [
+        "plain text",
+        "[[demo:refuse]] never answers",
+        "[[demo:invalid-once]] is mended at the second try",
+        "[[demo:error 400]] cannot be asked",
+        "[[demo:error 500-once]] falls over",
+        "",
+      ]);
+      await project.drain(await project.worker({ notes: notesPipeline({ attempts: 2 }) }));
+      const ended = await requests(project);
+      expect(ended.map((row) => [row.state, row.error_code])).toEqual([
+        ["succeeded", null],
+        ["failed", "refused"],
+        ["succeeded", null],
+        ["failed", "permanent"],
+        ["succeeded", null],
+        ["failed", "empty"],
+      ]);
+      expect(ended.map((row) => row.tries)).toEqual([0, 2, 1, 0, 0, 0]);
+      expect(await outcomes(project)).toMatchObject({ refused: 2, invalid: 1, permanent: 1, empty: 1 });
+      const [kept] = await project.rows<{ answer: string | null }>(
+        sql`select answer from rowmill.attempts where outcome = 'invalid'`,
+      );
+      expect(kept?.answer).toBeTypeOf("string");
     });
-    await project.drain(await project.worker({ notes }));
-    const rows = await project.rows<{ answer: string; rowmill_model: string }>(
-      sql`select answer, rowmill_model from public.note_answers order by id`,
-    );
-    expect(rows).toHaveLength(3);
-    expect(rows.every((row) => row.answer.length > 0 && row.rowmill_model.length > 0)).toBe(true);
-  });
 
-  it("of flushed rows come at once; rows that arrive after a flush wait again", async () => {
-    project = await startProject(kind);
-    await createNotes(project, plain(3));
-    const worker = await project.worker({ notes: pipeline(notesPipelineSpec) });
-    await requestFlush(project.database, [...worker.pipelines.keys()][0] ?? 0);
-    await project.round(worker, { flush: false });
-    expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([3]);
-    await project.round(worker, { flush: false });
-    await insertNotes(project, plain(2, "later"));
-    await project.round(worker, { flush: false });
-    expect(await batchRows(project)).toHaveLength(1);
-    await project.drain(worker);
-  });
+    it("are checked by the user's validate, whose reason is kept", async () => {
+      project = await startProject(kind);
+      await createNotes(project, ["a good one", "a bad one"]);
+      const notes = pipeline({
+        source: { table: "notes", key: "id", columns: ["body"] },
+        ...quick,
+        request: { model: "gpt-4o-mini", user: (row) => row.body },
+        answer: z.object({ summary: z.string() }),
+        validate: (_answer, row) => (row.body?.includes("bad") ? "It is bad." : null),
+        attempts: 1,
+        target: { table: "note_summaries" },
+      });
+      await project.drain(await project.worker({ notes }));
+      expect((await requests(project)).map((row) => [row.state, row.error])).toEqual([
+        ["succeeded", null],
+        ["failed", "It is bad."],
+      ]);
+    });
 
-  it("come for later rows too, once the deadline or the threshold is reached, and not before", async () => {
-    project = await startProject(kind);
-    await createNotes(project, []);
-    const notes = pipeline({ ...notesPipelineSpec, when: { rows: 4, maxWait: "1h" } });
-    const worker = await project.worker({ notes });
-    await insertNotes(project, plain(3));
-    await project.round(worker, { flush: false });
-    expect(await batchRows(project)).toEqual([]);
-    await insertNotes(project, plain(1, "fourth"));
-    await project.round(worker, { flush: false });
-    expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([4]);
-    await insertNotes(project, plain(2, "later"));
-    await project.round(worker, { flush: false });
-    expect(await batchRows(project)).toHaveLength(1);
-    await project.run(sql`update rowmill.waiting set since = now() - interval '61 minutes'`);
-    await project.round(worker, { flush: false });
-    expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([4, 2]);
-    await project.drain(worker);
-  });
-});
+    it("of an expired batch are kept, and only the rest is sent again", async () => {
+      let hold = true;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(10));
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.round(worker);
+      const [created] = (await project.gateway.journal.summary()).batches;
+      hold = false;
+      project.gateway.expire(created?.batchId ?? "", { afterRequests: 4 });
+      await project.gateway.until(created?.batchId ?? "");
+      await project.drain(worker);
+      const journal = await project.gateway.journal.summary();
+      expect(journal.executed).toBe(10);
+      expect([...journal.executedByContent.values()]).toEqual(Array.from({ length: 10 }, () => 1));
+      expect(await outcomes(project)).toEqual({ answered: 10, expired: 6 });
+    });
+
+    it("of a batch that was cancelled at the provider are kept, and only the rest is sent again", async () => {
+      let hold = true;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(10));
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.round(worker);
+      const [created] = (await project.gateway.journal.summary()).batches;
+      hold = false;
+      project.gateway.cancel(created?.batchId ?? "", { afterRequests: 7 });
+      await project.gateway.until(created?.batchId ?? "");
+      await project.drain(worker);
+      expect((await project.gateway.journal.summary()).executed).toBe(10);
+      expect(await outcomes(project)).toEqual({ answered: 10, cancelled: 3 });
+    });
+
+    it("whose lines are missing, repeated or foreign are counted once, and the missing are asked again", async () => {
+      let first = true;
+      const transformOutput = (line: string) => {
+        if (!line.includes("number 3,")) return first ? [line, line] : undefined;
+        const dropped = first;
+        first = false;
+        return dropped ? [`{"custom_id":"somebody-else","response":null}`, "not json at all"] : undefined;
+      };
+      project = await startProject(kind, { gateway: { shuffleSeed: null, faults: { transformOutput } } });
+      await createNotes(project, plain(3));
+      await project.drain(await project.worker({ notes: notesPipeline() }));
+      expect((await requests(project)).map((row) => row.state)).toEqual([
+        "succeeded",
+        "succeeded",
+        "succeeded",
+      ]);
+      expect(await outcomes(project)).toEqual({ answered: 3, missing: 1 });
+    });
+
+    it("that cannot be stored fail alone, by their own reason", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(20));
+      await project.run(
+        sql`create table public.note_summaries (id int primary key, summary text check (summary not like '%number 7,%'))`,
+      );
+      await project.drain(await project.worker({ notes: notesPipeline() }));
+      const failed = (await requests(project)).filter((row) => row.state !== "succeeded");
+      expect(failed.map((row) => [row.key, row.state, row.error_code])).toEqual([
+        ["7", "failed", "unwritable"],
+      ]);
+      expect(failed[0]?.error).toContain("note_summaries_summary_check");
+    });
+
+    it("of an older definition do not stand for a newer one", async () => {
+      let hold = true;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(5));
+      const old = await project.worker({ notes: notesPipeline() });
+      await project.round(old);
+      const changed = {
+        ...notesPipelineSpec,
+        request: { ...notesPipelineSpec.request, system: "Answer in one word." },
+      };
+      const renewed = await project.worker({ notes: pipeline(changed) });
+      hold = false;
+      project.gateway.release();
+      await project.drain(renewed);
+      expect(await outcomes(project)).toEqual({ answered: 5, stale: 5 });
+      expect((await batchRows(project)).map((batch) => batch.state)).toEqual(["settled", "settled"]);
+    });
+
+    it("are not even asked for by a batch that an older definition rendered and nobody sent", async () => {
+      let refuseUploads = true;
+      const refusal = {
+        kind: "reply",
+        status: 503,
+        body: {},
+        headers: { "x-should-retry": "false" },
+      } as const;
+      const beforeEffect = (call: Call) =>
+        refuseUploads && call.method === "POST" && call.route === "/v1/files" ? refusal : undefined;
+      project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
+      await createNotes(project, plain(5));
+      await project.round(await project.worker({ notes: notesPipeline() }));
+      refuseUploads = false;
+      const changed = {
+        ...notesPipelineSpec,
+        request: { ...notesPipelineSpec.request, system: "Answer in one word." },
+      };
+      await project.drain(await project.worker({ notes: pipeline(changed) }));
+      expect((await project.gateway.journal.summary()).executed).toBe(5);
+      expect(await outcomes(project)).toEqual({ answered: 5, noRoom: 5 });
+    });
+
+    it("are asked again when the prompt changes, but only where the rendered request differs", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(5));
+      await project.drain(await project.worker({ notes: pipeline(notesPipelineSpec) }));
+      // The same text for all rows but one.
+      const user = (row: { body: string | null }) =>
+        row.body?.includes("number 2,") ? `${row.body} Please.` : row.body;
+      const changed = { ...notesPipelineSpec, request: { ...notesPipelineSpec.request, user } };
+      await project.drain(await project.worker({ notes: pipeline(changed) }));
+      expect((await project.gateway.journal.summary()).executed).toBe(6);
+      // And back: nothing but that row is asked again.
+      await project.drain(await project.worker({ notes: pipeline(notesPipelineSpec) }));
+      expect((await project.gateway.journal.summary()).executed).toBe(7);
+    });
+
+    it("without a schema go into one column, `answer`", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(3));
+      const notes = pipeline({
+        source: { table: "notes", key: "id", columns: ["body"] },
+        ...quick,
+        request: { model: "gpt-4o-mini", user: "{{ body }}" },
+        target: { table: "note_answers" },
+      });
+      await project.drain(await project.worker({ notes }));
+      const rows = await project.rows<{ answer: string; rowmill_model: string }>(
+        sql`select answer, rowmill_model from public.note_answers order by id`,
+      );
+      expect(rows).toHaveLength(3);
+      expect(rows.every((row) => row.answer.length > 0 && row.rowmill_model.length > 0)).toBe(true);
+    });
+
+    it("of flushed rows come at once; rows that arrive after a flush wait again", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(3));
+      const worker = await project.worker({ notes: pipeline(notesPipelineSpec) });
+      await requestFlush(project.database, [...worker.pipelines.keys()][0] ?? 0);
+      await project.round(worker, { flush: false });
+      expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([3]);
+      await project.round(worker, { flush: false });
+      await insertNotes(project, plain(2, "later"));
+      await project.round(worker, { flush: false });
+      expect(await batchRows(project)).toHaveLength(1);
+      await project.drain(worker);
+    });
+
+    it("come for later rows too, once the deadline or the threshold is reached, and not before", async () => {
+      project = await startProject(kind);
+      await createNotes(project, []);
+      const notes = pipeline({ ...notesPipelineSpec, when: { rows: 4, maxWait: "1h" } });
+      const worker = await project.worker({ notes });
+      await insertNotes(project, plain(3));
+      await project.round(worker, { flush: false });
+      expect(await batchRows(project)).toEqual([]);
+      await insertNotes(project, plain(1, "fourth"));
+      await project.round(worker, { flush: false });
+      expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([4]);
+      await insertNotes(project, plain(2, "later"));
+      await project.round(worker, { flush: false });
+      expect(await batchRows(project)).toHaveLength(1);
+      await project.run(sql`update rowmill.waiting set since = now() - interval '61 minutes'`);
+      await project.round(worker, { flush: false });
+      expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([4, 2]);
+      await project.drain(worker);
+    });
+  },
+  bookKeepers,
+);
 
 const notesPipelineSpec = {
   source: { table: "notes", key: "id", columns: ["body"] },

@@ -2,80 +2,84 @@ import { Readable } from "node:stream";
 import { pipeline as stream } from "node:stream/promises";
 import { from as copyFrom } from "pg-copy-streams";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { describeDatabases } from "../support/databases.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { films } from "../support/films.js";
 import { createMovies, differences, insertMovies, moviesPipeline } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
-describeDatabases("1,000 films", (kind) => {
-  let project: TestProject;
-  beforeEach(async () => {
-    project = await startProject(kind);
-    await createMovies(project);
-  });
-  afterEach(async () => {
-    await project.check().finally(() => project.close());
-  });
+describeDatabases(
+  "1,000 films",
+  (kind) => {
+    let project: TestProject;
+    beforeEach(async () => {
+      project = await startProject(kind);
+      await createMovies(project);
+    });
+    afterEach(async () => {
+      await project.check().finally(() => project.close());
+    });
 
-  /** Every film labelled, every request executed once, and no request in two batches at a time. */
-  async function expectEachOnce(): Promise<void> {
-    expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
-    const [target] = await project.rows(sql`select count(*)::int as rows from public.movie_labels`);
-    expect(target).toEqual({ rows: 1_000 });
-    const journal = await project.gateway.journal.summary();
-    expect(journal.executed).toBe(1_000);
-    expect(new Set(journal.executedByCustomId.values())).toEqual(new Set([1]));
-    const requests = [...journal.executedByCustomId.keys()].map((id) => id.split("-")[0]);
-    expect(new Set(requests).size).toBe(1_000);
-  }
-
-  it("are labelled when they were there before the pipeline", async () => {
-    await insertMovies(project);
-    await project.drain(await project.worker({ movies: moviesPipeline() }));
-    await expectEachOnce();
-  });
-
-  it("are labelled when one COPY brings them", async ({ skip }) => {
-    if (kind === "embedded") skip("the embedded database refuses COPY FROM STDIN, see docs/embedded.md");
-    const worker = await project.worker({ movies: moviesPipeline() });
-    const client = await project.database.pool.connect();
-    const escape = (text: string) =>
-      text.replaceAll("\\", "\\\\").replaceAll("\t", "\\t").replaceAll("\n", "\\n");
-    const lines = films().map((film) => `${film.id}\t${escape(film.title)}\t${escape(film.description)}\n`);
-    await stream(Readable.from(lines), client.query(copyFrom(`copy public.imdb_dataset from stdin`)));
-    client.release();
-    await project.drain(worker);
-    await expectEachOnce();
-  });
-
-  it("are labelled when 1,000 single inserts bring them", async () => {
-    const worker = await project.worker({ movies: moviesPipeline() });
-    for (const film of films()) {
-      await project.run(
-        sql`insert into public.imdb_dataset values (${film.id}, ${film.title}, ${film.description})`,
-      );
+    /** Every film labelled, every request executed once, and no request in two batches at a time. */
+    async function expectEachOnce(): Promise<void> {
+      expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
+      const [target] = await project.rows(sql`select count(*)::int as rows from public.movie_labels`);
+      expect(target).toEqual({ rows: 1_000 });
+      const journal = await project.gateway.journal.summary();
+      expect(journal.executed).toBe(1_000);
+      expect(new Set(journal.executedByCustomId.values())).toEqual(new Set([1]));
+      const requests = [...journal.executedByCustomId.keys()].map((id) => id.split("-")[0]);
+      expect(new Set(requests).size).toBe(1_000);
     }
-    await project.drain(worker);
-    await expectEachOnce();
-  });
 
-  it("are labelled when eight writers bring them at once, beside two workers", async () => {
-    const workers = [
-      await project.worker({ movies: moviesPipeline() }),
-      await project.worker({ movies: moviesPipeline() }),
-    ];
-    const shares = Array.from({ length: 8 }, (_, writer) =>
-      films().filter((_, index) => index % 8 === writer),
-    );
-    const writing = Promise.all(
-      shares.map(async (share) => {
-        for (let start = 0; start < share.length; start += 25)
-          await insertMovies(project, share.slice(start, start + 25));
-      }),
-    );
-    await project.drain(...workers);
-    await writing;
-    await project.drain(...workers);
-    await expectEachOnce();
-  });
-});
+    it("are labelled when they were there before the pipeline", async () => {
+      await insertMovies(project);
+      await project.drain(await project.worker({ movies: moviesPipeline() }));
+      await expectEachOnce();
+    });
+
+    it("are labelled when one COPY brings them", async ({ skip }) => {
+      if (kind === "embedded") skip("the embedded database refuses COPY FROM STDIN, see docs/embedded.md");
+      const worker = await project.worker({ movies: moviesPipeline() });
+      const client = await project.database.pool.connect();
+      const escape = (text: string) =>
+        text.replaceAll("\\", "\\\\").replaceAll("\t", "\\t").replaceAll("\n", "\\n");
+      const lines = films().map((film) => `${film.id}\t${escape(film.title)}\t${escape(film.description)}\n`);
+      await stream(Readable.from(lines), client.query(copyFrom(`copy public.imdb_dataset from stdin`)));
+      client.release();
+      await project.drain(worker);
+      await expectEachOnce();
+    });
+
+    it("are labelled when 1,000 single inserts bring them", async () => {
+      const worker = await project.worker({ movies: moviesPipeline() });
+      for (const film of films()) {
+        await project.run(
+          sql`insert into public.imdb_dataset values (${film.id}, ${film.title}, ${film.description})`,
+        );
+      }
+      await project.drain(worker);
+      await expectEachOnce();
+    });
+
+    it("are labelled when eight writers bring them at once, beside two workers", async () => {
+      const workers = [
+        await project.worker({ movies: moviesPipeline() }),
+        await project.worker({ movies: moviesPipeline() }),
+      ];
+      const shares = Array.from({ length: 8 }, (_, writer) =>
+        films().filter((_, index) => index % 8 === writer),
+      );
+      const writing = Promise.all(
+        shares.map(async (share) => {
+          for (let start = 0; start < share.length; start += 25)
+            await insertMovies(project, share.slice(start, start + 25));
+        }),
+      );
+      await project.drain(...workers);
+      await writing;
+      await project.drain(...workers);
+      await expectEachOnce();
+    });
+  },
+  bookKeepers,
+);

@@ -1,7 +1,7 @@
 /** Budgets, limits, approval: what may be spent, and that batches in flight count. */
 import { afterEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
-import { describeDatabases } from "../support/databases.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { batchRows, createNotes, plain, requests } from "../support/notes.js";
 import { approvalOf, sql, startProject, type TestProject } from "../support/project.js";
@@ -27,123 +27,129 @@ function notesPipeline(money: Money) {
   });
 }
 
-describeDatabases("Money", (kind) => {
-  let project: TestProject;
-  afterEach(async () => {
-    await project.check().finally(() => project.close());
-  });
+describeDatabases(
+  "Money",
+  (kind) => {
+    let project: TestProject;
+    afterEach(async () => {
+      await project.check().finally(() => project.close());
+    });
 
-  async function spent(): Promise<{ spent: number; reserved: number }> {
-    const [row] = await project.rows<{ spent: number; reserved: number }>(sql`
+    async function spent(): Promise<{ spent: number; reserved: number }> {
+      const [row] = await project.rows<{ spent: number; reserved: number }>(sql`
       select coalesce((select sum(cost_nano_usd) from rowmill.attempts), 0)::float8 / 1e9 as spent,
         coalesce((select sum(reserved_nano_usd) from rowmill.batches), 0)::float8 / 1e9 as reserved`);
-    return row ?? { spent: -1, reserved: -1 };
-  }
-
-  it("that a budget allows is never exceeded, also by several workers with batches in flight", async () => {
-    let hold = true;
-    project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
-    await createNotes(project, plain(60));
-    const money = { budget: { usd: 0.001, per: "total" as const }, maxRequests: 5 };
-    const workers = [
-      await project.worker({ notes: notesPipeline(money) }),
-      await project.worker({ notes: notesPipeline(money) }),
-    ];
-    await Promise.all(workers.map((worker) => project.round(worker)));
-    await Promise.all(workers.map((worker) => project.round(worker)));
-    const inFlight = await spent();
-    expect(inFlight.reserved).toBeGreaterThan(0);
-    expect(inFlight.reserved).toBeLessThanOrEqual(0.001);
-    hold = false;
-    project.gateway.release();
-    await project.drain(...workers);
-    const after = await spent();
-    expect(after.spent).toBeGreaterThan(0);
-    expect(after.spent).toBeLessThanOrEqual(0.001);
-    expect(after.reserved).toBe(0);
-  });
-
-  it("that is used up pauses the pipeline with the reason, and a larger budget goes on by itself", async () => {
-    project = await startProject(kind);
-    await createNotes(project, plain(60));
-    await project.drain(
-      await project.worker({
-        notes: notesPipeline({ budget: { usd: 0.0002, per: "total" }, maxRequests: 5 }),
-      }),
-    );
-    const [paused] = await project.rows<{ kind: string; reason: string }>(
-      sql`select pause_kind as kind, pause_reason as reason from rowmill.pipelines`,
-    );
-    expect(paused).toMatchObject({
-      kind: "budget",
-      reason: expect.stringMatching(/budget of \$0\.0002 per total/),
-    });
-    const waiting = (await requests(project)).filter((row) => row.state === "waiting").length;
-    expect(waiting).toBeGreaterThan(0);
-    await project.drain(await project.worker({ notes: notesPipeline({ budget: { usd: 1, per: "total" } }) }));
-    expect(new Set((await requests(project)).map((row) => row.state))).toEqual(new Set(["succeeded"]));
-    expect((await project.gateway.journal.summary()).executed).toBe(60);
-  });
-
-  it("needs a known price to be kept within a budget", async () => {
-    project = await startProject(kind);
-    await createNotes(project, []);
-    await expect(
-      project.worker({ notes: notesPipeline({ model: "my-own-model", budget: { usd: 1, per: "day" } }) }),
-    ).rejects.toThrow(/pipelines\.notes\.budget: the price of "my-own-model" is not known/);
-  });
-
-  it("is bounded by `limit` too: so many rows in all, and retries of those", async () => {
-    project = await startProject(kind);
-    await createNotes(project, ["[[demo:invalid-once]] first", ...plain(20)]);
-    await project.drain(await project.worker({ notes: notesPipeline({ limit: 7, maxRequests: 3 }) }));
-    const states = (await requests(project)).map((row) => row.state);
-    expect(states.filter((state) => state === "succeeded")).toHaveLength(7);
-    expect(states.filter((state) => state === "waiting")).toHaveLength(14);
-    expect((await project.gateway.journal.summary()).executed).toBe(8);
-  });
-
-  it("is not spent before a person approved a definition above approveAboveUsd", async () => {
-    project = await startProject(kind);
-    await createNotes(project, plain(20));
-    const worker = await project.worker(
-      { notes: notesPipeline({ approveAboveUsd: 0.0001 }) },
-      { approve: false },
-    );
-    await project.drain(worker);
-    expect(await batchRows(project)).toEqual([]);
-    const [notes] = worker.pipelines.values();
-    if (!notes) throw new Error("There is no pipeline.");
-    const approval = await approvalOf(worker, notes);
-    expect(approval).toMatchObject({ kind: "needed", estimate: { rows: 20, outputTokens: 2_000 } });
-    expect(approval.kind === "needed" && approval.estimate.batchNanoUsd).toBeGreaterThan(100_000);
-    await project.run(sql`update rowmill.pipelines set approved_hash = definition_hash`);
-    await project.drain(worker);
-    expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([20]);
-  });
-
-  it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {
-    project = await startProject(kind);
-    await createNotes(project, plain(20));
-    await project.drain(await project.worker({ notes: notesPipeline({}) }, { approve: false }));
-    expect(await batchRows(project)).toHaveLength(1);
-    const changed = notesPipeline({ model: "gpt-4.1-nano", approveAboveUsd: 0 });
-    await project.drain(await project.worker({ notes: changed }, { approve: false }));
-    expect(await batchRows(project)).toHaveLength(1);
-  });
-
-  it("and tokens of every attempt are kept, as the provider counted them", async () => {
-    project = await startProject(kind);
-    await createNotes(project, ["[[demo:invalid]] one", "two"]);
-    await project.drain(await project.worker({ notes: notesPipeline({}) }));
-    const attempts = await project.rows<{ input: number; output: number; cost: string }>(
-      sql`select input_tokens as input, output_tokens as output, cost_nano_usd as cost from rowmill.attempts order by request_id, attempt`,
-    );
-    expect(attempts).toHaveLength(4);
-    for (const attempt of attempts) {
-      expect(attempt.input).toBeGreaterThan(0);
-      // gpt-4o-mini in a batch: 0.075 and 0.30 dollars a million.
-      expect(Number(attempt.cost)).toBe(Math.ceil(attempt.input * 75 + attempt.output * 300));
+      return row ?? { spent: -1, reserved: -1 };
     }
-  });
-});
+
+    it("that a budget allows is never exceeded, also by several workers with batches in flight", async () => {
+      let hold = true;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(60));
+      const money = { budget: { usd: 0.001, per: "total" as const }, maxRequests: 5 };
+      const workers = [
+        await project.worker({ notes: notesPipeline(money) }),
+        await project.worker({ notes: notesPipeline(money) }),
+      ];
+      await Promise.all(workers.map((worker) => project.round(worker)));
+      await Promise.all(workers.map((worker) => project.round(worker)));
+      const inFlight = await spent();
+      expect(inFlight.reserved).toBeGreaterThan(0);
+      expect(inFlight.reserved).toBeLessThanOrEqual(0.001);
+      hold = false;
+      project.gateway.release();
+      await project.drain(...workers);
+      const after = await spent();
+      expect(after.spent).toBeGreaterThan(0);
+      expect(after.spent).toBeLessThanOrEqual(0.001);
+      expect(after.reserved).toBe(0);
+    });
+
+    it("that is used up pauses the pipeline with the reason, and a larger budget goes on by itself", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(60));
+      await project.drain(
+        await project.worker({
+          notes: notesPipeline({ budget: { usd: 0.0002, per: "total" }, maxRequests: 5 }),
+        }),
+      );
+      const [paused] = await project.rows<{ kind: string; reason: string }>(
+        sql`select pause_kind as kind, pause_reason as reason from rowmill.pipelines`,
+      );
+      expect(paused).toMatchObject({
+        kind: "budget",
+        reason: expect.stringMatching(/budget of \$0\.0002 per total/),
+      });
+      const waiting = (await requests(project)).filter((row) => row.state === "waiting").length;
+      expect(waiting).toBeGreaterThan(0);
+      await project.drain(
+        await project.worker({ notes: notesPipeline({ budget: { usd: 1, per: "total" } }) }),
+      );
+      expect(new Set((await requests(project)).map((row) => row.state))).toEqual(new Set(["succeeded"]));
+      expect((await project.gateway.journal.summary()).executed).toBe(60);
+    });
+
+    it("needs a known price to be kept within a budget", async () => {
+      project = await startProject(kind);
+      await createNotes(project, []);
+      await expect(
+        project.worker({ notes: notesPipeline({ model: "my-own-model", budget: { usd: 1, per: "day" } }) }),
+      ).rejects.toThrow(/pipelines\.notes\.budget: the price of "my-own-model" is not known/);
+    });
+
+    it("is bounded by `limit` too: so many rows in all, and retries of those", async () => {
+      project = await startProject(kind);
+      await createNotes(project, ["[[demo:invalid-once]] first", ...plain(20)]);
+      await project.drain(await project.worker({ notes: notesPipeline({ limit: 7, maxRequests: 3 }) }));
+      const states = (await requests(project)).map((row) => row.state);
+      expect(states.filter((state) => state === "succeeded")).toHaveLength(7);
+      expect(states.filter((state) => state === "waiting")).toHaveLength(14);
+      expect((await project.gateway.journal.summary()).executed).toBe(8);
+    });
+
+    it("is not spent before a person approved a definition above approveAboveUsd", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(20));
+      const worker = await project.worker(
+        { notes: notesPipeline({ approveAboveUsd: 0.0001 }) },
+        { approve: false },
+      );
+      await project.drain(worker);
+      expect(await batchRows(project)).toEqual([]);
+      const [notes] = worker.pipelines.values();
+      if (!notes) throw new Error("There is no pipeline.");
+      const approval = await approvalOf(worker, notes);
+      expect(approval).toMatchObject({ kind: "needed", estimate: { rows: 20, outputTokens: 2_000 } });
+      expect(approval.kind === "needed" && approval.estimate.batchNanoUsd).toBeGreaterThan(100_000);
+      await project.run(sql`update rowmill.pipelines set approved_hash = definition_hash`);
+      await project.drain(worker);
+      expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([20]);
+    });
+
+    it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(20));
+      await project.drain(await project.worker({ notes: notesPipeline({}) }, { approve: false }));
+      expect(await batchRows(project)).toHaveLength(1);
+      const changed = notesPipeline({ model: "gpt-4.1-nano", approveAboveUsd: 0 });
+      await project.drain(await project.worker({ notes: changed }, { approve: false }));
+      expect(await batchRows(project)).toHaveLength(1);
+    });
+
+    it("and tokens of every attempt are kept, as the provider counted them", async () => {
+      project = await startProject(kind);
+      await createNotes(project, ["[[demo:invalid]] one", "two"]);
+      await project.drain(await project.worker({ notes: notesPipeline({}) }));
+      const attempts = await project.rows<{ input: number; output: number; cost: string }>(
+        sql`select input_tokens as input, output_tokens as output, cost_nano_usd as cost from rowmill.attempts order by request_id, attempt`,
+      );
+      expect(attempts).toHaveLength(4);
+      for (const attempt of attempts) {
+        expect(attempt.input).toBeGreaterThan(0);
+        // gpt-4o-mini in a batch: 0.075 and 0.30 dollars a million.
+        expect(Number(attempt.cost)).toBe(Math.ceil(attempt.input * 75 + attempt.output * 300));
+      }
+    });
+  },
+  bookKeepers,
+);

@@ -214,7 +214,8 @@ export async function startCliProject(
     gateway,
     database: place.database,
     env,
-    writeConfig: (pipelines) => writeFile(join(folder, "rowmill.config.ts"), configText(pipelines)),
+    // Plain JavaScript: a compiler in each of many processes costs a second of two cores; TypeScript has its own tests.
+    writeConfig: (pipelines) => writeFile(join(folder, "rowmill.config.mjs"), configText(pipelines)),
     run: (...args) => runCli(args, at),
     start: (...args) => {
       const running = startCli(args, at);
@@ -275,8 +276,8 @@ function configText(pipelines: string): string {
 
 const answer = z.object({ categories: z.array(z.string()), summary: z.string() });
 const request = { model: "gpt-4o-mini", maxOutputTokens: 200, user: "{{ description }}" };
-const source = { table: "films", key: "id", columns: ["title", "description"] } as const;
-const polling = { min: "200ms", max: "1s" } as const;
+const source = { table: "films", key: "id", columns: ["title", "description"] };
+const polling = { min: "200ms", max: "1s" };
 
 export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { ${pipelines} } });
 `;

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { inject } from "vitest";
 import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
 import type {} from "./global-setup.js";
+import { EMBEDDED_PREFIX } from "./run-folder.js";
 import { exists, hasCode } from "../../src/embedded/file-errors.js";
 
 /** A new folder in the folder of the run, for `openEmbedded`, with a cluster inside. */
@@ -21,7 +22,7 @@ export async function embeddedDataDir(): Promise<string> {
 
 /** The same without a cluster. */
 export async function emptyDataDir(): Promise<string> {
-  return mkdtemp(join(inject("runFolder"), "embedded-"));
+  return mkdtemp(join(inject("runFolder"), EMBEDDED_PREFIX));
 }
 
 async function madeTemplate(): Promise<string> {

@@ -6,12 +6,13 @@ import { createHash } from "node:crypto";
 import { cp, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, inject } from "vitest";
-import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
+import { inject } from "vitest";
+import { openEmbedded, stopEmbedded, type EmbeddedDatabase } from "../../src/embedded/embedded.js";
 import { exists, hasCode } from "../../src/embedded/file-errors.js";
 import { openDatabase, raw, sql } from "../../src/store/database.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
+import { EMBEDDED_PREFIX } from "./run-folder.js";
 import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
 
 /** As `createDatabase`, with the schemas rowmill and rowmill_worker inside. */
@@ -25,32 +26,18 @@ export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDa
   return made;
 }
 
-/** One server a test file, emptied between its tests: starting PGlite takes seconds, emptying it a moment. */
-let embedded: { url: string; close(): Promise<void> } | null = null;
-
-afterAll(async () => {
-  await embedded?.close();
-  embedded = null;
-});
+/** One server a worker of vitest, emptied after each test: starting PGlite takes seconds, emptying it a moment. The run's end ends it. */
+let embedded: Promise<EmbeddedDatabase> | null = null;
 
 async function copyEmbedded(): Promise<TestDatabase> {
-  embedded ??= await startEmbedded();
-  const { url } = embedded;
+  const { url } = await (embedded ??= startEmbedded());
   return { kind: "embedded", url, drop: () => emptied(url) };
 }
 
-async function startEmbedded(): Promise<{ url: string; close(): Promise<void> }> {
-  const dataDir = await mkdtemp(join(inject("runFolder"), "embedded-"));
+async function startEmbedded(): Promise<EmbeddedDatabase> {
+  const dataDir = await mkdtemp(join(inject("runFolder"), EMBEDDED_PREFIX));
   await cp(await preparedTemplate(), join(dataDir, "postgres"), { recursive: true });
-  const database = await openEmbedded({ dataDir });
-  return {
-    url: database.url,
-    close: async () => {
-      await database.close();
-      await stopEmbedded({ dataDir });
-      await rm(dataDir, { recursive: true, force: true });
-    },
-  };
+  return openEmbedded({ dataDir });
 }
 
 /** As it was copied: no user's schema, no rows, no trigger functions, no roles that a test made. */
@@ -58,6 +45,8 @@ async function emptied(url: string): Promise<void> {
   const database = openDatabase({ connectionString: url, ssl: false }, { poolMax: 1 });
   await database.run(
     raw(`do $$ declare name text; begin
+    -- No foreign keys while everything goes.
+    perform set_config('session_replication_role', 'replica', true);
     for name in select nspname from pg_namespace where nspname !~ '^(pg_|information_schema|rowmill)' loop
       execute format('drop schema %I cascade', name);
     end loop;
@@ -69,7 +58,11 @@ async function emptied(url: string): Promise<void> {
     for name in select c.oid::regclass::text from pg_class c where c.relkind = 'r' and
       (c.relnamespace = 'rowmill'::regnamespace and c.relname not in ('migrations', 'deployment')
        or c.relnamespace = 'rowmill_worker'::regnamespace and c.relname like '\\_private%') loop
-      execute 'truncate ' || name || ' restart identity cascade';
+      execute 'delete from ' || name;
+    end loop;
+    for name in select c.oid::regclass::text from pg_class c where c.relkind = 'S'
+      and c.relnamespace in ('rowmill'::regnamespace, 'rowmill_worker'::regnamespace) loop
+      perform setval(name, 1, false);
     end loop;
   end $$`),
   );

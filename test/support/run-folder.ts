@@ -4,9 +4,13 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { stopEmbedded } from "../../src/embedded/embedded.js";
+
+/** Folders of embedded databases: the servers of those that are left are ended with the run. */
+export const EMBEDDED_PREFIX = "embedded-";
 
 /** Embedded servers that lost their clients with the run write until their grace is over. */
 const watchdogScript = `read -r word; [ "$word" = removed ] && exit; rm -rf "$1"; sleep 5; rm -rf "$1"`;
@@ -25,6 +29,8 @@ export async function makeRunFolder(): Promise<RunFolder> {
   });
   watchdog.unref();
   const remove = async (): Promise<void> => {
+    const databases = (await readdir(path)).filter((name) => name.startsWith(EMBEDDED_PREFIX));
+    await Promise.all(databases.map((name) => stopEmbedded({ dataDir: join(path, name) })));
     await rm(path, { recursive: true, force: true, maxRetries: 5 });
     const ended = once(watchdog, "exit");
     watchdog.ref();
