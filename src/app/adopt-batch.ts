@@ -52,6 +52,7 @@ export async function prepareAdoption(
 ): Promise<Adoption> {
   const batch = await retrieve(pipeline, wanted.batchId, wanted.signal);
   await refuseKnown(context.database, pipeline, batch);
+  await requireAnswers(pipeline, batch, wanted.signal);
   const lines = await readNamedLines(context, pipeline, { ...wanted, batch });
   await catchUp(context, pipeline);
   const states = new Map<string, number>();
@@ -111,6 +112,36 @@ async function refuseKnown(client: Queryable, pipeline: Pipeline, batch: Provide
       hints: ["To see how it stands: rowmill status"],
     },
   );
+}
+
+/** Without a file that the batch names the collector could only pause the pipeline, with the rows bound to answers that nobody has. */
+async function requireAnswers(pipeline: Pipeline, batch: ProviderBatch, signal: AbortSignal): Promise<void> {
+  if (!batch.terminal) return;
+  for (const fileId of [batch.outputFileId, batch.errorFileId]) {
+    if (fileId !== null) await requireFile(pipeline, { batch, fileId, signal });
+  }
+}
+
+async function requireFile(
+  pipeline: Pipeline,
+  { batch, fileId, signal }: { batch: ProviderBatch; fileId: string; signal: AbortSignal },
+): Promise<void> {
+  const lines = pipeline.provider.readLines(fileId, { signal })[Symbol.asyncIterator]();
+  try {
+    await lines.next();
+  } catch (error) {
+    if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
+    throw new RowmillError(
+      "refused",
+      `The provider does not have the answers of ${batch.id} any more: its file ${fileId} is gone.`,
+      {
+        cause: error,
+        hints: ["Nothing was adopted. To ask these rows anew, which is paid again: rowmill up"],
+      },
+    );
+  } finally {
+    await lines.return?.();
+  }
 }
 
 function nothingToTake(pipeline: Pipeline, lines: NamedLines, counts: AdoptionCounts): RowmillError {

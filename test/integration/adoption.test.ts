@@ -160,6 +160,23 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     await project.drain(worker);
   });
 
+  it("is refused when its answers are gone, which are asked anew then", async () => {
+    const worker = await startMovies();
+    await sweep(worker);
+    const { client, batchId } = await createTutorialBatch(project.gateway.url, some.slice(0, 3).map(taskOf));
+    await completed(client, batchId);
+    const { output_file_id: output = "" } = await client.batches.retrieve(batchId);
+    await client.files.delete(output);
+    await expect(adopt(worker, batchId)).rejects.toMatchObject({
+      code: "refused",
+      message: `The provider does not have the answers of ${batchId} any more: its file ${output} is gone.`,
+      hints: [expect.stringContaining("rowmill up")],
+    });
+    await project.drain(worker);
+    expect(await outcomes(project)).toEqual({ answered: 40 });
+    expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
+  });
+
   it("is read from its answers when its input file is gone, with a key of two columns", async () => {
     project = await startProject(kind);
     await project.run(
