@@ -12,7 +12,7 @@ import type { Provider } from "../providers/provider.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import type { Source } from "../sources/source.js";
-import { installTriggers, triggerSignature, type TriggerOptions } from "../sources/table-triggers.js";
+import { installTriggers, triggerSignature } from "../sources/table-triggers.js";
 import {
   DatabaseError,
   quoteIdentifier,
@@ -26,6 +26,7 @@ import { wantSweep } from "../store/sweeps.js";
 import { ensureTarget, planTarget } from "../targets/ensure-target.js";
 import { createTableTarget } from "../targets/table-target.js";
 import type { Pipeline } from "../worker/context.js";
+import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
 
 /** What was seen before anything is made. */
 export interface Examined {
@@ -55,7 +56,7 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   const answer = compileAnswer(config.answer);
   const table = await inspectTable(database, config.source);
   await checkPredicate(database, config, table);
-  await requireTriggerRight(database, table);
+  if (!(await triggersInPlace(database, config, table))) await requireTriggerRight(database, table);
   await planTarget(database, config.target, table, answer.columns);
   return { config, price, answer, table };
 }
@@ -178,10 +179,11 @@ async function ensureInstalled(
   seen: { row: pipelines.PipelineRow; table: SourceTable },
 ): Promise<string | null> {
   const { row, table } = seen;
-  const options: TriggerOptions = { pipelineId: row.id, wholeRow: config.source.where !== null };
+  const options = triggerOptions(config, row.id);
   const skip = config.source.existing === "skip";
   if ((await triggerSignature(database, table, options)) === row.sourceSignature)
     return skip ? row.installedSnapshot : null;
+  await requireTriggerRight(database, table);
   const snapshot = await installTriggers(database, table, options);
   const signature = await triggerSignature(database, table, options);
   await database.transaction(async (tx) => {

@@ -15,7 +15,9 @@ import {
   lookAtDatabaseRights,
   lookAtNewTableRights,
   lookAtTableRights,
+  type TableRights,
 } from "./doctor-rights.js";
+import { triggersInPlace } from "./triggers-in-place.js";
 
 const usableDatabase = ["version", "encoding"] as const;
 
@@ -76,17 +78,26 @@ async function lookAtSource(pipeline: PipelineConfig, look: Look): Promise<reado
   const { source, name } = pipeline;
   const table = await readOnly(look, (tx) => inspectTable(tx, source));
   look.tables.set(name, table);
-  const rights = await readOnly(look, (tx) =>
-    lookAtTableRights(tx, {
-      qualified: table.qualified,
-      relations: table.relations.map((relation) => relation.qualified),
-      columns: [...table.key, ...table.columns].map((column) => column.name),
-    }),
-  );
-  const findings = judgeSourceRights(name, table, rights);
+  const findings = judgeSourceRights(name, table, await sourceRights(look, pipeline, table));
   if (findings.length > 0) return findings;
   await checkPredicate(known(look.opened, "a database").database, pipeline, table);
   return [ok(`${name}: ${table.qualified} can be read and watched`)];
+}
+
+/** The right to put triggers on it is looked for only where some are to be made. */
+export async function sourceRights(
+  look: Look,
+  pipeline: PipelineConfig,
+  table: SourceTable,
+): Promise<TableRights> {
+  return readOnly(look, async (tx) => {
+    const inPlace = await triggersInPlace(tx, pipeline, table);
+    return lookAtTableRights(tx, {
+      qualified: table.qualified,
+      relations: inPlace ? [] : table.relations.map((relation) => relation.qualified),
+      columns: [...table.key, ...table.columns].map((column) => column.name),
+    });
+  });
 }
 
 async function lookAtTarget(

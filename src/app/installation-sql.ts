@@ -11,20 +11,16 @@ import { compileAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
-import { installTriggers, triggerSignature, type TriggerOptions } from "../sources/table-triggers.js";
+import { installTriggers, triggerSignature } from "../sources/table-triggers.js";
 import { quoteLiteral, sql, type Database, type Queryable } from "../store/database.js";
 import { deploymentStatement, pendingMigrations, schemaStatements } from "../store/migrations.js";
 import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import { planTarget } from "../targets/ensure-target.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
-import {
-  judgeDatabaseRights,
-  judgeSourceRights,
-  lookAtDatabaseRights,
-  lookAtTableRights,
-} from "./doctor-rights.js";
-import { targetFindings } from "./doctor-table-checks.js";
+import { judgeDatabaseRights, judgeSourceRights, lookAtDatabaseRights } from "./doctor-rights.js";
+import { sourceRights, targetFindings } from "./doctor-table-checks.js";
+import { triggerOptions } from "./triggers-in-place.js";
 
 const queueSchema = "rowmill_worker";
 
@@ -175,13 +171,7 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
   const { name, source, target, answer } = pipeline;
   const table = await readOnly(look, (tx) => inspectTable(tx, source));
   const plan = await readOnly(look, (tx) => planTarget(tx, target, table, compileAnswer(answer).columns));
-  const rights = await readOnly(look, (tx) =>
-    lookAtTableRights(tx, {
-      qualified: table.qualified,
-      relations: table.relations.map((relation) => relation.qualified),
-      columns: [...table.key, ...table.columns].map((column) => column.name),
-    }),
-  );
+  const rights = await sourceRights(look, pipeline, table);
   const findings = [...judgeSourceRights(name, table, rights), ...(await targetFindings(look, name, plan))];
   return {
     grants: findings.flatMap((finding) => finding.sql),
@@ -198,11 +188,11 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
 
 async function triggerStatements(
   look: Look,
-  { source }: PipelineConfig,
+  pipeline: PipelineConfig,
   { table, row }: { table: SourceTable; row: Registered },
 ): Promise<string[]> {
   const { database } = known(look.opened, "a database");
-  const options: TriggerOptions = { pipelineId: row.id, wholeRow: source.where !== null };
+  const options = triggerOptions(pipeline, row.id);
   return readOnly(look, async (tx) => {
     if ((await triggerSignature(tx, table, options)) === row.signature) return [];
     const notes: string[] = [];

@@ -47,12 +47,11 @@ export async function installTriggers(
   return withShortLocks(`put its triggers on ${table.qualified}`, () =>
     database.transaction(
       async (tx) => {
-        await dropTriggers(tx, options.pipelineId);
+        const wanted = wantedTriggers(table, options.pipelineId);
+        const kept = await keepTriggers(tx, wanted, options.pipelineId);
         await tx.run(raw(triggerFunctionText(table, options)));
-        for (const relation of table.relations) {
-          for (const event of events)
-            await tx.run(raw(triggerText(relation.qualified, options.pipelineId, event)));
-        }
+        for (const [place, text] of wanted)
+          await tx.run(raw(`${kept.has(place) ? "create or replace" : "create"} ${text}`));
         await handOver(tx, options.pipelineId, role);
         const row = await tx.first<{ snapshot: string }>(sql`select pg_current_snapshot()::text as snapshot`);
         return row?.snapshot ?? "";
@@ -178,25 +177,54 @@ async function refuseSuperuserOwner(tx: Queryable): Promise<void> {
     );
 }
 
-async function dropTriggers(tx: Queryable, pipelineId: number): Promise<void> {
-  const found = await tx.rows<{ schema: string; relation: string; trigger: string }>(sql`
-    select n.nspname as schema, c.relname as relation, t.tgname as trigger from pg_catalog.pg_trigger t
-    join pg_catalog.pg_class c on c.oid = t.tgrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where t.tgfoid = to_regproc(${`rowmill.${triggerFunctionName(pipelineId)}`}) order by t.tgrelid, t.tgname`);
-  for (const row of found) {
-    const on = `${quoteIdentifier(row.schema)}.${quoteIdentifier(row.relation)}`;
-    await tx.run(raw(`drop trigger if exists ${quoteIdentifier(row.trigger)} on ${on}`));
-  }
-  await tx.run(raw(`drop function if exists rowmill.${triggerFunctionName(pipelineId)}()`));
+/**
+ * The triggers that stay to be replaced, which takes no more than the right to put triggers on a table, and lets its readers go on.
+ * Where there are others (on a table that left, under another name), or where the function is somebody's whom we may not act for,
+ * all of them go and none stays.
+ */
+async function keepTriggers(
+  tx: Queryable,
+  wanted: ReadonlyMap<string, string>,
+  pipelineId: number,
+): Promise<ReadonlySet<string>> {
+  const found = await tx.rows<{ owned: boolean; oid: string | null; name: string | null }>(sql`
+    select pg_has_role(p.proowner, 'USAGE') as owned, t.tgrelid::int8::text as oid, t.tgname as name
+    from pg_catalog.pg_proc p left join pg_catalog.pg_trigger t on t.tgfoid = p.oid
+    where p.oid = to_regproc(${`rowmill.${triggerFunctionName(pipelineId)}`})`);
+  const places = found.flatMap(({ oid, name }) => (oid === null || name === null ? [] : placeOf(oid, name)));
+  if (found.every(({ owned }) => owned) && places.every((place) => wanted.has(place))) return new Set(places);
+  await dropTriggers(tx, pipelineId);
+  return new Set();
 }
 
-function triggerText(relation: string, pipelineId: number, event: (typeof events)[number]): string {
-  const tables = {
-    INSERT: "referencing new table as rowmill_new",
-    UPDATE: "referencing old table as rowmill_old new table as rowmill_new",
-    DELETE: "referencing old table as rowmill_old",
-    TRUNCATE: "",
-  }[event];
-  const name = quoteIdentifier(`rowmill_${pipelineId}_${event.toLowerCase()}`);
-  return `create trigger ${name} after ${event} on ${relation} ${tables} for each statement execute function rowmill.${triggerFunctionName(pipelineId)}()`;
+/** With the function, whose owner or schema's owner may do so: a trigger alone only its table's owner may drop. */
+async function dropTriggers(tx: Queryable, pipelineId: number): Promise<void> {
+  await tx.run(raw(`drop function if exists rowmill.${triggerFunctionName(pipelineId)}() cascade`));
+}
+
+/** By place, each as what follows `create`. Without `or replace` a trigger of that name that is somebody's own is left alone. */
+function wantedTriggers(table: SourceTable, pipelineId: number): ReadonlyMap<string, string> {
+  return new Map(
+    table.relations.flatMap(({ oid, qualified }) =>
+      events.map((event) => {
+        const name = `rowmill_${pipelineId}_${event.toLowerCase()}`;
+        const rows = transitionTables[event];
+        return [
+          placeOf(String(oid), name),
+          `trigger ${quoteIdentifier(name)} after ${event} on ${qualified} ${rows} for each statement execute function rowmill.${triggerFunctionName(pipelineId)}()`,
+        ] as const;
+      }),
+    ),
+  );
+}
+
+const transitionTables = {
+  INSERT: "referencing new table as rowmill_new",
+  UPDATE: "referencing old table as rowmill_old new table as rowmill_new",
+  DELETE: "referencing old table as rowmill_old",
+  TRUNCATE: "",
+} as const;
+
+function placeOf(relationOid: string, trigger: string): string {
+  return `${relationOid} ${trigger}`;
 }

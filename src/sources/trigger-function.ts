@@ -28,17 +28,21 @@ export function triggerFunctionName(pipelineId: number): string {
 }
 
 /**
- * A column that is gone or renamed makes an error where plpgsql plans the statement that names it, at any call: also in a session
- * that planned it before, since a table's change ends the plans over its transition tables. A column of another type makes
- * null keys. Both end as a "sweep" mark. Reading stands in a block that catches, writing does not: so the block's subtransaction
- * takes no number, of which more than 64 in one transaction would slow down the whole server (measured: it costs 2 µs a call; a
- * look into pg_attribute before each reading, 25 µs). Only a statement of very many keys reads and writes at once, in a block of its
- * own: what it sorts may be more than the server's settings allow, and one number for so many rows is nothing.
+ * **A column that is gone, renamed or retyped** becomes a "sweep" mark, an arrival without keys. Gone or renamed, it makes an error where
+ * plpgsql plans the statement that names it; at any call, also in a session that planned it before, since a table's change ends the
+ * plans over its transition tables. Retyped, it makes null keys.
+ *
+ * **Reading stands in a block that catches, writing does not.** So the block's subtransaction takes no number, of which more than 64 in
+ * one transaction would slow down the whole server. The block costs 2 µs a call; a look into pg_attribute before each reading, which
+ * would need no block, 25 µs (both measured).
+ *
+ * **Only a statement of very many keys reads and writes at once,** in a block of its own: what it sorts may be more than the server's
+ * settings allow, and one number for so many rows is nothing.
  */
 export function triggerFunctionText(table: SourceTable, options: TriggerOptions): string {
   const { pipelineId } = options;
   const changed = changedKeys(table, options);
-  return `create function rowmill.${triggerFunctionName(pipelineId)}() returns trigger language plpgsql security definer
+  return `create or replace function rowmill.${triggerFunctionName(pipelineId)}() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp${pinnedSettings(table.key)}
 as ${quoteLiteral(`
 declare found_keys text[];
