@@ -65,8 +65,14 @@ function judgeSchemas({ user, database, mayCreateSchema, schemas }: DatabaseRigh
   ];
 }
 
-function judgeRole({ user, role }: DatabaseRights): readonly Finding[] {
-  if (role.exists ? role.mayBecome : role.mayCreate) return [];
+/** True: the user may neither use nor make it. */
+export function lacksArrivalsRole({ role }: DatabaseRights): boolean {
+  return !(role.exists ? role.mayBecome : role.mayCreate);
+}
+
+function judgeRole(rights: DatabaseRights): readonly Finding[] {
+  const { user, role } = rights;
+  if (!lacksArrivalsRole(rights)) return [];
   const create = role.exists ? [] : [`create role ${arrivalsRole} nologin noinherit;`];
   return [
     warning(

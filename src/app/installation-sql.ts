@@ -1,8 +1,8 @@
 /**
  * What `rowmill up` would run for this config, as one script: the rights that an administrator grants, both schemas, targets,
  * triggers. Made by the very functions that install, on a database that answers their questions and notes their statements instead
- * of running them. So nothing is locked, and it works without the rights that it asks for; what only a run could tell (a role that
- * is refused after all) it cannot know.
+ * of running them. So nothing is locked, and it works without the rights that it asks for, which count as granted; what only a run
+ * could tell (a role that is refused after all) it cannot know.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -12,13 +12,18 @@ import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { installTriggers, triggerSignature } from "../sources/table-triggers.js";
-import { quoteLiteral, sql, type Database, type Queryable } from "../store/database.js";
+import { quoteIdentifier, quoteLiteral, sql, type Database, type Queryable } from "../store/database.js";
 import { deploymentStatement, pendingMigrations, schemaStatements } from "../store/migrations.js";
 import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import { planTarget } from "../targets/ensure-target.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
-import { judgeDatabaseRights, judgeSourceRights, lookAtDatabaseRights } from "./doctor-rights.js";
+import {
+  judgeDatabaseRights,
+  judgeSourceRights,
+  lacksArrivalsRole,
+  lookAtDatabaseRights,
+} from "./doctor-rights.js";
 import { sourceRights, targetFindings } from "./doctor-table-checks.js";
 import { triggerOptions } from "./triggers-in-place.js";
 
@@ -39,6 +44,7 @@ interface Section {
 export async function installationSql(look: Look): Promise<InstallationScript> {
   const rights = await readOnly(look, lookAtDatabaseRights);
   const grants = judgeDatabaseRights(rights).flatMap((finding) => finding.sql);
+  const roleGranted = lacksArrivalsRole(rights);
   const schemas = await readOnly(look, schemaSections);
   const registered = await readOnly(look, async (tx) => ((await ledgerExists(tx)) ? pipelines.all(tx) : []));
   const parts: PipelinePart[] = [];
@@ -46,7 +52,11 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
   for (const pipeline of known(look.config, "a config").pipelines) {
     const row = registered.find((candidate) => candidate.name === pipeline.name);
     parts.push(
-      await pipelinePart(look, pipeline, { id: row?.id ?? ++newId, signature: row?.sourceSignature ?? null }),
+      await pipelinePart(look, pipeline, {
+        id: row?.id ?? ++newId,
+        signature: row?.sourceSignature ?? null,
+        roleGranted,
+      }),
     );
   }
   const sections = [
@@ -54,24 +64,37 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
       title: "Rights, to be granted by an administrator",
       statements: [...grants, ...parts.flatMap((part) => part.grants)],
     },
-    ...schemas,
-    ...parts.flatMap((part) => part.sections),
-  ];
+    ...asUser(rights.user, [...schemas, ...parts.flatMap((part) => part.sections)]),
+  ].filter((section) => section.statements.length > 0);
   return { text: scriptText(look, rights.user, sections), complete: parts.every((part) => part.complete) };
+}
+
+/** Whoever runs the script, what it makes belongs to the worker's own user: else that one could neither use nor change it. */
+function asUser(user: string, sections: readonly Section[]): readonly Section[] {
+  if (sections.every((section) => section.statements.every((statement) => statement.startsWith("--"))))
+    return sections;
+  return [
+    {
+      title: `As "${user}", to whom all of this belongs then`,
+      statements: [`set role ${quoteIdentifier(user)}`],
+    },
+    ...sections,
+    { title: "As before", statements: ["reset role"] },
+  ];
 }
 
 function scriptText(look: Look, user: string, sections: readonly Section[]): string {
   const { file } = known(look.config, "a config");
   const { place } = known(look.opened, "a database");
-  const wanted = sections.filter((section) => section.statements.length > 0);
   const head = [
     `-- What rowmill up would run in ${place} as "${user}", for ${file}.`,
     "-- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.",
   ];
-  if (wanted.length === 0) return [...head, "-- Nothing is to be done.", ""].join("\n");
+  if (sections.length === 0) return [...head, "-- Nothing is to be done.", ""].join("\n");
   return [
     ...head,
-    ...wanted.flatMap(({ title, statements }) => [
+    "-- An administrator may run the grants alone, or the whole script.",
+    ...sections.flatMap(({ title, statements }) => [
       "",
       `-- ${title.replaceAll(/\s+/g, " ")}`,
       "",
@@ -147,6 +170,8 @@ interface Registered {
   readonly id: number;
   /** Of the triggers that are there; null: none were ever made. */
   readonly signature: string | null;
+  /** The user gets the role rowmill_arrivals by the script's grants. */
+  readonly roleGranted: boolean;
 }
 
 async function pipelinePart(look: Look, pipeline: PipelineConfig, row: Registered): Promise<PipelinePart> {
@@ -173,10 +198,15 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
   const plan = await readOnly(look, (tx) => planTarget(tx, target, table, compileAnswer(answer).columns));
   const rights = await sourceRights(look, pipeline, table);
   const findings = [...judgeSourceRights(name, table, rights), ...(await targetFindings(look, name, plan))];
+  const grants = findings.flatMap((finding) => finding.sql);
   return {
-    grants: findings.flatMap((finding) => finding.sql),
+    grants,
     sections: [
-      { title: `${name}: the target ${plan.qualified}`, statements: plan.statements },
+      {
+        title: `${name}: the target ${plan.qualified}`,
+        // Columns of somebody else's table stand among the grants.
+        statements: plan.statements.filter((statement) => !grants.includes(`${statement};`)),
+      },
       {
         title: `${name}: triggers on ${table.qualified} (${row.id} is the number of the pipeline; a new one gets it when up registers it)`,
         statements: await triggerStatements(look, pipeline, { table, row }),
@@ -196,7 +226,10 @@ async function triggerStatements(
   return readOnly(look, async (tx) => {
     if ((await triggerSignature(tx, table, options)) === row.signature) return [];
     const notes: string[] = [];
-    await installTriggers(notingDatabase(database, tx, notes), table, options);
+    await installTriggers(notingDatabase(database, tx, notes), table, {
+      ...options,
+      roleGranted: row.roleGranted,
+    });
     return notes;
   });
 }

@@ -34,6 +34,11 @@ export const arrivalsRole = "rowmill_arrivals";
 const INSUFFICIENT_PRIVILEGE = "42501";
 const events = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
 
+export interface Grants {
+  /** True: by the time the statements run, somebody has given the user the arrivals role. */
+  readonly roleGranted?: boolean;
+}
+
 /**
  * Puts the triggers on the table and its partitions, in place of any of this pipeline's that were anywhere before. Repeatable.
  * Returns a snapshot taken while no writer was under way: the rows that it sees were there before.
@@ -41,9 +46,9 @@ const events = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
 export async function installTriggers(
   database: Database,
   table: SourceTable,
-  options: TriggerOptions,
+  options: TriggerOptions & Grants,
 ): Promise<string> {
-  const role = await ensureArrivalsRole(database);
+  const role = await ensureArrivalsRole(database, options);
   return withShortLocks(`put its triggers on ${table.qualified}`, () =>
     database.transaction(
       async (tx) => {
@@ -111,8 +116,8 @@ async function withShortLocks<T>(what: string, work: () => Promise<T>): Promise<
  * The role's name; null where it cannot be made, or belongs to somebody who did not let this user have it: then the current user
  * owns the function, who must not be a superuser.
  */
-async function ensureArrivalsRole(database: Database): Promise<string | null> {
-  const now = await roleFacts(database);
+async function ensureArrivalsRole(database: Database, { roleGranted }: Grants): Promise<string | null> {
+  const now = { ...(await roleFacts(database)), ...(roleGranted ? { exists: true, member: true } : {}) };
   if (!now.exists && !now.mayCreate) return null;
   if (!now.exists) await createRole(database);
   const role = quoteIdentifier(arrivalsRole);

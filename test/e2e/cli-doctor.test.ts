@@ -265,6 +265,7 @@ describe.skipIf(serverKind === "embedded")(
       expect(text)
         .toContain(`-- What rowmill up would run in 127.0.0.1:PORT/DATABASE as "USER", for FOLDER/rowmill.config.ts.
 -- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.
+-- An administrator may run the grants alone, or the whole script.
 
 -- Rights, to be granted by an administrator
 
@@ -274,13 +275,43 @@ grant select on "public"."films" to "USER";
 grant trigger on "public"."films" to "USER";
 grant usage, create on schema "labels" to "USER";
 
+-- As "USER", to whom all of this belongs then
+
+set role "USER";
+
 -- Rowmill's own tables
 `);
       expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
-      const [grants = ""] = printed.stdout.split("-- Rowmill's own tables");
+      const [grants = ""] = printed.stdout.split(/^-- As /m);
       await runSql(at.url, grants);
       const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
       expect(up.status, up.stderr).toBe(0);
+      const again = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
+    });
+
+    it("prints a script that an administrator may run as a whole: everything belongs to the user, who needs no more", async () => {
+      const at = await prepare({
+        ...setupOf("a user who may do nothing"),
+        sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+      });
+      const printed = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      expect(printed.status, printed.stderr).toBe(0);
+      await runSql(
+        at.url,
+        `${printed.stdout}; insert into films values (1, 'One', 'A film about the number one.')`,
+      );
+      expect(
+        await rowsOf(
+          at.url,
+          `select pg_get_userbyid(nspowner) as owner from pg_namespace where nspname like 'rowmill%'
+           union all select pg_get_userbyid(relowner) from pg_class where oid = 'labels.films'::regclass
+           union all select pg_get_userbyid(proowner) from pg_proc where proname like 'arrive%'`,
+        ),
+      ).toEqual([user, user, user, "rowmill_arrivals"].map((owner) => ({ owner })));
+      const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+      expect(up.status, up.stderr).toBe(0);
+      expect(await rowsOf(at.url, "select id::int from labels.films")).toEqual([{ id: 1 }]);
       const again = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
       expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
     });
