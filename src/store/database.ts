@@ -72,6 +72,7 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
   // A connection that breaks while idle, or between two statements, is replaced at the next use; that one's error matters.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
+  pool.on("release", (_error, client) => dropIfBusy(client));
   let closing: Promise<void> | null = null;
   return {
     pool,
@@ -79,6 +80,15 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
     transaction: (work, transactionOptions = {}) => runTransaction(pool, work, transactionOptions),
     close: () => (closing ??= pool.end()),
   };
+}
+
+/**
+ * A connection that is handed back while the server still owes an answer would make its next user wait for that one. Ours are dropped
+ * with their error; graphile-worker, which shares the pool, hands back whatever it has.
+ */
+function dropIfBusy(client: pg.PoolClient): void {
+  if ("readyForQuery" in client && client.readyForQuery === false && client instanceof pg.Client)
+    void client.end();
 }
 
 function queryable(client: () => Pick<pg.PoolClient, "query">): Queryable {
@@ -117,7 +127,8 @@ async function runTransaction<T>(
       await tx.run(sql`commit`);
       return result;
     } catch (error) {
-      broken = await rollBack(client);
+      // After a loss nothing answers any more: to roll back would be to wait once again for as long.
+      if (!isConnectionLoss(error)) broken = await rollBack(client);
       throw error;
     }
   } catch (error) {
@@ -247,6 +258,17 @@ function isConnectionLoss(error: unknown): boolean {
   return (
     error instanceof DatabaseError &&
     (error.code === "database_unreachable" || (error.code === "database_timeout" && error.sqlState === null))
+  );
+}
+
+/**
+ * No fault of any pipeline: the server is away, does not answer, has no room, or takes no writes (25006, as in the moments of a
+ * failover). Whether a statement took effect whose answer is missing, nobody knows. Errors of `pg` itself are understood too.
+ */
+export function isDatabaseWide(error: unknown): boolean {
+  const explained = explainDatabaseError(error);
+  return (
+    isConnectionLoss(explained) || (explained instanceof DatabaseError && explained.sqlState === "25006")
   );
 }
 

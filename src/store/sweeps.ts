@@ -1,4 +1,8 @@
-/** Where each pipeline's sweep stands. One row a pipeline; whoever locks it does the next chunk. */
+/**
+ * Where each pipeline's sweep stands: one row a pipeline. Who holds the sweep's advisory lock does the next chunk; the row itself is
+ * written only at the end of a transaction, after the intake lock. So intake, which holds that lock and marks a sweep as wanted, and
+ * sweeper take the two in one order, and neither waits for a whole chunk of the other.
+ */
 import { sql, type Queryable, type Reader } from "./database.js";
 
 export type SweepPhase = "idle" | "source" | "definition" | "ledger";
@@ -17,16 +21,30 @@ export interface SweepRow {
   readonly lastedMs: number | null;
 }
 
+/** Any number, but always this one: the advisory locks of the sweep. */
+const SWEEP_LOCK = 726_974;
+
 /** Null when another worker is at this sweep. Made when missing. */
 export async function lockSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
+  const lock = await tx.first<{ locked: boolean }>(
+    sql`select pg_try_advisory_xact_lock(${SWEEP_LOCK}::int, ${pipelineId}::int) as locked`,
+  );
+  if (lock?.locked !== true) return null;
+  // A statement after the lock, so that it sees what the last holder wrote.
+  const row = await readSweep(tx, pipelineId);
+  if (row !== null) return row;
   await tx.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, now(), 'first')
     on conflict do nothing`);
+  return readSweep(tx, pipelineId);
+}
+
+function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
   return tx.first<SweepRow>(sql`
     select pipeline_id as "pipelineId", wanted_at is not null as wanted, phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
       rows_seen::int as "rowsSeen", keys_found::int as "keysFound",
       (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
       (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"
-    from rowmill.sweeps where pipeline_id = ${pipelineId} for update skip locked`);
+    from rowmill.sweeps where pipeline_id = ${pipelineId}`);
 }
 
 /** A mark that comes while a sweep runs makes another one follow it. */

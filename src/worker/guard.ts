@@ -2,11 +2,11 @@
  * One pipeline's trouble must not stop the others: work on a pipeline is guarded, logged, and where no waiting can help (a missing
  * right or column, a value that `where` cannot handle) the pipeline pauses with the reason.
  */
-import { DatabaseError, isLastingRefusal, type Reader } from "../store/database.js";
+import { isDatabaseWide, isLastingRefusal, type Reader } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
-/** Null: it failed, and was said. Errors of the connection are thrown: they are everybody's. */
+/** Null: it failed, and was said. What ails the whole database is thrown: it is everybody's, and the caller waits. */
 export async function guarded<T>(
   context: WorkerContext,
   pipeline: Pipeline,
@@ -15,7 +15,7 @@ export async function guarded<T>(
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof Error) || isEverybodys(error)) throw error;
+    if (!(error instanceof Error) || isDatabaseWide(error)) throw error;
     context.log.warn({ pipeline: pipeline.config.name, err: error }, "a pipeline's round failed");
     if (!isLastingRefusal(error)) return null;
     const reason = `${error.message} It is tried again every half minute; to try now: rowmill resume ${pipeline.config.name}`;
@@ -24,10 +24,6 @@ export async function guarded<T>(
     );
     return null;
   }
-}
-
-function isEverybodys(error: Error): boolean {
-  return error instanceof DatabaseError && error.code === "database_unreachable";
 }
 
 /**

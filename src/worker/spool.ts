@@ -31,9 +31,13 @@ export function spoolPath(folder: string, batchId: string): string {
 
 /** Starts the file anew; whatever an earlier rendering left is overwritten. */
 export async function openSpool(folder: string, batchId: string): Promise<SpoolWriter> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const path = spoolPath(folder, batchId);
-  await rm(path, { force: true });
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await rm(path, { force: true });
+  } catch (error) {
+    throw spoolError(path, error);
+  }
   const stream = createWriteStream(path, { mode: 0o600, highWaterMark: 1024 * 1024 });
   const hash = createHash("sha256");
   const state = { bytes: 0, failure: null as Error | null };

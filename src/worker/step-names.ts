@@ -59,7 +59,7 @@ export const stepNames = {
   "end.chunk":
     "requests without an answer get their ending, the last of them with the batch: one transaction",
 
-  "rescue.bury": "what dead workers held is freed: one transaction",
+  "rescue.bury": "what dead workers or a queue that ended held is freed: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",
 
   "clean.file": "provider: a file that is not needed any more is deleted",
