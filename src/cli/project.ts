@@ -9,8 +9,7 @@ import type { Database } from "../store/database.js";
 import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Terminal } from "./terminal.js";
-
-const PASSWORD_CHARACTERS_MIN = 12;
+import { urlSecrets } from "./url-secrets.js";
 
 export interface Project {
   readonly config: ProjectConfig;
@@ -42,13 +41,7 @@ export function hideVariables(terminal: Terminal): void {
 }
 
 export function hideUrl(terminal: Terminal, text: string): void {
-  if (!URL.canParse(text)) return;
-  const { password } = new URL(text);
-  if (password === "") return;
-  terminal.hide(text);
-  terminal.hide(`:${password}@`);
-  // A short one may be an ordinary word of our own messages, such as "postgres".
-  if (password.length >= PASSWORD_CHARACTERS_MIN) terminal.hide(password);
+  for (const secret of urlSecrets(text)) terminal.hide(secret);
 }
 
 /** Gives the open database to `work`, or null where nothing was ever set up; closes it whatever happens. */
