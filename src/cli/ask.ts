@@ -4,29 +4,43 @@ import { Interrupted } from "./interruption.js";
 /** The others are scrolled to. */
 const CHOICES_SHOWN_MAX = 12;
 
-/** @throws Interrupted when it is answered with Ctrl-C. */
+/** What a terminal in raw mode gives for Ctrl-D. */
+const END_OF_INPUT = "\u0004";
+
+/** @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askYesNo(message: string, signal?: AbortSignal): Promise<boolean> {
-  const { confirm } = await import("@clack/prompts");
-  const answer = await confirm({
-    message,
-    initialValue: false,
-    output: process.stderr,
-    ...withSignal(signal),
-  });
-  if (typeof answer === "symbol") return interrupted(signal);
-  return answer;
+  const { confirm } = await loadPrompts();
+  // One of its own: the prompt listens to it for ever, and would write on the screen long after its answer.
+  const whileAsked = new AbortController();
+  const abort = (): void => whileAsked.abort();
+  signal?.throwIfAborted();
+  signal?.addEventListener("abort", abort);
+  try {
+    const answer = await confirm({
+      message,
+      initialValue: false,
+      output: process.stderr,
+      signal: whileAsked.signal,
+    });
+    return typeof answer === "symbol" ? interrupted(signal) : answer;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
 }
 
-/** True when the person typed exactly `word`. @throws Interrupted when it is answered with Ctrl-C. */
+/** True when the person typed exactly `word`. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askTyped(message: string, word: string): Promise<boolean> {
-  const { text } = await import("@clack/prompts");
+  const { text } = await loadPrompts();
   const answer = await text({ message: `${message} Type "${word}" to do it.`, output: process.stderr });
   if (typeof answer === "symbol") return interrupted();
   return answer === word;
 }
 
-function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {
-  return signal === undefined ? {} : { signal };
+async function loadPrompts(): Promise<typeof import("@clack/prompts")> {
+  const prompts = await import("@clack/prompts");
+  // Else Ctrl-D ends the input and the question has no end: the process would stop with the cursor hidden, and say nothing.
+  prompts.updateSettings({ aliases: { [END_OF_INPUT]: "cancel" } });
+  return prompts;
 }
 
 /** A symbol is what the prompts answer for Ctrl-C and for an aborted signal. */
@@ -35,12 +49,12 @@ function interrupted(signal?: AbortSignal): never {
   throw new Interrupted("SIGINT");
 }
 
-/** A line of text; `check` says what is wrong with it. @throws Interrupted when it is answered with Ctrl-C. */
+/** A line of text; `check` says what is wrong with it. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askText(
   message: string,
   options: { initial?: string; check?: (text: string) => string | null } = {},
 ): Promise<string> {
-  const { text } = await import("@clack/prompts");
+  const { text } = await loadPrompts();
   const answer = await text({
     message,
     initialValue: options.initial ?? "",
@@ -51,9 +65,9 @@ export async function askText(
   return answer.trim();
 }
 
-/** A line that is not shown while it is typed. @throws Interrupted when it is answered with Ctrl-C. */
+/** A line that is not shown while it is typed. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askSecret(message: string): Promise<string> {
-  const { password } = await import("@clack/prompts");
+  const { password } = await loadPrompts();
   const answer = await password({ message, output: process.stderr });
   if (typeof answer === "symbol") return interrupted();
   return answer;
@@ -65,9 +79,9 @@ export interface Choice {
   readonly hint?: string;
 }
 
-/** One of these values. @throws Interrupted when it is answered with Ctrl-C. */
+/** One of these values. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function choose(message: string, options: readonly Choice[]): Promise<string> {
-  const { select } = await import("@clack/prompts");
+  const { select } = await loadPrompts();
   const answer = await select({
     message,
     options: [...options],
@@ -79,13 +93,13 @@ export async function choose(message: string, options: readonly Choice[]): Promi
   return answer;
 }
 
-/** At least one of these values, in their order. @throws Interrupted when it is answered with Ctrl-C. */
+/** At least one of these values, in their order. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function chooseSome(
   message: string,
   options: readonly Choice[],
   initial: readonly string[],
 ): Promise<string[]> {
-  const { multiselect } = await import("@clack/prompts");
+  const { multiselect } = await loadPrompts();
   const answer = await multiselect({
     message,
     options: [...options],
