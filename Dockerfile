@@ -24,7 +24,7 @@ USER node
 WORKDIR /srv/project
 # The heartbeat of this container's own worker, as the database has it: not whether a process is there, but whether it works.
 HEALTHCHECK --interval=60s --timeout=30s --start-period=120s --retries=3 \
-  CMD rowmill status --log-level silent | grep -qwF "on $(uname -n)"
+  CMD rowmill status --json --log-level silent | grep -qF "\"host\":\"$(uname -n)\""
 # With an init (docker run --init, init: true), because node does not bury children of others.
 ENTRYPOINT ["rowmill"]
 CMD ["up"]

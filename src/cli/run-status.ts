@@ -9,6 +9,7 @@ import {
   moneyOverviews,
   pipelineOverviews,
   type BatchOverview,
+  type LivingWorker,
   type PipelineOverview,
 } from "../store/overview.js";
 import type { Cli } from "./cli.js";
@@ -89,15 +90,17 @@ function redraw(cli: Cli, text: string): void {
 interface StatusObject {
   readonly pipelines: readonly object[];
   readonly batches: readonly object[];
+  readonly workers: readonly object[];
 }
 
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
-  if (opened === null) return { pipelines: [], batches: [] };
+  if (opened === null) return { pipelines: [], batches: [], workers: [] };
   const pipelines = await pipelineOverviews(opened.database);
   const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline)),
     batches: batches.map(batchObject),
+    workers: (await livingWorkers(opened.database)).map(workerObject),
   };
 }
 
@@ -110,6 +113,10 @@ function pipelineObject(project: Project, pipeline: PipelineOverview): object {
 function batchObject(batch: BatchOverview): object {
   const { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned } = batch;
   return { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned };
+}
+
+function workerObject({ host, pid, startedAt }: LivingWorker): object {
+  return { host, pid, startedAt: startedAt.toISOString() };
 }
 
 async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): Promise<string[]> {

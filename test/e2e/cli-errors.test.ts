@@ -156,7 +156,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   afterEach(() => project.close());
 
   it("say that nothing is set up, and set nothing up", async () => {
-    expect(await project.status()).toEqual({ pipelines: [], batches: [] });
+    expect(await project.status()).toEqual({ pipelines: [], batches: [], workers: [] });
     for (const command of ["status", "flush", "sweep"]) {
       const ended = await project.run(command);
       expect(ended.status, command).toBe(2);
@@ -180,7 +180,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   it("do not make an embedded database by looking for one, nor when up lacks its key", async () => {
     const env = { ...project.env, DATABASE_URL: "embedded" };
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
-    expect(ended).toMatchObject({ status: 0, stdout: '{"pipelines":[],"batches":[]}\n' });
+    expect(ended).toMatchObject({ status: 0, stdout: '{"pipelines":[],"batches":[],"workers":[]}\n' });
     expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
     const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };
     const up = await runCli(["up", "--until-idle"], keyless);

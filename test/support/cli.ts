@@ -171,6 +171,7 @@ export interface StatusJson {
     failed: number;
     returned: number;
   }[];
+  readonly workers: readonly { host: string; pid: number; startedAt: string }[];
 }
 
 export interface CliProject {
