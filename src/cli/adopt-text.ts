@@ -2,8 +2,8 @@
 import type { Adopted, Adoption } from "../app/adopt-batch.js";
 import type { OpenedForAdoption } from "../app/adopt-project.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
-import { fit, harmless } from "./terminal.js";
-import { counted, formatCount } from "./text.js";
+import { harmless } from "./terminal.js";
+import { counted, fit, formatCount } from "./text.js";
 
 const NAME_CHARACTERS = 80;
 

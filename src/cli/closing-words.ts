@@ -9,8 +9,8 @@ import {
 } from "../store/overview.js";
 import { formatUsd } from "../model/pricing.js";
 import type { WorkerContext } from "../worker/context.js";
-import { fit, harmless, type Terminal } from "./terminal.js";
-import { counted, formatCount } from "./text.js";
+import { harmless, type Terminal } from "./terminal.js";
+import { counted, fit, formatCount } from "./text.js";
 
 const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;

@@ -1,7 +1,8 @@
 /** The log of a command: pino's records as lines for a person, on stderr above the live lines. */
 import { pino, type Logger } from "pino";
 import type { LogLevel } from "./cli.js";
-import { fit, harmless, type Terminal } from "./terminal.js";
+import { harmless, type Terminal } from "./terminal.js";
+import { fit } from "./text.js";
 
 /** Shorter ids are enough to tell batches apart. */
 const ID_CHARACTERS = 8;

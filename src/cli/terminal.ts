@@ -4,6 +4,7 @@
  * reach a terminal.
  */
 import { styleText } from "node:util";
+import { openLiveBoard, type LiveLine } from "./live-board.js";
 
 /** Shorter texts would blot out ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;
@@ -22,7 +23,7 @@ export interface Terminal {
   /** A line beside it, above the live ones. */
   note(text: string): void;
   /** Lines at the bottom of the screen, in place of the former ones. Only where `drawsOver`. */
-  live(lines: readonly string[]): void;
+  live(lines: readonly LiveLine[]): void;
   /** Takes the live lines away. */
   endLive(): void;
   bold(text: string): string;
@@ -50,7 +51,8 @@ export function openTerminal(): Terminal {
       stderr.write(`${clean(text)}\n`);
       board.draw();
     },
-    live: (next) => board.show(next.map((line) => fit(clean(line), stderr.columns))),
+    live: (next) =>
+      board.show(next.map((line) => (typeof line === "string" ? clean(line) : line.map(clean)))),
     endLive: () => {
       board.clear();
       board.show([]);
@@ -63,47 +65,9 @@ export function openTerminal(): Terminal {
   };
 }
 
-interface LiveBoard {
-  show(next: readonly string[]): void;
-  draw(): void;
-  clear(): void;
-}
-
-/** What draws is loaded with the first lines: most commands never draw, and it takes longer to load than they do. */
-function openLiveBoard(stream: NodeJS.WriteStream): LiveBoard {
-  let lines: readonly string[] = [];
-  let update: ReturnType<typeof import("log-update").createLogUpdate> | null = null;
-  let loading: Promise<void> | null = null;
-  const load = async (): Promise<void> => {
-    const { createLogUpdate } = await import("log-update");
-    update = createLogUpdate(stream, { showCursor: true });
-    board.draw();
-  };
-  const board = {
-    show: (next: readonly string[]): void => {
-      lines = next;
-      board.draw();
-    },
-    draw: (): void => {
-      if (lines.length === 0) return;
-      if (update === null) loading ??= load();
-      else update(lines.join("\n"));
-    },
-    clear: (): void => {
-      if (lines.length > 0) update?.clear();
-    },
-  };
-  return board;
-}
-
 function usesStyle(stream: NodeJS.WriteStream): boolean {
   const refused = process.env["NO_COLOR"] ?? "";
   return stream.isTTY && refused === "" && process.env["TERM"] !== "dumb";
-}
-
-/** One line that is not wrapped. */
-export function fit(text: string, columns: number): string {
-  return text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`;
 }
 
 /** Data as a terminal may show it: without escape sequences and other control characters but line feeds and tabs. */

@@ -5,6 +5,11 @@ import type { Estimate } from "../worker/estimate.js";
 
 const NANO_USD_PER_USD = 1e9;
 
+/** One line that is not wrapped. */
+export function fit(text: string, columns: number): string {
+  return text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`;
+}
+
 /** `1,234,567` */
 export function formatCount(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ",");

@@ -3,10 +3,12 @@ import { pipelineOverviews, type PipelineOverview } from "../store/overview.js";
 import type { WorkerContext } from "../worker/context.js";
 import { pausedText } from "./paused-text.js";
 import type { Terminal } from "./terminal.js";
-import { formatCount, formatWait } from "./text.js";
+import { fit, formatCount, formatWait } from "./text.js";
 
 /** Between two lines about one pipeline in a log. */
 const PLAIN_EVERY_MS = 5_000;
+/** Of a pipeline's name, where its whole line does not fit. */
+const NAME_CHARACTERS = 20;
 
 export class WorkProgress {
   readonly #terminal: Terminal;
@@ -27,7 +29,9 @@ export class WorkProgress {
     const ours = all.filter((pipeline) => this.#context.pipelines.has(pipeline.id));
     for (const pipeline of ours) this.#tellPause(pipeline);
     if (this.#terminal.drawsOver)
-      return this.#terminal.live(ours.map((pipeline) => this.#line(pipeline, true)));
+      return this.#terminal.live(
+        ours.map((pipeline) => [this.#line(pipeline, true), briefLine(pipeline, this.#times(pipeline))]),
+      );
     for (const pipeline of ours) this.#printChange(pipeline);
   }
 
@@ -64,4 +68,17 @@ export class WorkProgress {
     if (pipeline.deadlineMs === null || this.#flush) return "";
     return ` | next batch: ${formatWait(pipeline.deadlineMs)}`;
   }
+}
+
+/** For narrow terminals: no counts of nothing, and no name that leaves no room for them. */
+export function briefLine(
+  pipeline: Pick<PipelineOverview, "name" | "waiting" | "batched" | "succeeded" | "failed" | "batches">,
+  times: string,
+): string {
+  const counts = (["waiting", "batched", "succeeded", "failed"] as const)
+    .filter((state) => pipeline[state] > 0)
+    .map((state) => `${formatCount(pipeline[state])} ${state}`);
+  const batches = Object.entries(pipeline.batches).map(([state, many]) => `${many} ${state}`);
+  const parts = [counts, batches].filter((part) => part.length > 0).map((part) => part.join(", "));
+  return `${fit(pipeline.name, NAME_CHARACTERS)}: ${parts.join(" | ")}${times}`;
 }

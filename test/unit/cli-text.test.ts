@@ -6,8 +6,8 @@ import { pausedText } from "../../src/cli/paused-text.js";
 import { renderStory } from "../../src/cli/row-story-text.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/status-text.js";
 import { renderTable, wrap, type TableColumn } from "../../src/cli/table.js";
-import { fit, harmless } from "../../src/cli/terminal.js";
-import { counted, formatCount, formatWait, readEstimate } from "../../src/cli/text.js";
+import { harmless } from "../../src/cli/terminal.js";
+import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/text.js";
 import { RowmillError } from "../../src/model/errors.js";
 import type { AttemptStory } from "../../src/store/overview.js";
 
