@@ -75,19 +75,24 @@ export async function learnLimit(
       input_bytes = coalesce(excluded.input_bytes, learned_limits.input_bytes), message = excluded.message, learned_at = now()`);
 }
 
-export async function recordStray(
-  client: Queryable,
-  stray: {
-    account: string;
-    providerBatchId: string;
-    batchId: string | null;
-    reason: string;
-    reservedNanoUsd: number;
-  },
-): Promise<void> {
-  await client.run(sql`insert into rowmill.stray_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd)
-    values (${stray.account}, ${stray.providerBatchId}, ${stray.batchId}, ${stray.reason}, ${stray.reservedNanoUsd})
-    on conflict do nothing`);
+export interface StrayBatch {
+  readonly account: string;
+  readonly providerBatchId: string;
+  readonly batchId: string;
+  readonly reason: string;
+  readonly reservedNanoUsd: number;
+}
+
+/** Once: what it may have cost counts as spent from now on, and its pipeline's events tell of it. */
+export async function recordStray(client: Queryable, stray: StrayBatch): Promise<void> {
+  await client.run(sql`
+    with recorded as (
+      insert into rowmill.stray_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd)
+      values (${stray.account}, ${stray.providerBatchId}, ${stray.batchId}, ${stray.reason}, ${Math.ceil(stray.reservedNanoUsd)})
+      on conflict do nothing returning batch_id, provider_batch_id, reason)
+    insert into rowmill.pipeline_events (pipeline_id, event, reason)
+    select b.pipeline_id, 'second batch', s.reason || ': ' || s.provider_batch_id || ', cancelled and counted as spent'
+    from recorded s join rowmill.batches b on b.id = s.batch_id`);
 }
 
 export async function strayCancelled(
@@ -97,6 +102,54 @@ export async function strayCancelled(
 ): Promise<void> {
   await client.run(sql`update rowmill.stray_batches set cancelled_at = now()
     where account = ${account} and provider_batch_id = ${providerBatchId}`);
+}
+
+/** Strays that are recorded and not cancelled yet, oldest first. */
+export async function straysToCancel(client: Reader, account: string, limit: number): Promise<string[]> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select s.provider_batch_id as id from rowmill.stray_batches s ${ofLivingPipeline(sql`s.batch_id`)}
+    where s.account = ${account} and s.cancelled_at is null order by s.found_at limit ${limit}`);
+  return rows.map((row) => row.id);
+}
+
+/** In a copy of a ledger nothing is cancelled before a person said which one lives. */
+function ofLivingPipeline(batchId: Sql): Sql {
+  return sql`join rowmill.batches b on b.id = ${batchId}
+    join rowmill.pipelines p on p.id = b.pipeline_id and p.pause_kind is distinct from 'deployment'`;
+}
+
+/** Was anything created in these hours that the provider's list may show twice? Not yet what was created a moment ago. */
+export async function mayHaveStrays(
+  client: Reader,
+  account: string,
+  since: { hours: number; restSeconds: number },
+): Promise<boolean> {
+  const row = await client.first(sql`
+    select 1 as one from rowmill.batches where account = ${account} and creates > 0
+      and planned_at > now() - make_interval(hours => ${since.hours})
+      and coalesce(submitted_at, settled_at) < now() - make_interval(secs => ${since.restSeconds})
+    limit 1`);
+  return row !== null;
+}
+
+/**
+ * Of these provider batches, each made for a batch of ours by its metadata, those that are not the one that is recorded, nor may
+ * still become it. With what the recorded one cost or may cost: the same requests are in both.
+ */
+export async function strayBatches(
+  client: Reader,
+  account: string,
+  named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
+): Promise<(Omit<StrayBatch, "account" | "reason"> & { readonly pipeline: string })[]> {
+  return client.rows(sql`
+    select x."providerBatchId", b.id as "batchId", p.name as pipeline, greatest(b.reserved_nano_usd,
+      coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id), 0))::float8 as "reservedNanoUsd"
+    from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
+    ${ofLivingPipeline(sql`x."batchId"`)}
+    where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"
+      and (b.provider_batch_id is not null or b.settled_at is not null)
+      and not exists (select 1 from rowmill.stray_batches s
+        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
 }
 
 /** Provider batches that were already cancelled as doubles of this one. */

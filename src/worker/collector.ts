@@ -8,6 +8,7 @@
 import { pollDelayMs } from "../model/schedule.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import { contentsOf } from "../sources/source.js";
+import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
@@ -19,6 +20,7 @@ import {
   type AttemptEnding,
   type InFlight,
 } from "../store/in-flight.js";
+import * as pipelines from "../store/pipelines.js";
 import type { Result } from "../targets/target.js";
 import { followContent } from "../store/requests.js";
 import { currentFingerprint } from "./context.js";
@@ -45,17 +47,30 @@ interface Tally {
   unknown: number;
   /** Results whose target row a user's transaction holds. */
   postponed: number;
+  /** Files that the provider does not find. */
+  gone: string[];
 }
 
 export async function collect(turn: Collecting): Promise<Next> {
-  const tally: Tally = { lines: 0, unknown: 0, postponed: 0 };
+  const tally: Tally = { lines: 0, unknown: 0, postponed: 0, gone: [] };
   for (const fileId of [turn.batch.outputFileId, turn.batch.errorFileId]) {
-    if (fileId === null) continue;
-    for await (const lines of fileChunks(turn, fileId)) {
-      if (!(await collectChunk(turn, lines, tally))) return lost;
-    }
+    if (fileId !== null && !(await collectFile(turn, fileId, tally))) return lost;
   }
-  return settle(turn, tally);
+  return (await missGoneFiles(turn, tally)) ?? settle(turn, tally);
+}
+
+/** False: the lease is lost. A file that is not there is noted, so that the other one is read all the same. */
+async function collectFile(turn: Collecting, fileId: string, tally: Tally): Promise<boolean> {
+  try {
+    for await (const lines of fileChunks(turn, fileId)) {
+      if (!(await collectChunk(turn, lines, tally))) return false;
+    }
+  } catch (error) {
+    if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
+    turn.context.log.warn({ batch: turn.batch.id, fileId, err: error }, "the provider does not find a file");
+    tally.gone.push(fileId);
+  }
+  return true;
 }
 
 function fileChunks({ context, pipeline, signal }: Collecting, fileId: string): AsyncGenerator<string[]> {
@@ -99,7 +114,7 @@ async function collectChunk(turn: Collecting, lines: readonly string[], tally: T
   return true;
 }
 
-type Outcomes = ReadonlyMap<string, AnswerOutcome>;
+type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
 
 /** What the lines say, by request. */
 async function readOutcomes(
@@ -153,18 +168,23 @@ async function endChunk(
   );
   const rows = new Map(read.rows.map((row) => [row.key, row]));
   const unread = new Set(read.left);
-  const left = new Map<string, AnswerOutcome>();
+  const left = new Map<string, readonly AnswerOutcome[]>();
   const definitionChanged = batch.definitionHash !== pipeline.definitionHash;
   const accepted: Accepted[] = [];
   const others: AttemptEnding[] = [];
   for (const request of free) {
-    const outcome = outcomes.get(request.requestId);
-    if (outcome === undefined) continue;
+    const about = outcomes.get(request.requestId);
+    if (about === undefined) continue;
     if (unread.has(request.key)) {
-      left.set(request.requestId, outcome);
+      left.set(request.requestId, about);
       continue;
     }
-    const judged = judgeAnswer(pipeline, { request, outcome, row: rows.get(request.key), definitionChanged });
+    const judged = judgeAnswer(pipeline, {
+      request,
+      lines: about,
+      row: rows.get(request.key),
+      definitionChanged,
+    });
     if (judged === null) continue;
     if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
     const ending = endingOf(context, pipeline, request, judged.facts);
@@ -235,6 +255,38 @@ async function followOwnWrite(
   }
 }
 
+/**
+ * Null: no answer is lost by it, or a person knows. A file may be late, or the key another one; where the batch itself is found with
+ * this key, its file is gone for good, and a person decides whether the rows are asked, and paid, again.
+ */
+async function missGoneFiles(turn: Collecting, { gone, postponed }: Tally): Promise<Next | null> {
+  const { context, pipeline, batch, signal } = turn;
+  if (gone.length === 0 || postponed > 0 || batch.downloads >= DOWNLOADS_MAX) return null;
+  const left = await countInFlight(context.read, batch.id);
+  if (left === 0) return null;
+  if (batch.downloads + 1 < DOWNLOADS_MAX) {
+    await postpone(turn, { downloads: batch.downloads + 1 });
+    return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
+  }
+  await context.step("poll.ask", () => pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }));
+  const reason = `The provider has batch ${batch.providerBatchId}, but not its ${counted(gone)} any more: the answers of ${left} rows are lost. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`;
+  await context.step("turn.pause", () => context.database.transaction((tx) => pauseOnce(tx, turn, reason)));
+  return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
+}
+
+function counted(gone: readonly string[]): string {
+  return gone.length === 1 ? `file ${gone.join()}` : `files ${gone.join(" and ")}`;
+}
+
+/** With the pause it is written that it was told: the next look, after a person said "go on", believes it. */
+async function pauseOnce(tx: Queryable, { pipeline, lease }: Collecting, reason: string): Promise<void> {
+  await pipelines.lock(tx, pipeline.id);
+  if (!(await batches.holds(tx, lease))) return;
+  // Under a pause that lets the collecting go on this one is not told yet; it is, after that one.
+  if (await pipelines.pause(tx, pipeline.id, { kind: "provider", reason }))
+    await batches.update(tx, lease, { downloads: DOWNLOADS_MAX });
+}
+
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const { context, pipeline, batch } = turn;
   const left = await countInFlight(context.read, batch.id);
@@ -248,16 +300,10 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
     await postpone(turn, { downloads: batch.downloads + 1 });
     return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
   }
-  const outcome =
-    batch.providerStatus === "expired" || batch.providerStatus === "cancelled"
-      ? batch.providerStatus
-      : "missing";
+  const { outcome, detail } = unnamed(batch, tally);
   const ended = await endAll(context, {
     ...turn,
-    facts: () => ({
-      outcome,
-      detail: `The provider's files do not name this request; the batch was ${batch.providerStatus ?? "done"}.`,
-    }),
+    facts: () => ({ outcome, detail }),
     event: "allEnded",
     reason:
       left === 0
@@ -269,6 +315,21 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const sums = await countEndings(context.read, batch.id);
   context.log.info({ pipeline: batch.pipeline, batch: batch.id, ...sums }, "batch settled");
   return done;
+}
+
+/** How requests end that no line names. */
+function unnamed(
+  { providerStatus }: Collecting["batch"],
+  { gone }: Tally,
+): { outcome: "expired" | "cancelled" | "missing"; detail: string } {
+  if (gone.length > 0)
+    return {
+      outcome: "missing",
+      detail: `The provider does not have ${counted(gone)} of the batch any more.`,
+    };
+  const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
+  const detail = `The provider's files do not name this request; the batch was ${providerStatus ?? "done"}.`;
+  return { outcome, detail };
 }
 
 /** A lost lease is noticed by whatever this turn does next. */

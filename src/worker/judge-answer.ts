@@ -1,5 +1,5 @@
 /** What one line of an answer file means for its request, given the row as it is now. Pure as far as the user's `validate` is. */
-import { matchesContent, readCustomId } from "../model/custom-id.js";
+import { matchesContent, readCustomId, type CustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import type { Json } from "../model/pipeline.js";
 import type { SourceRow } from "../sources/source.js";
@@ -15,20 +15,21 @@ export interface Judged {
 
 export interface Case {
   readonly request: InFlight;
-  readonly outcome: AnswerOutcome;
+  /** Those that name the request. */
+  readonly lines: readonly AnswerOutcome[];
   readonly row: SourceRow | undefined;
   /** The batch was rendered from another definition than the present one. */
   readonly definitionChanged: boolean;
 }
 
-/** Null: the line belongs to another attempt of this request, and says nothing about this one. */
+/** Null: none of the lines is about this attempt of the request and the content that it asked. */
 export function judgeAnswer(
   pipeline: Pipeline,
-  { request, outcome, row, definitionChanged }: Case,
+  { request, lines, row, definitionChanged }: Case,
 ): Judged | null {
-  if (outcome.kind === "unknownId") return null;
-  const id = readCustomId(outcome.customId, request);
-  if (id === null || id.attempt !== request.attempt) return null;
+  const about = lineAbout(request, lines);
+  if (about === null) return null;
+  const { outcome, id } = about;
   const paid = paidFacts(outcome);
   const given = { ...paid, answer: textOf(outcome) };
   if (row === undefined) return ended({ ...given, outcome: "gone" });
@@ -58,13 +59,27 @@ export function judgeAnswer(
   return { facts: { ...known, outcome: "answered" }, cells: checked.cells };
 }
 
+type NamedOutcome = Exclude<AnswerOutcome, { kind: "unknownId" }>;
+
+/** The first line about this very attempt; nothing that we can see paid for further ones. */
+function lineAbout(
+  request: InFlight,
+  lines: readonly AnswerOutcome[],
+): { outcome: NamedOutcome; id: CustomId } | null {
+  for (const outcome of lines) {
+    if (outcome.kind === "unknownId") continue;
+    const id = readCustomId(outcome.customId, request);
+    if (id === null || id.attempt !== request.attempt) continue;
+    if (request.contentHash === null || matchesContent(id, request.contentHash)) return { outcome, id };
+  }
+  return null;
+}
+
 function ended(facts: EndingFacts): Judged {
   return { facts, cells: null };
 }
 
-function paidFacts(
-  outcome: Exclude<AnswerOutcome, { kind: "unknownId" }>,
-): Pick<EndingFacts, "usage" | "model"> {
+function paidFacts(outcome: NamedOutcome): Pick<EndingFacts, "usage" | "model"> {
   return "usage" in outcome ? { usage: outcome.usage, model: outcome.model } : {};
 }
 

@@ -5,8 +5,8 @@ import { requestsByCustomId } from "../store/adoption.js";
 import type { Reader } from "../store/database.js";
 
 export interface Attributed {
-  /** By request; of several lines about one the first wins: nothing that we can see paid for the others. */
-  readonly outcomes: ReadonlyMap<string, AnswerOutcome>;
+  /** By request, all lines that name it, in the file's order: which one counts, its attempt and content decide. */
+  readonly outcomes: ReadonlyMap<string, readonly AnswerOutcome[]>;
   /** Lines about no request of the batch. */
   readonly unknown: number;
 }
@@ -18,13 +18,13 @@ export async function attributeLines(
 ): Promise<Attributed> {
   const names = read.flatMap((outcome) => outcome.customId ?? []);
   const adopted = batch.adoptedPattern === null ? null : await requestsByCustomId(client, batch.id, names);
-  const outcomes = new Map<string, AnswerOutcome>();
+  const outcomes = new Map<string, AnswerOutcome[]>();
   let unknown = 0;
   for (const outcome of read) {
     const name = outcome.customId ?? "";
     const id = adopted === null ? parseCustomId(name)?.requestId : adopted.get(name);
     if (id === undefined) unknown++;
-    else if (!outcomes.has(id)) outcomes.set(id, outcome);
+    else outcomes.set(id, [...(outcomes.get(id) ?? []), outcome]);
   }
   return { outcomes, unknown };
 }

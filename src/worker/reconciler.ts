@@ -41,7 +41,8 @@ async function findCreated(turn: Turn<BatchIn<"submitting">>): Promise<ProviderB
   const [first, ...others] = found
     .filter((candidate) => !known.has(candidate.id))
     .sort((a, b) => rank(batch, a) - rank(batch, b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
-  for (const other of others) await cancelStray(turn, other);
+  // One that failed ran nothing: there is nothing to cancel, nor to count.
+  for (const other of others.filter(({ status }) => status !== "failed")) await cancelStray(turn, other);
   return first ?? null;
 }
 

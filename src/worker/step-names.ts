@@ -62,6 +62,11 @@ export const stepNames = {
   "rescue.bury": "what dead workers or a queue that ended held is freed: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",
 
+  "astray.look": "provider: its list is compared with the ledger, for second batches that were seen late",
+  "astray.record": "such a batch is recorded, and counted as spent",
+  "astray.cancel": "provider: it is cancelled",
+  "astray.cancelled": "its cancellation is recorded",
+
   "clean.file": "provider: a file that is not needed any more is deleted",
   "clean.noted": "that a batch's files are deleted is written",
   "clean.spool": "a spool file that is not needed any more is removed",

@@ -99,7 +99,7 @@ async function batchMetadata({ context, pipeline, batch }: Turn): Promise<Record
 }
 
 async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: ProviderError): Promise<Next> {
-  const { context, batch, lease } = turn;
+  const { context, pipeline, batch, lease, signal } = turn;
   if (error.kind === "ambiguous") {
     context.log.warn(
       { batch: batch.id, err: error },
@@ -115,11 +115,12 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
   const missingFile = error.kind === "notFound" || /cannot find file|no such file/i.test(error.message);
   const createdNow = batch.creates + 1;
   if (missingFile && createdNow % CREATES_PER_FILE !== 0) return { next: "wait", delayMs: CREATE_PAUSE_MS };
-  if (missingFile)
-    return uploadAnew(
-      { ...turn, batch: { ...batch, creates: createdNow } },
-      "the provider lost the input file",
-    );
+  if (missingFile) {
+    // The list may still show it: it would be taken for a good upload, again and again.
+    await context.step("upload.delete", () => pipeline.provider.deleteFile(batch.inputFileId, { signal }));
+    const counted = { ...turn, batch: { ...batch, creates: createdNow } };
+    return uploadAnew(counted, "the provider lost the input file");
+  }
   if (error.kind !== "refused") throw error;
   return refuse(turn, [{ code: error.providerCode, line: null, message: error.message, param: null }]);
 }

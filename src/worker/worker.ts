@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
+import { lookForStrays } from "./astray.js";
 import type { WorkerContext } from "./context.js";
 import { guarded } from "./guard.js";
 import { runIntake } from "./intake.js";
@@ -23,6 +24,7 @@ const SOURCE_CHECK_EVERY_MS = 30_000;
 const BEAT_EVERY_MS = 5_000;
 const RESCUE_EVERY_MS = 5_000;
 const CLEAN_EVERY_MS = 10_000;
+const ASTRAY_EVERY_MS = 3_600_000;
 const STOP_LIMIT_MS = 20_000;
 
 export interface Worker {
@@ -49,6 +51,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
     every("planner", PLAN_EVERY_MS, () => runPlanner(context, options.flush)),
     every("rescuer", RESCUE_EVERY_MS, () => runRescuer(context)),
     every("janitor", CLEAN_EVERY_MS, () => runJanitor(context, signal)),
+    every("astray", ASTRAY_EVERY_MS, () => lookForStrays(context, signal)),
     every("source check", SOURCE_CHECK_EVERY_MS, async () => {
       for (const pipeline of pipelines)
         await guarded(context, pipeline, () => context.refreshSource(pipeline));

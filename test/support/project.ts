@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { pino } from "pino";
+import { pino, type Logger } from "pino";
 import { connectionOptions } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
 import { validateConfig } from "../../src/config/validate.js";
@@ -14,6 +14,7 @@ import { openProject } from "../../src/app/open-project.js";
 import { idleState } from "../../src/app/idle.js";
 import { runRound } from "../../src/app/round.js";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
+import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
 import { defineConfig } from "../../src/index.js";
 import { openDatabase, sql, type Database, type Sql } from "../../src/store/database.js";
 import { approvalOf, approve } from "../../src/worker/approval.js";
@@ -29,6 +30,14 @@ const ROUND_PAUSE_MS = 20;
 
 type Pipelines = Parameters<typeof defineConfig>[0]["pipelines"];
 
+export interface WorkerOptions {
+  readonly approve?: boolean;
+  readonly url?: string;
+  /** Of calls to the provider; default: those of users. */
+  readonly timeouts?: OpenAIOptions["timeouts"];
+  readonly log?: Logger;
+}
+
 export interface TestProject {
   readonly database: Database;
   readonly gateway: Gateway;
@@ -39,7 +48,7 @@ export interface TestProject {
   rows<Row extends object>(statement: Sql): Promise<Row[]>;
   run(statement: Sql): Promise<number>;
   /** Another worker, or the same after a change of config. Approved without asking. */
-  worker(pipelines: Pipelines, options?: { approve?: boolean; url?: string }): Promise<WorkerContext>;
+  worker(pipelines: Pipelines, options?: WorkerOptions): Promise<WorkerContext>;
   /** Rounds of every stage until nothing moves by itself. */
   drain(...workers: WorkerContext[]): Promise<void>;
   /** One round of every stage of this worker; everything that waits is flushed unless told otherwise. */
@@ -86,8 +95,9 @@ export async function startProject(
         language: "script",
         databaseUrl: null,
       });
-      const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-      const context = await openProject({ config, environment, database: own, log });
+      const { timeouts, log = pino({ level: process.env["TEST_LOG"] ?? "silent" }) } = workerOptions;
+      const provider = createOpenAIProvider({ apiKey: "test", baseURL: gateway.url, timeouts });
+      const context = await openProject({ config, environment, database: own, log, provider });
       workers.push({ context, database: own });
       if (workerOptions.approve ?? true) {
         for (const pipeline of context.pipelines.values()) await approve(context, pipeline, "the test");

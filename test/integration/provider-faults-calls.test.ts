@@ -1,0 +1,297 @@
+/** A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status` then say. */
+import { afterEach, expect, it } from "vitest";
+import type { Call, Fault } from "../../src/gateway/faults.js";
+import type { GatewayOptions } from "../../src/gateway/gateway.js";
+import type { WorkerContext } from "../../src/worker/context.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
+import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
+import { sql, startProject, type TestProject } from "../support/project.js";
+import {
+  drop,
+  emptyList,
+  executions,
+  expectAllAnsweredOnce,
+  faultsOf,
+  hurry,
+  impatient,
+  is,
+  listen,
+  passTime,
+  pauseOf,
+  refusal,
+  resumeAll,
+  statusOf,
+  times,
+  type ProviderCall,
+  type Warnings,
+} from "../support/provider-faults.js";
+
+const ROWS = 3;
+const unwell = refusal(503, "The server is overloaded.");
+
+describeDatabases(
+  "A provider whose calls misbehave",
+  (kind) => {
+    let project: TestProject;
+    let warnings: Warnings;
+    afterEach(async () => {
+      await project.check().finally(() => project.close());
+    });
+
+    /** Three texts wait for a worker that has no patience. */
+    async function start(
+      gateway: Partial<GatewayOptions>,
+      timeouts: { callMs?: number } = {},
+    ): Promise<WorkerContext> {
+      project = await startProject(kind, { gateway });
+      await createNotes(project, plain(ROWS));
+      warnings = listen();
+      const options = { timeouts: { ...impatient, ...timeouts }, log: warnings.log };
+      return project.worker({ notes: notesPipeline() }, options);
+    }
+
+    async function created(): Promise<string[]> {
+      return (await project.gateway.journal.summary()).batches.map(({ batchId }) => batchId);
+    }
+
+    async function strays(): Promise<object[]> {
+      return project.rows(sql`select provider_batch_id as id, cancelled_at is not null as cancelled, reserved_nano_usd > 0 as counted
+        from rowmill.stray_batches`);
+    }
+
+    async function callsOf(route: string): Promise<number> {
+      return (await project.gateway.journal.summary()).calls.get(route) ?? 0;
+    }
+
+    it("hangs on a create that took effect: it is given up, looked for and found; status says so", async () => {
+      let end = () => {};
+      const hanging = new Promise<undefined>((resolve) => {
+        end = () => resolve(undefined);
+      });
+      const afterEffect = (call: Call) => (is("createBatch")(call) ? hanging : undefined);
+      const worker = await start({ faults: { afterEffect } }, { callMs: 400 });
+      await hurry(project, worker).finally(end);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(await created()).toHaveLength(1);
+      expect(warnings.messages.join()).toMatch(/may or may not have taken effect.*given up after 400 ms/);
+      expect(await statusOf(project)).toContain("found at the provider after its reply was lost");
+    });
+
+    it("lists a batch late, within the window: it is waited for and adopted, and no second one is made", async () => {
+      const lost = faultsOf("createBatch", [drop]);
+      const late = faultsOf("findBatches", times(3, emptyList));
+      const worker = await start({ faults: { afterEffect: (call) => lost(call) ?? late(call) } });
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(await created()).toHaveLength(1);
+      expect(await batchRows(project)).toMatchObject([{ state: "settled", creates: 1 }]);
+      expect(await strays()).toEqual([]);
+    });
+
+    /** Runs what it was given although its file is deleted, and lists it only when told. */
+    function listsLate(held: (batchId: string) => boolean) {
+      const state = { listed: false };
+      const lost = faultsOf("createBatch", [drop]);
+      const faults = {
+        afterEffect: (call: Call) =>
+          lost(call) ?? (is("findBatches")(call) && !state.listed ? emptyList : undefined),
+        hold: (batch: { id: string; status: string }) => batch.status === "in_progress" && held(batch.id),
+      };
+      return { state, faults };
+    }
+
+    it("lists a batch beyond the window: the second one is found, cancelled before it runs, counted and told", async () => {
+      let hold = true;
+      const { state, faults } = listsLate(() => hold);
+      const unwillingToCancel = faultsOf("cancelBatch", [...times(4, unwell), ...times(4, drop)]);
+      const worker = await start({ faults: { ...faults, beforeEffect: unwillingToCancel } });
+      await project.round(worker);
+      const [first = ""] = await created();
+      await project.gateway.until(first, (batch) => batch.status === "in_progress");
+      await passTime(project, "3 minutes");
+      await project.round(worker);
+      expect(await created()).toHaveLength(2);
+      state.listed = true;
+      await passTime(project, "1 hour");
+      // Two looks whose cancels fail, one that cancels, one that finds nothing to do.
+      for (const cancelled of [false, false, true, true]) {
+        await project.round(worker);
+        expect(await strays()).toEqual([{ id: first, cancelled, counted: true }]);
+      }
+      expect(await callsOf("POST /v1/batches/:id/cancel")).toBe(9);
+      await project.gateway.until(first);
+      hold = false;
+      project.gateway.release();
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(warnings.messages.join()).toContain("seen late; cancelling it");
+      const status = await statusOf(project);
+      expect(status).toMatch(
+        /notes: second batch \(.*seen late: batch_\w+, cancelled and counted as spent\)/,
+      );
+    });
+
+    it("lists a batch beyond the window that has run by then: its cost is counted as much as the first one's", async () => {
+      const { state, faults } = listsLate(() => false);
+      const worker = await start({ faults });
+      await project.round(worker);
+      const [first = ""] = await created();
+      await project.gateway.until(first);
+      await passTime(project, "3 minutes");
+      await hurry(project, worker);
+      state.listed = true;
+      await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
+      await project.round(worker);
+      expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
+      const [sums] = await project.rows(sql`select
+        (select sum(cost_nano_usd) from rowmill.attempts) = (select sum(reserved_nano_usd) from rowmill.stray_batches) as equal`);
+      expect(sums).toEqual({ equal: true });
+      // For the stated reason, and told: twice.
+      expect(await executions(project)).toEqual(times(ROWS, 2));
+      expect(await outcomes(project)).toEqual({ answered: ROWS });
+    });
+
+    it("has a batch of ours that failed beside the right one: it cost nothing, and nobody is told", async () => {
+      const worker = await start({});
+      await hurry(project, worker);
+      const [notes] = worker.pipelines.values();
+      const [ours] = (await project.gateway.journal.summary()).batches;
+      const late = await notes?.provider.createBatch({
+        inputFileId: "file-gone",
+        metadata: { ...ours?.metadata },
+      });
+      await project.gateway.until(late?.id ?? "", (batch) => batch.status === "failed");
+      await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
+      await project.round(worker);
+      expect(await callsOf("GET /v1/batches")).toBe(1);
+      expect(await strays()).toEqual([]);
+    });
+
+    it("takes a batch and then does not find its file: nobody is blamed, and the rows go out again", async () => {
+      let blind = 2;
+      const worker = await start({ missingInput: "failed", faults: { seesInput: () => blind-- <= 0 } });
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(await outcomes(project)).toEqual({ answered: ROWS, batchRefused: ROWS });
+    });
+
+    it("does not find a file five times after its upload: it is uploaded anew, and nothing is paused", async () => {
+      const missing = refusal(400, "Cannot find file file-1, or organization org-x does not have access.");
+      const worker = await start({ faults: { beforeEffect: faultsOf("createBatch", times(5, missing)) } });
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(await callsOf("POST /v1/files")).toBe(2);
+      expect(await pauseOf(project)).toBeNull();
+    });
+
+    it.each<ProviderCall>(["createBatch", "retrieveBatch"])(
+      "says 429 and asks for an hour on %s: it is asked again after five minutes, and the rows stay where they are",
+      async (name) => {
+        const busy = refusal(429, "Slow down.", {
+          code: "rate_limit_exceeded",
+          headers: { "retry-after": "3600" },
+        });
+        const worker = await start({ faults: { beforeEffect: faultsOf(name, [busy]) } });
+        await project.round(worker);
+        const [wait] = await project.rows<{ seconds: number }>(
+          sql`select extract(epoch from next_at - clock_timestamp())::int as seconds from rowmill.batches`,
+        );
+        expect(wait?.seconds).toBeGreaterThan(200);
+        expect(wait?.seconds).toBeLessThanOrEqual(300);
+        expect(await pauseOf(project)).toBeNull();
+        expect((await requests(project)).map((row) => row.state)).toEqual(times(ROWS, "batched"));
+        await hurry(project, worker);
+        await expectAllAnsweredOnce(project, ROWS);
+        expect(await created()).toHaveLength(1);
+        expect(await callsOf("GET /v1/batches")).toBe(0);
+      },
+    );
+
+    it("says 429 with a short Retry-After, and without one: nobody notices", async () => {
+      const soon = refusal(429, "Slow down.", { headers: { "retry-after-ms": "1" } });
+      const busy = refusal(429, "Slow down.");
+      const worker = await start({ faults: { beforeEffect: faultsOf("uploadInput", [soon, busy, soon]) } });
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(warnings.messages).toEqual([]);
+    });
+
+    // cancelBatch: see the second batch above.
+    it.each<ProviderCall>([
+      "uploadInput",
+      "findInputs",
+      "createBatch",
+      "findBatches",
+      "retrieveBatch",
+      "readLines",
+      "deleteFile",
+    ])(
+      "answers 5xx and resets to %s, again and again: warned of, waited out, and each row asked once",
+      async (name) => {
+        // More than a call tries again by itself, and a create is never tried again.
+        const repeated = name === "createBatch" ? 1 : 5;
+        const failing = faultsOf(name, [...times(repeated, unwell), ...times(repeated, drop)]);
+        const lost = name === "findBatches" ? faultsOf("createBatch", [drop]) : () => undefined;
+        const worker = await start({ faults: { beforeEffect: failing, afterEffect: lost } });
+        await hurry(project, worker, { each: name === "createBatch" ? "3 minutes" : "0 seconds" });
+        for (let round = 0; round < 3; round++) await project.round(worker);
+        await expectAllAnsweredOnce(project, ROWS);
+        expect(warnings.messages.join()).toMatch(/HTTP 503|overloaded/);
+        expect(warnings.messages.join()).toMatch(/no reply from/);
+        expect(await pauseOf(project)).toBeNull();
+        expect(await strays()).toEqual([]);
+        const [notes] = worker.pipelines.values();
+        expect(await notes?.provider.findInputs("rowmill-")).toEqual([]);
+      },
+    );
+
+    it.each<ProviderCall>(["createBatch", "retrieveBatch", "readLines"])(
+      "revokes the key midway, at %s: the pipeline pauses with the reason, and goes on where it stood after resume",
+      async (name) => {
+        let revoked = true;
+        const no = refusal(401, "Incorrect API key provided: sk-abcd1234.", { code: "invalid_api_key" });
+        const beforeEffect = (call: Call): Fault | undefined => (revoked && is(name)(call) ? no : undefined);
+        const worker = await start({ faults: { beforeEffect } });
+        await hurry(project, worker);
+        expect(await pauseOf(project)).toMatchObject({
+          kind: "account",
+          reason: expect.stringContaining("Then: rowmill resume notes"),
+        });
+        expect((await requests(project)).map((row) => row.state)).toEqual(times(ROWS, "batched"));
+        const status = await statusOf(project);
+        expect(status).toContain("notes: paused: OpenAI did not");
+        expect(status).not.toContain("abcd1234");
+        revoked = false;
+        await resumeAll(project);
+        await hurry(project, worker);
+        await expectAllAnsweredOnce(project, ROWS);
+        expect(await created()).toHaveLength(1);
+      },
+    );
+
+    it.each(["validating", "finalizing"] as const)(
+      "stands in %s for more than a day: the batch is asked about, nothing is sent again, and its answers are kept",
+      async (status) => {
+        let stuck = true;
+        const showBatch: NonNullable<GatewayOptions["faults"]>["showBatch"] = (batch) =>
+          stuck ? { ...batch, status, output_file_id: null, error_file_id: null } : batch;
+        const worker = await start({ faults: { showBatch } });
+        await project.round(worker);
+        for (let round = 0; round < 5; round++) {
+          await passTime(project, "6 hours");
+          await project.round(worker);
+        }
+        expect(await batchRows(project)).toMatchObject([{ state: "running", provider_status: status }]);
+        expect(await pauseOf(project)).toBeNull();
+        expect(await statusOf(project)).toMatch(/notes +running +3 /);
+        expect(warnings.messages).toEqual([]);
+        stuck = false;
+        await hurry(project, worker);
+        await expectAllAnsweredOnce(project, ROWS);
+        expect(await created()).toHaveLength(1);
+        expect(await strays()).toEqual([]);
+      },
+    );
+  },
+  bookKeepers,
+);
