@@ -33,6 +33,8 @@ export function readAnswerFields(text: string): readonly AnswerFieldChoice[] | n
 function readField(part: string): AnswerFieldChoice {
   const [, name, type = ""] = /^([A-Za-z_][A-Za-z0-9_]*)\s*:\s*(.+)$/.exec(part) ?? [];
   if (name === undefined) throw refused(`"${part}" is not a field: a plain name, a colon, a type`);
+  // In an object's text it is not a key.
+  if (name === "__proto__") throw refused('"__proto__" cannot name a field');
   const nullable = type.endsWith("?");
   const zod = readType(nullable ? type.slice(0, -1).trim() : type.trim());
   return { name, zod: nullable ? `${zod}.nullable()` : zod };

@@ -18,9 +18,9 @@ export interface Choices {
   readonly embedded: boolean;
 }
 
-/** Words that cannot name a constant, or that the config imports. */
+/** Words that cannot name a constant, that the loader of configs takes, or that the config imports. */
 const taken = new Set(
-  "await break case catch class const continue debugger default delete do else enum export extends false finally for function if implements import in instanceof interface let new null package private protected public return static super switch this throw true try typeof var void while with yield defineConfig pipeline z".split(
+  "arguments await break case catch class const continue debugger default delete do else enum eval export exports extends false finally for function if implements import in instanceof interface let module new null package private protected public require return static super switch this throw true try typeof undefined var void while with yield defineConfig pipeline z".split(
     " ",
   ),
 );
@@ -77,8 +77,12 @@ function messages({ prompt, columns, asFunction }: Choices): string[] {
   return [`    system: ${JSON.stringify(prompt)},`, `    user: ${user},`];
 }
 
+/** What a template reads as something else than a column: its literals and operators, and the row as a whole. */
+const templateWords = new Set("empty nil null true false blank and or not contains row".split(" "));
+
 function templateText(columns: readonly string[]): string {
-  const cell = (name: string) => (isWord(name) ? `{{ ${name} }}` : `{{ [${JSON.stringify(name)}] }}`);
+  const cell = (name: string) =>
+    isWord(name) && !templateWords.has(name) ? `{{ ${name} }}` : `{{ row[${JSON.stringify(name)}] }}`;
   const [only] = columns;
   if (columns.length === 1 && only !== undefined) return cell(only);
   return columns.map((name) => `${withoutBraces(name)}: ${cell(name)}`).join("\n");
@@ -101,7 +105,7 @@ function withoutBraces(name: string): string {
 }
 
 function isWord(name: string): boolean {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && name !== "row";
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name);
 }
 
 function answerText(fields: readonly AnswerFieldChoice[]): string {

@@ -8,7 +8,7 @@ import { parse } from "dotenv";
 import { exists, hasCode } from "../embedded/file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
-const tsconfig = `{
+const tsconfig = (config: string) => `{
   "compilerOptions": {
     "target": "es2023",
     "module": "esnext",
@@ -18,7 +18,7 @@ const tsconfig = `{
     "skipLibCheck": true,
     "types": []
   },
-  "include": ["rowmill.config.ts"]
+  "include": [${JSON.stringify(config)}]
 }
 `;
 
@@ -46,11 +46,11 @@ async function isModule(folder: string): Promise<boolean> {
   }
 }
 
-/** True when it was written; false when there is one already. */
-export async function writeTsconfig(folder: string): Promise<boolean> {
+/** For the config of that name. True when it was written; false when there is one already. */
+export async function writeTsconfig(folder: string, config: string): Promise<boolean> {
   const file = join(folder, "tsconfig.json");
   if (await exists(file)) return false;
-  await writeFile(file, tsconfig);
+  await writeFile(file, tsconfig(config));
   return true;
 }
 

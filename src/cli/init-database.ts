@@ -11,7 +11,7 @@ import { Problems } from "../config/problems.js";
 import { readDatabase } from "../config/read-database.js";
 import { RowmillError } from "../model/errors.js";
 import type { DatabaseAddress } from "../model/pipeline.js";
-import { raw, type Database } from "../store/database.js";
+import { DatabaseError, raw, type Database } from "../store/database.js";
 import { askSecret, askText, choose } from "./ask.js";
 import type { Cli } from "./cli.js";
 import type { InitOptions } from "./init.js";
@@ -131,8 +131,16 @@ async function runFile(database: Database, file: string): Promise<void> {
       cause,
       hints: [
         "Nothing of it was kept.",
+        ...(isThereAlready(cause) ? ["If it was run before, its tables are there: leave --sql out."] : []),
         "The file is plain SQL for PostgreSQL: commands of psql (\\copy) and COPY FROM STDIN do not work here.",
       ],
     });
   }
+}
+
+/** Duplicate schema, table, object (a role, a type, a constraint), function, column. */
+const duplicateStates = new Set(["42P06", "42P07", "42710", "42723", "42701"]);
+
+function isThereAlready(error: RowmillError): boolean {
+  return error instanceof DatabaseError && error.sqlState !== null && duplicateStates.has(error.sqlState);
 }

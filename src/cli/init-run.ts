@@ -97,7 +97,7 @@ async function writeProject(
   const { file, text, database } = written;
   const ignored = await ignoreOwnFiles(folder);
   if (database.typedUrl !== null) await writeVariable(folder, "DATABASE_URL", database.typedUrl);
-  const tsconfig = await writeTsconfig(folder);
+  const tsconfig = await writeTsconfig(folder, file);
   await writeFile(join(folder, file), text);
   const lines = describeWritten({
     config: file,

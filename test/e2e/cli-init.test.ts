@@ -137,6 +137,11 @@ export default defineConfig({ pipelines: { movies } });
       stdout: expect.stringMatching(/^Wrote rowmill\.config\.mts\.\nNext:/),
     });
     await typeCheck(folder, ["typescript-5.9"]);
+    await rm(join(folder, "tsconfig.json"));
+    expect((await init([...movies, "--force"])).stdout).toMatch(
+      /^Wrote rowmill\.config\.mts\.\nWrote tsconfig\.json,/,
+    );
+    await typeCheck(folder, ["typescript"]);
   });
 
   it("makes the tables of an embedded database from a file of SQL", async () => {
@@ -154,6 +159,13 @@ export default defineConfig({ pipelines: { movies } });
     expect(await written("rowmill.config.ts")).toContain(
       'defineConfig({ database: "embedded", pipelines: { movies } })',
     );
+    const again = await init([...movies, "--embedded", "--sql", "tables.sql", "--force"], "");
+    expect(again.stderr)
+      .toBe(`rowmill: --sql: tables.sql: The database refused: relation "imdb_dataset" already exists.
+  - Nothing of it was kept.
+  - If it was run before, its tables are there: leave --sql out.
+  - The file is plain SQL for PostgreSQL: commands of psql (\\copy) and COPY FROM STDIN do not work here.
+`);
     await stopEmbedded({ dataDir: join(folder, ".rowmill/database") });
   });
 

@@ -21,6 +21,7 @@ describe("The fields of an answer, as a person types them", () => {
       '"integr" is no type: string, integer, number, boolean, each also as a list (string[]), or words such as red|green; did you mean "integer"?',
     ],
     ["summary", '"summary" is not a field: a plain name, a colon, a type'],
+    ["__proto__:string", '"__proto__" cannot name a field'],
     ["a:string,a:string", 'the field "a" is there twice'],
   ])("say what is wrong with %s", (text, problem) => {
     expect(() => readAnswerFields(text)).toThrow(`--answer: ${problem}`);
