@@ -20,21 +20,26 @@ export interface PatternColumn {
   readonly type: string;
 }
 
-const shapes: Readonly<Record<string, string>> = {
-  smallint: String.raw`-?\d+`,
-  integer: String.raw`-?\d+`,
-  bigint: String.raw`-?\d+`,
-  oid: String.raw`\d+`,
-  uuid: "[0-9a-fA-F-]{32,36}",
-  date: String.raw`\d{4}-\d{2}-\d{2}`,
+/** `?` makes what has no fixed length as short as can be, nothing as long as can be. */
+type Lazily = "?" | "";
+
+const number = (lazily: Lazily) => String.raw`-?\d+${lazily}`;
+const shapes: Readonly<Record<string, (lazily: Lazily) => string>> = {
+  smallint: number,
+  integer: number,
+  bigint: number,
+  oid: (lazily) => String.raw`\d+${lazily}`,
+  uuid: () => "[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+  date: () => String.raw`\d{4}-\d{2}-\d{2}`,
 };
+const anything = (lazily: Lazily) => `.+${lazily}`;
 
 /** @throws RowmillError `usage` when it does not name every column of the key, each once, and nothing else. */
 export function compileCustomIdPattern(text: string, key: readonly PatternColumn[]): CustomIdPattern {
   const pieces = text.split(/\{([^{}]*)\}/);
   const named = pieces.filter((_, index) => index % 2 === 1);
   refuseUnreadable(text, { pieces, named, key });
-  // What the lazy and the greedy reading agree on can be read in one way only.
+  // One makes each part in turn as short as can be, the other as long: what they agree on can be read in one way only.
   const lazy = expression(pieces, key, "?");
   const greedy = expression(pieces, key, "");
   return {
@@ -49,10 +54,10 @@ export function compileCustomIdPattern(text: string, key: readonly PatternColumn
   };
 }
 
-function expression(pieces: readonly string[], key: readonly PatternColumn[], lazily: "?" | ""): RegExp {
+function expression(pieces: readonly string[], key: readonly PatternColumn[], lazily: Lazily): RegExp {
   const types = new Map(key.map((column) => [column.name, column.type]));
   const source = pieces.map((piece, index) =>
-    index % 2 === 0 ? escaped(piece) : `(${shapes[types.get(piece) ?? ""] ?? `.+${lazily}`})`,
+    index % 2 === 0 ? escaped(piece) : `(${(shapes[types.get(piece) ?? ""] ?? anything)(lazily)})`,
   );
   return new RegExp(`^${source.join("")}$`, "su");
 }

@@ -25,6 +25,20 @@ describe("A pattern of custom ids", () => {
     expect(byCity.read("eu-aix-les-bains")).toBeNull();
   });
 
+  it("takes no digit for a number's that may be the separator's", () => {
+    const row = { name: "row", type: "integer" };
+    const pattern = compileCustomIdPattern("{imdb_id}0{row}", [id, row]);
+    expect(pattern.read("5102")).toEqual(["51", "2"]);
+    expect(pattern.read("5002")).toBeNull();
+    expect(compileCustomIdPattern("{imdb_id}-{row}", [id, row]).read("-5--2")).toEqual(["-5", "-2"]);
+  });
+
+  it("reads a uuid with its hyphens or without, and nothing that follows it", () => {
+    const pattern = compileCustomIdPattern("{part}-{region}", [{ name: "part", type: "uuid" }, region]);
+    for (const part of ["00112233445566778899aabbccddeeff", "00112233-4455-6677-8899-aabbccddeeff"])
+      expect(pattern.read(`${part}-ab-c`)).toEqual([part, "ab-c"]);
+  });
+
   it.each([
     ["task", 'The pattern "task" does not say where {imdb_id} stands.'],
     ["task-{imdbid}", "names {imdbid}, which is no column of the key; did you mean {imdb_id}?"],
