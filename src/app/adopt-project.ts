@@ -13,11 +13,11 @@ type LivingWorker = Awaited<ReturnType<typeof livingWorkers>>[number];
 
 export interface OpenedForAdoption {
   readonly context: WorkerContext;
-  /** One that will collect the batch; null: nobody works at present. */
+  /** One that runs; whether this pipeline is in its config, nobody can tell from here. Null: nobody works at present. */
   readonly worker: LivingWorker | null;
 }
 
-/** @throws RowmillError `refused` when the worker would stop sending, because its definition was replaced by this one. */
+/** @throws RowmillError `refused` when a worker would stop sending, because its definition was replaced by this one. */
 export async function openForAdoption(
   parts: ProjectParts,
   config: PipelineConfig,

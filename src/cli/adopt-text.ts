@@ -46,7 +46,7 @@ export function describeAdopted(
   const next =
     worker === null
       ? "Next: rowmill up. It collects the answers, checks them, and sends only what is left."
-      : `The worker that runs (process ${worker.pid} on ${worker.host}) collects the answers and checks them. To see it: rowmill status`;
+      : `A worker runs (process ${worker.pid} on ${worker.host}). If ${config.name} is in its config, it collects the answers and checks them; to see it: rowmill status. If not: rowmill up`;
   return [
     `${config.name}: ${counted(adopted.adopted, "row")} of ${batch.id} adopted. Nothing was sent, and nothing is paid again.`,
     next,
