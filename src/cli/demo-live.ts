@@ -2,6 +2,7 @@
 import { approve } from "../worker/approval.js";
 import type { WorkerContext } from "../worker/context.js";
 import { estimatePipeline } from "../worker/estimate.js";
+import { accountText } from "../providers/provider.js";
 import { countWaiting } from "../store/estimates.js";
 import { askYesNo } from "./ask.js";
 import type { Terminal } from "./terminal.js";
@@ -17,7 +18,9 @@ export async function agreeToSpend(
     const waiting = await countWaiting(context.database, pipeline.id);
     if (waiting === 0) continue;
     const estimate = await estimatePipeline(context, pipeline, waiting);
-    terminal.note(`This asks ${pipeline.provider.account}: ${describeEstimate(estimate, pipeline.config)}.`);
+    terminal.note(
+      `This asks ${accountText(pipeline.provider.account)}: ${describeEstimate(estimate, pipeline.config)}.`,
+    );
     if (!(await saysYes(terminal, options))) return false;
     await approve(context, pipeline, options.yes ? "--yes" : "a person, asked by rowmill demo");
   }
@@ -29,7 +32,11 @@ async function saysYes(
   { yes, signal }: { yes: boolean | undefined; signal: AbortSignal },
 ): Promise<boolean> {
   if (yes) return true;
-  if (terminal.interactive) return askYesNo("Spend it?", signal);
+  if (terminal.interactive) {
+    const agreed = await askYesNo("Spend it?", signal);
+    if (!agreed) terminal.note("Nothing was sent. To be asked again: rowmill demo --live");
+    return agreed;
+  }
   terminal.note("Nobody can be asked here, so nothing was sent. To agree: rowmill demo --live --yes");
   return false;
 }

@@ -3,9 +3,11 @@
  * Batch API server stands in for the provider: no language model answers, nothing leaves this machine, nothing is spent. Its folder
  * is temporary and goes at the end; with `--keep` and `--live` it is `./rowmill-demo`, where the next call goes on.
  */
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { idleState } from "../app/idle.js";
 import { lockForWork, openProjectDatabase, stateFolder } from "../app/open-database.js";
 import { openProject } from "../app/open-project.js";
 import { sweepAll } from "../app/round.js";
@@ -13,15 +15,16 @@ import { completeFromDotenv } from "../config/dotenv.js";
 import { readEnvironment, type Environment } from "../config/environment.js";
 import { loadConfig } from "../config/load.js";
 import { stopEmbedded } from "../embedded/embedded.js";
-import { startGateway } from "../gateway/gateway.js";
 import { RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
 import type { WorkerContext } from "../worker/context.js";
 import { startWorker } from "../worker/worker.js";
 import { Approvals } from "./approvals.js";
 import type { Cli } from "./cli.js";
+import { sayHowItEnded } from "./closing-words.js";
 import { openLog } from "./command-log.js";
 import type { DemoOptions } from "./demo.js";
+import { requireSameProvider, startDemoGateway } from "./demo-gateway.js";
 import { agreeToSpend } from "./demo-live.js";
 import { loadFilms, writeDemoConfig } from "./demo-project.js";
 import { demoReport } from "./demo-report.js";
@@ -39,18 +42,23 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   const live = options.live === true;
   const kept = live || options.keep === true ? resolve(KEPT_FOLDER) : null;
   const environment = live ? await liveEnvironment() : null;
+  if (kept !== null) await requireSameProvider(kept, live);
   hideSecrets(terminal, null);
   if (!live) {
     terminal.note(
       "NO LANGUAGE MODEL ANSWERS IN THIS DEMO: answers are made by rules and word lists on this machine.",
     );
   }
-  const interruption = listenForInterruption(() => terminal.note("Stopping."));
+  const wayOn = kept === null ? "" : " The same command goes on where this one stops.";
+  const interruption = listenForInterruption(() => terminal.note(`Stopping.${wayOn}`));
   const folder = kept ?? (await mkdtemp(join(tmpdir(), "rowmill-demo-")));
+  // For the second Ctrl-C, which ends the process at once.
+  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+  if (kept === null) process.once("exit", removeFolder);
   const start = { folder, kept: kept !== null, signal: interruption.signal };
   try {
     if (environment !== null) return await runOn(cli, options, { ...start, environment });
-    const gateway = await startGateway({ dataDir: join(folder, ".rowmill", "gateway"), demoModel: true });
+    const gateway = await startDemoGateway(folder);
     try {
       const local = readEnvironment({ OPENAI_API_KEY: "demo", OPENAI_BASE_URL: gateway.url });
       return await runOn(cli, options, { ...start, environment: local });
@@ -59,6 +67,7 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
     }
   } finally {
     if (kept === null) await rm(folder, { recursive: true, force: true });
+    process.off("exit", removeFolder);
     interruption.dispose();
   }
 }
@@ -89,6 +98,7 @@ async function runOn(cli: Cli, options: DemoOptions, start: Start): Promise<numb
   const config = await loadConfig({ cwd: start.folder, env: {} });
   const release = await lockForWork(config, "rowmill demo");
   try {
+    start.signal.throwIfAborted();
     const where = start.kept ? `./${KEPT_FOLDER}` : "a temporary folder";
     terminal.note(`Starting an embedded PostgreSQL in ${where} …`);
     const opened = await openProjectDatabase(config, start.environment);
@@ -108,6 +118,7 @@ type Opened = Start & { readonly config: ProjectConfig; readonly database: Worke
 async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<number> {
   const { terminal } = cli;
   const { config, database, environment, signal } = opened;
+  signal.throwIfAborted();
   const films = await loadFilms(database);
   terminal.note(`The table movies holds ${counted(films, "film")}.`);
   const log = openLog(terminal, options.logLevel);
@@ -118,6 +129,10 @@ async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<
       options.live !== true || (await agreeToSpend(terminal, context, { yes: options.yes, signal }));
     if (!agreed) return exitStatus.blocked;
     await work(cli, context, { log, signal });
+    if ((await idleState(context)).blocked.length > 0) {
+      await sayHowItEnded(terminal, context);
+      return exitStatus.blocked;
+    }
   } finally {
     context.leases.stop();
   }

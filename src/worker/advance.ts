@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { RowmillError } from "../model/errors.js";
 import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
-import { ProviderError } from "../providers/provider.js";
+import { accountText, ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";
@@ -114,7 +114,7 @@ async function heldBack({ context, pipeline, batch }: Turn): Promise<Next | null
   if (batch.account === pipeline.provider.account) return null;
   await pause(context, pipeline, {
     kind: "account",
-    reason: `Batch ${batch.id} belongs to ${batch.account}, but this worker is set up for ${pipeline.provider.account}. Set OPENAI_BASE_URL, OPENAI_ORG_ID and OPENAI_PROJECT_ID as they were until it is settled, then: rowmill resume ${pipeline.config.name}`,
+    reason: `Batch ${batch.id} belongs to ${accountText(batch.account)}, but this worker is set up for ${accountText(pipeline.provider.account)}. Set OPENAI_BASE_URL, OPENAI_ORG_ID and OPENAI_PROJECT_ID as they were until it is settled, then: rowmill resume ${pipeline.config.name}`,
   });
   return wait;
 }

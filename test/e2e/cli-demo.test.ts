@@ -53,6 +53,8 @@ describe("rowmill demo", () => {
         expect((await gateway.journal.summary()).executed).toBe(508);
         const story = await runCli(["show", "movies", "1"], { cwd: join(folder, "rowmill-demo"), env: {} });
         expect(story.stdout).toContain("12 Angry Men");
+        const mixed = await runCli(["demo", "--keep"], { cwd: folder, env: {} });
+        expect(mixed).toMatchObject({ status: 4, stderr: expect.stringContaining("rowmill demo --live") });
       } finally {
         await gateway.close();
         await rm(folder, { recursive: true, force: true });
