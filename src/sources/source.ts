@@ -22,7 +22,10 @@ export interface SourceRow extends RowVersion {
 export interface RowsRead {
   /** Any order. */
   readonly rows: readonly SourceRow[];
-  /** The last of the keys given, in that order, when the rows before them fill a chunk: nothing is known about them. Never all. */
+  /**
+   * The keys that were not read, since the rows of those before them fill a chunk: nothing is known about them. Always the end of the
+   * keys asked, in their order, and never all of them; so whoever asks for `left` again comes to an end.
+   */
   readonly left: readonly string[];
 }
 
@@ -52,8 +55,8 @@ export interface Source {
   /** The rows of these keys that exist and match `where`, without their content; any order. At most READ_KEYS_MAX keys. */
   readVersions(tx: Queryable, keys: readonly string[]): Promise<RowVersion[]>;
   /**
-   * The same with their content, in the order of the keys, as far as the contents have at most CONTENT_BYTES_MAX together; a
-   * single larger one comes alone.
+   * The same with their content, from the first key on, as far as the contents have at most CONTENT_BYTES_MAX together; a single
+   * larger one comes alone.
    */
   readRows(tx: Queryable, keys: readonly string[]): Promise<RowsRead>;
   /** Compares the next rows in key order with the ledger. Only finds: it writes nothing. */
