@@ -25,7 +25,8 @@ export async function findConfig(cwd: string, file: string | null): Promise<stri
       `There is no config in ${cwd}: looked for ${configNames.join(", ")}`,
       {
         hints: [
-          "Write one as in the README (export default defineConfig({ … })), or name one with `--config FILE`.",
+          "rowmill init writes one, from a few questions or by options.",
+          "If there is one in another folder, start there or name it with `--config FILE`.",
         ],
       },
     );

@@ -205,7 +205,7 @@ describe("where the config is looked for", () => {
     const error = await failureOf(load());
     expect(error.code).toBe("config_not_found");
     expect(error.message).toContain("rowmill.config.ts, rowmill.config.mts");
-    expect(error.hints.join()).toContain("as in the README");
+    expect(error.hints.join()).toContain("rowmill init writes one");
     expect(await failureOf(load({}, "nowhere.ts"))).toMatchObject({
       code: "config_not_found",
       message: `There is no config at ${path.join(folder, "nowhere.ts")}`,
