@@ -33,17 +33,21 @@ export async function demoReport(
   const [answers, total] = await readAnswers(database);
   return [
     "",
-    style.bold(`${counted(total, "answer")} in the table movie_labels. Some of them, beside their rows:`),
+    ...wrap(
+      `${counted(total, "answer")} in the table movie_labels. Some of them, beside their rows:`,
+      width,
+      "",
+    ).map((line) => style.bold(line)),
     ...answers.flatMap((row) => answerLines(row, width)),
     "",
     style.bold("Where every request went"),
-    ...(await accountingLines(database)),
+    ...wrapped(await accountingLines(database)),
     "",
     style.bold(end.live ? "What it cost" : "What it would cost"),
     ...wrapped(await costLines(context, end.live)),
     "",
     style.bold("The tables to look at"),
-    ...(await tableLines(database)),
+    ...wrapped(await tableLines(database)),
     ...wrapped(lookingLines(end)),
     "",
     style.bold("Now with your own table"),
@@ -79,7 +83,7 @@ function answerLines(row: Labelled, width: number): string[] {
 async function accountingLines(database: Database): Promise<string[]> {
   return (await batchOverviews(database, BATCHES_SHOWN_MAX)).map(
     (batch) =>
-      `  batch ${shortId(batch.id)}: ${formatCount(batch.requests)} sent = ${formatCount(batch.succeeded)} succeeded + ` +
+      `batch ${shortId(batch.id)}: ${formatCount(batch.requests)} sent = ${formatCount(batch.succeeded)} succeeded + ` +
       `${formatCount(batch.failed)} failed + ${formatCount(batch.returned)} returned`,
   );
 }
@@ -106,7 +110,7 @@ const tables = [
   {
     schema: "rowmill",
     name: "attempts",
-    what: "every sending and its ending; all accounting comes from here",
+    what: "every sending and its ending, for all accounting",
   },
   { schema: "rowmill", name: "batches", what: "what was sent together, and where it is" },
   { schema: "rowmill", name: "batch_events", what: "every move of a batch, with its reason" },
@@ -116,7 +120,7 @@ async function tableLines(database: Database): Promise<string[]> {
   const lines: string[] = [];
   for (const { schema, name, what } of tables) {
     const rows = await countRows(database, schema, name);
-    lines.push(`  ${`${schema}.${name}`.padEnd(21)}${formatCount(rows).padStart(6)}  ${what}`);
+    lines.push(`${`${schema}.${name}`.padEnd(21)}${formatCount(rows).padStart(6)}  ${what}`);
   }
   return lines;
 }

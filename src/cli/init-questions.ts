@@ -6,7 +6,7 @@ import { pipelineNameProblem } from "../config/read-names.js";
 import { RowmillError } from "../model/errors.js";
 import { askText, choose, chooseSome } from "./ask.js";
 import type { InitOptions } from "./init.js";
-import { listFound } from "./init-text.js";
+import { listFound, listUnwatchable } from "./init-text.js";
 import type { Terminal } from "./terminal.js";
 
 export interface Found {
@@ -108,11 +108,7 @@ function tableNamed(found: Found, name: string): FoundTable {
 async function askTable(terminal: Terminal, { tables, place }: Found): Promise<FoundTable> {
   const usable = tables.filter((table) => table.problem === null);
   if (usable.length === 0) throw noTable({ tables, place });
-  const others = listFound(
-    tables.filter((table) => table.problem !== null),
-    undefined,
-  );
-  for (const line of others) terminal.note(line);
+  for (const line of listUnwatchable(tables)) terminal.note(line);
   const options = usable.map(({ name, columns }) => ({
     value: name,
     label: name,
@@ -164,7 +160,7 @@ function answerProblem(text: string): string | null {
     readAnswerFields(text);
     return null;
   } catch (error) {
-    if (error instanceof RowmillError) return error.message;
+    if (error instanceof RowmillError) return error.message.replace(/^--answer: /, "");
     throw error;
   }
 }

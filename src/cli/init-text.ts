@@ -5,6 +5,7 @@ import { harmless } from "./terminal.js";
 /** A person wants to choose, not to read a catalogue. */
 const TABLES_SHOWN_MAX = 20;
 const COLUMNS_SHOWN_MAX = 12;
+const NAMES_SHOWN_MAX = 6;
 
 /** One line a table: what it has, or why it cannot be watched. `only`: this one, where it is there. */
 export function listFound(tables: readonly FoundTable[], only: string | undefined): string[] {
@@ -20,6 +21,17 @@ function describeTable({ name, columns, keys, problem }: FoundTable): string {
   const names = columns.slice(0, COLUMNS_SHOWN_MAX).map((column) => column.name);
   const more = columns.length > names.length ? ", …" : "";
   return `${name}: key ${(keys[0] ?? []).join(", ")}; columns ${names.join(", ")}${more}`;
+}
+
+/** One line for each reason why tables cannot be watched, with their names. */
+export function listUnwatchable(tables: readonly FoundTable[]): string[] {
+  const reasons = [...new Set(tables.flatMap(({ problem }) => (problem === null ? [] : [problem])))];
+  return reasons.map((reason) => {
+    const names = tables.filter(({ problem }) => problem === reason).map(({ name }) => name);
+    const more = names.length - NAMES_SHOWN_MAX;
+    const shown = names.slice(0, NAMES_SHOWN_MAX).join(", ") + (more > 0 ? `, … and ${more} more` : "");
+    return harmless(`${shown} cannot be watched: ${reason}`);
+  });
 }
 
 export interface Written {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/row-story.js";
 import { exitStatusOf } from "../../src/cli/exit-status.js";
 import { Interrupted } from "../../src/cli/interruption.js";
+import { listUnwatchable } from "../../src/cli/init-text.js";
 import { pausedText } from "../../src/cli/paused-text.js";
 import { renderStory } from "../../src/cli/row-story-text.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/status-text.js";
@@ -226,5 +227,23 @@ describe("The status", () => {
     const lines = renderStatus(facts, { ...style, columns: () => columns });
     const tooLong = lines.filter((line) => line.length > columns && line.trim().includes(" "));
     expect(tooLong).toEqual([]);
+  });
+});
+
+describe("the tables that init does not offer", () => {
+  const table = (name: string, problem: string | null) => ({
+    name,
+    qualified: name,
+    columns: [],
+    keys: [],
+    problem,
+  });
+
+  it("are named in one line for each reason, the first of them", () => {
+    const keyless = Array.from({ length: 9 }, (_, index) => table(`t${index + 1}`, "no key"));
+    expect(listUnwatchable([table("films", null), ...keyless, table("v", "a view")])).toEqual([
+      "t1, t2, t3, t4, t5, t6, … and 3 more cannot be watched: no key",
+      "v cannot be watched: a view",
+    ]);
   });
 });
