@@ -72,31 +72,46 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
   // A connection that breaks while idle, or between two statements, is replaced at the next use; that one's error matters.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
-  pool.on("release", (_error, client) => dropIfBusy(client));
+  const noteFailure = dropUnfit(pool);
   let closing: Promise<void> | null = null;
   return {
     pool,
-    ...queryable(() => pool),
-    transaction: (work, transactionOptions = {}) => runTransaction(pool, work, transactionOptions),
+    ...queryable(() => pool, noteFailure),
+    transaction: (work, transactionOptions = {}) =>
+      runTransaction({ pool, noteFailure }, work, transactionOptions),
     close: () => (closing ??= pool.end()),
   };
 }
 
+/** Told of every statement that failed. */
+type NoteFailure = (error: Error) => void;
+
 /**
- * A connection that is handed back while the server still owes an answer would make its next user wait for that one. Ours are dropped
- * with their error; graphile-worker, which shares the pool, hands back whatever it has.
+ * Drops connections that are handed back and can be of no more use: those on which the server still owes an answer, and after a
+ * write was refused (25006) all that were open then, since they may lead to what is a replica now. Ours are dropped by their errors too;
+ * graphile-worker, which shares the pool, hands back whatever it has.
  */
-function dropIfBusy(client: pg.PoolClient): void {
-  if ("readyForQuery" in client && client.readyForQuery === false && client instanceof pg.Client)
-    void client.end();
+function dropUnfit(pool: pg.Pool): NoteFailure {
+  let present = 0;
+  const opened = new WeakMap<pg.PoolClient, number>();
+  pool.on("connect", (client) => opened.set(client, present));
+  pool.on("release", (_error, client) => {
+    const owed = "readyForQuery" in client && client.readyForQuery === false;
+    if ((owed || opened.get(client) !== present) && client instanceof pg.Client) void client.end();
+  });
+  return (error) => {
+    if (isWriteRefused(error)) present++;
+  };
 }
 
-function queryable(client: () => Pick<pg.PoolClient, "query">): Queryable {
+function queryable(client: () => Pick<pg.PoolClient, "query">, noteFailure: NoteFailure): Queryable {
   const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
     try {
       return await client().query<Row>({ text: statement.text, values: statement.values });
     } catch (error) {
-      throw explainDatabaseError(error);
+      const explained = explainDatabaseError(error);
+      noteFailure(explained);
+      throw explained;
     }
   };
   return {
@@ -107,14 +122,14 @@ function queryable(client: () => Pick<pg.PoolClient, "query">): Queryable {
 }
 
 async function runTransaction<T>(
-  pool: pg.Pool,
+  { pool, noteFailure }: { pool: pg.Pool; noteFailure: NoteFailure },
   work: (tx: Queryable) => Promise<T>,
   options: TransactionOptions,
 ): Promise<T> {
   const client = await connect(pool);
   let broken: Error | undefined;
   try {
-    const tx = queryable(() => client);
+    const tx = queryable(() => client, noteFailure);
     // Whatever the database's default is: a later statement must see what was committed after an earlier one took its locks.
     await tx.run(
       options.readOnly
@@ -215,7 +230,8 @@ export function explainWith(error: unknown, facts: ConnectionFacts): unknown {
   return error instanceof DatabaseError ? describeFailure(asError(error.cause), facts) : error;
 }
 
-function explainDatabaseError(error: unknown): Error {
+/** An error of `pg`, which every error of a statement is that did not come through here, in the shape of this module. */
+export function explainDatabaseError(error: unknown): Error {
   return error instanceof RowmillError ? error : describeFailure(asError(error), null);
 }
 
@@ -261,15 +277,16 @@ function isConnectionLoss(error: unknown): boolean {
   );
 }
 
+function isWriteRefused(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState === "25006";
+}
+
 /**
  * No fault of any pipeline: the server is away, does not answer, has no room, or takes no writes (25006, as in the moments of a
- * failover). Whether a statement took effect whose answer is missing, nobody knows. Errors of `pg` itself are understood too.
+ * failover). Whether a statement took effect whose answer is missing, nobody knows.
  */
 export function isDatabaseWide(error: unknown): boolean {
-  const explained = explainDatabaseError(error);
-  return (
-    isConnectionLoss(explained) || (explained instanceof DatabaseError && explained.sqlState === "25006")
-  );
+  return isConnectionLoss(error) || isWriteRefused(error);
 }
 
 /** Errors that the data of single rows can cause (class 22: bad values, 23: constraints, 54: too large): bisect, never retry. */

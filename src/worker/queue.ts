@@ -6,7 +6,7 @@
  */
 import { EventEmitter } from "node:events";
 import { Logger as GraphileLogger, run, type Runner, type WorkerEvents } from "graphile-worker";
-import { isDatabaseWide } from "../store/database.js";
+import { explainDatabaseError, isDatabaseWide } from "../store/database.js";
 import { freeJobs } from "../store/free-jobs.js";
 import { advanceBatch } from "./advance.js";
 import type { WorkerContext } from "./context.js";
@@ -133,7 +133,7 @@ function onTrouble(events: WorkerEvents, stop: () => void): void {
   events.on("worker:getJob:empty", ({ worker }) => answered(worker.workerId));
   events.on("job:start", ({ worker }) => answered(worker.workerId));
   events.on("worker:getJob:error", ({ worker, error }) => {
-    troubled ||= isDatabaseWide(error);
+    troubled ||= isDatabaseWide(explainDatabaseError(error));
     answered(worker.workerId);
   });
 }

@@ -2,6 +2,7 @@
  * One process that works: in-process loops for what is quick and shared, graphile-worker for the turns with single batches.
  * Stopping lets each step in hand finish, within a limit; whatever is cut off is picked up by others from the database.
  */
+import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beat, signOff } from "../store/workers.js";
@@ -26,6 +27,8 @@ const RESCUE_EVERY_MS = 5_000;
 const CLEAN_EVERY_MS = 10_000;
 const ASTRAY_EVERY_MS = 3_600_000;
 const STOP_LIMIT_MS = 20_000;
+/** Of the signal to stop: each loop, and each call of a turn in hand; above it Node warns of a leak. */
+const LISTENERS_MAX = 100;
 
 export interface Worker {
   /** Resolves when the process may exit. Repeatable. */
@@ -40,6 +43,7 @@ export interface WorkerOptions {
 export async function startWorker(context: WorkerContext, options: WorkerOptions): Promise<Worker> {
   const stopping = new AbortController();
   const { signal } = stopping;
+  setMaxListeners(LISTENERS_MAX, signal);
   const queue = await startQueue(context, signal);
   await heartbeat(context, queue);
   const pipelines = [...context.pipelines.values()];

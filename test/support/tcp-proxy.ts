@@ -1,0 +1,124 @@
+/** A network between worker and database that can be broken: connections are cut, fall silent, are refused, or lose one reply. */
+import { once } from "node:events";
+import net from "node:net";
+
+export interface TcpProxy {
+  /** The same URL, by way of the proxy. */
+  through(url: string): string;
+  /** Ends every connection at once, as a router does that forgot them. */
+  cut(): void;
+  /** Nothing passes any more, in either direction, on old connections and new ones. */
+  stall(): void;
+  /** What was held back passes, and what comes. */
+  resume(): void;
+  /** Nobody listens any more; connections that are open stay so. */
+  refuse(): Promise<void>;
+  /** Listens again, at the same port. */
+  accept(): Promise<void>;
+  /**
+   * The next statement whose text matches, with such a reply, reaches the server and is done there; its reply is lost, and the
+   * connection with it. Resolves when that has happened.
+   */
+  loseReplyTo(statement: RegExp, reply?: RegExp): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Loss {
+  readonly statement: RegExp;
+  readonly reply: RegExp;
+  readonly happened: () => void;
+}
+
+interface Pair {
+  readonly client: net.Socket;
+  readonly server: net.Socket;
+}
+
+/** To 127.0.0.1 at that port. */
+export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+  const pairs = new Set<Pair>();
+  const losses: Loss[] = [];
+  let stalled = false;
+  const listener = net.createServer((client) => {
+    const server = net.connect(targetPort, "127.0.0.1");
+    const pair: Pair = { client, server };
+    pairs.add(pair);
+    const end = (): void => {
+      pairs.delete(pair);
+      client.destroy();
+      server.destroy();
+    };
+    for (const socket of [client, server]) socket.on("error", end).on("close", end);
+    forward(pair, losses, end);
+    if (stalled) setFlowing(pair, false);
+  });
+  const port = await listen(listener, 0);
+  const flow = (flowing: boolean): void => {
+    stalled = !flowing;
+    for (const pair of pairs) setFlowing(pair, flowing);
+  };
+  const cut = (): void => {
+    for (const { client, server } of pairs) {
+      client.resetAndDestroy();
+      server.destroy();
+    }
+  };
+  return {
+    through: (url) => {
+      const proxied = new URL(url);
+      proxied.host = `127.0.0.1:${port}`;
+      return proxied.href;
+    },
+    cut,
+    stall: () => flow(false),
+    resume: () => flow(true),
+    // A server that is closed waits for its connections; these are to stay.
+    refuse: async () => void listener.close(),
+    accept: async () => void (await listen(listener, port)),
+    loseReplyTo: (statement, reply = /(?:)/) =>
+      new Promise((resolve) => losses.push({ statement, reply, happened: resolve })),
+    close: async () => {
+      for (const { client, server } of pairs) {
+        client.destroy();
+        server.destroy();
+      }
+      if (!listener.listening) return;
+      listener.close();
+      await once(listener, "close");
+    },
+  };
+}
+
+function forward({ client, server }: Pair, losses: Loss[], end: () => void): void {
+  let candidates: Loss[] = [];
+  client.on("data", (chunk: Buffer) => {
+    const text = chunk.toString("latin1");
+    candidates = losses.filter(({ statement }) => statement.test(text));
+    server.write(chunk);
+  });
+  server.on("data", (chunk: Buffer) => {
+    const text = chunk.toString("latin1");
+    const lost = candidates.find((loss) => losses.includes(loss) && loss.reply.test(text));
+    if (lost === undefined) {
+      client.write(chunk);
+      return;
+    }
+    losses.splice(losses.indexOf(lost), 1);
+    end();
+    lost.happened();
+  });
+}
+
+function setFlowing({ client, server }: Pair, flowing: boolean): void {
+  for (const socket of [client, server]) {
+    if (flowing) socket.resume();
+    else socket.pause();
+  }
+}
+
+async function listen(listener: net.Server, port: number): Promise<number> {
+  await once(listener.listen(port, "127.0.0.1"), "listening");
+  const address = listener.address();
+  if (address === null || typeof address === "string") throw new Error("not a TCP server");
+  return address.port;
+}
