@@ -210,6 +210,18 @@ describeDatabases(
       expect(await executions(project)).toEqual([2, 2, 2]);
     });
 
+    it("drops a line that it counts as answered: the file is read three times before the row is asked again", async () => {
+      const worker = await start(plain(3), {
+        faults: inOutput((line, index) => (index === 1 ? [] : [line])),
+      });
+      await hurry(project, worker);
+      expect(await outcomes(project)).toEqual({ answered: 3, missing: 1 });
+      expect(await executions(project)).toEqual([1, 2, 1]);
+      const { calls } = await project.gateway.journal.summary();
+      expect(calls.get("GET /v1/files/:id/content")).toBe(4);
+      expect(await statusOf(project)).toContain("named in neither file: missing");
+    });
+
     it.each([
       ["more than it answered", { total: 9, completed: 9, failed: 9 }],
       ["nothing", { total: 0, completed: 0, failed: 0 }],
@@ -240,6 +252,7 @@ describeDatabases(
         expect(await statusOf(project)).toMatch(/^notes +0 +0 +0 +2 /m);
         expect(await executions(project)).toEqual(times(4, 1));
         expect(await pausedTimes()).toBe(0);
+        expect(warnings.messages).toEqual([]);
       },
     );
   },
