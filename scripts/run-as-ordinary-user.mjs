@@ -46,6 +46,7 @@ const env = {
   LANG: process.env.LANG ?? "C.UTF-8",
   ...(process.env.CI && { CI: process.env.CI }),
   ...(process.env.NO_COLOR && { NO_COLOR: process.env.NO_COLOR }),
+  ...(process.env.ROWMILL_TEST_DATABASES && { ROWMILL_TEST_DATABASES: process.env.ROWMILL_TEST_DATABASES }),
 };
 // It may lie where only root may look.
 const films = process.env.ROWMILL_TEST_FILMS;

@@ -1,11 +1,11 @@
 /**
- * Sums the report of the last `npm test` for CI: names each test that failed or did not run on stderr, and prints
+ * Sums the report of the last `npm test`, or of the run whose report is named, for CI: names each test that failed or did not run on stderr, and prints
  * `PASSED FAILED SKIPPED` on stdout. Fails when there is no report, when nothing ran, or when a skip has no reason.
  */
 import { readFileSync } from "node:fs";
 import { skipsFile } from "./skip-reporter.mjs";
 
-const reportFile = "node_modules/.cache/rowmill/tests.json";
+const reportFile = process.argv[2] ?? "node_modules/.cache/rowmill/tests.json";
 
 const report = JSON.parse(readFileSync(reportFile, "utf8"));
 const skips = JSON.parse(readFileSync(skipsFile, "utf8"));

@@ -1,6 +1,7 @@
 /**
- * Writes the tables of the references from the code: the options of docs/cli.md from commander's own definitions, and the keys of
- * docs/configuration.md from src/config/spec.ts (meaning, default) and from what the config itself says that it expects. The third
+ * Writes the tables of the references from the code: the options of docs/cli.md from commander's own definitions, the keys of
+ * docs/configuration.md from src/config/spec.ts (meaning, default) and from what the config itself says that it expects, and the
+ * steps of docs/state-machine.md from src/worker/step-names.ts. The third
  * column of the options, `more`, is the page's own and stays. `--check`: compares instead of writing. Needs a build in dist.
  */
 import { readFile, writeFile } from "node:fs/promises";
@@ -12,12 +13,14 @@ import { buildProgram } from "../dist/cli/program.js";
 import { openTerminal } from "../dist/cli/terminal.js";
 import { ConfigError } from "../dist/config/problems.js";
 import { validateConfig } from "../dist/config/validate.js";
+import { stepNames } from "../dist/worker/step-names.js";
 
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));
 const lastOptions = ["--config <file>", "--log-level <level>"];
 
 await rewrite("docs/cli.md", writeOptions);
 await rewrite("docs/configuration.md", writeKeys);
+await rewrite("docs/state-machine.md", writeSteps);
 
 async function rewrite(name, write) {
   const file = join(repository, name);
@@ -87,6 +90,13 @@ function cellText(text) {
     .replaceAll("|", "\\|")
     .replaceAll(/(?<![`\w])(--[a-z-]+|'[^']+'|\.?\/?rowmill-demo)(?![`\w])/g, "`$1`")
     .replaceAll("*", "\\*");
+}
+
+function writeSteps(page) {
+  const mark = /(<!-- written by scripts\/write-reference\.mjs -->\n\n)\| step .*\n(?:\|.*\n)+/;
+  if (!mark.test(page)) throw new Error("docs/state-machine.md lacks a mark.");
+  const rows = Object.entries(stepNames).map(([name, meaning]) => [`\`${name}\``, cellText(meaning)]);
+  return page.replace(mark, (_, before) => before + tableOf(["step", "what it does"], rows));
 }
 
 async function writeKeys(page) {

@@ -1,0 +1,29 @@
+/**
+ * `npm run soak -- --minutes N`: kills workers at random instants for so long, on each kind of database in turn, with a new seed for
+ * each run. What failed is kept in soak.log, with its seed; a run is done again by `--seed S --runs 1`.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "10" },
+    runs: { type: "string", default: "" },
+    kills: { type: "string", default: "20" },
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    log: { type: "string", default: "soak.log" },
+  },
+});
+
+for (const name of ["minutes", "kills", "seed"]) {
+  if (!(Number(values[name]) > 0)) throw new Error(`--${name} is no number: ${values[name]}`);
+}
+
+const child = spawn(
+  process.execPath,
+  ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.crash.config.ts"],
+  { stdio: "inherit", env: { ...process.env, ROWMILL_SOAK: JSON.stringify(values) } },
+);
+const [status] = await once(child, "exit");
+process.exitCode = status ?? 1;

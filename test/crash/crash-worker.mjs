@@ -1,0 +1,44 @@
+/**
+ * One worker of the built package in a process of its own, in the folder of a config, with a fault at one step: `{ step, when, action }`.
+ * Says `working` over IPC when it works, and the step's name when it freezes there. SIGTERM stops it cleanly.
+ */
+import { pino } from "pino";
+import { openProject } from "../../dist/app/open-project.js";
+import { openProjectDatabase } from "../../dist/app/open-database.js";
+import { readEnvironment } from "../../dist/config/environment.js";
+import { loadConfig } from "../../dist/config/load.js";
+import { startWorker } from "../../dist/worker/worker.js";
+
+/** @type {{ step: string, when: string, action: string } | null} */
+const fault = JSON.parse(process.env["CRASH_FAULT"] ?? "null");
+let struck = false;
+
+async function strike(name, when) {
+  if (struck || fault === null || fault.step !== name || fault.when !== when) return;
+  struck = true;
+  if (fault.action === "throw") throw new Error(`thrown by the test ${when} ${name}`);
+  if (fault.action === "kill") process.kill(process.pid, "SIGKILL");
+  await new Promise((resolve) => process.send?.(`frozen at ${name}`, resolve));
+  process.kill(process.pid, "SIGSTOP");
+}
+
+const environment = readEnvironment(process.env);
+const config = await loadConfig({ cwd: process.cwd(), env: process.env });
+const { database } = await openProjectDatabase(config, environment);
+const context = await openProject({
+  config,
+  environment,
+  database,
+  log: pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2)),
+  steps: {
+    faults: {
+      before: (name) => strike(name, "before"),
+      after: (name) => strike(name, "after"),
+    },
+  },
+});
+const worker = await startWorker(context, { flush: true });
+process.once("SIGTERM", () => {
+  void worker.stop().then(() => process.exit(0));
+});
+process.send?.("working");

@@ -1,0 +1,17 @@
+/** A worker is killed before each step of the stages; another one brings everything to its end. */
+import { describe, expect, it } from "vitest";
+import { stepNames } from "../../src/worker/step-names.js";
+import { strike, struck } from "./strike.js";
+
+describe("Every step", () => {
+  it("is struck in exactly one scene", () => {
+    const names = struck.map(({ step }) => step);
+    expect(names.toSorted()).toEqual(Object.keys(stepNames).toSorted());
+  });
+});
+
+describe("kill -9 before", () => {
+  it.each(struck)("$step loses nothing, and pays for nothing twice", ({ step, scene }) =>
+    strike(scene, { step, when: "before", action: "kill" }),
+  );
+});

@@ -1,0 +1,19 @@
+/** In all 108 kills at random instants; `npm run soak` goes on for as long as one likes. */
+import { describe, expect, it } from "vitest";
+import { killAtRandom } from "./random-kills.js";
+
+const KILLS = 9;
+const seeds = [1, 2, 3, 4];
+
+describe.each([
+  { kind: "pg18", workers: 1, title: "One worker" },
+  { kind: "pg18", workers: 3, title: "Three workers" },
+  { kind: "embedded", workers: 1, title: "One worker on the embedded database" },
+] as const)("$title", ({ kind, workers }) => {
+  it.each(seeds)(
+    `killed ${KILLS} times at random instants: nothing is lost, and nothing paid twice (seed %i)`,
+    async (seed) => {
+      expect((await killAtRandom({ kind, workers, kills: KILLS, seed })).wrong).toEqual([]);
+    },
+  );
+});

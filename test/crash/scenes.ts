@@ -1,0 +1,337 @@
+/**
+ * Situations in which a worker comes by every step of the stages: what stands when it starts, what the provider does, and what a
+ * person mends afterwards. A step is struck in the one scene that lists it.
+ */
+import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
+import type { GatewayOptions } from "../../src/gateway/gateway.js";
+import type { StepName } from "../../src/worker/step-names.js";
+import type { CrashProject, CrashWorker } from "../support/crash-project.js";
+import { createNotes, insertNotes, plain } from "../support/notes.js";
+import { sql } from "../support/project.js";
+
+export interface Scene {
+  readonly title: string;
+  readonly steps: readonly StepName[];
+  /** Made anew for each run. */
+  readonly provider?: () => Partial<GatewayOptions>;
+  /** Further keys of the pipeline. */
+  readonly pipeline?: string;
+  /** Before the worker starts. Default: five texts wait for it. */
+  readonly prepare?: (crash: CrashProject) => Promise<void>;
+  /** When it works. */
+  readonly during?: (crash: CrashProject, worker: CrashWorker) => Promise<void>;
+  /** What the world, or a person, does before another worker takes over. */
+  readonly mend?: (crash: CrashProject) => Promise<void>;
+  /** Texts that are asked twice for a stated reason. Default: none. */
+  readonly askedTwice?: number;
+  /** Rows that fail, as they would without a crash. Default: none. */
+  readonly failed?: number;
+}
+
+const isCreate = (call: Call): boolean => call.method === "POST" && call.route === "/v1/batches";
+const isUpload = (call: Call): boolean => call.method === "POST" && call.route === "/v1/files";
+const isDelete = (call: Call): boolean => call.method === "DELETE" && call.route === "/v1/files/:id";
+
+const CREATE_LASTS_MS = 7_000;
+const MANY = 5_001;
+const LOOK_MS = 20;
+const LOOKS_MAX = 1_000;
+
+function firstTimes(
+  times: number,
+  is: (call: Call) => boolean,
+  fault: Fault,
+): (call: Call) => Fault | undefined {
+  let left = times;
+  return (call) => (is(call) && left-- > 0 ? fault : undefined);
+}
+
+const reply = (status: number, body: object = {}): Fault => ({
+  kind: "reply",
+  status,
+  body,
+  headers: { "x-should-retry": "false" },
+});
+
+/** Faults that last until they are mended. */
+function untilMended(fault: (mended: () => boolean) => Partial<GatewayFaults>): {
+  provider: () => Partial<GatewayOptions>;
+  mend: (crash: CrashProject) => Promise<void>;
+} {
+  let mended = false;
+  return {
+    provider: () => {
+      mended = false;
+      return { faults: fault(() => mended) };
+    },
+    mend: async ({ project }) => {
+      mended = true;
+      project.gateway.release();
+      await project.run(
+        sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
+      );
+    },
+  };
+}
+
+export async function fiveNotes({ project }: CrashProject): Promise<void> {
+  await createNotes(project, plain(5));
+}
+
+/** Batches stand still until one of them is cancelled. */
+function stillUntilOneIsCancelled(): {
+  provider: (faults?: Partial<GatewayFaults>) => Partial<GatewayOptions>;
+  attend: (crash: CrashProject) => void;
+} {
+  let cancelled = false;
+  let wake = (): void => undefined;
+  return {
+    provider: (faults = {}) => {
+      cancelled = false;
+      return {
+        faults: {
+          ...faults,
+          beforeEffect: (call) => {
+            if (call.route !== "/v1/batches/:id/cancel") return undefined;
+            cancelled = true;
+            // After this call has had its effect.
+            setTimeout(wake, LOOK_MS);
+            return undefined;
+          },
+          hold: (batch) => !cancelled && batch.status === "validating",
+        },
+      };
+    },
+    attend: ({ project }) => {
+      wake = () => project.gateway.release();
+    },
+  };
+}
+
+/** The batch once more, as a create would make it whose first reply was lost. */
+async function createTwin({ project }: CrashProject): Promise<void> {
+  const [first] = await waitFor(async () => (await project.gateway.journal.summary()).batches);
+  if (first === undefined) throw new Error("No batch was created.");
+  await fetch(`${project.gateway.url}/batches`, {
+    method: "POST",
+    headers: { authorization: "Bearer test", "content-type": "application/json" },
+    body: JSON.stringify({
+      input_file_id: first.inputFileId,
+      endpoint: "/v1/chat/completions",
+      completion_window: "24h",
+      metadata: first.metadata,
+    }),
+  });
+}
+
+function twoBatches(): Scene {
+  const still = stillUntilOneIsCancelled();
+  return {
+    title: "two batches for the same requests",
+    steps: ["reconcile.stray", "reconcile.cancel", "reconcile.cancelled"],
+    provider: () => still.provider({ afterEffect: firstTimes(1, isCreate, { kind: "drop" }) }),
+    during: async (crash) => {
+      still.attend(crash);
+      await createTwin(crash);
+    },
+  };
+}
+
+function aTwinSeenLate(): Scene {
+  const still = stillUntilOneIsCancelled();
+  return {
+    title: "a second batch that is seen late",
+    steps: ["astray.look", "astray.record", "astray.cancel", "astray.cancelled"],
+    provider: () => still.provider(),
+    prepare: async (crash) => {
+      still.attend(crash);
+      await fiveNotes(crash);
+      await crash.project.round(await crash.worker());
+      await createTwin(crash);
+      await crash.project.run(
+        sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour', planned_at = planned_at - interval '1 hour'`,
+      );
+    },
+  };
+}
+
+/** They could not be deleted when their batch had ended. */
+function unneededFiles(): Scene {
+  let kept = true;
+  return {
+    title: "files that are not needed any more",
+    steps: ["clean.file", "clean.noted"],
+    provider: () => {
+      kept = true;
+      return { faults: { beforeEffect: (call) => (isDelete(call) && kept ? reply(503) : undefined) } };
+    },
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      await crash.recover();
+      kept = false;
+    },
+  };
+}
+
+export const scenes: readonly Scene[] = [
+  {
+    title: "an ordinary run",
+    steps: [
+      "worker.beat",
+      "sweep.chunk",
+      "plan.sample",
+      "plan.estimate",
+      "plan.approve",
+      "plan.batch",
+      "plan.clearFlush",
+      "turn.claim",
+      "turn.release",
+      "turn.wake",
+      "render.limits",
+      "render.chunk",
+      "render.move",
+      "upload.look",
+      "upload.send",
+      "upload.move",
+      "submit.intent",
+      "submit.create",
+      "submit.record",
+      "poll.ask",
+      "poll.note",
+      "poll.move",
+      "collect.read",
+      "collect.chunk",
+      "end.chunk",
+      "rescue.bury",
+      "clean.spool",
+      "clean.ledger",
+    ],
+  },
+  {
+    title: "rows that arrive",
+    steps: ["intake.take"],
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      await crash.worker();
+      await insertNotes(crash.project, plain(3, "arrival"));
+    },
+  },
+  {
+    title: "a worker that is stopped",
+    steps: ["worker.signOff"],
+    during: async (_, worker) => {
+      await worker.says("working");
+      worker.child.kill("SIGTERM");
+    },
+  },
+  {
+    title: "a create whose reply takes its time",
+    steps: ["lease.renew"],
+    provider: () => ({
+      faults: {
+        afterEffect: async (call) => {
+          if (isCreate(call)) await new Promise((resolve) => setTimeout(resolve, CREATE_LASTS_MS));
+          return undefined;
+        },
+      },
+    }),
+  },
+  {
+    title: "thousands of rows",
+    steps: ["sweep.analyze", "plan.analyze"],
+    pipeline: "when: { rows: 100_000, maxWait: '10m' },",
+    prepare: ({ project }) => createNotes(project, plain(MANY)),
+  },
+  {
+    title: "a key that is refused",
+    steps: ["turn.pause"],
+    ...untilMended((mended) => ({
+      beforeEffect: (call) =>
+        isUpload(call) && !mended()
+          ? reply(401, { error: { message: "Incorrect API key provided.", code: "invalid_api_key" } })
+          : undefined,
+    })),
+  },
+  {
+    // In the middle of the keys as text, where the sample of the rows that wait does not see it.
+    title: "a row that is dearer than its batch",
+    steps: ["render.learn"],
+    pipeline: "budget: { usd: 1_000, per: 'total' },",
+    prepare: ({ project }) =>
+      createNotes(project, [...plain(23), `A long one. ${"word ".repeat(120_000)}`, ...plain(137, "text")]),
+  },
+  {
+    title: "an upload whose reply is lost",
+    steps: ["upload.delete"],
+    provider: () => ({ faults: { afterEffect: firstTimes(4, isUpload, { kind: "drop" }) } }),
+  },
+  {
+    title: "a create that is put off",
+    steps: ["submit.takeBack"],
+    provider: () => ({
+      faults: {
+        beforeEffect: firstTimes(
+          1,
+          isCreate,
+          reply(429, { error: { message: "Slow down.", code: "rate_limit_exceeded" } }),
+        ),
+      },
+    }),
+  },
+  {
+    title: "a create that is lost on its way",
+    steps: ["reconcile.look", "reconcile.fence", "submit.anew"],
+    provider: () => ({ faults: { beforeEffect: firstTimes(1, isCreate, { kind: "drop" }) } }),
+  },
+  twoBatches(),
+  aTwinSeenLate(),
+  {
+    title: "files that hold less than the provider counted",
+    steps: ["collect.postpone"],
+    provider: () => {
+      let dropped = false;
+      return {
+        faults: {
+          transformOutput: () => {
+            if (dropped) return undefined;
+            dropped = true;
+            return [];
+          },
+        },
+      };
+    },
+    askedTwice: 1,
+  },
+  {
+    title: "a line that the provider refuses",
+    steps: ["refuse.note"],
+    prepare: ({ project }) => createNotes(project, [...plain(4), "[[demo:bad-line]] refused"]),
+    failed: 1,
+  },
+  {
+    title: "more tokens than the account may have enqueued",
+    steps: ["refuse.learn"],
+    provider: () => ({ limits: { enqueuedTokensPerModel: 300 } }),
+    prepare: ({ project }) => createNotes(project, plain(40)),
+  },
+  {
+    title: "a batch that nothing will wake",
+    steps: ["rescue.wake"],
+    ...untilMended((mended) => ({ hold: () => !mended() })),
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      await crash.project.round(await crash.worker());
+      await crash.project.run(sql`delete from rowmill_worker._private_jobs`);
+    },
+  },
+  unneededFiles(),
+];
+
+async function waitFor<T>(look: () => Promise<readonly T[]>): Promise<readonly T[]> {
+  for (let looks = 0; looks < LOOKS_MAX; looks++) {
+    const found = await look();
+    if (found.length > 0) return found;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  return [];
+}
