@@ -2,7 +2,7 @@
 import { expect, it, vi } from "vitest";
 import { connectionOptions } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
-import { isDatabaseWide, openDatabase, sql } from "../../src/store/database.js";
+import { isDatabaseWide, openDatabase, raw, sql } from "../../src/store/database.js";
 import { batchesAre, eventually, playScene, type Scene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";
 import { startOwnServer } from "../support/own-server.js";
@@ -129,6 +129,25 @@ describeDatabases(
         });
       },
     );
+
+    it.concurrent("may lead to a replica: a connection that takes no writes is not used again", async () => {
+      await playScene({ notes: 1 }, async ({ project }) => {
+        const name = new URL(project.url).pathname.slice(1);
+        const readOnly = (value: "on" | "off") =>
+          project.run(raw(`alter database ${name} set default_transaction_read_only = ${value}`));
+        const database = openDatabase({ connectionString: project.url, ssl: false }, { poolMax: 1 });
+        try {
+          const write = () => database.transaction((tx) => tx.run(sql`update public.notes set body = 'new'`));
+          await readOnly("on");
+          await database.first(sql`select 1`);
+          await readOnly("off");
+          await expect(write()).rejects.toMatchObject({ sqlState: "25006" });
+          expect(await write()).toBe(1);
+        } finally {
+          await database.close();
+        }
+      });
+    });
   },
   ["pg18"],
 );
