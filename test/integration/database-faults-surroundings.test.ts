@@ -29,24 +29,27 @@ const prlimitMissingBecause =
 describeDatabases(
   "Beside the database",
   () => {
-    it("PgBouncer in transaction mode carries two workers over few connections", async ({ skip }) => {
-      if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);
-      await playScene({}, async ({ project, work, add, finished, afterwards }) => {
-        const bouncer = await startPgBouncer(project.url, serverConnections);
-        afterwards(() => bouncer.stop());
-        await work(bouncer.url);
-        await work(bouncer.url);
-        await add(40, "later note");
-        await finished();
-        const [pooled] = await project.rows<{ count: number }>(sql`select count(*)::int as count
+    it.concurrent(
+      "PgBouncer in transaction mode carries two workers over few connections",
+      async ({ skip }) => {
+        if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);
+        await playScene({}, async ({ project, work, add, finished, afterwards }) => {
+          const bouncer = await startPgBouncer(project.url, serverConnections);
+          afterwards(() => bouncer.stop());
+          await work(bouncer.url);
+          await work(bouncer.url);
+          await add(40, "later note");
+          await finished();
+          const [pooled] = await project.rows<{ count: number }>(sql`select count(*)::int as count
           from pg_stat_activity where datname = current_database() and backend_type = 'client backend'`);
-        const own = project.database.pool.totalCount;
-        expect(pooled?.count).toBeGreaterThan(own);
-        expect(pooled?.count).toBeLessThanOrEqual(own + serverConnections);
-      });
-    });
+          const own = project.database.pool.totalCount;
+          expect(pooled?.count).toBeGreaterThan(own);
+          expect(pooled?.count).toBeLessThanOrEqual(own + serverConnections);
+        });
+      },
+    );
 
-    it("a folder for batch files that cannot be written to is waited for", () =>
+    it.concurrent("a folder for batch files that cannot be written to is waited for", () =>
       playScene({}, async ({ project, work, finished }) => {
         const { spoolFolder } = await project.worker({ notes: notesPipeline() });
         await mkdir(dirname(spoolFolder), { recursive: true });
@@ -58,37 +61,39 @@ describeDatabases(
         );
         await rm(spoolFolder);
         await finished();
-      }));
+      }),
+    );
 
-    it("a disk that is full for a while: the file is written anew when there is room, and sent once", async ({
-      skip,
-    }) => {
-      if (prlimitMissingBecause !== null) skip(prlimitMissingBecause);
-      const project = await startProject("pg18");
-      let child: ChildProcess | null = null;
-      try {
-        await createMovies(project);
-        await project.worker({ movies: moviesPipeline() });
-        child = await startChild(project);
-        await limitFiles(child, String(fileBytesMax));
-        await insertMovies(project, films().slice(0, 50));
-        await eventually(
-          () => failures(project),
-          (count) => count >= 2,
-        );
-        expect((await project.gateway.journal.summary()).batches).toEqual([]);
-        await limitFiles(child, "unlimited");
-        await eventually(
-          () => differences(project),
-          (left) => left.missing === 0,
-        );
-        expect(new Set(await executions(project))).toEqual(new Set([1]));
-        await project.check();
-      } finally {
-        child?.kill("SIGKILL");
-        await project.close();
-      }
-    });
+    it.concurrent(
+      "a disk that is full for a while: the file is written anew when there is room, and sent once",
+      async ({ skip }) => {
+        if (prlimitMissingBecause !== null) skip(prlimitMissingBecause);
+        const project = await startProject("pg18");
+        let child: ChildProcess | null = null;
+        try {
+          await createMovies(project);
+          await project.worker({ movies: moviesPipeline() });
+          child = await startChild(project);
+          await limitFiles(child, String(fileBytesMax));
+          await insertMovies(project, films().slice(0, 50));
+          await eventually(
+            () => failures(project),
+            (count) => count >= 2,
+          );
+          expect((await project.gateway.journal.summary()).batches).toEqual([]);
+          await limitFiles(child, "unlimited");
+          await eventually(
+            () => differences(project),
+            (left) => left.missing === 0,
+          );
+          expect(new Set(await executions(project))).toEqual(new Set([1]));
+          await project.check();
+        } finally {
+          child?.kill("SIGKILL");
+          await project.close();
+        }
+      },
+    );
   },
   ["pg18"],
 );
