@@ -1,11 +1,13 @@
 /**
  * `npm run bench`: what Rowmill adds to a user's writes, and how fast its own stages are, on PostgreSQL 18. Every figure is set
  * against another one of the same run, since a machine's own speed says nothing about Rowmill. `--smoke` is the same, small.
+ * `--rescue` measures instead, in seconds, how soon others go on with what a killed worker held.
  */
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { openDatabase } from "../src/store/database.js";
 import { startPostgresServer } from "../test/support/postgres-servers.js";
+import { measureRescues } from "./rescue.js";
 import { measureStages, type StageFigures } from "./stages.js";
 import { measureTriggers, type TriggerFigures } from "./triggers.js";
 
@@ -14,8 +16,12 @@ const sizes = {
   smoke: { rows: 2_000, rounds: 3, singles: 200 },
 } as const;
 
-const { values } = parseArgs({ options: { smoke: { type: "boolean", default: false } } });
+const { values } = parseArgs({
+  options: { smoke: { type: "boolean", default: false }, rescue: { type: "boolean", default: false } },
+});
 const size = values.smoke ? sizes.smoke : sizes.full;
+
+const rescues = { rescues: 50, lanes: 10 };
 
 /** As a user's server: a commit is on the disk before it is acknowledged. Tests do without. */
 const durable = { fsync: "on", synchronous_commit: "on", full_page_writes: "on" };
@@ -23,8 +29,11 @@ const durable = { fsync: "on", synchronous_commit: "on", full_page_writes: "on" 
 const server = await startPostgresServer("18", { settings: durable });
 try {
   console.log(`PostgreSQL 18, durable; Node ${process.version}; ${cpus().length} cores; ${size.rows} rows\n`);
-  reportTriggers(await withDatabase((database) => measureTriggers(database, size)));
-  reportStages(await withDatabase(() => measureStages(server.url, size.rows)));
+  if (values.rescue) reportRescues(await measureRescues(server.url, rescues));
+  else {
+    reportTriggers(await withDatabase((database) => measureTriggers(database, size)));
+    reportStages(await withDatabase(() => measureStages(server.url, size.rows)));
+  }
 } finally {
   await server.stop();
 }
@@ -41,6 +50,13 @@ async function withDatabase<T>(work: (database: ReturnType<typeof openDatabase>)
   } finally {
     await database.close();
   }
+}
+
+function reportRescues(ms: readonly number[]): void {
+  const seconds = (index: number): string => ((ms[index] ?? 0) / 1_000).toFixed(1);
+  console.log(
+    `${ms.length} rescues after kill -9: median ${seconds(Math.floor(ms.length / 2))} s, fastest ${seconds(0)} s, slowest ${seconds(ms.length - 1)} s`,
+  );
 }
 
 function reportTriggers(figures: TriggerFigures): void {
