@@ -68,6 +68,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     await untilPipeline(project, { succeeded: 5 });
     const status = await project.status();
     expect(status).toEqual({
+      workers: [{ host: expect.any(String), pid: up.child.pid, startedAt: expect.any(String) }],
       pipelines: [
         {
           name: "films",
