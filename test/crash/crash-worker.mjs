@@ -1,6 +1,6 @@
 /**
  * One worker of the built package in a process of its own, in the folder of a config, with a fault at one step: `{ step, when, action }`.
- * Says `working` over IPC when it works, and the step's name when it freezes there. SIGTERM stops it cleanly.
+ * Says `working` over IPC when it works, and `freeze at STEP` or `throw at STEP` when it does that. SIGTERM stops it cleanly.
  */
 import { pino } from "pino";
 import { openProject } from "../../dist/app/open-project.js";
@@ -16,9 +16,9 @@ let struck = false;
 async function strike(name, when) {
   if (struck || fault === null || fault.step !== name || fault.when !== when) return;
   struck = true;
-  if (fault.action === "throw") throw new Error(`thrown by the test ${when} ${name}`);
   if (fault.action === "kill") process.kill(process.pid, "SIGKILL");
-  await new Promise((resolve) => process.send?.(`frozen at ${name}`, resolve));
+  await new Promise((resolve) => process.send?.(`${fault.action} at ${name}`, resolve));
+  if (fault.action === "throw") throw new Error(`thrown by the test ${when} ${name}`);
   process.kill(process.pid, "SIGSTOP");
 }
 

@@ -1,4 +1,5 @@
 /** One scene with one fault, to its end: opened, struck, mended, taken over by another worker, and judged. */
+import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "vitest";
 import type { StepName } from "../../src/worker/step-names.js";
 import {
@@ -6,6 +7,7 @@ import {
   startCrashProject,
   takeForDead,
   type CrashProject,
+  type CrashWorker,
   type Fault,
 } from "../support/crash-project.js";
 import { sql } from "../support/project.js";
@@ -15,14 +17,19 @@ export const struck: readonly { readonly step: StepName; readonly scene: Scene }
   scene.steps.map((step) => ({ step, scene })),
 );
 
+/** A worker that is not through by then, after one error, never will be. */
+const THROUGH_MS_MAX = 60_000;
+const LOOK_MS = 100;
+
 export async function strike(scene: Scene, fault: Fault): Promise<void> {
   const crash = await open(scene);
   try {
     const worker = crash.start(fault);
     await scene.during?.(crash, worker);
     if (fault.action === "kill") expect(await worker.ended).toBe("SIGKILL");
-    else await worker.says(`frozen at ${fault.step}`);
+    else await worker.says(`${fault.action} at ${fault.step}`);
     await scene.mend?.(crash);
+    if (fault.action === "throw") await throughAndStopped(crash, worker);
     await crash.recover();
     if (fault.action === "freeze") {
       worker.child.kill("SIGCONT");
@@ -36,6 +43,22 @@ export async function strike(scene: Scene, fault: Fault): Promise<void> {
   } finally {
     await crash.close();
   }
+}
+
+/** The worker itself brings everything to its end: nobody takes over from it. */
+async function throughAndStopped({ project }: CrashProject, worker: CrashWorker): Promise<void> {
+  const deadlineMs = Date.now() + THROUGH_MS_MAX;
+  for (;;) {
+    const [row] = await project.rows<{ open: number; known: number }>(sql`
+      select (select count(*)::int from rowmill.requests where state in ('waiting', 'batched')) as open,
+        (select count(*)::int from rowmill.requests) as known`);
+    if (row?.open === 0 && row.known > 0) break;
+    if (Date.now() > deadlineMs)
+      throw new Error(`After ${THROUGH_MS_MAX} ms ${row?.open} requests are open.`);
+    await pause(LOOK_MS);
+  }
+  worker.child.kill("SIGTERM");
+  expect(await worker.ended).toBe(0);
 }
 
 async function open(scene: Scene): Promise<CrashProject> {
