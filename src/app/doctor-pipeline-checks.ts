@@ -119,6 +119,13 @@ async function lookForUnconfigured(look: Look): Promise<readonly Finding[]> {
 async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
   const paused = (await readOnly(look, pipelines.all)).filter((row) => row.pauseKind !== null);
   if (paused.length === 0) return [ok("none")];
+  const suspected = paused.find(({ pauseKind }) => pauseKind === "deployment");
+  if (suspected !== undefined)
+    return [
+      problem(`All are paused: ${sentence(suspected.pauseReason ?? "")}`, {
+        mends: ["What is known of it: rowmill deployment"],
+      }),
+    ];
   return paused.map(({ name, pauseKind, pauseReason }) =>
     warning(`${name} is paused: ${sentence(pauseReason ?? "no reason was given")}`, {
       mends: [
@@ -178,8 +185,8 @@ async function lookForStrays(look: Look): Promise<readonly Finding[]> {
       `${counted(strays.length, "batch")} of this ledger's name that it does not know, at the provider: ${names.join(", ")}.`,
       {
         mends: [
-          "Was the database restored from a backup, or copied? Two ledgers of one name ask for the same rows twice.",
-          "Look at them at the provider, and cancel what nobody waits for.",
+          "Was the database restored from a backup, or copied? A worker that meets this sends nothing until a person says which.",
+          "If the former database is gone: rowmill deployment --restored. If it lives on: rowmill deployment --copy",
         ],
       },
     ),

@@ -63,7 +63,8 @@ async function openBeside(config: ProjectConfig, options: DatabaseOptions): Prom
   };
 }
 
-function embeddedFolder(config: ProjectConfig): string {
+/** Of the embedded database, beside the config file. */
+export function embeddedFolder(config: Pick<ProjectConfig, "file">): string {
   return join(stateFolder(config), "database");
 }
 

@@ -19,6 +19,7 @@ import { keepLeases } from "../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../worker/step.js";
 import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./bind-pipeline.js";
 import { stateFolder } from "./open-database.js";
+import { noticeMove } from "./place-of-ledger.js";
 
 const QUEUE_SCHEMA = "rowmill_worker";
 /** Workers that start at once on an empty database; each further try finds more of it made. */
@@ -52,6 +53,7 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
     examined.set(pipeline, await explained(pipeline, () => examinePipeline(database, pipeline)));
   await prepareSchemas(database);
+  await noticeMove(database, config);
   const pipelines = new Map<number, Pipeline>();
   for (const pipeline of config.pipelines) {
     const bound = await explained(pipeline, async () =>

@@ -5,6 +5,7 @@ import { adoptCommand } from "./adopt.js";
 import { approveCommand } from "./approve.js";
 import type { Cli } from "./cli.js";
 import { demoCommand } from "./demo.js";
+import { deploymentCommand } from "./deployment.js";
 import { doctorCommand } from "./doctor.js";
 import { exitStatus } from "./exit-status.js";
 import { flushCommand } from "./flush.js";
@@ -29,6 +30,7 @@ const commands = [
   resumeCommand,
   approveCommand,
   adoptCommand,
+  deploymentCommand,
   doctorCommand,
   uninstallCommand,
   gatewayCommand,

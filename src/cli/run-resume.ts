@@ -1,4 +1,5 @@
 /** `rowmill resume`: ends a pause, whoever made it, and makes what waited for it due at once. */
+import { RowmillError } from "../model/errors.js";
 import { livingWorkers } from "../store/overview.js";
 import { resume } from "../store/pipelines.js";
 import { wakeBatches } from "../store/wake.js";
@@ -11,6 +12,7 @@ export async function runResume(cli: Cli, name: string, options: ProjectOptions)
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const row = await registeredPipeline(database, name);
+    if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
     const done = await database.transaction(async (tx) => ({
       resumed: await resume(tx, row.id),
       batches: await wakeBatches(tx, row.id),
@@ -22,5 +24,12 @@ export async function runResume(cli: Cli, name: string, options: ProjectOptions)
     if ((await livingWorkers(database)).length === 0)
       cli.terminal.note("No worker is running. Start one: rowmill up");
     return exitStatus.ok;
+  });
+}
+
+/** Of every pipeline at once, and what lifts it changes more than one of them. */
+function suspected(reason: string): RowmillError {
+  return new RowmillError("refused", reason, {
+    hints: ["What each of them would do: rowmill help deployment"],
   });
 }

@@ -17,7 +17,8 @@ export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   /** Lines and bytes of the file that named the requests, those of nobody included. */
   readonly lines: number;
   readonly bytes: number;
-  readonly pattern: string;
+  /** Null: the lines have our own names; a state of this ledger created the batch that is lost. */
+  readonly pattern: string | null;
   readonly detail: Json;
 }
 
@@ -26,11 +27,12 @@ export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise
   const state = batchBeginnings.adopted;
   await tx.run(sql`insert into rowmill.batches
       (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, requests, lines, spool_bytes, reserved_nano_usd,
-       reserved_tokens, input_file_id, provider_batch_id, provider_status, adopted_pattern, submitted_at)
+       reserved_tokens, input_file_id, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
     values (${batch.id}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
       ${batch.endpoint}, ${batch.requests}, ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens},
-      ${batch.inputFileId}, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, to_timestamp(${batch.createdAt}))`);
-  const reason = `adopted: other code created it as ${batch.providerBatchId}`;
+      ${batch.inputFileId}, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, to_timestamp(${batch.createdAt}))`);
+  const creator = batch.pattern === null ? "a former state of this ledger" : "other code";
+  const reason = `adopted: ${creator} created it as ${batch.providerBatchId}`;
   await addBatchEvent(tx, batch.id, { from: null, to: state, reason, detail: batch.detail });
 }
 

@@ -5,6 +5,7 @@
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { suspicionValue } from "./deployment.js";
 
 interface InputError {
   readonly code: string | null;
@@ -43,6 +44,10 @@ interface BatchBase {
   readonly plannedAt: Date;
   /** How other code named the requests of a batch that was adopted; null: the batch is our own. */
   readonly adoptedPattern: string | null;
+  /** Created by a state of this ledger that is lost, under our own names. */
+  readonly recovered: boolean;
+  /** Its files, and the batch at the provider, belong to another database too: never deleted, never cancelled. */
+  readonly shared: boolean;
 }
 
 /** The file that is at the provider. */
@@ -79,7 +84,7 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
   b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.polls, b.failures, b.planned_at as "plannedAt",
-  b.adopted_pattern as "adoptedPattern"`;
+  b.adopted_pattern as "adoptedPattern", b.recovered, b.shared`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
@@ -307,7 +312,7 @@ export interface FinishedFiles {
   readonly fileIds: readonly string[];
 }
 
-/** Ended batches whose files may still lie at the provider. Those of an adopted one are the user's. */
+/** Ended batches whose files may still lie at the provider, and are nobody else's too. */
 export async function withFiles(
   client: Reader,
   pipelineIds: readonly number[],
@@ -315,7 +320,8 @@ export async function withFiles(
 ): Promise<FinishedFiles[]> {
   return client.rows<FinishedFiles>(sql`
     select id, pipeline_id as "pipelineId", account, array_remove(array[input_file_id, output_file_id, error_file_id], null) as "fileIds"
-    from rowmill.batches where settled_at is not null and files_deleted_at is null and adopted_pattern is null
+    from rowmill.batches where settled_at is not null and files_deleted_at is null and adopted_pattern is null and not shared
+      and ${suspicionValue} is null
       and pipeline_id = any(${pipelineIds}::int[])
     order by settled_at limit ${limit}`);
 }

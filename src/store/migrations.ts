@@ -120,9 +120,8 @@ async function apply(tx: Queryable, migration: Migration): Promise<void> {
   );
 }
 
-/** After the last migration; repeatable. */
-export const deploymentStatement = `insert into rowmill.deployment (system_identifier, database_name)
-    select (select system_identifier::text from pg_control_system()), current_database()
+/** After the last migration; repeatable. Which database that is, the first worker records. */
+export const deploymentStatement = `insert into rowmill.deployment (database_name) values (current_database())
     on conflict do nothing`;
 
 async function recordDeployment(tx: Queryable): Promise<void> {

@@ -1,6 +1,7 @@
 /** What was spent and what is reserved, derived from attempts and from batches in flight; and limits that providers told us. */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { suspicionValue } from "./deployment.js";
 
 export interface Spending {
   /** 1e-9 US dollars, in the period; the day of a sum is the day of its batch's submission (UTC). */
@@ -107,15 +108,15 @@ export async function strayCancelled(
 /** Strays that are recorded and not cancelled yet, oldest first. */
 export async function straysToCancel(client: Reader, account: string, limit: number): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
-    select s.provider_batch_id as id from rowmill.stray_batches s ${ofLivingPipeline(sql`s.batch_id`)}
+    select s.provider_batch_id as id from rowmill.stray_batches s ${ofOurOwn(sql`s.batch_id`)}
     where s.account = ${account} and s.cancelled_at is null order by s.found_at limit ${limit}`);
   return rows.map((row) => row.id);
 }
 
-/** In a copy of a ledger nothing is cancelled before a person said which one lives. */
-function ofLivingPipeline(batchId: Sql): Sql {
-  return sql`join rowmill.batches b on b.id = ${batchId}
-    join rowmill.pipelines p on p.id = b.pipeline_id and p.pause_kind is distinct from 'deployment'`;
+/** In a copy of a ledger nothing is cancelled before a person said which one lives, nor ever what it shares with the other. */
+function ofOurOwn(batchId: Sql): Sql {
+  return sql`join rowmill.batches b on b.id = ${batchId} and not b.shared and ${suspicionValue} is null
+    join rowmill.pipelines p on p.id = b.pipeline_id`;
 }
 
 /** Was anything created in these hours that the provider's list may show twice? Not yet what was created a moment ago. */
@@ -145,7 +146,7 @@ export async function strayBatches(
     select x."providerBatchId", b.id as "batchId", p.name as pipeline, greatest(b.reserved_nano_usd,
       coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id), 0))::float8 as "reservedNanoUsd"
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
-    ${ofLivingPipeline(sql`x."batchId"`)}
+    ${ofOurOwn(sql`x."batchId"`)}
     where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"
       and (b.provider_batch_id is not null or b.settled_at is not null)
       and not exists (select 1 from rowmill.stray_batches s

@@ -6,7 +6,7 @@ import type { BatchState } from "../model/batch-transitions.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { sql, type Queryable } from "./database.js";
 import { standingRefusals } from "./refused-keys.js";
-import type { PauseKind } from "./pipelines.js";
+import { pauseKindValue, pauseReasonValue, type PauseKind } from "./pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
 /** The newest ones; older batches have settled long ago. */
@@ -69,7 +69,7 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
     refused as (select k.pipeline_id, count(*)::int as keys from ${standingRefusals} group by k.pipeline_id)
     select p.id, p.name, coalesce(c.waiting, 0) as waiting, coalesce(c.batched, 0) as batched, coalesce(c.succeeded, 0) as succeeded,
       coalesce(c.failed, 0) + coalesce(k.keys, 0) as failed, coalesce(k.keys, 0) as refused, coalesce(c.cancelled, 0) as cancelled, coalesce(c.gone, 0) as gone,
-      p.pause_kind as "pauseKind", p.pause_reason as "pauseReason", p.definition_hash as "definitionHash",
+      ${pauseKindValue} as "pauseKind", ${pauseReasonValue} as "pauseReason", p.definition_hash as "definitionHash",
       p.approved_hash as "approvedHash", p.estimate, p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable",
       coalesce(u.states, '{}') as batches,
       (extract(epoch from q.oldest - clock_timestamp()) * 1000 + coalesce((p.definition -> 'when' ->> 'maxWaitMs')::float8, 0))::float8

@@ -1,8 +1,12 @@
 /** Pipelines as registered in the database: definition, approval, pauses, flushes. Each change leaves an event. */
 import type { Json } from "../model/pipeline.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { suspicionValue } from "./deployment.js";
 
-/** `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. */
+/**
+ * `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. `deployment` is no pipeline's own:
+ * while the ledger is suspected to be a copy, it stands in the place of whatever each of them has.
+ */
 export type PauseKind = "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment";
 
 export interface Pause {
@@ -27,9 +31,13 @@ export interface PipelineRow {
   readonly uninstalledAt: Date | null;
 }
 
+/** Of a row of rowmill.pipelines, as it holds now. */
+export const pauseKindValue = sql`case when ${suspicionValue} is null then pause_kind else 'deployment' end`;
+export const pauseReasonValue = sql`coalesce(${suspicionValue}, pause_reason)`;
+
 const columns = sql`id, name, definition_hash as "definitionHash", approved_hash as "approvedHash", estimate,
   source_oid::int8::int as "sourceOid", source_signature as "sourceSignature", installed_snapshot::text as "installedSnapshot",
-  pause_kind as "pauseKind", pause_reason as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
+  ${pauseKindValue} as "pauseKind", ${pauseReasonValue} as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
   uninstalled_at as "uninstalledAt"`;
 
 export interface Registration {

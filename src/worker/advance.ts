@@ -11,6 +11,7 @@ import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
+import { lookOnce } from "./astray.js";
 import { collect } from "./collector.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { poll } from "./poller.js";
@@ -18,8 +19,8 @@ import { reconcile } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { render } from "./renderer.js";
 import { create, upload } from "./submitter.js";
-import { endAll } from "./ending.js";
-import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { done, type Next, type Turn } from "./turn.js";
+import { withdraw } from "./withdraw.js";
 
 /** Moves in one turn; a batch needs six from plan to settlement. */
 const MOVES_MAX = 12;
@@ -103,7 +104,7 @@ async function actOrExplain(turn: Turn): Promise<ExplainedNext> {
 }
 
 /** A reason not to go on now: a pause, or another definition or account than this worker has. */
-async function heldBack({ context, pipeline, batch }: Turn): Promise<Next | null> {
+async function heldBack({ context, pipeline, batch, signal }: Turn): Promise<Next | null> {
   const row = await pipelines.byId(context.read, pipeline.id);
   const wait: Next = { next: "wait", delayMs: PAUSED_LOOK_MS };
   if (row === null) return wait;
@@ -111,7 +112,11 @@ async function heldBack({ context, pipeline, batch }: Turn): Promise<Next | null
   if (row.definitionHash !== pipeline.definitionHash) reasons.push("superseded");
   if (row.approvedHash !== row.definitionHash) reasons.push("unapproved");
   if (isHeld(phaseOf(batch.state, batch.createIntentAgoMs !== null), reasons)) return wait;
-  if (batch.account === pipeline.provider.account) return null;
+  if (batch.account === pipeline.provider.account) {
+    if (batch.state !== "uploading" && batch.state !== "submitting") return null;
+    // Before anything is sent, or an input file deleted.
+    return (await lookOnce(context, pipeline.provider, signal)) ? null : wait;
+  }
   await pause(context, pipeline, {
     kind: "account",
     reason: `Batch ${batch.id} belongs to ${accountText(batch.account)}, but this worker is set up for ${accountText(pipeline.provider.account)}. Set OPENAI_BASE_URL, OPENAI_ORG_ID and OPENAI_PROJECT_ID as they were until it is settled, then: rowmill resume ${pipeline.config.name}`,
@@ -122,7 +127,7 @@ async function heldBack({ context, pipeline, batch }: Turn): Promise<Next | null
 function act(turn: Turn): Promise<Next> | Next {
   const { batch } = turn;
   if (isOutdated(turn) && (batch.state === "uploading" || batch.state === "submitting"))
-    return withdraw({ ...turn, batch });
+    return withdraw({ ...turn, batch }, "the definition changed before it was sent");
   switch (batch.state) {
     case "planned":
       return render({ ...turn, batch });
@@ -149,12 +154,6 @@ function isOutdated({ batch, pipeline }: Turn): boolean {
     batch.createIntentAgoMs === null &&
     batch.refusal === null
   );
-}
-
-async function withdraw(turn: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>): Promise<Next> {
-  const reason = "the definition changed before it was sent";
-  const facts = () => ({ outcome: "noRoom" as const, detail: reason });
-  return (await endAll(turn.context, { ...turn, facts, event: "refused", reason })) ? done : lost;
 }
 
 async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {

@@ -1,19 +1,33 @@
 /**
- * Compares the provider's list with the ledger: a second batch that was made for requests of ours, and that nobody saw within
- * `reconcile.window`, is recorded, cancelled, told and counted as spent. Late or repeated, it does no harm: a stray is recorded once,
- * before it is cancelled, and what a crash left uncancelled is cancelled by the next look.
+ * Compares the provider's list with the ledger. A second batch that was made for requests of ours, and that nobody saw within
+ * `reconcile.window`, is recorded, cancelled, told and counted as spent. A batch of ours that this ledger never created says that it was
+ * restored from a backup, or copied: everything waits for a person then. Late or repeated, a look does no harm: a stray is recorded
+ * once, before it is cancelled, and what a crash left uncancelled is cancelled by the next look.
  */
+import { suspicionText, unknownBatchesText } from "../model/deployment-identity.js";
 import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
-import { deploymentId } from "../store/deployment.js";
+import {
+  deploymentId,
+  neverCreated,
+  secondsSinceLastCreate,
+  suspect,
+  suspicion,
+} from "../store/deployment.js";
 import { mayHaveStrays, recordStray, strayBatches, strayCancelled, straysToCancel } from "../store/money.js";
 import type { WorkerContext } from "./context.js";
 
-/** A batch runs for a day at most; so far back by its creation the list is read. */
+/** A batch runs for a day at most; so far back by its creation the list is read, */
 const LOOK_BACK_HOURS = 48;
+/** and back to the last create that the ledger knows of, as far as that is within a week. */
+const LOOK_BACK_HOURS_MAX = 168;
+/** The database's clock and the provider's may differ. */
+const CLOCKS_SECONDS = 3_600;
 /** Before that a second batch is the reconciler's to find, or not in the list yet. */
 const REST_SECONDS = 300;
 /** Recorded, and cancelled, in one look; the others in the next one. */
 const STRAYS_MAX = 50;
+/** A process looks for strangers again after so long, also where nothing else makes it read the list. */
+const LOOK_AGAIN_MS = 3_500_000;
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -22,12 +36,28 @@ export interface AstrayCounts {
   cancelled: number;
 }
 
+/** The last look of this process at each provider. */
+const looks = new WeakMap<Provider, { readonly atMs: number; readonly ended: Promise<number> }>();
+
+/**
+ * Whether this process may send and delete: true when it has compared the list with the ledger, and nothing speaks against it.
+ * @throws ProviderError when the list cannot be read; the next call tries again.
+ */
+export async function lookOnce(
+  context: WorkerContext,
+  provider: Provider,
+  signal: AbortSignal,
+): Promise<boolean> {
+  await (looks.get(provider)?.ended ?? look(context, provider, signal));
+  return (await suspicion(context.read)) === null;
+}
+
 /** One look. What the provider does not answer is looked for by the next one. */
 export async function lookForStrays(context: WorkerContext, signal: AbortSignal): Promise<AstrayCounts> {
   const counts: AstrayCounts = { found: 0, cancelled: 0 };
   for (const provider of providersOf(context)) {
     try {
-      counts.found += await recordStrays(context, provider, signal);
+      if (await isLookDue(context, provider)) counts.found += await look(context, provider, signal);
       counts.cancelled += await cancelStrays(context, provider, signal);
     } catch (error) {
       signal.throwIfAborted();
@@ -46,20 +76,51 @@ function providersOf(context: WorkerContext): Iterable<Provider> {
   return new Map(all).values();
 }
 
-async function recordStrays(
-  context: WorkerContext,
-  provider: Provider,
-  signal: AbortSignal,
-): Promise<number> {
-  const { account } = provider;
+async function isLookDue(context: WorkerContext, provider: Provider): Promise<boolean> {
+  const last = looks.get(provider);
+  if (last === undefined || Date.now() - last.atMs > LOOK_AGAIN_MS) return true;
   const since = { hours: LOOK_BACK_HOURS, restSeconds: REST_SECONDS };
-  if (!(await mayHaveStrays(context.read, account, since))) return 0;
+  return mayHaveStrays(context.read, provider.account, since);
+}
+
+/** Returns how many second batches were found. */
+function look(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<number> {
+  const ended = compare(context, provider, signal);
+  const started = { atMs: Date.now(), ended };
+  looks.set(provider, started);
+  // Whoever waits for it is told; it is only not taken for a look.
+  ended.catch(() => looks.get(provider) === started && looks.delete(provider));
+  return ended;
+}
+
+async function compare(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<number> {
+  const { account } = provider;
   const deployment = await deploymentId(context.read);
-  const sinceSeconds = (provider.clockSeconds() ?? Date.now() / 1_000) - LOOK_BACK_HOURS * 3_600;
+  const now = provider.clockSeconds() ?? Date.now() / 1_000;
+  const since = now - (await lookBackSeconds(context));
   const seen = await context.step("astray.look", () =>
-    provider.findBatches(sinceSeconds, (batch) => isOurs(batch, deployment), { signal }),
+    provider.findBatches(since, (batch) => isOurs(batch, deployment), { signal }),
   );
   const named = seen.map((batch) => ({ providerBatchId: batch.id, batchId: nameIn(batch) }));
+  // The list first, the ledger then: what is created meanwhile is in the ledger.
+  const strangers = await neverCreated(context.read, account, named);
+  if (strangers.length === 0) return recordStrays(context, account, named);
+  const reason = suspicionText(unknownBatchesText(strangers));
+  if (await context.step("astray.suspect", () => suspect(context.database, reason)))
+    context.log.warn({ providerBatches: strangers }, reason);
+  return 0;
+}
+
+async function lookBackSeconds(context: WorkerContext): Promise<number> {
+  const known = (await secondsSinceLastCreate(context.read)) + CLOCKS_SECONDS;
+  return Math.min(LOOK_BACK_HOURS_MAX * 3_600, Math.max(LOOK_BACK_HOURS * 3_600, known));
+}
+
+async function recordStrays(
+  context: WorkerContext,
+  account: string,
+  named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
+): Promise<number> {
   const strays = (await strayBatches(context.read, account, named)).slice(0, STRAYS_MAX);
   for (const { pipeline, ...stray } of strays) {
     const reason = "a second batch was created for the same requests, and seen late";
@@ -72,8 +133,8 @@ async function recordStrays(
   return strays.length;
 }
 
-/** One that failed ran nothing and cost nothing. */
-function isOurs(batch: ProviderBatch, deployment: string): boolean {
+/** By its metadata. One that failed ran nothing and cost nothing. */
+export function isOurs(batch: ProviderBatch, deployment: string): boolean {
   return (
     batch.status !== "failed" &&
     batch.metadata["rowmill_deployment"] === deployment &&
@@ -81,7 +142,8 @@ function isOurs(batch: ProviderBatch, deployment: string): boolean {
   );
 }
 
-function nameIn({ metadata }: ProviderBatch): string {
+/** Our own id of a batch that is ours. */
+export function nameIn({ metadata }: ProviderBatch): string {
   return metadata["rowmill_batch"] ?? "";
 }
 

@@ -35,7 +35,7 @@ import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 const CHUNK_LINES = 500;
 const CHUNK_BYTES = 8 * 1024 * 1024;
 /** How often files that seem incomplete are fetched again before their missing lines are believed. */
-const DOWNLOADS_MAX = 3;
+export const DOWNLOADS_MAX = 3;
 const DOWNLOAD_PAUSE_MS = 2_000;
 /** Short, so that a user's transaction never has to wait for ours for long, nor lose a deadlock against us. */
 const LOCK_TIMEOUT_MS = 400;

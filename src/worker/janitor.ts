@@ -6,9 +6,11 @@ import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
 import type { Database } from "../store/database.js";
+import { suspicion } from "../store/deployment.js";
 import { forgetUnusedAnswers } from "../store/in-flight.js";
 import { forgetFormerRefusals } from "../store/refused-keys.js";
 import { removeSpentJobs, removeSpentQueues } from "../store/workers.js";
+import { lookOnce } from "./astray.js";
 import type { WorkerContext } from "./context.js";
 import { listSpools, removeSpool } from "./spool.js";
 
@@ -30,6 +32,8 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
     signal.throwIfAborted();
     counts.files += await deleteFiles(context, batch, signal);
   }
+  // A ledger that may be a copy knows nothing of what the other one's workers on this machine need.
+  if ((await suspicion(context.read)) !== null) return counts;
   const spooled = await listSpools(context.spoolFolder);
   const needed = spooled.length === 0 ? new Set<string>() : await batches.needSpool(context.read, spooled);
   for (const id of spooled.filter((id) => !needed.has(id))) {
@@ -60,6 +64,7 @@ async function deleteFiles(
   if (!pipeline.config.files.keep) {
     for (const fileId of batch.fileIds) {
       try {
+        if (!(await lookOnce(context, pipeline.provider, signal))) return deleted;
         if (await context.step("clean.file", () => pipeline.provider.deleteFile(fileId, { signal })))
           deleted++;
       } catch (error) {

@@ -13,11 +13,12 @@ export interface Attributed {
 
 export async function attributeLines(
   client: Reader,
-  batch: { readonly id: string; readonly adoptedPattern: string | null },
+  batch: { readonly id: string; readonly adoptedPattern: string | null; readonly recovered: boolean },
   read: readonly AnswerOutcome[],
 ): Promise<Attributed> {
   const names = read.flatMap((outcome) => outcome.customId ?? []);
-  const adopted = batch.adoptedPattern === null ? null : await requestsByCustomId(client, batch.id, names);
+  const noted = batch.adoptedPattern !== null || batch.recovered;
+  const adopted = noted ? await requestsByCustomId(client, batch.id, names) : null;
   const outcomes = new Map<string, AnswerOutcome[]>();
   let unknown = 0;
   for (const outcome of read) {

@@ -6,6 +6,7 @@
 import type { ProviderBatch } from "../providers/provider.js";
 import { recordStray, strayBatchIds, strayCancelled } from "../store/money.js";
 import { adopt, uploadAnew } from "./submitter.js";
+import { withdraw } from "./withdraw.js";
 import { type BatchIn, type Next, type Turn } from "./turn.js";
 
 /** The provider's clock and ours may differ; so far before the intent a batch is looked for. */
@@ -18,6 +19,8 @@ export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Next
   const windowMs = turn.pipeline.config.reconcile.windowMs;
   const ageMs = turn.batch.createIntentAgoMs ?? windowMs;
   if (ageMs < windowMs) return { next: "wait", delayMs: Math.min(LOOK_PAUSE_MS, windowMs - ageMs) };
+  if (turn.batch.shared)
+    return withdraw(turn, "it was not found, and its file belongs to another database too");
   const { pipeline, batch, signal } = turn;
   await turn.context.step("reconcile.fence", () =>
     pipeline.provider.deleteFile(batch.inputFileId, { signal }),
@@ -41,6 +44,7 @@ async function findCreated(turn: Turn<BatchIn<"submitting">>): Promise<ProviderB
   const [first, ...others] = found
     .filter((candidate) => !known.has(candidate.id))
     .sort((a, b) => rank(batch, a) - rank(batch, b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
+  if (batch.shared) return first ?? null;
   // One that failed ran nothing: there is nothing to cancel, nor to count.
   for (const other of others.filter(({ status }) => status !== "failed")) await cancelStray(turn, other);
   return first ?? null;

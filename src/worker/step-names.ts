@@ -62,7 +62,9 @@ export const stepNames = {
   "rescue.bury": "what dead workers or a queue that ended held is freed: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",
 
-  "astray.look": "provider: its list is compared with the ledger, for second batches that were seen late",
+  "astray.look":
+    "provider: its list is compared with the ledger, for second batches that were seen late, and for those of nobody",
+  "astray.suspect": "that the ledger may be restored or copied is written: everything waits for a person",
   "astray.record": "such a batch is recorded, and counted as spent",
   "astray.cancel": "provider: it is cancelled",
   "astray.cancelled": "its cancellation is recorded",

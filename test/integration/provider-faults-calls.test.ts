@@ -163,7 +163,7 @@ describeDatabases(
       await project.gateway.until(late?.id ?? "", (batch) => batch.status === "failed");
       await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
       await project.round(worker);
-      expect(await callsOf("GET /v1/batches")).toBe(1);
+      expect(await callsOf("GET /v1/batches")).toBe(2);
       expect(await strays()).toEqual([]);
     });
 
@@ -203,7 +203,8 @@ describeDatabases(
         await hurry(project, worker);
         await expectAllAnsweredOnce(project, ROWS);
         expect(await created()).toHaveLength(1);
-        expect(await callsOf("GET /v1/batches")).toBe(0);
+        // The worker's first look, and none for a create.
+        expect(await callsOf("GET /v1/batches")).toBe(1);
       },
     );
 

@@ -1,0 +1,232 @@
+/**
+ * "The former database is gone": what it had created at the provider, and this ledger does not know of, is taken over by our own
+ * custom ids, so that answers that are paid for are collected and nothing is asked twice. Takes what is not sent back first, since
+ * its rows may be in those batches. Each batch is one transaction; cut off, the same command goes on.
+ */
+import { randomUUID } from "node:crypto";
+import { matchesContent } from "../model/custom-id.js";
+import type { Provider, ProviderBatch } from "../providers/provider.js";
+import { contentsOf } from "../sources/source.js";
+import { findByProviderBatch, insertAdopted, takeAdopted } from "../store/adoption.js";
+import type { Queryable } from "../store/database.js";
+import { deploymentId, neverCreated } from "../store/deployment.js";
+import { lockIntake } from "../store/pipelines.js";
+import {
+  believeMissing,
+  isFreeId,
+  lockWaitingById,
+  noteUnneeded,
+  unfinishedBatches,
+  type UnfinishedBatch,
+} from "../store/recovery.js";
+import { isOurs, nameIn } from "../worker/astray.js";
+import { DOWNLOADS_MAX } from "../worker/collector.js";
+import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";
+import { requestBounds } from "../worker/estimate.js";
+import { catchUp } from "../worker/intake.js";
+import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
+import type { Place } from "./place-of-ledger.js";
+import { readableFiles, readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
+
+/** As long as OpenAI keeps the files of a batch. */
+const LOOK_BACK_SECONDS = 30 * 86_400;
+const CHUNK = 1_000;
+
+/** A batch of ours at the provider that the ledger does not know. */
+export interface LostBatch {
+  readonly batch: ProviderBatch;
+  /** Null: the config has no pipeline of the name that it was created for. */
+  readonly pipeline: Pipeline | null;
+  /** Its answers are there, or will be. */
+  readonly collectable: boolean;
+  /** Requests in it, as the provider counts them. */
+  readonly requests: number;
+  readonly readable: readonly string[];
+  readonly gone: readonly string[];
+}
+
+export interface Restoration {
+  /** Newest first. */
+  readonly lost: readonly LostBatch[];
+  /** In flight here, and their answers were deleted at the provider: the former database had collected them. */
+  readonly gone: readonly UnfinishedBatch[];
+  /** Planned and not sent: taken back, and their rows wait again. */
+  readonly unsent: readonly UnfinishedBatch[];
+}
+
+/** Looks at the ledger and at the provider. Writes nothing. */
+export async function prepareRestore(context: WorkerContext, signal: AbortSignal): Promise<Restoration> {
+  const unfinished = await unfinishedBatches(context.database);
+  const lost: LostBatch[] = [];
+  const gone: UnfinishedBatch[] = [];
+  for (const provider of providersOf(context)) {
+    for (const batch of await lostBatches(context, provider, signal))
+      lost.push(await describeLost(context, provider, { batch, signal }));
+    for (const batch of unfinished.filter(({ account }) => account === provider.account))
+      if (await isCollectedElsewhere(provider, batch, signal)) gone.push(batch);
+  }
+  const unsent = unfinished.filter(({ sent, pipelineId }) => !sent && context.pipelines.has(pipelineId));
+  return { lost, gone, unsent };
+}
+
+function providersOf({ pipelines }: WorkerContext): Iterable<Provider> {
+  return new Map([...pipelines.values()].map(({ provider }) => [provider.account, provider])).values();
+}
+
+async function lostBatches(
+  context: WorkerContext,
+  provider: Provider,
+  signal: AbortSignal,
+): Promise<ProviderBatch[]> {
+  const deployment = await deploymentId(context.database);
+  const since = (provider.clockSeconds() ?? Date.now() / 1_000) - LOOK_BACK_SECONDS;
+  const ours = await provider.findBatches(since, (batch) => isOurs(batch, deployment), { signal });
+  const named = ours.map((batch) => ({ providerBatchId: batch.id, batchId: nameIn(batch) }));
+  const unknown = new Set(
+    await neverCreated(context.database, provider.account, named, { orNotRecorded: true }),
+  );
+  return ours.filter(({ id }) => unknown.has(id));
+}
+
+async function describeLost(
+  context: WorkerContext,
+  provider: Provider,
+  { batch, signal }: { batch: ProviderBatch; signal: AbortSignal },
+): Promise<LostBatch> {
+  const name = batch.metadata["rowmill_pipeline"];
+  const pipeline = [...context.pipelines.values()].find(({ config }) => config.name === name) ?? null;
+  const { readable, gone } = await readableFiles(provider, batch, signal);
+  const collectable = pipeline !== null && (!batch.terminal || readable.length > 0);
+  return { batch, pipeline, collectable, requests: batch.counts?.total ?? 0, readable, gone };
+}
+
+async function isCollectedElsewhere(
+  provider: Provider,
+  { providerBatchId }: UnfinishedBatch,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (providerBatchId === null) return false;
+  const batch = await provider.retrieveBatch(providerBatchId, { signal });
+  return (await readableFiles(provider, batch, signal)).gone.length > 0;
+}
+
+export interface RestoreCounts {
+  readonly adoptedBatches: number;
+  readonly adoptedRows: number;
+}
+
+export async function restoreLedger(
+  context: WorkerContext,
+  place: Place,
+  { restoration, signal }: { restoration: Restoration; signal: AbortSignal },
+): Promise<RestoreCounts> {
+  await holdBack(context);
+  for (const pipeline of context.pipelines.values()) await catchUp(context, pipeline);
+  const unfinished = await unfinishedBatches(context.database);
+  await withdrawUnsent(context, unfinished, "the database was restored before the batch was sent");
+  let adoptedBatches = 0;
+  let adoptedRows = 0;
+  // The newest first: where two of them ask about one row, the later one does because the earlier one did not answer it.
+  for (const lost of restoration.lost) {
+    signal.throwIfAborted();
+    const rows = await takeOver(context, lost, signal);
+    adoptedRows += rows;
+    if (rows > 0) adoptedBatches++;
+  }
+  const told = restoration.gone.map(({ id }) => id);
+  await believeMissing(context.database, told, DOWNLOADS_MAX);
+  const reason = "this database was restored; the former one is gone";
+  await finishDecision(context, place, { renamed: false, event: "restored", reason });
+  return { adoptedBatches, adoptedRows };
+}
+
+/** Returns how many rows it will be asked for. */
+async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSignal): Promise<number> {
+  const { batch, pipeline, collectable, readable: files } = lost;
+  if (pipeline === null || !collectable) {
+    const reason = "created by a former state of this ledger; its answers cannot be read any more";
+    await noteUnneeded(context.database, {
+      account: accountOf(context, lost),
+      providerBatchId: batch.id,
+      reason,
+    });
+    return 0;
+  }
+  const lines = await readLostLines(pipeline.provider, { batch, files, signal });
+  const bounds = await requestBounds(context, pipeline);
+  return context.database.transaction((tx) => adoptLost(tx, { lost, pipeline, lines, bounds }));
+}
+
+function accountOf({ pipelines }: WorkerContext, { pipeline }: LostBatch): string {
+  const [any] = pipelines.values();
+  return (pipeline ?? any)?.provider.account ?? "";
+}
+
+interface Adopting {
+  readonly lost: LostBatch;
+  readonly pipeline: Pipeline;
+  readonly lines: LostLines;
+  readonly bounds: { readonly nanoUsdEach: number; readonly tokensEach: number };
+}
+
+async function adoptLost(tx: Queryable, { lost, pipeline, lines, bounds }: Adopting): Promise<number> {
+  const { batch } = lost;
+  const { account } = pipeline.provider;
+  // Before the requests, as an intake does: so neither waits for the other with rows locked.
+  await lockIntake(tx, pipeline.id);
+  if ((await findByProviderBatch(tx, account, batch.id)) !== null) return 0;
+  const name = nameIn(batch);
+  const id = (await isFreeId(tx, name)) ? name : randomUUID();
+  let rows = 0;
+  for (let start = 0; start < lines.named.length; start += CHUNK)
+    rows += await takeChunk(tx, pipeline, { id, lines: lines.named.slice(start, start + CHUNK) });
+  if (rows === 0) {
+    const reason = "created by a former state of this ledger; none of its rows waits for an answer";
+    await noteUnneeded(tx, { account, providerBatchId: batch.id, reason });
+    return 0;
+  }
+  await insertAdopted(tx, {
+    id,
+    pipelineId: pipeline.id,
+    definitionHash: pipeline.definitionHash,
+    provider: pipeline.provider.name,
+    account,
+    model: pipeline.config.request.model,
+    endpoint: pipeline.provider.endpoint,
+    requests: rows,
+    reservedNanoUsd: Math.ceil(rows * bounds.nanoUsdEach),
+    reservedTokens: batch.terminal ? 0 : Math.ceil(rows * bounds.tokensEach),
+    providerBatchId: batch.id,
+    providerStatus: batch.statusText,
+    inputFileId: batch.inputFileId === "" ? null : batch.inputFileId,
+    createdAt: batch.createdAt,
+    lines: lines.lines,
+    bytes: lines.bytes,
+    pattern: null,
+    detail: { lines: lines.lines, adopted: rows },
+  });
+  if (lost.gone.length > 0) await believeMissing(tx, [id], DOWNLOADS_MAX);
+  return rows;
+}
+
+/** The rows that wait, and still have the content that was asked. */
+async function takeChunk(
+  tx: Queryable,
+  pipeline: Pipeline,
+  chunk: { id: string; lines: readonly LostLine[] },
+): Promise<number> {
+  const lines = new Map(chunk.lines.map((line) => [line.name.requestId, line]));
+  const waiting = await lockWaitingById(tx, pipeline.id, [...lines.keys()]);
+  const byKey = new Map(waiting.map(({ id, key }) => [key, { id, line: lines.get(id) }]));
+  let taken = 0;
+  for await (const rows of contentsOf(pipeline.source, tx, [...byKey.keys()])) {
+    const requests = rows.flatMap(({ key, hash, cells }) => {
+      const { id, line } = byKey.get(key) ?? {};
+      if (id === undefined || line === undefined || !matchesContent(line.name, hash)) return [];
+      const fingerprint = currentFingerprint(pipeline, cells);
+      return [{ id, hash, fingerprint, customId: line.customId, line: line.line }];
+    });
+    taken += await takeAdopted(tx, chunk.id, requests);
+  }
+  return taken;
+}

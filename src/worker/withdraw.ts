@@ -1,0 +1,11 @@
+/** uploading or submitting → rejected: a batch that is not sent, and shall not be. Its requests wait again; nothing was spent. */
+import { endAll } from "./ending.js";
+import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+
+export async function withdraw(
+  turn: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>,
+  reason: string,
+): Promise<Next> {
+  const facts = () => ({ outcome: "noRoom" as const, detail: reason });
+  return (await endAll(turn.context, { ...turn, facts, event: "refused", reason })) ? done : lost;
+}

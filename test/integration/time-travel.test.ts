@@ -1,0 +1,296 @@
+/**
+ * A ledger that was restored from a backup, and one that was copied beside the living one: noticed, held back until a person says which,
+ * and what was paid for is collected.
+ *
+ * A backup is `create database … template …`. A restored dump has another oid, and is noticed by it; to imitate a physical restore, which has
+ * the same identity as before, the backup's own oid is put in the place of the former one's.
+ */
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { afterEach, describe, expect, it } from "vitest";
+import { copyLedger, prepareCopy } from "../../src/app/copy-ledger.js";
+import { idleState } from "../../src/app/idle.js";
+import { prepareRestore, restoreLedger, type RestoreCounts } from "../../src/app/restore-ledger.js";
+import { describeRestoration } from "../../src/cli/deployment-text.js";
+import { resume } from "../../src/store/pipelines.js";
+import type { WorkerContext } from "../../src/worker/context.js";
+import type { StepName } from "../../src/worker/step-names.js";
+import { serverKind, unlessServer } from "../support/cli.js";
+import { findViolations } from "../support/invariants.js";
+import { createNotes, notesPipeline, plain } from "../support/notes.js";
+import { executions, passTime, times } from "../support/provider-faults.js";
+import { sql, startProject, type TestProject } from "../support/project.js";
+
+const ROWS = 5;
+const ROUNDS_MAX = 60;
+const { signal } = new AbortController();
+
+/** Instants at which a backup is made: the step that the worker does not come past. */
+const instants: readonly { title: string; step: StepName; after?: StepName; noticed: boolean }[] = [
+  { title: "before its rows are planned", step: "plan.batch", noticed: true },
+  { title: "when it is planned", step: "render.limits", noticed: true },
+  { title: "while it is uploaded", step: "upload.look", noticed: true },
+  { title: "when its file is uploaded", step: "submit.intent", noticed: true },
+  // The create took effect, and nobody has looked for it yet.
+  { title: "when its create is on the way", step: "submit.create", after: "reconcile.look", noticed: false },
+  { title: "while it is running", step: "poll.ask", noticed: false },
+  { title: "while it is collected", step: "collect.chunk", noticed: false },
+];
+
+describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeout: 120_000 }, () => {
+  let project: TestProject;
+  const cleanups: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+    await project.check().finally(() => project.close());
+  });
+
+  async function start(): Promise<WorkerContext> {
+    project = await startProject(serverKind);
+    await createNotes(project, plain(ROWS));
+    return project.worker({ notes: notesPipeline() });
+  }
+
+  const place = () => ({ database: { kind: "server", url: project.url }, file: "" }) as const;
+
+  /** A worker that dies at this step, again and again; or when it took effect, and then at that other one. */
+  function dyingAt(worker: WorkerContext, at: StepName, after?: StepName): WorkerContext {
+    return {
+      ...worker,
+      step: async (name, work) => {
+        if (name !== at && name !== after) return worker.step(name, work);
+        if (name === at && after !== undefined) await worker.step(name, work);
+        throw new Error("The worker died.");
+      },
+    };
+  }
+
+  /** One statement on the server, from outside of the project's database. */
+  async function onServer(statement: string): Promise<void> {
+    const url = new URL(project.url);
+    url.pathname = "/postgres";
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    await client.query(statement).finally(() => client.end());
+  }
+
+  /** The whole database as it is at this instant, under another name; its URL. */
+  async function clone(): Promise<string> {
+    const url = new URL(project.url);
+    const former = url.pathname.slice(1);
+    const name = `clone_${randomBytes(6).toString("hex")}`;
+    // A template may have no sessions; the pools open others when they need them.
+    await onServer(
+      `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${former}'`,
+    );
+    await onServer(`create database ${name} template ${former}`);
+    cleanups.push(() => onServer(`drop database if exists ${name} with (force)`));
+    url.pathname = `/${name}`;
+    return url.href;
+  }
+
+  /** A worker on a restored backup, in the place of the original. */
+  async function restored(url: string): Promise<WorkerContext> {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.query(
+      "update rowmill.deployment set database_oid = (select oid from pg_database where datname = current_database())",
+    );
+    await client.end();
+    return project.worker({ notes: notesPipeline() }, { url });
+  }
+
+  /** Rounds until the ledger's batches are all in this state. */
+  async function goOnUntil(worker: WorkerContext, state: string): Promise<void> {
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      await project.round(worker);
+      const rows = await worker.read.rows<{ state: string }>(sql`select state from rowmill.batches`);
+      if (rows.length > 0 && rows.every((row) => row.state === state)) return;
+      await passTime(project, "0 seconds");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`The batches did not become ${state}.`);
+  }
+
+  /** Calls that change something at the provider. */
+  async function changes(): Promise<number> {
+    const { calls } = await project.gateway.journal.summary();
+    const changing = [...calls].filter(([route]) => !route.startsWith("GET "));
+    return changing.reduce((sum, [, count]) => sum + count, 0);
+  }
+
+  async function expectHeldBack(worker: WorkerContext, seen: RegExp): Promise<void> {
+    const before = await changes();
+    for (let round = 0; round < 3; round++) await project.round(worker);
+    const { blocked } = await idleState(worker);
+    expect(blocked).toMatchObject([{ pipeline: "notes", reason: expect.stringMatching(seen) }]);
+    expect(blocked[0]?.reason).toMatch(/rowmill deployment --restored\..*rowmill deployment --copy$/);
+    // A person's "go on" for a pipeline is none for the ledger.
+    for (const id of worker.pipelines.keys()) await resume(worker.database, id);
+    await project.round(worker);
+    expect((await idleState(worker)).blocked).toHaveLength(1);
+    expect(await changes()).toBe(before);
+  }
+
+  async function sayRestored(worker: WorkerContext): Promise<RestoreCounts> {
+    const restoration = await prepareRestore(worker, signal);
+    return restoreLedger(worker, place(), { restoration, signal });
+  }
+
+  async function expectAllAnswered(worker: WorkerContext): Promise<void> {
+    const rows = await worker.read.rows<{ state: string; summaries: number }>(
+      sql`select state, (select count(*)::int from public.note_summaries) as summaries from rowmill.requests`,
+    );
+    expect(rows).toEqual(times(ROWS, { state: "succeeded", summaries: ROWS }));
+    expect(await findViolations(worker.database)).toEqual([]);
+  }
+
+  it.each(instants)("a backup that was made $title loses no answer that is paid for", async (instant) => {
+    const worker = await start();
+    const dying = dyingAt(worker, instant.step, instant.after);
+    for (let round = 0; round < 3; round++) {
+      await project.round(dying);
+      await passTime(project, "0 seconds");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const backup = await clone();
+    // The original goes on until its answers lie at the provider, and is lost.
+    await goOnUntil(dyingAt(worker, "collect.read"), "collecting");
+    const later = await restored(backup);
+    if (instant.noticed) {
+      await expectHeldBack(later, /^The provider has a batch of this ledger that it never created \(batch_/);
+      expect(await sayRestored(later)).toEqual({ adoptedBatches: 1, adoptedRows: ROWS });
+    }
+    await project.drain(later);
+    await expectAllAnswered(later);
+    expect(await executions(project)).toEqual(times(ROWS, 1));
+    // Its files are deleted as those of any batch of ours: the former ledger is gone.
+    const [notes] = later.pipelines.values();
+    expect(await notes?.provider.findInputs("rowmill-")).toEqual([]);
+  });
+
+  it("a backup made before the answers were collected and deleted says how many rows are asked again", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "plan.batch"));
+    const backup = await clone();
+    await project.drain(worker);
+    await goOnUntil(worker, "settled");
+    const later = await restored(backup);
+    await expectHeldBack(later, /never created/);
+    const restoration = await prepareRestore(later, signal);
+    expect(describeRestoration(restoration).slice(1)).toEqual([
+      expect.stringMatching(/^ {2}batch_\w+ \(completed\): 5 requests, and its answers were deleted/),
+      // Planned by the restored one, before it noticed.
+      "  1 batch not sent: taken back",
+      "Up to 5 rows have to be asked, and paid, again.",
+    ]);
+    expect(await restoreLedger(later, place(), { restoration, signal })).toMatchObject({ adoptedRows: 0 });
+    await project.drain(later);
+    await expectAllAnswered(later);
+    expect(await executions(project)).toEqual(times(ROWS, 2));
+    // The next worker finds nothing strange any more.
+    await project.drain(await restored(backup));
+  });
+
+  it("a batch that was in flight in the backup, and whose answers are deleted, is said once and asked again", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "poll.ask"));
+    const backup = await clone();
+    await goOnUntil(worker, "settled");
+    const later = await restored(backup);
+    const restoration = await prepareRestore(later, signal);
+    expect(describeRestoration(restoration).join()).toMatch(
+      /in flight here, and its answers were deleted.*5 rows asked again/,
+    );
+    await restoreLedger(later, place(), { restoration, signal });
+    await goOnUntil(later, "settled");
+    await project.drain(later);
+    await expectAllAnswered(later);
+    expect(await executions(project)).toEqual(times(ROWS, 2));
+  });
+
+  it("rows that changed after the backup, and rows of a lost batch that has no row any more, are left out", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "render.limits"));
+    const backup = await clone();
+    await goOnUntil(dyingAt(worker, "collect.read"), "collecting");
+    const later = await restored(backup);
+    await later.database.run(sql`update public.notes set body = 'Another text.' where id = 1`);
+    await later.database.run(sql`delete from public.notes where id = 2`);
+    await expectHeldBack(later, /never created/);
+    expect(await sayRestored(later)).toEqual({ adoptedBatches: 1, adoptedRows: ROWS - 2 });
+    await project.drain(later);
+    const states = await later.read.rows<{ state: string }>(
+      sql`select state from rowmill.requests order by id`,
+    );
+    expect(states.map(({ state }) => state)).toEqual(["succeeded", "gone", ...times(ROWS - 2, "succeeded")]);
+    expect(await executions(project)).toEqual(times(ROWS + 1, 1));
+    expect(await findViolations(later.database)).toEqual([]);
+  });
+
+  it.each([
+    { title: "while its batch is running", step: "poll.ask" as const, asked: 1, shared: 1 },
+    { title: "while its batch is uploaded", step: "upload.look" as const, asked: 2, shared: 0 },
+  ])("a copy that was made $title is noticed, and leaves the original undisturbed", async (instant) => {
+    const worker = await start();
+    await project.round(dyingAt(worker, instant.step));
+    const url = await clone();
+    const copy = await project.worker({ notes: notesPipeline() }, { url });
+    await expectHeldBack(
+      copy,
+      /^This ledger was in the database "test_\w+" \(oid \d+\), and is in "clone_\w+" \(oid \d+\)\./,
+    );
+    expect(await prepareCopy(copy)).toMatchObject({ sharedBatches: instant.shared });
+    const before = await changes();
+    await copyLedger(copy, place());
+    await project.drain(copy);
+    await expectAllAnswered(copy);
+    // Only read, as far as it was in flight.
+    if (instant.shared > 0) expect(await changes()).toBe(before);
+    const files = await filesDeleted();
+    await goOnUntil(worker, "settled");
+    await expectAllAnswered(worker);
+    expect(await filesDeleted()).toBeGreaterThan(files);
+    expect(await executions(project)).toEqual(times(ROWS, instant.asked));
+    const names = await Promise.all(
+      [worker, copy].map(({ read }) => read.first<{ id: string }>(sql`select id from rowmill.deployment`)),
+    );
+    expect(new Set(names.map((row) => row?.id)).size).toBe(2);
+  });
+
+  it("a copy whose create is on its way deletes no file of the original's, found or not", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "submit.create"));
+    const copy = await project.worker({ notes: notesPipeline() }, { url: await clone() });
+    expect(await prepareCopy(copy)).toMatchObject({ sharedBatches: 1, waitingRows: 0 });
+    await copyLedger(copy, place());
+    await copy.database.run(
+      sql`update rowmill.batches set create_intent_at = create_intent_at - interval '1 hour'`,
+    );
+    await project.round(copy);
+    expect(await filesDeleted()).toBe(0);
+    await project.drain(copy);
+    await expectAllAnswered(copy);
+    await passTime(project, "1 hour");
+    await goOnUntil(worker, "settled");
+    await expectAllAnswered(worker);
+  });
+
+  it("a database that is only renamed is the same one", async () => {
+    const worker = await start();
+    await project.drain(worker);
+    const url = new URL(await clone());
+    const name = url.pathname.slice(1);
+    await restored(url.href);
+    await onServer(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${name}'`);
+    await onServer(`alter database ${name} rename to ${name}_later`);
+    cleanups.push(() => onServer(`drop database if exists ${name}_later with (force)`));
+    url.pathname = `/${name}_later`;
+    const later = await project.worker({ notes: notesPipeline() }, { url: url.href });
+    expect((await idleState(later)).blocked).toEqual([]);
+  });
+
+  async function filesDeleted(): Promise<number> {
+    return (await project.gateway.journal.summary()).calls.get("DELETE /v1/files/:id") ?? 0;
+  }
+});
