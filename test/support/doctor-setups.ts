@@ -394,8 +394,8 @@ export const setups: Readonly<Record<string, Setup>> = {
       Pipelines: healthy.Pipelines.replace(
         "ok           Batches: every batch of ours of the last day is known",
         `problem      Batches: 1 batch of this ledger's name that it does not know, at the provider: BATCH (STATUS).
-               - Was the database restored from a backup, or copied? Two ledgers of one name ask for the same rows twice.
-               - Look at them at the provider, and cancel what nobody waits for.`,
+               - Was the database restored from a backup, or copied? A worker that meets this sends nothing until a person says which.
+               - If the former database is gone: rowmill deployment --restored. If it lives on: rowmill deployment --copy`,
       ),
       end: "2 problems, 2 warnings.",
     },
