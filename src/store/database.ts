@@ -17,7 +17,8 @@ export const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** Client-side bound over everything a statement may need, lock waits and network included. */
 const QUERY_TIMEOUT_MS = 90_000;
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 120_000;
+/** A process that is frozen in a transaction holds its locks for so long at most; ours are never silent for more than moments. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
 const POOL_MAX_DEFAULT = 10;
 
 /** Asks. A function that takes this one writes nothing. */

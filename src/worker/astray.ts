@@ -106,8 +106,13 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   const strangers = await neverCreated(context.read, account, named);
   if (strangers.length === 0) return recordStrays(context, account, named);
   const reason = suspicionText(unknownBatchesText(strangers));
-  if (await context.step("astray.suspect", () => suspect(context.database, reason)))
-    context.log.warn({ providerBatches: strangers }, reason);
+  // Looked at again where it is written: by then a person may have said what they are, and another worker have recorded them.
+  const suspected = await context.step("astray.suspect", () =>
+    context.database.transaction(
+      async (tx) => (await neverCreated(tx, account, named)).length > 0 && suspect(tx, reason),
+    ),
+  );
+  if (suspected) context.log.warn({ providerBatches: strangers }, reason);
   return 0;
 }
 

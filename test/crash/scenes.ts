@@ -2,10 +2,13 @@
  * Situations in which a worker comes by every step of the stages: what stands when it starts, what the provider does, and what a
  * person mends afterwards. A step is struck in the one scene that lists it.
  */
+import { randomUUID } from "node:crypto";
+import OpenAI, { toFile } from "openai";
+import { prepareRestore, restoreLedger } from "../../src/app/restore-ledger.js";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import type { StepName } from "../../src/worker/step-names.js";
-import type { CrashProject, CrashWorker } from "../support/crash-project.js";
+import { takeForDead, type CrashProject, type CrashWorker } from "../support/crash-project.js";
 import { createNotes, insertNotes, plain } from "../support/notes.js";
 import { sql } from "../support/project.js";
 
@@ -22,6 +25,8 @@ export interface Scene {
   readonly during?: (crash: CrashProject, worker: CrashWorker) => Promise<void>;
   /** What the world, or a person, does before another worker takes over. */
   readonly mend?: (crash: CrashProject) => Promise<void>;
+  /** Texts that are no row's. Default: none. */
+  readonly askedBesides?: number;
   /** Texts that are asked twice for a stated reason. Default: none. */
   readonly askedTwice?: number;
   /** Rows that fail, as they would without a crash. Default: none. */
@@ -155,6 +160,33 @@ function aTwinSeenLate(): Scene {
   };
 }
 
+/** The provider has a batch of this ledger that the ledger never created: it was restored, as a person says then. */
+function aBatchOfNobody(): Scene {
+  return {
+    title: "a batch that the ledger never created",
+    steps: ["astray.suspect"],
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      await crash.worker();
+      const { project } = crash;
+      const [ledger] = await project.rows<{ id: string }>(sql`select id from rowmill.deployment`);
+      const metadata = { rowmill_deployment: ledger?.id ?? "", rowmill_batch: randomUUID() };
+      await createBatchOf(project.gateway.url, metadata);
+    },
+    mend: async (crash) => {
+      await takeForDead(crash.project);
+      const worker = await crash.worker();
+      await crash.project.round(worker);
+      const { signal } = new AbortController();
+      const restoration = await prepareRestore(worker, signal);
+      const place = { database: { kind: "server", url: crash.project.url }, file: "" } as const;
+      await restoreLedger(worker, place, { restoration, signal });
+    },
+    // The one request of that batch.
+    askedBesides: 1,
+  };
+}
+
 /** They could not be deleted when their batch had ended. */
 function unneededFiles(): Scene {
   let kept = true;
@@ -285,6 +317,7 @@ export const scenes: readonly Scene[] = [
   },
   twoBatches(),
   aTwinSeenLate(),
+  aBatchOfNobody(),
   {
     title: "files that hold less than the provider counted",
     steps: ["collect.postpone"],
@@ -326,6 +359,23 @@ export const scenes: readonly Scene[] = [
   },
   unneededFiles(),
 ];
+
+/** With one request that is no row's. */
+async function createBatchOf(url: string, metadata: Readonly<Record<string, string>>): Promise<void> {
+  const client = new OpenAI({ apiKey: "test", baseURL: url });
+  const body = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Nobody's text." }] };
+  const line = { custom_id: "x-1", method: "POST", url: "/v1/chat/completions", body };
+  const file = await client.files.create({
+    file: await toFile(Buffer.from(`${JSON.stringify(line)}\n`), "lost.jsonl"),
+    purpose: "batch",
+  });
+  await client.batches.create({
+    input_file_id: file.id,
+    endpoint: "/v1/chat/completions",
+    completion_window: "24h",
+    metadata: { ...metadata },
+  });
+}
 
 async function waitFor<T>(look: () => Promise<readonly T[]>): Promise<readonly T[]> {
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
