@@ -70,7 +70,7 @@ export function describeCopy(copy: CopyCounts): string[] {
     ...(withdrawnBatches === 0 ? [] : [`  ${counted(withdrawnBatches, "batch")} not sent: taken back`]),
     ...(waitingRows === 0
       ? []
-      : [`  ${counted(waitingRows, "row")} that wait: asked by this database too, and paid`]),
+      : [`  ${counted(waitingRows, "row")} waiting: asked by this database too, and paid`]),
   ];
 }
 

@@ -88,6 +88,11 @@ export async function clearSuspicion(
     select id, ${decision.event}, ${decision.reason} from rowmill.pipelines where uninstalled_at is null`);
 }
 
+/** Whether the ledger ever had one. */
+export async function hasBatches(client: Reader): Promise<boolean> {
+  return (await client.first(sql`select 1 as one from rowmill.batches limit 1`)) !== null;
+}
+
 /** Seconds since the last batch was created that this ledger knows of, or since it was made. */
 export async function secondsSinceLastCreate(client: Reader): Promise<number> {
   const row = await client.first<{ seconds: number }>(sql`

@@ -8,6 +8,7 @@ import { suspicionText, unknownBatchesText } from "../model/deployment-identity.
 import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
 import {
   deploymentId,
+  hasBatches,
   neverCreated,
   secondsSinceLastCreate,
   suspect,
@@ -78,7 +79,9 @@ function providersOf(context: WorkerContext): Iterable<Provider> {
 
 async function isLookDue(context: WorkerContext, provider: Provider): Promise<boolean> {
   const last = looks.get(provider);
-  if (last === undefined || Date.now() - last.atMs > LOOK_AGAIN_MS) return true;
+  // Where there never was a batch the first upload is soon enough.
+  if (last === undefined) return hasBatches(context.read);
+  if (Date.now() - last.atMs > LOOK_AGAIN_MS) return true;
   const since = { hours: LOOK_BACK_HOURS, restSeconds: REST_SECONDS };
   return mayHaveStrays(context.read, provider.account, since);
 }
