@@ -1,4 +1,7 @@
-/** The crash suite, apart from `npm test`: it kills some 200 processes, and takes minutes. With ROWMILL_SOAK: `npm run soak`. */
+/**
+ * The crash suite, apart from `npm test`: it kills some 200 processes, breaks databases and their connections, and takes minutes.
+ * With ROWMILL_SOAK: `npm run soak`.
+ */
 import { defineConfig } from "vitest/config";
 import base from "./vitest.config.js";
 
