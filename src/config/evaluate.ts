@@ -11,6 +11,7 @@ import path from "node:path";
 import { createJiti } from "jiti";
 import * as publicFace from "../index.js";
 import { RowmillError } from "../model/errors.js";
+import { thrownMessage } from "../model/thrown-message.js";
 import { findJsonMistake } from "./json-position.js";
 
 /** For the whole evaluation, imports and top-level awaits included. */
@@ -73,7 +74,7 @@ function exported(loaded: unknown, file: string): unknown {
 }
 
 function failureOf(error: unknown, file: string): RowmillError {
-  const raw = error instanceof Error ? error.message : String(error);
+  const raw = thrownMessage(error);
   const syntax = /^ParseError: (.*?)\s*\n\s*(\S.*:\d+:\d+)\s*$/s.exec(raw);
   if (syntax?.[1] !== undefined && syntax[2] !== undefined) {
     return new RowmillError("config_invalid", `${syntax[2]}: ${syntax[1]}`, { cause: error });

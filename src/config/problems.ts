@@ -4,6 +4,7 @@
  * secret never comes here: who reads it gives a description instead.
  */
 import { RowmillError } from "../model/errors.js";
+import { storableText } from "../model/storable-text.js";
 
 export interface ConfigProblem {
   /** Where in the config: `pipelines.movies.when.rows`, empty for the whole; or a variable: `PGSSLMODE`. */
@@ -27,7 +28,9 @@ export class ConfigError extends RowmillError {
     options: { hints?: readonly string[] } = {},
   ) {
     const count = problems.length === 1 ? "one mistake" : `${problems.length} mistakes`;
-    super("config_invalid", `${where}: ${count}\n${problems.map(problemLine).join("\n")}`, options);
+    // Names of the config's own may stand in it that no terminal and no table takes.
+    const message = storableText(`${where}: ${count}\n${problems.map(problemLine).join("\n")}`);
+    super("config_invalid", message, options);
     this.problems = problems;
   }
 }

@@ -3,6 +3,7 @@
  * never by `instanceof`, so that a config may bring a zod 4 of its own.
  */
 import { z } from "zod";
+import { thrownMessage } from "../model/thrown-message.js";
 import { answerProblems, compileAnswer } from "../model/answer.js";
 import { isPlainObject, refuse, type Place } from "./readers.js";
 
@@ -10,8 +11,17 @@ export type ConfigLanguage = "script" | "json";
 
 const zod4 = 'a zod 4 schema: `import { z } from "rowmill"`';
 
-/** Null after a mistake. */
+/** Null after a mistake. A schema is code too: its getters may fail when it is looked at. */
 export function readAnswer(place: Place, language: ConfigLanguage): z.ZodType | null {
+  try {
+    return readUsable(place, language);
+  } catch (error) {
+    place.problems.add(place.path, `this schema cannot be read: ${thrownMessage(error)}`);
+    return null;
+  }
+}
+
+function readUsable(place: Place, language: ConfigLanguage): z.ZodType | null {
   const schema = readSchema(place, language);
   if (schema === null) return null;
   const mistakes = answerProblems(schema);
@@ -39,8 +49,7 @@ function fromJsonSchema(place: Place, schema: Readonly<Record<string, unknown>>)
   try {
     return z.fromJSONSchema(closed(schema));
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    place.problems.add(place.path, `this JSON Schema cannot be used: ${reason}`);
+    place.problems.add(place.path, `this JSON Schema cannot be used: ${thrownMessage(error)}`);
     return null;
   }
 }

@@ -5,6 +5,7 @@
  */
 import { nearMatch } from "../model/near-match.js";
 import { formatDuration, parseDuration } from "../model/duration.js";
+import { thrownMessage } from "../model/thrown-message.js";
 import { childPath, describe, listWords, Problems } from "./problems.js";
 
 /** A value and where it stands. */
@@ -44,10 +45,24 @@ export function section<const Key extends string>(
   }
   return recordOf(
     keys.map((key): [Key, Place] => {
-      const value = Object.hasOwn(object, key) ? object[key] : undefined;
-      return [key, { path: childPath(place.path, key), value, problems }];
+      const path = childPath(place.path, key);
+      return [key, { path, value: valueAt(object, key, { path, problems }), problems }];
     }),
   );
+}
+
+/** A config is a program: a getter may throw, and is refused where it stands. */
+function valueAt(
+  object: Readonly<Record<string, unknown>>,
+  key: string,
+  { path, problems }: Omit<Place, "value">,
+): unknown {
+  try {
+    return Object.hasOwn(object, key) ? object[key] : undefined;
+  } catch (error) {
+    problems.add(path, `a value that can be read: ${thrownMessage(error)}`);
+    return undefined;
+  }
 }
 
 function recordOf<Key extends string, T>(entries: readonly (readonly [Key, T])[]): Record<Key, T> {
@@ -57,13 +72,24 @@ function recordOf<Key extends string, T>(entries: readonly (readonly [Key, T])[]
 
 /** The places of an object whose keys are names of the user's. */
 export function entries(place: Place, expected: string): readonly (Place & { readonly key: string })[] {
-  return Object.entries(openObject(place, expected) ?? {}).map(([key, value]) => {
-    return { path: childPath(place.path, key), value, problems: place.problems, key };
+  const object = openObject(place, expected) ?? {};
+  return Object.keys(object).map((key) => {
+    const at = { path: childPath(place.path, key), problems: place.problems };
+    return { ...at, value: valueAt(object, key, at), key };
   });
 }
 
 function openObject(place: Place, expected: string): Readonly<Record<string, unknown>> | null {
-  if (isPlainObject(place.value)) return place.value;
+  try {
+    if (isPlainObject(place.value)) {
+      // Throws where a proxy does not tell its keys.
+      Object.keys(place.value);
+      return place.value;
+    }
+  } catch (error) {
+    place.problems.add(place.path, `${expected} that can be read: ${thrownMessage(error)}`);
+    return null;
+  }
   refuse(place, expected);
   return null;
 }
@@ -160,7 +186,8 @@ export function uniqueList(place: Place, read: Reader<string>, expected: string)
     refuse(place, expected);
     return [];
   }
-  const values: readonly unknown[] = place.value;
+  // From its length: forEach passes over the holes of a list.
+  const values = Array.from<unknown>(place.value);
   const seen = new Set<string>();
   values.forEach((value, index) => {
     const element = { path: `${place.path}[${index}]`, value, problems: place.problems };

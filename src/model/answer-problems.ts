@@ -6,6 +6,7 @@
 import type { z } from "zod";
 import { readSchema, type SchemaNode } from "./answer-schema.js";
 import { textProblem } from "./storable-text.js";
+import { thrownMessage } from "./thrown-message.js";
 
 /** OpenAI's limits of a strict schema (Structured Outputs guide, 2026). */
 const ANSWER_DEPTH_MAX = 10;
@@ -62,7 +63,7 @@ export function answerProblems(schema: z.ZodType): readonly string[] {
   try {
     return sizeProblems(readSchema(schema, "input"));
   } catch (error) {
-    return [`the answer cannot be written as a JSON schema: ${messageOf(error)}`];
+    return [`the answer cannot be written as a JSON schema: ${thrownMessage(error)}`];
   }
 }
 
@@ -153,7 +154,7 @@ function walkLazy(def: Def, place: Place, problems: string[]): void {
   try {
     inner = getter();
   } catch (error) {
-    return void problems.push(`${at(place)} is a z.lazy() whose function failed: ${messageOf(error)}`);
+    return void problems.push(`${at(place)} is a z.lazy() whose function failed: ${thrownMessage(error)}`);
   }
   walk(inner, place, problems);
 }
@@ -200,8 +201,4 @@ function defOf(schema: unknown): Def | null {
 
 function at(place: Place): string {
   return place.path === "" ? "the answer" : `"${place.path}"`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -10,6 +10,7 @@ import { z } from "zod";
 import { acceptsNull, readSchema, strictSchema, type SchemaNode } from "./answer-schema.js";
 import { answerColumns, TEXT_COLUMN, type AnswerColumn } from "./answer-columns.js";
 import { storableText, textProblem } from "./storable-text.js";
+import { thrownMessage } from "./thrown-message.js";
 import type { ModelRequest } from "./outcome.js";
 import type { Json } from "./pipeline.js";
 
@@ -69,14 +70,14 @@ function parseObject(text: string, { schema, input, columns }: Compiled): Parsed
   try {
     json = JSON.parse(unfenced(text));
   } catch (error) {
-    return invalid(`the answer is not JSON: ${messageOf(error)}`);
+    return invalid(`the answer is not JSON: ${thrownMessage(error)}`);
   }
   dropAbsent(input, json);
   let checked: z.ZodSafeParseResult<unknown>;
   try {
     checked = z.safeParse(schema, json);
   } catch (error) {
-    return invalid(`the schema's own check failed: ${messageOf(error)}`);
+    return invalid(`the schema's own check failed: ${thrownMessage(error)}`);
   }
   if (!checked.success) return invalid(issuesText(checked.error.issues));
   return cellsOf(checked.data, columns);
@@ -199,8 +200,4 @@ function invalid(message: string): ParsedAnswer {
     message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…` : message;
   // A message may quote the answer, and is stored too.
   return { ok: false, message: storableText(short) };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -12,6 +12,8 @@ import type { ModelRequest } from "./outcome.js";
 import type { Json, MessageSource, PipelineConfig, RowCells } from "./pipeline.js";
 import { storableText, textProblem } from "./storable-text.js";
 import { compileMessage, type MessageRole } from "./template.js";
+import { thrownMessage } from "./thrown-message.js";
+import { nameWrongValue } from "./wrong-value.js";
 
 export type Rendered =
   | { readonly kind: "request"; readonly request: ModelRequest }
@@ -90,22 +92,18 @@ function compilePart(source: MessageSource, role: MessageRole): (row: RowCells) 
     try {
       text = render(row);
     } catch (error) {
-      return failure(role, `failed: ${error instanceof Error ? error.message : String(error)}`);
+      return failure(role, `failed: ${thrownMessage(error)}`);
     }
     if (text === null) return NOTHING;
-    if (typeof text !== "string") return failure(role, `gave ${nameOf(text)}; it must give a string or null`);
+    if (typeof text !== "string")
+      return failure(role, `gave ${nameWrongValue(text)}; it must give a string or null`);
     const problem = textProblem(text);
     return problem === null ? { text, failure: null } : failure(role, problem);
   };
 }
 
 function failure(role: MessageRole, what: string): Part {
-  const message = storableText(`request.${role} ${what}`);
-  return { text: null, failure: message.slice(0, FAILURE_CHARACTERS_MAX) };
-}
-
-function nameOf(value: unknown): string {
-  if (value instanceof Promise) return "a promise";
-  if (Array.isArray(value)) return "a list";
-  return value === undefined ? "undefined" : `a value of type ${typeof value}`;
+  // Cut first: the cut may go through a pair.
+  const message = `request.${role} ${what}`.slice(0, FAILURE_CHARACTERS_MAX);
+  return { text: null, failure: storableText(message) };
 }

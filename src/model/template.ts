@@ -14,6 +14,7 @@ import { Liquid, type Template } from "liquidjs";
 import type { MessageSource, RowCells } from "./pipeline.js";
 import { RowmillError } from "./errors.js";
 import { nearMatch } from "./near-match.js";
+import { thrownMessage } from "./thrown-message.js";
 
 /** In characters. */
 export const TEMPLATE_LENGTH_MAX = 1_000_000;
@@ -100,7 +101,7 @@ function unknownColumn(name: string, columns: readonly string[]): string {
 }
 
 function syntaxProblem(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = thrownMessage(error);
   if (message.includes("parse length limit")) {
     return `the template is longer than ${TEMPLATE_LENGTH_MAX} characters`;
   }

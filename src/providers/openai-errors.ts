@@ -68,7 +68,8 @@ export function redactor(apiKey: string): (text: string) => string {
       .replaceAll(/(?:Bearer\s+)?\bsk-[\w*-]+/gi, "[key]")
       .replaceAll(/(api[ _-]?key(?:\s+provided)?\s*[:=]\s*)\S+?(?=[.,;]?(?:\s|$))/gi, "$1[key]")
       .replaceAll(/[\w-]*\*{3,}[\w*-]*/g, "[key]");
-    return storableText(clean).slice(0, MESSAGE_CHARACTERS_MAX);
+    // Cut first: the cut may go through a pair.
+    return storableText(clean.slice(0, MESSAGE_CHARACTERS_MAX));
   };
 }
 

@@ -31,7 +31,7 @@ export function readOutcome(line: string): AnswerOutcome {
   if (entry === null || customId === null) {
     return { kind: "unknownId", customId: null, message: "the line has no custom_id" };
   }
-  return outcomeOf(storableText(customId), asRecord(entry["response"]), asRecord(entry["error"]));
+  return outcomeOf(customId, asRecord(entry["response"]), asRecord(entry["error"]));
 }
 
 /** The limit in "Enqueued token limit reached for … Limit: 2,000,000 enqueued tokens.", or null. */

@@ -2,8 +2,12 @@
  * Parses OpenAI's JSON at the rim: nothing of it is trusted, and null, absent and "" are one thing. Pure;
  * throws `UnreadableReply` where something is missing that nothing can be done without.
  */
+import { storableText } from "../model/storable-text.js";
 import { UnreadableReply } from "./openai-errors.js";
 import type { BatchInputError, ProviderBatch, ProviderBatchStatus, ProviderFile } from "./provider.js";
+
+/** What it writes about a refused file is kept and shown: enough to say what was wrong. */
+const MESSAGE_CHARACTERS_MAX = 2_000;
 
 export interface WirePage {
   readonly data: readonly unknown[];
@@ -72,9 +76,9 @@ export function asRecord(value: unknown): Readonly<Record<string, unknown>> | nu
     : null;
 }
 
-/** A string with something in it, or null. */
+/** A string with something in it, as the ledger can hold it, or null. */
 export function textOf(value: unknown): string | null {
-  return typeof value === "string" && value !== "" ? value : null;
+  return typeof value === "string" && value !== "" ? storableText(value) : null;
 }
 
 /** A whole number from 0 that JavaScript holds exactly, or null. */
@@ -104,15 +108,16 @@ function readErrors(json: unknown): readonly BatchInputError[] {
     return {
       code: textOf(error?.["code"]),
       line: line === 0 ? null : line,
-      message: textOf(error?.["message"]) ?? "the provider gave no reason",
+      message:
+        textOf(textOf(error?.["message"])?.slice(0, MESSAGE_CHARACTERS_MAX)) ?? "the provider gave no reason",
       param: textOf(error?.["param"]),
     };
   });
 }
 
 function readMetadata(json: unknown): Readonly<Record<string, string>> {
-  const entries = Object.entries(asRecord(json) ?? {}).filter(
-    (entry): entry is [string, string] => typeof entry[1] === "string",
+  const entries = Object.entries(asRecord(json) ?? {}).flatMap(([name, value]) =>
+    typeof value === "string" ? [[storableText(name), storableText(value)] as const] : [],
   );
   return Object.fromEntries(entries);
 }

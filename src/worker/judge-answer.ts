@@ -2,6 +2,8 @@
 import { matchesContent, readCustomId, type CustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import type { Json } from "../model/pipeline.js";
+import { thrownMessage } from "../model/thrown-message.js";
+import { nameWrongValue } from "../model/wrong-value.js";
 import type { SourceRow } from "../sources/source.js";
 import type { InFlight } from "../store/in-flight.js";
 import { currentFingerprint, type Pipeline } from "./context.js";
@@ -100,9 +102,12 @@ function check(
 
 function validate(pipeline: Pipeline, value: unknown, row: SourceRow): string | null {
   if (pipeline.config.validate === null) return null;
+  let found: unknown;
   try {
-    return pipeline.config.validate(value, row.cells);
+    found = pipeline.config.validate(value, row.cells);
   } catch (error) {
-    return `validate threw: ${error instanceof Error ? error.message : String(error)}`;
+    return `validate threw: ${thrownMessage(error)}`;
   }
+  if (found === null || (typeof found === "string" && found !== "")) return found;
+  return `validate gave ${nameWrongValue(found)}; it must give null, or what is wrong as text`;
 }

@@ -39,7 +39,8 @@ export async function lookAt(
   const counts: LookCounts = { added: 0, moved: 0, refused: 0 };
   const sorted = [...new Set(keys)].sort();
   for (const key of sorted.filter((key) => !fits(key))) {
-    await refuseKey(tx, pipeline.id, { key, reason: `A key may have at most ${KEY_BYTES_MAX} bytes.` });
+    const reason = key === "" ? "A key may not be empty." : `A key may have at most ${KEY_BYTES_MAX} bytes.`;
+    await refuseKey(tx, pipeline.id, { key, reason });
     counts.refused++;
   }
   const usable = sorted.filter(fits);
