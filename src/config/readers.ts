@@ -46,19 +46,15 @@ export function section<const Key extends string>(
   return recordOf(
     keys.map((key): [Key, Place] => {
       const path = childPath(place.path, key);
-      return [key, { path, value: valueAt(object, key, { path, problems }), problems }];
+      return [key, { path, value: valueAt({ path, value: object, problems }, key), problems }];
     }),
   );
 }
 
-/** A config is a program: a getter may throw, and is refused where it stands. */
-function valueAt(
-  object: Readonly<Record<string, unknown>>,
-  key: string,
-  { path, problems }: Omit<Place, "value">,
-): unknown {
+/** What stands in `value` under a key; `path` is its place. A config is a program: a getter may throw, and is refused where it stands. */
+function valueAt({ path, value, problems }: Place & { readonly value: object }, key: string): unknown {
   try {
-    return Object.hasOwn(object, key) ? object[key] : undefined;
+    return Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
   } catch (error) {
     problems.add(path, `a value that can be read: ${thrownMessage(error)}`);
     return undefined;
@@ -75,7 +71,7 @@ export function entries(place: Place, expected: string): readonly (Place & { rea
   const object = openObject(place, expected) ?? {};
   return Object.keys(object).map((key) => {
     const at = { path: childPath(place.path, key), problems: place.problems };
-    return { ...at, value: valueAt(object, key, at), key };
+    return { ...at, value: valueAt({ ...at, value: object }, key), key };
   });
 }
 
@@ -180,20 +176,29 @@ export function duration(range: Range): Reader<number> {
   };
 }
 
+/** A table of PostgreSQL has at most 1,600 columns. */
+const listMax = 2_000;
+
 /** A non-empty list without repetitions; each element's place is `path[index]`. */
 export function uniqueList(place: Place, read: Reader<string>, expected: string): readonly string[] {
   if (!Array.isArray(place.value) || place.value.length === 0) {
     refuse(place, expected);
     return [];
   }
-  // From its length: forEach passes over the holes of a list.
-  const values = Array.from<unknown>(place.value);
+  if (place.value.length > listMax) {
+    place.problems.add(place.path, `${expected}, of at most ${listMax}`, {
+      found: `a list of ${place.value.length}`,
+    });
+    return [];
+  }
   const seen = new Set<string>();
-  values.forEach((value, index) => {
-    const element = { path: `${place.path}[${index}]`, value, problems: place.problems };
+  // By its length: a hole of a list is a place with nothing in it.
+  for (let index = 0; index < place.value.length; index++) {
+    const at = { path: `${place.path}[${index}]`, problems: place.problems };
+    const element = { ...at, value: valueAt({ ...at, value: place.value }, String(index)) };
     const name = read(element);
     if (seen.has(name) && place.problems.clean(element.path)) refuse(element, "each name once in the list");
     seen.add(name);
-  });
+  }
   return [...seen];
 }

@@ -76,7 +76,21 @@ const neverRight: Readonly<Record<string, unknown>> = {
   listInList: [[]],
   holes: Array.from({ length: 3 }),
   onlyAHole: Array(1),
+  endless: Array(2 ** 32 - 1),
 };
+
+/** As `changed`, with a getter that throws. */
+function withGetter(place: readonly (string | number)[]): unknown {
+  const definition: unknown = structuredClone(plainConfig);
+  const parent = place.slice(0, -1).reduce<unknown>((at, key) => Reflect.get(Object(at), key), definition);
+  Object.defineProperty(parent, place.at(-1) ?? "", {
+    enumerable: true,
+    get: () => {
+      throw new Error("not now");
+    },
+  });
+  return definition;
+}
 
 /** What a bad config ends in; null: it was good. */
 function refusal(definition: unknown): RowmillError | null {
@@ -108,14 +122,20 @@ describe("A bad config", () => {
 
   it("is refused with the place, whatever value stands where it cannot", () => {
     fc.assert(
-      fc.property(fc.constantFrom(...leaves), fc.constantFrom(...Object.keys(neverRight)), (place, name) => {
-        const error = refusal(changed(plainConfig, place, neverRight[name]));
-        expect(error, `${pathOf(place)}: ${name}`).toBeInstanceOf(ConfigError);
-        if (error === null) return;
-        expectPlace(error);
-        const paths = error instanceof ConfigError ? error.problems.map((problem) => problem.path) : [];
-        expect(paths.some((path) => path.startsWith(pathOf(place)))).toBe(true);
-      }),
+      fc.property(
+        fc.constantFrom(...leaves),
+        fc.constantFrom("getter", ...Object.keys(neverRight)),
+        (place, name) => {
+          const error = refusal(
+            name === "getter" ? withGetter(place) : changed(plainConfig, place, neverRight[name]),
+          );
+          expect(error, `${pathOf(place)}: ${name}`).toBeInstanceOf(ConfigError);
+          if (error === null) return;
+          expectPlace(error);
+          const paths = error instanceof ConfigError ? error.problems.map((problem) => problem.path) : [];
+          expect(paths.some((path) => path.startsWith(pathOf(place)))).toBe(true);
+        },
+      ),
       fuzz("configPlaces"),
     );
   });
