@@ -94,7 +94,7 @@ async function storyOf(project: TestProject): Promise<string> {
 }
 
 /** mulberry32: small, seeded, good enough for choosing instants. 0 ≤ x < 1. */
-function chances(seed: number): () => number {
+export function chances(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
