@@ -2,7 +2,7 @@
  * Two workers, a user and a provider, one action at a time in any order: workers die and freeze at any boundary of their steps, leases
  * run out, replies come late or never. After each action the invariants hold; in the end everything has its ending, and nothing was
  * asked twice without a stated reason. What fails is shrunk, and printed with its seed and path:
- * `ROWMILL_TEST_SEED=… ROWMILL_TEST_PATH=… npx vitest run test/property/interleavings.test.ts`; more runs with ROWMILL_TEST_RUNS.
+ * `ROWMILL_TEST_SEED=… ROWMILL_TEST_PATH=… npx vitest run -c vitest.crash.config.ts test/crash/interleavings.test.ts`; more runs with ROWMILL_TEST_RUNS.
  */
 import fc from "fast-check";
 import { expect, it } from "vitest";
