@@ -5,7 +5,7 @@ const recorded: DeploymentIdentity = {
   systemIdentifier: "71",
   databaseOid: "16384",
   databaseName: "app",
-  folder: "/home/me/.rowmill/database",
+  folder: "/srv/films/.rowmill/database",
   folderInode: "5",
 };
 
@@ -34,8 +34,8 @@ describe("The place of a ledger", () => {
     ],
     [
       "in a copied folder",
-      { folder: "/home/me/copy/.rowmill/database", folderInode: "9" },
-      "This ledger was in the folder /home/me/.rowmill/database, and is in /home/me/copy/.rowmill/database.",
+      { folder: "/srv/films/copy/.rowmill/database", folderInode: "9" },
+      "This ledger was in the folder /srv/films/.rowmill/database, and is in /srv/films/copy/.rowmill/database.",
     ],
   ])("is another one %s", (_, change, said) => {
     expect(differenceOf(recorded, { ...recorded, ...change })).toBe(said);
