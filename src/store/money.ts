@@ -105,11 +105,16 @@ export async function strayCancelled(
     where account = ${account} and provider_batch_id = ${providerBatchId}`);
 }
 
-/** Strays that are recorded and not cancelled yet, oldest first. */
-export async function straysToCancel(client: Reader, account: string, limit: number): Promise<string[]> {
+/** Strays that are recorded and not cancelled yet, oldest first: of all batches, or of one. */
+export async function straysToCancel(
+  client: Reader,
+  of: { readonly account: string; readonly batchId: string | undefined },
+  limit: number,
+): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
     select s.provider_batch_id as id from rowmill.stray_batches s ${ofOurOwn(sql`s.batch_id`)}
-    where s.account = ${account} and s.cancelled_at is null order by s.found_at limit ${limit}`);
+    where s.account = ${of.account} and s.batch_id = coalesce(${of.batchId ?? null}, s.batch_id) and s.cancelled_at is null
+    order by s.found_at limit ${limit}`);
   return rows.map((row) => row.id);
 }
 
@@ -153,7 +158,7 @@ export async function strayBatches(
         where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
 }
 
-/** Provider batches that were already cancelled as doubles of this one. */
+/** Provider batches that are recorded as doubles of this one, cancelled or about to be. */
 export async function strayBatchIds(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
   const rows = await client.rows<{ id: string }>(
     sql`select provider_batch_id as id from rowmill.stray_batches where batch_id = ${batchId}`,

@@ -59,7 +59,7 @@ export async function lookForStrays(context: WorkerContext, signal: AbortSignal)
   for (const provider of providersOf(context)) {
     try {
       if (await isLookDue(context, provider)) counts.found += await look(context, provider, signal);
-      counts.cancelled += await cancelStrays(context, provider, signal);
+      counts.cancelled += await cancelStrays(context, provider, { signal });
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof ProviderError)) throw error;
@@ -155,15 +155,20 @@ export function nameIn({ metadata }: ProviderBatch): string {
   return metadata["rowmill_batch"] ?? "";
 }
 
-async function cancelStrays(
+/** Cancels what is recorded and not cancelled yet: of all batches, or of one. */
+export async function cancelStrays(
   context: WorkerContext,
   provider: Provider,
-  signal: AbortSignal,
+  of: { readonly batchId?: string; readonly signal: AbortSignal },
 ): Promise<number> {
-  const ids = await straysToCancel(context.read, provider.account, STRAYS_MAX);
+  const ids = await straysToCancel(
+    context.read,
+    { account: provider.account, batchId: of.batchId },
+    STRAYS_MAX,
+  );
   for (const id of ids) {
     try {
-      await context.step("astray.cancel", () => provider.cancelBatch(id, { signal }));
+      await context.step("astray.cancel", () => provider.cancelBatch(id, { signal: of.signal }));
     } catch (error) {
       if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
       context.log.warn({ providerBatch: id, err: error }, "a second batch is not at the provider any more");

@@ -4,7 +4,8 @@
  * deleted: a create that still lingers somewhere then names a file that is not there, and costs nothing.
  */
 import type { ProviderBatch } from "../providers/provider.js";
-import { recordStray, strayBatchIds, strayCancelled } from "../store/money.js";
+import { recordStray, strayBatchIds } from "../store/money.js";
+import { cancelStrays } from "./astray.js";
 import { adopt, uploadAnew } from "./submitter.js";
 import { withdraw } from "./withdraw.js";
 import { type BatchIn, type Next, type Turn } from "./turn.js";
@@ -46,7 +47,9 @@ async function findCreated(turn: Turn<BatchIn<"submitting">>): Promise<ProviderB
     .sort((a, b) => rank(batch, a) - rank(batch, b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
   if (batch.shared) return first ?? null;
   // One that failed ran nothing: there is nothing to cancel, nor to count.
-  for (const other of others.filter(({ status }) => status !== "failed")) await cancelStray(turn, other);
+  for (const other of others.filter(({ status }) => status !== "failed")) await noteStray(turn, other);
+  // Also what a former turn recorded, and failed before it could cancel.
+  await cancelStrays(context, pipeline.provider, { batchId: batch.id, signal });
   return first ?? null;
 }
 
@@ -56,7 +59,7 @@ function rank(batch: BatchIn<"submitting">, candidate: ProviderBatch): number {
   return candidate.inputFileId === batch.inputFileId ? 0 : 1;
 }
 
-async function cancelStray({ context, pipeline, batch, signal }: Turn, stray: ProviderBatch): Promise<void> {
+async function noteStray({ context, batch }: Turn, stray: ProviderBatch): Promise<void> {
   await context.step("reconcile.stray", () =>
     recordStray(context.database, {
       account: batch.account,
@@ -70,6 +73,4 @@ async function cancelStray({ context, pipeline, batch, signal }: Turn, stray: Pr
     { batch: batch.id, providerBatch: stray.id },
     "a second batch was created for the same requests; cancelling it",
   );
-  await context.step("reconcile.cancel", () => pipeline.provider.cancelBatch(stray.id, { signal }));
-  await context.step("reconcile.cancelled", () => strayCancelled(context.database, batch.account, stray.id));
 }

@@ -43,8 +43,6 @@ export const stepNames = {
   "reconcile.look": "provider: a batch that may have been created is looked for",
   "reconcile.fence": "provider: the input file of a create without ending is deleted",
   "reconcile.stray": "a second batch for the same requests is recorded",
-  "reconcile.cancel": "provider: that second batch is cancelled",
-  "reconcile.cancelled": "its cancellation is recorded",
 
   "poll.ask": "provider: how the batch stands",
   "poll.note": "what the provider said is written",

@@ -8,7 +8,7 @@ const lastWords: ReadonlySet<StepName> = new Set(["worker.signOff"]);
 
 describe("A worker that freezes past its lease", () => {
   it.each(struck.filter(({ step }) => !lastWords.has(step)))(
-    "before $step, and goes on when others did its work, does no harm",
+    "before $step ($scene.title), and goes on when others did its work, does no harm",
     ({ step, scene }) => strike(scene, { step, when: "before", action: "freeze" }),
   );
 });

@@ -3,7 +3,7 @@ import { describe, it } from "vitest";
 import { strike, struck } from "./strike.js";
 
 describe("kill -9 after", () => {
-  it.each(struck)("$step loses nothing, and pays for nothing twice", ({ step, scene }) =>
+  it.each(struck)("$step ($scene.title) loses nothing, and pays for nothing twice", ({ step, scene }) =>
     strike(scene, { step, when: "after", action: "kill" }),
   );
 });

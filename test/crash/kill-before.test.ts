@@ -11,7 +11,7 @@ describe("Every step", () => {
 });
 
 describe("kill -9 before", () => {
-  it.each(struck)("$step loses nothing, and pays for nothing twice", ({ step, scene }) =>
+  it.each(struck)("$step ($scene.title) loses nothing, and pays for nothing twice", ({ step, scene }) =>
     strike(scene, { step, when: "before", action: "kill" }),
   );
 });

@@ -133,7 +133,7 @@ function twoBatches(): Scene {
   const still = stillUntilOneIsCancelled();
   return {
     title: "two batches for the same requests",
-    steps: ["reconcile.stray", "reconcile.cancel", "reconcile.cancelled"],
+    steps: ["reconcile.stray", "astray.cancel", "astray.cancelled"],
     provider: () => still.provider({ afterEffect: firstTimes(1, isCreate, { kind: "drop" }) }),
     during: async (crash) => {
       still.attend(crash);
