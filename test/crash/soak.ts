@@ -39,6 +39,7 @@ describe("Soak", () => {
         const run = { ...place, kills: Number(wanted.kills), seed: Number(wanted.seed) + begun++ };
         const wrong = await attempt(run, (judged) => (rows += judged));
         kills += run.kills;
+        console.log(`${kills} kills, ${rows} rows; ${JSON.stringify(run)}: ${wrong[0] ?? "nothing lost"}`);
         if (wrong.length === 0) continue;
         failures.push(`${JSON.stringify(run)}: ${wrong[0] ?? ""}`);
         await appendFile(
