@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
+import { pipelineOverviews } from "../../src/store/overview.js";
 import {
   buildCli,
   filmsPipeline,
@@ -11,6 +12,7 @@ import {
   type RunningCli,
 } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+import { sendHere } from "../support/work-here.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -28,7 +30,7 @@ async function untilPipeline(
   counts: Partial<Record<"waiting" | "batched" | "succeeded", number>>,
 ): Promise<void> {
   await until(JSON.stringify(counts), async () => {
-    const [films] = (await project.status()).pipelines;
+    const [films] = await pipelineOverviews(project.database);
     return (
       films !== undefined &&
       Object.entries(counts).every(([state, count]) => Reflect.get(films, state) === count)
@@ -144,7 +146,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
   });
 
   it("sweep: without a worker the command does it itself, and needs no key", async () => {
-    expect((await project.run("up", "--once")).status).toBe(0);
+    await sendHere(project);
     await project.database.transaction(async (tx) => {
       await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
       await tx.run(sql`insert into films values (1, 'Unseen', 'A film that no trigger saw.')`);
@@ -155,7 +157,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
       status: 0,
       stderr: "No worker is running: sweeping here.\nfilms: 1 row seen\n",
     });
-    expect((await project.status()).pipelines[0]?.waiting).toBe(1);
+    await untilPipeline(project, { waiting: 1 });
   });
 });
 

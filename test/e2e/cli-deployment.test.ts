@@ -2,6 +2,7 @@ import { beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+import { answerHere } from "../support/work-here.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -22,7 +23,7 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
   const said = (text: string) => text.replaceAll(/and is \d+\)/g, "and is …)");
 
   it("tells what was seen, everywhere, and goes on by a person's word", async () => {
-    expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
+    await answerHere(project);
     expect(await project.run("deployment")).toMatchObject({
       status: 0,
       stdout: expect.stringMatching(
@@ -71,7 +72,7 @@ Next: rowmill up
   every batch of this ledger at the provider is known here
 `,
     });
-    expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
+    await answerHere(project);
     expect(await countLabels(project)).toBe(5);
     const copy = await project.run("deployment", "--copy", "--yes", "--json");
     expect(JSON.parse(copy.stdout)).toMatchObject({

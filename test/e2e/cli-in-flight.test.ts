@@ -2,6 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+import { answerHere, sendHere } from "../support/work-here.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -14,11 +15,9 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
     await createFilms(project);
     await project.writeConfig(filmsPipeline().replace("polling,", "polling: { min: '10m', max: '1h' },"));
     await insertFilms(project, 2);
-    expect((await project.run("up", "--once")).status).toBe(0);
-    expect((await project.run("flush")).status).toBe(0);
-    const sent = await project.run("up", "--once");
-    expect(sent.status, sent.stderr).toBe(0);
-    expect((await project.status()).batches).toMatchObject([{ state: "running", requests: 2 }]);
+    await sendHere(project);
+    const sent = sql`select state, lines from rowmill.batches`;
+    expect(await project.database.rows(sent)).toEqual([{ state: "running", lines: 2 }]);
   });
   afterEach(() => project.close());
 
@@ -36,8 +35,10 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
     );
     expect(await project.database.first(due)).toEqual({ batch: true, job: true });
     letGo();
-    const [batch] = (await project.status()).batches;
-    await project.gateway.until(batch?.providerBatchId ?? "");
+    const batch = await project.database.first<{ id: string }>(
+      sql`select provider_batch_id as id from rowmill.batches`,
+    );
+    await project.gateway.until(batch?.id ?? "");
     expect((await project.run("up", "--once")).status).toBe(0);
     expect(await countLabels(project)).toBe(2);
     await project.check();
@@ -59,7 +60,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
         "rowmill: 1 batch is in flight: paid answers would be lost.\n  - Let them settle first: rowmill up --until-idle\n  - Nothing was removed.\n",
     });
     expect(await triggers(project)).toBeGreaterThan(0);
-    expect((await project.status()).batches).toHaveLength(1);
+    expect(await project.database.rows(sql`select id from rowmill.batches`)).toHaveLength(1);
   });
 
   it("show tells where the row is", async () => {
@@ -78,7 +79,8 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
     await insertFilms(project, 3);
-    expect((await project.run("up", "--until-idle")).status).toBe(0);
+    await answerHere(project);
+    expect(await countLabels(project)).toBe(3);
   });
   afterEach(() => project.close());
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { createFilms, insertFilms } from "../support/cli-films.js";
+import { answerHere } from "../support/work-here.js";
 
 const composite = `pairs: pipeline({
   source: { table: "pairs", key: ["shelf", "place"], columns: ["description"], where: "place <> 0" }, polling, request, answer,
@@ -24,8 +25,7 @@ describe("rowmill show", { timeout: 60_000 }, () => {
     await project.database.run(
       sql`insert into pairs values ('a', 1, 'A ghost story.'), ('a "b"', 2, 'A war film.'), ('c', 0, 'Left out.')`,
     );
-    const up = await project.run("up", "--until-idle");
-    expect(up.status, up.stderr).toBe(0);
+    await answerHere(project);
     await project.database.run(sql`insert into films values (500, 'New', 'Not looked at yet.')`);
   }, 150_000);
   afterAll(() => project.close());

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
+import { pipelineOverviews } from "../../src/store/overview.js";
 import {
   buildCli,
   cliScript,
@@ -14,6 +15,7 @@ import {
   type CliProject,
 } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+import { answerHere } from "../support/work-here.js";
 
 /** Gives a program a terminal; part of util-linux. */
 const terminalProgram = "script";
@@ -167,14 +169,16 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     const up = project.start("up");
     await up.says("Working.");
     await insertFilms(project, 2);
-    await until("2 rows waiting", async () => (await project.status()).pipelines[0]?.waiting === 2);
+    await until("2 rows waiting", async () => {
+      const [films] = await pipelineOverviews(project.database);
+      return films?.waiting === 2;
+    });
     up.child.kill(signal);
     const ended = await up.ended;
     expect(ended.status, ended.stderr).toBe(status);
     expect(ended.stderr).toMatch(/Stopping: .*\n(.*\n)*Stopped\.\n$/);
     expect(await project.database.rows(sql`select id from rowmill.workers`)).toEqual([]);
-    const next = await project.run("up", "--until-idle");
-    expect(next.status, next.stderr).toBe(0);
+    await answerHere(project);
     expect(await countLabels(project)).toBe(2);
   });
 

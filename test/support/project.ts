@@ -115,7 +115,8 @@ export async function startProject(
   return project;
 }
 
-async function drain(workers: readonly WorkerContext[], signal: AbortSignal): Promise<void> {
+/** Rounds of every stage until nothing moves by itself. */
+export async function drain(workers: readonly WorkerContext[], signal: AbortSignal): Promise<void> {
   const until = Date.now() + DRAIN_MS_MAX;
   while (Date.now() < until) {
     await Promise.all(workers.map((worker) => runRound(worker, { flush: true, signal })));
