@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/faults.js";
-import { describeDatabases } from "../support/databases.js";
+import { describeDatabases, newestKinds } from "../support/databases.js";
 import { films } from "../support/films.js";
 import { createMovies, differences, executions, insertMovies, moviesPipeline } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -69,74 +69,78 @@ const changes: readonly Change[] = [
   },
 ];
 
-describeDatabases("Rows that change", (kind) => {
-  let project: TestProject;
-  let workers: [WorkerContext, WorkerContext];
-  let hold: boolean;
-  let whileCollecting: (() => Promise<void>) | null;
+describeDatabases(
+  "Rows that change",
+  (kind) => {
+    let project: TestProject;
+    let workers: [WorkerContext, WorkerContext];
+    let hold: boolean;
+    let whileCollecting: (() => Promise<void>) | null;
 
-  beforeEach(async () => {
-    hold = false;
-    whileCollecting = null;
-    const afterEffect = async (call: Call) => {
-      if (call.route !== "/v1/files/:id/content" || whileCollecting === null) return undefined;
-      const change = whileCollecting;
+    beforeEach(async () => {
+      hold = false;
       whileCollecting = null;
-      await change();
-      return undefined;
-    };
-    project = await startProject(kind, { gateway: { faults: { hold: () => hold, afterEffect } } });
-    await createMovies(project);
-    await insertMovies(project, rows);
-    workers = [
-      await project.worker({ movies: moviesPipeline() }),
-      await project.worker({ movies: moviesPipeline() }),
-    ];
-  });
-  afterEach(async () => {
-    await project.check().finally(() => project.close());
-  });
+      const afterEffect = async (call: Call) => {
+        if (call.route !== "/v1/files/:id/content" || whileCollecting === null) return undefined;
+        const change = whileCollecting;
+        whileCollecting = null;
+        await change();
+        return undefined;
+      };
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold, afterEffect } } });
+      await createMovies(project);
+      await insertMovies(project, rows);
+      workers = [
+        await project.worker({ movies: moviesPipeline() }),
+        await project.worker({ movies: moviesPipeline() }),
+      ];
+    });
+    afterEach(async () => {
+      await project.check().finally(() => project.close());
+    });
 
-  async function expectAgreement(): Promise<void> {
-    expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
-    const [stale] = await project.rows<{ stale: number }>(sql`
+    async function expectAgreement(): Promise<void> {
+      expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
+      const [stale] = await project.rows<{ stale: number }>(sql`
       select count(*)::int as stale from public.imdb_dataset s left join rowmill.requests r on r.key = s.imdb_id::text
       where r.state is distinct from 'succeeded' or r.answered_hash is distinct from
         left(encode(sha256(convert_to(json_build_array(s."Title", s."Description")::text, 'UTF8')), 'hex'), 32)`);
-    expect(stale).toEqual({ stale: 0 });
-    const times = await executions(project);
-    const again = times.reduce((sum, count) => sum + count - 1, 0);
-    expect(again).toBe(0);
-  }
+      expect(stale).toEqual({ stale: 0 });
+      const times = await executions(project);
+      const again = times.reduce((sum, count) => sum + count - 1, 0);
+      expect(again).toBe(0);
+    }
 
-  for (const change of changes) {
-    it(`agree in the end after ${change.name} while they wait`, async () => {
-      await project.round(workers[0], { flush: false });
-      await change.apply(project);
-      await project.drain(...workers);
-      await expectAgreement();
-    });
-
-    it(`agree in the end after ${change.name} while they are batched`, async () => {
-      hold = true;
-      await project.round(workers[0]);
-      await change.apply(project);
-      await project.round(workers[1]);
-      hold = false;
-      project.gateway.release();
-      await project.drain(...workers);
-      await expectAgreement();
-    });
-
-    it(`agree in the end after ${change.name} while their answers are collected`, async () => {
-      let applied = false;
-      whileCollecting = async () => {
+    for (const change of changes) {
+      it(`agree in the end after ${change.name} while they wait`, async () => {
+        await project.round(workers[0], { flush: false });
         await change.apply(project);
-        applied = true;
-      };
-      await project.drain(...workers);
-      expect(applied).toBe(true);
-      await expectAgreement();
-    });
-  }
-});
+        await project.drain(...workers);
+        await expectAgreement();
+      });
+
+      it(`agree in the end after ${change.name} while they are batched`, async () => {
+        hold = true;
+        await project.round(workers[0]);
+        await change.apply(project);
+        await project.round(workers[1]);
+        hold = false;
+        project.gateway.release();
+        await project.drain(...workers);
+        await expectAgreement();
+      });
+
+      it(`agree in the end after ${change.name} while their answers are collected`, async () => {
+        let applied = false;
+        whileCollecting = async () => {
+          await change.apply(project);
+          applied = true;
+        };
+        await project.drain(...workers);
+        expect(applied).toBe(true);
+        await expectAgreement();
+      });
+    }
+  },
+  newestKinds,
+);

@@ -28,8 +28,10 @@ const allKinds: readonly DatabaseKind[] = ["pg14", "pg18", "embedded"];
  * For tests in which the database only keeps the books (what a provider does, money, leases): the newest server alone, since the
  * third time tells nothing that the first did not. All three where ROWMILL_TEST_DATABASES is "all", as one of CI's two runs has it.
  */
-export const bookKeepers: readonly DatabaseKind[] =
-  process.env["ROWMILL_TEST_DATABASES"] === "all" || missingBecause("pg18") !== null ? allKinds : ["pg18"];
+export const bookKeepers: readonly DatabaseKind[] = unlessAll(["pg18"]);
+
+/** For long tests of what the stages do with rows: the newest server and the embedded database. All three in the same place. */
+export const newestKinds: readonly DatabaseKind[] = unlessAll(["pg18", "embedded"]);
 
 /** The kinds that this machine can run, for `describe.each(databaseKinds)("… on %s", (kind) => …)`. */
 export const databaseKinds: readonly DatabaseKind[] = allKinds.filter(
@@ -77,6 +79,11 @@ async function createEmbedded(): Promise<TestDatabase> {
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+function unlessAll(kinds: readonly DatabaseKind[]): readonly DatabaseKind[] {
+  const all = process.env["ROWMILL_TEST_DATABASES"] === "all" || missingBecause("pg18") !== null;
+  return all ? allKinds : kinds;
 }
 
 function missingBecause(kind: DatabaseKind): string | null {
