@@ -1,13 +1,7 @@
-/** `rowmill adopt`: its options. The work is in `adopt-run.ts`, which is loaded only when it is wanted: it brings the engine. */
+/** `rowmill adopt`: its options. The work is in `run-adopt.ts`, which is loaded only when it is wanted: it brings the engine. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface AdoptOptions extends ProjectOptions {
-  readonly pipeline: string;
-  readonly customId: string;
-  readonly yes?: true;
-  readonly json?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { AdoptOptions } from "./run-adopt.js";
 
 export function adoptCommand(cli: Cli): Command {
   return withProject(new Command("adopt"))
@@ -21,7 +15,7 @@ export function adoptCommand(cli: Cli): Command {
     .option("--yes", "do not ask")
     .option("--json", "one JSON object")
     .action(async (batchId: string, options: AdoptOptions) => {
-      const { runAdopt } = await import("./adopt-run.js");
+      const { runAdopt } = await import("./run-adopt.js");
       cli.finish(await runAdopt(cli, batchId, options));
     });
 }

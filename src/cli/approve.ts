@@ -1,10 +1,7 @@
 /** `rowmill approve`: its options. The work is in `run-approve.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface ApproveOptions extends ProjectOptions {
-  readonly yes?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { ApproveOptions } from "./run-approve.js";
 
 export function approveCommand(cli: Cli): Command {
   return withProject(new Command("approve"))

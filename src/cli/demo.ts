@@ -1,12 +1,7 @@
 /** `rowmill demo`: its description. The work is in `run-demo.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withLogLevel, type Cli, type LogOptions } from "./cli.js";
-
-export interface DemoOptions extends LogOptions {
-  readonly keep?: true;
-  readonly live?: true;
-  readonly yes?: true;
-}
+import { withLogLevel, type Cli } from "./cli.js";
+import type { DemoOptions } from "./run-demo.js";
 
 export function demoCommand(cli: Cli): Command {
   return withLogLevel(new Command("demo"))

@@ -1,13 +1,7 @@
 /** `rowmill deployment`: its options. The work is in `run-deployment.ts`, which is loaded only when it is wanted: it brings the engine. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface DeploymentOptions extends ProjectOptions {
-  readonly restored?: true;
-  readonly copy?: true;
-  readonly yes?: true;
-  readonly json?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { DeploymentOptions } from "./run-deployment.js";
 
 export function deploymentCommand(cli: Cli): Command {
   return withProject(new Command("deployment"))

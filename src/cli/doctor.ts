@@ -1,11 +1,7 @@
 /** `rowmill doctor`: its options. The work is in `run-doctor.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface DoctorOptions extends ProjectOptions {
-  readonly json?: true;
-  readonly audit?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { DoctorOptions } from "./run-doctor.js";
 
 export function doctorCommand(cli: Cli): Command {
   return withProject(new Command("doctor"))

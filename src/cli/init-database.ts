@@ -14,7 +14,7 @@ import type { DatabaseAddress } from "../model/pipeline.js";
 import { DatabaseError, raw, type Database } from "../store/database.js";
 import { askSecret, askText, choose } from "./ask.js";
 import type { Cli } from "./cli.js";
-import type { InitOptions } from "./init.js";
+import type { InitOptions } from "./init-options.js";
 import { hideUrl, hideVariables } from "./project.js";
 
 /** How often somebody may mistype. */

@@ -5,7 +5,7 @@ import type { FoundTable } from "../app/list-tables.js";
 import { pipelineNameProblem } from "../config/read-names.js";
 import { RowmillError } from "../model/errors.js";
 import { askText, choose, chooseSome } from "./ask.js";
-import type { InitOptions } from "./init.js";
+import type { InitOptions } from "./init-options.js";
 import { listFound, listUnwatchable } from "./init-text.js";
 import type { Terminal } from "./terminal.js";
 

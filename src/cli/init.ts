@@ -1,21 +1,7 @@
-/** `rowmill init`: its options. The work is in `init-run.ts`, which is loaded only when it is wanted. */
+/** `rowmill init`: its options. The work is in `run-init.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withLogLevel, type Cli, type LogOptions } from "./cli.js";
-
-export interface InitOptions extends LogOptions {
-  readonly table?: string;
-  readonly key?: string;
-  readonly columns?: string;
-  readonly model?: string;
-  readonly prompt?: string;
-  readonly function?: true;
-  readonly answer?: string;
-  readonly target?: string;
-  readonly name?: string;
-  readonly embedded?: true;
-  readonly sql?: string;
-  readonly force?: true;
-}
+import { withLogLevel, type Cli } from "./cli.js";
+import type { InitOptions } from "./init-options.js";
 
 export function initCommand(cli: Cli): Command {
   return withLogLevel(new Command("init"))
@@ -33,7 +19,7 @@ export function initCommand(cli: Cli): Command {
     .option("--sql <file>", "with --embedded: run this SQL in it first, to make the tables")
     .option("--force", "overwrite the config that is there")
     .action(async (options: InitOptions) => {
-      const { runInit } = await import("./init-run.js");
+      const { runInit } = await import("./run-init.js");
       cli.finish(await runInit(cli, options));
     });
 }

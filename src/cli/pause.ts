@@ -1,10 +1,7 @@
 /** `rowmill pause`: its options. The work is in `run-pause.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface PauseOptions extends ProjectOptions {
-  readonly reason?: string;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { PauseOptions } from "./run-pause.js";
 
 export function pauseCommand(cli: Cli): Command {
   return withProject(new Command("pause"))

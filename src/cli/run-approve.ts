@@ -6,11 +6,14 @@ import { countWaiting } from "../store/estimates.js";
 import { approve, type PipelineRow } from "../store/pipelines.js";
 import { wakeBatches } from "../store/wake.js";
 import { askYesNo } from "./ask.js";
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "./project.js";
 import { counted, describeEstimate, readEstimate } from "./text.js";
-import type { ApproveOptions } from "./approve.js";
+
+export interface ApproveOptions extends ProjectOptions {
+  readonly yes?: true;
+}
 
 export async function runApprove(cli: Cli, name: string, options: ApproveOptions): Promise<number> {
   const { terminal } = cli;

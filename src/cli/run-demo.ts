@@ -20,10 +20,9 @@ import type { ProjectConfig } from "../model/pipeline.js";
 import type { WorkerContext } from "../worker/context.js";
 import { startWorker } from "../worker/worker.js";
 import { Approvals } from "./approvals.js";
-import type { Cli } from "./cli.js";
+import type { Cli, LogOptions } from "./cli.js";
 import { sayHowItEnded } from "./closing-words.js";
 import { openLog } from "./command-log.js";
-import type { DemoOptions } from "./demo.js";
 import { requireSameProvider, startDemoGateway } from "./demo-gateway.js";
 import { agreeToSpend } from "./demo-live.js";
 import { loadFilms, writeDemoConfig } from "./demo-project.js";
@@ -36,6 +35,12 @@ import { counted } from "./text.js";
 import { WorkProgress } from "./work-progress.js";
 
 const KEPT_FOLDER = "rowmill-demo";
+
+export interface DemoOptions extends LogOptions {
+  readonly keep?: true;
+  readonly live?: true;
+  readonly yes?: true;
+}
 
 export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   const { terminal } = cli;

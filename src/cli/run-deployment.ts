@@ -12,7 +12,7 @@ import { suspicionText } from "../model/deployment-identity.js";
 import { deploymentId, suspicion } from "../store/deployment.js";
 import type { WorkerContext } from "../worker/context.js";
 import { askYesNo } from "./ask.js";
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { openLog } from "./command-log.js";
 import {
   copied,
@@ -21,10 +21,16 @@ import {
   describeRestored,
   rowsAskedAgain,
 } from "./deployment-text.js";
-import type { DeploymentOptions } from "./deployment.js";
 import { exitStatus } from "./exit-status.js";
 import { listenForInterruption } from "./interruption.js";
 import { loadProject, withExistingLedger, type Project } from "./project.js";
+
+export interface DeploymentOptions extends ProjectOptions {
+  readonly restored?: true;
+  readonly copy?: true;
+  readonly yes?: true;
+  readonly json?: true;
+}
 
 export async function runDeployment(cli: Cli, options: DeploymentOptions): Promise<number> {
   if (options.restored && options.copy)

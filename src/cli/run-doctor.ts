@@ -2,13 +2,17 @@
 import { examine } from "../app/doctor-examine.js";
 import { startLook } from "../app/doctor-look.js";
 import { audit } from "../store/invariants.js";
-import type { Cli } from "./cli.js";
-import type { DoctorOptions } from "./doctor.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { auditLines, auditObject, reportLines, reportObject } from "./doctor-text.js";
 import { exitStatus } from "./exit-status.js";
 import { hideSecrets, loadProject, withExistingLedger } from "./project.js";
 
 const AUDIT_STATEMENT_MS_MAX = 85_000;
+
+export interface DoctorOptions extends ProjectOptions {
+  readonly json?: true;
+  readonly audit?: true;
+}
 
 /** 0 with warnings too; `usage` when something must be changed. */
 export async function runDoctor({ terminal }: Cli, options: DoctorOptions): Promise<number> {

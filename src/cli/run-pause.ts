@@ -1,12 +1,15 @@
 /** `rowmill pause`: nothing more is sent until a person resumes it. What is paid for is collected all the same. */
 import type { Database } from "../store/database.js";
 import { lock, pause, resume, type PipelineRow } from "../store/pipelines.js";
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { loadProject, registeredPipeline, withExistingLedger } from "./project.js";
-import type { PauseOptions } from "./pause.js";
 
 const REASON_DEFAULT = "paused by a person";
+
+export interface PauseOptions extends ProjectOptions {
+  readonly reason?: string;
+}
 
 export async function runPause(cli: Cli, name: string, options: PauseOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);

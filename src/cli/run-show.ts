@@ -1,10 +1,13 @@
 /** `rowmill show`: one row's whole story, from its cells to its result. Reads only. */
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "./project.js";
 import { renderStory } from "./row-story-text.js";
 import { readRowStory } from "../app/row-story.js";
-import type { ShowOptions } from "./show.js";
+
+export interface ShowOptions extends ProjectOptions {
+  readonly json?: true;
+}
 
 export async function runShow(
   { terminal }: Cli,

@@ -12,19 +12,23 @@ import {
   type LivingWorker,
   type PipelineOverview,
 } from "../store/overview.js";
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { listenForInterruption } from "./interruption.js";
 import { pausedText } from "./paused-text.js";
 import { configOf, loadProject, withLedger, type Project } from "./project.js";
 import { renderStatus } from "./status-text.js";
-import type { StatusOptions } from "./status.js";
 
 const WATCH_EVERY_MS = 2_000;
 /** A look may take at most a tenth of the time. */
 const WATCH_REST_FACTOR = 10;
 const EVENTS_SHOWN = 8;
 const BATCHES_SHOWN = 20;
+
+export interface StatusOptions extends ProjectOptions {
+  readonly json?: true;
+  readonly watch?: true;
+}
 
 export async function runStatus(cli: Cli, options: StatusOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);

@@ -15,11 +15,15 @@ import {
   foreignRelations,
 } from "../store/uninstallation.js";
 import { askTyped } from "./ask.js";
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { loadProject, registeredPipelines, withLedger } from "./project.js";
 import { counted } from "./text.js";
-import type { UninstallOptions } from "./uninstall.js";
+
+export interface UninstallOptions extends ProjectOptions {
+  readonly purge?: true;
+  readonly yes?: true;
+}
 
 export async function runUninstall(
   cli: Cli,

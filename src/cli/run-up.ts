@@ -10,7 +10,7 @@ import type { WorkerContext } from "../worker/context.js";
 import { runIntake } from "../worker/intake.js";
 import { startWorker } from "../worker/worker.js";
 import { Approvals } from "./approvals.js";
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { openLog } from "./command-log.js";
 import { exitStatus } from "./exit-status.js";
 import { follow } from "./follow.js";
@@ -18,9 +18,15 @@ import { listenForInterruption } from "./interruption.js";
 import { warnOfLeftovers } from "./leftover-pipelines.js";
 import { loadProject } from "./project.js";
 import { sayHowItEnded } from "./closing-words.js";
-import type { UpOptions } from "./up.js";
 import { SweepProgress } from "./sweep-progress.js";
 import { WorkProgress } from "./work-progress.js";
+
+export interface UpOptions extends ProjectOptions {
+  readonly once?: true;
+  readonly untilIdle?: true;
+  readonly yes?: true;
+  readonly printSql?: true;
+}
 
 export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
   const { terminal } = cli;

@@ -1,10 +1,7 @@
 /** `rowmill show`: its options. The work is in `run-show.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface ShowOptions extends ProjectOptions {
-  readonly json?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { ShowOptions } from "./run-show.js";
 
 export function showCommand(cli: Cli): Command {
   return withProject(new Command("show"))

@@ -1,11 +1,7 @@
 /** `rowmill status`: its options. The work is in `run-status.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface StatusOptions extends ProjectOptions {
-  readonly json?: true;
-  readonly watch?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { StatusOptions } from "./run-status.js";
 
 export function statusCommand(cli: Cli): Command {
   return withProject(new Command("status"))

@@ -1,11 +1,7 @@
 /** `rowmill uninstall`: its options. The work is in `run-uninstall.ts`, which is loaded only when it is wanted. */
 import { Command } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface UninstallOptions extends ProjectOptions {
-  readonly purge?: true;
-  readonly yes?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { UninstallOptions } from "./run-uninstall.js";
 
 export function uninstallCommand(cli: Cli): Command {
   return withProject(new Command("uninstall"))

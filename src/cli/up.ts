@@ -1,13 +1,7 @@
 /** `rowmill up`: its options. The work is in `run-up.ts`, which is loaded only when it is wanted: it brings the whole engine. */
 import { Command, Option } from "commander";
-import { withProject, type Cli, type ProjectOptions } from "./cli.js";
-
-export interface UpOptions extends ProjectOptions {
-  readonly once?: true;
-  readonly untilIdle?: true;
-  readonly yes?: true;
-  readonly printSql?: true;
-}
+import { withProject, type Cli } from "./cli.js";
+import type { UpOptions } from "./run-up.js";
 
 export function upCommand(cli: Cli): Command {
   return withProject(new Command("up"))

@@ -9,15 +9,21 @@ import { sweepAll } from "../app/round.js";
 import { RowmillError } from "../model/errors.js";
 import { nearMatch } from "../model/near-match.js";
 import type { PipelineConfig } from "../model/pipeline.js";
-import type { AdoptOptions } from "./adopt.js";
 import { adoptedJson, describeAdopted, describeAdoption } from "./adopt-text.js";
 import { askYesNo } from "./ask.js";
-import type { Cli } from "./cli.js";
+import type { Cli, ProjectOptions } from "./cli.js";
 import { openLog } from "./command-log.js";
 import { exitStatus } from "./exit-status.js";
 import { listenForInterruption } from "./interruption.js";
 import { configOf, loadProject, type Project } from "./project.js";
 import { SweepProgress } from "./sweep-progress.js";
+
+export interface AdoptOptions extends ProjectOptions {
+  readonly pipeline: string;
+  readonly customId: string;
+  readonly yes?: true;
+  readonly json?: true;
+}
 
 export async function runAdopt(cli: Cli, batchId: string, options: AdoptOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);

@@ -18,7 +18,7 @@ import { RowmillError } from "../model/errors.js";
 import { askYesNo } from "./ask.js";
 import type { Cli } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
-import type { InitOptions } from "./init.js";
+import type { InitOptions } from "./init-options.js";
 import { openInitDatabase, type InitDatabase } from "./init-database.js";
 import { askChoices, choicesOfOptions, missingOptions, noTable } from "./init-questions.js";
 import { describeWritten } from "./init-text.js";
