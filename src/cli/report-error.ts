@@ -1,5 +1,6 @@
 /** Owns how an error is told: what was wrong and what to do for the expected ones, the whole of it for our own mistakes. */
 import { RowmillError } from "../model/errors.js";
+import { thrownMessage } from "../model/thrown-message.js";
 import { Interrupted } from "./interruption.js";
 import type { Terminal } from "./terminal.js";
 
@@ -7,7 +8,7 @@ export function reportError(terminal: Terminal, error: unknown): void {
   terminal.endLive();
   if (error instanceof Interrupted) return terminal.note("Stopped.");
   if (error instanceof RowmillError && error.code !== "internal") return reportExpected(terminal, error);
-  terminal.note(`rowmill: unexpected error: ${messageOf(error)}`);
+  terminal.note(`rowmill: unexpected error: ${thrownMessage(error)}`);
   terminal.note("  This is a mistake in Rowmill. Please report it with what you did and the lines below.");
   terminal.note(stackOf(error));
 }
@@ -18,12 +19,8 @@ function reportExpected(terminal: Terminal, error: RowmillError): void {
   if (terminal.debug) terminal.note(stackOf(error));
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 function stackOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return thrownMessage(error);
   const cause = error.cause === undefined ? "" : `\ncaused by ${stackOf(error.cause)}`;
   return `${error.stack ?? error.message}${cause}`;
 }

@@ -3,9 +3,9 @@
  * look. Whatever goes wrong in a step is turned into a wait, or into a pause that names its reason; a batch is never dropped.
  */
 import { randomUUID } from "node:crypto";
-import { RowmillError } from "../model/errors.js";
 import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
+import { thrownMessage } from "../model/thrown-message.js";
 import { accountText, ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
@@ -214,10 +214,8 @@ function pauseFor(
     return { kind: batch.state === "collecting" ? "target" : "source", reason: `${error.message} ${resume}` };
   }
   if (failures < FAILURES_MAX) return null;
-  const message =
-    error instanceof RowmillError ? error.message : error instanceof Error ? error.message : String(error);
   return {
     kind: "provider",
-    reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${message} ${resume}`,
+    reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${thrownMessage(error)} ${resume}`,
   };
 }
