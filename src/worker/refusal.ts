@@ -121,10 +121,11 @@ async function learnTokens({ context, pipeline, batch }: Refused, error: BatchIn
     : 0;
 }
 
-/** "larger than the 209715200 maximum for the … model" */
+/** "larger than the 209715200 maximum for the … model"; null too for a maximum that no file could keep. */
 function fileLimit(error: BatchInputError): number | null {
   const match = /larger than the (\d[\d,]*) maximum/i.exec(error.message);
-  return match?.[1] ? Number(match[1].replaceAll(",", "")) : null;
+  const bytesMax = match?.[1] ? Number(match[1].replaceAll(",", "")) : 0;
+  return bytesMax > 0 ? bytesMax : null;
 }
 
 async function learnBytes({ context, batch }: Refused, named: number, message: string): Promise<void> {
