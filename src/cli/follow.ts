@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { idleState } from "../app/idle.js";
 import { DatabaseError } from "../store/database.js";
+import { requireUnderstood } from "../store/understood.js";
 import type { WorkerContext } from "../worker/context.js";
 import type { Approvals } from "./approvals.js";
 import type { WorkProgress } from "./work-progress.js";
@@ -27,7 +28,7 @@ export interface Following {
   readonly untilIdle: boolean;
 }
 
-/** Resolves when idle. @throws the signal's reason when it is aborted. */
+/** Resolves when idle. @throws the signal's reason when it is aborted; RowmillError when a newer version took the ledger over. */
 export async function follow(context: WorkerContext, following: Following): Promise<void> {
   const { log, signal, untilIdle } = following;
   let idleRounds = 0;
@@ -51,6 +52,7 @@ export async function follow(context: WorkerContext, following: Following): Prom
 }
 
 async function oneRound(context: WorkerContext, following: Following): Promise<boolean> {
+  await requireUnderstood(context.read);
   // First: a pipeline that is cheap enough would else count as one that waits for a person.
   await following.approvals.settleLater();
   await following.progress.update();

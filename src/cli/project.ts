@@ -8,6 +8,7 @@ import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import type { Database } from "../store/database.js";
 import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
+import { requireUnderstood } from "../store/understood.js";
 import type { Terminal } from "./terminal.js";
 import { urlSecrets } from "./url-secrets.js";
 
@@ -52,7 +53,9 @@ export async function withLedger<T>(
   if (!(await hasDatabase(project.config))) return work(null);
   const opened = await openProjectDatabase(project.config, project.environment);
   try {
-    return await work((await ledgerExists(opened.database)) ? opened : null);
+    if (!(await ledgerExists(opened.database))) return await work(null);
+    await requireUnderstood(opened.database);
+    return await work(opened);
   } finally {
     await opened.close();
   }

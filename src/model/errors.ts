@@ -14,7 +14,7 @@ export type ErrorCode =
   | "database_refused"
   | "database_timeout"
   | "embedded_in_use"
-  | "migration_failed"
+  | "version_too_old"
   | "source_unsupported"
   | "target_unsupported"
   | "provider_unreachable"

@@ -6,6 +6,7 @@ import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-tran
 import type { Json } from "../model/pipeline.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { suspicionValue } from "./deployment.js";
+import { isUnderstood } from "./understood.js";
 
 interface InputError {
   readonly code: string | null;
@@ -146,7 +147,7 @@ export interface Lease {
 /** A lease that is not renewed for so long is free again. */
 export const LEASE_MS = 20_000;
 
-/** Null: it is done, or somebody else holds it. */
+/** Null: it is done, somebody else holds it, or this Rowmill is too old for the ledger. */
 export async function claim(
   client: Queryable,
   id: string,
@@ -154,7 +155,7 @@ export async function claim(
 ): Promise<Batch | null> {
   const won = await client.run(sql`
     update rowmill.batches set lease_token = ${holder.token}, lease_worker = ${holder.worker}, lease_until = ${leaseEnd()}
-    where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp())`);
+    where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp()) and ${isUnderstood}`);
   return won === 0 ? null : get(client, id);
 }
 

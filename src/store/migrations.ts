@@ -1,11 +1,14 @@
 /**
  * Brings the schema `rowmill` to this version: the numbered files of `migrations/`, forward only, all that are missing in one
  * transaction under a lock of that transaction (a session lock would leak behind a pooler). A crash leaves the former version.
+ *
+ * A schema that is newer than this Rowmill is worked with, unless a migration said that older ones cannot (`understood.ts`).
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { RowmillError } from "../model/errors.js";
 import { raw, sql, type Database, type Queryable } from "./database.js";
+import { requireUnderstood } from "./understood.js";
 
 /** Any number, but always this one: it keeps two migrations of one database apart. */
 const MIGRATION_LOCK = 7_269_736_101n;
@@ -31,7 +34,7 @@ export async function migrate(database: Database): Promise<string[]> {
       await requireVersion(tx);
       await prepareSchema(tx);
       const applied = await appliedVersions(tx);
-      refuseNewer(applied, migrations);
+      if (applied.size > 0) await requireUnderstood(tx);
       const missing = migrations.filter((migration) => !applied.has(migration.version));
       for (const migration of missing) await apply(tx, migration);
       await recordDeployment(tx);
@@ -46,7 +49,7 @@ export async function pendingMigrations(client: Queryable): Promise<Migration[]>
   const migrations = await readMigrations();
   const table = await client.first(sql`select 1 as one where to_regclass('rowmill.migrations') is not null`);
   const applied = table === null ? new Set<number>() : await appliedVersions(client);
-  refuseNewer(applied, migrations);
+  if (applied.size > 0) await requireUnderstood(client);
   return migrations.filter((migration) => !applied.has(migration.version));
 }
 
@@ -71,7 +74,7 @@ async function isCurrent(database: Queryable, migrations: readonly Migration[]):
   );
   if (!exists) return false;
   const applied = await appliedVersions(database);
-  refuseNewer(applied, migrations);
+  await requireUnderstood(database);
   return migrations.every((migration) => applied.has(migration.version));
 }
 
@@ -101,16 +104,6 @@ async function prepareSchema(tx: Queryable): Promise<void> {
 async function appliedVersions(client: Queryable): Promise<Set<number>> {
   const rows = await client.rows<{ version: number }>(sql`select version from rowmill.migrations`);
   return new Set(rows.map((row) => row.version));
-}
-
-function refuseNewer(applied: ReadonlySet<number>, migrations: readonly Migration[]): void {
-  const newest = Math.max(0, ...applied);
-  if (newest <= migrations.length) return;
-  throw new RowmillError(
-    "migration_failed",
-    `The schema "rowmill" in this database is version ${newest}, newer than this Rowmill knows (${migrations.length}).`,
-    { hints: ["Install the newer version of Rowmill: npm install rowmill@latest"] },
-  );
 }
 
 async function apply(tx: Queryable, migration: Migration): Promise<void> {

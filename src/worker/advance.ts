@@ -11,6 +11,7 @@ import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
+import { LEDGER_VERSION, oldestVersion } from "../store/understood.js";
 import { lookOnce } from "./astray.js";
 import { collect } from "./collector.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -169,7 +170,8 @@ async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
     why !== null &&
     !(error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading")
   ) {
-    await pause(context, pipeline, why);
+    // A column that a newer version renamed is no reason to pause for everybody.
+    if ((await oldestVersion(context.read)) <= LEDGER_VERSION) await pause(context, pipeline, why);
     return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
   }
   if (error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading") {

@@ -4,6 +4,7 @@
  */
 import { isDatabaseWide, isLastingRefusal, type Reader } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
+import { requireUnderstood } from "../store/understood.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
 /** Null: it failed, and was said. What ails the whole database is thrown: it is everybody's, and the caller waits. */
@@ -18,6 +19,8 @@ export async function guarded<T>(
     if (!(error instanceof Error) || isDatabaseWide(error)) throw error;
     context.log.warn({ pipeline: pipeline.config.name, err: error }, "a pipeline's round failed");
     if (!isLastingRefusal(error)) return null;
+    // Else a column that a newer version renamed would pause the pipeline for everybody.
+    await requireUnderstood(context.read);
     const reason = `${error.message} It is tried again every half minute; to try now: rowmill resume ${pipeline.config.name}`;
     await context.step("turn.pause", () =>
       pipelines.pause(context.database, pipeline.id, { kind: "source", reason }),

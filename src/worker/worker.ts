@@ -5,6 +5,7 @@
 import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { requireUnderstood } from "../store/understood.js";
 import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
 import { lookForStrays } from "./astray.js";
@@ -48,7 +49,10 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   await heartbeat(context, queue);
   const pipelines = [...context.pipelines.values()];
   const every = (name: string, everyMs: number, work: () => Promise<unknown>) =>
-    loop(context, { name, everyMs, signal }, work);
+    loop(context, { name, everyMs, signal }, async () => {
+      await requireUnderstood(context.read);
+      return work();
+    });
   const loops = [
     every("heartbeat", BEAT_EVERY_MS, () => heartbeat(context, queue)),
     every("intake", INTAKE_EVERY_MS, () => runIntake(context)),

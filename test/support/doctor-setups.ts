@@ -484,11 +484,12 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a ledger that a newer Rowmill made": {
-    sql: `insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`,
+  "a ledger that takes a newer Rowmill": {
+    sql: `update rowmill.deployment set oldest_version = 99`,
     says: {
-      Pipelines: `  problem      Ledger: The schema "rowmill" in this database is version 99, newer than this Rowmill knows (N).
+      Pipelines: `  problem      Ledger: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows N.
                - Install the newer version of Rowmill: npm install rowmill@latest
+               - Nothing is lost: workers of the newer version go on with what this one had in hand.
   not checked  Triggers, Config, Pauses, Work, Batches: Rowmill's schema cannot be used`,
       end: "1 problem, 5 not checked.",
     },

@@ -16,7 +16,7 @@ const everyCode: Readonly<Record<ErrorCode, true>> = {
   database_refused: true,
   database_timeout: true,
   embedded_in_use: true,
-  migration_failed: true,
+  version_too_old: true,
   source_unsupported: true,
   target_unsupported: true,
   provider_unreachable: true,

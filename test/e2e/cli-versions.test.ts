@@ -1,0 +1,111 @@
+/** Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's migration. */
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { raw, sql } from "../../src/store/database.js";
+import {
+  buildCli,
+  filmsPipeline,
+  serverKind,
+  startCliProject,
+  until,
+  type CliProject,
+} from "../support/cli.js";
+import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
+import { answerHere } from "../support/work-here.js";
+
+beforeAll(buildCli, 150_000);
+
+describe("A newer version's migration, while two workers work", { timeout: 90_000 }, () => {
+  let project: CliProject;
+  let held = true;
+  beforeEach(async () => {
+    held = true;
+    project = await startCliProject(serverKind, { gateway: { faults: { hold: () => held } } });
+    await createFilms(project);
+    await project.writeConfig(filmsPipeline("when: { rows: 4, maxWait: '1s' }"));
+  });
+  afterEach(() => project.close());
+
+  async function twoWorkers() {
+    const workers = [project.start("up"), project.start("up")];
+    for (const worker of workers) await worker.says("Working.");
+    await insertFilms(project, 4);
+    await until("a batch at the provider", async () => {
+      const rows = await project.database.rows(sql`select id from rowmill.batches where state = 'running'`);
+      return rows.length === 1;
+    });
+    return workers;
+  }
+
+  function letGo(): void {
+    held = false;
+    project.gateway.release();
+  }
+
+  it("makes them stop when they could not live with it: with a clear word, pausing and losing nothing", async () => {
+    const workers = await twoWorkers();
+    await project.database.transaction(async (tx) => {
+      await tx.run(
+        sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`,
+      );
+      await tx.run(sql`update rowmill.deployment set oldest_version = 99`);
+      await tx.run(
+        sql`update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null`,
+      );
+      await tx.run(raw("alter table rowmill.batches rename column next_at to next_look_at"));
+      await tx.run(raw("alter table rowmill.requests rename column state to stands"));
+    });
+    await insertFilms(project, 2, 100);
+    for (const worker of workers) {
+      const ended = await worker.ended;
+      expect(ended.status, ended.stderr).toBe(1);
+      expect(ended.stderr).toContain(
+        "rowmill: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows 4.\n" +
+          "  - Install the newer version of Rowmill: npm install rowmill@latest\n" +
+          "  - Nothing is lost: workers of the newer version go on with what this one had in hand.\n",
+      );
+    }
+    for (const args of [["status"], ["pause", "films"], ["up", "--once"]]) {
+      const refused = await project.run(...args);
+      expect(refused, args.join(" ")).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining("rowmill: A newer Rowmill changed the ledger in this database"),
+      });
+    }
+    expect(await project.database.rows(sql`select pause_kind as paused from rowmill.pipelines`)).toEqual([
+      { paused: null },
+    ]);
+    expect((await project.gateway.journal.summary()).batches).toHaveLength(1);
+
+    // The newer version comes, as which this one has to serve again.
+    await project.database.transaction(async (tx) => {
+      await tx.run(sql`update rowmill.deployment set oldest_version = 1`);
+      await tx.run(raw("alter table rowmill.batches rename column next_look_at to next_at"));
+      await tx.run(raw("alter table rowmill.requests rename column stands to state"));
+    });
+    letGo();
+    await answerHere(project);
+    expect(await countLabels(project)).toBe(6);
+    expect((await project.gateway.journal.summary()).executed).toBe(6);
+    await project.check();
+  });
+
+  it("leaves them at work when it only adds", async () => {
+    const workers = await twoWorkers();
+    await project.database.transaction(async (tx) => {
+      await tx.run(
+        sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`,
+      );
+      await tx.run(raw("alter table rowmill.batches add column later text"));
+    });
+    letGo();
+    await insertFilms(project, 2, 100);
+    await until("6 labels", async () => (await countLabels(project)) === 6);
+    expect((await project.run("up", "--once")).status).toBe(0);
+    for (const worker of workers) {
+      worker.child.kill("SIGTERM");
+      expect((await worker.ended).status).toBe(143);
+    }
+    expect((await project.gateway.journal.summary()).executed).toBe(6);
+    await project.check();
+  });
+});
