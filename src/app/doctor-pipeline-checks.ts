@@ -1,13 +1,16 @@
 /** What the ledger knows: pipelines that the config does not, triggers, pauses, work that nobody does, batches that nobody knows. */
 import { RowmillError } from "../model/errors.js";
+import { overdueText } from "../model/overdue.js";
 import { createOpenAIProvider } from "../providers/openai.js";
 import { countArrivals } from "../store/arrivals.js";
 import { deploymentId } from "../store/deployment.js";
 import { pendingMigrations } from "../store/migrations.js";
 import { ledgerExists, livingWorkers } from "../store/overview.js";
+import { overdueBatches } from "../store/overdue-batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { knownProviderBatches } from "../store/provider-batches.js";
 import { countInFlightBatches } from "../store/uninstallation.js";
+import { isOurs } from "../worker/astray.js";
 import {
   counted,
   notChecked,
@@ -34,6 +37,7 @@ import {
 const STRAY_SECONDS_MIN = 300;
 const STRAY_SECONDS_MAX = 86_400;
 const STRAYS_SHOWN_MAX = 5;
+const OVERDUE_SHOWN_MAX = 5;
 
 const ledger = { group: "Pipelines", otherwise: "Rowmill's schema cannot be used" } as const;
 
@@ -138,6 +142,12 @@ async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
 }
 
 async function lookAtWork(look: Look): Promise<readonly Finding[]> {
+  const overdue = await readOnly(look, (tx) => overdueBatches(tx, { max: OVERDUE_SHOWN_MAX }));
+  const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
+  return [...(await lookForWorker(look)), ...findings];
+}
+
+async function lookForWorker(look: Look): Promise<readonly Finding[]> {
   return readOnly(look, async (tx) => {
     const workers = await livingWorkers(tx);
     if (workers.length > 0) return [ok(`${counted(workers.length, "worker")} running`)];
@@ -168,8 +178,7 @@ async function lookForStrays(look: Look): Promise<readonly Finding[]> {
   const provider = createOpenAIProvider(options);
   const ours = await provider.findBatches(
     now - STRAY_SECONDS_MAX,
-    (batch) =>
-      batch.metadata["rowmill_deployment"] === deployment && batch.createdAt < now - STRAY_SECONDS_MIN,
+    (batch) => isOurs(batch, deployment) && batch.createdAt < now - STRAY_SECONDS_MIN,
   );
   const found = await readOnly(look, (tx) =>
     knownProviderBatches(

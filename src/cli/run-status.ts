@@ -12,6 +12,7 @@ import {
   type LivingWorker,
   type PipelineOverview,
 } from "../store/overview.js";
+import { overdueBatches } from "../store/overdue-batches.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { listenForInterruption } from "./interruption.js";
@@ -24,6 +25,7 @@ const WATCH_EVERY_MS = 2_000;
 const WATCH_REST_FACTOR = 10;
 const EVENTS_SHOWN = 8;
 const BATCHES_SHOWN = 20;
+const OVERDUE_SHOWN = 5;
 
 export interface StatusOptions extends ProjectOptions {
   readonly json?: true;
@@ -136,6 +138,7 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
       })),
       money: await moneyOverviews(database),
       batches: await batchOverviews(database, BATCHES_SHOWN),
+      overdue: await overdueBatches(database, { max: OVERDUE_SHOWN }),
       events: await lastEvents(database, EVENTS_SHOWN),
       workers: await livingWorkers(database),
     },

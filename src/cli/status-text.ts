@@ -1,4 +1,5 @@
 /** Owns how `rowmill status` looks to a person. Pure but for the terminal's width and style. */
+import { overdueText, type OverdueBatch } from "../model/overdue.js";
 import { formatUsd } from "../model/pricing.js";
 import type {
   BatchOverview,
@@ -19,6 +20,7 @@ export interface StatusFacts {
   })[];
   readonly money: readonly MoneyOverview[];
   readonly batches: readonly BatchOverview[];
+  readonly overdue: readonly OverdueBatch[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
 }
@@ -30,6 +32,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...pipelineLines(facts, style),
     ...pauseLines(facts, style),
     ...batchLines(facts, style),
+    ...overdueLines(facts, style),
     ...eventLines(facts, style),
     "",
     ...wrap(workerText(facts.workers), style.columns(), ""),
@@ -118,6 +121,13 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
     batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
   ]);
   return ["", ...emphasised(renderTable(batchHeader, rows, style.columns()), style)];
+}
+
+function overdueLines(facts: StatusFacts, style: Style): string[] {
+  return facts.overdue.flatMap((batch) => {
+    const { wrong, mend } = overdueText(batch);
+    return ["", ...wrap(harmless(`${wrong} ${mend}`), style.columns(), "")];
+  });
 }
 
 function eventLines(facts: StatusFacts, style: Style): string[] {

@@ -5,6 +5,7 @@ import * as batches from "../store/batches.js";
 import { moveBatch } from "./move-batch.js";
 import { refuse } from "./refusal.js";
 import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { warnOverdue } from "./warn-overdue.js";
 
 export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   const { context, pipeline, batch, lease, signal } = turn;
@@ -21,6 +22,7 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
     }),
   );
   if (!noted) return lost;
+  await warnOverdue(turn);
   return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
 }
 

@@ -285,7 +285,12 @@ describeDatabases(
         expect(await batchRows(project)).toMatchObject([{ state: "running", provider_status: status }]);
         expect(await pauseOf(project)).toBeNull();
         expect(await statusOf(project)).toMatch(/notes +running +3 /);
-        expect(warnings.messages).toEqual([]);
+        expect(warnings.messages).toEqual([
+          expect.stringMatching(/^Batch batch_\w+ of notes was sent 30 h ago/),
+        ]);
+        expect(await statusOf(project)).toMatch(
+          new RegExp(`sent 30 h ago and is still ${status}, longer than`),
+        );
         stuck = false;
         await hurry(project, worker);
         await expectAllAnsweredOnce(project, ROWS);

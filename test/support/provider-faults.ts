@@ -14,6 +14,7 @@ import {
   moneyOverviews,
   pipelineOverviews,
 } from "../../src/store/overview.js";
+import { overdueBatches } from "../../src/store/overdue-batches.js";
 import { resume } from "../../src/store/pipelines.js";
 import { wakeBatches } from "../../src/store/wake.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -118,6 +119,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     })),
     money: await moneyOverviews(database),
     batches: await batchOverviews(database, 20),
+    overdue: await overdueBatches(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),
   };

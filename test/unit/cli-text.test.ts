@@ -210,6 +210,7 @@ describe("The status", () => {
       },
     ],
     batches: [],
+    overdue: [],
     events: [],
     workers: [],
   };
