@@ -49,7 +49,7 @@ export async function withdrawUnsent(
 
 /** Null: it ended, or was sent after all. */
 async function claim({ database, workerId }: WorkerContext, lease: Lease): Promise<Batch | null> {
-  const untilMs = Date.now() + LEASE_WAIT_MS;
+  const untilMs = performance.now() + LEASE_WAIT_MS;
   for (;;) {
     const batch = await batches.claim(database, lease.batchId, { token: lease.token, worker: workerId });
     if (batch !== null) {
@@ -59,7 +59,7 @@ async function claim({ database, workerId }: WorkerContext, lease: Lease): Promi
     }
     const now = await batches.get(database, lease.batchId);
     if (now === null || !isUnsent(now)) return null;
-    if (Date.now() > untilMs) throw inUse(lease.batchId);
+    if (performance.now() > untilMs) throw inUse(lease.batchId);
     await sleep(LEASE_PAUSE_MS);
   }
 }

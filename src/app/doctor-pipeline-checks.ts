@@ -11,6 +11,7 @@ import * as pipelines from "../store/pipelines.js";
 import { knownProviderBatches } from "../store/provider-batches.js";
 import { countInFlightBatches } from "../store/uninstallation.js";
 import { isOurs } from "../worker/astray.js";
+import { CLOCKS_APART_SECONDS } from "../worker/provider-clock.js";
 import {
   counted,
   notChecked,
@@ -174,11 +175,13 @@ async function lookForStrays(look: Look): Promise<readonly Finding[]> {
   const options = openaiOptions(look);
   if (options === null) throw new RowmillError("internal", "A check of the doctor ran without a key.");
   const deployment = await readOnly(look, deploymentId);
-  const now = known(look.seen, "an answer of the provider").clockSeconds ?? Math.floor(Date.now() / 1_000);
+  const { clockSeconds } = known(look.seen, "an answer of the provider");
+  const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
+  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : STRAY_SECONDS_MIN;
   const provider = createOpenAIProvider(options);
   const ours = await provider.findBatches(
     now - STRAY_SECONDS_MAX,
-    (batch) => isOurs(batch, deployment) && batch.createdAt < now - STRAY_SECONDS_MIN,
+    (batch) => isOurs(batch, deployment) && batch.createdAt < now - ageMin,
   );
   const found = await readOnly(look, (tx) =>
     knownProviderBatches(

@@ -24,6 +24,7 @@ import { DOWNLOADS_MAX } from "../worker/collector.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";
 import { requestBounds } from "../worker/estimate.js";
 import { catchUp } from "../worker/intake.js";
+import { listSince } from "../worker/provider-clock.js";
 import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
 import type { Place } from "./place-of-ledger.js";
 import { readableFiles, readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
@@ -79,7 +80,7 @@ async function lostBatches(
   signal: AbortSignal,
 ): Promise<ProviderBatch[]> {
   const deployment = await deploymentId(context.database);
-  const since = (provider.clockSeconds() ?? Date.now() / 1_000) - LOOK_BACK_SECONDS;
+  const since = listSince(provider, LOOK_BACK_SECONDS);
   const ours = await provider.findBatches(since, (batch) => isOurs(batch, deployment), { signal });
   const named = ours.map((batch) => ({ providerBatchId: batch.id, batchId: nameIn(batch) }));
   const unknown = new Set(

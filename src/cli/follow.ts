@@ -34,7 +34,7 @@ export async function follow(context: WorkerContext, following: Following): Prom
   let idleRounds = 0;
   for (let troubles = 0; ;) {
     signal.throwIfAborted();
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     try {
       const idle = await oneRound(context, following);
       idleRounds = idle ? idleRounds + 1 : 0;
@@ -46,7 +46,7 @@ export async function follow(context: WorkerContext, following: Following): Prom
       log.warn({ err: error }, "the progress could not be read; trying again");
     }
     if (untilIdle && idleRounds >= IDLE_ROUNDS) return;
-    const restMs = Math.min(REST_MAX_MS, (Date.now() - startedAtMs) * REST_FACTOR);
+    const restMs = Math.min(REST_MAX_MS, (performance.now() - startedAtMs) * REST_FACTOR);
     await rest(Math.max(ROUND_MS, restMs), signal);
   }
 }

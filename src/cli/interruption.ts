@@ -51,11 +51,11 @@ export function listenForInterruption(onFirst: () => void): Interruption {
   const listener = (signal: StopSignal): void => {
     const interrupted = new Interrupted(signal);
     if (controller.signal.aborted) {
-      if (Date.now() - firstAtMs <= SAME_KEYSTROKE_MS) return;
+      if (performance.now() - firstAtMs <= SAME_KEYSTROKE_MS) return;
       process.stderr.write("Stopped at once.\n");
       process.exit(interrupted.exitStatus);
     }
-    firstAtMs = Date.now();
+    firstAtMs = performance.now();
     onFirst();
     controller.abort(interrupted);
   };

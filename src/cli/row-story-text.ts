@@ -43,7 +43,7 @@ function missingText(refused: string | null, row: RowNow): string {
 
 function whereText(request: RequestStory): string {
   if (request.batchId !== null) return ` in batch ${request.batchId}`;
-  if (request.notBefore === null || request.notBefore.getTime() <= Date.now()) return "";
+  if (request.notBefore === null) return "";
   return `, not before ${formatTime(request.notBefore)}`;
 }
 

@@ -60,13 +60,13 @@ async function watch(cli: Cli, project: Project, options: StatusOptions): Promis
       if (opened === null && !options.json) return sayNotSetUp(cli);
       const show = options.json ? jsonChanges(cli) : (text: string) => redraw(cli, text);
       for (;;) {
-        const startedAtMs = Date.now();
+        const startedAtMs = performance.now();
         show(
           options.json || opened === null
             ? JSON.stringify(await statusObject(project, opened))
             : (await statusLines(cli, project, opened)).join("\n"),
         );
-        const tookMs = Date.now() - startedAtMs;
+        const tookMs = performance.now() - startedAtMs;
         await rest(Math.max(WATCH_EVERY_MS, tookMs * WATCH_REST_FACTOR), interruption.signal);
       }
     });

@@ -38,8 +38,8 @@ export class WorkProgress {
   #printChange(pipeline: PipelineOverview): void {
     const text = this.#line(pipeline, false);
     const before = this.#printed.get(pipeline.id);
-    if (before?.text === text || Date.now() - (before?.atMs ?? 0) < PLAIN_EVERY_MS) return;
-    this.#printed.set(pipeline.id, { text, atMs: Date.now() });
+    if (before?.text === text || performance.now() - (before?.atMs ?? -Infinity) < PLAIN_EVERY_MS) return;
+    this.#printed.set(pipeline.id, { text, atMs: performance.now() });
     this.#terminal.note(text);
   }
 

@@ -50,10 +50,10 @@ export class Attachment {
 
   /** Resolves when the server is ready. */
   async open(): Promise<void> {
-    const deadline = Date.now() + this.#options.timeoutMs;
+    const deadline = performance.now() + this.#options.timeoutMs;
     let started: StartedServer | null = null;
     try {
-      while (Date.now() < deadline) {
+      while (performance.now() < deadline) {
         const socket = await connectToHolder(this.#options.paths.socketDir, serverLockName);
         if (socket !== null) {
           if ((await readiness(socket, deadline)) === "gone") continue;
@@ -107,13 +107,13 @@ export class Attachment {
 
   #keep(socket: Socket): void {
     this.#socket = socket;
-    const since = Date.now();
+    const since = performance.now();
     let told = "";
     socket.unref();
     socket.on("data", (chunk) => (told += chunk.toString()));
     socket.on("close", () => {
       this.#socket = null;
-      if (Date.now() - since > livedMs) this.#revivals = 0;
+      if (performance.now() - since > livedMs) this.#revivals = 0;
       if (!this.#closed && !told.includes(closingLine)) void this.#revive();
     });
   }
@@ -161,7 +161,7 @@ function isRunning(child: ChildProcess): boolean {
 async function readiness(socket: Socket, deadline: number): Promise<"ready" | "gone"> {
   return new Promise((resolve) => {
     let told = "";
-    const timer = setTimeout(() => socket.destroy(), deadline - Date.now());
+    const timer = setTimeout(() => socket.destroy(), deadline - performance.now());
     socket.on("close", () => settle("gone"));
     socket.on("data", listen);
     function listen(chunk: Buffer): void {

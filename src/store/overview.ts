@@ -234,7 +234,7 @@ export async function requestStory(
   return client.first<RequestStory>(sql`
     select r.id::text as id, r.key, r.state, r.attempt, r.tries, r.returns, r.error_code as "errorCode", r.error,
       r.created_at as "createdAt", r.changed_at as "changedAt", r.content_hash as "contentHash", r.answered_hash as "answeredHash",
-      w.not_before as "notBefore", f.batch_id as "batchId"
+      case when w.not_before > clock_timestamp() then w.not_before end as "notBefore", f.batch_id as "batchId"
     from rowmill.requests r left join rowmill.waiting w on w.request_id = r.id left join rowmill.in_flight f on f.request_id = r.id
     where r.pipeline_id = ${pipelineId} and r.key = ${key}`);
 }

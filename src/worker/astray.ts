@@ -16,13 +16,12 @@ import {
 } from "../store/deployment.js";
 import { mayHaveStrays, recordStray, strayBatches, strayCancelled, straysToCancel } from "../store/money.js";
 import type { WorkerContext } from "./context.js";
+import { listSince } from "./provider-clock.js";
 
 /** A batch runs for a day at most; so far back by its creation the list is read, */
 const LOOK_BACK_HOURS = 48;
 /** and back to the last create that the ledger knows of, as far as that is within a week. */
 const LOOK_BACK_HOURS_MAX = 168;
-/** The database's clock and the provider's may differ. */
-const CLOCKS_SECONDS = 3_600;
 /** Before that a second batch is the reconciler's to find, or not in the list yet. */
 const REST_SECONDS = 300;
 /** Recorded, and cancelled, in one look; the others in the next one. */
@@ -37,7 +36,7 @@ export interface AstrayCounts {
   cancelled: number;
 }
 
-/** The last look of this process at each provider. */
+/** The last look of this process at each provider, by a clock that never jumps. */
 const looks = new WeakMap<Provider, { readonly atMs: number; readonly ended: Promise<number> }>();
 
 /**
@@ -81,7 +80,7 @@ async function isLookDue(context: WorkerContext, provider: Provider): Promise<bo
   const last = looks.get(provider);
   // Where there never was a batch the first upload is soon enough.
   if (last === undefined) return hasBatches(context.read);
-  if (Date.now() - last.atMs > LOOK_AGAIN_MS) return true;
+  if (performance.now() - last.atMs > LOOK_AGAIN_MS) return true;
   const since = { hours: LOOK_BACK_HOURS, restSeconds: REST_SECONDS };
   return mayHaveStrays(context.read, provider.account, since);
 }
@@ -89,7 +88,7 @@ async function isLookDue(context: WorkerContext, provider: Provider): Promise<bo
 /** Returns how many second batches were found. */
 function look(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<number> {
   const ended = compare(context, provider, signal);
-  const started = { atMs: Date.now(), ended };
+  const started = { atMs: performance.now(), ended };
   looks.set(provider, started);
   // Whoever waits for it is told; it is only not taken for a look.
   ended.catch(() => looks.get(provider) === started && looks.delete(provider));
@@ -99,8 +98,7 @@ function look(context: WorkerContext, provider: Provider, signal: AbortSignal): 
 async function compare(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<number> {
   const { account } = provider;
   const deployment = await deploymentId(context.read);
-  const now = provider.clockSeconds() ?? Date.now() / 1_000;
-  const since = now - (await lookBackSeconds(context));
+  const since = listSince(provider, await lookBackSeconds(context));
   const seen = await context.step("astray.look", () =>
     provider.findBatches(since, (batch) => isOurs(batch, deployment), { signal }),
   );
@@ -120,7 +118,7 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
 }
 
 async function lookBackSeconds(context: WorkerContext): Promise<number> {
-  const known = (await secondsSinceLastCreate(context.read)) + CLOCKS_SECONDS;
+  const known = await secondsSinceLastCreate(context.read);
   return Math.min(LOOK_BACK_HOURS_MAX * 3_600, Math.max(LOOK_BACK_HOURS * 3_600, known));
 }
 

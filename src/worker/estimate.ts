@@ -139,7 +139,7 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     known &&
     known.rows > 0 &&
     known.definitionHash === pipeline.definitionHash &&
-    Date.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
+    performance.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
   )
     return known;
   const { prompts, bodies, lineBytes } = await sampleRequests(context, pipeline);
@@ -148,7 +148,7 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
   const bound = bodies.reduce((sum, body) => sum + inputBound(body, ratio), 0);
   const sample: Sample = {
-    takenAtMs: Date.now(),
+    takenAtMs: performance.now(),
     definitionHash: pipeline.definitionHash,
     ratio,
     meanBytes: prompts.length === 0 ? UNKNOWN_BYTES : bytes / prompts.length,

@@ -6,12 +6,11 @@
 import type { ProviderBatch } from "../providers/provider.js";
 import { recordStray, strayBatchIds } from "../store/money.js";
 import { cancelStrays } from "./astray.js";
+import { listSince } from "./provider-clock.js";
 import { adopt, uploadAnew } from "./submitter.js";
 import { withdraw } from "./withdraw.js";
 import { type BatchIn, type Next, type Turn } from "./turn.js";
 
-/** The provider's clock and ours may differ; so far before the intent a batch is looked for. */
-const LOOK_BACK_SECONDS = 600;
 const LOOK_PAUSE_MS = 5_000;
 
 export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
@@ -34,8 +33,7 @@ export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Next
 /** The batch that this intent made, if any. Of several the smallest (created_at, id) stays; the others are cancelled and recorded. */
 async function findCreated(turn: Turn<BatchIn<"submitting">>): Promise<ProviderBatch | null> {
   const { context, pipeline, batch, signal } = turn;
-  const now = pipeline.provider.clockSeconds() ?? Date.now() / 1_000;
-  const since = now - (batch.createIntentAgoMs ?? 0) / 1_000 - LOOK_BACK_SECONDS;
+  const since = listSince(pipeline.provider, (batch.createIntentAgoMs ?? 0) / 1_000);
   const ours = (candidate: ProviderBatch) =>
     candidate.inputFileId === batch.inputFileId || candidate.metadata["rowmill_batch"] === batch.id;
   const found = await context.step("reconcile.look", () =>
