@@ -1,0 +1,853 @@
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+CREATE SCHEMA rowmill;
+CREATE SCHEMA rowmill_worker;
+CREATE TYPE rowmill_worker.job_spec AS (
+	identifier text,
+	payload json,
+	queue_name text,
+	run_at timestamp with time zone,
+	max_attempts smallint,
+	job_key text,
+	priority smallint,
+	flags text[]
+);
+CREATE FUNCTION rowmill.arrive_1() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare found_keys text[];
+begin
+  if current_setting('rowmill.writing', true) = '1' then return null; end if;
+  if tg_op = 'TRUNCATE' then
+    insert into rowmill.arrivals (pipeline_id) values (1);
+    return null;
+  end if;
+  begin
+    if tg_op = 'INSERT' then
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t where t."id" is not null limit 50001);
+    elsif tg_op = 'DELETE' then
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t where t."id" is not null limit 50001);
+    else
+      found_keys := array(select case when pg_typeof(n.c0) = 20::oid and pg_typeof(n.c1) = 25::oid then coalesce(n.key, o.key) end
+      from (select concat(t."id") collate "C" as key, t."id" as c0, t."body" as c1 from rowmill_new t where t."id" is not null) n full join (select concat(t."id") collate "C" as key, t."id" as c0, t."body" as c1 from rowmill_old t where t."id" is not null) o on n.key = o.key
+      where n.key is null or o.key is null or row(n.c1)::record *<> row(o.c1)::record limit 50001);
+    end if;
+  exception when others then
+    found_keys := array[null];
+  end;
+  if cardinality(found_keys) = 0 then
+    return null;
+  elsif found_keys[1] is null then
+    insert into rowmill.arrivals (pipeline_id) values (1);
+  elsif cardinality(found_keys) <= 5000 then
+    insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+  elsif cardinality(found_keys) <= 50000 then
+    insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, found_keys[i : i + 4999] from generate_series(1, cardinality(found_keys), 5000) i;
+  else
+    begin
+      if tg_op = 'INSERT' then
+        insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, array_agg(k.key) from (
+      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t where t."id" is not null) n (key)) k group by k.part;
+      elsif tg_op = 'DELETE' then
+        insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, array_agg(k.key) from (
+      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t where t."id" is not null) n (key)) k group by k.part;
+      else
+        insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, array_agg(k.key) from (
+      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(n.c0) = 20::oid and pg_typeof(n.c1) = 25::oid then coalesce(n.key, o.key) end
+      from (select concat(t."id") collate "C" as key, t."id" as c0, t."body" as c1 from rowmill_new t where t."id" is not null) n full join (select concat(t."id") collate "C" as key, t."id" as c0, t."body" as c1 from rowmill_old t where t."id" is not null) o on n.key = o.key
+      where n.key is null or o.key is null or row(n.c1)::record *<> row(o.c1)::record) n (key)) k group by k.part;
+      end if;
+    exception when others then
+      insert into rowmill.arrivals (pipeline_id) values (1);
+    end;
+  end if;
+  return null;
+end$$;
+SET default_tablespace = '';
+SET default_table_access_method = heap;
+CREATE TABLE rowmill_worker._private_jobs (
+    id bigint NOT NULL,
+    job_queue_id integer,
+    task_id integer NOT NULL,
+    payload json DEFAULT '{}'::json NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    run_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    max_attempts smallint DEFAULT 25 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    key text,
+    locked_at timestamp with time zone,
+    locked_by text,
+    revision integer DEFAULT 0 NOT NULL,
+    flags jsonb,
+    is_available boolean GENERATED ALWAYS AS (((locked_at IS NULL) AND (attempts < max_attempts))) STORED NOT NULL,
+    CONSTRAINT jobs_key_check CHECK (((length(key) > 0) AND (length(key) <= 512))),
+    CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts >= 1))
+);
+CREATE FUNCTION rowmill_worker.add_job(identifier text, payload json DEFAULT NULL::json, queue_name text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, job_key text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, flags text[] DEFAULT NULL::text[], job_key_mode text DEFAULT 'replace'::text) RETURNS rowmill_worker._private_jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_job "rowmill_worker"._private_jobs;
+begin
+  if (job_key is null or job_key_mode is null or job_key_mode in ('replace', 'preserve_run_at')) then
+    select * into v_job
+    from "rowmill_worker".add_jobs(
+      ARRAY[(
+        identifier,
+        payload,
+        queue_name,
+        run_at,
+        max_attempts::smallint,
+        job_key,
+        priority::smallint,
+        flags
+      )::"rowmill_worker".job_spec],
+      (job_key_mode = 'preserve_run_at')
+    )
+    limit 1;
+    return v_job;
+  elsif job_key_mode = 'unsafe_dedupe' then
+    -- Ensure all the tasks exist
+    insert into "rowmill_worker"._private_tasks as tasks (identifier)
+    values (add_job.identifier)
+    on conflict do nothing;
+    -- Ensure all the queues exist
+    if add_job.queue_name is not null then
+      insert into "rowmill_worker"._private_job_queues as job_queues (queue_name)
+      values (add_job.queue_name)
+      on conflict do nothing;
+    end if;
+    -- Insert job, but if one already exists then do nothing, even if the
+    -- existing job has already started (and thus represents an out-of-date
+    -- world state). This is dangerous because it means that whatever state
+    -- change triggered this add_job may not be acted upon (since it happened
+    -- after the existing job started executing, but no further job is being
+    -- scheduled), but it is useful in very rare circumstances for
+    -- de-duplication. If in doubt, DO NOT USE THIS.
+    insert into "rowmill_worker"._private_jobs as jobs (
+      job_queue_id,
+      task_id,
+      payload,
+      run_at,
+      max_attempts,
+      key,
+      priority,
+      flags
+    )
+      select
+        job_queues.id,
+        tasks.id,
+        coalesce(add_job.payload, '{}'::json),
+        coalesce(add_job.run_at, now()),
+        coalesce(add_job.max_attempts::smallint, 25::smallint),
+        add_job.job_key,
+        coalesce(add_job.priority::smallint, 0::smallint),
+        (
+          select jsonb_object_agg(flag, true)
+          from unnest(add_job.flags) as item(flag)
+        )
+      from "rowmill_worker"._private_tasks as tasks
+      left join "rowmill_worker"._private_job_queues as job_queues
+      on job_queues.queue_name = add_job.queue_name
+      where tasks.identifier = add_job.identifier
+    on conflict (key)
+      -- Bump the updated_at so that there's something to return
+      do update set
+        revision = jobs.revision + 1,
+        updated_at = now()
+      returning *
+      into v_job;
+    if v_job.revision = 0 then
+      perform pg_notify('jobs:insert', '{"r":' || random()::text || ',"count":1}');
+    end if;
+    return v_job;
+  else
+    raise exception 'Invalid job_key_mode value, expected ''replace'', ''preserve_run_at'' or ''unsafe_dedupe''.' using errcode = 'GWBKM';
+  end if;
+end;
+$$;
+CREATE FUNCTION rowmill_worker.add_jobs(specs rowmill_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE plpgsql
+    AS $$
+begin
+  -- Ensure all the tasks exist
+  insert into "rowmill_worker"._private_tasks as tasks (identifier)
+  select distinct spec.identifier
+  from unnest(specs) spec
+  on conflict do nothing;
+  -- Ensure all the queues exist
+  insert into "rowmill_worker"._private_job_queues as job_queues (queue_name)
+  select distinct spec.queue_name
+  from unnest(specs) spec
+  where spec.queue_name is not null
+  on conflict do nothing;
+  -- Ensure any locked jobs have their key cleared - in the case of locked
+  -- existing job create a new job instead as it must have already started
+  -- executing (i.e. it's world state is out of date, and the fact add_job
+  -- has been called again implies there's new information that needs to be
+  -- acted upon).
+  update "rowmill_worker"._private_jobs as jobs
+  set
+    key = null,
+    attempts = jobs.max_attempts,
+    updated_at = now()
+  from unnest(specs) spec
+  where spec.job_key is not null
+  and jobs.key = spec.job_key
+  and is_available is not true;
+  -- WARNING: this count is not 100% accurate; 'on conflict' clause will cause it to be an overestimate
+  perform pg_notify('jobs:insert', '{"r":' || random()::text || ',"count":' || array_length(specs, 1)::text || '}');
+  -- TODO: is there a risk that a conflict could occur depending on the
+  -- isolation level?
+  return query insert into "rowmill_worker"._private_jobs as jobs (
+    job_queue_id,
+    task_id,
+    payload,
+    run_at,
+    max_attempts,
+    key,
+    priority,
+    flags
+  )
+    select
+      job_queues.id,
+      tasks.id,
+      coalesce(spec.payload, '{}'::json),
+      coalesce(spec.run_at, now()),
+      coalesce(spec.max_attempts, 25),
+      spec.job_key,
+      coalesce(spec.priority, 0),
+      (
+        select jsonb_object_agg(flag, true)
+        from unnest(spec.flags) as item(flag)
+      )
+    from unnest(specs) spec
+    inner join "rowmill_worker"._private_tasks as tasks
+    on tasks.identifier = spec.identifier
+    left join "rowmill_worker"._private_job_queues as job_queues
+    on job_queues.queue_name = spec.queue_name
+  on conflict (key) do update set
+    job_queue_id = excluded.job_queue_id,
+    task_id = excluded.task_id,
+    payload =
+      case
+      when json_typeof(jobs.payload) = 'array' and json_typeof(excluded.payload) = 'array' then
+        (jobs.payload::jsonb || excluded.payload::jsonb)::json
+      else
+        excluded.payload
+      end,
+    max_attempts = excluded.max_attempts,
+    run_at = (case
+      when job_key_preserve_run_at is true and jobs.attempts = 0 then jobs.run_at
+      else excluded.run_at
+    end),
+    priority = excluded.priority,
+    revision = jobs.revision + 1,
+    flags = excluded.flags,
+    -- always reset error/retry state
+    attempts = 0,
+    last_error = null,
+    updated_at = now()
+  where jobs.locked_at is null
+  returning *;
+end;
+$$;
+CREATE FUNCTION rowmill_worker.complete_jobs(job_ids bigint[]) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE sql
+    AS $$
+  delete from "rowmill_worker"._private_jobs as jobs
+    where id = any(job_ids)
+    and (
+      locked_at is null
+    or
+      locked_at < now() - interval '4 hours'
+    )
+    returning *;
+$$;
+CREATE FUNCTION rowmill_worker.force_unlock_workers(worker_ids text[]) RETURNS void
+    LANGUAGE sql
+    AS $$
+update "rowmill_worker"._private_jobs as jobs
+set locked_at = null, locked_by = null
+where locked_by = any(worker_ids);
+update "rowmill_worker"._private_job_queues as job_queues
+set locked_at = null, locked_by = null
+where locked_by = any(worker_ids);
+$$;
+CREATE FUNCTION rowmill_worker.permanently_fail_jobs(job_ids bigint[], error_message text DEFAULT NULL::text) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE sql
+    AS $$
+  update "rowmill_worker"._private_jobs as jobs
+    set
+      last_error = coalesce(error_message, 'Manually marked as failed'),
+      attempts = max_attempts,
+      updated_at = now()
+    where id = any(job_ids)
+    and (
+      locked_at is null
+    or
+      locked_at < NOW() - interval '4 hours'
+    )
+    returning *;
+$$;
+CREATE FUNCTION rowmill_worker.remove_job(job_key text) RETURNS rowmill_worker._private_jobs
+    LANGUAGE plpgsql STRICT
+    AS $$
+declare
+  v_job "rowmill_worker"._private_jobs;
+begin
+  -- Delete job if not locked
+  delete from "rowmill_worker"._private_jobs as jobs
+    where key = job_key
+    and (
+      locked_at is null
+    or
+      locked_at < NOW() - interval '4 hours'
+    )
+  returning * into v_job;
+  if not (v_job is null) then
+    perform pg_notify('jobs:insert', '{"r":' || random()::text || ',"count":-1}');
+    return v_job;
+  end if;
+  -- Otherwise prevent job from retrying, and clear the key
+  update "rowmill_worker"._private_jobs as jobs
+  set
+    key = null,
+    attempts = jobs.max_attempts,
+    updated_at = now()
+  where key = job_key
+  returning * into v_job;
+  return v_job;
+end;
+$$;
+CREATE FUNCTION rowmill_worker.reschedule_jobs(job_ids bigint[], run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT NULL::integer, attempts integer DEFAULT NULL::integer, max_attempts integer DEFAULT NULL::integer) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE sql
+    AS $$
+  update "rowmill_worker"._private_jobs as jobs
+    set
+      run_at = coalesce(reschedule_jobs.run_at, jobs.run_at),
+      priority = coalesce(reschedule_jobs.priority::smallint, jobs.priority),
+      attempts = coalesce(reschedule_jobs.attempts::smallint, jobs.attempts),
+      max_attempts = coalesce(reschedule_jobs.max_attempts::smallint, jobs.max_attempts),
+      updated_at = now()
+    where id = any(job_ids)
+    and (
+      locked_at is null
+    or
+      locked_at < NOW() - interval '4 hours'
+    )
+    returning *;
+$$;
+CREATE TABLE public.note_answers (
+    id bigint NOT NULL,
+    categories text[],
+    rowmill_at timestamp with time zone NOT NULL,
+    rowmill_model text NOT NULL
+);
+CREATE TABLE public.notes (
+    id bigint NOT NULL,
+    body text
+);
+CREATE TABLE rowmill.arrivals (
+    pipeline_id integer NOT NULL,
+    keys text[],
+    arrived_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000');
+CREATE TABLE rowmill.attempts (
+    request_id bigint NOT NULL,
+    attempt integer NOT NULL,
+    batch_id uuid NOT NULL,
+    ending text NOT NULL,
+    outcome text NOT NULL,
+    detail text,
+    answer text,
+    model text,
+    input_tokens integer DEFAULT 0 NOT NULL,
+    cached_input_tokens integer DEFAULT 0 NOT NULL,
+    output_tokens integer DEFAULT 0 NOT NULL,
+    cost_nano_usd bigint,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attempts_ending_check CHECK ((ending = ANY (ARRAY['succeeded'::text, 'failed'::text, 'returned'::text])))
+);
+CREATE TABLE rowmill.batch_events (
+    id bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    from_state text,
+    to_state text NOT NULL,
+    reason text NOT NULL,
+    detail jsonb,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+ALTER TABLE rowmill.batch_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.batch_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.batches (
+    id uuid NOT NULL,
+    pipeline_id integer NOT NULL,
+    state text NOT NULL,
+    definition_hash text NOT NULL,
+    provider text NOT NULL,
+    account text NOT NULL,
+    model text NOT NULL,
+    endpoint text NOT NULL,
+    requests integer NOT NULL,
+    lines integer,
+    spool_bytes bigint,
+    spool_sha256 text,
+    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
+    reserved_tokens bigint DEFAULT 0 NOT NULL,
+    run_id uuid,
+    input_file_id text,
+    create_intent_at timestamp with time zone,
+    creates integer DEFAULT 0 NOT NULL,
+    provider_batch_id text,
+    provider_status text,
+    provider_counts jsonb,
+    provider_errors jsonb,
+    output_file_id text,
+    error_file_id text,
+    downloads integer DEFAULT 0 NOT NULL,
+    files_deleted_at timestamp with time zone,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    lease_worker text,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    polls integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    planned_at timestamp with time zone DEFAULT now() NOT NULL,
+    submitted_at timestamp with time zone,
+    provider_done_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    adopted_pattern text,
+    recovered boolean DEFAULT false NOT NULL,
+    shared boolean DEFAULT false NOT NULL,
+    CONSTRAINT batches_requests_check CHECK ((requests > 0)),
+    CONSTRAINT batches_reserved_nano_usd_check CHECK ((reserved_nano_usd >= 0)),
+    CONSTRAINT batches_reserved_tokens_check CHECK ((reserved_tokens >= 0)),
+    CONSTRAINT batches_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'uploading'::text, 'submitting'::text, 'running'::text, 'collecting'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT collecting_is_done CHECK (((state <> 'collecting'::text) OR (provider_done_at IS NOT NULL))),
+    CONSTRAINT ended_has_time CHECK (((state = ANY (ARRAY['settled'::text, 'rejected'::text, 'cancelled'::text])) = (settled_at IS NOT NULL))),
+    CONSTRAINT ended_reserves_nothing CHECK (((settled_at IS NULL) OR ((reserved_nano_usd = 0) AND (reserved_tokens = 0)))),
+    CONSTRAINT lease_is_whole CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT running_has_provider_batch CHECK (((state <> ALL (ARRAY['running'::text, 'collecting'::text])) OR ((provider_batch_id IS NOT NULL) AND (submitted_at IS NOT NULL)))),
+    CONSTRAINT submitting_has_file CHECK (((state <> 'submitting'::text) OR (input_file_id IS NOT NULL))),
+    CONSTRAINT uploading_has_spool CHECK (((state = ANY (ARRAY['planned'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text])) OR ((lines > 0) AND (spool_bytes > 0) AND ((spool_sha256 IS NOT NULL) OR ((recovered OR (adopted_pattern IS NOT NULL)) AND (state = ANY (ARRAY['running'::text, 'collecting'::text])))))))
+)
+WITH (fillfactor='70');
+CREATE TABLE rowmill.deployment (
+    one boolean DEFAULT true NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    system_identifier text,
+    database_name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    database_oid oid,
+    folder text,
+    folder_inode text,
+    suspicion text,
+    suspected_at timestamp with time zone,
+    oldest_version integer DEFAULT 1 NOT NULL,
+    CONSTRAINT deployment_one_check CHECK (one),
+    CONSTRAINT suspicion_has_time CHECK (((suspicion IS NULL) = (suspected_at IS NULL)))
+);
+CREATE TABLE rowmill.in_flight (
+    request_id bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    content_hash text,
+    fingerprint text,
+    line integer,
+    custom_id text
+)
+WITH (fillfactor='35');
+CREATE TABLE rowmill.learned_limits (
+    account text NOT NULL,
+    model text NOT NULL,
+    enqueued_tokens bigint,
+    input_bytes bigint,
+    message text NOT NULL,
+    learned_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT learned_limits_enqueued_tokens_check CHECK ((enqueued_tokens > 0)),
+    CONSTRAINT learned_limits_input_bytes_check CHECK ((input_bytes > 0))
+);
+CREATE TABLE rowmill.migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.pipeline_events (
+    id bigint NOT NULL,
+    pipeline_id integer NOT NULL,
+    event text NOT NULL,
+    reason text,
+    detail jsonb,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+ALTER TABLE rowmill.pipeline_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.pipeline_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.pipelines (
+    id integer NOT NULL,
+    name text NOT NULL,
+    definition jsonb NOT NULL,
+    definition_hash text NOT NULL,
+    approved_hash text,
+    estimate jsonb,
+    line_tokens_max bigint DEFAULT 0 NOT NULL,
+    line_nano_usd_max bigint DEFAULT 0 NOT NULL,
+    source_table text NOT NULL,
+    source_oid oid NOT NULL,
+    source_signature text,
+    installed_snapshot pg_snapshot,
+    target_table text NOT NULL,
+    pause_kind text,
+    pause_reason text,
+    paused_at timestamp with time zone,
+    flush_at timestamp with time zone,
+    uninstalled_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pause_has_reason CHECK ((((pause_kind IS NULL) = (pause_reason IS NULL)) AND ((pause_kind IS NULL) = (paused_at IS NULL)))),
+    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text])))
+);
+ALTER TABLE rowmill.pipelines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.pipelines_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.refused_keys (
+    pipeline_id integer NOT NULL,
+    key_sha256 text NOT NULL,
+    key_prefix text NOT NULL,
+    reason text NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.requests (
+    id bigint NOT NULL,
+    pipeline_id integer NOT NULL,
+    key text NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    gone_from text,
+    content_hash text,
+    answered_hash text,
+    fingerprint text,
+    answered_fingerprint text,
+    attempt integer DEFAULT 0 NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    returns integer DEFAULT 0 NOT NULL,
+    error_code text,
+    error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT failed_has_error CHECK (((state <> 'failed'::text) OR (error_code IS NOT NULL))),
+    CONSTRAINT gone_remembers CHECK (((state = 'gone'::text) = (gone_from IS NOT NULL))),
+    CONSTRAINT requests_gone_from_check CHECK ((gone_from = ANY (ARRAY['waiting'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text]))),
+    CONSTRAINT requests_key_check CHECK (((octet_length(key) >= 1) AND (octet_length(key) <= 1024))),
+    CONSTRAINT requests_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'batched'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text, 'gone'::text]))),
+    CONSTRAINT succeeded_has_answer CHECK (((state <> 'succeeded'::text) OR ((answered_hash IS NOT NULL) AND (answered_hash = content_hash))))
+)
+WITH (fillfactor='50');
+ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.requests_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.stray_batches (
+    account text NOT NULL,
+    provider_batch_id text NOT NULL,
+    batch_id uuid,
+    reason text NOT NULL,
+    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
+    found_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancelled_at timestamp with time zone
+);
+CREATE TABLE rowmill.sweeps (
+    pipeline_id integer NOT NULL,
+    wanted_at timestamp with time zone,
+    wanted_reason text,
+    phase text DEFAULT 'idle'::text NOT NULL,
+    cursor jsonb,
+    definition_hash text,
+    swept_hash text,
+    rows_seen bigint DEFAULT 0 NOT NULL,
+    keys_found bigint DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT running_has_start CHECK (((phase = 'idle'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT sweeps_phase_check CHECK ((phase = ANY (ARRAY['idle'::text, 'source'::text, 'definition'::text, 'ledger'::text])))
+);
+CREATE TABLE rowmill.waiting (
+    request_id bigint NOT NULL,
+    pipeline_id integer NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    not_before timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+CREATE TABLE rowmill.workers (
+    id uuid NOT NULL,
+    pool_id text,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill_worker._private_job_queues (
+    id integer NOT NULL,
+    queue_name text NOT NULL,
+    locked_at timestamp with time zone,
+    locked_by text,
+    is_available boolean GENERATED ALWAYS AS ((locked_at IS NULL)) STORED NOT NULL,
+    CONSTRAINT job_queues_queue_name_check CHECK ((length(queue_name) <= 128))
+);
+CREATE TABLE rowmill_worker._private_known_crontabs (
+    identifier text NOT NULL,
+    known_since timestamp with time zone NOT NULL,
+    last_execution timestamp with time zone
+);
+CREATE TABLE rowmill_worker._private_tasks (
+    id integer NOT NULL,
+    identifier text NOT NULL,
+    CONSTRAINT tasks_identifier_check CHECK ((length(identifier) <= 128))
+);
+ALTER TABLE rowmill_worker._private_job_queues ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill_worker.job_queues_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE VIEW rowmill_worker.jobs AS
+ SELECT jobs.id,
+    job_queues.queue_name,
+    tasks.identifier AS task_identifier,
+    jobs.priority,
+    jobs.run_at,
+    jobs.attempts,
+    jobs.max_attempts,
+    jobs.last_error,
+    jobs.created_at,
+    jobs.updated_at,
+    jobs.key,
+    jobs.locked_at,
+    jobs.locked_by,
+    jobs.revision,
+    jobs.flags
+   FROM ((rowmill_worker._private_jobs jobs
+     JOIN rowmill_worker._private_tasks tasks ON ((tasks.id = jobs.task_id)))
+     LEFT JOIN rowmill_worker._private_job_queues job_queues ON ((job_queues.id = jobs.job_queue_id)));
+ALTER TABLE rowmill_worker._private_jobs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill_worker.jobs_id_seq1
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill_worker.migrations (
+    id integer NOT NULL,
+    ts timestamp with time zone DEFAULT now() NOT NULL,
+    breaking boolean DEFAULT false NOT NULL
+);
+ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill_worker.tasks_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-23 02:20:24.15656+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-23 02:20:24.15656+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-23 02:20:24.15656+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-23 02:20:25.77916+00', 'gpt-4o-mini');
+INSERT INTO public.notes VALUES (1, 'A war film.');
+INSERT INTO public.notes VALUES (2, 'A love story.');
+INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
+INSERT INTO public.notes VALUES (4, 'Never. [[demo:error 400]]');
+INSERT INTO public.notes VALUES (6, 'A comedy.');
+INSERT INTO public.notes VALUES (7, 'A ghost story.');
+INSERT INTO rowmill.attempts VALUES (3, 1, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'returned', 'invalid', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', 'gpt-4o-mini', 13, 0, 8, 3375, '2026-11-23 02:20:24.15656+00');
+INSERT INTO rowmill.attempts VALUES (1, 1, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 7, 0, 6, 2325, '2026-11-23 02:20:24.15656+00');
+INSERT INTO rowmill.attempts VALUES (2, 1, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 8, 0, 7, 2700, '2026-11-23 02:20:24.15656+00');
+INSERT INTO rowmill.attempts VALUES (5, 1, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 7, 0, 6, 2325, '2026-11-23 02:20:24.15656+00');
+INSERT INTO rowmill.attempts VALUES (4, 1, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'failed', 'permanent', 'The message asked for this error (400).', NULL, NULL, 0, 0, 0, 0, '2026-11-23 02:20:24.370485+00');
+INSERT INTO rowmill.attempts VALUES (3, 2, '92530c74-4e12-4aad-9d1c-df7122bddd63', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 13, 0, 6, 2775, '2026-11-23 02:20:25.77916+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', NULL, 'planned', 'flush', NULL, '2026-11-23 02:20:21.66877+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-23 02:20:21.87754+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-23 02:20:22.568601+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'submitting', 'running', 'the provider took it', NULL, '2026-11-23 02:20:22.661988+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-23 02:20:24.064681+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'a9cd0a01-92aa-492c-afa0-b0b87871d416', 'collecting', 'settled', 'every request was named in the files', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-23 02:20:24.407849+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '92530c74-4e12-4aad-9d1c-df7122bddd63', NULL, 'planned', 'flush', NULL, '2026-11-23 02:20:24.449031+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '92530c74-4e12-4aad-9d1c-df7122bddd63', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-23 02:20:24.537926+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '92530c74-4e12-4aad-9d1c-df7122bddd63', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-23 02:20:24.59125+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '92530c74-4e12-4aad-9d1c-df7122bddd63', 'submitting', 'running', 'the provider took it', NULL, '2026-11-23 02:20:24.63595+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '92530c74-4e12-4aad-9d1c-df7122bddd63', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-23 02:20:25.752726+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '92530c74-4e12-4aad-9d1c-df7122bddd63', 'collecting', 'settled', 'every request was named in the files', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-23 02:20:25.813549+00');
+INSERT INTO rowmill.batches VALUES ('a9cd0a01-92aa-492c-afa0-b0b87871d416', 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40003/v1||', 'gpt-4o-mini', '/v1/chat/completions', 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '5479fd15-fe58-48bc-880b-9ef8c3d35147', 'file-003a8fbf68cc06fa65f9cc4a8423e4ad', NULL, 1, 'batch_beedc4e3ac9462e2c747d26fa58f0caf', 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, 'file-dbfa804590a66de3e949798f9787f0a9', 'file-abeb011d47cadcc5b4de7b4b85571596', 0, '2026-11-23 02:20:29.418909+00', 'ee770ccb-ecf7-4b4b-b92b-cc138e5e064b', '2026-11-23 02:20:44.049064+00', 'd537c9ff-61ac-40b1-8c39-c6cc84cabd52', '2026-11-23 02:20:24.035374+00', 0, 0, '2026-11-23 02:20:21.66877+00', '2026-11-23 02:20:22.661988+00', '2026-11-23 02:20:24.064681+00', '2026-11-23 02:20:24.407849+00', NULL, false, false);
+INSERT INTO rowmill.batches VALUES ('92530c74-4e12-4aad-9d1c-df7122bddd63', 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40003/v1||', 'gpt-4o-mini', '/v1/chat/completions', 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '5479fd15-fe58-48bc-880b-9ef8c3d35147', 'file-88f5ff7670189914511c45e27d4b0609', NULL, 1, 'batch_f6fd4f11929c0e7357661480a938142a', 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, 'file-a9d1cdd7380b0ca62de8c53c4d820f93', NULL, 0, '2026-11-23 02:20:29.446648+00', 'cd681c70-dbd5-452b-9345-75384f434616', '2026-11-23 02:20:45.732288+00', 'd537c9ff-61ac-40b1-8c39-c6cc84cabd52', '2026-11-23 02:20:25.658686+00', 0, 0, '2026-11-23 02:20:24.449031+00', '2026-11-23 02:20:24.63595+00', '2026-11-23 02:20:25.752726+00', '2026-11-23 02:20:25.813549+00', NULL, false, false);
+INSERT INTO rowmill.deployment VALUES (true, '4e0a7dfa-a902-4129-a99b-056ca7e3867f', '7711186063548246082', 'postgres', '2026-11-23 02:20:19.839255+00', 13695, NULL, NULL, NULL, NULL, 1);
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '0ebc8330c026b8d0c9190da74e32f20ee042113311aa68f0ea47217bb7123650', '2026-11-23 02:20:19.839255+00');
+INSERT INTO rowmill.migrations VALUES (2, '0002_adoption.sql', '40e2221ce73bdedf6150a3fb14421e76fc0df62ff2c8fb86415b6cf2ed6c9218', '2026-11-23 02:20:19.839255+00');
+INSERT INTO rowmill.migrations VALUES (3, '0003_time_travel.sql', '17b0dc6d51e1d7ba8c25850349049ffb4ee481ff16b05d8b45b71a7245918073', '2026-11-23 02:20:19.839255+00');
+INSERT INTO rowmill.migrations VALUES (4, '0004_versions.sql', 'a9cc0a761d85a04b31740c89b1c62767862462a3d047bea4d554ac4af68b5b25', '2026-11-23 02:20:19.839255+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-23 02:20:20.148526+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-23 02:20:21.488557+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', '{"rows": 5, "inputTokens": 270, "liveNanoUsd": 340500, "batchNanoUsd": 170250, "outputTokens": 500}', 0, 0, '"public"."notes"', 16384, '5b9c97ea85dc837317b957b9115b1ccf', '763:763:', 'note_answers', NULL, NULL, NULL, NULL, NULL, '2026-11-23 02:20:20.148526+00');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, 1, '1', 'succeeded', NULL, 'dfaa114fe7bb1977b27c4a151c8d55b3', 'dfaa114fe7bb1977b27c4a151c8d55b3', '64cc04b70147dac35cbb43d642fec6b5', '64cc04b70147dac35cbb43d642fec6b5', 1, 0, 0, NULL, NULL, '2026-11-23 02:20:20.384576+00', '2026-11-23 02:20:24.15656+00');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, 1, '2', 'succeeded', NULL, 'daf856fae87a2db1e811f50dce213658', 'daf856fae87a2db1e811f50dce213658', 'a68c36ba45a2881a13c1af619a9994b2', 'a68c36ba45a2881a13c1af619a9994b2', 1, 0, 0, NULL, NULL, '2026-11-23 02:20:20.384576+00', '2026-11-23 02:20:24.15656+00');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, 1, '4', 'failed', NULL, 'b39df82f1bc869514f57ea40ecdbdc06', NULL, 'dd88d122046ed0e0f8cc629f2b97345a', NULL, 1, 0, 0, 'permanent', 'The message asked for this error (400).', '2026-11-23 02:20:20.384576+00', '2026-11-23 02:20:24.370485+00');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, 1, '3', 'succeeded', NULL, '35d0c30aba9b37713baf9e6fc7538847', '35d0c30aba9b37713baf9e6fc7538847', '244fb51f2c2153dca9ef4f76a61946c2', '244fb51f2c2153dca9ef4f76a61946c2', 2, 1, 0, NULL, NULL, '2026-11-23 02:20:20.384576+00', '2026-11-23 02:20:25.77916+00');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, 1, '6', 'waiting', NULL, 'faee8ed819b901db0ff2e65f69d7006e', NULL, NULL, NULL, 0, 0, 0, NULL, NULL, '2026-11-23 02:20:28.461692+00', '2026-11-23 02:20:28.461692+00');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, 1, '7', 'waiting', NULL, '144479e04ad122e372830bb71d2d88fb', NULL, NULL, NULL, 0, 0, 0, NULL, NULL, '2026-11-23 02:20:28.461692+00', '2026-11-23 02:20:28.461692+00');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, 1, '5', 'gone', 'succeeded', 'c9544ffa65527e56d3a4bd996f305b3d', 'c9544ffa65527e56d3a4bd996f305b3d', 'a2e99a2ec99f8e48fec29c496b7b84c9', 'a2e99a2ec99f8e48fec29c496b7b84c9', 1, 0, 0, NULL, NULL, '2026-11-23 02:20:20.384576+00', '2026-11-23 02:20:28.461692+00');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-23 02:20:20.360029+00', '2026-11-23 02:20:20.489575+00');
+INSERT INTO rowmill.waiting VALUES (6, 1, '2026-11-23 02:20:28.461692+00', '2026-11-23 02:20:28.461692+00');
+INSERT INTO rowmill.waiting VALUES (7, 1, '2026-11-23 02:20:28.461692+00', '2026-11-23 02:20:28.461692+00');
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:a9cd0a01-92aa-492c-afa0-b0b87871d416', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:92530c74-4e12-4aad-9d1c-df7122bddd63', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-23 02:20:19.944815+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-23 02:20:19.954182+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-23 02:20:19.95944+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-23 02:20:19.963407+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-23 02:20:19.966004+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-23 02:20:19.968934+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-23 02:20:19.974902+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-23 02:20:19.981644+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-23 02:20:19.984779+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-23 02:20:19.986528+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-23 02:20:19.987892+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-23 02:20:20.019313+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-23 02:20:20.022801+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-23 02:20:20.027712+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-23 02:20:20.031682+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-23 02:20:20.034087+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-23 02:20:20.044651+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-23 02:20:20.049532+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-23 02:20:20.058665+00', true);
+SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 12, true);
+SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
+SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 2, true);
+SELECT pg_catalog.setval('rowmill.requests_id_seq', 7, true);
+SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 8, true);
+SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 8, true);
+SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 9, true);
+ALTER TABLE ONLY public.note_answers
+    ADD CONSTRAINT note_answers_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.notes
+    ADD CONSTRAINT notes_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (request_id, attempt);
+ALTER TABLE ONLY rowmill.batch_events
+    ADD CONSTRAINT batch_events_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_account_provider_batch_id_key UNIQUE (account, provider_batch_id);
+ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.deployment
+    ADD CONSTRAINT deployment_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY rowmill.in_flight
+    ADD CONSTRAINT in_flight_pkey PRIMARY KEY (request_id);
+ALTER TABLE ONLY rowmill.learned_limits
+    ADD CONSTRAINT learned_limits_pkey PRIMARY KEY (account, model);
+ALTER TABLE ONLY rowmill.migrations
+    ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
+ALTER TABLE ONLY rowmill.pipeline_events
+    ADD CONSTRAINT pipeline_events_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.pipelines
+    ADD CONSTRAINT pipelines_name_key UNIQUE (name);
+ALTER TABLE ONLY rowmill.pipelines
+    ADD CONSTRAINT pipelines_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.refused_keys
+    ADD CONSTRAINT refused_keys_pkey PRIMARY KEY (pipeline_id, key_sha256);
+ALTER TABLE ONLY rowmill.requests
+    ADD CONSTRAINT requests_pipeline_id_key_key UNIQUE (pipeline_id, key);
+ALTER TABLE ONLY rowmill.requests
+    ADD CONSTRAINT requests_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.stray_batches
+    ADD CONSTRAINT stray_batches_pkey PRIMARY KEY (account, provider_batch_id);
+ALTER TABLE ONLY rowmill.sweeps
+    ADD CONSTRAINT sweeps_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY rowmill.waiting
+    ADD CONSTRAINT waiting_pkey PRIMARY KEY (request_id);
+ALTER TABLE ONLY rowmill.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_job_queues
+    ADD CONSTRAINT job_queues_pkey1 PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_job_queues
+    ADD CONSTRAINT job_queues_queue_name_key UNIQUE (queue_name);
+ALTER TABLE ONLY rowmill_worker._private_jobs
+    ADD CONSTRAINT jobs_key_key1 UNIQUE (key);
+ALTER TABLE ONLY rowmill_worker._private_jobs
+    ADD CONSTRAINT jobs_pkey1 PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_known_crontabs
+    ADD CONSTRAINT known_crontabs_pkey PRIMARY KEY (identifier);
+ALTER TABLE ONLY rowmill_worker.migrations
+    ADD CONSTRAINT migrations_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_tasks
+    ADD CONSTRAINT tasks_identifier_key UNIQUE (identifier);
+ALTER TABLE ONLY rowmill_worker._private_tasks
+    ADD CONSTRAINT tasks_pkey PRIMARY KEY (id);
+CREATE INDEX attempts_by_batch ON rowmill.attempts USING btree (batch_id);
+CREATE INDEX attempts_with_answer ON rowmill.attempts USING btree (at) WHERE (answer IS NOT NULL);
+CREATE INDEX batch_events_by_batch ON rowmill.batch_events USING btree (batch_id, id);
+CREATE INDEX batches_unfinished ON rowmill.batches USING btree (pipeline_id) WHERE (settled_at IS NULL);
+CREATE INDEX in_flight_by_batch ON rowmill.in_flight USING btree (batch_id, request_id);
+CREATE UNIQUE INDEX in_flight_by_custom_id ON rowmill.in_flight USING btree (batch_id, custom_id) WHERE (custom_id IS NOT NULL);
+CREATE INDEX waiting_by_turn ON rowmill.waiting USING btree (pipeline_id, not_before, request_id);
+CREATE INDEX jobs_main_index ON rowmill_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id, job_queue_id) WHERE (is_available = true);
+CREATE INDEX jobs_no_queue_index ON rowmill_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id) WHERE ((is_available = true) AND (job_queue_id IS NULL));
+CREATE TRIGGER rowmill_1_delete AFTER DELETE ON public.notes REFERENCING OLD TABLE AS rowmill_old FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+CREATE TRIGGER rowmill_1_insert AFTER INSERT ON public.notes REFERENCING NEW TABLE AS rowmill_new FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+CREATE TRIGGER rowmill_1_truncate AFTER TRUNCATE ON public.notes FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+CREATE TRIGGER rowmill_1_update AFTER UPDATE ON public.notes REFERENCING OLD TABLE AS rowmill_old NEW TABLE AS rowmill_new FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+ALTER TABLE ONLY rowmill.batch_events
+    ADD CONSTRAINT batch_events_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES rowmill.batches(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id);
+ALTER TABLE ONLY rowmill.pipeline_events
+    ADD CONSTRAINT pipeline_events_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.refused_keys
+    ADD CONSTRAINT refused_keys_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.sweeps
+    ADD CONSTRAINT sweeps_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE public.note_answers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_job_queues ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_jobs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_known_crontabs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_tasks ENABLE ROW LEVEL SECURITY;
