@@ -1,6 +1,7 @@
 /**
  * One worker of the built package in a process of its own, in the folder of a config, with a fault at one step: `{ step, when, action }`.
  * Says `working` over IPC when it works, and `freeze at STEP` or `throw at STEP` when it does that. SIGTERM stops it cleanly.
+ * With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
  */
 import { pino } from "pino";
 import { openProject } from "../../dist/app/open-project.js";
@@ -25,11 +26,12 @@ async function strike(name, when) {
 const environment = readEnvironment(process.env);
 const config = await loadConfig({ cwd: process.cwd(), env: process.env });
 const { database } = await openProjectDatabase(config, environment);
+const log = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2));
 const context = await openProject({
   config,
   environment,
   database,
-  log: pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2)),
+  log,
   steps: {
     faults: {
       before: (name) => strike(name, "before"),
@@ -37,8 +39,9 @@ const context = await openProject({
     },
   },
 });
-const worker = await startWorker(context, { flush: true });
+const worker = await startWorker(context, { flush: process.env["CRASH_FLUSH"] !== "no" });
 process.once("SIGTERM", () => {
   void worker.stop().then(() => process.exit(0));
 });
+log.info("working");
 process.send?.("working");

@@ -7,6 +7,8 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
 import { pino } from "pino";
 import { openProject } from "../../src/app/open-project.js";
 import { connectionOptions } from "../../src/config/connection.js";
@@ -20,6 +22,8 @@ import type { DatabaseKind } from "./databases.js";
 import { sql, startProject, type TestProject } from "./project.js";
 
 const script = resolve(import.meta.dirname, "../crash/crash-worker.mjs");
+/** Imported before anything else by processes whose clock is wrong. */
+export const clockScript = pathToFileURL(resolve(import.meta.dirname, "../crash/set-clock.mjs")).href;
 /** A worker that is not as far by then never will be. */
 const CHILD_MS_MAX = 40_000;
 
@@ -29,8 +33,20 @@ export interface Fault {
   readonly action: "kill" | "freeze" | "throw";
 }
 
+/** The machine that a worker runs on. */
+export interface Machine {
+  /** Its clock is ahead of the true time, or behind it: logged, and may be set anew. */
+  readonly clockAheadMs: number;
+  /** Replies of the provider have no Date header there. */
+  readonly seesNoDates?: boolean;
+  /** Rows wait for their threshold or deadline. */
+  readonly noFlush?: boolean;
+}
+
 export interface CrashWorker {
   readonly child: ChildProcess;
+  /** The time on each line of its log so far; none but of a worker on a machine of its own. */
+  readonly loggedAtMs: readonly number[];
   /** Resolves when it said so; rejects when it ended first, or in time. */
   says(word: string): Promise<void>;
   /** How it ended: its signal, or its exit status. */
@@ -39,7 +55,7 @@ export interface CrashWorker {
 
 export interface CrashProject {
   readonly project: TestProject;
-  start(fault?: Fault): CrashWorker;
+  start(fault?: Fault | null, machine?: Machine): CrashWorker;
   /** A worker in this process, of the same config; not approved by anybody. */
   worker(): Promise<WorkerContext>;
   /** The dead are taken for dead at once; then everything that is left goes to its end. */
@@ -80,10 +96,11 @@ export async function startCrashProject(
   return {
     project,
     worker,
-    start: (fault) => {
+    start: (fault, machine) => {
       const started = startChild(project.folder, {
         ...environment,
-        ...(fault === undefined ? {} : { CRASH_FAULT: JSON.stringify(fault) }),
+        ...(fault ? { CRASH_FAULT: JSON.stringify(fault) } : {}),
+        ...(machine ? variablesOf(machine) : {}),
       });
       children.push(started);
       return started;
@@ -115,7 +132,18 @@ export async function takeForDead(project: TestProject): Promise<void> {
   await project.run(sql`update rowmill.batches set next_at = now() where settled_at is null`);
 }
 
+function variablesOf(machine: Machine): Readonly<Record<string, string>> {
+  return {
+    NODE_OPTIONS: `--import ${clockScript}`,
+    CRASH_CLOCK_AHEAD_MS: String(machine.clockAheadMs),
+    TEST_LOG: "info",
+    ...(machine.seesNoDates ? { CRASH_NO_DATES: "yes" } : {}),
+    ...(machine.noFlush ? { CRASH_FLUSH: "no" } : {}),
+  };
+}
+
 function startChild(folder: string, environment: Readonly<Record<string, string>>): CrashWorker {
+  const logs = environment["CRASH_CLOCK_AHEAD_MS"] !== undefined;
   const child = spawn(process.execPath, [script], {
     cwd: folder,
     env: {
@@ -124,8 +152,15 @@ function startChild(folder: string, environment: Readonly<Record<string, string>
       TEST_LOG: process.env["TEST_LOG"],
       ...environment,
     },
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    stdio: ["ignore", "ignore", logs ? "pipe" : "inherit", "ipc"],
   });
+  const loggedAtMs: number[] = [];
+  if (child.stderr)
+    createInterface(child.stderr).on("line", (line) => {
+      if (process.env["TEST_LOG"] !== undefined) process.stderr.write(`${line}\n`);
+      const [, time] = /"time":(\d+)/.exec(line) ?? [];
+      if (time !== undefined) loggedAtMs.push(Number(time));
+    });
   const heard = new Set<string>();
   child.on("message", (word) => heard.add(String(word)));
   const ended = once(child, "exit").then(([status, signal]: unknown[]) =>
@@ -147,7 +182,7 @@ function startChild(folder: string, environment: Readonly<Record<string, string>
       listening.abort();
     }
   };
-  return { child, ended, says };
+  return { child, loggedAtMs, ended, says };
 }
 
 function configText(more: string): string {
