@@ -90,11 +90,14 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
     { title: "ahead", aheadMs: TEN_MINUTES_MS },
     { title: "behind", aheadMs: -TEN_MINUTES_MS },
   ])("Of two workers twenty minutes apart", ({ title, aheadMs }) => {
-    /** Dies at this step; the lease that it holds is good for five minutes more, by the clock that counts. */
+    /** Dies at this step; its lease and its heartbeat are good for five minutes more, by the clock that counts. */
     async function dieAt(fault: Fault): Promise<string> {
       const dying = crash.start(fault, { clockAheadMs: aheadMs });
       expect(await dying.ended).toBe("SIGKILL");
       await tellsTime(dying, aheadMs);
+      await crash.project.run(
+        sql`update rowmill.workers set seen_at = clock_timestamp() + interval '5 minutes'`,
+      );
       const [held] = await crash.project.rows<{ token: string }>(sql`update rowmill.batches
         set lease_until = clock_timestamp() + interval '5 minutes' where lease_token is not null returning lease_token as token`);
       expect(held).toBeDefined();
