@@ -133,8 +133,11 @@ export async function setRequests(tx: Queryable, id: string, requests: number): 
   await tx.run(sql`update rowmill.batches set requests = ${requests} where id = ${id}`);
 }
 
+/** Null: it is not there, or this Rowmill is too old for the ledger. */
 export async function get(client: Reader, id: string): Promise<Batch | null> {
-  const row = await client.first<BatchRecord>(sql`select ${columns} from ${from} where b.id = ${id}`);
+  const row = await client.first<BatchRecord>(
+    sql`select ${columns} from ${from} where b.id = ${id} and ${isUnderstood}`,
+  );
   return row && toBatch(row);
 }
 
@@ -156,6 +159,7 @@ export async function claim(
   const won = await client.run(sql`
     update rowmill.batches set lease_token = ${holder.token}, lease_worker = ${holder.worker}, lease_until = ${leaseEnd()}
     where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp()) and ${isUnderstood}`);
+  // The statement above may have waited for a migration's end, and has judged by what it saw before: `get` looks again.
   return won === 0 ? null : get(client, id);
 }
 

@@ -44,6 +44,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
   it("makes them stop when they could not live with it: with a clear word, pausing and losing nothing", async () => {
     const workers = await twoWorkers();
     await project.database.transaction(async (tx) => {
+      await tx.run(raw("lock table rowmill.batches in access exclusive mode"));
       await tx.run(
         sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`,
       );

@@ -1,8 +1,10 @@
 /** Worker processes as they run in earnest: loops, queue, leases, heartbeat; several at once, and one that dies. */
 import { fork, type ChildProcess } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { execArgvFor } from "../../src/embedded/spawn-script.js";
+import * as batches from "../../src/store/batches.js";
 import { startWorker, type Worker } from "../../src/worker/worker.js";
 import { runRescuer } from "../../src/worker/rescuer.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
@@ -117,6 +119,29 @@ describeDatabases(
     });
 
     if (kind !== "embedded") {
+      it("take no batch for which they waited while a newer version's migration took it away", async () => {
+        const context = await project.worker({ movies: moviesPipeline() });
+        await insertMovies(project, films().slice(0, 5));
+        hold = true;
+        await project.round(context);
+        const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
+        const blocked = () =>
+          project.rows(
+            sql`select 1 as one from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+          );
+        const { claim } = await project.database.transaction(async (tx) => {
+          await tx.run(sql`update rowmill.deployment set oldest_version = 99`);
+          await tx.run(
+            sql`update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null`,
+          );
+          const holder = { token: randomUUID(), worker: context.workerId };
+          const waiting = batches.claim(context.database, batch?.id ?? "", holder);
+          await expect.poll(blocked, patience).toHaveLength(1);
+          return { claim: waiting };
+        });
+        expect(await claim).toBeNull();
+      });
+
       it("take over from one that is killed, and nothing is asked twice", async () => {
         hold = true;
         await insertMovies(project, films().slice(0, 50));
