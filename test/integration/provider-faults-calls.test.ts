@@ -1,5 +1,5 @@
 /** A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status` then say. */
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import type { Call, Fault } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -35,6 +35,7 @@ describeDatabases(
     let project: TestProject;
     let warnings: Warnings;
     afterEach(async () => {
+      vi.restoreAllMocks();
       await project.check().finally(() => project.close());
     });
 
@@ -291,6 +292,11 @@ describeDatabases(
         expect(await statusOf(project)).toMatch(
           new RegExp(`sent 30 h ago and is still ${status}, longer than`),
         );
+        const trueNow = performance.now.bind(performance);
+        vi.spyOn(performance, "now").mockImplementation(() => trueNow() + 86_400_000);
+        await passTime(project, "24 hours");
+        await project.round(worker);
+        expect(warnings.messages.slice(1)).toEqual([expect.stringMatching(/was sent 54 h ago/)]);
         stuck = false;
         await hurry(project, worker);
         await expectAllAnsweredOnce(project, ROWS);
