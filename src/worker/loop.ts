@@ -1,9 +1,5 @@
-/**
- * Work that is done again and again until a signal: an error is said and waited out, longer each time, and never ends the loop; but
- * for the one that no waiting mends: this Rowmill is too old for the ledger.
- */
+/** Work that is done again and again until a signal: an error is said and waited out, longer each time, and never ends the loop. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { RowmillError } from "../model/errors.js";
 import { backoffMs } from "../model/schedule.js";
 import type { WorkerContext } from "./context.js";
 
@@ -34,10 +30,6 @@ export async function loop(
       failures = 0;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof RowmillError && error.code === "version_too_old") {
-        context.log.error({ loop: name, err: error }, "this worker begins nothing more");
-        return;
-      }
       failures++;
       context.log.warn({ loop: name, err: error }, "a round failed; trying again");
     }

@@ -5,6 +5,7 @@
 import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { RowmillError } from "../model/errors.js";
 import { requireUnderstood } from "../store/understood.js";
 import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
@@ -50,7 +51,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   const pipelines = [...context.pipelines.values()];
   const every = (name: string, everyMs: number, work: () => Promise<unknown>) =>
     loop(context, { name, everyMs, signal }, async () => {
-      await requireUnderstood(context.read);
+      await endIfTooOld(context, stopping);
       return work();
     });
   const loops = [
@@ -72,6 +73,19 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   ];
   let stopped: Promise<void> | null = null;
   return { stop: () => (stopped ??= stopAll(context, { stopping, queue, loops })) };
+}
+
+/** Once a newer version took the ledger over nothing more is begun: all loops and the queue end, as by `stop`. */
+async function endIfTooOld(context: WorkerContext, stopping: AbortController): Promise<void> {
+  try {
+    await requireUnderstood(context.read);
+  } catch (error) {
+    if (error instanceof RowmillError && error.code === "version_too_old" && !stopping.signal.aborted) {
+      context.log.error({ err: error }, "this worker begins nothing more");
+      stopping.abort();
+    }
+    throw error;
+  }
 }
 
 async function stopAll(
