@@ -52,7 +52,10 @@ describeDatabases("A first start", (kind) => {
     await expect(prepareSchemas(open())).rejects.toMatchObject({
       code: "version_too_old",
       message: expect.stringContaining("it takes one that knows schema version 99"),
-      hints: [expect.stringContaining("npm install rowmill@latest"), expect.stringContaining("Nothing is lost")],
+      hints: [
+        expect.stringContaining("npm install rowmill@latest"),
+        expect.stringContaining("Nothing is lost"),
+      ],
     });
   });
 
