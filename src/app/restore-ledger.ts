@@ -5,7 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { matchesContent } from "../model/custom-id.js";
-import type { Provider, ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
 import { contentsOf } from "../sources/source.js";
 import { findByProviderBatch, insertAdopted, takeAdopted } from "../store/adoption.js";
 import type { Queryable } from "../store/database.js";
@@ -107,8 +107,14 @@ async function isCollectedElsewhere(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (providerBatchId === null) return false;
-  const batch = await provider.retrieveBatch(providerBatchId, { signal });
-  return (await readableFiles(provider, batch, signal)).gone.length > 0;
+  try {
+    const batch = await provider.retrieveBatch(providerBatchId, { signal });
+    return (await readableFiles(provider, batch, signal)).gone.length > 0;
+  } catch (error) {
+    if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
+    // Its pipeline pauses for it once work goes on, and says so; that must not keep this decision from being made.
+    return false;
+  }
 }
 
 export interface RestoreCounts {

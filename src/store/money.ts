@@ -84,16 +84,21 @@ export interface StrayBatch {
   readonly reservedNanoUsd: number;
 }
 
-/** Once: what it may have cost counts as spent from now on, and its pipeline's events tell of it. */
+/** Once: what it may have cost counts as spent from now on, and its pipeline's events tell of it. Never of a batch that is recorded as ours. */
 export async function recordStray(client: Queryable, stray: StrayBatch): Promise<void> {
   await client.run(sql`
     with recorded as (
       insert into rowmill.stray_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd)
-      values (${stray.account}, ${stray.providerBatchId}, ${stray.batchId}, ${stray.reason}, ${Math.ceil(stray.reservedNanoUsd)})
+      select ${stray.account}, ${stray.providerBatchId}, ${stray.batchId}, ${stray.reason}, ${Math.ceil(stray.reservedNanoUsd)}
+      where not exists (${recordedAsOurs(stray.account, sql`${stray.providerBatchId}`)})
       on conflict do nothing returning batch_id, provider_batch_id, reason)
     insert into rowmill.pipeline_events (pipeline_id, event, reason)
     select b.pipeline_id, 'second batch', s.reason || ': ' || s.provider_batch_id || ', cancelled and counted as spent'
     from recorded s join rowmill.batches b on b.id = s.batch_id`);
+}
+
+function recordedAsOurs(account: string, providerBatchId: Sql): Sql {
+  return sql`select 1 from rowmill.batches ours where ours.account = ${account} and ours.provider_batch_id = ${providerBatchId}`;
 }
 
 export async function strayCancelled(
@@ -154,6 +159,8 @@ export async function strayBatches(
     ${ofOurOwn(sql`x."batchId"`)}
     where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"
       and (b.provider_batch_id is not null or b.settled_at is not null)
+      -- A lost batch that was adopted after a restore has another name of ours than it bears.
+      and not exists (${recordedAsOurs(account, sql`x."providerBatchId"`)})
       and not exists (select 1 from rowmill.stray_batches s
         where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
 }

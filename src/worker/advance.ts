@@ -48,6 +48,11 @@ export async function advanceBatch(
   context.leases.hold(lease);
   try {
     const outcome = await runTurn(context, { batch, lease, signal });
+    if (outcome.next === "lost")
+      context.log.warn(
+        { pipeline: batch.pipeline, batch: batchId, state: batch.state },
+        "the lease ended before the work did: what it did in vain is done again",
+      );
     if (outcome.next !== "wait") return;
     const { delayMs, failures } = outcome;
     await context.step("turn.release", () => batches.release(context.database, lease, { delayMs, failures }));
@@ -127,6 +132,14 @@ async function heldBack({ context, pipeline, batch, signal }: Turn): Promise<Nex
 
 function act(turn: Turn): Promise<Next> | Next {
   const { batch } = turn;
+  if (
+    batch.shared &&
+    (batch.state === "uploading" || (batch.state === "submitting" && batch.createIntentAgoMs === null))
+  )
+    return withdraw(
+      { ...turn, batch },
+      "it was planned before this database was copied; the other one sends it",
+    );
   if (isOutdated(turn) && (batch.state === "uploading" || batch.state === "submitting"))
     return withdraw({ ...turn, batch }, "the definition changed before it was sent");
   switch (batch.state) {

@@ -4,9 +4,9 @@ import { stepNames } from "../../src/worker/step-names.js";
 import { strike, struck } from "./strike.js";
 
 describe("Every step", () => {
-  it("is struck in exactly one scene", () => {
-    const names = struck.map(({ step }) => step);
-    expect(names.toSorted()).toEqual(Object.keys(stepNames).toSorted());
+  it("is struck in a scene, and no scene strikes at one that is not there", () => {
+    const names = new Set(struck.map(({ step }) => step));
+    expect([...names].toSorted()).toEqual(Object.keys(stepNames).toSorted());
   });
 });
 

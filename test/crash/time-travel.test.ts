@@ -6,12 +6,15 @@
  * the same identity as before, the backup's own oid is put in the place of the former one's.
  */
 import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
 import pg from "pg";
 import { afterEach, describe, expect, it } from "vitest";
 import { copyLedger, prepareCopy } from "../../src/app/copy-ledger.js";
 import { idleState } from "../../src/app/idle.js";
 import { prepareRestore, restoreLedger, type RestoreCounts } from "../../src/app/restore-ledger.js";
 import { describeRestoration } from "../../src/cli/deployment-text.js";
+import type { GatewayFaults } from "../../src/gateway/faults.js";
+import { pipeline } from "../../src/index.js";
 import { resume } from "../../src/store/pipelines.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { StepName } from "../../src/worker/step-names.js";
@@ -45,8 +48,8 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await project.check().finally(() => project.close());
   });
 
-  async function start(): Promise<WorkerContext> {
-    project = await startProject(serverKind);
+  async function start(faults: Partial<GatewayFaults> = {}): Promise<WorkerContext> {
+    project = await startProject(serverKind, { gateway: { faults } });
     await createNotes(project, plain(ROWS));
     return project.worker({ notes: notesPipeline() });
   }
@@ -274,6 +277,69 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await passTime(project, "1 hour");
     await goOnUntil(worker, "settled");
     await expectAllAnswered(worker);
+  });
+
+  it("a copy made while the config lacks a pipeline sends and deletes nothing of it when it is there again", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "render.limits"));
+    await project.run(sql`create table public.others (id int primary key, body text)`);
+    const url = await clone();
+    // The original is about to send it.
+    await passTime(project, "0 seconds");
+    await project.round(dyingAt(worker, "submit.intent"));
+    const others = pipeline({
+      source: { table: "others", key: "id", columns: ["body"] },
+      request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "{{ body }}" },
+      target: { table: "other_answers" },
+    });
+    const without = await project.worker({ others }, { url });
+    await copyLedger(without, place());
+    const copy = await project.worker({ notes: notesPipeline() }, { url });
+    // Of another content, and on another machine.
+    await copy.database.run(sql`update public.notes set body = body || ' Changed.'`);
+    await rm(copy.spoolFolder, { recursive: true, force: true });
+    await project.drain(copy);
+    await expectAllAnswered(copy);
+    const [sent] = await worker.read.rows<{ file: string }>(
+      sql`select input_file_id as file from rowmill.batches`,
+    );
+    const [notes] = worker.pipelines.values();
+    expect((await notes?.provider.findInputs("rowmill-"))?.map(({ id }) => id)).toContain(sent?.file);
+    await goOnUntil(worker, "settled");
+    await expectAllAnswered(worker);
+    expect(await executions(project)).toEqual(times(2 * ROWS, 1));
+  });
+
+  it("a lost batch that was adopted while it runs is no second batch to the next process", async () => {
+    let held = true;
+    const worker = await start({ hold: (batch) => held && batch.status === "in_progress" });
+    await project.round(dyingAt(worker, "render.limits"));
+    const backup = await clone();
+    await goOnUntil(worker, "running");
+    const later = await restored(backup);
+    await expectHeldBack(later, /never created/);
+    expect(await sayRestored(later)).toEqual({ adoptedBatches: 1, adoptedRows: ROWS });
+    const next = await project.worker({ notes: notesPipeline() }, { url: backup });
+    await project.round(next);
+    expect(await next.read.rows(sql`select provider_batch_id from rowmill.stray_batches`)).toEqual([]);
+    held = false;
+    project.gateway.release();
+    await project.drain(next);
+    await expectAllAnswered(next);
+    expect(await executions(project)).toEqual(times(ROWS, 1));
+  });
+
+  it("a batch that the provider does not know keeps nobody from saying that the ledger was restored", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "poll.ask"));
+    const later = await project.worker({ notes: notesPipeline() }, { url: await clone() });
+    await later.database.run(sql`update rowmill.batches set provider_batch_id = 'batch_gone'`);
+    await sayRestored(later);
+    await later.database.run(sql`update rowmill.batches set next_at = clock_timestamp()`);
+    await project.round(later);
+    expect((await idleState(later)).blocked).toMatchObject([
+      { pipeline: "notes", reason: expect.stringContaining("does not find what batch") },
+    ]);
   });
 
   it("a database that is only renamed is the same one", async () => {
