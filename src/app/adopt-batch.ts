@@ -54,7 +54,7 @@ export async function prepareAdoption(
   await refuseKnown(context.database, pipeline, batch);
   await requireAnswers(pipeline, batch, wanted.signal);
   const lines = await readNamedLines(context, pipeline, { ...wanted, batch });
-  await catchUp(context, pipeline);
+  await catchUp(context, pipeline, wanted.signal);
   const states = new Map<string, number>();
   for (let start = 0; start < lines.named.length; start += READ_KEYS_MAX) {
     const keys = lines.named.slice(start, start + READ_KEYS_MAX).map((line) => line.key);

@@ -1,6 +1,7 @@
 /** Reads which requests a batch of ours asks that the ledger has lost, by our own custom ids. Only reads; keeps names, never a line. */
 import { RowmillError } from "../model/errors.js";
 import { parseCustomId, type CustomId } from "../model/custom-id.js";
+import { fingerprintOf } from "../model/render-request.js";
 import { readInputLine } from "../providers/openai-input-line.js";
 import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
 
@@ -10,6 +11,8 @@ const LINES_MAX = 100_000;
 export interface LostLine {
   readonly name: CustomId;
   readonly customId: string;
+  /** Of what was asked; null: only the answer can be read, which does not say. */
+  readonly fingerprint: string | null;
   /** 1-based, in the file that was read. */
   readonly line: number;
 }
@@ -35,7 +38,7 @@ export async function readableFiles(
   return { readable, gone };
 }
 
-async function isThere(provider: Provider, fileId: string, signal: AbortSignal): Promise<boolean> {
+export async function isThere(provider: Provider, fileId: string, signal: AbortSignal): Promise<boolean> {
   const lines = provider.readLines(fileId, { signal })[Symbol.asyncIterator]();
   try {
     await lines.next();
@@ -61,10 +64,11 @@ export async function readLostLines(
     bytes += Buffer.byteLength(text) + 1;
     if (lines > LINES_MAX)
       throw new RowmillError("refused", `${wanted.batch.id} has more than ${LINES_MAX} lines.`);
-    const customId = readInputLine(text)?.customId ?? "";
+    const { customId = "", body = null } = readInputLine(text) ?? {};
     const name = parseCustomId(customId);
-    if (name !== null && !named.has(name.requestId))
-      named.set(name.requestId, { name, customId, line: lines });
+    if (name === null || named.has(name.requestId)) continue;
+    const fingerprint = body === null ? null : fingerprintOf(provider.endpoint, body);
+    named.set(name.requestId, { name, customId, fingerprint, line: lines });
   }
   return { named: [...named.values()], lines, bytes };
 }

@@ -20,18 +20,20 @@ import {
   type UnfinishedBatch,
 } from "../store/recovery.js";
 import { isOurs, nameIn } from "../worker/astray.js";
-import { DOWNLOADS_MAX } from "../worker/collector.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";
 import { requestBounds } from "../worker/estimate.js";
 import { catchUp } from "../worker/intake.js";
+import { TOLD } from "../worker/missing-files.js";
 import { listSince } from "../worker/provider-clock.js";
 import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
 import type { Place } from "./place-of-ledger.js";
-import { readableFiles, readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
+import { isThere, readableFiles, readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
 
 /** As long as OpenAI keeps the files of a batch. */
 const LOOK_BACK_SECONDS = 30 * 86_400;
 const CHUNK = 1_000;
+/** Equals none: the collector compares what was asked for each row with what the present definition would ask. */
+const UNKNOWN_DEFINITION = "of a lost batch";
 
 /** A batch of ours at the provider that the ledger does not know. */
 export interface LostBatch {
@@ -42,6 +44,8 @@ export interface LostBatch {
   readonly collectable: boolean;
   /** Requests in it, as the provider counts them. */
   readonly requests: number;
+  /** Its input file can be read, which says what was asked. */
+  readonly promptKnown: boolean;
   readonly readable: readonly string[];
   readonly gone: readonly string[];
 }
@@ -98,7 +102,8 @@ async function describeLost(
   const pipeline = [...context.pipelines.values()].find(({ config }) => config.name === name) ?? null;
   const { readable, gone } = await readableFiles(provider, batch, signal);
   const collectable = pipeline !== null && (!batch.terminal || readable.length > 0);
-  return { batch, pipeline, collectable, requests: batch.counts?.total ?? 0, readable, gone };
+  const promptKnown = collectable && (await isThere(provider, batch.inputFileId, signal));
+  return { batch, pipeline, collectable, requests: batch.counts?.total ?? 0, promptKnown, readable, gone };
 }
 
 async function isCollectedElsewhere(
@@ -128,7 +133,7 @@ export async function restoreLedger(
   { restoration, signal }: { restoration: Restoration; signal: AbortSignal },
 ): Promise<RestoreCounts> {
   await holdBack(context);
-  for (const pipeline of context.pipelines.values()) await catchUp(context, pipeline);
+  for (const pipeline of context.pipelines.values()) await catchUp(context, pipeline, signal);
   const unfinished = await unfinishedBatches(context.database);
   await withdrawUnsent(context, unfinished, "the database was restored before the batch was sent");
   let adoptedBatches = 0;
@@ -141,7 +146,7 @@ export async function restoreLedger(
     if (rows > 0) adoptedBatches++;
   }
   const told = restoration.gone.map(({ id }) => id);
-  await believeMissing(context.database, told, DOWNLOADS_MAX);
+  await believeMissing(context.database, told, TOLD);
   const reason = "this database was restored; the former one is gone";
   await finishDecision(context, place, { renamed: false, event: "restored", reason });
   return { adoptedBatches, adoptedRows };
@@ -195,7 +200,7 @@ async function adoptLost(tx: Queryable, { lost, pipeline, lines, bounds }: Adopt
   await insertAdopted(tx, {
     id,
     pipelineId: pipeline.id,
-    definitionHash: pipeline.definitionHash,
+    definitionHash: UNKNOWN_DEFINITION,
     provider: pipeline.provider.name,
     account,
     model: pipeline.config.request.model,
@@ -212,7 +217,7 @@ async function adoptLost(tx: Queryable, { lost, pipeline, lines, bounds }: Adopt
     pattern: null,
     detail: { lines: lines.lines, adopted: rows },
   });
-  if (lost.gone.length > 0) await believeMissing(tx, [id], DOWNLOADS_MAX);
+  if (lost.gone.length > 0) await believeMissing(tx, [id], TOLD);
   return rows;
 }
 
@@ -230,7 +235,7 @@ async function takeChunk(
     const requests = rows.flatMap(({ key, hash, cells }) => {
       const { id, line } = byKey.get(key) ?? {};
       if (id === undefined || line === undefined || !matchesContent(line.name, hash)) return [];
-      const fingerprint = currentFingerprint(pipeline, cells);
+      const fingerprint = line.fingerprint ?? currentFingerprint(pipeline, cells);
       return [{ id, hash, fingerprint, customId: line.customId, line: line.line }];
     });
     taken += await takeAdopted(tx, chunk.id, requests);

@@ -1,4 +1,5 @@
 /** Reads a line of a batch's input file that other code wrote. Pure; nothing of it is trusted. */
+import type { Json } from "../model/pipeline.js";
 import { asRecord, textOf } from "./openai-wire.js";
 
 export interface InputLine {
@@ -6,6 +7,8 @@ export interface InputLine {
   /** The endpoint, such as `/v1/chat/completions`; null: it is not said. */
   readonly url: string | null;
   readonly model: string | null;
+  /** What was asked; null: the line does not say, as a line of answers. */
+  readonly body: Json | null;
 }
 
 /** Null: no line of a batch. Output and error lines can be read too: they name no endpoint and no model here. */
@@ -20,5 +23,7 @@ export function readInputLine(line: string): InputLine | null {
   const entry = asRecord(json);
   const customId = textOf(entry?.["custom_id"]);
   if (entry === null || customId === null) return null;
-  return { customId, url: textOf(entry["url"]), model: textOf(asRecord(entry["body"])?.["model"]) };
+  const body = asRecord(entry["body"]);
+  // It came out of JSON.parse.
+  return { customId, url: textOf(entry["url"]), model: textOf(body?.["model"]), body: body as Json };
 }

@@ -20,7 +20,6 @@ import {
   type AttemptEnding,
   type InFlight,
 } from "../store/in-flight.js";
-import * as pipelines from "../store/pipelines.js";
 import type { Result } from "../targets/target.js";
 import { followContent } from "../store/requests.js";
 import { currentFingerprint } from "./context.js";
@@ -28,15 +27,14 @@ import { endAll, endingOf } from "./ending.js";
 import { catchUp } from "./intake.js";
 import { attributeLines } from "./line-requests.js";
 import { judgeAnswer, type Judged } from "./judge-answer.js";
+import { counted, DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForFiles } from "./missing-files.js";
 import { eachStep } from "./step.js";
 import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { userCodeTimer } from "./user-code.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
 const CHUNK_LINES = 500;
 const CHUNK_BYTES = 8 * 1024 * 1024;
-/** How often files that seem incomplete are fetched again before their missing lines are believed. */
-export const DOWNLOADS_MAX = 3;
-const DOWNLOAD_PAUSE_MS = 2_000;
 /** Short, so that a user's transaction never has to wait for ours for long, nor lose a deadlock against us. */
 const LOCK_TIMEOUT_MS = 400;
 
@@ -56,7 +54,7 @@ export async function collect(turn: Collecting): Promise<Next> {
   for (const fileId of [turn.batch.outputFileId, turn.batch.errorFileId]) {
     if (fileId !== null && !(await collectFile(turn, fileId, tally))) return lost;
   }
-  return (await missGoneFiles(turn, tally)) ?? settle(turn, tally);
+  return (await lookForFiles(turn, tally)) ?? settle(turn, tally);
 }
 
 /** False: the lease is lost. A file that is not there is noted, so that the other one is read all the same. */
@@ -103,7 +101,7 @@ async function collectChunk(turn: Collecting, lines: readonly string[], tally: T
     if (ended === "lost") return false;
     if (ended === "lookFirst") {
       // A row that seems gone may only have got another key: the arrival that says so is there by now, and its request follows it.
-      await catchUp(context, pipeline);
+      await catchUp(context, pipeline, turn.signal);
       goneBelieved = true;
       continue;
     }
@@ -129,7 +127,7 @@ async function readOutcomes(
   return outcomes;
 }
 
-/** `left`: what did not go into memory together with the others, for another transaction. */
+/** `left`: what did not go into memory together with the others, or was not judged in time, for another transaction. */
 type Ended = "lost" | "lookFirst" | { readonly postponed: number; readonly left: Outcomes };
 
 async function endLines(
@@ -172,10 +170,11 @@ async function endChunk(
   const definitionChanged = batch.definitionHash !== pipeline.definitionHash;
   const accepted: Accepted[] = [];
   const others: AttemptEnding[] = [];
+  const isTimeOver = userCodeTimer();
   for (const request of free) {
     const about = outcomes.get(request.requestId);
     if (about === undefined) continue;
-    if (unread.has(request.key)) {
+    if (unread.has(request.key) || isTimeOver()) {
       left.set(request.requestId, about);
       continue;
     }
@@ -255,51 +254,17 @@ async function followOwnWrite(
   }
 }
 
-/**
- * Null: no answer is lost by it, or a person knows. A file may be late, or the key another one; where the batch itself is found with
- * this key, its file is gone for good, and a person decides whether the rows are asked, and paid, again.
- */
-async function missGoneFiles(turn: Collecting, { gone, postponed }: Tally): Promise<Next | null> {
-  const { context, pipeline, batch, signal } = turn;
-  if (gone.length === 0 || postponed > 0 || batch.downloads >= DOWNLOADS_MAX) return null;
-  const left = await countInFlight(context.read, batch.id);
-  if (left === 0) return null;
-  if (batch.downloads + 1 < DOWNLOADS_MAX) {
-    await postpone(turn, { downloads: batch.downloads + 1 });
-    return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
-  }
-  await context.step("poll.ask", () => pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }));
-  const reason = `The provider has batch ${batch.providerBatchId}, but not its ${counted(gone)} any more: the answers of ${left} rows are lost. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`;
-  await context.step("turn.pause", () => context.database.transaction((tx) => pauseOnce(tx, turn, reason)));
-  return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
-}
-
-function counted(gone: readonly string[]): string {
-  return gone.length === 1 ? `file ${gone.join()}` : `files ${gone.join(" and ")}`;
-}
-
-/** With the pause it is written that it was told: the next look, after a person said "go on", believes it. */
-async function pauseOnce(tx: Queryable, { pipeline, lease }: Collecting, reason: string): Promise<void> {
-  await pipelines.lock(tx, pipeline.id);
-  if (!(await batches.holds(tx, lease))) return;
-  // Under a pause that lets the collecting go on this one is not told yet; it is, after that one.
-  if (await pipelines.pause(tx, pipeline.id, { kind: "provider", reason }))
-    await batches.update(tx, lease, { downloads: DOWNLOADS_MAX });
-}
-
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const { context, pipeline, batch } = turn;
   const left = await countInFlight(context.read, batch.id);
-  if (left > 0 && tally.postponed > 0) {
-    await postpone(turn, { polls: batch.polls + 1 });
-    return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
-  }
+  if (left > 0 && tally.postponed > 0)
+    return lookAgain(turn, pollDelayMs(batch.polls, pipeline.config.polling, context.random()), {
+      polls: batch.polls + 1,
+    });
   const counts = batch.providerCounts;
   const believable = counts === null || tally.lines >= counts.completed + counts.failed;
-  if (left > 0 && !believable && batch.downloads + 1 < DOWNLOADS_MAX) {
-    await postpone(turn, { downloads: batch.downloads + 1 });
-    return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
-  }
+  if (left > 0 && !believable && batch.downloads + 1 < DOWNLOADS_MAX)
+    return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: batch.downloads + 1 });
   const { outcome, detail } = unnamed(batch, tally);
   const ended = await endAll(context, {
     ...turn,
@@ -330,9 +295,4 @@ function unnamed(
   const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
   const detail = `The provider's files do not name this request; the batch was ${providerStatus ?? "done"}.`;
   return { outcome, detail };
-}
-
-/** A lost lease is noticed by whatever this turn does next. */
-function postpone({ context, lease }: Collecting, counted: batches.BatchFields): Promise<boolean> {
-  return context.step("collect.postpone", () => batches.update(context.database, lease, counted));
 }

@@ -12,6 +12,8 @@ import { lookAt } from "./look.js";
 
 /** Rounds over one pipeline before the others get their turn. */
 const ROUNDS_MAX = 20;
+/** Rounds of one catching up: ten million rows. */
+const CATCH_UP_ROUNDS_MAX = 2_000;
 
 export interface IntakeCounts {
   arrivals: number;
@@ -39,12 +41,21 @@ export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
   return total;
 }
 
-/** Everything that arrived for one pipeline before this call, also what another worker has in hand: waits for it. */
-export async function catchUp(context: WorkerContext, pipeline: Pipeline): Promise<void> {
-  for (let round = 0; round < ROUNDS_MAX; round++) {
+/**
+ * Everything that arrived for one pipeline before this call, also what another worker has in hand: waits for it.
+ * @throws Error when more arrived than is taken in one call: half of it says nothing about a row that seems gone.
+ */
+export async function catchUp(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let round = 0; round < CATCH_UP_ROUNDS_MAX; round++) {
+    signal.throwIfAborted();
     const { arrivals } = await takeOnce(context, pipeline, lockIntake);
     if (arrivals === 0) return;
   }
+  throw new Error(`After ${CATCH_UP_ROUNDS_MAX} rounds there are still arrivals of ${pipeline.config.name}.`);
 }
 
 async function takeOnce(

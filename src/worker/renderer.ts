@@ -32,6 +32,7 @@ import { fileLimits } from "./file-limits.js";
 import { moveBatch } from "./move-batch.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
 import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { userCodeTimer } from "./user-code.js";
 
 type Planned = Turn<BatchIn<"planned">>;
 
@@ -65,7 +66,10 @@ export async function render(turn: Planned): Promise<Next> {
     while (more) {
       turn.signal.throwIfAborted();
       const chunk = await renderChunk(turn, { ratio: bounds.ratio, limits, progress, spool });
-      if (chunk === null) return lost;
+      if (chunk === null) {
+        spool.leave();
+        return lost;
+      }
       more = chunk.more;
     }
     return await finish(turn, spool, { progress, bounds });
@@ -106,8 +110,8 @@ interface Rendering {
 }
 
 /**
- * As many requests as there are in a chunk, or as their contents go into memory together. Each line goes into the file at once: a
- * transaction that fails afterwards costs the whole file.
+ * As many requests as there are in a chunk, or as their contents go into memory together, or as are rendered in time. Each line goes
+ * into the file at once: a transaction that fails afterwards costs the whole file.
  */
 async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more: boolean } | null> {
   const { context, pipeline, batch, lease } = turn;
@@ -118,11 +122,15 @@ async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more:
       const next = await lockNext(tx, batch.id, progress.after, CHUNK);
       const keys = next.map((request) => request.key);
       const { rows, left } = progress.full ? nothingRead : await pipeline.source.readRows(tx, keys);
-      const requests = next.slice(0, next.length - left.length);
+      const readable = next.slice(0, next.length - left.length);
       const byKey = new Map(rows.map((row) => [row.key, row]));
       const recorded: RenderedLine[] = [];
       const endings: AttemptEnding[] = [];
-      for (const request of requests) {
+      const isTimeOver = userCodeTimer();
+      let rendered = 0;
+      for (const request of readable) {
+        if (isTimeOver()) break;
+        rendered++;
         const line = renderOne(turn, rendering, { request, row: byKey.get(request.key) });
         if ("outcome" in line) endings.push(endingOf(context, pipeline, request, line));
         else {
@@ -137,8 +145,8 @@ async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more:
       }
       await recordRendered(tx, batch.id, recorded);
       await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
-      progress.after = requests.at(-1)?.requestId ?? progress.after;
-      return { more: next.length === CHUNK || left.length > 0 };
+      progress.after = readable[rendered - 1]?.requestId ?? progress.after;
+      return { more: next.length === CHUNK || rendered < next.length };
     }),
   );
 }

@@ -21,6 +21,8 @@ export interface SpoolWriter {
   write(line: string): Promise<void>;
   close(): Promise<Spooled>;
   abandon(): Promise<void>;
+  /** Lets go of the file without removing it: by now it may be another worker's of the same name. */
+  leave(): void;
 }
 
 const endings = ".jsonl";
@@ -56,6 +58,7 @@ export async function openSpool(folder: string, batchId: string): Promise<SpoolW
       stream.destroy();
       await rm(path, { force: true });
     },
+    leave: () => void stream.destroy(),
   };
 }
 

@@ -20,7 +20,7 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import { serverKind, unlessServer } from "../support/cli.js";
 import { findViolations } from "../support/invariants.js";
-import { createNotes, notesPipeline, plain } from "../support/notes.js";
+import { createNotes, notesPipeline, plain, type NotesChanges } from "../support/notes.js";
 import { executions, passTime, times } from "../support/provider-faults.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
@@ -93,14 +93,14 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
   }
 
   /** A worker on a restored backup, in the place of the original. */
-  async function restored(url: string): Promise<WorkerContext> {
+  async function restored(url: string, changes: NotesChanges = {}): Promise<WorkerContext> {
     const client = new pg.Client({ connectionString: url });
     await client.connect();
     await client.query(
       "update rowmill.deployment set database_oid = (select oid from pg_database where datname = current_database())",
     );
     await client.end();
-    return project.worker({ notes: notesPipeline() }, { url });
+    return project.worker({ notes: notesPipeline(changes) }, { url });
   }
 
   /** Rounds until the ledger's batches are all in this state. */
@@ -229,6 +229,48 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     expect(states.map(({ state }) => state)).toEqual(["succeeded", "gone", ...times(ROWS - 2, "succeeded")]);
     expect(await executions(project)).toEqual(times(ROWS + 1, 1));
     expect(await findViolations(later.database)).toEqual([]);
+  });
+
+  it("answers to a former prompt are counted, and not taken for answers to the present one", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "render.limits"));
+    const backup = await clone();
+    await goOnUntil(dyingAt(worker, "collect.read"), "collecting");
+    const later = await restored(backup, { user: "In other words: {{ body }}" });
+    await expectHeldBack(later, /never created/);
+    expect(await sayRestored(later)).toEqual({ adoptedBatches: 1, adoptedRows: ROWS });
+    await project.drain(later);
+    await expectAllAnswered(later);
+    const attempts = await later.read.rows(sql`
+      select outcome, bool_and(cost_nano_usd > 0) as paid, count(*)::int as count from rowmill.attempts
+      where outcome <> 'noRoom' group by 1 order by 1`);
+    expect(attempts).toEqual([
+      { outcome: "answered", paid: true, count: ROWS },
+      { outcome: "stale", paid: true, count: ROWS },
+    ]);
+    // The former texts and the present ones.
+    expect(await executions(project)).toEqual(times(2 * ROWS, 1));
+  });
+
+  it("where its input file is gone, the person is told that answers are taken for those to the present prompt", async () => {
+    const worker = await start();
+    await project.round(dyingAt(worker, "render.limits"));
+    const backup = await clone();
+    await goOnUntil(dyingAt(worker, "collect.read"), "collecting");
+    const [batch] = await worker.read.rows<{ file: string }>(
+      sql`select input_file_id as file from rowmill.batches`,
+    );
+    const [notes] = worker.pipelines.values();
+    await notes?.provider.deleteFile(batch?.file ?? "");
+    const later = await restored(backup);
+    const restoration = await prepareRestore(later, signal);
+    expect(describeRestoration(restoration)[1]).toMatch(
+      /5 requests not known here: its answers are collected, and taken for answers to the present prompt: its input file is gone$/,
+    );
+    await restoreLedger(later, place(), { restoration, signal });
+    await project.drain(later);
+    await expectAllAnswered(later);
+    expect(await executions(project)).toEqual(times(ROWS, 1));
   });
 
   it.each([

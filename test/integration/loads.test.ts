@@ -4,6 +4,8 @@ import { from as copyFrom } from "pg-copy-streams";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { films } from "../support/films.js";
+import { catchUp } from "../../src/worker/intake.js";
+import { createNotes, notesPipeline } from "../support/notes.js";
 import { createMovies, differences, insertMovies, moviesPipeline } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
@@ -79,6 +81,29 @@ describeDatabases(
       await writing;
       await project.drain(...workers);
       await expectEachOnce();
+    });
+  },
+  bookKeepers,
+);
+
+describeDatabases(
+  "Arrivals of a hundred thousand rows",
+  (kind) => {
+    it("are all taken before a row that seems gone is believed to be", async () => {
+      const project = await startProject(kind);
+      try {
+        await createNotes(project, []);
+        const worker = await project.worker({ notes: notesPipeline() });
+        const [notes] = worker.pipelines.values();
+        if (notes === undefined) throw new Error("There is no pipeline.");
+        // Of rows that are gone again: looked at, and nothing more.
+        await project.run(sql`insert into rowmill.arrivals (pipeline_id, keys)
+          select ${notes.id}, array[n::text] from generate_series(1, 105000) n`);
+        await catchUp(worker, notes, new AbortController().signal);
+        expect(await project.rows(sql`select 1 from rowmill.arrivals`)).toEqual([]);
+      } finally {
+        await project.close();
+      }
     });
   },
   bookKeepers,

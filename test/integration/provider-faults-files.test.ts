@@ -2,6 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
+import { RETURNS_MAX } from "../../src/model/what-next.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
@@ -220,6 +221,69 @@ describeDatabases(
       const { calls } = await project.gateway.journal.summary();
       expect(calls.get("GET /v1/files/:id/content")).toBe(4);
       expect(await statusOf(project)).toContain("named in neither file: missing");
+    });
+
+    it.each(["output_file_id", "error_file_id"] as const)(
+      "says that it has ended before it says %s: it is asked until it does, and nobody is asked twice",
+      async (field) => {
+        let looks = 0;
+        const showBatch: GatewayFaults["showBatch"] = (batch) =>
+          batch.status === "completed" && looks++ < 2 ? { ...batch, [field]: null } : batch;
+        const worker = await start([...plain(2), "[[demo:error 400]] third"], { faults: { showBatch } });
+        await hurry(project, worker);
+        expect(await states()).toEqual(["succeeded", "succeeded", "failed"]);
+        expect(await outcomes(project)).toEqual({ answered: 2, permanent: 1 });
+        expect(await executions(project)).toEqual([1, 1, 1]);
+        expect(await pausedTimes()).toBe(0);
+      },
+    );
+
+    /** From the first look at the ended batch on; the lines are counted all the same. */
+    function neverNamed(field: "output_file_id" | "error_file_id") {
+      const until = { named: false };
+      const showBatch: GatewayFaults["showBatch"] = (batch) =>
+        until.named ? batch : { ...batch, [field]: null };
+      return { until, showBatch };
+    }
+
+    it.each([true, false])(
+      "counts answers and never names their file: after eight looks a person is told; found after resume: %s",
+      async (foundAtLast) => {
+        const { until, showBatch } = neverNamed("output_file_id");
+        const worker = await start(plain(3), { faults: { showBatch } });
+        await hurry(project, worker);
+        const pause = await pauseOf(project);
+        expect(pause?.kind).toBe("provider");
+        expect(pause?.reason).toMatch(
+          /^The provider counts 3 answers in batch batch_\w+, but names no file of them: 3 rows have no answer\. It was asked 8 times\. .*paid again: rowmill resume notes$/,
+        );
+        expect(await executions(project)).toEqual([1, 1, 1]);
+        until.named = foundAtLast;
+        await resumeAll(project);
+        // Nothing is named yet where the batch is asked once more; the batch that follows is as it should be.
+        if (!foundAtLast) {
+          await project.round(worker, { flush: false });
+          until.named = true;
+        }
+        await hurry(project, worker);
+        expect(await states()).toEqual(times(3, "succeeded"));
+        expect(await executions(project)).toEqual(times(3, foundAtLast ? 1 : 2));
+        expect(await outcomes(project)).toEqual({ answered: 3, ...(foundAtLast ? {} : { missing: 3 }) });
+        expect(await pausedTimes()).toBe(1);
+      },
+    );
+
+    it("counts rows that failed and never names their file: they cost nothing, and are asked again without a word", async () => {
+      const { showBatch } = neverNamed("error_file_id");
+      const worker = await start([...plain(2), "[[demo:error 400]] third"], { faults: { showBatch } });
+      await hurry(project, worker);
+      expect((await requests(project)).map((row) => [row.state, row.error_code])).toEqual([
+        ["succeeded", null],
+        ["succeeded", null],
+        ["failed", "missing"],
+      ]);
+      expect(await executions(project)).toEqual([1, 1, RETURNS_MAX]);
+      expect(await pausedTimes()).toBe(0);
     });
 
     it.each([

@@ -3,11 +3,18 @@ import { pipeline, z } from "../../src/index.js";
 import { sql, type TestProject } from "./project.js";
 import { quick } from "./movies.js";
 
-export function notesPipeline(changes: { attempts?: number; reconcileWindow?: "1s" | "500ms" | "2m" } = {}) {
+export interface NotesChanges {
+  readonly attempts?: number;
+  readonly reconcileWindow?: "1s" | "500ms" | "2m";
+  /** The template of the message. */
+  readonly user?: string;
+}
+
+export function notesPipeline(changes: NotesChanges = {}) {
   return pipeline({
     source: { table: "notes", key: "id", columns: ["body"] },
     ...quick,
-    request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "{{ body }}" },
+    request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: changes.user ?? "{{ body }}" },
     answer: z.object({ summary: z.string() }),
     target: { table: "note_summaries" },
     attempts: changes.attempts ?? 3,

@@ -1,0 +1,122 @@
+/**
+ * Files of a batch that the provider does not find, or that it counts lines of and does not name. Either may be a matter of moments, so
+ * they are looked for again; then a person decides, since what is asked again is paid again.
+ */
+import { pollDelayMs } from "../model/schedule.js";
+import * as batches from "../store/batches.js";
+import type { Queryable } from "../store/database.js";
+import { countInFlight } from "../store/in-flight.js";
+import * as pipelines from "../store/pipelines.js";
+import { again, type BatchIn, type Next, type Turn } from "./turn.js";
+
+/** How often files that seem incomplete are fetched again before their missing lines are believed. */
+export const DOWNLOADS_MAX = 3;
+export const DOWNLOAD_PAUSE_MS = 2_000;
+/** How often the provider is asked for the name of a file, at the pace of ordinary polls. */
+const NAME_LOOKS_MAX = 8;
+/** Stands in `downloads`: a person was told that files are missing, and it is believed. */
+export const TOLD = 100;
+
+type Collecting = Turn<BatchIn<"collecting">>;
+
+interface Read {
+  /** Results whose target row a user's transaction holds: the files are read again anyway. */
+  readonly postponed: number;
+  /** Files that the provider does not find. */
+  readonly gone: readonly string[];
+}
+
+/** Null: no answer is lost by what is missing, or a person knows. */
+export async function lookForFiles(turn: Collecting, { gone, postponed }: Read): Promise<Next | null> {
+  const { context, batch } = turn;
+  const unnamed = countsUnnamed(batch);
+  const isMissing = gone.length > 0 || unnamed.output || unnamed.error;
+  if (!isMissing || postponed > 0) return null;
+  const left = await countInFlight(context.read, batch.id);
+  if (left === 0) return null;
+  return (await missGone(turn, gone, left)) ?? (await missUnnamed(turn, left));
+}
+
+/**
+ * A file may be late, or the key another one; where the batch itself is found with this key, its file is gone for good.
+ * Null: none is, or a person knows.
+ */
+async function missGone(turn: Collecting, gone: readonly string[], left: number): Promise<Next | null> {
+  const { context, pipeline, batch, signal } = turn;
+  if (gone.length === 0 || batch.downloads >= TOLD) return null;
+  if (batch.downloads + 1 < DOWNLOADS_MAX)
+    return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: batch.downloads + 1 });
+  await context.step("poll.ask", () => pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }));
+  return tell(
+    turn,
+    `The provider has batch ${batch.providerBatchId}, but not its ${counted(gone)} any more: the answers of ${left} rows are lost. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
+  );
+}
+
+export function counted(gone: readonly string[]): string {
+  return gone.length === 1 ? `file ${gone.join()}` : `files ${gone.join(" and ")}`;
+}
+
+/** Null: it names all that it counts, or does not name it for so long that it is believed; for answers, which are paid, a person does that. */
+async function missUnnamed(turn: Collecting, left: number): Promise<Next | null> {
+  const { context, pipeline, batch, signal } = turn;
+  const unnamed = countsUnnamed(batch);
+  if (!unnamed.output && !unnamed.error) return null;
+  const seen = await context.step("poll.ask", () =>
+    pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }),
+  );
+  const named = {
+    outputFileId: batch.outputFileId ?? seen.outputFileId,
+    errorFileId: batch.errorFileId ?? seen.errorFileId,
+  };
+  const found = named.outputFileId !== batch.outputFileId || named.errorFileId !== batch.errorFileId;
+  const fields = { output_file_id: named.outputFileId, error_file_id: named.errorFileId };
+  if (found) {
+    await lookAgain(turn, 0, { ...fields, downloads: 0 });
+    return again;
+  }
+  if (batch.downloads >= TOLD) return null;
+  const looksMax = unnamed.output ? NAME_LOOKS_MAX : DOWNLOADS_MAX;
+  if (batch.downloads + 1 < looksMax) {
+    const delayMs = pollDelayMs(batch.downloads, pipeline.config.polling, context.random());
+    return lookAgain(turn, delayMs, { downloads: batch.downloads + 1 });
+  }
+  if (!unnamed.output) return null;
+  return tell(
+    turn,
+    `The provider counts ${batch.providerCounts?.completed} answers in batch ${batch.providerBatchId}, but names no file of them: ${left} rows have no answer. It was asked ${NAME_LOOKS_MAX} times. To ask it once more, and then these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
+  );
+}
+
+/** Of which kinds the provider counts lines without naming their file. */
+function countsUnnamed({ outputFileId, errorFileId, providerCounts }: Collecting["batch"]) {
+  return {
+    output: outputFileId === null && (providerCounts?.completed ?? 0) > 0,
+    error: errorFileId === null && (providerCounts?.failed ?? 0) > 0,
+  };
+}
+
+/** With the pause it is written that it was told: the next look, after a person said "go on", believes it. */
+async function tell(turn: Collecting, reason: string): Promise<Next> {
+  const { context } = turn;
+  await context.step("turn.pause", () => context.database.transaction((tx) => pauseOnce(tx, turn, reason)));
+  return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
+}
+
+async function pauseOnce(tx: Queryable, { pipeline, lease }: Collecting, reason: string): Promise<void> {
+  await pipelines.lock(tx, pipeline.id);
+  if (!(await batches.holds(tx, lease))) return;
+  // Under a pause that lets the collecting go on this one is not told yet; it is, after that one.
+  if (await pipelines.pause(tx, pipeline.id, { kind: "provider", reason }))
+    await batches.update(tx, lease, { downloads: TOLD });
+}
+
+/** Writes what was counted. A lost lease is noticed by whatever this turn does next. */
+export async function lookAgain(
+  { context, lease }: Collecting,
+  delayMs: number,
+  fields: batches.BatchFields,
+): Promise<Next> {
+  await context.step("collect.postpone", () => batches.update(context.database, lease, fields));
+  return { next: "wait", delayMs };
+}
