@@ -186,11 +186,14 @@ export async function leaseLeftMs(client: Reader, id: string): Promise<number | 
   return row?.left ?? null;
 }
 
-/** Locks the batch for this transaction if the lease still holds; every write of a stage begins with it. */
+/**
+ * Locks the batch for this transaction if the lease still holds, and renews it: every write of a stage begins with it. The keeper's
+ * own renewals skip a batch that is locked, and of chunks that follow each other closely they may never find the gap.
+ */
 export async function holds(tx: Queryable, lease: Lease): Promise<boolean> {
-  const row = await tx.first(sql`select 1 as one from rowmill.batches
-    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp() for update`);
-  return row !== null;
+  const held = await tx.run(sql`update rowmill.batches set lease_until = ${leaseEnd()}
+    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+  return held > 0;
 }
 
 /** Gives the batch back, to be looked at again after `delayMs`. */
