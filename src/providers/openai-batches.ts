@@ -17,7 +17,7 @@ export async function createBatch(
   { inputFileId, metadata }: { inputFileId: string; metadata: Readonly<Record<string, string>> },
   options: CallOptions = {},
 ): Promise<ProviderBatch> {
-  const plan = { what: "create the batch", timeoutMs: timeouts.callMs, unrepeatable: true, ...options };
+  const plan = { what: "create the batch", timeoutMs: timeouts.createMs, unrepeatable: true, ...options };
   return call(plan, async (signal) =>
     readBatch(
       await client.batches.create(
@@ -39,7 +39,8 @@ export async function findBatches(
   { since, match }: { since: number; match: (batch: ProviderBatch) => boolean },
   options: CallOptions = {},
 ): Promise<readonly ProviderBatch[]> {
-  const found: ProviderBatch[] = [];
+  // By id: a list that grows while it is read may show one batch on two pages, and it would be taken for two.
+  const found = new Map<string, ProviderBatch>();
   const query = { limit: BATCH_PAGE_SIZE };
   const list: ListPlan<ProviderBatch> = {
     path: "/batches",
@@ -50,7 +51,7 @@ export async function findBatches(
   };
   const complete = await eachPage(connection, list, (batches) => {
     const recent = batches.filter((batch) => batch.createdAt >= since);
-    found.push(...recent.filter(match));
+    for (const batch of recent.filter(match)) found.set(batch.id, batch);
     // A whole page must be older: within one, and at servers that list the other way, order is not relied on.
     const oldestFirst = (batches[0]?.createdAt ?? 0) < (batches.at(-1)?.createdAt ?? 0);
     return recent.length > 0 || oldestFirst;
@@ -60,7 +61,7 @@ export async function findBatches(
     const pages = `${BATCH_PAGES_MAX} pages of ${BATCH_PAGE_SIZE}`;
     throw new ProviderError("retryable", `the provider's list of batches did not end within ${pages}`);
   }
-  return found.sort((a, b) => b.createdAt - a.createdAt);
+  return [...found.values()].sort((a, b) => b.createdAt - a.createdAt);
 }
 
 /** See `Provider.retrieveBatch`. */

@@ -15,6 +15,8 @@ export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 export interface OpenAITimeouts {
   /** A whole small call, its reply included. */
   readonly callMs: number;
+  /** The create of a batch: what it may have done is looked for so much longer. */
+  readonly createMs: number;
   /** A whole upload: 200 MB at 3 Mbit/s. */
   readonly uploadMs: number;
   /** Without a byte of a file's content. */
@@ -25,6 +27,7 @@ export interface OpenAITimeouts {
 
 const OPENAI_TIMEOUTS_DEFAULT: OpenAITimeouts = {
   callMs: 60_000,
+  createMs: 60_000,
   uploadMs: 600_000,
   stallMs: 60_000,
   backoffMs: 500,
@@ -107,8 +110,9 @@ export async function eachPage<T extends { readonly id: string }>(
       return { ...rest, items: data.map(read) };
     });
     const lastId = items.at(-1)?.id;
-    if (!take(items) || !hasMore || lastId === undefined) return true;
-    if (lastId === after) return false;
+    if (!take(items) || hasMore === false || lastId === undefined) return true;
+    // A server that does not say whether there is more may have no pages at all: then that was the whole list.
+    if (lastId === after) return hasMore === null;
     after = lastId;
   }
   return false;

@@ -11,7 +11,8 @@ const MESSAGE_CHARACTERS_MAX = 2_000;
 
 export interface WirePage {
   readonly data: readonly unknown[];
-  readonly hasMore: boolean;
+  /** Null: the server does not say. */
+  readonly hasMore: boolean | null;
 }
 
 /** Each word and whether a batch that says it has ended. */
@@ -66,7 +67,11 @@ export function readPage(json: unknown): WirePage {
   const page = asRecord(json);
   const data = page?.["data"];
   if (!Array.isArray(data)) throw new UnreadableReply("a list without data");
-  return { data, hasMore: page?.["has_more"] === true };
+  const hasMore = page?.["has_more"];
+  // An end that is not the end would say "not found" of a batch that was paid for.
+  if (data.length === 0 && hasMore === true)
+    throw new UnreadableReply("a page without data, and more after it");
+  return { data, hasMore: typeof hasMore === "boolean" ? hasMore : null };
 }
 
 /** The value as a record, or null when it is no JSON object. */

@@ -32,6 +32,7 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     account: [baseUrl, options.organization ?? "", options.project ?? ""].join("|"),
     limits: OPENAI_LIMITS,
     endpoint: CHAT_ENDPOINT,
+    createMs: connection.timeouts.createMs,
     buildBody,
     renderLine,
     uploadInput: (input, call) => uploadInput(connection, input, call),

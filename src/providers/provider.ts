@@ -119,6 +119,8 @@ export interface Provider {
   readonly limits: ProviderLimits;
   /** The path named in each line and in the create call, such as `/v1/chat/completions`. */
   readonly endpoint: string;
+  /** The longest that a create is on its way, in ms: then its call is given up, and its effect is there or never comes. */
+  readonly createMs: number;
 
   /** The request body for one row: canonical key order, so that equal inputs give equal bytes. Pure. */
   buildBody(request: ModelRequest): Json;

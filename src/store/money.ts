@@ -154,7 +154,9 @@ export async function strayBatches(
 ): Promise<(Omit<StrayBatch, "account" | "reason"> & { readonly pipeline: string })[]> {
   return client.rows(sql`
     select x."providerBatchId", b.id as "batchId", p.name as pipeline, greatest(b.reserved_nano_usd,
-      coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id), 0))::float8 as "reservedNanoUsd"
+      coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id), 0),
+      -- A rejected batch cost nothing itself; the other one may have run.
+      (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id))::float8 as "reservedNanoUsd"
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
     ${ofOurOwn(sql`x."batchId"`)}
     where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"

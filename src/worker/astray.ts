@@ -164,14 +164,22 @@ export async function cancelStrays(
     { account: provider.account, batchId: of.batchId },
     STRAYS_MAX,
   );
+  let cancelled = 0;
   for (const id of ids) {
     try {
       await context.step("astray.cancel", () => provider.cancelBatch(id, { signal: of.signal }));
     } catch (error) {
-      if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
+      if (!(error instanceof ProviderError)) throw error;
+      if (error.kind === "refused") {
+        // The next look tries again; the others need not wait for it.
+        context.log.warn({ providerBatch: id, err: error }, "a second batch could not be cancelled");
+        continue;
+      }
+      if (error.kind !== "notFound") throw error;
       context.log.warn({ providerBatch: id, err: error }, "a second batch is not at the provider any more");
     }
     await context.step("astray.cancelled", () => strayCancelled(context.database, provider.account, id));
+    cancelled++;
   }
-  return ids.length;
+  return cancelled;
 }

@@ -16,7 +16,8 @@ const LOOK_PAUSE_MS = 5_000;
 
 export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const { context, pipeline, batch, signal } = turn;
-  const windowMs = pipeline.config.reconcile.windowMs;
+  // From the intent: its call may have taken effect at its very end, and shows within the configured window after that.
+  const windowMs = pipeline.config.reconcile.windowMs + pipeline.provider.createMs;
   const ageMs = batch.createIntentAgoMs ?? windowMs;
   const found = await findCreated(turn);
   if (found === "lost") return lost;

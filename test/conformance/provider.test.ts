@@ -374,16 +374,61 @@ describe("finding batches", () => {
     expect(provider.clockSeconds()).toBe(1_790_000_230);
   });
 
-  test("never takes a list that it cannot read for an empty one", async () => {
+  interface Page {
+    readonly data: readonly { readonly id: string }[];
+    readonly has_more?: boolean;
+  }
+
+  /** Three batches; replies of the list are what `change` makes of them. Returns their ids, newest first. */
+  async function startList(change: (page: Page, count: number) => object): Promise<string[]> {
+    let count = 0;
     await start({
       faults: {
-        afterEffect: ({ method, route }) =>
-          method === "GET" && route === "/v1/batches"
-            ? { kind: "reply", status: 200, body: { object: "list" } }
-            : undefined,
+        afterEffect: ({ method, route }, reply) => {
+          if (method !== "GET" || route !== "/v1/batches" || reply.kind !== "json") return undefined;
+          const page: Page = JSON.parse(JSON.stringify(reply.body));
+          return { kind: "reply", status: 200, body: change(page, count++) };
+        },
       },
     });
+    const file = await upload([line("1-1-aaaaaaaaaaaa", "a")]);
+    const ids: string[] = [];
+    for (let index = 0; index < 3; index++)
+      ids.unshift((await provider.createBatch({ inputFileId: file.id, metadata: {} })).id);
+    return ids;
+  }
+
+  test.each([
+    ["that it cannot read", () => ({ object: "list" })],
+    ["whose page is empty, and that has more,", () => ({ object: "list", data: [], has_more: true })],
+  ])("never takes a list %s for an empty one", async (_, change) => {
+    await startList(change);
     await expect(provider.findBatches(FAR_PAST, () => true)).rejects.toMatchObject({ kind: "retryable" });
+  });
+
+  test("goes on where a server does not say whether there is more, until there is none", async () => {
+    const pages = [(page: Page) => page.data.slice(0, 2), (page: Page) => page.data];
+    const ids = await startList((page, count) => ({ object: "list", data: pages[count]?.(page) ?? [] }));
+    expect((await provider.findBatches(FAR_PAST, () => true)).map(({ id }) => id)).toEqual(ids);
+    expect(await calls("GET", "/v1/batches")).toBe(3);
+  });
+
+  test("takes the whole list of a server that has no pages, once", async () => {
+    let whole: object = {};
+    const ids = await startList((page, count) => (count === 0 ? (whole = { data: page.data }) : whole));
+    expect((await provider.findBatches(FAR_PAST, () => true)).map(({ id }) => id)).toEqual(ids);
+    expect(await calls("GET", "/v1/batches")).toBe(2);
+  });
+
+  test("gives a batch once that a growing list shows on two pages", async () => {
+    let first: Page["data"] = [];
+    const ids = await startList((page, count) => {
+      if (count === 0) first = page.data.slice(0, 2);
+      return count === 0
+        ? { data: first, has_more: true }
+        : { data: [...first, ...page.data], has_more: false };
+    });
+    expect((await provider.findBatches(FAR_PAST, () => true)).map(({ id }) => id)).toEqual(ids);
   });
 });
 

@@ -4,7 +4,7 @@
  * With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
  */
 import { pino } from "pino";
-import { openProject } from "../../dist/app/open-project.js";
+import { makeProvider, openProject } from "../../dist/app/open-project.js";
 import { openProjectDatabase } from "../../dist/app/open-database.js";
 import { readEnvironment } from "../../dist/config/environment.js";
 import { loadConfig } from "../../dist/config/load.js";
@@ -30,6 +30,8 @@ const log = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destinatio
 const context = await openProject({
   config,
   environment,
+  // So much longer than the window is a create without an effect looked for.
+  provider: makeProvider(environment, { createMs: 2_000 }),
   database,
   log,
   steps: {

@@ -13,10 +13,11 @@ import { approvalOf, sql, startProject, type TestProject } from "../support/proj
 describe("Around a batch", () => {
   let project: TestProject;
   let beforeEffect: GatewayFaults["beforeEffect"] = () => undefined;
+  let held = false;
   const signal = new AbortController().signal;
   beforeEach(async () => {
     project = await startProject(serverKind, {
-      gateway: { faults: { beforeEffect: (call) => beforeEffect(call) } },
+      gateway: { faults: { beforeEffect: (call) => beforeEffect(call), hold: () => held } },
     });
   });
   afterEach(async () => {
@@ -67,6 +68,21 @@ describe("Around a batch", () => {
     const log = pino({ level: "debug" }, { write: (line: string) => void said.push(line) });
     await expect(runJanitor({ ...worker, log }, stopping.signal)).rejects.toThrow("Ctrl-C");
     expect(said).toEqual([]);
+  });
+
+  it("its files stay while it is not settled", async () => {
+    await createNotes(project, plain(2));
+    const worker = await project.worker({ notes: notesPipeline() });
+    held = true;
+    await project.round(worker);
+    await runJanitor(worker, signal);
+    expect(await project.rows(sql`select state, files_deleted_at from rowmill.batches`)).toEqual([
+      { state: "running", files_deleted_at: null },
+    ]);
+    expect((await project.gateway.journal.summary()).calls.get("DELETE /v1/files/:id")).toBeUndefined();
+    held = false;
+    project.gateway.release();
+    await project.drain(worker);
   });
 
   it("nothing is approved by an estimate before the first sweep has counted all rows", async () => {

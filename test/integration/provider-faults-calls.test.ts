@@ -1,6 +1,6 @@
 /** A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status` then say. */
 import { afterEach, expect, it, vi } from "vitest";
-import type { Call, Fault } from "../../src/gateway/faults.js";
+import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
@@ -42,7 +42,7 @@ describeDatabases(
     /** Three texts wait for a worker that has no patience. */
     async function start(
       gateway: Partial<GatewayOptions>,
-      timeouts: { callMs?: number } = {},
+      timeouts: { createMs?: number } = {},
     ): Promise<WorkerContext> {
       project = await startProject(kind, { gateway });
       await createNotes(project, plain(ROWS));
@@ -70,7 +70,7 @@ describeDatabases(
         end = () => resolve(undefined);
       });
       const afterEffect = (call: Call) => (is("createBatch")(call) ? hanging : undefined);
-      const worker = await start({ faults: { afterEffect } }, { callMs: 400 });
+      const worker = await start({ faults: { afterEffect } }, { createMs: 400 });
       await hurry(project, worker).finally(end);
       await expectAllAnsweredOnce(project, ROWS);
       expect(await created()).toHaveLength(1);
@@ -150,6 +150,130 @@ describeDatabases(
       // For the stated reason, and told: twice.
       expect(await executions(project)).toEqual(times(ROWS, 2));
       expect(await outcomes(project)).toEqual({ answered: ROWS });
+    });
+
+    it("lists a batch beyond the window whose second one was refused: what it may have cost is counted all the same", async () => {
+      let blind = false;
+      const { state, faults } = listsLate(() => false);
+      const worker = await start({
+        missingInput: "failed",
+        faults: { ...faults, seesInput: () => !blind },
+      });
+      await project.round(worker);
+      const [first = ""] = await created();
+      await project.gateway.until(first);
+      await passTime(project, "3 minutes");
+      blind = true;
+      await project.round(worker);
+      await project.gateway.until((await created())[1] ?? "", ({ status }) => status === "failed");
+      blind = false;
+      await hurry(project, worker);
+      expect((await batchRows(project)).map((batch) => batch.state)).toEqual(["rejected", "settled"]);
+      state.listed = true;
+      await project.run(sql`update rowmill.batches set settled_at = settled_at - interval '1 hour',
+        submitted_at = submitted_at - interval '1 hour'`);
+      await project.round(worker);
+      expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
+    });
+
+    it("lists a batch when its input file is deleted, and not before: it is adopted, and no second one is made", async () => {
+      const lost = faultsOf("createBatch", [drop]);
+      let deleted = false;
+      const afterEffect = (call: Call): Fault | undefined => {
+        if (is("deleteFile")(call)) deleted = true;
+        return lost(call) ?? (is("findBatches")(call) && !deleted ? emptyList : undefined);
+      };
+      const worker = await start({ faults: { afterEffect } });
+      await project.round(worker);
+      await project.gateway.until((await created())[0] ?? "");
+      await passTime(project, "3 minutes");
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(await created()).toHaveLength(1);
+      expect(await statusOf(project)).toContain("found at the provider after its input file was deleted");
+    });
+
+    it("lists two batches when both replies were lost: the one whose file is there is taken, though it is younger", async () => {
+      let hold = true;
+      const lost = faultsOf("createBatch", [drop, drop]);
+      let listed = false;
+      const afterEffect = (call: Call): Fault | undefined =>
+        lost(call) ?? (is("findBatches")(call) && !listed ? emptyList : undefined);
+      let first = "";
+      // By the provider's clock, in whole seconds.
+      const showBatch: GatewayFaults["showBatch"] = (batch) => ({
+        ...batch,
+        created_at: batch.created_at - (batch.id === first ? 5 : 0),
+      });
+      const worker = await start({ faults: { afterEffect, showBatch, hold: () => hold } });
+      await project.round(worker);
+      [first = ""] = await created();
+      await passTime(project, "3 minutes");
+      await project.round(worker);
+      const [, second] = await created();
+      listed = true;
+      await passTime(project, "0 seconds");
+      await project.round(worker);
+      expect(await batchRows(project)).toMatchObject([{ state: "running", provider_batch_id: second }]);
+      expect(await strays()).toMatchObject([{ id: first, cancelled: true }]);
+      hold = false;
+      project.gateway.release();
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+    });
+
+    it("refuses to cancel one of two second batches: it is said, the other one is cancelled, and the next look tries again", async () => {
+      let refusing = "";
+      const beforeEffect = (call: Call): Fault | undefined =>
+        is("cancelBatch")(call) && call.path.includes(refusing) ? refusal(409, "Not now.") : undefined;
+      const worker = await start({ faults: { beforeEffect, hold: ({ status }) => status === "validating" } });
+      await project.round(worker);
+      const [notes] = worker.pipelines.values();
+      const { batches } = await project.gateway.journal.summary();
+      const metadata = { ...batches[0]?.metadata };
+      const [batch] = await project.rows<{ file: string }>(
+        sql`select input_file_id as file from rowmill.batches`,
+      );
+      const late = times(2, { inputFileId: batch?.file ?? "", metadata });
+      for (const request of late) await notes?.provider.createBatch(request);
+      const [, one = "", other = ""] = await created();
+      await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
+      refusing = one;
+      await project.round(worker);
+      const cancelled = async () =>
+        (
+          await project.rows<{ id: string }>(
+            sql`select provider_batch_id as id from rowmill.stray_batches where cancelled_at is not null`,
+          )
+        ).map(({ id }) => id);
+      expect(await strays()).toHaveLength(2);
+      expect(await cancelled()).toEqual([other]);
+      expect(warnings.messages.join()).toContain("a second batch could not be cancelled");
+      refusing = "no batch";
+      await project.round(worker);
+      expect((await cancelled()).sort()).toEqual([one, other].sort());
+    });
+
+    it("has a batch of ours that nobody knows, older than two days, as the last one that is known: it is noticed", async () => {
+      const strange = { rowmill_batch: "11111111-1111-4111-8111-111111111111" };
+      const isStrange = ({ metadata }: { metadata: Readonly<Record<string, string>> | null }) =>
+        metadata?.["rowmill_batch"] === strange.rowmill_batch;
+      const shownAt = (seconds: number) => ({ created_at: seconds - 72 * 3_600 });
+      const worker = await start({
+        faults: {
+          showBatch: (batch) => ({ ...batch, ...(isStrange(batch) ? shownAt(batch.created_at) : {}) }),
+          hold: isStrange,
+        },
+      });
+      await hurry(project, worker);
+      const [notes] = worker.pipelines.values();
+      const [ours] = (await project.gateway.journal.summary()).batches;
+      const metadata = { ...ours?.metadata, ...strange };
+      const late = await notes?.provider.createBatch({ inputFileId: "file-gone", metadata });
+      await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '100 hours'`);
+      await project.round(await project.worker({ notes: notesPipeline() }, { timeouts: impatient }));
+      const [deployment] = await project.rows(sql`select suspicion from rowmill.deployment`);
+      expect(deployment).toEqual({ suspicion: expect.stringContaining(late?.id ?? "") });
     });
 
     it("has a batch of ours that failed beside the right one: it cost nothing, and nobody is told", async () => {

@@ -14,6 +14,9 @@ import { sql, startProject, type TestProject } from "../support/project.js";
 const isCreate = (call: Call) => call.method === "POST" && call.route === "/v1/batches";
 const isUpload = (call: Call) => call.method === "POST" && call.route === "/v1/files";
 
+/** A create without an effect is looked for so much longer than the window. */
+const quickCreate = { timeouts: { createMs: 1_000 } };
+
 /** A fault for the first `times` calls that match, nothing afterwards. */
 function firstTimes(
   times: number,
@@ -66,7 +69,9 @@ describeDatabases(
       const beforeEffect = firstTimes(1, isCreate, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
       await createNotes(project, plain(5));
-      await project.drain(await project.worker({ notes: notesPipeline({ reconcileWindow: "500ms" }) }));
+      await project.drain(
+        await project.worker({ notes: notesPipeline({ reconcileWindow: "500ms" }) }, quickCreate),
+      );
       await expectAllAnsweredOnce(5);
       const calls = (await project.gateway.journal.summary()).calls;
       expect(calls.get("POST /v1/files")).toBe(2);
@@ -77,7 +82,10 @@ describeDatabases(
       const beforeEffect = firstTimes(1, isCreate, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
       await createNotes(project, plain(5));
-      const worker = await project.worker({ notes: notesPipeline({ reconcileWindow: "500ms" }) });
+      const worker = await project.worker(
+        { notes: notesPipeline({ reconcileWindow: "500ms" }) },
+        quickCreate,
+      );
       await project.round(worker);
       const [frozen] = await project.rows<{ id: string; input_file_id: string }>(
         sql`select id, input_file_id from rowmill.batches`,

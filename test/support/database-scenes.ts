@@ -55,7 +55,8 @@ export async function playScene(options: SceneOptions, play: (scene: Scene) => P
     await play({
       project,
       work: async (url = project.url) => {
-        const context = await project.worker({ notes: notesPipeline({ reconcileWindow: "1s" }) }, { url });
+        const pipelines = { notes: notesPipeline({ reconcileWindow: "1s" }) };
+        const context = await project.worker(pipelines, { url, timeouts: { createMs: 2_000 } });
         workers.push(await startWorker(context, { flush: true }));
         return context;
       },

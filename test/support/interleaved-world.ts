@@ -17,6 +17,7 @@ import { runRescuer } from "../../src/worker/rescuer.js";
 import { sweepChunk } from "../../src/worker/sweeper.js";
 import { pipeline, z } from "../../src/index.js";
 import { quick } from "./movies.js";
+import { emptyList, is } from "./provider-faults.js";
 import { sql, startProject, type TestProject } from "./project.js";
 import { stageWorker, type PlannedMishap, type StageWorker } from "./stage-worker.js";
 
@@ -41,7 +42,9 @@ export type Action =
   | { readonly do: "truncate" }
   | { readonly do: "complete"; readonly batch: number }
   | { readonly do: "expire"; readonly batch: number; readonly after: number }
-  | { readonly do: "loseNextCreate"; readonly when: "beforeEffect" | "afterEffect" };
+  | { readonly do: "loseNextCreate"; readonly when: "beforeEffect" | "afterEffect" }
+  /** The next look at the provider's batches finds none. */
+  | { readonly do: "lagNextList" };
 
 const DRAIN_ROUNDS_MAX = 200;
 const signal = new AbortController().signal;
@@ -125,6 +128,8 @@ async function perform(parts: Parts, action: Action): Promise<void> {
       return provider.expire(project, action.batch, action.after);
     case "loseNextCreate":
       return provider.loseNextCreate(action.when);
+    case "lagNextList":
+      return provider.lagNextList();
     case "leaseRunsOut":
       return leaseRunsOut(project, await chosenBatch(project, action.batch));
     case "timePasses":
@@ -184,6 +189,13 @@ function makeProvider() {
     loses = null;
     return { kind: "drop" } as const;
   };
+  let lags = false;
+  const lag = (call: Call) => {
+    if (!lags || !is("findBatches")(call)) return undefined;
+    lags = false;
+    return emptyList;
+  };
+  const loseReply = lose("afterEffect");
   const open = async (project: TestProject, which: number): Promise<string | null> => {
     const { batches } = await project.gateway.journal.summary();
     const ids = batches.map(({ batchId }) => batchId).filter((id) => !mayEnd.has(id));
@@ -197,7 +209,7 @@ function makeProvider() {
   return {
     faults: {
       beforeEffect: lose("beforeEffect"),
-      afterEffect: lose("afterEffect"),
+      afterEffect: (call: Call) => loseReply(call) ?? lag(call),
       hold: (batch: BatchObject) => {
         seen.set(batch.id, batch);
         return !endsAll && !mayEnd.has(batch.id);
@@ -205,6 +217,9 @@ function makeProvider() {
     },
     loseNextCreate: (when: "beforeEffect" | "afterEffect") => {
       loses = when;
+    },
+    lagNextList: () => {
+      lags = true;
     },
     end: async (project: TestProject, which: number) => {
       const id = await open(project, which);
@@ -220,6 +235,7 @@ function makeProvider() {
     endAll: (project: TestProject) => {
       endsAll = true;
       loses = null;
+      lags = false;
       project.gateway.release();
     },
   };

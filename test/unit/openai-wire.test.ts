@@ -122,7 +122,9 @@ test("a file needs an id; the rest has defaults", () => {
 test("a page without data is no empty page", () => {
   expect(readPage({ data: [], has_more: false })).toEqual({ data: [], hasMore: false });
   expect(readPage({ data: [1], has_more: true })).toEqual({ data: [1], hasMore: true });
-  expect(readPage({ data: [1] })).toEqual({ data: [1], hasMore: false });
+  expect(readPage({ data: [1] })).toEqual({ data: [1], hasMore: null });
+  expect(readPage({ data: [1], has_more: null })).toEqual({ data: [1], hasMore: null });
+  expect(() => readPage({ data: [], has_more: true })).toThrow("a page without data, and more after it");
   for (const json of [{}, null, "<html>", { data: null }])
     expect(() => readPage(json)).toThrow("a list without data");
 });
