@@ -12,6 +12,7 @@ import {
   type LivingWorker,
   type PipelineOverview,
 } from "../store/overview.js";
+import type { OverdueBatch } from "../model/overdue.js";
 import { overdueBatches } from "../store/overdue-batches.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
@@ -97,16 +98,20 @@ interface StatusObject {
   readonly pipelines: readonly object[];
   readonly batches: readonly object[];
   readonly workers: readonly object[];
+  /** Batches that the provider has had for longer than their window. */
+  readonly overdue: readonly object[];
 }
 
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
-  if (opened === null) return { pipelines: [], batches: [], workers: [] };
+  if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [] };
   const pipelines = await pipelineOverviews(opened.database);
   const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
+  const overdue = await overdueBatches(opened.database, { max: BATCHES_SHOWN_MAX });
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline)),
     batches: batches.map(batchObject),
     workers: (await livingWorkers(opened.database)).map(workerObject),
+    overdue: overdue.map(overdueObject),
   };
 }
 
@@ -119,6 +124,11 @@ function pipelineObject(project: Project, pipeline: PipelineOverview): object {
 function batchObject(batch: BatchOverview): object {
   const { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned } = batch;
   return { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned };
+}
+
+/** Without the time, so that a watcher is not told the same again. */
+function overdueObject({ pipeline, providerBatchId, providerStatus }: OverdueBatch): object {
+  return { pipeline, providerBatchId, providerStatus };
 }
 
 function workerObject({ host, pid, startedAt }: LivingWorker): object {

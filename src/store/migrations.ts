@@ -6,13 +6,17 @@
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../model/errors.js";
-import { raw, sql, type Database, type Queryable } from "./database.js";
+import { isConflict, raw, sql, type Database, type Queryable } from "./database.js";
 import { requireUnderstood } from "./understood.js";
 
 /** Any number, but always this one: it keeps two migrations of one database apart. */
 const MIGRATION_LOCK = 7_269_736_101n;
 const MIGRATION_TIMEOUT_MS = 600_000;
+/** A statement that changes a table may lose a deadlock against workers of the former version. */
+const MIGRATION_TRIES_MAX = 5;
+const MIGRATION_PAUSE_MS = 500;
 /** As `server_version_num` has it. */
 export const POSTGRES_VERSION_MIN = 140_000;
 const folder = new URL("../../migrations/", import.meta.url);
@@ -28,6 +32,17 @@ export interface Migration {
 export async function migrate(database: Database): Promise<string[]> {
   const migrations = await readMigrations();
   if (await isCurrent(database, migrations)) return [];
+  for (let tries = 1; ; tries++) {
+    try {
+      return await applyMissing(database, migrations);
+    } catch (error) {
+      if (tries === MIGRATION_TRIES_MAX || !isConflict(error)) throw error;
+      await sleep(MIGRATION_PAUSE_MS * tries * (0.5 + Math.random()));
+    }
+  }
+}
+
+function applyMissing(database: Database, migrations: readonly Migration[]): Promise<string[]> {
   return database.transaction(
     async (tx) => {
       await tx.run(sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);

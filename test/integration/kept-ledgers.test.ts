@@ -4,6 +4,7 @@ import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { openDatabase, sql, type Database } from "../../src/store/database.js";
+import { migrate } from "../../src/store/migrations.js";
 import { LEDGER_VERSION } from "../../src/store/understood.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { createPreparedDatabase } from "../support/prepared-databases.js";
@@ -65,6 +66,32 @@ describeDatabases(
       );
       await project.check();
     });
+
+    it("is brought forward although the first try loses a deadlock against a worker of that version", async () => {
+      await load(project.url, await readFile(new URL("0003.sql", folder), "utf8"));
+      const worker = new pg.Client({ connectionString: project.url });
+      await worker.connect();
+      try {
+        await worker.query("begin; lock table rowmill.migrations in share row exclusive mode");
+        const migrated = migrate(project.database);
+        await untilMigrationWaits();
+        // Its own look for a deadlock comes later than that of the migration, which loses.
+        await worker.query("set local deadlock_timeout = '10 s'; select * from rowmill.deployment; commit");
+        expect(await migrated).toEqual(["0004_versions.sql"]);
+      } finally {
+        await worker.end();
+      }
+      expect(await schemaOf(project.database)).toEqual(await freshSchema());
+    });
+
+    async function untilMigrationWaits(): Promise<void> {
+      for (let look = 0; look < 200; look++) {
+        const waiting = sql`select 1 from pg_locks where not granted and relation = 'rowmill.migrations'::regclass`;
+        if ((await project.rows(waiting)).length > 0) return;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      throw new Error("The migration does not wait.");
+    }
 
     async function freshSchema(): Promise<unknown> {
       const made = await createPreparedDatabase(kind);
