@@ -241,7 +241,7 @@ describe("a broken connection", () => {
       },
     ],
   ])("to a server that %s is given up", async (_, handler) => {
-    const { provider } = await serve(handler, { timeouts: { callMs: 200, backoffMs: 1 } });
+    const { provider } = await serve(handler, { timeouts: { callMs: 200, createMs: 200, backoffMs: 1 } });
     expect(await failureOf(createBatch(provider))).toMatchObject({
       kind: "ambiguous",
       message: expect.stringContaining("200 ms"),

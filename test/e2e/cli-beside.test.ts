@@ -71,6 +71,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     const status = await project.status();
     expect(status).toEqual({
       workers: [{ host: expect.any(String), pid: up.child.pid, startedAt: expect.any(String) }],
+      overdue: [],
       pipelines: [
         {
           name: "films",

@@ -360,6 +360,7 @@ describe.skipIf(serverKind === "embedded")(
   holds        2. a batch in flight accounts for every request
   holds        3. a succeeded request has exactly one accepted answer for its content
   holds        5. one provider batch belongs to one batch
+  holds        5. no batch of ours is taken for a second one
   holds        6. an ended batch reserves nothing
   violated     6. every attempt that used tokens of a model with a price has its cost
                - films 1 attempt 1

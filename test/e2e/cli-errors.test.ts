@@ -180,7 +180,10 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   it("do not make an embedded database by looking for one, nor when up lacks its key", async () => {
     const env = { ...project.env, DATABASE_URL: "embedded" };
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
-    expect(ended).toMatchObject({ status: 0, stdout: '{"pipelines":[],"batches":[],"workers":[]}\n' });
+    expect(ended).toMatchObject({
+      status: 0,
+      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[]}\n',
+    });
     expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
     const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };
     const up = await runCli(["up", "--until-idle"], keyless);

@@ -3,7 +3,7 @@ import pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { removeTriggers } from "../../src/sources/table-triggers.js";
 import { pipeline } from "../../src/index.js";
-import { describeDatabases } from "../support/databases.js";
+import { describeServers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
@@ -25,7 +25,7 @@ function alteredPipeline(target: string, where?: string) {
   });
 }
 
-describeDatabases("A user's database", (kind) => {
+describeServers("A user's database", (kind) => {
   let project: TestProject;
   beforeEach(async () => {
     project = await startProject(kind);

@@ -4,7 +4,7 @@ import { pipeline } from "../../src/index.js";
 import { raw } from "../../src/store/database.js";
 import { wantSweep } from "../../src/store/sweeps.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { describeDatabases } from "../support/databases.js";
+import { describeServers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
@@ -32,7 +32,7 @@ function textPipeline(shape: Shape = {}) {
   });
 }
 
-describeDatabases("A source table", (kind) => {
+describeServers("A source table", (kind) => {
   let project: TestProject;
   beforeEach(async () => {
     project = await startProject(kind);

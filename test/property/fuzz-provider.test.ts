@@ -103,7 +103,9 @@ describe("Whatever a provider writes", () => {
             if (!(error instanceof UnreadableReply)) throw error;
           }
         }
-        expect(unstorable(readInputLine(asLine(json)))).toEqual([]);
+        // What was asked is compared, and not stored.
+        const line = readInputLine(asLine(json));
+        expect(unstorable(line && { ...line, body: null })).toEqual([]);
       }),
       fuzz("providerObjects"),
     );

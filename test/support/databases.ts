@@ -51,6 +51,14 @@ export function describeDatabases(
   }
 }
 
+/**
+ * For what a user's own database brings along (its types, keys, rights and triggers): the oldest and the newest server. The embedded one
+ * too in the place that has all three; it is a PostgreSQL, and a server of it for each test costs as much as all the rest.
+ */
+export function describeServers(title: string, body: (kind: DatabaseKind) => void): void {
+  describeDatabases(title, body, unlessAll(["pg14", "pg18"]));
+}
+
 /** A new database of that kind, empty unless a template is named. Nothing is shared with other databases but the server. */
 export async function createDatabase(kind: DatabaseKind, template = "template1"): Promise<TestDatabase> {
   if (kind === "embedded") return createEmbedded();
