@@ -6,7 +6,7 @@ export default defineConfig({
     globalSetup: ["test/support/global-setup.ts"],
     pool: "forks",
     // Many tests wait for a process, a poll or a back-off: more workers than cores of the smallest machine.
-    maxWorkers: 4,
+    maxWorkers: 3,
     // Modules are loaded once a worker, not once a file; no test may depend on fresh module state.
     isolate: false,
     testTimeout: 60_000,

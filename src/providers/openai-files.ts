@@ -47,7 +47,8 @@ export async function findInputs(
   prefix: string,
   options: CallOptions = {},
 ): Promise<readonly ProviderFile[]> {
-  const found: ProviderFile[] = [];
+  // By id, as batches are: a file that is shown twice would be taken for a superfluous copy, and deleted.
+  const found = new Map<string, ProviderFile>();
   const query = { purpose: "batch", order: "desc", limit: FILE_PAGE_SIZE };
   const list: ListPlan<ProviderFile> = {
     path: "/files",
@@ -57,10 +58,10 @@ export async function findInputs(
     ...options,
   };
   await eachPage(connection, list, (files) => {
-    found.push(...files.filter((file) => file.filename.startsWith(prefix)));
+    for (const file of files) if (file.filename.startsWith(prefix)) found.set(file.id, file);
     return true;
   });
-  return found.sort((a, b) => b.createdAt - a.createdAt);
+  return [...found.values()].sort((a, b) => b.createdAt - a.createdAt);
 }
 
 /** See `Provider.deleteFile`. */

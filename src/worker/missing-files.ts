@@ -3,6 +3,7 @@
  * they are looked for again; then a person decides, since what is asked again is paid again.
  */
 import { pollDelayMs } from "../model/schedule.js";
+import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
 import { countInFlight } from "../store/in-flight.js";
@@ -57,22 +58,17 @@ export function counted(gone: readonly string[]): string {
   return gone.length === 1 ? `file ${gone.join()}` : `files ${gone.join(" and ")}`;
 }
 
-/** Null: it names all that it counts, or does not name it for so long that it is believed; for answers, which are paid, a person does that. */
+/**
+ * Null: it names all that it counts; or did not for so long that it is believed to have none, which for answers, that are paid, a person
+ * does by "go on". Then too it is asked once more.
+ */
 async function missUnnamed(turn: Collecting, left: number): Promise<Next | null> {
-  const { context, pipeline, batch, signal } = turn;
+  const { context, pipeline, batch } = turn;
   const unnamed = countsUnnamed(batch);
   if (!unnamed.output && !unnamed.error) return null;
-  const seen = await context.step("poll.ask", () =>
-    pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }),
-  );
-  const named = {
-    outputFileId: batch.outputFileId ?? seen.outputFileId,
-    errorFileId: batch.errorFileId ?? seen.errorFileId,
-  };
-  const found = named.outputFileId !== batch.outputFileId || named.errorFileId !== batch.errorFileId;
-  const fields = { output_file_id: named.outputFileId, error_file_id: named.errorFileId };
-  if (found) {
-    await lookAgain(turn, 0, { ...fields, downloads: 0 });
+  const named = await askForNames(turn);
+  if (named !== null) {
+    await lookAgain(turn, 0, { ...named, downloads: 0 });
     return again;
   }
   if (batch.downloads >= TOLD) return null;
@@ -86,6 +82,24 @@ async function missUnnamed(turn: Collecting, left: number): Promise<Next | null>
     turn,
     `The provider counts ${batch.providerCounts?.completed} answers in batch ${batch.providerBatchId}, but names no file of them: ${left} rows have no answer. It was asked ${NAME_LOOKS_MAX} times. To ask it once more, and then these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
   );
+}
+
+/** Null: it says no more than before. */
+async function askForNames({ context, pipeline, batch, signal }: Collecting) {
+  try {
+    const seen = await context.step("poll.ask", () =>
+      pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }),
+    );
+    const outputFileId = batch.outputFileId ?? seen.outputFileId;
+    const errorFileId = batch.errorFileId ?? seen.errorFileId;
+    if (outputFileId === batch.outputFileId && errorFileId === batch.errorFileId) return null;
+    return { output_file_id: outputFileId, error_file_id: errorFileId };
+  } catch (error) {
+    const isGone = error instanceof ProviderError && error.kind === "notFound";
+    // A person was told, and said "go on".
+    if (isGone && batch.downloads >= TOLD) return null;
+    throw error;
+  }
 }
 
 /** Of which kinds the provider counts lines without naming their file. */

@@ -230,6 +230,22 @@ describe("files", () => {
     expect((await provider.findInputs("rowmill-a-")).map(({ id }) => id)).toEqual([ids[2]]);
   });
 
+  test("are found once each in the list of a server that has no pages", async () => {
+    let whole: object | null = null;
+    await start({
+      faults: {
+        afterEffect: ({ method, route }, reply) => {
+          if (method !== "GET" || route !== "/v1/files" || reply.kind !== "json") return undefined;
+          whole ??= { object: "list", data: (reply.body as { data: unknown }).data };
+          return { kind: "reply", status: 200, body: whole };
+        },
+      },
+    });
+    const file = await upload([line("1-1-aaaaaaaaaaaa", "a")], "rowmill-a-1.jsonl");
+    expect((await provider.findInputs("rowmill-a-")).map(({ id }) => id)).toEqual([file.id]);
+    expect(await calls("GET", "/v1/files")).toBe(2);
+  });
+
   test("that are not there are not found", async () => {
     await start();
     await expect(linesOf("file-nothing")).rejects.toMatchObject({ kind: "notFound", status: 404 });
