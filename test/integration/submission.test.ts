@@ -129,6 +129,53 @@ describeDatabases(
       expect(strays).toEqual([{ cancelled: true }]);
     });
 
+    it("never takes for the right batch what was cancelled as a second one, although the right one has failed meanwhile", async () => {
+      let first = "";
+      let failed = false;
+      const afterEffect = firstTimes(1, isCreate, { kind: "drop" });
+      project = await startProject(kind, {
+        gateway: {
+          faults: {
+            afterEffect,
+            hold: () => !failed,
+            // The first one is the older, also where both came within a second.
+            showBatch: (batch) =>
+              batch.id === first
+                ? { ...batch, created_at: batch.created_at - 5, ...(failed ? { status: "failed" } : {}) }
+                : batch,
+          },
+        },
+      });
+      await createNotes(project, plain(5));
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.round(worker);
+      const [batch] = await project.rows<{ id: string; input_file_id: string }>(
+        sql`select id, input_file_id from rowmill.batches`,
+      );
+      first = (await project.gateway.journal.summary()).batches[0]?.batchId ?? "";
+      const [notes] = worker.pipelines.values();
+      const second = await notes?.provider.createBatch({
+        inputFileId: batch?.input_file_id ?? "",
+        metadata: { rowmill_batch: batch?.id ?? "" },
+      });
+      await project.run(sql`update rowmill.batches set next_at = now()`);
+      // The second one is recorded and cancelled, the first one not taken yet.
+      await project.round({
+        ...worker,
+        step: (name, work) =>
+          name === "submit.record" ? Promise.reject(new Error("The worker died.")) : worker.step(name, work),
+      });
+      const strays = sql`select provider_batch_id as id from rowmill.stray_batches where cancelled_at is not null`;
+      expect(await project.rows(strays)).toEqual([{ id: second?.id }]);
+      failed = true;
+      project.gateway.release();
+      await project.run(sql`update rowmill.batches set next_at = now()`);
+      await project.drain(worker);
+      const [judged] = await batchRows(project);
+      expect(judged).toMatchObject({ state: "rejected", provider_batch_id: first });
+      expect(new Set((await requests(project)).map((row) => row.state))).toEqual(new Set(["succeeded"]));
+    });
+
     it("adopts a file that was uploaded when its reply was lost, and deletes unequal ones of the same name", async () => {
       const afterEffect = firstTimes(4, isUpload, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { afterEffect } } });

@@ -1,0 +1,74 @@
+import { expect, it } from "vitest";
+import { judgeCreated, type CreatedBatch } from "../../src/model/created-batches.js";
+
+function batch(id: string, changes: Partial<CreatedBatch> = {}): CreatedBatch {
+  return { id, status: "in_progress", inputFileId: "present", createdAt: 100, ...changes };
+}
+const former = { inputFileId: "former" };
+
+const cases: readonly {
+  what: string;
+  listed: readonly CreatedBatch[];
+  known?: readonly string[];
+  mayAppear?: boolean;
+  right: string | null;
+  seconds?: readonly string[];
+}[] = [
+  { what: "nothing is listed", listed: [], right: null },
+  { what: "one is", listed: [batch("a")], right: "a" },
+  {
+    what: "of two of the present file the older one is right",
+    listed: [batch("a", { createdAt: 101 }), batch("b")],
+    right: "b",
+    seconds: ["a"],
+  },
+  {
+    what: "of two of one second the smaller id",
+    listed: [batch("b"), batch("a")],
+    right: "a",
+    seconds: ["b"],
+  },
+  {
+    what: "one of the present file before an older one of a former file",
+    listed: [batch("a", { ...former, createdAt: 1 }), batch("b")],
+    right: "b",
+    seconds: ["a"],
+  },
+  {
+    what: "one that runs before an older one that failed, which is no second one",
+    listed: [batch("a", { status: "failed", createdAt: 1 }), batch("b")],
+    right: "b",
+  },
+  { what: "one that failed, of the present file", listed: [batch("a", { status: "failed" })], right: "a" },
+  {
+    what: "none that failed, of a former file",
+    listed: [batch("a", { ...former, status: "failed" })],
+    right: null,
+  },
+  { what: "one of a former file that runs all the same", listed: [batch("a", former)], right: "a" },
+  {
+    what: "not yet one of a former file that is being validated",
+    listed: [batch("a", { ...former, status: "validating" })],
+    right: null,
+  },
+  {
+    what: "but when the last create can appear no more",
+    listed: [batch("a", { ...former, status: "validating" })],
+    mayAppear: false,
+    right: "a",
+  },
+  {
+    what: "none that is recorded as a second one",
+    listed: [batch("a"), batch("b", { createdAt: 101 })],
+    known: ["a"],
+    right: "b",
+  },
+];
+
+it.each(cases)(
+  "judges what an intent made: $what",
+  ({ listed, known = [], mayAppear = true, right, seconds = [] }) => {
+    const judged = judgeCreated(listed, { inputFileId: "present", seconds: new Set(known), mayAppear });
+    expect([judged.right?.id ?? null, judged.seconds.map(({ id }) => id)]).toEqual([right, seconds]);
+  },
+);
