@@ -10,7 +10,7 @@ import type { Environment } from "../config/environment.js";
 import { sameTable } from "../config/cross-checks.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
-import { createOpenAIProvider, type OpenAIOptions } from "../providers/openai.js";
+import { createOpenAIProvider } from "../providers/openai.js";
 import type { Provider } from "../providers/provider.js";
 import { DatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
@@ -111,7 +111,7 @@ function isRace(error: unknown): boolean {
 }
 
 /** @throws RowmillError `usage` without a key or with a base URL that is none. Calls nobody. */
-export function makeProvider(environment: Environment, timeouts?: OpenAIOptions["timeouts"]): Provider {
+export function makeProvider(environment: Environment): Provider {
   const { apiKey, baseUrl, organization, project } = environment.openai;
   if (apiKey === null) {
     throw new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {
@@ -123,7 +123,6 @@ export function makeProvider(environment: Environment, timeouts?: OpenAIOptions[
   }
   return createOpenAIProvider({
     apiKey: apiKey.reveal(),
-    timeouts,
     ...(baseUrl === null ? {} : { baseURL: baseUrl }),
     ...(organization === null ? {} : { organization }),
     ...(project === null ? {} : { project }),

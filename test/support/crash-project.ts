@@ -10,7 +10,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { pino } from "pino";
-import { openProject } from "../../src/app/open-project.js";
+import { makeProvider, openProject } from "../../src/app/open-project.js";
 import { connectionOptions } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
 import { loadConfig } from "../../src/config/load.js";
@@ -89,7 +89,8 @@ export async function startCrashProject(
     const read = readEnvironment(environment);
     const database = openDatabase(connectionOptions({ kind: "server", url: project.url }, read));
     const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-    const context = await openProject({ config, environment: read, database, log });
+    const provider = { ...makeProvider(read), createMs: 0 };
+    const context = await openProject({ config, environment: read, database, log, provider });
     opened.push({ context, close: () => database.close() });
     return context;
   };
