@@ -102,7 +102,8 @@ async function describeLost(
   const pipeline = [...context.pipelines.values()].find(({ config }) => config.name === name) ?? null;
   const { readable, gone } = await readableFiles(provider, batch, signal);
   const collectable = pipeline !== null && (!batch.terminal || readable.length > 0);
-  const promptKnown = collectable && (await isThere(provider, batch.inputFileId, signal));
+  const promptKnown =
+    collectable && batch.inputFileId !== "" && (await isThere(provider, batch.inputFileId, signal));
   return { batch, pipeline, collectable, requests: batch.counts?.total ?? 0, promptKnown, readable, gone };
 }
 
