@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/faults.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { films } from "../support/films.js";
 import { createMovies, differences, executions, insertMovies, moviesPipeline } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -142,5 +142,5 @@ describeDatabases(
       });
     }
   },
-  newestKinds,
+  bookKeepers,
 );

@@ -4,13 +4,14 @@ import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { afterEach, expect, test, vi } from "vitest";
 import { embeddedPaths } from "../../src/embedded/embedded-paths.js";
-import { openEmbedded, stopEmbedded, type OpenEmbeddedOptions } from "../../src/embedded/embedded.js";
+import { stopEmbedded, type OpenEmbeddedOptions } from "../../src/embedded/embedded.js";
 import { connectToHolder, holderOf } from "../../src/embedded/living-lock.js";
-import { nodeArgs } from "../../src/embedded/spawn-script.js";
 import { acquireWorkerLock } from "../../src/embedded/worker-lock.js";
+import { openEmbedded } from "../support/built.js";
 import { embeddedDataDir, emptyDataDir } from "../support/embedded-template.js";
 
 // Each server that is started compiles PGlite anew: seconds on a machine that is busy.
@@ -71,8 +72,8 @@ async function count(url: string, table: string): Promise<number> {
 
 /** Another process; resolves with what it says when it is ready. */
 async function opener(verb: "open" | "lock", dir: string): Promise<{ child: ChildProcess; said: unknown }> {
-  const script = new URL("../support/embedded-opener.ts", import.meta.url);
-  const child = spawn(process.execPath, nodeArgs(script, [verb, dir]), {
+  const script = fileURLToPath(new URL("../support/embedded-opener.mjs", import.meta.url));
+  const child = spawn(process.execPath, [script, verb, dir], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   children.push(child);

@@ -32,8 +32,8 @@ interface Child {
 }
 
 async function startChild(dataDir: string, latencyMs = 0): Promise<Child> {
-  const script = join(import.meta.dirname, "gateway-child.ts");
-  const args = ["--max-old-space-size=128", "--import", "jiti/register", script, dataDir, String(latencyMs)];
+  const script = join(import.meta.dirname, "gateway-child.mjs");
+  const args = ["--max-old-space-size=128", script, dataDir, String(latencyMs)];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   onTestFinished(() => {
     child.kill("SIGKILL");

@@ -4,75 +4,31 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { inject } from "vitest";
-import { acquireLivingLock } from "../../src/embedded/living-lock.js";
-import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
+import { stopEmbedded } from "../../src/embedded/embedded.js";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
 import { openDatabase, type Database } from "../../src/store/database.js";
+import { cliScript } from "./build.js";
+import { openEmbedded } from "./built.js";
 import { createDatabase, databaseKinds, type DatabaseKind } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
 import { findViolations } from "./invariants.js";
 
-const repository = resolve(import.meta.dirname, "../..");
-export const cliScript = join(repository, "dist/cli/main.js");
-const BUILD_MS_MAX = 120_000;
 /** A command that does not end by then is killed, and its test fails. */
 const COMMAND_MS_MAX = 60_000;
 const WAIT_MS_MAX = 30_000;
 const LOOK_MS = 50;
+
+export { buildCli, cliScript } from "./build.js";
 
 /** For tests that need a server: the newest that this machine has. */
 export const serverKind: DatabaseKind = databaseKinds.includes("pg18") ? "pg18" : "embedded";
 /** For the title of what needs a server: the reason why it is skipped. */
 export const unlessServer =
   serverKind === "embedded" ? " (skipped: this machine runs no PostgreSQL server)" : "";
-
-/** Builds `dist/` unless it is newer than every source. Several test files may call it at once. */
-export async function buildCli(): Promise<void> {
-  const folder = join(repository, "node_modules/.cache/rowmill-test");
-  await mkdir(folder, { recursive: true });
-  const holder = { pid: process.pid, startedAt: new Date().toISOString(), command: "build of dist" };
-  const deadlineMs = Date.now() + BUILD_MS_MAX;
-  for (;;) {
-    const attempt = await acquireLivingLock({
-      folder,
-      name: "build",
-      holder,
-      onConnection: (s) => s.destroy(),
-    });
-    if (attempt.kind === "acquired") {
-      try {
-        if (await isStale()) await build();
-        return;
-      } finally {
-        attempt.lock.release();
-      }
-    }
-    if (Date.now() > deadlineMs) throw new Error(`dist was not built in ${BUILD_MS_MAX} ms.`);
-    await pause(LOOK_MS);
-  }
-}
-
-async function isStale(): Promise<boolean> {
-  const built = await stat(cliScript).catch(() => null);
-  if (built === null) return true;
-  const sources = await readdir(join(repository, "src"), { recursive: true, withFileTypes: true });
-  const times = await Promise.all(
-    sources
-      .filter((entry) => entry.isFile())
-      .map(async (entry) => (await stat(join(entry.parentPath, entry.name))).mtimeMs),
-  );
-  return Math.max(...times) > built.mtimeMs;
-}
-
-async function build(): Promise<void> {
-  const compiler = join(repository, "node_modules/.bin/tsc");
-  const child = spawn(compiler, ["-p", "tsconfig.build.json"], { cwd: repository, stdio: "inherit" });
-  await once(child, "exit");
-}
 
 export interface Ended {
   readonly status: number | null;

@@ -6,7 +6,8 @@ import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import pg from "pg";
 import { describe, inject } from "vitest";
-import { openEmbedded, stopEmbedded } from "../../src/embedded/embedded.js";
+import { stopEmbedded } from "../../src/embedded/embedded.js";
+import { openEmbedded } from "./built.js";
 import { embeddedDataDir } from "./embedded-template.js";
 import type { PostgresVersion } from "./postgres-binaries.js";
 import type {} from "./global-setup.js";
@@ -25,12 +26,12 @@ const versions = { pg14: "14", pg18: "18" } as const satisfies Record<string, Po
 const allKinds: readonly DatabaseKind[] = ["pg14", "pg18", "embedded"];
 
 /**
- * For tests in which the database only keeps the books (what a provider does, money, leases): the newest server alone, since the
+ * For tests in which the database only keeps the books (what a provider does, money, leases), and for long ones: the newest server alone, since the
  * third time tells nothing that the first did not. All three where ROWMILL_TEST_DATABASES is "all", as one of CI's two runs has it.
  */
 export const bookKeepers: readonly DatabaseKind[] = unlessAll(["pg18"]);
 
-/** For long tests of what the stages do with rows: the newest server and the embedded database. All three in the same place. */
+/** For what stages do with odd rows: the newest server and the embedded database. All three in the same place. */
 export const newestKinds: readonly DatabaseKind[] = unlessAll(["pg18", "embedded"]);
 
 /** The kinds that this machine can run, for `describe.each(databaseKinds)("… on %s", (kind) => …)`. */

@@ -4,6 +4,7 @@
  */
 import type { TestProject } from "vitest/node";
 import type { PostgresVersion } from "./postgres-binaries.js";
+import { buildCli } from "./build.js";
 import { prepareServer } from "./prepare-server.js";
 import { makeRunFolder } from "./run-folder.js";
 import { startPostgresServer, type PostgresServer } from "./postgres-servers.js";
@@ -25,6 +26,7 @@ declare module "vitest" {
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  await buildCli();
   const folder = await makeRunFolder();
   project.provide("runFolder", folder.path);
   const started: PostgresServer[] = [];

@@ -3,16 +3,16 @@
  * It prints one line of JSON when that is done, and stays until its standard input ends.
  */
 import { once } from "node:events";
-import { openEmbedded } from "../../src/embedded/embedded.js";
-import { acquireWorkerLock } from "../../src/embedded/worker-lock.js";
+import { openEmbedded } from "../../dist/embedded/embedded.js";
+import { acquireWorkerLock } from "../../dist/embedded/worker-lock.js";
 
 const [verb = "", dataDir = ""] = process.argv.slice(2);
 if (verb === "open") {
   const { url } = await openEmbedded({ dataDir });
-  console.log(JSON.stringify({ url }));
+  process.stdout.write(`${JSON.stringify({ url })}\n`);
 } else {
   const lock = await acquireWorkerLock({ dataDir, command: "rowmill up" });
-  console.log(JSON.stringify("heldBy" in lock ? lock : { locked: true }));
+  process.stdout.write(`${JSON.stringify("heldBy" in lock ? lock : { locked: true })}\n`);
 }
 process.stdin.resume();
 await once(process.stdin, "end");

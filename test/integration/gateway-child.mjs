@@ -1,8 +1,8 @@
 /**
- * A gateway in a process of its own, to be killed or measured: `gateway-child.ts DATA_DIR LATENCY_MS`. Says on standard
+ * A gateway in a process of its own, to be killed or measured: `gateway-child.mjs DATA_DIR LATENCY_MS`. Says on standard
  * output where it listens and how much memory it has, and after SIGTERM how much it had at most.
  */
-import { startGateway } from "../../src/gateway/gateway.js";
+import { startGateway } from "../../dist/gateway/gateway.js";
 
 const [dataDir = "", latencyMs = "0"] = process.argv.slice(2);
 const gateway = await startGateway({
@@ -13,7 +13,10 @@ const gateway = await startGateway({
 });
 process.stdout.write(`${JSON.stringify({ url: gateway.url, rssBytes: process.memoryUsage().rss })}\n`);
 process.once("SIGTERM", () => {
-  void gateway.close().then(() => {
-    process.stdout.write(`${JSON.stringify({ rssBytesMax: process.resourceUsage().maxRSS * 1024 })}\n`);
-  });
+  void closeAndTell();
 });
+
+async function closeAndTell() {
+  await gateway.close();
+  process.stdout.write(`${JSON.stringify({ rssBytesMax: process.resourceUsage().maxRSS * 1024 })}\n`);
+}
