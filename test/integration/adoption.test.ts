@@ -6,7 +6,7 @@ import { sweepAll } from "../../src/app/round.js";
 import { pipeline, z } from "../../src/index.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { until } from "../support/cli.js";
-import { databaseKinds } from "../support/databases.js";
+import { bookKeepers, databaseKinds } from "../support/databases.js";
 import { films } from "../support/films.js";
 import {
   createMovies,
@@ -20,7 +20,7 @@ import { outcomes } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { createTutorialBatch } from "../support/tutorial-batch.js";
 
-const kinds = databaseKinds.filter((kind) => kind !== "pg14");
+const kinds = bookKeepers.filter((kind) => kind !== "pg14" && databaseKinds.includes(kind));
 const some = films().slice(0, 40);
 const taskOf = (film: { id: number; description: string }) => ({
   customId: `task-${film.id}`,

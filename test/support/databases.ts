@@ -26,7 +26,7 @@ const versions = { pg14: "14", pg18: "18" } as const satisfies Record<string, Po
 const allKinds: readonly DatabaseKind[] = ["pg14", "pg18", "embedded"];
 
 /**
- * For tests in which the database only keeps the books (what a provider does, money, leases), and for long ones: the newest server alone, since the
+ * For tests in which the database only keeps the books (what a provider does, money, leases), and for long suites: the newest server alone, since the
  * third time tells nothing that the first did not. All three where ROWMILL_TEST_DATABASES is "all", as one of CI's two runs has it.
  */
 export const bookKeepers: readonly DatabaseKind[] = unlessAll(["pg18"]);
@@ -50,14 +50,6 @@ export function describeDatabases(
     if (reason === null) describe(`${title} on ${kind}`, () => body(kind));
     else describe.skip(`${title} on ${kind} (skipped: ${reason})`, () => body(kind));
   }
-}
-
-/**
- * For what a user's own database brings along (its types, keys, rights and triggers): the oldest and the newest server. The embedded one
- * too in the place that has all three; it is a PostgreSQL, and a server of it for each test costs as much as all the rest.
- */
-export function describeServers(title: string, body: (kind: DatabaseKind) => void): void {
-  describeDatabases(title, body, unlessAll(["pg14", "pg18"]));
 }
 
 /** A new database of that kind, empty unless a template is named. Nothing is shared with other databases but the server. */
