@@ -20,8 +20,10 @@ import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
 export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDatabase> {
   const made = kind === "embedded" ? await copyEmbedded() : await createDatabase(kind, PREPARED_DATABASE);
   const database = openDatabase({ connectionString: made.url, ssl: false }, { poolMax: 1 });
+  // As a ledger that no worker has opened yet: the embedded one may have served a test that ended with it suspected to be a copy.
   await database.run(
-    sql`update rowmill.deployment set id = gen_random_uuid(), database_name = current_database()`,
+    sql`update rowmill.deployment set id = gen_random_uuid(), database_name = current_database(), created_at = now(),
+      system_identifier = null, database_oid = null, folder = null, folder_inode = null, suspicion = null, suspected_at = null`,
   );
   await database.close();
   return made;
