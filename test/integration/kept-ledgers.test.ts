@@ -67,22 +67,24 @@ describeDatabases(
       await project.check();
     });
 
-    it("is brought forward although the first try loses a deadlock against a worker of that version", async () => {
-      await load(project.url, await readFile(new URL("0003.sql", folder), "utf8"));
-      const worker = new pg.Client({ connectionString: project.url });
-      await worker.connect();
-      try {
-        await worker.query("begin; lock table rowmill.migrations in share row exclusive mode");
-        const migrated = migrate(project.database);
-        await untilMigrationWaits();
-        // Its own look for a deadlock comes later than that of the migration, which loses.
-        await worker.query("set local deadlock_timeout = '10 s'; select * from rowmill.deployment; commit");
-        expect(await migrated).toEqual(["0004_versions.sql"]);
-      } finally {
-        await worker.end();
-      }
-      expect(await schemaOf(project.database)).toEqual(await freshSchema());
-    });
+    // The embedded one has one session, which nothing else can be in the way of.
+    if (kind !== "embedded")
+      it("is brought forward although the first try loses a deadlock against a worker of that version", async () => {
+        await load(project.url, await readFile(new URL("0003.sql", folder), "utf8"));
+        const worker = new pg.Client({ connectionString: project.url });
+        await worker.connect();
+        try {
+          await worker.query("begin; lock table rowmill.migrations in share row exclusive mode");
+          const migrated = migrate(project.database);
+          await untilMigrationWaits();
+          // Its own look for a deadlock comes later than that of the migration, which loses.
+          await worker.query("set local deadlock_timeout = '10 s'; select * from rowmill.deployment; commit");
+          expect(await migrated).toEqual(["0004_versions.sql"]);
+        } finally {
+          await worker.end();
+        }
+        expect(await schemaOf(project.database)).toEqual(await freshSchema());
+      });
 
     async function untilMigrationWaits(): Promise<void> {
       for (let look = 0; look < 200; look++) {
