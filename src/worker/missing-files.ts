@@ -110,19 +110,22 @@ function countsUnnamed({ outputFileId, errorFileId, providerCounts }: Collecting
   };
 }
 
-/** With the pause it is written that it was told: the next look, after a person said "go on", believes it. */
+/**
+ * With the pause it is written that it was told: the next look, after a person said "go on", believes it. Under another pause, one that
+ * lets the collecting go on, it is not told yet: it is after that one, and until then the files are looked for at the pace of polls.
+ */
 async function tell(turn: Collecting, reason: string): Promise<Next> {
-  const { context } = turn;
+  const { context, pipeline, batch } = turn;
+  const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
   await context.step("turn.pause", () => context.database.transaction((tx) => pauseOnce(tx, turn, reason)));
-  return { next: "wait", delayMs: DOWNLOAD_PAUSE_MS };
+  return { next: "wait", delayMs };
 }
 
-async function pauseOnce(tx: Queryable, { pipeline, lease }: Collecting, reason: string): Promise<void> {
+async function pauseOnce(tx: Queryable, { pipeline, batch, lease }: Collecting, reason: string) {
   await pipelines.lock(tx, pipeline.id);
   if (!(await batches.holds(tx, lease))) return;
-  // Under a pause that lets the collecting go on this one is not told yet; it is, after that one.
-  if (await pipelines.pause(tx, pipeline.id, { kind: "provider", reason }))
-    await batches.update(tx, lease, { downloads: TOLD });
+  const told = await pipelines.pause(tx, pipeline.id, { kind: "provider", reason });
+  await batches.update(tx, lease, told ? { downloads: TOLD } : { polls: batch.polls + 1 });
 }
 
 /** Writes what was counted. A lost lease is noticed by whatever this turn does next. */

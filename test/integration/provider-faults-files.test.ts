@@ -14,6 +14,7 @@ import {
   hurry,
   impatient,
   listen,
+  passTime,
   pauseOf,
   refusal,
   resumeAll,
@@ -118,6 +119,30 @@ describeDatabases(
       );
       expect(missing).toEqual({ detail: `The provider does not have file ${fileId} of the batch any more.` });
       expect(await executions(project)).toEqual([2, 2, 1]);
+    });
+
+    it("loses the answers while a person has paused: told when that is over, and looked for ever less often until then", async () => {
+      const worker = await start(plain(2), { faults: { hold } });
+      const [notes] = worker.pipelines.values();
+      await notes?.provider.deleteFile(await endUncollected(worker));
+      await project.run(
+        sql`update rowmill.pipelines set pause_kind = 'person', pause_reason = 'lunch', paused_at = now()`,
+      );
+      const looks = 6;
+      for (let look = 0; look < looks; look++) {
+        await project.round(worker);
+        await passTime(project, "0 seconds");
+      }
+      expect(await pauseOf(project)).toEqual({ kind: "person", reason: "lunch" });
+      const [batch] = await project.rows<{ polls: number; downloads: number }>(
+        sql`select polls, downloads from rowmill.batches`,
+      );
+      // One look finds that the batch has ended, two believe that the file is late.
+      expect(batch).toEqual({ polls: looks - 3, downloads: 2 });
+      await resumeAll(project);
+      await project.round(worker);
+      expect((await pauseOf(project))?.reason).toContain("the answers of 2 rows are lost");
+      expect(await executions(project)).toEqual([1, 1]);
     });
 
     it("shows a file late: it is read when it is there, and nobody is asked", async () => {
