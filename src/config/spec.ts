@@ -164,7 +164,7 @@ export interface PipelineSpec<
   };
   /** What happens after a crash in the middle of creating a batch. */
   readonly reconcile?: {
-    /** How long a batch whose creation was not confirmed is looked for at the provider. Default: `"2m"`. */
+    /** How long a batch whose creation was not confirmed is looked for at the provider, beside the minute of its call. Default: `"2m"`. */
     readonly window?: Duration;
   };
 }

@@ -30,6 +30,8 @@ export interface JudgedBatches<B> {
   readonly seconds: readonly B[];
 }
 
+const [OF_FILE, OF_FORMER_FILE, FAILED] = [0, 1, 2];
+
 /** `listed`: all that bear the name of the batch or of its input file. */
 export function judgeCreated<B extends CreatedBatch>(listed: readonly B[], intent: Intent): JudgedBatches<B> {
   const isOfFile = (batch: B) => batch.inputFileId === intent.inputFileId;
@@ -37,7 +39,9 @@ export function judgeCreated<B extends CreatedBatch>(listed: readonly B[], inten
   const ours = listed.filter(
     (batch) => !intent.seconds.has(batch.id) && (isOfFile(batch) || batch.status !== "failed"),
   );
-  const rank = (batch: B) => (batch.status === "failed" ? 2 : isOfFile(batch) ? 0 : 1);
+  // The last create's own, before one of a former file that is not known to have failed, before one that ran nothing.
+  const rank = (batch: B) =>
+    batch.status === "failed" ? FAILED : isOfFile(batch) ? OF_FILE : OF_FORMER_FILE;
   const [first, ...others] = ours.sort(
     (a, b) => rank(a) - rank(b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1),
   );

@@ -58,8 +58,11 @@ export async function findBatches(
   });
   if (!complete) {
     // Half a list would say "not found" of a batch that was paid for.
-    const pages = `${BATCH_PAGES_MAX} pages of ${BATCH_PAGE_SIZE}`;
-    throw new ProviderError("retryable", `the provider's list of batches did not end within ${pages}`);
+    const bound = `${BATCH_PAGES_MAX} pages of ${BATCH_PAGE_SIZE}`;
+    throw new ProviderError(
+      "retryable",
+      `the provider's list of batches did not end within ${bound}, or one page of it came twice and said that there is more`,
+    );
   }
   return [...found.values()].sort((a, b) => b.createdAt - a.createdAt);
 }

@@ -8,7 +8,7 @@ import { RowmillError } from "../model/errors.js";
 import { caller, type Caller } from "./openai-call.js";
 import { errorReader } from "./openai-errors.js";
 import { readPage } from "./openai-wire.js";
-import type { CallOptions } from "./provider.js";
+import { ProviderError, type CallOptions } from "./provider.js";
 
 export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 
@@ -93,8 +93,8 @@ export interface ListPlan<T> extends CallOptions {
 
 /**
  * Gives page after page to `take` until it says no or the list ends. Not by the SDK's own pages: they make
- * an empty list of any reply that has no data. False when there was more than `pagesMax`, or the server gave
- * the same page for ever.
+ * an empty list of any reply that has no data. False: it did not end, within `pagesMax` or because the server says that there
+ * is more and gives the same page again.
  */
 export async function eachPage<T extends { readonly id: string }>(
   { client, call, timeouts }: Connection,
@@ -102,20 +102,28 @@ export async function eachPage<T extends { readonly id: string }>(
   take: (items: readonly T[]) => boolean,
 ): Promise<boolean> {
   const plan = { what: `list ${path.slice(1)}`, timeoutMs: timeouts.callMs, ...options };
-  let after: string | null = null;
-  for (let page = 0; page < pagesMax; page += 1) {
-    const pageQuery: object = after === null ? query : { ...query, after };
-    const { items, hasMore } = await call(plan, async (signal) => {
-      const { data, ...rest } = readPage(await client.get(path, { query: pageQuery, signal }));
-      return { ...rest, items: data.map(read) };
+  const readAfter = (after: string | null) =>
+    call(plan, async (signal) => {
+      const pageQuery: object = after === null ? query : { ...query, after };
+      const { data, hasMore } = readPage(await client.get(path, { query: pageQuery, signal }));
+      return { hasMore, items: data.map(read) };
     });
-    const lastId = items.at(-1)?.id;
-    if (!take(items) || hasMore === false || lastId === undefined) return true;
-    // A server that does not say whether there is more may have no pages at all: then that was the whole list.
-    if (lastId === after) return hasMore === null;
-    after = lastId;
+  let { items, hasMore } = await readAfter(null);
+  for (let page = 1; ; page += 1) {
+    const last = items.at(-1);
+    if (!take(items) || hasMore === false || last === undefined) return true;
+    if (page === pagesMax) return false;
+    // A server that does not say whether there is more may have no pages at all: then this was the whole list.
+    const mayBeWhole = hasMore === null;
+    const seen = new Set(items.map(({ id }) => id));
+    try {
+      ({ items, hasMore } = await readAfter(last.id));
+    } catch (error) {
+      if (mayBeWhole && error instanceof ProviderError && error.kind === "refused") return true;
+      throw error;
+    }
+    if (items.every(({ id }) => seen.has(id))) return hasMore !== true;
   }
-  return false;
 }
 
 /**

@@ -5,6 +5,7 @@
 import type { RowCells } from "../model/pipeline.js";
 import { identifier, join, raw, sql, type Queryable, type Sql } from "../store/database.js";
 import { bisect } from "../store/bisect.js";
+import { visibleBefore } from "../store/visible.js";
 import { CONTENT_BYTES_MAX, type AskedRow, type RowsRead, type RowVersion, type Source } from "./source.js";
 import type { SourceRow, SweptChunk } from "./source.js";
 import { textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
@@ -65,7 +66,7 @@ function tableParts(table: SourceTable, options: TableSourceOptions): TableParts
     ),
     content: sql`json_build_array(${join(table.columns.map((column) => raw(textOf("s", column))))})::text`,
     matches: options.where === null ? sql`true` : sql`(${raw(options.where)})`,
-    existedBefore: options.skipBefore === null ? sql`false` : visibleBefore(options.skipBefore),
+    existedBefore: options.skipBefore === null ? sql`false` : visibleBefore(sql`s.xmin`, options.skipBefore),
     keyEquals: (ledgerKey) => keyEquals(table.key, ledgerKey),
   };
 }
@@ -82,16 +83,6 @@ function keyEquals(key: readonly TableColumn[], ledgerKey: Sql): Sql {
     ),
     " and ",
   );
-}
-
-/**
- * A row's xmin has 32 bits; the snapshot speaks of 64. The missing half is the current epoch, or the one before where the
- * row's number is still ahead of the counter. 2 is a row frozen by an old version.
- */
-function visibleBefore(snapshot: string): Sql {
-  return sql`(select x.xmin = 2 or pg_visible_in_snapshot(
-      (((x.now >> 32) - case when x.xmin > (x.now & 4294967295) then 1 else 0 end) * 4294967296 + x.xmin)::text::xid8, ${snapshot}::pg_snapshot)
-    from (select s.xmin::text::bigint as xmin, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as now) x)`;
 }
 
 /** A key that no longer fits its column's type (retyped since, an enum's value renamed) names no row. */

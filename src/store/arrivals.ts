@@ -1,5 +1,6 @@
 /** The hints that triggers append. Taking them deletes them, in the transaction that acts on them. */
 import { sql, type Queryable, type Reader } from "./database.js";
+import { visibleBefore } from "./visible.js";
 
 /** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
 export const TAKE_KEYS = 5_000;
@@ -11,13 +12,21 @@ export interface TakenArrivals {
   readonly count: number;
 }
 
-/** Oldest first by place in the table. The caller holds the pipeline's intake lock, so nobody else takes the same. */
-export async function takeArrivals(tx: Queryable, pipelineId: number): Promise<TakenArrivals> {
+/**
+ * Oldest first by place in the table. The caller holds the pipeline's intake lock, so nobody else takes the same.
+ * `before`: only what this snapshot sees; null: whatever there is.
+ */
+export async function takeArrivals(
+  tx: Queryable,
+  pipelineId: number,
+  before: string | null,
+): Promise<TakenArrivals> {
+  const old = before === null ? sql`true` : visibleBefore(sql`a.xmin`, before);
   const rows = await tx.rows<{ keys: string[] | null }>(sql`
     delete from rowmill.arrivals where ctid = any (array(
       select ctid from (
         select ctid, sum(coalesce(cardinality(keys), 1)) over (order by ctid) - coalesce(cardinality(keys), 1) as before
-        from (select ctid, keys from rowmill.arrivals where pipeline_id = ${pipelineId} limit ${TAKE_ARRIVALS_MAX}) oldest_first
+        from (select ctid, keys from rowmill.arrivals a where pipeline_id = ${pipelineId} and ${old} limit ${TAKE_ARRIVALS_MAX}) oldest_first
       ) counted where before < ${TAKE_KEYS}))
     returning keys`);
   const keys = new Set(rows.flatMap((row) => row.keys ?? []));

@@ -178,7 +178,7 @@ export async function renew(client: Queryable, tokens: readonly string[]): Promi
   return rows.map((row) => row.token);
 }
 
-/** When the current lease ends, in milliseconds from now; null: the batch is free or done. */
+/** When the current lease ends, in milliseconds from now; 0: it is free; null: the batch is done. */
 export async function leaseLeftMs(client: Reader, id: string): Promise<number | null> {
   const row = await client.first<{ left: number | null }>(sql`
     select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left

@@ -93,7 +93,7 @@ export async function recordStray(client: Queryable, stray: StrayBatch): Promise
       where not exists (${recordedAsOurs(stray.account, sql`${stray.providerBatchId}`)})
       on conflict do nothing returning batch_id, provider_batch_id, reason)
     insert into rowmill.pipeline_events (pipeline_id, event, reason)
-    select b.pipeline_id, 'second batch', s.reason || ': ' || s.provider_batch_id || ', cancelled and counted as spent'
+    select b.pipeline_id, 'second batch', s.reason || ': ' || s.provider_batch_id || ', to be cancelled, and counted as spent'
     from recorded s join rowmill.batches b on b.id = s.batch_id`);
 }
 
@@ -153,10 +153,10 @@ export async function strayBatches(
   named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
 ): Promise<(Omit<StrayBatch, "account" | "reason"> & { readonly pipeline: string })[]> {
   return client.rows(sql`
-    select x."providerBatchId", b.id as "batchId", p.name as pipeline, greatest(b.reserved_nano_usd,
-      coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id), 0),
-      -- A rejected batch cost nothing itself; the other one may have run.
-      (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id))::float8 as "reservedNanoUsd"
+    select x."providerBatchId", b.id as "batchId", p.name as pipeline, coalesce(
+      nullif(greatest(b.reserved_nano_usd, (select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id)), 0),
+      -- Kept by each fence: what ended without being sent cost nothing itself, and the other one may have run.
+      (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id), 0)::float8 as "reservedNanoUsd"
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
     ${ofOurOwn(sql`x."batchId"`)}
     where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"

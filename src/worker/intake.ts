@@ -6,14 +6,13 @@ import { takeArrivals, pipelinesWithArrivals } from "../store/arrivals.js";
 import { lockIntake, tryLockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { wantSweep } from "../store/sweeps.js";
+import { presentSnapshot } from "../store/visible.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { guarded, mayLook } from "./guard.js";
 import { lookAt } from "./look.js";
 
 /** Rounds over one pipeline before the others get their turn. */
 const ROUNDS_MAX = 20;
-/** Rounds of one catching up: ten million rows. */
-const CATCH_UP_ROUNDS_MAX = 2_000;
 
 export interface IntakeCounts {
   arrivals: number;
@@ -42,31 +41,32 @@ export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
 }
 
 /**
- * Everything that arrived for one pipeline before this call, also what another worker has in hand: waits for it.
- * @throws Error when more arrived than is taken in one call: half of it says nothing about a row that seems gone.
+ * Everything that arrived for one pipeline before this call, also what another worker has in hand: waits for it. What arrives meanwhile
+ * is left to the next round, so it ends however much is written.
  */
 export async function catchUp(
   context: WorkerContext,
   pipeline: Pipeline,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let round = 0; round < CATCH_UP_ROUNDS_MAX; round++) {
+  const before = await presentSnapshot(context.read);
+  let left: number;
+  do {
     signal.throwIfAborted();
-    const { arrivals } = await takeOnce(context, pipeline, lockIntake);
-    if (arrivals === 0) return;
-  }
-  throw new Error(`After ${CATCH_UP_ROUNDS_MAX} rounds there are still arrivals of ${pipeline.config.name}.`);
+    left = (await takeOnce(context, pipeline, lockIntake, before)).arrivals;
+  } while (left > 0);
 }
 
 async function takeOnce(
   context: WorkerContext,
   pipeline: Pipeline,
   lock: (tx: Queryable, id: number) => Promise<boolean | void>,
+  before: string | null = null,
 ): Promise<IntakeCounts> {
   return context.step("intake.take", () =>
     context.database.transaction(async (tx) => {
       if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
-      const taken = await takeArrivals(tx, pipeline.id);
+      const taken = await takeArrivals(tx, pipeline.id, before);
       if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
       const none = { added: 0, moved: 0, refused: 0 };
       const counts = taken.keys.length === 0 ? none : await lookAt(tx, pipeline, taken.keys);

@@ -18,19 +18,22 @@ const LOOK_PAUSE_MS = 5_000;
 export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const { context, pipeline, batch, signal } = turn;
   // From the intent: its call may have taken effect at its very end, and shows within the configured window after that.
-  const windowMs = pipeline.config.reconcile.windowMs + pipeline.provider.createMs;
+  const { createMs } = pipeline.provider;
+  const windowMs = pipeline.config.reconcile.windowMs + createMs;
   const ageMs = batch.createIntentAgoMs ?? windowMs;
   const mayAppear = ageMs < windowMs;
-  const found = await findCreated(turn, mayAppear);
+  const found = await findCreated(turn, { mayAppear });
   if (found === "lost") return lost;
   if (found !== null) return adopt(turn, found, "found at the provider after its reply was lost");
   if (mayAppear) return { next: "wait", delayMs: Math.min(LOOK_PAUSE_MS, windowMs - ageMs) };
   if (batch.shared) return withdraw(turn, "it was not found, and its file belongs to another database too");
   await context.step("reconcile.fence", () => pipeline.provider.deleteFile(batch.inputFileId, { signal }));
-  const late = await findCreated(turn, false);
+  // A create of a file that is deleted makes nothing that runs.
+  const late = await findCreated(turn, { mayAppear: false });
   if (late === "lost") return lost;
   if (late !== null) return adopt(turn, late, "found at the provider after its input file was deleted");
-  return uploadAnew(turn, `no batch was found within ${windowMs} ms; its input file was deleted`);
+  const looked = `${windowMs - createMs} ms and the ${createMs} ms of its call`;
+  return uploadAnew(turn, `no batch was found within ${looked}; its input file was deleted`);
 }
 
 /**
@@ -39,7 +42,7 @@ export async function reconcile(turn: Turn<BatchIn<"submitting">>): Promise<Next
  */
 async function findCreated(
   turn: Turn<BatchIn<"submitting">>,
-  mayAppear: boolean,
+  { mayAppear }: { mayAppear: boolean },
 ): Promise<ProviderBatch | "lost" | null> {
   const { context, pipeline, batch, signal } = turn;
   const { inputFileId } = batch;

@@ -46,8 +46,6 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
     facts: judged,
     event: "refused",
     reason: `the provider refused the file: ${first}`,
-    // What a second batch of the same requests, seen later, may have cost.
-    detail: { reservedNanoUsd: turn.batch.reservedNanoUsd },
   });
   return ended ? done : lost;
 }

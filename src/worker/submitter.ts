@@ -133,6 +133,8 @@ export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: stri
     event: "fenced",
     reason,
     fields: { input_file_id: null, create_intent: false },
+    // What the first one, should it be seen later after all, may have cost: the batch itself may end with nothing reserved.
+    detail: { reservedNanoUsd: batch.reservedNanoUsd },
   });
   if (!moved) return lost;
   if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return again;

@@ -395,15 +395,18 @@ describe("finding batches", () => {
     readonly has_more?: boolean;
   }
 
-  /** Three batches; replies of the list are what `change` makes of them. Returns their ids, newest first. */
-  async function startList(change: (page: Page, count: number) => object): Promise<string[]> {
+  /** Three batches; replies of the list are what `change` makes of them, or an error's status. Returns their ids, newest first. */
+  async function startList(change: (page: Page, count: number) => object | number): Promise<string[]> {
     let count = 0;
     await start({
       faults: {
         afterEffect: ({ method, route }, reply) => {
           if (method !== "GET" || route !== "/v1/batches" || reply.kind !== "json") return undefined;
           const page: Page = JSON.parse(JSON.stringify(reply.body));
-          return { kind: "reply", status: 200, body: change(page, count++) };
+          const changed = change(page, count++);
+          return typeof changed === "number"
+            ? { kind: "reply", status: changed, body: { error: { message: "Unknown parameter: after" } } }
+            : { kind: "reply", status: 200, body: changed };
         },
       },
     });
@@ -434,6 +437,27 @@ describe("finding batches", () => {
     const ids = await startList((page, count) => (count === 0 ? (whole = { data: page.data }) : whole));
     expect((await provider.findBatches(FAR_PAST, () => true)).map(({ id }) => id)).toEqual(ids);
     expect(await calls("GET", "/v1/batches")).toBe(2);
+  });
+
+  test("takes the whole list of a server that has no pages, and no order", async () => {
+    let whole: Page["data"] = [];
+    const ids = await startList((page, count) => {
+      if (count === 0) whole = page.data;
+      return { data: count % 2 === 0 ? whole : whole.toReversed() };
+    });
+    const found = await provider.findBatches(FAR_PAST, () => true);
+    expect(found.map(({ id }) => id).sort()).toEqual(ids.sort());
+    expect(await calls("GET", "/v1/batches")).toBe(2);
+  });
+
+  test("takes the whole list of a server that refuses to go on behind it, where it does not say that there is more", async () => {
+    const ids = await startList((page, count) => (count === 0 ? { data: page.data } : 400));
+    expect((await provider.findBatches(FAR_PAST, () => true)).map(({ id }) => id)).toEqual(ids);
+  });
+
+  test("does not take a list for whole that says that there is more and is refused", async () => {
+    await startList((page, count) => (count === 0 ? { data: page.data, has_more: true } : 400));
+    await expect(provider.findBatches(FAR_PAST, () => true)).rejects.toMatchObject({ kind: "refused" });
   });
 
   test("gives a batch once that a growing list shows on two pages", async () => {

@@ -4,6 +4,7 @@ import { from as copyFrom } from "pg-copy-streams";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { films } from "../support/films.js";
+import type { Pipeline, WorkerContext } from "../../src/worker/context.js";
 import { catchUp } from "../../src/worker/intake.js";
 import { createNotes, notesPipeline } from "../support/notes.js";
 import { createMovies, differences, insertMovies, moviesPipeline } from "../support/movies.js";
@@ -87,23 +88,50 @@ describeDatabases(
 );
 
 describeDatabases(
-  "Arrivals of a hundred thousand rows",
+  "Arrivals that seem to tell that a row is not gone",
   (kind) => {
-    it("are all taken before a row that seems gone is believed to be", async () => {
-      const project = await startProject(kind);
-      try {
-        await createNotes(project, []);
-        const worker = await project.worker({ notes: notesPipeline() });
-        const [notes] = worker.pipelines.values();
-        if (notes === undefined) throw new Error("There is no pipeline.");
-        // Of rows that are gone again: looked at, and nothing more.
-        await project.run(sql`insert into rowmill.arrivals (pipeline_id, keys)
-          select ${notes.id}, array[n::text] from generate_series(1, 105000) n`);
-        await catchUp(worker, notes, new AbortController().signal);
-        expect(await project.rows(sql`select 1 from rowmill.arrivals`)).toEqual([]);
-      } finally {
-        await project.close();
-      }
+    let project: TestProject;
+    let worker: WorkerContext;
+    let notes: Pipeline;
+    beforeEach(async () => {
+      project = await startProject(kind);
+      await createNotes(project, []);
+      worker = await project.worker({ notes: notesPipeline() });
+      const [only] = worker.pipelines.values();
+      if (only === undefined) throw new Error("There is no pipeline.");
+      notes = only;
+    });
+    afterEach(async () => {
+      await project.close();
+    });
+
+    /** Of rows that are gone again: looked at, and nothing more. */
+    const arrive = (from: number, to: number) =>
+      project.run(sql`insert into rowmill.arrivals (pipeline_id, keys)
+        select ${notes.id}, array[n::text] from generate_series(${from}::int, ${to}::int) n`);
+    const { signal } = new AbortController();
+
+    it("are all taken, a hundred thousand of them", async () => {
+      await arrive(1, 105_000);
+      await catchUp(worker, notes, signal);
+      expect(await project.rows(sql`select 1 from rowmill.arrivals`)).toEqual([]);
+    });
+
+    it("are waited for no longer than there were any at its beginning, however many come meanwhile", async () => {
+      await arrive(1, 12_000);
+      let takes = 0;
+      const step: WorkerContext["step"] = async (name, work) => {
+        if (name === "intake.take" && ++takes < 50)
+          await arrive(100_000 + takes * 6_000, 105_999 + takes * 6_000);
+        return worker.step(name, work);
+      };
+      await catchUp({ ...worker, step }, notes, signal);
+      expect(await project.rows(sql`select 1 from rowmill.arrivals where keys[1]::int <= 12000`)).toEqual([]);
+      // Three for 12,000, and one that finds no more of them.
+      expect(takes).toBe(4);
+      expect(await project.rows(sql`select count(*)::int as n from rowmill.arrivals`)).toEqual([
+        { n: 24_000 },
+      ]);
     });
   },
   bookKeepers,

@@ -1,4 +1,5 @@
 /** A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status` then say. */
+import { rm } from "node:fs/promises";
 import { afterEach, expect, it, vi } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
@@ -128,7 +129,7 @@ describeDatabases(
       expect(warnings.messages.join()).toContain("seen late; cancelling it");
       const status = await statusOf(project);
       expect(status).toMatch(
-        /notes: second batch \(.*seen late: batch_\w+, cancelled and counted as spent\)/,
+        /notes: second batch \(.*seen late: batch_\w+, to be cancelled, and counted as spent\)/,
       );
     });
 
@@ -175,6 +176,41 @@ describeDatabases(
       await project.round(worker);
       expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
     });
+
+    it.each(["the definition changed", "its rows and its file are gone"])(
+      "lists a batch beyond the window, and %s before a second one was created: what it may have cost is counted all the same",
+      async (why) => {
+        const { state, faults } = listsLate(() => false);
+        let refusing = false;
+        const beforeEffect = (call: Call): Fault | undefined =>
+          refusing && is("uploadInput")(call) ? unwell : undefined;
+        const worker = await start({ faults: { ...faults, beforeEffect } });
+        await project.round(worker);
+        const [first = ""] = await created();
+        await project.gateway.until(first);
+        await passTime(project, "3 minutes");
+        refusing = true;
+        await project.round(worker);
+        expect(await batchRows(project)).toMatchObject([{ state: "uploading", creates: 1 }]);
+        let next = worker;
+        if (why === "the definition changed")
+          next = await project.worker(
+            { notes: notesPipeline({ user: "Again: {{ body }}" }) },
+            { timeouts: impatient },
+          );
+        else {
+          await project.run(sql`delete from public.notes`);
+          await rm(worker.spoolFolder, { recursive: true, force: true });
+        }
+        refusing = false;
+        await hurry(project, next);
+        state.listed = true;
+        await project.run(sql`update rowmill.batches set settled_at = settled_at - interval '1 hour',
+          submitted_at = submitted_at - interval '1 hour'`);
+        await project.round(next);
+        expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
+      },
+    );
 
     it("lists a batch when its input file is deleted, and not before: it is adopted, and no second one is made", async () => {
       const lost = faultsOf("createBatch", [drop]);
