@@ -18,6 +18,7 @@ import {
   quoteIdentifier,
   raw,
   sql,
+  underRolePath,
   type Database,
   type Queryable,
 } from "../store/database.js";
@@ -126,7 +127,8 @@ export async function checkPredicate(
   if (where === null) return;
   try {
     await database.transaction(
-      (tx) => tx.run(sql`select 1 from ${raw(table.qualified)} s where (${raw(where)}) limit 0`),
+      (tx) =>
+        tx.run(underRolePath(sql`select 1 from ${raw(table.qualified)} s where (${raw(where)}) limit 0`)),
       { readOnly: true },
     );
   } catch (error) {

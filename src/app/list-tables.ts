@@ -4,7 +4,7 @@
  */
 import { RowmillError } from "../model/errors.js";
 import { parseTableName, writeTableName } from "../model/table-name.js";
-import { inspectTable } from "../sources/table-inspection.js";
+import { inspectTable, schemasOnPath } from "../sources/table-inspection.js";
 import { sql, type Queryable } from "../store/database.js";
 
 /** More than anybody reads through; a table that is not among them can be named all the same. */
@@ -66,13 +66,14 @@ export function isNamed(table: FoundTable, text: string): boolean {
 }
 
 async function readRelations(client: Queryable): Promise<Relation[]> {
+  const schemas = [...(await schemasOnPath(client)), "public"];
   return client.rows<Relation>(sql`
     select n.nspname as schema, c.relname as table, c.relkind::text as kind, pg_get_userbyid(c.relowner) as owner,
       coalesce(c.oid = (
         select o.oid from pg_catalog.pg_class o join pg_catalog.pg_namespace m on m.oid = o.relnamespace
         where o.relname = c.relname and o.relkind in ('r', 'p', 'v', 'm', 'f')
-          and (m.nspname = any(current_schemas(false)) or m.nspname = 'public')
-        order by coalesce(array_position(current_schemas(false), m.nspname), 1000) limit 1), false) as bare,
+          and m.nspname = any(${schemas}::text[])
+        order by array_position(${schemas}::text[], m.nspname::text) limit 1), false) as bare,
       has_table_privilege(c.oid, 'SELECT') as readable, has_table_privilege(c.oid, 'TRIGGER') as triggerable,
       coalesce((select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) order by a.attnum)
         from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]') as columns,

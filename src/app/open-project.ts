@@ -14,6 +14,7 @@ import { createOpenAIProvider } from "../providers/openai.js";
 import type { Provider } from "../providers/provider.js";
 import { DatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
+import { pinnedPool } from "../store/pinned-pool.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import { keepLeases } from "../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../worker/step.js";
@@ -40,7 +41,7 @@ export interface ProjectParts {
 /** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
 export async function prepareSchemas(database: Database): Promise<string[]> {
   const applied = await migrate(database);
-  await runMigrations({ pgPool: database.pool, schema: QUEUE_SCHEMA });
+  await runMigrations({ pgPool: pinnedPool(database.pool), schema: QUEUE_SCHEMA });
   return applied;
 }
 

@@ -5,13 +5,25 @@
 import { RowmillError } from "../model/errors.js";
 import { nearMatch } from "../model/near-match.js";
 import { parseTableName } from "../model/table-name.js";
-import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
+import {
+  identifier,
+  join,
+  quoteIdentifier,
+  raw,
+  sql,
+  underRolePath,
+  type Queryable,
+  type Reader,
+  type Sql,
+} from "../store/database.js";
 
 export interface TableColumn {
   readonly name: string;
   readonly typeOid: number;
-  /** Schema-qualified where needed, as SQL takes it in a cast; of a domain, the type below it. */
+  /** For people and for DDL; schema-qualified outside of pg_catalog. Of a domain, the type below it. */
   readonly type: string;
+  /** The same, quoted and always schema-qualified: for a cast, whatever the search path. */
+  readonly castType: string;
   /** False: somebody's own type, whose casts are somebody's own code. */
   readonly builtIn: boolean;
 }
@@ -22,7 +34,31 @@ export interface TableColumn {
  */
 export function textOf(alias: string, column: TableColumn): string {
   const value = `${alias}.${quoteIdentifier(column.name)}`;
-  return column.builtIn ? `${value}::text` : `case when ${value} is not null then format('%s', ${value}) end`;
+  return column.builtIn
+    ? `${value}::pg_catalog.text`
+    : `case when ${value} is not null then pg_catalog.format('%s', ${value}) end`;
+}
+
+/** A ledger key's parts, each cast to the type of its column. */
+export function keyValues(key: readonly TableColumn[], ledgerKey: Sql): Sql[] {
+  const [only] = key;
+  if (key.length === 1 && only) return [sql`${ledgerKey}::${raw(only.castType)}`];
+  return key.map(
+    (column, index) =>
+      sql`(${ledgerKey}::pg_catalog.json operator(pg_catalog.->>) ${raw(String(index))})::${raw(column.castType)}`,
+  );
+}
+
+/** `alias.key = <text>::type and …`, for an index look-up by a ledger key. */
+export function keyEquals(alias: string, key: readonly TableColumn[], ledgerKey: Sql): Sql {
+  const values = keyValues(key, ledgerKey);
+  return join(
+    key.map(
+      ({ name }, index) =>
+        sql`${raw(alias)}.${identifier(name)} operator(pg_catalog.=) ${values[index] ?? sql`null`}`,
+    ),
+    " and ",
+  );
 }
 
 export interface SourceTable {
@@ -98,16 +134,23 @@ async function requireUtf8(client: Queryable): Promise<void> {
   );
 }
 
+/** Where this role looks up names that come without a schema; the first is where it creates. Those that exist, in order. */
+export async function schemasOnPath(client: Reader): Promise<readonly string[]> {
+  const row = await client.first<{ schemas: string[] }>(
+    underRolePath(sql`select pg_catalog.current_schemas(false)::pg_catalog.text[] as schemas`),
+  );
+  return row?.schemas ?? [];
+}
+
 /** The relation of that name: in the schema named, else the first on the connection's search path, else in `public`; or null. */
 export async function relationNamed(client: Queryable, table: string): Promise<Relation | null> {
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
+  const schemas = schema === null ? [...(await schemasOnPath(client)), "public"] : [schema];
   const found = await client.first<Omit<Relation, "oid" | "qualified"> & { oid: string }>(sql`
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f')
-      and case when ${schema}::text is not null then n.nspname = ${schema}
-        else n.nspname = any(current_schemas(false)) or n.nspname = 'public' end
-    order by coalesce(array_position(current_schemas(false), n.nspname), 1000) limit 1`);
+    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname = any(${schemas}::text[])
+    order by array_position(${schemas}::text[], n.nspname::text) limit 1`);
   return found && { ...found, oid: Number(found.oid), qualified: qualify(found) };
 }
 
@@ -184,6 +227,7 @@ async function readColumns(client: Queryable, oid: number): Promise<CatalogueCol
     select a.attname as name, a.atttypid::int8::text as "typeOid",
       case when b.typnamespace = 'pg_catalog'::regnamespace then format_type(b.oid, null)
         else quote_ident(n.nspname) || '.' || quote_ident(b.typname) end as type,
+      quote_ident(n.nspname) || '.' || quote_ident(b.typname) as "castType",
       b.typnamespace = 'pg_catalog'::regnamespace as "builtIn",
       b.typname as "baseType", b.typtype::text as "typeClass",
       exists (select 1 from pg_catalog.pg_cast k where k.castsource in (t.oid, b.oid) and k.castmethod = 'f' and k.oid >= 16384) as "foreignCast"

@@ -1,14 +1,16 @@
 /**
  * Reads a user's table: rows by key, and chunks for the sweeper. Content and key are PostgreSQL's own text under pinned
  * settings, made in SQL, so that every worker and every version of a client sees the same.
+ *
+ * With a predicate of the user's these statements run under the role's own search path, so every name in them is qualified.
  */
 import type { RowCells } from "../model/pipeline.js";
-import { identifier, join, raw, sql, type Queryable, type Sql } from "../store/database.js";
+import { identifier, join, raw, sql, underRolePath, type Queryable, type Sql } from "../store/database.js";
 import { bisect } from "../store/bisect.js";
 import { visibleBefore } from "../store/visible.js";
 import { CONTENT_BYTES_MAX, type AskedRow, type RowsRead, type RowVersion, type Source } from "./source.js";
 import type { SourceRow, SweptChunk } from "./source.js";
-import { textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
+import { keyEquals, textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
 
 export interface TableSourceOptions {
   readonly pipelineId: number;
@@ -43,14 +45,14 @@ interface TableParts {
   /** JSON array of the declared columns' texts. */
   readonly content: Sql;
   readonly matches: Sql;
+  /** Every statement over the table goes through this. */
+  readonly statement: (statement: Sql) => Sql;
   readonly existedBefore: Sql;
-  /** `s.key = <text>::type and …`, for an index look-up by a ledger key. */
-  readonly keyEquals: (ledgerKey: Sql) => Sql;
 }
 
 function tableParts(table: SourceTable, options: TableSourceOptions): TableParts {
   const texts = table.key.map((column) => raw(textOf("s", column)));
-  const keyParts = sql`json_build_array(${join(texts)})::text`;
+  const keyParts = jsonArray(texts);
   const [only] = texts;
   return {
     pipelineId: options.pipelineId,
@@ -64,26 +66,18 @@ function tableParts(table: SourceTable, options: TableSourceOptions): TableParts
       table.key.map((column) => sql`s.${identifier(column.name)} is not null`),
       " and ",
     ),
-    content: sql`json_build_array(${join(table.columns.map((column) => raw(textOf("s", column))))})::text`,
+    content: jsonArray(table.columns.map((column) => raw(textOf("s", column)))),
     matches: options.where === null ? sql`true` : sql`(${raw(options.where)})`,
+    statement: options.where === null ? (statement) => statement : underRolePath,
     existedBefore: options.skipBefore === null ? sql`false` : visibleBefore(sql`s.xmin`, options.skipBefore),
-    keyEquals: (ledgerKey) => keyEquals(table.key, ledgerKey),
   };
 }
 
-const hashOf = (content: Sql): Sql => sql`left(encode(sha256(convert_to(${content}, 'UTF8')), 'hex'), 32)`;
+const jsonArray = (texts: readonly Sql[]): Sql =>
+  sql`pg_catalog.json_build_array(${join(texts)})::pg_catalog.text`;
 
-function keyEquals(key: readonly TableColumn[], ledgerKey: Sql): Sql {
-  const [only] = key;
-  if (key.length === 1 && only) return sql`s.${identifier(only.name)} = ${ledgerKey}::${raw(only.type)}`;
-  return join(
-    key.map(
-      (column, index) =>
-        sql`s.${identifier(column.name)} = (${ledgerKey}::json ->> ${raw(String(index))})::${raw(column.type)}`,
-    ),
-    " and ",
-  );
-}
+const hashOf = (content: Sql): Sql =>
+  sql`pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(${content}, 'UTF8')), 'hex'), 32)`;
 
 /** A key that no longer fits its column's type (retyped since, an enum's value renamed) names no row. */
 async function readable<Row>(
@@ -103,10 +97,18 @@ async function readable<Row>(
   return rows;
 }
 
+function eachKey(keys: readonly string[]): Sql {
+  return sql`pg_catalog.unnest(${keys}::pg_catalog.text[]) as k (key)`;
+}
+
 /** The row of `k.key`. */
 function rowOf(parts: TableParts): Sql {
   return sql`select ${parts.content} as content, ${parts.existedBefore} as existed from ${parts.from} s
-    where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches}`;
+    where ${isRowOf(parts, sql`k.key`)}`;
+}
+
+function isRowOf(parts: TableParts, ledgerKey: Sql): Sql {
+  return sql`${keyEquals("s", parts.key, ledgerKey)} and ${parts.keyText} operator(pg_catalog.=) ${ledgerKey} and ${parts.matches}`;
 }
 
 async function readVersions(
@@ -114,9 +116,11 @@ async function readVersions(
   parts: TableParts,
   keys: readonly string[],
 ): Promise<RowVersion[]> {
-  return tx.rows<RowVersion>(sql`
+  return tx.rows<RowVersion>(
+    parts.statement(sql`
     select k.key, ${hashOf(sql`found.content`)} as hash, found.existed as "existedBefore"
-    from unnest(${keys}::text[]) as k (key) cross join lateral (${rowOf(parts)}) found`);
+    from ${eachKey(keys)} cross join lateral (${rowOf(parts)}) found`),
+  );
 }
 
 /**
@@ -156,17 +160,20 @@ interface ContentRow extends RowVersion {
  * The keys are jsonb, since the n-th text of an array is found by walking over those before it.
  */
 async function readFitting(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<RowsRead> {
-  const found = await tx.rows<ContentRow>(sql`
+  const bytes = sql`read.bytes operator(pg_catalog.+) coalesce(pg_catalog.octet_length(found.content), 0)`;
+  const found = await tx.rows<ContentRow>(
+    parts.statement(sql`
     with recursive read (position, key, content, existed, bytes, fits) as (
-      select 0, null::text, null::text, null::boolean, 0::bigint, true
+      select 0, null::pg_catalog.text, null::pg_catalog.text, null::boolean, 0::bigint, true
       union all
-      select read.position + 1, k.key, found.content, found.existed, read.bytes + coalesce(octet_length(found.content), 0),
-        read.bytes = 0 or found.content is null or read.bytes + octet_length(found.content) <= ${CONTENT_BYTES_MAX}::bigint
-      from read cross join lateral (select ${JSON.stringify(keys)}::jsonb ->> read.position as key) k
+      select read.position operator(pg_catalog.+) 1, k.key, found.content, found.existed, ${bytes},
+        read.bytes operator(pg_catalog.=) 0 or found.content is null or ${bytes} operator(pg_catalog.<=) ${CONTENT_BYTES_MAX}::bigint
+      from read cross join lateral (select ${JSON.stringify(keys)}::pg_catalog.jsonb operator(pg_catalog.->>) read.position as key) k
         left join lateral (${rowOf(parts)}) found on true
-      where read.fits and read.position < ${keys.length}::int)
-    select position, key, ${hashOf(sql`content`)} as hash, existed as "existedBefore", case when fits then content::json end as content
-    from read where content is not null`);
+      where read.fits and read.position operator(pg_catalog.<) ${keys.length}::int)
+    select position, key, ${hashOf(sql`content`)} as hash, existed as "existedBefore", case when fits then content::pg_catalog.json end as content
+    from read where content is not null`),
+  );
   const rows = found.flatMap(({ key, hash, existedBefore, content }): SourceRow[] =>
     content === null ? [] : [{ key, hash, existedBefore, cells: cellsOf(parts.columns, content) }],
   );
@@ -185,7 +192,7 @@ function chunkOf(
 ): Sql {
   const { cursor, rowsMax, hash } = page;
   return sql`chunk as materialized (
-    select ${parts.keyText} as key, ${parts.keyParts} as parts, ${hash} as hash, row_number() over () as position
+    select ${parts.keyText} as key, ${parts.keyParts} as parts, ${hash} as hash, pg_catalog.row_number() over () as position
     from (select * from ${parts.from} s
       where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
       order by ${parts.keyColumns} limit ${rowsMax}) s)`;
@@ -193,8 +200,22 @@ function chunkOf(
 
 function after(key: readonly TableColumn[], cursor: readonly string[] | null): Sql {
   if (cursor === null) return sql`true`;
-  const values = key.map((column, index) => sql`${cursor[index] ?? ""}::${raw(column.type)}`);
-  return sql`(${join(key.map((column) => sql`s.${identifier(column.name)}`))}) > (${join(values)})`;
+  const [first, ...rest] = key.map((column, index) => ({
+    column: sql`s.${identifier(column.name)}`,
+    value: sql`${cursor[index] ?? ""}::${raw(column.castType)}`,
+  }));
+  return first === undefined ? sql`true` : afterParts(first, rest);
+}
+
+interface KeyPart {
+  readonly column: Sql;
+  readonly value: Sql;
+}
+
+/** As a comparison of rows, which cannot be qualified, says it. The first part alone bounds the index scan. */
+function afterParts({ column, value }: KeyPart, [next, ...rest]: readonly KeyPart[]): Sql {
+  if (next === undefined) return sql`${column} operator(pg_catalog.>) ${value}`;
+  return sql`${column} operator(pg_catalog.>=) ${value} and (${column} operator(pg_catalog.>) ${value} or (${afterParts(next, rest)}))`;
 }
 
 interface ChunkEnd {
@@ -202,8 +223,8 @@ interface ChunkEnd {
   last: string[] | null;
 }
 
-const chunkEnd = sql`(select count(*)::int from chunk) as rows,
-  (select parts::json from chunk order by position desc limit 1) as last`;
+const chunkEnd = sql`(select pg_catalog.count(*)::int from chunk) as rows,
+  (select parts::pg_catalog.json from chunk order by position desc limit 1) as last`;
 
 async function compareChunk(
   tx: Queryable,
@@ -211,14 +232,15 @@ async function compareChunk(
   cursor: readonly string[] | null,
   rowsMax: number,
 ): Promise<SweptChunk> {
-  const found = await tx.first<ChunkEnd & { keys: string[] | null }>(sql`
+  const found = await tx.first<ChunkEnd & { keys: string[] | null }>(
+    parts.statement(sql`
     with ${chunkOf(parts, { cursor, rowsMax, hash: hashOf(parts.content) })}
     select ${chunkEnd}, (
-      select json_agg(c.key) from chunk c
-      left join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
-      where r.id is null or r.state = 'gone'
-        or (r.state <> 'batched' and r.content_hash is distinct from c.hash)
-    ) as keys`);
+      select pg_catalog.json_agg(c.key) from chunk c left join ${requestOf(parts)}
+      where r.id is null or r.state operator(pg_catalog.=) 'gone'
+        or (r.state operator(pg_catalog.<>) 'batched' and (r.content_hash operator(pg_catalog.=) c.hash) is not true)
+    ) as keys`),
+  );
   return { rows: found?.rows ?? 0, keys: found?.keys ?? [], cursor: nextCursor(found, rowsMax) };
 }
 
@@ -228,15 +250,24 @@ async function askedChunk(
   cursor: readonly string[] | null,
   rowsMax: number,
 ): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }> {
-  const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(sql`
+  const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(
+    parts.statement(sql`
     with ${chunkOf(parts, { cursor, rowsMax, hash: sql`null` })}
     select ${chunkEnd}, (
-      select json_agg(json_build_object('key', c.key, 'cursor', c.parts::json, 'requestId', r.id::text, 'state', r.state,
-        'contentHash', r.content_hash, 'fingerprint', r.fingerprint, 'answeredFingerprint', r.answered_fingerprint) order by c.position)
-      from chunk c join rowmill.requests r on r.pipeline_id = ${parts.pipelineId} and r.key = c.key
-      where r.state in ('succeeded', 'failed') or (r.state = 'waiting' and r.answered_hash = r.content_hash)
-    ) as asked`);
+      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', c.parts::pg_catalog.json,
+        'requestId', r.id::pg_catalog.text, 'state', r.state, 'contentHash', r.content_hash, 'fingerprint', r.fingerprint,
+        'answeredFingerprint', r.answered_fingerprint) order by c.position)
+      from chunk c join ${requestOf(parts)}
+      where r.state operator(pg_catalog.=) any ('{succeeded,failed}'::pg_catalog.text[])
+        or (r.state operator(pg_catalog.=) 'waiting' and r.answered_hash operator(pg_catalog.=) r.content_hash)
+    ) as asked`),
+  );
   return { rows: found?.asked ?? [], cursor: nextCursor(found, rowsMax) };
+}
+
+/** To be joined with a chunk. */
+function requestOf(parts: TableParts): Sql {
+  return sql`rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) c.key`;
 }
 
 function nextCursor(end: ChunkEnd | null, rowsMax: number): readonly string[] | null {
@@ -245,9 +276,10 @@ function nextCursor(end: ChunkEnd | null, rowsMax: number): readonly string[] | 
 
 async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<string[]> {
   const present = await readable(tx, keys, (part) =>
-    tx.rows<{ key: string }>(sql`
-      select k.key from unnest(${part}::text[]) as k (key)
-      where exists (select 1 from ${parts.from} s where ${parts.keyEquals(sql`k.key`)} and ${parts.keyText} = k.key and ${parts.matches})`),
+    tx.rows<{ key: string }>(
+      parts.statement(sql`
+      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)})`),
+    ),
   );
   const found = new Set(present.map((row) => row.key));
   return keys.filter((key) => !found.has(key));

@@ -4,6 +4,9 @@
  * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables; so the
  * same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
  * with `set_config(…, true)` inside a transaction. A crash at any point rolls the open transaction back, nothing else.
+ *
+ * Every statement runs in a transaction, and every transaction has its `search_path` pinned: a function, operator or type that another
+ * role puts into a schema of the role's own path is never called with our rights. `underRolePath` marks the few exceptions.
  */
 import pg from "pg";
 import sql, { join, raw, type Sql } from "sql-template-tag";
@@ -20,6 +23,12 @@ const QUERY_TIMEOUT_MS = 90_000;
 /** A process that is frozen in a transaction holds its locks for so long at most; ours are never silent for more than moments. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
 const POOL_MAX_DEFAULT = 10;
+/** Where names without a schema are looked up. Last, since a temporary table or type would else come first. */
+const PINNED_PATH = "pg_catalog, pg_temp";
+/** In SQL's own words, for transactions that do not begin here. */
+export const PIN_PATH = `select pg_catalog.set_config('search_path', '${PINNED_PATH}', true)`;
+/** Null resets to what the server, the database or the role has set. */
+const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
 
 /** Asks. A function that takes this one writes nothing. */
 export interface Reader {
@@ -75,13 +84,29 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
   pool.on("connect", (client) => client.on("error", () => undefined));
   const noteFailure = dropUnfit(pool);
   let closing: Promise<void> | null = null;
+  const transaction: Database["transaction"] = (work, transactionOptions = {}) =>
+    runTransaction({ pool, noteFailure }, work, transactionOptions);
   return {
     pool,
-    ...queryable(() => pool, noteFailure),
-    transaction: (work, transactionOptions = {}) =>
-      runTransaction({ pool, noteFailure }, work, transactionOptions),
+    rows: (statement) => transaction((tx) => tx.rows(statement)),
+    first: (statement) => transaction((tx) => tx.first(statement)),
+    run: (statement) => transaction((tx) => tx.run(statement)),
+    transaction,
     close: () => (closing ??= pool.end()),
   };
+}
+
+const roleStatements = new WeakSet<Sql>();
+
+/**
+ * Marks a statement that runs code of the user's (a predicate, the triggers of a target) or looks names up as the user's own statements
+ * would. It runs under the role's own path, which others may be able to write to. So everything in it is qualified, also operators, as
+ * `operator(pg_catalog.=)`; and it uses none of what cannot be: IN, IS DISTINCT FROM, NULLIF, CASE x WHEN, JOIN USING, LIKE, BETWEEN,
+ * comparisons of rows. Its deferred triggers too find that path, at COMMIT.
+ */
+export function underRolePath(statement: Sql): Sql {
+  roleStatements.add(statement);
+  return statement;
 }
 
 /** Told of every statement that failed. */
@@ -105,20 +130,44 @@ function dropUnfit(pool: pg.Pool): NoteFailure {
   };
 }
 
-function queryable(client: () => Pick<pg.PoolClient, "query">, noteFailure: NoteFailure): Queryable {
-  const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
+/** One statement at a time. */
+interface Transaction extends Queryable {
+  commit(): Promise<void>;
+}
+
+async function begin(
+  client: Pick<pg.PoolClient, "query">,
+  noteFailure: NoteFailure,
+  options: TransactionOptions,
+): Promise<Transaction> {
+  let ranUsersCode = false;
+  const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
     try {
-      return await client().query<Row>({ text: statement.text, values: statement.values });
+      return await client.query<Row>(query);
     } catch (error) {
       const explained = explainDatabaseError(error);
       noteFailure(explained);
       throw explained;
     }
   };
+  const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
+    const { text, values } = statement;
+    if (!roleStatements.has(statement)) return ask<Row>({ text, values });
+    ranUsersCode = true;
+    await ask({ text: UNPIN_PATH });
+    const result = await ask<Row>({ text, values });
+    // Where the statement fails, the rollback (of the transaction or to a savepoint) pins the path again.
+    await ask({ text: PIN_PATH });
+    return result;
+  };
+  await ask({ text: beginText(options) });
   return {
     rows: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows,
     first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
     run: async (statement) => (await send(statement)).rowCount ?? 0,
+    commit: async () => {
+      await ask({ text: ranUsersCode ? `${UNPIN_PATH}; commit` : "commit" });
+    },
   };
 }
 
@@ -130,25 +179,13 @@ async function runTransaction<T>(
   const client = await connect(pool);
   let broken: Error | undefined;
   try {
-    const tx = queryable(() => client, noteFailure);
-    // Whatever the database's default is: a later statement must see what was committed after an earlier one took its locks.
-    await tx.run(
-      options.readOnly
-        ? sql`begin isolation level read committed read only`
-        : sql`begin isolation level read committed`,
-    );
-    try {
-      await tx.run(transactionSettings(options));
-      const result = await work(tx);
-      await tx.run(sql`commit`);
-      return result;
-    } catch (error) {
-      // After a loss nothing answers any more: to roll back would be to wait once again for as long.
-      if (!isConnectionLoss(error)) broken = await rollBack(client);
-      throw error;
-    }
+    const tx = await begin(client, noteFailure, options);
+    const result = await work(tx);
+    await tx.commit();
+    return result;
   } catch (error) {
-    broken ??= isConnectionLoss(error) ? asError(error) : undefined;
+    // After a loss nothing answers any more: to roll back would be to wait once again for as long.
+    broken = isConnectionLoss(error) ? asError(error) : await rollBack(client);
     throw error;
   } finally {
     client.release(broken);
@@ -175,17 +212,28 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
 
 /**
  * Content is compared as text, so what shapes a value's text is pinned in every transaction. `row_security = off` makes a
- * read that policies would silently thin out an error instead.
+ * read that policies would silently thin out an error instead. The isolation is named, whatever the database's default is: a later
+ * statement must see what was committed after an earlier one took its locks.
  */
-function transactionSettings(options: TransactionOptions): Sql {
-  return sql`select
-    set_config('TimeZone', 'UTC', true), set_config('DateStyle', 'ISO, YMD', true),
-    set_config('IntervalStyle', 'postgres', true), set_config('extra_float_digits', '1', true),
-    set_config('bytea_output', 'hex', true), set_config('row_security', 'off', true),
-    set_config('statement_timeout', ${String(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS)}, true),
-    set_config('lock_timeout', ${String(options.lockTimeoutMs ?? 0)}, true),
-    set_config('idle_in_transaction_session_timeout', ${String(IDLE_IN_TRANSACTION_TIMEOUT_MS)}, true),
-    set_config('rowmill.writing', ${options.writingFor === undefined ? "" : String(options.writingFor)}, true)`;
+function beginText(options: TransactionOptions): string {
+  const settings = {
+    search_path: PINNED_PATH,
+    TimeZone: "UTC",
+    DateStyle: "ISO, YMD",
+    IntervalStyle: "postgres",
+    extra_float_digits: "1",
+    bytea_output: "hex",
+    row_security: "off",
+    statement_timeout: String(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS),
+    lock_timeout: String(options.lockTimeoutMs ?? 0),
+    idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+    "rowmill.writing": options.writingFor === undefined ? "" : String(options.writingFor),
+  };
+  const calls = Object.entries(settings).map(
+    ([name, value]) => `pg_catalog.set_config('${name}', ${quoteLiteral(value)}, true)`,
+  );
+  const access = options.readOnly === true ? " read only" : "";
+  return `begin isolation level read committed${access}; select ${calls.join(", ")}`;
 }
 
 /** A PostgreSQL identifier, always quoted. Values are never written this way. */

@@ -10,10 +10,13 @@ export async function presentSnapshot(client: Reader): Promise<string> {
 /**
  * A row's xmin has 32 bits; the snapshot speaks of 64. The missing half is the current epoch, or the one before where the
  * row's number is still ahead of the counter. 2 is a row frozen by an old version. `xmin`: the row's, as an expression. A row that was
- * written within a savepoint, and not committed yet, may count as seen once it is.
+ * written within a savepoint, and not committed yet, may count as seen once it is. Qualified, for statements under the role's path.
  */
 export function visibleBefore(xmin: Sql, snapshot: string): Sql {
-  return sql`(select x.xmin = 2 or pg_visible_in_snapshot(
-      (((x.now >> 32) - case when x.xmin > (x.now & 4294967295) then 1 else 0 end) * 4294967296 + x.xmin)::text::xid8, ${snapshot}::pg_snapshot)
-    from (select ${xmin}::text::bigint as xmin, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as now) x)`;
+  const xid = sql`(((x.now operator(pg_catalog.>>) 32)
+      operator(pg_catalog.-) case when x.xmin operator(pg_catalog.>) (x.now operator(pg_catalog.&) 4294967295) then 1 else 0 end)
+      operator(pg_catalog.*) 4294967296 operator(pg_catalog.+) x.xmin)::pg_catalog.text::pg_catalog.xid8`;
+  return sql`(select x.xmin operator(pg_catalog.=) 2 or pg_catalog.pg_visible_in_snapshot(${xid}, ${snapshot}::pg_catalog.pg_snapshot)
+    from (select ${xmin}::pg_catalog.text::bigint as xmin,
+      pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::bigint as now) x)`;
 }

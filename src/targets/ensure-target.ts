@@ -10,6 +10,7 @@ import { parseTableName } from "../model/table-name.js";
 import {
   ownerOfSchema,
   relationNamed,
+  schemasOnPath,
   type Relation,
   type SourceTable,
   type TableColumn,
@@ -140,8 +141,8 @@ function refuseSchema(config: TargetConfig, schema: string): void {
 }
 
 async function defaultSchema(client: Queryable): Promise<string> {
-  const row = await client.first<{ schema: string | null }>(sql`select current_schema() as schema`);
-  return row?.schema ?? "public";
+  const [first] = await schemasOnPath(client);
+  return first ?? "public";
 }
 
 async function presentOutsideRoles(client: Queryable): Promise<string[]> {
@@ -180,12 +181,14 @@ async function readColumns(client: Queryable, oid: number): Promise<CatalogueCol
     name: string;
     typeOid: string;
     type: string;
+    castType: string;
     builtIn: boolean;
     required: boolean;
   }>(sql`
     select a.attname as name, a.atttypid::int8::text as "typeOid",
       case when t.typnamespace = 'pg_catalog'::regnamespace then format_type(a.atttypid, a.atttypmod)
         else quote_ident(n.nspname) || '.' || quote_ident(t.typname) end as type,
+      quote_ident(n.nspname) || '.' || quote_ident(t.typname) as "castType",
       t.typnamespace = 'pg_catalog'::regnamespace as "builtIn",
       a.attnotnull and not a.atthasdef and a.attidentity = '' and a.attgenerated = '' as required
     from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -226,6 +229,7 @@ async function checkTarget(client: Queryable, checked: Checked): Promise<TargetT
             field: column.field,
             name: found.name,
             type: found.type,
+            castType: found.castType,
             typeOid: found.typeOid,
             builtIn: found.builtIn,
           },

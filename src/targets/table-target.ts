@@ -1,9 +1,11 @@
 /**
  * Writes results into a table of the user's database: one upsert a chunk, or an update where the target is the source itself.
  * Never deletes a row. The caller holds the ledger's rows and repeats the transaction if it fails; nothing here outlives it.
+ *
+ * A write runs the user's triggers, so it runs under the role's own search path, and every name in it is qualified.
  */
-import { identifier, join, raw, sql, type Queryable, type Sql } from "../store/database.js";
-import type { TableColumn } from "../sources/table-inspection.js";
+import { identifier, join, raw, sql, underRolePath, type Queryable, type Sql } from "../store/database.js";
+import { keyEquals, keyValues, type TableColumn } from "../sources/table-inspection.js";
 import type { Result, Target } from "./target.js";
 
 export interface TargetColumn extends TableColumn {
@@ -32,29 +34,12 @@ export function createTableTarget(table: TargetTable): Target {
 
 const stamps = ["rowmill_at", "rowmill_model"] as const;
 
-/** The ledger's key text, cast into the target's key columns. */
-function keyValues(table: TargetTable, ledgerKey: Sql): Sql[] {
-  const [only] = table.key;
-  if (table.key.length === 1 && only) return [sql`${ledgerKey}::${raw(only.type)}`];
-  return table.key.map(
-    (column, index) => sql`(${ledgerKey}::json ->> ${raw(String(index))})::${raw(column.type)}`,
-  );
-}
-
-function keyEquals(table: TargetTable, ledgerKey: Sql): Sql {
-  const values = keyValues(table, ledgerKey);
-  return join(
-    values.map((value, index) => sql`t.${identifier(table.key[index]?.name ?? "")} = ${value}`),
-    " and ",
-  );
-}
-
 async function lockFree(
   tx: Queryable,
   table: TargetTable,
   keys: readonly string[],
 ): Promise<{ busy: ReadonlySet<string> }> {
-  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals(table, sql`k.key`)}`;
+  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
   const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
   const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
   const locked = new Set(free.map((row) => row.key));
@@ -73,7 +58,7 @@ async function present(
         " or ",
       );
   const rows = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals(table, sql`k.key`)} where ${written}`);
+    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${written}`);
   return new Set(rows.map((row) => row.key));
 }
 
@@ -86,10 +71,12 @@ async function write(tx: Queryable, table: TargetTable, results: readonly Result
       table.columns.map((column, index) => [`c${index}`, result.cells[column.field] ?? null]),
     ),
   }));
-  const recordset = sql`json_to_recordset(${JSON.stringify(rows)}::json) as x (k text, m text${raw(
-    table.columns.map((column, index) => `, c${index} ${column.type}`).join(""),
-  )})`;
-  await tx.run(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset));
+  const columns = table.columns.map((column, index) => `, c${index} ${column.castType}`).join("");
+  const recordset = sql`pg_catalog.json_to_recordset(${JSON.stringify(rows)}::pg_catalog.json)
+    as x (k pg_catalog.text, m pg_catalog.text${raw(columns)})`;
+  await tx.run(
+    underRolePath(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset)),
+  );
 }
 
 /** Column name and the value it gets, key columns left out. */
@@ -100,19 +87,19 @@ function assignments(table: TargetTable): { name: string; value: Sql }[] {
   }));
   const [at, model] = stamps;
   return table.stamped
-    ? [...answers, { name: at, value: sql`now()` }, { name: model, value: sql`x.m` }]
+    ? [...answers, { name: at, value: sql`pg_catalog.now()` }, { name: model, value: sql`x.m` }]
     : answers;
 }
 
 function updateStatement(table: TargetTable, recordset: Sql): Sql {
   const set = join(assignments(table).map(({ name, value }) => sql`${identifier(name)} = ${value}`));
-  return sql`update ${raw(table.qualified)} t set ${set} from ${recordset} where ${keyEquals(table, sql`x.k`)}`;
+  return sql`update ${raw(table.qualified)} t set ${set} from ${recordset} where ${keyEquals("t", table.key, sql`x.k`)}`;
 }
 
 function upsertStatement(table: TargetTable, recordset: Sql): Sql {
   const assigned = assignments(table);
   const keyNames = join(table.key.map((column) => identifier(column.name)));
   return sql`insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
-    select ${join(keyValues(table, sql`x.k`))}, ${join(assigned.map(({ value }) => value))} from ${recordset}
+    select ${join(keyValues(table.key, sql`x.k`))}, ${join(assigned.map(({ value }) => value))} from ${recordset}
     on conflict (${keyNames}) do update set ${join(assigned.map(({ name }) => sql`${identifier(name)} = excluded.${identifier(name)}`))}`;
 }

@@ -7,6 +7,7 @@
 import { EventEmitter } from "node:events";
 import { Logger as GraphileLogger, run, type Runner, type WorkerEvents } from "graphile-worker";
 import { explainDatabaseError, isDatabaseWide } from "../store/database.js";
+import { pinnedPool } from "../store/pinned-pool.js";
 import { freeJobs } from "../store/free-jobs.js";
 import { advanceBatch } from "./advance.js";
 import type { WorkerContext } from "./context.js";
@@ -85,7 +86,7 @@ function runGraphile(context: WorkerContext, events: WorkerEvents, signal: Abort
   return run({
     events,
     // oxlint-disable-next-line rowmill/through-step -- its own statements only take and end wake-ups; a lost one is made anew
-    pgPool: context.database.pool,
+    pgPool: pinnedPool(context.database.pool),
     schema: "rowmill_worker",
     noPreparedStatements: true,
     noHandleSignals: true,

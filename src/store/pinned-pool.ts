@@ -1,0 +1,77 @@
+/**
+ * The pool as graphile-worker gets it: its statements, its migrations and the functions that they call run under the pinned path, like
+ * ours. None of them names a schema for what is in pg_catalog, and its functions take the path of their caller.
+ *
+ * It asks each client for one statement at a time. Outside of a transaction of its own each one becomes a transaction.
+ */
+import type pg from "pg";
+import { DatabaseError, explainDatabaseError, PIN_PATH } from "./database.js";
+
+type Query = (...query: readonly unknown[]) => Promise<unknown>;
+
+/** The same pool: the same connections, events and limits. */
+export function pinnedPool(pool: pg.Pool): pg.Pool {
+  return withOwn(pool, {
+    connect: (callback?: (error?: Error, client?: pg.PoolClient, release?: unknown) => void) => {
+      if (callback === undefined) return pool.connect().then(pinnedClient);
+      return pool.connect((error, client, release) =>
+        callback(error, client && pinnedClient(client), release),
+      );
+    },
+    query: async (...query: readonly unknown[]) => {
+      const client = await pool.connect();
+      try {
+        return await pinnedQuery(client)(...query);
+      } finally {
+        client.release();
+      }
+    },
+  });
+}
+
+function pinnedClient(client: pg.PoolClient): pg.PoolClient {
+  return withOwn(client, { query: pinnedQuery(client) });
+}
+
+function pinnedQuery(client: pg.PoolClient): Query {
+  const send: Query = client.query.bind(client);
+  let inTransaction = false;
+  return async (...query) => {
+    const text = textOf(query[0]);
+    if (text === "begin") {
+      inTransaction = true;
+      return send(`begin; ${PIN_PATH}`);
+    }
+    if (text === "commit" || text === "rollback") inTransaction = false;
+    // LISTEN and UNLISTEN look nothing up.
+    if (inTransaction || /^(commit|rollback|(un)?listen )/i.test(text)) return send(...query);
+    await send(`begin; ${PIN_PATH}`);
+    try {
+      const result = await send(...query);
+      await send("commit");
+      return result;
+    } catch (error) {
+      // Where the server did not answer, a rollback would only wait as long again; the pool drops such a connection.
+      const failure = explainDatabaseError(error);
+      if (failure instanceof DatabaseError && failure.sqlState !== null)
+        await Promise.allSettled([send("rollback")]);
+      throw error;
+    }
+  };
+}
+
+function textOf(query: unknown): string {
+  if (typeof query === "string") return query;
+  return typeof query === "object" && query !== null && "text" in query ? String(query.text) : "";
+}
+
+/** All else is the target's own: its methods act on it, and not on this one. */
+function withOwn<Target extends object>(target: Target, own: Readonly<Record<string, unknown>>): Target {
+  return new Proxy(target, {
+    get: (_target, name) => {
+      if (typeof name === "string" && Object.hasOwn(own, name)) return own[name];
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
