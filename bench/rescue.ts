@@ -53,7 +53,7 @@ async function rescueOnce(serverUrl: string, number: number): Promise<number> {
   const name = `rescue_${number}`;
   const folder = await mkdtemp(join(tmpdir(), "rowmill-bench-"));
   const gateway = await startGateway({ dataDir: join(folder, "gateway"), demoModel: true });
-  await server.run(raw(`create database ${name}`));
+  await server.pool.query(`create database ${name}`);
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   const database = openDatabase({ connectionString: url.href, ssl: false }, { poolMax: 1 });
@@ -78,7 +78,7 @@ async function rescueOnce(serverUrl: string, number: number): Promise<number> {
   } finally {
     await database.close();
     await gateway.close();
-    await server.run(raw(`drop database ${name} with (force)`));
+    await server.pool.query(`drop database ${name} with (force)`);
     await server.close();
     await rm(folder, { recursive: true, force: true });
   }

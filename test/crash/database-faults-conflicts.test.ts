@@ -102,8 +102,8 @@ describeDatabases(
             await add(20, "later note");
             await finished();
             await project.run(sql`delete from public.notes where id = 1`);
-            await project.run(
-              sql`vacuum rowmill.requests, rowmill.waiting, rowmill.in_flight, rowmill.arrivals`,
+            await project.database.pool.query(
+              "vacuum rowmill.requests, rowmill.waiting, rowmill.in_flight, rowmill.arrivals",
             );
             const after = await reader.query("select count(*)::int as rows from public.notes");
             expect(after.rows).toEqual(before.rows);

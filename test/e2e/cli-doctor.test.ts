@@ -3,7 +3,7 @@ import { mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
-import { openDatabase, raw } from "../../src/store/database.js";
+import { raw } from "../../src/store/database.js";
 import { buildCli, runCli, serverKind, unlessServer, type Ended, type Variables } from "../support/cli.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
 import {
@@ -16,6 +16,7 @@ import {
   type SetupPlace,
 } from "../support/doctor-setups.js";
 import { startSilentServer } from "../support/odd-servers.js";
+import { openUsersDatabase } from "../support/users-database.js";
 
 const closers: (() => Promise<void>)[] = [];
 let folder: string;
@@ -120,7 +121,7 @@ async function place(name: string, config: string, files: Setup["files"] = {}): 
 }
 
 async function runSql(url: string, statements: string): Promise<void> {
-  const database = openDatabase({ connectionString: url });
+  const database = openUsersDatabase({ connectionString: url });
   const name = new URL(url).pathname.slice(1);
   try {
     await database.run(raw(statements.replaceAll("database CURRENT", `database ${name}`)));
@@ -130,7 +131,7 @@ async function runSql(url: string, statements: string): Promise<void> {
 }
 
 async function rowsOf(url: string, statement: string): Promise<object[]> {
-  const database = openDatabase({ connectionString: url });
+  const database = openUsersDatabase({ connectionString: url });
   try {
     return await database.rows(raw(statement));
   } finally {

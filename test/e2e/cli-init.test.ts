@@ -13,11 +13,12 @@ import {
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
-import { openDatabase, raw, type Database } from "../../src/store/database.js";
+import { raw, type Database } from "../../src/store/database.js";
 import { stopEmbedded } from "../../src/embedded/embedded.js";
 import { buildCli, runCli, serverKind, type Ended } from "../support/cli.js";
 import { embeddedDataDir } from "../support/embedded-template.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
+import { openUsersDatabase } from "../support/users-database.js";
 
 const repository = resolve(import.meta.dirname, "../..");
 const tables = `
@@ -46,7 +47,7 @@ describe("rowmill init", { timeout: 120_000 }, () => {
   let folder: string;
   beforeAll(async () => {
     server = await createDatabase(serverKind);
-    database = openDatabase({ connectionString: server.url });
+    database = openUsersDatabase({ connectionString: server.url });
     await database.run(raw(tables));
   });
   afterAll(async () => {

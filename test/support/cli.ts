@@ -10,12 +10,13 @@ import { setTimeout as pause } from "node:timers/promises";
 import { inject } from "vitest";
 import { stopEmbedded } from "../../src/embedded/embedded.js";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
-import { openDatabase, type Database } from "../../src/store/database.js";
+import type { Database } from "../../src/store/database.js";
 import { cliScript } from "./build.js";
 import { openEmbedded } from "./built.js";
 import { createDatabase, databaseKinds, type DatabaseKind } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";
 import { findViolations } from "./invariants.js";
+import { openUsersDatabase } from "./users-database.js";
 
 /** A command that does not end by then is killed, and its test fails. */
 const COMMAND_MS_MAX = 60_000;
@@ -210,7 +211,7 @@ interface Place {
 
 async function placeServer(kind: DatabaseKind): Promise<Place> {
   const { url, drop } = await createDatabase(kind);
-  return { databaseUrl: url, database: openDatabase({ connectionString: url }), drop };
+  return { databaseUrl: url, database: openUsersDatabase({ connectionString: url }), drop };
 }
 
 async function placeEmbedded(folder: string): Promise<Place> {
@@ -220,7 +221,7 @@ async function placeEmbedded(folder: string): Promise<Place> {
   const embedded = await openEmbedded({ dataDir });
   return {
     databaseUrl: "embedded",
-    database: openDatabase(embedded.connection),
+    database: openUsersDatabase(embedded.connection),
     drop: async () => {
       await embedded.close();
       await stopEmbedded({ dataDir });

@@ -3,10 +3,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
-import { openDatabase, sql } from "../../src/store/database.js";
+import { sql } from "../../src/store/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { startWorker, type Worker } from "../../src/worker/worker.js";
 import { findViolations } from "./invariants.js";
+import { openUsersDatabase } from "./users-database.js";
 import { createNotes, insertNotes, notesPipeline, plain } from "./notes.js";
 import { startProject, type TestProject } from "./project.js";
 
@@ -76,7 +77,7 @@ export async function playScene(options: SceneOptions, play: (scene: Scene) => P
 
 /** The same gateway and folder, and the ledger in another server's database. */
 function moved(project: TestProject, url: string): TestProject {
-  const database = openDatabase({ connectionString: url, ssl: false });
+  const database = openUsersDatabase({ connectionString: url, ssl: false });
   return {
     ...project,
     url,

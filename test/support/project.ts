@@ -22,6 +22,7 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { findViolations } from "./invariants.js";
 import { createPreparedDatabase } from "./prepared-databases.js";
+import { openUsersDatabase } from "./users-database.js";
 
 /** A drain that does not end by then is a failure of the test. */
 const DRAIN_MS_MAX = 60_000;
@@ -39,6 +40,7 @@ export interface WorkerOptions {
 }
 
 export interface TestProject {
+  /** The user's own connection. */
   readonly database: Database;
   readonly gateway: Gateway;
   readonly url: string;
@@ -77,7 +79,9 @@ export async function startProject(
   });
   const open = (url = testDatabase.url) =>
     openDatabase(connectionOptions({ kind: "server", url }, environment));
-  const database = open();
+  const database = openUsersDatabase(
+    connectionOptions({ kind: "server", url: testDatabase.url }, environment),
+  );
   const workers: { context: WorkerContext; database: Database }[] = [];
   const signal = new AbortController().signal;
   const project: TestProject = {

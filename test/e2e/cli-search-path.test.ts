@@ -1,0 +1,168 @@
+/**
+ * Another role's namesakes in a schema of the worker's search path: no statement of Rowmill's, of graphile-worker's or of the functions
+ * that either of them installs may call one.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
+import { buildCli, runCli, type Variables } from "../support/cli.js";
+import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";
+import { startPostgresServer, type PostgresServer } from "../support/postgres-servers.js";
+import { plantClones, recordedCalls } from "../support/recording-clones.js";
+
+const password = randomBytes(12).toString("hex");
+
+const tables = `
+create role worker login createrole password '${password}';
+create role stranger login password '${password}';
+alter database postgres owner to worker;
+grant create on schema public to worker;
+set role worker;
+create table public.films (id bigint primary key, title text, description text);
+insert into public.films select i, 'Film ' || i, 'A film about the number ' || i from generate_series(1, 30) i;
+create type public.mood as enum ('calm', 'loud');
+create table public.codes (code varchar(20) primary key, mood public.mood, tags text[], body jsonb, description text);
+insert into public.codes select 'c' || i, 'calm', array['a'], '{}', 'A war film, number ' || i from generate_series(1, 5) i;
+create table public.pairs (shelf text, place int, description text, categories text[], summary text, primary key (shelf, place));
+insert into public.pairs values ('a', 1, 'A ghost story.'), ('b', 2, 'A love story.'), ('c', 0, 'Left out.');
+reset role;`;
+
+const changes = `
+insert into public.films values (100, 'New', 'Came later.');
+update public.films set description = 'Another text.' where id = 2;
+delete from public.films where id = 3;
+update public.codes set tags = array['b'] where code = 'c1';
+update public.pairs set description = 'A story of the sea.' where place = 1;
+truncate public.codes;
+insert into public.codes values ('c9', 'loud', null, '[]', 'After all.');`;
+
+const config = (prompt: string) => `import { defineConfig, pipeline, z } from "rowmill";
+const answer = z.object({ categories: z.array(z.string()), summary: z.string() });
+const request = { model: "gpt-4o-mini", maxOutputTokens: 200, system: "${prompt}", user: "{{ description }}" };
+const polling = { min: "200ms", max: "1s" };
+const table = (source, target, more) => pipeline({ source, polling, request, answer, target, ...more });
+export default defineConfig({ database: process.env.DATABASE_URL, pipelines: {
+  films: table({ table: "public.films", key: "id", columns: ["title", "description"],
+    where: "s.id operator(pg_catalog.<>) 7" }, { table: "public.film_labels" }, { budget: { usd: 5, per: "day" } }),
+  codes: table({ table: "public.codes", key: "code", columns: ["mood", "tags", "body", "description"], existing: "skip" },
+    { table: "public.code_labels" }),
+  pairs: table({ table: "public.pairs", key: ["shelf", "place"], columns: ["description"], where: "s.place operator(pg_catalog.>) 0" },
+    { table: "public.pairs" }),
+} });
+`;
+
+const initOptions = [
+  "--table",
+  "films",
+  "--columns",
+  "title",
+  "--model",
+  "gpt-4o-mini",
+  "--prompt",
+  "Hm.",
+  "--answer",
+  "text",
+];
+
+const versions = ["14", "18"] as const;
+const ways = [
+  ...versions.map((version) => ({ version, title: `PostgreSQL ${version}`, pooled: false, missing: null })),
+  { version: "18", title: "PostgreSQL 18 behind PgBouncer", pooled: true, missing: pgbouncerMissingBecause },
+] as const;
+
+beforeAll(buildCli, 150_000);
+
+describe.each(ways)(
+  "Namesakes of all that is in pg_catalog, first in the worker's path, on $title",
+  { timeout: 180_000 },
+  ({ version, pooled, missing }) => {
+    const noServer = inject("postgresServers")[version].missingBecause ?? missing;
+    let folder: string;
+    let server: PostgresServer;
+    let gateway: Gateway;
+    let env: Variables;
+    const closers: (() => Promise<void>)[] = [];
+
+    beforeAll(async () => {
+      if (noServer !== null) return;
+      folder = await realpath(await mkdtemp(join(inject("runFolder"), "search-path-")));
+      closers.push(() => rm(folder, { recursive: true, force: true }));
+      server = await startPostgresServer(version, { settings: { logging_collector: "on" } });
+      closers.push(() => server.stop());
+      gateway = await startGateway({ dataDir: join(folder, "gateway"), demoModel: true, batchDelayMs: 0 });
+      closers.push(() => gateway.close());
+      await asUser(tables);
+      await plantClones(server.url);
+      await asUser("alter role worker in database postgres set search_path = evil, pg_catalog, public");
+      env = {
+        DATABASE_URL: await workersUrl(),
+        PGSSLMODE: "disable",
+        OPENAI_API_KEY: "sk-test-key",
+        OPENAI_BASE_URL: gateway.url,
+      };
+    }, 60_000);
+    afterAll(async () => {
+      for (const close of closers.reverse()) await close();
+    });
+
+    async function workersUrl(): Promise<string> {
+      const url = new URL(server.url);
+      url.username = "worker";
+      url.password = password;
+      if (!pooled) return url.href;
+      const bouncer = await startPgBouncer(url.href, 4);
+      closers.push(() => bouncer.stop());
+      return bouncer.url;
+    }
+
+    async function asUser(statements: string, url = server.url): Promise<void> {
+      const client = new pg.Client({ connectionString: url });
+      await client.connect();
+      try {
+        await client.query(statements);
+      } finally {
+        await client.end();
+      }
+    }
+
+    async function command(...args: readonly string[]): Promise<string> {
+      const { status, stdout, stderr } = await runCli(args, { cwd: folder, env });
+      expect([0, 1], `${args.join(" ")}: ${stdout}${stderr}`).toContain(status);
+      if (args[0] !== "doctor") expect(status, `${args.join(" ")}: ${stdout}${stderr}`).toBe(0);
+      return stdout;
+    }
+
+    it("are never called by init, up, doctor, status, show, sweep and uninstall", async ({ skip }) => {
+      if (noServer !== null) skip(noServer);
+      await command("init", ...initOptions);
+      await writeFile(join(folder, "rowmill.config.ts"), config("Be brief."));
+      await command("doctor");
+      await command("up", "--print-sql");
+      await command("up", "--until-idle", "--yes");
+      await asUser(changes);
+      await command("sweep");
+      await command("up", "--until-idle", "--yes");
+      await writeFile(join(folder, "rowmill.config.ts"), config("Be very brief."));
+      await command("up", "--until-idle", "--yes");
+      await command("pause", "films");
+      await command("resume", "films");
+      await command("flush", "films");
+      await command("doctor", "--audit");
+      const status = JSON.parse(await command("status", "--json"));
+      expect(status).toMatchObject({ pipelines: [{ succeeded: 1 }, { succeeded: 29 }, { succeeded: 2 }] });
+      expect(await command("show", "films", "2")).toContain("Another text.");
+      await command("show", "pairs", "a", "1");
+      await command("uninstall");
+      await command("uninstall", "--purge", "--yes");
+      expect(await recordedCalls(server.url)).toEqual([]);
+      // What would have been seen.
+      await expect(asUser("select 1 = 1", await workersUrl())).rejects.toThrow("taken from evil");
+      await expect(asUser("select 'a'::text", await workersUrl())).rejects.toThrow("taken from evil");
+      await expect(asUser("select concat_ws(',', 1)", await workersUrl())).rejects.toThrow("type any");
+      expect(await recordedCalls(server.url)).toHaveLength(3);
+    });
+  },
+);
