@@ -1,7 +1,8 @@
 /** The database as such: reachable, new enough, UTF8; what lies between it and us; its clock. */
 import type { ConnectionFacts } from "../model/database-failure.js";
 import { RowmillError } from "../model/errors.js";
-import { sql } from "../store/database.js";
+import { schemasOnPath } from "../sources/table-inspection.js";
+import { quoteIdentifier, sql } from "../store/database.js";
 import { POSTGRES_VERSION_MIN } from "../store/migrations.js";
 import { hasDatabase, openProjectDatabase } from "./open-database.js";
 import { notChecked, ok, problem, sentence, warning, type Check, type Finding } from "./doctor-check.js";
@@ -42,6 +43,7 @@ export const databaseChecks: readonly Check[] = [
   },
   { ...database, id: "pooler", title: "Pooler", needs: ["connection"], run: lookForPooler },
   { ...database, id: "tls", title: "TLS", needs: ["connection"], run: lookAtTls },
+  { ...database, id: "search-path", title: "Search path", needs: ["connection"], run: lookAtSearchPath },
   { ...database, id: "database-clock", title: "Clock", needs: ["connection"], run: compareClocks },
 ];
 
@@ -93,6 +95,34 @@ export function judgeEncoding(encoding: string): Finding {
       "An encoding is chosen when a database is made: create database app_utf8 encoding 'UTF8' template template0; and move the data by pg_dump.",
     ],
   });
+}
+
+interface OpenSchema {
+  readonly schema: string;
+  /** As GRANT and REVOKE take it: `public`, or a quoted role. */
+  readonly grantee: string;
+}
+
+/** Superusers left out, from whom nothing can be kept. */
+async function lookAtSearchPath(look: Look): Promise<readonly Finding[]> {
+  const open = await readOnly(look, async (tx) =>
+    tx.rows<OpenSchema>(sql`
+      select n.nspname as schema, case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as grantee
+      from pg_catalog.pg_namespace n cross join lateral aclexplode(n.nspacl) a left join pg_catalog.pg_roles r on r.oid = a.grantee
+      where n.nspname = any(${await schemasOnPath(tx)}::text[]) and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+        and (a.grantee = 0 or (not r.rolsuper and r.rolname <> current_user)) order by 1, 2`),
+  );
+  return judgeSearchPath(open);
+}
+
+export function judgeSearchPath(open: readonly OpenSchema[]): readonly Finding[] {
+  if (open.length === 0) return [ok("no other role was given the right to create objects in it")];
+  return open.map(({ schema, grantee }) =>
+    warning(
+      `${grantee === "public" ? "Every role" : `The role ${grantee}`} may create objects in the schema "${schema}", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.`,
+      { sql: [`revoke create on schema ${quoteIdentifier(schema)} from ${grantee};`] },
+    ),
+  );
 }
 
 /** PostgreSQL tells each client its process at the login. A pooler speaks for many processes and tells something else. */

@@ -94,12 +94,18 @@ function scriptText(look: Look, user: string, sections: readonly Section[]): str
   return [
     ...head,
     "-- An administrator may run the grants alone, or the whole script.",
+    "",
+    "-- So that names without a schema are PostgreSQL's own, and not somebody else's",
+    "",
+    "set search_path = pg_catalog, pg_temp;",
     ...sections.flatMap(({ title, statements }) => [
       "",
       `-- ${title.replaceAll(/\s+/g, " ")}`,
       "",
       ...statements.map(terminated),
     ]),
+    "",
+    "reset search_path;",
   ].join("\n");
 }
 

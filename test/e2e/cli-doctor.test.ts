@@ -100,7 +100,7 @@ afterAll(async () => {
   for (const close of closers.reverse()) await close();
   await runSql(
     inject("postgresServers")["18"].url ?? "",
-    `drop role if exists ${user}; drop role if exists ${user}_rls`,
+    `drop role if exists ${user}; drop role if exists ${user}_rls; drop role if exists ${user}_open`,
   );
 });
 
@@ -244,7 +244,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     const at = await place("embedded", configText());
     const ended = await runCli(["doctor"], { cwd: at, env: { ...baseEnv("embedded") } });
     expect(ended.stdout).toContain(
-      "  not checked  Connection, Version, Encoding, Pooler, TLS, Clock, Rights: the embedded database is not made yet; rowmill up makes it\n",
+      "  not checked  Connection, Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the embedded database is not made yet; rowmill up makes it\n",
     );
     expect(ended.status).toBe(0);
     expect(await readdir(at)).toEqual(["rowmill.config.ts"]);
@@ -270,6 +270,10 @@ describe.skipIf(serverKind === "embedded")(
         .toContain(`-- What rowmill up would run in 127.0.0.1:PORT/DATABASE as "USER", for FOLDER/rowmill.config.ts.
 -- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.
 -- An administrator may run the grants alone, or the whole script.
+
+-- So that names without a schema are PostgreSQL's own, and not somebody else's
+
+set search_path = pg_catalog, pg_temp;
 
 -- Rights, to be granted by an administrator
 

@@ -47,7 +47,8 @@ const table = (source, target, more) => pipeline({ source, polling, request, ans
 export default defineConfig({ database: process.env.DATABASE_URL, pipelines: {
   films: table({ table: "public.films", key: "id", columns: ["title", "description"],
     where: "s.id operator(pg_catalog.<>) 7" }, { table: "public.film_labels" }, { budget: { usd: 5, per: "day" } }),
-  codes: table({ table: "public.codes", key: "code", columns: ["mood", "tags", "body", "description"], existing: "skip" },
+  codes: table({ table: "public.codes", key: "code", columns: ["mood", "tags", "body", "description"], existing: "skip",
+    where: "s.code operator(pg_catalog.<>) 'c3'" },
     { table: "public.code_labels" }),
   pairs: table({ table: "public.pairs", key: ["shelf", "place"], columns: ["description"], where: "s.place operator(pg_catalog.>) 0" },
     { table: "public.pairs" }),

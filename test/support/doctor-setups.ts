@@ -32,6 +32,7 @@ const healthy: Report = {
   ok           Encoding: UTF8
   ok           Pooler: none: a direct connection
   ok           TLS: not needed: the connection stays on this machine
+  ok           Search path: no other role was given the right to create objects in it
   ok           Clock: the database's agrees with this machine's
   ok           Rights: Rowmill's own schemas and role can be made or used`,
   Tables: `  ok           Source: films: "public"."films" can be read and watched
@@ -62,7 +63,7 @@ function unreached(lines: string): Partial<Report> {
   return {
     ...without("the database cannot be reached"),
     Database: `${lines}
-  not checked  Version, Encoding, Pooler, TLS, Clock, Rights: the database cannot be reached`,
+  not checked  Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the database cannot be reached`,
   };
 }
 
@@ -113,6 +114,21 @@ function changed(url: string, change: (url: URL) => void): string {
 export const setups: Readonly<Record<string, Setup>> = {
   "a healthy project": { says: {}, status: 0 },
 
+  "a schema of the search path in which others may create objects": {
+    sql: `grant create on schema public to public; create role ${user}_open; grant create on schema public to ${user}_open`,
+    says: {
+      Database: healthy.Database.replace(
+        /  ok +Search path: .*/,
+        `  warning      Search path: The role USER_open may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
+               SQL: revoke create on schema "public" from USER_open;
+  warning      Search path: Every role may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
+               SQL: revoke create on schema "public" from public;`,
+      ),
+      end: "2 warnings.",
+    },
+    status: 0,
+  },
+
   "a database that Rowmill never saw": {
     empty: true,
     sql: `create table films (id bigint primary key, title text, description text)`,
@@ -135,11 +151,11 @@ export const setups: Readonly<Record<string, Setup>> = {
                - pipelines.films.when.maxwait: unknown key; known here: rows, maxWait; did you mean "maxWait"?
                - pipelines.films.request.user: the template names "descripton", which is not a declared column; did you mean "description"?
   ok           Variables: all of them can be used`,
-      Database: `  not checked  Connection, Version, Encoding, Pooler, TLS, Clock, Rights: the config has mistakes`,
+      Database: `  not checked  Connection, Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the config has mistakes`,
       Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
   not checked  Model, Price: the config has mistakes
   ok           Clock: the provider's agrees with this machine's`,
-      end: "1 problem, 18 not checked.",
+      end: "1 problem, 19 not checked.",
     },
     status: 2,
   },
@@ -149,7 +165,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database refused: password authentication failed for user "postgres".
                - Check the password of the user "postgres" in DATABASE_URL; its characters : / ? # [ ] @ % are written as %3A %2F %3F %23 %5B %5D %40 %25.`),
-      end: "1 problem, 15 not checked.",
+      end: "1 problem, 16 not checked.",
     },
     status: 2,
   },
@@ -159,7 +175,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/flims. The database refused: database "flims" does not exist.
                - Check the name after the last / in DATABASE_URL, or create it: create database "flims";`),
-      end: "1 problem, 15 not checked.",
+      end: "1 problem, 16 not checked.",
     },
     status: 2,
   },
@@ -170,7 +186,7 @@ export const setups: Readonly<Record<string, Setup>> = {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database did not answer: connect ECONNREFUSED 127.0.0.1:PORT.
                - Nothing listens at 127.0.0.1:PORT: check host and port in DATABASE_URL, and that the server runs.
                - Inside a container this host is the container itself: name the database's own host.`),
-      end: "1 problem, 15 not checked.",
+      end: "1 problem, 16 not checked.",
     },
     status: 2,
   },
@@ -180,7 +196,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database offers no TLS: The server does not support SSL connections.
                - PGSSLMODE ("require") asks for TLS: turn it on at the server, or write sslmode=disable where the network between is yours.`),
-      end: "1 problem, 15 not checked.",
+      end: "1 problem, 16 not checked.",
     },
     status: 2,
   },
@@ -196,7 +212,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/app. The server's certificate is not trusted: self-signed certificate.
                - Name the file of the authority that signed it: PGSSLROOTCERT=/path/to/ca.crt, or sslrootcert in the URL. Supabase has it under Database Settings, SSL Configuration.`),
-      end: "1 problem, 15 not checked.",
+      end: "1 problem, 16 not checked.",
     },
     status: 2,
   },
@@ -214,7 +230,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/app. The server's certificate is not trusted: self-signed certificate.
                - It was not signed by the authority in PGSSLROOTCERT (FOLDER/authority.crt): name the right file there.`),
-      end: "1 problem, 15 not checked.",
+      end: "1 problem, 16 not checked.",
     },
     status: 2,
   },
@@ -225,7 +241,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       ...unreached(`  problem      Connection: the connection to the database: one mistake.
                - PGSSLROOTCERT: found "FOLDER/ca.crt" (no certificate can be read in it), expected a file of certificates in PEM format`),
-      end: "1 problem, 15 not checked.",
+      end: "1 problem, 16 not checked.",
     },
     status: 2,
   },
@@ -249,6 +265,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   ok           Encoding: UTF8
   ok           Pooler: none: a direct connection
   ok           TLS: not needed: the connection stays on this machine
+  ok           Search path: no other role was given the right to create objects in it
   ok           Clock: the database's agrees with this machine's
   problem      Rights: The user "USER" may not make the schemas rowmill and rowmill_worker.
                - To be run by an administrator or the owner:
@@ -290,6 +307,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   ok           Encoding: UTF8
   ok           Pooler: none: a direct connection
   ok           TLS: not needed: the connection stays on this machine
+  ok           Search path: no other role was given the right to create objects in it
   ok           Clock: the database's agrees with this machine's
   problem      Rights: The schema rowmill belongs to "postgres", and "USER_rls" may not act for it.
                - Connect as "postgres", as whoever set Rowmill up did; or let an administrator allow it.

@@ -3,7 +3,13 @@ import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { judgeClock } from "../../src/app/doctor-clock.js";
 import { judgeNames } from "../../src/app/doctor-config-checks.js";
-import { judgeEncoding, judgePooler, judgeTls, judgeVersion } from "../../src/app/doctor-database-checks.js";
+import {
+  judgeEncoding,
+  judgePooler,
+  judgeSearchPath,
+  judgeTls,
+  judgeVersion,
+} from "../../src/app/doctor-database-checks.js";
 import { checks } from "../../src/app/doctor-examine.js";
 import { judgeDisk, judgeNode } from "../../src/app/doctor-machine-checks.js";
 import { judgeModel, judgeRefusal } from "../../src/app/doctor-provider-checks.js";
@@ -85,6 +91,18 @@ describe("The doctor's judgement", () => {
       "a transaction pooler (port 6543) is between; Rowmill works through it",
     );
     expect(judgePooler({ port: 5432 }, false).text).toBe("none: a direct connection");
+  });
+
+  it("names each role that may create where the user looks names up, as REVOKE takes it", () => {
+    const open = [
+      { schema: 'od"d', grantee: "public" },
+      { schema: "app", grantee: '"App Owner"' },
+    ];
+    expect(judgeSearchPath(open).map(({ level, sql }) => [level, ...sql])).toEqual([
+      ["warning", 'revoke create on schema "od""d" from public;'],
+      ["warning", 'revoke create on schema "app" from "App Owner";'],
+    ]);
+    expect(judgeSearchPath([]).map(({ level }) => level)).toEqual(["ok"]);
   });
 
   it("names variables only where the one that is read is not set", () => {
