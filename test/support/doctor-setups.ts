@@ -120,9 +120,11 @@ export const setups: Readonly<Record<string, Setup>> = {
       Database: healthy.Database.replace(
         /  ok +Search path: .*/,
         `  warning      Search path: The role USER_open may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
-               SQL: revoke create on schema "public" from USER_open;
+               - To be run by an administrator or the owner:
+                   revoke create on schema "public" from USER_open;
   warning      Search path: Every role may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
-               SQL: revoke create on schema "public" from public;`,
+               - To be run by an administrator or the owner:
+                   revoke create on schema "public" from public;`,
       ),
       end: "2 warnings.",
     },
