@@ -8,7 +8,8 @@ import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
-import { buildCli, runCli, type Variables } from "../support/cli.js";
+import { raw, sql } from "../../src/store/database.js";
+import { buildCli, filmsPipeline, runCli, startCliProject, type Variables } from "../support/cli.js";
 import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";
 import { startPostgresServer, type PostgresServer } from "../support/postgres-servers.js";
 import { plantClones, recordedCalls } from "../support/recording-clones.js";
@@ -164,6 +165,71 @@ describe.each(ways)(
       await expect(asUser("select 'a'::text", await workersUrl())).rejects.toThrow("taken from evil");
       await expect(asUser("select concat_ws(',', 1)", await workersUrl())).rejects.toThrow("type any");
       expect(await recordedCalls(server.url)).toHaveLength(3);
+    });
+  },
+);
+
+/** Each tries to make its owner a superuser, and says so in a table. */
+const planted = (intruder: string) => {
+  const body = `language plpgsql as $$ begin
+    insert into public.calls values (1);
+    begin execute 'alter role ${intruder} superuser'; exception when others then null; end;
+    return null; end $$`;
+  return `create table public.calls (n int);
+grant insert on public.calls to public;
+create function public.concat_ws(text, int, text, text) returns text ${body};
+create function public.array_position(name[], name) returns int ${body};
+create function public.exp(smallint) returns double precision ${body};
+create function public.same(varchar, varchar) returns boolean ${body};
+create operator public.= (leftarg = varchar, rightarg = varchar, function = public.same);
+create function public.is_text(pg_catalog.text) returns boolean ${body};
+create domain public.jsonb as pg_catalog.jsonb check (public.is_text(value::pg_catalog.text));`;
+};
+
+describe.each(versions)(
+  "A role that may create in public, where a superuser runs Rowmill, on PostgreSQL %s",
+  { timeout: 120_000 },
+  (version) => {
+    const kind = `pg${version}` as const;
+
+    it("becomes no superuser by a function, an operator or a type of its own", async ({ skip }) => {
+      const { url: serverUrl, missingBecause } = inject("postgresServers")[version];
+      if (serverUrl === null) return skip(missingBecause ?? "");
+      const intruder = `intruder_${randomBytes(4).toString("hex")}`;
+      const project = await startCliProject(kind);
+      try {
+        // As PostgreSQL 14 has it by itself.
+        await project.database.run(raw("grant create on schema public to public"));
+        await project.database.run(
+          raw(`create table films (id varchar(20) primary key, title text, description text);
+            insert into films select 'f' || i, 'Film', 'About the number ' || i from generate_series(1, 5) i`),
+        );
+        await project.database.run(raw(`create role ${intruder} login password '${password}'`));
+        const own = new URL(project.env["DATABASE_URL"] ?? "");
+        own.username = intruder;
+        own.password = password;
+        const client = new pg.Client({ connectionString: own.href });
+        await client.connect();
+        await client.query(planted(intruder));
+        await client.end();
+        await project.writeConfig(filmsPipeline());
+        const up = await project.run("up", "--until-idle", "--yes");
+        expect(up).toMatchObject({ status: 0 });
+        await project.run("sweep");
+        await project.run("show", "films", "f1");
+        const [role] = await project.database.rows(
+          sql`select rolsuper as super from pg_catalog.pg_roles where rolname = ${intruder}`,
+        );
+        expect(role).toEqual({ super: false });
+        expect(await project.database.rows(raw("select * from public.calls"))).toEqual([]);
+        expect((await project.status()).pipelines).toMatchObject([{ succeeded: 5 }]);
+      } finally {
+        await project.close();
+        const client = new pg.Client({ connectionString: serverUrl });
+        await client.connect();
+        await client.query(`drop role if exists ${intruder}`);
+        await client.end();
+      }
     });
   },
 );
