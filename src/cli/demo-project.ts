@@ -30,9 +30,9 @@ export async function writeDemoConfig(folder: string): Promise<void> {
 /** The films, once; returns how many there are. */
 export async function loadFilms(database: Database): Promise<number> {
   const films = parse(await readFile(new URL("movies.csv", example), "utf8"), { columns: true });
-  await database.run(sql`create table if not exists movies (id bigint primary key, title text not null, year integer not null,
+  await database.run(sql`create table if not exists public.movies (id bigint primary key, title text not null, year integer not null,
     genres text not null, director text not null, description text not null)`);
-  await database.run(sql`insert into movies select * from json_to_recordset(${JSON.stringify(films)}::json)
+  await database.run(sql`insert into public.movies select * from json_to_recordset(${JSON.stringify(films)}::json)
     as x (id bigint, title text, year integer, genres text, director text, description text) on conflict (id) do nothing`);
   return films.length;
 }

@@ -65,7 +65,7 @@ interface Labelled {
 /** Some from all over the table, the same every time. */
 async function readAnswers(database: Database): Promise<[Labelled[], number]> {
   const rows = await database.rows<Labelled>(sql`
-    select m.title || ' (' || m.year || ')' as title, m.description, l.categories, l.summary from movies m join movie_labels l using (id)
+    select m.title || ' (' || m.year || ')' as title, m.description, l.categories, l.summary from public.movies m join public.movie_labels l using (id)
     order by md5(id::text) limit ${ANSWERS_SHOWN}`);
   return [rows, await countRows(database, "public", "movie_labels")];
 }

@@ -11,7 +11,7 @@ import { Problems } from "../config/problems.js";
 import { readDatabase } from "../config/read-database.js";
 import { RowmillError } from "../model/errors.js";
 import type { DatabaseAddress } from "../model/pipeline.js";
-import { DatabaseError, raw, type Database } from "../store/database.js";
+import { DatabaseError, raw, underRolePath, type Database } from "../store/database.js";
 import { askSecret, askText, choose } from "./ask.js";
 import type { Cli } from "./cli.js";
 import type { InitOptions } from "./init-options.js";
@@ -124,7 +124,7 @@ async function runFile(database: Database, file: string): Promise<void> {
     throw new RowmillError("usage", `--sql: ${file} cannot be read: ${reason}`, { cause });
   }
   try {
-    await database.transaction((tx) => tx.run(raw(text)));
+    await database.run(underRolePath(raw(text)));
   } catch (cause) {
     if (!(cause instanceof RowmillError)) throw cause;
     throw new RowmillError("usage", `--sql: ${file}: ${cause.message}`, {

@@ -22,7 +22,7 @@ it.skipIf(serverKind === "embedded")(
       await expect(project.worker({ notes: notesPipeline() }, { url: url.href })).rejects.toMatchObject({
         code: "source_unsupported",
         message: `pipelines.notes: source.table: the database's user "${role}" may put no triggers on notes.`,
-        hints: [`grant trigger on notes to "${role}";`, "or connect as the table's owner."],
+        hints: [`grant trigger on public.notes to "${role}";`, "or connect as the table's owner."],
       });
       const made = await project.rows(sql`
         select nspname::text as name from pg_namespace where nspname like 'rowmill%'

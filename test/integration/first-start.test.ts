@@ -106,7 +106,7 @@ describeDatabases("A first start", (kind) => {
         await project.run(sql`create table public.letters_3 partition of public.letters for values in (3)`);
         await expect(start()).rejects.toMatchObject({
           code: "source_unsupported",
-          hints: expect.arrayContaining([`grant trigger on letters_3 to "${role.name}";`]),
+          hints: expect.arrayContaining([`grant trigger on public.letters_3 to "${role.name}";`]),
         });
 
         await project.run(sql`alter table public.letters detach partition public.letters_1`);

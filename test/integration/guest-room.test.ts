@@ -313,7 +313,8 @@ describeDatabases(
           await writer.query("insert into public.texts values (1, 'open')");
           const installing = project.worker({ texts: textPipeline() });
           const waiting = sql`select count(*)::int as count from pg_locks where not granted and relation = 'public.texts'::regclass`;
-          await expect.poll(async () => (await project.rows<{ count: number }>(waiting))[0]?.count).toBe(1);
+          const count = async () => (await project.rows<{ count: number }>(waiting))[0]?.count;
+          await expect.poll(count, { timeout: 20_000 }).toBe(1);
           // Behind a waiting CREATE TRIGGER every writer queues: ours gives up soon and tries again, so this one comes through.
           await other.query("insert into public.texts values (2, 'not stopped')");
           await writer.query("commit");
