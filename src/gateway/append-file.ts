@@ -20,10 +20,15 @@ export class AppendFile {
     return this.size;
   }
 
-  /** `text` is whole lines, each with its line feed. */
+  /** `text` is whole lines, each with its line feed. All of them, or none when it throws (a full disk). */
   append(text: string): void {
     const bytes = Buffer.from(text, "utf8");
-    for (let done = 0; done < bytes.length;) done += writeSync(this.fd, bytes, done);
+    try {
+      for (let done = 0; done < bytes.length;) done += writeSync(this.fd, bytes, done);
+    } catch (error) {
+      ftruncateSync(this.fd, this.size);
+      throw error;
+    }
     this.size += bytes.length;
   }
 

@@ -17,9 +17,12 @@ export class BatchWork {
   private readonly workPath: string;
   private readonly record: BatchRecord;
   private open: WorkFile | null = null;
+  /** How many of its lines the journal has as executed. */
+  journalled: number;
 
-  constructor(record: BatchRecord, workDir: string) {
+  constructor(record: BatchRecord, workDir: string, journalled: number) {
     this.record = record;
+    this.journalled = journalled;
     this.inputPath = join(workDir, `${record.batch.id}.input`);
     this.workPath = join(workDir, `${record.batch.id}.work`);
   }
@@ -29,10 +32,10 @@ export class BatchWork {
     files.link(this.record.batch.input_file_id, this.inputPath);
   }
 
-  /** Opened on first use with its first `journalled` lines; counts and usage of the record then say what they hold. */
-  async file(journalled: number): Promise<WorkFile> {
+  /** Opened on first use with the lines that are journalled; counts and usage of the record then say what they hold. */
+  async file(): Promise<WorkFile> {
     if (this.open !== null) return this.open;
-    const { work, tokens } = await WorkFile.open(this.workPath, this.record.endedAfter ?? journalled);
+    const { work, tokens } = await WorkFile.open(this.workPath, this.record.endedAfter ?? this.journalled);
     this.record.batch.usage = usageOf(tokens.input, tokens.output);
     countLines(this.record, work);
     this.open = work;

@@ -57,7 +57,7 @@ const formatDefaults: Readonly<Record<string, readonly [pattern: RegExp, example
   date: [/\b\d{4}-\d\d-\d\d\b/, "1970-01-01"],
   "date-time": [/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/, "1970-01-01T00:00:00Z"],
   time: [/\b\d\d:\d\d:\d\d\b/, "00:00:00"],
-  email: [/[\w.+-]+@[\w-]+\.[\w.-]*\w/, "nobody@example.com"],
+  email: [/(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/, "nobody@example.com"],
   uri: [/https?:\/\/[^\s)>"]+/, "https://example.com/"],
   uuid: [
     /\b[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}\b/i,
@@ -68,7 +68,9 @@ const formatDefaults: Readonly<Record<string, readonly [pattern: RegExp, example
 
 /** Within minLength and maxLength (in characters), of the asked format; the suffix stands at the end of free text. */
 export function boundedText(schema: JsonObject, found: string, suffix: string): string {
-  const format = typeof schema["format"] === "string" ? formatDefaults[schema["format"]] : undefined;
+  const named = schema["format"];
+  const isKnown = typeof named === "string" && Object.hasOwn(formatDefaults, named);
+  const format = isKnown ? formatDefaults[named] : undefined;
   if (format !== undefined) return format[0].exec(found)?.[0] ?? format[1];
   const max = numberAt(schema, "maxLength");
   const min = Math.min(numberAt(schema, "minLength") ?? 0, MIN_LENGTH_MAX);

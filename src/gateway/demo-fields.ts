@@ -64,7 +64,7 @@ export function textFor(field: Field): string {
   if (about(field, /sentiment|mood|tone|polarity/)) return sentimentOf(text);
   if (about(field, /lang|locale/)) return languageFor(field);
   if (about(field, /title|headline|subject|^name$/)) return titleOf(text);
-  if (about(field, /e ?mail/)) return /[\w.+-]+@[\w-]+\.[\w.-]*\w/.exec(text)?.[0] ?? "";
+  if (about(field, /e ?mail/)) return /(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/.exec(text)?.[0] ?? "";
   if (about(field, /url|link|website/)) return /https?:\/\/[^\s)>"]+/.exec(text)?.[0] ?? "";
   if (about(field, /date|when/))
     return /\b\d{4}-\d\d-\d\d\b/.exec(text)?.[0] ?? yearIn(text)?.toString() ?? "";
@@ -128,8 +128,9 @@ export function chooseFrom(field: Field, options: readonly string[]): string | u
     sentimentOf(field.text),
     ...languageOf(field.text),
   ];
+  const guessed = new Set(guesses.map(loose));
   return (
-    options.find((option) => guesses.some((guess) => loose(guess) === loose(option))) ??
+    options.find((option) => guessed.has(loose(option))) ??
     options.find(
       (option) => wordsOf(option).length > 0 && wordsOf(option).every((word) => words.has(word)),
     ) ??

@@ -5,7 +5,8 @@
  *
  * Owns one thing: which messages with a `…-once` text it has seen, handed in from the journal after a restart.
  */
-import { answerTo } from "./demo-answer.js";
+import type { WrittenAnswer } from "./answer-text.js";
+import { answerTo, type Asking } from "./demo-answer.js";
 import { behaviourOf, withoutBehaviour, type DemoBehaviour } from "./demo-behaviour.js";
 import { cutText, summaryOf } from "./demo-text.js";
 import { contentText, userTextOf, type ChatContext, type ChatModel, type ChatReply } from "./chat-model.js";
@@ -110,20 +111,24 @@ function endingOf(body: JsonObject, text: string, behaviour: DemoBehaviour | nul
       return { ...whole, finishReason: "content_filter" };
     default:
   }
-  const content = contentFor(body, { text, suffix: behaviour?.ending === "nul" ? "\u0000" : "" });
+  const { text: content, isWhole } = contentFor(body, {
+    text,
+    suffix: behaviour?.ending === "nul" ? "\u0000" : "",
+  });
   const charsMax = behaviour?.ending === "truncate" ? Math.floor(content.length / 2) : charsAllowed(body);
-  if (content.length <= charsMax) return { ...whole, content };
+  if (content.length <= charsMax) return { ...whole, content, finishReason: isWhole ? "stop" : "length" };
   return { ...whole, content: cutText(content, charsMax), finishReason: "length" };
 }
 
-function contentFor(body: JsonObject, asking: { text: string; suffix: string }): string {
+function contentFor(body: JsonObject, asking: Asking): WrittenAnswer {
   const format = body["response_format"];
   const kind = isJsonObject(format) ? format["type"] : "text";
-  if (kind === "json_object") return JSON.stringify(answerTo(objectWithoutSchema, asking));
+  if (kind === "json_object") return answerTo(objectWithoutSchema, asking);
   const wrapper = isJsonObject(format) ? format["json_schema"] : undefined;
   const schema = isJsonObject(wrapper) ? wrapper["schema"] : undefined;
-  if (kind === "json_schema" && isJsonObject(schema)) return JSON.stringify(answerTo(schema, asking));
-  return (summaryOf(asking.text) || "There is no text to answer to.") + asking.suffix;
+  if (kind === "json_schema" && isJsonObject(schema)) return answerTo(schema, asking);
+  const text = (summaryOf(asking.text) || "There is no text to answer to.") + asking.suffix;
+  return { text, isWhole: true };
 }
 
 function charsAllowed(body: JsonObject): number {

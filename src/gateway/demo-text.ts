@@ -1,7 +1,7 @@
 /** Looking at a text as the demo model does: words, sentences, the most central sentence. Pure, no language model. */
 
 /** Longer texts are looked at only so far; keeps one answer's time bounded. */
-const TEXT_CHARS_MAX = 4_000;
+export const TEXT_CHARS_MAX = 4_000;
 const SENTENCES_MAX = 60;
 const SUMMARY_CHARS = 160;
 /** A summary is not cut before this many characters. */
@@ -71,6 +71,7 @@ export function summaryOf(text: string): string {
 
 /** The first `max` UTF-16 units, one fewer where that would leave half a character. */
 export function cutText(text: string, max: number): string {
+  if (text.length <= max) return text;
   const endsInHalf = /[\uD800-\uDBFF]/.test(text.charAt(max - 1));
   return text.slice(0, endsInHalf ? max - 1 : max);
 }

@@ -2,7 +2,8 @@
  * Moves batches through their statuses. Owns the running of batches: one loop each, a few at work at once.
  *
  * A crash may fall anywhere: what is on disk (status, work file, journal) says where each batch goes on. An unforeseen
- * error in one batch, such as a full disk, is logged and stops that batch until the next start; the others go on.
+ * error in one batch, such as a full disk, is logged, and the batch is tried again later and later; the others go on. A cancel
+ * ends it all the same, without its files when these cannot be written.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { RowmillError } from "../model/errors.js";
@@ -21,6 +22,11 @@ import { isTerminal, type BatchInputError, type BatchObject } from "./wire.js";
 
 /** Batches that validate, execute or finish at the same time; the others wait in their status. */
 const BATCHES_AT_ONCE = 4;
+/** Between tries of a batch in which something went wrong: doubled each time, up to the longest. */
+const RETRY_MS_FIRST = 200;
+const RETRY_MS_MAX = 60_000;
+/** Then a batch that is being cancelled ends without its files. */
+const CANCEL_TRIES_MAX = 3;
 
 export interface EngineParts {
   readonly settings: GatewaySettings;
@@ -65,8 +71,7 @@ export class Engine {
   /** Begins to cancel a batch that has not ended; one that is being cancelled stays as it is. */
   cancel(record: BatchRecord): void {
     if (record.batch.status === "cancelling" || isTerminal(record.batch.status)) return;
-    moveTo(record, "cancelling", this.now());
-    this.saved(record);
+    this.move(record, "cancelling");
     this.woken.notify();
   }
 
@@ -105,7 +110,7 @@ export class Engine {
     return settings.faults.showBatch(wireForm(record, settings.absentFileIds));
   }
 
-  /** Stops between two chunks of lines; the next start goes on there. */
+  /** Stops between two lines; the next start goes on there. */
   async close(): Promise<void> {
     this.closing.abort();
     this.woken.notify();
@@ -114,26 +119,53 @@ export class Engine {
   }
 
   private start(record: BatchRecord): void {
-    const run = this.run(record).finally(() => this.running.delete(run));
+    const run = this.run(record)
+      .catch((error: unknown) =>
+        this.parts.settings.log(`batch ${record.batch.id} stands still: ${String(error)}`),
+      )
+      .finally(() => this.running.delete(run));
     this.running.add(run);
   }
 
   private async run(record: BatchRecord): Promise<void> {
-    const work = new BatchWork(record, this.parts.workDir);
-    try {
-      while (!isTerminal(record.batch.status)) {
-        await this.mayMove(record);
-        if (this.closing.signal.aborted) return;
-        await this.slots.run(() => this.step(record, work));
+    const work = new BatchWork(record, this.parts.workDir, this.parts.journalled.get(record.batch.id) ?? 0);
+    let failed = { status: record.batch.status, times: 0 };
+    while (!isTerminal(record.batch.status) && !this.closing.signal.aborted) {
+      try {
+        if (record.batch.status === "cancelling" && failed.times >= CANCEL_TRIES_MAX)
+          this.move(record, "cancelled");
+        else await this.advance(record, work);
+      } catch (error) {
+        if (this.closing.signal.aborted) break;
+        const { status } = record.batch;
+        failed = { status, times: status === failed.status ? failed.times + 1 : 1 };
+        work.close();
+        await this.recover(record, failed.times, error);
       }
-      work.remove();
-    } catch (error) {
-      if (this.closing.signal.aborted) return;
-      const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.parts.settings.log(`batch ${record.batch.id} stands still until the next start: ${reason}`);
-    } finally {
-      work.close();
     }
+    if (isTerminal(record.batch.status)) work.remove();
+    else work.close();
+  }
+
+  private async advance(record: BatchRecord, work: BatchWork): Promise<void> {
+    await this.mayMove(record);
+    if (!this.closing.signal.aborted) await this.slots.run(() => this.step(record, work));
+  }
+
+  /** Logs the error, and waits until it is time for another try, or until the batch is cancelled. */
+  private async recover(record: BatchRecord, times: number, error: unknown): Promise<void> {
+    const { status, id } = record.batch;
+    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const waitMs = Math.min(RETRY_MS_FIRST * 2 ** (times - 1), RETRY_MS_MAX);
+    this.parts.settings.log(`batch ${id}, ${status}, is tried again in ${waitMs} ms: ${reason}`);
+    let isDue = false;
+    const timer = setTimeout(() => {
+      isDue = true;
+      this.woken.notify();
+    }, waitMs);
+    const waits = () => !isDue && !this.closing.signal.aborted && record.batch.status === status;
+    while (waits()) await this.woken.next();
+    clearTimeout(timer);
   }
 
   /** Waits for the least time in a status, and for as long as the batch is held. */
@@ -189,8 +221,7 @@ export class Engine {
   }
 
   private fail(record: BatchRecord, errors: readonly BatchInputError[]): void {
-    failWith(record, errors, this.now());
-    this.saved(record);
+    this.change(record, () => failWith(record, errors, this.now()));
   }
 
   private async execute(record: BatchRecord, work: BatchWork): Promise<void> {
@@ -239,23 +270,29 @@ export class Engine {
   ): Promise<void> {
     const { work: lines } = await this.executionOf(record, work);
     const ids = await writeOutputFiles(record, lines, this.parts);
-    record.batch.output_file_id = ids.output;
-    record.batch.error_file_id = ids.error;
-    this.move(record, status);
+    this.change(record, () => {
+      record.batch.output_file_id = ids.output;
+      record.batch.error_file_id = ids.error;
+      moveTo(record, status, this.now());
+    });
   }
 
   private async executionOf(record: BatchRecord, work: BatchWork): Promise<Execution> {
-    const { model, journal, settings, journalled } = this.parts;
+    const { model, journal, settings } = this.parts;
+    const lines = await work.file();
     return {
       record,
       inputPath: work.inputPath,
-      work: await work.file(journalled.get(record.batch.id) ?? 0),
+      work: lines,
       model,
       journal,
       settings,
       closing: this.closing.signal,
       mayExecute: () => 0,
-      progressed: () => this.changed.notify(),
+      progressed: () => {
+        work.journalled = lines.lines;
+        this.changed.notify();
+      },
     };
   }
 
@@ -268,13 +305,20 @@ export class Engine {
   }
 
   private move(record: BatchRecord, status: Parameters<typeof moveTo>[1]): void {
-    moveTo(record, status, this.now());
-    this.saved(record);
+    this.change(record, () => moveTo(record, status, this.now()));
   }
 
-  private saved(record: BatchRecord): void {
+  /** On disk and journalled, or undone when it throws. */
+  private change(record: BatchRecord, change: () => void): void {
     const { batches, journal, settings } = this.parts;
-    batches.save(record);
+    const before = structuredClone(record.batch);
+    change();
+    try {
+      batches.save(record);
+    } catch (error) {
+      record.batch = before;
+      throw error;
+    }
     const { id: batchId, status } = record.batch;
     journal.append({ kind: "status", at: settings.clock.nowMs(), batchId, status });
     this.changed.notify();

@@ -1,4 +1,20 @@
-/** Waiting for "something changed" and for a free slot. In memory only; nothing can crash here. */
+/** Waiting for "something changed", for a free slot, and for others' turn. In memory only; nothing can crash here. */
+import { setImmediate as breathe } from "node:timers/promises";
+
+/** Calls of other clients, a cancel among them, wait that long while lines are read or answered, and for the line at hand. */
+const TURN_MS_MAX = 20;
+
+/** Between two pieces of work that keep the processor busy. */
+export class Turns {
+  #beganAt = performance.now();
+
+  /** Lets everything else have its turn when this one has lasted long enough. */
+  async pass(): Promise<void> {
+    if (performance.now() - this.#beganAt < TURN_MS_MAX) return;
+    await breathe();
+    this.#beganAt = performance.now();
+  }
+}
 
 /** Many wait, one fires; who waits afterwards waits for the next time. */
 export class Signal {

@@ -7,6 +7,7 @@ import type { ChatModel } from "./chat-model.js";
 import { readLineChunks } from "./input-lines.js";
 import { checkLine, duplicateError, mismatchError, type InputLine } from "./line-check.js";
 import type { GatewaySettings } from "./settings.js";
+import { Turns } from "./signal.js";
 import type { BatchInputError } from "./wire.js";
 
 const LINES_PER_CHUNK = 200;
@@ -27,16 +28,20 @@ export interface ValidationRules {
   readonly settings: GatewaySettings;
 }
 
-/** `abandoned` is asked between chunks; true ends the reading with what was found so far. */
+/** `abandoned` is asked between lines; true ends the reading with what was found so far. */
 export async function validateInput(
   path: string,
   rules: ValidationRules,
   abandoned: () => boolean,
 ): Promise<Validation> {
   const tally = new InputTally(rules);
+  const turns = new Turns();
   for await (const lines of readLineChunks(path, LINES_PER_CHUNK)) {
-    for (const line of lines) tally.take(line);
-    if (tally.isFull || abandoned()) break;
+    for (const line of lines) {
+      tally.take(line);
+      await turns.pass();
+      if (tally.isFull || abandoned()) return tally.verdict((await stat(path)).size);
+    }
   }
   return tally.verdict((await stat(path)).size);
 }
