@@ -1,6 +1,7 @@
 /** `rowmill gateway`: the local Batch API server, until Ctrl-C. */
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import { completeFromDotenv } from "../config/dotenv.js";
 import { RowmillError } from "../model/errors.js";
 import { withLogLevel, type Cli, type LogOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
@@ -11,6 +12,7 @@ interface GatewayCommandOptions extends LogOptions {
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
+  readonly apiKeyFile?: string;
 }
 
 const PORT_DEFAULT = 4_477;
@@ -23,7 +25,8 @@ export function gatewayCommand(cli: Cli): Command {
     .option("--host <address>", "where to listen", "127.0.0.1")
     .option("--port <number>", "0: any free port", parsePort, PORT_DEFAULT)
     .option("--data-dir <folder>", "where files and batches are kept", ".rowmill/gateway")
-    .action(async (options: GatewayCommandOptions) => cli.finish(await serve(options)));
+    .option("--api-key-file <file>", "take only the keys in this file, one a line")
+    .action(async (options: GatewayCommandOptions) => cli.finish(await serve(cli, options)));
 }
 
 function parsePort(text: string): number {
@@ -33,13 +36,16 @@ function parsePort(text: string): number {
 }
 
 /** A stop by Ctrl-C is the usual end of a server, and no failure. */
-async function serve(options: GatewayCommandOptions): Promise<number> {
+async function serve({ terminal }: Cli, options: GatewayCommandOptions): Promise<number> {
   const { host, port, demoModel = false } = options;
-  const { runGateway } = await import("../gateway/command.js");
+  const { runGateway, keysVariable } = await import("../gateway/command.js");
+  await completeFromDotenv(process.env, process.cwd());
+  const keys = { file: options.apiKeyFile ?? null, variable: process.env[keysVariable] || null };
+  const warn = (text: string) => terminal.note(`Warning: ${text}`);
   const interruption = listenForInterruption(() => undefined);
   try {
     const dataDir = resolve(options.dataDir);
-    await runGateway({ host, port, dataDir, demoModel, signal: interruption.signal });
+    await runGateway({ host, port, dataDir, demoModel, keys, warn, signal: interruption.signal });
     return exitStatus.ok;
   } catch (error) {
     throw explainListen(error, options);

@@ -1,4 +1,5 @@
 /** How a batch begins and what a move to another status changes. Pure; nothing can crash here. */
+import type { Owner } from "./api-keys.js";
 import { newBatchId, newFileId } from "./ids.js";
 import type { BatchRecord } from "./batch-store.js";
 import type { BatchInputError, BatchStatus } from "./wire.js";
@@ -7,6 +8,7 @@ import type { BatchInputError, BatchStatus } from "./wire.js";
 const WINDOW_SECONDS = 86_400;
 
 export interface NewBatch {
+  readonly owner: Owner;
   readonly endpoint: string;
   readonly inputFileId: string;
   readonly metadata: Readonly<Record<string, string>> | null;
@@ -15,6 +17,7 @@ export interface NewBatch {
 
 export function newRecord(input: NewBatch, nowSeconds: number): Omit<BatchRecord, "sequence"> {
   return {
+    owner: input.owner,
     batch: {
       id: newBatchId(),
       object: "batch",

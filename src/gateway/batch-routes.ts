@@ -1,5 +1,6 @@
 /** /v1/batches: create, retrieve, list, cancel. Decides answers; sends nothing itself. */
 import type { FastifyRequest } from "fastify";
+import type { Owner } from "./api-keys.js";
 import { missingFileMessage } from "./batch-moves.js";
 import type { BatchRecord, BatchStore } from "./batch-store.js";
 import { readCreateRequest } from "./create-request.js";
@@ -24,14 +25,14 @@ export interface BatchRouteParts {
 
 export function addBatchRoutes(server: HttpServer, parts: BatchRouteParts): void {
   const { batches, engine } = parts;
-  const withBatch = (answer: (record: BatchRecord) => Answer) => (request: FastifyRequest) => {
+  const withBatch = (answer: (record: BatchRecord) => Answer) => (request: FastifyRequest, caller: Owner) => {
     engine.wake();
     const id = pathParam(request, "id");
-    const record = batches.get(id);
+    const record = batches.get(id, caller);
     return record === undefined ? refusal(404, noSuchBatch(id)) : answer(record);
   };
-  server.route("POST", "/v1/batches", (request) => createBatch(request, parts));
-  server.route("GET", "/v1/batches", (request) => listBatches(request, parts));
+  server.route("POST", "/v1/batches", (request, caller) => createBatch(request, parts, caller));
+  server.route("GET", "/v1/batches", (request, caller) => listBatches(request, parts, caller));
   server.route(
     "GET",
     "/v1/batches/:id",
@@ -44,14 +45,14 @@ export function addBatchRoutes(server: HttpServer, parts: BatchRouteParts): void
   );
 }
 
-function createBatch(request: FastifyRequest, parts: BatchRouteParts): Answer {
+function createBatch(request: FastifyRequest, parts: BatchRouteParts, caller: Owner): Answer {
   const { settings, files, engine, creations } = parts;
   const read = jsonBodyOf(request);
   if ("refused" in read) return read.refused;
   const asked = readCreateRequest(read.body);
   if ("refused" in asked) return asked.refused;
   const { inputFileId } = asked.input;
-  const file = settings.faults.seesInput(inputFileId) ? files.get(inputFileId) : undefined;
+  const file = settings.faults.seesInput(inputFileId) ? files.get(inputFileId, caller) : undefined;
   if (file === undefined && settings.missingInput === "refused") {
     return refusal(400, missingFileMessage(inputFileId, settings.organization), { param: "input_file_id" });
   }
@@ -61,7 +62,7 @@ function createBatch(request: FastifyRequest, parts: BatchRouteParts): Answer {
   }
   const waitSeconds = creations.take(nowSeconds(settings.clock));
   if (waitSeconds !== null) return tooManyCreations(settings.limits.creationsPerHour, waitSeconds);
-  return ok(engine.show(engine.create(asked.input)));
+  return ok(engine.show(engine.create({ ...asked.input, owner: caller })));
 }
 
 function tooManyCreations(max: number, waitSeconds: number): Answer {
@@ -70,11 +71,11 @@ function tooManyCreations(max: number, waitSeconds: number): Answer {
   return refusal(429, message, { type: "requests", code: "rate_limit_exceeded", headers });
 }
 
-function listBatches(request: FastifyRequest, { batches, engine }: BatchRouteParts): Answer {
+function listBatches(request: FastifyRequest, { batches, engine }: BatchRouteParts, caller: Owner): Answer {
   engine.wake();
   const rules = { limitDefault: PAGE_DEFAULT, limitMax: PAGE_MAX, unknownAfter: noSuchBatch };
   const query = { ...(request.query as Readonly<Record<string, unknown>>), order: "desc" };
-  const entries = batches.list().map((record) => ({ id: record.batch.id, record }));
+  const entries = batches.list(caller).map((record) => ({ id: record.batch.id, record }));
   const listed = pageOf(entries, query, rules);
   if ("refused" in listed) return listed.refused;
   return ok({ ...listed.page, data: listed.page.data.map(({ record }) => engine.show(record)) });

@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { RowmillError } from "../model/errors.js";
+import { maySee, type Owner } from "./api-keys.js";
 import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
 import { batchStatuses, isTerminal, type BatchObject } from "./wire.js";
 
@@ -22,6 +23,8 @@ const inputErrorSchema = z.object({
 });
 const recordSchema = z.object({
   sequence: z.number().int(),
+  /** Absent in what was written before there were owners. */
+  owner: z.string().nullable().default(null),
   /** As the wire has it, with null for what is not there. */
   batch: z.object({
     id: z.string(),
@@ -97,13 +100,24 @@ export class BatchStore {
     if (isTerminal(record.batch.status)) this.running.delete(record);
   }
 
-  get(id: string): BatchRecord | undefined {
-    return this.records.get(id);
+  /** Undefined when it is not there, or is another's. */
+  get(id: string, caller: Owner): BatchRecord | undefined {
+    const record = this.records.get(id);
+    return record !== undefined && maySee(caller, record.owner) ? record : undefined;
   }
 
-  /** Oldest first. */
-  list(): BatchRecord[] {
-    return [...this.records.values()];
+  /** Oldest first, without those of others. */
+  list(caller: Owner): BatchRecord[] {
+    return [...this.records.values()].filter(({ owner }) => maySee(caller, owner));
+  }
+
+  /** Gives what belongs to nobody to this owner. */
+  adopt(owner: string): void {
+    for (const record of this.records.values()) {
+      if (record.owner !== null) continue;
+      record.owner = owner;
+      this.save(record);
+    }
   }
 
   /** Those that have not ended. */

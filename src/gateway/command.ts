@@ -1,14 +1,20 @@
 /**
- * `rowmill gateway`: starts the server, says how to use it, stops on the signal. The CLI owns arguments and signals.
+ * `rowmill gateway`: starts the server with its keys, prints how to use it, stops on the signal. The CLI owns arguments and signals.
  */
 import { RowmillError } from "../model/errors.js";
+import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./api-keys.js";
 import { startGateway } from "./gateway.js";
+
+export const keysVariable = "ROWMILL_GATEWAY_KEYS";
 
 export interface GatewayCommand {
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
   readonly demoModel: boolean;
+  /** Keys to take, from a file; else from the value of ROWMILL_GATEWAY_KEYS; without either the gateway makes one of its own. */
+  readonly keys: { readonly file: string | null; readonly variable: string | null };
+  readonly warn: (text: string) => void;
   /** Aborted when the user wants it to end. */
   readonly signal: AbortSignal;
 }
@@ -16,16 +22,30 @@ export interface GatewayCommand {
 /** Long enough that a person who watches sees the statuses pass. */
 const BATCH_DELAY_MS = 300;
 
+/** Hosts that mean every address, and the one by which this machine itself reaches them. */
+const everyAddress: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
+
 /** Resolves when the gateway has stopped. Throws `usage` without the demo model: nothing else is built yet. */
-export async function runGateway({ host, port, dataDir, demoModel, signal }: GatewayCommand): Promise<void> {
+export async function runGateway(command: GatewayCommand): Promise<void> {
+  const { host, port, dataDir, demoModel, signal } = command;
   if (!demoModel) {
     throw new RowmillError("usage", "The gateway cannot forward to a model endpoint yet.", {
       hints: ["Start it with --demo-model, which answers by rules and word lists."],
     });
   }
   if (signal.aborted) return;
-  const gateway = await startGateway({ host, port, dataDir, demoModel, batchDelayMs: BATCH_DELAY_MS });
-  process.stdout.write(startText(gateway.url, dataDir));
+  const { given, how } = readKeys(command);
+  for (const warning of given.warnings) command.warn(warning);
+  const apiKeys = given.keys;
+  const gateway = await startGateway({
+    host,
+    port,
+    dataDir,
+    demoModel,
+    apiKeys,
+    batchDelayMs: BATCH_DELAY_MS,
+  });
+  process.stdout.write(startText(urlFor(host, gateway.url), dataDir, how));
   try {
     await aborted(signal);
   } finally {
@@ -34,7 +54,31 @@ export async function runGateway({ host, port, dataDir, demoModel, signal }: Gat
   process.stdout.write("The gateway has stopped.\n");
 }
 
-function startText(url: string, dataDir: string): string {
+/** The keys, and the lines that tell the user how to set one. A key that the user gave is not printed. */
+function readKeys({ keys, dataDir }: GatewayCommand): { given: GivenKeys; how: readonly string[] } {
+  const oneOf = (where: string) => [
+    `  # and OPENAI_API_KEY: one of the keys in ${where}`,
+    "",
+    "It takes no other key.",
+  ];
+  if (keys.file !== null) return { given: keysFromFile(keys.file), how: oneOf(keys.file) };
+  if (keys.variable !== null)
+    return { given: keysFromVariable(keys.variable, keysVariable), how: oneOf(keysVariable) };
+  const own = ownKeyOf(dataDir);
+  const how = [
+    `  export OPENAI_API_KEY=${own.keys[0]?.key ?? ""}`,
+    "",
+    `It takes no other key. It keeps this one in ${own.path} and takes it on later starts too.`,
+  ];
+  return { given: own, how };
+}
+
+function urlFor(host: string, url: string): string {
+  const reachable = everyAddress[host];
+  return reachable === undefined ? url : url.replace(/\/\/(?:\[::\]|0\.0\.0\.0):/, `//${reachable}:`);
+}
+
+function startText(url: string, dataDir: string, how: readonly string[]): string {
   return [
     `The gateway listens on ${url} and keeps its state in ${dataDir}.`,
     "",
@@ -43,10 +87,10 @@ function startText(url: string, dataDir: string): string {
     "",
     "To use it:",
     "",
-    `  OPENAI_BASE_URL=${url}`,
-    "  OPENAI_API_KEY=demo",
+    `  export OPENAI_BASE_URL=${url}`,
+    ...how,
     "",
-    "Stop it with Ctrl-C; it goes on where it stood when it is started again on the same folder.",
+    "Stop it with Ctrl-C. Started again on the same folder, it continues where it stopped.",
     "",
   ].join("\n");
 }

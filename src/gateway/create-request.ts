@@ -14,7 +14,7 @@ type Metadata = Readonly<Record<string, string>> | null;
 
 export function readCreateRequest(
   body: Readonly<Record<string, unknown>>,
-): { readonly input: NewBatch } | { readonly refused: Answer } {
+): { readonly input: Omit<NewBatch, "owner"> } | { readonly refused: Answer } {
   for (const name of ["input_file_id", "endpoint", "completion_window"]) {
     if (body[name] === undefined || body[name] === null)
       return no("missing_required_parameter", name, `Missing required parameter: '${name}'.`);

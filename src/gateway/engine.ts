@@ -61,7 +61,7 @@ export class Engine {
       at: settings.clock.nowMs(),
       batchId: record.batch.id,
       inputFileId: input.inputFileId,
-      inputFilename: files.get(input.inputFileId)?.filename ?? null,
+      inputFilename: files.get(input.inputFileId, input.owner)?.filename ?? null,
       metadata: input.metadata,
     });
     this.start(record);
@@ -77,7 +77,7 @@ export class Engine {
 
   /** From the provider's side: the batch ends so once it has executed that many requests, whatever holds it. */
   stopAfter(id: string, as: "expired" | "cancelled", afterRequests: number): void {
-    const record = this.parts.batches.get(id);
+    const record = this.parts.batches.get(id, null);
     if (record === undefined || isTerminal(record.batch.status)) {
       const state = record === undefined ? "is not known" : `is already ${record.batch.status}`;
       throw new RowmillError("refused", `Batch ${id} cannot become ${as}: it ${state}.`);
@@ -95,7 +95,7 @@ export class Engine {
   /** Resolves with the batch as soon as `is` says yes. Rejects with `interrupted` when the gateway closes first. */
   async until(id: string, is: (batch: BatchObject) => boolean): Promise<BatchObject> {
     for (;;) {
-      const record = this.parts.batches.get(id);
+      const record = this.parts.batches.get(id, null);
       if (record === undefined) throw new RowmillError("not_found", `The gateway has no batch ${id}.`);
       const batch = this.show(record);
       if (is(batch)) return batch;
@@ -187,7 +187,7 @@ export class Engine {
     const { files, settings, model } = this.parts;
     const { endpoint, input_file_id: fileId } = record.batch;
     const abandoned = () => this.closing.signal.aborted || record.batch.status !== "validating";
-    const isThere = () => files.get(fileId) !== undefined && settings.faults.seesInput(fileId);
+    const isThere = () => files.get(fileId, record.owner) !== undefined && settings.faults.seesInput(fileId);
     const missing = [missingFileError(fileId, settings.organization)];
     if (!isThere()) return this.fail(record, missing);
     work.keepInput(files);

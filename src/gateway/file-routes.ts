@@ -1,4 +1,6 @@
 /** /v1/files: upload, get, list, content, delete. Decides answers; sends nothing itself. */
+import type { FastifyRequest } from "fastify";
+import type { Owner } from "./api-keys.js";
 import type { FileStore } from "./file-store.js";
 import { pathParam, type HttpServer } from "./http-server.js";
 import type { Journal } from "./journal.js";
@@ -17,13 +19,13 @@ export interface FileRouteParts {
 
 export function addFileRoutes(server: HttpServer, parts: FileRouteParts): void {
   const { files } = parts;
-  const withFile = (answer: (file: FileObject) => Answer) => (request: Parameters<typeof pathParam>[0]) => {
+  const withFile = (answer: (file: FileObject) => Answer) => (request: FastifyRequest, caller: Owner) => {
     const id = pathParam(request, "id");
-    const file = files.get(id);
+    const file = files.get(id, caller);
     return file === undefined ? refusal(404, noSuchFile(id), { param: "id" }) : answer(file);
   };
-  server.route("POST", "/v1/files", (request) => receiveUpload(request, parts));
-  server.route("GET", "/v1/files", (request) => listFiles(parts.files, request.query));
+  server.route("POST", "/v1/files", (request, caller) => receiveUpload(request, parts, caller));
+  server.route("GET", "/v1/files", (request, caller) => listFiles(files.list(caller), request.query));
   server.route("GET", "/v1/files/:id", withFile(ok));
   server.route(
     "GET",
@@ -37,10 +39,10 @@ export function addFileRoutes(server: HttpServer, parts: FileRouteParts): void {
   );
 }
 
-function listFiles(files: FileStore, query: unknown): Answer {
+function listFiles(files: readonly FileObject[], query: unknown): Answer {
   const asked = { ...(query as Readonly<Record<string, unknown>>) };
   const { purpose } = asked;
-  const kept = files.list().filter((file) => purpose === undefined || file.purpose === purpose);
+  const kept = files.filter((file) => purpose === undefined || file.purpose === purpose);
   const rules = { limitDefault: PAGE_MAX, limitMax: PAGE_MAX, unknownAfter: noSuchFile };
   const listed = pageOf(kept, asked, rules);
   return "refused" in listed ? listed.refused : ok(listed.page);

@@ -8,6 +8,7 @@ import { linkSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { RowmillError } from "../model/errors.js";
+import { maySee, type Owner } from "./api-keys.js";
 import { newFileId } from "./ids.js";
 import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
 import { nowSeconds, type Clock } from "./settings.js";
@@ -18,6 +19,8 @@ const FILES_MAX = 100_000;
 
 const recordSchema = z.object({
   sequence: z.number().int(),
+  /** Absent in what was written before there were owners. */
+  owner: z.string().nullable().default(null),
   file: z.object({
     id: z.string(),
     object: z.literal("file"),
@@ -34,6 +37,7 @@ type FileRecord = z.infer<typeof recordSchema>;
 
 export interface NewFile {
   readonly id: string;
+  readonly owner: Owner;
   /** Where its bytes lie now, in the same folder tree; they are moved. */
   readonly from: string;
   readonly filename: string;
@@ -84,16 +88,16 @@ export class FileStore {
       expires_at: file.ttlSeconds === null ? null : createdAt + file.ttlSeconds,
     };
     renameSync(file.from, this.bytesPath(file.id));
-    const record = { sequence: this.nextSequence, file: object };
-    writeJsonAtomic(this.objectPath(file.id), record);
+    const record = { sequence: this.nextSequence, owner: file.owner, file: object };
+    this.save(record);
     this.remember(record);
     return object;
   }
 
-  /** Undefined when it never was, was deleted, or has expired. */
-  get(id: string): FileObject | undefined {
+  /** Undefined when it never was, was deleted, has expired, or is another's. */
+  get(id: string, caller: Owner): FileObject | undefined {
     const record = this.records.get(id);
-    if (record === undefined) return undefined;
+    if (record === undefined || !maySee(caller, record.owner)) return undefined;
     const { expires_at: expiresAt } = record.file;
     if (expiresAt === null || expiresAt > nowSeconds(this.clock)) return record.file;
     this.delete(id);
@@ -118,9 +122,22 @@ export class FileStore {
     linkSync(this.bytesPath(id), path);
   }
 
-  /** Oldest first; expired ones are left out. */
-  list(): FileObject[] {
-    return [...this.records.keys()].flatMap((id) => this.get(id) ?? []);
+  /** Oldest first; expired ones and those of others are left out. */
+  list(caller: Owner): FileObject[] {
+    return [...this.records.keys()].flatMap((id) => this.get(id, caller) ?? []);
+  }
+
+  /** Gives what belongs to nobody to this owner. */
+  adopt(owner: string): void {
+    for (const record of this.records.values()) {
+      if (record.owner !== null) continue;
+      record.owner = owner;
+      this.save(record);
+    }
+  }
+
+  private save(record: FileRecord): void {
+    writeJsonAtomic(this.objectPath(record.file.id), record);
   }
 
   private remember(record: FileRecord): void {

@@ -70,13 +70,14 @@ async function openParts(settings: GatewaySettings, state: StateDir): Promise<Ga
   const { clock, limits } = settings;
   const files = new FileStore(state.filesDir, clock);
   const batches = new BatchStore(state.batchesDir);
+  adoptForFirstKey(settings, [files, batches]);
   const journal = new Journal(state.journalPath);
   const { journalled, onceSeen } = await rememberJournal(journal, batches);
   const model = createDemoModel({ onceSeen });
   const engine = new Engine({ settings, files, batches, journal, model, workDir: state.workDir, journalled });
   const creations = new CreationLimit(
     limits.creationsPerHour,
-    batches.list().map(({ batch }) => batch.created_at),
+    batches.list(null).map(({ batch }) => batch.created_at),
   );
   const server = new HttpServer({ settings, journal });
   await server.app.register(multipart, {
@@ -92,6 +93,12 @@ async function openParts(settings: GatewaySettings, state: StateDir): Promise<Ga
   addBatchRoutes(server, { settings, files, batches, engine, creations });
   addModelRoutes(server, { settings, journal, model });
   return { state, journal, engine, server };
+}
+
+/** What a gateway without keys has made belongs to nobody: from now on to the first key. */
+function adoptForFirstKey({ keys }: GatewaySettings, stores: readonly (FileStore | BatchStore)[]): void {
+  const first = keys?.[0];
+  if (first !== undefined) for (const store of stores) store.adopt(first.owner);
 }
 
 /** What the former run left: how far unfinished batches came, and which `…-once` texts were already seen. */

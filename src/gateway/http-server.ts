@@ -5,12 +5,12 @@
  * A client that hangs up costs nothing but its own call. An unforeseen error answers 500 in OpenAI's envelope and is
  * logged; the server goes on.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
 import { createReadStream } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { Readable } from "node:stream";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { ownerOf, type Owner } from "./api-keys.js";
 import type { Call, Fault } from "./faults.js";
 import { newRequestId } from "./ids.js";
 import type { Journal } from "./journal.js";
@@ -31,16 +31,15 @@ export interface HttpParts {
   readonly journal: Journal;
 }
 
-export type Effect = (request: FastifyRequest) => Answer | Promise<Answer>;
+/** `caller`: whose files and batches are there. */
+export type Effect = (request: FastifyRequest, caller: Owner) => Answer | Promise<Answer>;
 
 export class HttpServer {
   readonly app: FastifyInstance;
   private readonly parts: HttpParts;
-  private readonly keyDigests: readonly Buffer[] | null;
 
   constructor(parts: HttpParts) {
     this.parts = parts;
-    this.keyDigests = parts.settings.apiKeys?.map(digestOf) ?? null;
     this.app = createApp(parts.settings);
     this.app.removeAllContentTypeParsers();
     this.app.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => done(null, body));
@@ -55,7 +54,9 @@ export class HttpServer {
       method,
       url,
       handler: async (request, reply) => {
-        const answer = await effect(request);
+        const known = this.authorise(request.headers.authorization);
+        if ("refused" in known) return this.send(request, reply, known.refused);
+        const answer = await effect(request, known.caller);
         const fault = await this.parts.settings.faults.afterEffect(callOf(request), answer);
         return this.send(request, reply, answer, fault);
       },
@@ -65,26 +66,27 @@ export class HttpServer {
   private async receive(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
     reply.header("x-request-id", request.id);
     reply.header("date", new Date(this.parts.settings.clock.nowMs()).toUTCString());
-    const refused = this.authorise(request.headers.authorization);
-    if (refused !== null) return this.send(request, reply, refused);
+    const known = this.authorise(request.headers.authorization);
+    if ("refused" in known) return this.send(request, reply, known.refused);
     const fault = await this.parts.settings.faults.beforeEffect(callOf(request));
     if (fault === undefined) return undefined;
     return this.send(request, reply, refusal(500, "A scripted fault without a reply."), fault);
   }
 
-  private authorise(header: string | undefined): Answer | null {
+  private authorise(header: string | undefined): { readonly caller: Owner } | { readonly refused: Answer } {
     const key = /^Bearer\s+(\S+)\s*$/i.exec(header ?? "")?.[1];
     if (key === undefined) {
       const message =
         "You didn't provide an API key. You need to provide your API key in an Authorization header using " +
         "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
-      return refusal(401, message);
+      return { refused: refusal(401, message) };
     }
-    const digest = digestOf(key);
-    if (this.keyDigests === null || this.keyDigests.some((known) => timingSafeEqual(known, digest)))
-      return null;
+    const { keys } = this.parts.settings;
+    if (keys === null) return { caller: null };
+    const caller = ownerOf(key, keys);
+    if (caller !== null) return { caller };
     // The key itself is not repeated, unlike in OpenAI's text: it may be a real one that was sent here by mistake.
-    return refusal(401, "Incorrect API key provided.", { code: "invalid_api_key" });
+    return { refused: refusal(401, "Incorrect API key provided.", { code: "invalid_api_key" }) };
   }
 
   private send(request: FastifyRequest, reply: FastifyReply, answer: Answer, fault?: Fault): FastifyReply {
@@ -196,10 +198,6 @@ function sendBroken(reply: FastifyReply, answer: Answer, fault: Exclude<Fault, {
 function piece(answer: Answer, text: Buffer | null, end: number): Readable {
   if (text !== null || end === 0) return Readable.from(end === 0 ? [] : [text?.subarray(0, end)]);
   return createReadStream(answer.kind === "file" ? answer.path : "", { end: end - 1 });
-}
-
-function digestOf(key: string): Buffer {
-  return createHash("sha256").update(key, "utf8").digest();
 }
 
 /** The body of a JSON call; an answer that says so when it is not a JSON object. An absent one is `{}`. */

@@ -83,6 +83,7 @@ class OutputFile {
     const { record, name } = this;
     return this.parts.files.add({
       id: name === "output" ? record.outputFileId : record.errorFileId,
+      owner: record.owner,
       from: this.path,
       filename: `${record.batch.id}_${name}.jsonl`,
       purpose: "batch_output",

@@ -3,6 +3,7 @@
  * is opened.
  */
 import { RowmillError } from "../model/errors.js";
+import { knownKey, type ApiKey, type KnownKey } from "./api-keys.js";
 import { noFaults, type GatewayFaults } from "./faults.js";
 
 export interface Clock {
@@ -31,8 +32,8 @@ export interface GatewayOptions {
   readonly dataDir: string;
   /** The built-in model, which is no language model. Nothing else is built yet. */
   readonly demoModel: true;
-  /** Bearer keys that are accepted. Absent: any non-empty key. */
-  readonly apiKeys?: readonly string[];
+  /** Bearer keys that are accepted; each sees its own files and batches. Absent: any non-empty key, and all of them see everything. */
+  readonly apiKeys?: readonly (string | ApiKey)[];
   readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer };
   readonly clock?: Clock;
   /** Pause after each hundred executed lines, milliseconds. Default 0. */
@@ -61,7 +62,8 @@ export interface GatewaySettings {
   readonly host: string;
   readonly port: number;
   readonly dataDir: string;
-  readonly apiKeys: readonly string[] | null;
+  /** Null: any non-empty key. */
+  readonly keys: readonly KnownKey[] | null;
   readonly tls: { readonly key: string | Buffer; readonly cert: string | Buffer } | null;
   readonly clock: Clock;
   readonly latencyMs: number;
@@ -91,8 +93,8 @@ const loopbackHosts = ["127.0.0.1", "::1", "localhost"];
 /** Defaults filled in. Throws `usage` for an address that others can reach without keys of its own. */
 export function settingsOf(options: GatewayOptions): GatewaySettings {
   const host = options.host ?? "127.0.0.1";
-  const apiKeys = options.apiKeys ?? null;
-  if (apiKeys === null && !loopbackHosts.includes(host)) {
+  const keys = options.apiKeys?.map(knownKey) ?? null;
+  if (keys === null && !loopbackHosts.includes(host)) {
     throw new RowmillError(
       "usage",
       `The gateway would listen on ${host}, which other machines can reach, and accept any key.`,
@@ -103,7 +105,7 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
     host,
     port: options.port ?? 0,
     dataDir: options.dataDir,
-    apiKeys,
+    keys,
     tls: options.tls ?? null,
     clock: options.clock ?? { nowMs: () => Date.now() },
     latencyMs: options.latencyMs ?? 0,

@@ -100,7 +100,7 @@ function removeLeftovers(dir: string): void {
 }
 
 /** Whether a file system call failed for this reason. */
-function isErrno(error: unknown, code: string): boolean {
+export function isErrno(error: unknown, code: string): boolean {
   return error instanceof Error && "code" in error && error.code === code;
 }
 

@@ -7,6 +7,7 @@ import { rm } from "node:fs/promises";
 import { Transform, type Readable, type TransformCallback } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { FastifyRequest } from "fastify";
+import type { Owner } from "./api-keys.js";
 import { readExpiry } from "./expiry-field.js";
 import type { FileStore } from "./file-store.js";
 import { newFileId } from "./ids.js";
@@ -33,12 +34,16 @@ interface Received {
 }
 
 /** Answers with the file object, or refuses and keeps nothing. */
-export async function receiveUpload(request: FastifyRequest, parts: UploadParts): Promise<Answer> {
+export async function receiveUpload(
+  request: FastifyRequest,
+  parts: UploadParts,
+  owner: Owner,
+): Promise<Answer> {
   if (!request.isMultipart()) return refusal(400, "Expected a multipart/form-data body with a file.");
   const path = parts.files.temporaryPath();
   try {
     const { fields, received } = await readParts(request, path);
-    return storeUpload(parts, path, fields, received);
+    return storeUpload(parts, { path, owner, fields, received });
   } catch (error) {
     if (!isClientsFault(error, request)) throw error;
     return refusal(400, "The multipart body could not be read to its end.");
@@ -77,11 +82,16 @@ async function receive(
   return { filename: filename || "upload", bytes, tooLarge: file.truncated === true, isUtf8, firstLine };
 }
 
+interface ArrivedUpload {
+  readonly path: string;
+  readonly owner: Owner;
+  readonly fields: ReadonlyMap<string, string>;
+  readonly received: Received | null;
+}
+
 function storeUpload(
   { settings, files, journal }: UploadParts,
-  path: string,
-  fields: ReadonlyMap<string, string>,
-  received: Received | null,
+  { path, owner, fields, received }: ArrivedUpload,
 ): Answer {
   const purpose = fields.get("purpose");
   if (purpose === undefined) return missing("purpose");
@@ -102,7 +112,7 @@ function storeUpload(
   const ttlDefault = purpose === "batch" ? settings.fileTtlSeconds : null;
   const ttlSeconds = expiry.ttlSeconds ?? ttlDefault;
   const { filename } = received;
-  const file = files.add({ id: newFileId(), from: path, filename, purpose, ttlSeconds });
+  const file = files.add({ id: newFileId(), owner, from: path, filename, purpose, ttlSeconds });
   journal.append({ kind: "file", at: settings.clock.nowMs(), fileId: file.id, filename, bytes: file.bytes });
   return ok(file);
 }
