@@ -44,8 +44,10 @@ const { startPostgresServer } = await createJiti(import.meta.url).import(
 );
 const server = await startPostgresServer("14");
 const client = new pg.Client({ connectionString: server.url });
+const key = "the-key-of-the-kept-ledgers";
 const gateway = spawn(process.execPath, [cli, "gateway", "--demo-model", "--port", "0"], {
   cwd: folder,
+  env: { PATH: process.env.PATH, ROWMILL_GATEWAY_KEYS: key },
   stdio: ["ignore", "pipe", "inherit"],
 });
 try {
@@ -54,7 +56,7 @@ try {
     PATH: process.env.PATH,
     DATABASE_URL: server.url,
     PGSSLMODE: "disable",
-    OPENAI_API_KEY: "none",
+    OPENAI_API_KEY: key,
     OPENAI_BASE_URL: await gatewayUrl(),
   };
   const rowmill = (...args) =>

@@ -50,7 +50,7 @@ async function lookAtKey(look: Look): Promise<readonly Finding[]> {
       problem("OPENAI_API_KEY is not set, so no batch could be sent.", {
         mends: [
           "Put it into .env beside the config file: OPENAI_API_KEY=sk-…",
-          "To try without a key: rowmill gateway --demo-model, and set OPENAI_BASE_URL as it says.",
+          "To try without a key: rowmill gateway --demo-model, and set the two variables that it prints.",
         ],
       }),
     ];

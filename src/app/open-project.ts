@@ -118,7 +118,7 @@ export function makeProvider(environment: Environment): Provider {
     throw new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {
       hints: [
         "Put it into .env beside the config file: OPENAI_API_KEY=sk-…",
-        "To try without a key: rowmill gateway --demo-model, and set OPENAI_BASE_URL as it says.",
+        "To try without a key: rowmill gateway --demo-model, and set the two variables that it prints.",
       ],
     });
   }

@@ -98,7 +98,7 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
     throw new RowmillError(
       "usage",
       `The gateway would listen on ${host}, which other machines can reach, and accept any key.`,
-      { hints: ["Give it API keys of its own, or let it listen on 127.0.0.1."] },
+      { hints: ["Give it API keys of its own (apiKeys), or let it listen on 127.0.0.1."] },
     );
   }
   return {

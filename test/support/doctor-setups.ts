@@ -370,7 +370,7 @@ export const setups: Readonly<Record<string, Setup>> = {
                - If it is meant for the provider, name it OPENAI_ORG_ID.`,
       Provider: `  problem      Key: OPENAI_API_KEY is not set, so no batch could be sent.
                - Put it into .env beside the config file: OPENAI_API_KEY=sk-…
-               - To try without a key: rowmill gateway --demo-model, and set OPENAI_BASE_URL as it says.
+               - To try without a key: rowmill gateway --demo-model, and set the two variables that it prints.
   not checked  Model: the provider did not accept the key, or did not answer
   ok           Price: known for every model
   not checked  Clock: the provider did not accept the key, or did not answer`,
