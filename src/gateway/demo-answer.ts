@@ -16,7 +16,9 @@ import { isJsonObject, type Json, type JsonObject } from "./json.js";
 /** Deeper schemas (recursive ones) end in the shortest value. */
 const DEPTH_MAX = 8;
 const ITEMS_MAX = 1_000;
+/** Of a property, as far as they are looked at. */
 const NAME_CHARS_MAX = 200;
+const DESCRIPTION_CHARS_MAX = 1_000;
 
 export interface Asking {
   readonly text: string;
@@ -42,7 +44,9 @@ function writeValue(given: JsonObject, from: Place): void {
   out.enter(from.depth);
   const schema = resolved(given, from);
   const described = schema["description"];
-  const description = typeof described === "string" ? described.slice(0, TEXT_CHARS_MAX) : from.description;
+  const description =
+    typeof described === "string" ? described.slice(0, DESCRIPTION_CHARS_MAX) : from.description;
+  out.spendOn(description);
   const place: Place = { ...from, description, depth: from.depth + 1 };
   const type = "const" in schema || Array.isArray(schema["enum"]) ? "leaf" : typeOf(schema, place);
   if (type === "object") writeObject(schema, place);

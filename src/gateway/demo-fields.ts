@@ -5,7 +5,8 @@
 import {
   centralSentence,
   contentWordsOf,
-  labelled,
+  labelsIn,
+  labelWords,
   namesIn,
   sentencesOf,
   shorten,
@@ -51,6 +52,27 @@ const spokenName = remembering((name) => {
   return wordsOf(spaced).join(" ");
 }, NAMES_REMEMBERED_MAX);
 
+/** A message is looked at for each field of its answer; what it says is found out once. */
+const TEXTS_REMEMBERED_MAX = 8;
+const seen = {
+  words: remembering(wordsOf, TEXTS_REMEMBERED_MAX),
+  wordSet: remembering((text) => new Set(wordsOf(text)), TEXTS_REMEMBERED_MAX),
+  sentences: remembering(sentencesOf, TEXTS_REMEMBERED_MAX),
+  summary: remembering(summaryOf, TEXTS_REMEMBERED_MAX),
+  names: remembering(namesIn, TEXTS_REMEMBERED_MAX),
+  genres: remembering(genresOf, TEXTS_REMEMBERED_MAX),
+  sentiment: remembering(sentimentOf, TEXTS_REMEMBERED_MAX),
+  language: remembering(languageOf, TEXTS_REMEMBERED_MAX),
+  keywords: remembering(keywordsOf, TEXTS_REMEMBERED_MAX),
+  numbers: remembering(numbersIn, TEXTS_REMEMBERED_MAX),
+  labels: remembering(labelsIn, TEXTS_REMEMBERED_MAX),
+};
+
+/** What the message says of the field in so many words: `Director: …`. */
+function labelFor({ name, text }: Field): string | undefined {
+  return seen.labels(text).get(labelWords(spokenName(name)));
+}
+
 function about(field: Field, pattern: RegExp): boolean {
   return pattern.test(spokenName(field.name));
 }
@@ -58,10 +80,10 @@ function about(field: Field, pattern: RegExp): boolean {
 /** A text for the field; "" only when the message has no words. */
 export function textFor(field: Field): string {
   const { text } = field;
-  const label = labelled(text, spokenName(field.name));
+  const label = labelFor(field);
   if (label !== undefined) return label;
-  if (about(field, /categor|genre|topic|tag|theme/)) return genresOf(text)[0] ?? GENRE_WHEN_NONE;
-  if (about(field, /sentiment|mood|tone|polarity/)) return sentimentOf(text);
+  if (about(field, /categor|genre|topic|tag|theme/)) return seen.genres(text)[0] ?? GENRE_WHEN_NONE;
+  if (about(field, /sentiment|mood|tone|polarity/)) return seen.sentiment(text);
   if (about(field, /lang|locale/)) return languageFor(field);
   if (about(field, /title|headline|subject|^name$/)) return titleOf(text);
   if (about(field, /e ?mail/)) return /(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/.exec(text)?.[0] ?? "";
@@ -69,40 +91,40 @@ export function textFor(field: Field): string {
   if (about(field, /date|when/))
     return /\b\d{4}-\d\d-\d\d\b/.exec(text)?.[0] ?? yearIn(text)?.toString() ?? "";
   if (about(field, /author|director|person|character|who|hero|actor|place|location|city|country|company/)) {
-    return namesIn(text)[0] ?? "";
+    return seen.names(text)[0] ?? "";
   }
-  if (about(field, /keyword|word|term/)) return keywordsOf(text)[0] ?? "";
-  if (about(field, /first|opening/)) return sentencesOf(text)[0] ?? "";
-  return summaryOf(text);
+  if (about(field, /keyword|word|term/)) return seen.keywords(text)[0] ?? "";
+  if (about(field, /first|opening/)) return seen.sentences(text)[0] ?? "";
+  return seen.summary(text);
 }
 
 /** Several different texts for the field, best first; maybe none. */
 export function listFor(field: Field): string[] {
   const { text } = field;
   const most = countIn(field.description) ?? LIST_DEFAULT;
-  const label = labelled(text, spokenName(field.name));
+  const label = labelFor(field);
   if (label !== undefined) return distinct(label.split(/,\s*/), most);
   if (about(field, /categor|genre|topic|tag|theme|label/)) {
-    const found = genresOf(text);
+    const found = seen.genres(text);
     return found.length === 0 ? [GENRE_WHEN_NONE] : found.slice(0, most);
   }
-  if (about(field, /sentence|point|highlight|summar|fact/)) return distinct(sentencesOf(text), most);
+  if (about(field, /sentence|point|highlight|summar|fact/)) return distinct(seen.sentences(text), most);
   if (about(field, /name|person|people|character|actor|place|location|cit|countr|compan|entit|star|cast/)) {
-    return distinct(namesIn(text), most);
+    return distinct(seen.names(text), most);
   }
-  return keywordsOf(text).slice(0, most);
+  return seen.keywords(text).slice(0, most);
 }
 
 /** Null when the text has no number for it. */
 export function numberFor(field: Field): number | null {
   const { text } = field;
   if (about(field, /sentiment|polarity|mood/))
-    return { positive: 1, neutral: 0, negative: -1 }[sentimentOf(text)];
-  if (about(field, /word count|words/)) return wordsOf(text).length;
+    return { positive: 1, neutral: 0, negative: -1 }[seen.sentiment(text)];
+  if (about(field, /word count|words/)) return seen.words(text).length;
   if (about(field, /year/)) return yearIn(text);
-  const label = labelled(text, spokenName(field.name));
+  const label = labelFor(field);
   const near = label === undefined ? undefined : numbersIn(label)[0];
-  return near ?? numbersIn(text)[0] ?? null;
+  return near ?? seen.numbers(text)[0] ?? null;
 }
 
 /** Whether the words of the field's name occur in the text and are not denied just before. */
@@ -110,8 +132,8 @@ export function truthOf(field: Field): boolean {
   const wanted = spokenName(field.name)
     .split(" ")
     .filter((word) => !fillerWords.has(word));
-  const words = wordsOf(field.text);
-  if (about(field, /positive|negative/)) return wanted.includes(sentimentOf(field.text));
+  const words = seen.words(field.text);
+  if (about(field, /positive|negative/)) return wanted.includes(seen.sentiment(field.text));
   return wanted.some((want) => {
     const at = words.findIndex((word) => word.startsWith(stemOf(want)));
     return at !== -1 && !words.slice(Math.max(0, at - 3), at).some((word) => negations.has(word));
@@ -120,13 +142,13 @@ export function truthOf(field: Field): boolean {
 
 /** One of the given words: the one that the text names, or that fits its genre, mood or language, or a vague one. */
 export function chooseFrom(field: Field, options: readonly string[]): string | undefined {
-  const words = new Set(wordsOf(field.text));
+  const words = seen.wordSet(field.text);
   const loose = (text: string) => wordsOf(text).join(" ");
   const guesses = [
     textFor(field),
-    ...genresOf(field.text),
-    sentimentOf(field.text),
-    ...languageOf(field.text),
+    ...seen.genres(field.text),
+    seen.sentiment(field.text),
+    ...seen.language(field.text),
   ];
   const guessed = new Set(guesses.map(loose));
   return (
@@ -155,7 +177,7 @@ function countIn(description: string): number | null {
 }
 
 function languageFor(field: Field): string {
-  const [name = "English", code = "en"] = languageOf(field.text);
+  const [name = "English", code = "en"] = seen.language(field.text);
   return /code|iso|locale/i.test(`${field.name} ${field.description}`) ? code : name;
 }
 

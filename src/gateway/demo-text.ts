@@ -4,6 +4,7 @@
 export const TEXT_CHARS_MAX = 4_000;
 const SENTENCES_MAX = 60;
 const SUMMARY_CHARS = 160;
+const LABEL_CHARS_MAX = 60;
 /** A summary is not cut before this many characters. */
 const CLAUSE_CHARS_MIN = 40;
 
@@ -96,23 +97,24 @@ export function namesIn(text: string): string[] {
   return [...new Set([...found].map(([name]) => name.trim().replace(/[.'’-]+$/, "")))];
 }
 
-/** What follows `label:` at the beginning of a line, or undefined. */
-export function labelled(text: string, label: string): string | undefined {
-  const wanted = label
+/** What follows `label:` at the beginning of a line, by the words of the label; the first of each. */
+export function labelsIn(text: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  if (!text.includes(":")) return found;
+  for (const line of text.slice(0, TEXT_CHARS_MAX).split(/\n|\s\|\s/)) {
+    const colon = line.indexOf(":");
+    if (colon <= 0 || colon > LABEL_CHARS_MAX) continue;
+    const label = labelWords(line.slice(0, colon));
+    const value = line.slice(colon + 1).trim();
+    if (label !== "" && value !== "" && !found.has(label)) found.set(label, value);
+  }
+  return found;
+}
+
+/** As `labelsIn` has them. */
+export function labelWords(label: string): string {
+  return label
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}]+/gu, " ")
     .trim();
-  if (wanted === "" || !text.includes(":")) return undefined;
-  for (const line of text.slice(0, TEXT_CHARS_MAX).split(/\n|\s\|\s/)) {
-    const colon = line.indexOf(":");
-    if (colon <= 0 || colon > 60) continue;
-    const name = line
-      .slice(0, colon)
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N}]+/gu, " ")
-      .trim();
-    const value = line.slice(colon + 1).trim();
-    if (name === wanted && value !== "") return value;
-  }
-  return undefined;
 }

@@ -20,7 +20,7 @@ import { Signal, Slots } from "./signal.js";
 import { validateInput, type ValidInput } from "./validation.js";
 import { isTerminal, type BatchInputError, type BatchObject } from "./wire.js";
 
-/** Batches that validate, execute or finish at the same time; the others wait in their status. */
+/** Batches that validate, execute or finish at the same time; the others wait in their status. Cancelled ones wait for none. */
 const BATCHES_AT_ONCE = 4;
 /** Between tries of a batch in which something went wrong: doubled each time, up to the longest. */
 const RETRY_MS_FIRST = 200;
@@ -72,6 +72,7 @@ export class Engine {
   cancel(record: BatchRecord): void {
     if (record.batch.status === "cancelling" || isTerminal(record.batch.status)) return;
     this.move(record, "cancelling");
+    this.slots.hurry();
     this.woken.notify();
   }
 
@@ -149,7 +150,9 @@ export class Engine {
 
   private async advance(record: BatchRecord, work: BatchWork): Promise<void> {
     await this.mayMove(record);
-    if (!this.closing.signal.aborted) await this.slots.run(() => this.step(record, work));
+    if (this.closing.signal.aborted) return;
+    const isCancelled = () => record.batch.status === "cancelling";
+    await this.slots.run(() => this.step(record, work), isCancelled);
   }
 
   /** Logs the error, and waits until it is time for another try, or until the batch is cancelled. */

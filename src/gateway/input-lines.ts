@@ -6,6 +6,8 @@
 import { open } from "node:fs/promises";
 
 const READ_BYTES = 256 * 1024;
+/** A chunk ends with the line that reaches this, however few lines it has. */
+const CHUNK_CHARS_MAX = 16 * 1024 * 1024;
 /** A line above this is given as null instead of being held in memory. */
 export const LINE_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -17,6 +19,7 @@ export async function* readLineChunks(
   const splitter = new LineSplitter();
   const handle = await open(path, "r");
   let chunk: (string | null)[] = [];
+  let chars = 0;
   try {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
     for (;;) {
@@ -24,9 +27,11 @@ export async function* readLineChunks(
       const lines = bytesRead === 0 ? splitter.end() : splitter.push(buffer.subarray(0, bytesRead));
       for (const line of lines) {
         chunk.push(line);
-        if (chunk.length < linesPerChunk) continue;
+        chars += line?.length ?? 0;
+        if (chunk.length < linesPerChunk && chars < CHUNK_CHARS_MAX) continue;
         yield chunk;
         chunk = [];
+        chars = 0;
       }
       if (bytesRead === 0) break;
     }

@@ -39,24 +39,47 @@ export class Signal {
   }
 }
 
-/** At most `free` pieces of work at once; the others wait in order. */
+interface Waiting {
+  readonly isUrgent: () => boolean;
+  readonly enter: () => void;
+}
+
+/** At most `free` pieces of work at once; the others wait in order, except for urgent ones. */
 export class Slots {
-  private free: number;
-  private readonly waiting: (() => void)[] = [];
+  /** Below zero while urgent work runs beside the rest. */
+  #free: number;
+  #waiting: readonly Waiting[] = [];
 
   constructor(free: number) {
-    this.free = free;
+    this.#free = free;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.free > 0) this.free -= 1;
-    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+  /** `isUrgent` is asked at once, and again at each `hurry`. */
+  async run<T>(work: () => Promise<T>, isUrgent: () => boolean): Promise<T> {
+    if (this.#free <= 0 && !isUrgent())
+      await new Promise<void>((enter) => (this.#waiting = [...this.#waiting, { isUrgent, enter }]));
+    else this.#free -= 1;
     try {
       return await work();
     } finally {
-      const next = this.waiting.shift();
-      if (next === undefined) this.free += 1;
-      else next();
+      this.#free += 1;
+      const [next, ...rest] = this.#waiting;
+      if (next !== undefined && this.#free > 0) {
+        this.#waiting = rest;
+        this.#admit(next);
+      }
     }
+  }
+
+  /** Lets in what has become urgent. */
+  hurry(): void {
+    const urgent = this.#waiting.filter(({ isUrgent }) => isUrgent());
+    this.#waiting = this.#waiting.filter((waiting) => !urgent.includes(waiting));
+    for (const waiting of urgent) this.#admit(waiting);
+  }
+
+  #admit({ enter }: Waiting): void {
+    this.#free -= 1;
+    enter();
   }
 }

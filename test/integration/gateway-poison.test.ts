@@ -1,7 +1,7 @@
 /** Lines that ask for what nobody can answer, and batches in which something goes wrong: neither takes the gateway or another batch along. */
 import { describe, expect, test } from "vitest";
 import { ANSWER_CHARS_MAX } from "../../src/gateway/answer-text.js";
-import { chatLine, readLines, startTestGateway, submit } from "./gateway-setup.js";
+import { chatLine, chatLines, readLines, startTestGateway, submit } from "./gateway-setup.js";
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -121,10 +121,8 @@ describe("what goes wrong inside of one line", () => {
     const batch = await gateway.until(id);
     expect(batch.request_counts).toEqual({ total: 2, completed: 0, failed: 2 });
     const failed = await readLines(client, batch.error_file_id);
-    expect(failed.map((line) => [line.custom_id, line.response?.status_code]).toSorted()).toEqual([
-      ["a", 500],
-      ["b", 500],
-    ]);
+    expect(failed.map((line) => line.custom_id).toSorted()).toEqual(["a", "b"]);
+    expect(failed.map((line) => line.response?.status_code)).toEqual([500, 500]);
   });
 
   test("answers a live call with a 500, and the next one is served", async () => {
@@ -140,7 +138,41 @@ describe("what goes wrong inside of one line", () => {
   });
 });
 
+describe("a line of more values than a memory holds", () => {
+  test.each([
+    ["arrays", "[],"],
+    ["objects", "{},"],
+    ["numbers", "1,"],
+  ])("is no request: two million %s", async (_, value) => {
+    const { gateway, client } = await startTestGateway();
+    const tools = `[${value.repeat(2_000_000)}0]`;
+    const line = chatLine("many", "A heist.", { tools: "TOOLS" }).replace('"TOOLS"', tools);
+    const batch = await gateway.until(await submit(client, [chatLine("fine", "A heist."), line]));
+    expect(batch).toMatchObject({
+      status: "failed",
+      errors: { data: [{ code: "invalid_json_line", line: 2 }] },
+    });
+  });
+
+  test("is told from a long text with as many commas and brackets", async () => {
+    const { gateway, client } = await startTestGateway();
+    const text = 'A heist, "a dragon" [and] {a king},\\ '.repeat(100_000);
+    const batch = await gateway.until(await submit(client, [chatLine("long", text)]));
+    expect(batch).toMatchObject({ status: "completed", request_counts: { completed: 1 } });
+  });
+});
+
 describe("a cancel", () => {
+  test("ends a batch that waits for its turn while others run", async () => {
+    const { gateway, client } = await startTestGateway({ latencyMs: 3_600_000 });
+    const lines = chatLines(101);
+    const running = await Promise.all(many(4, () => submit(client, lines)));
+    for (const id of running) await gateway.until(id, (batch) => batch.request_counts.completed === 100);
+    const waiting = await submit(client, lines);
+    await client.batches.cancel(waiting);
+    expect((await gateway.until(waiting)).status).toBe("cancelled");
+  });
+
   test("ends a batch between two lines that take long", async () => {
     const { gateway, client } = await startTestGateway();
     const schema = objectOf(named(10_000, { type: "string" }));

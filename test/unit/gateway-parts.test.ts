@@ -110,9 +110,45 @@ describe("slots", () => {
       if (fails) throw new Error("scripted");
     };
     const ended = await Promise.allSettled(
-      Array.from({ length: 20 }, (_, index) => slots.run(() => work(index % 4 === 0))),
+      Array.from({ length: 20 }, (_, index) =>
+        slots.run(
+          () => work(index % 4 === 0),
+          () => false,
+        ),
+      ),
     );
     expect(ended.filter(({ status }) => status === "rejected")).toHaveLength(5);
     expect(most).toBe(3);
+  });
+
+  test("let in what becomes urgent beside those that run, and no more than before afterwards", async () => {
+    const slots = new Slots(1);
+    const begun: string[] = [];
+    const urgent = new Set(["born urgent"]);
+    const ends = new Map<string, () => void>();
+    const start = (name: string) =>
+      slots.run(
+        () => {
+          begun.push(name);
+          return new Promise<void>((resolve) => ends.set(name, resolve));
+        },
+        () => urgent.has(name),
+      );
+    const end = async (name: string, run: Promise<void>) => {
+      ends.get(name)?.();
+      await run;
+    };
+    const [first, , third] = [start("first"), start("second"), start("third")];
+    const born = start("born urgent");
+    expect(begun).toEqual(["first", "born urgent"]);
+    urgent.add("third");
+    slots.hurry();
+    await Promise.resolve();
+    expect(begun).toEqual(["first", "born urgent", "third"]);
+    await end("third", third);
+    await end("born urgent", born);
+    expect(begun).toHaveLength(3);
+    await end("first", first);
+    expect(begun).toEqual(["first", "born urgent", "third", "second"]);
   });
 });
