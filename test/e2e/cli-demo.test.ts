@@ -69,9 +69,10 @@ describe("rowmill gateway", () => {
     const args = ["gateway", "--demo-model", "--port", "0", "--data-dir", "state"];
     const running = startCli(args, { cwd: folder, env: {} });
     try {
-      await until("its address", async () => running.stdout().includes("OPENAI_BASE_URL="));
+      await until("its address", async () => running.stdout().includes("Ctrl-C"));
       const url = /OPENAI_BASE_URL=(\S+)/.exec(running.stdout())?.[1] ?? "";
-      const reply = await fetch(`${url}/batches`, { headers: { authorization: "Bearer demo" } });
+      const key = /OPENAI_API_KEY=(\S+)/.exec(running.stdout())?.[1] ?? "";
+      const reply = await fetch(`${url}/batches`, { headers: { authorization: `Bearer ${key}` } });
       expect(reply.status).toBe(200);
       const port = new URL(url).port;
       const taken = await runCli(["gateway", "--demo-model", "--port", port, "--data-dir", "other"], {
