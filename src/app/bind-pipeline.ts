@@ -140,7 +140,10 @@ export async function checkPredicate(
   }
 }
 
-/** Looks at the table again. What changed under us (a partition, a type, the table itself) makes new triggers and a sweep. */
+/**
+ * Looks at the table again. What changed under us (a partition, a type, the table itself) makes new triggers and a sweep.
+ * @throws RowmillError `target_unsupported` where the target is no longer to be trusted: better before more is paid
+ */
 export async function refreshSource(database: Database, pipeline: Pipeline): Promise<void> {
   const { config } = pipeline;
   const row = await pipelines.byId(database, pipeline.id);
@@ -153,6 +156,7 @@ export async function refreshSource(database: Database, pipeline: Pipeline): Pro
       pipeline.source = sourceOf(config, pipeline.id, { table, skipBefore });
     }
     if (row.pauseKind === "source") await pipelines.resume(database, pipeline.id, "source");
+    await pipeline.target.checkOwners(database);
   } catch (error) {
     if (!(error instanceof RowmillError) || error.code !== "source_unsupported") throw error;
     await pipelines.pause(database, pipeline.id, {

@@ -148,12 +148,13 @@ function isValidate(value: unknown): value is (answer: unknown, row: RowCells) =
 }
 
 function readTarget(place: Place): PipelineConfig["target"] {
-  const at = section(place, ["table", "columns", "access", "addColumns"]);
+  const at = section(place, ["table", "columns", "access", "addColumns", "trustOwner"]);
   return {
     table: tableName(at.table),
     columns: optional(at.columns, readColumnMapping, null),
     access: optional(at.access, oneOf(["private", "inherit"]), "private"),
     addColumns: optional(at.addColumns, boolean, false),
+    trustOwner: optional(at.trustOwner, boolean, false),
   };
 }
 

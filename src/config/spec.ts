@@ -103,6 +103,11 @@ export interface TargetSpec<Field extends string> {
   readonly access?: "private" | "inherit";
   /** True allows columns to be added to a table that exists already. Default: false. */
   readonly addColumns?: boolean;
+  /**
+   * True writes to a table whoever owns it, or the functions that its triggers, checks and defaults run: they run with
+   * the rights of Rowmill's user. Default: false.
+   */
+  readonly trustOwner?: boolean;
 }
 
 /** A hard cap on spending; the reservations of batches in flight count. */

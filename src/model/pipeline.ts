@@ -50,6 +50,8 @@ export interface PipelineConfig {
     /** `private`: row-level security on and no grants, where we create the table. */
     readonly access: "private" | "inherit";
     readonly addColumns: boolean;
+    /** Write to it whoever owns it, or what its triggers, checks and defaults run. */
+    readonly trustOwner: boolean;
   };
   readonly budget: { readonly usd: number; readonly per: BudgetPeriod } | null;
   readonly approveAboveUsd: number;

@@ -17,6 +17,7 @@ import {
 } from "../sources/table-inspection.js";
 import { quoteIdentifier, raw, sql, type Database, type Queryable } from "../store/database.js";
 import type { TargetColumn, TargetTable } from "./table-target.js";
+import { refuseStrangers, type Ownership } from "./target-owners.js";
 import {
   additionStatement,
   columnText,
@@ -38,9 +39,9 @@ export async function ensureTarget(
   answer: readonly AnswerColumn[],
 ): Promise<TargetTable> {
   const wanted = wantedColumns(config, answer);
-  const existing = await findTarget(database, config);
+  const existing = await findTarget(database, config, source);
   if (existing === null) await createTarget(database, config, source, wanted);
-  const relation = existing ?? (await findTarget(database, config));
+  const relation = existing ?? (await findTarget(database, config, source));
   if (relation === null)
     throw new RowmillError(
       "target_unsupported",
@@ -70,7 +71,7 @@ export async function planTarget(
   answer: readonly AnswerColumn[],
 ): Promise<TargetPlan> {
   const wanted = wantedColumns(config, answer);
-  const relation = await findTarget(client, config);
+  const relation = await findTarget(client, config, source);
   if (relation === null) {
     const { schema, qualified } = await newTarget(client, config);
     const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
@@ -98,10 +99,22 @@ function wantedColumns(config: TargetConfig, answer: readonly AnswerColumn[]): W
   return answer.map((column) => ({ ...column, name: config.columns?.[column.field] ?? column.field }));
 }
 
-async function findTarget(client: Queryable, config: TargetConfig): Promise<Relation | null> {
+/** Whatever is found may be written to: nothing of it is anybody's whom the config does not trust. */
+async function findTarget(
+  client: Queryable,
+  config: TargetConfig,
+  source: SourceTable,
+): Promise<Relation | null> {
   const relation = await relationNamed(client, config.table);
-  if (relation) refuseSchema(config, relation.schema);
+  if (relation === null) return null;
+  refuseSchema(config, relation.schema);
+  const ownership = ownershipOf(config, relation, source);
+  if (ownership !== null) await refuseStrangers(client, ownership);
   return relation;
+}
+
+function ownershipOf(config: TargetConfig, relation: Relation, source: SourceTable): Ownership | null {
+  return config.trustOwner ? null : { target: relation.qualified, source: source.qualified };
 }
 
 async function createTarget(
@@ -243,7 +256,8 @@ async function checkTarget(client: Queryable, checked: Checked): Promise<TargetT
       [...present.values()],
       new Set([...source.key, ...columns, ...(stamped ? stampColumns : [])].map((column) => column.name)),
     );
-  return { qualified: relation.qualified, key: source.key, columns, stamped, isSource };
+  const ownership = ownershipOf(config, relation, source);
+  return { qualified: relation.qualified, key: source.key, columns, stamped, isSource, ownership };
 }
 
 function refuseMissing(config: TargetConfig, relation: Relation, missing: readonly WantedColumn[]): void {

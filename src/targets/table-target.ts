@@ -7,6 +7,7 @@
 import { identifier, join, raw, sql, underRolePath, type Queryable, type Sql } from "../store/database.js";
 import { keyEquals, keyValues, type TableColumn } from "../sources/table-inspection.js";
 import type { Result, Target } from "./target.js";
+import { refuseStrangers, type Ownership } from "./target-owners.js";
 
 export interface TargetColumn extends TableColumn {
   /** The answer's field that is written here. */
@@ -21,11 +22,14 @@ export interface TargetTable {
   /** Whether the table has `rowmill_at` and `rowmill_model`. */
   readonly stamped: boolean;
   readonly isSource: boolean;
+  /** Looked at again before each write; null: the config trusts whoever owns it. */
+  readonly ownership: Ownership | null;
 }
 
 export function createTableTarget(table: TargetTable): Target {
   return {
     isSource: table.isSource,
+    checkOwners: (client) => checkOwners(client, table),
     lockFree: (tx, keys) => lockFree(tx, table, keys),
     write: (tx, results) => write(tx, table, results),
     present: (tx, keys) => present(tx, table, keys),
@@ -34,11 +38,18 @@ export function createTableTarget(table: TargetTable): Target {
 
 const stamps = ["rowmill_at", "rowmill_model"] as const;
 
+async function checkOwners(client: Queryable, { ownership }: TargetTable): Promise<void> {
+  if (ownership !== null) await refuseStrangers(client, ownership);
+}
+
 async function lockFree(
   tx: Queryable,
   table: TargetTable,
   keys: readonly string[],
 ): Promise<{ busy: ReadonlySet<string> }> {
+  // The lock that our write takes anyway: from here to the commit no trigger, default or owner of the table can change.
+  await tx.run(sql`lock table only ${raw(table.qualified)} in row exclusive mode`);
+  await checkOwners(tx, table);
   const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
   const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
   const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);

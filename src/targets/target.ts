@@ -12,8 +12,10 @@ export interface Result {
 export interface Target {
   /** The results go into the source's own rows. */
   readonly isSource: boolean;
+  /** @throws RowmillError `target_unsupported` where a write would run code of somebody whom the config does not trust. */
+  checkOwners(client: Queryable): Promise<void>;
   /**
-   * Of these keys, those whose target rows some other transaction holds right now: they are written later, so that a user's
+   * Checks the owners as above, then: of these keys, those whose target rows some other transaction holds right now: they are written later, so that a user's
    * transaction never waits for ours. The others stay locked for this transaction.
    */
   lockFree(tx: Queryable, keys: readonly string[]): Promise<{ busy: ReadonlySet<string> }>;

@@ -15,6 +15,7 @@ import { LEDGER_VERSION, oldestVersion } from "../store/understood.js";
 import { lookOnce } from "./astray.js";
 import { collect } from "./collector.js";
 import type { Pipeline, WorkerContext } from "./context.js";
+import { pauseForTarget } from "./guard.js";
 import { poll } from "./poller.js";
 import { reconcile } from "./reconciler.js";
 import { refuse } from "./refusal.js";
@@ -228,7 +229,8 @@ function pauseFor(
   if (isLastingRefusal(error)) {
     return { kind: batch.state === "collecting" ? "target" : "source", reason: `${error.message} ${resume}` };
   }
-  if (failures < FAILURES_MAX) return null;
+  const ofTarget = pauseForTarget(pipeline, error);
+  if (ofTarget !== null || failures < FAILURES_MAX) return ofTarget;
   return {
     kind: "provider",
     reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${thrownMessage(error)} ${resume}`,

@@ -362,6 +362,22 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
+  "a target that another role made": {
+    sql: `create role ${user}_maker;
+      create function shout() returns trigger language plpgsql as $$ begin return new; end $$;
+      create trigger loud before insert on film_labels for each row execute function shout();
+      alter table film_labels owner to ${user}_maker; alter function shout() owner to ${user}_maker;`,
+    says: {
+      Tables: `  ok           Source: films: "public"."films" can be read and watched
+  problem      Target: films: target: writing to "public"."film_labels" would run code of other roles with the rights of "postgres": the table public.film_labels belongs to "USER_maker"; the function public.shout(), which the trigger loud on public.film_labels uses, belongs to "USER_maker".
+               - Read what it does first. Then take over what you trust: alter table public.film_labels owner to "postgres"; alter function public.shout() owner to "postgres";
+               - Or accept it, whoever owns it and whatever they change: target: { trustOwner: true }
+  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+      end: "1 problem.",
+    },
+    status: 2,
+  },
+
   "no key, and the organisation under another name": {
     env: () => ({ OPENAI_API_KEY: undefined, ORG_ID: "org-1" }),
     says: {

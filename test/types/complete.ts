@@ -34,6 +34,7 @@ const movies = pipeline({
     columns: { categories: "genres", summary: "one_line" },
     access: "private",
     addColumns: false,
+    trustOwner: false,
   },
   budget: { usd: 5, per: "day" },
   approveAboveUsd: 1,

@@ -99,7 +99,16 @@ describe("definitionHash", () => {
     ],
     [
       "the target",
-      { ...films, target: { table: "other", columns: { genre: "g" }, access: "inherit", addColumns: true } },
+      {
+        ...films,
+        target: {
+          table: "other",
+          columns: { genre: "g" },
+          access: "inherit",
+          addColumns: true,
+          trustOwner: true,
+        },
+      },
     ],
     ["a default that is written out", request({ maxOutputTokens: 1024 })],
   ];

@@ -27,7 +27,7 @@ function pipeline(user: MessageSource, system: MessageSource | null = null): Pip
     answer: z.object({ genre: z.string() }),
     validate: null,
     attempts: 3,
-    target: { table: "labels", columns: null, access: "private", addColumns: false },
+    target: { table: "labels", columns: null, access: "private", addColumns: false, trustOwner: false },
     budget: null,
     approveAboveUsd: 1,
     limit: null,

@@ -1,0 +1,228 @@
+/** Whose code runs when answers are written: a target, or a function that a write to it runs, that belongs to somebody else. */
+import { randomBytes } from "node:crypto";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { pipeline, z } from "../../src/index.js";
+import { raw } from "../../src/store/database.js";
+import { guarded } from "../../src/worker/guard.js";
+import { describeDatabases, newestKinds } from "../support/databases.js";
+import { quick } from "../support/movies.js";
+import { sql, startProject, type TestProject } from "../support/project.js";
+import { strangerObjects, strangerSetups, type StrangerSetup } from "../support/stranger-setups.js";
+
+/** Roles belong to the whole server: no other run may have the same. */
+const stranger = `intruder_${randomBytes(4).toString("hex")}`;
+
+function texts(schema: string, target: { table: string; trustOwner?: boolean }) {
+  return pipeline({
+    source: { table: `${schema}.texts`, key: "id", columns: ["body"] },
+    ...quick,
+    request: { model: "gpt-4o-mini", user: "{{ body }}" },
+    answer: z.object({ summary: z.string() }),
+    target: { ...target, table: `${schema}.${target.table}` },
+  });
+}
+
+async function run(project: TestProject, statements: string): Promise<void> {
+  await project.database.pool.query(statements.replaceAll("STRANGER", stranger));
+}
+
+async function refusal(project: TestProject, texts: ReturnType<typeof pipeline>): Promise<string | null> {
+  return project.worker({ texts }).then(
+    () => null,
+    (error: Error) => error.message,
+  );
+}
+
+interface Case {
+  readonly setup: StrangerSetup;
+  /** Of the user, and `stranger_…` of the stranger. */
+  readonly schema: string;
+  readonly table: string;
+}
+
+const cases = Object.entries(strangerSetups).map(([name, setup], index): [string, Case] => [
+  name,
+  { setup, schema: `case_${index}`, table: setup.target ?? "labels" },
+]);
+
+/** As it stands in the schemas of that case. */
+function placed({ schema }: Case, text: string): string {
+  return text
+    .replaceAll("STRANGER", stranger)
+    .replaceAll(/\bstranger\b/g, `stranger_${schema}`)
+    .replaceAll(/\bpublic\b(?!;)/g, schema);
+}
+
+describeDatabases("Code of somebody else", (kind) => {
+  let project: TestProject;
+  beforeAll(async () => {
+    project = await startProject(kind);
+    await run(project, `drop role if exists STRANGER; create role STRANGER;`);
+    for (const [, one] of cases) {
+      const { schema, setup } = one;
+      await run(
+        project,
+        `begin; create schema ${schema}; set local search_path = ${schema}, pg_catalog;
+         ${placed(one, strangerObjects)} ${placed(one, setup.sql)} truncate stranger_${schema}.calls; commit;`,
+      );
+    }
+  }, 120_000);
+  afterAll(async () => {
+    await run(project, "drop owned by STRANGER cascade; drop role STRANGER;").finally(() => project.close());
+  });
+
+  it.each(cases)("refuses a target for %s", async (_, one) => {
+    const { setup, schema, table } = one;
+    const message = await refusal(project, texts(schema, { table }));
+    // PostgreSQL 14 has a generated column depend on the function itself.
+    expect(message?.replace(/table column (?=\S+\.note)/, "default value for ")).toBe(
+      `pipelines.texts: target: writing to "${schema}"."${table}" would run code of other roles with the rights of "postgres": ${placed(one, setup.says)}.`,
+    );
+  });
+
+  it("runs at a write to each of them, where the config trusts its owner", async () => {
+    const accepted = cases.map(([, { schema, table }]) => [
+      schema,
+      texts(schema, { table, trustOwner: true }),
+    ]);
+    await project.drain(await project.worker(Object.fromEntries(accepted)));
+    for (const [name, { schema, table, setup }] of cases) {
+      const written = sql`select id from ${raw(`${schema}.${table}`)} where summary is not null`;
+      expect(await project.rows(written), name).toHaveLength(2);
+      const calls = await project.rows(sql`select name from ${raw(`stranger_${schema}.calls`)} limit 1`);
+      expect(calls, name).toHaveLength(setup.idle ? 0 : 1);
+    }
+    await project.check();
+  });
+});
+
+describeDatabases(
+  "A target",
+  (kind) => {
+    let project: TestProject;
+    beforeEach(async () => {
+      project = await startProject(kind);
+      await run(
+        project,
+        `drop role if exists STRANGER; create role STRANGER login password 'secret'; ${strangerObjects}`,
+      );
+    });
+    afterEach(async () => {
+      await project.check().finally(async () => {
+        await run(project, "drop owned by STRANGER cascade; drop role STRANGER;").finally(() =>
+          project.close(),
+        );
+      });
+    });
+    const answered = () => project.rows(sql`select id from public.labels where summary is not null`);
+    const calls = () => project.rows(sql`select name from stranger.calls`);
+
+    it("may hold code of somebody else that no write of ours runs", async () => {
+      await run(
+        project,
+        `create table stranger.users (id int primary key); alter table stranger.users owner to STRANGER;
+       create table labels (id int primary key, summary text, by int references stranger.users);
+       create trigger off before insert on labels for each row execute function stranger.fires();
+       alter table labels disable trigger off;
+       create trigger replica before insert on labels for each row execute function stranger.fires();
+       alter table labels enable replica trigger replica;
+       create trigger deletes before delete on labels for each row execute function stranger.fires();
+       create trigger empties before truncate on labels execute function stranger.fires();`,
+      );
+      await project.drain(await project.worker({ texts: texts("public", { table: "labels" }) }));
+      expect(await answered()).toHaveLength(2);
+      expect(await calls()).toEqual([]);
+    });
+
+    it("may belong to another superuser, and so may its functions", async () => {
+      await run(
+        project,
+        `alter role STRANGER superuser; create table labels (id int primary key, summary text);
+       create trigger t before insert on labels for each row execute function stranger.fires();
+       alter table labels owner to STRANGER;`,
+      );
+      await project.drain(await project.worker({ texts: texts("public", { table: "labels" }) }));
+      expect(await calls()).toHaveLength(2);
+    });
+
+    it("may belong to the source's owner, and so may its functions", async () => {
+      await run(
+        project,
+        `alter table texts owner to STRANGER; create table labels (id int primary key, summary text);
+       create trigger t before insert on labels for each row execute function stranger.fires();
+       alter table labels owner to STRANGER;`,
+      );
+      await project.drain(await project.worker({ texts: texts("public", { table: "labels" }) }));
+      expect(await calls()).toHaveLength(2);
+    });
+
+    it("that gets a trigger of somebody else under a worker is not written: its pipeline pauses, and goes on without the trigger", async () => {
+      await run(project, "create table labels (id int primary key, summary text)");
+      const worker = await project.worker({ texts: texts("public", { table: "labels" }) });
+      await run(
+        project,
+        "create trigger t before insert on labels for each row execute function stranger.fires();",
+      );
+      await project.drain(worker);
+      expect(await answered()).toEqual([]);
+      expect(await calls()).toEqual([]);
+      const paused = sql`select pause_kind, pause_reason from rowmill.pipelines`;
+      expect(await project.rows(paused)).toEqual([
+        {
+          pause_kind: "target",
+          pause_reason: expect.stringContaining("the trigger t on public.labels uses"),
+        },
+      ]);
+      await run(
+        project,
+        "drop trigger t on labels; update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null",
+      );
+      await run(project, "update rowmill.batches set next_at = now()");
+      await project.drain(worker);
+      expect(await answered()).toHaveLength(2);
+      expect((await project.gateway.journal.summary()).executed).toBe(2);
+    });
+
+    it("that changes its owner under a worker is noticed before more is paid", async () => {
+      await run(project, "create table labels (id int primary key, summary text)");
+      const worker = await project.worker({ texts: texts("public", { table: "labels" }) });
+      await run(project, "alter table labels owner to STRANGER");
+      const [bound] = worker.pipelines.values();
+      if (!bound) throw new Error("There is no pipeline.");
+      await guarded(worker, bound, () => worker.refreshSource(bound));
+      await project.drain(worker);
+      expect((await project.gateway.journal.summary()).executed).toBe(0);
+      await run(project, "alter table labels owner to postgres");
+    });
+  },
+  newestKinds,
+);
+
+describeDatabases(
+  "A target that row-level security keeps from the worker",
+  (kind) => {
+    it("is refused for somebody else's function in its policies", async () => {
+      const project = await startProject(kind, { empty: true });
+      const worker = `worker_${randomBytes(4).toString("hex")}`;
+      try {
+        await run(
+          project,
+          `create role STRANGER; create role ${worker} login password 'secret'; ${strangerObjects}
+           create table labels (id int primary key, summary text); alter table labels enable row level security;
+           create policy p on labels using (stranger.accepts(summary));
+           grant all on labels, texts to ${worker}; grant create on database ${new URL(project.url).pathname.slice(1)} to ${worker};`,
+        );
+        const url = new URL(project.url);
+        url.username = worker;
+        url.password = "secret";
+        await expect(
+          project.worker({ texts: texts("public", { table: "labels" }) }, { url: url.href }),
+        ).rejects.toThrow(/the function stranger\.accepts\(.*\), which the policy p on public\.labels uses/);
+      } finally {
+        await run(project, `drop owned by STRANGER, ${worker} cascade; drop role STRANGER, ${worker};`);
+        await project.close();
+      }
+    });
+  },
+  ["pg14", "pg18"],
+);
