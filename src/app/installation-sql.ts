@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { compileAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
+import { oneLine, safeSql } from "../model/one-line.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { installTriggers, triggerSignature } from "../sources/table-triggers.js";
@@ -87,7 +88,7 @@ function scriptText(look: Look, user: string, sections: readonly Section[]): str
   const { file } = known(look.config, "a config");
   const { place } = known(look.opened, "a database");
   const head = [
-    `-- What rowmill up would run in ${place} as "${user}", for ${file}.`,
+    oneLine(`-- What rowmill up would run in ${place} as "${user}", for ${file}.`),
     "-- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.",
   ];
   if (sections.length === 0) return [...head, "-- Nothing is to be done.", ""].join("\n");
@@ -100,7 +101,7 @@ function scriptText(look: Look, user: string, sections: readonly Section[]): str
     "set search_path = pg_catalog, pg_temp;",
     ...sections.flatMap(({ title, statements }) => [
       "",
-      `-- ${title.replaceAll(/\s+/g, " ")}`,
+      oneLine(`-- ${title}`),
       "",
       ...statements.map(terminated),
     ]),
@@ -111,7 +112,7 @@ function scriptText(look: Look, user: string, sections: readonly Section[]): str
 
 /** A comment, and a text of several statements, end as they are. */
 function terminated(statement: string): string {
-  const text = statement.trim();
+  const text = safeSql(statement.trim());
   return text.startsWith("--") || text.endsWith(";") ? text : `${text};`;
 }
 
@@ -185,9 +186,7 @@ async function pipelinePart(look: Look, pipeline: PipelineConfig, row: Registere
     return await wholePart(look, pipeline, row);
   } catch (error) {
     if (!(error instanceof RowmillError) || error.code === "internal") throw error;
-    const lines = [error.message, ...error.hints.map((hint) => `  ${hint}`)].flatMap((text) =>
-      text.split("\n"),
-    );
+    const lines = [...error.message.split("\n"), ...error.hints.map((hint) => `  ${hint}`)];
     return {
       grants: [],
       sections: [

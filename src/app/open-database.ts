@@ -5,7 +5,7 @@ import type { Environment } from "../config/environment.js";
 import { openEmbedded } from "../embedded/embedded.js";
 import { exists } from "../embedded/file-errors.js";
 import { acquireWorkerLock } from "../embedded/worker-lock.js";
-import { RowmillError } from "../model/errors.js";
+import { prefixed, RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
 import { explainWith, openDatabase, sql, type Database, type DatabaseOptions } from "../store/database.js";
 
@@ -97,8 +97,5 @@ export async function lockForWork(config: ProjectConfig, command: string): Promi
 
 function withPlace(error: unknown, place: string): unknown {
   if (!(error instanceof RowmillError)) return error;
-  return new RowmillError(error.code, `Cannot use ${place}. ${error.message}`, {
-    cause: error.cause,
-    hints: error.hints,
-  });
+  return prefixed(error, `Cannot use ${place}. `, error.cause);
 }

@@ -8,7 +8,7 @@ import { runMigrations } from "graphile-worker";
 import type { Logger } from "pino";
 import type { Environment } from "../config/environment.js";
 import { sameTable } from "../config/cross-checks.js";
-import { RowmillError } from "../model/errors.js";
+import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { createOpenAIProvider } from "../providers/openai.js";
 import type { Provider } from "../providers/provider.js";
@@ -89,10 +89,7 @@ async function explained<T>(config: PipelineConfig, work: () => Promise<T>): Pro
     return await work();
   } catch (error) {
     if (!(error instanceof RowmillError) || error.message.startsWith("pipelines.")) throw error;
-    throw new RowmillError(error.code, `pipelines.${config.name}: ${error.message}`, {
-      cause: error,
-      hints: error.hints,
-    });
+    throw prefixed(error, `pipelines.${config.name}: `);
   }
 }
 

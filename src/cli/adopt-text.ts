@@ -2,7 +2,6 @@
 import type { Adopted, Adoption } from "../app/adopt-batch.js";
 import type { OpenedForAdoption } from "../app/adopt-project.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
-import { harmless } from "./terminal.js";
 import { counted, fit, formatCount } from "./text.js";
 
 const NAME_CHARACTERS = 80;
@@ -12,7 +11,7 @@ export function describeAdoption({ batch, lines, expected }: Adoption, config: P
   const { source, request } = config;
   const others = lines.models.filter((model) => model !== request.model);
   const example = lines.unreadableExample;
-  const such = example === null ? "" : `, such as "${fit(harmless(example), NAME_CHARACTERS)}"`;
+  const such = example === null ? "" : `, such as "${fit(example, NAME_CHARACTERS)}"`;
   const rows: readonly (readonly [number, string])[] = [
     [expected.adopted, "waiting for an answer: adopted"],
     [expected.ended, "answered, failed or left out already: left alone"],
@@ -24,12 +23,12 @@ export function describeAdoption({ batch, lines, expected }: Adoption, config: P
   const shown = rows.filter(([count]) => count > 0);
   const width = Math.max(...shown.map(([count]) => formatCount(count).length));
   return [
-    `${batch.id} is ${harmless(batch.statusText)}: ${counted(lines.lines, "line")} for ${config.name}`,
+    `${batch.id} is ${batch.statusText}: ${counted(lines.lines, "line")} for ${config.name}`,
     ...shown.map(([count, what]) => `  ${formatCount(count).padStart(width)} ${what}`),
     ...(others.length === 0
       ? []
       : [
-          `Note: it asks ${others.map(harmless).join(", ")}, and the config ${request.model}; costs are counted at the price of ${request.model}.`,
+          `Note: it asks ${others.join(", ")}, and the config ${request.model}; costs are counted at the price of ${request.model}.`,
         ]),
   ];
 }

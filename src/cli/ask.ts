@@ -1,4 +1,5 @@
 /** Questions to the person at the terminal. Where nobody sits, nothing is asked: the caller says what to do instead. */
+import { oneLine } from "../model/one-line.js";
 import { Interrupted } from "./interruption.js";
 
 /** The others are scrolled to. */
@@ -17,7 +18,7 @@ export async function askYesNo(message: string, signal?: AbortSignal): Promise<b
   signal?.addEventListener("abort", abort);
   try {
     const answer = await confirm({
-      message,
+      message: oneLine(message),
       initialValue: false,
       output: process.stderr,
       signal: whileAsked.signal,
@@ -31,7 +32,10 @@ export async function askYesNo(message: string, signal?: AbortSignal): Promise<b
 /** True when the person typed exactly `word`. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askTyped(message: string, word: string): Promise<boolean> {
   const { text } = await loadPrompts();
-  const answer = await text({ message: `${message} Type "${word}" to do it.`, output: process.stderr });
+  const answer = await text({
+    message: oneLine(`${message} Type "${word}" to do it.`),
+    output: process.stderr,
+  });
   if (typeof answer === "symbol") return interrupted();
   return answer === word;
 }
@@ -56,7 +60,7 @@ export async function askText(
 ): Promise<string> {
   const { text } = await loadPrompts();
   const answer = await text({
-    message,
+    message: oneLine(message),
     initialValue: options.initial ?? "",
     validate: (value) => options.check?.((value ?? "").trim()) ?? undefined,
     output: process.stderr,
@@ -79,12 +83,17 @@ export interface Choice {
   readonly hint?: string;
 }
 
+/** Names of tables and columns may be anything. */
+function shownChoice({ value, label, hint }: Choice): Choice {
+  return { value, label: oneLine(label), ...(hint === undefined ? {} : { hint: oneLine(hint) }) };
+}
+
 /** One of these values. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function choose(message: string, options: readonly Choice[]): Promise<string> {
   const { select } = await loadPrompts();
   const answer = await select({
-    message,
-    options: [...options],
+    message: oneLine(message),
+    options: options.map(shownChoice),
     ...(options[0] === undefined ? {} : { initialValue: options[0].value }),
     maxItems: CHOICES_SHOWN_MAX,
     output: process.stderr,
@@ -101,8 +110,8 @@ export async function chooseSome(
 ): Promise<string[]> {
   const { multiselect } = await loadPrompts();
   const answer = await multiselect({
-    message,
-    options: [...options],
+    message: oneLine(message),
+    options: options.map(shownChoice),
     initialValues: [...initial],
     required: true,
     maxItems: CHOICES_SHOWN_MAX,

@@ -9,7 +9,7 @@ import {
 } from "../store/overview.js";
 import { formatUsd } from "../model/pricing.js";
 import type { WorkerContext } from "../worker/context.js";
-import { harmless, type Terminal } from "./terminal.js";
+import type { Terminal } from "./terminal.js";
 import { counted, fit, formatCount } from "./text.js";
 
 const FAILURES_SHOWN = 3;
@@ -51,7 +51,7 @@ async function sayFailures(
 ): Promise<void> {
   const failures = await failedKeys(context.database, pipeline.id, FAILURES_SHOWN);
   for (const { key, error } of failures) {
-    terminal.note(`  ${harmless(key)}: ${fit(harmless(error).replaceAll("\n", " "), ERROR_CHARACTERS)}`);
+    terminal.note(`  ${key}: ${fit(error, ERROR_CHARACTERS)}`);
   }
   if (pipeline.refused > 0) await sayRefused(terminal, context, pipeline);
   if (failures.length === 0) return;
@@ -68,9 +68,9 @@ async function sayRefused(
   const all = await refusedKeys(context.database);
   const refused = all.find((row) => row.pipelineId === pipeline.id);
   if (refused === undefined) return;
-  const example = fit(harmless(refused.prefix).replaceAll("\n", " "), KEY_CHARACTERS);
+  const example = fit(refused.prefix, KEY_CHARACTERS);
   const have = refused.keys === 1 ? "has a key" : "have keys";
   terminal.note(
-    `  ${counted(refused.keys, "row")} cannot be asked about and ${have} such as ${example}: ${harmless(refused.reason)}`,
+    `  ${counted(refused.keys, "row")} cannot be asked about and ${have} such as ${example}: ${refused.reason}`,
   );
 }

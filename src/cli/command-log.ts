@@ -1,8 +1,8 @@
 /** The log of a command: pino's records as lines for a person, on stderr above the live lines. */
 import { pino, type Logger } from "pino";
 import type { LogLevel } from "./cli.js";
-import { harmless, type Terminal } from "./terminal.js";
-import { fit } from "./text.js";
+import type { Terminal } from "./terminal.js";
+import { fit, indented } from "./text.js";
 
 /** Shorter ids are enough to tell batches apart. */
 const ID_CHARACTERS = 8;
@@ -12,19 +12,25 @@ const notShown = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
 export function openLog(terminal: Terminal, level: LogLevel): Logger {
   return pino(
     { level, base: null },
-    { write: (line: string) => terminal.note(describeRecord(line, terminal.debug)) },
+    {
+      write: (line: string) => {
+        for (const text of describeRecord(parseRecord(line), terminal.debug)) terminal.note(text);
+      },
+    },
   );
 }
 
-function describeRecord(line: string, withStack: boolean): string {
-  const record = parseRecord(line);
+function describeRecord(record: Readonly<Record<string, unknown>>, withStack: boolean): string[] {
   const details = Object.entries(record)
     .filter(([name]) => !notShown.has(name))
     .map(([name, value]) => `${name} ${shown(name, value)}`);
   const where = details.length === 0 ? "" : ` (${details.join(", ")})`;
   const time = new Date(Number(record["time"])).toISOString().slice(11, 19);
   const level = pino.levels.labels[Number(record["level"])] ?? "log";
-  return `${time} ${level}: ${String(record["msg"] ?? "")}${where}${errorOf(record["err"], withStack)}`;
+  const text = `${time} ${level}: ${String(record["msg"] ?? "")}${where}`;
+  const error = errorOf(record["err"]);
+  if (error === null) return [text];
+  return withStack ? [text, ...indented(error.stack)] : [`${text}: ${error.message}`];
 }
 
 function parseRecord(line: string): Record<string, unknown> {
@@ -34,12 +40,12 @@ function parseRecord(line: string): Record<string, unknown> {
 
 function shown(name: string, value: unknown): string {
   const text = typeof value === "string" ? value : JSON.stringify(value);
-  return name === "batch" ? text.slice(0, ID_CHARACTERS) : fit(harmless(text), VALUE_CHARACTERS_MAX);
+  return name === "batch" ? text.slice(0, ID_CHARACTERS) : fit(text, VALUE_CHARACTERS_MAX);
 }
 
 /** As pino serialises errors: `message`, `stack`. */
-function errorOf(error: unknown, withStack: boolean): string {
-  if (typeof error !== "object" || error === null) return "";
+function errorOf(error: unknown): { message: string; stack: string } | null {
+  if (typeof error !== "object" || error === null) return null;
   const { message, stack } = { message: "", stack: "", ...error };
-  return withStack ? `\n${harmless(String(stack))}` : `: ${harmless(String(message))}`;
+  return { message: String(message), stack: String(stack) };
 }

@@ -16,6 +16,7 @@ import { askSecret, askText, choose } from "./ask.js";
 import type { Cli } from "./cli.js";
 import type { InitOptions } from "./init-options.js";
 import { hideUrl, hideVariables } from "./project.js";
+import { noteMessage } from "./report-error.js";
 
 /** How often somebody may mistype. */
 const TRIES_MAX = 5;
@@ -79,8 +80,7 @@ async function askForServer(cli: Cli, folder: string): Promise<InitDatabase> {
       return await open(folder, { address: addressOf(url, "the connection string"), typedUrl: url });
     } catch (error) {
       if (!(error instanceof RowmillError) || tries === TRIES_MAX) throw error;
-      cli.terminal.note(error.message);
-      for (const hint of error.hints) cli.terminal.note(`  - ${hint}`);
+      noteMessage(cli.terminal, error);
     }
   }
 }

@@ -1,6 +1,5 @@
 /** What `rowmill init` says. Pure. */
 import type { FoundTable } from "../app/list-tables.js";
-import { harmless } from "./terminal.js";
 
 /** A person wants to choose, not to read a catalogue. */
 const TABLES_SHOWN_MAX = 20;
@@ -11,7 +10,7 @@ const NAMES_SHOWN_MAX = 6;
 export function listFound(tables: readonly FoundTable[], only: string | undefined): string[] {
   const named = tables.filter((table) => table.name === only);
   const shown = named.length > 0 ? named : tables;
-  const lines = shown.slice(0, TABLES_SHOWN_MAX).map((table) => harmless(describeTable(table)));
+  const lines = shown.slice(0, TABLES_SHOWN_MAX).map(describeTable);
   const more = shown.length - lines.length;
   return more > 0 ? [...lines, `… and ${more} more`] : lines;
 }
@@ -30,7 +29,7 @@ export function listUnwatchable(tables: readonly FoundTable[]): string[] {
     const names = tables.filter(({ problem }) => problem === reason).map(({ name }) => name);
     const more = names.length - NAMES_SHOWN_MAX;
     const shown = names.slice(0, NAMES_SHOWN_MAX).join(", ") + (more > 0 ? `, … and ${more} more` : "");
-    return harmless(`${shown} cannot be watched: ${reason}`);
+    return `${shown} cannot be watched: ${reason}`;
   });
 }
 

@@ -17,5 +17,9 @@ try {
   status = statusOfParsing(error) ?? exitStatusOf(error);
   if (statusOfParsing(error) === null) reportError(terminal, error);
 }
+// A pipe takes 64 KB at once; what it has not taken yet would be lost.
+await Promise.all(
+  [process.stdout, process.stderr].map((stream) => new Promise((taken) => stream.write("", taken))),
+);
 // The config is a program of the user's: a timer that it left running must not keep this process alive.
 process.exit(status);

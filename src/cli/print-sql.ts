@@ -6,7 +6,6 @@ import { RowmillError } from "../model/errors.js";
 import type { Cli } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { loadProject } from "./project.js";
-import { harmless } from "./terminal.js";
 
 /** `usage` when a pipeline's tables are not as its config says: its part is missing then. */
 export async function printSql({ terminal }: Cli, options: { readonly config?: string }): Promise<number> {
@@ -29,7 +28,7 @@ export async function printSql({ terminal }: Cli, options: { readonly config?: s
       nodeVersion: process.versions.node,
     });
     const script = await installationSql(Object.assign(look, { config, environment, opened }));
-    terminal.print(harmless(script.text));
+    for (const line of script.text.split("\n")) terminal.print(line);
     return script.complete ? exitStatus.ok : exitStatus.usage;
   } finally {
     await opened.close();

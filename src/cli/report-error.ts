@@ -3,6 +3,7 @@ import { RowmillError } from "../model/errors.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { Interrupted } from "./interruption.js";
 import type { Terminal } from "./terminal.js";
+import { indented } from "./text.js";
 
 export function reportError(terminal: Terminal, error: unknown): void {
   terminal.endLive();
@@ -10,13 +11,22 @@ export function reportError(terminal: Terminal, error: unknown): void {
   if (error instanceof RowmillError && error.code !== "internal") return reportExpected(terminal, error);
   terminal.note(`rowmill: unexpected error: ${thrownMessage(error)}`);
   terminal.note("  This is a mistake in Rowmill. Please report it with what you did and the lines below.");
-  terminal.note(stackOf(error));
+  noteStack(terminal, error);
 }
 
 function reportExpected(terminal: Terminal, error: RowmillError): void {
-  terminal.note(`rowmill: ${error.message}`);
+  noteMessage(terminal, error, "rowmill: ");
+  if (terminal.debug) noteStack(terminal, error);
+}
+
+/** Each line of the message and each hint. */
+export function noteMessage(terminal: Terminal, error: RowmillError, words = ""): void {
+  for (const line of (words + error.message).split("\n")) terminal.note(line);
   for (const hint of error.hints) terminal.note(`  - ${hint}`);
-  if (terminal.debug) terminal.note(stackOf(error));
+}
+
+function noteStack(terminal: Terminal, error: unknown): void {
+  for (const line of indented(stackOf(error))) terminal.note(line);
 }
 
 function stackOf(error: unknown): string {

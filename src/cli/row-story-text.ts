@@ -1,9 +1,10 @@
 /** Owns how `rowmill show` looks to a person. Pure but for the terminal's width and style. */
+import { oneLine } from "../model/one-line.js";
 import { formatUsd } from "../model/pricing.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../store/overview.js";
 import type { ResultNow, RowNow, RowStory } from "../app/row-story.js";
-import { wrap } from "./table.js";
-import { harmless, type Terminal } from "./terminal.js";
+import { wrapQuoted } from "./table.js";
+import type { Terminal } from "./terminal.js";
 import { counted, formatCount, formatTime, shortId } from "./text.js";
 
 type Style = Pick<Terminal, "columns" | "bold">;
@@ -12,7 +13,7 @@ export function renderStory(story: RowStory, style: Style): string[] {
   const section = (title: string, lines: readonly string[]) =>
     lines.length === 0 ? [] : [style.bold(title), ...lines.map((line) => `  ${line}`), ""];
   return [
-    ...section(`${story.pipeline} ${harmless(story.key)}`, requestLines(story, style)),
+    ...section(`${story.pipeline} ${story.key}`, requestLines(story, style)),
     ...section("row", rowLines(story.row)),
     ...story.attempts.flatMap((attempt) =>
       section(`attempt ${attempt.attempt}`, attemptLines(attempt, story.events, style)),
@@ -26,14 +27,14 @@ function requestLines({ request, refused, row }: RowStory, style: Style): string
   const error = [request.errorCode, request.error].filter((part) => part !== null).join(": ");
   return [
     `${request.state}${whereText(request)}`,
-    ...(error === "" ? [] : wrap(`error: ${harmless(error)}`, style.columns() - 2, "")),
+    ...(error === "" ? [] : wrapQuoted(`error: ${error}`, style.columns() - 2)),
     `${counted(request.attempt, "attempt")}; ${counted(request.tries, "unusable answer")} for this content`,
     `first seen ${formatTime(request.createdAt)}, changed ${formatTime(request.changedAt)}`,
   ];
 }
 
 function missingText(refused: string | null, row: RowNow): string {
-  if (refused !== null) return `refused: ${harmless(refused)}`;
+  if (refused !== null) return `refused: ${refused}`;
   if (row.state === "absent") return "unknown: no row has this key";
   if (row.state === "unknown") return "unknown to Rowmill";
   return row.matchesWhere
@@ -60,8 +61,9 @@ function resultLines(result: ResultNow): string[] {
 }
 
 function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
-  const width = Math.max(0, ...Object.keys(cells).map((name) => name.length));
-  return Object.entries(cells).flatMap(([name, value]) =>
+  const named = Object.entries(cells).map(([name, value]) => [oneLine(name), value] as const);
+  const width = Math.max(0, ...named.map(([name]) => name.length));
+  return named.flatMap(([name, value]) =>
     labelled(
       name.padEnd(width),
       typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value),
@@ -71,7 +73,7 @@ function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
 
 /** The further lines of a text stand below its first one. */
 function labelled(label: string, text: string): string[] {
-  const [first = "", ...more] = harmless(text).split("\n");
+  const [first = "", ...more] = text.split("\n");
   return [`${label}  ${first}`, ...more.map((line) => `${" ".repeat(label.length)}  ${line}`)];
 }
 
@@ -80,7 +82,7 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[],
     attempt.ending === null || attempt.at === null
       ? `under way, the batch is ${attempt.batchState}`
       : `${attempt.ending} (${attempt.outcome}) ${formatTime(attempt.at)}`;
-  const detail = attempt.detail === null ? [] : wrap(harmless(attempt.detail), style.columns() - 2, "");
+  const detail = attempt.detail === null ? [] : wrapQuoted(attempt.detail, style.columns() - 2);
   const answer = attempt.answer === null ? [] : labelled(`${answerName(attempt.outcome)}:`, attempt.answer);
   return [
     outcome,
@@ -117,5 +119,5 @@ function usageLines(attempt: AttemptStory): string[] {
 
 function eventText(event: BatchEventStory): string {
   const move = event.from === null ? event.to : `${event.from} → ${event.to}`;
-  return `  ${formatTime(event.at)}  batch ${shortId(event.batchId)} ${move} (${harmless(event.reason)})`;
+  return `  ${formatTime(event.at)}  batch ${shortId(event.batchId)} ${move} (${event.reason})`;
 }

@@ -19,8 +19,8 @@ export async function runShow(
     const row = await registeredPipeline(database, wanted.pipeline);
     return readRowStory(database, row, { config: configOf(project, row.name), key: wanted.key });
   });
-  if (options.json) terminal.print(JSON.stringify(story, undefined, 2));
-  else for (const line of renderStory(story, terminal)) terminal.print(line);
+  const lines = options.json ? JSON.stringify(story, undefined, 2).split("\n") : renderStory(story, terminal);
+  for (const line of lines) terminal.print(line);
   if (story.request !== null) return exitStatus.ok;
   if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);
   return exitStatus.usage;

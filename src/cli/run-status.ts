@@ -59,14 +59,11 @@ async function watch(cli: Cli, project: Project, options: StatusOptions): Promis
   try {
     return await withLedger(project, async (opened) => {
       if (opened === null && !options.json) return sayNotSetUp(cli);
-      const show = options.json ? jsonChanges(cli) : (text: string) => redraw(cli, text);
+      const showJson = jsonChanges(cli);
       for (;;) {
         const startedAtMs = performance.now();
-        show(
-          options.json || opened === null
-            ? JSON.stringify(await statusObject(project, opened))
-            : (await statusLines(cli, project, opened)).join("\n"),
-        );
+        if (options.json || opened === null) showJson(JSON.stringify(await statusObject(project, opened)));
+        else redraw(cli, await statusLines(cli, project, opened));
         const tookMs = performance.now() - startedAtMs;
         await rest(Math.max(WATCH_EVERY_MS, tookMs * WATCH_REST_FACTOR), interruption.signal);
       }
@@ -89,9 +86,9 @@ function jsonChanges(cli: Cli): (text: string) => void {
   };
 }
 
-function redraw(cli: Cli, text: string): void {
-  if (cli.terminal.drawsOver) cli.terminal.live(text.split("\n"));
-  else cli.terminal.print(`${text}\n`);
+function redraw({ terminal }: Cli, lines: readonly string[]): void {
+  if (terminal.drawsOver) terminal.live(lines);
+  else for (const line of [...lines, ""]) terminal.print(line);
 }
 
 interface StatusObject {

@@ -8,8 +8,8 @@ import type {
   MoneyOverview,
   PipelineOverview,
 } from "../store/overview.js";
-import { renderTable, wrap, type TableColumn } from "./table.js";
-import { harmless, type Terminal } from "./terminal.js";
+import { renderTable, wrap, wrapQuoted, type TableColumn } from "./table.js";
+import type { Terminal } from "./terminal.js";
 import { counted, formatCount, formatTime, formatWait, shortId } from "./text.js";
 
 export interface StatusFacts {
@@ -35,8 +35,8 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...overdueLines(facts, style),
     ...eventLines(facts, style),
     "",
-    ...wrap(workerText(facts.workers), style.columns(), ""),
-    ...wrap(`State: ${facts.place}`, style.columns(), "").map((line) => style.dim(line)),
+    ...workerLines(facts.workers, style.columns()),
+    ...wrapQuoted(`State: ${facts.place}`, style.columns()).map((line) => style.dim(line)),
   ];
 }
 
@@ -74,7 +74,7 @@ function pauseLines(facts: StatusFacts, style: Style): string[] {
   return facts.pipelines.flatMap((pipeline) => {
     const notes = [waitNote(pipeline), keyNote(pipeline), arrivalNote(pipeline)];
     return notes.flatMap((note) =>
-      note === null ? [] : ["", ...wrap(`${pipeline.name}: ${note}`, style.columns(), "")],
+      note === null ? [] : ["", ...wrapQuoted(`${pipeline.name}: ${note}`, style.columns())],
     );
   });
 }
@@ -83,7 +83,7 @@ function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
   if (pipeline.paused !== null) {
     const wayOn = pipeline.personPaused ? `. To go on: rowmill resume ${pipeline.name}` : "";
     const word = pipeline.pauseReason === null ? "" : "paused: ";
-    return `${word}${harmless(pipeline.paused).replace(/\.$/, "")}${wayOn}`;
+    return `${word}${pipeline.paused.replace(/\.$/, "")}${wayOn}`;
   }
   if (pipeline.deadlineMs === null) return null;
   return pipeline.deadlineMs <= 0
@@ -126,7 +126,7 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
 function overdueLines(facts: StatusFacts, style: Style): string[] {
   return facts.overdue.flatMap((batch) => {
     const { wrong, mend } = overdueText(batch);
-    return ["", ...wrap(harmless(`${wrong} ${mend}`), style.columns(), "")];
+    return ["", ...wrapQuoted(`${wrong} ${mend}`, style.columns())];
   });
 }
 
@@ -134,15 +134,16 @@ function eventLines(facts: StatusFacts, style: Style): string[] {
   if (facts.events.length === 0) return [];
   const lines = facts.events.flatMap((event) => {
     const batch = event.batchId === null ? "" : ` ${shortId(event.batchId)}`;
-    const reason = event.reason === null ? "" : ` (${harmless(event.reason)})`;
+    const reason = event.reason === null ? "" : ` (${event.reason})`;
     const text = `${formatTime(event.at)}  ${event.pipeline}${batch}: ${event.event}${reason}`;
-    return wrap(text, style.columns(), "");
+    return wrapQuoted(text, style.columns());
   });
   return ["", style.bold("last events"), ...lines];
 }
 
-function workerText(workers: readonly LivingWorker[]): string {
-  if (workers.length === 0) return "No worker is running, so nothing moves. Start one: rowmill up";
+function workerLines(workers: readonly LivingWorker[], columns: number): string[] {
+  if (workers.length === 0)
+    return wrap("No worker is running, so nothing moves. Start one: rowmill up", columns, "");
   const names = workers.map((worker) => `process ${worker.pid} on ${worker.host}`);
-  return `${counted(workers.length, "worker")}: ${names.join(", ")}`;
+  return wrapQuoted(`${counted(workers.length, "worker")}: ${names.join(", ")}`, columns);
 }

@@ -1,4 +1,8 @@
-/** Lays out rows as an aligned table, or as one block a row where the table does not fit. Pure. */
+/**
+ * Lays out rows as an aligned table, or as one block a row where the table does not fit. Text is made safe before its width is
+ * counted. Pure.
+ */
+import { oneLine } from "../model/one-line.js";
 
 export interface TableColumn {
   readonly title: string;
@@ -6,21 +10,23 @@ export interface TableColumn {
 }
 
 const GAP = "  ";
+const QUOTED_INDENT = "  ";
 
 /** Lines no longer than `columns` where the cells allow it. Every row has a cell per column; the first one names the row. */
 export function renderTable(
   header: readonly TableColumn[],
-  rows: readonly (readonly string[])[],
+  cells: readonly (readonly string[])[],
   columns: number,
 ): string[] {
+  const rows = cells.map((row) => row.map(oneLine));
   const widths = header.map((column, index) =>
     Math.max(column.title.length, ...rows.map((row) => (row[index] ?? "").length)),
   );
   const total = widths.reduce((sum, width) => sum + width, 0) + GAP.length * (header.length - 1);
   if (total > columns) return rows.flatMap((row) => renderBlock(header, row));
-  const line = (cells: readonly string[]) =>
+  const line = (row: readonly string[]) =>
     header
-      .map((column, index) => pad(cells[index] ?? "", widths[index] ?? 0, column.align))
+      .map((column, index) => pad(row[index] ?? "", widths[index] ?? 0, column.align))
       .join(GAP)
       .trimEnd();
   return [line(header.map((column) => column.title)), ...rows.map(line)];
@@ -43,16 +49,27 @@ function renderBlock(header: readonly TableColumn[], row: readonly string[]): st
 
 /** Text broken at spaces into lines of at most `columns`, each after `indent`. Longer words stay whole. */
 export function wrap(text: string, columns: number, indent: string): string[] {
+  return breakLines(text, columns, { first: indent, more: indent });
+}
+
+/** The same for text that others wrote: the further lines are indented, so that none can look like one of ours. */
+export function wrapQuoted(text: string, columns: number): string[] {
+  return breakLines(text, columns, { first: "", more: QUOTED_INDENT });
+}
+
+function breakLines(text: string, columns: number, indent: { first: string; more: string }): string[] {
   const lines: string[] = [];
-  let line = indent;
-  for (const word of text.split(" ")) {
-    const longer = line === indent ? line + word : `${line} ${word}`;
-    if (longer.length <= columns || line === indent) {
+  let begin = indent.first;
+  let line = begin;
+  for (const word of oneLine(text).split(" ")) {
+    const longer = line === begin ? line + word : `${line} ${word}`;
+    if (longer.length <= columns || line === begin) {
       line = longer;
       continue;
     }
     lines.push(line);
-    line = indent + word;
+    begin = indent.more;
+    line = begin + word;
   }
   return [...lines, line];
 }

@@ -1,9 +1,10 @@
 /**
  * Owns the two streams of a command. What was asked for goes to stdout; progress, notes, questions and errors go to stderr, so
- * that `--json` can be read by a program. Known secrets are blotted out of everything, and control characters of data never
- * reach a terminal.
+ * that `--json` can be read by a program. Known secrets are blotted out of everything. What is written is one line, whatever is in
+ * it: text of rows, models and providers can neither begin a line nor steer the terminal.
  */
 import { styleText } from "node:util";
+import { oneLine } from "../model/one-line.js";
 import { openLiveBoard, type LiveLine } from "./live-board.js";
 
 /** Shorter texts would blot out ordinary words. */
@@ -18,16 +19,17 @@ export interface Terminal {
   debug: boolean;
   /** Of stdout; a file has no width. */
   columns(): number;
-  /** Lines of what was asked for. */
-  print(text: string): void;
+  /** A line of what was asked for. A line of JSON stays the same JSON. */
+  print(line: string): void;
   /** A line beside it, above the live ones. */
-  note(text: string): void;
+  note(line: string): void;
   /** Lines at the bottom of the screen, in place of the former ones. Only where `drawsOver`. */
   live(lines: readonly LiveLine[]): void;
   /** Takes the live lines away. */
   endLive(): void;
-  bold(text: string): string;
-  dim(text: string): string;
+  /** A whole line. */
+  bold(line: string): string;
+  dim(line: string): string;
   /** From now on this text appears nowhere. */
   hide(secret: string): void;
 }
@@ -37,9 +39,9 @@ export function openTerminal(): Terminal {
   const board = openLiveBoard(stderr);
   const secrets = new Set<string>();
   const clean = (text: string) =>
-    [...secrets].reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text);
+    safeLine([...secrets].reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text));
   const styled = (format: "bold" | "dim", text: string) =>
-    usesStyle(stdout) ? styleText(format, text) : text;
+    usesStyle(stdout) ? styleText(format, oneLine(text)) : text;
   return {
     interactive: stdin.isTTY && stderr.isTTY,
     drawsOver: stderr.isTTY && process.env["TERM"] !== "dumb",
@@ -60,7 +62,8 @@ export function openTerminal(): Terminal {
     bold: (text) => styled("bold", text),
     dim: (text) => styled("dim", text),
     hide: (secret) => {
-      if (secret.length >= SECRET_CHARACTERS_MIN) secrets.add(secret);
+      // Errors may have escaped it already.
+      if (secret.length >= SECRET_CHARACTERS_MIN) secrets.add(secret).add(oneLine(secret));
     },
   };
 }
@@ -70,7 +73,12 @@ function usesStyle(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && refused === "" && process.env["TERM"] !== "dumb";
 }
 
-/** Data as a terminal may show it: without escape sequences and other control characters but line feeds and tabs. */
-export function harmless(text: string): string {
-  return text.replace(/(?![\n\t])[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, "�");
+const STYLES = ["\u001b[1m", "\u001b[2m"];
+const STYLE_END = "\u001b[22m";
+
+/** A line may be bold or dim as a whole. */
+function safeLine(text: string): string {
+  const style = STYLES.find((begin) => text.startsWith(begin));
+  if (style === undefined || !text.endsWith(STYLE_END)) return oneLine(text);
+  return style + oneLine(text.slice(style.length, -STYLE_END.length)) + STYLE_END;
 }

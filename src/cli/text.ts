@@ -1,4 +1,5 @@
 /** Small pieces of text that several commands show. Pure. */
+import { oneLine } from "../model/one-line.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { formatUsd } from "../model/pricing.js";
 import type { Estimate } from "../worker/estimate.js";
@@ -7,7 +8,13 @@ const NANO_USD_PER_USD = 1e9;
 
 /** One line that is not wrapped. */
 export function fit(text: string, columns: number): string {
-  return text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`;
+  const line = oneLine(text);
+  return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
+}
+
+/** A text of several lines, such as a stack: each stands below a line of ours, and cannot be taken for one. */
+export function indented(text: string): string[] {
+  return text.split("\n").map((line) => `  ${line}`);
 }
 
 /** `1,234,567` */

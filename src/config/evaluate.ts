@@ -84,8 +84,11 @@ function failureOf(error: unknown, file: string): RowmillError {
   const message = missing === undefined ? raw : `it imports "${missing}", which cannot be found`;
   const isPackage = missing !== undefined && !/^[./]/.test(missing);
   const install = `Install "${missing}" beside the config. (zod comes with Rowmill: \`import { z } from "rowmill"\`.)`;
-  return new RowmillError("config_invalid", `${place}: ${message}`, {
+  // What a config throws may have several lines: the mistakes of a schema, the place in a file.
+  const [first = "", ...lines] = message.split(/\r?\n/);
+  return new RowmillError("config_invalid", `${place}: ${first}`, {
     cause: error,
+    lines,
     hints: isPackage ? [install] : [],
   });
 }

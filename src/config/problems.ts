@@ -4,7 +4,6 @@
  * secret never comes here: who reads it gives a description instead.
  */
 import { RowmillError } from "../model/errors.js";
-import { storableText } from "../model/storable-text.js";
 
 export interface ConfigProblem {
   /** Where in the config: `pipelines.movies.when.rows`, empty for the whole; or a variable: `PGSSLMODE`. */
@@ -28,9 +27,7 @@ export class ConfigError extends RowmillError {
     options: { hints?: readonly string[] } = {},
   ) {
     const count = problems.length === 1 ? "one mistake" : `${problems.length} mistakes`;
-    // Names of the config's own may stand in it that no terminal and no table takes.
-    const message = storableText(`${where}: ${count}\n${problems.map(problemLine).join("\n")}`);
-    super("config_invalid", message, options);
+    super("config_invalid", `${where}: ${count}`, { ...options, lines: problems.map(problemLine) });
     this.problems = problems;
   }
 }
@@ -39,7 +36,7 @@ function problemLine(problem: ConfigProblem): string {
   const found = problem.found === null ? "" : `found ${problem.found}, expected `;
   const meant = problem.nearMatch === null ? "" : `; did you mean ${JSON.stringify(problem.nearMatch)}?`;
   const where = problem.path === "" ? "the config itself" : problem.path;
-  return `  ${where}: ${found}${problem.expected}${meant}`;
+  return `${where}: ${found}${problem.expected}${meant}`;
 }
 
 /** Collects; one list serves the reading of one config. */

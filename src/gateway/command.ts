@@ -3,6 +3,7 @@
  */
 import { RowmillError } from "../model/errors.js";
 import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./api-keys.js";
+import { oneLine } from "../model/one-line.js";
 import { startGateway } from "./gateway.js";
 
 export const keysVariable = "ROWMILL_GATEWAY_KEYS";
@@ -45,7 +46,7 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
     apiKeys,
     batchDelayMs: BATCH_DELAY_MS,
   });
-  process.stdout.write(startText(urlFor(host, gateway.url), dataDir, how));
+  process.stdout.write(startText(urlFor(host, gateway.url), oneLine(dataDir), how));
   try {
     await aborted(signal);
   } finally {

@@ -4,6 +4,7 @@
  */
 import { RowmillError } from "../model/errors.js";
 import { knownKey, type ApiKey, type KnownKey } from "./api-keys.js";
+import { oneLine } from "../model/one-line.js";
 import { noFaults, type GatewayFaults } from "./faults.js";
 
 export interface Clock {
@@ -118,8 +119,13 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
     models: options.models ?? null,
     organization: options.organization ?? "org-demo",
     faults: { ...noFaults, ...options.faults },
-    log: options.log ?? ((message) => process.stderr.write(`gateway: ${message}\n`)),
+    log: options.log ?? writeLog,
   };
+}
+
+/** Further lines, as of a stack, are indented: none of them can look like a message of its own. */
+function writeLog(message: string): void {
+  process.stderr.write(`gateway: ${message.split("\n").map(oneLine).join("\n  ")}\n`);
 }
 
 /** Whole seconds since the epoch, as the wire has them. */

@@ -3,8 +3,9 @@
  * are values, never exceptions.
  *
  * A message says what was wrong, where, and what to do. It never holds a secret: build it from names and
- * places, not from connection strings or headers.
+ * places, not from connection strings or headers. What it quotes cannot forge a line: a message has the line breaks of `lines` only.
  */
+import { oneLine } from "./one-line.js";
 
 /** Stable codes: the CLI maps them to exit statuses, scripts may test for them. */
 export type ErrorCode =
@@ -31,6 +32,8 @@ export interface RowmillErrorOptions {
   cause?: unknown;
   /** What the user can do about it, one sentence each; printed under the message. */
   hints?: readonly string[];
+  /** More lines of the message, each indented. */
+  lines?: readonly string[];
 }
 
 export class RowmillError extends Error {
@@ -39,8 +42,20 @@ export class RowmillError extends Error {
   readonly hints: readonly string[];
 
   constructor(code: ErrorCode, message: string, options: RowmillErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    const lines = (options.lines ?? []).map((line) => `  ${oneLine(line)}`);
+    const text = [oneLine(message), ...lines].join("\n");
+    super(text, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.hints = options.hints ?? [];
+    this.hints = (options.hints ?? []).map(oneLine);
   }
+}
+
+/** The same error, with `words` before its message. */
+export function prefixed(error: RowmillError, words: string, cause: unknown = error): RowmillError {
+  const [first = "", ...lines] = error.message.split("\n");
+  return new RowmillError(error.code, words + first, {
+    cause,
+    hints: error.hints,
+    lines: lines.map((line) => line.slice(2)),
+  });
 }

@@ -6,8 +6,7 @@ import { listUnwatchable } from "../../src/cli/init-text.js";
 import { pausedText } from "../../src/cli/paused-text.js";
 import { renderStory } from "../../src/cli/row-story-text.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/status-text.js";
-import { renderTable, wrap, type TableColumn } from "../../src/cli/table.js";
-import { harmless } from "../../src/cli/terminal.js";
+import { renderTable, wrap, wrapQuoted, type TableColumn } from "../../src/cli/table.js";
 import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/text.js";
 import { RowmillError } from "../../src/model/errors.js";
 import type { AttemptStory } from "../../src/store/overview.js";
@@ -32,6 +31,14 @@ describe("A table", () => {
       ["others", ""],
     ];
     expect(renderTable(header, rows, 12)).toEqual(["films", "  rows  1,000", "others"]);
+  });
+
+  it("is as wide as what it shows of names that hold control characters", () => {
+    expect(renderTable(header, [["a\nb", "5"]], 80)).toEqual(["name  rows", "a\\nb     5"]);
+  });
+
+  it("indents all but the first line of what others wrote", () => {
+    expect(wrapQuoted("error: no evil: 3 done\nx", 12)).toEqual(["error: no", "  evil: 3", "  done\\nx"]);
   });
 
   it("breaks text at spaces and keeps long words whole", () => {
@@ -64,13 +71,11 @@ describe("Texts", () => {
     ]);
   });
 
-  it("do not let data draw on the terminal", () => {
-    expect(harmless("a\u001b[2Jb\rc\u009bd\u202ee\nf\tg")).toBe("a�[2Jb�c�d�e\nf\tg");
-  });
-
   it("fit into one line", () => {
     expect(fit("12345", 5)).toBe("12345");
     expect(fit("123456", 5)).toBe("1234…");
+    expect(fit("1\n34", 5)).toBe("1\\n34");
+    expect(fit("1\n345", 5)).toBe("1\\n3…");
   });
 });
 
@@ -166,6 +171,22 @@ describe("The story of a row", () => {
     };
     const lines = renderStory(story, { columns: () => 80, bold: (text) => text });
     expect(lines).toContain(`  ${name}:  A fine film.`);
+  });
+
+  it("keeps the lines of a cell below its first one, and the names of columns in one line each", () => {
+    const story: RowStory = {
+      pipeline: "films",
+      key: "1",
+      row: { state: "present", matchesWhere: true, cells: { "a\nresult": "x\nattempt 2", bc: null } },
+      request: null,
+      refused: null,
+      attempts: [],
+      events: [],
+      result: { state: "absent" },
+    };
+    const lines = renderStory(story, { columns: () => 80, bold: (text) => text });
+    expect(lines).toContain("  a\\nresult  x");
+    expect(lines).toContain("             attempt 2");
   });
 });
 

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { reportError } from "../../src/cli/report-error.js";
+import { RowmillError } from "../../src/model/errors.js";
 import { openTerminal, type Terminal } from "../../src/cli/terminal.js";
 
 it("An error that has no words is told too, and told from the expected ones", () => {
@@ -9,6 +10,18 @@ it("An error that has no words is told too, and told from the expected ones", ()
   expect(notes).toEqual([
     "rowmill: unexpected error: an object without a message was thrown",
     expect.stringContaining("This is a mistake in Rowmill."),
-    "an object without a message was thrown",
+    "  an object without a message was thrown",
   ]);
+});
+
+it("A message of several lines is told line by line, and what a stack quotes is indented", () => {
+  const notes: string[] = [];
+  const terminal: Terminal = { ...openTerminal(), debug: true, note: (text) => void notes.push(text) };
+  const cause = new Error("from afar\nevil: ok");
+  reportError(
+    terminal,
+    new RowmillError("refused", "No.", { lines: ["one", "two"], hints: ["Try."], cause }),
+  );
+  expect(notes.slice(0, 4)).toEqual(["rowmill: No.", "  one", "  two", "  - Try."]);
+  expect(notes).toContain("  evil: ok");
 });
