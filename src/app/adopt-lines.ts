@@ -8,6 +8,7 @@ import { readInputLine } from "../providers/openai-input-line.js";
 import { ProviderError, type ProviderBatch } from "../providers/provider.js";
 import { READ_KEYS_MAX } from "../sources/source.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
+import { answerBounds } from "../worker/file-limits.js";
 import { spellKeys } from "./row-key.js";
 
 /** Twice what the largest known provider takes in a batch. */
@@ -84,7 +85,8 @@ async function* linesOf(
     }
   }
   for (const fileId of [batch.outputFileId, batch.errorFileId]) {
-    if (fileId !== null) yield* pipeline.provider.readLines(fileId, { signal });
+    if (fileId !== null)
+      yield* pipeline.provider.readLines(fileId, { signal, bounds: answerBounds(LINES_MAX) });
   }
 }
 

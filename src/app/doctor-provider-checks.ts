@@ -32,10 +32,11 @@ export const providerChecks: readonly Check[] = [
 
 /** Null without a key. */
 export function openaiOptions(look: Look): OpenAIOptions | null {
-  const { apiKey, baseUrl, organization, project } = known(look.environment, "variables").openai;
+  const { apiKey, baseUrl, organization, project, allowHttp } = known(look.environment, "variables").openai;
   if (apiKey === null) return null;
   return {
     apiKey: apiKey.reveal(),
+    allowHttp,
     baseURL: baseUrl ?? undefined,
     organization: organization ?? undefined,
     project: project ?? undefined,

@@ -4,6 +4,7 @@ import { parseCustomId, type CustomId } from "../model/custom-id.js";
 import { fingerprintOf } from "../model/render-request.js";
 import { readInputLine } from "../providers/openai-input-line.js";
 import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
+import { answerBounds } from "../worker/file-limits.js";
 
 /** Twice what the largest known provider takes in a batch. */
 const LINES_MAX = 100_000;
@@ -89,5 +90,6 @@ async function* linesOf(
         { cause: error, hints: ["When it has ended its answers say so: give the command again then."] },
       );
   }
-  for (const fileId of files) yield* provider.readLines(fileId, { signal });
+  const bounds = answerBounds(LINES_MAX);
+  for (const fileId of files) yield* provider.readLines(fileId, { signal, bounds });
 }

@@ -12,7 +12,7 @@ import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { createOpenAIProvider } from "../providers/openai.js";
 import type { Provider } from "../providers/provider.js";
-import { DatabaseError, type Database } from "../store/database.js";
+import { DatabaseError, explainDatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
 import { pinnedPool } from "../store/pinned-pool.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
@@ -41,7 +41,9 @@ export interface ProjectParts {
 /** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
 export async function prepareSchemas(database: Database): Promise<string[]> {
   const applied = await migrate(database);
-  await runMigrations({ pgPool: pinnedPool(database.pool), schema: QUEUE_SCHEMA });
+  await runMigrations({ pgPool: pinnedPool(database.pool), schema: QUEUE_SCHEMA }).catch((error: unknown) => {
+    throw explainDatabaseError(error);
+  });
   return applied;
 }
 
@@ -108,9 +110,12 @@ function isRace(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
 }
 
-/** @throws RowmillError `usage` without a key or with a base URL that is none. Calls nobody. */
+/**
+ * Calls nobody.
+ * @throws RowmillError `usage` without a key, `config_invalid` for a base URL that is none, or plain http to another machine.
+ */
 export function makeProvider(environment: Environment): Provider {
-  const { apiKey, baseUrl, organization, project } = environment.openai;
+  const { apiKey, baseUrl, organization, project, allowHttp } = environment.openai;
   if (apiKey === null) {
     throw new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {
       hints: [
@@ -121,6 +126,7 @@ export function makeProvider(environment: Environment): Provider {
   }
   return createOpenAIProvider({
     apiKey: apiKey.reveal(),
+    allowHttp,
     ...(baseUrl === null ? {} : { baseURL: baseUrl }),
     ...(organization === null ? {} : { organization }),
     ...(project === null ? {} : { project }),

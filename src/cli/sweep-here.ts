@@ -33,7 +33,7 @@ export async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepP
   }
 }
 
-/** A sweep renders requests to compare them, and never calls the provider: any key serves. */
+/** A sweep renders requests to compare them, and never calls the provider: any key serves, at any address. */
 function openWithoutKey(
   { project, database, configs }: SweepParts,
   log: ReturnType<typeof openLog>,
@@ -42,7 +42,7 @@ function openWithoutKey(
   const apiKey = environment.openai.apiKey ?? new Secret("not-needed");
   return openProject({
     config: { ...config, pipelines: configs },
-    environment: { ...environment, openai: { ...environment.openai, apiKey } },
+    environment: { ...environment, openai: { ...environment.openai, apiKey, allowHttp: true } },
     database,
     log,
   });

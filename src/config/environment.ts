@@ -1,7 +1,7 @@
 /**
  * Owns the variables that Rowmill reads, all of them: `DATABASE_URL`, `OPENAI_API_KEY`, `OPENAI_BASE_URL`,
- * `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `PGSSLMODE`, `PGSSLROOTCERT`. A variable that is set but empty counts as
- * absent. Parsed once at the rim; nothing after it looks at `process.env`. (`pg` itself falls back on `PGUSER`,
+ * `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `ROWMILL_ALLOW_HTTP`, `PGSSLMODE`, `PGSSLROOTCERT`. A variable that is set but
+ * empty counts as absent. Parsed once at the rim; nothing after it looks at `process.env`. (`pg` itself falls back on `PGUSER`,
  * `PGPASSWORD` and the like where the URL leaves them out.)
  */
 import { nearMatch } from "../model/near-match.js";
@@ -23,6 +23,8 @@ export interface Environment {
     readonly baseUrl: string | null;
     readonly organization: string | null;
     readonly project: string | null;
+    /** The key may go over plain http to another machine. */
+    readonly allowHttp: boolean;
   };
   /** What the database's URL does not say itself. `rootCertFile`: a path, or `system` for the roots that Node trusts. */
   readonly tls: { readonly mode: SslMode | null; readonly rootCertFile: string | null };
@@ -41,6 +43,7 @@ export function readEnvironment(variables: Variables): Environment {
       baseUrl: readBaseUrl(variables, problems),
       organization: present(variables, "OPENAI_ORG_ID"),
       project: present(variables, "OPENAI_PROJECT_ID"),
+      allowHttp: readAllowHttp(variables, problems),
     },
     tls: { mode: readSslMode(variables, problems), rootCertFile: present(variables, "PGSSLROOTCERT") },
   };
@@ -71,6 +74,14 @@ function readBaseUrl(variables: Variables, problems: Problems): string | null {
     );
   }
   return value.replace(/\/+$/, "");
+}
+
+function readAllowHttp(variables: Variables, problems: Problems): boolean {
+  const value = present(variables, "ROWMILL_ALLOW_HTTP");
+  if (value === null || value === "1") return value === "1";
+  const found = JSON.stringify(value.slice(0, 60));
+  problems.add("ROWMILL_ALLOW_HTTP", "1, or to be unset", { found });
+  return false;
 }
 
 function readSslMode(variables: Variables, problems: Problems): SslMode | null {

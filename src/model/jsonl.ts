@@ -27,22 +27,32 @@ export class LineTooLongError extends RowmillError {
   }
 }
 
+/** The file has more lines than it may; nothing after them was read. */
+export class TooManyLinesError extends RowmillError {
+  override readonly name = "TooManyLinesError";
+
+  constructor(linesMax: number) {
+    super("provider_refused", `it has more than ${linesMax} lines`);
+  }
+}
+
 /**
  * The lines without line feed, trailing carriage return and the file's byte order mark; empty lines are
- * skipped. Holds at most one line and one chunk.
- * @throws LineTooLongError; what the source throws passes through.
+ * skipped, and count. Holds at most one line and one chunk.
+ * @throws LineTooLongError, TooManyLinesError; what the source throws passes through.
  */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,
-  options: { lineBytesMax: number } = { lineBytesMax: LINE_BYTES_MAX_DEFAULT },
+  options: { lineBytesMax: number; linesMax?: number } = { lineBytesMax: LINE_BYTES_MAX_DEFAULT },
 ): AsyncGenerator<string> {
-  const { lineBytesMax } = options;
+  const { lineBytesMax, linesMax = Infinity } = options;
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
   let line = 1;
   for await (const chunk of chunks) {
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
+      if (line > linesMax) throw new TooManyLinesError(linesMax);
       if (pendingBytes + end - start > lineBytesMax) throw new LineTooLongError(line, lineBytesMax);
       pending.push(chunk.subarray(start, end));
       const text = decodeLine(pending, line === 1);

@@ -4,7 +4,7 @@
  * where it is not. A crash in here loses nothing: who calls has recorded the intent before.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ErrorReader } from "./openai-errors.js";
+import { isRedirect, type ErrorReader } from "./openai-errors.js";
 import { ProviderError } from "./provider.js";
 
 /** Calls after the first one. */
@@ -74,7 +74,8 @@ async function callOnce<T>(
 
 /** How long to wait before the next try, or null when there should be none in this call. */
 function waitBefore(error: unknown, tries: number, backoffMs: number): number | null {
-  if (!(error instanceof ProviderError) || error.kind !== "retryable") return null;
+  if (!(error instanceof ProviderError) || error.kind !== "retryable" || isRedirect(error.status))
+    return null;
   const spread = 0.75 + Math.random() * 0.5;
   const waitMs = error.retryAfterMs ?? backoffMs * 2 ** (tries - 1) * spread;
   return waitMs <= WAIT_IN_CALL_MS_MAX ? waitMs : null;

@@ -3,14 +3,17 @@
  * lists page by page. The SDK is used for the wire, but neither its retries (three POSTs for one batch whose
  * reply was lost: measured), nor its time-outs (they end with the headers), nor its logging.
  */
+import { isIPv4 } from "node:net";
 import OpenAI from "openai";
 import { RowmillError } from "../model/errors.js";
 import { caller, type Caller } from "./openai-call.js";
-import { errorReader } from "./openai-errors.js";
+import { errorReader, UnreadableReply } from "./openai-errors.js";
 import { readPage } from "./openai-wire.js";
 import { ProviderError, type CallOptions } from "./provider.js";
 
 export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
+/** Of a reply that is held in memory: a page of a list, a batch with an error for each of its lines. */
+const REPLY_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface OpenAITimeouts {
   /** A whole small call, its reply included. */
@@ -39,6 +42,8 @@ export interface OpenAIOptions {
   readonly baseURL?: string | undefined;
   readonly organization?: string | undefined;
   readonly project?: string | undefined;
+  /** Sends the key over plain http to other machines too. */
+  readonly allowHttp?: boolean;
   readonly timeouts?: Partial<OpenAITimeouts> | undefined;
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
@@ -55,8 +60,10 @@ export interface Connection {
 /**
  * Makes no call by itself. Of the environment only the SDK's own OPENAI_CUSTOM_HEADERS is read: an
  * organisation or project that is not given is not sent.
+ * @throws RowmillError `config_invalid` for a key that would go over plain http to another machine.
  */
 export function connect(options: OpenAIOptions, baseURL: string): Connection {
+  if (options.allowHttp !== true) requireSafe(new URL(baseURL));
   const clock: { seconds: number | null } = { seconds: null };
   const timeouts = { ...OPENAI_TIMEOUTS_DEFAULT, ...options.timeouts };
   const send = options.fetch ?? globalThis.fetch;
@@ -77,11 +84,51 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
       const response = await send(url, init);
       const date = Date.parse(response.headers.get("date") ?? "");
       if (!Number.isNaN(date)) clock.seconds = Math.floor(date / 1_000);
-      return response;
+      return isStreamed(url, response) ? response : bounded(response);
     },
   });
   const errors = errorReader({ apiKey: options.apiKey, baseUrl: baseURL });
   return { client, timeouts, call: caller(errors, timeouts.backoffMs), clockSeconds: () => clock.seconds };
+}
+
+/** Whoever is on the way of plain http reads the key, and every row. */
+function requireSafe({ protocol, hostname, host }: URL): void {
+  if (protocol !== "http:" || isLoopback(hostname)) return;
+  throw new RowmillError(
+    "config_invalid",
+    `OPENAI_BASE_URL is plain http to ${host}: anyone on the way there could read the API key and your rows.`,
+    {
+      hints: [
+        "Use https.",
+        "If that network is yours (a container beside this one, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1",
+      ],
+    },
+  );
+}
+
+/** `hostname` as a URL has it. */
+function isLoopback(hostname: string): boolean {
+  if (/^(?:.+\.)?localhost$/.test(hostname) || hostname === "[::1]") return true;
+  return isIPv4(hostname) && hostname.startsWith("127.");
+}
+
+/** The content of a file is read line by line, and bounded there. */
+function isStreamed(url: unknown, response: Response): boolean {
+  return response.ok && String(url).endsWith("/content");
+}
+
+/** The SDK reads such a reply as a whole, also that of an error. */
+function bounded({ body, status, statusText, headers }: Response): Response {
+  let bytes = 0;
+  const count = new TransformStream<Uint8Array, Uint8Array>({
+    transform: (chunk, controller) => {
+      bytes += chunk.length;
+      if (bytes > REPLY_BYTES_MAX)
+        controller.error(new UnreadableReply(`it is longer than ${REPLY_BYTES_MAX} bytes`));
+      else controller.enqueue(chunk);
+    },
+  });
+  return new Response(body?.pipeThrough(count) ?? null, { status, statusText, headers });
 }
 
 export interface ListPlan<T> extends CallOptions {

@@ -3,14 +3,19 @@
  * so a body that stalls is noticed here; so is one that was cut short. Lines that were already given stay
  * given: whoever collects must take a line twice, because the whole file is read again after a failure.
  */
-import { LINE_BYTES_MAX_DEFAULT, LineTooLongError, splitLines } from "../model/jsonl.js";
-import { ProviderError } from "./provider.js";
+import { LINE_BYTES_MAX_DEFAULT, LineTooLongError, splitLines, TooManyLinesError } from "../model/jsonl.js";
+import { OverlongFile, ProviderError, type FileBounds } from "./provider.js";
+
+/** Slower than this on the whole, after the first minutes, is no download: one byte before each time-out would last for years. */
+const BYTES_PER_MS_MIN = 1;
+const STALLS_AT_START = 5;
 
 export interface Download {
   readonly fileId: string;
   readonly response: Response;
   /** The file's size by its own record; 0: not known. */
   readonly fileBytes: number;
+  readonly bounds: FileBounds;
   /** Longest wait for the next bytes. Time that the consumer takes does not count. */
   readonly stallMs: number;
   readonly signal: AbortSignal | undefined;
@@ -18,15 +23,15 @@ export interface Download {
   readonly hangUp: () => void;
 }
 
-/** See `Provider.readLines`. @throws ProviderError `retryable`; `refused` for a line that is no answer. */
+/** See `Provider.readLines`. @throws ProviderError `retryable`; OverlongFile beyond the bounds. */
 export async function* downloadLines(download: Download): AsyncGenerator<string> {
   try {
-    yield* splitLines(bodyChunks(download), { lineBytesMax: LINE_BYTES_MAX_DEFAULT });
+    const { linesMax } = download.bounds;
+    yield* splitLines(bodyChunks(download), { lineBytesMax: LINE_BYTES_MAX_DEFAULT, linesMax });
   } catch (error) {
     if (error instanceof ProviderError) throw error;
-    if (error instanceof LineTooLongError) {
-      throw new ProviderError("refused", `file ${download.fileId}: ${error.message}`, { cause: error });
-    }
+    if (error instanceof LineTooLongError || error instanceof TooManyLinesError)
+      throw new OverlongFile(download.fileId, error.message, error);
     throw new ProviderError("retryable", `the content of file ${download.fileId} broke off`, {
       cause: error,
     });
@@ -38,11 +43,21 @@ export async function* downloadLines(download: Download): AsyncGenerator<string>
 async function* bodyChunks(download: Download): AsyncGenerator<Uint8Array> {
   const reader = download.response.body?.getReader();
   if (reader === undefined) return checkLength(download, 0);
+  const { fileId, stallMs, bounds } = download;
   let bytes = 0;
+  let waitedMs = 0;
   for (;;) {
+    const beganMs = performance.now();
     const chunk = await readChunk(reader, download);
+    waitedMs += performance.now() - beganMs;
     if (chunk === null) break;
     bytes += chunk.length;
+    if (bytes > bounds.bytesMax) throw new OverlongFile(fileId, `it has more than ${bounds.bytesMax} bytes`);
+    if (waitedMs > STALLS_AT_START * stallMs + bytes / BYTES_PER_MS_MIN)
+      throw new ProviderError(
+        "retryable",
+        `the content of file ${fileId} comes too slowly: ${bytes} bytes so far`,
+      );
     yield chunk;
   }
   // Before the end is told, so that half a line is never taken for a whole one.

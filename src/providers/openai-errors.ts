@@ -130,8 +130,10 @@ function statusError(error: APIError, call: FailedCall, redact: (text: string) =
 function statusKind(status: number, code: string, words: string, call: FailedCall): ProviderErrorKind {
   if (status === 401 || status === 403 || ACCOUNT_CODES.test(code)) return "account";
   if (status === 404) return "notFound";
-  if (status === 429) return "retryable";
-  if (status === 408 || status >= 500) return unsure(call);
+  // 303 may come after the effect.
+  if (status === 303 || status === 408 || status >= 500) return unsure(call);
+  // A redirect is never followed, and may end: the caller comes back later, and ever later.
+  if (status === 429 || status === 425 || isRedirect(status)) return "retryable";
   // Seen for files just uploaded, and for files deleted: the thing named is not there, or not yet.
   return status === 400 && MISSING_FILE.test(words) ? "notFound" : "refused";
 }
@@ -139,9 +141,11 @@ function statusKind(status: number, code: string, words: string, call: FailedCal
 function advice(kind: ProviderErrorKind, status: number): string {
   if (kind === "account")
     return "; check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID, and the account's billing";
-  return status >= 300 && status < 400
-    ? "; OPENAI_BASE_URL points to an address that redirects: use its target"
-    : "";
+  return isRedirect(status) ? "; OPENAI_BASE_URL points to an address that redirects: use its target" : "";
+}
+
+export function isRedirect(status: number | null): boolean {
+  return status !== null && status >= 300 && status < 400;
 }
 
 function connectionError(error: unknown, call: FailedCall, baseUrl: string): RowmillError {
@@ -152,7 +156,11 @@ function connectionError(error: unknown, call: FailedCall, baseUrl: string): Row
     });
   }
   if (causes.some((cause) => cause.message === "unexpected redirect")) {
-    return new ProviderError("refused", `OpenAI did not ${call.what}${advice("refused", 302)}`);
+    // Which of them, `fetch` does not say.
+    const status = 302;
+    return new ProviderError("retryable", `OpenAI did not ${call.what}${advice("retryable", status)}`, {
+      status,
+    });
   }
   const code = causes.map(codeOf).find((found) => found !== null) ?? null;
   const certificate = code !== null && CERTIFICATE_CODE.test(code);

@@ -4,7 +4,13 @@ import { RowmillError } from "../model/errors.js";
 import { eachPage, type Connection, type ListPlan } from "./openai-connection.js";
 import { downloadLines } from "./openai-download.js";
 import { readFile } from "./openai-wire.js";
-import { ProviderError, type CallOptions, type ProviderFile } from "./provider.js";
+import {
+  ProviderError,
+  type CallOptions,
+  type FileBounds,
+  type ProviderFile,
+  type ReadOptions,
+} from "./provider.js";
 
 /**
  * Otherwise `fetch` copies a body that it sends, in case it must be sent again: 200 MB of file took 220 MB of
@@ -40,6 +46,8 @@ async function openSpool(path: string): Promise<Blob> {
     throw new RowmillError("spool_failed", `cannot open ${path} to upload it`, { cause });
   }
 }
+
+const BOUNDS_DEFAULT: FileBounds = { linesMax: 100_000, bytesMax: 1_000_000_000 };
 
 /** See `Provider.findInputs`. */
 export async function findInputs(
@@ -85,7 +93,7 @@ export async function deleteFile(
 export async function* readLines(
   { client, call, timeouts }: Connection,
   fileId: string,
-  options: CallOptions = {},
+  { bounds = BOUNDS_DEFAULT, ...options }: ReadOptions = {},
 ): AsyncGenerator<string> {
   const timeoutMs = timeouts.callMs;
   const file = await call({ what: `retrieve file ${fileId}`, timeoutMs, ...options }, async (signal) =>
@@ -105,5 +113,6 @@ export async function* readLines(
     },
   );
   const { stallMs } = timeouts;
-  yield* downloadLines({ fileId, response, fileBytes: file.bytes, stallMs, signal: options.signal, hangUp });
+  const { signal } = options;
+  yield* downloadLines({ fileId, response, fileBytes: file.bytes, bounds, stallMs, signal, hangUp });
 }

@@ -9,7 +9,7 @@ import type { AnswerOutcome, ModelRequest } from "../model/outcome.js";
 import { RowmillError, type ErrorCode } from "../model/errors.js";
 
 export type ProviderErrorKind =
-  /** Certainly had no effect; the same call may be made again (429, connect refused, 5xx on reads). */
+  /** Certainly had no effect; the same call may be made again (425, 429, a redirect, connect refused, 5xx on reads). */
   | "retryable"
   /** May or may not have taken effect: time-out, reset, 5xx on a create. */
   | "ambiguous"
@@ -43,6 +43,13 @@ export class ProviderError extends RowmillError {
     this.status = details.status ?? null;
     this.providerCode = details.providerCode ?? null;
     this.retryAfterMs = details.retryAfterMs ?? null;
+  }
+}
+
+/** A file that is longer than anything that was asked, or has a line that no memory holds: what came before was read. */
+export class OverlongFile extends ProviderError {
+  constructor(fileId: string, why: string, cause?: unknown) {
+    super("refused", `file ${fileId} cannot be read to its end: ${why}`, { cause });
   }
 }
 
@@ -104,6 +111,17 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a file may have: whoever sends it does not decide how much is read. */
+export interface FileBounds {
+  readonly linesMax: number;
+  readonly bytesMax: number;
+}
+
+export interface ReadOptions extends CallOptions {
+  /** By default twice the lines of the largest batch, and five times the bytes of the largest input file. */
+  readonly bounds?: FileBounds;
+}
+
 /** An account for people: `https://api.openai.com/v1, organisation org, project p`; what is not set is left out. */
 export function accountText(account: string): string {
   const [baseUrl = "", organisation = "", project = ""] = account.split("|");
@@ -149,8 +167,8 @@ export interface Provider {
   /** Repeatable: a batch that already ended is returned as it is. */
   cancelBatch(id: string, options?: CallOptions): Promise<ProviderBatch>;
   /** The file's lines as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped.
-   *  A body that stalls, or that is cut short of the file's size, throws kind `retryable`. */
-  readLines(fileId: string, options?: CallOptions): AsyncIterable<string>;
+   *  A body that stalls, or that is cut short of the file's size, throws kind `retryable`; one beyond its bounds `OverlongFile`. */
+  readLines(fileId: string, options?: ReadOptions): AsyncIterable<string>;
   /** What one output or error line says. Never throws: a broken line is an outcome too. Pure. */
   readOutcome(line: string): AnswerOutcome;
   /** The limit named in a `token_limit_exceeded` error, in tokens; null when the message names none. Pure. */

@@ -302,12 +302,24 @@ function describeFailure(cause: Error, facts: ConnectionFacts | null): DatabaseE
   );
 }
 
+/** What the driver says to whoever comes too late: a loop or a queue that had not noticed yet that its process ends. */
+const POOL_ENDED = "Cannot use a pool after calling end on the pool";
+
+/** A message of the driver, or one that quotes it, for people. */
+export function plainMessage(message: string): string {
+  return message.replaceAll(POOL_ENDED, "this process is ending, and its connections are closed");
+}
+
 /** Node tries each address of a host, and puts the failures of all into one error that says nothing itself. */
 function failureOf(error: Error): DatabaseFailure {
   const [first]: unknown[] = error instanceof AggregateError ? error.errors : [];
   const telling = error.message === "" && first instanceof Error ? first : error;
   const errorCode = "code" in telling && typeof telling.code === "string" ? telling.code : null;
-  return { sqlState: sqlStateOf(error), errorCode, message: telling.message.replace(/[.]$/, "") };
+  return {
+    sqlState: sqlStateOf(error),
+    errorCode,
+    message: plainMessage(telling.message).replace(/[.]$/, ""),
+  };
 }
 
 function sqlStateOf(error: unknown): string | null {

@@ -8,7 +8,7 @@
 import { pollDelayMs } from "../model/schedule.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import { contentsOf } from "../sources/source.js";
-import { ProviderError } from "../providers/provider.js";
+import { OverlongFile, ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
@@ -25,6 +25,7 @@ import { followContent } from "../store/requests.js";
 import { currentFingerprint } from "./context.js";
 import { endAll, endingOf } from "./ending.js";
 import { catchUp } from "./intake.js";
+import { answerBounds } from "./file-limits.js";
 import { attributeLines } from "./line-requests.js";
 import { judgeAnswer, type Judged } from "./judge-answer.js";
 import { counted, DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForFiles } from "./missing-files.js";
@@ -47,10 +48,12 @@ interface Tally {
   postponed: number;
   /** Files that the provider does not find. */
   gone: string[];
+  /** Why a file was not read to its end; null: all were. */
+  overlong: string | null;
 }
 
 export async function collect(turn: Collecting): Promise<Next> {
-  const tally: Tally = { lines: 0, unknown: 0, postponed: 0, gone: [] };
+  const tally: Tally = { lines: 0, unknown: 0, postponed: 0, gone: [], overlong: null };
   for (const fileId of [turn.batch.outputFileId, turn.batch.errorFileId]) {
     if (fileId !== null && !(await collectFile(turn, fileId, tally))) return lost;
   }
@@ -64,29 +67,44 @@ async function collectFile(turn: Collecting, fileId: string, tally: Tally): Prom
       if (!(await collectChunk(turn, lines, tally))) return false;
     }
   } catch (error) {
-    if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
-    turn.context.log.warn({ batch: turn.batch.id, fileId, err: error }, "the provider does not find a file");
-    tally.gone.push(fileId);
+    const isOverlong = error instanceof OverlongFile;
+    if (!isOverlong && (!(error instanceof ProviderError) || error.kind !== "notFound")) throw error;
+    const what = isOverlong ? "a file is longer than it may be" : "the provider does not find a file";
+    turn.context.log.warn({ batch: turn.batch.id, fileId, err: error }, what);
+    if (isOverlong) tally.overlong = error.message;
+    else tally.gone.push(fileId);
   }
   return true;
 }
 
-function fileChunks({ context, pipeline, signal }: Collecting, fileId: string): AsyncGenerator<string[]> {
-  return eachStep(context.step, "collect.read", chunks(pipeline.provider.readLines(fileId, { signal })));
+function fileChunks(
+  { context, pipeline, batch, signal }: Collecting,
+  fileId: string,
+): AsyncGenerator<string[]> {
+  const options = { signal, bounds: answerBounds(batch.lines) };
+  return eachStep(context.step, "collect.read", chunks(pipeline.provider.readLines(fileId, options)));
 }
 
 async function* chunks(lines: AsyncIterable<string>): AsyncGenerator<string[]> {
   let chunk: string[] = [];
   let bytes = 0;
-  for await (const line of lines) {
-    chunk.push(line);
-    bytes += line.length;
-    if (chunk.length < CHUNK_LINES && bytes < CHUNK_BYTES) continue;
-    yield chunk;
-    chunk = [];
-    bytes = 0;
+  let overlong: OverlongFile | null = null;
+  try {
+    for await (const line of lines) {
+      chunk.push(line);
+      bytes += line.length;
+      if (chunk.length < CHUNK_LINES && bytes < CHUNK_BYTES) continue;
+      yield chunk;
+      chunk = [];
+      bytes = 0;
+    }
+  } catch (error) {
+    if (!(error instanceof OverlongFile)) throw error;
+    overlong = error;
   }
+  // What came before the bound counts.
   if (chunk.length > 0) yield chunk;
+  if (overlong !== null) throw overlong;
 }
 
 /** False: the lease is lost. */

@@ -25,6 +25,8 @@ export interface EndingFacts {
   /** The row's content now; null: gone. Undefined: not looked at. */
   readonly hash?: string | null;
   readonly fingerprint?: string | null;
+  /** Drawn once for requests that should wait equally long, and go out together again. */
+  readonly chance?: number;
   /** Overrides the wait before the next attempt. */
   readonly delayMs?: number;
 }
@@ -39,7 +41,7 @@ export function endingOf(
 ): AttemptEnding {
   const { config } = pipeline;
   const policy = { triesMax: config.attempts, baseDelayMs: config.polling.minMs };
-  const next = whatNext(facts.outcome, request, policy, context.random());
+  const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
   const usage = facts.usage ?? noUsage;
   const counted = facts.usage !== undefined;
   return {

@@ -25,17 +25,36 @@ interface Read {
   readonly postponed: number;
   /** Files that the provider does not find. */
   readonly gone: readonly string[];
+  /** Why a file was not read to its end. */
+  readonly overlong: string | null;
 }
 
 /** Null: no answer is lost by what is missing, or a person knows. */
-export async function lookForFiles(turn: Collecting, { gone, postponed }: Read): Promise<Next | null> {
+export async function lookForFiles(
+  turn: Collecting,
+  { gone, overlong, postponed }: Read,
+): Promise<Next | null> {
   const { context, batch } = turn;
   const unnamed = countsUnnamed(batch);
-  const isMissing = gone.length > 0 || unnamed.output || unnamed.error;
+  const isMissing = gone.length > 0 || overlong !== null || unnamed.output || unnamed.error;
   if (!isMissing || postponed > 0) return null;
   const left = await countInFlight(context.read, batch.id);
   if (left === 0) return null;
-  return (await missGone(turn, gone, left)) ?? (await missUnnamed(turn, left));
+  return (
+    (await missGone(turn, gone, left)) ??
+    (await missRest(turn, overlong, left)) ??
+    (await missUnnamed(turn, left))
+  );
+}
+
+/** What stands behind the bound of a file is not read. Null: every file was read to its end, or a person knows. */
+async function missRest(turn: Collecting, overlong: string | null, left: number): Promise<Next | null> {
+  const { pipeline, batch } = turn;
+  if (overlong === null || batch.downloads >= TOLD) return null;
+  return tell(
+    turn,
+    `Batch ${batch.providerBatchId} asked ${batch.lines} requests, and ${overlong}. What came before that is collected; ${left} rows have no answer in it. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
+  );
 }
 
 /**

@@ -6,7 +6,7 @@
  */
 import { EventEmitter } from "node:events";
 import { Logger as GraphileLogger, run, type Runner, type WorkerEvents } from "graphile-worker";
-import { explainDatabaseError, isDatabaseWide } from "../store/database.js";
+import { explainDatabaseError, isDatabaseWide, plainMessage } from "../store/database.js";
 import { pinnedPool } from "../store/pinned-pool.js";
 import { freeJobs } from "../store/free-jobs.js";
 import { advanceBatch } from "./advance.js";
@@ -71,7 +71,9 @@ async function startRun(context: WorkerContext, signal: AbortSignal): Promise<Ru
   const events: WorkerEvents = new EventEmitter();
   let poolId: string | null = null;
   events.on("pool:create", ({ workerPool }) => (poolId = workerPool.id));
-  const runner = await runGraphile(context, events, signal);
+  const runner = await runGraphile(context, events, signal).catch((error: unknown) => {
+    throw explainDatabaseError(error);
+  });
   const stop = stopOnce(context, runner);
   if (signal.aborted) stop();
   else signal.addEventListener("abort", stop, { once: true });
@@ -95,7 +97,7 @@ function runGraphile(context: WorkerContext, events: WorkerEvents, signal: Abort
     // Without a delay, even of nothing, graphile-worker lets the failure of these two go unhandled, which ends the process.
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     logger: new GraphileLogger(() => (level, message) => {
-      if (level === "error" || level === "warning") context.log.warn({ queue: true }, message);
+      if (level === "error" || level === "warning") context.log.warn({ queue: true }, plainMessage(message));
     }),
     taskList: {
       batch: async (payload) => {

@@ -89,6 +89,8 @@ async function judge(
       ? { outcome: "noRoom", detail: "The provider refused the file because of another line." }
       : {
           outcome: "batchRefused",
+          // Else they come back one by one, and each of them is a batch and an upload of its own.
+          chance: turn.context.random(),
           detail:
             errors[0]?.message ?? `The provider refused the file; after ${RETURNS_MAX} times the row fails.`,
         };

@@ -47,7 +47,14 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   const { signal } = stopping;
   setMaxListeners(LISTENERS_MAX, signal);
   const queue = await startQueue(context, signal);
-  await heartbeat(context, queue);
+  try {
+    await heartbeat(context, queue);
+  } catch (error) {
+    // Whoever called closes the database next: nothing may still be asking it.
+    stopping.abort();
+    await queue.ended;
+    throw error;
+  }
   const pipelines = [...context.pipelines.values()];
   const every = (name: string, everyMs: number, work: () => Promise<unknown>) =>
     loop(context, { name, everyMs, signal }, async () => {

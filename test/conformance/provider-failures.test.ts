@@ -1,102 +1,35 @@
 /** What the OpenAI adapter makes of servers that misbehave in ways that the gateway cannot: raw HTTP, real sockets. */
 import { mkdtemp, open, rm, unlink, writeFile } from "node:fs/promises";
 import http from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { RowmillError } from "../../src/model/errors.js";
 import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
 import { RETRIES_MAX } from "../../src/providers/openai-call.js";
 import type { Provider } from "../../src/providers/provider.js";
+import {
+  BATCH,
+  cleanups,
+  closeServers,
+  createBatch,
+  failureOf,
+  json,
+  KEY,
+  listen,
+  providerAt,
+  readInto,
+  refusal,
+  retrieve,
+  serve,
+  type Handler,
+} from "../support/raw-provider.js";
 
-const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";
-const BATCH = { id: "batch_1", status: "validating", created_at: 1_790_000_000, input_file_id: "file-1" };
-
-interface Seen {
-  readonly method: string;
-  readonly url: string;
-  readonly headers: http.IncomingHttpHeaders;
-  readonly body: string;
-}
-
-type Handler = (response: http.ServerResponse, call: Seen, index: number) => void;
-
-const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
   vi.unstubAllEnvs();
   vi.useRealTimers();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  await closeServers();
 });
-
-/** Every call is answered by the handler, which also gets its number from 0. */
-async function serve(
-  handler: Handler,
-  options: Partial<OpenAIOptions> = {},
-): Promise<{ provider: Provider; seen: Seen[]; url: string }> {
-  const seen: Seen[] = [];
-  const server = http.createServer((request, response) => {
-    const parts: Buffer[] = [];
-    request.on("data", (part: Buffer) => parts.push(part));
-    request.on("end", () => {
-      const { method = "", url = "", headers } = request;
-      const call = { method, url, headers, body: Buffer.concat(parts).toString("latin1") };
-      seen.push(call);
-      handler(response, call, seen.length - 1);
-    });
-    request.on("error", () => response.destroy());
-  });
-  const url = await listen(server);
-  return { provider: providerAt(url, options), seen, url };
-}
-
-async function listen(server: http.Server): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  cleanups.push(() => closed(server));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-}
-
-function closed(server: http.Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
-}
-
-function providerAt(baseURL: string, options: Partial<OpenAIOptions> = {}): Provider {
-  return createOpenAIProvider({
-    apiKey: KEY,
-    baseURL,
-    timeouts: { backoffMs: 1, callMs: 20_000, stallMs: 20_000 },
-    ...options,
-  });
-}
-
-function json(
-  response: http.ServerResponse,
-  status: number,
-  body: unknown,
-  headers: http.OutgoingHttpHeaders = {},
-): void {
-  response.writeHead(status, { "content-type": "application/json", ...headers });
-  response.end(JSON.stringify(body));
-}
-
-const refusal = (message: string, code: string | null = null) => ({
-  error: { message, type: "t", param: null, code },
-});
-const createBatch = (provider: Provider) => provider.createBatch({ inputFileId: "file-1", metadata: {} });
-const retrieve = (provider: Provider) => provider.retrieveBatch("batch_1");
-
-async function failureOf(promise: Promise<unknown>): Promise<RowmillError & { kind?: string }> {
-  const error: unknown = await promise.then(
-    () => expect.fail("it did not fail"),
-    (caught: unknown) => caught,
-  );
-  if (!(error instanceof RowmillError)) throw error;
-  return error;
-}
 
 /** Everything that a logger might print of an error. */
 function everythingIn(error: unknown): string {
@@ -153,16 +86,25 @@ describe("an HTTP answer", () => {
     });
   });
 
-  test("that redirects is refused with advice, and not followed", async () => {
+  test("that redirects is told with advice, and neither followed nor asked again at once", async () => {
     const { provider, seen } = await serve((response) =>
       json(response, 301, {}, { location: "/v1/elsewhere" }),
     );
-    const refused = { kind: "refused", message: expect.stringContaining("OPENAI_BASE_URL") };
+    const refused = { kind: "retryable", message: expect.stringContaining("OPENAI_BASE_URL") };
     expect(await failureOf(createBatch(provider))).toMatchObject(refused);
     expect(seen).toHaveLength(1);
     const path = fileURLToPath(import.meta.url);
     expect(await failureOf(provider.uploadInput({ path, filename: "a.jsonl" }))).toMatchObject(refused);
     expect(seen).toHaveLength(2);
+    expect(await failureOf(retrieve(provider))).toMatchObject(refused);
+    expect(seen).toHaveLength(3);
+  });
+
+  test("that says 'see other' may have made the batch before", async () => {
+    const { provider } = await serve((response) =>
+      json(response, 303, {}, { location: "/v1/batches/batch_1" }),
+    );
+    expect(await failureOf(createBatch(provider))).toMatchObject({ kind: "ambiguous" });
   });
 
   test("that asks for a short wait is waited for, and a long wait is left to the caller", async () => {
@@ -312,6 +254,44 @@ describe("secrets", () => {
     );
   });
 
+  test.each([
+    "http://vllm:8000/v1",
+    "http://127.evil.test/v1",
+    "http://localhost.evil.test/v1",
+    "http://[2001:db8::1]/v1",
+    "http://10.0.0.1/v1",
+  ])("does not go over plain http to %s, unless that is allowed", (baseURL) => {
+    const error = expect.objectContaining({
+      code: "config_invalid",
+      hints: expect.arrayContaining([expect.stringContaining("ROWMILL_ALLOW_HTTP=1")]),
+    });
+    expect(() => createOpenAIProvider({ apiKey: KEY, baseURL })).toThrow(error);
+    expect(createOpenAIProvider({ apiKey: KEY, baseURL, allowHttp: true }).account).toContain(baseURL);
+  });
+
+  test.each([
+    "http://localhost:1/v1",
+    "http://gateway.localhost/v1",
+    "http://127.9.9.9/v1",
+    "http://[::1]:1/v1",
+    "https://vllm/v1",
+  ])("goes to %s", (baseURL) => {
+    expect(createOpenAIProvider({ apiKey: KEY, baseURL }).account).toContain(baseURL);
+  });
+
+  test("stays at its address when the content of a file is redirected to another one", async () => {
+    const other = await serve((response) => response.end('{"a":1}\n'));
+    const { provider, seen } = await serve((response, { url }) => {
+      if (url.endsWith("/content")) response.writeHead(302, { location: `${other.url}/elsewhere` }).end();
+      else json(response, 200, { id: "file-1", bytes: 8 });
+    });
+    const lines: string[] = [];
+    await readInto(provider, lines);
+    expect(lines).toEqual(['{"a":1}']);
+    expect(seen.at(-1)?.headers["authorization"]).toBe(`Bearer ${KEY}`);
+    expect(other.seen.map(({ headers }) => headers["authorization"])).toEqual([undefined]);
+  });
+
   test("must be given", () => {
     expect(() => createOpenAIProvider({ apiKey: " " })).toThrow(
       expect.objectContaining({ code: "config_invalid" }),
@@ -434,10 +414,6 @@ describe("a file's content", () => {
       options,
     );
     return provider;
-  }
-
-  async function readInto(provider: Provider, seen: string[]): Promise<void> {
-    for await (const line of provider.readLines("file-1")) seen.push(line);
   }
 
   test.each<[string, number, (response: http.ServerResponse) => void]>([

@@ -15,6 +15,30 @@ import { createFilms, insertFilms } from "../support/cli-films.js";
 
 beforeAll(buildCli, 150_000);
 
+describe("A key over plain http", { timeout: 60_000 }, () => {
+  it("is sent to no other machine: up and doctor say what to do, and a sweep, which sends nothing, is made", async () => {
+    const project = await startCliProject(serverKind);
+    try {
+      await createFilms(project);
+      await insertFilms(project, 1);
+      await project.writeConfig(filmsPipeline());
+      await project.run("up", "--once");
+      // An address for documentation: whoever asks it never gets an answer.
+      const at = { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: "http://192.0.2.1:9/v1" } };
+      const words =
+        "OPENAI_BASE_URL is plain http to 192.0.2.1:9: anyone on the way there could read the API key";
+      const up = await runCli(["up", "--once"], at);
+      expect(up).toMatchObject({ status: 2, stderr: expect.stringContaining(words) });
+      expect(up.stderr).toContain("set ROWMILL_ALLOW_HTTP=1");
+      const doctor = await runCli(["doctor"], at);
+      expect(doctor).toMatchObject({ status: 2, stdout: expect.stringContaining(`Key: ${words}`) });
+      expect(await runCli(["sweep"], at)).toMatchObject({ status: 0 });
+    } finally {
+      await project.close();
+    }
+  });
+});
+
 describe("What the command line refuses", { timeout: 60_000 }, () => {
   let folder: string;
   beforeEach(async () => {

@@ -312,6 +312,49 @@ describeDatabases(
       expect(deployment).toEqual({ suspicion: expect.stringContaining(late?.id ?? "") });
     });
 
+    it.each<[string, ProviderCall, number]>([
+      ["redirects a create", "createBatch", 307],
+      ["redirects an upload", "uploadInput", 302],
+      ["redirects a look at a batch", "retrieveBatch", 308],
+      ["says of a create that it is too early", "createBatch", 425],
+    ])(
+      "%s without end: one file is uploaded, it is tried ever later, and no row fails",
+      async (_, name, status) => {
+        let ends = false;
+        const away = refusal(status, "Elsewhere.", { headers: { location: "/v2/elsewhere" } });
+        const worker = await start({
+          faults: { beforeEffect: (call) => (is(name)(call) && !ends ? away : undefined) },
+        });
+        await hurry(project, worker);
+        expect((await requests(project)).map((row) => row.state)).toEqual(times(ROWS, "batched"));
+        expect(await batchRows(project)).toHaveLength(1);
+        const reason = (await pauseOf(project))?.reason ?? "";
+        expect(reason).toContain(`failed 20 times`);
+        if (status !== 425) expect(reason).toContain("OPENAI_BASE_URL points to an address that redirects");
+        ends = true;
+        await resumeAll(project);
+        await hurry(project, worker);
+        await expectAllAnsweredOnce(project, ROWS);
+        const looks = name === "uploadInput" ? 21 : 1;
+        expect(await callsOf("POST /v1/files")).toBe(looks);
+      },
+    );
+
+    it("refuses a create that it does not like: its rows wait equally long, and go out in one batch again", async () => {
+      const worker = await start({
+        faults: { beforeEffect: faultsOf("createBatch", [refusal(409, "A conflict.")]) },
+      });
+      await project.round(worker);
+      const [waits] = await project.rows(
+        sql`select count(*)::int as rows, count(distinct not_before)::int as instants
+          from rowmill.waiting`,
+      );
+      expect(waits).toEqual({ rows: ROWS, instants: 1 });
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      expect(await callsOf("POST /v1/files")).toBe(2);
+    });
+
     it("has a batch of ours that failed beside the right one: it cost nothing, and nobody is told", async () => {
       const worker = await start({});
       await hurry(project, worker);

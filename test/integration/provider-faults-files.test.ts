@@ -312,6 +312,40 @@ describeDatabases(
     });
 
     it.each([
+      ["valid lines about rows of others", '{"custom_id":"1-1-aaaaaaaaaaaa","response":null,"error":null}'],
+      ["empty lines", ""],
+      ["its own first line", null],
+    ])(
+      "sends an answer and then %s without end: that is told, and the rest is asked again when a person says so",
+      async (_, more) => {
+        let isEndless = true;
+        const endless = inOutput((line, index) => {
+          if (!isEndless) return undefined;
+          return index === 0 ? [line, ...times(3_000, more ?? line)] : [];
+        });
+        const worker = await start(plain(3), { faults: endless });
+        await hurry(project, worker);
+        expect(await states()).toEqual(["succeeded", "batched", "batched"]);
+        expect((await pauseOf(project))?.reason).toMatch(
+          /asked 3 requests, and file \S+ cannot be read to its end: it has more than 1006 lines.*2 rows have no answer/,
+        );
+        isEndless = false;
+        await resumeAll(project);
+        await hurry(project, worker);
+        expect(await executions(project)).toEqual([1, 2, 2]);
+        expect(await outcomes(project)).toEqual({ answered: 3, missing: 2 });
+      },
+    );
+
+    it("sends every answer and then lines without end: all of them count, and nobody is told", async () => {
+      const endless = inOutput((line, index) => (index < 2 ? undefined : [line, ...times(3_000, line)]));
+      const worker = await start(plain(3), { faults: endless });
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, 3);
+      expect(await pausedTimes()).toBe(0);
+    });
+
+    it.each([
       ["more than it answered", { total: 9, completed: 9, failed: 9 }],
       ["nothing", { total: 0, completed: 0, failed: 0 }],
     ])("counts %s: the lines decide, and nothing is asked again", async (_, counts) => {

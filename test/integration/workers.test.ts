@@ -3,9 +3,11 @@ import { fork, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { prepareSchemas } from "../../src/app/open-project.js";
 import { execArgvFor } from "../../src/embedded/spawn-script.js";
 import * as batches from "../../src/store/batches.js";
 import { startWorker, type Worker } from "../../src/worker/worker.js";
+import type { WorkerContext } from "../../src/worker/context.js";
 import { runRescuer } from "../../src/worker/rescuer.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { films } from "../support/films.js";
@@ -44,6 +46,30 @@ describeDatabases(
       );
       return row?.rows ?? 0;
     }
+
+    it("that cannot begin leave nothing behind that asks the database", async () => {
+      const context = await project.worker({ movies: moviesPipeline() });
+      const { pool } = context.database;
+      const step: WorkerContext["step"] = async (name, perform) => {
+        // When the queue has its connection, on which it waits for jobs.
+        if (name === "worker.beat") {
+          await expect.poll(() => pool.totalCount - pool.idleCount, patience).toBeGreaterThan(0);
+          throw new Error("no heartbeat");
+        }
+        return perform();
+      };
+      await expect(startWorker({ ...context, step }, { flush: true })).rejects.toThrow("no heartbeat");
+      expect(pool.totalCount - pool.idleCount).toBe(0);
+    });
+
+    it("are told that their process ends, and nothing of pools, by a database that is closed", async () => {
+      const { database } = await project.worker({ movies: moviesPipeline() });
+      await database.close();
+      const words = /did not answer: this process is ending/;
+      await expect(database.rows(sql`select 1`)).rejects.toThrow(words);
+      await expect(database.transaction((tx) => tx.rows(sql`select 1`))).rejects.toThrow(words);
+      await expect(prepareSchemas(database)).rejects.toThrow(words);
+    });
 
     it("label what is there and what comes, each row once, several at once", async () => {
       const all = films().slice(0, 300);

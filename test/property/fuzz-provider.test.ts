@@ -179,6 +179,7 @@ async function linesOf(chunks: readonly Uint8Array[], fileBytes: number) {
     fileId: "file-1",
     response,
     fileBytes,
+    bounds: { linesMax: Infinity, bytesMax: Infinity },
     stallMs: 10_000,
     signal: undefined,
     hangUp: () => {},

@@ -14,13 +14,14 @@ function mistakesOf(variables: Record<string, string>): ConfigError {
 }
 
 describe("readEnvironment", () => {
-  test("reads the seven variables", () => {
+  test("reads the eight variables", () => {
     const environment = readEnvironment({
       DATABASE_URL: "postgres://u:p@db/app",
       OPENAI_API_KEY: "sk-1",
       OPENAI_BASE_URL: "http://127.0.0.1:9/v1/",
       OPENAI_ORG_ID: "org",
       OPENAI_PROJECT_ID: "proj",
+      ROWMILL_ALLOW_HTTP: "1",
       PGSSLMODE: "verify-full",
       PGSSLROOTCERT: "/ca.pem",
       PGHOST: "ignored",
@@ -28,7 +29,7 @@ describe("readEnvironment", () => {
     expect(environment.databaseUrl?.reveal()).toBe("postgres://u:p@db/app");
     expect(environment.openai.apiKey?.reveal()).toBe("sk-1");
     expect(environment).toMatchObject({
-      openai: { baseUrl: "http://127.0.0.1:9/v1", organization: "org", project: "proj" },
+      openai: { baseUrl: "http://127.0.0.1:9/v1", organization: "org", project: "proj", allowHttp: true },
       tls: { mode: "verify-full", rootCertFile: "/ca.pem" },
     });
   });
@@ -36,12 +37,12 @@ describe("readEnvironment", () => {
   test("takes what is absent or empty for absent", () => {
     const nothing = {
       databaseUrl: null,
-      openai: { apiKey: null, baseUrl: null, organization: null, project: null },
+      openai: { apiKey: null, baseUrl: null, organization: null, project: null, allowHttp: false },
       tls: { mode: null, rootCertFile: null },
     };
     expect(readEnvironment({})).toEqual(nothing);
     const names = ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"];
-    const empty = [...names, "PGSSLMODE", "PGSSLROOTCERT"].map((name) => [name, ""]);
+    const empty = [...names, "ROWMILL_ALLOW_HTTP", "PGSSLMODE", "PGSSLROOTCERT"].map((name) => [name, ""]);
     expect(readEnvironment(Object.fromEntries(empty))).toEqual(nothing);
   });
 
@@ -62,9 +63,14 @@ describe("readEnvironment", () => {
   });
 
   test("reports every variable that cannot be used, without its secrets", () => {
-    const error = mistakesOf({ OPENAI_BASE_URL: "ftp://user:s3cret@host", PGSSLMODE: "verify_ful" });
+    const error = mistakesOf({
+      OPENAI_BASE_URL: "ftp://user:s3cret@host",
+      ROWMILL_ALLOW_HTTP: "yes",
+      PGSSLMODE: "verify_ful",
+    });
     expect(error.problems).toMatchObject([
       { path: "OPENAI_BASE_URL" },
+      { path: "ROWMILL_ALLOW_HTTP", found: '"yes"' },
       { path: "PGSSLMODE", found: '"verify_ful"', nearMatch: "verify-full" },
     ]);
     expect(error.message).not.toContain("s3cret");

@@ -1,0 +1,40 @@
+/** A provider whose replies have no end: each is given up at a bound, whatever it is a reply to. */
+import { afterEach, describe, expect, test } from "vitest";
+import type { Provider } from "../../src/providers/provider.js";
+import { BATCH, closeServers, failureOf, json, readInto, retrieve, serve } from "../support/raw-provider.js";
+
+afterEach(closeServers);
+
+describe("A provider", () => {
+  test.each<[string, number, (provider: Provider) => Promise<unknown>]>([
+    ["a batch", 200, retrieve],
+    ["an error", 404, retrieve],
+    ["an error instead of a file", 404, (provider) => readInto(provider, [])],
+    ["a page of a list", 200, (provider) => provider.findInputs("x")],
+  ])("that sends %s without end is given up", { timeout: 60_000 }, async (_, status, ask) => {
+    const spaces = " ".repeat(1024 * 1024);
+    const { provider } = await serve((response, { url }) => {
+      if (url.endsWith("/files/file-1")) return json(response, 200, { id: "file-1" });
+      response.writeHead(status, { "content-type": "application/json" });
+      const more = (): void => {
+        while (!response.destroyed && response.write(spaces));
+        if (!response.destroyed) response.once("drain", more);
+      };
+      more();
+    });
+    const error = await failureOf(ask(provider));
+    expect(error.message).toMatch(/longer than 67108864 bytes/);
+  });
+
+  test("that has page after page without end is given up", { timeout: 60_000 }, async () => {
+    const { provider, seen } = await serve((response, _, index) =>
+      json(response, 200, { data: [{ ...BATCH, id: `batch_${index}` }], has_more: true }),
+    );
+    const search = provider.findBatches(0, () => false);
+    expect(await failureOf(search)).toMatchObject({
+      kind: "retryable",
+      message: expect.stringContaining("did not end"),
+    });
+    expect(seen).toHaveLength(200);
+  });
+});

@@ -1,0 +1,103 @@
+/** Servers that stand in for a provider and misbehave in ways that the gateway cannot: raw HTTP, real sockets. */
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect } from "vitest";
+import { RowmillError } from "../../src/model/errors.js";
+import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
+import type { Provider } from "../../src/providers/provider.js";
+
+export const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";
+export const BATCH = {
+  id: "batch_1",
+  status: "validating",
+  created_at: 1_790_000_000,
+  input_file_id: "file-1",
+};
+
+interface Seen {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+}
+
+export type Handler = (response: http.ServerResponse, call: Seen, index: number) => void;
+
+export const cleanups: (() => Promise<void>)[] = [];
+/** After each test. */
+export async function closeServers(): Promise<void> {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+}
+
+/** Every call is answered by the handler, which also gets its number from 0. */
+export async function serve(
+  handler: Handler,
+  options: Partial<OpenAIOptions> = {},
+): Promise<{ provider: Provider; seen: Seen[]; url: string }> {
+  const seen: Seen[] = [];
+  const server = http.createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on("data", (part: Buffer) => parts.push(part));
+    request.on("end", () => {
+      const { method = "", url = "", headers } = request;
+      const call = { method, url, headers, body: Buffer.concat(parts).toString("latin1") };
+      seen.push(call);
+      handler(response, call, seen.length - 1);
+    });
+    request.on("error", () => response.destroy());
+  });
+  const url = await listen(server);
+  return { provider: providerAt(url, options), seen, url };
+}
+
+export async function listen(server: http.Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  cleanups.push(() => closed(server));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+}
+
+function closed(server: http.Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+export function providerAt(baseURL: string, options: Partial<OpenAIOptions> = {}): Provider {
+  return createOpenAIProvider({
+    apiKey: KEY,
+    baseURL,
+    timeouts: { backoffMs: 1, callMs: 20_000, stallMs: 20_000 },
+    ...options,
+  });
+}
+
+export function json(
+  response: http.ServerResponse,
+  status: number,
+  body: unknown,
+  headers: http.OutgoingHttpHeaders = {},
+): void {
+  response.writeHead(status, { "content-type": "application/json", ...headers });
+  response.end(JSON.stringify(body));
+}
+
+export const refusal = (message: string, code: string | null = null) => ({
+  error: { message, type: "t", param: null, code },
+});
+export const createBatch = (provider: Provider) =>
+  provider.createBatch({ inputFileId: "file-1", metadata: {} });
+export const retrieve = (provider: Provider) => provider.retrieveBatch("batch_1");
+
+export async function readInto(provider: Provider, seen: string[]): Promise<void> {
+  for await (const line of provider.readLines("file-1")) seen.push(line);
+}
+
+export async function failureOf(promise: Promise<unknown>): Promise<RowmillError & { kind?: string }> {
+  const error: unknown = await promise.then(
+    () => expect.fail("it did not fail"),
+    (caught: unknown) => caught,
+  );
+  if (!(error instanceof RowmillError)) throw error;
+  return error;
+}
