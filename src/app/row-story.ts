@@ -5,7 +5,8 @@
 import { compileAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig, RowCells } from "../model/pipeline.js";
-import { findRelation, inspectTable, type SourceTable } from "../sources/table-inspection.js";
+import { shownJson } from "../sources/shown-cells.js";
+import { findRelation, inspectTable, readColumns, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import { identifier, join, raw, sql, type Database, type Queryable } from "../store/database.js";
 import { keyParts, spellKey } from "./row-key.js";
@@ -97,16 +98,12 @@ async function readRow(
 ): Promise<RowNow> {
   const { table, config, pipelineId, key } = wanted;
   const read = async (where: string | null) => {
-    const source = createTableSource(table, { pipelineId, where, skipBefore: null });
-    const [row] = (await source.readRows(tx, [key])).rows;
-    return row;
+    return createTableSource(table, { pipelineId, where, skipBefore: null }).readShown(tx, key);
   };
   const matching = await read(config.source.where);
-  if (matching !== undefined) return { state: "present", cells: matching.cells, matchesWhere: true };
-  const leftOut = config.source.where === null ? undefined : await read(null);
-  return leftOut === undefined
-    ? { state: "absent" }
-    : { state: "present", cells: leftOut.cells, matchesWhere: false };
+  if (matching !== null) return { state: "present", cells: matching, matchesWhere: true };
+  const leftOut = config.source.where === null ? null : await read(null);
+  return leftOut === null ? { state: "absent" } : { state: "present", cells: leftOut, matchesWhere: false };
 }
 
 /** The columns that this pipeline writes, and no others of a table that may be the user's own. */
@@ -127,12 +124,13 @@ async function readResult(
     ),
     " and ",
   );
-  const row = await tx.first<{ cells: Record<string, unknown> }>(
-    sql`select to_jsonb(t) as cells from ${from} t where ${where}`,
+  const columns = await readColumns(tx, relation.oid, [...written, "rowmill_at", "rowmill_model"]);
+  const cellsNow = join([sql`null`, ...columns.map((column) => shownJson("t", column))]);
+  const row = await tx.first<{ cells: unknown[] }>(
+    sql`select pg_catalog.json_build_array(${cellsNow}) as cells from ${from} t where ${where}`,
   );
   if (row === null) return { state: "absent" };
-  const names = [...written, "rowmill_at", "rowmill_model"].filter((name) => Object.hasOwn(row.cells, name));
-  const cells = Object.fromEntries(names.map((name) => [name, row.cells[name]]));
+  const cells = Object.fromEntries(columns.map((column, index) => [column.name, row.cells[index + 1]]));
   const empty = Object.values(cells).every((value) => value === null);
   return empty ? { state: "absent" } : { state: "present", cells };
 }

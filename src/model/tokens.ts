@@ -22,7 +22,7 @@ export const TOKENS_PER_REPLY = 3;
 
 const WINDOW_CHARACTERS = 500;
 /** Of each sample: more would not say more. */
-const SAMPLE_CHARACTERS_MAX = 20_000;
+export const SAMPLE_CHARACTERS_MAX = 20_000;
 /** OpenAI's rule of thumb for English, where nothing was measured; no token is shorter than a byte. */
 const RATIO_UNKNOWN: TokenRatio = { mean: 0.25, max: 1 };
 

@@ -8,14 +8,15 @@ import type { RowCells } from "../model/pipeline.js";
 /** A row as it is now, without its content. */
 export interface RowVersion {
   readonly key: string;
-  /** 32 hex digits over the declared columns. */
+  /** 32 hex digits over the declared columns; of a row that is too large to be read `large:` and its bytes. */
   readonly hash: string;
   /** True when the row was there before the pipeline and has not changed since. */
   readonly existedBefore: boolean;
 }
 
 export interface SourceRow extends RowVersion {
-  readonly cells: RowCells;
+  /** Null: the row is too large to be read. */
+  readonly cells: RowCells | null;
 }
 
 /** As many contents as go into memory together. */
@@ -56,9 +57,11 @@ export interface Source {
   readVersions(tx: Queryable, keys: readonly string[]): Promise<RowVersion[]>;
   /**
    * The same with their content, from the first key on, as far as the contents have at most CONTENT_BYTES_MAX together; a single
-   * larger one comes alone.
+   * larger one comes alone, and one over ROW_BYTES_MAX without its content.
    */
   readRows(tx: Queryable, keys: readonly string[]): Promise<RowsRead>;
+  /** One row's cells for a person, long ones cut; null: there is no such row. */
+  readShown(tx: Queryable, key: string): Promise<RowCells | null>;
   /** Compares the next rows in key order with the ledger. Only finds: it writes nothing. */
   compareChunk(tx: Queryable, cursor: readonly string[] | null, rowsMax: number): Promise<SweptChunk>;
   /** Rows in the same order, with what was asked for them, for comparing fingerprints. Without their content. */
@@ -75,9 +78,25 @@ export interface Source {
 
 export const READ_KEYS_MAX = 5_000;
 /** Of the JSON text of the declared columns of all rows that are read at once. */
-export const CONTENT_BYTES_MAX = 16 * 1024 * 1024;
+export const CONTENT_BYTES_MAX = 4 * 1024 * 1024;
+/**
+ * The same of one row: some 1.5 million tokens of English. Rendering a row takes up to 24 times its size in memory (measured, with
+ * characters beyond Latin-1), and a worker should never need more than 350 MB.
+ */
+export const ROW_BYTES_MAX = 6 * 1024 * 1024;
+/** Of the version of a row that is too large; the bytes follow. */
+export const LARGE_PREFIX = "large:";
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
 export const KEY_BYTES_MAX = 1_024;
+
+/** Why a row has no cells, for people. */
+export function tooLargeText(hash: string): string {
+  const bytes = Number(hash.slice(LARGE_PREFIX.length));
+  const most = ROW_BYTES_MAX.toLocaleString("en-US");
+  return bytes > ROW_BYTES_MAX
+    ? `The row's columns have ${bytes.toLocaleString("en-US")} bytes; Rowmill reads rows of at most ${most}. Leave a column out of source.columns, or keep a shorter text in a column of its own.`
+    : `The row's columns are stored in ${bytes.toLocaleString("en-US")} bytes, but are over ${most} bytes as text, or the database did not get them read. Leave a column out of source.columns, or keep a shorter text in a column of its own.`;
+}
 
 /** The rows of all these keys with their content, one read after the other: never more of them in memory than one. */
 export async function* contentsOf(

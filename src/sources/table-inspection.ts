@@ -106,7 +106,7 @@ export async function inspectTable(
   await requireUtf8(client);
   const relation = await findRelation(client, wanted.table);
   refuseUnwatchable(relation, wanted.table);
-  const columns = await readColumns(client, relation.oid);
+  const columns = await catalogueColumns(client, relation.oid);
   const key = wanted.key.map((name) => pickColumn(columns, name, wanted.table, "key"));
   const declared = wanted.columns.map((name) => pickColumn(columns, name, wanted.table, "columns"));
   for (const column of key) refuseKeyType(column, wanted.table);
@@ -222,7 +222,17 @@ interface CatalogueColumn extends TableColumn {
   readonly foreignCast: boolean;
 }
 
-async function readColumns(client: Queryable, oid: number): Promise<CatalogueColumn[]> {
+/** The columns of these names that a relation has, in the order of the names. */
+export async function readColumns(
+  client: Queryable,
+  oid: number,
+  names: readonly string[],
+): Promise<TableColumn[]> {
+  const columns = await catalogueColumns(client, oid);
+  return names.flatMap((name) => columns.find((column) => column.name === name) ?? []);
+}
+
+async function catalogueColumns(client: Queryable, oid: number): Promise<CatalogueColumn[]> {
   const rows = await client.rows<CatalogueColumn & { typeOid: string }>(sql`
     select a.attname as name, a.atttypid::int8::text as "typeOid",
       case when b.typnamespace = 'pg_catalog'::regnamespace then format_type(b.oid, null)

@@ -356,6 +356,16 @@ export function isDataError(error: unknown): boolean {
 }
 
 /**
+ * What the size of one row can cause: a time-out, too little memory, a value longer than PostgreSQL can build (54, or XX000 with this
+ * message, which it never translates).
+ */
+export function isTooMuch(error: unknown): boolean {
+  if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
+  if (error.sqlState === "XX000") return error.message.includes("invalid memory alloc request size");
+  return /^(57014|53200|54)/.test(error.sqlState);
+}
+
+/**
  * Refusals that no waiting mends: bad values (22), constraints (23), not supported (0A), a missing schema (3F), table, column or
  * right (42). The pipeline pauses until a person acts.
  */

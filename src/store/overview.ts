@@ -6,6 +6,7 @@ import type { BatchState } from "../model/batch-transitions.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { sql, type Queryable } from "./database.js";
 import { standingRefusals } from "./refused-keys.js";
+import { shownText } from "./shown-text.js";
 import { pauseKindValue, pauseReasonValue, type PauseKind } from "./pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
@@ -263,7 +264,7 @@ export interface AttemptStory {
 export async function attemptStories(client: Queryable, requestId: string): Promise<AttemptStory[]> {
   return client.rows<AttemptStory>(sql`
     select x.attempt, x.batch_id as "batchId", b.provider, b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending,
-      x.outcome, x.detail, x.answer, x.model, coalesce(x.input_tokens, 0) as "inputTokens",
+      x.outcome, x.detail, ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model, coalesce(x.input_tokens, 0) as "inputTokens",
       coalesce(x.cached_input_tokens, 0) as "cachedInputTokens", coalesce(x.output_tokens, 0) as "outputTokens",
       x.cost_nano_usd::float8 as "costNanoUsd", x.at
     from (

@@ -48,8 +48,9 @@ export interface WorkerContext {
   readonly refreshSource: (pipeline: Pipeline) => Promise<void>;
 }
 
-/** What would be asked about a row now; null when there is nothing to ask or it cannot be rendered. */
-export function currentFingerprint(pipeline: Pipeline, cells: RowCells): string | null {
+/** What would be asked about a row now; null when there is nothing to ask, it cannot be rendered, or it is too large to be read. */
+export function currentFingerprint(pipeline: Pipeline, cells: RowCells | null): string | null {
+  if (cells === null) return null;
   const rendered = pipeline.render(cells);
   if (rendered.kind !== "request") return null;
   return fingerprintOf(pipeline.provider.endpoint, pipeline.provider.buildBody(rendered.request));

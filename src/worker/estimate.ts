@@ -4,9 +4,10 @@
  */
 import { formatCustomId } from "../model/custom-id.js";
 import { costNanoUsd } from "../model/pricing.js";
-import type { TokenUsage } from "../model/outcome.js";
+import type { ModelRequest, TokenUsage } from "../model/outcome.js";
 import {
   inputTokenBound,
+  SAMPLE_CHARACTERS_MAX,
   tokensPerByte,
   TOKENS_PER_MESSAGE,
   TOKENS_PER_REPLY,
@@ -74,13 +75,22 @@ export function boundLine(
   prompt: string,
   ratio: TokenRatio,
 ): { tokens: number; nanoUsd: number } {
-  return bounds(pipeline, inputBound(prompt, ratio));
+  return bounds(pipeline, inputBound(textBytes(prompt), ratio));
 }
 
-function inputBound(prompt: string, ratio: TokenRatio): number {
-  const ascii = asciiCharacters(prompt);
-  // Beyond ASCII the sample says little about this text: a token a byte is the most that any text can need.
-  return inputTokenBound(ascii, ratio.max * RATIO_MARGIN) + Buffer.byteLength(prompt) - ascii;
+interface TextBytes {
+  readonly ascii: number;
+  readonly other: number;
+}
+
+function textBytes(text: string): TextBytes {
+  const ascii = asciiCharacters(text);
+  return { ascii, other: Buffer.byteLength(text) - ascii };
+}
+
+/** Beyond ASCII the sample says little about a text: a token a byte is the most that any text can need. */
+function inputBound({ ascii, other }: TextBytes, ratio: TokenRatio): number {
+  return inputTokenBound(ascii, ratio.max * RATIO_MARGIN) + other;
 }
 
 function asciiCharacters(text: string): number {
@@ -142,46 +152,57 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     performance.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
   )
     return known;
-  const { prompts, bodies, lineBytes } = await sampleRequests(context, pipeline);
-  const bytes = prompts.reduce((sum, prompt) => sum + Buffer.byteLength(prompt), 0);
+  const requests = await sampleRequests(context, pipeline);
+  const prompts = requests.map((request) => request.promptStart);
   const ratio =
     prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
-  const bound = bodies.reduce((sum, body) => sum + inputBound(body, ratio), 0);
+  const mean = (one: (request: SampledRequest) => number) =>
+    requests.length === 0
+      ? UNKNOWN_BYTES
+      : requests.reduce((sum, request) => sum + one(request), 0) / requests.length;
   const sample: Sample = {
     takenAtMs: performance.now(),
     definitionHash: pipeline.definitionHash,
     ratio,
-    meanBytes: prompts.length === 0 ? UNKNOWN_BYTES : bytes / prompts.length,
-    meanBound: bodies.length === 0 ? UNKNOWN_BYTES : Math.ceil(bound / bodies.length),
-    meanLineBytes: bodies.length === 0 ? UNKNOWN_BYTES : lineBytes / bodies.length,
-    rows: prompts.length,
+    meanBytes: mean((request) => request.promptBytes),
+    meanBound: Math.ceil(mean((request) => inputBound(request.body, ratio))),
+    meanLineBytes: mean((request) => request.lineBytes),
+    rows: requests.length,
   };
   samples.set(pipeline, sample);
   return sample;
 }
 
-/** For some of the rows that wait: what the model would read, the whole body by which a line is bounded, and all lines' bytes. */
-async function sampleRequests(
-  context: Sampling,
-  pipeline: Pipeline,
-): Promise<{ prompts: string[]; bodies: string[]; lineBytes: number }> {
+/** What the model would read of one row, the whole body by which its line is bounded, and the line: of each only what is counted. */
+interface SampledRequest {
+  readonly promptStart: string;
+  readonly promptBytes: number;
+  readonly body: TextBytes;
+  readonly lineBytes: number;
+}
+
+async function sampleRequests(context: Sampling, pipeline: Pipeline): Promise<SampledRequest[]> {
   const rows = await context.step("plan.sample", () =>
     context.database.transaction(async (tx) => {
       const keys = await waitingSample(tx, pipeline.id, SAMPLE_ROWS);
       return (await pipeline.source.readRows(tx, keys)).rows;
     }),
   );
-  const prompts: string[] = [];
-  const bodies: string[] = [];
-  let lineBytes = 0;
-  for (const row of rows) {
-    const rendered = pipeline.render(row.cells);
-    if (rendered.kind !== "request") continue;
-    const { system, user, schema } = rendered.request;
-    prompts.push([system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n"));
-    const body = pipeline.provider.buildBody(rendered.request);
-    bodies.push(JSON.stringify(body));
-    lineBytes += Buffer.byteLength(pipeline.provider.renderLine(SHORT_ID, body)) + 1;
-  }
-  return { prompts, bodies, lineBytes };
+  return rows.flatMap(({ cells }) => {
+    const rendered = cells === null ? null : pipeline.render(cells);
+    return rendered?.kind === "request" ? [sampled(pipeline, rendered.request)] : [];
+  });
+}
+
+function sampled({ provider }: Pipeline, request: ModelRequest): SampledRequest {
+  const { system, user, schema } = request;
+  const prompt = [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
+  const body = provider.buildBody(request);
+  return {
+    // A copy: a part of a string keeps the whole of it in memory.
+    promptStart: Buffer.from(prompt.slice(0, SAMPLE_CHARACTERS_MAX)).toString(),
+    promptBytes: Buffer.byteLength(prompt),
+    body: textBytes(JSON.stringify(body)),
+    lineBytes: Buffer.byteLength(provider.renderLine(SHORT_ID, body)) + 1,
+  };
 }

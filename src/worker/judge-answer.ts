@@ -1,10 +1,10 @@
 /** What one line of an answer file means for its request, given the row as it is now. Pure as far as the user's `validate` is. */
 import { matchesContent, readCustomId, type CustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
-import type { Json } from "../model/pipeline.js";
+import type { Json, RowCells } from "../model/pipeline.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { nameWrongValue } from "../model/wrong-value.js";
-import type { SourceRow } from "../sources/source.js";
+import { tooLargeText, type SourceRow } from "../sources/source.js";
 import type { InFlight } from "../store/in-flight.js";
 import { currentFingerprint, type Pipeline } from "./context.js";
 import type { EndingFacts } from "./ending.js";
@@ -55,7 +55,9 @@ export function judgeAnswer(
   const known = { ...paid, hash: row.hash, fingerprint: request.fingerprint };
   if (outcome.kind !== "text")
     return ended({ ...known, answer: textOf(outcome), outcome: outcome.kind, detail: outcome.message });
-  const checked = check(pipeline, outcome.text, row);
+  if (row.cells === null && pipeline.config.validate !== null)
+    return ended({ ...known, answer: outcome.text, outcome: "tooLarge", detail: tooLargeText(row.hash) });
+  const checked = check(pipeline, outcome.text, row.cells ?? {});
   if ("message" in checked)
     return ended({ ...known, answer: outcome.text, outcome: "invalid", detail: checked.message });
   return { facts: { ...known, outcome: "answered" }, cells: checked.cells };
@@ -92,19 +94,19 @@ function textOf(outcome: AnswerOutcome): string | null {
 function check(
   pipeline: Pipeline,
   text: string,
-  row: SourceRow,
+  cells: RowCells,
 ): { cells: Readonly<Record<string, Json>> } | { message: string } {
   const parsed = pipeline.answer.parse(text);
   if (!parsed.ok) return { message: parsed.message };
-  const problem = validate(pipeline, parsed.value, row);
+  const problem = validate(pipeline, parsed.value, cells);
   return problem === null ? { cells: parsed.cells } : { message: problem };
 }
 
-function validate(pipeline: Pipeline, value: unknown, row: SourceRow): string | null {
+function validate(pipeline: Pipeline, value: unknown, cells: RowCells): string | null {
   if (pipeline.config.validate === null) return null;
   let found: unknown;
   try {
-    found = pipeline.config.validate(value, row.cells);
+    found = pipeline.config.validate(value, cells);
   } catch (error) {
     return `validate threw: ${thrownMessage(error)}`;
   }

@@ -13,7 +13,7 @@ import {
 } from "../model/packing.js";
 import { fingerprintOf } from "../model/render-request.js";
 import type { TokenRatio } from "../model/tokens.js";
-import type { RowsRead, SourceRow } from "../sources/source.js";
+import { tooLargeText, type RowsRead, type SourceRow } from "../sources/source.js";
 import * as batches from "../store/batches.js";
 import { raiseLineMaxima } from "../store/estimates.js";
 import {
@@ -168,6 +168,7 @@ function renderOne(
   const { request, row } = asked;
   if (rendering.progress.full) return { outcome: "noRoom", detail: "The batch was full." };
   if (row === undefined) return { outcome: "gone" };
+  if (row.cells === null) return { outcome: "tooLarge", detail: tooLargeText(row.hash), hash: row.hash };
   const rendered = pipeline.render(row.cells);
   if (rendered.kind === "empty")
     return {

@@ -102,7 +102,7 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
   const reaffirmed: string[] = [];
   for (const asked of chunk.rows) {
     const row = contents.get(asked.key);
-    if (row === undefined || row.hash !== asked.contentHash) continue;
+    if (row === undefined || row.cells === null || row.hash !== asked.contentHash) continue;
     const fingerprint = currentFingerprint(pipeline, row.cells);
     if (asked.state === "waiting") {
       if (fingerprint === asked.answeredFingerprint) reaffirmed.push(asked.requestId);

@@ -45,7 +45,7 @@ function inPairs(worker: WorkerContext): WorkerContext {
 }
 
 function textBytes(rows: readonly SourceRow[]): number {
-  return rows.reduce((bytes, row) => bytes + Buffer.byteLength(row.cells["body"] ?? ""), 0);
+  return rows.reduce((bytes, row) => bytes + Buffer.byteLength(row.cells?.["body"] ?? ""), 0);
 }
 
 describeDatabases(

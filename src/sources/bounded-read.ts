@@ -1,0 +1,32 @@
+/** Reads what the data of one row may make too much for the database: for its time, its memory or the longest value it can build. */
+import { isTooMuch, raw, type Queryable } from "../store/database.js";
+
+/** For the reading of rows by their keys. Two of these and what is read meanwhile take less time than a lease. */
+export const READ_TIMEOUT_MS = 6_000;
+
+/**
+ * Null: it was too much; the transaction goes on as if nothing had been tried. `timeoutMs` null: the transaction's own time-out.
+ * For statements that only read: what they did is undone, and with it the setting.
+ */
+export async function boundedRead<Result>(
+  tx: Queryable,
+  timeoutMs: number | null,
+  read: () => Promise<Result>,
+): Promise<Result | null> {
+  const limit =
+    timeoutMs === null ? "" : `; select pg_catalog.set_config('statement_timeout', '${timeoutMs}', true)`;
+  await tx.run(raw(`savepoint rowmill_read${limit}`));
+  try {
+    const result = await read();
+    await undo(tx);
+    return result;
+  } catch (error) {
+    if (!isTooMuch(error)) throw error;
+    await undo(tx);
+    return null;
+  }
+}
+
+async function undo(tx: Queryable): Promise<void> {
+  await tx.run(raw("rollback to savepoint rowmill_read; release savepoint rowmill_read"));
+}

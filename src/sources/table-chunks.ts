@@ -1,0 +1,142 @@
+/** Chunks of a user's table in the order of its key, for the sweeper. */
+import { identifier, raw, sql, type Queryable, type Sql } from "../store/database.js";
+import { boundedRead } from "./bounded-read.js";
+import { largeHash } from "./row-size.js";
+import type { AskedRow, SweptChunk } from "./source.js";
+import type { TableColumn } from "./table-inspection.js";
+import type { TableParts } from "./table-parts.js";
+import { readAlone } from "./table-rows.js";
+import { contentOfLight, weigh, weighedHash } from "./weighed-rows.js";
+
+/** Rows of a chunk of a sweep that are read one by one, after reading them together was too much for the database. */
+const ROWS_ALONE_MAX = 10;
+
+/**
+ * The next rows in key order, with what is wanted of each; ends the statement's CTE list, to be read from as `chunk`, where `later` is
+ * not a part of it.
+ */
+function chunkOf(parts: TableParts, page: Page): Sql {
+  const { cursor, rowsMax } = page;
+  const own = sql`${parts.keyText} as "rowmill key", ${parts.keyParts} as "rowmill parts", pg_catalog.row_number() over () as "rowmill position"`;
+  const from = sql`(select * from ${parts.from} s
+      where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
+      order by ${parts.keyColumns} limit ${rowsMax}) s`;
+  const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
+  const hash = page.reads === "nothing" ? sql`null::pg_catalog.text` : weighedHash;
+  const content = page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows)} c`;
+  return sql`chunk as materialized (
+    select s."rowmill key" as key, s."rowmill parts" as parts, s."rowmill position" as position, s."rowmill later" as later,
+      s."rowmill bytes" as bytes, ${hash} as hash
+    from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s ${content})`;
+}
+
+interface Page {
+  readonly cursor: readonly string[] | null;
+  readonly rowsMax: number;
+  /** `light`: content as far as rows can be read together. `alone`: none that is read here. */
+  readonly reads: "light" | "alone" | "nothing";
+}
+
+function after(key: readonly TableColumn[], cursor: readonly string[] | null): Sql {
+  if (cursor === null) return sql`true`;
+  const [first, ...rest] = key.map((column, index) => ({
+    column: sql`s.${identifier(column.name)}`,
+    value: sql`${cursor[index] ?? ""}::${raw(column.castType)}`,
+  }));
+  return first === undefined ? sql`true` : afterParts(first, rest);
+}
+
+interface KeyPart {
+  readonly column: Sql;
+  readonly value: Sql;
+}
+
+/** As a comparison of rows, which cannot be qualified, says it. The first part alone bounds the index scan. */
+function afterParts({ column, value }: KeyPart, [next, ...rest]: readonly KeyPart[]): Sql {
+  if (next === undefined) return sql`${column} operator(pg_catalog.>) ${value}`;
+  return sql`${column} operator(pg_catalog.>=) ${value} and (${column} operator(pg_catalog.>) ${value} or (${afterParts(next, rest)}))`;
+}
+
+interface ChunkEnd {
+  rows: number;
+  isLast: boolean;
+  last: string[] | null;
+}
+
+function chunkEnd({ rowsMax }: Page): Sql {
+  return sql`(select pg_catalog.count(*)::pg_catalog.int4 from chunk where not later) as rows,
+  (select pg_catalog.count(*) operator(pg_catalog.<) ${rowsMax}::pg_catalog.int4 and not coalesce(pg_catalog.bool_or(later), false) from chunk) as "isLast",
+  (select parts::pg_catalog.json from chunk where not later order by position desc limit 1) as last`;
+}
+
+export async function compareChunk(
+  tx: Queryable,
+  parts: TableParts,
+  cursor: readonly string[] | null,
+  rowsMax: number,
+): Promise<SweptChunk> {
+  const together = await boundedRead(tx, null, () =>
+    comparePage(tx, parts, { cursor, rowsMax, reads: "light" }),
+  );
+  const found =
+    together ?? (await comparePage(tx, parts, { cursor, rowsMax: ROWS_ALONE_MAX, reads: "alone" }));
+  const keys = [...(found?.keys ?? [])];
+  for (const { key, hash } of found?.alone ?? []) {
+    const row = await readAlone(tx, parts, { key, withContent: false });
+    if (row?.hash !== hash) keys.push(key);
+  }
+  return { rows: found?.rows ?? 0, keys, cursor: nextCursor(found) };
+}
+
+interface ComparedPage extends ChunkEnd {
+  readonly keys: string[] | null;
+  /** Rows to be read alone, and the hash by which the ledger knows them. */
+  readonly alone: { key: string; hash: string | null }[] | null;
+}
+
+async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promise<ComparedPage | null> {
+  const known = sql`from chunk c left join ${requestOf(parts)} where not c.later`;
+  const isOther = (hash: Sql) =>
+    sql`(r.content_hash is null or r.content_hash operator(pg_catalog.<>) ${hash})`;
+  const isNew = sql`(r.id is null or r.state operator(pg_catalog.=) 'gone')`;
+  const isIdle = sql`r.state operator(pg_catalog.<>) all ('{batched,gone}')`;
+  return tx.first<ComparedPage>(
+    parts.statement(sql`
+    with ${chunkOf(parts, page)}
+    select ${chunkEnd(page)},
+      (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
+      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', r.content_hash))
+        ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
+  );
+}
+
+export async function askedChunk(
+  tx: Queryable,
+  parts: TableParts,
+  cursor: readonly string[] | null,
+  rowsMax: number,
+): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }> {
+  const page: Page = { cursor, rowsMax, reads: "nothing" };
+  const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(
+    parts.statement(sql`
+    with ${chunkOf(parts, page)}
+    select ${chunkEnd(page)}, (
+      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', c.parts::pg_catalog.json,
+        'requestId', r.id::pg_catalog.text, 'state', r.state, 'contentHash', r.content_hash, 'fingerprint', r.fingerprint,
+        'answeredFingerprint', r.answered_fingerprint) order by c.position)
+      from chunk c join ${requestOf(parts)}
+      where not c.later and (r.state operator(pg_catalog.=) any ('{succeeded,failed}'::pg_catalog.text[])
+        or (r.state operator(pg_catalog.=) 'waiting' and r.answered_hash operator(pg_catalog.=) r.content_hash))
+    ) as asked`),
+  );
+  return { rows: found?.asked ?? [], cursor: nextCursor(found) };
+}
+
+/** To be joined with a chunk. */
+function requestOf(parts: TableParts): Sql {
+  return sql`rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) c.key`;
+}
+
+function nextCursor(end: ChunkEnd | null): readonly string[] | null {
+  return end && !end.isLast ? end.last : null;
+}
