@@ -6,11 +6,12 @@
  * be: bench/triggers.ts measures it.
  */
 import { quoteIdentifier, quoteLiteral } from "../store/database.js";
-import { KEY_BYTES_MAX } from "./source.js";
+import { isMeasured } from "./row-size.js";
+import { KEY_BYTES_MAX, ROW_BYTES_MAX } from "./source.js";
 import type { SourceTable, TableColumn } from "./table-inspection.js";
 
 /** Part of the signature: raise it when the trigger's text changes. */
-export const TRIGGER_VERSION = 2;
+export const TRIGGER_VERSION = 3;
 /** Keys in one row of arrivals; a larger statement appends several rows. */
 const KEYS_PER_ARRIVAL = 5_000;
 /** Keys that the function holds in memory at once, 1 kB each at most; of a larger statement it reads the rows twice. */
@@ -147,20 +148,36 @@ function keysOf(table: SourceTable, relation: string): string {
 function changedKeys(table: SourceTable, options: TriggerOptions): string {
   const named = namedColumns(table);
   const alias = (column: TableColumn) => `c${named.findIndex((other) => other.name === column.name)}`;
-  const cells = named.map((column) => `t.${quoteIdentifier(column.name)} as ${alias(column)}`).join(", ");
+  const cells = named.map((column) => cellOf(column, alias(column), options)).join(", ");
   const whole = options.wholeRow ? ", row(t.*) as whole" : "";
   const rows = (relation: string) =>
     `(select ${keyText(table.key)} collate "C" as key, ${cells}${whole} from ${relation} t where ${usable(table.key)})`;
   const compared = (side: string) =>
     options.wholeRow
       ? `${side}.whole`
-      : `row(${table.columns.map((column) => `${side}.${alias(column)}`).join(", ")})::record`;
+      : `row(${table.columns.flatMap((column) => cellNames(column, `${side}.${alias(column)}`)).join(", ")})::record`;
   const expected = named
     .map((column) => `pg_typeof(n.${alias(column)}) = ${column.typeOid}::oid`)
     .join(" and ");
   return `select case when ${expected} then coalesce(n.key, o.key) end
       from ${rows("rowmill_new")} n full join ${rows("rowmill_old")} o on n.key = o.key
       where n.key is null or o.key is null or ${compared("n")} *<> ${compared("o")}`;
+}
+
+/** Values too large to be read are compared by their length alone, as everywhere: to read two of 600 MB costs a write seconds. */
+function cellOf(column: TableColumn, alias: string, { wholeRow }: TriggerOptions): string {
+  const value = `t.${quoteIdentifier(column.name)}`;
+  if (wholeRow || !hasLength(column)) return `${value} as ${alias}`;
+  return `case when octet_length(${value}) <= ${ROW_BYTES_MAX} then ${value} end as ${alias}, octet_length(${value}) as ${alias}_bytes`;
+}
+
+function cellNames(column: TableColumn, alias: string): string[] {
+  return hasLength(column) ? [alias, `${alias}_bytes`] : [alias];
+}
+
+/** Without domains: of a CASE over one comes its base type, and the column would look retyped. */
+function hasLength(column: TableColumn): boolean {
+  return isMeasured(column) && column.typeOid < 16_384;
 }
 
 function appendMany(pipelineId: number, keys: string): string {
