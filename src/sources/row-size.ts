@@ -55,7 +55,8 @@ export function largeHash(bytes: Sql): Sql {
 
 function knownBytes(alias: string, column: TableColumn): string {
   const length = lengthOf(cell(alias, column));
-  return column.type === "bytea" ? `${length} operator(pg_catalog.*) 2` : length;
+  // All operators that are written so bind alike: hence the parentheses.
+  return column.type === "bytea" ? `(${length} operator(pg_catalog.*) 2)` : length;
 }
 
 function lengthOf(text: string): string {
