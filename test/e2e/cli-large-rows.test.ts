@@ -38,13 +38,13 @@ const tables = {
   ],
   lists: [
     "id text primary key, body text[]",
-    "'huge', array_fill(repeat('item ', 200000), array[60])",
+    "'huge', array_fill(repeat('item ', 200000), array[30])",
     "array['A short note ' || n]",
   ],
-  // Stored in less than a kilobyte; 60 MB as text.
+  // Stored in less than a kilobyte; 15 MB as text.
   numbers: [
     "id text primary key, body jsonb",
-    "'huge', (select jsonb_agg('1e100000'::numeric) from generate_series(1, 600))",
+    "'huge', (select jsonb_agg('1e100000'::numeric) from generate_series(1, 150))",
     "to_jsonb('A short note ' || n)",
   ],
 } as const;
