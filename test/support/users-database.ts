@@ -1,5 +1,5 @@
 /** A connection of the user's: its statements look names up as theirs do, and not as Rowmill's own, whose path is pinned. */
-import { openDatabase, underRolePath, type Database, type Queryable } from "../../src/store/database.js";
+import { openDatabase, underRolePath, type Database, type Queryable, type Sql } from "../../src/store/database.js";
 
 export function openUsersDatabase(...given: Parameters<typeof openDatabase>): Database {
   const database = openDatabase(...given);
@@ -12,8 +12,13 @@ export function openUsersDatabase(...given: Parameters<typeof openDatabase>): Da
 
 function asUser(client: Queryable): Queryable {
   return {
-    rows: (statement) => client.rows(underRolePath(statement)),
-    first: (statement) => client.first(underRolePath(statement)),
-    run: (statement) => client.run(underRolePath(statement)),
+    rows: (statement) => client.rows(asTheirs(statement)),
+    first: (statement) => client.first(asTheirs(statement)),
+    run: (statement) => client.run(asTheirs(statement)),
   };
+}
+
+/** A transaction that failed takes nothing but its return to a savepoint, so no setting before it. */
+function asTheirs(statement: Sql): Sql {
+  return /\bsavepoint\b/.test(statement.text) ? statement : underRolePath(statement);
 }
