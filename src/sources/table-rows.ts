@@ -50,7 +50,8 @@ export async function readVersions(
       alone.push(...round);
       break;
     }
-    for (const { weight, hash, ...row } of found) if (hash !== null) versions.push({ ...row, hash });
+    for (const { key, hash, existedBefore } of found)
+      if (hash !== null) versions.push({ key, hash, existedBefore });
     const unread = found.filter((row) => row.hash === null);
     alone.push(...unread.filter((row) => row.weight === WEIGHT.alone).map((row) => row.key));
     left = unread.filter((row) => row.weight !== WEIGHT.alone).map((row) => row.key);

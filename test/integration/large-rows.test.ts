@@ -10,7 +10,8 @@ import { quick } from "../support/movies.js";
 import { createNotes, insertNotes, outcomes, plain } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
-const MEGABYTE = 1024 * 1024;
+/** Of what goes into memory together. */
+const SIXTEENTH = CONTENT_BYTES_MAX / 16;
 /** For tens of megabytes through a busy machine. */
 const LONG_MS = 90_000;
 
@@ -86,7 +87,7 @@ describeDatabases(
     it(
       "are read as far as they go into memory together, in the order of the keys, and the others later",
       async () => {
-        await createSized([1, 3, 4, 4, 3, 4].map((size) => size * MEGABYTE));
+        await createSized([1, 3, 4, 4, 3, 4].map((size) => size * SIXTEENTH));
         const found = await reads(["6", "99", "5", "4", "3", "2", "1"]);
         expect(found.map((read) => read.keys)).toEqual([
           ["6", "5", "4", "3"],
@@ -115,7 +116,7 @@ describeDatabases(
       it(
         "go all the way, and are asked once more each when the definition changes",
         async () => {
-          await createSized([4, 3, 4, 4, 2].map((size) => size * MEGABYTE));
+          await createSized([4, 3, 4, 4, 2].map((size) => size * SIXTEENTH));
           await project.drain(await project.worker({ notes: notesPipeline() }));
           expect(await outcomes(project)).toEqual({ answered: 5 });
           await project.drain(await project.worker({ notes: notesPipeline({ question: "second" }) }));

@@ -7,7 +7,7 @@ import { inspectTable } from "../../src/sources/table-inspection.js";
 import { raw } from "../../src/store/database.js";
 import { describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
-import { createNotes, insertNotes, outcomes, plain, requests } from "../support/notes.js";
+import { createNotes, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
 const LONG_MS = 90_000;

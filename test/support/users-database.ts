@@ -1,5 +1,11 @@
 /** A connection of the user's: its statements look names up as theirs do, and not as Rowmill's own, whose path is pinned. */
-import { openDatabase, underRolePath, type Database, type Queryable, type Sql } from "../../src/store/database.js";
+import {
+  openDatabase,
+  underRolePath,
+  type Database,
+  type Queryable,
+  type Sql,
+} from "../../src/store/database.js";
 
 export function openUsersDatabase(...given: Parameters<typeof openDatabase>): Database {
   const database = openDatabase(...given);
