@@ -20,6 +20,7 @@ import { byId, lockIntake } from "../store/pipelines.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";
 import { requestBounds } from "../worker/estimate.js";
 import { catchUp } from "../worker/intake.js";
+import { billedAs } from "./billed-as.js";
 import { readNamedLines, type NamedLine, type NamedLines } from "./adopt-lines.js";
 
 /** Rows whose requests are taken by one statement. */
@@ -172,7 +173,8 @@ export async function adoptBatch(
   pipeline: Pipeline,
   adoption: Adoption,
 ): Promise<Adopted> {
-  const bounds = await requestBounds(context, pipeline);
+  const billed = billedAs(pipeline, adoption.lines.model, adoption.batch);
+  const bounds = await requestBounds(context, pipeline, billed.rates);
   return context.database.transaction(async (tx) => {
     // One at a time, and before the requests, as an intake does: so neither waits for the other with rows locked.
     await lockIntake(tx, pipeline.id);
@@ -195,6 +197,7 @@ export async function adoptBatch(
     await insertAdopted(tx, {
       id: batchId,
       ...describe(pipeline, adoption),
+      ...billed,
       requests: adopted,
       reservedNanoUsd: Math.ceil(adopted * bounds.nanoUsdEach),
       reservedTokens: adoption.batch.terminal ? 0 : Math.ceil(adopted * bounds.tokensEach),
@@ -253,7 +256,6 @@ function describe(pipeline: Pipeline, { batch, pattern, lines }: Adoption) {
     definitionHash: pipeline.definitionHash,
     provider: pipeline.provider.name,
     account: pipeline.provider.account,
-    model: pipeline.config.request.model,
     endpoint: pipeline.provider.endpoint,
     providerBatchId: batch.id,
     providerStatus: batch.statusText,

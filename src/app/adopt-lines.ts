@@ -37,6 +37,8 @@ export interface NamedLines {
   readonly repeated: number;
   /** Models that the lines ask for; none where only the answers could be read. */
   readonly models: readonly string[];
+  /** What the batch is priced by: the one model that its lines ask for, else one that gave an answer; null: no line names one. */
+  readonly model: string | null;
 }
 
 /** @throws RowmillError `usage` for a pattern that cannot be used, `refused` for a batch that this pipeline cannot read. */
@@ -96,6 +98,7 @@ class Reading {
   readonly #pipeline: Pipeline;
   readonly #pattern: CustomIdPattern;
   readonly #models = new Set<string>();
+  #answeredBy: string | null = null;
   #lines = 0;
   #bytes = 0;
   #unreadable = 0;
@@ -118,6 +121,7 @@ class Reading {
     if (line === null) return this.#refuseName(null);
     this.#requireEndpoint(line.url);
     if (line.model !== null && this.#models.size < MODELS_MAX) this.#models.add(line.model);
+    this.#answeredBy ??= line.answeredBy;
     const parts = this.#pattern.read(line.customId);
     if (parts === null) this.#refuseName(line.customId);
     else this.parts.push({ customId: line.customId, line: this.#lines, parts });
@@ -140,6 +144,7 @@ class Reading {
       unreadableExample: this.#unreadableExample,
       repeated,
       models: [...this.#models],
+      model: [...this.#models][0] ?? this.#answeredBy,
     };
   }
 

@@ -6,7 +6,7 @@ import { definitionHash } from "../config/definition.js";
 import { compileAnswer, type CompiledAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
-import { priceOf, type Price } from "../model/pricing.js";
+import { ratesOf, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import type { Provider } from "../providers/provider.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
@@ -32,7 +32,7 @@ import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
 /** What was seen before anything is made. */
 export interface Examined {
   readonly config: PipelineConfig;
-  readonly price: Price | null;
+  readonly rates: Rates;
   readonly answer: CompiledAnswer;
   readonly table: SourceTable;
 }
@@ -42,8 +42,8 @@ export interface Examined {
  * @throws RowmillError `config_invalid`, `source_unsupported` or `target_unsupported`
  */
 export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
-  const price = priceOf(config.request.model, new Date());
-  if (price === null && config.budget !== null) {
+  const rates = ratesOf(config.request.model, new Date());
+  if (rates.price === null && config.budget !== null) {
     throw new RowmillError(
       "config_invalid",
       `pipelines.${config.name}.budget: the price of "${config.request.model}" is not known, so a budget in dollars cannot be kept.`,
@@ -59,7 +59,7 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   await checkPredicate(database, config, table);
   if (!(await triggersInPlace(database, config, table))) await requireTriggerRight(database, table);
   await planTarget(database, config.target, table, answer.columns);
-  return { config, price, answer, table };
+  return { config, rates, answer, table };
 }
 
 /** Target before triggers: without a place for answers nothing may begin to pile up. */
@@ -68,7 +68,7 @@ export async function bindPipeline(
   examined: Examined,
   provider: Provider,
 ): Promise<Pipeline> {
-  const { config, price, answer, table } = examined;
+  const { config, rates, answer, table } = examined;
   const target = createTableTarget(await ensureTarget(database, config.target, table, answer.columns));
   const hash = definitionHash(config, provider);
   const row = await database.transaction((tx) =>
@@ -89,7 +89,7 @@ export async function bindPipeline(
     answer,
     render: compileRequest(config),
     provider,
-    price,
+    rates,
     table,
     source: sourceOf(config, row.id, { table, skipBefore }),
     target,

@@ -20,6 +20,8 @@ export interface LostLine {
 
 export interface LostLines {
   readonly named: readonly LostLine[];
+  /** What the batch is priced by: the model that was asked, else one that gave an answer; null: no line names one. */
+  readonly model: string | null;
   readonly lines: number;
   readonly bytes: number;
 }
@@ -60,18 +62,23 @@ export async function readLostLines(
   const named = new Map<string, LostLine>();
   let lines = 0;
   let bytes = 0;
+  let asked: string | null = null;
+  let answeredBy: string | null = null;
   for await (const text of linesOf(provider, wanted)) {
     lines++;
     bytes += Buffer.byteLength(text) + 1;
     if (lines > LINES_MAX)
       throw new RowmillError("refused", `${wanted.batch.id} has more than ${LINES_MAX} lines.`);
-    const { customId = "", body = null } = readInputLine(text) ?? {};
+    const line = readInputLine(text);
+    asked ??= line?.model ?? null;
+    answeredBy ??= line?.answeredBy ?? null;
+    const { customId = "", body = null } = line ?? {};
     const name = parseCustomId(customId);
     if (name === null || named.has(name.requestId)) continue;
     const fingerprint = body === null ? null : fingerprintOf(provider.endpoint, body);
     named.set(name.requestId, { name, customId, fingerprint, line: lines });
   }
-  return { named: [...named.values()], lines, bytes };
+  return { named: [...named.values()], model: asked ?? answeredBy, lines, bytes };
 }
 
 async function* linesOf(

@@ -27,6 +27,7 @@ import { TOLD } from "../worker/missing-files.js";
 import { listSince } from "../worker/provider-clock.js";
 import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
 import type { Place } from "./place-of-ledger.js";
+import { billedAs, type Billed } from "./billed-as.js";
 import { isThere, readableFiles, readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
 
 /** As long as OpenAI keeps the files of a batch. */
@@ -166,8 +167,9 @@ async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSi
     return 0;
   }
   const lines = await readLostLines(pipeline.provider, { batch, files, signal });
-  const bounds = await requestBounds(context, pipeline);
-  return context.database.transaction((tx) => adoptLost(tx, { lost, pipeline, lines, bounds }));
+  const billed = billedAs(pipeline, lines.model, batch);
+  const bounds = await requestBounds(context, pipeline, billed.rates);
+  return context.database.transaction((tx) => adoptLost(tx, { lost, pipeline, lines, billed, bounds }));
 }
 
 function accountOf({ pipelines }: WorkerContext, { pipeline }: LostBatch): string {
@@ -179,10 +181,14 @@ interface Adopting {
   readonly lost: LostBatch;
   readonly pipeline: Pipeline;
   readonly lines: LostLines;
+  readonly billed: Billed;
   readonly bounds: { readonly nanoUsdEach: number; readonly tokensEach: number };
 }
 
-async function adoptLost(tx: Queryable, { lost, pipeline, lines, bounds }: Adopting): Promise<number> {
+async function adoptLost(
+  tx: Queryable,
+  { lost, pipeline, lines, billed, bounds }: Adopting,
+): Promise<number> {
   const { batch } = lost;
   const { account } = pipeline.provider;
   // Before the requests, as an intake does: so neither waits for the other with rows locked.
@@ -204,7 +210,7 @@ async function adoptLost(tx: Queryable, { lost, pipeline, lines, bounds }: Adopt
     definitionHash: UNKNOWN_DEFINITION,
     provider: pipeline.provider.name,
     account,
-    model: pipeline.config.request.model,
+    ...billed,
     endpoint: pipeline.provider.endpoint,
     requests: rows,
     reservedNanoUsd: Math.ceil(rows * bounds.nanoUsdEach),

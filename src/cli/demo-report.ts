@@ -2,7 +2,7 @@
  * What the demo shows at its end: some answers beside their rows, where every request went, what a real model would cost, which
  * tables to look at, and what to do next.
  */
-import { costNanoUsd, formatUsd } from "../model/pricing.js";
+import { formatUsd } from "../model/pricing.js";
 import { identifier, sql, type Database } from "../store/database.js";
 import { BATCHES_SHOWN_MAX, batchOverviews, moneyOverviews } from "../store/overview.js";
 import type { WorkerContext } from "../worker/context.js";
@@ -92,8 +92,7 @@ async function costLines({ database, pipelines }: WorkerContext, live: boolean):
   const [sum] = await moneyOverviews(database);
   const [pipeline] = pipelines.values();
   if (sum === undefined || pipeline === undefined) return [];
-  const price = costNanoUsd(sum, pipeline.price, "live");
-  const liveText = price === null ? "" : ` ${formatUsd(price)} as live requests.`;
+  const liveText = sum.unpriced > 0 ? "" : ` ${formatUsd(sum.liveNanoUsd)} as live requests.`;
   const tokens = `${formatCount(sum.inputTokens)} input and ${formatCount(sum.outputTokens)} output tokens.`;
   if (live) return [tokens, `${formatUsd(sum.spentNanoUsd)} as a batch; it would have been${liveText}`];
   return [

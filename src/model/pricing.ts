@@ -24,6 +24,16 @@ export interface PriceStep {
   readonly outputPicoUsd: number;
 }
 
+/** What a batch is billed by. It is fixed when the batch is planned: the config and the price list may change while it runs. */
+export interface Rates {
+  /** Null: not known. */
+  readonly price: Price | null;
+  /** What a batch costs of the live price. */
+  readonly batchFactor: number;
+}
+
+const BATCH_FACTOR = 0.5;
+const FACTOR_PARTS = 1_000_000;
 const PICO_PER_TOKEN_OF_USD_PER_MILLION = 1_000_000;
 const PICO_PER_NANO = 1_000n;
 const NANO_PER_USD = 1e9;
@@ -43,22 +53,26 @@ export function priceOf(model: string, at: Date): Price | null {
   return { model: found.model.id, steps };
 }
 
+/** By the price list at a date. */
+export function ratesOf(model: string, at: Date): Rates {
+  return { price: priceOf(model, at), batchFactor: BATCH_FACTOR };
+}
+
 /**
  * What a request's tokens cost, in whole nano-dollars, rounded up; null without a price. Sums of tokens of
  * many requests may be priced at once where the price has one step.
  */
-export function costNanoUsd(usage: TokenUsage, price: Price, tier: "batch" | "live"): number;
-export function costNanoUsd(usage: TokenUsage, price: Price | null, tier: "batch" | "live"): number | null;
-export function costNanoUsd(usage: TokenUsage, price: Price | null, tier: "batch" | "live"): number | null {
-  const step = price?.steps.findLast((candidate) => candidate.fromInputTokens <= usage.inputTokens);
+export function costNanoUsd(usage: TokenUsage, rates: Rates, tier: "batch" | "live"): number | null {
+  const step = rates.price?.steps.findLast((candidate) => candidate.fromInputTokens <= usage.inputTokens);
   if (step === undefined) return null;
   const cached = Math.min(usage.cachedInputTokens, usage.inputTokens);
   const pico =
     BigInt(usage.inputTokens - cached) * BigInt(step.inputPicoUsd) +
     BigInt(cached) * BigInt(step.cachedInputPicoUsd) +
     BigInt(usage.outputTokens) * BigInt(step.outputPicoUsd);
-  const divisor = tier === "batch" ? PICO_PER_NANO * 2n : PICO_PER_NANO;
-  return Number((pico + divisor - 1n) / divisor);
+  const parts = BigInt(Math.round((tier === "batch" ? rates.batchFactor : 1) * FACTOR_PARTS));
+  const divisor = PICO_PER_NANO * BigInt(FACTOR_PARTS);
+  return Number((pico * parts + divisor - 1n) / divisor);
 }
 
 /** For people: `$1,234.50`, `$0.46`, and two digits that say something below ten cents: `$0.0042`. */

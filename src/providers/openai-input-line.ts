@@ -7,6 +7,8 @@ export interface InputLine {
   /** The endpoint, such as `/v1/chat/completions`; null: it is not said. */
   readonly url: string | null;
   readonly model: string | null;
+  /** Of a line of answers: the model that gave this one. */
+  readonly answeredBy: string | null;
   /** What was asked; null: the line does not say, as a line of answers. */
   readonly body: Json | null;
 }
@@ -24,6 +26,13 @@ export function readInputLine(line: string): InputLine | null {
   const customId = textOf(entry?.["custom_id"]);
   if (entry === null || customId === null) return null;
   const body = asRecord(entry["body"]);
+  const answeredBy = textOf(asRecord(asRecord(entry["response"])?.["body"])?.["model"]);
   // It came out of JSON.parse.
-  return { customId, url: textOf(entry["url"]), model: textOf(body?.["model"]), body: body as Json };
+  return {
+    customId,
+    url: textOf(entry["url"]),
+    model: textOf(body?.["model"]),
+    answeredBy,
+    body: body as Json,
+  };
 }

@@ -5,7 +5,7 @@
 import { batchBeginnings } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import type { RequestState } from "../model/request-transitions.js";
-import { addBatchEvent, type PlannedBatch } from "./batches.js";
+import { addBatchEvent, ratesValues, type PlannedBatch } from "./batches.js";
 import { sql, type Queryable, type Reader } from "./database.js";
 
 export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
@@ -26,10 +26,10 @@ export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
 export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise<void> {
   const state = batchBeginnings.adopted;
   await tx.run(sql`insert into rowmill.batches
-      (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, requests, lines, spool_bytes, reserved_nano_usd,
+      (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, lines, spool_bytes, reserved_nano_usd,
        reserved_tokens, input_file_id, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
     values (${batch.id}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
-      ${batch.endpoint}, ${batch.requests}, ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens},
+      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens},
       ${batch.inputFileId}, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, to_timestamp(${batch.createdAt}))`);
   const creator = batch.pattern === null ? "a former state of this ledger" : "other code";
   const reason = `adopted: ${creator} created it as ${batch.providerBatchId}`;

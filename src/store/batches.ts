@@ -4,6 +4,7 @@
  */
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
+import { ratesOf, type Price, type Rates } from "../model/pricing.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { suspicionValue } from "./deployment.js";
 import { isUnderstood } from "./understood.js";
@@ -24,6 +25,8 @@ interface BatchBase {
   readonly account: string;
   readonly model: string;
   readonly endpoint: string;
+  /** As planned: every cost of the batch is computed from them. */
+  readonly rates: Rates;
   readonly requests: number;
   readonly reservedNanoUsd: number;
   readonly reservedTokens: number;
@@ -70,7 +73,10 @@ export type Batch =
   | (BatchBase & Sent & { readonly state: "collecting"; readonly providerBatchId: string })
   | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
 
-interface BatchRecord extends BatchBase {
+interface BatchRecord extends Omit<BatchBase, "rates"> {
+  price: Price | null;
+  /** Null: planned before batches kept their price. */
+  batchFactor: number | null;
   state: BatchState;
   lines: number | null;
   spoolBytes: string | null;
@@ -79,7 +85,7 @@ interface BatchRecord extends BatchBase {
 }
 
 const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
-  b.provider, b.account, b.model, b.endpoint, b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
+  b.provider, b.account, b.model, b.endpoint, b.price, b.batch_factor::float8 as "batchFactor", b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
   b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.input_file_id as "inputFileId",
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
@@ -90,7 +96,9 @@ const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
 function toBatch(row: BatchRecord): Batch {
-  const { state, lines, spoolBytes, spoolSha256, providerBatchId, ...base } = row;
+  const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, ...rest } = row;
+  const rates = batchFactor === null ? ratesOf(row.model, row.plannedAt) : { price, batchFactor };
+  const base = { ...rest, rates };
   if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
     return { ...base, state };
   if (lines === null || spoolBytes === null) throw new Error(`Batch ${row.id} is ${state} without a file.`);
@@ -113,6 +121,7 @@ export interface PlannedBatch {
   readonly account: string;
   readonly model: string;
   readonly endpoint: string;
+  readonly rates: Rates;
   readonly requests: number;
   readonly reservedNanoUsd: number;
   readonly reservedTokens: number;
@@ -122,10 +131,16 @@ export interface PlannedBatch {
 
 export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
   await tx.run(sql`insert into rowmill.batches
-      (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, requests, reserved_nano_usd, reserved_tokens, run_id)
+      (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, reserved_nano_usd,
+       reserved_tokens, run_id)
     values (${batch.id}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
-      ${batch.endpoint}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.runId})`);
+      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.runId})`);
   await addBatchEvent(tx, batch.id, { from: null, to: "planned", reason: batch.because });
+}
+
+/** The columns `price` and `batch_factor`. */
+export function ratesValues({ price, batchFactor }: Rates): Sql {
+  return sql`${price === null ? null : JSON.stringify(price)}::jsonb, ${batchFactor}::numeric`;
 }
 
 /** The requests that were in fact taken, when a row was lost between choosing and taking. */

@@ -99,10 +99,26 @@ const invariants: readonly Invariant[] = [
   },
   {
     number: 6,
-    title: "every attempt that used tokens of a model with a price has its cost",
+    title: "every attempt that used tokens of a batch with a price has its cost",
     query: `
       select ${request}a.request_id) || ' attempt ' || a.attempt as violation from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
-      where a.input_tokens > 0 and a.cost_nano_usd is null and b.model = any(priced.models)`,
+      where a.input_tokens > 0 and a.cost_nano_usd is null
+        and (b.price is not null or (b.batch_factor is null and b.model = any(priced.models)))`,
+  },
+  {
+    number: 6,
+    title: "every attempt costs what its batch's own price says",
+    query: `
+      select ${request}a.request_id) || ' attempt ' || a.attempt || ' is booked at ' || coalesce(a.cost_nano_usd::text, 'nothing') || ', not ' || due.cost as violation
+      from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
+      cross join lateral (
+        select s.step from jsonb_array_elements(b.price -> 'steps') as s (step)
+        where (s.step ->> 'fromInputTokens')::bigint <= a.input_tokens order by (s.step ->> 'fromInputTokens')::bigint desc limit 1) reached
+      cross join lateral (
+        select ceil((a.output_tokens * (reached.step ->> 'outputPicoUsd')::numeric
+          + greatest(a.input_tokens - a.cached_input_tokens, 0) * (reached.step ->> 'inputPicoUsd')::numeric
+          + least(a.cached_input_tokens, a.input_tokens) * (reached.step ->> 'cachedInputPicoUsd')::numeric) * b.batch_factor / 1000) as cost) due
+      where b.batch_factor is not null and a.cost_nano_usd is distinct from due.cost`,
   },
 ];
 

@@ -4,7 +4,7 @@
  */
 import type { BatchState } from "../model/batch-transitions.js";
 import type { RequestState } from "../model/request-transitions.js";
-import { sql, type Queryable } from "./database.js";
+import { sql, type Queryable, type Sql } from "./database.js";
 import { standingRefusals } from "./refused-keys.js";
 import { shownText } from "./shown-text.js";
 import { pauseKindValue, pauseReasonValue, type PauseKind } from "./pipelines.js";
@@ -89,6 +89,8 @@ export interface MoneyOverview {
   readonly outputTokens: number;
   /** 1e-9 US dollars; batches that were lost count at what was reserved for them. */
   readonly spentNanoUsd: number;
+  /** The same as live requests, by each batch's own share of the live price. */
+  readonly liveNanoUsd: number;
   readonly reservedNanoUsd: number;
   /** Paid attempts whose price is not known: the sum lacks them. */
   readonly unpriced: number;
@@ -99,17 +101,24 @@ export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]
   return client.rows<MoneyOverview>(sql`
     select p.id as "pipelineId", coalesce(a.input, 0) as "inputTokens", coalesce(a.cached, 0) as "cachedInputTokens",
       coalesce(a.output, 0) as "outputTokens", coalesce(a.cost, 0) + coalesce(s.cost, 0) as "spentNanoUsd",
-      coalesce(r.reserved, 0) as "reservedNanoUsd", coalesce(a.unpriced, 0) as unpriced
+      coalesce(a.live, 0) + coalesce(s.live, 0) as "liveNanoUsd", coalesce(r.reserved, 0) as "reservedNanoUsd", coalesce(a.unpriced, 0) as unpriced
     from rowmill.pipelines p
     left join (select b.pipeline_id, sum(a.input_tokens)::float8 as input, sum(a.cached_input_tokens)::float8 as cached,
         sum(a.output_tokens)::float8 as output, sum(a.cost_nano_usd)::float8 as cost,
+        sum(${asLive(sql`a.cost_nano_usd`)})::float8 as live,
         count(*) filter (where a.cost_nano_usd is null and a.input_tokens > 0)::int as unpriced
       from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id group by b.pipeline_id) a on a.pipeline_id = p.id
-    left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost
+    left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
+        sum(${asLive(sql`s.reserved_nano_usd`)})::float8 as live
       from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
     left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved from rowmill.batches where settled_at is null
       group by pipeline_id) r on r.pipeline_id = p.id
     order by p.name`);
+}
+
+/** Batches that were planned before they kept their factor cost half of the live price. */
+function asLive(nanoUsd: Sql): Sql {
+  return sql`${nanoUsd} / coalesce(b.batch_factor, 0.5)`;
 }
 
 export interface BatchOverview {

@@ -59,6 +59,8 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
     values (${wanted.name}, ${JSON.stringify(wanted.definition)}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
       ${wanted.sourceOid}::oid, ${wanted.targetTable})
     on conflict (name) do update set definition = excluded.definition, definition_hash = excluded.definition_hash,
+      -- Learned at the price of the former definition's model.
+      line_nano_usd_max = case when p.definition_hash = excluded.definition_hash then p.line_nano_usd_max else 0 end,
       source_table = excluded.source_table, source_oid = excluded.source_oid, target_table = excluded.target_table, uninstalled_at = null
     returning ${columns}`);
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);

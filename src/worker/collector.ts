@@ -170,7 +170,7 @@ async function endChunk(
   chunk: { outcomes: Outcomes; goneBelieved: boolean },
 ): Promise<Ended> {
   const { outcomes, goneBelieved } = chunk;
-  const { context, pipeline, batch } = turn;
+  const { pipeline, batch } = turn;
   const all = await lockMany(tx, batch.id, [...outcomes.keys()]);
   // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
   const { busy } = await pipeline.target.lockFree(
@@ -204,7 +204,7 @@ async function endChunk(
     });
     if (judged === null) continue;
     if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
-    const ending = endingOf(context, pipeline, request, judged.facts);
+    const ending = endingOf(turn, request, judged.facts);
     const model = ending.model ?? batch.model;
     if (judged.cells === null) others.push(ending);
     else accepted.push({ request, judged, ending, result: { key: request.key, cells: judged.cells, model } });
@@ -221,11 +221,8 @@ interface Accepted {
   readonly result: Result;
 }
 
-async function writeAccepted(
-  { context, pipeline, batch }: Collecting,
-  tx: Queryable,
-  accepted: readonly Accepted[],
-): Promise<void> {
+async function writeAccepted(turn: Collecting, tx: Queryable, accepted: readonly Accepted[]): Promise<void> {
+  const { pipeline, batch } = turn;
   const of = { id: batch.id, pipelineId: pipeline.id };
   await bisect(
     tx,
@@ -247,7 +244,7 @@ async function writeAccepted(
         detail: error.message,
         answer: JSON.stringify(judged.cells),
       };
-      await endMany(tx, of, [{ ...endingOf(context, pipeline, request, facts), hash: ending.hash }]);
+      await endMany(tx, of, [{ ...endingOf(turn, request, facts), hash: ending.hash }]);
     },
   );
 }

@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { CompiledAnswer } from "../model/answer.js";
 import type { PipelineConfig, RowCells } from "../model/pipeline.js";
-import type { Price } from "../model/pricing.js";
+import type { Rates } from "../model/pricing.js";
 import { fingerprintOf, type Rendered } from "../model/render-request.js";
 import type { Provider } from "../providers/provider.js";
 import type { SourceTable } from "../sources/table-inspection.js";
@@ -20,8 +20,8 @@ export interface Pipeline {
   readonly answer: CompiledAnswer;
   readonly render: (row: RowCells) => Rendered;
   readonly provider: Provider;
-  /** Null: the model's price is not known. */
-  readonly price: Price | null;
+  /** Of what is planned from now on; a batch keeps its own. */
+  readonly rates: Rates;
   /** Replaced when the table changes under us: a partition attached, a column retyped, the table swapped. */
   table: SourceTable;
   source: Source;

@@ -9,6 +9,7 @@ import type { Batch, BatchFields, Lease } from "../store/batches.js";
 import type { BatchEvent } from "../model/batch-transitions.js";
 import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
+import type { Turn } from "./turn.js";
 
 /** Requests that are ended in one transaction. */
 export const CHUNK = 1_000;
@@ -34,8 +35,7 @@ export interface EndingFacts {
 const noUsage: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
 
 export function endingOf(
-  context: WorkerContext,
-  pipeline: Pipeline,
+  { context, pipeline, batch }: Pick<Turn, "context" | "pipeline" | "batch">,
   request: InFlight,
   facts: EndingFacts,
 ): AttemptEnding {
@@ -55,7 +55,7 @@ export function endingOf(
     input: countable(usage.inputTokens),
     cached: countable(usage.cachedInputTokens),
     output: countable(usage.outputTokens),
-    cost: counted ? costOf(pipeline, usage) : 0,
+    cost: counted ? costOf(batch, usage) : 0,
     to: nextState(facts.outcome, next.ending),
     hash: facts.hash ?? null,
     fingerprint: facts.fingerprint ?? null,
@@ -70,13 +70,13 @@ function storable(text: string | null | undefined): string | null {
   return text === null || text === undefined ? null : storableText(text);
 }
 
-function costOf(pipeline: Pipeline, usage: TokenUsage): number | null {
+function costOf(batch: Batch, usage: TokenUsage): number | null {
   const bounded = {
     inputTokens: countable(usage.inputTokens),
     cachedInputTokens: Math.min(countable(usage.cachedInputTokens), countable(usage.inputTokens)),
     outputTokens: countable(usage.outputTokens),
   };
-  return costNanoUsd(bounded, pipeline.price, "batch");
+  return costNanoUsd(bounded, batch.rates, "batch");
 }
 
 /** A provider may say anything; what no integer column holds is cut to what it does. */
@@ -109,7 +109,9 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<boole
       context.database.transaction(async (tx) => {
         if (!(await batches.holds(tx, lease))) return "lost" as const;
         const chunk = await lockNext(tx, batch.id, null, CHUNK);
-        const endings = chunk.map((request) => endingOf(context, pipeline, request, end.facts(request)));
+        const endings = chunk.map((request) =>
+          endingOf({ context, pipeline, batch }, request, end.facts(request)),
+        );
         const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
         if (ended.size < chunk.length)
           throw new Error(

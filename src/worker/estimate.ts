@@ -3,7 +3,7 @@
  * seen, a margin, and the full output limit. Counting every row exactly would take longer than asking (26,000 rows/s).
  */
 import { formatCustomId } from "../model/custom-id.js";
-import { costNanoUsd } from "../model/pricing.js";
+import { costNanoUsd, type Rates } from "../model/pricing.js";
 import type { ModelRequest, TokenUsage } from "../model/outcome.js";
 import {
   inputTokenBound,
@@ -55,10 +55,15 @@ type Sampling = Pick<WorkerContext, "database" | "read" | "step">;
 
 const samples = new WeakMap<Pipeline, Sample>();
 
-export async function requestBounds(context: Sampling, pipeline: Pipeline): Promise<RequestBounds> {
+/** `rates`: those of the batch that is bounded. */
+export async function requestBounds(
+  context: Sampling,
+  pipeline: Pipeline,
+  rates: Rates,
+): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
   const learned = await lineMaxima(context.read, pipeline.id);
-  const line = bounds(pipeline, sample.meanBound);
+  const line = bounds({ pipeline, rates }, sample.meanBound);
   return {
     tokensEach: line.tokens,
     nanoUsdEach: line.nanoUsd,
@@ -71,11 +76,11 @@ export async function requestBounds(context: Sampling, pipeline: Pipeline): Prom
 
 /** Bounds of one line by the size of what the model reads. */
 export function boundLine(
-  pipeline: Pipeline,
+  billed: Billed,
   prompt: string,
   ratio: TokenRatio,
 ): { tokens: number; nanoUsd: number } {
-  return bounds(pipeline, inputBound(textBytes(prompt), ratio));
+  return bounds(billed, inputBound(textBytes(prompt), ratio));
 }
 
 interface TextBytes {
@@ -100,14 +105,19 @@ function asciiCharacters(text: string): number {
   return count;
 }
 
-function bounds(pipeline: Pipeline, inputTokens: number): { tokens: number; nanoUsd: number } {
+interface Billed {
+  readonly pipeline: Pipeline;
+  readonly rates: Rates;
+}
+
+function bounds({ pipeline, rates }: Billed, inputTokens: number): { tokens: number; nanoUsd: number } {
   const tokens = inputTokens + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
   const usage: TokenUsage = {
     inputTokens: tokens,
     cachedInputTokens: 0,
     outputTokens: pipeline.config.request.maxOutputTokens,
   };
-  return { tokens, nanoUsd: costNanoUsd(usage, pipeline.price, "batch") ?? 0 };
+  return { tokens, nanoUsd: costNanoUsd(usage, rates, "batch") ?? 0 };
 }
 
 export interface Estimate {
@@ -138,8 +148,8 @@ export async function estimatePipeline(
     rows,
     inputTokens: usage.inputTokens,
     outputTokens: usage.outputTokens,
-    batchNanoUsd: costNanoUsd(usage, pipeline.price, "batch"),
-    liveNanoUsd: costNanoUsd(usage, pipeline.price, "live"),
+    batchNanoUsd: costNanoUsd(usage, pipeline.rates, "batch"),
+    liveNanoUsd: costNanoUsd(usage, pipeline.rates, "live"),
   };
 }
 

@@ -76,7 +76,7 @@ export async function planOnce(
   if (ready === 0) return { planned: 0, because: "nothing" };
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row?.pauseKind === "source") return { planned: 0, because: "paused" };
-  const bounds = await requestBounds(context, pipeline);
+  const bounds = await requestBounds(context, pipeline, pipeline.rates);
   return context.step("plan.batch", () =>
     context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds })),
   );
@@ -217,6 +217,7 @@ async function createBatch(
     account: pipeline.provider.account,
     model: pipeline.config.request.model,
     endpoint: pipeline.provider.endpoint,
+    rates: pipeline.rates,
     requests: ids.length,
     reservedNanoUsd: reserve(ids.length, room.nanoUsd, {
       each: bounds.nanoUsdEach,

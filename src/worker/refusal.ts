@@ -112,7 +112,7 @@ async function judge(
  */
 async function learnTokens({ context, pipeline, batch }: Refused, error: BatchInputError): Promise<number> {
   const named = pipeline.provider.enqueuedTokenLimit(error);
-  const bounds = await requestBounds(context, pipeline);
+  const bounds = await requestBounds(context, pipeline, batch.rates);
   const inFlight = await reservedTokens(context.read, batch.account, batch.model);
   const half = Math.floor(batch.reservedTokens / 2);
   const learned = named !== null && named < inFlight ? named : half;

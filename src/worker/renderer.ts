@@ -57,7 +57,7 @@ export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
   if (batch.definitionHash !== pipeline.definitionHash)
     return giveBack(turn, "the definition changed since it was planned");
-  const bounds = await requestBounds(context, pipeline);
+  const bounds = await requestBounds(context, pipeline, batch.rates);
   const limits = await packingLimits(turn);
   const spool = await openSpool(context.spoolFolder, batch.id);
   const progress: Progress = { packed: nothingPacked, after: null, full: false, overflow: null };
@@ -132,7 +132,7 @@ async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more:
         if (isTimeOver()) break;
         rendered++;
         const line = renderOne(turn, rendering, { request, row: byKey.get(request.key) });
-        if ("outcome" in line) endings.push(endingOf(context, pipeline, request, line));
+        if ("outcome" in line) endings.push(endingOf(turn, request, line));
         else {
           await spool.write(line.text);
           recorded.push({
@@ -164,7 +164,7 @@ function renderOne(
   rendering: Rendering,
   asked: { request: InFlight; row: SourceRow | undefined },
 ): Line | EndingFacts {
-  const { pipeline } = turn;
+  const { pipeline, batch } = turn;
   const { request, row } = asked;
   if (rendering.progress.full) return { outcome: "noRoom", detail: "The batch was full." };
   if (row === undefined) return { outcome: "gone" };
@@ -187,7 +187,7 @@ function renderOne(
     formatCustomId(request.requestId, request.attempt, row.hash),
     body,
   );
-  const bounds = boundLine(pipeline, JSON.stringify(body), rendering.ratio);
+  const bounds = boundLine({ pipeline, rates: batch.rates }, JSON.stringify(body), rendering.ratio);
   return packOne(turn, rendering, { line: { text, hash: row.hash, fingerprint }, bounds });
 }
 

@@ -85,6 +85,28 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     expect(names).toHaveLength(2);
   });
 
+  it.each(["input", "output"])(
+    "is booked at the price of its own model, by its %s file, and not at that of the pipeline",
+    async (named) => {
+      const worker = await startMovies();
+      await sweep(worker);
+      const tasks = some.slice(0, 5).map(taskOf);
+      const { client, batchId, inputFileId } = await createTutorialBatch(
+        project.gateway.url,
+        tasks,
+        "gpt-4o",
+      );
+      await completed(client, batchId);
+      if (named === "output") await client.files.delete(inputFileId);
+      await adopt(worker, batchId);
+      await project.drain(worker);
+      const [booked] = await project.rows<{ cost: number; input: number; output: number }>(sql`
+        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::float8 as input, sum(a.output_tokens)::float8 as output
+        from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id where b.provider_batch_id = ${batchId}`);
+      expect(booked?.cost).toBe((booked?.input ?? 0) * 1_250 + (booked?.output ?? 0) * 5_000);
+    },
+  );
+
   it("is collected when it ends later, and a row that changes meanwhile is asked anew", async () => {
     const worker = await startMovies({ batchDelayMs: 700 });
     await sweep(worker);

@@ -79,7 +79,7 @@ describeDatabases(
           await untilMigrationWaits();
           // Its own look for a deadlock comes later than that of the migration, which loses.
           await worker.query("set local deadlock_timeout = '10 s'; select * from rowmill.deployment; commit");
-          expect(await migrated).toEqual(["0004_versions.sql"]);
+          expect(await migrated).toEqual(["0004_versions.sql", "0005_identity.sql"]);
         } finally {
           await worker.end();
         }

@@ -24,6 +24,7 @@ const responseFormat = {
 export async function createTutorialBatch(
   gatewayUrl: string,
   lines: readonly TutorialLine[],
+  model = "gpt-4o-mini",
 ): Promise<{ client: OpenAI; batchId: string; inputFileId: string }> {
   const client = new OpenAI({ apiKey: "test", baseURL: gatewayUrl });
   const text = lines
@@ -33,7 +34,7 @@ export async function createTutorialBatch(
         method: "POST",
         url: "/v1/chat/completions",
         body: {
-          model: "gpt-4o-mini",
+          model,
           temperature: 0.1,
           response_format: responseFormat,
           messages: [

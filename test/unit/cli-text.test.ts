@@ -226,6 +226,7 @@ describe("The status", () => {
         cachedInputTokens: 0,
         outputTokens: 1,
         spentNanoUsd: 1.5e9,
+        liveNanoUsd: 3e9,
         reservedNanoUsd: 0,
         unpriced: 0,
       },

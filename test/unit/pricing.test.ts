@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { costNanoUsd, formatUsd, priceOf } from "../../src/model/pricing.js";
+import { costNanoUsd, formatUsd, priceOf, ratesOf } from "../../src/model/pricing.js";
 
 const november2026 = new Date("2026-11-22T00:00:00Z");
 const usage = (inputTokens: number, outputTokens = 0, cachedInputTokens = 0) => ({
@@ -18,48 +18,54 @@ describe("the cost of a million tokens, in dollars", () => {
     ["gpt-5-nano", 0.05, 0.4, 0.025, 0.2],
     ["text-embedding-3-small", 0.02, 0, 0.01, 0],
   ])("%s: live %d in, %d out; batch %d in, %d out", (model, liveIn, liveOut, batchIn, batchOut) => {
-    const price = priceOf(model, november2026);
+    const rates = ratesOf(model, november2026);
     const million = 1_000_000;
-    expect(costNanoUsd(usage(million), price, "live")).toBe(Math.round(liveIn * NANO));
-    expect(costNanoUsd(usage(0, million), price, "live")).toBe(Math.round(liveOut * NANO));
-    expect(costNanoUsd(usage(million), price, "batch")).toBe(Math.round(batchIn * NANO));
-    expect(costNanoUsd(usage(0, million), price, "batch")).toBe(Math.round(batchOut * NANO));
+    expect(costNanoUsd(usage(million), rates, "live")).toBe(Math.round(liveIn * NANO));
+    expect(costNanoUsd(usage(0, million), rates, "live")).toBe(Math.round(liveOut * NANO));
+    expect(costNanoUsd(usage(million), rates, "batch")).toBe(Math.round(batchIn * NANO));
+    expect(costNanoUsd(usage(0, million), rates, "batch")).toBe(Math.round(batchOut * NANO));
   });
 });
 
 describe("the cost of a request", () => {
-  const price = priceOf("gpt-4o-mini", november2026);
+  const rates = ratesOf("gpt-4o-mini", november2026);
 
   test("is a whole number of nano-dollars", () => {
-    expect(costNanoUsd(usage(3, 7), price, "live")).toBe(3 * 150 + 7 * 600);
-    expect(costNanoUsd(usage(3, 7), price, "batch")).toBe(3 * 75 + 7 * 300);
+    expect(costNanoUsd(usage(3, 7), rates, "live")).toBe(3 * 150 + 7 * 600);
+    expect(costNanoUsd(usage(3, 7), rates, "batch")).toBe(3 * 75 + 7 * 300);
   });
 
   test("takes cached input at its own price, and rounds half a nano-dollar up", () => {
-    expect(costNanoUsd(usage(3, 0, 1), price, "batch")).toBe(Math.ceil(2 * 75 + 37.5));
+    expect(costNanoUsd(usage(3, 0, 1), rates, "batch")).toBe(Math.ceil(2 * 75 + 37.5));
   });
 
   test("never takes more cached input than input", () => {
-    expect(costNanoUsd(usage(2, 0, 9), price, "live")).toBe(2 * 75);
+    expect(costNanoUsd(usage(2, 0, 9), rates, "live")).toBe(2 * 75);
   });
 
   test("adds up without dust: ten million requests are ten million times one", () => {
-    const one = costNanoUsd(usage(101, 33), price, "batch") ?? 0;
-    expect(costNanoUsd(usage(101 * 1e7, 33 * 1e7), price, "batch")).toBe(one * 1e7);
+    const one = costNanoUsd(usage(101, 33), rates, "batch") ?? 0;
+    expect(costNanoUsd(usage(101 * 1e7, 33 * 1e7), rates, "batch")).toBe(one * 1e7);
+  });
+
+  test("follows the batch's own share of the live price, rounded up", () => {
+    const third = { ...rates, batchFactor: 0.3 };
+    expect(costNanoUsd(usage(3, 7), third, "batch")).toBe(Math.ceil((3 * 150 + 7 * 600) * 0.3));
+    expect(costNanoUsd(usage(3, 7), third, "live")).toBe(3 * 150 + 7 * 600);
   });
 
   test("is not known for a model that has no price", () => {
     expect(priceOf("my-own-model", november2026)).toBeNull();
-    expect(costNanoUsd(usage(5), null, "batch")).toBeNull();
+    expect(costNanoUsd(usage(5), ratesOf("my-own-model", november2026), "batch")).toBeNull();
   });
 
   test("is that of the model's family for a dated name", () => {
-    expect(priceOf("gpt-4o-mini-2024-07-18", november2026)).toEqual(price);
+    expect(priceOf("gpt-4o-mini-2024-07-18", november2026)).toEqual(rates.price);
   });
 
   test("is higher for all tokens of a request with a long context", () => {
-    const long = priceOf("gpt-5.4", november2026);
-    expect(long?.steps.map(({ fromInputTokens }) => fromInputTokens)).toEqual([0, 272_000]);
+    const long = ratesOf("gpt-5.4", november2026);
+    expect(long.price?.steps.map(({ fromInputTokens }) => fromInputTokens)).toEqual([0, 272_000]);
     expect(costNanoUsd(usage(271_999), long, "live")).toBe(271_999 * 2_500);
     expect(costNanoUsd(usage(272_000, 1), long, "live")).toBe(272_000 * 5_000 + 22_500);
   });

@@ -1,0 +1,123 @@
+/** A batch costs what its own price says: that of the model that it asked, on the day on which it was planned. */
+import { afterEach, expect, it } from "vitest";
+import { recordStray, strayBatches } from "../../src/store/money.js";
+import { moneyOverviews } from "../../src/store/overview.js";
+import { audit } from "../../src/store/invariants.js";
+import { pipeline, z } from "../../src/index.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
+import { quick } from "../support/movies.js";
+import { createNotes, plain } from "../support/notes.js";
+import { sql, startProject, type TestProject } from "../support/project.js";
+import type { WorkerContext } from "../../src/worker/context.js";
+
+const ROWS = 5;
+/** Of gpt-4o-mini by batch, in nano-dollars a token. */
+const MINI = { input: 75, output: 300 };
+
+const asking = (model: string) =>
+  pipeline({
+    source: { table: "notes", key: "id", columns: ["body"] },
+    ...quick,
+    request: { model, maxOutputTokens: 100, user: "{{ body }}" },
+    answer: z.object({ summary: z.string() }),
+    target: { table: "note_summaries" },
+    approveAboveUsd: 0,
+  });
+
+describeDatabases(
+  "The price of a batch",
+  (kind) => {
+    let project: TestProject;
+    let hold: boolean;
+    afterEach(async () => {
+      await project.check().finally(() => project.close());
+    });
+
+    /** A batch that asks gpt-4o-mini is at the provider. */
+    async function send(): Promise<WorkerContext> {
+      hold = true;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(ROWS));
+      const worker = await project.worker({ notes: asking("gpt-4o-mini") });
+      await project.round(worker);
+      return worker;
+    }
+
+    async function collect(worker: WorkerContext): Promise<void> {
+      hold = false;
+      project.gateway.release();
+      await project.drain(worker);
+    }
+
+    async function booked(): Promise<{ cost: number | null; input: number; output: number }> {
+      const [sum] = await project.rows<{ cost: number | null; input: number; output: number }>(sql`
+        select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::int as input, sum(a.output_tokens)::int as output
+        from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
+        where b.id = (select id from rowmill.batches order by planned_at limit 1)`);
+      return sum ?? { cost: null, input: 0, output: 0 };
+    }
+
+    it("stays as planned when the price list changes before its answers are collected", async () => {
+      const worker = await send();
+      await project.run(sql`update rowmill.batches set batch_factor = 0.25, price = jsonb_build_object('model', 'then', 'steps',
+        '[{"fromInputTokens": 0, "inputPicoUsd": 4000, "cachedInputPicoUsd": 400, "outputPicoUsd": 8000}]'::jsonb)`);
+      await collect(worker);
+      const { cost, input, output } = await booked();
+      expect(cost).toBe(input + output * 2);
+      // And as live requests four times that.
+      expect(await moneyOverviews(project.database)).toMatchObject([
+        { spentNanoUsd: cost, liveNanoUsd: 4 * (input + output * 2) },
+      ]);
+    });
+
+    it("stays unknown when it was not known, and the price list knows it later", async () => {
+      const worker = await send();
+      await project.run(sql`update rowmill.batches set price = null`);
+      await collect(worker);
+      expect(await booked()).toMatchObject({ cost: null });
+      expect(await moneyOverviews(project.database)).toMatchObject([{ unpriced: ROWS }]);
+    });
+
+    it("is that of its own model where an older version planned it, whatever the config asks by then", async () => {
+      await send();
+      await project.run(sql`update rowmill.batches set price = null, batch_factor = null`);
+      await collect(await project.worker({ notes: asking("gpt-4o") }, { approve: false }));
+      const { cost, input, output } = await booked();
+      expect(cost).toBe(input * MINI.input + output * MINI.output);
+    });
+
+    it("is that of a second batch for the same requests too, which is found after the config changed", async () => {
+      await send();
+      const changed = await project.worker({ notes: asking("gpt-4o") }, { approve: false });
+      await collect(changed);
+      const { cost } = await booked();
+      const [bound] = changed.pipelines.values();
+      const account = bound?.provider.account ?? "";
+      const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
+      const named = [{ providerBatchId: "batch_second", batchId: batch?.id ?? "" }];
+      const [stray] = await strayBatches(project.database, account, named);
+      expect(stray).toMatchObject({ reservedNanoUsd: cost });
+      if (stray) await recordStray(project.database, { ...stray, account, reason: "a second one" });
+      expect(await moneyOverviews(project.database)).toMatchObject([
+        { spentNanoUsd: 2 * (cost ?? 0), liveNanoUsd: 4 * (cost ?? 0) },
+      ]);
+    });
+
+    it("is what the audit computes every cost from: one that was booked otherwise is named", async () => {
+      await collect(await send());
+      const right = sql`select request_id, cost_nano_usd from rowmill.attempts order by request_id limit 1`;
+      const [attempt] = await project.rows<{ cost_nano_usd: string }>(right);
+      await project.run(
+        sql`update rowmill.attempts set cost_nano_usd = cost_nano_usd * 17 where request_id = 1`,
+      );
+      const violations = (await audit(project.database)).flatMap((invariant) => invariant.violations);
+      expect(violations).toEqual([
+        `notes 1 attempt 1 is booked at ${Number(attempt?.cost_nano_usd) * 17}, not ${attempt?.cost_nano_usd}`,
+      ]);
+      await project.run(
+        sql`update rowmill.attempts set cost_nano_usd = cost_nano_usd / 17 where request_id = 1`,
+      );
+    });
+  },
+  bookKeepers,
+);
