@@ -8,3 +8,19 @@ alter table rowmill.batches
   -- What a batch costs of the live price. Null: planned by an older version, and priced by its own model.
   add column batch_factor numeric check (batch_factor > 0),
   add constraint price_has_factor check (price is null or batch_factor is not null);
+
+-- Every definition that a pipeline had: the answers to a batch are judged by the definition that asked.
+create table rowmill.definitions (
+  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
+  definition_hash text not null,
+  -- What the user's config said, without functions. Never a secret.
+  definition jsonb not null,
+  -- What zod takes, as JSON schema, from which src/model/stored-answer.ts makes a schema again. Null: plain text. As text, since the order of
+  -- the fields counts.
+  answer_schema json,
+  registered_at timestamptz not null default now(),
+  primary key (pipeline_id, definition_hash)
+);
+-- Of definitions before this version only the present one is known, with its schema as the model was given it.
+insert into rowmill.definitions (pipeline_id, definition_hash, definition, answer_schema)
+  select id, definition_hash, definition - 'system' - 'user' - 'answer' - 'target', (definition ->> 'answer')::json from rowmill.pipelines;

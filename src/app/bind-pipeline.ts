@@ -24,7 +24,7 @@ import {
 } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { wantSweep } from "../store/sweeps.js";
-import { ensureTarget, planTarget } from "../targets/ensure-target.js";
+import { ensureTarget, fitTarget, planTarget } from "../targets/ensure-target.js";
 import { createTableTarget } from "../targets/table-target.js";
 import type { Pipeline } from "../worker/context.js";
 import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
@@ -69,12 +69,14 @@ export async function bindPipeline(
   provider: Provider,
 ): Promise<Pipeline> {
   const { config, rates, answer, table } = examined;
-  const target = createTableTarget(await ensureTarget(database, config.target, table, answer.columns));
+  const targetTable = await ensureTarget(database, config.target, table, answer.columns);
   const hash = definitionHash(config, provider);
   const row = await database.transaction((tx) =>
     pipelines.register(tx, {
       name: config.name,
       definition: describe(config),
+      version: version(config),
+      answer: answer.stored,
       definitionHash: hash,
       sourceTable: table.qualified,
       sourceOid: table.oid,
@@ -82,7 +84,7 @@ export async function bindPipeline(
     }),
   );
   const skipBefore = await ensureInstalled(database, config, { row, table });
-  return {
+  const pipeline: Pipeline = {
     id: row.id,
     config,
     definitionHash: hash,
@@ -92,8 +94,20 @@ export async function bindPipeline(
     rates,
     table,
     source: sourceOf(config, row.id, { table, skipBefore }),
-    target,
+    target: createTableTarget(targetTable),
+    targetFor: async (client, asked) => {
+      // The same table, whatever it is called on this connection's search path.
+      const of = { ...config.target, table: targetTable.qualified, columns: asked.columns };
+      const found = await fitTarget(client, { config: of, source: table, answer: asked.answer });
+      return typeof found === "string" ? found : createTableTarget(found);
+    },
+    sourceFor: async (client, columns) => {
+      const { qualified } = pipeline.table;
+      const asked = await inspectTable(client, { ...config.source, table: qualified, columns });
+      return sourceOf(config, row.id, { table: asked, skipBefore });
+    },
   };
+  return pipeline;
 }
 
 /** Else the first to fail would be the trigger itself, when the target is made and the pipeline registered. */
@@ -197,6 +211,20 @@ async function ensureInstalled(
     await wantSweep(tx, row.id, row.sourceSignature === null ? "first" : "the table or its triggers changed");
   });
   return skip ? (row.installedSnapshot ?? snapshot) : null;
+}
+
+/** For judging answers to it when the config says something else. */
+function version(config: PipelineConfig): Json {
+  const { columns, table } = config.target;
+  const text = (source: PipelineConfig["request"]["user"] | null): Json =>
+    source?.kind === "template" ? source.text : null;
+  return {
+    ...(describe(config) as Record<string, Json>),
+    system: text(config.request.system),
+    user: text(config.request.user),
+    target: { table, columns: { ...columns } },
+    attempts: config.attempts,
+  };
 }
 
 /** What `status`, `show` and a person in psql may want to know; functions as their source. */

@@ -33,7 +33,7 @@ import { isThere, readableFiles, readLostLines, type LostLine, type LostLines } 
 /** As long as OpenAI keeps the files of a batch. */
 const LOOK_BACK_SECONDS = 30 * 86_400;
 const CHUNK = 1_000;
-/** Equals none: the collector compares what was asked for each row with what the present definition would ask. */
+/** Equals none: an answer counts only where the present definition would ask the same. */
 const UNKNOWN_DEFINITION = "of a lost batch";
 
 /** A batch of ours at the provider that the ledger does not know. */
@@ -207,7 +207,7 @@ async function adoptLost(
   await insertAdopted(tx, {
     id,
     pipelineId: pipeline.id,
-    definitionHash: UNKNOWN_DEFINITION,
+    definitionHash: (lost.promptKnown && batch.metadata["rowmill_definition"]) || UNKNOWN_DEFINITION,
     provider: pipeline.provider.name,
     account,
     ...billed,

@@ -9,6 +9,7 @@
 import { z } from "zod";
 import { acceptsNull, readSchema, strictSchema, type SchemaNode } from "./answer-schema.js";
 import { answerColumns, TEXT_COLUMN, type AnswerColumn } from "./answer-columns.js";
+import { restoredSchema, storedSchema } from "./stored-answer.js";
 import { storableText, textProblem } from "./storable-text.js";
 import { thrownMessage } from "./thrown-message.js";
 import type { ModelRequest } from "./outcome.js";
@@ -24,6 +25,8 @@ export type ParsedAnswer =
 export interface CompiledAnswer {
   /** For the request; null: plain text. */
   readonly schema: ModelRequest["schema"];
+  /** For the ledger, from which `compileStored` makes the same judge later; null: plain text. */
+  readonly stored: Json;
   /** One per top-level field, in the schema's order. */
   readonly columns: readonly AnswerColumn[];
   /** `value` is for the user's `validate`; `cells` holds one JSON value per column's field, null for missing. */
@@ -43,14 +46,23 @@ const FENCE = /^```(?:json|JSON)?[^\S\n]*\n([^]*?)\n?```$/;
  * @throws Error when it is not.
  */
 export function compileAnswer(schema: z.ZodType | null): CompiledAnswer {
-  if (schema === null) return { schema: null, columns: [TEXT_COLUMN], parse: parseText };
+  if (schema === null) return { schema: null, stored: null, columns: [TEXT_COLUMN], parse: parseText };
   const input = readSchema(schema, "input");
   const columns = answerColumns(readSchema(schema, "output"));
   return {
     schema: { name: SCHEMA_NAME, schema: strictSchema(input) },
+    stored: storedSchema(schema),
     columns,
     parse: (text) => parseObject(text, { schema, input, columns }),
   };
+}
+
+/**
+ * Of a schema as the ledger kept it.
+ * @throws Error for what `storedSchema` did not write.
+ */
+export function compileStored(stored: Json): CompiledAnswer {
+  return compileAnswer(stored === null ? null : restoredSchema(stored));
 }
 
 function parseText(text: string): ParsedAnswer {

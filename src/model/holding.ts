@@ -33,7 +33,7 @@ export const heldPhases: Readonly<Record<HoldReason, readonly BatchPhase[]>> = {
   source: all,
   target: all,
   deployment: all,
-  // Answers are judged by the present definition: a worker that has an older one would throw paid answers away.
+  // Answers are checked by the `validate` of the present config, and asked again as it asks: a worker with an older one has neither.
   superseded: ["unsent", "collecting"],
   unapproved: ["unsent"],
 };

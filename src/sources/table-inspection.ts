@@ -12,7 +12,6 @@ import {
   raw,
   sql,
   underRolePath,
-  type Queryable,
   type Reader,
   type Sql,
 } from "../store/database.js";
@@ -100,7 +99,7 @@ export interface Relation {
 }
 
 export async function inspectTable(
-  client: Queryable,
+  client: Reader,
   wanted: { table: string; key: readonly string[]; columns: readonly string[] },
 ): Promise<SourceTable> {
   await requireUtf8(client);
@@ -123,7 +122,7 @@ export async function inspectTable(
   };
 }
 
-async function requireUtf8(client: Queryable): Promise<void> {
+async function requireUtf8(client: Reader): Promise<void> {
   const row = await client.first<{ encoding: string }>(
     sql`select current_setting('server_encoding') as encoding`,
   );
@@ -143,7 +142,7 @@ export async function schemasOnPath(client: Reader): Promise<readonly string[]> 
 }
 
 /** The relation of that name: in the schema named, else the first on the connection's search path, else in `public`; or null. */
-export async function relationNamed(client: Queryable, table: string): Promise<Relation | null> {
+export async function relationNamed(client: Reader, table: string): Promise<Relation | null> {
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
   const schemas = schema === null ? [...(await schemasOnPath(client)), "public"] : [schema];
   const found = await client.first<Omit<Relation, "oid" | "qualified"> & { oid: string }>(sql`
@@ -155,7 +154,7 @@ export async function relationNamed(client: Queryable, table: string): Promise<R
 }
 
 /** As `relationNamed`. @throws RowmillError `source_unsupported` when there is none, with the name that is nearest. */
-export async function findRelation(client: Queryable, table: string): Promise<Relation> {
+export async function findRelation(client: Reader, table: string): Promise<Relation> {
   const found = await relationNamed(client, table);
   if (found) return found;
   throw new RowmillError(
@@ -182,7 +181,7 @@ export function ownerOfSchema(schema: string): string | null {
   return Object.hasOwn(schemaOwners, schema) ? (schemaOwners[schema] ?? null) : null;
 }
 
-async function suggestTable(client: Queryable, name: string): Promise<string> {
+async function suggestTable(client: Reader, name: string): Promise<string> {
   const rows = await client.rows<{ name: string }>(sql`
     select c.relname as name from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
@@ -224,7 +223,7 @@ interface CatalogueColumn extends TableColumn {
 
 /** The columns of these names that a relation has, in the order of the names. */
 export async function readColumns(
-  client: Queryable,
+  client: Reader,
   oid: number,
   names: readonly string[],
 ): Promise<TableColumn[]> {
@@ -232,7 +231,7 @@ export async function readColumns(
   return names.flatMap((name) => columns.find((column) => column.name === name) ?? []);
 }
 
-async function catalogueColumns(client: Queryable, oid: number): Promise<CatalogueColumn[]> {
+async function catalogueColumns(client: Reader, oid: number): Promise<CatalogueColumn[]> {
   const rows = await client.rows<CatalogueColumn & { typeOid: string }>(sql`
     select a.attname as name, a.atttypid::int8::text as "typeOid",
       case when b.typnamespace = 'pg_catalog'::regnamespace then format_type(b.oid, null)
@@ -286,7 +285,7 @@ function refuseCast(column: CatalogueColumn, table: string): void {
 }
 
 async function requireUnique(
-  client: Queryable,
+  client: Reader,
   relation: Relation,
   wanted: { table: string; key: readonly string[] },
 ): Promise<void> {
@@ -309,7 +308,7 @@ async function requireUnique(
   );
 }
 
-async function readRelations(client: Queryable, oid: number): Promise<{ oid: number; qualified: string }[]> {
+async function readRelations(client: Reader, oid: number): Promise<{ oid: number; qualified: string }[]> {
   const rows = await client.rows<{ oid: string; schema: string; name: string }>(sql`
     with recursive tree as (
       select ${oid}::oid as oid

@@ -1,5 +1,6 @@
 /** Pipelines as registered in the database: definition, approval, pauses, flushes. Each change leaves an event. */
 import type { Json } from "../model/pipeline.js";
+import { recordDefinition } from "./definitions.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { suspicionValue } from "./deployment.js";
 
@@ -43,6 +44,9 @@ const columns = sql`id, name, definition_hash as "definitionHash", approved_hash
 export interface Registration {
   readonly name: string;
   readonly definition: Json;
+  /** The same without functions, and what else it takes to judge the answers to it later. */
+  readonly version: Json;
+  readonly answer: Json;
   readonly definitionHash: string;
   readonly sourceTable: string;
   readonly sourceOid: number;
@@ -64,6 +68,8 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
       source_table = excluded.source_table, source_oid = excluded.source_oid, target_table = excluded.target_table, uninstalled_at = null
     returning ${columns}`);
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
+  const { version: says, answer } = wanted;
+  await recordDefinition(tx, row.id, { hash: wanted.definitionHash, says, answer });
   if (before?.hash !== wanted.definitionHash)
     await addEvent(tx, row.id, { event: before ? "changed" : "created" });
   return row;

@@ -15,7 +15,7 @@ import {
   type SourceTable,
   type TableColumn,
 } from "../sources/table-inspection.js";
-import { quoteIdentifier, raw, sql, type Database, type Queryable } from "../store/database.js";
+import { quoteIdentifier, raw, sql, type Database, type Queryable, type Reader } from "../store/database.js";
 import type { TargetColumn, TargetTable } from "./table-target.js";
 import { refuseStrangers, type Ownership } from "./target-owners.js";
 import {
@@ -50,6 +50,24 @@ export async function ensureTarget(
   const isSource = relation.oid === source.oid;
   if (existing && config.addColumns) await addColumns(database, relation, wanted);
   return checkTarget(database, { config, relation, source, wanted, isSource });
+}
+
+/** The target as it is, for answers that another definition asked for; text: why it cannot hold them. */
+export async function fitTarget(
+  client: Reader,
+  wanted: { config: TargetConfig; source: SourceTable; answer: readonly AnswerColumn[] },
+): Promise<TargetTable | string> {
+  const { config, source } = wanted;
+  const relation = await findTarget(client, config, source);
+  if (relation === null) return `The target ${config.table} is not there any more.`;
+  const isSource = relation.oid === source.oid;
+  try {
+    const columns = wantedColumns(config, wanted.answer);
+    return await checkTarget(client, { config, relation, source, wanted: columns, isSource });
+  } catch (error) {
+    if (!(error instanceof RowmillError) || error.code !== "target_unsupported") throw error;
+    return error.message;
+  }
 }
 
 /** What `ensureTarget` would do, without doing it. */
@@ -101,7 +119,7 @@ function wantedColumns(config: TargetConfig, answer: readonly AnswerColumn[]): W
 
 /** Whatever is found may be written to: nothing of it is anybody's whom the config does not trust. */
 async function findTarget(
-  client: Queryable,
+  client: Reader,
   config: TargetConfig,
   source: SourceTable,
 ): Promise<Relation | null> {
@@ -189,7 +207,7 @@ interface CatalogueColumn extends TableColumn {
   readonly required: boolean;
 }
 
-async function readColumns(client: Queryable, oid: number): Promise<CatalogueColumn[]> {
+async function readColumns(client: Reader, oid: number): Promise<CatalogueColumn[]> {
   const rows = await client.rows<{
     name: string;
     typeOid: string;
@@ -218,7 +236,7 @@ interface Checked {
   readonly isSource: boolean;
 }
 
-async function checkTarget(client: Queryable, checked: Checked): Promise<TargetTable> {
+async function checkTarget(client: Reader, checked: Checked): Promise<TargetTable> {
   const { config, relation, source, wanted, isSource } = checked;
   if (relation.kind !== "r" && relation.kind !== "p") {
     throw new RowmillError(
@@ -310,7 +328,7 @@ function refuseTypes(
 }
 
 async function requireKey(
-  client: Queryable,
+  client: Reader,
   checked: Checked,
   present: ReadonlyMap<string, TableColumn>,
 ): Promise<void> {

@@ -3,7 +3,7 @@
  * owners of the functions and types that its triggers, checks, defaults, indexes, policies and rules name. Only reads.
  */
 import { RowmillError } from "../model/errors.js";
-import { quoteIdentifier, raw, sql, type Queryable } from "../store/database.js";
+import { quoteIdentifier, raw, sql, type Reader } from "../store/database.js";
 
 /** Named in one message; what is left shows when these are fixed. */
 const STRANGERS_MAX = 10;
@@ -30,7 +30,7 @@ interface Stranger {
  * have fewer rights than it has.
  * @throws RowmillError `target_unsupported` that names each object of anybody else
  */
-export async function refuseStrangers(client: Queryable, of: Ownership): Promise<void> {
+export async function refuseStrangers(client: Reader, of: Ownership): Promise<void> {
   const strangers = await findStrangers(client, of);
   const found = strangers.sort((a, b) => Number(a.via !== null) - Number(b.via !== null));
   const [first] = found;
@@ -119,7 +119,7 @@ const owner = sql`
     where r.class = ${routine} and p.oid = r.object
   union all select t.typowner from pg_catalog.pg_type t where r.class = ${type} and t.oid = r.object and t.typtype in ('d', 'c')`;
 
-function findStrangers(client: Queryable, { target, source }: Ownership): Promise<Stranger[]> {
+function findStrangers(client: Reader, { target, source }: Ownership): Promise<Stranger[]> {
   return client.rows<Stranger>(sql`
     with recursive reached (class, object, via_class, via_object, via_part) as (
       select ${table}, to_regclass(${target})::oid, null::oid, null::oid, null::int

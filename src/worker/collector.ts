@@ -7,7 +7,7 @@
  */
 import { pollDelayMs } from "../model/schedule.js";
 import type { AnswerOutcome } from "../model/outcome.js";
-import { contentsOf } from "../sources/source.js";
+import { contentsOf, type SourceRow } from "../sources/source.js";
 import { OverlongFile, ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import { bisect } from "../store/bisect.js";
@@ -21,7 +21,8 @@ import {
   type InFlight,
 } from "../store/in-flight.js";
 import type { Result } from "../targets/target.js";
-import { followContent } from "../store/requests.js";
+import { followContent, reopenMany } from "../store/requests.js";
+import { askedBy, type Asked } from "./asked.js";
 import { currentFingerprint } from "./context.js";
 import { endAll, endingOf } from "./ending.js";
 import { catchUp } from "./intake.js";
@@ -39,7 +40,9 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Short, so that a user's transaction never has to wait for ours for long, nor lose a deadlock against us. */
 const LOCK_TIMEOUT_MS = 400;
 
-type Collecting = Turn<BatchIn<"collecting">>;
+interface Collecting extends Turn<BatchIn<"collecting">> {
+  readonly asked: Asked;
+}
 
 interface Tally {
   lines: number;
@@ -52,7 +55,8 @@ interface Tally {
   overlong: string | null;
 }
 
-export async function collect(turn: Collecting): Promise<Next> {
+export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Next> {
+  const turn = { ...claimed, asked: await askedBy(claimed) };
   const tally: Tally = { lines: 0, unknown: 0, postponed: 0, gone: [], overlong: null };
   for (const fileId of [turn.batch.outputFileId, turn.batch.errorFileId]) {
     if (fileId !== null && !(await collectFile(turn, fileId, tally))) return lost;
@@ -163,14 +167,17 @@ async function endLines(
   );
 }
 
-/** Writes nothing and says `lookFirst` where a row seems gone and is not yet believed to be. */
+/**
+ * Ends the requests of these lines. Those of another definition are reopened where the present one would ask something else. Writes
+ * nothing and says `lookFirst` where a row seems gone and is not yet believed to be.
+ */
 async function endChunk(
   turn: Collecting,
   tx: Queryable,
   chunk: { outcomes: Outcomes; goneBelieved: boolean },
 ): Promise<Ended> {
   const { outcomes, goneBelieved } = chunk;
-  const { pipeline, batch } = turn;
+  const { pipeline, batch, asked } = turn;
   const all = await lockMany(tx, batch.id, [...outcomes.keys()]);
   // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
   const { busy } = await pipeline.target.lockFree(
@@ -178,14 +185,13 @@ async function endChunk(
     all.map((request) => request.key),
   );
   const free = all.filter((request) => !busy.has(request.key));
-  const read = await pipeline.source.readRows(
+  const { rows, present, unread } = await readContents(
+    turn,
     tx,
     free.map((request) => request.key),
   );
-  const rows = new Map(read.rows.map((row) => [row.key, row]));
-  const unread = new Set(read.left);
   const left = new Map<string, readonly AnswerOutcome[]>();
-  const definitionChanged = batch.definitionHash !== pipeline.definitionHash;
+  const again = new Map<string, string>();
   const accepted: Accepted[] = [];
   const others: AttemptEnding[] = [];
   const isTimeOver = userCodeTimer();
@@ -196,22 +202,48 @@ async function endChunk(
       left.set(request.requestId, about);
       continue;
     }
+    const now = present.get(request.key);
     const judged = judgeAnswer(pipeline, {
       request,
       lines: about,
       row: rows.get(request.key),
-      definitionChanged,
+      present: now,
+      asked,
     });
     if (judged === null) continue;
     if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
+    if (now && asked.changed && isAskedAgain(pipeline, request, now))
+      again.set(request.key, request.requestId);
     const ending = endingOf(turn, request, judged.facts);
     const model = ending.model ?? batch.model;
     if (judged.cells === null) others.push(ending);
     else accepted.push({ request, judged, ending, result: { key: request.key, cells: judged.cells, model } });
   }
   await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, others);
-  await writeAccepted(turn, tx, accepted);
+  await writeAccepted(turn, tx, { accepted, again });
+  await reopenMany(tx, pipeline.id, [...again.values()]);
   return { postponed: busy.size, left };
+}
+
+/** The same rows twice where the definition that asked has another content than the present one. */
+async function readContents(
+  { pipeline, asked }: Collecting,
+  tx: Queryable,
+  keys: readonly string[],
+): Promise<{ rows: Contents; present: Contents; unread: ReadonlySet<string> }> {
+  const read = await (asked.source ?? pipeline.source).readRows(tx, keys);
+  const rows = new Map(read.rows.map((row) => [row.key, row]));
+  if (asked.source === null) return { rows, present: rows, unread: new Set(read.left) };
+  const now = await pipeline.source.readRows(tx, keys);
+  const present = new Map(now.rows.map((row) => [row.key, row]));
+  return { rows, present, unread: new Set([...read.left, ...now.left]) };
+}
+
+type Contents = ReadonlyMap<string, SourceRow>;
+
+/** As the present definition's sweep would, which left out what was in flight. */
+function isAskedAgain(pipeline: Collecting["pipeline"], request: InFlight, now: SourceRow): boolean {
+  return now.hash !== request.contentHash || currentFingerprint(pipeline, now.cells) !== request.fingerprint;
 }
 
 interface Accepted {
@@ -221,8 +253,13 @@ interface Accepted {
   readonly result: Result;
 }
 
-async function writeAccepted(turn: Collecting, tx: Queryable, accepted: readonly Accepted[]): Promise<void> {
-  const { pipeline, batch } = turn;
+async function writeAccepted(
+  turn: Collecting,
+  tx: Queryable,
+  { accepted, again }: { accepted: readonly Accepted[]; again: ReadonlyMap<string, string> },
+): Promise<void> {
+  const { pipeline, batch, asked } = turn;
+  const { target } = asked;
   const of = { id: batch.id, pipelineId: pipeline.id };
   await bisect(
     tx,
@@ -234,8 +271,9 @@ async function writeAccepted(turn: Collecting, tx: Queryable, accepted: readonly
         part.map(({ ending }) => ending),
       );
       const results = part.filter(({ ending }) => moved.has(ending.id)).map(({ result }) => result);
-      await pipeline.target.write(tx, results);
-      if (pipeline.target.isSource) await followOwnWrite(tx, pipeline, results);
+      if (typeof target === "string") return;
+      await target.write(tx, results);
+      if (target.isSource) await followOwnWrite(tx, pipeline, { results, again });
     },
     async ({ request, judged, ending }, error) => {
       const facts = {
@@ -256,14 +294,15 @@ async function writeAccepted(turn: Collecting, tx: Queryable, accepted: readonly
 async function followOwnWrite(
   tx: Queryable,
   pipeline: Collecting["pipeline"],
-  results: readonly Result[],
+  { results, again }: { results: readonly Result[]; again: ReadonlyMap<string, string> },
 ): Promise<void> {
   const keys = results.map((result) => result.key);
   for await (const rows of contentsOf(pipeline.source, tx, keys)) {
     const seen = rows.map(({ key, hash, cells }) => ({
       key,
       hash,
-      fingerprint: currentFingerprint(pipeline, cells),
+      // One that the present definition asks again keeps the fingerprint of the one that asked.
+      fingerprint: again.has(key) ? null : currentFingerprint(pipeline, cells),
     }));
     await followContent(tx, pipeline.id, seen);
   }

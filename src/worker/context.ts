@@ -1,5 +1,6 @@
 /** What a stage is given: the parts that `app.ts` put together. A worker holds nothing here that a crash may take. */
 import type { Logger } from "pino";
+import type { AnswerColumn } from "../model/answer-columns.js";
 import type { CompiledAnswer } from "../model/answer.js";
 import type { PipelineConfig, RowCells } from "../model/pipeline.js";
 import type { Rates } from "../model/pricing.js";
@@ -26,6 +27,17 @@ export interface Pipeline {
   table: SourceTable;
   source: Source;
   target: Target;
+  /** The target for the answers that another definition asked for; text: why it cannot hold them as it is now. */
+  readonly targetFor: (client: Reader, asked: AskedAnswer) => Promise<Target | string>;
+  /** The same rows with these columns as their content. @throws RowmillError `source_unsupported` when one is not there any more. */
+  readonly sourceFor: (client: Reader, columns: readonly string[]) => Promise<Source>;
+}
+
+/** Where the fields of another definition's answer go. */
+export interface AskedAnswer {
+  readonly answer: readonly AnswerColumn[];
+  /** Answer field → column, for those whose column has another name. */
+  readonly columns: Readonly<Record<string, string>>;
 }
 
 export interface WorkerContext {

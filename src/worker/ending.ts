@@ -7,6 +7,8 @@ import { whatNext, type AttemptOutcome } from "../model/what-next.js";
 import * as batches from "../store/batches.js";
 import type { Batch, BatchFields, Lease } from "../store/batches.js";
 import type { BatchEvent } from "../model/batch-transitions.js";
+import type { Queryable } from "../store/database.js";
+import { reopenMany } from "../store/requests.js";
 import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import type { Turn } from "./turn.js";
@@ -28,6 +30,8 @@ export interface EndingFacts {
   readonly fingerprint?: string | null;
   /** Drawn once for requests that should wait equally long, and go out together again. */
   readonly chance?: number;
+  /** Of the definition that asked, where it is known; else of the present one. */
+  readonly triesMax?: number;
   /** Overrides the wait before the next attempt. */
   readonly delayMs?: number;
 }
@@ -40,7 +44,7 @@ export function endingOf(
   facts: EndingFacts,
 ): AttemptEnding {
   const { config } = pipeline;
-  const policy = { triesMax: config.attempts, baseDelayMs: config.polling.minMs };
+  const policy = { triesMax: facts.triesMax ?? config.attempts, baseDelayMs: config.polling.minMs };
   const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
   const usage = facts.usage ?? noUsage;
   const counted = facts.usage !== undefined;
@@ -90,6 +94,16 @@ function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): At
   return ending === "returned" ? "waiting" : ending;
 }
 
+/** A row fails for good under a definition that asked about it, and not under the next one, whose sweep left out what was in flight. */
+async function reopenFailed(
+  tx: Queryable,
+  pipeline: Pipeline,
+  endings: readonly AttemptEnding[],
+): Promise<void> {
+  const failed = endings.filter(({ ending }) => ending === "failed").map(({ id }) => id);
+  await reopenMany(tx, pipeline.id, failed);
+}
+
 export interface EndAll {
   readonly pipeline: Pipeline;
   readonly batch: Batch;
@@ -113,6 +127,7 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<boole
           endingOf({ context, pipeline, batch }, request, end.facts(request)),
         );
         const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
+        if (batch.definitionHash !== pipeline.definitionHash) await reopenFailed(tx, pipeline, endings);
         if (ended.size < chunk.length)
           throw new Error(
             `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,

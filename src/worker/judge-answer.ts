@@ -1,4 +1,5 @@
 /** What one line of an answer file means for its request, given the row as it is now. Pure as far as the user's `validate` is. */
+import type { CompiledAnswer } from "../model/answer.js";
 import { matchesContent, readCustomId, type CustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import type { Json, RowCells } from "../model/pipeline.js";
@@ -6,6 +7,7 @@ import { thrownMessage } from "../model/thrown-message.js";
 import { nameWrongValue } from "../model/wrong-value.js";
 import { tooLargeText, type SourceRow } from "../sources/source.js";
 import type { InFlight } from "../store/in-flight.js";
+import type { Asked } from "./asked.js";
 import { currentFingerprint, type Pipeline } from "./context.js";
 import type { EndingFacts } from "./ending.js";
 
@@ -19,22 +21,24 @@ export interface Case {
   readonly request: InFlight;
   /** Those that name the request. */
   readonly lines: readonly AnswerOutcome[];
+  /** As it is now, with the content that was asked about, */
   readonly row: SourceRow | undefined;
-  /** The batch was rendered from another definition than the present one. */
-  readonly definitionChanged: boolean;
+  /** and with that of the present definition. */
+  readonly present: SourceRow | undefined;
+  readonly asked: Asked;
 }
 
 /** Null: none of the lines is about this attempt of the request and the content that it asked. */
 export function judgeAnswer(
   pipeline: Pipeline,
-  { request, lines, row, definitionChanged }: Case,
+  { request, lines, row, present, asked }: Case,
 ): Judged | null {
   const about = lineAbout(request, lines);
   if (about === null) return null;
   const { outcome, id } = about;
   const paid = paidFacts(outcome);
   const given = { ...paid, answer: textOf(outcome) };
-  if (row === undefined) return ended({ ...given, outcome: "gone" });
+  if (row === undefined || present === undefined) return ended({ ...given, outcome: "gone" });
   const sameContent =
     matchesContent(id, row.hash) && (request.contentHash === null || request.contentHash === row.hash);
   if (!sameContent)
@@ -42,24 +46,33 @@ export function judgeAnswer(
       ...given,
       outcome: "stale",
       detail: "The row changed while it was being answered.",
-      hash: row.hash,
+      hash: present.hash,
     });
-  if (definitionChanged && currentFingerprint(pipeline, row.cells) !== request.fingerprint) {
+  if (asked.answer === null && currentFingerprint(pipeline, present.cells) !== request.fingerprint) {
     return ended({
       ...given,
       outcome: "stale",
-      detail: "The definition changed while the row was being answered.",
+      detail: "The definition changed while the row was being answered, and the former one is not known.",
       hash: row.hash,
     });
   }
-  const known = { ...paid, hash: row.hash, fingerprint: request.fingerprint };
+  const { triesMax } = asked;
+  const known = { ...paid, hash: row.hash, fingerprint: request.fingerprint, triesMax };
   if (outcome.kind !== "text")
     return ended({ ...known, answer: textOf(outcome), outcome: outcome.kind, detail: outcome.message });
-  if (row.cells === null && pipeline.config.validate !== null)
-    return ended({ ...known, answer: outcome.text, outcome: "tooLarge", detail: tooLargeText(row.hash) });
-  const checked = check(pipeline, outcome.text, row.cells ?? {});
+  if (present.cells === null && pipeline.config.validate !== null)
+    return ended({ ...known, answer: outcome.text, outcome: "tooLarge", detail: tooLargeText(present.hash) });
+  const { cells } = present;
+  const checked = check(pipeline, asked.answer ?? pipeline.answer, {
+    text: outcome.text,
+    cells: cells ?? {},
+  });
   if ("message" in checked)
     return ended({ ...known, answer: outcome.text, outcome: "invalid", detail: checked.message });
+  if (typeof asked.target === "string") {
+    const kept = JSON.stringify(checked.cells);
+    return ended({ ...known, answer: kept, outcome: "unwritable", detail: asked.target });
+  }
   return { facts: { ...known, outcome: "answered" }, cells: checked.cells };
 }
 
@@ -93,10 +106,10 @@ function textOf(outcome: AnswerOutcome): string | null {
 
 function check(
   pipeline: Pipeline,
-  text: string,
-  cells: RowCells,
+  answer: CompiledAnswer,
+  { text, cells }: { text: string; cells: RowCells },
 ): { cells: Readonly<Record<string, Json>> } | { message: string } {
-  const parsed = pipeline.answer.parse(text);
+  const parsed = answer.parse(text);
   if (!parsed.ok) return { message: parsed.message };
   const problem = validate(pipeline, parsed.value, cells);
   return problem === null ? { cells: parsed.cells } : { message: problem };

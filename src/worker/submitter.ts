@@ -95,6 +95,8 @@ async function batchMetadata({ context, pipeline, batch }: Turn): Promise<Record
     rowmill_deployment: await deploymentId(context.read),
     rowmill_batch: batch.id,
     rowmill_pipeline: pipeline.config.name,
+    // For a ledger that is restored from a backup made before: it may know the definition all the same.
+    rowmill_definition: batch.definitionHash,
   };
 }
 

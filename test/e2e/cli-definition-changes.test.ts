@@ -2,7 +2,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
-import { createFilms, insertFilms } from "../support/cli-films.js";
+import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 import { sendHere } from "../support/work-here.js";
 
 const ROWS = 20;
@@ -52,6 +52,38 @@ describe("A batch whose definition changes while it is in flight", { timeout: 90
     expect(first?.booked).toBeLessThanOrEqual(exact + ROWS);
     const audit = await project.run("doctor", "--audit");
     expect(audit.status, audit.stdout).toBe(0);
+    await project.check();
+  });
+
+  it("has its paid answers accepted, and its rows wait for approval to be asked again", async () => {
+    await changeConfig("request: { ...request, model: 'gpt-4o' }, approveAboveUsd: 0, when: { rows: 1 }");
+    const up = await project.run("up", "--once");
+    expect(up.status, up.stderr).not.toBe(1);
+    expect(await countLabels(project)).toBe(ROWS);
+    expect((await project.status()).batches).toMatchObject([
+      { state: "settled", succeeded: ROWS, returned: 0 },
+    ]);
+    expect((await project.gateway.journal.summary()).executed).toBe(ROWS);
+    const models = sql`select distinct rowmill_model as model from film_labels`;
+    expect(await project.database.rows(models)).toEqual([{ model: "gpt-4o-mini" }]);
+    const approved = await project.run("up", "--until-idle", "--yes");
+    expect(approved.status, approved.stderr).toBe(0);
+    expect((await project.gateway.journal.summary()).executed).toBe(2 * ROWS);
+    expect(await project.database.rows(models)).toEqual([{ model: "gpt-4o" }]);
+    expect((await costs()).map(({ model }) => model)).toEqual(["gpt-4o-mini", "gpt-4o"]);
+    await project.check();
+  });
+
+  it("keeps an answer that the target cannot hold any more, where show finds it", async () => {
+    await project.database.run(sql`alter table film_labels drop column categories`);
+    await changeConfig("answer: z.object({ summary: z.string() }), approveAboveUsd: 0");
+    const up = await project.run("up", "--once");
+    expect(up.status, up.stderr).not.toBe(1);
+    expect(await countLabels(project)).toBe(0);
+    const shown = await project.run("show", "films", "1");
+    expect(shown.stdout).toContain("unwritable");
+    expect(shown.stdout).toContain('has no column "categories"');
+    expect(shown.stdout).toContain('"categories":');
     await project.check();
   });
 });

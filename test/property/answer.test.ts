@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { answerProblems, compileAnswer } from "../../src/model/answer.js";
+import { answerProblems, compileAnswer, compileStored } from "../../src/model/answer.js";
 import type { Json } from "../../src/model/pipeline.js";
 
 type Strict = {
@@ -151,4 +151,166 @@ test("no text makes parse throw, and a refusal can be stored", () => {
       if (!parsed.ok) expect(parsed.message).not.toMatch(/\u0000|\p{Surrogate}/u);
     }),
   );
+});
+
+/** Beyond `field`: what a stored schema has to keep although JSON schema has no word for it. */
+const specials: readonly z.ZodType[] = [
+  z.string().trim().min(2),
+  z.string().toLowerCase(),
+  z.string().regex(/^[ab]+$/i),
+  z.string().startsWith("a").endsWith("b"),
+  z.string().length(2),
+  z.string().default("filled"),
+  z.string().prefault(" in ").nullable(),
+  z.string().catch("caught").nullable(),
+  z.int().optional().catch(7),
+  z.number().multipleOf(0.5).multipleOf(3).optional(),
+  z.number().gt(1).lt(9),
+  z.coerce.number(),
+  z.coerce.string(),
+  z.iso.date(),
+  z.iso.datetime({ offset: true }),
+  z.email(),
+  z.url(),
+  z.httpUrl(),
+  z.ipv6(),
+  z.base64(),
+  z.jwt(),
+  z.uuid(),
+  z.enum({ one: 1, two: "two" }),
+  z.literal([1, "a", null, true]),
+  z.templateLiteral(["a", z.number()]),
+  z.array(z.string()).min(1).max(2),
+  z.array(z.string()).nonempty().readonly(),
+  z.strictObject({ a: z.string() }),
+  z.object({ a: z.string().default("x"), b: z.int().optional() }),
+  z.xor([z.object({ a: z.string() }), z.object({ b: z.string() })]),
+  z.discriminatedUnion("kind", [
+    z.object({ kind: z.literal("a"), a: z.string() }),
+    z.object({ kind: z.literal("b"), b: z.int().nullish() }),
+  ]),
+  z.lazy(() => z.boolean()),
+  z.string().optional().nonoptional(),
+];
+const special = fc.constantFrom(...specials);
+
+const specialSchema = fc
+  .dictionary(name, fc.oneof(special, field), { minKeys: 1, maxKeys: 4 })
+  .map((fields) => z.object(fields))
+  .filter((candidate) => answerProblems(candidate).length === 0);
+
+/** Each of them fits one schema or another. */
+const values: readonly Json[] = [
+  ..."a|ab|aB|AB|b| b |in|filled|two|a1|a1.5|2026-11-26|2026-11-26T00:00:00Z|2026-11-26T00:00:00+01:00|x@y.org".split(
+    "|",
+  ),
+  ..."https://x.org|ftp://x.org/a b|::1|YWI=|YWI|eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.x".split("|"),
+  "00000000-0000-0000-0000-000000000000",
+  "",
+  "7",
+  "true",
+  0,
+  1,
+  1.5,
+  3,
+  7,
+  2 ** 60,
+  true,
+  false,
+  null,
+];
+
+/** Values that one schema or another takes, and some that none does. */
+const near = fc.letrec<{ value: Json }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: "small", withCrossShrink: true },
+    fc.constantFrom(...values),
+    fc.string({ maxLength: 3 }),
+    fc.array(tie("value"), { maxLength: 3 }) as fc.Arbitrary<Json>,
+    fc.dictionary(fc.constantFrom("a", "b", "kind"), tie("value")) as fc.Arbitrary<Json>,
+    fc.constantFrom<Json>({ kind: "a", a: "x" }, { kind: "b", b: null }, { a: "x", more: 1 }),
+  ),
+})).value;
+
+/** An answer by the field's names, some of them missing, and perhaps one that nobody asked for. */
+function nearly(schema: z.ZodObject): fc.Arbitrary<Json> {
+  const fields = Object.keys(schema.shape).map((key) => [key, fc.option(near, { nil: undefined })]);
+  const record = fc.record({ ...Object.fromEntries(fields), unnamed: fc.option(near, { nil: undefined }) });
+  return record.map((answer) => JSON.parse(JSON.stringify(answer)) as Json);
+}
+
+test.each([
+  ["of every kind", schema],
+  ["with rules that JSON schema has no word for", specialSchema],
+])("a schema %s judges every answer alike when it comes back from the ledger", (_, schemas) => {
+  let taken = 0;
+  fc.assert(
+    fc.property(
+      schemas.chain((candidate) =>
+        fc.tuple(
+          fc.constant(candidate),
+          fc.array(fc.oneof(nearly(candidate), answerTo(compileAnswer(candidate).schema?.schema as Strict)), {
+            minLength: 5,
+            maxLength: 10,
+          }),
+        ),
+      ),
+      ([candidate, answers]) => {
+        const asked = compileAnswer(candidate);
+        const restored = compileStored(JSON.parse(JSON.stringify(asked.stored)) as Json);
+        expect(restored.columns).toEqual(asked.columns);
+        for (const answer of answers) {
+          const text = JSON.stringify(answer);
+          const before = asked.parse(text);
+          const after = restored.parse(text);
+          expect({ ...after, message: null }).toEqual({ ...before, message: null });
+          if (before.ok) taken++;
+        }
+      },
+    ),
+  );
+  // Else it would say nothing about what is accepted.
+  expect(taken).toBeGreaterThan(50);
+});
+
+test("a schema with any rule that JSON schema has no word for takes the same values when it comes back", () => {
+  for (const rule of specials) {
+    const asked = compileAnswer(z.object({ a: rule }));
+    const restored = compileStored(JSON.parse(JSON.stringify(asked.stored)) as Json);
+    for (const answer of [{}, ...values.map((value) => ({ a: value }))]) {
+      const text = JSON.stringify(answer);
+      const before = { ...asked.parse(text), message: null };
+      expect({ text, ...restored.parse(text), message: null }).toEqual({ text, ...before });
+    }
+  }
+});
+
+test("a rule that is a function is all that a schema loses in the ledger", () => {
+  const schema = z.object({
+    a: z
+      .string()
+      .refine((text) => text === "x")
+      .max(3),
+  });
+  const restored = compileStored(compileAnswer(schema).stored);
+  expect(restored.parse('{"a":"y"}')).toMatchObject({ ok: true });
+  expect(restored.parse('{"a":"yyyy"}')).toMatchObject({ ok: false });
+});
+
+test("a strict schema, which is all that an older version kept, judges the answers of strict mode", () => {
+  const asked = compileAnswer(
+    z.object({ a: z.string(), b: z.enum(["x", "y"]).optional(), c: z.array(z.int()) }),
+  );
+  const restored = compileStored(asked.schema?.schema ?? null);
+  for (const answer of [
+    { a: "1", b: null, c: [1] },
+    { a: "1", b: "y", c: [] },
+  ])
+    expect(restored.parse(JSON.stringify(answer))).toMatchObject({ ok: true, cells: answer });
+  for (const answer of [
+    { a: 1, b: null, c: [] },
+    { a: "1", b: "z", c: [] },
+    { a: "1", b: null, c: ["1"] },
+  ])
+    expect(restored.parse(JSON.stringify(answer))).toMatchObject({ ok: false });
 });

@@ -6,6 +6,7 @@ import { quick } from "./movies.js";
 export interface NotesChanges {
   readonly attempts?: number;
   readonly reconcileWindow?: "1s" | "500ms" | "2m";
+  readonly model?: string;
   /** The template of the message. */
   readonly user?: string;
 }
@@ -14,7 +15,11 @@ export function notesPipeline(changes: NotesChanges = {}) {
   return pipeline({
     source: { table: "notes", key: "id", columns: ["body"] },
     ...quick,
-    request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: changes.user ?? "{{ body }}" },
+    request: {
+      model: changes.model ?? "gpt-4o-mini",
+      maxOutputTokens: 100,
+      user: changes.user ?? "{{ body }}",
+    },
     answer: z.object({ summary: z.string() }),
     target: { table: "note_summaries" },
     attempts: changes.attempts ?? 3,
