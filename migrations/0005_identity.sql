@@ -24,3 +24,12 @@ create table rowmill.definitions (
 -- Of definitions before this version only the present one is known, with its schema as the model was given it.
 insert into rowmill.definitions (pipeline_id, definition_hash, definition, answer_schema)
   select id, definition_hash, definition - 'system' - 'user' - 'answer' - 'target', (definition ->> 'answer')::json from rowmill.pipelines;
+
+-- Who answered.
+alter table rowmill.requests
+  -- The batch whose answer is in the target: its provider, account and model stand there. Null: there is none, or an earlier version
+  -- wrote it; then its attempts tell.
+  add column answered_batch uuid,
+  -- The demo model gave the answer that is in the target, or the failure that the state speaks of. A real account asks again.
+  add column demo boolean not null default false;
+create index requests_of_demo on rowmill.requests (pipeline_id, id) where demo;

@@ -6,7 +6,9 @@ import type { Logger } from "pino";
 import { lockForWork, openProjectDatabase } from "../app/open-database.js";
 import { makeProvider, openProject } from "../app/open-project.js";
 import { runRound, sweepAll } from "../app/round.js";
+import { accountText } from "../providers/provider.js";
 import type { WorkerContext } from "../worker/context.js";
+import { askAgainAfterDemo } from "../worker/demo-answers.js";
 import { runIntake } from "../worker/intake.js";
 import { startWorker } from "../worker/worker.js";
 import { Approvals } from "./approvals.js";
@@ -19,6 +21,7 @@ import { warnOfLeftovers } from "./leftover-pipelines.js";
 import { loadProject } from "./project.js";
 import { sayHowItEnded } from "./closing-words.js";
 import { SweepProgress } from "./sweep-progress.js";
+import { counted } from "./text.js";
 import { WorkProgress } from "./work-progress.js";
 
 export interface UpOptions extends ProjectOptions {
@@ -86,6 +89,14 @@ async function lookFirst({ terminal }: Cli, context: WorkerContext, signal: Abor
   await sweepAll(context, signal, progress.onChunk);
   progress.end();
   await runIntake(context);
+  for (const pipeline of context.pipelines.values()) {
+    const { name } = pipeline.config;
+    const rows = await askAgainAfterDemo(context, pipeline, signal);
+    if (rows > 0)
+      terminal.note(
+        `${name}: the demo model, which is no language model, answered ${counted(rows, "row")}; now ${accountText(pipeline.provider.account)} is asked:`,
+      );
+  }
 }
 
 async function workOn(

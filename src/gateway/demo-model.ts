@@ -12,9 +12,9 @@ import { cutText, summaryOf } from "./demo-text.js";
 import { contentText, userTextOf, type ChatContext, type ChatModel, type ChatReply } from "./chat-model.js";
 import { contentHashOf } from "./journal.js";
 import { isJsonObject, type Json, type JsonObject } from "./json.js";
-import { errorBody } from "./wire.js";
+import { errorBody, type ErrorBody } from "./wire.js";
 
-const demoFingerprint = "rowmill-demo-no-language-model";
+const DEMO_FINGERPRINT = "rowmill-demo-no-language-model";
 /** Tokens are counted as a quarter of the characters: near enough for English, and fast. */
 const CHARS_PER_TOKEN = 4;
 const TOKENS_PER_MESSAGE = 4;
@@ -45,7 +45,7 @@ function answer(body: JsonObject, context: ChatContext, onceSeen: Set<string>): 
   if (problem !== null) {
     return {
       status: 400,
-      body: errorBody(problem.message, { param: problem.param }),
+      body: marked(errorBody(problem.message, { param: problem.param })),
       usage: null,
       behaviour: null,
     };
@@ -55,7 +55,12 @@ function answer(body: JsonObject, context: ChatContext, onceSeen: Set<string>): 
   const behaviour = asked !== null && wasSpent(asked, text, onceSeen) ? null : asked;
   const name = behaviour?.name ?? null;
   if (behaviour?.ending === "error") {
-    return { status: behaviour.status, body: scriptedError(behaviour.status), usage: null, behaviour: name };
+    return {
+      status: behaviour.status,
+      body: marked(scriptedError(behaviour.status)),
+      usage: null,
+      behaviour: name,
+    };
   }
   const ending = endingOf(body, withoutBehaviour(text), behaviour);
   const usage = {
@@ -157,14 +162,19 @@ function completion(
       prompt_tokens_details: { cached_tokens: 0 },
       completion_tokens_details: { reasoning_tokens: 0 },
     },
-    system_fingerprint: demoFingerprint,
+    system_fingerprint: DEMO_FINGERPRINT,
   };
 }
 
-function scriptedError(status: number): ReturnType<typeof errorBody> {
+function scriptedError(status: number): ErrorBody {
   const message = `The message asked for this error (${status}).`;
   if (status === 429) return errorBody(message, { type: "requests", code: "rate_limit_exceeded" });
   return errorBody(message, status >= 500 ? { type: "server_error" } : {});
+}
+
+/** Its errors too say whose they are. */
+function marked(body: ErrorBody): ChatReply["body"] {
+  return { ...body, system_fingerprint: DEMO_FINGERPRINT };
 }
 
 function countPromptTokens(body: JsonObject): number {

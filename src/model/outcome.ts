@@ -1,4 +1,4 @@
-/** What is asked of a model for one row, and what one line of its answer file may say. Pure types. */
+/** What is asked of a model for one row, and what one line of its answer file may say. Pure. */
 import type { Json } from "./pipeline.js";
 
 export interface ModelRequest {
@@ -18,11 +18,16 @@ export interface TokenUsage {
   readonly outputTokens: number;
 }
 
+/** `system_fingerprint` of all that the demo model says, as `src/gateway` writes it. */
+export const DEMO_FINGERPRINT = "rowmill-demo-no-language-model";
+/** `owned_by` of its models begins so. */
+export const DEMO_OWNER = "rowmill-demo";
+
 /**
  * One line of an output or error file, as the provider adapter reads it.
  * `text` is the model's words; whether they fit the schema is decided later (`invalid`).
  */
-export type AnswerOutcome =
+export type AnswerOutcome = (
   | {
       readonly kind: "text";
       readonly customId: string;
@@ -47,4 +52,8 @@ export type AnswerOutcome =
       readonly code: string | null;
     }
   /** A line that names no request of ours: broken JSON, no custom id. */
-  | { readonly kind: "unknownId"; readonly customId: string | null; readonly message: string };
+  | { readonly kind: "unknownId"; readonly customId: string | null; readonly message: string }
+) & {
+  /** By the demo model. */
+  readonly demo?: true;
+};

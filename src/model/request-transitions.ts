@@ -19,7 +19,7 @@ export const requestEvents = [
   "rowAsAnswered",
   /** The row's content is another one. */
   "rowDiffers",
-  /** The definition changed such that this row would be asked something else, or a person asked again. */
+  /** The definition changed such that this row would be asked something else, a person asked again, or a real account took over from the demo. */
   "reopened",
   /** The planner took it into a batch. */
   "planned",

@@ -1,8 +1,17 @@
 /**
- * Owns the one question about models: which does this key see? It needs no quota, so it also says whether the key is accepted.
+ * Owns the questions about models: which does this key see, and is it the demo model? They need no quota, so they also say whether the
+ * key is accepted.
  */
-import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./openai-connection.js";
-import { readPage } from "./openai-wire.js";
+import { DEMO_OWNER } from "../model/outcome.js";
+import {
+  cleanBaseUrl,
+  connect,
+  OPENAI_BASE_URL_DEFAULT,
+  type Connection,
+  type OpenAIOptions,
+} from "./openai-connection.js";
+import { asRecord, readPage } from "./openai-wire.js";
+import { ProviderError, type CallOptions } from "./provider.js";
 
 export interface SeenModels {
   readonly models: readonly string[];
@@ -23,4 +32,28 @@ export async function listModels(options: OpenAIOptions): Promise<SeenModels> {
 
 function readModelId(model: unknown): string {
   return typeof model === "object" && model !== null && "id" in model ? String(model.id) : "";
+}
+
+/** What a server says that has no such list, or keeps it from this key: the demo gateway has one, for every key that it takes. */
+const NO_LIST = new Set([403, 404, 405, 501]);
+
+/** See `Provider.servesDemo`. */
+export async function servesDemo(
+  { client, call, timeouts }: Connection,
+  options: CallOptions = {},
+): Promise<boolean> {
+  const plan = { what: "list models", timeoutMs: timeouts.callMs, ...options };
+  try {
+    const list = asRecord(await call(plan, (signal) => client.get<unknown>("/models", { signal })));
+    const models = list?.["data"];
+    return Array.isArray(models) && models.length > 0 && models.every(isDemoModel);
+  } catch (error) {
+    if (error instanceof ProviderError && error.status !== null && NO_LIST.has(error.status)) return false;
+    throw error;
+  }
+}
+
+function isDemoModel(model: unknown): boolean {
+  const owner = asRecord(model)?.["owned_by"];
+  return typeof owner === "string" && owner.startsWith(DEMO_OWNER);
 }

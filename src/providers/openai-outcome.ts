@@ -1,5 +1,5 @@
 /** Reads what one line of an output or error file says. Pure; never throws: a broken line is an outcome too. */
-import type { AnswerOutcome, TokenUsage } from "../model/outcome.js";
+import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../model/outcome.js";
 import { storableText } from "../model/storable-text.js";
 import { asRecord, countOf, textOf } from "./openai-wire.js";
 import type { BatchInputError } from "./provider.js";
@@ -31,7 +31,10 @@ export function readOutcome(line: string): AnswerOutcome {
   if (entry === null || customId === null) {
     return { kind: "unknownId", customId: null, message: "the line has no custom_id" };
   }
-  return outcomeOf(customId, asRecord(entry["response"]), asRecord(entry["error"]));
+  const response = asRecord(entry["response"]);
+  const outcome = outcomeOf(customId, response, asRecord(entry["error"]));
+  const isDemo = asRecord(response?.["body"])?.["system_fingerprint"] === DEMO_FINGERPRINT;
+  return isDemo ? { ...outcome, demo: true } : outcome;
 }
 
 /** The limit in "Enqueued token limit reached for … Limit: 2,000,000 enqueued tokens.", or null. */

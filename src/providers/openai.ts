@@ -9,6 +9,7 @@ import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./openai-b
 import { buildBody, CHAT_ENDPOINT, renderLine } from "./openai-body.js";
 import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./openai-connection.js";
 import { deleteFile, findInputs, readLines, uploadInput } from "./openai-files.js";
+import { servesDemo } from "./openai-models.js";
 import { enqueuedTokenLimit, readOutcome } from "./openai-outcome.js";
 import type { Provider, ProviderLimits } from "./provider.js";
 
@@ -45,6 +46,7 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     readLines: (fileId, call) => readLines(connection, fileId, call),
     readOutcome,
     enqueuedTokenLimit,
+    servesDemo: (call) => servesDemo(connection, call),
     clockSeconds: connection.clockSeconds,
   };
 }

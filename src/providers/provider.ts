@@ -173,6 +173,8 @@ export interface Provider {
   readOutcome(line: string): AnswerOutcome;
   /** The limit named in a `token_limit_exceeded` error, in tokens; null when the message names none. Pure. */
   enqueuedTokenLimit(error: BatchInputError): number | null;
+  /** Does the demo model answer here, which is no language model? A server that answers and does not say so is none. */
+  servesDemo(options?: CallOptions): Promise<boolean>;
   /** The provider's clock at its last reply (its Date header), seconds since the epoch; null before any reply. */
   clockSeconds(): number | null;
 }

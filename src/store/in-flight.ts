@@ -96,6 +96,8 @@ export interface AttemptEnding {
   readonly cached: number;
   readonly output: number;
   readonly cost: number | null;
+  /** The demo model made it end so. */
+  readonly demo: boolean;
   /** The request's next state. */
   readonly to: "succeeded" | "failed" | "waiting" | "gone";
   /** The content that the new state speaks of; null: as it was. */
@@ -119,7 +121,7 @@ export async function endMany(
   const rows = await tx.rows<{ id: string }>(sql`
     with x as (
       select * from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int, ending text, outcome text, detail text,
-        answer text, model text, input int, cached int, output int, cost bigint, "to" text, hash text, fingerprint text, tries int,
+        answer text, model text, input int, cached int, output int, cost bigint, demo boolean, "to" text, hash text, fingerprint text, tries int,
         returns int, "delayMs" float8)),
     moved as (
       update rowmill.requests r set state = x.to, changed_at = now(), tries = x.tries, returns = x.returns,
@@ -127,6 +129,9 @@ export async function endMany(
         content_hash = coalesce(x.hash, r.content_hash),
         answered_hash = case when x.to = 'succeeded' then x.hash else r.answered_hash end,
         answered_fingerprint = case when x.to = 'succeeded' then x.fingerprint else r.answered_fingerprint end,
+        answered_batch = case when x.ending = 'succeeded' then ${batch.id}::uuid else r.answered_batch end,
+        -- A failure leaves the former answer in the target, and so what is said of it.
+        demo = case when x.ending = 'succeeded' then x.demo else r.demo or (x.ending = 'failed' and x.demo) end,
         fingerprint = coalesce(x.fingerprint, r.fingerprint),
         error_code = case when x.to = 'succeeded' then null else x.outcome end,
         error = case when x.to = 'succeeded' then null else x.detail end

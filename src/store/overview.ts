@@ -229,6 +229,10 @@ export interface RequestStory {
   readonly changedAt: Date;
   readonly contentHash: string | null;
   readonly answeredHash: string | null;
+  /** The account whose answer is in the target; null: none is. */
+  readonly answeredBy: string | null;
+  /** The demo model answered, or made it fail. */
+  readonly demo: boolean;
   /** When it may go out; null unless it waits. */
   readonly notBefore: Date | null;
   /** The batch that it is in; null unless it is in one. */
@@ -244,6 +248,9 @@ export async function requestStory(
   return client.first<RequestStory>(sql`
     select r.id::text as id, r.key, r.state, r.attempt, r.tries, r.returns, r.error_code as "errorCode", r.error,
       r.created_at as "createdAt", r.changed_at as "changedAt", r.content_hash as "contentHash", r.answered_hash as "answeredHash",
+      case when r.answered_hash is not null then (select b.account from rowmill.batches b where b.id = coalesce(r.answered_batch, (
+        select a.batch_id from rowmill.attempts a where a.request_id = r.id and a.ending = 'succeeded' order by a.attempt desc limit 1)))
+        end as "answeredBy", r.demo,
       case when w.not_before > clock_timestamp() then w.not_before end as "notBefore", f.batch_id as "batchId"
     from rowmill.requests r left join rowmill.waiting w on w.request_id = r.id left join rowmill.in_flight f on f.request_id = r.id
     where r.pipeline_id = ${pipelineId} and r.key = ${key}`);

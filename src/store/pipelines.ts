@@ -149,6 +149,12 @@ export async function approve(
   return changed > 0;
 }
 
+/** What was said yes to is not what it would cost now. */
+export async function withdrawApproval(client: Queryable, id: number, reason: string): Promise<void> {
+  await client.run(sql`update rowmill.pipelines set approved_hash = null, estimate = null where id = ${id}`);
+  await addEvent(client, id, { event: "approval needed", reason });
+}
+
 /** All that waits now goes out at the next planning, whatever threshold and deadline say. */
 export async function requestFlush(client: Queryable, id: number): Promise<void> {
   await client.run(sql`update rowmill.pipelines set flush_at = clock_timestamp() where id = ${id}`);

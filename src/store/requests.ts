@@ -77,6 +77,7 @@ export async function moveMany(
       content_hash = coalesce(x.hash, r.content_hash),
       answered_hash = case when x.forget then null else r.answered_hash end,
       answered_fingerprint = case when x.forget then null else r.answered_fingerprint end,
+      answered_batch = case when x.forget then null else r.answered_batch end,
       tries = case when x.fresh then 0 else r.tries end,
       returns = case when x.fresh then 0 else r.returns end,
       error_code = case when x.to in ('gone', 'failed', 'cancelled') then r.error_code end,
@@ -130,6 +131,36 @@ export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonl
     moved.map((row) => row.id),
   );
   return moved.length;
+}
+
+export async function hasDemoAnswers(client: Reader, pipelineId: number): Promise<boolean> {
+  const row = await client.first(
+    sql`select 1 as one from rowmill.requests where pipeline_id = ${pipelineId} and demo limit 1`,
+  );
+  return row !== null;
+}
+
+/** Of one statement. */
+const DEMO_CHUNK = 5_000;
+
+/** What the demo model answered or failed is asked again, and its answers count nowhere any more. Returns how many rows wait by it. */
+export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<number> {
+  for (let reopened = 0; ;) {
+    const rows = await tx.rows<{ id: string; ended: boolean }>(sql`
+      with demo as (
+        select id, state in ('succeeded', 'failed') as ended from rowmill.requests
+        where pipeline_id = ${pipelineId} and demo order by id limit ${DEMO_CHUNK} for update)
+      update rowmill.requests r set demo = false, answered_hash = null, answered_fingerprint = null, answered_batch = null, changed_at = now(),
+        state = case when d.ended then 'waiting' else r.state end,
+        gone_from = case when r.gone_from in ('succeeded', 'failed') then 'waiting' else r.gone_from end,
+        tries = case when d.ended then 0 else r.tries end, returns = case when d.ended then 0 else r.returns end,
+        error_code = case when not d.ended then r.error_code end, error = case when not d.ended then r.error end
+      from demo d where r.id = d.id returning r.id::text as id, d.ended`);
+    const ended = rows.filter((row) => row.ended).map((row) => row.id);
+    await enqueue(tx, pipelineId, ended);
+    reopened += ended.length;
+    if (rows.length < DEMO_CHUNK) return reopened;
+  }
 }
 
 /** Undoes a reopening: the answer in the target is again the one that would be given. */

@@ -25,6 +25,8 @@ export interface EndingFacts {
   readonly answer?: string | null;
   readonly model?: string | null;
   readonly usage?: TokenUsage;
+  /** The demo model made it end so. */
+  readonly demo?: boolean;
   /** The row's content now; null: gone. Undefined: not looked at. */
   readonly hash?: string | null;
   readonly fingerprint?: string | null;
@@ -60,6 +62,7 @@ export function endingOf(
     cached: countable(usage.cachedInputTokens),
     output: countable(usage.outputTokens),
     cost: counted ? costOf(batch, usage) : 0,
+    demo: facts.demo ?? false,
     to: nextState(facts.outcome, next.ending),
     hash: facts.hash ?? null,
     fingerprint: facts.fingerprint ?? null,

@@ -96,8 +96,9 @@ function ended(facts: EndingFacts): Judged {
   return { facts, cells: null };
 }
 
-function paidFacts(outcome: NamedOutcome): Pick<EndingFacts, "usage" | "model"> {
-  return "usage" in outcome ? { usage: outcome.usage, model: outcome.model } : {};
+function paidFacts(outcome: NamedOutcome): Pick<EndingFacts, "usage" | "model" | "demo"> {
+  const demo = outcome.demo === true;
+  return "usage" in outcome ? { usage: outcome.usage, model: outcome.model, demo } : { demo };
 }
 
 function textOf(outcome: AnswerOutcome): string | null {

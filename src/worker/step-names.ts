@@ -10,6 +10,7 @@ export const stepNames = {
   "intake.take": "arrivals are taken, and what their rows mean is written: one transaction",
   "sweep.chunk":
     "a chunk of the source or the ledger is compared, and the sweep's place written: one transaction",
+  "sweep.demo": "provider: whether it is the demo model, where rows were answered by that",
   "sweep.analyze": "the ledger's statistics are made anew after many findings",
 
   "plan.sample": "some waiting rows are read, for what a request may need",

@@ -11,6 +11,7 @@ import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
 import { lookForStrays } from "./astray.js";
 import type { WorkerContext } from "./context.js";
+import { askAgainAfterDemo } from "./demo-answers.js";
 import { guarded } from "./guard.js";
 import { runIntake } from "./intake.js";
 import { runJanitor } from "./janitor.js";
@@ -75,6 +76,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
     ...pipelines.map((pipeline) =>
       every("sweeper", SWEEP_EVERY_MS, async () => {
         while (!signal.aborted && (await sweepChunk(context, pipeline)) !== null);
+        await guarded(context, pipeline, () => askAgainAfterDemo(context, pipeline, signal));
       }),
     ),
   ];

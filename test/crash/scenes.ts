@@ -211,6 +211,7 @@ export const scenes: readonly Scene[] = [
     steps: [
       "worker.beat",
       "sweep.chunk",
+      "sweep.demo",
       "plan.sample",
       "plan.estimate",
       "plan.approve",

@@ -1,6 +1,7 @@
 /** Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's migration. */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/store/database.js";
+import { LEDGER_VERSION } from "../../src/store/understood.js";
 import {
   buildCli,
   filmsPipeline,
@@ -60,7 +61,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
       const ended = await worker.ended;
       expect(ended.status, ended.stderr).toBe(1);
       expect(ended.stderr).toContain(
-        "rowmill: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows 4.\n" +
+        `rowmill: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows ${LEDGER_VERSION}.\n` +
           "  - Install the newer version of Rowmill: npm install rowmill@latest\n" +
           "  - Nothing is lost: workers of the newer version go on with what this one had in hand.\n",
       );

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { ChatReply } from "../../src/gateway/chat-model.js";
+import { DEMO_FINGERPRINT, DEMO_OWNER } from "../../src/model/outcome.js";
 import { createDemoModel } from "../../src/gateway/demo-model.js";
 import { isJsonObject, type Json, type JsonObject } from "../../src/gateway/json.js";
 
@@ -124,6 +125,9 @@ describe("an answer", () => {
 
   test("says that no language model made it", () => {
     expect(at(ask(film).body, "system_fingerprint")).toBe("rowmill-demo-no-language-model");
+    expect(at(ask("[[demo:error 500]]").body, "system_fingerprint")).toBe(DEMO_FINGERPRINT);
+    expect(at(ask(film, { messages: [] }).body, "system_fingerprint")).toBe(DEMO_FINGERPRINT);
+    expect(createDemoModel({ onceSeen: new Set() }).ownedBy.startsWith(DEMO_OWNER)).toBe(true);
   });
 
   test("reports a quarter of the characters as tokens", () => {
