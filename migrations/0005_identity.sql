@@ -32,4 +32,14 @@ alter table rowmill.requests
   add column answered_batch uuid,
   -- The demo model gave the answer that is in the target, or the failure that the state speaks of. A real account asks again.
   add column demo boolean not null default false;
+-- For which account the approval was given: what was said of a local server holds for no other.
+alter table rowmill.pipelines add column approved_account text;
 create index requests_of_demo on rowmill.requests (pipeline_id, id) where demo;
+
+-- Batches of another account than the present one.
+alter table rowmill.batches
+  -- The account that the worker is set up for which looked at it last, where the batch was sent with another one and waits for that.
+  add column held_for text,
+  -- Given up by a person: what it may have cost, which counts as spent.
+  add column lost_nano_usd bigint not null default 0 check (lost_nano_usd >= 0),
+  add constraint lost_is_given_up check (lost_nano_usd = 0 or state = 'cancelled');

@@ -1,9 +1,11 @@
 /** What the ledger knows: pipelines that the config does not, triggers, pauses, work that nobody does, batches that nobody knows. */
 import { RowmillError } from "../model/errors.js";
 import { overdueText } from "../model/overdue.js";
+import { heldText } from "../model/account.js";
 import { createOpenAIProvider } from "../providers/openai.js";
 import { countArrivals } from "../store/arrivals.js";
 import { deploymentId } from "../store/deployment.js";
+import { heldBatches } from "../store/held-batches.js";
 import { pendingMigrations } from "../store/migrations.js";
 import { ledgerExists, livingWorkers } from "../store/overview.js";
 import { overdueBatches } from "../store/overdue-batches.js";
@@ -39,6 +41,7 @@ const STRAY_SECONDS_MIN = 300;
 const STRAY_SECONDS_MAX = 86_400;
 const STRAYS_SHOWN_MAX = 5;
 const OVERDUE_SHOWN_MAX = 5;
+const HELD_SHOWN_MAX = 5;
 
 const ledger = { group: "Pipelines", otherwise: "Rowmill's schema cannot be used" } as const;
 
@@ -145,7 +148,9 @@ async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
 async function lookAtWork(look: Look): Promise<readonly Finding[]> {
   const overdue = await readOnly(look, (tx) => overdueBatches(tx, { max: OVERDUE_SHOWN_MAX }));
   const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
-  return [...(await lookForWorker(look)), ...findings];
+  const held = await readOnly(look, (tx) => heldBatches(tx, { max: HELD_SHOWN_MAX }));
+  const waiting = held.map(heldText).map(({ wrong, mends }) => warning(wrong, { mends: [...mends] }));
+  return [...(await lookForWorker(look)), ...waiting, ...findings];
 }
 
 async function lookForWorker(look: Look): Promise<readonly Finding[]> {

@@ -1,7 +1,9 @@
 /** Is there anything left that goes on by itself? For `--until-idle`, tests and the demo. */
+import { heldText, type HeldBatch } from "../model/account.js";
 import { countArrivals } from "../store/arrivals.js";
 import { countUnfinished } from "../store/batches.js";
 import { countAsked, countStates } from "../store/requests.js";
+import { heldBatches } from "../store/held-batches.js";
 import { countWaiting } from "../store/estimates.js";
 import * as pipelines from "../store/pipelines.js";
 import { refusedKeys } from "../store/overview.js";
@@ -64,7 +66,20 @@ async function pipelineState(
   if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
     return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
   }
-  return { busy: unseen || inFlight > 0 || waiting > 0, blocked: null };
+  const held = await heldBatches(database, {
+    max: inFlight,
+    of: { pipelineId: pipeline.id, account: pipeline.provider.account },
+  });
+  const busy = unseen || inFlight > held.length || waiting > 0;
+  return { busy, blocked: busy ? null : heldReason(held) };
+}
+
+/** Nothing comes of waiting for them: a person has to bring their account back, or give them up. */
+function heldReason([first, ...others]: readonly HeldBatch[]): string | null {
+  if (first === undefined) return null;
+  const { wrong, mends } = heldText(first);
+  const more = others.length === 0 ? [] : [`So do ${others.length} more, see rowmill status.`];
+  return [wrong, ...mends, ...more].join(" ");
 }
 
 /** Rows beyond `limit` wait for ever; they are no work. */

@@ -10,7 +10,7 @@ import type { Environment } from "../config/environment.js";
 import { sameTable } from "../config/cross-checks.js";
 import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
-import { createOpenAIProvider } from "../providers/openai.js";
+import { createOpenAIProvider, openaiAccount, type OpenAIOptions } from "../providers/openai.js";
 import type { Provider } from "../providers/provider.js";
 import { DatabaseError, explainDatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
@@ -110,12 +110,27 @@ function isRace(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
 }
 
+/** What the variables say, with a key or without. */
+export function presentAccount(environment: Environment): string {
+  return openaiAccount(optionsOf(environment));
+}
+
+function optionsOf({ openai }: Environment): Omit<OpenAIOptions, "apiKey"> {
+  const { baseUrl, organization, project, allowHttp } = openai;
+  return {
+    allowHttp,
+    ...(baseUrl === null ? {} : { baseURL: baseUrl }),
+    ...(organization === null ? {} : { organization }),
+    ...(project === null ? {} : { project }),
+  };
+}
+
 /**
  * Calls nobody.
  * @throws RowmillError `usage` without a key, `config_invalid` for a base URL that is none, or plain http to another machine.
  */
 export function makeProvider(environment: Environment): Provider {
-  const { apiKey, baseUrl, organization, project, allowHttp } = environment.openai;
+  const { apiKey } = environment.openai;
   if (apiKey === null) {
     throw new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {
       hints: [
@@ -124,11 +139,5 @@ export function makeProvider(environment: Environment): Provider {
       ],
     });
   }
-  return createOpenAIProvider({
-    apiKey: apiKey.reveal(),
-    allowHttp,
-    ...(baseUrl === null ? {} : { baseURL: baseUrl }),
-    ...(organization === null ? {} : { organization }),
-    ...(project === null ? {} : { project }),
-  });
+  return createOpenAIProvider({ apiKey: apiKey.reveal(), ...optionsOf(environment) });
 }

@@ -2,7 +2,7 @@
 import { approve } from "../worker/approval.js";
 import type { WorkerContext } from "../worker/context.js";
 import { estimatePipeline } from "../worker/estimate.js";
-import { accountText } from "../providers/provider.js";
+import { accountText } from "../model/account.js";
 import { countWaiting } from "../store/estimates.js";
 import { askYesNo } from "./ask.js";
 import type { Terminal } from "./terminal.js";

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { version } from "../version.js";
 import { adoptCommand } from "./adopt.js";
 import { approveCommand } from "./approve.js";
+import { cancelCommand } from "./cancel.js";
 import type { Cli } from "./cli.js";
 import { demoCommand } from "./demo.js";
 import { deploymentCommand } from "./deployment.js";
@@ -30,6 +31,7 @@ const commands = [
   resumeCommand,
   approveCommand,
   adoptCommand,
+  cancelCommand,
   deploymentCommand,
   doctorCommand,
   uninstallCommand,

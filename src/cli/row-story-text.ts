@@ -1,7 +1,7 @@
 /** Owns how `rowmill show` looks to a person. Pure but for the terminal's width and style. */
 import { oneLine } from "../model/one-line.js";
 import { formatUsd } from "../model/pricing.js";
-import { accountText } from "../providers/provider.js";
+import { accountText } from "../model/account.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../store/overview.js";
 import type { ResultNow, RowNow, RowStory } from "../app/row-story.js";
 import { wrapQuoted } from "./table.js";
@@ -37,7 +37,7 @@ function requestLines({ request, refused, row }: RowStory, style: Style): string
 
 function answererLines({ answeredBy, demo }: RequestStory): string[] {
   if (answeredBy === null) return [];
-  return [`answered by ${harmless(accountText(answeredBy))}${demo ? ", the demo model" : ""}`];
+  return [`answered by ${accountText(answeredBy)}${demo ? ", the demo model" : ""}`];
 }
 
 function missingText(refused: string | null, row: RowNow): string {

@@ -1,4 +1,5 @@
 /** `rowmill approve`: a person's yes to what a new or changed pipeline will cost. Approves the definition shown, no later one. */
+import { presentAccount } from "../app/open-project.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import type { Database } from "../store/database.js";
@@ -30,7 +31,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
       terminal.print("Nothing was approved.");
       return exitStatus.blocked;
     }
-    await approveShown(database, row);
+    await approveShown(database, row, presentAccount(project.environment));
     terminal.print(`${name} is approved.`);
     return exitStatus.ok;
   });
@@ -52,8 +53,8 @@ async function ask({ terminal }: Cli, name: string): Promise<boolean> {
 }
 
 /** @throws RowmillError `refused` when the pipeline was changed while the person read. */
-async function approveShown(database: Database, row: PipelineRow): Promise<void> {
-  const shown = { definitionHash: row.definitionHash, by: "a person, by rowmill approve" };
+async function approveShown(database: Database, row: PipelineRow, account: string): Promise<void> {
+  const shown = { definitionHash: row.definitionHash, by: "a person, by rowmill approve", account };
   const approved = await database.transaction(async (tx) => {
     await wakeBatches(tx, row.id);
     return approve(tx, row.id, shown);

@@ -13,6 +13,8 @@ import {
   type PipelineOverview,
 } from "../store/overview.js";
 import type { OverdueBatch } from "../model/overdue.js";
+import { abandonCommand, missingVariables, type HeldBatch } from "../model/account.js";
+import { heldBatches } from "../store/held-batches.js";
 import { overdueBatches } from "../store/overdue-batches.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
@@ -27,6 +29,7 @@ const WATCH_REST_FACTOR = 10;
 const EVENTS_SHOWN = 8;
 const BATCHES_SHOWN = 20;
 const OVERDUE_SHOWN = 5;
+const HELD_SHOWN = 5;
 
 export interface StatusOptions extends ProjectOptions {
   readonly json?: true;
@@ -104,9 +107,12 @@ async function statusObject(project: Project, opened: OpenedDatabase | null): Pr
   const pipelines = await pipelineOverviews(opened.database);
   const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
   const overdue = await overdueBatches(opened.database, { max: BATCHES_SHOWN_MAX });
+  const held = new Map(
+    (await heldBatches(opened.database, { max: BATCHES_SHOWN_MAX })).map((batch) => [batch.id, batch]),
+  );
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline)),
-    batches: batches.map(batchObject),
+    batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(held.get(batch.id)) })),
     workers: (await livingWorkers(opened.database)).map(workerObject),
     overdue: overdue.map(overdueObject),
   };
@@ -121,6 +127,15 @@ function pipelineObject(project: Project, pipeline: PipelineOverview): object {
 function batchObject(batch: BatchOverview): object {
   const { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned } = batch;
   return { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned };
+}
+
+/** Only of batches that wait for another account than the present one. */
+function heldObject(held: HeldBatch | undefined): object {
+  if (held === undefined) return {};
+  const { account, presentAccount } = held;
+  return {
+    held: { account, presentAccount, missing: missingVariables(held), abandon: abandonCommand(held) },
+  };
 }
 
 /** Without the time, so that a watcher is not told the same again. */
@@ -145,6 +160,7 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
       })),
       money: await moneyOverviews(database),
       batches: await batchOverviews(database, BATCHES_SHOWN),
+      held: await heldBatches(database, { max: HELD_SHOWN }),
       overdue: await overdueBatches(database, { max: OVERDUE_SHOWN }),
       events: await lastEvents(database, EVENTS_SHOWN),
       workers: await livingWorkers(database),

@@ -6,7 +6,8 @@ import type { Logger } from "pino";
 import { lockForWork, openProjectDatabase } from "../app/open-database.js";
 import { makeProvider, openProject } from "../app/open-project.js";
 import { runRound, sweepAll } from "../app/round.js";
-import { accountText } from "../providers/provider.js";
+import { accountText } from "../model/account.js";
+import { withdrawLocalApproval } from "../worker/approval.js";
 import type { WorkerContext } from "../worker/context.js";
 import { askAgainAfterDemo } from "../worker/demo-answers.js";
 import { runIntake } from "../worker/intake.js";
@@ -91,6 +92,7 @@ async function lookFirst({ terminal }: Cli, context: WorkerContext, signal: Abor
   await runIntake(context);
   for (const pipeline of context.pipelines.values()) {
     const { name } = pipeline.config;
+    await withdrawLocalApproval(context, pipeline);
     const rows = await askAgainAfterDemo(context, pipeline, signal);
     if (rows > 0)
       terminal.note(

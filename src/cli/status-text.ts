@@ -1,6 +1,7 @@
 /** Owns how `rowmill status` looks to a person. Pure but for the terminal's width and style. */
 import { overdueText, type OverdueBatch } from "../model/overdue.js";
 import { formatUsd } from "../model/pricing.js";
+import { heldText, type HeldBatch } from "../model/account.js";
 import type {
   BatchOverview,
   EventOverview,
@@ -20,6 +21,7 @@ export interface StatusFacts {
   })[];
   readonly money: readonly MoneyOverview[];
   readonly batches: readonly BatchOverview[];
+  readonly held: readonly HeldBatch[];
   readonly overdue: readonly OverdueBatch[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
@@ -32,6 +34,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...pipelineLines(facts, style),
     ...pauseLines(facts, style),
     ...batchLines(facts, style),
+    ...heldLines(facts, style),
     ...overdueLines(facts, style),
     ...eventLines(facts, style),
     "",
@@ -121,6 +124,13 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
     batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
   ]);
   return ["", ...emphasised(renderTable(batchHeader, rows, style.columns()), style)];
+}
+
+function heldLines(facts: StatusFacts, style: Style): string[] {
+  return facts.held.flatMap((batch) => {
+    const { wrong, mends } = heldText(batch);
+    return ["", ...[wrong, ...mends].flatMap((text) => wrap(text, style.columns(), ""))];
+  });
 }
 
 function overdueLines(facts: StatusFacts, style: Style): string[] {

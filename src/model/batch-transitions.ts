@@ -33,6 +33,8 @@ export const batchEvents = [
   "providerDone",
   /** Every request of the batch has its ending. */
   "allEnded",
+  /** A person gave it up: nothing is collected from it any more. */
+  "abandoned",
 ] as const;
 export type BatchEvent = (typeof batchEvents)[number];
 
@@ -56,14 +58,27 @@ const never = {
   refused: "impossible",
   providerDone: "impossible",
   allEnded: "impossible",
+  abandoned: "impossible",
 } as const;
 
 export const batchTransitions: Readonly<Record<BatchState, Readonly<Record<BatchEvent, BatchMove>>>> = {
-  planned: { ...never, rendered: "uploading", nothingToSend: "settled" },
-  uploading: { ...never, spoolLost: "planned", uploaded: "submitting", refused: "rejected" },
-  submitting: { ...never, fenced: "uploading", created: "running", refused: "rejected" },
-  running: { ...never, providerDone: "collecting", refused: "rejected" },
-  collecting: { ...never, allEnded: "settled" },
+  planned: { ...never, rendered: "uploading", nothingToSend: "settled", abandoned: "cancelled" },
+  uploading: {
+    ...never,
+    spoolLost: "planned",
+    uploaded: "submitting",
+    refused: "rejected",
+    abandoned: "cancelled",
+  },
+  submitting: {
+    ...never,
+    fenced: "uploading",
+    created: "running",
+    refused: "rejected",
+    abandoned: "cancelled",
+  },
+  running: { ...never, providerDone: "collecting", refused: "rejected", abandoned: "cancelled" },
+  collecting: { ...never, allEnded: "settled", abandoned: "cancelled" },
   settled: never,
   rejected: never,
   cancelled: never,

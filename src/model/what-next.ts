@@ -24,6 +24,8 @@ export type AttemptOutcome =
   // overtaken by the row or by the definition
   | "stale"
   | "gone"
+  // given up by a person
+  | "abandoned"
   // not sent
   | "empty"
   | "unrenderable"
@@ -93,6 +95,7 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
     case "stale":
       return { ending: "returned", tries: 0, returns: 0, delayMs: 0 };
     case "gone":
+    case "abandoned":
     case "noRoom":
       return { ending: "returned", tries: before.tries, returns: before.returns, delayMs: 0 };
   }

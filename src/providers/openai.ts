@@ -18,6 +18,12 @@ export type { OpenAIOptions } from "./openai-connection.js";
 /** OpenAI's Batch guide; it says 200 MB, a live refusal said 209,715,200 bytes: the smaller one. */
 const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };
 
+/** See `Provider.account`. Needs no key. */
+export function openaiAccount(options: Omit<OpenAIOptions, "apiKey">): string {
+  const baseUrl = cleanBaseUrl(options.baseURL || OPENAI_BASE_URL_DEFAULT);
+  return [baseUrl, options.organization ?? "", options.project ?? ""].join("|");
+}
+
 /**
  * Makes no call by itself. Empty strings count as not given.
  * @throws RowmillError `config_invalid` for a base URL that is none or holds a password, or an empty key.
@@ -30,7 +36,7 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
   const connection = connect(options, baseUrl);
   return {
     name: "openai",
-    account: [baseUrl, options.organization ?? "", options.project ?? ""].join("|"),
+    account: openaiAccount(options),
     limits: OPENAI_LIMITS,
     endpoint: CHAT_ENDPOINT,
     createMs: connection.timeouts.createMs,

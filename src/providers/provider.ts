@@ -122,13 +122,6 @@ export interface ReadOptions extends CallOptions {
   readonly bounds?: FileBounds;
 }
 
-/** An account for people: `https://api.openai.com/v1, organisation org, project p`; what is not set is left out. */
-export function accountText(account: string): string {
-  const [baseUrl = "", organisation = "", project = ""] = account.split("|");
-  const parts = [baseUrl, organisation && `organisation ${organisation}`, project && `project ${project}`];
-  return parts.filter((part) => part !== "").join(", ");
-}
-
 export interface Provider {
   /** `openai`, … as stored on the batch and shown by `status`. */
   readonly name: string;

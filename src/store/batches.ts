@@ -52,6 +52,8 @@ interface BatchBase {
   readonly recovered: boolean;
   /** Its files, and the batch at the provider, belong to another database too: never deleted, never cancelled. */
   readonly shared: boolean;
+  /** The account of the worker that looked at it last, where that was another one than the batch's. */
+  readonly heldFor: string | null;
 }
 
 /** The file that is at the provider. */
@@ -91,7 +93,7 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
   b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.polls, b.failures, b.planned_at as "plannedAt",
-  b.adopted_pattern as "adoptedPattern", b.recovered, b.shared`;
+  b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
@@ -156,6 +158,17 @@ export async function get(client: Reader, id: string): Promise<Batch | null> {
   return row && toBatch(row);
 }
 
+/** Enough to know whether one is meant. */
+const NAMED_MAX = 5;
+
+/** Batches whose id is this or begins so, or whose provider batch is this. */
+export async function idsByName(client: Reader, name: string): Promise<string[]> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select id from rowmill.batches where starts_with(id::text, ${name.toLowerCase()}) or provider_batch_id = ${name}
+    order by planned_at desc limit ${NAMED_MAX}`);
+  return name === "" ? [] : rows.map((row) => row.id);
+}
+
 /** The right to act on one batch until a time; its token stands in every write of its holder. */
 export interface Lease {
   readonly batchId: string;
@@ -215,10 +228,10 @@ export async function holds(tx: Queryable, lease: Lease): Promise<boolean> {
 export async function release(
   client: Queryable,
   lease: Lease,
-  next: { delayMs: number; failures: number },
+  next: { delayMs: number; failures: number; heldFor?: string },
 ): Promise<void> {
   await client.run(sql`
-    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
+    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures}, held_for = ${next.heldFor ?? null},
       next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
     where id = ${lease.batchId} and lease_token = ${lease.token}`);
 }
@@ -230,6 +243,7 @@ export interface BatchFields {
   spool_sha256?: string;
   reserved_nano_usd?: number;
   reserved_tokens?: number;
+  lost_nano_usd?: number;
   input_file_id?: string | null;
   provider_batch_id?: string;
   provider_status?: string;
@@ -335,17 +349,17 @@ export interface FinishedFiles {
   readonly fileIds: readonly string[];
 }
 
-/** Ended batches whose files may still lie at the provider, and are nobody else's too. */
+/** Ended batches whose files may still lie at the provider, under these accounts, and are nobody else's too. */
 export async function withFiles(
   client: Reader,
-  pipelineIds: readonly number[],
+  of: { readonly pipelineIds: readonly number[]; readonly accounts: readonly string[] },
   limit: number,
 ): Promise<FinishedFiles[]> {
   return client.rows<FinishedFiles>(sql`
     select id, pipeline_id as "pipelineId", account, array_remove(array[input_file_id, output_file_id, error_file_id], null) as "fileIds"
     from rowmill.batches where settled_at is not null and files_deleted_at is null and adopted_pattern is null and not shared
       and ${suspicionValue} is null
-      and pipeline_id = any(${pipelineIds}::int[])
+      and pipeline_id = any(${of.pipelineIds}::int[]) and account = any(${of.accounts}::text[])
     order by settled_at limit ${limit}`);
 }
 

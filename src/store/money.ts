@@ -8,6 +8,7 @@ export interface Spending {
   readonly spentNanoUsd: number;
   /** Batches in flight, whenever they were planned: they may still cost it. */
   readonly reservedNanoUsd: number;
+  /** Of this account: those of another one wait for it, and nothing comes back by waiting for them. */
   readonly batchesInFlight: number;
 }
 
@@ -15,17 +16,20 @@ export interface Spending {
 export async function spending(
   tx: Queryable,
   pipelineId: number,
-  period: { per: BudgetPeriod; runId: string | null },
+  period: { per: BudgetPeriod; runId: string | null; account: string },
 ): Promise<Spending> {
   const row = await tx.first<Spending>(sql`
     select
       coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
         where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
       + coalesce((select sum(s.reserved_nano_usd) from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id
-        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8 as "spentNanoUsd",
+        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+      + coalesce((select sum(b.lost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+        as "spentNanoUsd",
       coalesce((select sum(b.reserved_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null), 0)::float8
         as "reservedNanoUsd",
-      (select count(*) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null)::int as "batchesInFlight"`);
+      (select count(*) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null and b.account = ${period.account})::int
+        as "batchesInFlight"`);
   return row ?? { spentNanoUsd: 0, reservedNanoUsd: 0, batchesInFlight: 0 };
 }
 
@@ -74,6 +78,15 @@ export async function learnLimit(
     values (${of.account}, ${of.model}, ${learned.enqueuedTokens ?? null}, ${learned.inputBytes ?? null}, ${learned.message})
     on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, learned_limits.enqueued_tokens),
       input_bytes = coalesce(excluded.input_bytes, learned_limits.input_bytes), message = excluded.message, learned_at = now()`);
+}
+
+/** What this batch may have cost beyond what its attempts say. */
+export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> {
+  const row = await tx.first<{ nanoUsd: number }>(sql`
+    select greatest(0, b.reserved_nano_usd - coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id), 0))::float8
+      as "nanoUsd"
+    from rowmill.batches b where b.id = ${batchId}`);
+  return row?.nanoUsd ?? 0;
 }
 
 export interface StrayBatch {

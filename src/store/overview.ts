@@ -100,8 +100,9 @@ export interface MoneyOverview {
 export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]> {
   return client.rows<MoneyOverview>(sql`
     select p.id as "pipelineId", coalesce(a.input, 0) as "inputTokens", coalesce(a.cached, 0) as "cachedInputTokens",
-      coalesce(a.output, 0) as "outputTokens", coalesce(a.cost, 0) + coalesce(s.cost, 0) as "spentNanoUsd",
-      coalesce(a.live, 0) + coalesce(s.live, 0) as "liveNanoUsd", coalesce(r.reserved, 0) as "reservedNanoUsd", coalesce(a.unpriced, 0) as unpriced
+      coalesce(a.output, 0) as "outputTokens", coalesce(a.cost, 0) + coalesce(s.cost, 0) + coalesce(r.lost, 0) as "spentNanoUsd",
+      coalesce(a.live, 0) + coalesce(s.live, 0) + coalesce(r.lost_live, 0) as "liveNanoUsd", coalesce(r.reserved, 0) as "reservedNanoUsd",
+      coalesce(a.unpriced, 0) as unpriced
     from rowmill.pipelines p
     left join (select b.pipeline_id, sum(a.input_tokens)::float8 as input, sum(a.cached_input_tokens)::float8 as cached,
         sum(a.output_tokens)::float8 as output, sum(a.cost_nano_usd)::float8 as cost,
@@ -111,8 +112,9 @@ export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]
     left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
         sum(${asLive(sql`s.reserved_nano_usd`)})::float8 as live
       from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
-    left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved from rowmill.batches where settled_at is null
-      group by pipeline_id) r on r.pipeline_id = p.id
+    left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.lost_nano_usd)::float8 as lost,
+        sum(${asLive(sql`b.lost_nano_usd`)})::float8 as lost_live
+      from rowmill.batches b group by pipeline_id) r on r.pipeline_id = p.id
     order by p.name`);
 }
 
@@ -248,9 +250,9 @@ export async function requestStory(
   return client.first<RequestStory>(sql`
     select r.id::text as id, r.key, r.state, r.attempt, r.tries, r.returns, r.error_code as "errorCode", r.error,
       r.created_at as "createdAt", r.changed_at as "changedAt", r.content_hash as "contentHash", r.answered_hash as "answeredHash",
-      case when r.answered_hash is not null then (select b.account from rowmill.batches b where b.id = coalesce(r.answered_batch, (
+      case when r.answered_hash is not null then (select b.account from rowmill.batches b where b.id = coalesce((to_jsonb(r) ->> 'answered_batch')::uuid, (
         select a.batch_id from rowmill.attempts a where a.request_id = r.id and a.ending = 'succeeded' order by a.attempt desc limit 1)))
-        end as "answeredBy", r.demo,
+        end as "answeredBy", coalesce((to_jsonb(r) ->> 'demo')::boolean, false) as demo,
       case when w.not_before > clock_timestamp() then w.not_before end as "notBefore", f.batch_id as "batchId"
     from rowmill.requests r left join rowmill.waiting w on w.request_id = r.id left join rowmill.in_flight f on f.request_id = r.id
     where r.pipeline_id = ${pipelineId} and r.key = ${key}`);

@@ -141,9 +141,10 @@ export async function recordEstimate(client: Queryable, id: number, estimate: Js
 export async function approve(
   client: Queryable,
   id: number,
-  approved: { definitionHash: string; by: string },
+  approved: { definitionHash: string; by: string; account: string },
 ): Promise<boolean> {
-  const changed = await client.run(sql`update rowmill.pipelines set approved_hash = ${approved.definitionHash}
+  const changed =
+    await client.run(sql`update rowmill.pipelines set approved_hash = ${approved.definitionHash}, approved_account = ${approved.account}
     where id = ${id} and definition_hash = ${approved.definitionHash} and approved_hash is distinct from ${approved.definitionHash}`);
   if (changed > 0) await addEvent(client, id, { event: "approved", reason: approved.by });
   return changed > 0;
@@ -153,6 +154,17 @@ export async function approve(
 export async function withdrawApproval(client: Queryable, id: number, reason: string): Promise<void> {
   await client.run(sql`update rowmill.pipelines set approved_hash = null, estimate = null where id = ${id}`);
   await addEvent(client, id, { event: "approval needed", reason });
+}
+
+/**
+ * An approval that was given for a server by plain HTTP, as the demo's, does not hold for one by HTTPS: what costs nothing here is paid
+ * there. Between others it holds.
+ */
+export async function withdrawLocalApproval(client: Queryable, id: number, account: string): Promise<void> {
+  if (!account.startsWith("https:")) return;
+  const row = await client.first(sql`select 1 as one from rowmill.pipelines
+    where id = ${id} and approved_hash is not null and starts_with(approved_account, 'http:') for update`);
+  if (row !== null) await withdrawApproval(client, id, "it was approved for a server by plain HTTP");
 }
 
 /** All that waits now goes out at the next planning, whatever threshold and deadline say. */

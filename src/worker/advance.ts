@@ -6,7 +6,8 @@ import { randomUUID } from "node:crypto";
 import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
 import { thrownMessage } from "../model/thrown-message.js";
-import { accountText, ProviderError } from "../providers/provider.js";
+import { accountText, heldText } from "../model/account.js";
+import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";
@@ -21,7 +22,7 @@ import { reconcile } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { render } from "./renderer.js";
 import { create, upload } from "./submitter.js";
-import { done, type Next, type Turn } from "./turn.js";
+import { done, type BatchIn, type Next, type Turn } from "./turn.js";
 import { withdraw } from "./withdraw.js";
 
 /** Moves in one turn; a batch needs six from plan to settlement. */
@@ -55,8 +56,8 @@ export async function advanceBatch(
         "the lease ended before the work did: what it did in vain is done again",
       );
     if (outcome.next !== "wait") return;
-    const { delayMs, failures } = outcome;
-    await context.step("turn.release", () => batches.release(context.database, lease, { delayMs, failures }));
+    const { delayMs } = outcome;
+    await context.step("turn.release", () => batches.release(context.database, lease, outcome));
     await wake(context, batchId, delayMs);
   } finally {
     context.leases.drop(lease);
@@ -77,7 +78,8 @@ function pause(context: WorkerContext, pipeline: Pipeline, why: pipelines.Pause)
   return context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
 }
 
-type TurnEnd = { next: "done" } | { next: "lost" } | { next: "wait"; delayMs: number; failures: number };
+type Wait = Extract<Next, { next: "wait" }>;
+type TurnEnd = { next: "done" } | { next: "lost" } | (Wait & { failures: number });
 
 async function runTurn(
   context: WorkerContext,
@@ -90,15 +92,14 @@ async function runTurn(
     if (!pipeline) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: batch.failures };
     const turn: Turn = { context, pipeline, batch, lease: start.lease, signal: start.signal };
     const outcome = await actOrExplain(turn);
-    if (outcome.next === "wait")
-      return { next: "wait", delayMs: outcome.delayMs, failures: outcome.failures ?? 0 };
+    if (outcome.next === "wait") return { ...outcome, failures: outcome.failures ?? 0 };
     if (outcome.next !== "again") return { next: outcome.next };
     batch = await batches.get(context.read, start.lease.batchId);
   }
   return { next: "wait", delayMs: 0, failures: 0 };
 }
 
-type ExplainedNext = Exclude<Next, { next: "wait" }> | { next: "wait"; delayMs: number; failures?: number };
+type ExplainedNext = Exclude<Next, Wait> | (Wait & { failures?: number });
 
 async function actOrExplain(turn: Turn): Promise<ExplainedNext> {
   try {
@@ -111,24 +112,45 @@ async function actOrExplain(turn: Turn): Promise<ExplainedNext> {
 }
 
 /** A reason not to go on now: a pause, or another definition or account than this worker has. */
-async function heldBack({ context, pipeline, batch, signal }: Turn): Promise<Next | null> {
+async function heldBack(turn: Turn): Promise<Next | null> {
+  const { context, pipeline, batch, signal } = turn;
   const row = await pipelines.byId(context.read, pipeline.id);
-  const wait: Next = { next: "wait", delayMs: PAUSED_LOOK_MS };
+  const phase = phaseOf(batch.state, batch.createIntentAgoMs !== null);
+  const isForeign = batch.account !== pipeline.provider.account;
+  const heldFor = isForeign && phase !== "unsent" ? { heldFor: pipeline.provider.account } : {};
+  const wait: Next = { next: "wait", delayMs: PAUSED_LOOK_MS, ...heldFor };
   if (row === null) return wait;
   const reasons: HoldReason[] = row.pauseKind === null ? [] : [row.pauseKind];
   if (row.definitionHash !== pipeline.definitionHash) reasons.push("superseded");
-  if (row.approvedHash !== row.definitionHash) reasons.push("unapproved");
-  if (isHeld(phaseOf(batch.state, batch.createIntentAgoMs !== null), reasons)) return wait;
-  if (batch.account === pipeline.provider.account) {
-    if (batch.state !== "uploading" && batch.state !== "submitting") return null;
-    // Before anything is sent, or an input file deleted.
-    return (await lookOnce(context, pipeline.provider, signal)) ? null : wait;
+  if (row.approvedHash !== row.definitionHash && !isForeign) reasons.push("unapproved");
+  if (isHeld(phase, reasons)) return wait;
+  if (isForeign) return ofOtherAccount(turn, wait);
+  if (batch.state !== "uploading" && batch.state !== "submitting") return null;
+  // Before anything is sent, or an input file deleted.
+  return (await lookOnce(context, pipeline.provider, signal)) ? null : wait;
+}
+
+/** What is not sent goes back to the rows that wait, for the present account; what is sent waits for its own. */
+async function ofOtherAccount(turn: Turn, wait: Wait): Promise<Next | null> {
+  const { context, pipeline, batch } = turn;
+  const { account } = pipeline.provider;
+  if (wait.heldFor === undefined) {
+    // That a provider refused it is known: its requests are ended without asking anybody.
+    if (batch.state !== "planned" && batch.refusal !== null) return null;
+    const reason = `it was planned for ${accountText(batch.account)}; now ${accountText(account)} is asked`;
+    return isUnsent(batch) ? withdraw({ ...turn, batch }, reason) : wait;
   }
-  await pause(context, pipeline, {
-    kind: "account",
-    reason: `Batch ${batch.id} belongs to ${accountText(batch.account)}, but this worker is set up for ${accountText(pipeline.provider.account)}. Set OPENAI_BASE_URL, OPENAI_ORG_ID and OPENAI_PROJECT_ID as they were until it is settled, then: rowmill resume ${pipeline.config.name}`,
-  });
+  if (batch.heldFor !== account) {
+    const { wrong, mends } = heldText({ ...batch, presentAccount: account });
+    context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, [wrong, ...mends].join(" "));
+  }
   return wait;
+}
+
+type Unsent = BatchIn<"planned"> | BatchIn<"uploading"> | BatchIn<"submitting">;
+
+function isUnsent(batch: Batch): batch is Unsent {
+  return batch.state === "planned" || batch.state === "uploading" || batch.state === "submitting";
 }
 
 function act(turn: Turn): Promise<Next> | Next {
@@ -221,7 +243,7 @@ function pauseFor(
   if (error instanceof ProviderError && error.kind === "notFound") {
     return {
       kind: "account",
-      reason: `The provider does not find what batch ${batch.id} needs: ${error.message} Check that the key belongs to the project that submitted it. ${resume}`,
+      reason: `The provider does not find what batch ${batch.id} needs: ${error.message} Check that the key belongs to the project that submitted it. ${resume} To give the batch up: rowmill cancel --abandon ${batch.id}`,
     };
   }
   if (error instanceof ProviderError && error.kind === "refused")

@@ -39,7 +39,16 @@ export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Pr
 
 export async function approve(context: WorkerContext, pipeline: Pipeline, by: string): Promise<void> {
   const { definitionHash } = pipeline;
+  const { account } = pipeline.provider;
   await context.step("plan.approve", () =>
-    pipelines.approve(context.database, pipeline.id, { definitionHash, by }),
+    pipelines.approve(context.database, pipeline.id, { definitionHash, by, account }),
+  );
+}
+
+/** For `up`, before it sends anything: other commands may be called without the worker's variables. */
+export async function withdrawLocalApproval(context: WorkerContext, pipeline: Pipeline): Promise<void> {
+  const { account } = pipeline.provider;
+  await context.step("plan.approve", () =>
+    context.database.transaction((tx) => pipelines.withdrawLocalApproval(tx, pipeline.id, account)),
   );
 }

@@ -3,7 +3,8 @@
  * is asked for anew, in one transaction. Whether the provider is the demo is asked of the provider itself, and only where such rows are;
  * while it does not say, nothing changes.
  */
-import { accountText, ProviderError, type Provider } from "../providers/provider.js";
+import { accountText } from "../model/account.js";
+import { ProviderError, type Provider } from "../providers/provider.js";
 import * as pipelines from "../store/pipelines.js";
 import { hasDemoAnswers, reopenDemo } from "../store/requests.js";
 import type { Pipeline, WorkerContext } from "./context.js";

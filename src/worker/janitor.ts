@@ -28,7 +28,9 @@ export interface CleanCounts {
 
 export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<CleanCounts> {
   const counts: CleanCounts = { files: 0, spools: 0, answers: 0 };
-  for (const batch of await batches.withFiles(context.read, [...context.pipelines.keys()], BATCHES_MAX)) {
+  const accounts = [...context.pipelines.values()].map(({ provider }) => provider.account);
+  const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
+  for (const batch of await batches.withFiles(context.read, ours, BATCHES_MAX)) {
     signal.throwIfAborted();
     counts.files += await deleteFiles(context, batch, signal);
   }

@@ -181,7 +181,11 @@ async function moneyRoom(
 ): Promise<{ room: number; inFlight: boolean } | null> {
   const { budget } = pipeline.config;
   if (budget === null) return null;
-  const spent = await spending(tx, pipeline.id, { per: budget.per, runId: context.runId });
+  const spent = await spending(tx, pipeline.id, {
+    per: budget.per,
+    runId: context.runId,
+    account: pipeline.provider.account,
+  });
   const room = budget.usd * 1e9 - spent.spentNanoUsd - spent.reservedNanoUsd;
   if (room < bounds.nanoUsdEach && spent.batchesInFlight === 0) {
     const left = Math.max(0, room) / 1e9;

@@ -15,7 +15,7 @@ export const stepNames = {
 
   "plan.sample": "some waiting rows are read, for what a request may need",
   "plan.estimate": "the estimate of a definition is written",
-  "plan.approve": "a cheap definition is approved",
+  "plan.approve": "a cheap definition is approved, or what was approved for a local server is not any more",
   "plan.batch": "requests go into a new batch, with reservation and wake-up: one transaction",
   "plan.clearFlush": "a wish to flush that is fulfilled is cleared",
   "plan.analyze": "the ledger's statistics are made anew after a large batch",

@@ -6,8 +6,8 @@ import type { Pipeline, WorkerContext } from "./context.js";
 export type Next =
   /** The batch moved: it is looked at again at once. */
   | { readonly next: "again" }
-  /** Nothing to do before then. */
-  | { readonly next: "wait"; readonly delayMs: number }
+  /** Nothing to do before then. `heldFor`: this account, until a worker comes with the batch's own. */
+  | { readonly next: "wait"; readonly delayMs: number; readonly heldFor?: string }
   /** The batch ended. */
   | { readonly next: "done" }
   /** Somebody else holds the batch by now: nothing of ours was written, nothing more may be. */

@@ -1,11 +1,12 @@
-/** uploading or submitting → rejected: a batch that is not sent, and shall not be. Its requests wait again; nothing was spent. */
+/** planned → settled, uploading or submitting → rejected: a batch that is not sent, and shall not be. Its requests wait again; nothing was spent. */
 import { endAll } from "./ending.js";
 import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 export async function withdraw(
-  turn: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>,
+  turn: Turn<BatchIn<"planned"> | BatchIn<"uploading"> | BatchIn<"submitting">>,
   reason: string,
 ): Promise<Next> {
   const facts = () => ({ outcome: "noRoom" as const, detail: reason });
-  return (await endAll(turn.context, { ...turn, facts, event: "refused", reason })) ? done : lost;
+  const event = turn.batch.state === "planned" ? "nothingToSend" : "refused";
+  return (await endAll(turn.context, { ...turn, facts, event, reason })) ? done : lost;
 }

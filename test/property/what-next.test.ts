@@ -30,6 +30,7 @@ const faults: Readonly<Record<AttemptOutcome, Fault>> = {
   tooLarge: "final",
   stale: "overtaken",
   gone: "unsent",
+  abandoned: "unsent",
   noRoom: "unsent",
   alreadyAnswered: "answer",
 };

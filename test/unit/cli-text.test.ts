@@ -232,6 +232,7 @@ describe("The status", () => {
       },
     ],
     batches: [],
+    held: [],
     overdue: [],
     events: [],
     workers: [],

@@ -176,6 +176,7 @@ const everyOutcome: Readonly<Record<AttemptOutcome, true>> = {
   empty: true,
   unrenderable: true,
   tooLarge: true,
+  abandoned: true,
   noRoom: true,
   alreadyAnswered: true,
 };

@@ -116,6 +116,7 @@ const nothingMore: Record<BatchEvent, BatchMove> = {
   refused: "impossible",
   providerDone: "impossible",
   allEnded: "impossible",
+  abandoned: "impossible",
 };
 
 const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
@@ -129,6 +130,7 @@ const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
     refused: "impossible",
     providerDone: "impossible",
     allEnded: "impossible",
+    abandoned: "cancelled",
   },
   uploading: {
     rendered: "impossible",
@@ -140,6 +142,7 @@ const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
     refused: "rejected",
     providerDone: "impossible",
     allEnded: "impossible",
+    abandoned: "cancelled",
   },
   submitting: {
     rendered: "impossible",
@@ -151,6 +154,7 @@ const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
     refused: "rejected",
     providerDone: "impossible",
     allEnded: "impossible",
+    abandoned: "cancelled",
   },
   running: {
     rendered: "impossible",
@@ -162,6 +166,7 @@ const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
     refused: "rejected",
     providerDone: "collecting",
     allEnded: "impossible",
+    abandoned: "cancelled",
   },
   collecting: {
     rendered: "impossible",
@@ -173,6 +178,7 @@ const batches: Record<BatchState, Record<BatchEvent, BatchMove>> = {
     refused: "impossible",
     providerDone: "impossible",
     allEnded: "settled",
+    abandoned: "cancelled",
   },
   settled: nothingMore,
   rejected: nothingMore,

@@ -1,0 +1,110 @@
+/**
+ * Gives a batch up: its rows wait again, what it may have cost counts as spent, and whatever its provider still answers changes nothing.
+ * One transaction under the batch's lease: a crash leaves the batch as it was. Nothing is asked of the provider, whose account may be gone.
+ */
+import { randomUUID } from "node:crypto";
+import type { Environment } from "../config/environment.js";
+import { RowmillError } from "../model/errors.js";
+import { accountText } from "../model/account.js";
+import { ProviderError } from "../providers/provider.js";
+import * as batches from "../store/batches.js";
+import type { Batch, Lease } from "../store/batches.js";
+import type { Database, Queryable } from "../store/database.js";
+import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/in-flight.js";
+import { moneyAtRisk } from "../store/money.js";
+import { lock } from "../store/pipelines.js";
+import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
+import { makeProvider, presentAccount } from "./open-project.js";
+
+const CHUNK = 1_000;
+const REASON = "a person gave it up";
+
+export interface Abandoned {
+  readonly rows: number;
+  readonly lostNanoUsd: number;
+}
+
+/** Null: it ended meanwhile. @throws RowmillError `refused` when a worker keeps it in hand. */
+export async function abandonBatch(database: Database, batchId: string): Promise<Abandoned | null> {
+  const lease: Lease = { batchId, token: randomUUID() };
+  const isWanted = (batch: Batch) => !isEnded(batch);
+  const batch = await claimBatch(database, lease, { holder: "rowmill cancel", isWanted });
+  if (batch === null) return null;
+  return database.transaction((tx) => abandon(tx, lease, batch));
+}
+
+async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Abandoned> {
+  // Before the batch and its requests, as everywhere.
+  await lock(tx, batch.pipelineId);
+  let rows = 0;
+  for (let more = true; more;) {
+    if (!(await batches.holds(tx, lease))) throw batchInUse(batch.id);
+    const chunk = await lockNext(tx, batch.id, null, CHUNK);
+    await endMany(tx, { id: batch.id, pipelineId: batch.pipelineId }, chunk.map(endingOf));
+    rows += chunk.length;
+    more = chunk.length === CHUNK;
+  }
+  const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await moneyAtRisk(tx, batch.id));
+  const given = {
+    batch,
+    event: "abandoned",
+    reason: REASON,
+    fields: { lost_nano_usd: lostNanoUsd },
+  } as const;
+  if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } })))
+    throw batchInUse(batch.id);
+  return { rows, lostNanoUsd };
+}
+
+function endingOf({ requestId, attempt, tries, returns }: InFlight): AttemptEnding {
+  return {
+    id: requestId,
+    attempt,
+    ending: "returned",
+    outcome: "abandoned",
+    detail: "Its batch was given up; whether it was answered is not known.",
+    answer: null,
+    model: null,
+    input: 0,
+    cached: 0,
+    output: 0,
+    cost: 0,
+    demo: false,
+    to: "waiting",
+    hash: null,
+    fingerprint: null,
+    tries,
+    returns,
+    delayMs: 0,
+  };
+}
+
+/** @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this key. */
+export async function refuseCollectable(environment: Environment, batch: Batch): Promise<void> {
+  const account = presentAccount(environment);
+  if (batch.account !== account) return;
+  const here = `Batch ${batch.id} belongs to the account that is set here, ${accountText(account)}`;
+  if (batch.state !== "running" && batch.state !== "collecting")
+    throw refused(
+      isUnsent(batch)
+        ? `${here}, and is not sent yet: nothing would be lost by waiting.`
+        : `${here}, and may be at the provider: a worker looks for it there.`,
+      ["Go on with it: rowmill up", `Or send nothing more: rowmill pause ${batch.pipeline}`],
+    );
+  try {
+    const { statusText } = await makeProvider(environment).retrieveBatch(batch.providerBatchId);
+    throw refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
+      "Collect them: rowmill up",
+    ]);
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    if (error.kind === "notFound" || error.kind === "account") return;
+    throw refused(`${here}, and whether it can be collected is not known: ${error.message}`, [
+      "Try again when the provider answers; or, if it is gone for good, set OPENAI_BASE_URL to the one that is asked from now on.",
+    ]);
+  }
+}
+
+function refused(message: string, hints: readonly string[]): RowmillError {
+  return new RowmillError("refused", message, { hints: [...hints, "Nothing was given up."] });
+}

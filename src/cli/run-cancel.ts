@@ -1,0 +1,111 @@
+/** `rowmill cancel --abandon`: a person's word that nothing more comes of a batch. Asks first: what it cost cannot be had back. */
+import { abandonBatch, refuseCollectable, type Abandoned } from "../app/abandon-batch.js";
+import { RowmillError } from "../model/errors.js";
+import { formatUsd } from "../model/pricing.js";
+import { accountText } from "../model/account.js";
+import * as batches from "../store/batches.js";
+import type { Batch } from "../store/batches.js";
+import type { Database } from "../store/database.js";
+import { suspicion } from "../store/deployment.js";
+import { countInFlight } from "../store/in-flight.js";
+import { moneyAtRisk } from "../store/money.js";
+import { livingWorkers } from "../store/overview.js";
+import { askYesNo } from "./ask.js";
+import type { Cli, ProjectOptions } from "./cli.js";
+import { exitStatus } from "./exit-status.js";
+import { loadProject, withExistingLedger } from "./project.js";
+import type { Terminal } from "./terminal.js";
+import { counted } from "./text.js";
+
+export interface CancelOptions extends ProjectOptions {
+  readonly abandon?: true;
+  readonly yes?: true;
+  readonly json?: true;
+}
+
+export async function runCancel(cli: Cli, name: string, options: CancelOptions): Promise<number> {
+  if (options.abandon !== true) throw notBuiltYet(name);
+  const { terminal } = cli;
+  const project = await loadProject(terminal, options.config);
+  return withExistingLedger(project, async ({ database }) => {
+    const batch = await findBatch(database, name);
+    if (batch.state === "cancelled") return tell(terminal, options, { batch, abandoned: null });
+    if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);
+    const suspected = await suspicion(database);
+    if (suspected !== null)
+      throw new RowmillError("refused", suspected, {
+        hints: ["First say which it is: rowmill help deployment"],
+      });
+    await refuseCollectable(project.environment, batch);
+    if (options.yes !== true && !(await ask(cli, database, batch))) {
+      terminal.note("Nothing was given up.");
+      return exitStatus.blocked;
+    }
+    const abandoned = await abandonBatch(database, batch.id);
+    const now = (await batches.get(database, batch.id)) ?? batch;
+    if (abandoned === null && now.state !== "cancelled") throw ended(now);
+    tell(terminal, options, { batch: now, abandoned });
+    if ((await livingWorkers(database)).length === 0)
+      terminal.note("No worker is running. Start one: rowmill up");
+    return exitStatus.ok;
+  });
+}
+
+function notBuiltYet(name: string): RowmillError {
+  return new RowmillError("usage", "Cancelling a batch at the provider is not built yet.", {
+    hints: [
+      "To send nothing more, and collect what is sent: rowmill pause PIPELINE",
+      "To cancel it, do so at the provider: what it answered is kept, and the rest goes out again.",
+      `If its account is gone, give it up: rowmill cancel --abandon ${name}`,
+    ],
+  });
+}
+
+/** By our id, the beginning of it as `status` shows it, or the provider's. */
+async function findBatch(database: Database, name: string): Promise<Batch> {
+  const ids = await batches.idsByName(database, name);
+  const [id] = ids;
+  const batch = id === undefined ? null : await batches.get(database, id);
+  if (ids.length === 1 && batch !== null) return batch;
+  const found = ids.length === 0 ? "There is no batch" : "More than one batch is named";
+  throw new RowmillError("not_found", `${found} "${name}" in this database.`, {
+    hints: ids.length > 1 ? ids : ["See what is in flight: rowmill status"],
+  });
+}
+
+function ended({ id, state }: Batch): RowmillError {
+  return new RowmillError("refused", `Batch ${id} has ended: it is ${state}. There is nothing to give up.`);
+}
+
+async function ask({ terminal }: Cli, database: Database, batch: Batch): Promise<boolean> {
+  const rows = await countInFlight(database, batch.id);
+  const cost = formatUsd(await moneyAtRisk(database, batch.id));
+  terminal.note(
+    `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${accountText(batch.account)}. What it answers is not collected any more: ` +
+      `${counted(rows, "row")} will be asked again of the present account, and up to ${cost} counts as spent. Nothing is cancelled there.`,
+  );
+  if (terminal.interactive) return askYesNo("Give it up?");
+  throw new RowmillError("refused", "There is no terminal to ask on.", {
+    hints: [
+      `To give it up without a question: rowmill cancel --abandon ${batch.id} --yes`,
+      "Nothing was given up.",
+    ],
+  });
+}
+
+/** `abandoned` null: it was before. */
+function tell(
+  terminal: Terminal,
+  { json }: CancelOptions,
+  { batch, abandoned }: { readonly batch: Batch; readonly abandoned: Abandoned | null },
+): number {
+  const { id, pipeline, state, account } = batch;
+  const { rows, lostNanoUsd } = abandoned ?? { rows: 0, lostNanoUsd: 0 };
+  if (json) terminal.print(JSON.stringify({ batch: id, pipeline, state, account, rows, lostNanoUsd }));
+  else if (abandoned === null) terminal.print(`Batch ${id} was given up before.`);
+  else
+    terminal.print(
+      `Batch ${id} is given up: ${counted(rows, "row")} of ${pipeline} ${rows === 1 ? "waits" : "wait"} again, and ${formatUsd(lostNanoUsd)} counts as spent.`,
+    );
+  return exitStatus.ok;
+}
