@@ -43,3 +43,9 @@ alter table rowmill.batches
   -- Given up by a person: what it may have cost, which counts as spent.
   add column lost_nano_usd bigint not null default 0 check (lost_nano_usd >= 0),
   add constraint lost_is_given_up check (lost_nano_usd = 0 or state = 'cancelled');
+
+-- What a try had of its own, and what is normal for a definition.
+
+-- The room that a try gave to its answer, in output tokens, which is no part of the fingerprint. Null: not rendered, or not known.
+alter table rowmill.in_flight add column room integer;
+alter table rowmill.attempts add column room integer;

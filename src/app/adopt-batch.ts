@@ -240,6 +240,7 @@ async function takeChunk(
           id,
           hash,
           fingerprint: currentFingerprint(pipeline, cells),
+          room: line.room,
           customId: line.customId,
           line: line.line,
         },

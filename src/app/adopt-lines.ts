@@ -20,6 +20,8 @@ export interface NamedLine {
   readonly customId: string;
   /** In the ledger's spelling. */
   readonly key: string;
+  /** The most tokens that the answer may have; null: it is not said. */
+  readonly room: number | null;
   /** 1-based. */
   readonly line: number;
 }
@@ -93,8 +95,7 @@ async function* linesOf(
 }
 
 class Reading {
-  readonly parts: { readonly customId: string; readonly line: number; readonly parts: readonly string[] }[] =
-    [];
+  readonly parts: (Omit<NamedLine, "key"> & { readonly parts: readonly string[] })[] = [];
   readonly #pipeline: Pipeline;
   readonly #pattern: CustomIdPattern;
   readonly #models = new Set<string>();
@@ -124,17 +125,17 @@ class Reading {
     this.#answeredBy ??= line.answeredBy;
     const parts = this.#pattern.read(line.customId);
     if (parts === null) this.#refuseName(line.customId);
-    else this.parts.push({ customId: line.customId, line: this.#lines, parts });
+    else this.parts.push({ customId: line.customId, room: line.room, line: this.#lines, parts });
   }
 
   finish(keys: readonly (string | null)[]): NamedLines {
     const byKey = new Map<string, NamedLine>();
     let repeated = 0;
-    for (const [index, { customId, line }] of this.parts.entries()) {
+    for (const [index, { customId, room, line }] of this.parts.entries()) {
       const key = keys[index] ?? null;
       if (key === null) this.#refuseName(customId);
       else if (byKey.has(key)) repeated++;
-      else byKey.set(key, { customId, key, line });
+      else byKey.set(key, { customId, key, room, line });
     }
     return {
       named: [...byKey.values()],

@@ -1,9 +1,9 @@
 /** Reads which requests a batch of ours asks that the ledger has lost, by our own custom ids. Only reads; keeps names, never a line. */
 import { RowmillError } from "../model/errors.js";
 import { parseCustomId, type CustomId } from "../model/custom-id.js";
-import { fingerprintOf } from "../model/render-request.js";
 import { readInputLine } from "../providers/openai-input-line.js";
 import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
+import { fingerprintOfQuestion } from "../worker/context.js";
 import { answerBounds } from "../worker/file-limits.js";
 
 /** Twice what the largest known provider takes in a batch. */
@@ -14,6 +14,8 @@ export interface LostLine {
   readonly customId: string;
   /** Of what was asked; null: only the answer can be read, which does not say. */
   readonly fingerprint: string | null;
+  /** The most tokens that the answer may have; null: only the answer can be read. */
+  readonly room: number | null;
   /** 1-based, in the file that was read. */
   readonly line: number;
 }
@@ -72,11 +74,11 @@ export async function readLostLines(
     const line = readInputLine(text);
     asked ??= line?.model ?? null;
     answeredBy ??= line?.answeredBy ?? null;
-    const { customId = "", body = null } = line ?? {};
+    const { customId = "", body = null, room = null } = line ?? {};
     const name = parseCustomId(customId);
     if (name === null || named.has(name.requestId)) continue;
-    const fingerprint = body === null ? null : fingerprintOf(provider.endpoint, body);
-    named.set(name.requestId, { name, customId, fingerprint, line: lines });
+    const fingerprint = body === null ? null : fingerprintOfQuestion(provider, body);
+    named.set(name.requestId, { name, customId, fingerprint, room, line: lines });
   }
   return { named: [...named.values()], model: asked ?? answeredBy, lines, bytes };
 }

@@ -243,7 +243,7 @@ async function takeChunk(
       const { id, line } = byKey.get(key) ?? {};
       if (id === undefined || line === undefined || !matchesContent(line.name, hash)) return [];
       const fingerprint = line.fingerprint ?? currentFingerprint(pipeline, cells);
-      return [{ id, hash, fingerprint, customId: line.customId, line: line.line }];
+      return [{ id, hash, fingerprint, room: line.room, customId: line.customId, line: line.line }];
     });
     taken += await takeAdopted(tx, chunk.id, requests);
   }

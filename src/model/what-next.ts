@@ -44,6 +44,8 @@ export interface Policy {
   readonly triesMax: number;
   /** First wait after a fault of the provider. */
   readonly baseDelayMs: number;
+  /** The next try would have more room for its answer than this one had. */
+  readonly moreRoom: boolean;
 }
 
 /** Attempts in a row that may end by the provider's fault before the request fails. */
@@ -71,7 +73,9 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
     case "truncated":
     case "refused": {
       const tries = before.tries + 1;
-      return { ending: tries >= policy.triesMax ? "failed" : "returned", tries, returns: 0, delayMs: 0 };
+      // With the same room the answer would be cut off, and paid for, again.
+      const spent = tries >= policy.triesMax || (outcome === "truncated" && !policy.moreRoom);
+      return { ending: spent ? "failed" : "returned", tries, returns: 0, delayMs: 0 };
     }
     case "rateLimited":
     case "expired":

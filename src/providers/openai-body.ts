@@ -28,6 +28,25 @@ export function buildBody(request: ModelRequest): Json {
   return { ...own, ...Object.fromEntries(parameters), ...own };
 }
 
+/** The names of the output limit on the wire, today's and the one that other code may still write. */
+const ROOM_NAMES = ["max_completion_tokens", "max_tokens"] as const;
+
+export function questionOf(body: Json): Json {
+  if (body === null || typeof body !== "object" || Array.isArray(body)) return body;
+  const question = { ...body };
+  for (const name of ROOM_NAMES) delete question[name];
+  return question;
+}
+
+/** The most output tokens that a body allows; null: it does not say. */
+export function roomOf(body: Readonly<Record<string, unknown>> | null): number | null {
+  const room = ROOM_NAMES.map((name) => body?.[name]).find((limit) => limit !== undefined && limit !== null);
+  return typeof room === "number" && Number.isInteger(room) && room > 0 && room <= ROOM_MAX ? room : null;
+}
+
+/** What an integer column holds. */
+const ROOM_MAX = 2_147_483_647;
+
 /** One line of an input file, without the line feed; JSON has none inside. */
 export function renderLine(customId: string, body: Json): string {
   return JSON.stringify({ custom_id: customId, method: "POST", url: CHAT_ENDPOINT, body });

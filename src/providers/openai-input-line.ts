@@ -1,5 +1,6 @@
 /** Reads a line of a batch's input file that other code wrote. Pure; nothing of it is trusted. */
 import type { Json } from "../model/pipeline.js";
+import { roomOf } from "./openai-body.js";
 import { asRecord, textOf } from "./openai-wire.js";
 
 export interface InputLine {
@@ -11,6 +12,8 @@ export interface InputLine {
   readonly answeredBy: string | null;
   /** What was asked; null: the line does not say, as a line of answers. */
   readonly body: Json | null;
+  /** The most tokens that the answer may have; null: it is not said. */
+  readonly room: number | null;
 }
 
 /** Null: no line of a batch. Output and error lines can be read too: they name no endpoint and no model here. */
@@ -34,5 +37,6 @@ export function readInputLine(line: string): InputLine | null {
     model: textOf(body?.["model"]),
     answeredBy,
     body: body as Json,
+    room: roomOf(body),
   };
 }

@@ -6,7 +6,7 @@
  */
 import { RowmillError } from "../model/errors.js";
 import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./openai-batches.js";
-import { buildBody, CHAT_ENDPOINT, renderLine } from "./openai-body.js";
+import { buildBody, CHAT_ENDPOINT, questionOf, renderLine } from "./openai-body.js";
 import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./openai-connection.js";
 import { deleteFile, findInputs, readLines, uploadInput } from "./openai-files.js";
 import { servesDemo } from "./openai-models.js";
@@ -41,6 +41,7 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     endpoint: CHAT_ENDPOINT,
     createMs: connection.timeouts.createMs,
     buildBody,
+    questionOf,
     renderLine,
     uploadInput: (input, call) => uploadInput(connection, input, call),
     findInputs: (prefix, call) => findInputs(connection, prefix, call),

@@ -135,6 +135,8 @@ export interface Provider {
 
   /** The request body for one row: canonical key order, so that equal inputs give equal bytes. Pure. */
   buildBody(request: ModelRequest): Json;
+  /** A body without what a single try may add to it (the room for its answer): what the fingerprint is of. Pure. */
+  questionOf(body: Json): Json;
   /** One JSONL line without the line feed. Pure. */
   renderLine(customId: string, body: Json): string;
 

@@ -73,6 +73,8 @@ export interface AdoptedRequest {
   /** Of the row as it is now: a person says that the batch asked what the config asks. */
   readonly hash: string;
   readonly fingerprint: string | null;
+  /** The most tokens that its answer may have; null: not known. */
+  readonly room: number | null;
   readonly customId: string;
   /** 1-based, in the file that named it. */
   readonly line: number;
@@ -88,14 +90,14 @@ export async function takeAdopted(
   return tx.run(sql`
     with x as (
       select * from json_to_recordset(${JSON.stringify(requests)}::json)
-        as x (id bigint, hash text, fingerprint text, "customId" text, line int)),
+        as x (id bigint, hash text, fingerprint text, room int, "customId" text, line int)),
     moved as (
       update rowmill.requests r set state = 'batched', attempt = attempt + 1, changed_at = now()
       from x where r.id = x.id and r.state = 'waiting' returning r.id, r.attempt),
     dequeued as (
       delete from rowmill.waiting w using moved m where w.request_id = m.id)
-    insert into rowmill.in_flight (request_id, batch_id, attempt, content_hash, fingerprint, line, custom_id)
-    select m.id, ${batchId}, m.attempt, x.hash, x.fingerprint, x.line, x."customId" from moved m join x on x.id = m.id order by m.id`);
+    insert into rowmill.in_flight (request_id, batch_id, attempt, content_hash, fingerprint, room, line, custom_id)
+    select m.id, ${batchId}, m.attempt, x.hash, x.fingerprint, x.room, x.line, x."customId" from moved m join x on x.id = m.id order by m.id`);
 }
 
 /** Custom id → request, for those that are still in flight in this adopted batch. */

@@ -11,6 +11,8 @@ export interface InFlight {
   /** As rendered; null before. */
   readonly contentHash: string | null;
   readonly fingerprint: string | null;
+  /** The most tokens that this try's answer may have; null: not rendered yet, or not known. */
+  readonly room: number | null;
   readonly answeredHash: string | null;
   readonly answeredFingerprint: string | null;
   readonly line: number | null;
@@ -19,7 +21,7 @@ export interface InFlight {
 }
 
 const columns = sql`f.request_id::text as "requestId", f.attempt, r.key, r.tries, r.returns, f.content_hash as "contentHash",
-  f.fingerprint, r.answered_hash as "answeredHash", r.answered_fingerprint as "answeredFingerprint", f.line, f.custom_id as "customId"`;
+  f.fingerprint, f.room, r.answered_hash as "answeredHash", r.answered_fingerprint as "answeredFingerprint", f.line, f.custom_id as "customId"`;
 
 /** The next ones of the batch in id order, locked in that order: ledger rows first, then the source is read. */
 export async function lockNext(
@@ -68,6 +70,7 @@ export interface RenderedLine {
   readonly id: string;
   readonly hash: string;
   readonly fingerprint: string;
+  readonly room: number;
   readonly line: number;
 }
 
@@ -77,8 +80,8 @@ export async function recordRendered(
   lines: readonly RenderedLine[],
 ): Promise<void> {
   if (lines.length === 0) return;
-  await tx.run(sql`update rowmill.in_flight f set content_hash = x.hash, fingerprint = x.fingerprint, line = x.line
-    from json_to_recordset(${JSON.stringify(lines)}::json) as x (id bigint, hash text, fingerprint text, line int)
+  await tx.run(sql`update rowmill.in_flight f set content_hash = x.hash, fingerprint = x.fingerprint, room = x.room, line = x.line
+    from json_to_recordset(${JSON.stringify(lines)}::json) as x (id bigint, hash text, fingerprint text, room int, line int)
     where f.request_id = x.id and f.batch_id = ${batchId}`);
 }
 
@@ -138,12 +141,13 @@ export async function endMany(
       from x where r.id = x.id and r.state = 'batched' and r.attempt = x.attempt
       returning r.id),
     ended as (
-      delete from rowmill.in_flight f using moved m where f.request_id = m.id and f.batch_id = ${batch.id}),
+      delete from rowmill.in_flight f using moved m where f.request_id = m.id and f.batch_id = ${batch.id}
+      returning f.request_id, f.room),
     recorded as (
       insert into rowmill.attempts (request_id, attempt, batch_id, ending, outcome, detail, answer, model, input_tokens,
-        cached_input_tokens, output_tokens, cost_nano_usd)
-      select x.id, x.attempt, ${batch.id}, x.ending, x.outcome, x.detail, x.answer, x.model, x.input, x.cached, x.output, x.cost
-      from x join moved m on m.id = x.id),
+        cached_input_tokens, output_tokens, cost_nano_usd, room)
+      select x.id, x.attempt, ${batch.id}, x.ending, x.outcome, x.detail, x.answer, x.model, x.input, x.cached, x.output, x.cost, e.room
+      from x join moved m on m.id = x.id left join ended e on e.request_id = m.id),
     queued as (
       insert into rowmill.waiting (request_id, pipeline_id, not_before)
       select x.id, ${batch.pipelineId}, now() + make_interval(secs => x."delayMs" / 1000)

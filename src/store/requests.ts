@@ -163,6 +163,15 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
   }
 }
 
+/** Of these failed requests, those whose answer was cut off in less room than this. */
+export async function cutShort(tx: Queryable, ids: readonly string[], room: number): Promise<string[]> {
+  if (ids.length === 0) return [];
+  const rows = await tx.rows<{ id: string }>(sql`
+    select r.id::text as id from rowmill.requests r left join rowmill.attempts a on a.request_id = r.id and a.attempt = r.attempt
+    where r.id = any(${ids}::bigint[]) and r.error_code = 'truncated' and coalesce(a.room, 0) < ${room}::int`);
+  return rows.map((row) => row.id);
+}
+
 /** Undoes a reopening: the answer in the target is again the one that would be given. */
 export async function reaffirmMany(tx: Queryable, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;

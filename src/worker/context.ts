@@ -2,7 +2,7 @@
 import type { Logger } from "pino";
 import type { AnswerColumn } from "../model/answer-columns.js";
 import type { CompiledAnswer } from "../model/answer.js";
-import type { PipelineConfig, RowCells } from "../model/pipeline.js";
+import type { Json, PipelineConfig, RowCells } from "../model/pipeline.js";
 import type { Rates } from "../model/pricing.js";
 import { fingerprintOf, type Rendered } from "../model/render-request.js";
 import type { Provider } from "../providers/provider.js";
@@ -65,5 +65,13 @@ export function currentFingerprint(pipeline: Pipeline, cells: RowCells | null): 
   if (cells === null) return null;
   const rendered = pipeline.render(cells);
   if (rendered.kind !== "request") return null;
-  return fingerprintOf(pipeline.provider.endpoint, pipeline.provider.buildBody(rendered.request));
+  return fingerprintOfQuestion(pipeline.provider, pipeline.provider.buildBody(rendered.request));
+}
+
+/** Of definition and row alone, however much room a try had for its answer: that stands on the attempt. */
+export function fingerprintOfQuestion(
+  provider: Pick<Provider, "endpoint" | "questionOf">,
+  body: Json,
+): string {
+  return fingerprintOf(provider.endpoint, provider.questionOf(body));
 }

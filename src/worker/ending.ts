@@ -46,7 +46,12 @@ export function endingOf(
   facts: EndingFacts,
 ): AttemptEnding {
   const { config } = pipeline;
-  const policy = { triesMax: facts.triesMax ?? config.attempts, baseDelayMs: config.polling.minMs };
+  const policy = {
+    triesMax: facts.triesMax ?? config.attempts,
+    baseDelayMs: config.polling.minMs,
+    // Not known: other code's request, or one of an older version.
+    moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
+  };
   const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
   const usage = facts.usage ?? noUsage;
   const counted = facts.usage !== undefined;

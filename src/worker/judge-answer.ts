@@ -59,7 +59,12 @@ export function judgeAnswer(
   const { triesMax } = asked;
   const known = { ...paid, hash: row.hash, fingerprint: request.fingerprint, triesMax };
   if (outcome.kind !== "text")
-    return ended({ ...known, answer: textOf(outcome), outcome: outcome.kind, detail: outcome.message });
+    return ended({
+      ...known,
+      answer: textOf(outcome),
+      outcome: outcome.kind,
+      detail: detailOf(pipeline, outcome),
+    });
   if (present.cells === null && pipeline.config.validate !== null)
     return ended({ ...known, answer: outcome.text, outcome: "tooLarge", detail: tooLargeText(present.hash) });
   const { cells } = present;
@@ -99,6 +104,12 @@ function ended(facts: EndingFacts): Judged {
 function paidFacts(outcome: NamedOutcome): Pick<EndingFacts, "usage" | "model" | "demo"> {
   const demo = outcome.demo === true;
   return "usage" in outcome ? { usage: outcome.usage, model: outcome.model, demo } : { demo };
+}
+
+function detailOf({ config }: Pipeline, outcome: NamedOutcome): string | null {
+  if (outcome.kind === "text") return null;
+  if (outcome.kind !== "truncated") return outcome.message;
+  return `${outcome.message}; raise pipelines.${config.name}.request.maxOutputTokens`;
 }
 
 function textOf(outcome: AnswerOutcome): string | null {

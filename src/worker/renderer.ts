@@ -11,7 +11,6 @@ import {
   type PackedSoFar,
   type PackingLimits,
 } from "../model/packing.js";
-import { fingerprintOf } from "../model/render-request.js";
 import type { TokenRatio } from "../model/tokens.js";
 import { tooLargeText, type RowsRead, type SourceRow } from "../sources/source.js";
 import * as batches from "../store/batches.js";
@@ -26,6 +25,7 @@ import {
 } from "../store/in-flight.js";
 import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
+import { fingerprintOfQuestion } from "./context.js";
 import { boundLine, requestBounds, type RequestBounds } from "./estimate.js";
 import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
 import { fileLimits } from "./file-limits.js";
@@ -139,6 +139,7 @@ async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more:
             id: request.requestId,
             hash: line.hash,
             fingerprint: line.fingerprint,
+            room: pipeline.config.request.maxOutputTokens,
             line: progress.packed.requests,
           });
         }
@@ -179,7 +180,7 @@ function renderOne(
   if (rendered.kind === "failed")
     return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
   const body = pipeline.provider.buildBody(rendered.request);
-  const fingerprint = fingerprintOf(pipeline.provider.endpoint, body);
+  const fingerprint = fingerprintOfQuestion(pipeline.provider, body);
   if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
     return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
   }

@@ -6,7 +6,7 @@
 import { READ_KEYS_MAX } from "../sources/source.js";
 import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
-import { reaffirmMany, reopenMany } from "../store/requests.js";
+import { cutShort, reaffirmMany, reopenMany } from "../store/requests.js";
 import { ledgerChunk } from "../store/ledger-chunks.js";
 import { analyze } from "../store/workers.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
@@ -89,7 +89,7 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
   };
 }
 
-/** A changed definition asks again only those rows that would now be asked something else. */
+/** A changed definition asks again only those rows that would now be asked something else, or get the room that their answer lacked. */
 async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   await lockIntake(tx, pipeline.id);
   const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
@@ -100,6 +100,7 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
   const contents = new Map(rows.map((row) => [row.key, row]));
   const reopened: string[] = [];
   const reaffirmed: string[] = [];
+  const failed: string[] = [];
   for (const asked of chunk.rows) {
     const row = contents.get(asked.key);
     if (row === undefined || row.cells === null || row.hash !== asked.contentHash) continue;
@@ -107,7 +108,9 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
     if (asked.state === "waiting") {
       if (fingerprint === asked.answeredFingerprint) reaffirmed.push(asked.requestId);
     } else if (fingerprint !== asked.fingerprint) reopened.push(asked.requestId);
+    else if (asked.state === "failed") failed.push(asked.requestId);
   }
+  reopened.push(...(await cutShort(tx, failed, pipeline.config.request.maxOutputTokens)));
   const moved = (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, reaffirmed));
   const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
   const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;

@@ -91,11 +91,9 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
       const worker = await startMovies();
       await sweep(worker);
       const tasks = some.slice(0, 5).map(taskOf);
-      const { client, batchId, inputFileId } = await createTutorialBatch(
-        project.gateway.url,
-        tasks,
-        "gpt-4o",
-      );
+      const { client, batchId, inputFileId } = await createTutorialBatch(project.gateway.url, tasks, {
+        model: "gpt-4o",
+      });
       await completed(client, batchId);
       if (named === "output") await client.files.delete(inputFileId);
       await adopt(worker, batchId);

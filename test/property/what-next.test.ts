@@ -42,6 +42,7 @@ const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const policy = fc.record({
   triesMax: fc.integer({ min: 1, max: 8 }),
   baseDelayMs: fc.integer({ min: 1, max: 300_000 }),
+  moreRoom: fc.boolean(),
 });
 const anyOutcomes = fc.array(fc.constantFrom(...outcomes), { maxLength: 200 });
 const stubborn = fc.array(
@@ -111,6 +112,16 @@ describe("what becomes of a request after an attempt", () => {
           ...Array<string>(PROVIDER_FAULTS_MAX - 1).fill("returned"),
           "failed",
         ]);
+      }),
+    );
+  });
+
+  it("asks again for an answer that was cut off only with more room, and within its tries", () => {
+    fc.assert(
+      fc.property(policy, chance, (by, random) => {
+        const { ending, tries } = whatNext("truncated", { tries: 0, returns: 0 }, by, random);
+        expect(ending).toBe(by.moreRoom && by.triesMax > 1 ? "returned" : "failed");
+        expect(tries).toBe(1);
       }),
     );
   });

@@ -24,7 +24,8 @@ const responseFormat = {
 export async function createTutorialBatch(
   gatewayUrl: string,
   lines: readonly TutorialLine[],
-  model = "gpt-4o-mini",
+  /** In place of, or beside, what the tutorial asks with. */
+  parameters: Readonly<Record<string, string | number>> = {},
 ): Promise<{ client: OpenAI; batchId: string; inputFileId: string }> {
   const client = new OpenAI({ apiKey: "test", baseURL: gatewayUrl });
   const text = lines
@@ -34,8 +35,9 @@ export async function createTutorialBatch(
         method: "POST",
         url: "/v1/chat/completions",
         body: {
-          model,
+          model: "gpt-4o-mini",
           temperature: 0.1,
+          ...parameters,
           response_format: responseFormat,
           messages: [
             { role: "system", content: "Extract the categories of the movie and a one-sentence summary." },

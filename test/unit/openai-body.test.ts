@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ModelRequest } from "../../src/model/outcome.js";
-import { buildBody, renderLine } from "../../src/providers/openai-body.js";
+import { buildBody, questionOf, renderLine, roomOf } from "../../src/providers/openai-body.js";
 
 const request: ModelRequest = {
   model: "gpt-4o-mini",
@@ -89,6 +89,28 @@ describe("the body", () => {
     });
     expect(JSON.stringify(tuned)).not.toMatch(/"(?:maximum|maxItems|multipleOf)":/);
   });
+});
+
+test("the question is the body without the room for its answer, and the body stays as it is", () => {
+  const body = buildBody(request);
+  expect(questionOf(buildBody({ ...request, maxOutputTokens: 9 }))).toEqual(questionOf(body));
+  expect(questionOf({ model: "m", max_tokens: 5 })).toEqual({ model: "m" });
+  expect(questionOf(buildBody({ ...request, model: "gpt-4.1" }))).not.toEqual(questionOf(body));
+  expect(body).toMatchObject({ max_completion_tokens: 256 });
+  expect(questionOf("no body")).toBe("no body");
+});
+
+test.each<[Record<string, unknown> | null, number | null]>([
+  [{ max_completion_tokens: 7 }, 7],
+  [{ max_tokens: 8 }, 8],
+  [{ max_completion_tokens: null, max_tokens: 9 }, 9],
+  [{ max_tokens: 1.5 }, null],
+  [{ max_tokens: 2 ** 40 }, null],
+  [{ max_tokens: "9" }, null],
+  [{}, null],
+  [null, null],
+])("the room that %j gives an answer is %j", (body, room) => {
+  expect(roomOf(body)).toBe(room);
 });
 
 test("a line is one line of JSON", () => {

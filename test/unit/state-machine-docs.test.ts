@@ -108,7 +108,7 @@ describe("docs/state-machine.md", () => {
       .slice(page.search(/\| outcome +\| whose doing/))
       .split("\n")
       .slice(2);
-    const policy = { triesMax: 3, baseDelayMs: 1_000 };
+    const policy = { triesMax: 3, baseDelayMs: 1_000, moreRoom: false };
     const groups = rows
       .slice(
         0,
