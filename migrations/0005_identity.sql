@@ -49,3 +49,25 @@ alter table rowmill.batches
 -- The room that a try gave to its answer, in output tokens, which is no part of the fingerprint. Null: not rendered, or not known.
 alter table rowmill.in_flight add column room integer;
 alter table rowmill.attempts add column room integer;
+
+-- Answers of a definition that fail one after another.
+alter table rowmill.pipelines
+  drop constraint pipelines_pause_kind_check,
+  add constraint pipelines_pause_kind_check
+    check (pause_kind in ('person', 'budget', 'account', 'provider', 'source', 'target', 'deployment', 'answers')),
+  -- Answers of before do not count: a person said since then that it is worth another try. Null: all count.
+  add column answers_since timestamptz;
+-- By which failures a definition's pipeline does not pause, because a person said that so many of them are normal.
+create table rowmill.accepted_failures (
+  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
+  definition_hash text not null,
+  outcome text not null,
+  accepted_at timestamptz not null default now(),
+  primary key (pipeline_id, definition_hash, outcome)
+);
+-- The request's tries for this content, this one included: tells the first answer of a row from those to a row that failed before.
+alter table rowmill.attempts add column tries smallint;
+-- The last answers of a definition, without looking at the others: by its batches of late, and in each from the end.
+create index batches_by_definition on rowmill.batches (pipeline_id, definition_hash, settled_at);
+drop index rowmill.attempts_by_batch;
+create index attempts_by_batch on rowmill.attempts (batch_id, at);

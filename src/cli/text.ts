@@ -63,7 +63,8 @@ export function describeEstimate(
     estimate.batchNanoUsd === null
       ? `the price of ${config?.request.model ?? "its model"} is not known`
       : `at most ${formatUsd(estimate.batchNanoUsd)} by batch (${formatUsd(estimate.liveNanoUsd ?? 0)} live)`;
-  return `${counted(estimate.rows, "row")}, ${tokens}; ${price}${stopText(estimate, config?.budget ?? null)}`;
+  const tries = estimate.tries > 1 ? `, with ${estimate.tries} tries a row` : "";
+  return `${counted(estimate.rows, "row")}, ${tokens}; ${price}${tries}${stopText(estimate, config?.budget ?? null)}`;
 }
 
 function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]): string {
@@ -75,11 +76,15 @@ function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]):
 /** An estimate as it was recorded; null: none, or one that a newer version wrote. */
 export function readEstimate(recorded: unknown): Estimate | null {
   if (typeof recorded !== "object" || recorded === null) return null;
-  const { rows, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = { ...noEstimate, ...recorded };
+  const { rows, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = {
+    ...noEstimate,
+    ...recorded,
+  };
   if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number")
     return null;
   return {
     rows,
+    tries: typeof tries === "number" ? tries : 1,
     inputTokens,
     outputTokens,
     batchNanoUsd: typeof batchNanoUsd === "number" ? batchNanoUsd : null,
@@ -89,6 +94,7 @@ export function readEstimate(recorded: unknown): Estimate | null {
 
 const noEstimate: Readonly<Record<keyof Estimate, unknown>> = {
   rows: null,
+  tries: null,
   inputTokens: null,
   outputTokens: null,
   batchNanoUsd: null,

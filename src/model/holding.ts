@@ -15,6 +15,8 @@ export const holdReasons = [
   "source",
   "target",
   "deployment",
+  /** Most of the last answers failed. */
+  "answers",
   /** Another `up` registered another definition: this worker's prompt and schema are not the ones that count. */
   "superseded",
   /** The definition was not approved yet. */
@@ -33,6 +35,7 @@ export const heldPhases: Readonly<Record<HoldReason, readonly BatchPhase[]>> = {
   source: all,
   target: all,
   deployment: all,
+  answers: ["unsent"],
   // Answers are checked by the `validate` of the present config, and asked again as it asks: a worker with an older one has neither.
   superseded: ["unsent", "collecting"],
   unapproved: ["unsent"],

@@ -33,6 +33,12 @@ export type AttemptOutcome =
   | "noRoom"
   | "alreadyAnswered";
 
+/** An answer came, and is no use for a reason of the model's making. */
+export const failureOutcomes = ["truncated", "invalid", "refused"] as const satisfies AttemptOutcome[];
+export type FailureOutcome = (typeof failureOutcomes)[number];
+/** The model gave an answer, whatever it is worth. */
+export const answerOutcomes: readonly AttemptOutcome[] = ["answered", "unwritable", ...failureOutcomes];
+
 export type Ending = "succeeded" | "failed" | "returned";
 
 export interface Counters {

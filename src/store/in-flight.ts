@@ -145,8 +145,8 @@ export async function endMany(
       returning f.request_id, f.room),
     recorded as (
       insert into rowmill.attempts (request_id, attempt, batch_id, ending, outcome, detail, answer, model, input_tokens,
-        cached_input_tokens, output_tokens, cost_nano_usd, room)
-      select x.id, x.attempt, ${batch.id}, x.ending, x.outcome, x.detail, x.answer, x.model, x.input, x.cached, x.output, x.cost, e.room
+        cached_input_tokens, output_tokens, cost_nano_usd, room, tries)
+      select x.id, x.attempt, ${batch.id}, x.ending, x.outcome, x.detail, x.answer, x.model, x.input, x.cached, x.output, x.cost, e.room, x.tries
       from x join moved m on m.id = x.id left join ended e on e.request_id = m.id),
     queued as (
       insert into rowmill.waiting (request_id, pipeline_id, not_before)

@@ -8,7 +8,8 @@ import { suspicionValue } from "./deployment.js";
  * `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. `deployment` is no pipeline's own:
  * while the ledger is suspected to be a copy, it stands in the place of whatever each of them has.
  */
-export type PauseKind = "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment";
+export type PauseKind =
+  "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment" | "answers";
 
 export interface Pause {
   readonly kind: PauseKind;
@@ -55,9 +56,11 @@ export interface Registration {
 
 /** Makes or changes the pipeline of that name. A changed definition has to be approved and swept again. */
 export async function register(tx: Queryable, wanted: Registration): Promise<PipelineRow> {
-  const before = await tx.first<{ hash: string }>(
-    sql`select definition_hash as hash from rowmill.pipelines where name = ${wanted.name} for update`,
+  const before = await tx.first<{ id: number; hash: string }>(
+    sql`select id, definition_hash as hash from rowmill.pipelines where name = ${wanted.name} for update`,
   );
+  // What answers to other questions were worth says nothing about this one.
+  if (before && before.hash !== wanted.definitionHash) await resume(tx, before.id, "answers");
   const row = await tx.first<PipelineRow>(sql`
     insert into rowmill.pipelines as p (name, definition, definition_hash, source_table, source_oid, target_table)
     values (${wanted.name}, ${JSON.stringify(wanted.definition)}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
@@ -125,7 +128,8 @@ export async function pause(client: Queryable, id: number, why: Pause): Promise<
 /** True when it was paused; `onlyKind` spares other pauses. */
 export async function resume(client: Queryable, id: number, onlyKind?: PauseKind): Promise<boolean> {
   const changed =
-    await client.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null
+    await client.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null,
+      answers_since = case when pause_kind = 'answers' then clock_timestamp() else answers_since end
     where id = ${id} and pause_kind is not null and (${onlyKind ?? null}::text is null or pause_kind = ${onlyKind ?? null}::text)`);
   if (changed > 0) await addEvent(client, id, { event: "resumed" });
   return changed > 0;

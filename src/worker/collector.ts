@@ -20,11 +20,13 @@ import {
   type AttemptEnding,
   type InFlight,
 } from "../store/in-flight.js";
+import * as pipelines from "../store/pipelines.js";
 import type { Result } from "../targets/target.js";
 import { followContent, reopenMany } from "../store/requests.js";
 import { askedBy, type Asked } from "./asked.js";
 import { currentFingerprint } from "./context.js";
 import { endAll, endingOf } from "./ending.js";
+import { pauseWhenFailing } from "./failing-answers.js";
 import { catchUp } from "./intake.js";
 import { answerBounds } from "./file-limits.js";
 import { attributeLines } from "./line-requests.js";
@@ -329,11 +331,18 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
         ? "every request was named in the files"
         : `${left} requests were named in neither file: ${outcome}`,
     detail: { lines: tally.lines, unknown: tally.unknown, missing: left },
+    first: (tx) => lookAtAnswers(tx, pipeline),
   });
   if (!ended) return lost;
   const sums = await countEndings(context.read, batch.id);
   context.log.info({ pipeline: batch.pipeline, batch: batch.id, ...sums }, "batch settled");
   return done;
+}
+
+/** Before the batch is over, so that whoever waits for the end sees the pause. Locks the pipeline, which comes before its batches. */
+async function lookAtAnswers(tx: Queryable, pipeline: Collecting["pipeline"]): Promise<void> {
+  const row = await pipelines.lock(tx, pipeline.id);
+  if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);
 }
 
 /** How requests end that no line names. */

@@ -121,6 +121,8 @@ export interface EndAll {
   readonly reason: string;
   readonly fields?: BatchFields;
   readonly detail?: Json;
+  /** In each of the transactions, before anything is locked. */
+  readonly first?: (tx: Queryable) => Promise<void>;
 }
 
 /** Ends every request that is still in flight in the batch, chunk by chunk, and the batch itself. False: the lease is lost. */
@@ -129,6 +131,7 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<boole
   for (;;) {
     const done = await context.step("end.chunk", () =>
       context.database.transaction(async (tx) => {
+        await end.first?.(tx);
         if (!(await batches.holds(tx, lease))) return "lost" as const;
         const chunk = await lockNext(tx, batch.id, null, CHUNK);
         const endings = chunk.map((request) =>

@@ -120,10 +120,13 @@ function bounds({ pipeline, rates }: Billed, inputTokens: number): { tokens: num
   return { tokens, nanoUsd: costNanoUsd(usage, rates, "batch") ?? 0 };
 }
 
+/** "At most" is when every row takes all its tries, and each answer all of its room. */
 export interface Estimate {
   readonly rows: number;
+  readonly tries: number;
+  /** When each row is asked once. */
   readonly inputTokens: number;
-  /** At most: the output limit of every request. */
+  /** At most. */
   readonly outputTokens: number;
   /** At most; null: the model's price is not known. */
   readonly batchNanoUsd: number | null;
@@ -139,14 +142,16 @@ export async function estimatePipeline(
   const sample = await sampleOf(context, pipeline);
   const rows = Math.min(waiting, pipeline.config.limit ?? waiting);
   const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+  const tries = pipeline.config.attempts;
   const usage: TokenUsage = {
-    inputTokens: rows * each,
+    inputTokens: rows * each * tries,
     cachedInputTokens: 0,
-    outputTokens: rows * pipeline.config.request.maxOutputTokens,
+    outputTokens: rows * pipeline.config.request.maxOutputTokens * tries,
   };
   return {
     rows,
-    inputTokens: usage.inputTokens,
+    tries,
+    inputTokens: rows * each,
     outputTokens: usage.outputTokens,
     batchNanoUsd: costNanoUsd(usage, pipeline.rates, "batch"),
     liveNanoUsd: costNanoUsd(usage, pipeline.rates, "live"),

@@ -13,6 +13,7 @@ import { analyze } from "../store/workers.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
+import { pauseWhenFailing } from "./failing-answers.js";
 import { fileLimits } from "./file-limits.js";
 import { guarded } from "./guard.js";
 
@@ -212,6 +213,8 @@ async function createBatch(
   const { pipeline, bounds, room } = planning;
   const ids = await lockReady(tx, pipeline.id, { max: room.requests, newMax: room.newRequests });
   if (ids.length === 0) return { planned: 0, because: room.newRequests === null ? "nothing" : "limit" };
+  // By now every answer is seen that returned one of these requests, whichever worker collected it.
+  if (await pauseWhenFailing(tx, pipeline)) return { planned: 0, because: "paused" };
   const batchId = randomUUID();
   await insertPlanned(tx, {
     id: batchId,

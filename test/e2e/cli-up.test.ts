@@ -41,7 +41,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(ended.status, ended.stderr).toBe(0);
     expect(ended.stdout).toBe("");
     expect(ended.stderr).toMatch(
-      /films: 30 rows, about [\d,]+ input and at most 6,000 output tokens; at most \$/,
+      /films: 30 rows, about [\d,]+ input and at most 18,000 output tokens; at most \$/,
     );
     expect(ended.stderr).toContain("films: 30 succeeded, 0 failed");
     expect(await countLabels(project)).toBe(30);
@@ -107,7 +107,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
         "rowmill: There is no terminal to ask on.\n  - To approve without a question: rowmill approve films --yes\n",
     });
     expect(asked.stdout).toMatch(
-      /^films: 3 rows, about \d+ input and at most 600 output tokens; at most \$0\.\d+ by batch/,
+      /^films: 3 rows, about \d+ input and at most 1,800 output tokens; at most \$0\.\d+ by batch/,
     );
     const approved = await project.run("approve", "films", "--yes");
     expect(approved).toMatchObject({ status: 0, stdout: expect.stringContaining("films is approved.") });

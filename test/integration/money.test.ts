@@ -119,7 +119,7 @@ describeDatabases(
       const [notes] = worker.pipelines.values();
       if (!notes) throw new Error("There is no pipeline.");
       const approval = await approvalOf(worker, notes);
-      expect(approval).toMatchObject({ kind: "needed", estimate: { rows: 20, outputTokens: 2_000 } });
+      expect(approval).toMatchObject({ kind: "needed", estimate: { rows: 20, outputTokens: 6_000 } });
       expect(approval.kind === "needed" && approval.estimate.batchNanoUsd).toBeGreaterThan(100_000);
       await project.run(sql`update rowmill.pipelines set approved_hash = definition_hash`);
       await project.drain(worker);

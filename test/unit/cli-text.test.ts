@@ -95,7 +95,14 @@ describe("Exit statuses", () => {
   });
 });
 
-const estimate = { rows: 3, inputTokens: 40, outputTokens: 600, batchNanoUsd: 2e9, liveNanoUsd: 4e9 };
+const estimate = {
+  rows: 3,
+  tries: 2,
+  inputTokens: 40,
+  outputTokens: 600,
+  batchNanoUsd: 2e9,
+  liveNanoUsd: 4e9,
+};
 
 describe("Why a pipeline does not go on", () => {
   const pipeline = {
@@ -110,7 +117,7 @@ describe("Why a pipeline does not go on", () => {
 
   it("is its approval, once an estimate says that a person has to give it", () => {
     expect(pausedText(pipeline, undefined)).toBe(
-      "waits for approval: 3 rows, about 40 input and at most 600 output tokens; at most $2.00 by batch ($4.00 live); rowmill approve films",
+      "waits for approval: 3 rows, about 40 input and at most 600 output tokens; at most $2.00 by batch ($4.00 live), with 2 tries a row; rowmill approve films",
     );
     expect(pausedText({ ...pipeline, estimate: { ...estimate, batchNanoUsd: null } }, undefined)).toContain(
       "the price of its model is not known",

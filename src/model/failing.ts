@@ -1,0 +1,95 @@
+/**
+ * Answers that fail one after another for a reason of the model's making: further tries, and the rows that wait, would mostly be paid for
+ * nothing. Decides when that is so, and says it. Pure.
+ */
+import { oneLine } from "./one-line.js";
+import type { PipelineConfig } from "./pipeline.js";
+import { failureOutcomes, type AttemptOutcome, type FailureOutcome } from "./what-next.js";
+
+/** So many answers of a definition, the last ones over all its batches, are judged; fewer say nothing yet. */
+export const ANSWERS_JUDGED = 20;
+/** The part of them that may fail, in percent. */
+export const FAILED_PERCENT_MAX = 50;
+const KEY_CHARACTERS_MAX = 40;
+const DETAIL_CHARACTERS_MAX = 200;
+
+export interface JudgedAnswer {
+  readonly key: string;
+  readonly outcome: AttemptOutcome;
+  readonly detail: string | null;
+  /** A person said that so many failures of this kind are normal for the definition. */
+  readonly accepted: boolean;
+}
+
+type Failure = JudgedAnswer & { readonly outcome: FailureOutcome };
+
+/**
+ * The failures among a definition's last answers, newest first; none when too few failed, or too few answers are there to say. `first`:
+ * the last ones to rows that had not failed before. Where those are well, a few hard rows are merely asked again.
+ */
+export function failuresAmong(
+  answers: readonly JudgedAnswer[],
+  first: readonly JudgedAnswer[],
+): readonly Failure[] {
+  const enough =
+    answers.length >= ANSWERS_JUDGED && mostlyFailed(answers) && (first.length === 0 || mostlyFailed(first));
+  return enough ? answers.filter(isFailure) : [];
+}
+
+function mostlyFailed(answers: readonly JudgedAnswer[]): boolean {
+  return answers.filter(isFailure).length * 100 > FAILED_PERCENT_MAX * answers.length;
+}
+
+function isFailure(answer: JudgedAnswer): answer is Failure {
+  return !answer.accepted && failureOutcomes.some((failure) => failure === answer.outcome);
+}
+
+/** The kinds of failure that have to be normal for the others not to be too many, the most frequent ones. */
+export function failuresToAccept(answers: readonly JudgedAnswer[]): FailureOutcome[] {
+  const [most] = countsOf(answers.filter(isFailure));
+  if (most === undefined || !mostlyFailed(answers)) return [];
+  const rest = answers.map((answer) => ({
+    ...answer,
+    accepted: answer.accepted || answer.outcome === most.outcome,
+  }));
+  return [most.outcome, ...failuresToAccept(rest)];
+}
+
+function countsOf(failures: readonly Failure[]): { outcome: FailureOutcome; count: number }[] {
+  return failureOutcomes
+    .map((outcome) => ({ outcome, count: failures.filter((failure) => failure.outcome === outcome).length }))
+    .filter(({ count }) => count > 0)
+    .sort((one, other) => other.count - one.count);
+}
+
+/** For a person, on one line: what failed, an example, the key to change, and how to go on. */
+export function failingText(
+  failures: readonly Failure[],
+  config: Pick<PipelineConfig, "name" | "request">,
+): string {
+  const counts = countsOf(failures);
+  const most = counts[0]?.outcome ?? "invalid";
+  const example = failures.find(({ outcome }) => outcome === most);
+  return [
+    `${failures.length} of the last ${ANSWERS_JUDGED} answers failed: ${counts.map(({ outcome, count }) => `${count} ${outcome}`).join(", ")}.`,
+    `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
+    `${fixes[most](config)}, and start rowmill up again.`,
+    `To try again as it is: rowmill resume ${config.name}. If so many failures are normal: rowmill resume ${config.name} --accept`,
+  ].join(" ");
+}
+
+type Fix = (config: Pick<PipelineConfig, "name" | "request">) => string;
+
+const fixes: Readonly<Record<FailureOutcome, Fix>> = {
+  truncated: ({ name, request }) =>
+    `Raise pipelines.${name}.request.maxOutputTokens (now ${request.maxOutputTokens}; what a reasoning model thinks counts), or lower request.reasoningEffort`,
+  invalid: ({ name }) =>
+    `Say in pipelines.${name}.request what the answer must look like, describe the fields of answer, loosen answer or validate, or change request.model`,
+  refused: ({ name }) => `Change the messages or the model in pipelines.${name}.request`,
+};
+
+/** Text of rows and models as a part of one line. */
+function quoted(text: string, charactersMax: number): string {
+  const cut = text.length > charactersMax ? `${text.slice(0, charactersMax - 1)}…` : text;
+  return oneLine(JSON.stringify(cut));
+}
