@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/store/database.js";
 import {
   buildCli,
-  runCli,
   serverKind,
+  startCli,
   startCliProject,
   unlessServer,
   type CliProject,
@@ -78,7 +78,9 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
     const file = join(project.folder, "peak");
     await rm(file, { force: true });
     const env = { ...project.env, PEAK_MEMORY_FILE: file, NODE_OPTIONS: `--import=${reporter}` };
-    const ended = await runCli(args, { cwd: project.folder, env });
+    const running = startCli(args, { cwd: project.folder, env });
+    const timer = setTimeout(() => running.child.kill("SIGKILL"), LONG_MS);
+    const ended = await running.ended.finally(() => clearTimeout(timer));
     const peaks = (await readFile(file, "utf8")).trim().split("\n").map(Number.parseFloat);
     expect(peaks.length).toBeGreaterThan(0);
     for (const peak of peaks) expect(peak / 1024).toBeLessThan(PEAK_MB_MAX);
