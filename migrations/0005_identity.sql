@@ -1,5 +1,10 @@
 -- Money and identity: what a batch was planned with stays with it.
 
+-- Older workers would price and judge by their own config, and read a fingerprint as they make it: they would ask and pay again.
+lock table rowmill.batches in access exclusive mode;
+update rowmill.deployment set oldest_version = 5;
+update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null where lease_token is not null;
+
 -- Price and batch factor as planned: every cost of the batch is computed from them, whatever the config and the price list say by then.
 alter table rowmill.batches
   -- {"model": …, "steps": [{"fromInputTokens", "inputPicoUsd", "cachedInputPicoUsd", "outputPicoUsd"}, …]}: live prices in 1e-12 US dollars
