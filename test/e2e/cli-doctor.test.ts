@@ -367,10 +367,12 @@ describe.skipIf(serverKind === "embedded")(
   holds        5. one provider batch belongs to one batch
   holds        5. no batch of ours is taken for a second one
   holds        6. an ended batch reserves nothing
-  violated     6. every attempt that used tokens of a model with a price has its cost
+  violated     6. every attempt that used tokens of a batch with a price has its cost
                - films 1 attempt 1
+  violated     6. every attempt costs what its batch's own price says
+               - films 1 attempt 1 is booked at nothing, not 4125
 
-2 invariants violated. This is a mistake in Rowmill, or somebody wrote into its schema: please report it with these lines.
+3 invariants violated. This is a mistake in Rowmill, or somebody wrote into its schema: please report it with these lines.
 `);
       expect(ended.status).toBe(1);
       const json = await runCli(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });
