@@ -60,7 +60,8 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
     sql`select id, definition_hash as hash from rowmill.pipelines where name = ${wanted.name} for update`,
   );
   // What answers to other questions were worth says nothing about this one.
-  if (before && before.hash !== wanted.definitionHash) await resume(tx, before.id, "answers");
+  if (before && before.hash !== wanted.definitionHash)
+    await resume(tx, before.id, "answers", { forget: false });
   const row = await tx.first<PipelineRow>(sql`
     insert into rowmill.pipelines as p (name, definition, definition_hash, source_table, source_oid, target_table)
     values (${wanted.name}, ${JSON.stringify(wanted.definition)}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
@@ -88,7 +89,17 @@ export async function byId(client: Reader, id: number): Promise<PipelineRow | nu
 
 /** First in the lock order: pipeline, batch, requests, target. */
 export async function lock(tx: Queryable, id: number): Promise<PipelineRow | null> {
-  return tx.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where id = ${id} for update`);
+  return tx.first<PipelineRow>(
+    sql`select ${columns} from rowmill.pipelines where id = ${id} for no key update`,
+  );
+}
+
+/** The definition that counts until this transaction ends: `register` waits for it, planners and pauses do not. Null: no such pipeline. */
+export async function keepDefinition(tx: Queryable, id: number): Promise<string | null> {
+  const row = await tx.first<{ hash: string }>(
+    sql`select definition_hash as hash from rowmill.pipelines where id = ${id} for key share`,
+  );
+  return row?.hash ?? null;
 }
 
 /** One intake or sweeper chunk of a pipeline at a time. A statement of its own, so that the next one sees newer data. */
@@ -125,11 +136,16 @@ export async function pause(client: Queryable, id: number, why: Pause): Promise<
   return changed > 0;
 }
 
-/** True when it was paused; `onlyKind` spares other pauses. */
-export async function resume(client: Queryable, id: number, onlyKind?: PauseKind): Promise<boolean> {
+/** True when it was paused; `onlyKind` spares other pauses. `forget`: answers of before do not count any more. */
+export async function resume(
+  client: Queryable,
+  id: number,
+  onlyKind?: PauseKind,
+  { forget }: { forget: boolean } = { forget: true },
+): Promise<boolean> {
   const changed =
     await client.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null,
-      answers_since = case when pause_kind = 'answers' then clock_timestamp() else answers_since end
+      answers_since = case when pause_kind = 'answers' and ${forget}::boolean then clock_timestamp() else answers_since end
     where id = ${id} and pause_kind is not null and (${onlyKind ?? null}::text is null or pause_kind = ${onlyKind ?? null}::text)`);
   if (changed > 0) await addEvent(client, id, { event: "resumed" });
   return changed > 0;

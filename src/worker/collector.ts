@@ -159,12 +159,16 @@ async function endLines(
   outcomes: Outcomes,
   options: { goneBelieved: boolean },
 ): Promise<Ended> {
-  const { context, lease } = turn;
+  const { context, pipeline, lease } = turn;
   return context.step("collect.chunk", () =>
     context.database.transaction(
-      async (tx) =>
-        (await batches.holds(tx, lease)) ? endChunk(turn, tx, { outcomes, ...options }) : "lost",
-      { writingFor: turn.pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
+      async (tx) => {
+        // Else the sweep of a definition that another worker registers meanwhile leaves these rows out, and nobody reopens them.
+        const isCurrent = (await pipelines.keepDefinition(tx, pipeline.id)) === pipeline.definitionHash;
+        if (!isCurrent || !(await batches.holds(tx, lease))) return "lost";
+        return endChunk(turn, tx, { outcomes, ...options });
+      },
+      { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),
   );
 }
@@ -214,9 +218,13 @@ async function endChunk(
     });
     if (judged === null) continue;
     if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
-    if (now && asked.changed && isAskedAgain(pipeline, request, now))
-      again.set(request.key, request.requestId);
-    const ending = endingOf(turn, request, judged.facts);
+    const judgedEnding = endingOf(turn, request, judged.facts);
+    const isAgain =
+      now !== undefined && asked.changed && isAskedAgain(pipeline, { request, now, ending: judgedEnding });
+    if (isAgain) again.set(request.key, request.requestId);
+    // The tries of one definition are not those of the next one, whichever state the row is in.
+    const ending =
+      isAgain && judgedEnding.to === "waiting" ? { ...judgedEnding, tries: 0, returns: 0 } : judgedEnding;
     const model = ending.model ?? batch.model;
     if (judged.cells === null) others.push(ending);
     else accepted.push({ request, judged, ending, result: { key: request.key, cells: judged.cells, model } });
@@ -244,8 +252,14 @@ async function readContents(
 type Contents = ReadonlyMap<string, SourceRow>;
 
 /** As the present definition's sweep would, which left out what was in flight. */
-function isAskedAgain(pipeline: Collecting["pipeline"], request: InFlight, now: SourceRow): boolean {
-  return now.hash !== request.contentHash || currentFingerprint(pipeline, now.cells) !== request.fingerprint;
+function isAskedAgain(
+  pipeline: Collecting["pipeline"],
+  { request, now, ending }: { request: InFlight; now: SourceRow; ending: AttemptEnding },
+): boolean {
+  if (now.hash !== request.contentHash) return true;
+  if (currentFingerprint(pipeline, now.cells) !== request.fingerprint) return true;
+  const isCutShort = ending.to === "failed" && ending.outcome === "truncated";
+  return isCutShort && (request.room ?? 0) < pipeline.config.request.maxOutputTokens;
 }
 
 interface Accepted {

@@ -8,6 +8,7 @@ import * as batches from "../store/batches.js";
 import type { Batch, BatchFields, Lease } from "../store/batches.js";
 import type { BatchEvent } from "../model/batch-transitions.js";
 import type { Queryable } from "../store/database.js";
+import * as pipelines from "../store/pipelines.js";
 import { reopenMany } from "../store/requests.js";
 import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -132,13 +133,15 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<boole
     const done = await context.step("end.chunk", () =>
       context.database.transaction(async (tx) => {
         await end.first?.(tx);
+        // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
+        const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
         if (!(await batches.holds(tx, lease))) return "lost" as const;
         const chunk = await lockNext(tx, batch.id, null, CHUNK);
         const endings = chunk.map((request) =>
           endingOf({ context, pipeline, batch }, request, end.facts(request)),
         );
         const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
-        if (batch.definitionHash !== pipeline.definitionHash) await reopenFailed(tx, pipeline, endings);
+        if (isChanged) await reopenFailed(tx, pipeline, endings);
         if (ended.size < chunk.length)
           throw new Error(
             `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,

@@ -76,6 +76,64 @@ describeDatabases(
       expect(await executed()).toBe(2 * ROWS);
     });
 
+    it("that were cut off are asked again where the new one gives them more room", async () => {
+      const short = pipeline({ ...common, attempts: 1 });
+      await send(
+        short,
+        plain(ROWS).map((body) => `[[demo:truncate]] ${body}`),
+      );
+      await collect(pipeline({ ...common, attempts: 1, request: { ...request, maxOutputTokens: 1_000 } }));
+      expect(await outcomes(project)).toEqual({ truncated: ROWS });
+      expect(await states()).toEqual(times("waiting"));
+    });
+
+    it("are collected by no worker whose definition is replaced while it collects", async () => {
+      await send();
+      const old = await project.worker({ notes: pipeline(common) });
+      hold = false;
+      project.gateway.release();
+      const newer: WorkerContext[] = [];
+      const slow: WorkerContext = {
+        ...old,
+        step: async (name, work) => {
+          if (name === "collect.chunk" && newer.length === 0) {
+            const worker = await project.worker({ notes: pipeline({ ...common, request: polite }) });
+            newer.push(worker);
+            await sweepAll(worker, new AbortController().signal);
+          }
+          return old.step(name, work);
+        },
+      };
+      for (let round = 0; round < 40 && newer.length === 0; round++) {
+        await project.run(sql`update rowmill.batches set next_at = now()`);
+        await project.round(slow);
+      }
+      expect(await outcomes(project)).toEqual({});
+      await project.run(
+        sql`update rowmill.batches set lease_token = null, lease_until = null, next_at = now() where settled_at is null`,
+      );
+      await project.drain(...newer);
+      expect(await states()).toEqual(times("succeeded"));
+      expect(await executed()).toBe(2 * ROWS);
+    });
+
+    it("wait for the new one where a superseded worker hears that their lines were refused", async () => {
+      await send(pipeline(common), [...plain(1), "[[demo:bad-line]] This one."]);
+      const old = await project.worker({ notes: pipeline(common) });
+      const newer = await project.worker(
+        { notes: pipeline({ ...common, request: polite }) },
+        { approve: false },
+      );
+      await sweepAll(newer, new AbortController().signal);
+      hold = false;
+      project.gateway.release();
+      for (let round = 0; round < 40 && (await outcomes(project))["permanent"] !== 1; round++) {
+        await project.run(sql`update rowmill.batches set next_at = now() where settled_at is null`);
+        await project.round(old);
+      }
+      expect(await states()).toEqual(["waiting", "waiting"]);
+    });
+
     it("stand where the definition comes back before they are asked again", async () => {
       await send();
       await collect(pipeline({ ...common, request: polite }));

@@ -103,6 +103,17 @@ describeDatabases(
       expect(await executed()).toBe(30);
     });
 
+    it("are remembered where the definition comes back: no batch is paid for to see it again", async () => {
+      const failing = await start(marked("invalid", 30));
+      await project.drain(failing);
+      expect(await executed()).toBe(30);
+      await project.worker({ notes: notes({ system: "Be brief." }) }, { approve: false });
+      expect((await paused()).kind).toBeNull();
+      await project.drain(await project.worker({ notes: notes() }));
+      expect((await paused()).kind).toBe("answers");
+      expect(await executed()).toBe(30);
+    });
+
     it("count over all batches of the definition, and from the twentieth on", async () => {
       const worker = await start(marked("invalid", 10), { attempts: 1 });
       await project.drain(worker);
