@@ -6,6 +6,7 @@ import { RowmillError } from "../model/errors.js";
 import { nearMatch } from "../model/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import type { Database } from "../store/database.js";
+import { pendingMigrations } from "../store/migrations.js";
 import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import { requireUnderstood } from "../store/understood.js";
@@ -69,6 +70,14 @@ export async function withExistingLedger<T>(
   return withLedger(project, (opened) => {
     if (opened === null) throw notSetUp();
     return work(opened);
+  });
+}
+
+/** For commands that read or write what the newest version added. @throws RowmillError `refused` */
+export async function requireBroughtForward(database: Database): Promise<void> {
+  if ((await pendingMigrations(database)).length === 0) return;
+  throw new RowmillError("refused", "The ledger in this database is of an earlier version of Rowmill.", {
+    hints: ["Bring it to this one: rowmill up"],
   });
 }
 

@@ -1,5 +1,6 @@
 /** `rowmill cancel --abandon`: a person's word that nothing more comes of a batch. Asks first: what it cost cannot be had back. */
 import { abandonBatch, refuseCollectable, type Abandoned } from "../app/abandon-batch.js";
+import { presentAccount } from "../app/open-project.js";
 import { RowmillError } from "../model/errors.js";
 import { formatUsd } from "../model/pricing.js";
 import { accountText } from "../model/account.js";
@@ -13,7 +14,7 @@ import { livingWorkers } from "../store/overview.js";
 import { askYesNo } from "./ask.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
-import { loadProject, withExistingLedger } from "./project.js";
+import { loadProject, requireBroughtForward, withExistingLedger } from "./project.js";
 import type { Terminal } from "./terminal.js";
 import { counted } from "./text.js";
 
@@ -28,6 +29,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
+    await requireBroughtForward(database);
     const batch = await findBatch(database, name);
     if (batch.state === "cancelled") return tell(terminal, options, { batch, abandoned: null });
     if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);
@@ -37,6 +39,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
         hints: ["First say which it is: rowmill help deployment"],
       });
     await refuseCollectable(project.environment, batch);
+    if (batch.account !== presentAccount(project.environment)) await refuseWorkedOn(database, batch);
     if (options.yes !== true && !(await ask(cli, database, batch))) {
       terminal.note("Nothing was given up.");
       return exitStatus.blocked;
@@ -71,6 +74,23 @@ async function findBatch(database: Database, name: string): Promise<Batch> {
   throw new RowmillError("not_found", `${found} "${name}" in this database.`, {
     hints: ids.length > 1 ? ids : ["See what is in flight: rowmill status"],
   });
+}
+
+/** This shell's account says nothing about the workers': one that has the batch's own goes on with it, and its answers are paid for. */
+async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
+  const [worker] = await livingWorkers(database);
+  if (worker === undefined || batch.heldFor !== null) return;
+  throw new RowmillError(
+    "refused",
+    `Process ${worker.pid} on ${worker.host} works here, and no worker has said that batch ${batch.id} is of another account than its own.`,
+    {
+      hints: [
+        "If it cannot be collected, a worker says so within seconds: rowmill status",
+        "To give it up all the same, stop the workers first.",
+        "Nothing was given up.",
+      ],
+    },
+  );
 }
 
 function ended({ id, state }: Batch): RowmillError {
