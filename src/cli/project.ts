@@ -62,18 +62,19 @@ export async function withLedger<T>(
   }
 }
 
-/** As `withLedger`, for commands that have nothing to do without one. @throws RowmillError `not_found` */
+/** As `withLedger`, for commands that have nothing to do without one of this version. @throws RowmillError `not_found`, `refused` */
 export async function withExistingLedger<T>(
   project: Project,
   work: (opened: OpenedDatabase) => Promise<T>,
 ): Promise<T> {
-  return withLedger(project, (opened) => {
+  return withLedger(project, async (opened) => {
     if (opened === null) throw notSetUp();
+    await requireBroughtForward(opened.database);
     return work(opened);
   });
 }
 
-/** For commands that read or write what the newest version added. @throws RowmillError `refused` */
+/** Commands read and write what the newest version added. @throws RowmillError `refused` */
 export async function requireBroughtForward(database: Database): Promise<void> {
   if ((await pendingMigrations(database)).length === 0) return;
   throw new RowmillError("refused", "The ledger in this database is of an earlier version of Rowmill.", {

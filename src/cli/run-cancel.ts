@@ -14,7 +14,7 @@ import { livingWorkers } from "../store/overview.js";
 import { askYesNo } from "./ask.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
-import { loadProject, requireBroughtForward, withExistingLedger } from "./project.js";
+import { loadProject, withExistingLedger } from "./project.js";
 import type { Terminal } from "./terminal.js";
 import { counted } from "./text.js";
 
@@ -29,7 +29,6 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
-    await requireBroughtForward(database);
     const batch = await findBatch(database, name);
     if (batch.state === "cancelled") return tell(terminal, options, { batch, abandoned: null });
     if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);

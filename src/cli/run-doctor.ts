@@ -5,7 +5,7 @@ import { audit } from "../store/invariants.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { auditLines, auditObject, reportLines, reportObject } from "./doctor-text.js";
 import { exitStatus } from "./exit-status.js";
-import { hideSecrets, loadProject, requireBroughtForward, withExistingLedger } from "./project.js";
+import { hideSecrets, loadProject, withExistingLedger } from "./project.js";
 
 const AUDIT_STATEMENT_MS_MAX = 85_000;
 
@@ -35,7 +35,6 @@ export async function runDoctor({ terminal }: Cli, options: DoctorOptions): Prom
 export async function runAudit({ terminal }: Cli, options: DoctorOptions): Promise<number> {
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
-    await requireBroughtForward(database);
     const audited = await database.transaction(audit, {
       readOnly: true,
       statementTimeoutMs: AUDIT_STATEMENT_MS_MAX,

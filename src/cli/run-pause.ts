@@ -3,7 +3,7 @@ import type { Database } from "../store/database.js";
 import { lock, pause, resume, type PipelineRow } from "../store/pipelines.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
-import { loadProject, registeredPipeline, requireBroughtForward, withExistingLedger } from "./project.js";
+import { loadProject, registeredPipeline, withExistingLedger } from "./project.js";
 
 const REASON_DEFAULT = "paused by a person";
 
@@ -14,7 +14,6 @@ export interface PauseOptions extends ProjectOptions {
 export async function runPause(cli: Cli, name: string, options: PauseOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
-    await requireBroughtForward(database);
     const row = await registeredPipeline(database, name);
     const before = await pauseByPerson(database, row, options.reason ?? REASON_DEFAULT);
     if (before?.pauseKind === "person") {

@@ -8,7 +8,7 @@ import { lock, resume, type PipelineRow } from "../store/pipelines.js";
 import { wakeBatches } from "../store/wake.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
-import { loadProject, registeredPipeline, requireBroughtForward, withExistingLedger } from "./project.js";
+import { loadProject, registeredPipeline, withExistingLedger } from "./project.js";
 import { counted } from "./text.js";
 
 export interface ResumeOptions extends ProjectOptions {
@@ -18,7 +18,6 @@ export interface ResumeOptions extends ProjectOptions {
 export async function runResume(cli: Cli, name: string, options: ResumeOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
-    await requireBroughtForward(database);
     const row = await registeredPipeline(database, name);
     if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
     const done = await database.transaction(async (tx) => {
@@ -52,6 +51,12 @@ async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonl
   const of = { pipelineId: id, definitionHash: row.definitionHash };
   const answers = await lastAnswers(tx, of, { max: ANSWERS_JUDGED, first: false });
   const outcomes = failuresToAccept(answers);
+  if (outcomes.length === 0)
+    throw new RowmillError(
+      "refused",
+      `Fewer than half of the last answers of ${name} failed: there is nothing to accept.`,
+      { hints: [`To resume it: rowmill resume ${name}`] },
+    );
   await acceptFailures(tx, of, outcomes);
   return outcomes;
 }

@@ -20,7 +20,7 @@ import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { listenForInterruption } from "./interruption.js";
 import { pausedText } from "./paused-text.js";
-import { configOf, loadProject, withLedger, type Project } from "./project.js";
+import { configOf, loadProject, requireBroughtForward, withLedger, type Project } from "./project.js";
 import { renderStatus } from "./status-text.js";
 
 const WATCH_EVERY_MS = 2_000;
@@ -40,6 +40,7 @@ export async function runStatus(cli: Cli, options: StatusOptions): Promise<numbe
   const project = await loadProject(cli.terminal, options.config);
   if (options.watch) return watch(cli, project, options);
   return withLedger(project, async (opened) => {
+    if (opened !== null) await requireBroughtForward(opened.database);
     if (options.json) {
       cli.terminal.print(JSON.stringify(await statusObject(project, opened)));
       return exitStatus.ok;
@@ -62,6 +63,7 @@ async function watch(cli: Cli, project: Project, options: StatusOptions): Promis
   try {
     return await withLedger(project, async (opened) => {
       if (opened === null && !options.json) return sayNotSetUp(cli);
+      if (opened !== null) await requireBroughtForward(opened.database);
       const showJson = jsonChanges(cli);
       for (;;) {
         const startedAtMs = performance.now();

@@ -73,9 +73,13 @@ const OVERWRITES = {
   toLowerCase: (text: string) => text.toLowerCase(),
   toUpperCase: (text: string) => text.toUpperCase(),
   normalize: (text: string) => text.normalize(),
+  normalizeNFD: (text: string) => text.normalize("NFD"),
+  normalizeNFKC: (text: string) => text.normalize("NFKC"),
+  normalizeNFKD: (text: string) => text.normalize("NFKD"),
+  slugify: (text: string) => z.core.util.slugify(text),
 };
 type OverwriteName = keyof typeof OVERWRITES;
-const PROBE = " aB\u0065\u0301 ";
+const PROBE = " aB\u00e9\u0065\u0301\ufb01 ";
 
 /** Formats that zod checks by more than a pattern. */
 const FORMATS: Readonly<Record<string, (check: Check) => z.core.$ZodCheck<string>>> = {

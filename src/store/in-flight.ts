@@ -133,8 +133,8 @@ export async function endMany(
         answered_hash = case when x.to = 'succeeded' then x.hash else r.answered_hash end,
         answered_fingerprint = case when x.to = 'succeeded' then x.fingerprint else r.answered_fingerprint end,
         answered_batch = case when x.ending = 'succeeded' then ${batch.id}::uuid else r.answered_batch end,
-        -- A failure leaves the former answer in the target, and so what is said of it.
-        demo = case when x.ending = 'succeeded' then x.demo else r.demo or (x.ending = 'failed' and x.demo) end,
+        -- A failure leaves the previous answer in the target, and so what is said of it.
+        demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end,
         fingerprint = coalesce(x.fingerprint, r.fingerprint),
         error_code = case when x.to = 'succeeded' then null else x.outcome end,
         error = case when x.to = 'succeeded' then null else x.detail end

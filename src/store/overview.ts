@@ -112,18 +112,15 @@ export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]
     left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
         sum(${asLive(sql`s.reserved_nano_usd`)})::float8 as live
       from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
-    left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(${lostNanoUsd})::float8 as lost,
-        sum(${asLive(lostNanoUsd)})::float8 as lost_live
+    left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.lost_nano_usd)::float8 as lost,
+        sum(${asLive(sql`b.lost_nano_usd`)})::float8 as lost_live
       from rowmill.batches b group by pipeline_id) r on r.pipeline_id = p.id
     order by p.name`);
 }
 
-/** Also of a ledger of an earlier version, which has no such columns. */
-const lostNanoUsd = sql`(to_jsonb(b) ->> 'lost_nano_usd')::bigint`;
-
 /** Batches that were planned before they kept their factor cost half of the live price. */
 function asLive(nanoUsd: Sql): Sql {
-  return sql`${nanoUsd} / coalesce((to_jsonb(b) ->> 'batch_factor')::numeric, 0.5)`;
+  return sql`${nanoUsd} / coalesce(b.batch_factor, 0.5)`;
 }
 
 export interface BatchOverview {

@@ -176,6 +176,12 @@ export async function withdrawApproval(client: Queryable, id: number, reason: st
   await addEvent(client, id, { event: "approval needed", reason });
 }
 
+/** The answers so far say nothing about those to come: neither do they count, nor does a pause because of them hold. */
+export async function forgetAnswers(client: Queryable, id: number): Promise<void> {
+  await resume(client, id, "answers");
+  await client.run(sql`update rowmill.pipelines set answers_since = clock_timestamp() where id = ${id}`);
+}
+
 /**
  * An approval that was given for a server by plain HTTP, as the demo's, does not hold for one by HTTPS: what costs nothing here is paid
  * there. Between others it holds.

@@ -143,22 +143,22 @@ export async function hasDemoAnswers(client: Reader, pipelineId: number): Promis
 /** Of one statement. */
 const DEMO_CHUNK = 5_000;
 
-/** What the demo model answered or failed is asked again, and its answers count nowhere any more. Returns how many rows wait by it. */
+/** What the demo model answered or failed is asked again, and its answers and tries no longer count. Returns how many such rows wait now. */
 export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<number> {
   for (let reopened = 0; ;) {
-    const rows = await tx.rows<{ id: string; ended: boolean }>(sql`
+    const rows = await tx.rows<{ id: string; ended: boolean; waits: boolean }>(sql`
       with demo as (
         select id, state in ('succeeded', 'failed') as ended from rowmill.requests
         where pipeline_id = ${pipelineId} and demo order by id limit ${DEMO_CHUNK} for update)
       update rowmill.requests r set demo = false, answered_hash = null, answered_fingerprint = null, answered_batch = null, changed_at = now(),
         state = case when d.ended then 'waiting' else r.state end,
         gone_from = case when r.gone_from in ('succeeded', 'failed') then 'waiting' else r.gone_from end,
-        tries = case when d.ended then 0 else r.tries end, returns = case when d.ended then 0 else r.returns end,
+        tries = 0, returns = 0,
         error_code = case when not d.ended then r.error_code end, error = case when not d.ended then r.error end
-      from demo d where r.id = d.id returning r.id::text as id, d.ended`);
+      from demo d where r.id = d.id returning r.id::text as id, d.ended, r.state = 'waiting' as waits`);
     const ended = rows.filter((row) => row.ended).map((row) => row.id);
     await enqueue(tx, pipelineId, ended);
-    reopened += ended.length;
+    reopened += rows.filter((row) => row.waits).length;
     if (rows.length < DEMO_CHUNK) return reopened;
   }
 }

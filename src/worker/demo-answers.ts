@@ -30,11 +30,13 @@ export async function askAgainAfterDemo(
       const row = await pipelines.lock(tx, pipeline.id);
       if (row === null || row.uninstalledAt !== null || row.pauseKind === "deployment") return 0;
       if (row.definitionHash !== pipeline.definitionHash) return 0;
-      await pipelines.withdrawApproval(tx, pipeline.id, reason);
-      return reopenDemo(tx, pipeline.id);
+      const reopened = await reopenDemo(tx, pipeline.id);
+      if (reopened > 0) await pipelines.withdrawApproval(tx, pipeline.id, reason);
+      await pipelines.forgetAnswers(tx, pipeline.id);
+      return reopened;
     }),
   );
-  context.log.info({ pipeline: pipeline.config.name, rows }, reason);
+  if (rows > 0) context.log.info({ pipeline: pipeline.config.name, rows }, reason);
   return rows;
 }
 

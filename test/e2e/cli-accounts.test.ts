@@ -309,6 +309,19 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       await project.check();
     });
 
+    it("is refused from a shell of another account while a worker that has the batch's own may be collecting it", async () => {
+      const up = start(project.env, "up");
+      await up.says("Working.");
+      await until("it runs", async () => (await project.status()).batches[0]?.state === "running");
+      const id = await batchId();
+      const refused = await run(there, "cancel", "--abandon", id, "--yes");
+      expect(refused).toMatchObject({ status: 4, stderr: expect.stringContaining("stop the workers first") });
+      isHeld = false;
+      project.gateway.release();
+      await until("all are answered", async () => (await countLabels(project)) === 3);
+      expect((await project.gateway.journal.summary()).executed).toBe(3);
+    });
+
     it("gives up what the same address does not have any more, and refuses what has ended", async () => {
       await sendHere(project);
       const id = await batchId();

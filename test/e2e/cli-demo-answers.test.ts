@@ -173,6 +173,28 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
+  it("and got wrong use up no try of the real account, and do not pause it", async () => {
+    await project.database.run(sql`update films set description = '[[demo:invalid]]'`);
+    const demo = await project.run("up", "--until-idle");
+    expect(demo).toMatchObject({ status: 4, stderr: expect.stringContaining("of the last 20 answers") });
+    await project.database.run(
+      sql`update films set description = 'A film about a heist, the ' || id || 'th'`,
+    );
+    expect((await at(real.url, "up", "--until-idle")).status).toBe(0);
+    expect(await answered()).toEqual([{ account: `${real.url}||`, demo: false, rows: 20 }]);
+    await project.check();
+  });
+
+  it("and got wrong are asked with all their tries, though nothing of them changed", async () => {
+    await project.database.run(sql`update films set description = '[[demo:invalid]]'`);
+    expect((await project.run("up", "--until-idle")).status).toBe(4);
+    await at(real.url, "up", "--until-idle");
+    expect(await askedOf(real.gateway)).toBeGreaterThanOrEqual(20);
+    const tries = sql`select count(*)::int as rows from rowmill.requests where tries > 1`;
+    expect(await project.database.first(tries)).toEqual({ rows: 0 });
+    await project.check();
+  });
+
   it("are asked once where the worker is killed after it took them back", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const first = startCli(["up"], {

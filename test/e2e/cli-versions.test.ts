@@ -1,4 +1,5 @@
 /** Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's migration. */
+import { readFile } from "node:fs/promises";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/store/database.js";
 import { LEDGER_VERSION } from "../../src/store/understood.js";
@@ -109,5 +110,29 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
     }
     expect((await project.gateway.journal.summary()).executed).toBe(6);
     await project.check();
+  });
+});
+
+describe("A ledger of an earlier version", { timeout: 60_000 }, () => {
+  it("is brought forward by up alone: every other command says so, and uninstall does its work", async () => {
+    const project = await startCliProject(serverKind);
+    try {
+      await project.database.run(
+        raw(await readFile(new URL("../ledgers/0004.sql", import.meta.url), "utf8")),
+      );
+      await project.writeConfig(`notes: pipeline({ source: { table: "notes", key: "id", columns: ["body"] }, polling,
+        request: { ...request, user: "{{ body }}" }, answer: z.object({ categories: z.array(z.string()) }), target: { table: "note_answers" } })`);
+      const commands = [["status"], ["status", "--json"], ["show", "notes", "1"], ["doctor", "--audit"]];
+      for (const args of [...commands, ["pause", "notes"], ["resume", "notes"], ["flush"]]) {
+        const { status, stderr } = await project.run(...args);
+        expect({ args, status, stderr }).toMatchObject({
+          status: 4,
+          stderr: expect.stringMatching(/earlier version.*rowmill up/s),
+        });
+      }
+      expect(await project.run("uninstall")).toMatchObject({ status: 0 });
+    } finally {
+      await project.close();
+    }
   });
 });
