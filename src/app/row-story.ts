@@ -9,6 +9,7 @@ import { shownJson } from "../sources/shown-cells.js";
 import { findRelation, inspectTable, readColumns, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import { identifier, join, raw, sql, type Database, type Queryable } from "../store/database.js";
+import { refuseStrangers } from "../targets/target-owners.js";
 import { keyParts, spellKey } from "./row-key.js";
 import {
   attemptStories,
@@ -88,7 +89,8 @@ async function lookAtTable(
 
 /** A table that is not as the config says is a part of the story. */
 function reasonOfUnsupported(error: unknown): { reason: string } {
-  if (error instanceof RowmillError && error.code === "source_unsupported") return { reason: error.message };
+  const isTable = error instanceof RowmillError && /^(?:source|target)_unsupported$/.test(error.code);
+  if (isTable) return { reason: error.message };
   throw error;
 }
 
@@ -114,6 +116,13 @@ async function readResult(
   const { table, config, parts } = wanted;
   const relation = await findRelation(tx, config.target.table).catch(reasonOfUnsupported);
   if ("reason" in relation) return { state: "unknown", reason: relation.reason };
+  // To read a table is to plan over its indexes, whose expressions are its owner's code.
+  if (!config.target.trustOwner) {
+    await tx.run(sql`lock table only ${raw(relation.qualified)} in access share mode`);
+    const owners = { target: relation.qualified, source: table.qualified };
+    const refused = await refuseStrangers(tx, owners).catch(reasonOfUnsupported);
+    if (refused !== undefined) return { state: "unknown", reason: refused.reason };
+  }
   const written = compileAnswer(config.answer).columns.map(
     (column) => config.target.columns?.[column.field] ?? column.field,
   );

@@ -46,7 +46,7 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
     apiKeys,
     batchDelayMs: BATCH_DELAY_MS,
   });
-  process.stdout.write(startText(urlFor(host, gateway.url), oneLine(dataDir), how));
+  process.stdout.write(startText(urlFor(host, gateway.url), oneLine(dataDir), how.map(oneLine)));
   try {
     await aborted(signal);
   } finally {

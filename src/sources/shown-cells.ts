@@ -18,10 +18,10 @@ export function shownCell(alias: string, column: TableColumn): Sql {
   return shownText({ whole, head, bytes: sql`pg_catalog.octet_length(${cell})` });
 }
 
-/** As JSON: a cell that is not too long as its type has it, another one as text. */
+/** As JSON: a cell that is not too long as its type has it, another one as text; also of somebody's own type, whose cast to json is code. */
 export function shownJson(alias: string, column: TableColumn): Sql {
   const cell = sql`${raw(alias)}.${identifier(column.name)}`;
-  if (isMeasured(column)) return sql`pg_catalog.to_json(${shownCell(alias, column)})`;
+  if (isMeasured(column) || !column.builtIn) return sql`pg_catalog.to_json(${shownCell(alias, column)})`;
   const isLong = isCut(sql`pg_catalog.octet_length(${raw(`(${textOf(alias, column)})`)})`);
   return sql`case when ${isHeavy(cell)} then pg_catalog.to_json(${heavyText(cell)})
     when ${isLong} then pg_catalog.to_json(${shownCell(alias, column)}) else pg_catalog.to_json(${cell}) end`;

@@ -239,7 +239,8 @@ async function catalogueColumns(client: Reader, oid: number): Promise<CatalogueC
       quote_ident(n.nspname) || '.' || quote_ident(b.typname) as "castType",
       b.typnamespace = 'pg_catalog'::regnamespace as "builtIn",
       b.typname as "baseType", b.typtype::text as "typeClass",
-      exists (select 1 from pg_catalog.pg_cast k where k.castsource in (t.oid, b.oid) and k.castmethod = 'f' and k.oid >= 16384) as "foreignCast"
+      exists (select 1 from pg_catalog.pg_cast k where k.castsource in (t.oid, b.oid)
+        and k.casttarget = 'text'::regtype and k.castmethod = 'f' and k.oid >= 16384) as "foreignCast"
     from pg_catalog.pg_attribute a
     join pg_catalog.pg_type t on t.oid = a.atttypid
     join pg_catalog.pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end

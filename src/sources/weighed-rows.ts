@@ -49,7 +49,7 @@ export function weigh(
   options: { own: Sql; key?: Sql; isAlone?: boolean },
 ): Sql {
   const { own, key, isAlone = false } = options;
-  const weight = isAlone ? sql`greatest(${rows.weight}, ${WEIGHT.alone}::int4)` : rows.weight;
+  const weight = isAlone ? sql`greatest(${rows.weight}, ${raw(String(WEIGHT.alone))})` : rows.weight;
   const keyShare =
     key === undefined
       ? sql`0`

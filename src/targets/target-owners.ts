@@ -109,7 +109,7 @@ const step = sql`
   from pg_catalog.pg_depend d where d.classid = r.class and d.objid = r.object
     and (d.refclassid in (${routine}, ${type}, ${operator}, ${operatorClass}) or (r.class = ${rule} and d.refclassid = ${table}))`;
 
-/** Whoever can change what `r.object` runs; nothing for what has no code of its own. Functions of our ledger are its owner's. */
+/** Whoever can change what `r.object` runs, as a type's owner can by a cast; nothing for what has no code of its own. Functions of our ledger are its owner's. */
 const owner = sql`
   select c.relowner as id from pg_catalog.pg_class c
     where r.class = ${table} and c.oid = r.object and c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -117,7 +117,7 @@ const owner = sql`
       when not me.rolsuper and pg_has_role(n.nspowner, 'USAGE') then me.oid else n.nspowner end
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     where r.class = ${routine} and p.oid = r.object
-  union all select t.typowner from pg_catalog.pg_type t where r.class = ${type} and t.oid = r.object and t.typtype in ('d', 'c')`;
+  union all select t.typowner from pg_catalog.pg_type t where r.class = ${type} and t.oid = r.object and t.typtype <> 'b'`;
 
 function findStrangers(client: Reader, { target, source }: Ownership): Promise<Stranger[]> {
   return client.rows<Stranger>(sql`

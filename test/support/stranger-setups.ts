@@ -137,6 +137,12 @@ export const strangerSetups: Readonly<Record<string, StrangerSetup>> = {
     sql: `${labels} alter table labels add column note text generated always as (stranger.gives(summary)) stored;`,
     says: gives("default value for public.labels.note"),
   },
+  "an enum, whose owner may define a cast of text to it": {
+    sql: `create type stranger.mood as enum ('calm'); alter type stranger.mood owner to STRANGER;
+      ${labels} alter table labels add column felt stranger.mood;`,
+    says: owned("type stranger.mood", "table column public.labels.felt"),
+    idle: true,
+  },
   "the check of a domain": {
     sql: `create domain public.short as text check (stranger.accepts(value)); create table labels (id int primary key, summary short);`,
     says: accepts("table column public.labels.summary"),
