@@ -101,26 +101,33 @@ interface OpenSchema {
   readonly schema: string;
   /** As GRANT and REVOKE take it: `public`, or a quoted role. */
   readonly grantee: string;
+  /** It is its own schema, and no REVOKE keeps it out. */
+  readonly owns: boolean;
 }
 
 /** Superusers left out, from whom nothing can be kept. */
 async function lookAtSearchPath(look: Look): Promise<readonly Finding[]> {
   const open = await readOnly(look, async (tx) =>
     tx.rows<OpenSchema>(sql`
-      select n.nspname as schema, case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as grantee
+      select n.nspname as schema, case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as grantee, false as owns
       from pg_catalog.pg_namespace n cross join lateral aclexplode(n.nspacl) a left join pg_catalog.pg_roles r on r.oid = a.grantee
       where n.nspname = any(${await schemasOnPath(tx)}::text[]) and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
-        and (a.grantee = 0 or (not r.rolsuper and r.rolname <> current_user)) order by 1, 2`),
+        and (a.grantee = 0 or (not r.rolsuper and r.rolname <> current_user))
+      union all select n.nspname, quote_ident(r.rolname), true from pg_catalog.pg_namespace n join pg_catalog.pg_roles r on r.oid = n.nspowner
+      where n.nspname = any(${await schemasOnPath(tx)}::text[]) and not r.rolsuper
+        and r.rolname <> all(array[current_user::text, 'pg_database_owner']) order by 1, 2`),
   );
   return judgeSearchPath(open);
 }
 
 export function judgeSearchPath(open: readonly OpenSchema[]): readonly Finding[] {
   if (open.length === 0) return [ok("no other role was given the right to create objects in it")];
-  return open.map(({ schema, grantee }) =>
+  return open.map(({ schema, grantee, owns }) =>
     warning(
       `${grantee === "public" ? "Every role" : `The role ${grantee}`} may create objects in the schema "${schema}", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.`,
-      { sql: [`revoke create on schema ${quoteIdentifier(schema)} from ${grantee};`] },
+      owns
+        ? { mends: [`Trust ${grantee}, who owns it, or leave it out of the search path of Rowmill's user.`] }
+        : { sql: [`revoke create on schema ${quoteIdentifier(schema)} from ${grantee};`] },
     ),
   );
 }

@@ -5,10 +5,9 @@
 import type { SourceTable } from "../sources/table-inspection.js";
 import { arrivalsRole } from "../sources/table-triggers.js";
 import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
+import { isTrustedOwner, ourSchemas } from "../store/ledger-owners.js";
 import type { TargetPlan } from "../targets/ensure-target.js";
 import { problem, warning, type Finding } from "./doctor-check.js";
-
-const ourSchemas = ["rowmill", "rowmill_worker"] as const;
 
 export interface DatabaseRights {
   readonly user: string;
@@ -24,8 +23,9 @@ export async function lookAtDatabaseRights(tx: Queryable): Promise<DatabaseRight
     select current_user::text as user, current_database()::text as database,
       has_database_privilege(current_database(), 'CREATE') as "mayCreateSchema",
       coalesce((select json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
-          'ours', pg_has_role(n.nspowner, 'USAGE')) order by n.nspname)
-        from pg_catalog.pg_namespace n where n.nspname = any(${[...ourSchemas]}::text[])), '[]') as schemas,
+          'ours', ${isTrustedOwner(sql`n.nspowner`, "u")}) order by n.nspname)
+        from pg_catalog.pg_namespace n join pg_catalog.pg_roles u on u.rolname = current_user
+        where n.nspname = any(${[...ourSchemas]}::text[])), '[]') as schemas,
       (select json_build_object(
           'exists', a.oid is not null,
           'mayBecome', coalesce(me.rolsuper or pg_has_role(me.oid, a.oid, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)

@@ -119,7 +119,8 @@ async function readResult(
   // To read a table is to plan over its indexes, whose expressions are its owner's code.
   if (!config.target.trustOwner) {
     await tx.run(sql`lock table only ${raw(relation.qualified)} in access share mode`);
-    const owners = { target: relation.qualified, source: table.qualified };
+    const key = table.key.map((column) => column.name);
+    const owners = { target: relation.qualified, source: table.qualified, key };
     const refused = await refuseStrangers(tx, owners).catch(reasonOfUnsupported);
     if (refused !== undefined) return { state: "unknown", reason: refused.reason };
   }

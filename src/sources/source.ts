@@ -83,7 +83,7 @@ export const CONTENT_BYTES_MAX = 4 * 1024 * 1024;
  * The same of one row: some 1.5 million tokens of English. Rendering a row takes up to 24 times its size in memory (measured, with
  * characters beyond Latin-1), and a worker should never need more than 350 MB.
  */
-export const ROW_BYTES_MAX = 6 * 1024 * 1024;
+export const ROW_BYTES_MAX = 4 * 1024 * 1024;
 /** Of the version of a row that is too large; the bytes follow. */
 export const LARGE_PREFIX = "large:";
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */

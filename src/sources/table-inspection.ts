@@ -145,12 +145,18 @@ export async function schemasOnPath(client: Reader): Promise<readonly string[]> 
 export async function relationNamed(client: Reader, table: string): Promise<Relation | null> {
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
   const schemas = schema === null ? [...(await schemasOnPath(client)), "public"] : [schema];
-  const found = await client.first<Omit<Relation, "oid" | "qualified"> & { oid: string }>(sql`
+  const [found, other] = await client.rows<Omit<Relation, "oid" | "qualified"> & { oid: string }>(sql`
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname = any(${schemas}::text[])
-    order by array_position(${schemas}::text[], n.nspname::text) limit 1`);
-  return found && { ...found, oid: Number(found.oid), qualified: qualify(found) };
+    order by array_position(${schemas}::text[], n.nspname::text) limit 2`);
+  // Whoever may create where a name is looked up first decides which table it is: so the config has to.
+  if (found !== undefined && other !== undefined)
+    throw new RowmillError(
+      "source_unsupported",
+      `The name ${table} may mean ${qualify(found)} or ${qualify(other)}: write its schema before a dot.`,
+    );
+  return found === undefined ? null : { ...found, oid: Number(found.oid), qualified: qualify(found) };
 }
 
 /** As `relationNamed`. @throws RowmillError `source_unsupported` when there is none, with the name that is nearest. */

@@ -84,6 +84,8 @@ export async function triggerSignature(
   const oids = table.relations.map((relation) => relation.oid);
   const row = await client.first<{ signature: string }>(sql`
     select md5(concat_ws('|', ${TRIGGER_VERSION}::int, ${JSON.stringify([table.oid, table.key, table.columns, oids, options.wholeRow])}::text,
+      (select concat_ws(',', md5(p.prosrc), p.prosecdef, p.proconfig::text, p.proowner) from pg_catalog.pg_proc p
+       where p.oid = to_regproc(${`rowmill.${triggerFunctionName(options.pipelineId)}`})),
       (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.tgrelid, t.tgname)
        from pg_catalog.pg_trigger t where t.tgfoid = to_regproc(${`rowmill.${triggerFunctionName(options.pipelineId)}`})))) as signature`);
   return row?.signature ?? "";

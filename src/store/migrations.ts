@@ -9,6 +9,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../model/errors.js";
 import { isConflict, raw, sql, type Database, type Queryable } from "./database.js";
+import { requireOwnLedger } from "./ledger-owners.js";
 import { requireUnderstood } from "./understood.js";
 
 /** Any number, but always this one: it keeps two migrations of one database apart. */
@@ -30,6 +31,7 @@ export interface Migration {
 
 /** Names of the migrations that were applied; none when the schema is current. */
 export async function migrate(database: Database): Promise<string[]> {
+  await requireOwnLedger(database);
   const migrations = await readMigrations();
   if (await isCurrent(database, migrations)) return [];
   for (let tries = 1; ; tries++) {
@@ -48,6 +50,8 @@ function applyMissing(database: Database, migrations: readonly Migration[]): Pro
       await tx.run(sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
       await requireVersion(tx);
       await prepareSchema(tx);
+      // Before anything is written, and after `if not exists` may have found a schema of somebody else's.
+      await requireOwnLedger(tx);
       const applied = await appliedVersions(tx);
       if (applied.size > 0) await requireUnderstood(tx);
       const missing = migrations.filter((migration) => !applied.has(migration.version));

@@ -5,6 +5,7 @@
 import type { BatchState } from "../model/batch-transitions.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { sql, type Queryable, type Sql } from "./database.js";
+import { requireOwnLedger } from "./ledger-owners.js";
 import { standingRefusals } from "./refused-keys.js";
 import { shownText } from "./shown-text.js";
 import { pauseKindValue, pauseReasonValue, type PauseKind } from "./pipelines.js";
@@ -15,8 +16,9 @@ export const BATCHES_SHOWN_MAX = 10_000;
 const ATTEMPTS_SHOWN_MAX = 1_000;
 const EVENTS_SHOWN_MAX = 1_000;
 
-/** False until `up` made the schema. */
+/** False until `up` made the schema. @throws RowmillError `database_refused` when another role made it */
 export async function ledgerExists(client: Queryable): Promise<boolean> {
+  await requireOwnLedger(client);
   const row = await client.first<{ exists: boolean }>(
     sql`select to_regclass('rowmill.pipelines') is not null and to_regclass('rowmill_worker.jobs') is not null as exists`,
   );

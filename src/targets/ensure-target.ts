@@ -132,7 +132,8 @@ async function findTarget(
 }
 
 function ownershipOf(config: TargetConfig, relation: Relation, source: SourceTable): Ownership | null {
-  return config.trustOwner ? null : { target: relation.qualified, source: source.qualified };
+  const key = source.key.map((column) => column.name);
+  return config.trustOwner ? null : { target: relation.qualified, source: source.qualified, key };
 }
 
 async function createTarget(

@@ -48,7 +48,7 @@ async function lockFree(
   keys: readonly string[],
 ): Promise<{ busy: ReadonlySet<string> }> {
   // The lock that our write takes anyway: from here to the commit no trigger, default or owner of the table can change.
-  await tx.run(sql`lock table only ${raw(table.qualified)} in row exclusive mode`);
+  await tx.run(sql`lock table ${raw(table.qualified)} in row exclusive mode`);
   await checkOwners(tx, table);
   const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
   const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);

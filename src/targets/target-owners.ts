@@ -12,6 +12,8 @@ const STRANGERS_MAX = 10;
 export interface Ownership {
   readonly target: string;
   readonly source: string;
+  /** The target's key columns, which no write of ours changes. */
+  readonly key: readonly string[];
 }
 
 interface Stranger {
@@ -61,6 +63,7 @@ const fallback = catalog("pg_attrdef");
 const constraint = catalog("pg_constraint");
 const policy = catalog("pg_policy");
 const rule = catalog("pg_rewrite");
+const statistics = catalog("pg_statistic_ext");
 const type = catalog("pg_type");
 const operator = catalog("pg_operator");
 const operatorClass = catalog("pg_opclass");
@@ -79,12 +82,20 @@ const pieces = sql`
   union all select ${constraint}, c.oid from pg_catalog.pg_constraint c where c.conrelid = r.object
   union all select ${policy}, p.oid from pg_catalog.pg_policy p where p.polrelid = r.object and row_security_active(r.object)
   union all select ${rule}, w.oid from pg_catalog.pg_rewrite w where w.ev_class = r.object and w.ev_enabled in ${firing}
-  union all select ${table}, i.indexrelid from pg_catalog.pg_index i where i.indrelid = r.object`;
+  union all select ${table}, i.indexrelid from pg_catalog.pg_index i where i.indrelid = r.object
+  union all select ${statistics}, e.oid from pg_catalog.pg_statistic_ext e where e.stxrelid = r.object`;
 
-/** Partitions and children are written through the table; triggers come down to it from the tables that it is a part of. */
-const family = sql`
+/**
+ * Partitions and children are written through the table; triggers come down to it from the tables that it is a part of. A table that refers
+ * to a column which we write is written too, where its foreign key says so; before PostgreSQL 18 its triggers run with our rights.
+ */
+const family = (key: readonly string[]) => sql`
   select h.inhrelid as object from pg_catalog.pg_inherits h where h.inhparent = r.object
-  union all select h.inhparent from pg_catalog.pg_inherits h where h.inhrelid = r.object`;
+  union all select h.inhparent from pg_catalog.pg_inherits h where h.inhrelid = r.object
+  union all select c.conrelid from pg_catalog.pg_constraint c
+    where c.confrelid = r.object and c.contype = 'f' and c.confupdtype in ('c', 'n', 'd') and exists (
+      select 1 from pg_catalog.pg_attribute a where a.attrelid = c.confrelid and a.attnum = any(c.confkey)
+        and a.attname <> all(${[...key]}::text[]))`;
 
 /** What a type, a constraint or an operator class runs, and no row of pg_depend shows. */
 const undepended = sql`
@@ -98,10 +109,10 @@ const undepended = sql`
     where r.class = ${operatorClass} and o.oid = r.object`;
 
 /** `via`: the trigger, default, constraint, policy, rule, index or column that led there; a rule may lead to another table. */
-const step = sql`
+const step = (key: readonly string[]) => sql`
   select p.class, p.object, p.class as via_class, p.object as via_object, 0 as via_part from (${pieces}) p where r.class = ${table}
   union all
-  select ${table}, f.object, r.via_class, r.via_object, r.via_part from (${family}) f where r.class = ${table}
+  select ${table}, f.object, r.via_class, r.via_object, r.via_part from (${family(key)}) f where r.class = ${table}
   union all
   select u.class, u.object, r.via_class, r.via_object, r.via_part from (${undepended}) u
   union all
@@ -119,11 +130,11 @@ const owner = sql`
     where r.class = ${routine} and p.oid = r.object
   union all select t.typowner from pg_catalog.pg_type t where r.class = ${type} and t.oid = r.object and t.typtype <> 'b'`;
 
-function findStrangers(client: Reader, { target, source }: Ownership): Promise<Stranger[]> {
+function findStrangers(client: Reader, { target, source, key }: Ownership): Promise<Stranger[]> {
   return client.rows<Stranger>(sql`
     with recursive reached (class, object, via_class, via_object, via_part) as (
       select ${table}, to_regclass(${target})::oid, null::oid, null::oid, null::int
-      union select s.* from reached r cross join lateral (${step}) s)
+      union select s.* from reached r cross join lateral (${step(key)}) s)
     select distinct on (r.class, r.object) me.rolname::text as user, i.type as kind, i.identity,
       pg_get_userbyid(o.id)::text as owner, v.type as "viaKind", v.identity as via
     from reached r join pg_catalog.pg_roles me on me.rolname = current_user cross join lateral (${owner}) o

@@ -102,6 +102,58 @@ describeDatabases(
       },
     );
 
+    it.each([
+      [
+        "a table with a trigger",
+        `create table rowmill.migrations (version int primary key, name text, sha256 text, applied_at timestamptz default now());
+         create trigger t before insert on rowmill.migrations for each row execute function rowmill.grab();`,
+      ],
+      [
+        "views in place of tables",
+        `create function rowmill.one() returns bigint language plpgsql as $$ begin ${grab} return 1; end $$;
+         create view rowmill.pipelines as select rowmill.one() as id; create view rowmill.deployment as select rowmill.one() as id;
+         create view rowmill.migrations as select rowmill.one()::int as version;
+         create schema rowmill_worker; create view rowmill_worker.jobs as select rowmill.one() as id;`,
+      ],
+    ])("finds nothing that runs where it made the schema of the ledger with %s", async (_, made) => {
+      await run(
+        `do $$ begin execute format('grant create on database %I to ${intruder}', current_database()); end $$`,
+      );
+      await plant(
+        `create schema rowmill; ${triggerFunction.replace("function grab", "function rowmill.grab")} ${made}`,
+      );
+      for (const args of [
+        ["up", "--until-idle"],
+        ["status"],
+        ["sweep"],
+        ["show", "films", "1"],
+        ["doctor", "--audit"],
+      ]) {
+        const refused = await project.run(...args);
+        expect(refused.status, args.join(" ")).not.toBe(0);
+        expect(refused.stderr).toContain(`the schema rowmill belongs to "${intruder}"`);
+      }
+      const doctor = await project.run("doctor");
+      expect(doctor.status).toBe(2);
+      expect(doctor.stdout).toContain(`The schema rowmill belongs to "${intruder}"`);
+      expect(await superuserMade()).toEqual([]);
+    });
+
+    it("beside a source of the same name, both found first in the path, is not taken for the one that is meant", async () => {
+      await run(`create schema early authorization ${intruder}; grant select on films to ${intruder};
+        do $$ begin execute format('alter database %I set search_path = early, public', current_database()); end $$`);
+      await plant(`${triggerFunction} create table early.films (like public.films including all);
+        create table early.film_labels (${columns});
+        create trigger t before insert on early.film_labels for each row execute function grab();`);
+      const refused = await project.run("up", "--until-idle");
+      expect(refused.status).toBe(2);
+      expect(refused.stderr).toContain(`The name films may mean "early"."films" or "public"."films"`);
+      const doctor = await project.run("doctor");
+      expect(doctor.stdout).toContain("write its schema before a dot");
+      expect(doctor.stdout).toContain(`Trust ${intruder}, who owns it`);
+      expect(await superuserMade()).toEqual([]);
+    });
+
     it("is written to where target.trustOwner says so, with what its code does", async () => {
       await plant(planted["a trigger"][0]);
       await project.writeConfig(

@@ -69,6 +69,17 @@ export const strangerSetups: Readonly<Record<string, StrangerSetup>> = {
       alter table labels add primary key (id);`,
     says: gives("table public.all_labels"),
   },
+  "a table that an answer is copied into by its foreign key": {
+    sql: `${labels} alter table labels add unique (summary);
+      create table public.copies (summary text references labels (summary) on update cascade); alter table public.copies owner to STRANGER;`,
+    says: `the table public.copies belongs to "STRANGER"`,
+    idle: true,
+  },
+  "extended statistics": {
+    sql: `${labels} create statistics public.s (ndistinct) on (stranger.gives(summary)), id from labels;`,
+    says: gives("statistics object public.s"),
+    idle: true,
+  },
   "a trigger's function": {
     sql: `${labels} create trigger t before insert on labels for each row execute function stranger.fires();`,
     says: fires("trigger t on public.labels"),

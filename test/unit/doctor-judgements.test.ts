@@ -95,12 +95,14 @@ describe("The doctor's judgement", () => {
 
   it("names each role that may create where the user looks names up, as REVOKE takes it", () => {
     const open = [
-      { schema: 'od"d', grantee: "public" },
-      { schema: "app", grantee: '"App Owner"' },
+      { schema: 'od"d', grantee: "public", owns: false },
+      { schema: "app", grantee: '"App Owner"', owns: false },
+      { schema: "theirs", grantee: "them", owns: true },
     ];
     expect(judgeSearchPath(open).map(({ level, sql }) => [level, ...sql])).toEqual([
       ["warning", 'revoke create on schema "od""d" from public;'],
       ["warning", 'revoke create on schema "app" from "App Owner";'],
+      ["warning"],
     ]);
     expect(judgeSearchPath([]).map(({ level }) => level)).toEqual(["ok"]);
   });
