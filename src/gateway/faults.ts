@@ -10,7 +10,7 @@ import type { Answer, BatchObject } from "./wire.js";
 /** One HTTP call as a hook sees it. */
 export interface Call {
   readonly method: string;
-  /** As routed: `/v1/batches/:id/cancel`. Test for this one. */
+  /** As routed: `/v1/batches/:id/cancel`; `no route` for an unknown address. Test for this one. */
   readonly route: string;
   /** As asked, without the query: `/v1/batches/batch_12/cancel`. */
   readonly path: string;

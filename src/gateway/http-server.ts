@@ -25,6 +25,8 @@ const REQUEST_TIMEOUT_MS = 10 * 60_000;
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 const HEAD_BYTES_MAX = 16 * 1024;
 const PARAM_CHARS_MAX = 200;
+const JOURNAL_PATH_CHARS_MAX = 200;
+const NO_ROUTE = "no route";
 
 export interface HttpParts {
   readonly settings: GatewaySettings;
@@ -37,6 +39,8 @@ export type Effect = (request: FastifyRequest, caller: Owner) => Answer | Promis
 export class HttpServer {
   readonly app: FastifyInstance;
   private readonly parts: HttpParts;
+  /** The calls that came with a key. */
+  private readonly known = new WeakMap<FastifyRequest, { readonly caller: Owner }>();
 
   constructor(parts: HttpParts) {
     this.parts = parts;
@@ -54,8 +58,8 @@ export class HttpServer {
       method,
       url,
       handler: async (request, reply) => {
-        const known = this.authorise(request.headers.authorization);
-        if ("refused" in known) return this.send(request, reply, known.refused);
+        const known = this.known.get(request);
+        if (known === undefined) throw new Error("a call that was not authorised");
         const answer = await effect(request, known.caller);
         const fault = await this.parts.settings.faults.afterEffect(callOf(request), answer);
         return this.send(request, reply, answer, fault);
@@ -68,6 +72,7 @@ export class HttpServer {
     reply.header("date", new Date(this.parts.settings.clock.nowMs()).toUTCString());
     const known = this.authorise(request.headers.authorization);
     if ("refused" in known) return this.send(request, reply, known.refused);
+    this.known.set(request, known);
     const fault = await this.parts.settings.faults.beforeEffect(callOf(request));
     if (fault === undefined) return undefined;
     return this.send(request, reply, refusal(500, "A scripted fault without a reply."), fault);
@@ -97,9 +102,12 @@ export class HttpServer {
     return reply;
   }
 
+  /** Only calls with a key: others would fill the disk. */
   private note(request: FastifyRequest, status: number | null): void {
-    const { method, route, path, requestId } = callOf(request);
+    if (!this.known.has(request)) return;
+    const { method, route, requestId, ...call } = callOf(request);
     const at = this.parts.settings.clock.nowMs();
+    const path = call.path.slice(0, JOURNAL_PATH_CHARS_MAX);
     this.parts.journal.append({ kind: "call", at, requestId, method, route, path, status });
   }
 
@@ -136,7 +144,7 @@ function callOf(request: FastifyRequest): Call {
   const path = request.url.split("?", 1)[0] ?? "";
   return {
     method: request.method,
-    route: request.routeOptions.url ?? path,
+    route: request.routeOptions.url ?? NO_ROUTE,
     path,
     query: request.query as Readonly<Record<string, unknown>>,
     requestId: request.id,

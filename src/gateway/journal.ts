@@ -1,5 +1,5 @@
 /**
- * The journal: what was asked of the gateway and what it did, one JSON object a line, only appended. It owns
+ * The journal: what was asked of the gateway with a key and what it did, one JSON object a line, only appended. It owns
  * `journal.jsonl` and answers the questions that tests put to it.
  *
  * An entry is on its way to the disk before the reply leaves; a crash may cut the last line, which the next start
@@ -26,6 +26,7 @@ export type JournalEntry =
       readonly requestId: string;
       readonly method: string;
       readonly route: string;
+      /** Its first 200 characters. */
       readonly path: string;
       /** Null: no reply left (a scripted drop). */
       readonly status: number | null;

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import https from "node:https";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { startGateway } from "../../src/gateway/gateway.js";
+import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
+import type { JournalEntry } from "../../src/gateway/journal.js";
 import {
   chatBody,
   chatLines,
@@ -16,6 +17,12 @@ import {
 } from "./gateway-setup.js";
 
 const get = (url: string, headers: Record<string, string> = {}) => fetch(url, { headers });
+
+async function entriesOf({ journal }: Gateway): Promise<JournalEntry[]> {
+  const entries: JournalEntry[] = [];
+  for await (const entry of journal.entries()) entries.push(entry);
+  return entries;
+}
 
 describe("authentication", () => {
   test.each([[{}], [{ authorization: "Basic ZGVtbw==" }], [{ authorization: "Bearer " }]])(
@@ -106,12 +113,32 @@ describe("every reply", () => {
     expect((await client.files.list()).data).toEqual([]);
   });
 
+  test("that refuses the caller is not in the journal, so that nobody without a key fills the disk", async () => {
+    const { gateway } = await startTestGateway({ apiKeys: ["right"] });
+    const long = `${gateway.url}/${"a".repeat(10_000)}`;
+    for (const headers of [{}, { authorization: "Bearer wrong" }]) {
+      for (const url of [long, `${gateway.url}/models`, `${gateway.url}/batches`])
+        expect((await get(url, headers)).status).toBe(401);
+      expect((await fetch(`${gateway.url}/files`, { method: "POST", headers, body: "x" })).status).toBe(401);
+    }
+    expect(await entriesOf(gateway)).toEqual([]);
+  });
+
+  test("is in the journal by the start of its path, and by one name where no route is", async () => {
+    const { gateway } = await startTestGateway();
+    const headers = { authorization: "Bearer demo" };
+    const paths = [`nowhere/${"a".repeat(10_000)}`, `files/${"b".repeat(200)}`];
+    for (const path of paths) expect((await get(`${gateway.url}/${path}`, headers)).status).toBe(404);
+    expect(await entriesOf(gateway)).toMatchObject([
+      { route: "no route", path: `/v1/${paths[0]}`.slice(0, 200) },
+      { route: "/v1/files/:id", path: `/v1/${paths[1]}`.slice(0, 200) },
+    ]);
+  });
+
   test("is in the journal with its status", async () => {
     const { gateway } = await startTestGateway();
     await get(`${gateway.url}/files/file-1`, { authorization: "Bearer demo" });
-    const calls: unknown[] = [];
-    for await (const entry of gateway.journal.entries()) calls.push(entry);
-    expect(calls).toMatchObject([
+    expect(await entriesOf(gateway)).toMatchObject([
       { kind: "call", method: "GET", route: "/v1/files/:id", path: "/v1/files/file-1", status: 404 },
     ]);
   });
