@@ -10,6 +10,7 @@ import { z } from "zod";
 import { acceptsNull, readSchema, strictSchema, type SchemaNode } from "./answer-schema.js";
 import { answerColumns, TEXT_COLUMN, type AnswerColumn } from "./answer-columns.js";
 import { restoredSchema, storedSchema } from "./stored-answer.js";
+import { isOverfull, JSON_VALUES_MAX } from "./json-values.js";
 import { storableText, textProblem } from "./storable-text.js";
 import { thrownMessage } from "./thrown-message.js";
 import type { ModelRequest } from "./outcome.js";
@@ -78,6 +79,7 @@ interface Compiled {
 }
 
 function parseObject(text: string, { schema, input, columns }: Compiled): ParsedAnswer {
+  if (isOverfull(text)) return invalid(`the answer holds more than ${JSON_VALUES_MAX} values`);
   let json: unknown;
   try {
     json = JSON.parse(unfenced(text));

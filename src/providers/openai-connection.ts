@@ -6,14 +6,15 @@
 import { isIPv4 } from "node:net";
 import OpenAI from "openai";
 import { RowmillError } from "../model/errors.js";
+import { JSON_VALUES_MAX, ValueCounter } from "../model/json-values.js";
 import { caller, type Caller } from "./openai-call.js";
 import { errorReader, UnreadableReply } from "./openai-errors.js";
 import { readPage } from "./openai-wire.js";
 import { ProviderError, type CallOptions } from "./provider.js";
 
 export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
-/** Of a reply that is held in memory: a page of a list, a batch with an error for each of its lines. */
-const REPLY_BYTES_MAX = 64 * 1024 * 1024;
+/** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */
+const REPLY_BYTES_MAX = 8 * 1024 * 1024;
 
 export interface OpenAITimeouts {
   /** A whole small call, its reply included. */
@@ -106,9 +107,9 @@ function requireSafe({ protocol, hostname, host }: URL): void {
   );
 }
 
-/** `hostname` as a URL has it. */
+/** `hostname` as a URL has it. Names below `localhost` are not this machine everywhere: musl asks the network for them. */
 function isLoopback(hostname: string): boolean {
-  if (/^(?:.+\.)?localhost$/.test(hostname) || hostname === "[::1]") return true;
+  if (hostname === "localhost" || hostname === "[::1]") return true;
   return isIPv4(hostname) && hostname.startsWith("127.");
 }
 
@@ -120,11 +121,15 @@ function isStreamed(url: unknown, response: Response): boolean {
 /** The SDK reads such a reply as a whole, also that of an error. */
 function bounded({ body, status, statusText, headers }: Response): Response {
   let bytes = 0;
+  const values = new ValueCounter();
   const count = new TransformStream<Uint8Array, Uint8Array>({
     transform: (chunk, controller) => {
       bytes += chunk.length;
+      for (const byte of chunk) values.add(byte);
       if (bytes > REPLY_BYTES_MAX)
         controller.error(new UnreadableReply(`it is longer than ${REPLY_BYTES_MAX} bytes`));
+      else if (values.isOverfull)
+        controller.error(new UnreadableReply(`it holds more than ${JSON_VALUES_MAX} values`));
       else controller.enqueue(chunk);
     },
   });

@@ -1,4 +1,5 @@
 /** Reads a line of a batch's input file that other code wrote. Pure; nothing of it is trusted. */
+import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
 import type { Json } from "../model/pipeline.js";
 import { roomOf } from "./openai-body.js";
 import { asRecord, textOf } from "./openai-wire.js";
@@ -18,6 +19,7 @@ export interface InputLine {
 
 /** Null: no line of a batch. Output and error lines can be read too: they name no endpoint and no model here. */
 export function readInputLine(line: string): InputLine | null {
+  if (isOverfull(line, LINE_VALUES_MAX)) return null;
   let json: unknown;
   try {
     json = JSON.parse(line);

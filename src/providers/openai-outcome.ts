@@ -1,5 +1,6 @@
 /** Reads what one line of an output or error file says. Pure; never throws: a broken line is an outcome too. */
 import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../model/outcome.js";
+import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
 import { storableText } from "../model/storable-text.js";
 import { asRecord, countOf, textOf } from "./openai-wire.js";
 import type { BatchInputError } from "./provider.js";
@@ -20,6 +21,10 @@ const ERROR_KINDS: Readonly<Record<string, NoAnswerKind>> = {
 
 /** See `Provider.readOutcome`. Line shapes: OpenAI's Batch guide, and issues of clients that met the others. */
 export function readOutcome(line: string): AnswerOutcome {
+  if (isOverfull(line, LINE_VALUES_MAX)) {
+    const message = `the line holds more than ${LINE_VALUES_MAX} values`;
+    return { kind: "unknownId", customId: null, message };
+  }
   let json: unknown;
   try {
     json = JSON.parse(line);

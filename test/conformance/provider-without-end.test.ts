@@ -23,7 +23,23 @@ describe("A provider", () => {
       more();
     });
     const error = await failureOf(ask(provider));
-    expect(error.message).toMatch(/longer than 67108864 bytes/);
+    expect(error.message).toMatch(/longer than 8388608 bytes/);
+  });
+
+  test.each<[string, string, (provider: Provider) => Promise<unknown>]>([
+    ["the models", "{}", (provider) => provider.servesDemo()],
+    ["a batch", "[]", retrieve],
+    ["a page of a list", "1", (provider) => provider.findInputs("x")],
+  ])("that fills %s with values %s is given up before they are parsed", async (_, value, ask) => {
+    const x = JSON.parse(`[${`${value},`.repeat(250_000)}0]`) as unknown;
+    const { provider } = await serve((response) => json(response, 200, { ...BATCH, data: [], x }));
+    expect((await failureOf(ask(provider))).message).toMatch(/holds more than 250000 values/);
+  });
+
+  test("may use as many commas and brackets as it likes inside of texts, also behind quotes", async () => {
+    const message = `"\\"{[,`.repeat(300_000);
+    const { provider } = await serve((response) => json(response, 200, { ...BATCH, metadata: { message } }));
+    expect((await provider.retrieveBatch("batch_1")).metadata).toEqual({ message });
   });
 
   test("that has page after page without end is given up", { timeout: 60_000 }, async () => {

@@ -335,6 +335,14 @@ describe("parsing an answer", () => {
     });
   });
 
+  test("takes no answer that would fill the memory", () => {
+    const schema = z.object({ title: z.string(), list: z.array(z.int()) });
+    const full = `{"title":"[[[","list":[${"1,".repeat(250_000)}1]}`;
+    expect(parse(schema, full)).toEqual({ ok: false, message: "the answer holds more than 250000 values" });
+    const title = "[,{".repeat(100_000);
+    expect(parse(schema, { title, list: [1] })).toMatchObject({ ok: true, value: { title } });
+  });
+
   test("an answer cannot reach prototypes", () => {
     const parsed = parse(
       z.object({ a: z.object({ b: z.string().optional() }) }),

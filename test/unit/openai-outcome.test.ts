@@ -143,9 +143,18 @@ test.each([
   ["null", "null"],
   ["no custom id", JSON.stringify({ ...failure("batch_expired"), custom_id: undefined })],
   ["an empty custom id", JSON.stringify({ ...failure("batch_expired"), custom_id: "" })],
+  ["a million values", `{"custom_id":"17-1-0123456789ab","x":[${"{},".repeat(1_000_000)}0]}`],
+  ["lists in lists without end", "[".repeat(2_000_000)],
   ["a number for a custom id", JSON.stringify({ ...failure("batch_expired"), custom_id: 17 })],
 ])("%s names no request", (_, line) => {
   expect(readOutcome(line)).toMatchObject({ kind: "unknownId", customId: null });
+});
+
+test("a line that would fill the memory says so, and one with as many commas inside of its answer is read", () => {
+  const overfull = `{"custom_id":"17-1-0123456789ab","x":[${"1,".repeat(1_000_000)}0]}`;
+  expect(readOutcome(overfull)).toMatchObject({ message: "the line holds more than 1000000 values" });
+  const text = `"\\,[{`.repeat(300_000);
+  expect(read(reply(completion({ content: text })))).toMatchObject({ kind: "text", text });
 });
 
 test("messages are short and can be stored", () => {
