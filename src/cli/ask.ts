@@ -1,5 +1,5 @@
 /** Questions to the person at the terminal. Where nobody sits, nothing is asked: the caller says what to do instead. */
-import { oneLine } from "../model/one-line.js";
+import { proseLine } from "../model/one-line.js";
 import { Interrupted } from "./interruption.js";
 
 /** The others are scrolled to. */
@@ -18,7 +18,7 @@ export async function askYesNo(message: string, signal?: AbortSignal): Promise<b
   signal?.addEventListener("abort", abort);
   try {
     const answer = await confirm({
-      message: oneLine(message),
+      message: proseLine(message),
       initialValue: false,
       output: process.stderr,
       signal: whileAsked.signal,
@@ -33,7 +33,7 @@ export async function askYesNo(message: string, signal?: AbortSignal): Promise<b
 export async function askTyped(message: string, word: string): Promise<boolean> {
   const { text } = await loadPrompts();
   const answer = await text({
-    message: oneLine(`${message} Type "${word}" to do it.`),
+    message: proseLine(`${message} Type "${word}" to do it.`),
     output: process.stderr,
   });
   if (typeof answer === "symbol") return interrupted();
@@ -59,14 +59,19 @@ export async function askText(
   options: { initial?: string; check?: (text: string) => string | null } = {},
 ): Promise<string> {
   const { text } = await loadPrompts();
+  const initial = options.initial ?? "";
   const answer = await text({
-    message: oneLine(message),
-    initialValue: options.initial ?? "",
-    validate: (value) => options.check?.((value ?? "").trim()) ?? undefined,
+    message: proseLine(message),
+    initialValue: proseLine(initial),
+    validate: (value) => {
+      const meant = value === proseLine(initial) ? initial : (value ?? "");
+      const wrong = options.check?.(meant.trim()) ?? null;
+      return wrong === null ? undefined : proseLine(wrong);
+    },
     output: process.stderr,
   });
   if (typeof answer === "symbol") return interrupted();
-  return answer.trim();
+  return (answer === proseLine(initial) ? initial : answer).trim();
 }
 
 /** A line that is not shown while it is typed. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
@@ -85,14 +90,14 @@ export interface Choice {
 
 /** Names of tables and columns may be anything. */
 function shownChoice({ value, label, hint }: Choice): Choice {
-  return { value, label: oneLine(label), ...(hint === undefined ? {} : { hint: oneLine(hint) }) };
+  return { value, label: proseLine(label), ...(hint === undefined ? {} : { hint: proseLine(hint) }) };
 }
 
 /** One of these values. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function choose(message: string, options: readonly Choice[]): Promise<string> {
   const { select } = await loadPrompts();
   const answer = await select({
-    message: oneLine(message),
+    message: proseLine(message),
     options: options.map(shownChoice),
     ...(options[0] === undefined ? {} : { initialValue: options[0].value }),
     maxItems: CHOICES_SHOWN_MAX,
@@ -110,7 +115,7 @@ export async function chooseSome(
 ): Promise<string[]> {
   const { multiselect } = await loadPrompts();
   const answer = await multiselect({
-    message: oneLine(message),
+    message: proseLine(message),
     options: options.map(shownChoice),
     initialValues: [...initial],
     required: true,

@@ -14,8 +14,8 @@ import { counted, fit, formatCount } from "./text.js";
 
 const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;
-/** Of a key that is too long to be shown. */
-const KEY_CHARACTERS = 40;
+/** Of a key: no key alone reaches the end of a terminal's row. */
+const KEY_CHARACTERS = 64;
 
 export interface End {
   /** Pipelines that wait for a person. */
@@ -51,7 +51,7 @@ async function sayFailures(
 ): Promise<void> {
   const failures = await failedKeys(context.database, pipeline.id, FAILURES_SHOWN);
   for (const { key, error } of failures) {
-    terminal.note(`  ${key}: ${fit(error, ERROR_CHARACTERS)}`);
+    terminal.note(`  ${fit(key, KEY_CHARACTERS)}: ${fit(error, ERROR_CHARACTERS)}`);
   }
   if (pipeline.refused > 0) await sayRefused(terminal, context, pipeline);
   if (failures.length === 0) return;

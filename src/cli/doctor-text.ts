@@ -1,7 +1,7 @@
 /** What the doctor shows: lines for a person, objects for a program. Pure. docs/cli.md has the shape of the objects. */
 import { groups, type Finding, type Level } from "../app/doctor-check.js";
 import type { CheckReport } from "../app/doctor-examine.js";
-import { safeSql } from "../model/one-line.js";
+import { proseLine, safeSql } from "../model/one-line.js";
 import type { AuditedInvariant } from "../store/invariants.js";
 import type { Terminal } from "./terminal.js";
 import { counted } from "./text.js";
@@ -50,8 +50,8 @@ function joinUnchecked(titled: readonly Titled[]): Titled[] {
 
 function findingLines(title: string, { level, text, mends, sql }: Finding): string[] {
   return [
-    `  ${words[level].padEnd(wordWidth)}  ${title}: ${text}`,
-    ...mends.map((mend) => `${" ".repeat(wordWidth + 4)}- ${mend}`),
+    `  ${words[level].padEnd(wordWidth)}  ${title}: ${proseLine(text)}`,
+    ...mends.map((mend) => `${" ".repeat(wordWidth + 4)}- ${proseLine(mend)}`),
     ...(sql.length === 0
       ? []
       : [`${" ".repeat(wordWidth + 4)}- To be run by an administrator or the owner:`]),
@@ -93,7 +93,7 @@ function worst(findings: readonly Finding[]): Level {
 export function auditLines(audited: readonly AuditedInvariant[]): string[] {
   const lines = audited.flatMap(({ number, title, violations }) => [
     `  ${(violations.length === 0 ? "holds" : "violated").padEnd(wordWidth)}  ${number}. ${title}`,
-    ...violations.map((violation) => `${" ".repeat(wordWidth + 4)}- ${violation}`),
+    ...violations.map((violation) => `${" ".repeat(wordWidth + 4)}- ${proseLine(violation)}`),
   ]);
   const broken = audited.filter(({ violations }) => violations.length > 0).length;
   return [

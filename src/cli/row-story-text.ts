@@ -1,5 +1,5 @@
 /** Owns how `rowmill show` looks to a person. Pure but for the terminal's width and style. */
-import { oneLine } from "../model/one-line.js";
+import { proseLine } from "../model/one-line.js";
 import { formatUsd } from "../model/pricing.js";
 import { accountText } from "../model/account.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../store/overview.js";
@@ -14,7 +14,7 @@ export function renderStory(story: RowStory, style: Style): string[] {
   const section = (title: string, lines: readonly string[]) =>
     lines.length === 0 ? [] : [style.bold(title), ...lines.map((line) => `  ${line}`), ""];
   return [
-    ...section(`${story.pipeline} ${story.key}`, requestLines(story, style)),
+    ...section(proseLine(`${story.pipeline} ${story.key}`), requestLines(story, style)),
     ...section("row", rowLines(story.row)),
     ...story.attempts.flatMap((attempt) =>
       section(`attempt ${attempt.attempt}`, attemptLines(attempt, story.events, style)),
@@ -68,7 +68,7 @@ function resultLines(result: ResultNow): string[] {
 }
 
 function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
-  const named = Object.entries(cells).map(([name, value]) => [oneLine(name), value] as const);
+  const named = Object.entries(cells).map(([name, value]) => [proseLine(name), value] as const);
   const width = Math.max(0, ...named.map(([name]) => name.length));
   return named.flatMap(([name, value]) =>
     labelled(
@@ -80,7 +80,7 @@ function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
 
 /** The further lines of a text stand below its first one. */
 function labelled(label: string, text: string): string[] {
-  const [first = "", ...more] = text.split("\n");
+  const [first = "", ...more] = text.split("\n").map(proseLine);
   return [`${label}  ${first}`, ...more.map((line) => `${" ".repeat(label.length)}  ${line}`)];
 }
 

@@ -2,7 +2,7 @@
  * Lays out rows as an aligned table, or as one block a row where the table does not fit. Text is made safe before its width is
  * counted. Pure.
  */
-import { oneLine } from "../model/one-line.js";
+import { proseLine } from "../model/one-line.js";
 
 export interface TableColumn {
   readonly title: string;
@@ -18,7 +18,7 @@ export function renderTable(
   cells: readonly (readonly string[])[],
   columns: number,
 ): string[] {
-  const rows = cells.map((row) => row.map(oneLine));
+  const rows = cells.map((row) => row.map(proseLine));
   const widths = header.map((column, index) =>
     Math.max(column.title.length, ...rows.map((row) => (row[index] ?? "").length)),
   );
@@ -61,7 +61,7 @@ function breakLines(text: string, columns: number, indent: { first: string; more
   const lines: string[] = [];
   let begin = indent.first;
   let line = begin;
-  for (const word of oneLine(text).split(" ")) {
+  for (const word of proseLine(text).split(" ")) {
     const longer = line === begin ? line + word : `${line} ${word}`;
     if (longer.length <= columns || line === begin) {
       line = longer;

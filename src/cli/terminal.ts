@@ -4,7 +4,7 @@
  * it: text of rows, models and providers can neither begin a line nor steer the terminal.
  */
 import { styleText } from "node:util";
-import { oneLine } from "../model/one-line.js";
+import { oneLine, proseLine } from "../model/one-line.js";
 import { openLiveBoard, type LiveLine } from "./live-board.js";
 
 /** Shorter texts would blot out ordinary words. */
@@ -50,7 +50,7 @@ export function openTerminal(): Terminal {
     print: (text) => void stdout.write(`${clean(text)}\n`),
     note: (text) => {
       board.clear();
-      stderr.write(`${clean(text)}\n`);
+      stderr.write(`${proseLine(clean(text))}\n`);
       board.draw();
     },
     live: (next) =>
@@ -63,7 +63,8 @@ export function openTerminal(): Terminal {
     dim: (text) => styled("dim", text),
     hide: (secret) => {
       // Errors may have escaped it already.
-      if (secret.length >= SECRET_CHARACTERS_MIN) secrets.add(secret).add(oneLine(secret));
+      if (secret.length >= SECRET_CHARACTERS_MIN)
+        secrets.add(secret).add(oneLine(secret)).add(proseLine(secret));
     },
   };
 }

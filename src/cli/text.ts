@@ -1,5 +1,5 @@
 /** Small pieces of text that several commands show. Pure. */
-import { oneLine } from "../model/one-line.js";
+import { proseLine } from "../model/one-line.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { formatUsd } from "../model/pricing.js";
 import type { Estimate } from "../worker/estimate.js";
@@ -8,7 +8,7 @@ const NANO_USD_PER_USD = 1e9;
 
 /** One line that is not wrapped. */
 export function fit(text: string, columns: number): string {
-  const line = oneLine(text);
+  const line = proseLine(text);
   return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
 }
 

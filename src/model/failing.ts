@@ -2,7 +2,7 @@
  * Answers that fail one after another for a reason of the model's making: further tries, and the rows that wait, would mostly be paid for
  * nothing. Decides when that is so, and says it. Pure.
  */
-import { oneLine } from "./one-line.js";
+import { proseLine } from "./one-line.js";
 import type { PipelineConfig } from "./pipeline.js";
 import { failureOutcomes, type AttemptOutcome, type FailureOutcome } from "./what-next.js";
 
@@ -91,5 +91,5 @@ const fixes: Readonly<Record<FailureOutcome, Fix>> = {
 /** Text of rows and models as a part of one line. */
 function quoted(text: string, charactersMax: number): string {
   const cut = text.length > charactersMax ? `${text.slice(0, charactersMax - 1)}…` : text;
-  return oneLine(JSON.stringify(cut));
+  return proseLine(JSON.stringify(cut));
 }

@@ -4,10 +4,12 @@
  */
 
 /**
- * Control characters (C0 with line feeds, tabs and ESC, DEL, C1), the line separators of Unicode, what reorders or hides (bidi
- * controls, zero-width spaces, the byte order mark), and half surrogate pairs. Joiners (U+200C, U+200D) stay: scripts and emoji need them.
+ * Control characters (C0 with line feeds, tabs and ESC, DEL, C1), the line separators of Unicode, spaces other than U+0020, what reorders
+ * or hides (bidi controls, zero-width spaces, fillers, tags, the byte order mark), and half surrogate pairs. Joiners (U+200C, U+200D) and
+ * variation selectors stay: scripts and emoji need them.
  */
-const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Surrogate}\u200b\u2060-\u206f\ufeff]/gu;
+const UNSAFE =
+  /(?![ \u200c\u200d\p{Variation_Selector}])[\p{Cc}\p{Z}\p{Bidi_Control}\p{Surrogate}\p{Default_Ignorable_Code_Point}\u2060-\u206f\u2800]/gu;
 
 const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
@@ -18,7 +20,20 @@ const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t"
 export function oneLine(text: string): string {
   return text.replace(UNSAFE, (character) => {
     const code = character.charCodeAt(0);
-    return NAMED[character] ?? (code < 0x20 ? `\\x${hex(code, 2)}` : `\\u${hex(code, 4)}`);
+    return NAMED[character] ?? (code < 0x20 ? `\\x${hex(code, 2)}` : unitsOf(character, "\\u"));
+  });
+}
+
+/** Beyond these, spaces are counted: enough of them would push the rest of a line to the start of a terminal's next row. */
+const SPACES_MAX = 2;
+const INDENT_MAX = 40;
+const SPACE_RUN = new RegExp(`^ {${INDENT_MAX + 1},}|(?<=[^ ]) {${SPACES_MAX + 1},}`, "g");
+
+/** One line as a person reads it, with `\x20{75}` in place of 75 spaces. It may be applied twice; JSON does not stay the same. */
+export function proseLine(text: string): string {
+  return oneLine(text).replace(SPACE_RUN, (run, at: number) => {
+    const kept = at === 0 ? INDENT_MAX : SPACES_MAX;
+    return `${" ".repeat(kept)}\\x20{${run.length - kept}}`;
   });
 }
 
@@ -39,7 +54,14 @@ export function safeSql(statement: string): string {
 }
 
 function escaped(text: string, mark: string): string {
-  return text.replace(UNSAFE, (character) => mark + hex(character.charCodeAt(0), 4));
+  return text.replace(UNSAFE, (character) => unitsOf(character, mark));
+}
+
+/** As JSON and SQL have it: two for a character beyond U+FFFF. */
+function unitsOf(character: string, mark: string): string {
+  return Array.from({ length: character.length }, (_, at) => mark + hex(character.charCodeAt(at), 4)).join(
+    "",
+  );
 }
 
 function hex(code: number, digits: number): string {

@@ -60,11 +60,37 @@ describe("Output of the command line cannot be forged", { timeout: 60_000 }, () 
     await insert(`z${attack}`, "[[demo:error 400]]");
     const up = await project.run("up", "--until-idle", "--yes", "--log-level", "debug");
     expect(up.status, up.stderr).toBe(3);
-    expect(up.stderr).toContain(`\n  z${escaped}: `);
+    expect(up.stderr).toContain(`\n  ${`z${escaped}`.slice(0, 63)}…: `);
     expectHonest(up.stderr);
     const shown = await project.run("show", "notes", `z${attack}`);
     expect(shown.stdout).toContain(`notes z${escaped}\n`);
     expectHonest(shown.stdout);
+  });
+
+  it.each([
+    ["spaces", " ".repeat(77), "  \\x20{75}"],
+    ["spaces that are not U+0020", "\u00a0\u3000".repeat(38), "\\u00a0\\u3000"],
+    [
+      "what looks like spaces",
+      "\u3164\u2800\u{e0020}\u00ad".repeat(19),
+      "\\u3164\\u2800\\udb40\\udc20\\u00ad",
+    ],
+    ["letters", "x".repeat(77), "xxxx"],
+  ])("by a key that pads a row of the terminal with %s", async (_, padding, shown) => {
+    await project.writeConfig(notesPipeline);
+    await insert(`z${padding}${lie}`, "[[demo:error 400]]");
+    const up = await project.run("up", "--until-idle", "--yes");
+    expect(up.status, up.stderr).toBe(3);
+    const line = up.stderr.split("\n").find((text) => text.startsWith("  z"));
+    expect(line).toContain(`  z${shown}`);
+    expect(line?.slice(80).startsWith("evil")).toBe(false);
+    const story = await project.run("show", "notes", `z${padding}${lie}`);
+    if (padding[0] === "x") return;
+    expect(story.stdout).toContain(`notes z${shown}`);
+    for (const text of [up.stderr, story.stdout]) {
+      expect(text).not.toMatch(/(?! )[\p{Z}\u00ad\u3164\u2800\u{e0020}]/u);
+      expect(text).not.toMatch(/ {70}/);
+    }
   });
 
   it("by what a model answers, and by what the provider says of a line", async () => {

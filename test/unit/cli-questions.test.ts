@@ -73,3 +73,27 @@ test("a command that is stopped while it asks has its question taken back", asyn
   stop.abort(reason);
   expect(await ended).toBe(reason);
 });
+
+test("what a question suggests and what it says of an answer cannot steer the terminal", async () => {
+  const attack = "x\u001b[2J\u202e\u3164";
+  const ended = askText("Which table?", {
+    initial: attack,
+    check: (text) => `no table ${text}${attack}`,
+  }).catch((error: unknown) => error);
+  await press("\r");
+  await vi.waitFor(() => expect(screen).toContain("no table"));
+  await press(CTRL_D);
+  await ended;
+  for (const unsafe of ["\u001b[2J", "\u202e", "\u3164"]) expect(screen).not.toContain(unsafe);
+  expect(screen).toContain("x\\x1b[2J\\u202e\\u3164");
+});
+
+test("a suggestion that is accepted as it is shown is what was suggested", async () => {
+  const answer = askText("Which table?", {
+    initial: "my\u00a0table",
+    check: (text) => (text === "my\u00a0table" ? null : "another table"),
+  });
+  await press("\r");
+  expect(await answer).toBe("my\u00a0table");
+  expect(screen).toContain("my\\u00a0table");
+});

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
-import { oneLine, safeSql } from "../../src/model/one-line.js";
+import { oneLine, proseLine, safeSql } from "../../src/model/one-line.js";
 
 /** Whatever could begin a line, steer a terminal, or change the order of what is read. */
 const unsafe = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Surrogate}]/u;
@@ -20,6 +20,13 @@ describe("Text of others in one line", () => {
     ["line separators", "a\u2028b\u2029", "a\\u2028b\\u2029"],
     ["bidi controls", "\u202eabc\u2066\u200f\u061c", "\\u202eabc\\u2066\\u200f\\u061c"],
     ["what takes no place", "a\u200bb\ufeff\u2060", "a\\u200bb\\ufeff\\u2060"],
+    ["spaces other than the usual one", "a\u00a0b\u3000c\u2003d\u1680", "a\\u00a0b\\u3000c\\u2003d\\u1680"],
+    [
+      "what looks like space or hides",
+      "\u00ad\u115f\u1160\u3164\uffa0\u2800\u034f",
+      "\\u00ad\\u115f\\u1160\\u3164\\uffa0\\u2800\\u034f",
+    ],
+    ["tags", "a\u{e0001}\u{e007f}", "a\\udb40\\udc01\\udb40\\udc7f"],
     ["half a pair", "a\ud83d", "a\\ud83d"],
   ])("shows %s as what they are", (_, text, shown) => {
     expect(oneLine(text)).toBe(shown);
@@ -43,6 +50,31 @@ describe("Text of others in one line", () => {
     fc.assert(
       fc.property(fc.array(nasty), (value) => {
         expect(JSON.parse(oneLine(JSON.stringify(value)))).toEqual(value);
+      }),
+    );
+  });
+});
+
+describe("Text of others that a person reads", () => {
+  it("has runs of spaces counted, but for an indentation", () => {
+    expect(proseLine(`z${" ".repeat(77)}evil`)).toBe("z  \\x20{75}evil");
+    expect(proseLine(`${" ".repeat(80)}evil`)).toBe(`${" ".repeat(40)}\\x20{40}evil`);
+    expect(proseLine("      at f  (a b)\n   c")).toBe("      at f  (a b)\\n  \\x20{1}c");
+  });
+
+  it("is safe, and stays as it is when it is made safe again", () => {
+    const spaced = fc.array(
+      fc.oneof(
+        nasty,
+        fc.nat(90).map((count) => " ".repeat(count)),
+      ),
+    );
+    fc.assert(
+      fc.property(spaced, (pieces) => {
+        const shown = proseLine(pieces.join(""));
+        expect(shown).not.toMatch(unsafe);
+        expect(shown).not.toMatch(/[^ ] {3}|^ {41}/);
+        expect(proseLine(shown)).toBe(shown);
       }),
     );
   });
