@@ -23,7 +23,7 @@ export async function lookAtDatabaseRights(tx: Queryable): Promise<DatabaseRight
     select current_user::text as user, current_database()::text as database,
       has_database_privilege(current_database(), 'CREATE') as "mayCreateSchema",
       coalesce((select json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
-          'ours', ${isTrustedOwner(sql`n.nspowner`, "u")}) order by n.nspname)
+          'ours', pg_has_role(n.nspowner, 'USAGE') and ${isTrustedOwner(sql`n.nspowner`, "u")}) order by n.nspname)
         from pg_catalog.pg_namespace n join pg_catalog.pg_roles u on u.rolname = current_user
         where n.nspname = any(${[...ourSchemas]}::text[])), '[]') as schemas,
       (select json_build_object(

@@ -78,7 +78,7 @@ export interface Source {
 
 export const READ_KEYS_MAX = 5_000;
 /** Of the JSON text of the declared columns of all rows that are read at once. */
-export const CONTENT_BYTES_MAX = 4 * 1024 * 1024;
+export const CONTENT_BYTES_MAX = 2 * 1024 * 1024;
 /**
  * The same of one row: some 1.5 million tokens of English. Rendering a row takes up to 24 times its size in memory (measured, with
  * characters beyond Latin-1), and a worker should never need more than 350 MB.
