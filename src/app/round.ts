@@ -34,9 +34,9 @@ export interface RoundOptions {
 
 export async function runRound(context: WorkerContext, { flush, signal }: RoundOptions): Promise<void> {
   await runRescuer(context);
-  await runIntake(context);
+  await runIntake(context, signal);
   await sweepAll(context, signal);
-  await runIntake(context);
+  await runIntake(context, signal);
   await runPlanner(context, flush);
   for (const id of await batches.due(context.database, DUE_MAX)) {
     signal.throwIfAborted();

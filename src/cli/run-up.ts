@@ -89,7 +89,7 @@ async function lookFirst({ terminal }: Cli, context: WorkerContext, signal: Abor
   const progress = new SweepProgress(terminal);
   await sweepAll(context, signal, progress.onChunk);
   progress.end();
-  await runIntake(context);
+  await runIntake(context, signal);
   for (const pipeline of context.pipelines.values()) {
     const { name } = pipeline.config;
     await withdrawLocalApproval(context, pipeline);

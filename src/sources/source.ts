@@ -19,6 +19,14 @@ export interface SourceRow extends RowVersion {
   readonly cells: RowCells | null;
 }
 
+/** As many versions as one read has time for. */
+export interface VersionsRead {
+  /** Any order. */
+  readonly versions: readonly RowVersion[];
+  /** The keys that there was no time for: nothing is known about them. Never all of them; so whoever asks for `left` again comes to an end. */
+  readonly left: readonly string[];
+}
+
 /** As many contents as go into memory together. */
 export interface RowsRead {
   /** Any order. */
@@ -53,8 +61,8 @@ export interface AskedRow {
 }
 
 export interface Source {
-  /** The rows of these keys that exist and match `where`, without their content; any order. At most READ_KEYS_MAX keys. */
-  readVersions(tx: Queryable, keys: readonly string[]): Promise<RowVersion[]>;
+  /** The rows of these keys that exist and match `where`, without their content. At most READ_KEYS_MAX keys. */
+  readVersions(tx: Queryable, keys: readonly string[]): Promise<VersionsRead>;
   /**
    * The same with their content, from the first key on, as far as the contents have at most CONTENT_BYTES_MAX together; a single
    * larger one comes alone, and one over ROW_BYTES_MAX without its content.

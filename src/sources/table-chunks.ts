@@ -5,11 +5,11 @@ import { largeHash } from "./row-size.js";
 import type { AskedRow, SweptChunk } from "./source.js";
 import type { TableColumn } from "./table-inspection.js";
 import type { TableParts } from "./table-parts.js";
-import { readAlone } from "./table-rows.js";
+import { readAlone, stopwatch } from "./table-rows.js";
 import { contentOfLight, weigh, weighedHash } from "./weighed-rows.js";
 
-/** Rows of a chunk of a sweep that are read one by one, after reading them together was too much for the database. */
-const ROWS_ALONE_MAX = 10;
+/** Rows of a chunk of a sweep that are compared one by one, after reading more of them together was too much for the database. */
+const ROWS_ALONE_MAX = 500;
 
 /**
  * The next rows in key order, with what is wanted of each; ends the statement's CTE list, to be read from as `chunk`, where `later` is
@@ -69,6 +69,7 @@ function chunkEnd({ rowsMax }: Page): Sql {
   (select parts::pg_catalog.json from chunk where not later order by position desc limit 1) as last`;
 }
 
+/** Rows that there is no time to compare count as found: whoever looks at them compares them, and keeps those that there is no time for. */
 export async function compareChunk(
   tx: Queryable,
   parts: TableParts,
@@ -81,7 +82,12 @@ export async function compareChunk(
   const found =
     together ?? (await comparePage(tx, parts, { cursor, rowsMax: ROWS_ALONE_MAX, reads: "alone" }));
   const keys = [...(found?.keys ?? [])];
+  const isLate = stopwatch();
   for (const { key, hash } of found?.alone ?? []) {
+    if (isLate()) {
+      keys.push(key);
+      continue;
+    }
     const row = await readAlone(tx, parts, { key, withContent: false });
     if (row?.hash !== hash) keys.push(key);
   }

@@ -8,13 +8,20 @@ import { join, raw, sql, type Queryable } from "../store/database.js";
 import { boundedRead, READ_TIMEOUT_MS } from "./bounded-read.js";
 import { largeHash, WEIGHT } from "./row-size.js";
 import { shownCell } from "./shown-cells.js";
-import { CONTENT_BYTES_MAX, type RowsRead, type RowVersion, type SourceRow } from "./source.js";
+import {
+  CONTENT_BYTES_MAX,
+  type RowsRead,
+  type RowVersion,
+  type SourceRow,
+  type VersionsRead,
+} from "./source.js";
 import type { TableColumn } from "./table-inspection.js";
 import { eachKey, rowOf, type TableParts } from "./table-parts.js";
 import { contentOfLight, hashOf, isOver, weigh, weighedHash } from "./weighed-rows.js";
 
-/** How long one read takes rows one by one for the same reason; a last one may take READ_TIMEOUT_MS more. */
+/** How long one read begins further statements, and then takes rows one by one; a last one may take READ_TIMEOUT_MS more. */
 const ALONE_MS_MAX = 3_000;
+
 /** A key that no longer fits its column's type (retyped since, an enum's value renamed) names no row. */
 export async function readable<Row>(
   tx: Queryable,
@@ -33,34 +40,106 @@ export async function readable<Row>(
   return rows;
 }
 
-/** Rows that are too heavy to be read together, or turned out to be, are read alone. */
+/**
+ * Where a key fits its column no more, the keys are halved as by `readable`. Of the parts that this makes, those for which no time is
+ * left are not read.
+ */
 export async function readVersions(
   tx: Queryable,
   parts: TableParts,
   keys: readonly string[],
-): Promise<RowVersion[]> {
+): Promise<VersionsRead> {
+  const versions: RowVersion[] = [];
+  const left: string[] = [];
+  const isLate = stopwatch();
+  let isAnyKnown = false;
+  await bisect(
+    tx,
+    keys,
+    async (part) => {
+      if (isAnyKnown && isLate()) {
+        left.push(...part);
+        return;
+      }
+      const read = await readFittingVersions(tx, parts, part);
+      isAnyKnown = true;
+      versions.push(...read.versions);
+      left.push(...read.left);
+    },
+    async () => {
+      isAnyKnown = true;
+    },
+  );
+  return { versions, left };
+}
+
+/** Rows that are too heavy to be read together, or turned out to be, are read alone: the lightest first, so that they wait for no heavy one. */
+async function readFittingVersions(
+  tx: Queryable,
+  parts: TableParts,
+  keys: readonly string[],
+): Promise<VersionsRead> {
+  const { versions, alone, left } = await readTogether(tx, parts, keys);
+  const sorted = await lightestFirst(tx, parts, alone);
+  const isLate = stopwatch();
+  for (const [index, key] of sorted.entries()) {
+    if (index > 0 && isLate()) return { versions, left: [...sorted.slice(index), ...left] };
+    const row = await readAlone(tx, parts, { key, withContent: false });
+    if (row !== null) versions.push(row);
+  }
+  return { versions, left };
+}
+
+interface ReadTogether {
+  readonly versions: RowVersion[];
+  readonly alone: readonly string[];
+  readonly left: readonly string[];
+}
+
+/** Each round reads the first of its rows, or puts it among those to be read alone. */
+async function readTogether(
+  tx: Queryable,
+  parts: TableParts,
+  keys: readonly string[],
+): Promise<ReadTogether> {
   const versions: RowVersion[] = [];
   const alone: string[] = [];
+  const isLate = stopwatch();
   let left = keys;
-  // Each round reads the first of its rows, or puts it among those to be read alone.
-  while (left.length > 0) {
+  do {
     const round = left;
     const found = await boundedRead(tx, READ_TIMEOUT_MS, () => weighedVersions(tx, parts, round));
-    if (found === null) {
-      alone.push(...round);
-      break;
-    }
+    if (found === null) return { versions, alone: [...alone, ...round], left: [] };
     for (const { key, hash, existedBefore } of found)
       if (hash !== null) versions.push({ key, hash, existedBefore });
     const unread = found.filter((row) => row.hash === null);
     alone.push(...unread.filter((row) => row.weight === WEIGHT.alone).map((row) => row.key));
     left = unread.filter((row) => row.weight !== WEIGHT.alone).map((row) => row.key);
-  }
-  for (const key of alone) {
-    const row = await readAlone(tx, parts, { key, withContent: false });
-    if (row !== null) versions.push(row);
-  }
-  return versions;
+  } while (left.length > 0 && !isLate());
+  return { versions, alone, left };
+}
+
+/** By what they are stored in. Those of which even that is too much to say stay as they are; and so keys without a row, at the end. */
+async function lightestFirst(
+  tx: Queryable,
+  parts: TableParts,
+  keys: readonly string[],
+): Promise<readonly string[]> {
+  if (keys.length < 2) return keys;
+  const sorted = await boundedRead(tx, READ_TIMEOUT_MS, () =>
+    tx.rows<{ key: string }>(
+      parts.statement(sql`
+      select k.key from ${eachKey(keys)} left join lateral (select ${parts.rows.bytes} as bytes from ${rowOf(parts)} s) b on true
+      order by b.bytes`),
+    ),
+  );
+  return sorted?.map((row) => row.key) ?? keys;
+}
+
+/** Whether ALONE_MS_MAX is over. */
+export function stopwatch(): () => boolean {
+  const startedAt = performance.now();
+  return () => performance.now() - startedAt > ALONE_MS_MAX;
 }
 
 interface WeighedVersion extends Omit<RowVersion, "hash"> {
@@ -157,10 +236,10 @@ async function readFitting(tx: Queryable, parts: TableParts, keys: readonly stri
 
 async function readOneByOne(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<RowsRead> {
   const rows: SourceRow[] = [];
-  const startedAt = performance.now();
+  const isLate = stopwatch();
   let bytes = 0;
   for (const [index, key] of keys.entries()) {
-    const isFull = bytes > CONTENT_BYTES_MAX / 2 || performance.now() - startedAt > ALONE_MS_MAX;
+    const isFull = bytes > CONTENT_BYTES_MAX / 2 || isLate();
     if (index > 0 && isFull) return { rows, left: keys.slice(index) };
     const row = await readAlone(tx, parts, { key, withContent: true });
     if (row === null) continue;

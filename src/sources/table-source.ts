@@ -9,7 +9,7 @@ import { readable, readRows, readShown, readVersions } from "./table-rows.js";
 export function createTableSource(table: SourceTable, options: TableSourceOptions): Source {
   const parts = tableParts(table, options);
   return {
-    readVersions: (tx, keys) => readable(tx, keys, (part) => readVersions(tx, parts, part)),
+    readVersions: (tx, keys) => readVersions(tx, parts, keys),
     readRows: (tx, keys) => readRows(tx, parts, keys),
     readShown: (tx, key) => readShown(tx, parts, key),
     compareChunk: (tx, cursor, rowsMax) => compareChunk(tx, parts, cursor, rowsMax),

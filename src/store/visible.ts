@@ -1,10 +1,17 @@
 /** Which rows a snapshot sees. A row's own number does for it: nothing has to be stored, and no clock is asked. */
 import { sql, type Reader, type Sql } from "./database.js";
 
-/** Of all that is committed by now. */
-export async function presentSnapshot(client: Reader): Promise<string> {
-  const row = await client.first<{ snapshot: string }>(sql`select pg_current_snapshot()::text as snapshot`);
-  return row?.snapshot ?? "";
+/** A moment, by what was committed and by the database's clock. */
+export interface Moment {
+  readonly snapshot: string;
+  readonly at: string;
+}
+
+export async function presentMoment(client: Reader): Promise<Moment> {
+  const row = await client.first<Moment>(
+    sql`select pg_current_snapshot()::text as snapshot, clock_timestamp()::text as at`,
+  );
+  return row ?? { snapshot: "", at: "infinity" };
 }
 
 /**

@@ -2,17 +2,19 @@
  * Takes arrivals and looks at their rows. An in-process loop in every worker, over all pipelines, one at a time per pipeline.
  * Arrivals are deleted in the transaction that acts on them: a crash leaves them for the next round.
  */
-import { takeArrivals, pipelinesWithArrivals } from "../store/arrivals.js";
+import { pipelinesWithArrivals, takeArrivals } from "../store/arrivals.js";
 import { lockIntake, tryLockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { wantSweep } from "../store/sweeps.js";
-import { presentSnapshot } from "../store/visible.js";
+import { presentMoment, type Moment } from "../store/visible.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { guarded, mayLook } from "./guard.js";
 import { lookAt } from "./look.js";
 
 /** Rounds over one pipeline before the others get their turn. */
 const ROUNDS_MAX = 20;
+/** After so long no further round begins over it. */
+const ROUNDS_MS_MAX = 5_000;
 
 export interface IntakeCounts {
   arrivals: number;
@@ -22,12 +24,15 @@ export interface IntakeCounts {
 }
 
 /** One round: every pipeline of this worker for which something arrived. */
-export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
+export async function runIntake(context: WorkerContext, signal?: AbortSignal): Promise<IntakeCounts> {
   const total: IntakeCounts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
   for (const id of await pipelinesWithArrivals(context.read)) {
     const pipeline = context.pipelines.get(id);
     if (!pipeline || !(await mayLook(context.read, pipeline))) continue;
+    const startedAt = performance.now();
     for (let round = 0; round < ROUNDS_MAX; round++) {
+      if (signal?.aborted) return total;
+      if (performance.now() - startedAt > ROUNDS_MS_MAX) break;
       const counts = await guarded(context, pipeline, () => takeOnce(context, pipeline, tryLockIntake));
       if (counts === null) break;
       total.arrivals += counts.arrivals;
@@ -42,14 +47,14 @@ export async function runIntake(context: WorkerContext): Promise<IntakeCounts> {
 
 /**
  * Everything that arrived for one pipeline before this call, also what another worker has in hand: waits for it. What arrives meanwhile
- * is left to the next round, so it ends however much is written.
+ * is left to the next round, so it ends however much is written; what a look has no time for keeps its time of arrival.
  */
 export async function catchUp(
   context: WorkerContext,
   pipeline: Pipeline,
   signal: AbortSignal,
 ): Promise<void> {
-  const before = await presentSnapshot(context.read);
+  const before = await presentMoment(context.read);
   let left: number;
   do {
     signal.throwIfAborted();
@@ -61,16 +66,16 @@ async function takeOnce(
   context: WorkerContext,
   pipeline: Pipeline,
   lock: (tx: Queryable, id: number) => Promise<boolean | void>,
-  before: string | null = null,
+  before: Moment | null = null,
 ): Promise<IntakeCounts> {
   return context.step("intake.take", () =>
     context.database.transaction(async (tx) => {
       if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
       const taken = await takeArrivals(tx, pipeline.id, before);
       if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
-      const none = { added: 0, moved: 0, refused: 0 };
-      const counts = taken.keys.length === 0 ? none : await lookAt(tx, pipeline, taken.keys);
-      return { arrivals: taken.count, ...counts };
+      if (taken.keys.length === 0) return { arrivals: taken.count, added: 0, moved: 0, refused: 0 };
+      const { added, moved, refused } = await lookAt(tx, pipeline, taken);
+      return { arrivals: taken.count, added, moved, refused };
     }),
   );
 }

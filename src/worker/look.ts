@@ -9,6 +9,7 @@
 import { compareRow, moveRequest } from "../model/request-transitions.js";
 import type { RowVersion } from "../sources/source.js";
 import { contentsOf, KEY_BYTES_MAX, READ_KEYS_MAX } from "../sources/source.js";
+import { putBack } from "../store/arrivals.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
 import { renderedHashes } from "../store/in-flight.js";
@@ -28,15 +29,22 @@ export interface LookCounts {
   added: number;
   moved: number;
   refused: number;
+  /** Keys that there was no time for: they arrive again. Never all. */
+  left: readonly string[];
 }
 
-/** Compares these keys' rows with the ledger and writes what follows. The caller holds the intake lock in `tx`. */
+/**
+ * Compares these keys' rows with the ledger and writes what follows. Once the source has no time for some of them, no further ones are
+ * looked at, so that the transaction stays short. The caller holds the intake lock in `tx`.
+ * `since`: when the keys arrived; null: they did not.
+ */
 export async function lookAt(
   tx: Queryable,
   pipeline: Pipeline,
-  keys: readonly string[],
+  { keys, since }: { keys: readonly string[]; since: string | null },
 ): Promise<LookCounts> {
-  const counts: LookCounts = { added: 0, moved: 0, refused: 0 };
+  const counts = { added: 0, moved: 0, refused: 0 };
+  const left: string[] = [];
   const sorted = [...new Set(keys)].sort();
   for (const key of sorted.filter((key) => !fits(key))) {
     const reason = key === "" ? "A key may not be empty." : `A key may have at most ${KEY_BYTES_MAX} bytes.`;
@@ -50,9 +58,14 @@ export async function lookAt(
       tx,
       chunk,
       async (part) => {
+        if (left.length > 0) {
+          left.push(...part);
+          return;
+        }
         const done = await lookAtChunk(tx, pipeline, part);
         counts.added += done.added;
         counts.moved += done.moved;
+        left.push(...done.left);
       },
       async (key, error) => {
         await refuseKey(tx, pipeline.id, { key, reason: error.message });
@@ -60,7 +73,8 @@ export async function lookAt(
       },
     );
   }
-  return counts;
+  await putBack(tx, pipeline.id, { keys: left, since });
+  return { ...counts, left };
 }
 
 function fits(key: string): boolean {
@@ -71,9 +85,12 @@ async function lookAtChunk(
   tx: Queryable,
   pipeline: Pipeline,
   keys: readonly string[],
-): Promise<{ added: number; moved: number }> {
+): Promise<Omit<LookCounts, "refused">> {
   const known = new Map((await lockByKeys(tx, pipeline.id, keys)).map((row) => [row.key, row]));
-  const rows = new Map((await pipeline.source.readVersions(tx, keys)).map((row) => [row.key, row]));
+  const { versions, left } = await pipeline.source.readVersions(tx, keys);
+  const rows = new Map(versions.map((row) => [row.key, row]));
+  // Neither gone nor changed: nothing follows from them.
+  for (const key of left) known.delete(key);
   const renamed = await followRenamed(tx, { keys, known, rows });
   const fresh: NewRequest[] = [];
   const moves: RowMove[] = [];
@@ -85,7 +102,8 @@ async function lookAtChunk(
     else if (row) fresh.push({ key, hash: row.hash, state: row.existedBefore ? "cancelled" : "waiting" });
   }
   const settled = await withoutLostAnswers(tx, pipeline, { moves, known });
-  return { added: await insertMany(tx, pipeline.id, fresh), moved: await moveMany(tx, pipeline.id, settled) };
+  const added = await insertMany(tx, pipeline.id, fresh);
+  return { added, moved: await moveMany(tx, pipeline.id, settled), left };
 }
 
 /**

@@ -132,5 +132,5 @@ async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Pr
 async function lookAtFound(tx: Queryable, pipeline: Pipeline, keys: readonly string[]): Promise<void> {
   if (keys.length === 0) return;
   await lockIntake(tx, pipeline.id);
-  await lookAt(tx, pipeline, keys);
+  await lookAt(tx, pipeline, { keys, since: null });
 }

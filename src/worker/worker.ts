@@ -64,7 +64,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
     });
   const loops = [
     every("heartbeat", BEAT_EVERY_MS, () => heartbeat(context, queue)),
-    every("intake", INTAKE_EVERY_MS, () => runIntake(context)),
+    every("intake", INTAKE_EVERY_MS, () => runIntake(context, signal)),
     every("planner", PLAN_EVERY_MS, () => runPlanner(context, options.flush)),
     every("rescuer", RESCUE_EVERY_MS, () => runRescuer(context)),
     every("janitor", CLEAN_EVERY_MS, () => runJanitor(context, signal)),
