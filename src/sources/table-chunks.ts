@@ -12,8 +12,8 @@ import { contentOfLight, weigh, weighedHash } from "./weighed-rows.js";
 const ROWS_ALONE_MAX = 500;
 
 /**
- * The next rows in key order, with what is wanted of each; ends the statement's CTE list, to be read from as `chunk`, where `later` is
- * not a part of it.
+ * The next rows in key order, with what is wanted of each and what the ledger knows of it; ends the statement's CTE list, to be read
+ * from as `chunk`, where `later` is not a part of it. A row that is known as too large, and still is stored in as much, is not read.
  */
 function chunkOf(parts: TableParts, page: Page): Sql {
   const { cursor, rowsMax } = page;
@@ -23,11 +23,17 @@ function chunkOf(parts: TableParts, page: Page): Sql {
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
   const hash = page.reads === "nothing" ? sql`null::pg_catalog.text` : weighedHash;
-  const content = page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows)} c`;
+  const isKnownAsLarge = sql`coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false)`;
+  const content =
+    page.reads === "nothing"
+      ? sql``
+      : sql`cross join lateral ${contentOfLight(parts.rows, isKnownAsLarge)} c`;
   return sql`chunk as materialized (
     select s."rowmill key" as key, s."rowmill parts" as parts, s."rowmill position" as position, s."rowmill later" as later,
-      s."rowmill bytes" as bytes, ${hash} as hash
-    from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s ${content})`;
+      s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
+    from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
+      left join rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key"
+      ${content})`;
 }
 
 interface Page {
@@ -101,17 +107,17 @@ interface ComparedPage extends ChunkEnd {
 }
 
 async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promise<ComparedPage | null> {
-  const known = sql`from chunk c left join ${requestOf(parts)} where not c.later`;
+  const known = sql`from chunk c where not c.later`;
   const isOther = (hash: Sql) =>
-    sql`(r.content_hash is null or r.content_hash operator(pg_catalog.<>) ${hash})`;
-  const isNew = sql`(r.id is null or r.state operator(pg_catalog.=) 'gone')`;
-  const isIdle = sql`r.state operator(pg_catalog.<>) all ('{batched,gone}')`;
+    sql`(c.content_hash is null or c.content_hash operator(pg_catalog.<>) ${hash})`;
+  const isNew = sql`(c.id is null or c.state operator(pg_catalog.=) 'gone')`;
+  const isIdle = sql`c.state operator(pg_catalog.<>) all ('{batched,gone}')`;
   return tx.first<ComparedPage>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
     select ${chunkEnd(page)},
       (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
-      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', r.content_hash))
+      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', c.content_hash))
         ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
   );
 }
@@ -128,19 +134,14 @@ export async function askedChunk(
     with ${chunkOf(parts, page)}
     select ${chunkEnd(page)}, (
       select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', c.parts::pg_catalog.json,
-        'requestId', r.id::pg_catalog.text, 'state', r.state, 'contentHash', r.content_hash, 'fingerprint', r.fingerprint,
-        'answeredFingerprint', r.answered_fingerprint) order by c.position)
-      from chunk c join ${requestOf(parts)}
-      where not c.later and (r.state operator(pg_catalog.=) any ('{succeeded,failed}'::pg_catalog.text[])
-        or (r.state operator(pg_catalog.=) 'waiting' and r.answered_hash operator(pg_catalog.=) r.content_hash))
+        'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', c.content_hash, 'fingerprint', c.fingerprint,
+        'answeredFingerprint', c.answered_fingerprint) order by c.position)
+      from chunk c
+      where not c.later and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::pg_catalog.text[])
+        or (c.state operator(pg_catalog.=) 'waiting' and c.answered_hash operator(pg_catalog.=) c.content_hash))
     ) as asked`),
   );
   return { rows: found?.asked ?? [], cursor: nextCursor(found) };
-}
-
-/** To be joined with a chunk. */
-function requestOf(parts: TableParts): Sql {
-  return sql`rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) c.key`;
 }
 
 function nextCursor(end: ChunkEnd | null): readonly string[] | null {

@@ -60,10 +60,10 @@ export function weigh(
       from ${from}) w)`;
 }
 
-/** Of weighed rows, for a lateral join as `c`. */
-export function contentOfLight(rows: WeighedRows): Sql {
+/** Of weighed rows, for a lateral join as `c`; none where `isKnown`. */
+export function contentOfLight(rows: WeighedRows, isKnown: Sql = sql`false`): Sql {
   return rows.content(
-    sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))} and not s."rowmill later"`,
+    sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))} and not s."rowmill later" and not ${isKnown}`,
   );
 }
 

@@ -23,6 +23,8 @@ function numbersPipeline() {
 
 interface Read extends VersionsRead {
   readonly asked: readonly string[];
+  /** Requests that looks believed gone before it. */
+  readonly gone: number;
 }
 
 /** What the looks of this worker ask its source, and hear. */
@@ -34,7 +36,8 @@ function record(worker: WorkerContext): Read[] {
       ...source,
       readVersions: async (tx, asked) => {
         const read = await source.readVersions(tx, asked);
-        reads.push({ ...read, asked });
+        const gone = await tx.rows(sql`select 1 from rowmill.requests where state = 'gone'`);
+        reads.push({ ...read, asked, gone: gone.length });
         return read;
       },
     };
@@ -54,21 +57,23 @@ describe("Rows that are slow to read, on pg18", () => {
     await project.check().finally(() => project.close());
   });
 
-  const insert = async () => {
-    await project.run(sql`insert into public.numbers select n, doc from generate_series(1, ${SLOW}::int) n,
-      (select jsonb_agg('1e4000'::numeric) as doc from generate_series(1, 18000) offset 0) d`);
-    await project.run(
-      sql`insert into public.numbers select key::int, '1' from unnest(${ORDINARY}::text[]) as o (key)`,
-    );
-  };
+  const grow = () =>
+    project.run(sql`update public.numbers set doc = case when id > ${SLOW} then '2'
+      else (select jsonb_agg('1e1500'::numeric) from generate_series(1, 18000)) end`);
 
   it(
-    "are left over by the look that has no time for them, come back, and hold up no other row",
+    "are left over by a look that has no time for them, are neither gone nor changed until another one, and hold up no other row",
     async () => {
+      await project.run(
+        sql`insert into public.numbers select n, '1' from generate_series(1, ${SLOW}::int) n`,
+      );
+      await project.run(
+        sql`insert into public.numbers select key::int, '1' from unnest(${ORDINARY}::text[]) as o (key)`,
+      );
       const worker = await project.worker({ numbers: numbersPipeline() });
       await project.drain(worker);
       const reads = record(worker);
-      await insert();
+      await grow();
       await project.drain(worker);
       expect(reads[0]?.asked.length).toBe(SLOW + ORDINARY.length);
       expect(reads[0]?.versions.map(({ key }) => key)).toEqual(expect.arrayContaining(ORDINARY));
@@ -76,7 +81,12 @@ describe("Rows that are slow to read, on pg18", () => {
       expect(reads.filter((read) => read.left.length >= read.asked.length)).toEqual([]);
       expect(new Set(reads.flatMap(({ asked }) => asked)).size).toBe(SLOW + ORDINARY.length);
       expect(reads.flatMap(({ versions }) => versions).length).toBe(SLOW + ORDINARY.length);
-      expect(await outcomes(project)).toEqual({ answered: ORDINARY.length, tooLarge: SLOW });
+      expect(reads.filter((read) => read.gone > 0)).toEqual([]);
+      expect(await outcomes(project)).toEqual({ answered: SLOW + 2 * ORDINARY.length, tooLarge: SLOW });
+      const looks = reads.length;
+      await project.run(sql`update rowmill.sweeps set wanted_at = now()`);
+      await project.drain(worker);
+      expect(reads.length).toBe(looks);
     },
     LONG_MS,
   );
