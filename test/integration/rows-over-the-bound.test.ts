@@ -193,7 +193,7 @@ describeDatabases("Rows over the bound", (kind) => {
         sql`insert into public.mixed (id, body) values (5, repeat(chr(1), ${bytes}::int / 4))`,
       );
       await project.run(
-        sql`insert into public.mixed (id, body) select n, repeat('y', ${bytes}::int * 9 / 10) from generate_series(6, 20) n`,
+        sql`insert into public.mixed (id, body) select n, repeat('y', ${bytes}::int * 9 / 10) from generate_series(6, 30) n`,
       );
       const table = await inspectTable(project.database, {
         table: "mixed",
@@ -201,12 +201,12 @@ describeDatabases("Rows over the bound", (kind) => {
         columns: ["body", "data", "items", "doc"],
       });
       const source = createTableSource(table, { pipelineId: 1, where: null, skipBefore: null });
-      const keys = Array.from({ length: 20 }, (_, index) => String(index + 1));
+      const keys = Array.from({ length: 30 }, (_, index) => String(index + 1));
       const { versions, chunk } = await project.database.transaction(async (tx) => ({
         versions: await allVersions(source, tx, keys),
         chunk: await source.compareChunk(tx, null, READ_KEYS_MAX),
       }));
-      expect(versions.length).toBe(20);
+      expect(versions.length).toBe(30);
       const isLarge = ({ hash }: { hash: string }) => hash.startsWith("large:");
       expect(
         versions
@@ -215,7 +215,7 @@ describeDatabases("Rows over the bound", (kind) => {
           .toSorted((a, b) => a - b),
       ).toEqual([1, 2, 3, 4, 5]);
       expect(new Set(versions.filter((version) => !isLarge(version)).map(({ hash }) => hash)).size).toBe(1);
-      expect(chunk.rows).toBeLessThan(20);
+      expect(chunk.rows).toBeLessThan(30);
       expect(chunk.cursor).toEqual([String(chunk.rows)]);
     },
     LONG_MS,
