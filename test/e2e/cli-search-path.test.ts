@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
 import { raw, sql } from "../../src/store/database.js";
 import { buildCli, filmsPipeline, runCli, startCliProject, type Variables } from "../support/cli.js";
+import { serverVersions } from "../support/databases.js";
 import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";
 import { startPostgresServer, type PostgresServer } from "../support/postgres-servers.js";
 import { plantClones, recordedCalls } from "../support/recording-clones.js";
@@ -69,9 +70,13 @@ const initOptions = [
   "text",
 ];
 
-const versions = ["14", "18"] as const;
 const ways = [
-  ...versions.map((version) => ({ version, title: `PostgreSQL ${version}`, pooled: false, missing: null })),
+  ...serverVersions.map((version) => ({
+    version,
+    title: `PostgreSQL ${version}`,
+    pooled: false,
+    missing: null,
+  })),
   { version: "18", title: "PostgreSQL 18 behind PgBouncer", pooled: true, missing: pgbouncerMissingBecause },
 ] as const;
 
@@ -186,7 +191,7 @@ create function public.is_text(pg_catalog.text) returns boolean ${body};
 create domain public.jsonb as pg_catalog.jsonb check (public.is_text(value::pg_catalog.text));`;
 };
 
-describe.each(versions)(
+describe.each(serverVersions)(
   "A role that may create in public, where a superuser runs Rowmill, on PostgreSQL %s",
   { timeout: 120_000 },
   (version) => {

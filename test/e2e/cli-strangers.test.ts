@@ -4,7 +4,7 @@ import { afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { openDatabase, sql } from "../../src/store/database.js";
 import { buildCli, filmsPipeline, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
-import { describeDatabases } from "../support/databases.js";
+import { describeDatabases, serverVersions } from "../support/databases.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -169,5 +169,5 @@ describeDatabases(
       await project.check();
     });
   },
-  ["pg14", "pg18"],
+  serverVersions.map((version) => `pg${version}` as const),
 );

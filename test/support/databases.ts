@@ -82,6 +82,10 @@ async function createEmbedded(): Promise<TestDatabase> {
   };
 }
 
+/** For tests in which the server's version matters and each costs much: the older one alone, both where all are asked for. */
+export const serverVersions: readonly PostgresVersion[] =
+  process.env["ROWMILL_TEST_DATABASES"] === "all" ? ["14", "18"] : ["14"];
+
 function unlessAll(kinds: readonly DatabaseKind[]): readonly DatabaseKind[] {
   const all = process.env["ROWMILL_TEST_DATABASES"] === "all" || missingBecause("pg18") !== null;
   return all ? allKinds : kinds;
