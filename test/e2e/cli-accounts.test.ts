@@ -310,6 +310,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     });
 
     it("is refused from a shell of another account while a worker that has the batch's own may be collecting it", async () => {
+      await project.writeConfig(filmsPipeline("when: { rows: 3, maxWait: '1h' }"));
       const up = start(project.env, "up");
       await up.says("Working.");
       await until("it runs", async () => (await project.status()).batches[0]?.state === "running");
