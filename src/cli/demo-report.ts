@@ -47,7 +47,7 @@ export async function demoReport(
     ...wrapped(await costLines(context, end.live)),
     "",
     style.bold("The tables to look at"),
-    ...wrapped(await tableLines(database)),
+    ...(await tableLines(database)).map((line) => `  ${line}`),
     ...wrapped(lookingLines(end)),
     "",
     style.bold("Now with your own table"),
