@@ -107,16 +107,17 @@ interface OpenSchema {
 
 /** Superusers left out, from whom nothing can be kept. */
 async function lookAtSearchPath(look: Look): Promise<readonly Finding[]> {
-  const open = await readOnly(look, async (tx) =>
-    tx.rows<OpenSchema>(sql`
+  const open = await readOnly(look, async (tx) => {
+    const path = await schemasOnPath(tx);
+    return tx.rows<OpenSchema>(sql`
       select n.nspname as schema, case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as grantee, false as owns
       from pg_catalog.pg_namespace n cross join lateral aclexplode(n.nspacl) a left join pg_catalog.pg_roles r on r.oid = a.grantee
-      where n.nspname = any(${await schemasOnPath(tx)}::text[]) and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+      where n.nspname = any(${path}::text[]) and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
         and (a.grantee = 0 or (not r.rolsuper and r.rolname <> current_user))
       union all select n.nspname, quote_ident(r.rolname), true from pg_catalog.pg_namespace n join pg_catalog.pg_roles r on r.oid = n.nspowner
-      where n.nspname = any(${await schemasOnPath(tx)}::text[]) and not r.rolsuper
-        and r.rolname <> all(array[current_user::text, 'pg_database_owner']) order by 1, 2`),
-  );
+      where n.nspname = any(${path}::text[]) and not r.rolsuper
+        and r.rolname <> all(array[current_user::text, 'pg_database_owner']) order by 1, 2`);
+  });
   return judgeSearchPath(open);
 }
 

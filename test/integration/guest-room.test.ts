@@ -5,6 +5,7 @@ import { removeTriggers } from "../../src/sources/table-triggers.js";
 import { pipeline } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
+import { raw } from "../../src/store/database.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
 function textPipeline(target = "answers") {
@@ -128,6 +129,18 @@ describeDatabases(
         ledger: false,
         creates: false,
       });
+    });
+
+    it("gets its trigger function back as it was when another role changed it", async () => {
+      const worker = await project.worker({ texts: textPipeline() });
+      const [pipeline] = worker.pipelines.values();
+      if (pipeline === undefined) throw new Error("There is no pipeline.");
+      const name = raw(`rowmill.arrive_${pipeline.id}()`);
+      const isDefiner = sql`select prosecdef as definer from pg_proc where oid = ${`rowmill.arrive_${pipeline.id}`}::regproc`;
+      await project.run(sql`alter function ${name} security invoker`);
+      expect(await project.rows(isDefiner)).toEqual([{ definer: false }]);
+      await worker.refreshSource(pipeline);
+      expect(await project.rows(isDefiner)).toEqual([{ definer: true }]);
     });
 
     it("writes on when a declared column was dropped or retyped, which a sweep then sees", async () => {
