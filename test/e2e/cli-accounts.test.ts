@@ -125,9 +125,11 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     await insertFilms(project, 1, 200);
     const up = start({ ...there, OPENAI_ORG_ID: "org-c" }, "up");
     await until("the third one is answered", async () => (await countLabels(project)) === 1);
-    await until("both are seen as held, and the third one has settled", async () => {
+    // The second worker saw the first batch as held, too, and noted what it missed itself.
+    await until("both are seen as held by this worker, and the third one has settled", async () => {
       const { batches } = await project.status();
-      return batches.filter((batch) => "held" in batch || batch.state === "settled").length === 3;
+      const ofThisWorker = batches.filter(({ held }) => held?.presentAccount === `${other.url}|org-c|`);
+      return ofThisWorker.length === 2 && batches[2]?.state === "settled";
     });
     const { batches } = await project.status();
     expect(batches).toMatchObject([
