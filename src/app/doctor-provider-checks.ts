@@ -2,6 +2,7 @@
 import type { PipelineConfig } from "../model/pipeline.js";
 import { nearMatch } from "../model/near-match.js";
 import { priceOf } from "../model/pricing.js";
+import { proxyFor, proxyText } from "../model/proxy.js";
 import type { OpenAIOptions } from "../providers/openai-connection.js";
 import { OPENAI_BASE_URL_DEFAULT } from "../providers/openai-connection.js";
 import { listModels } from "../providers/openai-models.js";
@@ -32,11 +33,13 @@ export const providerChecks: readonly Check[] = [
 
 /** Null without a key. */
 export function openaiOptions(look: Look): OpenAIOptions | null {
-  const { apiKey, baseUrl, organization, project, allowHttp } = known(look.environment, "variables").openai;
+  const { openai, proxies } = known(look.environment, "variables");
+  const { apiKey, baseUrl, organization, project, allowHttp } = openai;
   if (apiKey === null) return null;
   return {
     apiKey: apiKey.reveal(),
     allowHttp,
+    proxies,
     baseURL: baseUrl ?? undefined,
     organization: organization ?? undefined,
     project: project ?? undefined,
@@ -59,7 +62,8 @@ async function lookAtKey(look: Look): Promise<readonly Finding[]> {
   try {
     const atSeconds = Date.now() / 1_000;
     look.seen = { ...(await listModels(options)), atSeconds };
-    return [ok(`accepted by ${baseUrl}`)];
+    const proxy = proxyFor(new URL(baseUrl), known(look.environment, "variables").proxies);
+    return [ok(`accepted by ${baseUrl}${proxy === null ? "" : `, reached ${proxyText(proxy)}`}`)];
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     return [judgeRefusal(error, baseUrl)];

@@ -115,10 +115,11 @@ export function presentAccount(environment: Environment): string {
   return openaiAccount(optionsOf(environment));
 }
 
-function optionsOf({ openai }: Environment): Omit<OpenAIOptions, "apiKey"> {
+function optionsOf({ openai, proxies }: Environment): Omit<OpenAIOptions, "apiKey"> {
   const { baseUrl, organization, project, allowHttp } = openai;
   return {
     allowHttp,
+    proxies,
     ...(baseUrl === null ? {} : { baseURL: baseUrl }),
     ...(organization === null ? {} : { organization }),
     ...(project === null ? {} : { project }),

@@ -40,6 +40,11 @@ export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): v
 export function hideVariables(terminal: Terminal): void {
   terminal.hide(process.env["OPENAI_API_KEY"] ?? "");
   hideUrl(terminal, process.env["DATABASE_URL"] ?? "");
+  for (const name of ["HTTPS_PROXY", "HTTP_PROXY"])
+    for (const spelled of [name, name.toLowerCase()]) {
+      const text = process.env[spelled] ?? "";
+      hideUrl(terminal, text.includes("://") ? text : `http://${text}`);
+    }
 }
 
 export function hideUrl(terminal: Terminal, text: string): void {

@@ -1,10 +1,11 @@
 /**
  * Owns the variables that Rowmill reads, all of them: `DATABASE_URL`, `OPENAI_API_KEY`, `OPENAI_BASE_URL`,
- * `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `ROWMILL_ALLOW_HTTP`, `PGSSLMODE`, `PGSSLROOTCERT`. A variable that is set but
- * empty counts as absent. Parsed once at the rim; nothing after it looks at `process.env`. (`pg` itself falls back on `PGUSER`,
+ * `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `ROWMILL_ALLOW_HTTP`, `PGSSLMODE`, `PGSSLROOTCERT`, and `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`
+ * in upper or lower case. A variable that is set but empty counts as absent. Parsed once at the rim; nothing after it looks at `process.env`. (`pg` itself falls back on `PGUSER`,
  * `PGPASSWORD` and the like where the URL leaves them out.)
  */
 import { nearMatch } from "../model/near-match.js";
+import { proxyFor, type Proxies, type Proxy } from "../model/proxy.js";
 import { Problems, listWords } from "./problems.js";
 import { Secret } from "./secret.js";
 
@@ -26,6 +27,8 @@ export interface Environment {
     /** The key may go over plain http to another machine. */
     readonly allowHttp: boolean;
   };
+  /** On the way to the provider. */
+  readonly proxies: Proxies;
   /** What the database's URL does not say itself. `rootCertFile`: a path, or `system` for the roots that Node trusts. */
   readonly tls: { readonly mode: SslMode | null; readonly rootCertFile: string | null };
 }
@@ -45,8 +48,10 @@ export function readEnvironment(variables: Variables): Environment {
       project: present(variables, "OPENAI_PROJECT_ID"),
       allowHttp: readAllowHttp(variables, problems),
     },
+    proxies: readProxies(variables),
     tls: { mode: readSslMode(variables, problems), rootCertFile: present(variables, "PGSSLROOTCERT") },
   };
+  checkProxy(environment, problems);
   problems.throwIfAny("the environment");
   return environment;
 }
@@ -74,6 +79,37 @@ function readBaseUrl(variables: Variables, problems: Problems): string | null {
     );
   }
   return value.replace(/\/+$/, "");
+}
+
+function readProxies(variables: Variables): Proxies {
+  return {
+    https: readProxy(variables, "HTTPS_PROXY"),
+    http: readProxy(variables, "HTTP_PROXY"),
+    except: present(variables, "no_proxy") ?? present(variables, "NO_PROXY") ?? "",
+  };
+}
+
+function readProxy(variables: Variables, name: "HTTPS_PROXY" | "HTTP_PROXY"): Proxy | null {
+  // As curl and undici have it: the lower-case name goes before.
+  const from = [name.toLowerCase(), name].find((spelled) => present(variables, spelled) !== null);
+  if (from === undefined) return null;
+  const value = present(variables, from) ?? "";
+  const text = value.includes("://") ? value : `http://${value}`;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !["http:", "https:"].includes(url.protocol)) return { from, place: "", address: null };
+  return { from, place: url.origin, address: new Secret(text) };
+}
+
+/** Other programs may understand what Rowmill does not: it is a mistake only where it would be used. */
+function checkProxy({ openai, proxies }: Environment, problems: Problems): void {
+  const baseUrl = openai.baseUrl ?? "https://api.openai.com/v1";
+  const proxy = URL.canParse(baseUrl) ? proxyFor(new URL(baseUrl), proxies) : null;
+  if (proxy === null || proxy.address !== null) return;
+  problems.add(
+    proxy.from,
+    `the URL of an HTTP proxy, such as "http://host:3128"; or set NO_PROXY=${new URL(baseUrl).hostname} to go without it`,
+    { found: "something else" },
+  );
 }
 
 function readAllowHttp(variables: Variables, problems: Problems): boolean {

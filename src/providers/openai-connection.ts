@@ -3,12 +3,13 @@
  * lists page by page. The SDK is used for the wire, but neither its retries (three POSTs for one batch whose
  * reply was lost: measured), nor its time-outs (they end with the headers), nor its logging.
  */
-import { isIPv4 } from "node:net";
 import OpenAI from "openai";
 import { RowmillError } from "../model/errors.js";
 import { JSON_VALUES_MAX, ValueCounter } from "../model/json-values.js";
+import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../model/proxy.js";
 import { caller, type Caller } from "./openai-call.js";
 import { errorReader, UnreadableReply } from "./openai-errors.js";
+import { fetchThrough } from "./openai-proxy.js";
 import { readPage } from "./openai-wire.js";
 import { ProviderError, type CallOptions } from "./provider.js";
 
@@ -45,6 +46,8 @@ export interface OpenAIOptions {
   readonly project?: string | undefined;
   /** Sends the key over plain http to other machines too. */
   readonly allowHttp?: boolean;
+  /** None by default. */
+  readonly proxies?: Proxies;
   readonly timeouts?: Partial<OpenAITimeouts> | undefined;
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
@@ -67,7 +70,8 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
   if (options.allowHttp !== true) requireSafe(new URL(baseURL));
   const clock: { seconds: number | null } = { seconds: null };
   const timeouts = { ...OPENAI_TIMEOUTS_DEFAULT, ...options.timeouts };
-  const send = options.fetch ?? globalThis.fetch;
+  const proxies = options.proxies ?? NO_PROXIES;
+  const send = fetchThrough(proxies, options.fetch ?? globalThis.fetch);
   const client = new OpenAI({
     apiKey: options.apiKey,
     baseURL,
@@ -88,7 +92,8 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
       return isStreamed(url, response) ? response : bounded(response);
     },
   });
-  const errors = errorReader({ apiKey: options.apiKey, baseUrl: baseURL });
+  const proxy = proxyFor(new URL(baseURL), proxies);
+  const errors = errorReader({ apiKey: options.apiKey, baseUrl: baseURL, proxy });
   return { client, timeouts, call: caller(errors, timeouts.backoffMs), clockSeconds: () => clock.seconds };
 }
 
@@ -105,12 +110,6 @@ function requireSafe({ protocol, hostname, host }: URL): void {
       ],
     },
   );
-}
-
-/** `hostname` as a URL has it. Names below `localhost` are not this machine everywhere: musl asks the network for them. */
-function isLoopback(hostname: string): boolean {
-  if (hostname === "localhost" || hostname === "[::1]") return true;
-  return isIPv4(hostname) && hostname.startsWith("127.");
 }
 
 /** The content of a file is read line by line, and bounded there. */

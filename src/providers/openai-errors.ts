@@ -8,6 +8,8 @@
 import { APIConnectionTimeoutError, APIError, APIUserAbortError } from "openai";
 import { storableText } from "../model/storable-text.js";
 import { RowmillError } from "../model/errors.js";
+import { proxyText, type Proxy } from "../model/proxy.js";
+import { refusedByProxy } from "./openai-proxy.js";
 import { ProviderError, type ProviderErrorKind } from "./provider.js";
 
 /** How long a provider may make us wait; it has asked for hours. */
@@ -41,21 +43,29 @@ export interface ErrorReader {
   read(error: unknown, call: FailedCall): RowmillError;
 }
 
-export function errorReader(connection: { apiKey: string; baseUrl: string }): ErrorReader {
+export interface ReaderOptions {
+  readonly apiKey: string;
+  readonly baseUrl: string;
+  /** That the calls go through. */
+  readonly proxy: Proxy | null;
+}
+
+export function errorReader(connection: ReaderOptions): ErrorReader {
   const redact = redactor(connection.apiKey);
   return {
     read(error, call) {
       if (error instanceof RowmillError) return error;
-      if (call.ended !== null || error instanceof APIUserAbortError) return endedError(call);
+      if (call.ended !== null || error instanceof APIUserAbortError)
+        return endedError(call, connection.proxy);
       if (error instanceof APIError && typeof error.status === "number")
-        return statusError(error, call, redact);
+        return statusError(error, call, { redact, proxy: connection.proxy });
       if (error instanceof UnreadableReply || error instanceof SyntaxError) {
         return new ProviderError(
           unsure(call),
           `OpenAI's reply to "${call.what}" cannot be read: ${redact(error.message)}`,
         );
       }
-      return connectionError(error, call, connection.baseUrl);
+      return connectionError(error, call, connection);
     },
   };
 }
@@ -100,15 +110,19 @@ function unsure(call: FailedCall): ProviderErrorKind {
   return call.unrepeatable ? "ambiguous" : "retryable";
 }
 
-function endedError(call: FailedCall): ProviderError {
+function endedError(call: FailedCall, proxy: Proxy | null): ProviderError {
   const why =
     call.ended === "timeout"
-      ? `was given up after ${call.timeoutMs} ms without a full reply`
+      ? `was given up after ${call.timeoutMs} ms without a full reply${proxy === null ? "" : ` ${proxyText(proxy)}`}`
       : "was interrupted";
   return new ProviderError(unsure(call), `the call to OpenAI "${call.what}" ${why}`);
 }
 
-function statusError(error: APIError, call: FailedCall, redact: (text: string) => string): ProviderError {
+function statusError(
+  error: APIError,
+  call: FailedCall,
+  { redact, proxy }: { redact: (text: string) => string; proxy: Proxy | null },
+): ProviderError {
   const status = error.status as number;
   const code = typeof error.code === "string" ? error.code : "";
   const providerCode = code === "" ? null : redact(code);
@@ -118,7 +132,7 @@ function statusError(error: APIError, call: FailedCall, redact: (text: string) =
   const request = error.requestID == null ? "" : ` (request ${redact(error.requestID)})`;
   return new ProviderError(
     kind,
-    `OpenAI did not ${call.what} (${label}): ${words}${request}${advice(kind, status)}`,
+    `OpenAI did not ${call.what} (${label}): ${words}${request}${advice(kind, status)}${hearsay(status, proxy)}`,
     {
       status,
       providerCode,
@@ -144,11 +158,21 @@ function advice(kind: ProviderErrorKind, status: number): string {
   return isRedirect(status) ? "; OPENAI_BASE_URL points to an address that redirects: use its target" : "";
 }
 
+/** A proxy that is on the way of plain http, or opens what is encrypted, answers as a server does. */
+function hearsay(status: number, proxy: Proxy | null): string {
+  const mayBeTheProxy = isRedirect(status) || status === 403 || status === 407 || status >= 500;
+  return proxy !== null && mayBeTheProxy ? `; or the proxy said so: it came ${proxyText(proxy)}` : "";
+}
+
 export function isRedirect(status: number | null): boolean {
   return status !== null && status >= 300 && status < 400;
 }
 
-function connectionError(error: unknown, call: FailedCall, baseUrl: string): RowmillError {
+function connectionError(
+  error: unknown,
+  call: FailedCall,
+  { baseUrl, proxy }: Omit<ReaderOptions, "apiKey">,
+): RowmillError {
   const causes = causesOf(error);
   if (causes.some((cause) => cause.name === "NotReadableError")) {
     return new RowmillError("spool_failed", `the file to upload changed or went away while it was read`, {
@@ -162,6 +186,8 @@ function connectionError(error: unknown, call: FailedCall, baseUrl: string): Row
       status,
     });
   }
+  const refusal = refusedByProxy(causes);
+  if (proxy !== null && refusal !== null) return proxyError(refusal, call, { baseUrl, proxy });
   const code = causes.map(codeOf).find((found) => found !== null) ?? null;
   const certificate = code !== null && CERTIFICATE_CODE.test(code);
   const neverSent = certificate || (code !== null && NEVER_SENT.has(code));
@@ -173,9 +199,29 @@ function connectionError(error: unknown, call: FailedCall, baseUrl: string): Row
   const reason = code ?? slow;
   return new ProviderError(
     neverSent ? "retryable" : unsure(call),
-    `could not ${call.what}: no reply from ${baseUrl} (${reason})${trust}`,
+    `could not ${call.what}: no reply from ${baseUrl}${proxy === null ? "" : ` ${proxyText(proxy)}`} (${reason})${trust}${proxy === null ? "" : `; ${proxyAdvice(proxy, baseUrl)}`}`,
     { cause: causes.at(-1) },
   );
+}
+
+/** Nothing was passed on. Waiting may help: a proxy is restarted, or learns who may pass, while the worker runs. */
+function proxyError(
+  status: number,
+  call: FailedCall,
+  { baseUrl, proxy }: { baseUrl: string; proxy: Proxy },
+): ProviderError {
+  const mend =
+    status === 407
+      ? `write user and password into ${proxy.from} as http://user:password@host:port`
+      : proxyAdvice(proxy, baseUrl);
+  return new ProviderError(
+    "retryable",
+    `could not ${call.what}: the proxy ${proxy.place} (${proxy.from}) does not let it pass to ${baseUrl} (HTTP ${status}); ${mend}`,
+  );
+}
+
+function proxyAdvice({ from }: Proxy, baseUrl: string): string {
+  return `check ${from}, or set NO_PROXY=${new URL(baseUrl).hostname} to go without the proxy`;
 }
 
 /** The error and what caused it, outermost first, without the SDK's own, which may quote the key. */

@@ -14,7 +14,7 @@ function mistakesOf(variables: Record<string, string>): ConfigError {
 }
 
 describe("readEnvironment", () => {
-  test("reads the eight variables", () => {
+  test("reads its variables, and no others", () => {
     const environment = readEnvironment({
       DATABASE_URL: "postgres://u:p@db/app",
       OPENAI_API_KEY: "sk-1",
@@ -24,6 +24,9 @@ describe("readEnvironment", () => {
       ROWMILL_ALLOW_HTTP: "1",
       PGSSLMODE: "verify-full",
       PGSSLROOTCERT: "/ca.pem",
+      HTTPS_PROXY: "http://me:pw@proxy:3128",
+      HTTP_PROXY: "http://plain:3128",
+      NO_PROXY: "localhost",
       PGHOST: "ignored",
     });
     expect(environment.databaseUrl?.reveal()).toBe("postgres://u:p@db/app");
@@ -31,6 +34,11 @@ describe("readEnvironment", () => {
     expect(environment).toMatchObject({
       openai: { baseUrl: "http://127.0.0.1:9/v1", organization: "org", project: "proj", allowHttp: true },
       tls: { mode: "verify-full", rootCertFile: "/ca.pem" },
+      proxies: {
+        https: { place: "http://proxy:3128" },
+        http: { place: "http://plain:3128" },
+        except: "localhost",
+      },
     });
   });
 
@@ -39,10 +47,19 @@ describe("readEnvironment", () => {
       databaseUrl: null,
       openai: { apiKey: null, baseUrl: null, organization: null, project: null, allowHttp: false },
       tls: { mode: null, rootCertFile: null },
+      proxies: { https: null, http: null, except: "" },
     };
     expect(readEnvironment({})).toEqual(nothing);
     const names = ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"];
-    const empty = [...names, "ROWMILL_ALLOW_HTTP", "PGSSLMODE", "PGSSLROOTCERT"].map((name) => [name, ""]);
+    const others = [
+      "ROWMILL_ALLOW_HTTP",
+      "PGSSLMODE",
+      "PGSSLROOTCERT",
+      "HTTPS_PROXY",
+      "HTTP_PROXY",
+      "NO_PROXY",
+    ];
+    const empty = [...names, ...others].map((name) => [name, ""]);
     expect(readEnvironment(Object.fromEntries(empty))).toEqual(nothing);
   });
 
