@@ -97,5 +97,5 @@ export async function lockForWork(config: ProjectConfig, command: string): Promi
 
 function withPlace(error: unknown, place: string): unknown {
   if (!(error instanceof RowmillError)) return error;
-  return prefixed(error, `Cannot use ${place}. `, error.cause);
+  return prefixed(error, `Cannot use ${place}. `);
 }

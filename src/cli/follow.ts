@@ -8,7 +8,9 @@ import { idleState } from "../app/idle.js";
 import { DatabaseError } from "../store/database.js";
 import { requireUnderstood } from "../store/understood.js";
 import type { WorkerContext } from "../worker/context.js";
+import { errorWaitMs } from "../worker/loop.js";
 import type { Approvals } from "./approvals.js";
+import { WAIT_MS_MAX } from "./patience.js";
 import type { WorkProgress } from "./work-progress.js";
 
 const ROUND_MS = 500;
@@ -17,8 +19,6 @@ const REST_FACTOR = 2;
 const REST_MAX_MS = 5_000;
 /** Idle so often in a row: a row between two stages is never taken for none. */
 const IDLE_ROUNDS = 2;
-/** Rounds in a row that the database may fail; the worker's own loops go on all the while. */
-const TROUBLES_MAX = 120;
 
 export interface Following {
   readonly approvals: Approvals;
@@ -32,6 +32,7 @@ export interface Following {
 export async function follow(context: WorkerContext, following: Following): Promise<void> {
   const { log, signal, untilIdle } = following;
   let idleRounds = 0;
+  let wellAtMs = performance.now();
   for (let troubles = 0; ;) {
     signal.throwIfAborted();
     const startedAtMs = performance.now();
@@ -39,15 +40,17 @@ export async function follow(context: WorkerContext, following: Following): Prom
       const idle = await oneRound(context, following);
       idleRounds = idle ? idleRounds + 1 : 0;
       troubles = 0;
+      wellAtMs = performance.now();
     } catch (error) {
       troubles += 1;
-      if (!(error instanceof DatabaseError) || troubles > TROUBLES_MAX) throw error;
+      // The worker's own loops go on all the while.
+      if (!(error instanceof DatabaseError) || performance.now() - wellAtMs > WAIT_MS_MAX) throw error;
       idleRounds = 0;
       log.warn({ err: error }, "the progress could not be read; trying again");
     }
     if (untilIdle && idleRounds >= IDLE_ROUNDS) return;
     const restMs = Math.min(REST_MAX_MS, (performance.now() - startedAtMs) * REST_FACTOR);
-    await rest(Math.max(ROUND_MS, restMs), signal);
+    await rest(troubles > 0 ? errorWaitMs(troubles, context.random()) : Math.max(ROUND_MS, restMs), signal);
   }
 }
 

@@ -19,6 +19,7 @@ import { exitStatus } from "./exit-status.js";
 import { follow } from "./follow.js";
 import { listenForInterruption } from "./interruption.js";
 import { warnOfLeftovers } from "./leftover-pipelines.js";
+import { noPatience, patience, type Patience } from "./patience.js";
 import { loadProject } from "./project.js";
 import { sayHowItEnded } from "./closing-words.js";
 import { SweepProgress } from "./sweep-progress.js";
@@ -40,16 +41,20 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
   const interruption = listenForInterruption(() => {
     terminal.note("Stopping: what is in hand is finished first. Ctrl-C again stops at once.");
   });
+  const { signal } = interruption;
+  // What calls it once comes again.
+  const patient = options.once ? noPatience : patience(terminal, signal);
   const release = await lockForWork(project.config, "rowmill up");
   try {
-    interruption.signal.throwIfAborted();
-    const opened = await openProjectDatabase(project.config, project.environment);
+    signal.throwIfAborted();
+    const opened = await patient(() => openProjectDatabase(project.config, project.environment));
     try {
-      interruption.signal.throwIfAborted();
+      signal.throwIfAborted();
       const log = openLog(terminal, options.logLevel);
-      const context = await openProject({ ...project, provider, database: opened.database, log });
-      await warnOfLeftovers(terminal, context, project.config.file);
-      return await workWith(cli, context, { ...options, signal: interruption.signal, log });
+      const parts = { ...project, provider, database: opened.database, log };
+      const context = await patient(() => openProject(parts));
+      await patient(() => warnOfLeftovers(terminal, context, project.config.file));
+      return await workWith(cli, context, { ...options, signal, log, patient });
     } finally {
       await opened.close();
     }
@@ -62,17 +67,19 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
 interface WorkOptions extends UpOptions {
   readonly signal: AbortSignal;
   readonly log: Logger;
+  readonly patient: Patience;
 }
 
 async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions): Promise<number> {
   const { terminal } = cli;
+  const { patient, signal } = options;
   try {
     const approvals = new Approvals(terminal, context, options.yes === true);
-    await lookFirst(cli, context, options.signal);
-    await approvals.settleAtStart(options.signal);
-    options.signal.throwIfAborted();
+    await patient(() => lookFirst(cli, context, signal));
+    await patient(() => approvals.settleAtStart(signal));
+    signal.throwIfAborted();
     if (options.once) {
-      await runRound(context, { flush: false, signal: options.signal });
+      await runRound(context, { flush: false, signal });
       await sayHowItEnded(terminal, context);
       return exitStatus.ok;
     }
@@ -106,8 +113,8 @@ async function workOn(
   context: WorkerContext,
   options: WorkOptions & { approvals: Approvals },
 ): Promise<number> {
-  const { approvals, log, signal, untilIdle = false } = options;
-  const worker = await startWorker(context, { flush: untilIdle });
+  const { approvals, log, signal, patient, untilIdle = false } = options;
+  const worker = await patient(() => startWorker(context, { flush: untilIdle }));
   try {
     if (!untilIdle) terminal.note("Working. Stop with Ctrl-C; see more with rowmill status.");
     const progress = new WorkProgress(terminal, context, { flush: untilIdle });

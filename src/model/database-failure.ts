@@ -58,6 +58,22 @@ export function explainFailure(failure: DatabaseFailure, facts: ConnectionFacts 
   return { lead: rule.lead ?? null, mends: rule.mends(wordsOf(facts), failure) };
 }
 
+/** No connection as yet or any more, no room for one (53), a server that starts or stops (57P01 to 57P03), a connection that failed (08). */
+const PASSING_STATES = /^(?:08(?:000|00[136])|53\d{3}|57P0[123])$/;
+/** `ENOENT`: the socket of a server that does not run. Not `ENOTFOUND`: a name that nobody knows is misspelt. */
+const PASSING_CODES = ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EAI_AGAIN", "ENOENT"];
+/** The driver's own, which have no code; and PgBouncer's of the server behind it, which have that of any trouble (08P01). */
+const PASSING_WORDS = /Connection terminated|connection error and is not queryable|timeout/;
+const PASSING_BEHIND_POOLER =
+  /cannot connect to server|server_login_retry|server conn crashed|query_wait_timeout/;
+
+/** May the same be tried again later, with nothing changed? Not after a refused login, TLS that cannot be had, or a name that is not known. */
+export function passesByItself({ sqlState, errorCode, message }: DatabaseFailure): boolean {
+  if (sqlState === "08P01") return PASSING_BEHIND_POOLER.test(message);
+  if (sqlState !== null) return PASSING_STATES.test(sqlState);
+  return errorCode === null ? PASSING_WORDS.test(message) : PASSING_CODES.includes(errorCode);
+}
+
 function wordsOf(facts: ConnectionFacts | null): Words {
   const address = facts?.addressFrom ?? "the database's URL";
   return {
@@ -221,6 +237,9 @@ const loginRules: readonly Rule[] = [
   },
 ];
 
+const longTransactions =
+  "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by xact_start;";
+
 const serverRules: readonly Rule[] = [
   {
     applies: byState("53300"),
@@ -229,8 +248,9 @@ const serverRules: readonly Rule[] = [
     ],
   },
   {
-    applies: byState("57P03"),
-    mends: () => ["The server is starting or stopping: try again in a moment."],
+    applies: byState("57P01", "57P02", "57P03"),
+    lead: "The database is not there",
+    mends: () => ["The server is starting, stopping or was restarted: try again in a moment."],
   },
   {
     applies: byState("53100"),
@@ -251,11 +271,15 @@ const serverRules: readonly Rule[] = [
     ],
   },
   {
-    applies: (failure) =>
-      ["55P03", "57014"].includes(failure.sqlState ?? "") || failure.message === "Query read timeout",
-    mends: () => [
-      "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by xact_start;",
+    applies: byState("57014"),
+    mends: (at) => [
+      `If the role or the database has a short statement_timeout, raise it for ${at.user}: alter role … set statement_timeout = '60s';`,
+      longTransactions,
     ],
+  },
+  {
+    applies: (failure) => failure.sqlState === "55P03" || failure.message === "Query read timeout",
+    mends: () => [longTransactions],
   },
 ];
 

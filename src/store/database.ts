@@ -10,7 +10,12 @@
  */
 import pg from "pg";
 import sql, { join, raw, type Sql } from "sql-template-tag";
-import { explainFailure, type ConnectionFacts, type DatabaseFailure } from "../model/database-failure.js";
+import {
+  explainFailure,
+  passesByItself,
+  type ConnectionFacts,
+  type DatabaseFailure,
+} from "../model/database-failure.js";
 import { RowmillError } from "../model/errors.js";
 
 export { join, raw, sql, type Sql };
@@ -260,17 +265,20 @@ export class DatabaseError extends RowmillError {
   override readonly name = "DatabaseError";
   /** Five characters, or null when the server never answered. */
   readonly sqlState: string | null;
+  /** The same may succeed later, with nothing changed. */
+  readonly passes: boolean;
 
   constructor(
     code: "database_unreachable" | "database_refused" | "database_timeout",
     message: string,
-    options: { sqlState: string | null; cause: unknown; hints?: readonly string[] },
+    options: { sqlState: string | null; passes: boolean; cause: unknown; hints?: readonly string[] },
   ) {
     super(code, message, {
       cause: options.cause,
       ...(options.hints === undefined ? {} : { hints: options.hints }),
     });
     this.sqlState = options.sqlState;
+    this.passes = options.passes;
   }
 }
 
@@ -288,8 +296,9 @@ function describeFailure(cause: Error, facts: ConnectionFacts | null): DatabaseE
   const failure = failureOf(cause);
   const { sqlState, message } = failure;
   const { lead, mends } = explainFailure(failure, facts);
+  const passes = passesByItself(failure);
   const describe = (code: ConstructorParameters<typeof DatabaseError>[0], otherwise: string) =>
-    new DatabaseError(code, `${lead ?? otherwise}: ${message}.`, { sqlState, cause, hints: mends });
+    new DatabaseError(code, `${lead ?? otherwise}: ${message}.`, { sqlState, passes, cause, hints: mends });
   if (sqlState === null) {
     const timedOut = message === "Query read timeout";
     return describe(timedOut ? "database_timeout" : "database_unreachable", "The database did not answer");

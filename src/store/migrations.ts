@@ -92,6 +92,8 @@ async function isCurrent(database: Queryable, migrations: readonly Migration[]):
     sql`select 1 as one where to_regclass('rowmill.migrations') is not null and to_regclass('rowmill.deployment') is not null`,
   );
   if (!exists) return false;
+  // A script of `up --print-sql` that broke off before its last statement leaves none.
+  if ((await database.first(sql`select 1 as one from rowmill.deployment`)) === null) return false;
   const applied = await appliedVersions(database);
   await requireUnderstood(database);
   return migrations.every((migration) => applied.has(migration.version));

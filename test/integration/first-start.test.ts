@@ -42,6 +42,15 @@ describeDatabases("A first start", (kind) => {
     expect(rows).toEqual([{ deployments: 1 }]);
   });
 
+  it("completes a ledger whose last statement was never run, as a script that broke off leaves it", async () => {
+    const { open } = await empty();
+    const database = open();
+    await prepareSchemas(database);
+    await database.run(sql`delete from rowmill.deployment`);
+    expect(await prepareSchemas(open())).toEqual([]);
+    expect(await database.rows(sql`select 1 from rowmill.deployment`)).toHaveLength(1);
+  });
+
   it("lives with a ledger to which a newer version added, and refuses one that takes a newer version", async () => {
     const { open } = await empty();
     const database = open();

@@ -20,12 +20,23 @@ export interface TcpProxy {
    * connection with it. Resolves when that has happened.
    */
   loseReplyTo(statement: RegExp, reply?: RegExp): Promise<void>;
+  /**
+   * The next statement whose text matches never reaches the server: such an error ends its connection. `/\0user\0/` is a login. Resolves
+   * when that has happened.
+   */
+  refuseStatement(statement: RegExp, error: { code: string; message: string }): Promise<void>;
   close(): Promise<void>;
 }
 
 interface Loss {
   readonly statement: RegExp;
   readonly reply: RegExp;
+  readonly happened: () => void;
+}
+
+interface Refusal {
+  readonly statement: RegExp;
+  readonly reply: Buffer;
   readonly happened: () => void;
 }
 
@@ -38,6 +49,7 @@ interface Pair {
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const pairs = new Set<Pair>();
   const losses: Loss[] = [];
+  const refusals: Refusal[] = [];
   let stalled = false;
   const listener = net.createServer((client) => {
     const server = net.connect(targetPort, "127.0.0.1");
@@ -49,7 +61,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       server.destroy();
     };
     for (const socket of [client, server]) socket.on("error", end).on("close", end);
-    forward(pair, losses, end);
+    forward(pair, { losses, refusals }, end);
     if (stalled) setFlowing(pair, false);
   });
   const port = await listen(listener, 0);
@@ -77,6 +89,8 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     accept: async () => void (await listen(listener, port)),
     loseReplyTo: (statement, reply = /(?:)/) =>
       new Promise((resolve) => losses.push({ statement, reply, happened: resolve })),
+    refuseStatement: (statement, error) =>
+      new Promise((resolve) => refusals.push({ statement, reply: fatalMessage(error), happened: resolve })),
     close: async () => {
       for (const { client, server } of pairs) {
         client.destroy();
@@ -89,10 +103,29 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   };
 }
 
-function forward({ client, server }: Pair, losses: Loss[], end: () => void): void {
+/** As PostgreSQL ends a session. */
+function fatalMessage({ code, message }: { code: string; message: string }): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${message}\0\0`);
+  const head = Buffer.from("E\0\0\0\0");
+  head.writeInt32BE(fields.length + 4, 1);
+  return Buffer.concat([head, fields]);
+}
+
+function forward(
+  { client, server }: Pair,
+  { losses, refusals }: { losses: Loss[]; refusals: Refusal[] },
+  end: () => void,
+): void {
   let candidates: Loss[] = [];
   client.on("data", (chunk: Buffer) => {
     const text = chunk.toString("latin1");
+    const refusal = refusals.find(({ statement }) => statement.test(text));
+    if (refusal !== undefined) {
+      refusals.splice(refusals.indexOf(refusal), 1);
+      client.end(refusal.reply, end);
+      refusal.happened();
+      return;
+    }
     candidates = losses.filter(({ statement }) => statement.test(text));
     server.write(chunk);
   });

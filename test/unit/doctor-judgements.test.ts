@@ -14,7 +14,7 @@ import { checks } from "../../src/app/doctor-examine.js";
 import { judgeDisk, judgeNode } from "../../src/app/doctor-machine-checks.js";
 import { judgeModel, judgeRefusal } from "../../src/app/doctor-provider-checks.js";
 import { judgeReplicaRole, postingBody } from "../../src/app/doctor-triggers.js";
-import { explainFailure, type ConnectionFacts } from "../../src/model/database-failure.js";
+import { explainFailure, passesByItself, type ConnectionFacts } from "../../src/model/database-failure.js";
 import { ProviderError } from "../../src/providers/provider.js";
 
 const remote: ConnectionFacts = {
@@ -206,9 +206,45 @@ describe("An error of the database", () => {
     [{ sqlState: "25006" }, /primary/],
     [{ sqlState: "42501" }, /rowmill up --print-sql/],
     [{ message: "Query read timeout" }, /long transactions/],
+    [
+      { sqlState: "57014" },
+      /a short statement_timeout, raise it for the user "postgres".*\n.*long transactions/,
+    ],
+    [{ sqlState: "57P01" }, /was restarted/],
   ])("that is %j is told with its mend", (failure, expected) => {
     expect(mendsOf(failure).mends.join("\n")).toMatch(expected);
     expect(mendsOf(failure, null).mends.join("\n")).not.toMatch(/undefined|null/);
+  });
+
+  it.each<[Partial<Parameters<typeof explainFailure>[0]>, boolean]>([
+    [{ errorCode: "ECONNREFUSED" }, true],
+    [{ errorCode: "ECONNRESET" }, true],
+    [{ errorCode: "ENOENT", message: "connect ENOENT /run/postgresql/.s.PGSQL.5432" }, true],
+    [{ errorCode: "EAI_AGAIN" }, true],
+    [{ errorCode: "ETIMEDOUT" }, true],
+    [{ message: "Connection terminated unexpectedly" }, true],
+    [{ message: "Connection terminated due to connection timeout" }, true],
+    [{ message: "Client has encountered a connection error and is not queryable" }, true],
+    [{ message: "Query read timeout" }, true],
+    ...["57P01", "57P02", "57P03", "53100", "53200", "53300", "08006"].map(
+      (sqlState): [{ sqlState: string }, boolean] => [{ sqlState }, true],
+    ),
+    [
+      { sqlState: "08P01", message: "server login has been failing, try again later (server_login_retry)" },
+      true,
+    ],
+    [{ sqlState: "08P01", message: "no such user" }, false],
+    [{ errorCode: "ENOTFOUND" }, false],
+    [{ errorCode: "ENETUNREACH" }, false],
+    [{ errorCode: "SELF_SIGNED_CERT_IN_CHAIN" }, false],
+    [{ errorCode: "ERR_SSL_WRONG_VERSION_NUMBER" }, false],
+    [{ message: "The server does not support SSL connections" }, false],
+    [{ message: "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string" }, false],
+    ...["28P01", "28000", "3D000", "42501", "25006", "57014", "XX000"].map(
+      (sqlState): [{ sqlState: string }, boolean] => [{ sqlState }, false],
+    ),
+  ])("that is %j passes by itself: %s", (failure, passes) => {
+    expect(passesByItself({ sqlState: null, errorCode: null, message: "", ...failure })).toBe(passes);
   });
 
   it("that nobody knows is told without one", () => {
