@@ -77,8 +77,35 @@ function readBaseUrl(variables: Variables, problems: Problems): string | null {
       "OPENAI_BASE_URL",
       "a URL without a user, a password, `?` and `#`: the key goes into OPENAI_API_KEY",
     );
+  } else {
+    const right = withVersion(url);
+    if (right !== null)
+      problems.add("OPENAI_BASE_URL", `the URL with the version of the API: ${JSON.stringify(right)}`, {
+        found: JSON.stringify(value),
+      });
   }
   return value.replace(/\/+$/, "");
+}
+
+/** Where the API is below the host, for those that have it elsewhere than at `/v1`. */
+const API_PATHS: readonly (readonly [RegExp, string])[] = [
+  [/\.openai\.azure\.com$|\.services\.ai\.azure\.com$/, "/openai/v1"],
+  [/^api\.groq\.com$|^api\.novita\.ai$/, "/openai/v1"],
+  [/^openrouter\.ai$/, "/api/v1"],
+  [/^generativelanguage\.googleapis\.com$/, "/v1beta/openai"],
+];
+
+/** What the user most likely means, where the URL cannot be the API's: nothing below its host, or one of its calls. Null: it may be right. */
+function withVersion({ origin, hostname, pathname }: URL): string | null {
+  const path = pathname.replace(/\/+$/, "");
+  const base = path.replace(
+    /\/(?:chat\/completions|completions|responses|embeddings|models|files|batches)$/,
+    "",
+  );
+  const isOpenAI = hostname === "api.openai.com";
+  if (base !== "" && base === path && (!isOpenAI || base === "/v1")) return null;
+  const [, known] = API_PATHS.find(([hosts]) => hosts.test(hostname)) ?? [];
+  return origin + (base === "" || isOpenAI ? (known ?? "/v1") : base);
 }
 
 function readProxies(variables: Variables): Proxies {

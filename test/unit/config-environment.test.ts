@@ -93,4 +93,38 @@ describe("readEnvironment", () => {
     expect(error.message).not.toContain("s3cret");
     expect(mistakesOf({ OPENAI_BASE_URL: "https://user:s3cret@host/v1" }).message).not.toContain("s3cret");
   });
+
+  test.each([
+    ["https://api.openai.com", "https://api.openai.com/v1"],
+    ["https://api.openai.com/", "https://api.openai.com/v1"],
+    ["https://api.openai.com/v2", "https://api.openai.com/v1"],
+    ["https://api.openai.com/v1/chat/completions", "https://api.openai.com/v1"],
+    ["http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"],
+    ["http://localhost:11434///", "http://localhost:11434/v1"],
+    ["http://127.0.0.1:8000/v1/batches", "http://127.0.0.1:8000/v1"],
+    ["https://host.test/api/v3/chat/completions", "https://host.test/api/v3"],
+    ["https://mine.openai.azure.com", "https://mine.openai.azure.com/openai/v1"],
+    ["https://api.groq.com/", "https://api.groq.com/openai/v1"],
+    ["https://openrouter.ai", "https://openrouter.ai/api/v1"],
+    ["https://generativelanguage.googleapis.com", "https://generativelanguage.googleapis.com/v1beta/openai"],
+  ])("refuses the base URL %s, where no API can be, and says which one to use", (value, right) => {
+    expect(mistakesOf({ OPENAI_BASE_URL: value }).message).toContain(
+      `OPENAI_BASE_URL: found "${value}", expected the URL with the version of the API: "${right}"`,
+    );
+  });
+
+  test.each([
+    "https://api.openai.com/v1",
+    "https://api.openai.com/v1/",
+    "https://eu.api.openai.com/v1",
+    "http://127.0.0.1:4477/v1",
+    "https://mine.openai.azure.com/openai/v1/",
+    "https://api.groq.com/openai/v1",
+    "https://generativelanguage.googleapis.com/v1beta/openai",
+    "https://gateway.ai.cloudflare.com/v1/account/name/openai",
+    "https://ark.test/api/v3",
+    "https://proxy.test/openai",
+  ])("takes the base URL %s", (value) => {
+    expect(readEnvironment({ OPENAI_BASE_URL: value }).openai.baseUrl).toBe(value.replace(/\/$/, ""));
+  });
 });
