@@ -15,6 +15,7 @@ export type {
   Pipeline,
   PipelineSpec,
   PollingSpec,
+  PriceSpec,
   RequestSpec,
   Row,
   SourceSpec,

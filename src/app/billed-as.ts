@@ -1,5 +1,8 @@
-/** What a batch is billed by that this ledger did not plan: its own model, at the price of the day on which it was created. */
-import { ratesOf, type Rates } from "../model/pricing.js";
+/**
+ * What a batch is billed by that this ledger did not plan: its own model, at the price that the config gives for that model, else at that of
+ * the day on which it was created.
+ */
+import { ratesFor, type Rates } from "../model/pricing.js";
 import type { ProviderBatch } from "../providers/provider.js";
 import type { Pipeline } from "../worker/context.js";
 
@@ -14,6 +17,8 @@ export function billedAs(
   model: string | null,
   { createdAt }: Pick<ProviderBatch, "createdAt">,
 ): Billed {
-  const billed = model ?? pipeline.config.request.model;
-  return { model: billed, rates: ratesOf(billed, new Date(createdAt * 1_000)) };
+  const { request } = pipeline.config;
+  const billed = model ?? request.model;
+  const price = billed === request.model ? request.price : null;
+  return { model: billed, rates: ratesFor({ model: billed, price }, new Date(createdAt * 1_000)) };
 }

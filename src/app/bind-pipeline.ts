@@ -6,7 +6,7 @@ import { definitionHash } from "../config/definition.js";
 import { compileAnswer, type CompiledAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
-import { ratesOf, type Rates } from "../model/pricing.js";
+import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import type { Provider } from "../providers/provider.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
@@ -42,14 +42,17 @@ export interface Examined {
  * @throws RowmillError `config_invalid`, `source_unsupported` or `target_unsupported`
  */
 export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
-  const rates = ratesOf(config.request.model, new Date());
+  const rates = ratesFor(config.request, new Date());
   if (rates.price === null && config.budget !== null) {
+    const near = nearModel(config.request.model, new Date());
     throw new RowmillError(
       "config_invalid",
       `pipelines.${config.name}.budget: the price of "${config.request.model}" is not known, so a budget in dollars cannot be kept.`,
       {
         hints: [
-          "Leave `budget` out, and bound the pipeline with `limit`; or name a model whose price is known.",
+          ...(near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`]),
+          "Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.",
+          "Or leave `budget` out, and bound the pipeline with `limit`.",
         ],
       },
     );
@@ -240,6 +243,7 @@ function describe(config: PipelineConfig): Json {
     },
     target: config.target.table,
     model: config.request.model,
+    price: config.request.price === null ? null : { ...config.request.price },
     parameters: { ...config.request.parameters },
     maxOutputTokens: config.request.maxOutputTokens,
     system: message(config.request.system),

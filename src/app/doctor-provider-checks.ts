@@ -1,7 +1,7 @@
 /** The provider: is the key accepted, is the model there, is its price known? Asks once for the list of models, which needs no quota. */
 import type { PipelineConfig } from "../model/pipeline.js";
 import { nearMatch } from "../model/near-match.js";
-import { priceOf } from "../model/pricing.js";
+import { nearModel, ratesFor } from "../model/pricing.js";
 import { proxyFor, proxyText } from "../model/proxy.js";
 import type { OpenAIOptions } from "../providers/openai-connection.js";
 import { OPENAI_BASE_URL_DEFAULT } from "../providers/openai-connection.js";
@@ -118,19 +118,28 @@ export function judgeModel(model: string, models: readonly string[], baseUrl: st
 
 function lookAtPrices(look: Look): Promise<readonly Finding[]> {
   const { pipelines } = known(look.config, "a config");
-  const unknown = pipelines.filter((pipeline) => priceOf(pipeline.request.model, new Date()) === null);
+  const unknown = pipelines.filter(({ request }) => ratesFor(request, new Date()).price === null);
   if (unknown.length > 0) return Promise.resolve(unknown.map(judgeUnpriced));
   return Promise.resolve([ok("known for every model")]);
 }
 
+const WRITE_PRICE =
+  "Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.";
+
 export function judgeUnpriced({ name, request, budget }: PipelineConfig): Finding {
   const text = `${name}: the price of ${request.model} is not known`;
+  const near = nearModel(request.model, new Date());
+  const meant = near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`];
   return budget === null
     ? warning(`${text}, so costs are not counted and every change waits for approval.`, {
-        mends: [`Bound the pipeline with limit, and approve it: rowmill approve ${name}`],
+        mends: [
+          ...meant,
+          WRITE_PRICE,
+          `Or bound the pipeline with limit, and approve it: rowmill approve ${name}`,
+        ],
       })
     : problem(`${text}, so its budget in dollars cannot be kept.`, {
-        mends: ["Leave budget out and bound the pipeline with limit, or name a model whose price is known."],
+        mends: [...meant, WRITE_PRICE, "Or leave budget out and bound the pipeline with limit."],
       });
 }
 

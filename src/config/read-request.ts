@@ -1,5 +1,5 @@
 /** Reads `request`: the model, the messages, and the parameters under the names that they have on the wire. */
-import type { Json, MessageSource, PipelineConfig, RowCells } from "../model/pipeline.js";
+import type { Json, MessageSource, OwnPrice, PipelineConfig, RowCells } from "../model/pipeline.js";
 import { templateProblems } from "../model/template.js";
 import type { ConfigLanguage } from "./read-answer.js";
 import {
@@ -18,6 +18,8 @@ import {
 const maxOutputTokensDefault = 1_024;
 const outputTokensMax = 1_000_000;
 const stopTextsMax = 4;
+/** No model costs a thousandth of it; a sum of many requests must stay a safe integer. */
+const usdPerMillionMax = 100_000;
 
 const parameterReaders = {
   temperature: { wire: "temperature", read: number({ min: 0, max: 2 }) },
@@ -48,7 +50,7 @@ export function readRequest(
   columns: readonly string[] | null,
   language: ConfigLanguage,
 ): PipelineConfig["request"] {
-  const at = section(place, ["model", "system", "user", "maxOutputTokens", ...parameterKeys]);
+  const at = section(place, ["model", "price", "system", "user", "maxOutputTokens", ...parameterKeys]);
   const message: Reader<MessageSource> = (messagePlace) => readMessage(messagePlace, columns, language);
   return {
     model: text('the name of a model, such as "gpt-4o-mini"')(at.model),
@@ -60,7 +62,15 @@ export function readRequest(
       integer({ min: 1, max: outputTokensMax }, " tokens"),
       maxOutputTokensDefault,
     ),
+    price: optional(at.price, readPrice, null),
   };
+}
+
+function readPrice(place: Place): OwnPrice {
+  const at = section(place, ["input", "cachedInput", "output"]);
+  const usd = number({ min: 0, max: usdPerMillionMax }, " (US dollars per million tokens)");
+  const input = usd(at.input);
+  return { input, cachedInput: optional(at.cachedInput, usd, input), output: usd(at.output) };
 }
 
 function readParameters(

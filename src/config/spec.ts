@@ -61,6 +61,16 @@ export interface BatchSpec {
   readonly maxBytes?: number;
 }
 
+/** What a model costs, in US dollars per million tokens of a live request, as price lists have it. A batch counts as half of it. */
+export interface PriceSpec {
+  /** What the model reads. */
+  readonly input: number;
+  /** What it has read before, where the provider charges less for it. Default: as `input`. */
+  readonly cachedInput?: number;
+  /** What it writes. */
+  readonly output: number;
+}
+
 /** What is asked of the model for one row. */
 export interface RequestSpec<Column extends string> {
   /** The model's name at the provider, such as `"gpt-4o-mini"`. */
@@ -72,6 +82,11 @@ export interface RequestSpec<Column extends string> {
    * row. A function may return null: there is nothing to ask, and the row fails with `empty`.
    */
   readonly user: string | ((row: Row<Column>) => string | null);
+  /**
+   * What the model costs, in US dollars per million tokens, as price lists have it for live requests: a batch counts as half of it. It
+   * goes before the price that Rowmill knows, and is needed for a budget where Rowmill knows none. Default: the known price.
+   */
+  readonly price?: PriceSpec;
   /** The most that one answer may cost, in tokens. Whole number from 1. Default: 1024. */
   readonly maxOutputTokens?: number;
   /** Randomness, 0 to 2. Sent as `temperature`. Default: the provider's. */

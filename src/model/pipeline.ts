@@ -14,6 +14,12 @@ export type MessageSource =
   | { readonly kind: "template"; readonly text: string }
   | { readonly kind: "function"; readonly render: (row: RowCells) => string | null };
 
+export interface OwnPrice {
+  readonly input: number;
+  readonly cachedInput: number;
+  readonly output: number;
+}
+
 export interface PipelineConfig {
   readonly name: string;
   readonly source: {
@@ -37,6 +43,8 @@ export interface PipelineConfig {
     readonly system: MessageSource | null;
     readonly user: MessageSource;
     readonly maxOutputTokens: number;
+    /** US dollars per million tokens of live requests, before any known price. Null: the known price, if there is one. */
+    readonly price: OwnPrice | null;
   };
   /** Null: no schema, the text goes into the column `answer`. */
   readonly answer: z.ZodType | null;

@@ -6,8 +6,10 @@
  * All sums are integers: prices in pico-dollars per token, costs in nano-dollars (1e-9 USD), rounded up once
  * per sum. Batch is half of live by OpenAI's own rule, for every kind of token.
  */
-import { calcPrice, type ModelPrice } from "@pydantic/genai-prices";
+import { calcPrice, findProvider, type ModelPrice } from "@pydantic/genai-prices";
+import { nearMatch } from "./near-match.js";
 import type { TokenUsage } from "./outcome.js";
+import type { PipelineConfig } from "./pipeline.js";
 
 export interface Price {
   /** The table's name of the model, such as `gpt-4o-mini` for `gpt-4o-mini-2024-07-18`. */
@@ -53,9 +55,37 @@ export function priceOf(model: string, at: Date): Price | null {
   return { model: found.model.id, steps };
 }
 
+/** The name of a known model that an unknown one was probably meant for; null for a known one. Another number is another model, not a slip: new ones appear. */
+export function nearModel(model: string, at: Date): string | null {
+  if (priceOf(model, at) !== null) return null;
+  // A nought is often an `o` that was misread.
+  const digits = (name: string) => name.replaceAll(/[^1-9]/g, "");
+  const names = findProvider({ providerId: "openai" })?.models.map(({ id }) => id) ?? [];
+  return nearMatch(
+    model,
+    names.filter((name) => digits(name) === digits(model) && !name.includes(":")),
+  );
+}
+
 /** By the price list at a date. */
 export function ratesOf(model: string, at: Date): Rates {
   return { price: priceOf(model, at), batchFactor: BATCH_FACTOR };
+}
+
+/** By the price that the config gives, else by the price list at a date. */
+export function ratesFor(
+  { model, price }: Pick<PipelineConfig["request"], "model" | "price">,
+  at: Date,
+): Rates {
+  if (price === null) return ratesOf(model, at);
+  const pico = (usdPerMillion: number) => Math.round(usdPerMillion * PICO_PER_TOKEN_OF_USD_PER_MILLION);
+  const step = {
+    fromInputTokens: 0,
+    inputPicoUsd: pico(price.input),
+    cachedInputPicoUsd: pico(price.cachedInput),
+    outputPicoUsd: pico(price.output),
+  };
+  return { price: { model, steps: [step] }, batchFactor: BATCH_FACTOR };
 }
 
 /**

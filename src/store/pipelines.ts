@@ -54,21 +54,26 @@ export interface Registration {
   readonly targetTable: string;
 }
 
-/** Makes or changes the pipeline of that name. A changed definition has to be approved and swept again. */
+/** Makes or changes the pipeline of that name. A changed definition has to be approved and swept again, a changed price approved. */
 export async function register(tx: Queryable, wanted: Registration): Promise<PipelineRow> {
-  const before = await tx.first<{ id: number; hash: string }>(
-    sql`select id, definition_hash as hash from rowmill.pipelines where name = ${wanted.name} for update`,
+  const definition = JSON.stringify(wanted.definition);
+  const before = await tx.first<{ id: number; hash: string; repriced: boolean; approved: boolean }>(
+    sql`select id, definition_hash as hash, approved_hash is not null as approved,
+      (definition ->> 'price') is distinct from (${definition}::jsonb ->> 'price') as repriced
+    from rowmill.pipelines where name = ${wanted.name} for update`,
   );
+  if (before?.repriced && before.approved)
+    await withdrawApproval(tx, before.id, "request.price changed, and with it what the rows cost");
   // What answers to other questions were worth says nothing about this one.
   if (before && before.hash !== wanted.definitionHash)
     await resume(tx, before.id, "answers", { forget: false });
   const row = await tx.first<PipelineRow>(sql`
     insert into rowmill.pipelines as p (name, definition, definition_hash, source_table, source_oid, target_table)
-    values (${wanted.name}, ${JSON.stringify(wanted.definition)}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
+    values (${wanted.name}, ${definition}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
       ${wanted.sourceOid}::oid, ${wanted.targetTable})
     on conflict (name) do update set definition = excluded.definition, definition_hash = excluded.definition_hash,
-      -- Learned at the price of the former definition's model.
-      line_nano_usd_max = case when p.definition_hash = excluded.definition_hash then p.line_nano_usd_max else 0 end,
+      -- Learned at the former price.
+      line_nano_usd_max = case when p.definition_hash = excluded.definition_hash and ${!before?.repriced}::boolean then p.line_nano_usd_max else 0 end,
       source_table = excluded.source_table, source_oid = excluded.source_oid, target_table = excluded.target_table, uninstalled_at = null
     returning ${columns}`);
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);

@@ -6,19 +6,21 @@ import { audit } from "../../src/store/invariants.js";
 import { pipeline, z } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
-import { createNotes, plain } from "../support/notes.js";
-import { sql, startProject, type TestProject } from "../support/project.js";
+import { createNotes, insertNotes, plain, requests } from "../support/notes.js";
+import { approvalOf, sql, startProject, type TestProject } from "../support/project.js";
+import { approve } from "../../src/worker/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 
 const ROWS = 5;
 /** Of gpt-4o-mini by batch, in nano-dollars a token. */
 const MINI = { input: 75, output: 300 };
 
-const asking = (model: string) =>
+const asking = (model: string, more: { price?: { input: number; output: number }; usd?: number } = {}) =>
   pipeline({
     source: { table: "notes", key: "id", columns: ["body"] },
     ...quick,
-    request: { model, maxOutputTokens: 100, user: "{{ body }}" },
+    request: { model, maxOutputTokens: 100, user: "{{ body }}", ...(more.price && { price: more.price }) },
+    ...(more.usd !== undefined && { budget: { usd: more.usd, per: "total" } }),
     answer: z.object({ summary: z.string() }),
     target: { table: "note_summaries" },
     approveAboveUsd: 0,
@@ -68,6 +70,62 @@ describeDatabases(
       expect(await moneyOverviews(project.database)).toMatchObject([
         { spentNanoUsd: cost, liveNanoUsd: 4 * (input + output * 2) },
       ]);
+    });
+
+    it("is what the config says: it is kept with the batch, and a budget works for a model that nobody knows", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(ROWS));
+      const price = { input: 3, output: 8 };
+      const notes = asking("my-own-model", { price, usd: 0.0005 });
+      const worker = await project.worker({ notes });
+      await project.drain(worker);
+      // At most 100 tokens of answer, 0.0004 dollars, a row.
+      expect(await project.rows(sql`select pause_kind as kind from rowmill.pipelines`)).toEqual([
+        { kind: "budget" },
+      ]);
+      await project.drain(await project.worker({ notes: asking("my-own-model", { price, usd: 1 }) }));
+      const [sum] = await project.rows<{ cost: number; input: number; output: number }>(sql`
+        select sum(cost_nano_usd)::float8 as cost, sum(input_tokens)::int as input, sum(output_tokens)::int as output
+        from rowmill.attempts`);
+      expect(sum?.cost).toBe((sum?.input ?? 0) * 1_500 + (sum?.output ?? 0) * 4_000);
+      expect(await moneyOverviews(project.database)).toMatchObject([
+        { spentNanoUsd: sum?.cost, unpriced: 0 },
+      ]);
+    });
+
+    it("may change in the config: no row is asked again, what runs costs as planned, and the rest needs a new approval", async () => {
+      const worker = await send();
+      const changed = await project.worker(
+        { notes: asking("gpt-4o-mini", { price: { input: 1_000, output: 1_000 } }) },
+        { approve: false },
+      );
+      const approved = sql`select approved_hash is not null as approved from rowmill.pipelines`;
+      expect(await project.rows(approved)).toEqual([{ approved: false }]);
+      hold = false;
+      project.gateway.release();
+      await insertNotes(project, plain(1, "late note"));
+      await project.drain(changed);
+      const { cost, input, output } = await booked();
+      expect(cost).toBe(input * MINI.input + output * MINI.output);
+      expect(await requests(project)).toMatchObject([
+        ...Array.from({ length: ROWS }, () => ({ state: "succeeded", attempt: 1 })),
+        { state: "waiting" },
+      ]);
+      const [bound] = changed.pipelines.values();
+      if (bound === undefined) throw new Error("no pipeline");
+      // A hundred tokens of answer, at most three times, at half of a thousand dollars per million.
+      expect(await approvalOf(changed, bound)).toMatchObject({
+        kind: "needed",
+        estimate: { rows: 1, batchNanoUsd: expect.toSatisfy((cost: number) => cost > 3 * 100 * 500_000) },
+      });
+      // Again with the same price: what was approved stays so.
+      await approve(changed, bound, "the test");
+      await project.worker(
+        { notes: asking("gpt-4o-mini", { price: { input: 1_000, output: 1_000 } }) },
+        { approve: false },
+      );
+      expect(await project.rows(approved)).toEqual([{ approved: true }]);
+      expect(worker.pipelines.size).toBe(1);
     });
 
     it("stays unknown when it was not known, and the price list knows it later", async () => {

@@ -424,7 +424,9 @@ export const setups: Readonly<Record<string, Setup>> = {
   warning      Model: http://127.0.0.1:PORT/v1 does not list gpt-4o-mimi.
                - Did you mean "gpt-4o-mini"? Change request.model in the config.
   problem      Price: films: the price of gpt-4o-mimi is not known, so its budget in dollars cannot be kept.
-               - Leave budget out and bound the pipeline with limit, or name a model whose price is known.
+               - Did you mean "gpt-4o-mini"? Change request.model in the config.
+               - Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.
+               - Or leave budget out and bound the pipeline with limit.
   warning      Clock: The provider's is N s behind this machine's.
                - Let both go by a time server (timedatectl set-ntp true): else times in logs mislead, and a lost batch may be looked for in the wrong hours.`,
       Pipelines: healthy.Pipelines.replace(

@@ -21,6 +21,7 @@ const movies = pipeline({
     stop: ["\n\n"],
     presencePenalty: 0,
     frequencyPenalty: 0,
+    price: { input: 0.15, cachedInput: 0.075, output: 0.6 },
   },
   answer: z.object({
     categories: z.array(z.string()).describe("lower-case genres, at most four"),

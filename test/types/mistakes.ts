@@ -58,6 +58,13 @@ export const userIsAsync = pipeline({
   target,
 });
 
+export const priceWithoutOutput = pipeline({
+  source,
+  // @ts-expect-error
+  request: { model: "my-model", user: "{{ Title }}", price: { input: 1 } },
+  target,
+});
+
 export const misspeltColumnInValidate = pipeline({
   source,
   request,

@@ -111,6 +111,7 @@ describe("definitionHash", () => {
       },
     ],
     ["a default that is written out", request({ maxOutputTokens: 1024 })],
+    ["a price", request({ price: { input: 1, output: 2 } })],
   ];
 
   test.each(equal)("does not change with %s", (_, definition) => {

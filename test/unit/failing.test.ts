@@ -30,6 +30,7 @@ const config = {
     system: null,
     user: { kind: "template", text: "{{ title }}" },
     maxOutputTokens: 200,
+    price: null,
   },
 } as const;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { costNanoUsd, formatUsd, priceOf, ratesOf } from "../../src/model/pricing.js";
+import { costNanoUsd, formatUsd, nearModel, priceOf, ratesFor, ratesOf } from "../../src/model/pricing.js";
 
 const november2026 = new Date("2026-11-22T00:00:00Z");
 const usage = (inputTokens: number, outputTokens = 0, cachedInputTokens = 0) => ({
@@ -59,6 +59,20 @@ describe("the cost of a request", () => {
     expect(costNanoUsd(usage(5), ratesOf("my-own-model", november2026), "batch")).toBeNull();
   });
 
+  test("is that of the config, before any known one: dollars per million tokens, half of it by batch", () => {
+    const price = { input: 0.2, cachedInput: 0.1, output: 1.5 };
+    for (const model of ["my-own-model", "gpt-4o-mini"]) {
+      const own = ratesFor({ model, price }, november2026);
+      expect(own.price?.model).toBe(model);
+      expect(costNanoUsd(usage(1_000_000, 0), own, "live")).toBe(0.2e9);
+      expect(costNanoUsd(usage(0, 1_000_000), own, "batch")).toBe(0.75e9);
+      expect(costNanoUsd(usage(1_000_000, 0, 1_000_000), own, "live")).toBe(0.1e9);
+    }
+    const free = ratesFor({ model: "mine", price: { input: 0, cachedInput: 0, output: 0 } }, november2026);
+    expect(costNanoUsd(usage(9, 9), free, "batch")).toBe(0);
+    expect(ratesFor({ model: "gpt-4o-mini", price: null }, november2026)).toEqual(rates);
+  });
+
   test("is that of the model's family for a dated name", () => {
     expect(priceOf("gpt-4o-mini-2024-07-18", november2026)).toEqual(rates.price);
   });
@@ -84,4 +98,31 @@ test.each([
   [-460_000_000, "-$0.46"],
 ])("%d nano-dollars are shown as %s", (nano, text) => {
   expect(formatUsd(nano)).toBe(text);
+});
+
+describe("The name of a model that is not known", () => {
+  test.each([
+    ["gpt4o-mini", "gpt-4o-mini"],
+    ["gpt-4o-mimi", "gpt-4o-mini"],
+    ["GPT-4o_mini", "gpt-4o-mini"],
+    ["gpt-40-mini", "gpt-4o-mini"],
+    ["gpt-5-mni", "gpt-5-mini"],
+    ["gpt-4.1-nanno", "gpt-4.1-nano"],
+    ["o4-mnii", "o4-mini"],
+  ])("%s probably means %s", (word, meant) => {
+    expect(nearModel(word, november2026)).toBe(meant);
+  });
+
+  test.each([
+    "gpt-4o-mini",
+    "gpt-4o-mini-2024-07-18",
+    "gpt-9",
+    "gpt-5.9-mini",
+    "my-own-model",
+    "llama-3.1-8b",
+    "o9-mini",
+    "",
+  ])("%s means no other: it is known, or may be new", (word) => {
+    expect(nearModel(word, november2026)).toBe(null);
+  });
 });
