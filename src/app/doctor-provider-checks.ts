@@ -63,7 +63,7 @@ async function lookAtKey(look: Look): Promise<readonly Finding[]> {
     const atSeconds = Date.now() / 1_000;
     look.seen = { ...(await listModels(options)), atSeconds };
     const proxy = proxyFor(new URL(baseUrl), known(look.environment, "variables").proxies);
-    return [ok(`accepted by ${baseUrl}${proxy === null ? "" : `, reached ${proxyText(proxy)}`}`)];
+    return [ok(`accepted by ${baseUrl}${proxyText(proxy)}`)];
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     return [judgeRefusal(error, baseUrl)];

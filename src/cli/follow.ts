@@ -50,7 +50,12 @@ export async function follow(context: WorkerContext, following: Following): Prom
     }
     if (untilIdle && idleRounds >= IDLE_ROUNDS) return;
     const restMs = Math.min(REST_MAX_MS, (performance.now() - startedAtMs) * REST_FACTOR);
-    await rest(troubles > 0 ? errorWaitMs(troubles, context.random()) : Math.max(ROUND_MS, restMs), signal);
+    await rest(
+      troubles > 0
+        ? Math.min(REST_MAX_MS, errorWaitMs(troubles, context.random()))
+        : Math.max(ROUND_MS, restMs),
+      signal,
+    );
   }
 }
 

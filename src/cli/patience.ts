@@ -10,8 +10,8 @@ import type { Terminal } from "./terminal.js";
 
 /** A server that recovers from a crash may take minutes; after that someone should look. */
 export const WAIT_MS_MAX = 600_000;
-/** Someone may be watching. */
-const PAUSE_MS_MAX = 5_000;
+/** Someone may be watching, and a server that is back should not stand idle. */
+const PAUSE_MS_MAX = 2_000;
 
 /** Runs what needs the database, again and again while that is away. @throws what does not pass by itself; the signal's reason */
 export type Patience = <T>(work: () => Promise<T>) => Promise<T>;

@@ -1,8 +1,8 @@
 /**
  * Owns the variables that Rowmill reads, all of them: `DATABASE_URL`, `OPENAI_API_KEY`, `OPENAI_BASE_URL`,
  * `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `ROWMILL_ALLOW_HTTP`, `PGSSLMODE`, `PGSSLROOTCERT`, and `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`
- * in upper or lower case. A variable that is set but empty counts as absent. Parsed once at the rim; nothing after it looks at `process.env`. (`pg` itself falls back on `PGUSER`,
- * `PGPASSWORD` and the like where the URL leaves them out.)
+ * in upper or lower case. A variable that is set but empty counts as absent. Parsed once at the rim; nothing after it looks at
+ * `process.env`. (`pg` itself falls back on `PGUSER`, `PGPASSWORD` and the like where the URL leaves them out.)
  */
 import { nearMatch } from "../model/near-match.js";
 import { proxyFor, type Proxies, type Proxy } from "../model/proxy.js";

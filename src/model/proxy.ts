@@ -31,9 +31,9 @@ export function proxyFor(url: URL, proxies: Proxies): Proxy | null {
   return proxies.except.split(/[,\s]+/).some((entry) => entry !== "" && covers(entry, url)) ? null : proxy;
 }
 
-/** For messages: `through the proxy http://host:port (HTTPS_PROXY)`. */
-export function proxyText({ place, from }: Proxy): string {
-  return `through the proxy ${place} (${from})`;
+/** For messages, after a word: ` through the proxy http://host:port (HTTPS_PROXY)`; nothing where there is none. */
+export function proxyText(proxy: Proxy | null): string {
+  return proxy === null ? "" : ` through the proxy ${proxy.place} (${proxy.from})`;
 }
 
 /** `hostname` as a URL has it. Names below `localhost` are not this machine everywhere: musl asks the network for them. */

@@ -43,7 +43,7 @@ export interface ErrorReader {
   read(error: unknown, call: FailedCall): RowmillError;
 }
 
-export interface ReaderOptions {
+interface ReaderOptions {
   readonly apiKey: string;
   readonly baseUrl: string;
   /** That the calls go through. */
@@ -113,7 +113,7 @@ function unsure(call: FailedCall): ProviderErrorKind {
 function endedError(call: FailedCall, proxy: Proxy | null): ProviderError {
   const why =
     call.ended === "timeout"
-      ? `was given up after ${call.timeoutMs} ms without a full reply${proxy === null ? "" : ` ${proxyText(proxy)}`}`
+      ? `was given up after ${call.timeoutMs} ms without a full reply${proxyText(proxy)}`
       : "was interrupted";
   return new ProviderError(unsure(call), `the call to OpenAI "${call.what}" ${why}`);
 }
@@ -161,7 +161,7 @@ function advice(kind: ProviderErrorKind, status: number): string {
 /** A proxy that is on the way of plain http, or opens what is encrypted, answers as a server does. */
 function hearsay(status: number, proxy: Proxy | null): string {
   const mayBeTheProxy = isRedirect(status) || status === 403 || status === 407 || status >= 500;
-  return proxy !== null && mayBeTheProxy ? `; or the proxy said so: it came ${proxyText(proxy)}` : "";
+  return proxy !== null && mayBeTheProxy ? `; or the proxy said so: it came${proxyText(proxy)}` : "";
 }
 
 export function isRedirect(status: number | null): boolean {
@@ -197,9 +197,10 @@ function connectionError(
     ? "; if its certificate is from an authority of your own, name it in NODE_EXTRA_CA_CERTS"
     : "";
   const reason = code ?? slow;
+  const mend = proxy === null ? "" : `; ${proxyAdvice(proxy, baseUrl)}`;
   return new ProviderError(
     neverSent ? "retryable" : unsure(call),
-    `could not ${call.what}: no reply from ${baseUrl}${proxy === null ? "" : ` ${proxyText(proxy)}`} (${reason})${trust}${proxy === null ? "" : `; ${proxyAdvice(proxy, baseUrl)}`}`,
+    `could not ${call.what}: no reply from ${baseUrl}${proxyText(proxy)} (${reason})${trust}${mend}`,
     { cause: causes.at(-1) },
   );
 }

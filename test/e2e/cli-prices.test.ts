@@ -25,7 +25,7 @@ const pricedAt = (price: string, model = "my-own-model") =>
 
 const requestsSent = async () => (await project.gateway.journal.summary()).executed;
 
-describe("Before anything is sent", { timeout: 60_000 }, () => {
+describe("Before anything is sent", { timeout: 120_000 }, () => {
   it("a base URL without the version of the API is an error that says which one to use", async () => {
     await project.writeConfig(filmsPipeline());
     const { origin } = new URL(project.gateway.url);
@@ -74,8 +74,6 @@ describe("Before anything is sent", { timeout: 60_000 }, () => {
     const again = await project.run("up", "--until-idle", "--yes");
     expect(again.status, again.stderr).toBe(0);
     expect(await requestsSent()).toBe(3);
-    const doctor = await project.run("doctor");
-    expect(doctor.stdout).toContain("ok           Price: known for every model\n");
     await project.check();
   });
 });

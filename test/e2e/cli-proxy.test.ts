@@ -55,7 +55,7 @@ afterAll(async () => {
 const run = (variables: Variables, ...args: string[]) =>
   runCli(args, { cwd: project.folder, env: { ...env, ...variables } });
 
-describe("A network with a proxy", { timeout: 60_000 }, () => {
+describe("A network with a proxy", { timeout: 120_000 }, () => {
   it("is broken: up and doctor name the proxy and what to do, and show no password", async () => {
     const lost = startCli(["up", "--until-idle", "--yes"], {
       cwd: project.folder,
@@ -90,7 +90,7 @@ describe("A network with a proxy", { timeout: 60_000 }, () => {
     const at = { cwd: project.folder, env: others };
     const doctor = await runCli(["doctor"], at);
     expect(doctor.stdout).toContain(
-      `ok           Key: accepted by https://provider.test/v1, reached through the proxy http://127.0.0.1:${proxy.port} (https_proxy)\n`,
+      `ok           Key: accepted by https://provider.test/v1 through the proxy http://127.0.0.1:${proxy.port} (https_proxy)\n`,
     );
     const up = await runCli(["up", "--until-idle", "--yes"], at);
     expect(up.status, up.stderr).toBe(0);

@@ -22,7 +22,7 @@ beforeAll(buildCli, 150_000);
 
 describe.skipIf(serverKind === "embedded")(
   `A database that is away at the start${unlessServer}`,
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   () => {
     let project: CliProject;
     let proxy: TcpProxy;
