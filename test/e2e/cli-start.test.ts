@@ -87,7 +87,7 @@ describe.skipIf(serverKind === "embedded")(
         proxy.refuseStatement(/create table .*film_labels/, reasons.full),
       ]);
       const running = up();
-      await struck;
+      await Promise.race([struck, running.ended]);
       const ended = await running.ended;
       for (const { message } of Object.values(reasons)) expect(ended.stderr).toContain(message);
       await ready(ended);
