@@ -76,3 +76,24 @@ alter table rowmill.attempts add column tries smallint;
 create index batches_by_definition on rowmill.batches (pipeline_id, definition_hash, settled_at);
 drop index rowmill.attempts_by_batch;
 create index attempts_by_batch on rowmill.attempts (batch_id, at);
+
+-- Answers that came and cannot be written yet: a user's transaction holds their target row, or the write may go well another time. They are
+-- written from here, so that the provider's files are read once. One for each request in flight at most; it leaves with its request's ending.
+create table rowmill.kept_answers (
+  request_id bigint primary key,
+  batch_id uuid not null,
+  attempt integer not null,
+  -- The line of the provider's file, as it was read.
+  outcome json not null,
+  bytes integer not null,
+  -- Writes of this row alone that failed.
+  tries smallint not null default 0,
+  -- When it was tried last.
+  kept_at timestamptz not null default now()
+);
+create index kept_answers_by_batch on rowmill.kept_answers (batch_id, kept_at, request_id);
+alter table rowmill.batches
+  -- {"lines", "unknown", "missing"} of the files, once they were read to their end and are not needed any more: the answers that are left are
+  -- kept. Null: not yet.
+  add column files_read jsonb,
+  add constraint files_read_when_done check (files_read is null or provider_done_at is not null);

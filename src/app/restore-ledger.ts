@@ -68,7 +68,7 @@ export async function prepareRestore(context: WorkerContext, signal: AbortSignal
   for (const provider of providersOf(context)) {
     for (const batch of await lostBatches(context, provider, signal))
       lost.push(await describeLost(context, provider, { batch, signal }));
-    for (const batch of unfinished.filter(({ account }) => account === provider.account))
+    for (const batch of unfinished.filter(({ account, rows }) => account === provider.account && rows > 0))
       if (await isCollectedElsewhere(provider, batch, signal)) gone.push(batch);
   }
   const unsent = unfinished.filter(({ sent, pipelineId }) => !sent && context.pipelines.has(pipelineId));

@@ -40,10 +40,14 @@ export async function runResume(cli: Cli, name: string, options: ResumeOptions):
 
 async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonly string[]> {
   const row = await lock(tx, id);
+  if (row?.pauseKind === "target") {
+    await acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, ["unwritable"]);
+    return ["unwritable"];
+  }
   if (row?.pauseKind !== "answers")
     throw new RowmillError(
       "usage",
-      `${name} is not paused because of its answers: there is nothing to accept.`,
+      `${name} is not paused because of its answers or its target: there is nothing to accept.`,
       {
         hints: [`To resume it: rowmill resume ${name}`],
       },

@@ -41,7 +41,11 @@ function mostlyFailed(answers: readonly JudgedAnswer[]): boolean {
 }
 
 function isFailure(answer: JudgedAnswer): answer is Failure {
-  return !answer.accepted && failureOutcomes.some((failure) => failure === answer.outcome);
+  return !answer.accepted && isFailureOutcome(answer.outcome);
+}
+
+function isFailureOutcome(outcome: AttemptOutcome): boolean {
+  return failureOutcomes.some((failure) => failure === outcome);
 }
 
 /** The kinds of failure that have to be normal for the others not to be too many, the most frequent ones. */
@@ -75,6 +79,43 @@ export function failingText(
     `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
     `${fixes[most](config)}, and start rowmill up again.`,
     `To try again as it is: rowmill resume ${config.name}. If so many failures are normal: rowmill resume ${config.name} --accept`,
+  ].join(" ");
+}
+
+/** An answer that fits, and that the target refused when its row was written alone. */
+export interface Refusal {
+  readonly key: string;
+  /** SQLSTATE of the database's error; null: there was none, and the table does not hold what was written. */
+  readonly sqlState: string | null;
+  readonly detail: string;
+  /** The database said it of the statement, and not of this row: a right or a column is missing. */
+  readonly ofStatement: boolean;
+}
+
+/**
+ * Is it the target that refuses, and not its rows? So where it refuses all rows of a chunk alike, and has taken none of the last answers of the
+ * definition. One row alone says nothing, unless the database says it of the statement.
+ */
+export function refusesAll(refusals: readonly Refusal[], last: readonly JudgedAnswer[]): boolean {
+  const [first] = refusals;
+  if (first === undefined || refusals.some(({ sqlState }) => sqlState !== first.sqlState)) return false;
+  const before = last.map(({ outcome }) => outcome).filter((outcome) => !isFailureOutcome(outcome));
+  const unwritten = before.slice(0, Math.max(0, ANSWERS_JUDGED - refusals.length));
+  return (refusals.length > 1 || first.ofStatement) && unwritten.every((outcome) => outcome === "unwritable");
+}
+
+/** For a person, on one line: what the target refuses, an example, and that nothing is lost. */
+export function refusalText(
+  refusals: readonly Refusal[],
+  { name, target }: Pick<PipelineConfig, "name" | "target">,
+): string {
+  const [example] = refusals;
+  const answers = refusals.length === 1 ? "The answer" : `Each of ${refusals.length} answers`;
+  return [
+    `${answers} was refused by the target ${proseLine(target.table)}.`,
+    `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
+    "No answer is lost, and no row failed: they are written once the target takes them.",
+    `If these rows should fail instead, each with its reason: rowmill resume ${name} --accept.`,
   ].join(" ");
 }
 

@@ -16,6 +16,15 @@ interface InputError {
   readonly param: string | null;
 }
 
+/** What both files of a batch said, in numbers. */
+export interface FilesRead {
+  readonly lines: number;
+  /** Lines about no request of the batch. */
+  readonly unknown: number;
+  /** Requests that they did not name. */
+  readonly missing: number;
+}
+
 interface BatchBase {
   readonly id: string;
   readonly pipelineId: number;
@@ -43,6 +52,8 @@ interface BatchBase {
   /** Why the provider refused the file, once it did: its requests are being ended. */
   readonly refusal: readonly InputError[] | null;
   readonly downloads: number;
+  /** What the files said, once they are not needed any more: the answers that are left are kept in the ledger. */
+  readonly filesRead: FilesRead | null;
   readonly polls: number;
   readonly failures: number;
   readonly plannedAt: Date;
@@ -92,7 +103,7 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
-  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.polls, b.failures, b.planned_at as "plannedAt",
+  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.files_read as "filesRead", b.polls, b.failures, b.planned_at as "plannedAt",
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
@@ -252,6 +263,7 @@ export interface BatchFields {
   output_file_id?: string | null;
   error_file_id?: string | null;
   downloads?: number;
+  files_read?: FilesRead;
   polls?: number;
   /** True: a create may be on its way from now on; false: certainly none is. */
   create_intent?: boolean;
@@ -298,7 +310,7 @@ function stamps(to: BatchState): Sql {
   return sql``;
 }
 
-const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors"]);
+const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "files_read"]);
 
 function assignments(fields: BatchFields): Sql {
   const { create_intent: createIntent, ...plain } = fields;

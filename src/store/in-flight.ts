@@ -59,6 +59,21 @@ export async function renderedHashes(
   return new Map(rows.map((row) => [row.id, row.hash]));
 }
 
+/** Of those in flight in the batch, the next ones of which no answer is kept; locked in id order. */
+export async function lockUnanswered(tx: Queryable, batchId: string, max: number): Promise<InFlight[]> {
+  return tx.rows<InFlight>(sql`
+    select ${columns} from rowmill.in_flight f join rowmill.requests r on r.id = f.request_id
+    where f.batch_id = ${batchId} and not exists (select 1 from rowmill.kept_answers k where k.request_id = f.request_id)
+    order by f.request_id limit ${max} for update of r, f`);
+}
+
+export async function countUnanswered(client: Reader, batchId: string): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`
+    select count(*)::int as count from rowmill.in_flight f
+    where f.batch_id = ${batchId} and not exists (select 1 from rowmill.kept_answers k where k.request_id = f.request_id)`);
+  return row?.count ?? 0;
+}
+
 export async function countInFlight(client: Reader, batchId: string): Promise<number> {
   const row = await client.first<{ count: number }>(
     sql`select count(*)::int as count from rowmill.in_flight where batch_id = ${batchId}`,
@@ -113,7 +128,7 @@ export interface AttemptEnding {
 
 /**
  * Ends attempts: the ledger's guarded update decides which ones count; only for those an attempt is recorded, the in-flight row
- * goes, and a returned request waits again. Returns the ids that moved. Same transaction as the target's write.
+ * and the kept answer go, and a returned request waits again. Returns the ids that moved. Same transaction as the target's write.
  */
 export async function endMany(
   tx: Queryable,
@@ -143,6 +158,8 @@ export async function endMany(
     ended as (
       delete from rowmill.in_flight f using moved m where f.request_id = m.id and f.batch_id = ${batch.id}
       returning f.request_id, f.room),
+    unkept as (
+      delete from rowmill.kept_answers k using moved m where k.request_id = m.id),
     recorded as (
       insert into rowmill.attempts (request_id, attempt, batch_id, ending, outcome, detail, answer, model, input_tokens,
         cached_input_tokens, output_tokens, cost_nano_usd, room, tries)

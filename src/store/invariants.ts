@@ -43,6 +43,15 @@ const invariants: readonly Invariant[] = [
   },
   {
     number: 1,
+    title: "an answer is kept only for a request in flight, of its batch and attempt",
+    query: `
+      select coalesce(${request}k.request_id), k.request_id::text) || ' attempt ' || k.attempt || ' of ' || k.batch_id as violation
+      from rowmill.kept_answers k left join rowmill.in_flight f
+        on f.request_id = k.request_id and f.batch_id = k.batch_id and f.attempt = k.attempt
+      where f.request_id is null`,
+  },
+  {
+    number: 1,
     title: "every row of a queue, a batch or an attempt has its request and batch",
     query: `
       select 'waiting ' || w.request_id as violation from rowmill.waiting w left join rowmill.requests r on r.id = w.request_id where r.id is null

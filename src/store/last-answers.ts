@@ -38,11 +38,24 @@ export async function lastAnswers(
     order by a.at desc, hashint8(a.request_id) limit ${max}`);
 }
 
+/** A failure that a person may call normal: the model's, or that of rows which the target refuses. */
+export type AcceptableFailure = FailureOutcome | "unwritable";
+
+export async function isAccepted(
+  client: Reader,
+  { pipelineId, definitionHash }: DefinitionOf,
+  outcome: AcceptableFailure,
+): Promise<boolean> {
+  const row = await client.first(sql`select 1 as one from rowmill.accepted_failures
+    where pipeline_id = ${pipelineId} and definition_hash = ${definitionHash} and outcome = ${outcome}`);
+  return row !== null;
+}
+
 /** These failures are normal for the definition: its pipeline does not pause for them any more. */
 export async function acceptFailures(
   tx: Queryable,
   { pipelineId, definitionHash }: DefinitionOf,
-  outcomes: readonly FailureOutcome[],
+  outcomes: readonly AcceptableFailure[],
 ): Promise<void> {
   if (outcomes.length === 0) return;
   await tx.run(sql`insert into rowmill.accepted_failures (pipeline_id, definition_hash, outcome)

@@ -9,7 +9,7 @@ export interface UnfinishedBatch {
   readonly sent: boolean;
   /** Null: none is known. */
   readonly providerBatchId: string | null;
-  /** Requests in it without an ending. */
+  /** Requests in it whose answer is not here. */
   readonly rows: number;
 }
 
@@ -18,7 +18,8 @@ export async function unfinishedBatches(client: Reader): Promise<UnfinishedBatch
   return client.rows<UnfinishedBatch>(sql`
     select b.id, b.pipeline_id as "pipelineId", b.account, b.provider_batch_id as "providerBatchId",
       b.provider_batch_id is not null or b.create_intent_at is not null as sent,
-      (select count(*) from rowmill.in_flight f where f.batch_id = b.id)::int as rows
+      (select count(*) from rowmill.in_flight f where f.batch_id = b.id
+        and not exists (select 1 from rowmill.kept_answers k where k.request_id = f.request_id))::int as rows
     from rowmill.batches b where b.settled_at is null order by b.planned_at, b.id`);
 }
 

@@ -77,8 +77,12 @@ async function present(
   return new Set(rows.map((row) => row.key));
 }
 
-async function write(tx: Queryable, table: TargetTable, results: readonly Result[]): Promise<void> {
-  if (results.length === 0) return;
+async function write(
+  tx: Queryable,
+  table: TargetTable,
+  results: readonly Result[],
+): Promise<ReadonlySet<string>> {
+  if (results.length === 0) return new Set();
   const rows = results.map((result) => ({
     k: result.key,
     m: result.model,
@@ -92,6 +96,30 @@ async function write(tx: Queryable, table: TargetTable, results: readonly Result
   await tx.run(
     underRolePath(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset)),
   );
+  return notHeld(
+    tx,
+    table,
+    results.map((result) => result.key),
+  );
+}
+
+/**
+ * Row counts would not tell: a trigger that moves rows into another table reports none, or all. The stamp tells a row that a trigger left as
+ * it was; a second less, for columns that round their times. A table without stamps does not tell.
+ */
+async function notHeld(
+  tx: Queryable,
+  table: TargetTable,
+  keys: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const fresh = table.stamped
+    ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
+    : sql`true`;
+  const held = await tx.rows<{ key: string }>(sql`
+    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${fresh}`);
+  const missing = new Set(keys);
+  for (const { key } of held) missing.delete(key);
+  return missing;
 }
 
 /** Column name and the value it gets, key columns left out. */

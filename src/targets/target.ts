@@ -19,8 +19,11 @@ export interface Target {
    * transaction never waits for ours. The others stay locked for this transaction.
    */
   lockFree(tx: Queryable, keys: readonly string[]): Promise<{ busy: ReadonlySet<string> }>;
-  /** Upserts; the caller bisects on data errors. One result per key; the caller bounds their number, since a user's table is written. */
-  write(tx: Queryable, results: readonly Result[]): Promise<void>;
+  /**
+   * Upserts, and looks: the keys at which the table does not hold what was written, since a trigger or rule of the user's did something else.
+   * One result per key; the caller bounds their number, since a user's table is written, and halves them when a row is refused.
+   */
+  write(tx: Queryable, results: readonly Result[]): Promise<ReadonlySet<string>>;
   /** Of these keys, those that have a result. */
   present(tx: Queryable, keys: readonly string[]): Promise<ReadonlySet<string>>;
 }

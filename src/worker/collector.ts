@@ -1,56 +1,37 @@
 /**
- * collecting → settled: reads the output and error files as streams and gives every request of the batch its ending.
+ * collecting → settled: reads the output and error files as streams and gives every request of the batch its ending, chunk by chunk
+ * (`end-answers.ts`). After a crash the files are read again from the start; lines whose requests have left the batch change nothing.
  *
- * A chunk of lines is one transaction: the ledger's rows are locked first, then the source is read, and an answer counts only for
- * the content that it was given to. Target rows are written from what the ledger's guarded update won. After a crash the files are
- * read again from the start; lines whose requests have left the batch change nothing.
+ * Answers whose target rows somebody holds are kept in the ledger. Once the files were read to their end and nothing else is open, the batch
+ * says so (`files_read`), and later turns write from what is kept, and read no file again.
  */
 import { pollDelayMs } from "../model/schedule.js";
-import type { AnswerOutcome } from "../model/outcome.js";
-import { contentsOf, type SourceRow } from "../sources/source.js";
 import { OverlongFile, ProviderError } from "../providers/provider.js";
-import * as batches from "../store/batches.js";
-import { bisect } from "../store/bisect.js";
+import type * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
-import {
-  countEndings,
-  countInFlight,
-  endMany,
-  lockMany,
-  type AttemptEnding,
-  type InFlight,
-} from "../store/in-flight.js";
+import { countEndings, countInFlight, countUnanswered } from "../store/in-flight.js";
+import { nextKept, passStart, type KeptAnswer } from "../store/kept-answers.js";
 import * as pipelines from "../store/pipelines.js";
-import type { Result } from "../targets/target.js";
-import { followContent, reopenMany } from "../store/requests.js";
-import { askedBy, type Asked } from "./asked.js";
-import { currentFingerprint } from "./context.js";
-import { endAll, endingOf } from "./ending.js";
+import type { Collecting, Outcomes } from "./answer-chunk.js";
+import { askedBy } from "./asked.js";
+import { endAnswers, type Waits } from "./end-answers.js";
+import { endAll } from "./ending.js";
 import { pauseWhenFailing } from "./failing-answers.js";
-import { catchUp } from "./intake.js";
 import { answerBounds } from "./file-limits.js";
 import { attributeLines } from "./line-requests.js";
-import { judgeAnswer, type Judged } from "./judge-answer.js";
 import { counted, DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForFiles } from "./missing-files.js";
 import { eachStep } from "./step.js";
 import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
-import { userCodeTimer } from "./user-code.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
 const CHUNK_LINES = 500;
 const CHUNK_BYTES = 8 * 1024 * 1024;
-/** Short, so that a user's transaction never has to wait for ours for long, nor lose a deadlock against us. */
-const LOCK_TIMEOUT_MS = 400;
-
-interface Collecting extends Turn<BatchIn<"collecting">> {
-  readonly asked: Asked;
-}
 
 interface Tally {
   lines: number;
   unknown: number;
-  /** Results whose target row a user's transaction holds. */
-  postponed: number;
+  /** Requests that the files did not name, and that ended so. */
+  missing: number;
   /** Files that the provider does not find. */
   gone: string[];
   /** Why a file was not read to its end; null: all were. */
@@ -59,18 +40,25 @@ interface Tally {
 
 export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Next> {
   const turn = { ...claimed, asked: await askedBy(claimed) };
-  const tally: Tally = { lines: 0, unknown: 0, postponed: 0, gone: [], overlong: null };
-  for (const fileId of [turn.batch.outputFileId, turn.batch.errorFileId]) {
-    if (fileId !== null && !(await collectFile(turn, fileId, tally))) return lost;
+  const waits: Waits = { alone: 0 };
+  if (!(await collectKept(turn, waits))) return lost;
+  const { filesRead, outputFileId, errorFileId } = turn.batch;
+  const tally: Tally = { lines: 0, unknown: 0, missing: 0, ...filesRead, gone: [], overlong: null };
+  for (const fileId of filesRead === null ? [outputFileId, errorFileId] : []) {
+    if (fileId !== null && !(await collectFile(turn, fileId, { tally, waits }))) return lost;
   }
   return (await lookForFiles(turn, tally)) ?? settle(turn, tally);
 }
 
 /** False: the lease is lost. A file that is not there is noted, so that the other one is read all the same. */
-async function collectFile(turn: Collecting, fileId: string, tally: Tally): Promise<boolean> {
+async function collectFile(
+  turn: Collecting,
+  fileId: string,
+  { tally, waits }: { tally: Tally; waits: Waits },
+): Promise<boolean> {
   try {
     for await (const lines of fileChunks(turn, fileId)) {
-      if (!(await collectChunk(turn, lines, tally))) return false;
+      if (!(await endAnswers(turn, await readOutcomes(turn, lines, tally), waits))) return false;
     }
   } catch (error) {
     const isOverlong = error instanceof OverlongFile;
@@ -113,31 +101,6 @@ async function* chunks(lines: AsyncIterable<string>): AsyncGenerator<string[]> {
   if (overlong !== null) throw overlong;
 }
 
-/** False: the lease is lost. */
-async function collectChunk(turn: Collecting, lines: readonly string[], tally: Tally): Promise<boolean> {
-  const { context, pipeline } = turn;
-  let open = await readOutcomes(turn, lines, tally);
-  let goneBelieved = false;
-  // Each round ends at least one request, or believes in the next one what this one did not.
-  while (open.size > 0) {
-    turn.signal.throwIfAborted();
-    const ended = await endLines(turn, open, { goneBelieved });
-    if (ended === "lost") return false;
-    if (ended === "lookFirst") {
-      // A row that seems gone may only have got another key: the arrival that says so is there by now, and its request follows it.
-      await catchUp(context, pipeline, turn.signal);
-      goneBelieved = true;
-      continue;
-    }
-    tally.postponed += ended.postponed;
-    open = ended.left;
-    goneBelieved = false;
-  }
-  return true;
-}
-
-type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
-
 /** What the lines say, by request. */
 async function readOutcomes(
   { context, pipeline, batch }: Collecting,
@@ -151,206 +114,60 @@ async function readOutcomes(
   return outcomes;
 }
 
-/** `left`: what did not go into memory together with the others, or was not judged in time, for another transaction. */
-type Ended = "lost" | "lookFirst" | { readonly postponed: number; readonly left: Outcomes };
-
-async function endLines(
-  turn: Collecting,
-  outcomes: Outcomes,
-  options: { goneBelieved: boolean },
-): Promise<Ended> {
-  const { context, pipeline, lease } = turn;
-  return context.step("collect.chunk", () =>
-    context.database.transaction(
-      async (tx) => {
-        // Else the sweep of a definition that another worker registers meanwhile leaves these rows out, and nobody reopens them.
-        const isCurrent = (await pipelines.keepDefinition(tx, pipeline.id)) === pipeline.definitionHash;
-        if (!isCurrent || !(await batches.holds(tx, lease))) return "lost";
-        return endChunk(turn, tx, { outcomes, ...options });
-      },
-      { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
-    ),
-  );
-}
-
-/**
- * Ends the requests of these lines. Those of another definition are reopened where the present one would ask something else. Writes
- * nothing and says `lookFirst` where a row seems gone and is not yet believed to be.
- */
-async function endChunk(
-  turn: Collecting,
-  tx: Queryable,
-  chunk: { outcomes: Outcomes; goneBelieved: boolean },
-): Promise<Ended> {
-  const { outcomes, goneBelieved } = chunk;
-  const { pipeline, batch, asked } = turn;
-  const all = await lockMany(tx, batch.id, [...outcomes.keys()]);
-  // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
-  const { busy } = await pipeline.target.lockFree(
-    tx,
-    all.map((request) => request.key),
-  );
-  const free = all.filter((request) => !busy.has(request.key));
-  const { rows, present, unread } = await readContents(
-    turn,
-    tx,
-    free.map((request) => request.key),
-  );
-  const left = new Map<string, readonly AnswerOutcome[]>();
-  const again = new Map<string, string>();
-  const accepted: Accepted[] = [];
-  const others: AttemptEnding[] = [];
-  const isTimeOver = userCodeTimer();
-  for (const request of free) {
-    const about = outcomes.get(request.requestId);
-    if (about === undefined) continue;
-    if (unread.has(request.key) || isTimeOver()) {
-      left.set(request.requestId, about);
-      continue;
-    }
-    const now = present.get(request.key);
-    const judged = judgeAnswer(pipeline, {
-      request,
-      lines: about,
-      row: rows.get(request.key),
-      present: now,
-      asked,
-    });
-    if (judged === null) continue;
-    if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
-    const judgedEnding = endingOf(turn, request, judged.facts);
-    const isAgain =
-      now !== undefined && asked.changed && isAskedAgain(pipeline, { request, now, ending: judgedEnding });
-    if (isAgain) again.set(request.key, request.requestId);
-    // The tries of one definition are not those of the next one, whichever state the row is in.
-    const ending =
-      isAgain && judgedEnding.to === "waiting" ? { ...judgedEnding, tries: 0, returns: 0 } : judgedEnding;
-    const model = ending.model ?? batch.model;
-    if (judged.cells === null) others.push(ending);
-    else accepted.push({ request, judged, ending, result: { key: request.key, cells: judged.cells, model } });
-  }
-  await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, others);
-  await writeAccepted(turn, tx, { accepted, again });
-  await reopenMany(tx, pipeline.id, [...again.values()]);
-  return { postponed: busy.size, left };
-}
-
-/** The same rows twice where the definition that asked has another content than the present one. */
-async function readContents(
-  { pipeline, asked }: Collecting,
-  tx: Queryable,
-  keys: readonly string[],
-): Promise<{ rows: Contents; present: Contents; unread: ReadonlySet<string> }> {
-  const read = await (asked.source ?? pipeline.source).readRows(tx, keys);
-  const rows = new Map(read.rows.map((row) => [row.key, row]));
-  if (asked.source === null) return { rows, present: rows, unread: new Set(read.left) };
-  const now = await pipeline.source.readRows(tx, keys);
-  const present = new Map(now.rows.map((row) => [row.key, row]));
-  return { rows, present, unread: new Set([...read.left, ...now.left]) };
-}
-
-type Contents = ReadonlyMap<string, SourceRow>;
-
-/** As the present definition's sweep would, which left out what was in flight. */
-function isAskedAgain(
-  pipeline: Collecting["pipeline"],
-  { request, now, ending }: { request: InFlight; now: SourceRow; ending: AttemptEnding },
-): boolean {
-  if (now.hash !== request.contentHash) return true;
-  if (currentFingerprint(pipeline, now.cells) !== request.fingerprint) return true;
-  const isCutShort = ending.to === "failed" && ending.outcome === "truncated";
-  return isCutShort && (request.room ?? 0) < pipeline.config.request.maxOutputTokens;
-}
-
-interface Accepted {
-  readonly request: InFlight;
-  readonly judged: Judged;
-  readonly ending: AttemptEnding;
-  readonly result: Result;
-}
-
-async function writeAccepted(
-  turn: Collecting,
-  tx: Queryable,
-  { accepted, again }: { accepted: readonly Accepted[]; again: ReadonlyMap<string, string> },
-): Promise<void> {
-  const { pipeline, batch, asked } = turn;
-  const { target } = asked;
-  const of = { id: batch.id, pipelineId: pipeline.id };
-  await bisect(
-    tx,
-    accepted,
-    async (part) => {
-      const moved = await endMany(
-        tx,
-        of,
-        part.map(({ ending }) => ending),
-      );
-      const results = part.filter(({ ending }) => moved.has(ending.id)).map(({ result }) => result);
-      if (typeof target === "string") return;
-      await target.write(tx, results);
-      if (target.isSource) await followOwnWrite(tx, pipeline, { results, again });
-    },
-    async ({ request, judged, ending }, error) => {
-      const facts = {
-        ...judged.facts,
-        outcome: "unwritable" as const,
-        detail: error.message,
-        answer: JSON.stringify(judged.cells),
-      };
-      await endMany(tx, of, [{ ...endingOf(turn, request, facts), hash: ending.hash }]);
-    },
-  );
-}
-
-/**
- * Our write into the source may change declared columns (a touch trigger, a generated column): that is no new content, or every
- * sweep would ask again, for ever. The rows are locked since before they were read, so that nobody else's change is taken for ours.
- */
-async function followOwnWrite(
-  tx: Queryable,
-  pipeline: Collecting["pipeline"],
-  { results, again }: { results: readonly Result[]; again: ReadonlyMap<string, string> },
-): Promise<void> {
-  const keys = results.map((result) => result.key);
-  for await (const rows of contentsOf(pipeline.source, tx, keys)) {
-    const seen = rows.map(({ key, hash, cells }) => ({
-      key,
-      hash,
-      // One that the present definition asks again keeps the fingerprint of the one that asked.
-      fingerprint: again.has(key) ? null : currentFingerprint(pipeline, cells),
-    }));
-    await followContent(tx, pipeline.id, seen);
+/** Tries once more to write what came in an earlier turn and could not be written then. False: the lease is lost. */
+async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
+  const { context, batch } = turn;
+  const before = await passStart(context.read);
+  for (let after: KeptAnswer | null = null; ;) {
+    const pass = { before, after };
+    const kept = await nextKept(context.read, batch.id, { pass, max: CHUNK_LINES, bytesMax: CHUNK_BYTES });
+    after = kept.at(-1) ?? null;
+    if (after === null) return true;
+    const outcomes = new Map(kept.map(({ requestId, outcome }) => [requestId, [outcome]]));
+    if (!(await endAnswers(turn, outcomes, waits))) return false;
   }
 }
 
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const { context, pipeline, batch } = turn;
-  const left = await countInFlight(context.read, batch.id);
-  if (left > 0 && tally.postponed > 0)
-    return lookAgain(turn, pollDelayMs(batch.polls, pipeline.config.polling, context.random()), {
-      polls: batch.polls + 1,
-    });
+  const left = await countUnanswered(context.read, batch.id);
   const counts = batch.providerCounts;
   const believable = counts === null || tally.lines >= counts.completed + counts.failed;
   if (left > 0 && !believable && batch.downloads + 1 < DOWNLOADS_MAX)
     return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: batch.downloads + 1 });
   const { outcome, detail } = unnamed(batch, tally);
+  const read = { lines: tally.lines, unknown: tally.unknown, missing: tally.missing + left };
   const ended = await endAll(context, {
     ...turn,
     facts: () => ({ outcome, detail }),
     event: "allEnded",
     reason:
-      left === 0
+      read.missing === 0
         ? "every request was named in the files"
-        : `${left} requests were named in neither file: ${outcome}`,
-    detail: { lines: tally.lines, unknown: tally.unknown, missing: left },
+        : `${read.missing} requests were named in neither file: ${outcome}`,
+    detail: read,
     first: (tx) => lookAtAnswers(tx, pipeline),
   });
   if (!ended) return lost;
+  const kept = await countInFlight(context.read, batch.id);
+  if (kept > 0) return waitForRows(turn, { read, kept });
   const sums = await countEndings(context.read, batch.id);
   context.log.info({ pipeline: batch.pipeline, batch: batch.id, ...sums }, "batch settled");
   return done;
+}
+
+/** The files are not needed any more. */
+function waitForRows(
+  turn: Collecting,
+  { read, kept }: { read: batches.FilesRead; kept: number },
+): Promise<Next> {
+  const { context, pipeline, batch } = turn;
+  context.log.info(
+    { pipeline: batch.pipeline, batch: batch.id, kept },
+    "answers are kept until their rows can be written: others hold them",
+  );
+  const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
+  return lookAgain(turn, delayMs, { polls: batch.polls + 1, files_read: read });
 }
 
 /** Before the batch is over, so that whoever waits for the end sees the pause. Locks the pipeline, which comes before its batches. */

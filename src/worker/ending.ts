@@ -10,7 +10,13 @@ import type { BatchEvent } from "../model/batch-transitions.js";
 import type { Queryable } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { reopenMany } from "../store/requests.js";
-import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/in-flight.js";
+import {
+  countInFlight,
+  endMany,
+  lockUnanswered,
+  type AttemptEnding,
+  type InFlight,
+} from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import type { Turn } from "./turn.js";
 
@@ -126,7 +132,10 @@ export interface EndAll {
   readonly first?: (tx: Queryable) => Promise<void>;
 }
 
-/** Ends every request that is still in flight in the batch, chunk by chunk, and the batch itself. False: the lease is lost. */
+/**
+ * Ends every request in flight in the batch of which no answer is kept, chunk by chunk; then the batch itself, unless answers are kept.
+ * False: the lease is lost.
+ */
 export async function endAll(context: WorkerContext, end: EndAll): Promise<boolean> {
   const { pipeline, batch, lease } = end;
   for (;;) {
@@ -136,7 +145,7 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<boole
         // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
         const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
         if (!(await batches.holds(tx, lease))) return "lost" as const;
-        const chunk = await lockNext(tx, batch.id, null, CHUNK);
+        const chunk = await lockUnanswered(tx, batch.id, CHUNK);
         const endings = chunk.map((request) =>
           endingOf({ context, pipeline, batch }, request, end.facts(request)),
         );
@@ -147,6 +156,7 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<boole
             `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,
           );
         if (chunk.length === CHUNK) return "more" as const;
+        if ((await countInFlight(tx, batch.id)) > 0) return "done" as const;
         const { event, reason, fields = {} } = end;
         const detail = end.detail === undefined ? {} : { detail: end.detail };
         return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))

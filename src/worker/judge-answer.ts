@@ -84,7 +84,7 @@ export function judgeAnswer(
 type NamedOutcome = Exclude<AnswerOutcome, { kind: "unknownId" }>;
 
 /** The first line about this very attempt; nothing that we can see paid for further ones. */
-function lineAbout(
+export function lineAbout(
   request: InFlight,
   lines: readonly AnswerOutcome[],
 ): { outcome: NamedOutcome; id: CustomId } | null {

@@ -6,7 +6,7 @@ import { pollDelayMs } from "../model/schedule.js";
 import { ProviderError } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
-import { countInFlight } from "../store/in-flight.js";
+import { countUnanswered } from "../store/in-flight.js";
 import * as pipelines from "../store/pipelines.js";
 import { again, type BatchIn, type Next, type Turn } from "./turn.js";
 
@@ -21,8 +21,6 @@ export const TOLD = 100;
 type Collecting = Turn<BatchIn<"collecting">>;
 
 interface Read {
-  /** Results whose target row a user's transaction holds: the files are read again anyway. */
-  readonly postponed: number;
   /** Files that the provider does not find. */
   readonly gone: readonly string[];
   /** Why a file was not read to its end. */
@@ -30,15 +28,12 @@ interface Read {
 }
 
 /** Null: no answer is lost by what is missing, or a person knows. */
-export async function lookForFiles(
-  turn: Collecting,
-  { gone, overlong, postponed }: Read,
-): Promise<Next | null> {
+export async function lookForFiles(turn: Collecting, { gone, overlong }: Read): Promise<Next | null> {
   const { context, batch } = turn;
   const unnamed = countsUnnamed(batch);
   const isMissing = gone.length > 0 || overlong !== null || unnamed.output || unnamed.error;
-  if (!isMissing || postponed > 0) return null;
-  const left = await countInFlight(context.read, batch.id);
+  if (!isMissing) return null;
+  const left = await countUnanswered(context.read, batch.id);
   if (left === 0) return null;
   return (
     (await missGone(turn, gone, left)) ??
