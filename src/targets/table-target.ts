@@ -104,8 +104,9 @@ async function write(
 }
 
 /**
- * Row counts would not tell: a trigger that moves rows into another table reports none, or all. The stamp tells a row that a trigger left as
- * it was; a second less, for columns that round their times. A table without stamps does not tell.
+ * Row counts would not tell: a trigger that moves rows into another table reports none, or all. The stamp tells also a row that a trigger left
+ * as it was; a second less, for columns that round their times. Without stamps a row tells whether this transaction wrote it: its version is as
+ * young as the transaction, which locked it before, or younger (written in a block of a trigger's own).
  */
 async function notHeld(
   tx: Queryable,
@@ -114,7 +115,7 @@ async function notHeld(
 ): Promise<ReadonlySet<string>> {
   const fresh = table.stamped
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
-    : sql`true`;
+    : sql`pg_catalog.age(t.xmin) <= 0`;
   const held = await tx.rows<{ key: string }>(sql`
     select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${fresh}`);
   const missing = new Set(keys);
