@@ -7,10 +7,7 @@ export function resumeCommand(cli: Cli): Command {
   return withProject(new Command("resume"))
     .description("go on with a paused pipeline")
     .argument("<pipeline>")
-    .option(
-      "--accept",
-      "so many failed answers are normal: do not pause for them again under this definition",
-    )
+    .option("--accept", "such failures are normal: do not pause for them again under this definition")
     .action(async (name: string, options: ResumeOptions) => {
       const { runResume } = await import("./run-resume.js");
       cli.finish(await runResume(cli, name, options));

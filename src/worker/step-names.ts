@@ -50,8 +50,9 @@ export const stepNames = {
   "poll.move": "the provider is done: the batch moves, with the ids of its files: one transaction",
 
   "collect.read": "provider: the next lines of a file",
-  "collect.chunk": "a chunk of answers: endings, attempts and target rows: one transaction",
-  "collect.postpone": "files are to be read again later",
+  "collect.chunk":
+    "a chunk of answers: endings, attempts and target rows, or that answers are kept: one transaction",
+  "collect.postpone": "files are to be read again later, or kept answers to be written",
 
   "refuse.note": "why the provider refused the file is written",
   "refuse.learn": "a limit of the account is learned",

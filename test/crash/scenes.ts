@@ -205,6 +205,28 @@ function unneededFiles(): Scene {
   };
 }
 
+/** Its answer is kept in the ledger until the transaction ends. */
+function aRowThatIsHeld(): Scene {
+  let release = (): Promise<void> => Promise.resolve();
+  return {
+    title: "a target row that a user's transaction holds",
+    steps: ["collect.chunk", "collect.postpone"],
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      await crash.worker();
+      const { project } = crash;
+      await project.run(sql`insert into public.note_summaries values (2, 'of the user', now(), '')`);
+      const user = await project.database.pool.connect();
+      await user.query("begin; select 1 from public.note_summaries where id = 2 for update");
+      release = async () => {
+        await user.query("rollback");
+        user.release();
+      };
+    },
+    mend: () => release(),
+  };
+}
+
 export const scenes: readonly Scene[] = [
   {
     title: "an ordinary run",
@@ -319,6 +341,7 @@ export const scenes: readonly Scene[] = [
   twoBatches(),
   aTwinSeenLate(),
   aBatchOfNobody(),
+  aRowThatIsHeld(),
   {
     title: "files that hold less than the provider counted",
     steps: ["collect.postpone"],

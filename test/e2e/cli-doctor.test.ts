@@ -360,6 +360,7 @@ describe.skipIf(serverKind === "embedded")(
   violated     1. a request waits exactly when it is queued
                - films 1 is waiting, but not queued
   holds        1. nothing is in flight in a batch that ended
+  holds        1. an answer is kept only for a request in flight, of its batch and attempt
   holds        1. every row of a queue, a batch or an attempt has its request and batch
   holds        2. an ended batch accounts for every request
   holds        2. a batch in flight accounts for every request

@@ -1,7 +1,16 @@
 /** What a target's own code does to a row: that row alone fails, with the database's message; what refuses every row pauses, and costs nothing. */
+import { randomBytes } from "node:crypto";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/store/database.js";
-import { buildCli, serverKind, startCliProject, unlessServer, type CliProject } from "../support/cli.js";
+import {
+  buildCli,
+  runCli,
+  serverKind,
+  until,
+  startCliProject,
+  unlessServer,
+  type CliProject,
+} from "../support/cli.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -149,8 +158,13 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
         setUp: `create table $t_parents (id int primary key); alter table $t add foreign key (id) references $t_parents deferrable initially deferred`,
         says: "",
       });
+      await make("ruled_out", {
+        rows: 2,
+        setUp: "create rule out as on insert to $t do instead nothing",
+        says: "",
+      });
       await make("given_up", { rows: 3, setUp: all("42501"), says: "" });
-      const names = ["closed", "nothing_kept", "at_commit", "given_up"];
+      const names = ["closed", "nothing_kept", "at_commit", "ruled_out", "given_up"];
       await project.writeConfig(names.map((name) => pipelineText(name)).join());
       const paused = await project.run("up", "--until-idle");
       expect(paused.status, paused.stderr).toBe(4);
@@ -168,16 +182,17 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
         closed: open(30),
         nothing_kept: open(3),
         at_commit: open(3),
+        ruled_out: open(2),
         given_up: open(3),
       });
-      expect(await executed()).toBe(39);
+      expect(await executed()).toBe(41);
       // Nothing was mended: the same again.
       expect((await project.run("resume", "closed")).status).toBe(0);
       expect((await project.run("up", "--until-idle")).status).toBe(4);
       await run(
-        `drop trigger code on ans_closed; drop trigger code on ans_nothing_kept; insert into ans_at_commit_parents values (1), (2), (3)`,
+        `drop rule out on ans_ruled_out; drop trigger code on ans_closed; drop trigger code on ans_nothing_kept; insert into ans_at_commit_parents values (1), (2), (3)`,
       );
-      for (const name of ["closed", "nothing_kept", "at_commit"])
+      for (const name of ["closed", "nothing_kept", "at_commit", "ruled_out"])
         expect((await project.run("resume", name)).status).toBe(0);
       const accepted = await project.run("resume", "given_up", "--accept");
       expect(accepted.stdout).toContain("does not pause for unwritable answers any more");
@@ -188,9 +203,53 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
         closed: written(30),
         nothing_kept: written(3),
         at_commit: written(3),
+        ruled_out: written(2),
         given_up: { batched: 0, failed: 3, succeeded: 0 },
       });
-      expect(await executed()).toBe(39);
+      expect(await executed()).toBe(41);
+    },
+  );
+
+  it.skipIf(unlessServer !== "")(
+    "pauses, and blames no row, where a right is taken away while its one row is being answered",
+    async () => {
+      let held = true;
+      project = await startCliProject(serverKind, { gateway: { faults: { hold: () => held } } });
+      const role = `writer_${randomBytes(4).toString("hex")}`;
+      const url = new URL(project.env["DATABASE_URL"] ?? "");
+      await run(`create role ${role} login createrole password 'secret'; grant create on schema public to ${role};
+        grant create on database ${url.pathname.slice(1)} to ${role}`);
+      await make("single", {
+        rows: 1,
+        setUp: `alter table $t owner to ${role}; alter table $s owner to ${role}`,
+        says: "",
+      });
+      url.username = role;
+      url.password = "secret";
+      await project.writeConfig(pipelineText("single"));
+      const as = { cwd: project.folder, env: { ...project.env, DATABASE_URL: url.href } };
+      const up = runCli(["up", "--until-idle"], as);
+      await until("the batch is sent", async () => {
+        const there = await project.database.rows(
+          sql`select 1 as one from pg_tables where schemaname = 'rowmill'`,
+        );
+        const sent = sql`select 1 as one from rowmill.batches where state = 'running'`;
+        return there.length > 0 && (await project.database.rows(sent)).length > 0;
+      });
+      await run(`revoke insert on ans_single from ${role}`);
+      held = false;
+      project.gateway.release();
+      const paused = await up;
+      expect(paused.status, paused.stderr).toBe(4);
+      expect(paused.stderr).toMatch(
+        /single: The answer was refused by the target ans_single\. .*permission denied for table ans_single/,
+      );
+      await run(`grant insert on ans_single to ${role}`);
+      expect((await runCli(["resume", "single"], as)).status).toBe(0);
+      const ended = await runCli(["up", "--until-idle"], as);
+      expect(ended.status, ended.stderr).toBe(0);
+      expect(await idsIn("ans_single", "label is not null")).toEqual([1]);
+      expect(await executed()).toBe(1);
     },
   );
 });

@@ -4,6 +4,9 @@ import {
   failingText,
   failuresAmong,
   failuresToAccept,
+  refusalText,
+  refusesAll,
+  type Refusal,
   type JudgedAnswer,
 } from "../../src/model/failing.js";
 import type { AttemptOutcome } from "../../src/model/what-next.js";
@@ -88,5 +91,49 @@ describe("Answers that mostly fail", () => {
     expect(text).toMatch(/rowmill resume films\. .* rowmill resume films --accept$/);
     expect(text).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
     expect(text.length).toBeLessThan(800);
+  });
+});
+
+describe("Answers that the target refuses", () => {
+  const refused = (count: number, changes: Partial<Refusal> = {}): Refusal[] =>
+    Array.from({ length: count }, (_, index) => ({
+      key: `${index}`,
+      sqlState: "P0001",
+      detail: "The database refused: closed.",
+      ofStatement: false,
+      ...changes,
+    }));
+
+  it.each([
+    [2, {}, true],
+    [1, {}, false],
+    [3, { invalid: 17 }, true],
+    [3, { answered: 1 }, false],
+    [3, { unwritable: 16, answered: 1 }, false],
+    [3, { unwritable: 17, answered: 3 }, true],
+    [20, { answered: 20 }, true],
+  ])("%i at once, after %j, are the target's doing: %s", (count, last, all) => {
+    expect(refusesAll(refused(count), answers(last))).toBe(all);
+  });
+
+  it("are its rows' where they are not refused alike, and its own where the statement is refused", () => {
+    expect(refusesAll([...refused(2), ...refused(1, { sqlState: "23514" })], [])).toBe(false);
+    expect(refusesAll(refused(2, { sqlState: null }), [])).toBe(true);
+    expect(refusesAll(refused(1, { sqlState: "42501", ofStatement: true }), [])).toBe(true);
+    expect(refusesAll([], [])).toBe(false);
+  });
+
+  it("are told on one line, with an example that forges none", () => {
+    const all = refused(2, {
+      key: `2\nevil ${"k".repeat(100)}`,
+      detail: `\u001b[2K\u2028${"d".repeat(10_000)}`,
+    });
+    const text = refusalText(all, {
+      name: "films",
+      target: { table: "a\u202eb", addColumns: false, access: "private", trustOwner: false, columns: null },
+    });
+    expect(text).toContain("Each of 2 answers was refused by the target");
+    expect(text).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+    expect(text.length).toBeLessThan(700);
   });
 });
