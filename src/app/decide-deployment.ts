@@ -34,7 +34,8 @@ export async function withdrawUnsent(
     try {
       const event = batch.state === "planned" ? "nothingToSend" : "refused";
       const facts = () => ({ outcome: "noRoom" as const, detail: reason });
-      if (!(await endAll(context, { pipeline, batch, lease, facts, event, reason }))) throw batchInUse(id);
+      const ended = await endAll(context, { pipeline, batch, lease, facts, event, reason });
+      if (ended === "lost") throw batchInUse(id);
     } finally {
       context.leases.drop(lease);
     }

@@ -54,6 +54,8 @@ interface BatchBase {
   readonly downloads: number;
   /** What the files said, once they are not needed any more: the answers that are left are kept in the ledger. */
   readonly filesRead: FilesRead | null;
+  /** Answers of it are kept in the ledger until their rows can be written. */
+  readonly keepsAnswers: boolean;
   readonly polls: number;
   readonly failures: number;
   readonly plannedAt: Date;
@@ -103,7 +105,8 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
-  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.files_read as "filesRead", b.polls, b.failures, b.planned_at as "plannedAt",
+  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.files_read as "filesRead",
+  exists (select 1 from rowmill.kept_answers k where k.batch_id = b.id) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 

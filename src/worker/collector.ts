@@ -9,7 +9,7 @@ import { pollDelayMs } from "../model/schedule.js";
 import { OverlongFile, ProviderError } from "../providers/provider.js";
 import type * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
-import { countEndings, countInFlight, countUnanswered } from "../store/in-flight.js";
+import { countEndings, countUnanswered } from "../store/in-flight.js";
 import { nextKept, passStart, type KeptAnswer } from "../store/kept-answers.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Collecting, Outcomes } from "./answer-chunk.js";
@@ -41,7 +41,7 @@ interface Tally {
 export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Next> {
   const turn = { ...claimed, asked: await askedBy(claimed) };
   const waits: Waits = { alone: 0 };
-  if (!(await collectKept(turn, waits))) return lost;
+  if (turn.batch.keepsAnswers && !(await collectKept(turn, waits))) return lost;
   const { filesRead, outputFileId, errorFileId } = turn.batch;
   const tally: Tally = { lines: 0, unknown: 0, missing: 0, ...filesRead, gone: [], overlong: null };
   for (const fileId of filesRead === null ? [outputFileId, errorFileId] : []) {
@@ -148,22 +148,18 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
     detail: read,
     first: (tx) => lookAtAnswers(tx, pipeline),
   });
-  if (!ended) return lost;
-  const kept = await countInFlight(context.read, batch.id);
-  if (kept > 0) return waitForRows(turn, { read, kept });
+  if (ended === "lost") return lost;
+  if (ended === "kept") return waitForRows(turn, read);
   const sums = await countEndings(context.read, batch.id);
   context.log.info({ pipeline: batch.pipeline, batch: batch.id, ...sums }, "batch settled");
   return done;
 }
 
 /** The files are not needed any more. */
-function waitForRows(
-  turn: Collecting,
-  { read, kept }: { read: batches.FilesRead; kept: number },
-): Promise<Next> {
+function waitForRows(turn: Collecting, read: batches.FilesRead): Promise<Next> {
   const { context, pipeline, batch } = turn;
   context.log.info(
-    { pipeline: batch.pipeline, batch: batch.id, kept },
+    { pipeline: batch.pipeline, batch: batch.id },
     "answers are kept until their rows can be written: others hold them",
   );
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());

@@ -134,9 +134,8 @@ export interface EndAll {
 
 /**
  * Ends every request in flight in the batch of which no answer is kept, chunk by chunk; then the batch itself, unless answers are kept.
- * False: the lease is lost.
  */
-export async function endAll(context: WorkerContext, end: EndAll): Promise<boolean> {
+export async function endAll(context: WorkerContext, end: EndAll): Promise<"ended" | "kept" | "lost"> {
   const { pipeline, batch, lease } = end;
   for (;;) {
     const done = await context.step("end.chunk", () =>
@@ -156,14 +155,14 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<boole
             `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,
           );
         if (chunk.length === CHUNK) return "more" as const;
-        if ((await countInFlight(tx, batch.id)) > 0) return "done" as const;
+        if ((await countInFlight(tx, batch.id)) > 0) return "kept" as const;
         const { event, reason, fields = {} } = end;
         const detail = end.detail === undefined ? {} : { detail: end.detail };
         return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))
-          ? ("done" as const)
+          ? ("ended" as const)
           : ("lost" as const);
       }),
     );
-    if (done !== "more") return done === "done";
+    if (done !== "more") return done;
   }
 }

@@ -47,7 +47,7 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
     event: "refused",
     reason: `the provider refused the file: ${first}`,
   });
-  return ended ? done : lost;
+  return ended === "lost" ? lost : done;
 }
 
 /** What becomes of each request of the refused batch. */

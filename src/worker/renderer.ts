@@ -86,7 +86,7 @@ async function giveBack(turn: Planned, reason: string): Promise<Next> {
     event: "nothingToSend",
     reason,
   });
-  return ended ? done : lost;
+  return ended === "lost" ? lost : done;
 }
 
 /** Money and tokens bind only where a budget or a known limit made the reservation a promise. */

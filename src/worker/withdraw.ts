@@ -8,5 +8,6 @@ export async function withdraw(
 ): Promise<Next> {
   const facts = () => ({ outcome: "noRoom" as const, detail: reason });
   const event = turn.batch.state === "planned" ? "nothingToSend" : "refused";
-  return (await endAll(turn.context, { ...turn, facts, event, reason })) ? done : lost;
+  const ended = await endAll(turn.context, { ...turn, facts, event, reason });
+  return ended === "lost" ? lost : done;
 }

@@ -85,6 +85,29 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     expect(names).toHaveLength(2);
   });
 
+  it("is written from the ledger where its target rows are held, by the names of the other code", async () => {
+    const worker = await startMovies();
+    await sweep(worker);
+    await project.run(sql`insert into public.movie_labels (imdb_id, categories, summary, rowmill_at, rowmill_model)
+      select imdb_id, '{}', 'of the user', now(), '' from public.imdb_dataset limit 4`);
+    const { client, batchId } = await createTutorialBatch(project.gateway.url, some.map(taskOf));
+    await completed(client, batchId);
+    await adopt(worker, batchId);
+    const user = await project.database.pool.connect();
+    await user.query("begin; select 1 from public.movie_labels for update");
+    for (let round = 0; round < 3; round++) {
+      await project.round(worker);
+      await project.run(sql`update rowmill.batches set next_at = now()`);
+    }
+    expect(await outcomes(project)).toEqual({ answered: 36 });
+    await user.query("rollback");
+    user.release();
+    await project.drain(worker);
+    expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
+    expect(await outcomes(project)).toEqual({ answered: 40 });
+    expect(await executions(project)).toEqual(some.map(() => 1));
+  });
+
   it.each(["input", "output"])(
     "is booked at the price of its own model, by its %s file, and not at that of the pipeline",
     async (named) => {
