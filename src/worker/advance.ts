@@ -207,8 +207,13 @@ async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
     !(error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading")
   ) {
     // A column that a newer version renamed is no reason to pause for everybody.
-    if ((await oldestVersion(context.read)) <= LEDGER_VERSION) await pause(context, pipeline, why);
-    return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
+    const isOurs = (await oldestVersion(context.read)) <= LEDGER_VERSION;
+    if (isOurs && (await pause(context, pipeline, why)))
+      return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
+    // Under another pause, one that lets this work go on, it fails each time.
+    const { minMs, maxMs } = pipeline.config.polling;
+    const delayMs = Math.min(maxMs, backoffMs(batch.failures, minMs, context.random()));
+    return { next: "wait", delayMs: Math.max(PAUSED_LOOK_MS, delayMs), failures };
   }
   if (error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading") {
     return refuse({ ...turn, batch }, [

@@ -17,7 +17,10 @@ import { judgeAnswer, lineAbout } from "./judge-answer.js";
 import type { BatchIn, Turn } from "./turn.js";
 import { userCodeTimer } from "./user-code.js";
 
-/** For the write, and again for the COMMIT, which run the user's triggers. Both, and what is read before, take less time than a lease. */
+/**
+ * For the write, which runs the user's triggers: with what is read before it takes less time than a lease. PostgreSQL bounds no COMMIT, so
+ * what triggers do there is bounded by the connection's own time-out alone.
+ */
 const WRITE_TIMEOUT_MS = 5_000;
 
 export interface Collecting extends Turn<BatchIn<"collecting">> {

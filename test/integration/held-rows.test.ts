@@ -8,7 +8,14 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
-import { expectAllAnsweredOnce, hurry, is, passTime } from "../support/provider-faults.js";
+import {
+  expectAllAnsweredOnce,
+  hurry,
+  is,
+  passTime,
+  pauseOf,
+  resumeAll,
+} from "../support/provider-faults.js";
 
 const ROUNDS = 6;
 
@@ -185,6 +192,36 @@ describeDatabases(
       await client.query("rollback");
       await hurry(project, worker);
       expect(await outcomes(project)).toEqual({ abandoned: 1, answered: 3 });
+    });
+
+    it("are tried ever less often where the target takes none and a person's pause hides that", async () => {
+      const worker = await start(plain(3));
+      await project.run(
+        raw(
+          `create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$`,
+        ),
+      );
+      await project.run(
+        sql`create trigger closed before insert or update on public.note_summaries for each row execute function public.closed()`,
+      );
+      await rounds(worker, 1);
+      await project.run(
+        sql`update rowmill.pipelines set pause_kind = 'person', pause_reason = 'lunch', paused_at = now()`,
+      );
+      await rounds(worker, 4);
+      const [batch] = await project.rows<{ failures: number }>(sql`select failures from rowmill.batches`);
+      expect(batch?.failures).toBeGreaterThan(2);
+      expect(await pauseOf(project)).toEqual({ kind: "person", reason: "lunch" });
+      await resumeAll(project);
+      await rounds(worker, 1);
+      expect(await pauseOf(project)).toMatchObject({
+        kind: "target",
+        reason: expect.stringContaining("closed"),
+      });
+      await project.run(sql`drop trigger closed on public.note_summaries`);
+      await resumeAll(project);
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, 3);
     });
 
     it.each(["40001", "40P01", "57014"])(
