@@ -127,6 +127,7 @@ export interface StatusJson {
     succeeded: number;
     failed: number;
     returned: number;
+    held?: { presentAccount: string };
   }[];
   readonly workers: readonly { host: string; pid: number; startedAt: string }[];
 }
