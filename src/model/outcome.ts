@@ -12,6 +12,16 @@ export interface ModelRequest {
   readonly schema: { readonly name: string; readonly schema: Json } | null;
 }
 
+/** What a model said, in the places where models put their answers. */
+export interface Said {
+  /** Its words; blank where the answer stands elsewhere. */
+  readonly text: string;
+  /** The arguments of the tools that it called, as JSON. */
+  readonly calls?: readonly string[];
+  /** What it thought, where the provider keeps that apart. */
+  readonly reasoning?: string;
+}
+
 export interface TokenUsage {
   readonly inputTokens: number;
   readonly cachedInputTokens: number;
@@ -25,16 +35,15 @@ export const DEMO_OWNER = "rowmill-demo";
 
 /**
  * One line of an output or error file, as the provider adapter reads it.
- * `text` is the model's words; whether they fit the schema is decided later (`invalid`).
+ * `text` is what the model said; whether it fits the schema is decided later (`invalid`).
  */
 export type AnswerOutcome = (
-  | {
+  | (Said & {
       readonly kind: "text";
       readonly customId: string;
-      readonly text: string;
       readonly model: string | null;
       readonly usage: TokenUsage;
-    }
+    })
   | {
       readonly kind: "truncated" | "refused" | "invalid";
       readonly customId: string;
