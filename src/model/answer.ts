@@ -14,7 +14,16 @@ import { findAnswer, invalid, wordsOf, type ParsedAnswer } from "./find-answer.j
 import { textProblem } from "./storable-text.js";
 import { thrownMessage } from "./thrown-message.js";
 import type { ModelRequest, Said } from "./outcome.js";
-import type { Json } from "./pipeline.js";
+import {
+  FREE_JSON,
+  FREE_JSON_COLUMN,
+  FREE_JSON_SCHEMA,
+  FREE_JSON_STORED,
+  isFreeJson,
+  isStoredFreeJson,
+  judgeFreeJson,
+} from "./free-json.js";
+import type { AnswerSpec, Json } from "./pipeline.js";
 
 export { answerProblems } from "./answer-problems.js";
 
@@ -34,12 +43,23 @@ const SCHEMA_NAME = "answer";
 const ISSUES_MAX = 5;
 
 /**
- * Compiles the answer's schema; null: the text goes into one column. The schema must be without
+ * Compiles the answer; null: the text goes into one column. A schema must be without
  * `answerProblems`.
  * @throws Error when it is not.
  */
-export function compileAnswer(schema: z.ZodType | null): CompiledAnswer {
-  if (schema === null) return { schema: null, stored: null, columns: [TEXT_COLUMN], parse: parseText };
+export function compileAnswer(answer: AnswerSpec | null): CompiledAnswer {
+  if (answer === null) return { schema: null, stored: null, columns: [TEXT_COLUMN], parse: parseText };
+  return isFreeJson(answer) ? compiledFreeJson : compileSchema(answer);
+}
+
+const compiledFreeJson: CompiledAnswer = {
+  schema: FREE_JSON_SCHEMA,
+  stored: FREE_JSON_STORED,
+  columns: [FREE_JSON_COLUMN],
+  parse: (text, beside) => findAnswer({ ...beside, text }, judgeFreeJson),
+};
+
+function compileSchema(schema: z.ZodType): CompiledAnswer {
   const input = readSchema(schema, "input");
   const columns = answerColumns(readSchema(schema, "output"));
   return {
@@ -56,7 +76,8 @@ export function compileAnswer(schema: z.ZodType | null): CompiledAnswer {
  * @throws Error for what `storedSchema` did not write.
  */
 export function compileStored(stored: Json): CompiledAnswer {
-  return compileAnswer(stored === null ? null : restoredSchema(stored));
+  if (stored === null) return compileAnswer(null);
+  return compileAnswer(isStoredFreeJson(stored) ? FREE_JSON : restoredSchema(stored));
 }
 
 function parseText(text: string, beside: Omit<Said, "text"> = {}): ParsedAnswer {

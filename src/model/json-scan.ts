@@ -18,6 +18,15 @@ export function jsonObjectsIn(text: string, max: number): readonly string[] {
   return found;
 }
 
+/** The numbers of a valid JSON text as they are written there, outside of its strings. */
+export function* numbersIn(json: string): Generator<string> {
+  for (let at = 0; at < json.length;) {
+    const end = json[at] === '"' ? endOfString(json, at) : skip(SCALAR, json, at);
+    if (/[-\d]/.test(json[at] ?? "")) yield json.slice(at, end);
+    at = Math.max(at + 1, end);
+  }
+}
+
 /** Behind the value that begins at `start`; negative: minus the place where it stops being JSON. */
 function endOfValue(text: string, start: number): number {
   const closers: string[] = [];

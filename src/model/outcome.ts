@@ -8,8 +8,8 @@ export interface ModelRequest {
   readonly maxOutputTokens: number;
   /** Wire names and values, merged into the body. */
   readonly parameters: Readonly<Record<string, Json>>;
-  /** The strict JSON schema of the answer with its name, or null for plain text. */
-  readonly schema: { readonly name: string; readonly schema: Json } | null;
+  /** The strict JSON schema of the answer with its name, or null for plain text. `isFree`: any JSON object, not held to it. */
+  readonly schema: { readonly name: string; readonly schema: Json; readonly isFree?: true } | null;
 }
 
 /** What a model said, in the places where models put their answers. */

@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { compileAnswer } from "./answer.js";
 import { canonicalJson } from "./canonical-json.js";
+import { JSON_WORD } from "./free-json.js";
 import type { ModelRequest } from "./outcome.js";
 import type { Json, MessageSource, PipelineConfig, RowCells } from "./pipeline.js";
 import { storableText, textProblem } from "./storable-text.js";
@@ -24,6 +25,8 @@ export type Rendered =
 
 const FAILURE_CHARACTERS_MAX = 500;
 const FINGERPRINT_HEX = 32;
+const NO_JSON_WORD =
+  'neither request.system nor request.user gave the word "JSON", without which json() is refused';
 
 /**
  * Compiles a pipeline's request once for many rows.
@@ -40,6 +43,8 @@ export function compileRequest(pipeline: PipelineConfig): (row: RowCells) => Ren
     if (asked.text === null) return { kind: "empty" };
     const guided = system === null ? NOTHING : system(row);
     if (guided.failure !== null) return { kind: "failed", message: guided.failure };
+    if (schema?.isFree === true && !JSON_WORD.test(`${guided.text ?? ""} ${asked.text}`))
+      return { kind: "failed", message: NO_JSON_WORD };
     const request = { model, system: guided.text, user: asked.text, maxOutputTokens, parameters, schema };
     return { kind: "request", request };
   };
