@@ -58,12 +58,12 @@ function endOfValue(text: string, start: number): number {
   return -text.length;
 }
 
-const SPACE = /[ \t\n\r]*/y;
-const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+export const SPACE = /[ \t\n\r]*/y;
+export const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 
 /** Where the match at this place ends; the place itself without one. */
-function skip(pattern: RegExp, text: string, at: number): number {
+export function skip(pattern: RegExp, text: string, at: number): number {
   pattern.lastIndex = at;
   return pattern.test(text) ? pattern.lastIndex : at;
 }
@@ -82,8 +82,8 @@ function endOfScalar(text: string, at: number): number {
   return end > at ? end : -at;
 }
 
-/** Step by step: over a long string a regular expression would remember each character. */
-function endOfString(text: string, opened: number): number {
+/** Negative where it is no string. Step by step: over a long string a regular expression would remember each character. */
+export function endOfString(text: string, opened: number): number {
   for (let at = opened + 1; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === 0x22) return at + 1;
