@@ -5,7 +5,7 @@
  * Reasoning is looked at only where nothing outside of it fits: a draft in it is not the answer. A value inside of another one is none.
  * Without a schema only reasoning at the very beginning is taken off: further on the words may be about such tags.
  */
-import { jsonObjectsIn } from "./json-scan.js";
+import { isJsonObject, jsonObjectsIn } from "./json-scan.js";
 import { isOverfull, JSON_VALUES_MAX } from "./json-values.js";
 import type { Said } from "./outcome.js";
 import type { Json } from "./pipeline.js";
@@ -47,10 +47,9 @@ export function findAnswer(said: Said, judge: (json: string) => ParsedAnswer): P
 function placesOf(text: string, { calls = [], reasoning }: Said): readonly (readonly string[])[] {
   const bare = text.trim();
   const visible = withoutReasoning(text);
-  const isWhole = jsonObjectsIn(bare, 1)[0] === bare;
   const hasReasoning = visible !== text || reasoning !== undefined;
   return [
-    isWhole ? [bare] : [],
+    isJsonObject(bare) ? [bare] : [],
     [visible, ...calls.map(decoded)],
     hasReasoning ? [text, reasoning ?? ""] : [],
   ];

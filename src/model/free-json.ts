@@ -4,7 +4,8 @@
  */
 import type { AnswerColumn } from "./answer-columns.js";
 import { invalid, type ParsedAnswer } from "./find-answer.js";
-import { JSON_DEPTH_MAX, numbersIn } from "./json-scan.js";
+import { numbersIn } from "./json-scan.js";
+import { JSON_DEPTH_MAX } from "./json-values.js";
 import type { ModelRequest } from "./outcome.js";
 import type { Json } from "./pipeline.js";
 import { textProblem } from "./storable-text.js";

@@ -2,8 +2,8 @@
  * A cell of type json or jsonb, as a template walks into it. Pure. Numbers keep their text where a double would change it (1.10, 1e400,
  * twenty digits). Printed, the whole cell is the text as it was read; an object or list inside of it is JSON, as jsonb writes it.
  */
-import { endOfString, JSON_DEPTH_MAX, SCALAR, skip, SPACE } from "./json-scan.js";
-import { isOverfull, JSON_VALUES_MAX } from "./json-values.js";
+import { endOfString, SCALAR, skip, skipSpace } from "./json-scan.js";
+import { isOverfull, JSON_DEPTH_MAX, JSON_VALUES_MAX } from "./json-values.js";
 import type { RowCells } from "./pipeline.js";
 
 /** The text of whole cells. */
@@ -68,7 +68,7 @@ export function withJsonCells(row: RowCells, names: ReadonlySet<string>): Readon
 function jsonCell(text: string): object {
   if (isOverfull(text)) throw new Error(`a cell of JSON holds more than ${JSON_VALUES_MAX} values`);
   JSON.parse(text);
-  const { value } = valueAt(text, skip(SPACE, text, 0), 1);
+  const { value } = valueAt(text, skipSpace(text, 0), 1);
   // A text, a number, null: there is nothing in it.
   const cell = value instanceof JsonObject || value instanceof JsonList ? value : new JsonObject();
   sources.set(cell, text);
@@ -103,7 +103,7 @@ function valueAt(json: string, at: number, depth: number): Read {
   if (json[at] === "{") return objectAt(json, at, depth);
   if (json[at] === "[") return listAt(json, at, depth);
   const end = json[at] === '"' ? endOfString(json, at) : skip(SCALAR, json, at);
-  return { value: scalarOf(json.slice(at, end)), end: skip(SPACE, json, end) };
+  return { value: scalarOf(json.slice(at, end)), end: skipSpace(json, end) };
 }
 
 function scalarOf(text: string): unknown {
@@ -113,25 +113,25 @@ function scalarOf(text: string): unknown {
 
 function objectAt(json: string, opened: number, depth: number): Read {
   const object = new JsonObject();
-  let at = skip(SPACE, json, opened + 1);
+  let at = skipSpace(json, opened + 1);
   while (json[at] !== "}") {
     const name = valueAt(json, at, depth);
-    const member = valueAt(json, skip(SPACE, json, name.end + 1), depth + 1);
+    const member = valueAt(json, skipSpace(json, name.end + 1), depth + 1);
     // Not by assignment: a key may be called `__proto__`.
     const property = { value: member.value, enumerable: true, configurable: true };
     Object.defineProperty(object, String(name.value), property);
-    at = json[member.end] === "," ? skip(SPACE, json, member.end + 1) : member.end;
+    at = json[member.end] === "," ? skipSpace(json, member.end + 1) : member.end;
   }
-  return { value: object, end: skip(SPACE, json, at + 1) };
+  return { value: object, end: skipSpace(json, at + 1) };
 }
 
 function listAt(json: string, opened: number, depth: number): Read {
   const list = new JsonList();
-  let at = skip(SPACE, json, opened + 1);
+  let at = skipSpace(json, opened + 1);
   while (json[at] !== "]") {
     const entry = valueAt(json, at, depth + 1);
     list.push(entry.value);
-    at = json[entry.end] === "," ? skip(SPACE, json, entry.end + 1) : entry.end;
+    at = json[entry.end] === "," ? skipSpace(json, entry.end + 1) : entry.end;
   }
-  return { value: list, end: skip(SPACE, json, at + 1) };
+  return { value: list, end: skipSpace(json, at + 1) };
 }

@@ -1,8 +1,5 @@
 /** Finds JSON inside of other words. Pure and linear: what was looked at is not looked at again, whatever the text. */
 
-/** Deeper nesting is no answer. PostgreSQL's own parser of JSON gives up somewhere above. */
-export const JSON_DEPTH_MAX = 500;
-
 /** The objects of a text that stand in no other object or list, in their order; at most `max`. */
 export function jsonObjectsIn(text: string, max: number): readonly string[] {
   const found: string[] = [];
@@ -16,6 +13,11 @@ export function jsonObjectsIn(text: string, max: number): readonly string[] {
     opening.lastIndex = end > 0 ? end : Math.max(start + 1, -end);
   }
   return found;
+}
+
+/** The text is one object and nothing else. */
+export function isJsonObject(text: string): boolean {
+  return text.startsWith("{") && endOfValue(text, 0) === text.length;
 }
 
 /** The numbers of a valid JSON text as they are written there, outside of its strings. */
@@ -33,7 +35,7 @@ function endOfValue(text: string, start: number): number {
   let expected: "value" | "key" | "comma" = "value";
   let isFresh = false;
   for (let at = start; at < text.length;) {
-    at = skip(SPACE, text, at);
+    at = skipSpace(text, at);
     const character = text[at] ?? "";
     if (character === closers.at(-1) && (expected === "comma" || isFresh)) {
       closers.pop();
@@ -45,7 +47,7 @@ function endOfValue(text: string, start: number): number {
       at += 1;
       expected = closers.at(-1) === "}" ? "key" : "value";
     } else if (expected === "value" && (character === "{" || character === "[")) {
-      if (closers.push(character === "{" ? "}" : "]") > JSON_DEPTH_MAX) return -at;
+      closers.push(character === "{" ? "}" : "]");
       at += 1;
       [expected, isFresh] = [character === "{" ? "key" : "value", true];
     } else {
@@ -58,9 +60,17 @@ function endOfValue(text: string, start: number): number {
   return -text.length;
 }
 
-export const SPACE = /[ \t\n\r]*/y;
 export const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+
+export function skipSpace(text: string, from: number): number {
+  let at = from;
+  for (; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) break;
+  }
+  return at;
+}
 
 /** Where the match at this place ends; the place itself without one. */
 export function skip(pattern: RegExp, text: string, at: number): number {
@@ -72,7 +82,7 @@ function endOfKey(text: string, at: number): number {
   if (text[at] !== '"') return -at;
   const end = endOfString(text, at);
   if (end < 0) return end;
-  const colon = skip(SPACE, text, end);
+  const colon = skipSpace(text, end);
   return text[colon] === ":" ? colon + 1 : -colon;
 }
 
