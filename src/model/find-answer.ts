@@ -47,10 +47,11 @@ export function findAnswer(said: Said, judge: (json: string) => ParsedAnswer): P
 function placesOf(text: string, { calls = [], reasoning }: Said): readonly (readonly string[])[] {
   const bare = text.trim();
   const visible = withoutReasoning(text);
+  const given = calls.map(decoded);
   const hasReasoning = visible !== text || reasoning !== undefined;
   return [
-    isJsonObject(bare) ? [bare] : [],
-    [visible, ...calls.map(decoded)],
+    isJsonObject(bare) ? [bare, ...given] : [],
+    [visible, ...given],
     hasReasoning ? [text, reasoning ?? ""] : [],
   ];
 }

@@ -46,6 +46,7 @@ describe("an answer to a schema is refused", () => {
   test.each<[string, string, string, object?]>([
     ["two that fit", `${x} or {"label":"y"}`, "2 different JSON objects that fit"],
     ["two that fit, one in a tool's arguments", x.replace("x", "y") + ".", "2 different", { calls: [x] }],
+    ["two that fit, one of them the whole text", '{"label":"y"}', "2 different", { calls: [x] }],
     ["two in the reasoning alone", `<think>${x} {"label":"y"}`, "2 different"],
     ["none", "I do not know.", "not JSON"],
     ["one that does not fit", 'Here: {"label": 7}', "label: "],
