@@ -107,7 +107,7 @@ export const jsonAnswerIsNoText = pipeline({
   request,
   answer: json(),
   // @ts-expect-error
-  validate: (given) => (given.genre.length > 10 ? "too long" : null),
+  validate: (given) => (given === "x" ? "no" : null),
   target,
 });
 
