@@ -3,7 +3,7 @@
  * with any version. Importing it does nothing: no file, no network, no environment.
  */
 export { z } from "zod";
-export { defineConfig, pipeline } from "./config/spec.js";
+export { defineConfig, json, pipeline } from "./config/spec.js";
 export type {
   AnswerField,
   AnswerOf,
@@ -12,6 +12,9 @@ export type {
   BatchSpec,
   BudgetSpec,
   ConfigSpec,
+  JsonAnswer,
+  JsonObject,
+  JsonValue,
   Pipeline,
   PipelineSpec,
   PollingSpec,

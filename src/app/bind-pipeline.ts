@@ -8,6 +8,7 @@ import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
 import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
+import { isJsonType, pathProblems } from "../model/template.js";
 import type { Provider } from "../providers/provider.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
@@ -59,10 +60,25 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   }
   const answer = compileAnswer(config.answer);
   const table = await inspectTable(database, config.source);
+  refuseWrongPaths(config, table);
   await checkPredicate(database, config, table);
   if (!(await triggersInPlace(database, config, table))) await requireTriggerRight(database, table);
   await planTarget(database, config.target, table, answer.columns);
   return { config, rates, answer, table };
+}
+
+/** @throws RowmillError `config_invalid` where a template goes into a column that has no inside. */
+export function refuseWrongPaths({ request }: PipelineConfig, { columns }: SourceTable): void {
+  const types = new Map(columns.map((column) => [column.name, column.type]));
+  for (const key of ["system", "user"] as const) {
+    const message = request[key];
+    const [problem] = message?.kind === "template" ? pathProblems(message.text, types) : [];
+    if (problem !== undefined) throw new RowmillError("config_invalid", `request.${key}: ${problem}.`);
+  }
+}
+
+function jsonColumnsOf({ columns }: SourceTable): ReadonlySet<string> {
+  return new Set(columns.filter(({ type }) => isJsonType(type)).map((column) => column.name));
 }
 
 /** Target before triggers: without a place for answers nothing may begin to pile up. */
@@ -92,7 +108,7 @@ export async function bindPipeline(
     config,
     definitionHash: hash,
     answer,
-    render: compileRequest(config),
+    render: compileRequest(config, jsonColumnsOf(table)),
     provider,
     rates,
     table,

@@ -4,7 +4,7 @@ import { compileAnswer } from "../model/answer.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { planTarget, type TargetPlan } from "../targets/ensure-target.js";
-import { checkPredicate } from "./bind-pipeline.js";
+import { checkPredicate, refuseWrongPaths } from "./bind-pipeline.js";
 import { notChecked, ok, problem, type Check, type Finding } from "./doctor-check.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
 import {
@@ -78,6 +78,7 @@ async function lookAtSource(pipeline: PipelineConfig, look: Look): Promise<reado
   const { source, name } = pipeline;
   const table = await readOnly(look, (tx) => inspectTable(tx, source));
   look.tables.set(name, table);
+  refuseWrongPaths(pipeline, table);
   const findings = judgeSourceRights(name, table, await sourceRights(look, pipeline, table));
   if (findings.length > 0) return findings;
   await checkPredicate(known(look.opened, "a database").database, pipeline, table);

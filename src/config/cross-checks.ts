@@ -1,6 +1,7 @@
 /** Mistakes that show only between two sections of a pipeline. Judges nothing that was misread already. */
 import { nearMatch } from "../model/near-match.js";
 import { formatDuration } from "../model/duration.js";
+import { isFreeJson, JSON_WORD } from "../model/free-json.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { parseTableName } from "../model/table-name.js";
 import { childPath } from "./problems.js";
@@ -13,8 +14,20 @@ const ownColumns = ["rowmill_at", "rowmill_model"] as const;
 /** `place`: the pipeline's. */
 export function checkAcrossSections(place: Place, config: PipelineConfig): void {
   checkPolling(place, config);
+  checkJsonWord(place, config);
   const { path, problems } = place;
   if (problems.clean(`${path}.source`, `${path}.answer`, `${path}.target`)) checkTargetColumns(place, config);
+}
+
+/** What a function says is seen only when it renders: `render-request.ts` looks again, before anything is sent. */
+function checkJsonWord({ path, problems }: Place, { answer, request }: PipelineConfig): void {
+  if (!isFreeJson(answer) || !problems.clean(`${path}.request`)) return;
+  const said = [request.system, request.user].filter((message) => message !== null);
+  if (said.some((message) => message.kind === "function" || JSON_WORD.test(message.text))) return;
+  problems.add(
+    `${path}.request`,
+    'the word "JSON" in `system` or `user`: OpenAI refuses an answer of json() without it; add a sentence such as "Answer as a JSON object."',
+  );
 }
 
 function checkPolling(place: Place, { polling }: PipelineConfig): void {

@@ -1,18 +1,21 @@
 /**
- * Reads `answer`: a zod 4 schema, or in a JSON config a JSON Schema. Schemas are recognised by their shape,
+ * Reads `answer`: a zod 4 schema or `json()`, in a JSON config a JSON Schema or `"json"`. Schemas are recognised by their shape,
  * never by `instanceof`, so that a config may bring a zod 4 of its own.
  */
 import { z } from "zod";
 import { thrownMessage } from "../model/thrown-message.js";
 import { answerProblems, compileAnswer } from "../model/answer.js";
+import { FREE_JSON, isFreeJson } from "../model/free-json.js";
+import type { AnswerSpec } from "../model/pipeline.js";
 import { isPlainObject, refuse, type Place } from "./readers.js";
 
 export type ConfigLanguage = "script" | "json";
 
-const zod4 = 'a zod 4 schema: `import { z } from "rowmill"`';
+const zod4 = 'a zod 4 schema: `import { z } from "rowmill"`, or json() for any object';
 
 /** Null after a mistake. A schema is code too: its getters may fail when it is looked at. */
-export function readAnswer(place: Place, language: ConfigLanguage): z.ZodType | null {
+export function readAnswer(place: Place, language: ConfigLanguage): AnswerSpec | null {
+  if (isFreeJson(place.value) || (language === "json" && place.value === "json")) return FREE_JSON;
   try {
     return readUsable(place, language);
   } catch (error) {
@@ -33,7 +36,7 @@ function readSchema(place: Place, language: ConfigLanguage): z.ZodType | null {
   if (isZodSchema(place.value)) return place.value;
   if (language === "json" && isPlainObject(place.value)) return fromJsonSchema(place, place.value);
   if (isZod3Schema(place.value)) place.problems.add(place.path, zod4, { found: "a zod 3 schema" });
-  else refuse(place, language === "json" ? "a JSON Schema" : zod4);
+  else refuse(place, language === "json" ? 'a JSON Schema, or "json" for any object' : zod4);
   return null;
 }
 
@@ -67,6 +70,6 @@ function closedInside(value: unknown): unknown {
 }
 
 /** The fields of the answer, each of which gets a column; without a schema the one name `answer`. */
-export function answerFields(answer: z.ZodType | null): readonly string[] {
+export function answerFields(answer: AnswerSpec | null): readonly string[] {
   return compileAnswer(answer).columns.map((column) => column.field);
 }

@@ -1,6 +1,5 @@
 /** Reads one pipeline: sections, bounds and defaults. What concerns several sections is in `cross-checks.ts`. */
-import type { z } from "zod";
-import type { PipelineConfig, RowCells } from "../model/pipeline.js";
+import type { AnswerSpec, PipelineConfig, RowCells } from "../model/pipeline.js";
 import { checkAcrossSections } from "./cross-checks.js";
 import { readAnswer, type ConfigLanguage } from "./read-answer.js";
 import { columnName, tableName } from "./read-names.js";
@@ -77,7 +76,7 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
     when: readWhen(at.when),
     batch: readBatch(at.batch),
     request: readRequest(at.request, columns, language),
-    answer: optional(at.answer, (answer): z.ZodType | null => readAnswer(answer, language), null),
+    answer: optional(at.answer, (answer): AnswerSpec | null => readAnswer(answer, language), null),
     validate: optional(at.validate, (validate) => readValidate(validate, language), null),
     attempts: optional(at.attempts, integer({ min: 1, max: attemptsMax }), attemptsDefault),
     target: readTarget(at.target),

@@ -1,5 +1,6 @@
 /** Reads `request`: the model, the messages, and the parameters under the names that they have on the wire. */
 import type { Json, MessageSource, OwnPrice, PipelineConfig, RowCells } from "../model/pipeline.js";
+import { parameterProblems } from "../model/model-parameters.js";
 import { templateProblems } from "../model/template.js";
 import type { ConfigLanguage } from "./read-answer.js";
 import {
@@ -52,9 +53,10 @@ export function readRequest(
 ): PipelineConfig["request"] {
   const at = section(place, ["model", "price", "system", "user", "maxOutputTokens", ...parameterKeys]);
   const message: Reader<MessageSource> = (messagePlace) => readMessage(messagePlace, columns, language);
+  const model = text('the name of a model, such as "gpt-4o-mini"')(at.model);
   return {
-    model: text('the name of a model, such as "gpt-4o-mini"')(at.model),
-    parameters: readParameters(at),
+    model,
+    parameters: readParameters(at, model),
     system: optional(at.system, message, null),
     user: message(at.user),
     maxOutputTokens: optional(
@@ -75,11 +77,17 @@ function readPrice(place: Place): OwnPrice {
 
 function readParameters(
   at: Readonly<Record<(typeof parameterKeys)[number], Place>>,
+  model: string,
 ): Readonly<Record<string, Json>> {
   const parameters: Record<string, Json> = {};
   for (const key of parameterKeys) {
     const parameter: { wire: string; read: Reader<Json> } = parameterReaders[key];
     if (at[key].value !== undefined) parameters[parameter.wire] = parameter.read(at[key]);
+  }
+  for (const { name, problem } of parameterProblems(model, parameters)) {
+    const key = parameterKeys.find((candidate) => parameterReaders[candidate].wire === name);
+    if (key === undefined || !at[key].problems.clean(at[key].path)) continue;
+    at[key].problems.add(at[key].path, problem);
   }
   return parameters;
 }

@@ -8,6 +8,7 @@
  */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import type { Duration } from "../model/duration.js";
+import { FREE_JSON } from "../model/free-json.js";
 
 /** Any zod 4 schema, recognised by its shape: the user's own copy of zod 4 serves as well as ours. */
 export interface AnswerSchema {
@@ -26,7 +27,22 @@ export type AnswerValue<Schema extends AnswerSchema | undefined> = Schema extend
 export type AnswerField<Schema extends AnswerSchema | undefined> =
   AnswerValue<Schema> extends string | number | boolean | null | readonly unknown[]
     ? "answer"
-    : keyof AnswerValue<Schema> & string;
+    : string extends keyof AnswerValue<Schema>
+      ? "answer"
+      : keyof AnswerValue<Schema> & string;
+
+/** Any JSON object, as `JSON.parse` gives it. */
+export interface JsonObject {
+  readonly [name: string]: JsonValue;
+}
+
+/** Any JSON value. Numbers are doubles here; in the column they stay as the model wrote them. */
+export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
+
+/** What `json()` returns. */
+export interface JsonAnswer {
+  readonly _zod: { readonly input: JsonObject; readonly output: JsonObject };
+}
 
 /** Where rows come from. */
 export interface SourceSpec<Column extends string, Key extends string> {
@@ -156,8 +172,8 @@ export interface PipelineSpec<
   /** What is asked of the model for one row. */
   readonly request: RequestSpec<NoInfer<Column>>;
   /**
-   * A zod 4 schema; it becomes the strict response format, and each answer is checked against it. Default: none,
-   * the model's text goes into the column `answer`.
+   * A zod 4 schema; it becomes the strict response format, and each answer is checked against it. Or `json()`: any JSON object goes
+   * into the jsonb column `answer`. Default: none, the model's text goes into the column `answer`.
    */
   readonly answer?: Schema;
   /** A check beyond the schema: null when the answer is good, else what is wrong with it. Default: none. */
@@ -227,6 +243,15 @@ export function pipeline<
   const Schema extends AnswerSchema | undefined = undefined,
 >(spec: PipelineSpec<Column, Key, Schema>): Pipeline<AnswerValue<Schema>, Column, Key> {
   return { [definitionSymbol]: spec };
+}
+
+/**
+ * An answer that may be any JSON object: asked for with `response_format: json_object`, kept in one jsonb column, `answer`. The word "JSON"
+ * has to stand in `system` or `user`: OpenAI demands it.
+ */
+export function json(): JsonAnswer {
+  // The types are those of a schema; nothing looks at their values when the program runs.
+  return { ...FREE_JSON, _zod: { input: {}, output: {} } };
 }
 
 /** Defines the config; make it the default export of `rowmill.config.ts`. Returns what it was given. */

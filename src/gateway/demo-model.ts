@@ -84,6 +84,13 @@ function requestProblem(body: JsonObject): { message: string; param: string } | 
   if (!Array.isArray(messages) || messages.length === 0) {
     return { param: "messages", message: "Invalid 'messages': expected at least one message." };
   }
+  const format = body["response_format"];
+  const wantsJson = isJsonObject(format) && format["type"] === "json_object";
+  if (wantsJson && !/json/i.test(JSON.stringify(messages))) {
+    const message =
+      "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.";
+    return { param: "messages", message };
+  }
   for (const name of ["max_completion_tokens", "max_tokens"]) {
     const limit = body[name];
     if (limit === undefined || limit === null || (Number.isInteger(limit) && Number(limit) >= 1)) continue;

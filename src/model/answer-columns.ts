@@ -9,6 +9,8 @@ export interface AnswerColumn {
   readonly nullable: boolean;
   /** The only allowed values of a text column, for a CHECK; null: any. */
   readonly check: readonly string[] | null;
+  /** The cell is JSON as a text, and goes into the column as the value that it says. */
+  readonly isJsonText?: true;
 }
 
 /** Where the text goes when there is no schema. */

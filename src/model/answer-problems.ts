@@ -13,6 +13,11 @@ const ANSWER_DEPTH_MAX = 10;
 const ANSWER_PROPERTIES_MAX = 5_000;
 const ANSWER_ENUM_VALUES_MAX = 1_000;
 const ANSWER_NAME_CHARACTERS_MAX = 120_000;
+/** Of one enum: with more values than these, its texts together are limited. */
+const ENUM_VALUES_UNLIMITED_MAX = 250;
+const ENUM_CHARACTERS_MAX = 15_000;
+/** "\n is not allowed in string literals for structured outputs (strict=true)", and so for a double quote. */
+const REFUSED_IN_VALUES = /["\n\r]/;
 
 /** Wrappers, arrays and unions count too; only a schema that makes itself anew for ever reaches it. */
 const WALK_DEPTH_MAX = 100;
@@ -61,7 +66,9 @@ export function answerProblems(schema: z.ZodType): readonly string[] {
   walk(root, { path: "", objects: 0, above: [] }, problems);
   if (problems.length > 0) return problems.slice(0, PROBLEMS_MAX);
   try {
-    return sizeProblems(readSchema(schema, "input"));
+    const input = readSchema(schema, "input");
+    const oversize = sizeProblems(input);
+    return oversize.length > 0 ? oversize : valueProblems(input, "").slice(0, PROBLEMS_MAX);
   } catch (error) {
     return [`the answer cannot be written as a JSON schema: ${thrownMessage(error)}`];
   }
@@ -170,6 +177,78 @@ function sizeProblems(root: SchemaNode): readonly string[] {
   return limits
     .filter(([found, max]) => found > max)
     .map(([found, max, what]) => `the answer has ${found} ${what} in all; strict mode allows ${max}`);
+}
+
+/** What only the finished schema shows: the values of its enums, and the branches of its unions. */
+function valueProblems(node: SchemaNode, path: string): readonly string[] {
+  switch (node.kind) {
+    case "object":
+      return node.fields.flatMap((field) =>
+        valueProblems(field.node, path === "" ? field.name : `${path}.${field.name}`),
+      );
+    case "array":
+      return valueProblems(node.items, `${path}[]`);
+    case "choice":
+      return [...branchProblems(node.of, path), ...node.of.flatMap((choice) => valueProblems(choice, path))];
+    default:
+      return node.values === null ? [] : enumProblems(node.values, path);
+  }
+}
+
+function enumProblems(values: readonly unknown[], path: string): string[] {
+  const texts = values.filter((value) => typeof value === "string");
+  const characters = texts.reduce((sum, text) => sum + text.length, 0);
+  const refused = texts.find((text) => REFUSED_IN_VALUES.test(text));
+  const twice = values.find((value, index) => values.indexOf(value) < index);
+  const problems: string[] = [];
+  if (values.length === 0) problems.push(`"${path}" has no value to choose from; name at least one`);
+  if (refused !== undefined)
+    problems.push(
+      `"${path}" has the value ${shownValue(refused)}; strict mode takes no double quote and no line break in a value: write it without`,
+    );
+  if (twice !== undefined) problems.push(`"${path}" has the value ${shownValue(twice)} twice; name it once`);
+  if (values.length > ENUM_VALUES_UNLIMITED_MAX && characters > ENUM_CHARACTERS_MAX)
+    problems.push(
+      `"${path}" has ${values.length} values of ${characters} characters in all; above ${ENUM_VALUES_UNLIMITED_MAX} values strict mode allows ${ENUM_CHARACTERS_MAX}: shorten them, or ask for a code of each`,
+    );
+  return problems;
+}
+
+const VALUE_CHARACTERS_MAX = 60;
+
+function shownValue(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > VALUE_CHARACTERS_MAX ? `${text.slice(0, VALUE_CHARACTERS_MAX)}…` : text;
+}
+
+/**
+ * "Objects provided via 'anyOf' must not share identical first keys": the model must know with its first words which branch it writes. A
+ * first key with values of its own in each branch tells them apart.
+ */
+function branchProblems(branches: readonly SchemaNode[], path: string): string[] {
+  const firsts = branches.flatMap((branch) => (branch.kind === "object" ? branch.fields.slice(0, 1) : []));
+  const clash = firsts.find((first, index) =>
+    firsts.slice(0, index).some((other) => other.name === first.name && !areApart(other.node, first.node)),
+  );
+  return clash === undefined
+    ? []
+    : [
+        `"${path}" is a union of objects that begin with the same field "${clash.name}"; strict mode must tell them apart by their first field: begin each with a field of its own, such as kind: z.literal("…")`,
+      ];
+}
+
+/** Each names its values, and none is a value of both. */
+function areApart(a: SchemaNode, b: SchemaNode): boolean {
+  const [ofA, ofB] = [valuesOf(a), valuesOf(b)];
+  return ofA !== null && ofB !== null && !ofA.some((value) => ofB.includes(value));
+}
+
+function valuesOf(node: SchemaNode): readonly unknown[] | null {
+  if (node.kind === "object" || node.kind === "array") return null;
+  if (node.kind === "null") return [null];
+  if (node.kind !== "choice") return node.values;
+  const lists = node.of.map(valuesOf);
+  return lists.includes(null) ? null : lists.flatMap((list) => list ?? []);
 }
 
 function measure(node: SchemaNode, size: { properties: number; values: number; characters: number }): void {

@@ -2,26 +2,30 @@
  * Owns what a model is asked to answer and what its words become: a schema compiled once per pipeline, then
  * one `parse` per answer. Pure; `parse` never throws, also when the user's own refinements do.
  *
- * Decisions: a Markdown fence around the whole answer is tolerated (small local models write it; what is
- * inside is unambiguous). JSON's null becomes "missing" where a field is optional and does not take null
- * itself, because strict mode must always send every field. Integers beyond 2^53 are invalid, never rounded.
+ * Decisions: JSON's null becomes "missing" where a field is optional and does not take null itself, because
+ * strict mode must always send every field. Integers beyond 2^53 are invalid, never rounded. Which part of what
+ * a model said is its answer, `find-answer.ts` decides.
  */
 import { z } from "zod";
 import { acceptsNull, readSchema, strictSchema, type SchemaNode } from "./answer-schema.js";
 import { answerColumns, TEXT_COLUMN, type AnswerColumn } from "./answer-columns.js";
 import { restoredSchema, storedSchema } from "./stored-answer.js";
-import { isOverfull, JSON_VALUES_MAX } from "./json-values.js";
-import { storableText, textProblem } from "./storable-text.js";
+import { findAnswer, invalid, wordsOf, type ParsedAnswer } from "./find-answer.js";
+import { textProblem } from "./storable-text.js";
 import { thrownMessage } from "./thrown-message.js";
-import type { ModelRequest } from "./outcome.js";
-import type { Json } from "./pipeline.js";
+import type { ModelRequest, Said } from "./outcome.js";
+import {
+  FREE_JSON,
+  FREE_JSON_COLUMN,
+  FREE_JSON_SCHEMA,
+  FREE_JSON_STORED,
+  isFreeJson,
+  isStoredFreeJson,
+  judgeFreeJson,
+} from "./free-json.js";
+import type { AnswerSpec, Json } from "./pipeline.js";
 
 export { answerProblems } from "./answer-problems.js";
-
-export type ParsedAnswer =
-  | { readonly ok: true; readonly value: unknown; readonly cells: Readonly<Record<string, Json>> }
-  /** For a person and for the next try: what was wrong and where; at most `MESSAGE_CHARACTERS_MAX`. */
-  | { readonly ok: false; readonly message: string };
 
 export interface CompiledAnswer {
   /** For the request; null: plain text. */
@@ -31,30 +35,39 @@ export interface CompiledAnswer {
   /** One per top-level field, in the schema's order. */
   readonly columns: readonly AnswerColumn[];
   /** `value` is for the user's `validate`; `cells` holds one JSON value per column's field, null for missing. */
-  readonly parse: (text: string) => ParsedAnswer;
+  readonly parse: (text: string, beside?: Omit<Said, "text">) => ParsedAnswer;
 }
 
 /** OpenAI wants one of `^[a-zA-Z0-9_-]{1,64}$`; it does not shape the answer. */
 const SCHEMA_NAME = "answer";
-const MESSAGE_CHARACTERS_MAX = 1_000;
 const ISSUES_MAX = 5;
-/** The whole text, and nothing else, inside one fence. */
-const FENCE = /^```(?:json|JSON)?[^\S\n]*\n([^]*?)\n?```$/;
 
 /**
- * Compiles the answer's schema; null: the text goes into one column. The schema must be without
+ * Compiles the answer; null: the text goes into one column. A schema must be without
  * `answerProblems`.
  * @throws Error when it is not.
  */
-export function compileAnswer(schema: z.ZodType | null): CompiledAnswer {
-  if (schema === null) return { schema: null, stored: null, columns: [TEXT_COLUMN], parse: parseText };
+export function compileAnswer(answer: AnswerSpec | null): CompiledAnswer {
+  if (answer === null) return { schema: null, stored: null, columns: [TEXT_COLUMN], parse: parseText };
+  return isFreeJson(answer) ? compiledFreeJson : compileSchema(answer);
+}
+
+const compiledFreeJson: CompiledAnswer = {
+  schema: FREE_JSON_SCHEMA,
+  stored: FREE_JSON_STORED,
+  columns: [FREE_JSON_COLUMN],
+  parse: (text, beside) => findAnswer({ ...beside, text }, judgeFreeJson),
+};
+
+function compileSchema(schema: z.ZodType): CompiledAnswer {
   const input = readSchema(schema, "input");
   const columns = answerColumns(readSchema(schema, "output"));
   return {
     schema: { name: SCHEMA_NAME, schema: strictSchema(input) },
     stored: storedSchema(schema),
     columns,
-    parse: (text) => parseObject(text, { schema, input, columns }),
+    parse: (text, beside) =>
+      findAnswer({ ...beside, text }, (json) => judgeObject(json, { schema, input, columns })),
   };
 }
 
@@ -63,13 +76,21 @@ export function compileAnswer(schema: z.ZodType | null): CompiledAnswer {
  * @throws Error for what `storedSchema` did not write.
  */
 export function compileStored(stored: Json): CompiledAnswer {
-  return compileAnswer(stored === null ? null : restoredSchema(stored));
+  if (stored === null) return compileAnswer(null);
+  return compileAnswer(isStoredFreeJson(stored) ? FREE_JSON : restoredSchema(stored));
 }
 
-function parseText(text: string): ParsedAnswer {
-  const problem = textProblem(text);
+function parseText(text: string, beside: Omit<Said, "text"> = {}): ParsedAnswer {
+  const words = wordsOf(text);
+  if (words.trim() === "") return invalid(`the answer is blank${blankBecause({ ...beside, text })}`);
+  const problem = textProblem(words);
   if (problem !== null) return invalid(`the answer ${problem}`);
-  return { ok: true, value: text, cells: { [TEXT_COLUMN.field]: text } };
+  return { ok: true, value: words, cells: { [TEXT_COLUMN.field]: words } };
+}
+
+function blankBecause({ text, calls = [], reasoning }: Said): string {
+  if (calls.length > 0) return ": the model called a tool instead";
+  return text.trim() !== "" || reasoning !== undefined ? ": the model said nothing but its reasoning" : "";
 }
 
 interface Compiled {
@@ -78,14 +99,8 @@ interface Compiled {
   readonly columns: readonly AnswerColumn[];
 }
 
-function parseObject(text: string, { schema, input, columns }: Compiled): ParsedAnswer {
-  if (isOverfull(text)) return invalid(`the answer holds more than ${JSON_VALUES_MAX} values`);
-  let json: unknown;
-  try {
-    json = JSON.parse(unfenced(text));
-  } catch (error) {
-    return invalid(`the answer is not JSON: ${thrownMessage(error)}`);
-  }
+function judgeObject(text: string, { schema, input, columns }: Compiled): ParsedAnswer {
+  const json: unknown = JSON.parse(text);
   dropAbsent(input, json);
   let checked: z.ZodSafeParseResult<unknown>;
   try {
@@ -107,12 +122,6 @@ function cellsOf(value: unknown, columns: readonly AnswerColumn[]): ParsedAnswer
     cells[column.field] = stored.json;
   }
   return { ok: true, value, cells };
-}
-
-/** A fence around everything is taken off; JSON.parse does not mind white space, but a BOM it does. */
-function unfenced(text: string): string {
-  const trimmed = text.trim();
-  return FENCE.exec(trimmed)?.[1] ?? trimmed;
 }
 
 /** Removes, in place, the nulls that only stand for optional fields that are missing. */
@@ -207,11 +216,4 @@ function issuesText(issues: readonly z.core.$ZodIssue[]): string {
   });
   const more = issues.length > ISSUES_MAX ? [`and ${issues.length - ISSUES_MAX} more`] : [];
   return [...lines, ...more].join("; ");
-}
-
-function invalid(message: string): ParsedAnswer {
-  const short =
-    message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…` : message;
-  // A message may quote the answer, and is stored too.
-  return { ok: false, message: storableText(short) };
 }

@@ -4,6 +4,8 @@
 export const JSON_VALUES_MAX = 250_000;
 /** Of a line of a provider's file: with `logprobs`, each token of an answer takes a hundred values. */
 export const LINE_VALUES_MAX = 1_000_000;
+/** Objects and lists inside of each other. PostgreSQL's own parser gives up somewhere above, by the memory of its stack. */
+export const JSON_DEPTH_MAX = 500;
 
 const [QUOTE, COMMA, BRACKET, BRACE, BACKSLASH] = [0x22, 0x2c, 0x5b, 0x7b, 0x5c];
 

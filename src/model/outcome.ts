@@ -8,8 +8,18 @@ export interface ModelRequest {
   readonly maxOutputTokens: number;
   /** Wire names and values, merged into the body. */
   readonly parameters: Readonly<Record<string, Json>>;
-  /** The strict JSON schema of the answer with its name, or null for plain text. */
-  readonly schema: { readonly name: string; readonly schema: Json } | null;
+  /** The strict JSON schema of the answer with its name, or null for plain text. `isFree`: any JSON object, not held to it. */
+  readonly schema: { readonly name: string; readonly schema: Json; readonly isFree?: true } | null;
+}
+
+/** What a model said, in the places where models put their answers. */
+export interface Said {
+  /** Its words; blank where the answer stands elsewhere. */
+  readonly text: string;
+  /** The arguments of the tools that it called, as JSON. */
+  readonly calls?: readonly string[];
+  /** What it thought, where the provider keeps that apart. */
+  readonly reasoning?: string;
 }
 
 export interface TokenUsage {
@@ -25,16 +35,15 @@ export const DEMO_OWNER = "rowmill-demo";
 
 /**
  * One line of an output or error file, as the provider adapter reads it.
- * `text` is the model's words; whether they fit the schema is decided later (`invalid`).
+ * `text` is what the model said; whether it fits the schema is decided later (`invalid`).
  */
 export type AnswerOutcome = (
-  | {
+  | (Said & {
       readonly kind: "text";
       readonly customId: string;
-      readonly text: string;
       readonly model: string | null;
       readonly usage: TokenUsage;
-    }
+    })
   | {
       readonly kind: "truncated" | "refused" | "invalid";
       readonly customId: string;

@@ -3,6 +3,7 @@
  * `config/` makes it from what the user wrote; nothing after it looks at the user's object again.
  */
 import type { z } from "zod";
+import type { FreeJson } from "./free-json.js";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -46,8 +47,8 @@ export interface PipelineConfig {
     /** US dollars per million tokens of live requests, before any known price. Null: the known price, if there is one. */
     readonly price: OwnPrice | null;
   };
-  /** Null: no schema, the text goes into the column `answer`. */
-  readonly answer: z.ZodType | null;
+  /** Null: no schema, the text goes into the column `answer`; so does any JSON object of a `FreeJson`. */
+  readonly answer: AnswerSpec | null;
   readonly validate: ((answer: unknown, row: RowCells) => string | null) | null;
   /** Tries that the model may use for an invalid or refused answer. */
   readonly attempts: number;
@@ -68,6 +69,8 @@ export interface PipelineConfig {
   readonly files: { readonly keep: boolean };
   readonly reconcile: { readonly windowMs: number };
 }
+
+export type AnswerSpec = z.ZodType | FreeJson;
 
 export type BudgetPeriod = "run" | "day" | "month" | "total";
 

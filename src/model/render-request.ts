@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { compileAnswer } from "./answer.js";
 import { canonicalJson } from "./canonical-json.js";
+import { JSON_WORD } from "./free-json.js";
 import type { ModelRequest } from "./outcome.js";
 import type { Json, MessageSource, PipelineConfig, RowCells } from "./pipeline.js";
 import { storableText, textProblem } from "./storable-text.js";
@@ -24,15 +25,22 @@ export type Rendered =
 
 const FAILURE_CHARACTERS_MAX = 500;
 const FINGERPRINT_HEX = 32;
+const NO_JSON_WORD =
+  'neither request.system nor request.user gave the word "JSON", without which json() is refused';
 
 /**
- * Compiles a pipeline's request once for many rows.
+ * Compiles a pipeline's request once for many rows. `jsonColumns`: those that a template may go into.
  * @throws RowmillError `config_invalid` when a template does not parse; Error when the schema has problems.
  */
-export function compileRequest(pipeline: PipelineConfig): (row: RowCells) => Rendered {
+export function compileRequest(
+  pipeline: PipelineConfig,
+  jsonColumns: ReadonlySet<string> = new Set(),
+): (row: RowCells) => Rendered {
   const { model, parameters, maxOutputTokens } = pipeline.request;
-  const user = compilePart(pipeline.request.user, "user");
-  const system = pipeline.request.system === null ? null : compilePart(pipeline.request.system, "system");
+  const compile = (source: MessageSource, role: MessageRole) =>
+    compilePart(role, compileMessage(source, role, jsonColumns));
+  const user = compile(pipeline.request.user, "user");
+  const system = pipeline.request.system === null ? null : compile(pipeline.request.system, "system");
   const { schema } = compileAnswer(pipeline.answer);
   return (row) => {
     const asked = user(row);
@@ -40,6 +48,8 @@ export function compileRequest(pipeline: PipelineConfig): (row: RowCells) => Ren
     if (asked.text === null) return { kind: "empty" };
     const guided = system === null ? NOTHING : system(row);
     if (guided.failure !== null) return { kind: "failed", message: guided.failure };
+    if (schema?.isFree === true && !JSON_WORD.test(`${guided.text ?? ""} ${asked.text}`))
+      return { kind: "failed", message: NO_JSON_WORD };
     const request = { model, system: guided.text, user: asked.text, maxOutputTokens, parameters, schema };
     return { kind: "request", request };
   };
@@ -85,8 +95,7 @@ interface Part {
 
 const NOTHING: Part = { text: null, failure: null };
 
-function compilePart(source: MessageSource, role: MessageRole): (row: RowCells) => Part {
-  const render: (row: RowCells) => unknown = compileMessage(source, role);
+function compilePart(role: MessageRole, render: (row: RowCells) => unknown): (row: RowCells) => Part {
   return (row) => {
     let text: unknown;
     try {

@@ -9,10 +9,14 @@
  * Which rows have nothing to ask: a *user* message gives null when it names at least one column and every
  * column that it names is null or blank, or when the words themselves are blank. A *system* message gives
  * null only when the words are blank: its constant part is meant for every row.
+ *
+ * A path into a column of json or jsonb (`{{ meta.tags[0] }}`) gives what is there, and what is not there is empty, as a null column is.
+ * The column as a whole stays its exact text, so that a template without such a path has the words that it always had.
  */
-import { Liquid, type Template } from "liquidjs";
+import { Context, Liquid, type Template } from "liquidjs";
 import type { MessageSource, RowCells } from "./pipeline.js";
 import { RowmillError } from "./errors.js";
+import { printedJson, withJsonCells } from "./json-cell.js";
 import { nearMatch } from "./near-match.js";
 import { thrownMessage } from "./thrown-message.js";
 
@@ -39,8 +43,9 @@ export type MessageRole = "user" | "system";
 export function compileMessage(
   source: MessageSource,
   role: MessageRole = "user",
+  jsonColumns: ReadonlySet<string> = new Set(),
 ): (row: RowCells) => string | null {
-  return source.kind === "function" ? source.render : compileTemplate(source.text, role);
+  return source.kind === "function" ? source.render : compileTemplate(source.text, role, jsonColumns);
 }
 
 /**
@@ -55,13 +60,41 @@ export function templateProblems(text: string, columns: readonly string[]): read
     return [syntaxProblem(error)];
   }
   const unknown = new Set<string>();
-  for (const reference of references(parsed)) {
-    if (reference !== null && !columns.includes(reference)) unknown.add(reference);
+  for (const { column } of references(parsed)) {
+    if (column !== null && !columns.includes(column)) unknown.add(column);
   }
   return [...unknown].map((name) => unknownColumn(name, columns));
 }
 
-function compileTemplate(text: string, role: MessageRole): (row: RowCells) => string | null {
+/**
+ * What is wrong with the paths of a template that can be read, by the columns' types (as PostgreSQL names them); empty when nothing is.
+ */
+export function pathProblems(text: string, types: ReadonlyMap<string, string>): readonly string[] {
+  const wrong = references(engine().parse(text)).filter(
+    ({ column, path }) => column !== null && !isJsonType(types.get(column)) && !isOfText(path),
+  );
+  return [...new Set(wrong.map(({ column }) => column ?? ""))].map(
+    (column) =>
+      `the template goes into ${JSON.stringify(column)}, which is of type ${types.get(column) ?? "unknown"}: only json and jsonb have something inside; name the column alone, make it jsonb, or write a function of the row`,
+  );
+}
+
+export function isJsonType(type: string | undefined): boolean {
+  return type === "json" || type === "jsonb";
+}
+
+/** What Liquid itself knows of a text: how long it is, and its characters. */
+function isOfText(path: readonly Segment[]): boolean {
+  const [first, ...further] = path;
+  if (first === undefined) return true;
+  return further.length === 0 && (/^(?:size|length|\d+)$/.test(String(first)) || typeof first === "object");
+}
+
+function compileTemplate(
+  text: string,
+  role: MessageRole,
+  jsonColumns: ReadonlySet<string>,
+): (row: RowCells) => string | null {
   const liquid = engine();
   let parsed: Template[];
   try {
@@ -70,27 +103,66 @@ function compileTemplate(text: string, role: MessageRole): (row: RowCells) => st
     throw new RowmillError("config_invalid", syntaxProblem(error), { cause: error });
   }
   const named = references(parsed);
+  const walked = new Set(
+    named.flatMap(({ column, path }) =>
+      column !== null && path.length > 0 && jsonColumns.has(column) ? [column] : [],
+    ),
+  );
+  // Only a path into JSON may lead nowhere.
+  const options = { strictVariables: walked.size === 0 };
   return (row) => {
-    if (role === "user" && named.length > 0 && everyBlank(named, row)) return null;
-    const words = String(liquid.renderSync(parsed, { ...row, [ROW_NAME]: row }));
+    const cells = walked.size === 0 ? row : withJsonCells(row, walked);
+    if (role === "user" && named.length > 0 && everyBlank(named, cells)) return null;
+    const words = String(liquid.renderSync(parsed, { ...cells, [ROW_NAME]: cells }, options));
     return words.trim() === "" ? null : words;
   };
 }
 
+type Cells = Readonly<Record<string, unknown>>;
+
 /** A column that the row has not is not blank: the render says what is wrong. */
-function everyBlank(named: readonly (string | null)[], row: RowCells): boolean {
-  const cells = named.includes(null) ? Object.values(row) : named.map((name) => row[name ?? ""]);
-  return cells.every((cell) => cell === null || cell?.trim() === "");
+function everyBlank(named: readonly Reference[], cells: Cells): boolean {
+  if (named.some(({ column }) => column === null)) return Object.values(cells).every(isBlank);
+  return named.every(({ column, path }) => {
+    const name = column ?? "";
+    const cell = Object.hasOwn(cells, name) ? cells[name] : undefined;
+    return isBlank(typeof cell === "object" && cell !== null ? valueIn(cells, name, path) : cell);
+  });
 }
 
-/** The columns that a template names; null stands for "any of them" (`row` as a whole, or a computed name). */
-function references(parsed: Template[]): readonly (string | null)[] {
-  const found = new Set<string | null>();
-  for (const segments of engine().globalVariableSegmentsSync(parsed)) {
-    const name = segments[0] === ROW_NAME ? segments[1] : segments[0];
-    found.add(typeof name === "string" || typeof name === "number" ? String(name) : null);
-  }
-  return [...found];
+function isBlank(value: unknown): boolean {
+  return value === null || (typeof value === "string" && value.trim() === "");
+}
+
+/** Null: there is nothing. A computed segment, and what follows it, may lead anywhere: the place before it counts. */
+function valueIn(cells: Cells, column: string, path: readonly Segment[]): unknown {
+  const computed = path.findIndex((segment) => typeof segment === "object");
+  const fixed = path
+    .slice(0, computed === -1 ? path.length : computed)
+    .filter((segment) => typeof segment !== "object");
+  const context = new Context(cells, engine().options, { sync: true, strictVariables: false });
+  return context.getSync([column, ...fixed]) ?? null;
+}
+
+/** A key or an index; a list for one that is worked out for each row. */
+type Segment = string | number | readonly unknown[];
+
+interface Reference {
+  /** Null stands for "any of them": `row` as a whole, or a computed name. */
+  readonly column: string | null;
+  /** What follows the column's name. */
+  readonly path: readonly Segment[];
+}
+
+/** The columns that a template names, each time that it does. */
+function references(parsed: Template[]): readonly Reference[] {
+  return engine()
+    .globalVariableSegmentsSync(parsed)
+    .map((segments) => {
+      const [name, ...path] = segments[0] === ROW_NAME ? segments.slice(1) : segments;
+      const isName = typeof name === "string" || typeof name === "number";
+      return { column: isName ? String(name) : null, path };
+    });
 }
 
 function unknownColumn(name: string, columns: readonly string[]): string {
@@ -127,6 +199,8 @@ function sandboxed(): Liquid {
     parseLimit: TEMPLATE_LENGTH_MAX,
     renderLimit: RENDER_MS_MAX,
     memoryLimit: RENDER_MEMORY_MAX,
+    // Liquid prints a list as its entries without anything between, and an object as "[object Object]".
+    outputEscape: (value: unknown) => (printedJson(value) ?? value) as string,
   });
   for (const tag of FILE_TAGS) liquid.registerTag(tag, { parse: refuseTag(tag), render: () => "" });
   for (const filter of UNSTABLE_FILTERS) liquid.unregisterFilter(filter);

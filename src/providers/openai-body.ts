@@ -24,7 +24,8 @@ export function buildBody(request: ModelRequest): Json {
     messages: [...system, user],
     max_completion_tokens: request.maxOutputTokens,
   };
-  if (request.schema !== null) own["response_format"] = responseFormat(request.model, request.schema);
+  if (request.schema?.isFree === true) own["response_format"] = JSON_OBJECT;
+  else if (request.schema !== null) own["response_format"] = responseFormat(request.model, request.schema);
   return { ...own, ...Object.fromEntries(parameters), ...own };
 }
 
@@ -51,6 +52,8 @@ const ROOM_MAX = 2_147_483_647;
 export function renderLine(customId: string, body: Json): string {
   return JSON.stringify({ custom_id: customId, method: "POST", url: CHAT_ENDPOINT, body });
 }
+
+const JSON_OBJECT: Json = { type: "json_object" };
 
 /** One object per schema, so that what was worked out about it holds for all rows. */
 const responseFormats = new WeakMap<object, { plain: Json; tuned: Json }>();

@@ -2,6 +2,7 @@
 import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../model/outcome.js";
 import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
 import { storableText } from "../model/storable-text.js";
+import { readMessage } from "./openai-message.js";
 import { asRecord, countOf, textOf } from "./openai-wire.js";
 import type { BatchInputError } from "./provider.js";
 
@@ -84,10 +85,8 @@ function noAnswer(
 function readCompletion(customId: string, body: Json | null): AnswerOutcome {
   const choices = body?.["choices"];
   const choice = Array.isArray(choices) ? asRecord(choices[0]) : null;
-  const message = asRecord(choice?.["message"]);
-  const content = message?.["content"];
-  const text = typeof content === "string" ? content : null;
-  const refusal = textOf(message?.["refusal"]);
+  const { said, refusal } = readMessage(asRecord(choice?.["message"]));
+  const text = said === null || said.text === "" ? (said?.reasoning ?? said?.text ?? null) : said.text;
   const paid = { customId, text, model: textOf(body?.["model"]), usage: readUsage(body?.["usage"]) };
   if (refusal !== null) return { ...paid, kind: "refused", text: text ?? refusal, message: short(refusal) };
   switch (choice?.["finish_reason"]) {
@@ -96,7 +95,7 @@ function readCompletion(customId: string, body: Json | null): AnswerOutcome {
     case "content_filter":
       return { ...paid, kind: "refused", message: "the provider's content filter stopped the answer" };
     default:
-      if (text !== null) return { ...paid, kind: "text", text };
+      if (said !== null) return { ...paid, kind: "text", ...said };
       return { ...paid, kind: "invalid", message: short(emptyReason(body, choice)) };
   }
 }

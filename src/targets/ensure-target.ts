@@ -259,6 +259,7 @@ async function checkTarget(client: Reader, checked: Checked): Promise<TargetTabl
       ? [
           {
             field: column.field,
+            isJsonText: column.isJsonText === true,
             name: found.name,
             type: found.type,
             castType: found.castType,

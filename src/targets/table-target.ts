@@ -12,6 +12,8 @@ import { refuseStrangers, type Ownership } from "./target-owners.js";
 export interface TargetColumn extends TableColumn {
   /** The answer's field that is written here. */
   readonly field: string;
+  /** See `AnswerColumn`. */
+  readonly isJsonText: boolean;
 }
 
 export interface TargetTable {
@@ -90,7 +92,9 @@ async function write(
       table.columns.map((column, index) => [`c${index}`, result.cells[column.field] ?? null]),
     ),
   }));
-  const columns = table.columns.map((column, index) => `, c${index} ${column.castType}`).join("");
+  const columns = table.columns
+    .map((column, index) => `, c${index} ${column.isJsonText ? "pg_catalog.text" : column.castType}`)
+    .join("");
   const recordset = sql`pg_catalog.json_to_recordset(${JSON.stringify(rows)}::pg_catalog.json)
     as x (k pg_catalog.text, m pg_catalog.text${raw(columns)})`;
   await tx.run(
@@ -127,7 +131,10 @@ async function notHeld(
 function assignments(table: TargetTable): { name: string; value: Sql }[] {
   const answers = table.columns.map((column, index) => ({
     name: column.name,
-    value: sql`x.${raw(`c${index}`)}`,
+    // As a text until here: our own JSON would make doubles of its numbers.
+    value: column.isJsonText
+      ? sql`x.${raw(`c${index}`)}::${raw(column.castType)}`
+      : sql`x.${raw(`c${index}`)}`,
   }));
   const [at, model] = stamps;
   return table.stamped

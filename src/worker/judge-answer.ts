@@ -1,7 +1,7 @@
 /** What one line of an answer file means for its request, given the row as it is now. Pure as far as the user's `validate` is. */
 import type { CompiledAnswer } from "../model/answer.js";
 import { matchesContent, readCustomId, type CustomId } from "../model/custom-id.js";
-import type { AnswerOutcome } from "../model/outcome.js";
+import type { AnswerOutcome, Said } from "../model/outcome.js";
 import type { Json, RowCells } from "../model/pipeline.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { nameWrongValue } from "../model/wrong-value.js";
@@ -66,14 +66,19 @@ export function judgeAnswer(
       detail: detailOf(pipeline, outcome),
     });
   if (present.cells === null && pipeline.config.validate !== null)
-    return ended({ ...known, answer: outcome.text, outcome: "tooLarge", detail: tooLargeText(present.hash) });
+    return ended({
+      ...known,
+      answer: textOf(outcome),
+      outcome: "tooLarge",
+      detail: tooLargeText(present.hash),
+    });
   const { cells } = present;
   const checked = check(pipeline, asked.answer ?? pipeline.answer, {
-    text: outcome.text,
+    said: outcome,
     cells: cells ?? {},
   });
   if ("message" in checked)
-    return ended({ ...known, answer: outcome.text, outcome: "invalid", detail: checked.message });
+    return ended({ ...known, answer: textOf(outcome), outcome: "invalid", detail: checked.message });
   if (typeof asked.target === "string") {
     const kept = JSON.stringify(checked.cells);
     return ended({ ...known, answer: kept, outcome: "unwritable", detail: asked.target });
@@ -112,16 +117,20 @@ function detailOf({ config }: Pipeline, outcome: NamedOutcome): string | null {
   return `${outcome.message}; raise pipelines.${config.name}.request.maxOutputTokens`;
 }
 
+/** What was paid for, for the person who looks at it. */
 function textOf(outcome: AnswerOutcome): string | null {
-  return "text" in outcome ? outcome.text : null;
+  if (outcome.kind !== "text") return "text" in outcome ? outcome.text : null;
+  const { text, calls = [], reasoning } = outcome;
+  if (calls.length > 0) return [text, ...calls].filter((part) => part.trim() !== "").join("\n");
+  return text.trim() === "" ? (reasoning ?? text) : text;
 }
 
 function check(
   pipeline: Pipeline,
   answer: CompiledAnswer,
-  { text, cells }: { text: string; cells: RowCells },
+  { said, cells }: { said: Said; cells: RowCells },
 ): { cells: Readonly<Record<string, Json>> } | { message: string } {
-  const parsed = answer.parse(text);
+  const parsed = answer.parse(said.text, said);
   if (!parsed.ok) return { message: parsed.message };
   const problem = validate(pipeline, parsed.value, cells);
   return problem === null ? { cells: parsed.cells } : { message: problem };

@@ -16,7 +16,7 @@ const films = {
   when: { rows: 10, maxWait: "10m" },
   batch: { maxRequests: 10, maxBytes: 100_000 },
   request: {
-    model: "gpt-4o-mini",
+    model: "my-own-model",
     temperature: 0.1,
     topP: 0.5,
     seed: 1,

@@ -1,4 +1,4 @@
-import { defineConfig, pipeline, z, type AnswerOf } from "rowmill";
+import { defineConfig, json, pipeline, z, type AnswerOf } from "rowmill";
 
 const movies = pipeline({
   source: {
@@ -55,6 +55,21 @@ const opinions = pipeline({
   target: { table: "reviews", columns: { answer: "opinion" }, addColumns: true },
 });
 
-export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { movies, opinions } });
+const facts = pipeline({
+  source: { table: "products", key: "id", columns: ["body", "meta"] },
+  request: {
+    model: "gpt-4o-mini",
+    user: "{{ meta.title }}: {{ body }}",
+    system: "List what the text says about the product, as a JSON object.",
+  },
+  answer: json(),
+  target: { table: "product_facts", columns: { answer: "facts" } },
+});
+
+export default defineConfig({
+  database: process.env.DATABASE_URL,
+  pipelines: { movies, opinions, facts },
+});
 export type MovieLabel = AnswerOf<typeof movies>; // { categories: string[]; summary: string }
 export type Opinion = AnswerOf<typeof opinions>; // string
+export type Facts = AnswerOf<typeof facts>; // any JSON object

@@ -1,5 +1,15 @@
 /** What is inferred, exactly, in all property orders: each assignment compiles only when the two types are equal. */
-import { defineConfig, pipeline, z, type AnswerOf, type Pipeline, type Row } from "rowmill";
+import {
+  defineConfig,
+  json,
+  pipeline,
+  z,
+  type AnswerOf,
+  type JsonObject,
+  type JsonValue,
+  type Pipeline,
+  type Row,
+} from "rowmill";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -39,6 +49,18 @@ export const text = pipeline({
   source: { table: "films", key: "id", columns: ["Title"] },
 });
 
+export const free = pipeline({
+  validate: (given, row) => {
+    const exact: Equal<typeof given, JsonObject> = true;
+    const inside: Equal<typeof given.price, JsonValue | undefined> = true;
+    return exact && inside && given.price === row.Title ? "no" : null;
+  },
+  request: { model: "m", user: "{{ Title }} as JSON" },
+  answer: json(),
+  target: { table: "labels", columns: { answer: "facts" } },
+  source: { table: "films", key: "id", columns: ["Title"] },
+});
+
 export const ofSourceFirst: Equal<
   AnswerOf<typeof sourceFirst>,
   { genre: "drama" | "comedy"; year: number | null }
@@ -48,5 +70,6 @@ export const ofSourceLast: Equal<
   Pipeline<{ genre: string }, "Title", "id" | "lang">
 > = true;
 export const ofText: Equal<AnswerOf<typeof text>, string> = true;
+export const ofFree: Equal<AnswerOf<typeof free>, JsonObject> = true;
 
-export default defineConfig({ database: "embedded", pipelines: { sourceFirst, sourceLast, text } });
+export default defineConfig({ database: "embedded", pipelines: { sourceFirst, sourceLast, text, free } });

@@ -2,7 +2,7 @@
  * Wrong configs, each red in the editor: exactly one error follows each directive, in all property orders.
  * `config-types.test.ts` also strips the directives and counts the errors.
  */
-import { defineConfig, pipeline, z, type AnswerOf, type Duration } from "rowmill";
+import { defineConfig, json, pipeline, z, type AnswerOf, type Duration } from "rowmill";
 
 const source = { table: "films", key: "id", columns: ["Title", "Description"] } as const;
 const answer = z.object({ genre: z.enum(["drama", "comedy"]), year: z.number().int() });
@@ -98,6 +98,23 @@ export const enumValueThatCannotBe = pipeline({
   // @ts-expect-error
   validate: (given) => (given.genre === "horror" ? "no" : null),
   answer,
+  target,
+});
+
+export const jsonAnswerHasNoFields = pipeline({
+  source,
+  request,
+  answer: json(),
+  // @ts-expect-error
+  target: { table: "labels", columns: { genre: "g" } },
+});
+
+export const jsonAnswerIsNoText = pipeline({
+  source,
+  request,
+  answer: json(),
+  // @ts-expect-error
+  validate: (given) => (given === "x" ? "no" : null),
   target,
 });
 

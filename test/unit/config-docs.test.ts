@@ -85,7 +85,7 @@ describe("docs/configuration.md", () => {
 
   test.each([
     ["example", ["movies"]],
-    ["complete", ["movies", "opinions"]],
+    ["complete", ["movies", "opinions", "facts"]],
   ])("shows configs that load: %s", async (name, pipelines) => {
     const { evaluateConfig } = await import("../../src/config/evaluate.js");
     const definition = await evaluateConfig(path.join(repository, `test/types/${name}.ts`));

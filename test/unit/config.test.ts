@@ -84,7 +84,7 @@ describe("a correct config", () => {
       when: { rows: 5, maxWait: "200ms" },
       batch: { maxRequests: 10, maxBytes: 2048 },
       request: {
-        model: "gpt-5-mini",
+        model: "my-own-model",
         system: "Be {{ Title }}",
         user,
         maxOutputTokens: 5,
@@ -130,7 +130,7 @@ describe("a correct config", () => {
         when: { rows: 5, maxWaitMs: 200 },
         batch: { requestsMax: 10, bytesMax: 2048 },
         request: {
-          model: "gpt-5-mini",
+          model: "my-own-model",
           parameters: {
             temperature: 0.1,
             top_p: 0.9,

@@ -111,8 +111,11 @@ describe("an answer", () => {
   });
 
   test("as a JSON object without a schema has categories and a summary", () => {
-    const reply = said(ask(film, { response_format: { type: "json_object" } }));
+    const reply = said(ask(`${film} Answer in JSON.`, { response_format: { type: "json_object" } }));
     expect(JSON.parse(reply.content ?? "")).toMatchObject({ summary: film });
+    const refused = ask(film, { response_format: { type: "json_object" } });
+    expect(refused.status).toBe(400);
+    expect(JSON.stringify(refused.body)).toContain("must contain the word 'json'");
   });
 
   test("is the same each time, and does not depend on the system prompt", () => {

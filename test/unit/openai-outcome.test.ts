@@ -62,7 +62,29 @@ describe("a line that was paid for and cannot be used", () => {
       { kind: "refused", message: "I cannot.", text: "I cannot." },
     ],
     ["content null", completion({ content: null }), { kind: "invalid", text: null }],
-    ["content of parts", completion({ content: [{ type: "text", text: "x" }] }), { kind: "invalid" }],
+    [
+      "content of no words",
+      completion({ content: [{ type: "image_url", image_url: {} }] }),
+      { kind: "invalid" },
+    ],
+    [
+      "a refusal among the parts",
+      completion({ content: [{ type: "refusal", refusal: "I cannot." }] }),
+      { kind: "refused", message: "I cannot." },
+    ],
+    [
+      "a truncated answer, although its JSON is whole",
+      completion({ content: '{"a":1}' }, "length"),
+      { kind: "truncated", text: '{"a":1}' },
+    ],
+    [
+      "a refusal beside a tool call",
+      completion(
+        { content: null, refusal: "No.", tool_calls: [{ function: { arguments: "{}" } }] },
+        "tool_calls",
+      ),
+      { kind: "refused" },
+    ],
     [
       "a tool call",
       completion({ content: null, tool_calls: [] }, "tool_calls"),
@@ -82,6 +104,69 @@ describe("a line that was paid for and cannot be used", () => {
     ],
   ])("%s", (_, body, outcome) => {
     expect(read(reply(body))).toMatchObject({ customId: "17-1-0123456789ab", usage: tokens, ...outcome });
+  });
+});
+
+describe("what was said is read from", () => {
+  const call = (given: unknown) => ({
+    id: "call_1",
+    type: "function",
+    function: { name: "answer", arguments: given },
+  });
+
+  test.each<[string, unknown, object]>([
+    [
+      "parts",
+      {
+        content: [
+          { type: "text", text: '{"a"' },
+          { type: "text", text: ":1}" },
+        ],
+      },
+      { text: '{"a":1}' },
+    ],
+    [
+      "parts of the newer API",
+      { content: [{ type: "output_text", text: "x", annotations: [] }] },
+      { text: "x" },
+    ],
+    ["texts in a list", { content: ["x", "y"] }, { text: "xy" }],
+    ["one part alone", { content: { type: "text", text: "x" } }, { text: "x" }],
+    ["a part whose text is an object", { content: [{ type: "text", text: { value: "x" } }] }, { text: "x" }],
+    ["the object itself", { content: { label: "x" } }, { text: '{"label":"x"}' }],
+    [
+      "parts with reasoning",
+      {
+        content: [
+          { type: "thinking", thinking: [{ type: "text", text: "hm" }] },
+          { type: "text", text: "x" },
+        ],
+      },
+      { text: "x", reasoning: "hm" },
+    ],
+    ["reasoning beside the words", { content: "x", reasoning_content: "hm" }, { text: "x", reasoning: "hm" }],
+    ["reasoning alone", { content: null, reasoning: '{"a":1}' }, { text: "", reasoning: '{"a":1}' }],
+    ["a tool call", { content: null, tool_calls: [call('{"a":1}')] }, { text: "", calls: ['{"a":1}'] }],
+    [
+      "a tool call with an object",
+      { content: "", tool_calls: [call({ a: 1 })] },
+      { text: "", calls: ['{"a":1}'] },
+    ],
+    ["a function call", { function_call: { name: "answer", arguments: "{}" } }, { text: "", calls: ["{}"] }],
+    [
+      "broken tool calls",
+      { content: "x", tool_calls: [null, 7, { function: null }, call(null)] },
+      { text: "x" },
+    ],
+  ])("%s", (_, message, said) => {
+    const finish = "tool_calls" in (message as object) ? "tool_calls" : "stop";
+    expect(read(reply(completion(message, finish)))).toEqual({
+      kind: "text",
+      customId: "17-1-0123456789ab",
+      model: "gpt-4o-mini-2024-07-18",
+      usage: tokens,
+      ...said,
+    });
   });
 });
 

@@ -6,7 +6,11 @@ import { causeOf, isOfStatement } from "../../src/worker/row-refusal.js";
 function failed(sqlState: string | null, where?: string): DatabaseError {
   const code =
     sqlState === null || /^(08|53|57P)/.test(sqlState) ? "database_unreachable" : "database_refused";
-  return new DatabaseError(code, "x", { sqlState, cause: Object.assign(new Error("x"), { where }) });
+  return new DatabaseError(code, "x", {
+    sqlState,
+    passes: false,
+    cause: Object.assign(new Error("x"), { where }),
+  });
 }
 
 describe("A transaction that failed", () => {

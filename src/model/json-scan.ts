@@ -1,0 +1,107 @@
+/** Finds JSON inside of other words. Pure and linear: what was looked at is not looked at again, whatever the text. */
+
+/** The objects of a text that stand in no other object or list, in their order; at most `max`. */
+export function jsonObjectsIn(text: string, max: number): readonly string[] {
+  const found: string[] = [];
+  const opening = /[[{]/g;
+  while (found.length < max) {
+    const start = opening.exec(text)?.index;
+    if (start === undefined) break;
+    const end = endOfValue(text, start);
+    if (end > 0 && text[start] === "{") found.push(text.slice(start, end));
+    // What broke off is not entered again: a part of an object that was cut is not what was asked for.
+    opening.lastIndex = end > 0 ? end : Math.max(start + 1, -end);
+  }
+  return found;
+}
+
+/** The text is one object and nothing else. */
+export function isJsonObject(text: string): boolean {
+  return text.startsWith("{") && endOfValue(text, 0) === text.length;
+}
+
+/** The numbers of a valid JSON text as they are written there, outside of its strings. */
+export function* numbersIn(json: string): Generator<string> {
+  for (let at = 0; at < json.length;) {
+    const end = json[at] === '"' ? endOfString(json, at) : skip(SCALAR, json, at);
+    if (/[-\d]/.test(json[at] ?? "")) yield json.slice(at, end);
+    at = Math.max(at + 1, end);
+  }
+}
+
+/** Behind the value that begins at `start`; negative: minus the place where it stops being JSON. */
+function endOfValue(text: string, start: number): number {
+  const closers: string[] = [];
+  let expected: "value" | "key" | "comma" = "value";
+  let isFresh = false;
+  for (let at = start; at < text.length;) {
+    at = skipSpace(text, at);
+    const character = text[at] ?? "";
+    if (character === closers.at(-1) && (expected === "comma" || isFresh)) {
+      closers.pop();
+      at += 1;
+      if (closers.length === 0) return at;
+      [expected, isFresh] = ["comma", false];
+    } else if (expected === "comma") {
+      if (character !== ",") return -at;
+      at += 1;
+      expected = closers.at(-1) === "}" ? "key" : "value";
+    } else if (expected === "value" && (character === "{" || character === "[")) {
+      closers.push(character === "{" ? "}" : "]");
+      at += 1;
+      [expected, isFresh] = [character === "{" ? "key" : "value", true];
+    } else {
+      const end = expected === "key" ? endOfKey(text, at) : endOfScalar(text, at);
+      if (end < 0) return end;
+      at = end;
+      [expected, isFresh] = [expected === "key" ? "value" : "comma", false];
+    }
+  }
+  return -text.length;
+}
+
+export const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
+
+export function skipSpace(text: string, from: number): number {
+  let at = from;
+  for (; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) break;
+  }
+  return at;
+}
+
+/** Where the match at this place ends; the place itself without one. */
+export function skip(pattern: RegExp, text: string, at: number): number {
+  pattern.lastIndex = at;
+  return pattern.test(text) ? pattern.lastIndex : at;
+}
+
+function endOfKey(text: string, at: number): number {
+  if (text[at] !== '"') return -at;
+  const end = endOfString(text, at);
+  if (end < 0) return end;
+  const colon = skipSpace(text, end);
+  return text[colon] === ":" ? colon + 1 : -colon;
+}
+
+function endOfScalar(text: string, at: number): number {
+  if (text[at] === '"') return endOfString(text, at);
+  const end = skip(SCALAR, text, at);
+  return end > at ? end : -at;
+}
+
+/** Negative where it is no string. Step by step: over a long string a regular expression would remember each character. */
+export function endOfString(text: string, opened: number): number {
+  for (let at = opened + 1; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 0x22) return at + 1;
+    if (code < 0x20) return -at;
+    if (code !== 0x5c) continue;
+    const end = skip(ESCAPE, text, at);
+    if (end === at) return -at;
+    at = end - 1;
+  }
+  return -text.length;
+}
