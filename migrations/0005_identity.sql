@@ -76,3 +76,8 @@ alter table rowmill.attempts add column tries smallint;
 create index batches_by_definition on rowmill.batches (pipeline_id, definition_hash, settled_at);
 drop index rowmill.attempts_by_batch;
 create index attempts_by_batch on rowmill.attempts (batch_id, at);
+
+-- What a provider refuses for its size without naming a limit.
+
+-- How many limits were guessed one after the other, `input_bytes` being the last of them; 0: the provider named it, or there is none.
+alter table rowmill.learned_limits add column size_guesses smallint not null default 0;

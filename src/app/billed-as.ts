@@ -1,4 +1,4 @@
-/** What a batch is billed by that this ledger did not plan: its own model, at the price of the day on which it was created. */
+/** What a batch is billed by that this ledger did not plan: its own model, at the price of the day on which it was created, or of today. */
 import { ratesOf, type Rates } from "../model/pricing.js";
 import type { ProviderBatch } from "../providers/provider.js";
 import type { Pipeline } from "../worker/context.js";
@@ -15,5 +15,8 @@ export function billedAs(
   { createdAt }: Pick<ProviderBatch, "createdAt">,
 ): Billed {
   const billed = model ?? pipeline.config.request.model;
-  return { model: billed, rates: ratesOf(billed, new Date(createdAt * 1_000)) };
+  return {
+    model: billed,
+    rates: ratesOf(billed, createdAt === null ? new Date() : new Date(createdAt * 1_000)),
+  };
 }

@@ -50,14 +50,36 @@ function inPeriod(period: { per: BudgetPeriod; runId: string | null }): Sql {
 export interface LearnedLimits {
   readonly enqueuedTokens: number | null;
   readonly inputBytes: number | null;
+  /** How often it was guessed, one after the other, since the provider names none; 0: it named it. */
+  readonly sizeGuesses: number;
 }
 
+/** A guess about the provider may be wrong, or the provider better by now. */
+const GUESS_HOURS_MAX = 24;
+
 /** Locks the account's entry for the model, where there is one, so that all workers and pipelines reserve one after another. */
-export async function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
-  const row = await tx.first<LearnedLimits>(sql`
-    select enqueued_tokens::float8 as "enqueuedTokens", input_bytes::float8 as "inputBytes" from rowmill.learned_limits
-    where account = ${account} and model = ${model} for update`);
-  return row ?? { enqueuedTokens: null, inputBytes: null };
+export function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
+  return limitsBy(tx, sql`account = ${account} and model = ${model} for update`);
+}
+
+export function learnedLimits(client: Reader, account: string, model: string): Promise<LearnedLimits> {
+  return limitsBy(client, sql`account = ${account} and model = ${model}`);
+}
+
+async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
+  const holds = sql`size_guesses = 0 or learned_at > now() - make_interval(hours => ${GUESS_HOURS_MAX})`;
+  const row = await client.first<LearnedLimits>(sql`
+    select enqueued_tokens::float8 as "enqueuedTokens", case when ${holds} then input_bytes end::float8 as "inputBytes",
+      case when ${holds} then size_guesses else 0 end::int as "sizeGuesses"
+    from rowmill.learned_limits where ${which}`);
+  return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0 };
+}
+
+/** A batch of this account and model that the provider has not taken yet. */
+export async function isSending(tx: Reader, account: string, model: string): Promise<boolean> {
+  const row = await tx.first(sql`select 1 as one from rowmill.batches
+    where account = ${account} and model = ${model} and settled_at is null and state in ('planned', 'uploading', 'submitting') limit 1`);
+  return row !== null;
 }
 
 /** Tokens of all batches that the provider has not finished, of every pipeline. */
@@ -71,13 +93,22 @@ export async function reservedTokens(tx: Reader, account: string, model: string)
 export async function learnLimit(
   client: Queryable,
   of: { account: string; model: string },
-  learned: { enqueuedTokens?: number; inputBytes?: number; message: string },
+  learned: { enqueuedTokens?: number; inputBytes?: number; sizeGuesses?: number; message: string },
 ): Promise<void> {
   await client.run(sql`
-    insert into rowmill.learned_limits (account, model, enqueued_tokens, input_bytes, message)
-    values (${of.account}, ${of.model}, ${learned.enqueuedTokens ?? null}, ${learned.inputBytes ?? null}, ${learned.message})
+    insert into rowmill.learned_limits (account, model, enqueued_tokens, input_bytes, size_guesses, message)
+    values (${of.account}, ${of.model}, ${learned.enqueuedTokens ?? null}, ${learned.inputBytes ?? null}, ${learned.sizeGuesses ?? 0},
+      ${learned.message})
     on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, learned_limits.enqueued_tokens),
-      input_bytes = coalesce(excluded.input_bytes, learned_limits.input_bytes), message = excluded.message, learned_at = now()`);
+      input_bytes = coalesce(excluded.input_bytes, learned_limits.input_bytes),
+      size_guesses = case when excluded.input_bytes is null then learned_limits.size_guesses else excluded.size_guesses end,
+      message = excluded.message, learned_at = now()`);
+}
+
+/** Smaller files did not help: what was guessed of their size was wrong. */
+export async function forgetGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
+  await client.run(sql`update rowmill.learned_limits set input_bytes = null, size_guesses = 0
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 
 /** What this batch may have cost beyond what its attempts say. */

@@ -202,18 +202,10 @@ async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
     "a turn failed",
   );
   const why = pauseFor(pipeline, batch, error, failures);
-  if (
-    why !== null &&
-    !(error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading")
-  ) {
+  if (why !== null) {
     // A column that a newer version renamed is no reason to pause for everybody.
     if ((await oldestVersion(context.read)) <= LEDGER_VERSION) await pause(context, pipeline, why);
     return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
-  }
-  if (error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading") {
-    return refuse({ ...turn, batch }, [
-      { code: error.providerCode, line: null, message: error.message, param: null },
-    ]);
   }
   const askedMs = error instanceof ProviderError ? (error.retryAfterMs ?? 0) : 0;
   return {
@@ -246,7 +238,7 @@ function pauseFor(
       reason: `The provider does not find what batch ${batch.id} needs: ${error.message} Check that the key belongs to the project that submitted it. ${resume} To give the batch up: rowmill cancel --abandon ${batch.id}`,
     };
   }
-  if (error instanceof ProviderError && error.kind === "refused")
+  if (error instanceof ProviderError && (error.kind === "refused" || error.kind === "unsupported"))
     return { kind: "provider", reason: `${error.message} ${resume}` };
   if (isLastingRefusal(error)) {
     return { kind: batch.state === "collecting" ? "target" : "source", reason: `${error.message} ${resume}` };

@@ -1,6 +1,6 @@
 /** running: asks the provider how the batch stands, at a growing interval. Only reads there; a crash costs one question. */
 import { pollDelayMs } from "../model/schedule.js";
-import type { ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type ProviderBatch } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
 import { moveBatch } from "./move-batch.js";
 import { refuse } from "./refusal.js";
@@ -23,6 +23,12 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   );
   if (!noted) return lost;
   await warnOverdue(turn);
+  // It may mean an end, whose answers are paid for: after some polls in a row a person is told.
+  if (seen.status === "unknown")
+    throw new ProviderError(
+      "retryable",
+      `The provider says of batch ${batch.providerBatchId} that its status is ${JSON.stringify(seen.statusText)}, which means nothing to Rowmill.`,
+    );
   return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
 }
 

@@ -4,7 +4,7 @@
  * deleted: a create that still lingers somewhere then names a file that is not there, and costs nothing.
  */
 import { judgeCreated } from "../model/created-batches.js";
-import type { ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type ProviderBatch } from "../providers/provider.js";
 import { holds } from "../store/batches.js";
 import { recordStray, strayBatchIds } from "../store/money.js";
 import { cancelStrays } from "./astray.js";
@@ -49,11 +49,16 @@ async function findCreated(
   const since = listSince(pipeline.provider, (batch.createIntentAgoMs ?? 0) / 1_000);
   const ours = (candidate: ProviderBatch) =>
     candidate.inputFileId === inputFileId || candidate.metadata["rowmill_batch"] === batch.id;
-  const listed = await context.step("reconcile.look", () =>
+  const { found: listed, untold } = await context.step("reconcile.look", () =>
     pipeline.provider.findBatches(since, ours, { signal }),
   );
   const known = await strayBatchIds(context.read, batch.id);
   const { right, seconds } = judgeCreated(listed, { inputFileId, seconds: known, mayAppear });
+  if (right === null && !mayAppear && untold.length > 0)
+    throw new ProviderError(
+      "retryable",
+      `The provider's list of batches has ${untold[0]}: it may be the one that was created for batch ${batch.id}, which is therefore not created again. To give the batch up: rowmill cancel --abandon ${batch.id}`,
+    );
   if (batch.shared) return right;
   for (const second of seconds) if (!(await noteStray(turn, second))) return "lost";
   // Also what a former turn recorded, and failed before it could cancel.
