@@ -79,5 +79,9 @@ create index attempts_by_batch on rowmill.attempts (batch_id, at);
 
 -- What a provider refuses for its size without naming a limit.
 
--- How many limits were guessed one after the other, `input_bytes` being the last of them; 0: the provider named it, or there is none.
-alter table rowmill.learned_limits add column size_guesses smallint not null default 0;
+alter table rowmill.learned_limits
+  -- How many limits were guessed since a file last passed, `input_bytes` being the last of them, and that file's own one; 0: the provider
+  -- named it, or there is none.
+  add column size_guesses smallint not null default 0,
+  -- The smallest file that was refused so.
+  add column refused_bytes bigint;

@@ -19,8 +19,8 @@ import {
 const SEND_WITHOUT_COPY = { redirect: "error", window: null } as const;
 
 const FILE_PAGE_SIZE = 1_000;
-/** What a server says that has no such call, or keeps it from this key. */
-const NOT_SAID = new Set([403, 404, 405, 501]);
+/** What a server says that has no such call, does not know its parameters, or keeps it from this key. */
+const NOT_SAID = new Set([400, 403, 404, 405, 422, 501]);
 /** Newest first, so that what was just uploaded is on the first page. */
 const FILE_PAGES_MAX = 20;
 

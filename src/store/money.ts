@@ -56,6 +56,7 @@ export interface LearnedLimits {
 
 /** A guess about the provider may be wrong, or the provider better by now. */
 const GUESS_HOURS_MAX = 24;
+const GUESS_GROWTH = 4;
 
 /** Locks the account's entry for the model, where there is one, so that all workers and pipelines reserve one after another. */
 export function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
@@ -90,24 +91,40 @@ export async function reservedTokens(tx: Reader, account: string, model: string)
   return row?.tokens ?? 0;
 }
 
+export interface Learned {
+  readonly enqueuedTokens?: number;
+  readonly inputBytes?: number;
+  /** How the bytes were guessed; absent: the provider named them. */
+  readonly guess?: { readonly count: number; readonly refusedBytes: number };
+  readonly message: string;
+}
+
 export async function learnLimit(
   client: Queryable,
   of: { account: string; model: string },
-  learned: { enqueuedTokens?: number; inputBytes?: number; sizeGuesses?: number; message: string },
+  { enqueuedTokens, inputBytes, guess, message }: Learned,
 ): Promise<void> {
   await client.run(sql`
-    insert into rowmill.learned_limits (account, model, enqueued_tokens, input_bytes, size_guesses, message)
-    values (${of.account}, ${of.model}, ${learned.enqueuedTokens ?? null}, ${learned.inputBytes ?? null}, ${learned.sizeGuesses ?? 0},
-      ${learned.message})
-    on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, learned_limits.enqueued_tokens),
-      input_bytes = coalesce(excluded.input_bytes, learned_limits.input_bytes),
-      size_guesses = case when excluded.input_bytes is null then learned_limits.size_guesses else excluded.size_guesses end,
+    insert into rowmill.learned_limits as l (account, model, enqueued_tokens, input_bytes, size_guesses, refused_bytes, message)
+    values (${of.account}, ${of.model}, ${enqueuedTokens ?? null}, ${inputBytes ?? null}, ${guess?.count ?? 0},
+      ${guess?.refusedBytes ?? null}, ${message})
+    on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, l.enqueued_tokens),
+      input_bytes = coalesce(excluded.input_bytes, l.input_bytes),
+      size_guesses = case when excluded.input_bytes is null then l.size_guesses else excluded.size_guesses end,
+      refused_bytes = case when excluded.input_bytes is null then l.refused_bytes else excluded.refused_bytes end,
       message = excluded.message, learned_at = now()`);
+}
+
+/** A file passed: the next ones may be larger, up to half of the one that did not. */
+export async function raiseGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
+  await client.run(sql`update rowmill.learned_limits
+    set input_bytes = greatest(input_bytes, least(input_bytes * ${GUESS_GROWTH}, refused_bytes / 2)), size_guesses = 1
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 
 /** Smaller files did not help: what was guessed of their size was wrong. */
 export async function forgetGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
-  await client.run(sql`update rowmill.learned_limits set input_bytes = null, size_guesses = 0
+  await client.run(sql`update rowmill.learned_limits set input_bytes = null, size_guesses = 0, refused_bytes = null
     where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 

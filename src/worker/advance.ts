@@ -99,9 +99,7 @@ async function runTurn(
   return { next: "wait", delayMs: 0, failures: 0 };
 }
 
-type ExplainedNext = Exclude<Next, Wait> | (Wait & { failures?: number });
-
-async function actOrExplain(turn: Turn): Promise<ExplainedNext> {
+async function actOrExplain(turn: Turn): Promise<Next> {
   try {
     const held = await heldBack(turn);
     return held ?? (await act(turn));
@@ -193,7 +191,7 @@ function isOutdated({ batch, pipeline }: Turn): boolean {
   );
 }
 
-async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
+async function explain(turn: Turn, error: unknown): Promise<Next> {
   const { context, pipeline, batch } = turn;
   const failures = batch.failures + 1;
   if (isConflict(error)) return { next: "wait", delayMs: conflictWaitMs(context, batch.failures), failures };

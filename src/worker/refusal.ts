@@ -143,10 +143,10 @@ async function learnBytes(turn: Refused, { limit, message }: BatchInputError): P
   const known = await learnedLimits(context.read, batch.account, batch.model);
   // Rendered before the last refusal: this one says nothing new.
   if (known.inputBytes !== null && batch.spoolBytes > known.inputBytes && batch.lines > 1) return;
-  const sizeGuesses = known.sizeGuesses + 1;
-  if (batch.lines > 1 && sizeGuesses < REFUSALS_MAX) {
+  const guess = { count: known.sizeGuesses + 1, refusedBytes: batch.spoolBytes };
+  if (batch.lines > 1 && guess.count < REFUSALS_MAX) {
     const inputBytes = Math.max(1, Math.floor(batch.spoolBytes / SIZE_STEP));
-    return learn(context, batch, { inputBytes, sizeGuesses, message });
+    return learn(context, batch, { inputBytes, guess, message });
   }
   await context.step("refuse.learn", () => forgetGuess(context.database, batch));
   const tried = `a file of ${batch.spoolBytes} bytes with ${batch.lines === 1 ? "one request" : `${batch.lines} requests`}`;

@@ -7,7 +7,7 @@
 import { backoffMs } from "../model/schedule.js";
 import { ProviderError, type ProviderBatch, type ProviderFile } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
-import { learnedLimits } from "../store/money.js";
+import { learnedLimits, raiseGuess } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { deploymentId } from "../store/deployment.js";
 import { moveBatch } from "./move-batch.js";
@@ -243,6 +243,8 @@ export async function adopt(
     fields: { provider_batch_id: found.id, provider_status: found.statusText },
   });
   if (!moved) return lost;
+  if ((await learnedLimits(context.read, batch.account, batch.model)).sizeGuesses > 0)
+    await context.step("refuse.learn", () => raiseGuess(context.database, batch));
   context.log.info(
     { pipeline: batch.pipeline, batch: batch.id, providerBatch: found.id, requests: batch.lines },
     "batch submitted",
