@@ -110,7 +110,8 @@ export async function cancelBatch(
     );
   } catch (error) {
     // 409 at OpenAI, 400 at others, for a batch that has ended.
-    if (!(error instanceof ProviderError) || error.kind !== "refused") throw error;
+    const isSaidNo = error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
+    if (!isSaidNo) throw error;
     const batch = await retrieveBatch(connection, id, options);
     if (batch.terminal) return batch;
     throw error;

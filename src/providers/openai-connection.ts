@@ -174,7 +174,8 @@ export async function eachPage<T extends { readonly id: string }>(
     try {
       ({ items, hasMore } = await readAfter(last.id));
     } catch (error) {
-      if (mayBeWhole && error instanceof ProviderError && error.kind === "refused") return true;
+      const isSaidNo = error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
+      if (mayBeWhole && isSaidNo) return true;
       throw error;
     }
     if (items.every(({ id }) => seen.has(id))) return hasMore !== true;

@@ -177,7 +177,7 @@ export async function cancelStrays(
       await context.step("astray.cancel", () => provider.cancelBatch(id, { signal: of.signal }));
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
-      if (error.kind === "refused") {
+      if (error.kind === "refused" || error.kind === "unsupported") {
         // The next look tries again; the others need not wait for it.
         context.log.warn({ providerBatch: id, err: error }, "a second batch could not be cancelled");
         continue;
