@@ -76,8 +76,8 @@ export async function findInputs(
   return [...found.values()].sort((a, b) => (b.createdAt ?? 0) - (a.createdAt ?? 0));
 }
 
-/** See `Provider.inspectInput`. */
-export function inspectInput(
+/** See `Provider.inspectFile`. */
+export function inspectFile(
   { client, call, timeouts }: Connection,
   fileId: string,
   options: CallOptions = {},
@@ -147,7 +147,7 @@ async function recordedSize(
   options: CallOptions,
 ): Promise<number | null> {
   try {
-    return (await inspectInput(connection, fileId, options))?.bytes ?? null;
+    return (await inspectFile(connection, fileId, options))?.bytes ?? null;
   } catch (error) {
     if (error instanceof ProviderError && options.signal?.aborted !== true) return null;
     throw error;

@@ -8,7 +8,7 @@ import { RowmillError } from "../model/errors.js";
 import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./openai-batches.js";
 import { buildBody, CHAT_ENDPOINT, questionOf, renderLine } from "./openai-body.js";
 import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./openai-connection.js";
-import { deleteFile, findInputs, inspectInput, readLines, uploadInput } from "./openai-files.js";
+import { deleteFile, findInputs, inspectFile, readLines, uploadInput } from "./openai-files.js";
 import { servesDemo } from "./openai-models.js";
 import { readOutcome } from "./openai-outcome.js";
 import type { Provider, ProviderLimits } from "./provider.js";
@@ -45,7 +45,7 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     renderLine,
     uploadInput: (input, call) => uploadInput(connection, input, call),
     findInputs: (prefix, call) => findInputs(connection, prefix, call),
-    inspectInput: (fileId, call) => inspectInput(connection, fileId, call),
+    inspectFile: (fileId, call) => inspectFile(connection, fileId, call),
     deleteFile: (fileId, call) => deleteFile(connection, fileId, call),
     createBatch: (input, call) => createBatch(connection, input, call),
     findBatches: (since, match, call) => findBatches(connection, { since, match }, call),

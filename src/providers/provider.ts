@@ -162,8 +162,8 @@ export interface Provider {
   uploadInput(input: { path: string; filename: string }, options?: CallOptions): Promise<ProviderFile>;
   /** Input files whose name starts with `prefix`, newest first; pages bounded. None where the server has no list of files. */
   findInputs(prefix: string, options?: CallOptions): Promise<readonly ProviderFile[]>;
-  /** What is known of an uploaded input file; null: the server does not say. */
-  inspectInput(fileId: string, options?: CallOptions): Promise<ProviderFile | null>;
+  /** What the record of a file says; null: the server does not say. */
+  inspectFile(fileId: string, options?: CallOptions): Promise<ProviderFile | null>;
   /** True when it was there; false when it was already gone (404). */
   deleteFile(fileId: string, options?: CallOptions): Promise<boolean>;
 

@@ -194,7 +194,10 @@ export async function unexplainedRefusals(
         and settled_at > (select coalesce(max(l.settled_at), '-infinity') from last l where not l.unexplained)),
       (select count(*) as count from rowmill.in_flight i
         join rowmill.attempts a on a.request_id = i.request_id and a.outcome = 'batchRefused', since
-        where i.batch_id = ${batch.id} and a.at > since.at group by i.request_id order by count desc limit 1))::int as count`);
+        where i.batch_id = ${batch.id} and a.at > since.at
+          and not exists (select from rowmill.attempts l
+            where l.request_id = a.request_id and l.attempt > a.attempt and l.outcome not in ('batchRefused', 'noRoom'))
+        group by i.request_id order by count desc limit 1))::int as count`);
   return row?.count ?? 0;
 }
 

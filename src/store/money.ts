@@ -76,10 +76,11 @@ async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
   return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0 };
 }
 
-/** A batch of this account and model that the provider has not taken yet. */
-export async function isSending(tx: Reader, account: string, model: string): Promise<boolean> {
-  const row = await tx.first(sql`select 1 as one from rowmill.batches
-    where account = ${account} and model = ${model} and settled_at is null and state in ('planned', 'uploading', 'submitting') limit 1`);
+/** A batch of the pipeline that the provider has not taken yet. */
+export async function isSending(tx: Reader, pipelineId: number, account: string): Promise<boolean> {
+  const row =
+    await tx.first(sql`select 1 as one from rowmill.batches where pipeline_id = ${pipelineId} and account = ${account}
+    and settled_at is null and state in ('planned', 'uploading', 'submitting') limit 1`);
   return row !== null;
 }
 

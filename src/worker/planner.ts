@@ -136,7 +136,7 @@ async function findRoom(
   const limits = await lockLimits(tx, provider.account, config.request.model);
   const file = fileLimits(pipeline, limits);
   // One file at a time, until one has passed: many would all be refused for the same reason.
-  if (file.bytesGuess !== null && (await isSending(tx, provider.account, config.request.model)))
+  if (file.bytesGuess !== null && (await isSending(tx, pipeline.id, provider.account)))
     return { because: "waiting" };
   const bytesMax = Math.min(file.bytesMax, file.bytesGuess ?? Infinity);
   // What does not fit is given back at rendering, and leaves an attempt each time.

@@ -75,7 +75,7 @@ async function lookAgain(turn: Turn<BatchIn<"uploading">>, fileId: string): Prom
   const { context, pipeline, signal } = turn;
   const file = await context.step("upload.look", async () => {
     try {
-      return await pipeline.provider.inspectInput(fileId, { signal });
+      return await pipeline.provider.inspectFile(fileId, { signal });
     } catch (error) {
       if (!(error instanceof ProviderError) || error.kind === "account" || signal.aborted) throw error;
       return null;

@@ -121,6 +121,38 @@ describe("Whatever a provider writes", () => {
     );
   });
 
+  it("a batch says the same, however a server writes its times, numbers and words", () => {
+    const seconds = fc.integer({ min: 0, max: 4_000_000_000 });
+    const count = fc.nat({ max: 100_000 });
+    const status = fc.constantFrom("validating", "in_progress", "completed", "expired", "cancelled");
+    const facts = fc.record({ seconds, status, total: count, completed: count, failed: count });
+    const writing = fc.record({
+      time: fc.nat({ max: 5 }),
+      number: fc.nat({ max: 2 }),
+      word: fc.nat({ max: 3 }),
+    });
+    fc.assert(
+      fc.property(facts, writing, ({ seconds: at, status: word, ...counts }, how) => {
+        const iso = new Date(at * 1_000).toISOString();
+        // Milliseconds below this would be seconds.
+        const inMs = at > 100_000_000 ? at * 1_000 + 7 : at;
+        const times = [at, at + 0.5, String(at), iso, iso.replace(/\.000Z$/, "+00:00"), inMs];
+        const numbers = Object.entries(counts).map(([name, value]) => [
+          name,
+          [value, String(value), value + 0.25][how.number],
+        ]);
+        const words = [word, word.toUpperCase(), word.replace("_", "-"), ` ${word.replace("_", " ")} `];
+        const written = {
+          id: "batch_1",
+          created_at: times[how.time],
+          status: words[how.word],
+          request_counts: Object.fromEntries(numbers) as object,
+        };
+        expect(readBatch(written)).toMatchObject({ createdAt: at, status: word, statusText: word, counts });
+      }),
+    );
+  });
+
   it("a name is one of ours, whole, or nobody's", () => {
     const edges = [
       2n ** 63n - 1n,
