@@ -97,3 +97,12 @@ alter table rowmill.batches
   -- kept. Null: not yet.
   add column files_read jsonb,
   add constraint files_read_when_done check (files_read is null or provider_done_at is not null);
+
+-- What a provider refuses for its size without naming a limit.
+
+alter table rowmill.learned_limits
+  -- How many limits were guessed since a file last passed, `input_bytes` being the last of them, and that file's own one; 0: the provider
+  -- named it, or there is none.
+  add column size_guesses smallint not null default 0,
+  -- The smallest file that was refused so.
+  add column refused_bytes bigint;

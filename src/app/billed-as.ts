@@ -1,6 +1,6 @@
 /**
  * What a batch is billed by that this ledger did not plan: its own model, at the price that the config gives for that model, else at that of
- * the day on which it was created.
+ * the day on which it was created, or of today where that is not said.
  */
 import { ratesFor, type Rates } from "../model/pricing.js";
 import type { ProviderBatch } from "../providers/provider.js";
@@ -20,5 +20,6 @@ export function billedAs(
   const { request } = pipeline.config;
   const billed = model ?? request.model;
   const price = billed === request.model ? request.price : null;
-  return { model: billed, rates: ratesFor({ model: billed, price }, new Date(createdAt * 1_000)) };
+  const at = createdAt === null ? new Date() : new Date(createdAt * 1_000);
+  return { model: billed, rates: ratesFor({ model: billed, price }, at) };
 }

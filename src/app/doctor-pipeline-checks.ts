@@ -184,9 +184,9 @@ async function lookForStrays(look: Look): Promise<readonly Finding[]> {
   const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
   const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : STRAY_SECONDS_MIN;
   const provider = createOpenAIProvider(options);
-  const ours = await provider.findBatches(
+  const { found: ours } = await provider.findBatches(
     now - STRAY_SECONDS_MAX,
-    (batch) => isOurs(batch, deployment) && batch.createdAt < now - ageMin,
+    (batch) => isOurs(batch, deployment) && (batch.createdAt ?? now) < now - ageMin,
   );
   const found = await readOnly(look, (tx) =>
     knownProviderBatches(

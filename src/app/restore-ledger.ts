@@ -19,7 +19,7 @@ import {
   unfinishedBatches,
   type UnfinishedBatch,
 } from "../store/recovery.js";
-import { isOurs, nameIn } from "../worker/astray.js";
+import { isOurs, logUntold, nameIn } from "../worker/astray.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";
 import { requestBounds } from "../worker/estimate.js";
 import { catchUp } from "../worker/intake.js";
@@ -86,7 +86,10 @@ async function lostBatches(
 ): Promise<ProviderBatch[]> {
   const deployment = await deploymentId(context.database);
   const since = listSince(provider, LOOK_BACK_SECONDS);
-  const ours = await provider.findBatches(since, (batch) => isOurs(batch, deployment), { signal });
+  const { found: ours, untold } = await provider.findBatches(since, (batch) => isOurs(batch, deployment), {
+    signal,
+  });
+  logUntold(context.log, untold);
   const named = ours.map((batch) => ({ providerBatchId: batch.id, batchId: nameIn(batch) }));
   const unknown = new Set(
     await neverCreated(context.database, provider.account, named, { orNotRecorded: true }),

@@ -10,8 +10,8 @@ export interface CreatedBatch {
   readonly id: string;
   readonly status: string;
   readonly inputFileId: string;
-  /** Seconds since the epoch, by the provider's clock. */
-  readonly createdAt: number;
+  /** Seconds since the epoch, by the provider's clock; null: not said, and taken for the latest. */
+  readonly createdAt: number | null;
 }
 
 export interface Intent {
@@ -42,8 +42,9 @@ export function judgeCreated<B extends CreatedBatch>(listed: readonly B[], inten
   // The last create's own, before one of a former file that is not known to have failed, before one that ran nothing.
   const rank = (batch: B) =>
     batch.status === "failed" ? FAILED : isOfFile(batch) ? OF_FILE : OF_FORMER_FILE;
+  const at = (batch: B) => batch.createdAt ?? Number.MAX_SAFE_INTEGER;
   const [first, ...others] = ours.sort(
-    (a, b) => rank(a) - rank(b) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1),
+    (a, b) => rank(a) - rank(b) || at(a) - at(b) || (a.id < b.id ? -1 : 1),
   );
   // One of a former file that is not validated yet will fail, and the right one may be missing from the list.
   const isDoubtful =

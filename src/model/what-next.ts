@@ -17,7 +17,6 @@ export type AttemptOutcome =
   | "cancelled"
   | "transient"
   | "missing"
-  | "batchRefused"
   // final
   | "permanent"
   | "unwritable"
@@ -26,6 +25,8 @@ export type AttemptOutcome =
   | "gone"
   // given up by a person
   | "abandoned"
+  // not executed, with the whole file
+  | "batchRefused"
   // not sent
   | "empty"
   | "unrenderable"
@@ -87,8 +88,7 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
     case "expired":
     case "cancelled":
     case "transient":
-    case "missing":
-    case "batchRefused": {
+    case "missing": {
       const returns = before.returns + 1;
       const delayMs = backoffMs(before.returns, policy.baseDelayMs, chance);
       return returns >= RETURNS_MAX
@@ -107,6 +107,8 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
     case "gone":
     case "abandoned":
     case "noRoom":
+    // A refusal that names no line says nothing of a row: whoever ends it so decides when it goes out again, and when a person is told.
+    case "batchRefused":
       return { ending: "returned", tries: before.tries, returns: before.returns, delayMs: 0 };
   }
 }

@@ -4,8 +4,8 @@
  */
 import { CHAT_ENDPOINT } from "./openai-body.js";
 import { eachPage, type Connection, type ListPlan } from "./openai-connection.js";
-import { readBatch } from "./openai-wire.js";
-import { ProviderError, type CallOptions, type ProviderBatch } from "./provider.js";
+import { readBatch, readListedBatch, untoldReason } from "./openai-wire.js";
+import { ProviderError, type CallOptions, type FoundBatches, type ProviderBatch } from "./provider.js";
 
 const BATCH_PAGE_SIZE = 100;
 /** 20,000 batches: ten hours at OpenAI's limit of 2,000 creations an hour. */
@@ -38,22 +38,28 @@ export async function findBatches(
   connection: Connection,
   { since, match }: { since: number; match: (batch: ProviderBatch) => boolean },
   options: CallOptions = {},
-): Promise<readonly ProviderBatch[]> {
+): Promise<FoundBatches> {
   // By id: a list that grows while it is read may show one batch on two pages, and it would be taken for two.
   const found = new Map<string, ProviderBatch>();
+  const untold = new Set<string>();
   const query = { limit: BATCH_PAGE_SIZE };
-  const list: ListPlan<ProviderBatch> = {
+  const list: ListPlan<ListedBatch> = {
     path: "/batches",
     query,
-    read: readBatch,
+    read: listedBatch,
     pagesMax: BATCH_PAGES_MAX,
     ...options,
   };
   const complete = await eachPage(connection, list, (batches) => {
-    const recent = batches.filter((batch) => batch.createdAt >= since);
-    for (const batch of recent.filter(match)) found.set(batch.id, batch);
+    // A time that is not said may be any.
+    const recent = batches.filter(({ batch }) => batch.createdAt === null || batch.createdAt >= since);
+    for (const { batch, why } of recent) {
+      if (why !== null) untold.add(why);
+      else if (match(batch) && batch.id === "") untold.add("an entry that is ours, without an id");
+      else if (match(batch)) found.set(batch.id, batch);
+    }
     // A whole page must be older: within one, and at servers that list the other way, order is not relied on.
-    const oldestFirst = (batches[0]?.createdAt ?? 0) < (batches.at(-1)?.createdAt ?? 0);
+    const oldestFirst = (batches[0]?.batch.createdAt ?? 0) < (batches.at(-1)?.batch.createdAt ?? 0);
     return recent.length > 0 || oldestFirst;
   });
   if (!complete) {
@@ -64,7 +70,20 @@ export async function findBatches(
       `the provider's list of batches did not end within ${bound}, or one page of it came twice and said that there is more`,
     );
   }
-  return [...found.values()].sort((a, b) => b.createdAt - a.createdAt);
+  const newestFirst = (a: ProviderBatch, b: ProviderBatch) => (b.createdAt ?? 0) - (a.createdAt ?? 0);
+  return { found: [...found.values()].sort(newestFirst), untold: [...untold] };
+}
+
+interface ListedBatch {
+  readonly id: string;
+  readonly batch: ProviderBatch;
+  /** Why it does not say whose it is; null: it does. */
+  readonly why: string | null;
+}
+
+function listedBatch(json: unknown): ListedBatch {
+  const batch = readListedBatch(json);
+  return { id: batch.id, batch, why: untoldReason(json, batch) };
 }
 
 /** See `Provider.retrieveBatch`. */
@@ -91,7 +110,8 @@ export async function cancelBatch(
     );
   } catch (error) {
     // 409 at OpenAI, 400 at others, for a batch that has ended.
-    if (!(error instanceof ProviderError) || error.kind !== "refused") throw error;
+    const isSaidNo = error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
+    if (!isSaidNo) throw error;
     const batch = await retrieveBatch(connection, id, options);
     if (batch.terminal) return batch;
     throw error;

@@ -138,6 +138,7 @@ function bounded({ body, status, statusText, headers }: Response): Response {
 export interface ListPlan<T> extends CallOptions {
   readonly path: "/files" | "/batches";
   readonly query: Readonly<Record<string, string | number>>;
+  /** Must not throw: one entry that is nobody's business must not spoil the list. Without an id that can be read, its id is "". */
   readonly read: (json: unknown) => T;
   readonly pagesMax: number;
 }
@@ -161,8 +162,10 @@ export async function eachPage<T extends { readonly id: string }>(
     });
   let { items, hasMore } = await readAfter(null);
   for (let page = 1; ; page += 1) {
-    const last = items.at(-1);
-    if (!take(items) || hasMore === false || last === undefined) return true;
+    const last = items.findLast(({ id }) => id !== "");
+    if (!take(items) || hasMore === false) return true;
+    // Behind which entry it goes on, nobody can say then.
+    if (last === undefined) return items.length === 0 || hasMore === null;
     if (page === pagesMax) return false;
     // A server that does not say whether there is more may have no pages at all: then this was the whole list.
     const mayBeWhole = hasMore === null;
@@ -170,7 +173,8 @@ export async function eachPage<T extends { readonly id: string }>(
     try {
       ({ items, hasMore } = await readAfter(last.id));
     } catch (error) {
-      if (mayBeWhole && error instanceof ProviderError && error.kind === "refused") return true;
+      const isSaidNo = error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
+      if (mayBeWhole && isSaidNo) return true;
       throw error;
     }
     if (items.every(({ id }) => seen.has(id))) return hasMore !== true;

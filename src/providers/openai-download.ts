@@ -1,8 +1,10 @@
 /**
  * Owns reading a file's content as lines, in bounded memory. Time-outs of HTTP clients end with the headers,
- * so a body that stalls is noticed here; so is one that was cut short. Lines that were already given stay
- * given: whoever collects must take a line twice, because the whole file is read again after a failure.
+ * so a body that stalls is noticed here; so is one that was cut short: by its framing, and where that says nothing by a last line that is
+ * not whole. The file's record is asked only then, and decides nothing by itself: it may be gone or wrong while the content is right.
+ * Lines that were already given stay given: whoever collects must take a line twice, because the whole file is read again after a failure.
  */
+import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
 import { LINE_BYTES_MAX_DEFAULT, LineTooLongError, splitLines, TooManyLinesError } from "../model/jsonl.js";
 import { OverlongFile, ProviderError, type FileBounds } from "./provider.js";
 
@@ -13,8 +15,8 @@ const STALLS_AT_START = 5;
 export interface Download {
   readonly fileId: string;
   readonly response: Response;
-  /** The file's size by its own record; 0: not known. */
-  readonly fileBytes: number;
+  /** The file's size by its record; null: not known. */
+  readonly recordedBytes: () => Promise<number | null>;
   readonly bounds: FileBounds;
   /** Longest wait for the next bytes. Time that the consumer takes does not count. */
   readonly stallMs: number;
@@ -27,7 +29,14 @@ export interface Download {
 export async function* downloadLines(download: Download): AsyncGenerator<string> {
   try {
     const { linesMax } = download.bounds;
-    yield* splitLines(bodyChunks(download), { lineBytesMax: LINE_BYTES_MAX_DEFAULT, linesMax });
+    const body = { bytes: 0, hasEnded: false };
+    const lines = splitLines(bodyChunks(download, body), { lineBytesMax: LINE_BYTES_MAX_DEFAULT, linesMax });
+    for await (const line of lines) {
+      // Without its line feed. Before it is given, so that half a line is never taken for a whole one.
+      if (body.hasEnded && !isJson(line)) await requireWhole(download, body.bytes);
+      yield line;
+    }
+    if (body.bytes === 0) await requireWhole(download, 0);
   } catch (error) {
     if (error instanceof ProviderError) throw error;
     if (error instanceof LineTooLongError || error instanceof TooManyLinesError)
@@ -40,28 +49,34 @@ export async function* downloadLines(download: Download): AsyncGenerator<string>
   }
 }
 
-async function* bodyChunks(download: Download): AsyncGenerator<Uint8Array> {
+interface Body {
+  bytes: number;
+  hasEnded: boolean;
+}
+
+async function* bodyChunks(download: Download, body: Body): AsyncGenerator<Uint8Array> {
   const reader = download.response.body?.getReader();
   if (reader === undefined) return checkLength(download, 0);
   const { fileId, stallMs, bounds } = download;
-  let bytes = 0;
   let waitedMs = 0;
   for (;;) {
     const beganMs = performance.now();
     const chunk = await readChunk(reader, download);
     waitedMs += performance.now() - beganMs;
     if (chunk === null) break;
-    bytes += chunk.length;
-    if (bytes > bounds.bytesMax) throw new OverlongFile(fileId, `it has more than ${bounds.bytesMax} bytes`);
-    if (waitedMs > STALLS_AT_START * stallMs + bytes / BYTES_PER_MS_MIN)
+    body.bytes += chunk.length;
+    if (body.bytes > bounds.bytesMax)
+      throw new OverlongFile(fileId, `it has more than ${bounds.bytesMax} bytes`);
+    if (waitedMs > STALLS_AT_START * stallMs + body.bytes / BYTES_PER_MS_MIN)
       throw new ProviderError(
         "retryable",
-        `the content of file ${fileId} comes too slowly: ${bytes} bytes so far`,
+        `the content of file ${fileId} comes too slowly: ${body.bytes} bytes so far`,
       );
     yield chunk;
   }
   // Before the end is told, so that half a line is never taken for a whole one.
-  checkLength(download, bytes);
+  checkLength(download, body.bytes);
+  body.hasEnded = true;
 }
 
 async function readChunk(
@@ -88,12 +103,29 @@ async function readChunk(
   }
 }
 
-function checkLength({ fileId, fileBytes, response }: Download, bytes: number): void {
+function checkLength({ fileId, response }: Download, bytes: number): void {
   // Content-Length counts what was sent, which is not what arrives here when it was compressed.
-  const encoded = response.headers.has("content-encoding");
-  const announced = encoded ? 0 : Number(response.headers.get("content-length") ?? 0);
-  const expected = Math.max(fileBytes, Number.isSafeInteger(announced) ? announced : 0);
-  if (bytes < expected) {
-    throw new ProviderError("retryable", `file ${fileId} was cut short: ${bytes} of ${expected} bytes came`);
+  if (response.headers.has("content-encoding")) return;
+  const announced = Number(response.headers.get("content-length") ?? 0);
+  if (Number.isSafeInteger(announced) && bytes < announced) throw cutShort(fileId, bytes, announced);
+}
+
+/** Of content that does not end as a file of lines does: its record tells one that was cut from one that was written so. */
+async function requireWhole({ fileId, recordedBytes }: Download, bytes: number): Promise<void> {
+  const recorded = await recordedBytes();
+  if (recorded !== null && bytes < recorded) throw cutShort(fileId, bytes, recorded);
+}
+
+function cutShort(fileId: string, bytes: number, expected: number): ProviderError {
+  return new ProviderError("retryable", `file ${fileId} was cut short: ${bytes} of ${expected} bytes came`);
+}
+
+function isJson(line: string): boolean {
+  if (isOverfull(line, LINE_VALUES_MAX)) return true;
+  try {
+    JSON.parse(line);
+    return true;
+  } catch {
+    return false;
   }
 }

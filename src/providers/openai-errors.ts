@@ -10,6 +10,8 @@ import { storableText } from "../model/storable-text.js";
 import { RowmillError } from "../model/errors.js";
 import { proxyText, type Proxy } from "../model/proxy.js";
 import { refusedByProxy } from "./openai-proxy.js";
+import type { Refusal } from "../model/refusal.js";
+import { judgeRefusal, MISSING_FILE } from "./openai-refusal.js";
 import { ProviderError, type ProviderErrorKind } from "./provider.js";
 
 /** How long a provider may make us wait; it has asked for hours. */
@@ -36,7 +38,6 @@ export interface FailedCall {
 const NEVER_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]);
 const CERTIFICATE_CODE = /^(?:CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:VERIFY|GET_ISSUER)|ERR_TLS_CERT)/;
 const ACCOUNT_CODES = /^(?:insufficient_quota|invalid_api_key|account_deactivated|billing_)/;
-const MISSING_FILE = /cannot find file|no such file/i;
 
 export interface ErrorReader {
   /** Never throws; a `ProviderError` is returned as it is. */
@@ -127,7 +128,8 @@ function statusError(
   const code = typeof error.code === "string" ? error.code : "";
   const providerCode = code === "" ? null : redact(code);
   const words = redact(error.message.replace(/^\d{3} /, ""));
-  const kind = statusKind(status, code, words, call);
+  const refusal = judgeRefusal({ code: providerCode, line: null, message: words, status });
+  const kind = statusKind({ status, code, words, refusal }, call);
   const label = providerCode === null ? `HTTP ${status}` : `HTTP ${status}, ${providerCode}`;
   const request = error.requestID == null ? "" : ` (request ${redact(error.requestID)})`;
   return new ProviderError(
@@ -137,22 +139,36 @@ function statusError(
       status,
       providerCode,
       retryAfterMs: retryAfterMs(error.headers),
+      refusal,
     },
   );
 }
 
-function statusKind(status: number, code: string, words: string, call: FailedCall): ProviderErrorKind {
+interface Said {
+  readonly status: number;
+  readonly code: string;
+  readonly words: string;
+  readonly refusal: Refusal;
+}
+
+function statusKind({ status, code, words, refusal }: Said, call: FailedCall): ProviderErrorKind {
   if (status === 401 || status === 403 || ACCOUNT_CODES.test(code)) return "account";
   if (status === 404) return "notFound";
+  if (status === 405 || status === 501) return "unsupported";
+  // No room is no trouble of the moment, as other errors of a server are.
+  if (status === 507) return "account";
   // 303 may come after the effect.
   if (status === 303 || status === 408 || status >= 500) return unsure(call);
   // A redirect is never followed, and may end: the caller comes back later, and ever later.
   if (status === 429 || status === 425 || isRedirect(status)) return "retryable";
-  // Seen for files just uploaded, and for files deleted: the thing named is not there, or not yet.
-  return status === 400 && MISSING_FILE.test(words) ? "notFound" : "refused";
+  if (refusal.about === "account") return "account";
+  // The thing named is not there, or not yet.
+  return MISSING_FILE.test(words) ? "notFound" : "refused";
 }
 
 function advice(kind: ProviderErrorKind, status: number): string {
+  if (kind === "account" && status !== 401 && status !== 403 && status !== 429)
+    return "; check the account's quota, its room for files, and its billing";
   if (kind === "account")
     return "; check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID, and the account's billing";
   return isRedirect(status) ? "; OPENAI_BASE_URL points to an address that redirects: use its target" : "";

@@ -3,7 +3,7 @@ import { openAsBlob } from "node:fs";
 import { RowmillError } from "../model/errors.js";
 import { eachPage, type Connection, type ListPlan } from "./openai-connection.js";
 import { downloadLines } from "./openai-download.js";
-import { readFile } from "./openai-wire.js";
+import { readFile, readListedFile } from "./openai-wire.js";
 import {
   ProviderError,
   type CallOptions,
@@ -19,6 +19,8 @@ import {
 const SEND_WITHOUT_COPY = { redirect: "error", window: null } as const;
 
 const FILE_PAGE_SIZE = 1_000;
+/** What a server says that has no such call, does not know its parameters, or keeps it from this key. */
+const NOT_SAID = new Set([400, 403, 404, 405, 422, 501]);
 /** Newest first, so that what was just uploaded is on the first page. */
 const FILE_PAGES_MAX = 20;
 
@@ -61,15 +63,38 @@ export async function findInputs(
   const list: ListPlan<ProviderFile> = {
     path: "/files",
     query,
-    read: readFile,
+    read: readListedFile,
     pagesMax: FILE_PAGES_MAX,
     ...options,
   };
-  await eachPage(connection, list, (files) => {
-    for (const file of files) if (file.filename.startsWith(prefix)) found.set(file.id, file);
+  const look = eachPage(connection, list, (files) => {
+    for (const file of files)
+      if (file.id !== "" && file.filename.startsWith(prefix)) found.set(file.id, file);
     return true;
   });
-  return [...found.values()].sort((a, b) => b.createdAt - a.createdAt);
+  await unlessNotSaid(look);
+  return [...found.values()].sort((a, b) => (b.createdAt ?? 0) - (a.createdAt ?? 0));
+}
+
+/** See `Provider.inspectFile`. */
+export function inspectFile(
+  { client, call, timeouts }: Connection,
+  fileId: string,
+  options: CallOptions = {},
+): Promise<ProviderFile | null> {
+  const plan = { what: `retrieve file ${fileId}`, timeoutMs: timeouts.callMs, ...options };
+  return unlessNotSaid(
+    call(plan, async (signal) => readListedFile(await client.files.retrieve(fileId, { signal }))),
+  );
+}
+
+async function unlessNotSaid<T>(answer: Promise<T>): Promise<T | null> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ProviderError && error.status !== null && NOT_SAID.has(error.status)) return null;
+    throw error;
+  }
 }
 
 /** See `Provider.deleteFile`. */
@@ -91,16 +116,13 @@ export async function deleteFile(
 
 /** See `Provider.readLines`. */
 export async function* readLines(
-  { client, call, timeouts }: Connection,
+  connection: Connection,
   fileId: string,
   { bounds = BOUNDS_DEFAULT, ...options }: ReadOptions = {},
 ): AsyncGenerator<string> {
-  const timeoutMs = timeouts.callMs;
-  const file = await call({ what: `retrieve file ${fileId}`, timeoutMs, ...options }, async (signal) =>
-    readFile(await client.files.retrieve(fileId, { signal })),
-  );
+  const { client, call, timeouts } = connection;
   const { response, hangUp } = await call(
-    { what: `read file ${fileId}`, timeoutMs, ...options },
+    { what: `read file ${fileId}`, timeoutMs: timeouts.callMs, ...options },
     async (signal) => {
       // Lives longer than the call, which ends with the headers.
       const body = new AbortController();
@@ -114,5 +136,20 @@ export async function* readLines(
   );
   const { stallMs } = timeouts;
   const { signal } = options;
-  yield* downloadLines({ fileId, response, fileBytes: file.bytes, bounds, stallMs, signal, hangUp });
+  const recordedBytes = () => recordedSize(connection, fileId, options);
+  yield* downloadLines({ fileId, response, recordedBytes, bounds, stallMs, signal, hangUp });
+}
+
+/** Null: it is not to be had. Whatever is wrong with the record of a file says nothing about its content. */
+async function recordedSize(
+  connection: Connection,
+  fileId: string,
+  options: CallOptions,
+): Promise<number | null> {
+  try {
+    return (await inspectFile(connection, fileId, options))?.bytes ?? null;
+  } catch (error) {
+    if (error instanceof ProviderError && options.signal?.aborted !== true) return null;
+    throw error;
+  }
 }

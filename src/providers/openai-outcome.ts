@@ -4,7 +4,6 @@ import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
 import { storableText } from "../model/storable-text.js";
 import { readMessage } from "./openai-message.js";
 import { asRecord, countOf, textOf } from "./openai-wire.js";
-import type { BatchInputError } from "./provider.js";
 
 type Json = Readonly<Record<string, unknown>>;
 type NoAnswerKind = Extract<AnswerOutcome, { code: string | null }>["kind"];
@@ -41,12 +40,6 @@ export function readOutcome(line: string): AnswerOutcome {
   const outcome = outcomeOf(customId, response, asRecord(entry["error"]));
   const isDemo = asRecord(response?.["body"])?.["system_fingerprint"] === DEMO_FINGERPRINT;
   return isDemo ? { ...outcome, demo: true } : outcome;
-}
-
-/** The limit in "Enqueued token limit reached for … Limit: 2,000,000 enqueued tokens.", or null. */
-export function enqueuedTokenLimit(error: BatchInputError): number | null {
-  const digits = /limit:\s*(\d[\d,._]*)\s*(?:enqueued\s+)?tokens/i.exec(error.message)?.[1];
-  return digits === undefined ? null : countOf(Number(digits.replaceAll(/\D/g, "")));
 }
 
 function outcomeOf(customId: string, response: Json | null, error: Json | null): AnswerOutcome {

@@ -1,13 +1,21 @@
 /**
- * Parses OpenAI's JSON at the rim: nothing of it is trusted, and null, absent and "" are one thing. Pure;
- * throws `UnreadableReply` where something is missing that nothing can be done without.
+ * Parses OpenAI's JSON at the rim: nothing of it is trusted, and null, absent and "" are one thing. Servers that speak its API write
+ * times as ISO 8601, numbers as text, and words in capitals; what is not needed may be anything. Pure; throws `UnreadableReply`, with
+ * field and value, where something is missing that nothing can be done without.
  */
+import { proseLine } from "../model/one-line.js";
+import type { BatchInputError } from "../model/refusal.js";
 import { storableText } from "../model/storable-text.js";
 import { UnreadableReply } from "./openai-errors.js";
-import type { BatchInputError, ProviderBatch, ProviderBatchStatus, ProviderFile } from "./provider.js";
+import { judgeRefusal } from "./openai-refusal.js";
+import type { FileReadiness, ProviderBatch, ProviderBatchStatus, ProviderFile } from "./provider.js";
 
 /** What it writes about a refused file is kept and shown: enough to say what was wrong. */
 const MESSAGE_CHARACTERS_MAX = 2_000;
+/** Of a value that a message quotes. */
+const QUOTED_CHARACTERS_MAX = 80;
+/** A time above it is in milliseconds: as seconds it would be the year 5138. */
+const SECONDS_MAX = 100_000_000_000;
 
 export interface WirePage {
   readonly data: readonly unknown[];
@@ -27,46 +35,92 @@ const STATUSES: Readonly<Record<Exclude<ProviderBatchStatus, "unknown">, boolean
   cancelled: true,
 };
 
+/** Other servers' words for the same. One that may mean an end is not guessed: `unknown` ends in a question to a person. */
+const SYNONYMS: Readonly<Record<string, ProviderBatchStatus>> = {
+  canceled: "cancelled",
+  canceling: "cancelling",
+  pending: "validating",
+  queued: "validating",
+  running: "in_progress",
+  processing: "in_progress",
+};
+
+/** @throws UnreadableReply when it is no object with an id. */
 export function readBatch(json: unknown): ProviderBatch {
+  const batch = readListedBatch(json);
+  if (batch.id === "") throw new UnreadableReply(`a batch whose ${shown(json, "id")}`);
+  return batch;
+}
+
+/** As `readBatch`, but never throws: an id that cannot be read is "". */
+export function readListedBatch(json: unknown): ProviderBatch {
   const batch = asRecord(json);
-  const id = textOf(batch?.["id"]);
-  const statusText = textOf(batch?.["status"]);
-  const createdAt = countOf(batch?.["created_at"]);
-  if (batch === null || id === null || statusText === null || createdAt === null) {
-    throw new UnreadableReply("a batch without id, status or created_at");
-  }
-  const known = isStatus(statusText) ? statusText : null;
+  const status = statusOf(batch?.["status"]);
   return {
-    id,
-    status: known ?? "unknown",
-    statusText,
-    terminal: known !== null && STATUSES[known],
-    inputFileId: textOf(batch["input_file_id"]) ?? "",
-    outputFileId: textOf(batch["output_file_id"]),
-    errorFileId: textOf(batch["error_file_id"]),
-    createdAt,
-    counts: readCounts(batch["request_counts"]),
-    errors: readErrors(batch["errors"]),
-    metadata: readMetadata(batch["metadata"]),
+    id: idOf(batch?.["id"]) ?? "",
+    status,
+    statusText: status === "unknown" ? unknownWord(batch?.["status"]) : status,
+    terminal: status !== "unknown" && STATUSES[status],
+    inputFileId: idOf(batch?.["input_file_id"]) ?? "",
+    outputFileId: idOf(batch?.["output_file_id"]),
+    errorFileId: idOf(batch?.["error_file_id"]),
+    createdAt: timeOf(batch?.["created_at"]),
+    counts: readCounts(batch?.["request_counts"]),
+    errors: readErrors(batch?.["errors"]),
+    metadata: readMetadata(batch?.["metadata"]),
   };
 }
 
+/** Why nobody can say from an entry of the list whose batch it is; null: its input file or its metadata tells. */
+export function untoldReason(json: unknown, { inputFileId, metadata }: ProviderBatch): string | null {
+  if (inputFileId !== "" || Object.keys(metadata).length > 0) return null;
+  if (asRecord(json) === null) return `an entry that is ${quoted(json)}`;
+  const [id, file, meta] = ["id", "input_file_id", "metadata"].map((name) => shown(json, name));
+  return `an entry whose ${id}, ${file} and ${meta}`;
+}
+
+/** @throws UnreadableReply when it is no object with an id. */
 export function readFile(json: unknown): ProviderFile {
+  const file = readListedFile(json);
+  if (file.id === "") throw new UnreadableReply(`a file whose ${shown(json, "id")}`);
+  return file;
+}
+
+/** As `readFile`, but never throws: an id that cannot be read is "". */
+export function readListedFile(json: unknown): ProviderFile {
   const file = asRecord(json);
-  const id = textOf(file?.["id"]);
-  if (file === null || id === null) throw new UnreadableReply("a file without id");
   return {
-    id,
-    filename: textOf(file["filename"]) ?? "",
-    bytes: countOf(file["bytes"]) ?? 0,
-    createdAt: countOf(file["created_at"]) ?? 0,
+    id: idOf(file?.["id"]) ?? "",
+    filename: textOf(file?.["filename"]) ?? "",
+    bytes: wholeOf(file?.["bytes"]),
+    createdAt: timeOf(file?.["created_at"]),
+    readiness: readinessOf(file?.["status"]),
+    details: textOf(textOf(file?.["status_details"])?.slice(0, MESSAGE_CHARACTERS_MAX)),
   };
+}
+
+/** Azure takes a file in, and only then works on it; elsewhere the field is deprecated, absent, or `uploaded` for good. */
+const READINESS: Readonly<Record<string, FileReadiness>> = {
+  uploaded: "uploaded",
+  pending: "pending",
+  queued: "pending",
+  running: "pending",
+  processing: "pending",
+  in_progress: "pending",
+  error: "failed",
+  failed: "failed",
+};
+
+function readinessOf(value: unknown): FileReadiness {
+  const word = wordOf(value);
+  return (Object.hasOwn(READINESS, word) ? READINESS[word] : undefined) ?? "ready";
 }
 
 export function readPage(json: unknown): WirePage {
   const page = asRecord(json);
-  const data = page?.["data"];
-  if (!Array.isArray(data)) throw new UnreadableReply("a list without data");
+  // A bare list has no pages, as far as it says.
+  const data = Array.isArray(json) ? (json as unknown[]) : page?.["data"];
+  if (!Array.isArray(data)) throw new UnreadableReply(`a list whose ${shown(json, "data")}`);
   const hasMore = page?.["has_more"];
   // An end that is not the end would say "not found" of a batch that was paid for.
   if (data.length === 0 && hasMore === true)
@@ -91,33 +145,103 @@ export function countOf(value: unknown): number | null {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : null;
 }
 
+/** The same of a fraction's whole part, and of digits as text. */
+function wholeOf(value: unknown): number | null {
+  const number = typeof value === "string" && /^\d+(?:\.\d+)?$/.test(value) ? Number(value) : value;
+  return typeof number === "number" && number >= 0 ? countOf(Math.trunc(number)) : null;
+}
+
+/** Seconds since the epoch: of seconds, milliseconds, or ISO 8601, which is UTC where it names no zone. Null: no time. */
+function timeOf(value: unknown): number | null {
+  const number = wholeOf(value);
+  if (number !== null) {
+    const seconds = number > SECONDS_MAX ? Math.trunc(number / 1_000) : number;
+    return seconds > SECONDS_MAX ? null : seconds;
+  }
+  if (typeof value !== "string" || !/^\d{4}-\d\d-\d\d/.test(value)) return null;
+  const zoned = /(?:z|[+-]\d\d:?\d\d)$/i.test(value) || value.length === "2026-01-01".length;
+  const milliseconds = Date.parse(zoned ? value : `${value}Z`);
+  return milliseconds >= 0 ? Math.trunc(milliseconds / 1_000) : null;
+}
+
+function idOf(value: unknown): string | null {
+  return Number.isSafeInteger(value) ? String(value) : textOf(value);
+}
+
+/** A word as a key: `COMPLETED`, `In-Progress` and `in progress` as OpenAI writes them. "": none. */
+function wordOf(value: unknown): string {
+  return typeof value === "string"
+    ? value
+        .trim()
+        .toLowerCase()
+        .replaceAll(/[\s-]+/g, "_")
+    : "";
+}
+
+function statusOf(value: unknown): ProviderBatchStatus {
+  const word = wordOf(value);
+  if (isStatus(word)) return word;
+  return (Object.hasOwn(SYNONYMS, word) ? SYNONYMS[word] : undefined) ?? "unknown";
+}
+
+/** As the provider writes it; what is no word at all, as `shown` does. */
+function unknownWord(value: unknown): string {
+  return textOf(textOf(value)?.slice(0, QUOTED_CHARACTERS_MAX)) ?? quoted(value);
+}
+
 function isStatus(word: string): word is Exclude<ProviderBatchStatus, "unknown"> {
   return Object.hasOwn(STATUSES, word);
 }
 
+/** For a message: `id is null`. */
+function shown(json: unknown, field: string): string {
+  const record = asRecord(json);
+  return record === null
+    ? `${field} is missing from ${quoted(json)}`
+    : `${field} is ${quoted(record[field])}`;
+}
+
+/** As a part of one line; an absent field is `absent`. */
+function quoted(value: unknown): string {
+  const text = JSON.stringify(value) ?? "absent";
+  return proseLine(text.length > QUOTED_CHARACTERS_MAX ? `${text.slice(0, QUOTED_CHARACTERS_MAX)}…` : text);
+}
+
 function readCounts(json: unknown): ProviderBatch["counts"] {
   const counts = asRecord(json);
-  const total = countOf(counts?.["total"]);
-  const completed = countOf(counts?.["completed"]);
-  const failed = countOf(counts?.["failed"]);
+  const total = wholeOf(counts?.["total"]);
+  const completed = wholeOf(counts?.["completed"]);
+  const failed = wholeOf(counts?.["failed"]);
   return total === null || completed === null || failed === null ? null : { total, completed, failed };
 }
 
-/** `{data: […]}` as documented, or a bare list. */
+/** `{data: […]}` as documented, a bare list, a single error, or words. */
 function readErrors(json: unknown): readonly BatchInputError[] {
-  const list = Array.isArray(json) ? (json as unknown[]) : asRecord(json)?.["data"];
-  if (!Array.isArray(list)) return [];
-  return (list as unknown[]).map((entry) => {
-    const error = asRecord(entry);
-    const line = countOf(error?.["line"]);
-    return {
-      code: textOf(error?.["code"]),
-      line: line === 0 ? null : line,
-      message:
-        textOf(textOf(error?.["message"])?.slice(0, MESSAGE_CHARACTERS_MAX)) ?? "the provider gave no reason",
-      param: textOf(error?.["param"]),
-    };
-  });
+  const record = asRecord(json);
+  const data = record?.["data"] ?? json;
+  const list = Array.isArray(data) ? (data as unknown[]) : [data];
+  return list
+    .filter((entry) => entry !== null && entry !== undefined && entry !== "")
+    .filter((entry) => Array.isArray(data) || typeof entry === "string" || isError(entry))
+    .map(readError);
+}
+
+function isError(entry: unknown): boolean {
+  const error = asRecord(entry);
+  return error !== null && ("message" in error || "code" in error);
+}
+
+function readError(entry: unknown): BatchInputError {
+  const error = asRecord(entry);
+  const line = wholeOf(error?.["line"]);
+  const message = textOf(error === null ? entry : error["message"]);
+  const words = {
+    code: textOf(error?.["code"]),
+    line: line === 0 ? null : line,
+    message: textOf(message?.slice(0, MESSAGE_CHARACTERS_MAX)) ?? "the provider gave no reason",
+    param: textOf(error?.["param"]),
+  };
+  return { ...words, ...judgeRefusal(words) };
 }
 
 function readMetadata(json: unknown): Readonly<Record<string, string>> {

@@ -8,9 +8,9 @@ import { RowmillError } from "../model/errors.js";
 import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./openai-batches.js";
 import { buildBody, CHAT_ENDPOINT, questionOf, renderLine } from "./openai-body.js";
 import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./openai-connection.js";
-import { deleteFile, findInputs, readLines, uploadInput } from "./openai-files.js";
+import { deleteFile, findInputs, inspectFile, readLines, uploadInput } from "./openai-files.js";
 import { servesDemo } from "./openai-models.js";
-import { enqueuedTokenLimit, readOutcome } from "./openai-outcome.js";
+import { readOutcome } from "./openai-outcome.js";
 import type { Provider, ProviderLimits } from "./provider.js";
 
 export type { OpenAIOptions } from "./openai-connection.js";
@@ -45,6 +45,7 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     renderLine,
     uploadInput: (input, call) => uploadInput(connection, input, call),
     findInputs: (prefix, call) => findInputs(connection, prefix, call),
+    inspectFile: (fileId, call) => inspectFile(connection, fileId, call),
     deleteFile: (fileId, call) => deleteFile(connection, fileId, call),
     createBatch: (input, call) => createBatch(connection, input, call),
     findBatches: (since, match, call) => findBatches(connection, { since, match }, call),
@@ -52,7 +53,6 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     cancelBatch: (id, call) => cancelBatch(connection, id, call),
     readLines: (fileId, call) => readLines(connection, fileId, call),
     readOutcome,
-    enqueuedTokenLimit,
     servesDemo: (call) => servesDemo(connection, call),
     clockSeconds: connection.clockSeconds,
   };

@@ -7,6 +7,7 @@
 import type { Json } from "../model/pipeline.js";
 import type { AnswerOutcome, ModelRequest } from "../model/outcome.js";
 import { RowmillError, type ErrorCode } from "../model/errors.js";
+import type { BatchInputError, Refusal } from "../model/refusal.js";
 
 export type ProviderErrorKind =
   /** Certainly had no effect; the same call may be made again (425, 429, a redirect, connect refused, 5xx on reads). */
@@ -15,9 +16,11 @@ export type ProviderErrorKind =
   | "ambiguous"
   /** The thing named does not exist (any more): 404. */
   | "notFound"
-  /** Key, organisation, project, quota or billing: nothing will work until a person acts (401, 403, insufficient_quota). */
+  /** Key, organisation, project, quota, storage or billing: nothing will work until a person acts (401, 403, insufficient_quota). */
   | "account"
-  /** The provider looked at it and said no: 400, 409, 413, 422. */
+  /** The server has no such call (405, 501): it had no effect, and never will. */
+  | "unsupported"
+  /** The provider looked at it and said no: 400, 409, 413, 422. `about` says what it is about. */
   | "refused";
 
 export class ProviderError extends RowmillError {
@@ -28,6 +31,8 @@ export class ProviderError extends RowmillError {
   readonly providerCode: string | null;
   /** From Retry-After, already capped by the adapter; null when the provider said nothing. */
   readonly retryAfterMs: number | null;
+  /** Of the kind `refused`. */
+  readonly refusal: BatchInputError;
   constructor(
     kind: ProviderErrorKind,
     message: string,
@@ -35,6 +40,7 @@ export class ProviderError extends RowmillError {
       status?: number | null;
       providerCode?: string | null;
       retryAfterMs?: number | null;
+      refusal?: Refusal;
       cause?: unknown;
     } = {},
   ) {
@@ -43,6 +49,8 @@ export class ProviderError extends RowmillError {
     this.status = details.status ?? null;
     this.providerCode = details.providerCode ?? null;
     this.retryAfterMs = details.retryAfterMs ?? null;
+    const { about, limit } = details.refusal ?? { about: "other", limit: null };
+    this.refusal = { code: this.providerCode, line: null, message, param: null, about, limit };
   }
 }
 
@@ -55,10 +63,11 @@ export class OverlongFile extends ProviderError {
 
 function codeOf(kind: ProviderErrorKind): ErrorCode {
   if (kind === "account") return "provider_account";
-  return kind === "refused" || kind === "notFound" ? "provider_refused" : "provider_unreachable";
+  const isSaid = kind === "refused" || kind === "notFound" || kind === "unsupported";
+  return isSaid ? "provider_refused" : "provider_unreachable";
 }
 
-/** OpenAI's eight, and `unknown` for any word that we do not know: it counts as not terminal. */
+/** OpenAI's eight, and `unknown` for any word that we do not know, and none at all: it counts as not terminal. */
 export type ProviderBatchStatus =
   | "validating"
   | "failed"
@@ -73,33 +82,42 @@ export type ProviderBatchStatus =
 export interface ProviderBatch {
   readonly id: string;
   readonly status: ProviderBatchStatus;
-  /** The provider's own word, also when we do not know it. */
+  /** The same, or the provider's own word where we do not know it. */
   readonly statusText: string;
   readonly terminal: boolean;
   readonly inputFileId: string;
   /** Null, absent and "" on the wire are all null here. */
   readonly outputFileId: string | null;
   readonly errorFileId: string | null;
-  /** Seconds since the epoch, the provider's clock. */
-  readonly createdAt: number;
+  /** Seconds since the epoch, the provider's clock; null: it does not say, or not so that it can be read. */
+  readonly createdAt: number | null;
   readonly counts: { readonly total: number; readonly completed: number; readonly failed: number } | null;
   readonly errors: readonly BatchInputError[];
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** Why the provider refused an input file. `line` is 1-based, null when not bound to a line. */
-export interface BatchInputError {
-  readonly code: string | null;
-  readonly line: number | null;
-  readonly message: string;
-  readonly param: string | null;
-}
+/** A batch may be made of a `ready` file, perhaps of one that is `uploaded`, not yet of a `pending` one, and never of a `failed` one. */
+export type FileReadiness = "ready" | "uploaded" | "pending" | "failed";
 
+/** What the provider says about a file: a hint. What is in it, and whether a batch can be made of it, only the file itself tells. */
 export interface ProviderFile {
   readonly id: string;
   readonly filename: string;
-  readonly bytes: number;
-  readonly createdAt: number;
+  /** Null: not said. */
+  readonly bytes: number | null;
+  /** Seconds since the epoch, the provider's clock; null: not said. */
+  readonly createdAt: number | null;
+  /** `ready` too where the provider does not say. */
+  readonly readiness: FileReadiness;
+  /** What is wrong with it, in the provider's words. */
+  readonly details: string | null;
+}
+
+export interface FoundBatches {
+  /** Those that match, newest first. */
+  readonly found: readonly ProviderBatch[];
+  /** Entries of the list that do not say whose they are, by field and value: beside them, "not found" is no proof of absence. */
+  readonly untold: readonly string[];
 }
 
 export interface ProviderLimits {
@@ -142,8 +160,10 @@ export interface Provider {
 
   /** Streams the file from disk (bounded memory). May be retried by the adapter: a second upload costs nothing. */
   uploadInput(input: { path: string; filename: string }, options?: CallOptions): Promise<ProviderFile>;
-  /** Input files whose name starts with `prefix`, newest first; pages bounded. */
+  /** Input files whose name starts with `prefix`, newest first; pages bounded. None where the server has no list of files. */
   findInputs(prefix: string, options?: CallOptions): Promise<readonly ProviderFile[]>;
+  /** What the record of a file says; null: the server does not say. */
+  inspectFile(fileId: string, options?: CallOptions): Promise<ProviderFile | null>;
   /** True when it was there; false when it was already gone (404). */
   deleteFile(fileId: string, options?: CallOptions): Promise<boolean>;
 
@@ -152,22 +172,20 @@ export interface Provider {
     input: { inputFileId: string; metadata: Readonly<Record<string, string>> },
     options?: CallOptions,
   ): Promise<ProviderBatch>;
-  /** All batches created at or after `sinceSeconds` (provider's clock) that match; pages bounded, newest first. */
+  /** All batches created at or after `sinceSeconds` (provider's clock), or at a time that is not said, that match; pages bounded. */
   findBatches(
     sinceSeconds: number,
     match: (batch: ProviderBatch) => boolean,
     options?: CallOptions,
-  ): Promise<readonly ProviderBatch[]>;
+  ): Promise<FoundBatches>;
   retrieveBatch(id: string, options?: CallOptions): Promise<ProviderBatch>;
   /** Repeatable: a batch that already ended is returned as it is. */
   cancelBatch(id: string, options?: CallOptions): Promise<ProviderBatch>;
   /** The file's lines as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped.
-   *  A body that stalls, or that is cut short of the file's size, throws kind `retryable`; one beyond its bounds `OverlongFile`. */
+   *  A body that stalls, or that is cut short, throws kind `retryable`; one beyond its bounds `OverlongFile`. */
   readLines(fileId: string, options?: ReadOptions): AsyncIterable<string>;
   /** What one output or error line says. Never throws: a broken line is an outcome too. Pure. */
   readOutcome(line: string): AnswerOutcome;
-  /** The limit named in a `token_limit_exceeded` error, in tokens; null when the message names none. Pure. */
-  enqueuedTokenLimit(error: BatchInputError): number | null;
   /** Does the demo model answer here, which is no language model? A server that answers and does not say so is none. */
   servesDemo(options?: CallOptions): Promise<boolean>;
   /** The provider's clock at its last reply (its Date header), seconds since the epoch; null before any reply. */

@@ -13,7 +13,7 @@ export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly providerStatus: string;
   readonly inputFileId: string | null;
   /** Seconds since the epoch, by the provider's clock. */
-  readonly createdAt: number;
+  readonly createdAt: number | null;
   /** Lines and bytes of the file that named the requests, those of nobody included. */
   readonly lines: number;
   readonly bytes: number;
@@ -30,7 +30,7 @@ export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise
        reserved_tokens, input_file_id, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
     values (${batch.id}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
       ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens},
-      ${batch.inputFileId}, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, to_timestamp(${batch.createdAt}))`);
+      ${batch.inputFileId}, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, coalesce(to_timestamp(${batch.createdAt}), now()))`);
   const creator = batch.pattern === null ? "a former state of this ledger" : "other code";
   const reason = `adopted: ${creator} created it as ${batch.providerBatchId}`;
   await addBatchEvent(tx, batch.id, { from: null, to: state, reason, detail: batch.detail });

@@ -5,16 +5,10 @@
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import { ratesOf, type Price, type Rates } from "../model/pricing.js";
+import type { BatchInputError, Refusal } from "../model/refusal.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { suspicionValue } from "./deployment.js";
 import { isUnderstood } from "./understood.js";
-
-interface InputError {
-  readonly code: string | null;
-  readonly line: number | null;
-  readonly message: string;
-  readonly param: string | null;
-}
 
 /** What both files of a batch said, in numbers. */
 export interface FilesRead {
@@ -50,7 +44,7 @@ interface BatchBase {
   readonly outputFileId: string | null;
   readonly errorFileId: string | null;
   /** Why the provider refused the file, once it did: its requests are being ended. */
-  readonly refusal: readonly InputError[] | null;
+  readonly refusal: readonly BatchInputError[] | null;
   readonly downloads: number;
   /** What the files said, once they are not needed any more: the answers that are left are kept in the ledger. */
   readonly filesRead: FilesRead | null;
@@ -88,7 +82,8 @@ export type Batch =
   | (BatchBase & Sent & { readonly state: "collecting"; readonly providerBatchId: string })
   | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
 
-interface BatchRecord extends Omit<BatchBase, "rates"> {
+interface BatchRecord extends Omit<BatchBase, "rates" | "refusal"> {
+  refusal: (Omit<BatchInputError, keyof Refusal> & Partial<Refusal>)[] | null;
   price: Price | null;
   /** Null: planned before batches kept their price. */
   batchFactor: number | null;
@@ -114,7 +109,13 @@ const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline
 function toBatch(row: BatchRecord): Batch {
   const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, ...rest } = row;
   const rates = batchFactor === null ? ratesOf(row.model, row.plannedAt) : { price, batchFactor };
-  const base = { ...rest, rates };
+  // Noted by a version that did not type it.
+  const refusal = rest.refusal?.map((error) => ({
+    ...error,
+    about: error.about ?? "other",
+    limit: error.limit ?? null,
+  }));
+  const base = { ...rest, rates, refusal: refusal ?? null };
   if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
     return { ...base, state };
   if (lines === null || spoolBytes === null) throw new Error(`Batch ${row.id} is ${state} without a file.`);

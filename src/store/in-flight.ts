@@ -187,6 +187,37 @@ export async function countEndings(client: Reader, batchId: string): Promise<End
   return row ?? { succeeded: 0, failed: 0, returned: 0 };
 }
 
+/**
+ * How many files were refused before this one for the same unknown reason: in a row, or with one of its requests in each of them. Since
+ * the last resume, under the batch's definition.
+ */
+export async function unexplainedRefusals(
+  client: Reader,
+  batch: { readonly id: string; readonly pipelineId: number; readonly definitionHash: string },
+  max: number,
+): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`
+    with since as (
+      select coalesce(max(e.at), '-infinity') as at from rowmill.pipeline_events e
+      where e.pipeline_id = ${batch.pipelineId} and e.event = 'resumed'),
+    last as (
+      select b.settled_at, exists (
+        select from rowmill.attempts a where a.batch_id = b.id and a.outcome = 'batchRefused') as unexplained
+      from rowmill.batches b, since
+      where b.pipeline_id = ${batch.pipelineId} and b.definition_hash = ${batch.definitionHash} and b.settled_at > since.at
+      order by b.settled_at desc limit ${max})
+    select greatest(
+      (select count(*) from last where unexplained
+        and settled_at > (select coalesce(max(l.settled_at), '-infinity') from last l where not l.unexplained)),
+      (select count(*) as count from rowmill.in_flight i
+        join rowmill.attempts a on a.request_id = i.request_id and a.outcome = 'batchRefused', since
+        where i.batch_id = ${batch.id} and a.at > since.at
+          and not exists (select from rowmill.attempts l
+            where l.request_id = a.request_id and l.attempt > a.attempt and l.outcome not in ('batchRefused', 'noRoom'))
+        group by i.request_id order by count desc limit 1))::int as count`);
+  return row?.count ?? 0;
+}
+
 /** Empties the kept text of old attempts, some at a time; returns how many. */
 export async function forgetUnusedAnswers(
   client: Queryable,

@@ -50,14 +50,38 @@ function inPeriod(period: { per: BudgetPeriod; runId: string | null }): Sql {
 export interface LearnedLimits {
   readonly enqueuedTokens: number | null;
   readonly inputBytes: number | null;
+  /** How often it was guessed, one after the other, since the provider names none; 0: it named it. */
+  readonly sizeGuesses: number;
 }
 
+/** A guess about the provider may be wrong, or the provider better by now. */
+const GUESS_HOURS_MAX = 24;
+const GUESS_GROWTH = 4;
+
 /** Locks the account's entry for the model, where there is one, so that all workers and pipelines reserve one after another. */
-export async function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
-  const row = await tx.first<LearnedLimits>(sql`
-    select enqueued_tokens::float8 as "enqueuedTokens", input_bytes::float8 as "inputBytes" from rowmill.learned_limits
-    where account = ${account} and model = ${model} for update`);
-  return row ?? { enqueuedTokens: null, inputBytes: null };
+export function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
+  return limitsBy(tx, sql`account = ${account} and model = ${model} for update`);
+}
+
+export function learnedLimits(client: Reader, account: string, model: string): Promise<LearnedLimits> {
+  return limitsBy(client, sql`account = ${account} and model = ${model}`);
+}
+
+async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
+  const holds = sql`size_guesses = 0 or learned_at > now() - make_interval(hours => ${GUESS_HOURS_MAX})`;
+  const row = await client.first<LearnedLimits>(sql`
+    select enqueued_tokens::float8 as "enqueuedTokens", case when ${holds} then input_bytes end::float8 as "inputBytes",
+      case when ${holds} then size_guesses else 0 end::int as "sizeGuesses"
+    from rowmill.learned_limits where ${which}`);
+  return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0 };
+}
+
+/** A batch of the pipeline that the provider has not taken yet. */
+export async function isSending(tx: Reader, pipelineId: number, account: string): Promise<boolean> {
+  const row =
+    await tx.first(sql`select 1 as one from rowmill.batches where pipeline_id = ${pipelineId} and account = ${account}
+    and settled_at is null and state in ('planned', 'uploading', 'submitting') limit 1`);
+  return row !== null;
 }
 
 /** Tokens of all batches that the provider has not finished, of every pipeline. */
@@ -68,16 +92,41 @@ export async function reservedTokens(tx: Reader, account: string, model: string)
   return row?.tokens ?? 0;
 }
 
+export interface Learned {
+  readonly enqueuedTokens?: number;
+  readonly inputBytes?: number;
+  /** How the bytes were guessed; absent: the provider named them. */
+  readonly guess?: { readonly count: number; readonly refusedBytes: number };
+  readonly message: string;
+}
+
 export async function learnLimit(
   client: Queryable,
   of: { account: string; model: string },
-  learned: { enqueuedTokens?: number; inputBytes?: number; message: string },
+  { enqueuedTokens, inputBytes, guess, message }: Learned,
 ): Promise<void> {
   await client.run(sql`
-    insert into rowmill.learned_limits (account, model, enqueued_tokens, input_bytes, message)
-    values (${of.account}, ${of.model}, ${learned.enqueuedTokens ?? null}, ${learned.inputBytes ?? null}, ${learned.message})
-    on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, learned_limits.enqueued_tokens),
-      input_bytes = coalesce(excluded.input_bytes, learned_limits.input_bytes), message = excluded.message, learned_at = now()`);
+    insert into rowmill.learned_limits as l (account, model, enqueued_tokens, input_bytes, size_guesses, refused_bytes, message)
+    values (${of.account}, ${of.model}, ${enqueuedTokens ?? null}, ${inputBytes ?? null}, ${guess?.count ?? 0},
+      ${guess?.refusedBytes ?? null}, ${message})
+    on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, l.enqueued_tokens),
+      input_bytes = coalesce(excluded.input_bytes, l.input_bytes),
+      size_guesses = case when excluded.input_bytes is null then l.size_guesses else excluded.size_guesses end,
+      refused_bytes = case when excluded.input_bytes is null then l.refused_bytes else excluded.refused_bytes end,
+      message = excluded.message, learned_at = now()`);
+}
+
+/** A file passed: the next ones may be larger, up to half of the one that did not. */
+export async function raiseGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
+  await client.run(sql`update rowmill.learned_limits
+    set input_bytes = greatest(input_bytes, least(input_bytes * ${GUESS_GROWTH}, refused_bytes / 2)), size_guesses = 1
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
+}
+
+/** Smaller files did not help: what was guessed of their size was wrong. */
+export async function forgetGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
+  await client.run(sql`update rowmill.learned_limits set input_bytes = null, size_guesses = 0, refused_bytes = null
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 
 /** What this batch may have cost beyond what its attempts say. */

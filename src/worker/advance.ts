@@ -99,9 +99,7 @@ async function runTurn(
   return { next: "wait", delayMs: 0, failures: 0 };
 }
 
-type ExplainedNext = Exclude<Next, Wait> | (Wait & { failures?: number });
-
-async function actOrExplain(turn: Turn): Promise<ExplainedNext> {
+async function actOrExplain(turn: Turn): Promise<Next> {
   try {
     const held = await heldBack(turn);
     return held ?? (await act(turn));
@@ -193,7 +191,7 @@ function isOutdated({ batch, pipeline }: Turn): boolean {
   );
 }
 
-async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
+async function explain(turn: Turn, error: unknown): Promise<Next> {
   const { context, pipeline, batch } = turn;
   const failures = batch.failures + 1;
   if (isConflict(error)) return { next: "wait", delayMs: conflictWaitMs(context, batch.failures), failures };
@@ -202,10 +200,7 @@ async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
     "a turn failed",
   );
   const why = pauseFor(pipeline, batch, error, failures);
-  if (
-    why !== null &&
-    !(error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading")
-  ) {
+  if (why !== null) {
     // A column that a newer version renamed is no reason to pause for everybody.
     const isOurs = (await oldestVersion(context.read)) <= LEDGER_VERSION;
     if (isOurs && (await pause(context, pipeline, why)))
@@ -214,11 +209,6 @@ async function explain(turn: Turn, error: unknown): Promise<ExplainedNext> {
     const { minMs, maxMs } = pipeline.config.polling;
     const delayMs = Math.min(maxMs, backoffMs(batch.failures, minMs, context.random()));
     return { next: "wait", delayMs: Math.max(PAUSED_LOOK_MS, delayMs), failures };
-  }
-  if (error instanceof ProviderError && error.kind === "refused" && batch.state === "uploading") {
-    return refuse({ ...turn, batch }, [
-      { code: error.providerCode, line: null, message: error.message, param: null },
-    ]);
   }
   const askedMs = error instanceof ProviderError ? (error.retryAfterMs ?? 0) : 0;
   return {
@@ -251,7 +241,7 @@ function pauseFor(
       reason: `The provider does not find what batch ${batch.id} needs: ${error.message} Check that the key belongs to the project that submitted it. ${resume} To give the batch up: rowmill cancel --abandon ${batch.id}`,
     };
   }
-  if (error instanceof ProviderError && error.kind === "refused")
+  if (error instanceof ProviderError && (error.kind === "refused" || error.kind === "unsupported"))
     return { kind: "provider", reason: `${error.message} ${resume}` };
   if (isLastingRefusal(error)) {
     return { kind: batch.state === "collecting" ? "target" : "source", reason: `${error.message} ${resume}` };

@@ -99,10 +99,11 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   const { account } = provider;
   const deployment = await deploymentId(context.read);
   const since = listSince(provider, await lookBackSeconds(context));
-  const seen = await context.step("astray.look", () =>
+  const { found, untold } = await context.step("astray.look", () =>
     provider.findBatches(since, (batch) => isOurs(batch, deployment), { signal }),
   );
-  const named = seen.map((batch) => ({ providerBatchId: batch.id, batchId: nameIn(batch) }));
+  logUntold(context.log, untold);
+  const named = found.map((batch) => ({ providerBatchId: batch.id, batchId: nameIn(batch) }));
   // The list first, the ledger then: what is created meanwhile is in the ledger.
   const strangers = await neverCreated(context.read, account, named);
   if (strangers.length === 0) return recordStrays(context, account, named);
@@ -115,6 +116,12 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   );
   if (suspected) context.log.warn({ providerBatches: strangers }, reason);
   return 0;
+}
+
+/** Whatever bears our name says so by what can be read of it: what says nothing is taken for somebody else's. */
+export function logUntold(log: WorkerContext["log"], untold: readonly string[]): void {
+  if (untold.length > 0)
+    log.debug({ entries: untold.slice(0, STRAYS_MAX) }, "entries of the list of batches were skipped");
 }
 
 async function lookBackSeconds(context: WorkerContext): Promise<number> {
@@ -170,7 +177,7 @@ export async function cancelStrays(
       await context.step("astray.cancel", () => provider.cancelBatch(id, { signal: of.signal }));
     } catch (error) {
       if (!(error instanceof ProviderError)) throw error;
-      if (error.kind === "refused") {
+      if (error.kind === "refused" || error.kind === "unsupported") {
         // The next look tries again; the others need not wait for it.
         context.log.warn({ providerBatch: id, err: error }, "a second batch could not be cancelled");
         continue;

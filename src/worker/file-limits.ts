@@ -22,17 +22,21 @@ export function answerBounds(requests: number): FileBounds {
   };
 }
 
+export interface FileLimits extends Pick<PackingLimits, "requestsMax" | "bytesMax"> {
+  /** What a file should rather not have, since a larger one was refused; a line that has more goes alone. Null: nothing is guessed. */
+  readonly bytesGuess: number | null;
+}
+
 /** The narrowest of what the config wants, the provider documents, and the account was seen to refuse. */
-export function fileLimits(
-  { config, provider }: Pipeline,
-  learned: LearnedLimits,
-): Pick<PackingLimits, "requestsMax" | "bytesMax"> {
+export function fileLimits({ config, provider }: Pipeline, learned: LearnedLimits): FileLimits {
+  const isGuess = learned.sizeGuesses > 0;
   return {
+    bytesGuess: isGuess ? learned.inputBytes : null,
     requestsMax: Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax),
     bytesMax: Math.min(
       config.batch.bytesMax ?? Infinity,
       provider.limits.bytesMax,
-      learned.inputBytes ?? Infinity,
+      isGuess ? Infinity : (learned.inputBytes ?? Infinity),
     ),
   };
 }

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { decidePlanning } from "../model/schedule.js";
 import { schedule, insertPlanned, setRequests } from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
-import { lockLimits, reservedTokens, spending } from "../store/money.js";
+import { isSending, lockLimits, reservedTokens, spending } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { countAsked, lockReady, readyFacts, takeIntoBatch } from "../store/requests.js";
 import { analyze } from "../store/workers.js";
@@ -130,13 +130,17 @@ async function findRoom(
   context: WorkerContext,
   tx: Queryable,
   planning: Ready,
-): Promise<Room | { because: "limit" | "noTokens" | "noMoney" }> {
+): Promise<Room | { because: "waiting" | "limit" | "noTokens" | "noMoney" }> {
   const { pipeline, bounds } = planning;
   const { config, provider } = pipeline;
   const limits = await lockLimits(tx, provider.account, config.request.model);
   const file = fileLimits(pipeline, limits);
+  // One file at a time, until one has passed: many would all be refused for the same reason.
+  if (file.bytesGuess !== null && (await isSending(tx, pipeline.id, provider.account)))
+    return { because: "waiting" };
+  const bytesMax = Math.min(file.bytesMax, file.bytesGuess ?? Infinity);
   // What does not fit is given back at rendering, and leaves an attempt each time.
-  const most = Math.min(file.requestsMax, Math.max(1, Math.floor(file.bytesMax / bounds.bytesEach)));
+  const most = Math.min(file.requestsMax, Math.max(1, Math.floor(bytesMax / bounds.bytesEach)));
   const newRequests =
     config.limit === null ? null : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
   if (newRequests === 0 && (await pipelines.countWaitingAgain(tx, pipeline.id)) === 0)

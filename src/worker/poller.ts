@@ -2,10 +2,14 @@
 import { pollDelayMs } from "../model/schedule.js";
 import type { ProviderBatch } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
+import * as pipelines from "../store/pipelines.js";
 import { moveBatch } from "./move-batch.js";
 import { refuse } from "./refusal.js";
 import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 import { warnOverdue } from "./warn-overdue.js";
+
+/** In a row: then a person is asked what the provider's word for a batch means. */
+const UNKNOWN_POLLS_MAX = 10;
 
 export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   const { context, pipeline, batch, lease, signal } = turn;
@@ -23,7 +27,20 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   );
   if (!noted) return lost;
   await warnOverdue(turn);
-  return { next: "wait", delayMs: pollDelayMs(batch.polls, pipeline.config.polling, context.random()) };
+  const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
+  if (seen.status !== "unknown") return { next: "wait", delayMs };
+  if (batch.failures + 1 >= UNKNOWN_POLLS_MAX) return askAbout(turn, seen);
+  return { next: "wait", delayMs, failures: batch.failures + 1 };
+}
+
+/** The word may mean an end, and its answers are paid for. */
+async function askAbout({ context, pipeline }: Turn, { id, statusText }: ProviderBatch): Promise<Next> {
+  const { name } = pipeline.config;
+  const reason = `The provider says of batch ${id} that its status is "${statusText}", a word that Rowmill does not know: neither that it runs nor that it ended. It was asked ${UNKNOWN_POLLS_MAX} times. To ask again: rowmill resume ${name}.`;
+  await context.step("turn.pause", () =>
+    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
+  );
+  return again;
 }
 
 async function beginCollecting(

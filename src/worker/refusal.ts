@@ -1,11 +1,12 @@
 /**
- * The provider refused an input file. What follows depends on why: a limit is learned and smaller batches go out; a bad line
- * fails alone; a mistake that every line shares pauses the pipeline; anything else goes out again, a bounded number of times.
+ * The provider refused an input file. What follows depends on what it is about, as the provider's adapter says: a limit is learned and
+ * smaller batches go out; a bad line fails alone; what every line shares, and what waiting cannot fix, pauses the pipeline. A refusal that
+ * names no line and no known reason costs no row anything: the rows go out again a few times, then a person is told.
  */
-import { RETURNS_MAX } from "../model/what-next.js";
-import type { BatchInputError } from "../providers/provider.js";
-import type { InFlight } from "../store/in-flight.js";
-import { learnLimit, reservedTokens } from "../store/money.js";
+import type { BatchInputError } from "../model/refusal.js";
+import { backoffMs } from "../model/schedule.js";
+import { unexplainedRefusals, type InFlight } from "../store/in-flight.js";
+import { forgetGuess, learnedLimits, learnLimit, reservedTokens } from "../store/money.js";
 import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { endAll, type EndingFacts } from "./ending.js";
@@ -14,18 +15,22 @@ import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 type Refused = Turn<BatchIn<"uploading"> | BatchIn<"submitting"> | BatchIn<"running">>;
 
-/** Codes that say something about the definition, not about one row. */
-const definitionCodes = new Set([
-  "model_not_found",
-  "invalid_url",
-  "url_mismatch",
-  "mismatched_model",
-  "model_mismatch",
-  "streaming_unsupported",
-]);
 /** After a token limit: the queue at the provider has to drain first. */
 const TOKEN_PAUSE_MS = 30_000;
 const ERRORS_KEPT = 1_000;
+/** Files that are refused for the same reason before a person has to look. */
+export const REFUSALS_MAX = 3;
+/** By how much a file is made smaller whose size is refused without naming a limit: 200 MB come below the usual 1 MB in two steps. */
+const SIZE_STEP = 16;
+
+const unsaid: BatchInputError = {
+  code: null,
+  line: null,
+  message: "The provider gave no reason.",
+  param: null,
+  about: "other",
+  limit: null,
+};
 
 export async function refuse(turn: Refused, errors: readonly BatchInputError[]): Promise<Next> {
   // Kept first: after a crash half way through, the same file must not be tried again with some of its requests gone.
@@ -35,8 +40,8 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
     batches.update(context.database, lease, { provider_errors: kept }),
   );
   if (!noted) return lost;
-  const judged = await judge(turn, errors);
-  const first = errors[0]?.message ?? "no reason was given";
+  const [first = unsaid] = errors;
+  const judged = await judge(turn, errors, first);
   turn.context.log.warn(
     { pipeline: turn.batch.pipeline, batch: turn.batch.id, errors: errors.slice(0, 5) },
     "the provider refused the batch",
@@ -45,94 +50,107 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
     ...turn,
     facts: judged,
     event: "refused",
-    reason: `the provider refused the file: ${first}`,
+    reason: `the provider refused the file: ${first.message}`,
   });
   return ended === "lost" ? lost : done;
 }
+
+type Judged = (request: InFlight) => EndingFacts;
 
 /** What becomes of each request of the refused batch. */
 async function judge(
   turn: Refused,
   errors: readonly BatchInputError[],
-): Promise<(request: InFlight) => EndingFacts> {
+  first: BatchInputError,
+): Promise<Judged> {
+  const noRoom = (detail: string, delayMs = 0): EndingFacts => ({ outcome: "noRoom", detail, delayMs });
   // Other code wrote that file: its mistakes are not this pipeline's, and its size teaches nothing about ours.
-  if (turn.batch.adoptedPattern !== null)
-    return () => ({
-      outcome: "noRoom",
-      detail: errors[0]?.message ?? "The provider refused the adopted batch.",
-    });
-  const tokenError = errors.find((error) => error.code === "token_limit_exceeded");
-  if (tokenError) {
-    const delayMs = await learnTokens(turn, tokenError);
-    return () => ({ outcome: "noRoom", detail: tokenError.message, delayMs });
+  if (turn.batch.adoptedPattern !== null) return () => noRoom(first.message);
+  const about = (what: BatchInputError["about"]) => errors.find((error) => error.about === what);
+  const tokens = about("tokens");
+  if (tokens) {
+    const delayMs = await learnTokens(turn, tokens);
+    return () => noRoom(tokens.message, delayMs);
   }
-  const bytes = errors.map(fileLimit).find((limit) => limit !== null);
-  if (bytes !== undefined && bytes !== null) {
-    await learnBytes(turn, bytes, errors[0]?.message ?? "");
-    return () => ({ outcome: "noRoom", detail: errors[0]?.message ?? null });
+  const size = about("size");
+  if (size) await learnBytes(turn, size);
+  const definition = about("definition");
+  if (definition) {
+    const why = `The provider refuses every request of this pipeline: ${definition.message} Fix pipelines.${turn.pipeline.config.name}.request`;
+    await pause(turn, "provider", why);
   }
-  const shared = errors.find((error) => error.code !== null && definitionCodes.has(error.code));
-  if (shared) {
-    await pausePipeline(turn, shared);
-    return () => ({ outcome: "noRoom", detail: shared.message });
-  }
+  const account = about("account");
+  if (account) await pause(turn, "account", `${account.message} Make room in the account`);
+  const shared = size ?? definition ?? account;
+  if (shared) return () => noRoom(shared.message);
+  return byLine(turn, errors) ?? unexplained(turn, first);
+}
+
+/** Null: no line is named. With a culprit named, the others lose nothing by it and go out again at once. */
+function byLine({ batch }: Refused, errors: readonly BatchInputError[]): Judged | null {
   // A line that the file does not have names nobody.
-  const inFile = (line: number | null): line is number =>
-    line !== null && line >= 1 && line <= turn.batch.lines;
-  const byLine = new Map(
+  const inFile = (line: number | null): line is number => line !== null && line >= 1 && line <= batch.lines;
+  const lines = new Map(
     errors.flatMap((error) => (inFile(error.line) ? [[error.line, error] as const] : [])),
   );
-  const guilty = (request: InFlight) => (request.line === null ? undefined : byLine.get(request.line));
-  // With a culprit named, the others lose nothing by it and go out again at once.
-  const innocent: EndingFacts =
-    byLine.size > 0
-      ? { outcome: "noRoom", detail: "The provider refused the file because of another line." }
-      : {
-          outcome: "batchRefused",
-          // Else they come back one by one, and each of them is a batch and an upload of its own.
-          chance: turn.context.random(),
-          detail:
-            errors[0]?.message ?? `The provider refused the file; after ${RETURNS_MAX} times the row fails.`,
-        };
-  return (request) => {
-    const error = guilty(request);
+  if (lines.size === 0) return null;
+  return ({ line, contentHash }) => {
+    const error = line === null ? undefined : lines.get(line);
     return error
       ? {
           outcome: "permanent",
           detail: `${error.code ?? "refused"}: ${error.message}`,
-          hash: request.contentHash,
+          hash: contentHash,
         }
-      : innocent;
+      : { outcome: "noRoom", detail: "The provider refused the file because of another line." };
   };
+}
+
+/** The rows wait equally long, or they would come back one by one, each of them a batch and an upload of its own. */
+async function unexplained(turn: Refused, { message }: BatchInputError): Promise<Judged> {
+  const { context, pipeline, batch } = turn;
+  const before = await unexplainedRefusals(context.read, batch, REFUSALS_MAX - 1);
+  if (before + 1 >= REFUSALS_MAX)
+    await pause(turn, "provider", `The provider refused ${before + 1} files and named no line: ${message}`);
+  const delayMs = backoffMs(before, pipeline.config.polling.minMs, context.random());
+  return () => ({ outcome: "batchRefused", detail: message, delayMs });
 }
 
 /**
  * The limit that the message names, when this batch and those in flight were over it; else somebody outside our sight uses the
  * room, and half of this batch is tried: the same size is never sent again. Returns the pause before it goes out.
  */
-async function learnTokens({ context, pipeline, batch }: Refused, error: BatchInputError): Promise<number> {
-  const named = pipeline.provider.enqueuedTokenLimit(error);
+async function learnTokens(
+  { context, pipeline, batch }: Refused,
+  { limit: named, message }: BatchInputError,
+): Promise<number> {
   const bounds = await requestBounds(context, pipeline, batch.rates);
   const inFlight = await reservedTokens(context.read, batch.account, batch.model);
   const half = Math.floor(batch.reservedTokens / 2);
   const learned = named !== null && named < inFlight ? named : half;
   const enqueuedTokens = Math.ceil(Math.max(1, learned, Math.min(bounds.tokensEach, named ?? Infinity)));
-  await learn(context, batch, { enqueuedTokens, message: error.message });
+  await learn(context, batch, { enqueuedTokens, message });
   return inFlight > batch.reservedTokens || learned !== named
     ? Math.min(TOKEN_PAUSE_MS, pipeline.config.polling.maxMs)
     : 0;
 }
 
-/** "larger than the 209715200 maximum for the … model"; null too for a maximum that no file could keep. */
-function fileLimit(error: BatchInputError): number | null {
-  const match = /larger than the (\d[\d,]*) maximum/i.exec(error.message);
-  const bytesMax = match?.[1] ? Number(match[1].replaceAll(",", "")) : 0;
-  return bytesMax > 0 ? bytesMax : null;
-}
-
-async function learnBytes({ context, batch }: Refused, named: number, message: string): Promise<void> {
-  const inputBytes = named < batch.spoolBytes ? named : Math.floor(batch.spoolBytes / 2);
-  await learn(context, batch, { inputBytes, message });
+/** The limit that the message names, or a guess; where no guess helps, a person is told. */
+async function learnBytes(turn: Refused, { limit, message }: BatchInputError): Promise<void> {
+  const { context, batch } = turn;
+  if (limit !== null && limit < batch.spoolBytes)
+    return learn(context, batch, { inputBytes: limit, message });
+  const known = await learnedLimits(context.read, batch.account, batch.model);
+  // Rendered before the last refusal: this one says nothing new.
+  if (known.inputBytes !== null && batch.spoolBytes > known.inputBytes && batch.lines > 1) return;
+  const guess = { count: known.sizeGuesses + 1, refusedBytes: batch.spoolBytes };
+  if (batch.lines > 1 && guess.count < REFUSALS_MAX) {
+    const inputBytes = Math.max(1, Math.floor(batch.spoolBytes / SIZE_STEP));
+    return learn(context, batch, { inputBytes, guess, message });
+  }
+  await context.step("refuse.learn", () => forgetGuess(context.database, batch));
+  const tried = `a file of ${batch.spoolBytes} bytes with ${batch.lines === 1 ? "one request" : `${batch.lines} requests`}`;
+  await pause(turn, "provider", `The provider refuses even ${tried}: ${message} Raise its limit`);
 }
 
 function learn(
@@ -143,9 +161,13 @@ function learn(
   return context.step("refuse.learn", () => learnLimit(context.database, { account, model }, limit));
 }
 
-async function pausePipeline({ context, pipeline }: Refused, error: BatchInputError): Promise<void> {
-  const reason = `The provider refuses every request of this pipeline: ${error.message} Mend pipelines.${pipeline.config.name}.request, then: rowmill resume ${pipeline.config.name}`;
-  await context.step("turn.pause", () =>
-    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
-  );
+/** `why` ends without a full stop where it ends with what to do. */
+async function pause(
+  { context, pipeline }: Refused,
+  kind: "provider" | "account",
+  why: string,
+): Promise<void> {
+  const end = /[.!?]$/.test(why) ? " Then:" : ", then:";
+  const reason = `${why}${end} rowmill resume ${pipeline.config.name}`;
+  await context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, { kind, reason }));
 }

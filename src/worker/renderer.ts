@@ -28,7 +28,7 @@ import * as pipelines from "../store/pipelines.js";
 import { fingerprintOfQuestion } from "./context.js";
 import { boundLine, requestBounds, type RequestBounds } from "./estimate.js";
 import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
-import { fileLimits } from "./file-limits.js";
+import { fileLimits, type FileLimits } from "./file-limits.js";
 import { moveBatch } from "./move-batch.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
 import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
@@ -38,7 +38,7 @@ type Planned = Turn<BatchIn<"planned">>;
 
 type LineBounds = Pick<LineSize, "tokens" | "nanoUsd">;
 
-interface Limits extends PackingLimits {
+interface Limits extends PackingLimits, FileLimits {
   /** The account's own limit, where one was learned. */
   readonly tokensWhole: number | null;
 }
@@ -201,7 +201,9 @@ function packOne(
   const size: LineSize = { bytes: Buffer.byteLength(line.text) + 1, ...bounds };
   const tooLarge = overWhole(turn.pipeline, size, limits);
   if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash: line.hash };
-  if (pack(progress.packed, size, limits) === "take") {
+  const { requests, bytes } = progress.packed;
+  const isLikely = limits.bytesGuess === null || requests === 0 || bytes + size.bytes <= limits.bytesGuess;
+  if (isLikely && pack(progress.packed, size, limits) === "take") {
     progress.packed = addLine(progress.packed, size);
     return line;
   }

@@ -33,6 +33,7 @@ export const stepNames = {
   "upload.look": "provider: input files of this batch are looked for",
   "upload.delete": "provider: an input file that is not the right one is deleted",
   "upload.send": "provider: the input file is uploaded",
+  "upload.wait": "that the input file is not ready yet, or never will be, is written",
   "upload.move": "the batch moves, with the file's id: one transaction",
 
   "submit.intent": "the create is committed as intent",

@@ -7,7 +7,13 @@ export type Next =
   /** The batch moved: it is looked at again at once. */
   | { readonly next: "again" }
   /** Nothing to do before then. `heldFor`: this account, until a worker comes with the batch's own. */
-  | { readonly next: "wait"; readonly delayMs: number; readonly heldFor?: string }
+  | {
+      readonly next: "wait";
+      readonly delayMs: number;
+      readonly heldFor?: string;
+      /** Turns in a row that came to nothing, this one included; absent: this one was well. */
+      readonly failures?: number;
+    }
   /** The batch ended. */
   | { readonly next: "done" }
   /** Somebody else holds the batch by now: nothing of ours was written, nothing more may be. */

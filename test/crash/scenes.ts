@@ -316,6 +316,18 @@ export const scenes: readonly Scene[] = [
       createNotes(project, [...plain(23), `A long one. ${"word ".repeat(120_000)}`, ...plain(137, "text")]),
   },
   {
+    title: "a file that is not ready at once",
+    steps: ["upload.wait"],
+    provider: () => ({
+      faults: {
+        afterEffect: (call, answer) =>
+          isUpload(call) && answer.kind === "json"
+            ? reply(200, { ...answer.body, status: "pending" })
+            : undefined,
+      },
+    }),
+  },
+  {
     title: "an upload whose reply is lost",
     steps: ["upload.delete"],
     provider: () => ({ faults: { afterEffect: firstTimes(4, isUpload, { kind: "drop" }) } }),

@@ -22,7 +22,7 @@ const faults: Readonly<Record<AttemptOutcome, Fault>> = {
   cancelled: "provider",
   transient: "provider",
   missing: "provider",
-  batchRefused: "provider",
+  batchRefused: "unsent",
   permanent: "final",
   unwritable: "final",
   empty: "final",

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { enqueuedTokenLimit, readOutcome } from "../../src/providers/openai-outcome.js";
+import { readOutcome } from "../../src/providers/openai-outcome.js";
 
 const usage = { prompt_tokens: 10, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 6 } };
 const tokens = { inputTokens: 10, cachedInputTokens: 6, outputTokens: 4 };
@@ -245,18 +245,4 @@ test("a line that would fill the memory says so, and one with as many commas ins
 test("messages are short and can be stored", () => {
   const outcome = read(failure("x", `${"y".repeat(5_000)}\u0000`));
   expect(outcome.kind === "text" ? "" : outcome.message).toMatch(/^y{500}…$/);
-});
-
-test.each([
-  [
-    "Enqueued token limit reached for gpt-4o-mini in organization org-x. Limit: 2,000,000 enqueued tokens. Please try again once some in_progress batches have been completed.",
-    2_000_000,
-  ],
-  ["Limit: 90000 enqueued tokens.", 90_000],
-  ["Limit: 1.350.000 enqueued tokens", 1_350_000],
-  ["Enqueued token limit reached.", null],
-  ["Limit: many enqueued tokens", null],
-  ["Limit: 50,000 lines", null],
-])("%s names the limit %s", (message, limit) => {
-  expect(enqueuedTokenLimit({ code: "token_limit_exceeded", line: null, message, param: null })).toBe(limit);
 });
