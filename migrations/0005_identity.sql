@@ -106,3 +106,8 @@ alter table rowmill.learned_limits
   add column size_guesses smallint not null default 0,
   -- The smallest file that was refused so.
   add column refused_bytes bigint;
+
+-- Rows that are deleted while they are being answered.
+alter table rowmill.requests
+  -- The row was gone when its answer came, and the answer was kept (`source.onGone`): no sweep counts it as gone for that.
+  add column row_gone boolean not null default false;

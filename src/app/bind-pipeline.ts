@@ -63,7 +63,13 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   refuseWrongPaths(config, table);
   await checkPredicate(database, config, table);
   if (!(await triggersInPlace(database, config, table))) await requireTriggerRight(database, table);
-  await planTarget(database, config.target, table, answer.columns);
+  const target = await planTarget(database, config.target, table, answer.columns);
+  // By other names than the config's own check sees through.
+  if (target.isSource && config.source.onGone === "keepAnswer")
+    throw new RowmillError(
+      "config_invalid",
+      `pipelines.${config.name}.source.onGone: the target is the source's own table, where a row that is gone has no place for its answer. Write "drop", or name another target.`,
+    );
   return { config, rates, answer, table };
 }
 

@@ -4,7 +4,7 @@ import { formatDuration } from "../model/duration.js";
 import { isFreeJson, JSON_WORD } from "../model/free-json.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { parseTableName } from "../model/table-name.js";
-import { childPath } from "./problems.js";
+import { childPath, describe } from "./problems.js";
 import { answerFields } from "./read-answer.js";
 import type { Place } from "./readers.js";
 
@@ -16,6 +16,7 @@ export function checkAcrossSections(place: Place, config: PipelineConfig): void 
   checkPolling(place, config);
   checkJsonWord(place, config);
   const { path, problems } = place;
+  if (problems.clean(`${path}.source`, `${path}.target`)) checkOnGone(place, config);
   if (problems.clean(`${path}.source`, `${path}.answer`, `${path}.target`)) checkTargetColumns(place, config);
 }
 
@@ -36,6 +37,14 @@ function checkPolling(place: Place, { polling }: PipelineConfig): void {
   const found = `min ${JSON.stringify(formatDuration(polling.minMs))} and max ${JSON.stringify(formatDuration(polling.maxMs))}`;
   place.problems.add(path, "min to be at most max; a key that is absent has its default (min 15s, max 5m)", {
     found,
+  });
+}
+
+/** A row that is gone has no place for its answer. */
+function checkOnGone({ path, problems }: Place, { source, target }: PipelineConfig): void {
+  if (source.onGone === "drop" || !sameTable(source.table, target.table)) return;
+  problems.add(`${path}.source.onGone`, `"drop" where the target is the source's own table`, {
+    found: describe(source.onGone),
   });
 }
 

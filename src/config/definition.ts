@@ -16,7 +16,7 @@ const hashCharacters = 32;
  * function's source text; the strict JSON schema of the answer with its fields in order, because a model writes
  * them in that order; and what the content of a row is: table, key and columns, in order.
  *
- * Not in it: `validate`, which judges answers and does not shape them; `where`, `existing`, `when`, `batch`,
+ * Not in it: `validate`, which judges answers and does not shape them; `where`, `existing`, `onGone`, `when`, `batch`,
  * `limit`, which choose rows and moments; `attempts`, budget, approval, polling, files, reconcile; the target;
  * the pipeline's name; the account and its key.
  *

@@ -96,7 +96,7 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
 }
 
 function readSource(place: Place): PipelineConfig["source"] {
-  const at = section(place, ["table", "key", "columns", "where", "existing"]);
+  const at = section(place, ["table", "key", "columns", "where", "existing", "onGone"]);
   return {
     kind: "table",
     table: tableName(at.table),
@@ -107,6 +107,7 @@ function readSource(place: Place): PipelineConfig["source"] {
     columns: uniqueList(at.columns, columnName, "a list of at least one column"),
     where: optional(at.where, readPredicate, null),
     existing: optional(at.existing, oneOf(["include", "skip"]), "include"),
+    onGone: optional(at.onGone, oneOf(["drop", "keepAnswer"]), "drop"),
   };
 }
 

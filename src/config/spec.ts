@@ -59,6 +59,11 @@ export interface SourceSpec<Column extends string, Key extends string> {
   readonly where?: string;
   /** Rows that are there before the pipeline: `"include"` asks for them too, `"skip"` leaves them. Default: `"include"`. */
   readonly existing?: "include" | "skip";
+  /**
+   * A row that was deleted, or that `where` leaves out, before its answer came: `"drop"` writes nothing, `"keepAnswer"` writes the answer,
+   * which was paid for. Needs a target that is another table. Default: `"drop"`.
+   */
+  readonly onGone?: "drop" | "keepAnswer";
 }
 
 /** When a batch starts: the threshold or the deadline, whichever comes first. */
@@ -176,7 +181,10 @@ export interface PipelineSpec<
    * into the jsonb column `answer`. Default: none, the model's text goes into the column `answer`.
    */
   readonly answer?: Schema;
-  /** A check beyond the schema: null when the answer is good, else what is wrong with it. Default: none. */
+  /**
+   * A check beyond the schema: null when the answer is good, else what is wrong with it. With `source.onGone: "keepAnswer"`, every column
+   * of a row that is gone is null. Default: none.
+   */
   readonly validate?: (answer: AnswerValue<NoInfer<Schema>>, row: Row<NoInfer<Column>>) => string | null;
   /** How often the model may try one row when its answer is invalid or refused. 1 to 20. Default: 3. */
   readonly attempts?: number;

@@ -33,6 +33,8 @@ export interface PipelineConfig {
     /** SQL predicate on the row, or null for all rows. Trusted: it comes from the user's own config. */
     readonly where: string | null;
     readonly existing: "include" | "skip";
+    /** What becomes of the answer to a row that is gone when it comes. */
+    readonly onGone: "drop" | "keepAnswer";
   };
   readonly when: { readonly rows: number; readonly maxWaitMs: number };
   /** Null: the provider's own limits only. */

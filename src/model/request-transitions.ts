@@ -13,7 +13,10 @@ export type RequestState = (typeof requestStates)[number];
 export const requestEvents = [
   /** The row does not exist, or does not match `source.where` any more. */
   "rowGone",
-  /** The row's content is the one that this request speaks of (was answered, failed, was cancelled, or waits with). */
+  /**
+   * The row's content is the one that this request speaks of (was answered, failed, was cancelled, or waits with); or there is still no
+   * row, where that was known when the answer was kept.
+   */
   "rowAsKnown",
   /** It is another one than the request speaks of, but the one whose answer still stands in the target. */
   "rowAsAnswered",
@@ -25,6 +28,8 @@ export const requestEvents = [
   "planned",
   /** An answer for the row's present content was accepted. */
   "answered",
+  /** An answer was accepted and written although its row was gone: `source.onGone: "keepAnswer"`. */
+  "answeredGone",
   /** An ending that no further attempt can mend. */
   "failedForGood",
   /** The attempt ended without an answer that can be kept; it goes out again. */
@@ -53,6 +58,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       reopened: "keep",
       planned: "batched",
       answered: "impossible",
+      answeredGone: "impossible",
       failedForGood: "impossible",
       returned: "impossible",
       endedGone: "impossible",
@@ -67,6 +73,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       reopened: "keep",
       planned: "impossible",
       answered: "succeeded",
+      answeredGone: "succeeded",
       failedForGood: "failed",
       returned: "waiting",
       endedGone: "gone",
@@ -80,6 +87,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       reopened: "waiting",
       planned: "impossible",
       answered: "impossible",
+      answeredGone: "impossible",
       failedForGood: "impossible",
       returned: "impossible",
       endedGone: "impossible",
@@ -93,6 +101,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       reopened: "waiting",
       planned: "impossible",
       answered: "impossible",
+      answeredGone: "impossible",
       failedForGood: "impossible",
       returned: "impossible",
       endedGone: "impossible",
@@ -106,6 +115,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       reopened: "keep",
       planned: "impossible",
       answered: "impossible",
+      answeredGone: "impossible",
       failedForGood: "impossible",
       returned: "impossible",
       endedGone: "impossible",
@@ -119,6 +129,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       reopened: "keep",
       planned: "impossible",
       answered: "impossible",
+      answeredGone: "impossible",
       failedForGood: "impossible",
       returned: "impossible",
       endedGone: "impossible",
@@ -132,11 +143,13 @@ export interface KnownRequest {
   readonly goneFrom: RequestState | null;
   readonly contentHash: string | null;
   readonly answeredHash: string | null;
+  /** Its row was gone when its answer came, which was kept: no row is what is known. */
+  readonly rowGone: boolean;
 }
 
 /** The event that the row's present content makes for a request; `rowHash` null: no such row. */
 export function compareRow(request: KnownRequest, rowHash: string | null): RequestEvent {
-  if (rowHash === null) return "rowGone";
+  if (rowHash === null) return request.rowGone && request.state === "succeeded" ? "rowAsKnown" : "rowGone";
   // Known first: a request that was reopened waits with the very content that its old answer belongs to.
   if (rowHash === request.contentHash) return "rowAsKnown";
   return rowHash === request.answeredHash ? "rowAsAnswered" : "rowDiffers";

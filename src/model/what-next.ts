@@ -7,6 +7,8 @@ import { backoffMs } from "./schedule.js";
 /** How one attempt of one request ended. `sent` ones went to the provider; the rest were dropped on the way. */
 export type AttemptOutcome =
   | "answered"
+  // its row is gone, and the answer is kept
+  | "answeredGone"
   // the model's fault: counts as a try
   | "invalid"
   | "truncated"
@@ -38,7 +40,12 @@ export type AttemptOutcome =
 export const failureOutcomes = ["truncated", "invalid", "refused"] as const satisfies AttemptOutcome[];
 export type FailureOutcome = (typeof failureOutcomes)[number];
 /** The model gave an answer, whatever it is worth. */
-export const answerOutcomes: readonly AttemptOutcome[] = ["answered", "unwritable", ...failureOutcomes];
+export const answerOutcomes: readonly AttemptOutcome[] = [
+  "answered",
+  "answeredGone",
+  "unwritable",
+  ...failureOutcomes,
+];
 
 export type Ending = "succeeded" | "failed" | "returned";
 
@@ -69,9 +76,10 @@ export interface Next {
 export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Policy, chance: number): Next {
   switch (outcome) {
     case "answered":
+    case "answeredGone":
     case "alreadyAnswered":
       return {
-        ending: outcome === "answered" ? "succeeded" : "returned",
+        ending: outcome === "alreadyAnswered" ? "returned" : "succeeded",
         tries: before.tries,
         returns: 0,
         delayMs: 0,

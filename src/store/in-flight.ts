@@ -150,6 +150,7 @@ export async function endMany(
         answered_batch = case when x.ending = 'succeeded' then ${batch.id}::uuid else r.answered_batch end,
         -- A failure leaves the previous answer in the target, and so what is said of it.
         demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end,
+        row_gone = x.outcome = 'answeredGone',
         fingerprint = coalesce(x.fingerprint, r.fingerprint),
         error_code = case when x.to = 'succeeded' then null else x.outcome end,
         error = case when x.to = 'succeeded' then null else x.detail end

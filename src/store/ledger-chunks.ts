@@ -7,16 +7,16 @@ export interface LedgerChunk {
   readonly lastId: string | null;
 }
 
-/** Keys of requests that are neither gone nor in flight, after this id. */
+/** Keys of requests that are neither in flight nor known to have no row, after this id. */
 export async function ledgerChunk(
   tx: Queryable,
   pipelineId: number,
   after: string | null,
   max: number,
 ): Promise<LedgerChunk> {
-  const rows = await tx.rows<{ id: string; key: string; state: string }>(sql`
-    select id::text as id, key, state from rowmill.requests
+  const rows = await tx.rows<{ id: string; key: string; skipped: boolean }>(sql`
+    select id::text as id, key, state in ('gone', 'batched') or (state = 'succeeded' and row_gone) as skipped from rowmill.requests
     where pipeline_id = ${pipelineId} and id > ${after ?? "0"}::bigint order by id limit ${max}`);
-  const keys = rows.filter((row) => row.state !== "gone" && row.state !== "batched").map((row) => row.key);
+  const keys = rows.filter((row) => !row.skipped).map((row) => row.key);
   return { keys, lastId: rows.length === max ? (rows.at(-1)?.id ?? null) : null };
 }

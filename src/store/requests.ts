@@ -13,6 +13,7 @@ export interface LedgerRow {
   readonly contentHash: string | null;
   readonly answeredHash: string | null;
   readonly answeredFingerprint: string | null;
+  readonly rowGone: boolean;
 }
 
 /** Locks, in id order, the requests that exist for these keys. */
@@ -23,7 +24,7 @@ export async function lockByKeys(
 ): Promise<LedgerRow[]> {
   return tx.rows<LedgerRow>(sql`
     select id::text as id, key, state, gone_from as "goneFrom", content_hash as "contentHash", answered_hash as "answeredHash",
-      answered_fingerprint as "answeredFingerprint"
+      answered_fingerprint as "answeredFingerprint", row_gone as "rowGone"
     from rowmill.requests where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) order by id for update`);
 }
 
@@ -72,7 +73,7 @@ export async function moveMany(
   if (moves.length === 0) return 0;
   const moved = await tx.rows<{ id: string; state: RequestState }>(sql`
     update rowmill.requests r set
-      state = x.to, changed_at = now(),
+      state = x.to, changed_at = now(), row_gone = false,
       gone_from = case when x.to = 'gone' then r.state end,
       content_hash = coalesce(x.hash, r.content_hash),
       answered_hash = case when x.forget then null else r.answered_hash end,

@@ -136,7 +136,7 @@ async function judgeAll(
     const row = rows.get(request.key);
     const judged = judgeAnswer(pipeline, { request, lines, row, present: now, asked });
     if (judged === null) continue;
-    if (judged.facts.outcome === "gone" && !goneBelieved) return "lookFirst";
+    if ((row === undefined || now === undefined) && !goneBelieved) return "lookFirst";
     const refusal = judged.cells === null ? undefined : refusals.get(request.requestId);
     const facts = refusal === undefined ? judged.facts : refusedFacts(judged, refusal);
     const judgedEnding = endingOf(turn, request, facts);

@@ -38,7 +38,7 @@ export function judgeAnswer(
   const { outcome, id } = about;
   const paid = paidFacts(outcome);
   const given = { ...paid, answer: textOf(outcome) };
-  if (row === undefined || present === undefined) return ended({ ...given, outcome: "gone" });
+  if (row === undefined || present === undefined) return judgeGone(pipeline, { request, asked, outcome });
   const sameContent =
     matchesContent(id, row.hash) && (request.contentHash === null || request.contentHash === row.hash);
   if (!sameContent)
@@ -84,6 +84,35 @@ export function judgeAnswer(
     return ended({ ...known, answer: kept, outcome: "unwritable", detail: asked.target });
   }
   return { facts: { ...known, outcome: "answered" }, cells: checked.cells };
+}
+
+/**
+ * The row cannot be compared with what was asked any more, nor be asked again. So an answer that is to be kept stands for the content
+ * that was asked, and one that is no use is dropped.
+ */
+function judgeGone(
+  pipeline: Pipeline,
+  { request, asked, outcome }: Pick<Case, "request" | "asked"> & { outcome: NamedOutcome },
+): Judged {
+  const { source } = pipeline.config;
+  const { contentHash: hash, fingerprint } = request;
+  const paid = paidFacts(outcome);
+  const dropped = (detail: string | null) =>
+    ended({ ...paid, answer: textOf(outcome), outcome: "gone", detail });
+  if (source.onGone === "drop" || hash === null || asked.answer === null) return dropped(null);
+  if (outcome.kind !== "text") return dropped(detailOf(pipeline, outcome));
+  const cells = Object.fromEntries(source.columns.map((name) => [name, null]));
+  const checked = check(pipeline, asked.answer, { text: outcome.text, cells });
+  if ("message" in checked) return dropped(checked.message);
+  const known = { ...paid, hash, fingerprint };
+  if (typeof asked.target !== "string")
+    return { facts: { ...known, outcome: "answeredGone" }, cells: checked.cells };
+  return ended({
+    ...known,
+    answer: JSON.stringify(checked.cells),
+    outcome: "unwritable",
+    detail: asked.target,
+  });
 }
 
 type NamedOutcome = Exclude<AnswerOutcome, { kind: "unknownId" }>;

@@ -14,6 +14,7 @@ type Fault = "model" | "provider" | "final" | "overtaken" | "unsent" | "answer";
 /** Whose doing each outcome is, written from the design. Leaving one out does not compile. */
 const faults: Readonly<Record<AttemptOutcome, Fault>> = {
   answered: "answer",
+  answeredGone: "answer",
   invalid: "model",
   truncated: "model",
   refused: "model",
@@ -130,7 +131,7 @@ describe("what becomes of a request after an attempt", () => {
     fc.assert(
       fc.property(anyOutcomes, policy, chance, (script, by, random) => {
         for (const { outcome, next } of play(script, by, random)) {
-          expect(next.ending === "succeeded").toBe(outcome === "answered");
+          expect(next.ending === "succeeded").toBe(["answered", "answeredGone"].includes(outcome));
           if (faults[outcome] === "final") expect(next.ending).toBe("failed");
         }
       }),

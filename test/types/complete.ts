@@ -7,6 +7,7 @@ const movies = pipeline({
     columns: ["Title", "Description"],
     where: "lang = 'en'",
     existing: "include",
+    onGone: "drop",
   },
   when: { rows: 1000, maxWait: "10m" },
   batch: { maxRequests: 20_000, maxBytes: 100_000_000 },

@@ -246,6 +246,13 @@ export const wrongExisting = pipeline({
   target,
 });
 
+export const wrongOnGone = pipeline({
+  // @ts-expect-error
+  source: { table: "films", key: "id", columns: ["Title"], onGone: "keep" },
+  request,
+  target,
+});
+
 export const wrongAccess = pipeline({
   source,
   request,

@@ -87,7 +87,7 @@ describe("definitionHash", () => {
       },
     ],
     ["validate", { ...films, validate: () => "no" }],
-    ["where and existing", source({ where: "id > 1", existing: "skip" })],
+    ["where, existing and onGone", source({ where: "id > 1", existing: "skip", onGone: "keepAnswer" })],
     [
       "when, batch, limit and attempts",
       { ...films, when: { rows: 1 }, batch: { maxRequests: 1 }, limit: 1, attempts: 1 },

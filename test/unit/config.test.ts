@@ -46,6 +46,7 @@ describe("a correct config", () => {
         columns: ["Title", "Description"],
         where: null,
         existing: "include",
+        onGone: "drop",
       },
       when: { rows: 1000, maxWaitMs: 600_000 },
       batch: { requestsMax: null, bytesMax: null },
@@ -80,6 +81,7 @@ describe("a correct config", () => {
         columns: ["Title"],
         where: "id > 1",
         existing: "skip",
+        onGone: "keepAnswer",
       },
       when: { rows: 5, maxWait: "200ms" },
       batch: { maxRequests: 10, maxBytes: 2048 },
@@ -126,6 +128,7 @@ describe("a correct config", () => {
           columns: ["Title"],
           where: "id > 1",
           existing: "skip",
+          onGone: "keepAnswer",
         },
         when: { rows: 5, maxWaitMs: 200 },
         batch: { requestsMax: 10, bytesMax: 2048 },
@@ -408,6 +411,15 @@ describe("the columns of the target", () => {
       ).toHaveLength(1);
       const backOnto = { table: "labels", columns: { answer: name } };
       expect(problemsOf({ ...minimal, target: backOnto })).toMatchObject([{ path: "target.columns.answer" }]);
+    },
+  );
+
+  test.each(["films", "public.films"])(
+    "cannot be kept for a row that is gone when the target %s is the source",
+    (table) => {
+      const films = { ...minimal, source: { ...minimal.source, onGone: "keepAnswer" }, target: { table } };
+      expect(problemsOf(films)).toMatchObject([{ path: "source.onGone" }]);
+      expect(validate({ ...films, target: { table: "labels" } }).pipelines).toHaveLength(1);
     },
   );
 

@@ -20,6 +20,7 @@ function pipeline(user: MessageSource, system: MessageSource | null = null): Pip
       columns: ["title"],
       where: null,
       existing: "include",
+      onGone: "drop",
     },
     when: { rows: 1, maxWaitMs: 1 },
     batch: { requestsMax: null, bytesMax: null },

@@ -160,6 +160,7 @@ function product(text: string): number {
 /** A name for each outcome, so that a new one does not compile before it stands here. */
 const everyOutcome: Readonly<Record<AttemptOutcome, true>> = {
   answered: true,
+  answeredGone: true,
   invalid: true,
   truncated: true,
   refused: true,

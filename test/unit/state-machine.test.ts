@@ -39,6 +39,7 @@ const repository = join(import.meta.dirname, "../..");
 /** Only a request in flight can meet the ending of an attempt, and only a waiting one is planned. */
 const notInFlight = {
   answered: "impossible",
+  answeredGone: "impossible",
   failedForGood: "impossible",
   returned: "impossible",
   endedGone: "impossible",
@@ -63,6 +64,7 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     reopened: "keep",
     planned: "impossible",
     answered: "succeeded",
+    answeredGone: "succeeded",
     failedForGood: "failed",
     returned: "waiting",
     endedGone: "gone",
@@ -203,7 +205,7 @@ const requestCells = requestStates.flatMap((state) => requestEvents.map((event) 
 const batchCells = batchStates.flatMap((state) => batchEvents.map((event) => [state, event] as const));
 
 function known(state: RequestState, more: Partial<KnownRequest> = {}): KnownRequest {
-  return { state, goneFrom: null, contentHash: "now", answeredHash: null, ...more };
+  return { state, goneFrom: null, contentHash: "now", answeredHash: null, rowGone: false, ...more };
 }
 
 describe("A request", () => {
@@ -234,6 +236,17 @@ describe("A request", () => {
     ["another content", "other", "rowDiffers"],
   ] as const)("sees in %s its event", (_, hash, event) => {
     expect(compareRow(known("waiting", { answeredHash: "answered" }), hash)).toBe(event);
+  });
+
+  it.each([
+    ["no row", null, null],
+    ["the content that was asked", "now", null],
+    ["another content", "other", "waiting"],
+  ] as const)("whose answer was kept though its row was gone meets %s as it should", (_, hash, to) => {
+    const kept = known("succeeded", { answeredHash: "now", rowGone: true });
+    expect(moveRequest(kept, compareRow(kept, hash))).toBe(to);
+    const asked = known("waiting", { answeredHash: "now", rowGone: true });
+    expect(moveRequest(asked, compareRow(asked, null))).toBe("gone");
   });
 
   it("that was reopened waits, though its row is as it was answered", () => {
