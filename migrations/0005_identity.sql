@@ -111,3 +111,6 @@ alter table rowmill.learned_limits
 alter table rowmill.requests
   -- The row was gone when its answer came, and the answer was kept (`source.onGone`): no sweep counts it as gone for that.
   add column row_gone boolean not null default false;
+
+-- Rows that no key names: those with a null in their key are one line.
+alter table rowmill.refused_keys add column rows bigint not null default 1;

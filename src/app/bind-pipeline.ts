@@ -166,15 +166,14 @@ export async function checkPredicate(
   if (where === null) return;
   try {
     await database.transaction(
-      (tx) =>
-        tx.run(underRolePath(sql`select 1 from ${raw(table.qualified)} s where (${raw(where)}) limit 0`)),
+      (tx) => tx.run(underRolePath(sql`select 1 from ${raw(table.from)} s where (${raw(where)}) limit 0`)),
       { readOnly: true },
     );
   } catch (error) {
     if (!(error instanceof DatabaseError) || error.code !== "database_refused") throw error;
     throw new RowmillError("source_unsupported", `source.where: ${error.message}`, {
       cause: error,
-      hints: [`It is read as: select … from ${table.qualified} s where (${where})`],
+      hints: [`It is read as: select … from ${table.from} s where (${where})`],
     });
   }
 }

@@ -6,7 +6,7 @@ import { countAsked, countStates } from "../store/requests.js";
 import { heldBatches } from "../store/held-batches.js";
 import { countWaiting } from "../store/estimates.js";
 import * as pipelines from "../store/pipelines.js";
-import { refusedKeys } from "../store/overview.js";
+import { countUnnamed } from "../store/refused-keys.js";
 import { isSwept, isSweepPending } from "../store/sweeps.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 
@@ -34,9 +34,9 @@ async function countFailed({ database, pipelines: ours }: WorkerContext): Promis
   const failed = (await countStates(database))
     .filter((row) => row.state === "failed" && ours.has(row.pipelineId))
     .map((row) => row.count);
-  const refused = (await refusedKeys(database))
+  const refused = (await countUnnamed(database))
     .filter((row) => ours.has(row.pipelineId))
-    .map((row) => row.keys);
+    .map((row) => row.rows);
   return [...failed, ...refused].reduce((sum, count) => sum + count, 0);
 }
 

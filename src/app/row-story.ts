@@ -127,7 +127,6 @@ async function readResult(
   const written = compileAnswer(config.answer).columns.map(
     (column) => config.target.columns?.[column.field] ?? column.field,
   );
-  const from = sql`${identifier(relation.schema)}.${identifier(relation.name)}`;
   const where = join(
     table.key.map(
       (column, index) => sql`t.${identifier(column.name)} = ${parts[index] ?? ""}::text::${raw(column.type)}`,
@@ -135,12 +134,12 @@ async function readResult(
     " and ",
   );
   const columns = await readColumns(tx, relation.oid, [...written, "rowmill_at", "rowmill_model"]);
-  const cellsNow = join([sql`null`, ...columns.map((column) => shownJson("t", column))]);
+  const cellsNow = join(columns.map((column) => shownJson("t", column)));
   const row = await tx.first<{ cells: unknown[] }>(
-    sql`select pg_catalog.json_build_array(${cellsNow}) as cells from ${from} t where ${where}`,
+    sql`select pg_catalog.json_build_array(variadic array[${cellsNow}]::pg_catalog.json[]) as cells from ${raw(relation.from)} t where ${where}`,
   );
   if (row === null) return { state: "absent" };
-  const cells = Object.fromEntries(columns.map((column, index) => [column.name, row.cells[index + 1]]));
+  const cells = Object.fromEntries(columns.map((column, index) => [column.name, row.cells[index]]));
   const empty = Object.values(cells).every((value) => value === null);
   return empty ? { state: "absent" } : { state: "present", cells };
 }

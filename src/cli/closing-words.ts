@@ -1,12 +1,7 @@
 /** What `up` says at its end: every pipeline's rows, some of those that failed, and what waits for a person. */
 import { idleState } from "../app/idle.js";
-import {
-  failedKeys,
-  moneyOverviews,
-  pipelineOverviews,
-  refusedKeys,
-  type PipelineOverview,
-} from "../store/overview.js";
+import { failedKeys, moneyOverviews, pipelineOverviews, type PipelineOverview } from "../store/overview.js";
+import { proseLine } from "../model/one-line.js";
 import { formatUsd } from "../model/pricing.js";
 import type { WorkerContext } from "../worker/context.js";
 import type { Terminal } from "./terminal.js";
@@ -53,24 +48,18 @@ async function sayFailures(
   for (const { key, error } of failures) {
     terminal.note(`  ${fit(key, KEY_CHARACTERS)}: ${fit(error, ERROR_CHARACTERS)}`);
   }
-  if (pipeline.refused > 0) await sayRefused(terminal, context, pipeline);
+  sayUnnamed(terminal, pipeline);
   if (failures.length === 0) return;
   const more = pipeline.failed - pipeline.refused - failures.length;
   const others = more > 0 ? `  … and ${formatCount(more)} more. ` : "  ";
   terminal.note(`${others}One row's whole story: rowmill show ${pipeline.name} KEY`);
 }
 
-async function sayRefused(
-  terminal: Terminal,
-  context: WorkerContext,
-  pipeline: PipelineOverview,
-): Promise<void> {
-  const all = await refusedKeys(context.database);
-  const refused = all.find((row) => row.pipelineId === pipeline.id);
-  if (refused === undefined) return;
-  const example = fit(refused.prefix, KEY_CHARACTERS);
-  const have = refused.keys === 1 ? "has a key" : "have keys";
-  terminal.note(
-    `  ${counted(refused.keys, "row")} cannot be asked about and ${have} such as ${example}: ${refused.reason}`,
-  );
+function sayUnnamed(terminal: Terminal, { unnamed }: PipelineOverview): void {
+  for (const { rows, example, reason } of unnamed) {
+    const have = rows === 1 ? "has a key" : "have keys";
+    terminal.note(
+      `  ${counted(rows, "row")} cannot be asked about and ${have} such as ${fit(example, KEY_CHARACTERS)}: ${proseLine(reason)}`,
+    );
+  }
 }

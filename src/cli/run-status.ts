@@ -121,9 +121,9 @@ async function statusObject(project: Project, opened: OpenedDatabase | null): Pr
 }
 
 function pipelineObject(project: Project, pipeline: PipelineOverview): object {
-  const { name, waiting, batched, succeeded, failed, cancelled, gone } = pipeline;
+  const { name, waiting, batched, succeeded, failed, cancelled, gone, unnamed } = pipeline;
   const paused = pausedText(pipeline, configOf(project, name));
-  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused };
+  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed };
 }
 
 function batchObject(batch: BatchOverview): object {

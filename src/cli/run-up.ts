@@ -7,6 +7,7 @@ import { lockForWork, openProjectDatabase } from "../app/open-database.js";
 import { makeProvider, openProject } from "../app/open-project.js";
 import { runRound, sweepAll } from "../app/round.js";
 import { accountText } from "../model/account.js";
+import { wantSweep } from "../store/sweeps.js";
 import { withdrawLocalApproval } from "../worker/approval.js";
 import type { WorkerContext } from "../worker/context.js";
 import { askAgainAfterDemo } from "../worker/demo-answers.js";
@@ -75,7 +76,7 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
   const { patient, signal } = options;
   try {
     const approvals = new Approvals(terminal, context, options.yes === true);
-    await patient(() => lookFirst(cli, context, signal));
+    await patient(() => lookFirst(cli, context, options));
     await patient(() => approvals.settleAtStart(signal));
     signal.throwIfAborted();
     if (options.once) {
@@ -90,9 +91,19 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
   }
 }
 
-/** What is there already is counted before anything is asked or sent. */
-async function lookFirst({ terminal }: Cli, context: WorkerContext, signal: AbortSignal): Promise<void> {
+/**
+ * What is there already is counted before anything is asked or sent. All of it is compared, however short ago the last sweep was: rows may have
+ * been written since with triggers switched off. `--once` sweeps when one is due, because cron may call it every minute.
+ */
+async function lookFirst(
+  { terminal }: Cli,
+  context: WorkerContext,
+  { signal, once }: WorkOptions,
+): Promise<void> {
   signal.throwIfAborted();
+  if (!once) for (const id of context.pipelines.keys()) await wantSweep(context.database, id, "rowmill up");
+  // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
+  await runIntake(context, signal);
   const progress = new SweepProgress(terminal);
   await sweepAll(context, signal, progress.onChunk);
   progress.end();

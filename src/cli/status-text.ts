@@ -9,9 +9,13 @@ import type {
   MoneyOverview,
   PipelineOverview,
 } from "../store/overview.js";
+import type { UnnamedRows } from "../store/refused-keys.js";
 import { renderTable, wrap, wrapQuoted, type TableColumn } from "./table.js";
 import type { Terminal } from "./terminal.js";
-import { counted, formatCount, formatTime, formatWait, shortId } from "./text.js";
+import { counted, fit, formatCount, formatTime, formatWait, shortId } from "./text.js";
+
+/** Of a key that is an example only. */
+const KEY_CHARACTERS = 64;
 
 export interface StatusFacts {
   readonly place: string;
@@ -75,7 +79,7 @@ function emphasised(lines: readonly string[], style: Style): string[] {
 /** One paragraph for each pipeline that does not simply go on. */
 function pauseLines(facts: StatusFacts, style: Style): string[] {
   return facts.pipelines.flatMap((pipeline) => {
-    const notes = [waitNote(pipeline), keyNote(pipeline), arrivalNote(pipeline)];
+    const notes = [waitNote(pipeline), ...pipeline.unnamed.map(keyNote), arrivalNote(pipeline)];
     return notes.flatMap((note) =>
       note === null ? [] : ["", ...wrapQuoted(`${pipeline.name}: ${note}`, style.columns())],
     );
@@ -94,9 +98,8 @@ function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
     : `the next batch starts in ${formatWait(pipeline.deadlineMs)} at the latest; at once: rowmill flush ${pipeline.name}`;
 }
 
-function keyNote({ refused }: PipelineOverview): string | null {
-  if (refused === 0) return null;
-  return `${counted(refused, "row")} of those that failed cannot be asked about: see table rowmill.refused_keys`;
+function keyNote({ rows, example, reason }: UnnamedRows): string {
+  return `${counted(rows, "row")} of those that failed cannot be asked about, such as ${fit(example, KEY_CHARACTERS)}: ${reason}`;
 }
 
 function arrivalNote(pipeline: PipelineOverview): string | null {

@@ -60,6 +60,14 @@ export interface AskedRow {
   readonly answeredFingerprint: string | null;
 }
 
+export interface KeylessRows {
+  readonly rows: number;
+  /** The parts of one such key as a JSON array; null where there are none. */
+  readonly example: string | null;
+  /** Why they cannot be asked about, and what to do, for a person. */
+  readonly reason: string;
+}
+
 export interface Source {
   /** The rows of these keys that exist and match `where`, without their content. At most READ_KEYS_MAX keys. */
   readVersions(tx: Queryable, keys: readonly string[]): Promise<VersionsRead>;
@@ -78,6 +86,8 @@ export interface Source {
     cursor: readonly string[] | null,
     rowsMax: number,
   ): Promise<{ rows: AskedRow[]; cursor: readonly string[] | null }>;
+  /** Rows that are to be asked and have no whole key; null: there was no time to count them. */
+  countKeyless(tx: Queryable): Promise<KeylessRows | null>;
   /** Of these ledger keys, those without a row. */
   missingKeys(tx: Queryable, keys: readonly string[]): Promise<string[]>;
   /** The parts of a key, as a person or JSON gives them, in the ledger's one spelling. */

@@ -66,8 +66,12 @@ export interface SourceTable {
   readonly name: string;
   /** Quoted and schema-qualified. */
   readonly qualified: string;
+  /** The same as it stands in FROM. */
+  readonly from: string;
   readonly key: readonly TableColumn[];
   readonly columns: readonly TableColumn[];
+  /** Names of key columns that a row may leave null; it has no key then. */
+  readonly nullableKey: readonly string[];
   /** The table itself and each of its partitions, at any depth: where triggers belong. */
   readonly relations: readonly { readonly oid: number; readonly qualified: string }[];
 }
@@ -93,6 +97,11 @@ export interface Relation {
   readonly name: string;
   /** Quoted and schema-qualified. */
   readonly qualified: string;
+  /**
+   * The same as it stands in FROM and UPDATE: without the rows of inheritance children, whose keys are none of this table's. Partitions
+   * are the table's own.
+   */
+  readonly from: string;
   /** As pg_class.relkind has it. */
   readonly kind: string;
   readonly persistence: string;
@@ -116,8 +125,10 @@ export async function inspectTable(
     schema: relation.schema,
     name: relation.name,
     qualified: relation.qualified,
+    from: relation.from,
     key,
     columns: declared,
+    nullableKey: key.filter((column) => column.nullable).map((column) => column.name),
     relations: await readRelations(client, relation.oid),
   };
 }
@@ -145,7 +156,9 @@ export async function schemasOnPath(client: Reader): Promise<readonly string[]> 
 export async function relationNamed(client: Reader, table: string): Promise<Relation | null> {
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
   const schemas = schema === null ? [...(await schemasOnPath(client)), "public"] : [schema];
-  const [found, other] = await client.rows<Omit<Relation, "oid" | "qualified"> & { oid: string }>(sql`
+  const [found, other] = await client.rows<
+    Omit<Relation, "oid" | "qualified" | "from"> & { oid: string }
+  >(sql`
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname = any(${schemas}::text[])
@@ -156,7 +169,10 @@ export async function relationNamed(client: Reader, table: string): Promise<Rela
       "source_unsupported",
       `The name ${table} may mean ${qualify(found)} or ${qualify(other)}: write its schema before a dot.`,
     );
-  return found === undefined ? null : { ...found, oid: Number(found.oid), qualified: qualify(found) };
+  if (found === undefined) return null;
+  const qualified = qualify(found);
+  const from = found.kind === "p" ? qualified : `only ${qualified}`;
+  return { ...found, oid: Number(found.oid), qualified, from };
 }
 
 /** As `relationNamed`. @throws RowmillError `source_unsupported` when there is none, with the name that is nearest. */
@@ -225,6 +241,7 @@ interface CatalogueColumn extends TableColumn {
   readonly baseType: string;
   readonly typeClass: string;
   readonly foreignCast: boolean;
+  readonly nullable: boolean;
 }
 
 /** The columns of these names that a relation has, in the order of the names. */
@@ -244,7 +261,7 @@ async function catalogueColumns(client: Reader, oid: number): Promise<CatalogueC
         else quote_ident(n.nspname) || '.' || quote_ident(b.typname) end as type,
       quote_ident(n.nspname) || '.' || quote_ident(b.typname) as "castType",
       b.typnamespace = 'pg_catalog'::regnamespace as "builtIn",
-      b.typname as "baseType", b.typtype::text as "typeClass",
+      b.typname as "baseType", b.typtype::text as "typeClass", not a.attnotnull as nullable,
       exists (select 1 from pg_catalog.pg_cast k where k.castsource in (t.oid, b.oid)
         and k.casttarget = 'text'::regtype and k.castmethod = 'f' and k.oid >= 16384) as "foreignCast"
     from pg_catalog.pg_attribute a

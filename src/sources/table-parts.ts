@@ -40,7 +40,7 @@ export function tableParts(table: SourceTable, options: TableSourceOptions): Tab
     pipelineId: options.pipelineId,
     columns: table.columns,
     key: table.key,
-    from: raw(table.qualified),
+    from: raw(table.from),
     keyText: texts.length === 1 && only ? only : keyParts,
     keyParts,
     keyColumns: join(table.key.map((column) => sql`s.${identifier(column.name)}`)),

@@ -296,7 +296,7 @@ export async function readShown(tx: Queryable, parts: TableParts, key: string): 
   const rows = await readable(tx, [key], ([one = ""]) =>
     tx.rows<{ content: (string | null)[] }>(
       parts.statement(sql`
-      select pg_catalog.json_build_array(${cells}) as content
+      select pg_catalog.json_build_array(variadic array[${cells}]::pg_catalog.text[]) as content
       from (select ${one}::pg_catalog.text as key) k cross join lateral ${rowOf(parts)} s`),
     ),
   );

@@ -1,10 +1,14 @@
 /** Reads a user's table: rows by key, and chunks for the sweeper. */
-import { sql, type Queryable } from "../store/database.js";
-import type { Source } from "./source.js";
+import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
+import { boundedRead } from "./bounded-read.js";
+import type { KeylessRows, Source } from "./source.js";
 import { askedChunk, compareChunk } from "./table-chunks.js";
 import type { SourceTable } from "./table-inspection.js";
 import { eachKey, isRowOf, tableParts, type TableParts, type TableSourceOptions } from "./table-parts.js";
 import { readable, readRows, readShown, readVersions } from "./table-rows.js";
+
+/** A count reads the whole table, or an index; of a table that takes longer the last count stands. */
+const COUNT_TIMEOUT_MS = 30_000;
 
 export function createTableSource(table: SourceTable, options: TableSourceOptions): Source {
   const parts = tableParts(table, options);
@@ -14,10 +18,33 @@ export function createTableSource(table: SourceTable, options: TableSourceOption
     readShown: (tx, key) => readShown(tx, parts, key),
     compareChunk: (tx, cursor, rowsMax) => compareChunk(tx, parts, cursor, rowsMax),
     askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
+    countKeyless: (tx) => countKeyless(tx, table, parts),
     missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
     spellKey: (keyParts) => spellKey(keyParts, table.key.length),
   };
 }
+
+/** By key order no page comes to them: there is none for a null. */
+async function countKeyless(
+  tx: Queryable,
+  table: SourceTable,
+  parts: TableParts,
+): Promise<KeylessRows | null> {
+  const names = table.nullableKey.map(quoteIdentifier);
+  const isNull = names.map((name) => `${name} is null`).join(" or ");
+  const isWhole = names.map((name) => `${name} is not null`).join(" and ");
+  const reason = `A column of the key is null, so no key names the row. Fill it in and the row is asked: select * from ${table.from} where ${isNull}; To leave such rows out on purpose, write into source.where: ${isWhole}`;
+  if (names.length === 0) return { rows: 0, example: null, reason };
+  const found = await boundedRead(tx, COUNT_TIMEOUT_MS, () =>
+    tx.first<{ rows: number; example: string | null }>(
+      parts.statement(sql`
+      select pg_catalog.count(*)::pg_catalog.float8 as rows, pg_catalog.min(${parts.keyParts}) as example
+      from ${parts.from} s where not (${parts.keyNotNull}) and ${parts.matches} and not ${parts.existedBefore}`),
+    ),
+  );
+  return found && { ...found, reason };
+}
+
 async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<string[]> {
   const present = await readable(tx, keys, (part) =>
     tx.rows<{ key: string }>(

@@ -11,7 +11,9 @@ import { KEY_BYTES_MAX, ROW_BYTES_MAX } from "./source.js";
 import type { SourceTable, TableColumn } from "./table-inspection.js";
 
 /** Part of the signature: raise it when the trigger's text changes. */
-export const TRIGGER_VERSION = 3;
+export const TRIGGER_VERSION = 4;
+/** Columns of a target list, and values of a row, with some room for what stands beside them; PostgreSQL has 1,664 at most. */
+const CELLS_MAX = 1_600;
 /** Keys in one row of arrivals; a larger statement appends several rows. */
 const KEYS_PER_ARRIVAL = 5_000;
 /** Keys that the function holds in memory at once, 1 kB each at most; of a larger statement it reads the rows twice. */
@@ -119,13 +121,21 @@ function keyText(key: readonly TableColumn[]): string {
   return texts.length === 1 ? (texts[0] ?? "") : `json_build_array(${texts.join(", ")})::text`;
 }
 
-/** Rows without a whole key have no request, and of keys that are too long the sweeper tells. */
+/** The row has a whole key, and one that is not too long. */
 function usable(key: readonly TableColumn[]): string {
   const present = key.map((column) => `t.${quoteIdentifier(column.name)} is not null`);
-  const isShort = key.length === 1 && key.every((column) => shortTypes.has(column.type));
-  return [...present, ...(isShort ? [] : [`octet_length(${keyText(key)}) <= ${KEY_BYTES_MAX}`])].join(
+  return [...present, ...(isShort(key) ? [] : [`octet_length(${keyText(key)}) <= ${KEY_BYTES_MAX}`])].join(
     " and ",
   );
+}
+
+function isShort(key: readonly TableColumn[]): boolean {
+  return key.length === 1 && key.every((column) => shortTypes.has(column.type));
+}
+
+/** No row can be without a usable key. */
+function isAlwaysUsable({ key, nullableKey }: SourceTable): boolean {
+  return nullableKey.length === 0 && isShort(key);
 }
 
 /** Key and declared columns, each once. */
@@ -133,27 +143,31 @@ function namedColumns(table: SourceTable): readonly TableColumn[] {
   return [...new Map([...table.key, ...table.columns].map((column) => [column.name, column])).values()];
 }
 
-/** The keys of all rows; nulls when a column has another type than it had. */
+/** The keys of all rows, an empty one where no key names the row; nulls when a column has another type than it had. */
 function keysOf(table: SourceTable, relation: string): string {
   const expected = namedColumns(table)
     .map((column) => `pg_typeof(t.${quoteIdentifier(column.name)}) = ${column.typeOid}::oid`)
     .join(" and ");
-  return `select case when ${expected} then ${keyText(table.key)} end from ${relation} t where ${usable(table.key)}`;
+  const key = keyText(table.key);
+  const told = isAlwaysUsable(table) ? key : `case when ${usable(table.key)} then ${key} else '' end`;
+  return `select case when ${expected} then ${told} end from ${relation} t`;
 }
 
 /**
  * The keys that are on one side only, or whose columns differ in a byte: no type's own idea of equality is asked (json has none, some
- * collations a generous one), and no value is turned into text. Whether content as text is new is for the intake to find out.
+ * collations a generous one), and no value is turned into text. Whether content as text is new is for the intake to find out. An empty
+ * key, once, where there are rows that no key names.
  */
 function changedKeys(table: SourceTable, options: TriggerOptions): string {
   const named = namedColumns(table);
+  const wholeRow = options.wholeRow || named.flatMap((column) => cellNames(column, "")).length > CELLS_MAX;
   const alias = (column: TableColumn) => `c${named.findIndex((other) => other.name === column.name)}`;
-  const cells = named.map((column) => cellOf(column, alias(column), options)).join(", ");
-  const whole = options.wholeRow ? ", row(t.*) as whole" : "";
+  const cells = named.map((column) => cellOf(column, alias(column), wholeRow)).join(", ");
+  const whole = wholeRow ? ", row(t.*) as whole" : "";
   const rows = (relation: string) =>
     `(select ${keyText(table.key)} collate "C" as key, ${cells}${whole} from ${relation} t where ${usable(table.key)})`;
   const compared = (side: string) =>
-    options.wholeRow
+    wholeRow
       ? `${side}.whole`
       : `row(${table.columns.flatMap((column) => cellNames(column, `${side}.${alias(column)}`)).join(", ")})::record`;
   const expected = named
@@ -161,11 +175,20 @@ function changedKeys(table: SourceTable, options: TriggerOptions): string {
     .join(" and ");
   return `select case when ${expected} then coalesce(n.key, o.key) end
       from ${rows("rowmill_new")} n full join ${rows("rowmill_old")} o on n.key = o.key
-      where n.key is null or o.key is null or ${compared("n")} *<> ${compared("o")}`;
+      where n.key is null or o.key is null or ${compared("n")} *<> ${compared("o")}${keyless(table)}`;
+}
+
+function keyless(table: SourceTable): string {
+  if (isAlwaysUsable(table)) return "";
+  const any = ["rowmill_new", "rowmill_old"].map(
+    (relation) => `exists (select from ${relation} t where (${usable(table.key)}) is not true)`,
+  );
+  return `
+      union all select '' where ${any.join(" or ")}`;
 }
 
 /** Values too large to be read are compared by their length alone, as everywhere: to read two of 600 MB costs a write seconds. */
-function cellOf(column: TableColumn, alias: string, { wholeRow }: TriggerOptions): string {
+function cellOf(column: TableColumn, alias: string, wholeRow: boolean): string {
   const value = `t.${quoteIdentifier(column.name)}`;
   if (wholeRow || !hasLength(column)) return `${value} as ${alias}`;
   return `case when octet_length(${value}) <= ${ROW_BYTES_MAX} then ${value} end as ${alias}, octet_length(${value}) as ${alias}_bytes`;

@@ -32,9 +32,9 @@ export function weighRows(columns: readonly TableColumn[]): WeighedRows {
     cells: join(columns.map((column) => sql`s.${identifier(column.name)}`)),
     bytes,
     weight,
-    // Without `offset` each mention of the content would make it again.
+    // Variadic, since a call takes 100 arguments and a table 1,600 columns. Without `offset` each mention of the content would make it again.
     content: (when) =>
-      sql`(select case when ${when} then pg_catalog.json_build_array(${texts})::pg_catalog.text end as content offset 0)`,
+      sql`(select case when ${when} then pg_catalog.json_build_array(variadic array[${texts}]::pg_catalog.text[])::pg_catalog.text end as content offset 0)`,
     isShort: sql`${readBytes("s", columns)} operator(pg_catalog.<=) ${ROW_BYTES_MAX}::pg_catalog.int8`,
   };
 }

@@ -9,6 +9,8 @@ const TAKE_ARRIVALS_MAX = 5_000;
 export interface TakenArrivals {
   readonly keys: readonly string[];
   readonly sweepWanted: boolean;
+  /** Rows that no key names were among what was written. */
+  readonly keyless: boolean;
   readonly count: number;
   /** When the oldest of them arrived; null: there were none. */
   readonly since: string | null;
@@ -36,8 +38,10 @@ export async function takeArrivals(
     returning keys, arrived_at)
     select keys, min(arrived_at) over ()::text as since from taken`);
   const keys = new Set(rows.flatMap((row) => row.keys ?? []));
+  const keyless = keys.delete("");
   return {
     keys: [...keys],
+    keyless,
     sweepWanted: rows.some((row) => row.keys === null),
     count: rows.length,
     since: rows[0]?.since ?? null,

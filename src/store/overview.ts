@@ -6,7 +6,7 @@ import type { BatchState } from "../model/batch-transitions.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { sql, type Queryable, type Sql } from "./database.js";
 import { requireOwnLedger } from "./ledger-owners.js";
-import { standingRefusals } from "./refused-keys.js";
+import { unnamedByPipeline, type UnnamedRows } from "./refused-keys.js";
 import { shownText } from "./shown-text.js";
 import { pauseKindValue, pauseReasonValue, type PauseKind } from "./pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
@@ -31,10 +31,12 @@ export interface PipelineOverview {
   readonly waiting: number;
   readonly batched: number;
   readonly succeeded: number;
-  /** Requests that failed for good, and the refused keys. */
+  /** Requests that failed for good, and rows that no key names. */
   readonly failed: number;
-  /** Of the failed: rows whose key cannot name a request. */
+  /** Of the failed: rows that no key names, */
   readonly refused: number;
+  /** by the reason, the most frequent first; the first few. */
+  readonly unnamed: readonly UnnamedRows[];
   readonly cancelled: number;
   readonly gone: number;
   readonly pauseKind: PauseKind | null;
@@ -69,9 +71,9 @@ export async function pipelineOverviews(client: Queryable): Promise<PipelineOver
       from (select pipeline_id, state, count(*)::int as batches, min(next_at) as next_at from rowmill.batches
             where settled_at is null group by pipeline_id, state) by_state group by pipeline_id),
     arrived as (select pipeline_id, sum(coalesce(cardinality(keys), 0))::int as keys from rowmill.arrivals group by pipeline_id),
-    refused as (select k.pipeline_id, count(*)::int as keys from ${standingRefusals} group by k.pipeline_id)
+    refused as (${unnamedByPipeline})
     select p.id, p.name, coalesce(c.waiting, 0) as waiting, coalesce(c.batched, 0) as batched, coalesce(c.succeeded, 0) as succeeded,
-      coalesce(c.failed, 0) + coalesce(k.keys, 0) as failed, coalesce(k.keys, 0) as refused, coalesce(c.cancelled, 0) as cancelled, coalesce(c.gone, 0) as gone,
+      coalesce(c.failed, 0) + coalesce(k.rows, 0) as failed, coalesce(k.rows, 0) as refused, coalesce(k.unnamed, '[]') as unnamed, coalesce(c.cancelled, 0) as cancelled, coalesce(c.gone, 0) as gone,
       ${pauseKindValue} as "pauseKind", ${pauseReasonValue} as "pauseReason", p.definition_hash as "definitionHash",
       p.approved_hash as "approvedHash", p.estimate, p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable",
       coalesce(u.states, '{}') as batches,
@@ -202,22 +204,6 @@ export async function failedKeys(
   return client.rows(sql`
     select key, concat_ws(': ', error_code, error) as error from rowmill.requests
     where pipeline_id = ${pipelineId} and state = 'failed' order by id limit ${max}`);
-}
-
-export interface RefusedKeys {
-  readonly pipelineId: number;
-  readonly keys: number;
-  /** One of them: its first 100 characters. */
-  readonly prefix: string;
-  readonly reason: string;
-}
-
-/** Keys that can be no row's name in the ledger; none for a pipeline without any. */
-export async function refusedKeys(client: Queryable): Promise<RefusedKeys[]> {
-  return client.rows<RefusedKeys>(sql`
-    select k.pipeline_id as "pipelineId", count(*)::int as keys, min(k.key_prefix) as prefix,
-      (array_agg(k.reason order by k.key_prefix))[1] as reason
-    from ${standingRefusals} group by k.pipeline_id`);
 }
 
 export interface RequestStory {

@@ -262,13 +262,3 @@ export async function countStates(client: Queryable): Promise<StateCounts[]> {
   return client.rows<StateCounts>(sql`
     select pipeline_id as "pipelineId", state, count(*)::int as count from rowmill.requests group by 1, 2`);
 }
-
-export async function refuseKey(
-  tx: Queryable,
-  pipelineId: number,
-  refused: { key: string; reason: string },
-): Promise<void> {
-  await tx.run(sql`insert into rowmill.refused_keys (pipeline_id, key_sha256, key_prefix, reason)
-    values (${pipelineId}, encode(sha256(convert_to(${refused.key}, 'UTF8')), 'hex'), left(${refused.key}, 100), ${refused.reason})
-    on conflict (pipeline_id, key_sha256) do update set seen_at = now(), reason = excluded.reason`);
-}

@@ -10,6 +10,8 @@ export type SweepPhase = "idle" | "source" | "definition" | "ledger";
 export interface SweepRow {
   readonly pipelineId: number;
   readonly wanted: boolean;
+  /** It is wanted for a count only, and may keep its pauses. */
+  readonly mayRest: boolean;
   readonly phase: SweepPhase;
   readonly cursor: string[] | null;
   readonly definitionHash: string | null;
@@ -23,6 +25,8 @@ export interface SweepRow {
 
 /** Any number, but always this one: the advisory locks of the sweep. */
 const SWEEP_LOCK = 726_974;
+
+const KEYLESS_REASON = "rows without a key";
 
 /** Null when another worker is at this sweep. Made when missing. */
 export async function lockSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
@@ -40,7 +44,8 @@ export async function lockSweep(tx: Queryable, pipelineId: number): Promise<Swee
 
 function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
   return tx.first<SweepRow>(sql`
-    select pipeline_id as "pipelineId", wanted_at is not null as wanted, phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
+    select pipeline_id as "pipelineId", wanted_at is not null as wanted,
+      coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
       rows_seen::int as "rowsSeen", keys_found::int as "keysFound",
       (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
       (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"
@@ -51,6 +56,12 @@ function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> 
 export async function wantSweep(client: Queryable, pipelineId: number, reason: string): Promise<void> {
   await client.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, clock_timestamp(), ${reason})
     on conflict (pipeline_id) do update set wanted_at = excluded.wanted_at, wanted_reason = excluded.wanted_reason`);
+}
+
+/** Rows that no key names were written or left: only a sweep counts them. What else wants one comes first. */
+export async function wantKeylessCount(client: Queryable, pipelineId: number): Promise<void> {
+  await client.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, clock_timestamp(), ${KEYLESS_REASON})
+    on conflict (pipeline_id) do update set wanted_at = excluded.wanted_at, wanted_reason = coalesce(sweeps.wanted_reason, excluded.wanted_reason)`);
 }
 
 /** `definitionHash`: compare fingerprints for it too; null: presence and content only. */

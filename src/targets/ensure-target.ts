@@ -277,7 +277,8 @@ async function checkTarget(client: Reader, checked: Checked): Promise<TargetTabl
       new Set([...source.key, ...columns, ...(stamped ? stampColumns : [])].map((column) => column.name)),
     );
   const ownership = ownershipOf(config, relation, source);
-  return { qualified: relation.qualified, key: source.key, columns, stamped, isSource, ownership };
+  const { qualified, from } = relation;
+  return { qualified, from, key: source.key, columns, stamped, isSource, ownership };
 }
 
 function refuseMissing(config: TargetConfig, relation: Relation, missing: readonly WantedColumn[]): void {

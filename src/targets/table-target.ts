@@ -18,6 +18,8 @@ export interface TargetColumn extends TableColumn {
 
 export interface TargetTable {
   readonly qualified: string;
+  /** The same as it stands in FROM and UPDATE. */
+  readonly from: string;
   /** The source's key columns, by the same names. */
   readonly key: readonly TableColumn[];
   readonly columns: readonly TargetColumn[];
@@ -52,7 +54,7 @@ async function lockFree(
   // The lock that our write takes anyway: from here to the commit no trigger, default or owner of the table can change.
   await tx.run(sql`lock table ${raw(table.qualified)} in row exclusive mode`);
   await checkOwners(tx, table);
-  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
+  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
   const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
   const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
   const locked = new Set(free.map((row) => row.key));
@@ -75,7 +77,7 @@ async function present(
         " or ",
       );
   const rows = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${written}`);
+    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${written}`);
   return new Set(rows.map((row) => row.key));
 }
 
@@ -144,7 +146,7 @@ function assignments(table: TargetTable): { name: string; value: Sql }[] {
 
 function updateStatement(table: TargetTable, recordset: Sql): Sql {
   const set = join(assignments(table).map(({ name, value }) => sql`${identifier(name)} = ${value}`));
-  return sql`update ${raw(table.qualified)} t set ${set} from ${recordset} where ${keyEquals("t", table.key, sql`x.k`)}`;
+  return sql`update ${raw(table.from)} t set ${set} from ${recordset} where ${keyEquals("t", table.key, sql`x.k`)}`;
 }
 
 function upsertStatement(table: TargetTable, recordset: Sql): Sql {

@@ -3,10 +3,15 @@
  * right or column, a value that `where` cannot handle) the pipeline pauses with the reason.
  */
 import { RowmillError } from "../model/errors.js";
-import { isDatabaseWide, isLastingRefusal, type Reader } from "../store/database.js";
+import { isDatabaseWide, isDoubtful, isLastingRefusal, type Reader } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { requireUnderstood } from "../store/understood.js";
 import type { Pipeline, WorkerContext } from "./context.js";
+
+/** The same error that may pass, but comes again and again: so often it is waited out. */
+const REPEATS_MAX = 20;
+/** By pipeline, as this process saw them. */
+const repeated = new WeakMap<Pipeline, { message: string; times: number }>();
 
 /** Null: it failed, and was said. What ails the whole database is thrown: it is everybody's, and the caller waits. */
 export async function guarded<T>(
@@ -28,10 +33,17 @@ export async function guarded<T>(
   }
 }
 
-function pauseForSource({ config }: Pipeline, error: Error): pipelines.Pause | null {
-  if (!isLastingRefusal(error)) return null;
-  const reason = `${error.message} It is tried again every half minute; to try now: rowmill resume ${config.name}`;
+function pauseForSource(pipeline: Pipeline, error: Error): pipelines.Pause | null {
+  if (!isLastingRefusal(error) && !(isDoubtful(error) && isRepeated(pipeline, error))) return null;
+  const reason = `${error.message} It is tried again every half minute; to try now: rowmill resume ${pipeline.config.name}`;
   return { kind: "source", reason };
+}
+
+function isRepeated(pipeline: Pipeline, { message }: Error): boolean {
+  const before = repeated.get(pipeline);
+  const times = before?.message === message ? before.times + 1 : 1;
+  repeated.set(pipeline, { message, times: times % REPEATS_MAX });
+  return times === REPEATS_MAX;
 }
 
 /** The target is not as it was at the start, in a way that only a person can judge. */

@@ -5,7 +5,7 @@
 import { pipelinesWithArrivals, takeArrivals } from "../store/arrivals.js";
 import { lockIntake, tryLockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
-import { wantSweep } from "../store/sweeps.js";
+import { wantKeylessCount, wantSweep } from "../store/sweeps.js";
 import { presentMoment, type Moment } from "../store/visible.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { guarded, mayLook } from "./guard.js";
@@ -73,6 +73,7 @@ async function takeOnce(
       if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
       const taken = await takeArrivals(tx, pipeline.id, before);
       if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
+      if (taken.keyless) await wantKeylessCount(tx, pipeline.id);
       if (taken.keys.length === 0) return { arrivals: taken.count, added: 0, moved: 0, refused: 0 };
       const { added, moved, refused } = await lookAt(tx, pipeline, taken);
       return { arrivals: taken.count, added, moved, refused };

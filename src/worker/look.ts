@@ -13,12 +13,12 @@ import { putBack } from "../store/arrivals.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
 import { renderedHashes } from "../store/in-flight.js";
+import { refuseKey } from "../store/refused-keys.js";
 import {
   insertMany,
   lockByKeys,
   moveMany,
   renameMany,
-  refuseKey,
   type LedgerRow,
   type NewRequest,
   type RowMove,
@@ -47,7 +47,8 @@ export async function lookAt(
   const left: string[] = [];
   const sorted = [...new Set(keys)].sort();
   for (const key of sorted.filter((key) => !fits(key))) {
-    const reason = key === "" ? "A key may not be empty." : `A key may have at most ${KEY_BYTES_MAX} bytes.`;
+    const wrong = key === "" ? "A key may not be empty." : `A key may have at most ${KEY_BYTES_MAX} bytes.`;
+    const reason = `${wrong} Change it, name other columns in source.key, or leave such rows out with source.where.`;
     await refuseKey(tx, pipeline.id, { key, reason });
     counts.refused++;
   }

@@ -7,6 +7,7 @@ import { READ_KEYS_MAX } from "../sources/source.js";
 import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { cutShort, reaffirmMany, reopenMany } from "../store/requests.js";
+import { keepKeyless, refuseKeyless } from "../store/refused-keys.js";
 import { ledgerChunk } from "../store/ledger-chunks.js";
 import { analyze } from "../store/workers.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
@@ -58,9 +59,11 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
 
 async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepProgress | null> {
   const changed = sweep.sweptHash !== pipeline.definitionHash;
-  const restMs = Math.max(SWEEP_EVERY_MS, (sweep.lastedMs ?? 0) * SWEEP_REST_FACTOR);
-  const periodic = sweep.finishedAgoMs !== null && sweep.finishedAgoMs > restMs;
-  if (!changed && !periodic && !sweep.wanted) return null;
+  const restMs = (sweep.lastedMs ?? 0) * SWEEP_REST_FACTOR;
+  const restedMs = sweep.finishedAgoMs ?? 0;
+  const periodic = restedMs > Math.max(SWEEP_EVERY_MS, restMs);
+  const wanted = sweep.wanted && (!sweep.mayRest || restedMs > restMs || sweep.finishedAgoMs === null);
+  if (!changed && !periodic && !wanted) return null;
   await startSweep(tx, pipeline.id, changed ? pipeline.definitionHash : null);
   return { phase: "source", rowsSeen: 0, keysFound: 0 };
 }
@@ -80,6 +83,7 @@ async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Prom
 async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   const chunk = await pipeline.source.compareChunk(tx, sweep.cursor, READ_KEYS_MAX);
   await lookAtFound(tx, pipeline, chunk.keys);
+  if (chunk.cursor === null) await countKeyless(tx, pipeline);
   const next = sweep.definitionHash === null ? "ledger" : "definition";
   return {
     phase: chunk.cursor === null ? next : "source",
@@ -87,6 +91,12 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
     rows: chunk.rows,
     keys: chunk.keys.length,
   };
+}
+
+async function countKeyless(tx: Queryable, pipeline: Pipeline): Promise<void> {
+  const found = await pipeline.source.countKeyless(tx);
+  if (found === null) await keepKeyless(tx, pipeline.id);
+  else if (found.rows > 0) await refuseKeyless(tx, pipeline.id, found);
 }
 
 /** A changed definition asks again only those rows that would now be asked something else, or get the room that their answer lacked. */

@@ -116,6 +116,7 @@ export interface StatusJson {
     cancelled: number;
     gone: number;
     paused: string | null;
+    unnamed: readonly { rows: number; example: string; reason: string }[];
   }[];
   readonly batches: readonly {
     id: string;

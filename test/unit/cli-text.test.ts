@@ -209,6 +209,7 @@ describe("The status", () => {
         succeeded: 1_000,
         failed: 3,
         refused: 1,
+        unnamed: [{ rows: 1, example: "long\nkey", reason: "A key may have at most 1024 bytes." }],
         cancelled: 0,
         gone: 0,
         pauseKind: "person",
@@ -249,7 +250,7 @@ describe("The status", () => {
   it("says for each pipeline what holds it back and what to do", () => {
     const lines = renderStatus(facts, style);
     expect(lines).toContain("films: paused: new prompt. To go on: rowmill resume films");
-    expect(lines.join(" ")).toContain("films: 1 row of those that failed cannot be asked about");
+    expect(lines.join(" ")).toContain("films: 1 row of those that failed cannot be asked about,");
     expect(lines).toContain("films: 2 changed rows not looked at yet");
     expect(lines.join(" ")).toContain("No worker is running, so nothing moves. Start one: rowmill up");
   });
