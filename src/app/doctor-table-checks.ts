@@ -5,7 +5,8 @@ import type { PipelineConfig } from "../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { planTarget, type TargetPlan } from "../targets/ensure-target.js";
 import { checkPredicate, refuseWrongPaths } from "./bind-pipeline.js";
-import { notChecked, ok, problem, type Check, type Finding } from "./doctor-check.js";
+import { sql, type Queryable } from "../store/database.js";
+import { notChecked, ok, problem, warning, type Check, type Finding } from "./doctor-check.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
 import {
   judgeDatabaseRights,
@@ -82,7 +83,54 @@ async function lookAtSource(pipeline: PipelineConfig, look: Look): Promise<reado
   const findings = judgeSourceRights(name, table, await sourceRights(look, pipeline, table));
   if (findings.length > 0) return findings;
   await checkPredicate(known(look.opened, "a database").database, pipeline, table);
-  return [ok(`${name}: ${table.qualified} can be read and watched`)];
+  const relatives = await readOnly(look, (tx) => relativesOf(tx, table.oid));
+  return [
+    ok(`${name}: ${table.qualified} can be read and watched`),
+    ...judgeRelatives(name, table, relatives),
+  ];
+}
+
+interface Relatives {
+  /** Inheritance children, partitions left out. */
+  readonly children: readonly string[];
+  /** What it inherits from, or is a partition of. */
+  readonly parents: readonly string[];
+}
+
+async function relativesOf(tx: Queryable, oid: number): Promise<Relatives> {
+  const found = await tx.first<Relatives>(sql`
+    select array(select i.inhrelid::regclass::text from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+        where i.inhparent = ${oid}::oid and c.relkind = 'r' and not c.relispartition order by 1) as children,
+      array(select i.inhparent::regclass::text from pg_catalog.pg_inherits i where i.inhrelid = ${oid}::oid order by 1) as parents`);
+  return found ?? { children: [], parents: [] };
+}
+
+function judgeRelatives(
+  name: string,
+  { qualified }: SourceTable,
+  { children, parents }: Relatives,
+): Finding[] {
+  const findings: Finding[] = [];
+  if (children.length > 0)
+    findings.push(
+      warning(`${name}: the rows of ${children.join(", ")}, which inherit from ${qualified}, are not read.`, {
+        mends: [
+          "If they are to be asked about, name each of these tables as the source of a pipeline of its own.",
+        ],
+      }),
+    );
+  if (parents.length > 0)
+    findings.push(
+      warning(
+        `${name}: what is written to ${qualified} through ${parents.join(", ")} is found by the next sweep only, since PostgreSQL runs no trigger of ${qualified} for it.`,
+        {
+          mends: [
+            `Name ${parents.join(" or ")} as the source, write to ${qualified} itself, or run: rowmill sweep ${name}`,
+          ],
+        },
+      ),
+    );
+  return findings;
 }
 
 /** The right to put triggers on it is looked for only where some are to be made. */

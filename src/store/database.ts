@@ -392,12 +392,6 @@ export function isLastingRefusal(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && error.sqlState !== null && !passing.test(error.sqlState);
 }
 
-/** What passes, or does not: internal errors, unreadable files, … Not what waits for others, nor what takes its time. */
-export function isDoubtful(error: unknown): boolean {
-  if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
-  return passing.test(error.sqlState) && !isConflict(error) && error.sqlState !== "57014";
-}
-
 /** Deadlock, serialisation, lock time-out: the same work may simply be done again. */
 export function isConflict(error: unknown): boolean {
   return (

@@ -3,7 +3,13 @@
  * right or column, a value that `where` cannot handle) the pipeline pauses with the reason.
  */
 import { RowmillError } from "../model/errors.js";
-import { isDatabaseWide, isDoubtful, isLastingRefusal, type Reader } from "../store/database.js";
+import {
+  DatabaseError,
+  isConflict,
+  isDatabaseWide,
+  isLastingRefusal,
+  type Reader,
+} from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { requireUnderstood } from "../store/understood.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -34,12 +40,15 @@ export async function guarded<T>(
 }
 
 function pauseForSource(pipeline: Pipeline, error: Error): pipelines.Pause | null {
-  if (!isLastingRefusal(error) && !(isDoubtful(error) && isRepeated(pipeline, error))) return null;
+  if (!isLastingRefusal(error) && !isRepeated(pipeline, error)) return null;
   const reason = `${error.message} It is tried again every half minute; to try now: rowmill resume ${pipeline.config.name}`;
   return { kind: "source", reason };
 }
 
-function isRepeated(pipeline: Pipeline, { message }: Error): boolean {
+/** Not what waits for others' locks, nor what takes its time. */
+function isRepeated(pipeline: Pipeline, error: Error): boolean {
+  if (!(error instanceof DatabaseError) || isConflict(error) || error.sqlState === "57014") return false;
+  const { message } = error;
   const before = repeated.get(pipeline);
   const times = before?.message === message ? before.times + 1 : 1;
   repeated.set(pipeline, { message, times: times % REPEATS_MAX });

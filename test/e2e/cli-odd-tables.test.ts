@@ -141,6 +141,13 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     await run("insert into parts values (2, 'two')");
     expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
     expect(await answered("parts")).toEqual(["1", "2"]);
+    const doctor = await project.run("doctor");
+    expect(doctor.stdout).toContain(
+      'animals: the rows of cats, which inherit from "public"."animals", are not read',
+    );
+    expect(doctor.stdout).toContain(
+      'cats: what is written to "public"."cats" through animals is found by the next sweep',
+    );
     const attempts = await project.database.rows(sql`
       select p.name, count(*)::int as attempts from rowmill.attempts a join rowmill.requests r on r.id = a.request_id
         join rowmill.pipelines p on p.id = r.pipeline_id group by 1 order by 1`);

@@ -369,7 +369,9 @@ describeDatabases(
       const refused = await project.rows<{ prefix: string; reason: string }>(
         sql`select left(key_prefix, 5) as prefix, reason from rowmill.refused_keys`,
       );
-      expect(refused).toEqual([{ prefix: long.slice(0, 5), reason: "A key may have at most 1024 bytes." }]);
+      expect(refused).toEqual([
+        { prefix: long.slice(0, 5), reason: expect.stringMatching(/^A key may have at most 1024 bytes\./) },
+      ]);
     });
 
     it("is read alike under every session's settings", async () => {
