@@ -157,7 +157,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     await project.writeConfig(filmsPipeline("when: { rows: 5, maxWait: '24h' }"));
     await insertFilms(project, 4);
     expect((await project.run("up", "--once")).status).toBe(0);
-    expect((await project.status()).pipelines).toEqual([
+    expect((await project.status()).pipelines).toMatchObject([
       { name: "films", waiting: 4, batched: 0, succeeded: 0, failed: 0, cancelled: 0, gone: 0, paused: null },
     ]);
   });
