@@ -59,13 +59,22 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
 
 async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepProgress | null> {
   const changed = sweep.sweptHash !== pipeline.definitionHash;
-  const restMs = (sweep.lastedMs ?? 0) * SWEEP_REST_FACTOR;
-  const restedMs = sweep.finishedAgoMs ?? 0;
-  const periodic = restedMs > Math.max(SWEEP_EVERY_MS, restMs);
-  const wanted = sweep.wanted && (!sweep.mayRest || restedMs > restMs || sweep.finishedAgoMs === null);
-  if (!changed && !periodic && !wanted) return null;
+  if (!changed && !isSweepDue(sweep)) return null;
   await startSweep(tx, pipeline.id, changed ? pipeline.definitionHash : null);
   return { phase: "source", rowsSeen: 0, keysFound: 0 };
+}
+
+/** Of a pipeline whose definition was swept. Pure. */
+export function isSweepDue({
+  wanted,
+  mayRest,
+  finishedAgoMs,
+  lastedMs,
+}: Pick<SweepRow, "wanted" | "mayRest" | "finishedAgoMs" | "lastedMs">): boolean {
+  if (finishedAgoMs === null) return wanted;
+  const restMs = (lastedMs ?? 0) * SWEEP_REST_FACTOR;
+  if (finishedAgoMs > Math.max(SWEEP_EVERY_MS, restMs)) return true;
+  return wanted && (!mayRest || finishedAgoMs > restMs);
 }
 
 interface ChunkDone {
