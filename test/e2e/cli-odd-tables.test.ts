@@ -58,6 +58,9 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
       labels("places", `["lang", "id"]`),
       labels("notes", `"code"`),
       labels("old_notes", `"code"`, `, existing: "skip"`),
+      labels("old_notes", `"code"`, `, where: "code is not null"`)
+        .replace("old_notes:", "chosen:")
+        .replace("old_notes_labels", "chosen_labels"),
     ];
     await project.writeConfig(pipelines.join(",\n"));
     const first = await project.run("up", "--until-idle", "--yes");
@@ -75,6 +78,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
         { rows: 1, example: "x".repeat(100), reason: expect.stringContaining("1024 bytes") },
       ],
       old_notes: [],
+      chosen: [],
     });
     const status = await project.run("status");
     expect(status.stdout.replaceAll(/\s+/g, " ")).toContain(
@@ -143,10 +147,10 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     expect(await answered("parts")).toEqual(["1", "2"]);
     const doctor = await project.run("doctor");
     expect(doctor.stdout).toContain(
-      'animals: the rows of cats, which inherit from "public"."animals", are not read',
+      'animals: the rows of public.cats, which inherit from "public"."animals", are not read',
     );
     expect(doctor.stdout).toContain(
-      'cats: what is written to "public"."cats" through animals is found by the next sweep',
+      'cats: what is written to "public"."cats" through public.animals is found by the next sweep',
     );
     const attempts = await project.database.rows(sql`
       select p.name, count(*)::int as attempts from rowmill.attempts a join rowmill.requests r on r.id = a.request_id
@@ -174,7 +178,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
       await run(`create table ${table} (id int primary key, ${columns.join(", ")})`);
       await run(`insert into ${table} (id, ${quoted(nameOf(0))}) values (1, 'first')`);
     }
-    const fields = Array.from({ length: 99 }, (_, index) => `f${index}: z.string()`).join(", ");
+    const fields = Array.from({ length: 150 }, (_, index) => `f${index}: z.string()`).join(", ");
     const pipelines = Object.entries(counts).map(
       ([table, count]) => `${table}: pipeline({
         source: { table: "${table}", key: "id", columns: ${JSON.stringify(names(count))} }, polling,
@@ -201,6 +205,10 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     for (const table of Object.keys(counts)) expect(await answered(table)).toContain("1");
     const shown = await project.run("show", "wide101", "1", "--json");
     expect(shown.status, shown.stderr).toBe(0);
+    const story: { result: { cells: object } } = JSON.parse(shown.stdout);
+    expect(Object.keys(story.result.cells)).toHaveLength(150 + 1 + 2);
+    const doctor = await project.run("doctor");
+    expect(doctor.stdout).toContain('wide1590: "public"."wide1590" can be read and watched');
     await project.check();
   });
 
