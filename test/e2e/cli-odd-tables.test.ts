@@ -45,6 +45,11 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     return Object.fromEntries(pipelines.map((pipeline) => [pipeline.name, pipeline.unnamed]));
   }
 
+  /** Twice as long as usual: such a sweep rests for twenty times the duration of the last one. */
+  async function untilSwept(what: string, isSo: () => Promise<boolean>): Promise<void> {
+    await until(what, isSo).catch(() => until(what, isSo));
+  }
+
   it("have rows without a whole key, which are counted, named with what to do, and asked once it is whole", async () => {
     await run("create table places (lang text, id int, body text, unique (lang, id))");
     await run("insert into places values ('en', 1, 'one'), (null, 2, 'two'), ('en', null, 'three')");
@@ -96,12 +101,12 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     await up.says("Working.");
     await run("update places set id = 3 where id is null");
     await run("insert into notes values (null, 'five'), (null, 'six')");
-    await until("the counts follow the triggers", async () => {
+    await untilSwept("the counts follow the triggers", async () => {
       const now = await unnamed();
       return now["places"]?.length === 0 && now["notes"]?.some(({ rows }) => rows === 2) === true;
     });
     await run("delete from notes where code is null or code = '' or length(code) > 1024");
-    await until("no row is left without a key", async () => (await unnamed())["notes"]?.length === 0);
+    await untilSwept("no row is left without a key", async () => (await unnamed())["notes"]?.length === 0);
     up.child.kill("SIGTERM");
     expect((await up.ended).status).toBe(143);
     expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
