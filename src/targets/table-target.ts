@@ -123,7 +123,7 @@ async function notHeld(
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
     : sql`pg_catalog.age(t.xmin) <= 0`;
   const held = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${fresh}`);
+    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${fresh}`);
   const missing = new Set(keys);
   for (const { key } of held) missing.delete(key);
   return missing;
