@@ -102,7 +102,7 @@ function judgeGone(
   if (source.onGone === "drop" || hash === null || asked.answer === null) return dropped(null);
   if (outcome.kind !== "text") return dropped(detailOf(pipeline, outcome));
   const cells = Object.fromEntries(source.columns.map((name) => [name, null]));
-  const checked = check(pipeline, asked.answer, { text: outcome.text, cells });
+  const checked = check(pipeline, asked.answer, { said: outcome, cells });
   if ("message" in checked) return dropped(checked.message);
   const known = { ...paid, hash, fingerprint };
   if (typeof asked.target !== "string")
