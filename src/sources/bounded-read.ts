@@ -1,5 +1,5 @@
 /** Reads what the data of one row may make too much for the database: for its time, its memory or the longest value it can build. */
-import { isTooMuch, raw, type Queryable } from "../store/database.js";
+import { DatabaseError, raw, statementsOwn, type Queryable } from "../store/database.js";
 
 /** For the reading of rows by their keys. Two of these and what is read meanwhile take less time than a lease. */
 export const READ_TIMEOUT_MS = 6_000;
@@ -29,4 +29,14 @@ export async function boundedRead<Result>(
 
 async function undo(tx: Queryable): Promise<void> {
   await tx.run(raw("rollback to savepoint rowmill_read; release savepoint rowmill_read"));
+}
+
+/**
+ * What the size of one row can cause: a time-out, too little memory, a value longer than PostgreSQL can build (54, or XX000 with this
+ * message, which it never translates).
+ */
+function isTooMuch(error: unknown): boolean {
+  if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
+  if (error.sqlState === "XX000") return error.message.includes("invalid memory alloc request size");
+  return /^(57014|53200|54)/.test(error.sqlState) && !statementsOwn.test(error.sqlState);
 }

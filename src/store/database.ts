@@ -360,22 +360,12 @@ export function isDatabaseWide(error: unknown): boolean {
 }
 
 /** Too many columns or arguments: the statement's own fault, whatever the rows are. */
-const statementsOwn = /^540(11|23)/;
+export const statementsOwn = /^540(11|23)/;
 
 /** Errors that the data of single rows can cause (class 22: bad values, 23: constraints, 54: too large): bisect, never retry. */
 export function isDataError(error: unknown): boolean {
   if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
   return /^(22|23|54)/.test(error.sqlState) && !statementsOwn.test(error.sqlState);
-}
-
-/**
- * What the size of one row can cause: a time-out, too little memory, a value longer than PostgreSQL can build (54, or XX000 with this
- * message, which it never translates).
- */
-export function isTooMuch(error: unknown): boolean {
-  if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
-  if (error.sqlState === "XX000") return error.message.includes("invalid memory alloc request size");
-  return /^(57014|53200|54)/.test(error.sqlState) && !statementsOwn.test(error.sqlState);
 }
 
 /**
