@@ -57,6 +57,8 @@ export interface TransactionOptions {
   readOnly?: boolean;
   /** The pipeline whose results are written: its own triggers pass such writes over, those of other pipelines do not. */
   writingFor?: number;
+  /** Rolls back at its end: what was done was a trial. */
+  trial?: boolean;
 }
 
 export interface Database extends Queryable {
@@ -186,7 +188,8 @@ async function runTransaction<T>(
   try {
     const tx = await begin(client, noteFailure, options);
     const result = await work(tx);
-    await tx.commit();
+    if (options.trial === true) broken = await rollBack(client);
+    else await tx.commit();
     return result;
   } catch (error) {
     // After a loss nothing answers any more: to roll back would be to wait once again for as long.
