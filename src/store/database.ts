@@ -1,8 +1,8 @@
 /**
  * The one seam to PostgreSQL. Every statement of Rowmill passes here: time-outs, pinned settings, errors in one shape.
  *
- * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables; so the
- * same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
+ * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables that outlive their
+ * transaction; so the same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
  * with `set_config(…, true)` inside a transaction. A crash at any point rolls the open transaction back, nothing else.
  *
  * Every statement runs in a transaction, and every transaction has its `search_path` pinned: a function, operator or type that another
