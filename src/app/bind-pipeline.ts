@@ -176,15 +176,16 @@ export async function bindPipeline(
 
 /** @throws RowmillError `target_unsupported` where answers could not be written any more: better before more is paid */
 async function checkTarget(database: Database, wanted: Wanted, qualified: string): Promise<TargetTable> {
-  // The same table, whatever it is called on this connection's search path.
-  const of = { ...wanted, config: { ...wanted.config, table: qualified } };
+  // The same table, whatever it is called on this connection's search path; what was asked before it was bound is settled.
+  const of = { ...wanted, config: { ...wanted.config, table: qualified }, former: null };
+  const plan = await examineTarget(database, of);
+  const isChanged = plan.exists && plan.statements.length > 0;
+  const refusal = refusalOf(plan.faults) ?? (isChanged ? refuseChange(of.config, plan) : null);
+  if (refusal !== null)
+    throw new RowmillError("target_unsupported", refusal.message, { hints: refusal.hints, cause: refusal });
   const found = await fitTarget(database, of);
   if (typeof found === "string") throw new RowmillError("target_unsupported", found);
-  const plan = await examineTarget(database, of);
-  const refusal =
-    refusalOf(plan.faults) ?? (plan.statements.length > 0 ? refuseChange(of.config, plan) : null);
-  if (refusal === null) return found;
-  throw new RowmillError("target_unsupported", refusal.message, { hints: refusal.hints, cause: refusal });
+  return found;
 }
 
 /** Else the first to fail would be the trigger itself, when the target is made and the pipeline registered. */

@@ -117,7 +117,7 @@ async function lookAtTarget(
       ok(`${name}: answers can be written into ${plan.qualified}; rowmill up adds the columns that it lacks`),
     ];
   return [
-    warning(`${name}: ${plan.qualified} has to be changed before it can hold the answers.`, {
+    warning(`${name}: ${plan.qualified} must be changed before it can hold the answers.`, {
       mends: ["rowmill up shows the statements and asks; rowmill up --yes runs them."],
       sql,
     }),

@@ -63,9 +63,9 @@ export class Approvals {
 /** Shows how a target is changed, and asks unless the config or `--yes` allows it. */
 export function askForChanges(terminal: Terminal, yes: boolean, signal: AbortSignal): AllowChange {
   return async ({ name }, { qualified, statements, asks }) => {
-    terminal.note(`${name}: the target ${qualified} has to be changed:`);
+    terminal.note(`${name}: the target ${qualified} must be changed:`);
     for (const statement of statements) terminal.note(`  ${safeSql(statement)};`);
     if (yes || !asks) return true;
-    return terminal.interactive && askYesNo(`Change ${qualified} so?`, signal);
+    return terminal.interactive && askYesNo(`Run this on ${qualified}?`, signal);
   };
 }

@@ -53,8 +53,7 @@ export async function catalogueColumns(client: Reader, oid: number): Promise<Cat
       exists (select 1 from pg_catalog.pg_cast k where k.castsource in (t.oid, b.oid)
         and k.casttarget = 'text'::regtype and k.castmethod = 'f' and k.oid >= 16384) as "foreignCast",
       json_build_object(
-        'type', case when t.typnamespace = 'pg_catalog'::regnamespace then format_type(t.oid, a.atttypmod)
-          else quote_ident(m.nspname) || '.' || quote_ident(t.typname) end,
+        'type', format_type(t.oid, a.atttypmod),
         'castType', quote_ident(m.nspname) || '.' || quote_ident(t.typname),
         'builtIn', t.typnamespace = 'pg_catalog'::regnamespace) as declared,
       format_type(b.oid, below.typmod) as "limitedType",

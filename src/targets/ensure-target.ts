@@ -123,7 +123,7 @@ export async function examineTarget(database: Database, wanted: Wanted): Promise
 export function refuseChange(config: TargetConfig, { qualified, statements }: TargetPlan): RowmillError {
   return new RowmillError(
     "refused",
-    `target: ${config.table} has to be changed before it can hold the answers, and nobody allowed it yet.`,
+    `target: ${config.table} must be changed before it can hold the answers, and you have not allowed it yet.`,
     {
       lines: statements.map((statement) => `${statement};`),
       hints: [
@@ -237,7 +237,7 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
   const what =
     widened.size === 0
       ? "lacks columns, and only its owner may add them"
-      : "has to be changed, and only its owner may";
+      : "must be changed, and only its owner may change it";
   return [
     fault(`${facts.qualified} ${what}.`, {
       kind: "right",
@@ -273,12 +273,12 @@ async function narrowingFaults(
     const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");
     faults.push(
       fault(
-        `target: ${config.table}."${found.name}" holds ${JSON.stringify(row.value)}, which the answer does not give any more, and Rowmill makes no CHECK narrower.`,
+        `target: ${config.table}."${found.name}" holds ${JSON.stringify(row.value)}, which the answer no longer allows. Rowmill does not narrow a CHECK.`,
         {
           sql: [
             `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} ${narrowed} not valid;`,
           ],
-          mends: ["The rows that hold it keep it until they are asked again."],
+          mends: ["Those rows keep the value until they are asked again."],
         },
       ),
     );
@@ -340,7 +340,7 @@ async function change(database: Database, statement: string): Promise<void> {
     if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
     throw new RowmillError(
       "database_timeout",
-      `target: ${statement}: somebody held the table for ${LOCK_TIMEOUT_MS} ms.`,
+      `target: ${statement}: another session held the table for ${LOCK_TIMEOUT_MS} ms.`,
       {
         cause: error,
         hints: ["Nothing was changed by it. Start rowmill up again when the table is less busy."],

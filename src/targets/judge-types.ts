@@ -1,6 +1,5 @@
 /** Types, lengths, ranges and labels of a target's columns against what the answer's schema allows. Pure. */
 import type { AnswerColumn } from "../model/answer-columns.js";
-import type { CatalogueColumn } from "../sources/table-columns.js";
 import { quoteIdentifier, quoteLiteral } from "../store/database.js";
 import { fault, namedValues, pairsOf, textOfValue, type Fault, type Judged, type Pair } from "./fault.js";
 import { listedValues } from "./target-statements.js";
@@ -47,7 +46,7 @@ function typeFault({ config, facts }: Judged, { wanted, found }: Pair): Fault | 
     {
       mends: [
         `alter table ${facts.qualified} ${drops}alter column ${name} type ${wanted.type} using ${using};`,
-        ...(using === "null" ? ["That gives up what stands there; the rows are asked again."] : []),
+        ...(using === "null" ? ["This drops the values in the column. Rowmill asks the rows again."] : []),
         'or name another column: target: { columns: { field: "column" } }',
       ],
     },
@@ -92,13 +91,11 @@ function labelFaults(
   if (unknown.length === 0) return [];
   return [
     fault(`target: ${of}, which has no ${namedValues(unknown)}.`, {
-      sql: unknown.map((value) => `alter type ${elementType(found)} add value ${quoteLiteral(value)};`),
+      sql: unknown.map(
+        (value) => `alter type ${found.limitedType.replace(/\[\]$/, "")} add value ${quoteLiteral(value)};`,
+      ),
     }),
   ];
-}
-
-function elementType({ type }: CatalogueColumn): string {
-  return type.replace(/"?_([^".]+)"?$/, (_, name: string) => quoteIdentifier(name)).replace(/\[\]$/, "");
 }
 
 /** Of text, and of the items of a list: in characters. */

@@ -49,7 +49,7 @@ export async function tryAnswers(
   const trials = pairsOf(judged).flatMap((pair) => trialOf(judged, pair));
   if (trials.length === 0) return [];
   const notTried = (why: string, grants: readonly string[] = []): Fault[] => [
-    fault(`target: whether the CHECKs of ${config.table} let every answer through was not tried: ${why}.`, {
+    fault(`target: the CHECKs of ${config.table} were not tried: ${why}.`, {
       level: "unknown",
       kind: "right",
       sql: grants,
@@ -74,8 +74,15 @@ export async function tryAnswers(
     );
   } catch (error) {
     if (!(error instanceof DatabaseError) || isDatabaseWide(error)) throw error;
-    // A lock that somebody holds, a CHECK that takes its time, or one that raises an error of its own.
-    return notTried(error.message.replace(/\.$/, ""));
+    // A lock that another session holds, or a CHECK that takes its time.
+    if (error.code === "database_timeout") return notTried(error.message.replace(/\.$/, ""));
+    return [
+      fault(`target: to try an answer on ${config.table} failed. ${error.message}`, {
+        mends: [
+          "A CHECK or a domain of the table raises this error. Change it, or grant the right that it lacks.",
+        ],
+      }),
+    ];
   }
 }
 
@@ -165,7 +172,7 @@ async function refusedOf(tx: Queryable, { config, facts }: Judged, trial: Trial)
     return fault(
       `target: ${config.table}."${found.name}" refuses ${namedValues(values)} of the answer's "${wanted.field}": ${reason}.`,
       {
-        mends: [`Change the CHECK, or the answer so that it allows only what ${facts.qualified} takes.`],
+        mends: ["Change the CHECK, or allow only values in the answer that it accepts."],
       },
     );
   });

@@ -65,7 +65,7 @@ describe.skipIf(serverKind === "embedded")(
     it("gets the values of a changed enum once that is allowed, beside those that its rows and older workers have", async () => {
       await answer(`label: z.enum(["a", 'it\\'s "c"']), note: z.string()`);
       await expectRefused([], 4, [
-        "has to be changed before it can hold the answers, and nobody allowed it yet",
+        "must be changed before it can hold the answers, and you have not allowed it yet",
         ...widened,
         "rowmill up --yes",
       ]);
@@ -73,7 +73,7 @@ describe.skipIf(serverKind === "embedded")(
       for (const statement of widened) expect(printed.stdout).toContain(statement);
       const doctor = await project.run("doctor");
       expect(doctor.stdout).toContain(
-        `warning      Target: films: "public"."ans" has to be changed before it can hold the answers.`,
+        `warning      Target: films: "public"."ans" must be changed before it can hold the answers.`,
       );
       for (const statement of widened) expect(doctor.stdout).toContain(statement);
       expect(doctor.stdout).not.toContain("Nothing to mend");
@@ -111,7 +111,7 @@ describe.skipIf(serverKind === "embedded")(
       });
       const { status, stderr } = await ended;
       expect(status, stderr).toBe(1);
-      expect(stderr).toContain("somebody held the table for 2000 ms");
+      expect(stderr).toContain("another session held the table for 2000 ms");
       expect((await tableNow()).checks.join()).not.toContain("'d'");
     });
 
@@ -147,7 +147,7 @@ describe.skipIf(serverKind === "embedded")(
       await answer(`label: z.enum(["a", "c"]), note: z.string()`);
       const narrowed = `alter table "public"."ans" drop constraint "ans_label_check", add constraint "ans_label_check" check ("label" in ('a', 'c')) not valid;`;
       await expectRefused(["--yes"], 2, [
-        `ans."label" holds "b", which the answer does not give any more, and Rowmill makes no CHECK narrower`,
+        `ans."label" holds "b", which the answer no longer allows. Rowmill does not narrow a CHECK`,
         narrowed,
       ]);
       await run(narrowed);

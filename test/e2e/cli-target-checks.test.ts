@@ -128,7 +128,7 @@ describe.skipIf(serverKind === "embedded")(
         "Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.",
         administrator,
         `alter role "${limited}" bypassrls;`,
-        `not checked event: target: whether the CHECKs of t_event let every answer through was not tried: the user "${limited}" may make no temporary tables.`,
+        `not checked event: target: the CHECKs of t_event were not tried: the user "${limited}" may make no temporary tables.`,
         administrator,
         `grant temporary on database "${database}" to "${limited}";`,
       ]);
@@ -137,7 +137,7 @@ describe.skipIf(serverKind === "embedded")(
       await project.writeConfig(pipelineText("event", {}));
       const watched = await project.run("doctor");
       expect(targetFindings(watched.stdout)).toEqual([
-        `not checked event: target: whether the CHECKs of t_event let every answer through was not tried: the event trigger "notes_tables" fires at every new table.`,
+        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_tables" fires at every new table.`,
       ]);
       await run(`drop event trigger notes_tables; drop owned by ${limited}; drop role ${limited};`);
       await expectUntouched();
@@ -160,7 +160,7 @@ describe.skipIf(serverKind === "embedded")(
       await run(`${constraint}; insert into texts values (1, 'One.')`);
       await until("a pause", async () => (await paused()) !== "");
       expect(await paused()).toBe(
-        `target: "public"."t_changing"."label" refuses "long label" of the answer's "label": the CHECK "short". Change the CHECK, or the answer so that it allows only what "public"."t_changing" takes. Then: rowmill resume ${name}`,
+        `target: "public"."t_changing"."label" refuses "long label" of the answer's "label": the CHECK "short". Change the CHECK, or allow only values in the answer that it accepts. Then: rowmill resume ${name}`,
       );
       // As long as it is so, to resume it pays nothing either.
       expect((await project.run("resume", name)).status).toBe(0);

@@ -15,7 +15,7 @@ export interface BrokenTarget {
 const table = (columns: string) => `create table TABLE (id int primary key, ${columns});`;
 const free = "z.object({ label: z.string() })";
 const admin = "To be run by an administrator or the owner:";
-const change = 'Change the CHECK, or the answer so that it allows only what "public"."TABLE" takes.';
+const change = "Change the CHECK, or allow only values in the answer that it accepts.";
 const alter = 'alter table "public"."TABLE"';
 const rename = 'or name another column: target: { columns: { field: "column" } }';
 
@@ -145,6 +145,15 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
       `alter type public.tone add value 'long label';`,
     ],
   },
+  enum_items: {
+    sql: `create type tag as enum ('x'); ${table("labels tag[]")}`,
+    answer: `z.object({ labels: z.array(z.enum(["x", "y"])) })`,
+    says: [
+      `problem target: TABLE."labels" is of the enum public.tag[], which has no "y".`,
+      admin,
+      `alter type public.tag add value 'y';`,
+    ],
+  },
   enum_free: {
     sql: `create type feeling as enum ('a', 'b'); ${table("label feeling")}`,
     answer: free,
@@ -167,7 +176,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     says: [
       `problem target: TABLE."label" is of type text, which cannot hold the answer's "label" (double precision).`,
       `${alter} drop constraint "few", alter column "label" type double precision using null;`,
-      "That gives up what stands there; the rows are asked again.",
+      "This drops the values in the column. Rowmill asks the rows again.",
       rename,
     ],
   },
@@ -202,6 +211,15 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     says: [
       `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "brief_enough".`,
       change,
+    ],
+  },
+  check_that_raises: {
+    sql: `create function picky(value text) returns boolean immutable language plpgsql as
+        $$ begin if value = 'b' then raise 'not this one'; end if; return true; end $$;
+      ${table("label text constraint asks check (public.picky(label))")}`,
+    says: [
+      "problem target: to try an answer on TABLE failed. The database refused: not this one.",
+      "A CHECK or a domain of the table raises this error. Change it, or grant the right that it lacks.",
     ],
   },
   long_name: {
