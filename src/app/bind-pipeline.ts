@@ -141,7 +141,7 @@ export async function bindPipeline(
     }),
   );
   const skipBefore = await ensureInstalled(database, config, { row, table });
-  let signature: string | null = null;
+  let { signature } = plan;
   const pipeline: Pipeline = {
     id: row.id,
     config,
@@ -161,9 +161,9 @@ export async function bindPipeline(
     },
     isTargetChecked: async (client) => (await targetSignature(client, targetTable.qualified)) === signature,
     checkTarget: async () => {
-      const seen = await targetSignature(database, targetTable.qualified);
-      pipeline.target = createTableTarget(await checkTarget(database, wanted, targetTable.qualified));
-      signature = seen;
+      const seen = await checkTarget(database, wanted, targetTable.qualified);
+      pipeline.target = createTableTarget(seen.table);
+      ({ signature } = seen);
     },
     sourceFor: async (client, columns) => {
       const { qualified } = pipeline.table;
@@ -175,7 +175,11 @@ export async function bindPipeline(
 }
 
 /** @throws RowmillError `target_unsupported` where answers could not be written any more: better before more is paid */
-async function checkTarget(database: Database, wanted: Wanted, qualified: string): Promise<TargetTable> {
+async function checkTarget(
+  database: Database,
+  wanted: Wanted,
+  qualified: string,
+): Promise<{ table: TargetTable; signature: string | null }> {
   // The same table, whatever it is called on this connection's search path; what was asked before it was bound is settled.
   const of = { ...wanted, config: { ...wanted.config, table: qualified }, former: null };
   const plan = await examineTarget(database, of);
@@ -183,9 +187,9 @@ async function checkTarget(database: Database, wanted: Wanted, qualified: string
   const refusal = refusalOf(plan.faults) ?? (isChanged ? refuseChange(of.config, plan) : null);
   if (refusal !== null)
     throw new RowmillError("target_unsupported", refusal.message, { hints: refusal.hints, cause: refusal });
-  const found = await fitTarget(database, of);
-  if (typeof found === "string") throw new RowmillError("target_unsupported", found);
-  return found;
+  if (plan.table === null)
+    throw new RowmillError("target_unsupported", `The target ${qualified} is not there any more.`);
+  return { table: plan.table, signature: plan.signature };
 }
 
 /** Else the first to fail would be the trigger itself, when the target is made and the pipeline registered. */

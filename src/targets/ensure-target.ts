@@ -26,7 +26,7 @@ import {
 import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
 import { faultsOf, nameFaults, structuralFaults } from "./judge-target.js";
 import type { TargetTable } from "./table-target.js";
-import { lookAtTarget, type TargetFacts } from "./target-catalogue.js";
+import { lookAtTarget, targetSignature, type TargetFacts } from "./target-catalogue.js";
 import { refuseStrangers, type Ownership } from "./target-owners.js";
 import {
   additionStatement,
@@ -70,6 +70,7 @@ export async function ensureTarget(
   const plan = await planTarget(database, wanted);
   const refusal = refusalOf(plan.faults);
   if (refusal !== null) throw refusal;
+  if (plan.table !== null) return plan.table;
   if (!plan.exists) await createTarget(database, plan.statements);
   else {
     if (plan.asks && plan.statements.some((statement) => !allowed.includes(statement)))
@@ -105,6 +106,10 @@ export interface TargetPlan {
   readonly asks: boolean;
   /** What keeps answers out even then. */
   readonly faults: readonly Fault[];
+  /** As it is now; null: it has to be made or changed first, or holds no answer. */
+  readonly table: TargetTable | null;
+  /** `targetSignature`, from before it was looked at; null: it is not there. */
+  readonly signature: string | null;
 }
 
 /** Whether every answer that the schema allows can be written, as far as looking and trying tell. Changes nothing. */
@@ -152,8 +157,10 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
       qualified,
       roles,
     });
-    return { qualified, schema, exists: false, statements, asks: false, faults: names, judged: null };
+    const none = { exists: false, asks: false, judged: null, table: null, signature: null };
+    return { qualified, schema, statements, faults: names, ...none };
   }
+  const signature = await targetSignature(client, relation.qualified);
   const whole = await judgedOf(client, wanted, relation);
   const changes = changesOf(whole);
   const judged = afterChanges(whole, changes);
@@ -165,7 +172,8 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
     ...(await narrowingFaults(client, judged, wanted)),
   ];
   const { statements, asks } = changes;
-  return { qualified, schema, exists: true, statements, asks, faults, judged };
+  const table = statements.length > 0 || refusalOf(faults) !== null ? null : tableOf(judged);
+  return { qualified, schema, exists: true, statements, asks, faults, table, signature, judged };
 }
 
 function wantedColumns(config: TargetConfig, answer: readonly AnswerColumn[]): WantedColumn[] {

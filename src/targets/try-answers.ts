@@ -146,7 +146,7 @@ async function makeTable(tx: Queryable, { facts }: Judged, kept: readonly TableC
   if (changes.length > 0) await tx.run(raw(`alter table ${TRIED} ${changes.join(", ")}`));
 }
 
-async function refusedOf(tx: Queryable, { config, facts }: Judged, trial: Trial): Promise<Fault[]> {
+async function refusedOf(tx: Queryable, { config }: Judged, trial: Trial): Promise<Fault[]> {
   const { found, wanted } = trial.pair;
   const refused: Refused[] = [];
   await bisect(

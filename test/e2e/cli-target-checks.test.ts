@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sql } from "../../src/store/database.js";
-import { brokenTargets, soundTargets, type BrokenTarget } from "../support/broken-targets.js";
+import { brokenTargets, soundTargets, targetPipeline, type BrokenTarget } from "../support/broken-targets.js";
 import {
   buildCli,
   runCli,
@@ -14,13 +14,6 @@ import {
 } from "../support/cli.js";
 
 beforeAll(buildCli, 150_000);
-
-const DEFAULT_ANSWER = `z.object({ label: z.enum(["a", "b", "long label"]) })`;
-
-function pipelineText(name: string, { answer = DEFAULT_ANSWER, target = "" }: Partial<BrokenTarget>): string {
-  return `${name}: pipeline({ source: { table: "texts", key: "id", columns: ["body"] }, polling, request: { ...request, user: "{{ body }}" },
-    answer: ${answer}, target: { table: "t_${name}", ${target} } })`;
-}
 
 /** The target's findings of a doctor, without their indents; a finding begins with its level. */
 function targetFindings(report: string): string[] {
@@ -66,7 +59,7 @@ describe.skipIf(serverKind === "embedded")(
       const all = { ...brokenTargets, ...soundTargets };
       await project.writeConfig(
         Object.entries(all)
-          .map(([name, target]) => pipelineText(name, target))
+          .map(([name, target]) => targetPipeline(name, target))
           .join(",\n"),
       );
       const doctor = await project.run("doctor");
@@ -77,7 +70,7 @@ describe.skipIf(serverKind === "embedded")(
         ),
       );
       expect(targetFindings(doctor.stdout)).toEqual(expected);
-      await project.writeConfig(pipelineText("check", brokenTargets["check"] ?? {}));
+      await project.writeConfig(targetPipeline("check", brokenTargets["check"] ?? {}));
       const up = await project.run("up", "--until-idle", "--yes");
       expect(up.status, up.stderr).toBe(2);
       expect(up.stderr).toContain(`refuses "long label" of the answer's "label": the CHECK "short".`);
@@ -108,7 +101,7 @@ describe.skipIf(serverKind === "embedded")(
       const env = { ...project.env, DATABASE_URL: url.href };
       await project.writeConfig(
         ["rights", "hidden", "event"]
-          .map((name) => pipelineText(name, { target: "trustOwner: true" }))
+          .map((name) => targetPipeline(name, { target: "trustOwner: true" }))
           .join(",\n"),
       );
       const doctor = await runCli(["doctor"], { cwd: project.folder, env });
@@ -134,7 +127,7 @@ describe.skipIf(serverKind === "embedded")(
       ]);
       await run(`create function notes_tables() returns event_trigger language plpgsql as $$ begin insert into fired values ('event'); end $$;
         create event trigger notes_tables on ddl_command_end execute function notes_tables();`);
-      await project.writeConfig(pipelineText("event", {}));
+      await project.writeConfig(targetPipeline("event", {}));
       const watched = await project.run("doctor");
       expect(targetFindings(watched.stdout)).toEqual([
         `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_tables" fires at every new table.`,
@@ -147,7 +140,7 @@ describe.skipIf(serverKind === "embedded")(
       const name = "changing";
       await make({ changing: { sql: "create table TABLE (id int primary key, label text);" } });
       await run("delete from texts");
-      await project.writeConfig(pipelineText(name, {}).replace("polling,", `polling, when: { rows: 1 },`));
+      await project.writeConfig(targetPipeline(name, {}).replace("polling:", "when: { rows: 1 }, polling:"));
       const worker = project.start("up", "--yes");
       await worker.says("Working.");
       const paused = async () => {

@@ -1,16 +1,18 @@
 /** What is said of a target before anything is paid, on every database, and through a pooler that gives each transaction another session. */
-import { expect, it } from "vitest";
-import { z } from "../../src/index.js";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, inject, it } from "vitest";
+import { loadConfig } from "../../src/config/load.js";
+import type { PipelineConfig } from "../../src/model/pipeline.js";
 import { compileAnswer } from "../../src/model/answer.js";
 import { inspectTable } from "../../src/sources/table-inspection.js";
 import { openDatabase, raw, sql, type Database } from "../../src/store/database.js";
 import { examineTarget } from "../../src/targets/ensure-target.js";
-import { brokenTargets, soundTargets } from "../support/broken-targets.js";
+import { brokenTargets, soundTargets, targetPipeline } from "../support/broken-targets.js";
 import { createDatabase, describeDatabases, type DatabaseKind } from "../support/databases.js";
 import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";
 
 const all = { ...brokenTargets, ...soundTargets };
-const DEFAULT_ANSWER = `z.object({ label: z.enum(["a", "b", "long label"]) })`;
 
 async function makeAll(database: Database): Promise<void> {
   await database.pool.query(
@@ -20,30 +22,31 @@ async function makeAll(database: Database): Promise<void> {
     await database.run(raw(`set local search_path = public; ${target.sql.replaceAll("TABLE", `t_${name}`)}`));
 }
 
-async function faultsOf(database: Database, name: string): Promise<string[]> {
-  const { answer = DEFAULT_ANSWER, target = "" } = brokenTargets[name] ?? soundTargets[name] ?? {};
-  const schema: z.ZodObject = new Function("z", `return ${answer}`)(z);
+/** By `loadConfig`, as the answers are written in a config. */
+async function pipelines(): Promise<readonly PipelineConfig[]> {
+  const folder = await mkdtemp(join(inject("runFolder"), "targets-"));
+  const texts = Object.entries(all).map(([name, target]) => targetPipeline(name, target));
+  await writeFile(
+    join(folder, "rowmill.config.mjs"),
+    `import { defineConfig, pipeline, z } from "rowmill";\nexport default defineConfig({ pipelines: { ${texts.join(", ")} } });`,
+  );
+  const config = await loadConfig({ cwd: folder, env: { DATABASE_URL: "postgres://127.0.0.1/none" } });
+  return config.pipelines;
+}
+
+async function faultsOf(database: Database, { answer, target }: PipelineConfig): Promise<string[]> {
   const source = await inspectTable(database, { table: "texts", key: ["id"], columns: ["body"] });
-  const { faults } = await examineTarget(database, {
-    config: {
-      table: `t_${name}`,
-      columns: null,
-      access: "private",
-      addColumns: target.includes("addColumns"),
-      trustOwner: false,
-    },
-    source,
-    answer: compileAnswer(schema).columns,
-    former: null,
-  });
+  const { columns } = compileAnswer(answer);
+  const { faults } = await examineTarget(database, { config: target, source, answer: columns, former: null });
   return faults.map(({ level, text }) => `${level} ${text}`);
 }
 
 async function expectFaults(database: Database): Promise<void> {
-  for (const name of Object.keys(all)) {
+  for (const config of await pipelines()) {
+    const { name } = config;
     const says = brokenTargets[name]?.says ?? [];
     const expected = says.filter((line) => /^(problem|warning) /.test(line));
-    expect(await faultsOf(database, name), name).toEqual(
+    expect(await faultsOf(database, config), name).toEqual(
       expected.map((line) => line.replaceAll("TABLE", `t_${name}`)),
     );
   }

@@ -225,12 +225,10 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
   long_name: {
     sql: table("label text"),
     answer: `z.object({ ${"x".repeat(63)}1: z.string(), ${"x".repeat(63)}2: z.string() })`,
-    says: [
-      ...["1", "2"].flatMap((end, index) => [
-        `problem target: the column "${"x".repeat(63)}${end}" has a name of 64 bytes; PostgreSQL cuts names after 63, which makes it and "${"x".repeat(63)}${2 - index}" one column.`,
-        `Give it a shorter name: target: { columns: { "${"x".repeat(63)}${end}": "a_shorter_name" } }`,
-      ]),
-    ],
+    says: ["1", "2"].flatMap((end, index) => [
+      `problem target: the column "${"x".repeat(63)}${end}" has a name of 64 bytes; PostgreSQL cuts names after 63, which makes it and "${"x".repeat(63)}${2 - index}" one column.`,
+      `Give it a shorter name: target: { columns: { "${"x".repeat(63)}${end}": "a_shorter_name" } }`,
+    ]),
     target: "addColumns: true",
   },
   other_case: {
@@ -320,3 +318,15 @@ export const soundTargets: Readonly<Record<string, Omit<BrokenTarget, "says">>> 
     sql: `${table("label text")} create rule skip as on update to TABLE do instead nothing; alter table TABLE disable rule skip;`,
   },
 };
+
+const DEFAULT_ANSWER = `z.object({ label: z.enum(["a", "b", "long label"]) })`;
+
+/** The pipeline of one of them, for a config; its target is `t_` and the name. */
+export function targetPipeline(
+  name: string,
+  { answer = DEFAULT_ANSWER, target = "" }: Partial<BrokenTarget>,
+): string {
+  return `${name}: pipeline({ source: { table: "texts", key: "id", columns: ["body"] },
+    polling: { min: "200ms", max: "1s" }, request: { model: "gpt-4o-mini", maxOutputTokens: 200, user: "{{ body }}" },
+    answer: ${answer}, target: { table: "t_${name}", ${target} } })`;
+}
