@@ -208,20 +208,22 @@ function listFaults(judged: Judged): readonly Fault[] {
   );
 }
 
+/** With any rule PostgreSQL takes no `on conflict`; an update of the source is another statement's where a rule says so. */
 function ruleFaults({ config, facts, isSource }: Judged): readonly Fault[] {
-  const stopping = facts.rules.filter(({ event, instead }) =>
-    isSource ? event === "UPDATE" && instead : true,
-  );
-  const why = isSource ? "does something else instead" : "keeps PostgreSQL from inserting or updating by key";
-  return stopping.map(({ name, event }) =>
-    fault(
-      `target: the rule "${name}" on ${event} of ${config.table} ${why}, so no answer could be written.`,
-      {
-        sql: [`drop rule ${quoteIdentifier(name)} on ${facts.qualified};`],
-        mends: ["A trigger can do what the rule does."],
-      },
-    ),
-  );
+  const stopping = facts.rules.filter(({ event, instead }) => !isSource || (event === "UPDATE" && instead));
+  return stopping.map(({ name, event, always }) => {
+    const isPartial = isSource && !always;
+    const effect = isPartial
+      ? "does something else instead for some rows, so their answers may not be written"
+      : isSource
+        ? "does something else instead, so no answer could be written"
+        : "keeps PostgreSQL from inserting or updating by key, so no answer could be written";
+    return fault(`target: the rule "${name}" on ${event} of ${config.table} ${effect}.`, {
+      level: isPartial ? "warning" : "problem",
+      sql: [`drop rule ${quoteIdentifier(name)} on ${facts.qualified};`],
+      mends: ["A trigger can do what the rule does."],
+    });
+  });
 }
 
 function partitionFaults({ config, facts }: Judged): readonly Fault[] {

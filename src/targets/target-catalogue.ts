@@ -39,8 +39,13 @@ export interface TargetFacts {
   readonly uniques: readonly NamedColumns[];
   /** The key is unique for `on conflict`. */
   readonly keyed: boolean;
-  /** Enabled ones; `event` is INSERT or UPDATE. */
-  readonly rules: readonly { readonly name: string; readonly event: string; readonly instead: boolean }[];
+  /** Enabled ones; `event` is INSERT or UPDATE, `always` without a condition. */
+  readonly rules: readonly {
+    readonly name: string;
+    readonly event: string;
+    readonly instead: boolean;
+    readonly always: boolean;
+  }[];
   /** How many; null: it is not partitioned. */
   readonly partitions: number | null;
   /** Sequences that fill a column, and that this user may not use. */
@@ -84,7 +89,7 @@ export async function lookAtTarget(
         where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
           and (select array_agg(a.attname::text order by a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
             and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) = (select array_agg(n order by n) from unnest(${key}::text[]) n)) as keyed,
-      coalesce((select json_agg(json_build_object('name', w.rulename, 'instead', w.is_instead,
+      coalesce((select json_agg(json_build_object('name', w.rulename, 'instead', w.is_instead, 'always', w.ev_qual = '<>',
           'event', case w.ev_type when '3' then 'INSERT' else 'UPDATE' end) order by w.rulename)
         from pg_catalog.pg_rewrite w where w.ev_class = c.oid and w.ev_type in ('2', '3') and w.ev_enabled <> 'D'), '[]') as rules,
       case when c.relkind = 'p' then (select count(*)::int from pg_catalog.pg_inherits h where h.inhparent = c.oid) end as partitions,
