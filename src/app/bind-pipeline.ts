@@ -3,7 +3,8 @@
  * triggers in place. Idempotent: every `up` does it, several at once do no harm; what a crash cut off the next one completes.
  */
 import { definitionHash } from "../config/definition.js";
-import { compileAnswer, type CompiledAnswer } from "../model/answer.js";
+import type { AnswerColumn } from "../model/answer-columns.js";
+import { compileAnswer, compileStored, type CompiledAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
 import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
@@ -23,10 +24,21 @@ import {
   type Database,
   type Queryable,
 } from "../store/database.js";
+import { registeredAnswer } from "../store/definitions.js";
+import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import { wantSweep } from "../store/sweeps.js";
-import { ensureTarget, fitTarget, planTarget } from "../targets/ensure-target.js";
-import { createTableTarget } from "../targets/table-target.js";
+import {
+  ensureTarget,
+  examineTarget,
+  fitTarget,
+  refuseChange,
+  type TargetPlan,
+  type Wanted,
+} from "../targets/ensure-target.js";
+import { refusalOf } from "../targets/fault.js";
+import { createTableTarget, type TargetTable } from "../targets/table-target.js";
+import { targetSignature } from "../targets/target-catalogue.js";
 import type { Pipeline } from "../worker/context.js";
 import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
 
@@ -36,6 +48,9 @@ export interface Examined {
   readonly rates: Rates;
   readonly answer: CompiledAnswer;
   readonly table: SourceTable;
+  readonly wanted: Wanted;
+  /** Of the target, without a problem. */
+  readonly plan: TargetPlan;
 }
 
 /**
@@ -63,8 +78,31 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   refuseWrongPaths(config, table);
   await checkPredicate(database, config, table);
   if (!(await triggersInPlace(database, config, table))) await requireTriggerRight(database, table);
-  await planTarget(database, config.target, table, answer.columns);
-  return { config, rates, answer, table };
+  const wanted = await wantedTarget(database, config, table);
+  const plan = await examineTarget(database, wanted);
+  const refusal = refusalOf(plan.faults);
+  if (refusal !== null) throw refusal;
+  return { config, rates, answer, table, wanted, plan };
+}
+
+export async function wantedTarget(
+  client: Queryable,
+  { name, answer, target }: PipelineConfig,
+  source: SourceTable,
+): Promise<Wanted> {
+  const former = await formerColumns(client, name);
+  return { config: target, source, answer: compileAnswer(answer).columns, former };
+}
+
+/** Null: the ledger knows no such pipeline, or this version cannot read what it knows. */
+async function formerColumns(client: Queryable, name: string): Promise<readonly AnswerColumn[] | null> {
+  if (!(await ledgerExists(client))) return null;
+  const stored = await registeredAnswer(client, name);
+  try {
+    return stored === undefined ? null : compileStored(stored).columns;
+  } catch {
+    return null;
+  }
 }
 
 /** @throws RowmillError `config_invalid` where a template goes into a column that has no inside. */
@@ -87,8 +125,8 @@ export async function bindPipeline(
   examined: Examined,
   provider: Provider,
 ): Promise<Pipeline> {
-  const { config, rates, answer, table } = examined;
-  const targetTable = await ensureTarget(database, config.target, table, answer.columns);
+  const { config, rates, answer, table, wanted, plan } = examined;
+  const targetTable = await ensureTarget(database, wanted, plan.statements);
   const hash = definitionHash(config, provider);
   const row = await database.transaction((tx) =>
     pipelines.register(tx, {
@@ -103,6 +141,7 @@ export async function bindPipeline(
     }),
   );
   const skipBefore = await ensureInstalled(database, config, { row, table });
+  let { signature } = plan;
   const pipeline: Pipeline = {
     id: row.id,
     config,
@@ -120,6 +159,12 @@ export async function bindPipeline(
       const found = await fitTarget(client, { config: of, source: table, answer: asked.answer });
       return typeof found === "string" ? found : createTableTarget(found);
     },
+    isTargetChecked: async (client) => (await targetSignature(client, targetTable.qualified)) === signature,
+    checkTarget: async () => {
+      const seen = await checkTarget(database, wanted, targetTable.qualified);
+      pipeline.target = createTableTarget(seen.table);
+      ({ signature } = seen);
+    },
     sourceFor: async (client, columns) => {
       const { qualified } = pipeline.table;
       const asked = await inspectTable(client, { ...config.source, table: qualified, columns });
@@ -127,6 +172,24 @@ export async function bindPipeline(
     },
   };
   return pipeline;
+}
+
+/** @throws RowmillError `target_unsupported` where answers could not be written any more: better before more is paid */
+async function checkTarget(
+  database: Database,
+  wanted: Wanted,
+  qualified: string,
+): Promise<{ table: TargetTable; signature: string | null }> {
+  // The same table, whatever it is called on this connection's search path; what was asked before it was bound is settled.
+  const of = { ...wanted, config: { ...wanted.config, table: qualified }, former: null };
+  const plan = await examineTarget(database, of);
+  const isChanged = plan.exists && plan.statements.length > 0;
+  const refusal = refusalOf(plan.faults) ?? (isChanged ? refuseChange(of.config, plan) : null);
+  if (refusal !== null)
+    throw new RowmillError("target_unsupported", refusal.message, { hints: refusal.hints, cause: refusal });
+  if (plan.table === null)
+    throw new RowmillError("target_unsupported", `The target ${qualified} is not there any more.`);
+  return { table: plan.table, signature: plan.signature };
 }
 
 /** Else the first to fail would be the trigger itself, when the target is made and the pipeline registered. */
