@@ -165,6 +165,7 @@ describe("The story of a row", () => {
       outputTokens: 0,
       costNanoUsd: null,
       at: new Date(),
+      writtenAt: null,
     };
     const story: RowStory = {
       pipeline: "films",
@@ -224,6 +225,7 @@ describe("The status", () => {
         arrivals: 2,
         paused: "new prompt",
         personPaused: true,
+        topFailure: null,
       },
     ],
     money: [
