@@ -19,9 +19,10 @@ const NAMED_CALL = String.raw`\w*\d\w*`;
  * The message of `r` without what is of one row only (values, numbers, ids), so that one cause is one group. It is split at its quotes,
  * since a regular expression that looks behind takes PostgreSQL 60 µs a row. A refusal is the model's own words: all are one group.
  */
-// `offset 0`: else they are worked out again at each mention.
+// `offset 0`: else they are worked out again at each mention. A value after a colon ends the message, and may hold quotes itself.
 const messageParts = sql`lateral (
-  select s.parts, concat_ws('…', s.parts[1], s.parts[3], s.parts[5], s.parts[7]) as outside
+  select s.parts, case when s.parts[1] like '%: ' then s.parts[1] when s.parts[3] like '%: ' then concat_ws('…', s.parts[1], s.parts[3])
+    else concat_ws('…', s.parts[1], s.parts[3], s.parts[5], s.parts[7]) end as outside
   from (select string_to_array(left(r.error, ${COMPARED_CHARACTERS}), '"') as parts offset 0) s offset 0) m`;
 const cause = sql`case when r.error_code = 'refused' then '' when m.parts[1] like 'the answer is not JSON:%' then 'not JSON'
   when r.error_code = any(${[...providersOwn]}::text[]) then regexp_replace(m.outside, ${NAMED_CALL}, '', 'g')

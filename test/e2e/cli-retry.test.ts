@@ -199,8 +199,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     expect(await countOf("ans")).toBe(500);
     await project.check();
 
-    project.start("up");
-    await until("a worker lives", async () => (await project.status()).workers.length === 1);
+    await project.start("up").says("Working.");
     const both = await Promise.all([retry("notes"), retry("notes")]);
     expect(both.map(({ status, stderr }) => [status, stderr])).toEqual([
       [0, ""],
