@@ -11,6 +11,7 @@ import { failedReasons } from "../model/failure-fixes.js";
 import { nearMatch } from "../model/near-match.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import type { Database } from "../store/database.js";
+import { suspicion } from "../store/deployment.js";
 import { countFailed, statesOf, type FailedRows } from "../store/failures.js";
 import { livingWorkers } from "../store/overview.js";
 import { addEvent, type PipelineRow } from "../store/pipelines.js";
@@ -106,10 +107,6 @@ function refuseUnfit(project: Project, row: PipelineRow, config: PipelineConfig 
       "not_found",
       `The config ${project.config.file} has no pipeline "${name}" any more.`,
     );
-  if (row.pauseKind === "deployment")
-    throw new RowmillError("refused", row.pauseReason ?? "", {
-      hints: ["First say which it is: rowmill help deployment"],
-    });
   if (row.uninstalledAt !== null)
     throw new RowmillError("refused", `${name} is uninstalled.`, { hints: ["Set it up again: rowmill up"] });
   if (configuredHash(config) === row.definitionHash) return;
@@ -142,6 +139,12 @@ async function retryAll(cli: Cli, options: RetryOptions, parts: Parts): Promise<
     log: openLog(cli.terminal, options.logLevel),
   });
   try {
+    // Opening it may have noticed that the ledger was restored or copied.
+    const suspected = await suspicion(database);
+    if (suspected !== null)
+      throw new RowmillError("refused", suspected, {
+        hints: ["First say which it is: rowmill help deployment"],
+      });
     const retried: Retried[] = [];
     for (const { row } of wanted) {
       const pipeline = context.pipelines.get(row.id);
