@@ -89,26 +89,16 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
       ],
       more: { groups: 0, rows: 0 },
     });
-    const text = await project.run("failures", "notes");
-    expect(text.stdout).toContain("notes: 3 rows unwritable, 3 answers kept\n");
-    expect(text.stdout).toContain("such as 2: rowmill show notes 2\n");
-    expect(text.stdout).toContain("at no cost: rowmill retry notes --reason unwritable\n");
     const [status] = (await project.status()).pipelines;
     expect(status).toMatchObject({ failed: 7, topFailure: { reason: "unwritable", rows: 3, key: "2" } });
-    expect((await project.run("status")).stdout).toMatch(
-      /^notes: 3 of 7 rows failed as unwritable: .*enum.* All reasons, and what fixes them: rowmill failures notes$/m,
-    );
-
     await project.database.run(sql`alter type mood add value 'angry'`);
-    const one = await retry("notes", "--key", "8");
-    expect(one, one.stderr).toMatchObject({
+    const two = await retry("notes", "--key", "8", "--key", "1");
+    expect(two, two.stderr).toMatchObject({
       status: 0,
-      pipelines: [{ written: 1, askedAgain: 0, left: [] }],
+      pipelines: [
+        { written: 1, askedAgain: 0, left: [{ why: "notFailed", key: "1", message: "succeeded" }] },
+      ],
     });
-    const again = await retry("notes", "--key", "8");
-    expect(again.pipelines).toMatchObject([
-      { written: 0, left: [{ why: "notFailed", key: "8", message: "succeeded" }] },
-    ]);
 
     await project.database.run(sql`alter type mood add value 'sad'`);
     await project.database.run(sql`update notes set body = 'another text' where id = 7`);
@@ -166,7 +156,6 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     await answerHere(project);
     expect(await executed()).toBe(11);
     expect(new Set(Object.values(await states()))).toEqual(new Set(["succeeded"]));
-    expect((await project.run("failures")).stdout).toBe("No row failed.\n");
   });
 
   it("writes each answer once, killed between its transactions, and beside another one and a worker", async () => {
@@ -181,21 +170,19 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     await refuseAfterwards();
     await project.database.run(sql`create table writes (id int)`);
     await project.database.run(sql`create function note() returns trigger language plpgsql as $$ begin
-      if (select count(*) from public.ans) >= 500 then perform pg_sleep(60); end if;
+      if (select count(*) from public.ans) >= 500 then perform pg_advisory_xact_lock_shared(1); end if;
       insert into public.writes values (new.id); return new; end $$`);
     await project.database.run(
       sql`create trigger note before insert on ans for each row execute function note()`,
     );
 
-    const first = project.start("retry", "--json");
-    await until("the first chunk is written", async () => (await countOf("ans")) === 500);
-    first.child.kill("SIGKILL");
-    await first.ended;
-    await project.database.run(sql`select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and state = 'active' and query like 'insert into%ans%'`);
-    await project.database
-      .run(sql`create or replace function note() returns trigger language plpgsql as $$ begin
-      insert into public.writes values (new.id); return new; end $$`);
+    await project.database.transaction(async (tx) => {
+      await tx.run(sql`select pg_advisory_xact_lock(1)`);
+      const first = project.start("retry", "--json");
+      await until("the first chunk is written", async () => (await countOf("ans")) === 500);
+      first.child.kill("SIGKILL");
+      await first.ended;
+    });
     expect(await countOf("ans")).toBe(500);
     await project.check();
 

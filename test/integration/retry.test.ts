@@ -1,7 +1,7 @@
 /** Kept answers that `rowmill retry` writes into the target, and those that it must not write. */
 import { afterEach, expect, it } from "vitest";
 import { askAgain, prepareAgain } from "../../src/app/ask-again.js";
-import { writeKept, type KeptTally } from "../../src/app/write-kept.js";
+import { writeKept, type KeptTally, type Writing } from "../../src/app/write-kept.js";
 import { pipeline, z } from "../../src/index.js";
 import { readFailures, type FailedRows } from "../../src/store/failures.js";
 import type { Pipeline, WorkerContext } from "../../src/worker/context.js";
@@ -9,7 +9,7 @@ import { describeDatabases, newestKinds } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
-const { signal } = new AbortController();
+const { signal: never } = new AbortController();
 
 describeDatabases(
   "A kept answer",
@@ -56,7 +56,9 @@ describeDatabases(
 
     const meant = (): FailedRows => ({ pipelineId: one.id, reasons: null, keys: null });
 
-    function write(): Promise<KeptTally> {
+    function write(
+      { signal, onChunk }: Pick<Writing, "signal" | "onChunk"> = { signal: never, onChunk: () => undefined },
+    ): Promise<KeptTally> {
       const { account } = one.provider;
       return writeKept({
         database: worker.database,
@@ -64,7 +66,7 @@ describeDatabases(
         meant: meant(),
         account,
         signal,
-        onChunk: () => undefined,
+        onChunk,
       });
     }
 
@@ -92,13 +94,35 @@ describeDatabases(
 
       const again = await prepareAgain(worker, one, { meant: meant(), overtaken: tally.overtaken });
       expect(again).toMatchObject({ rows: 3, estimate: { rows: 3 } });
-      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal })).toBe(3);
-      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal })).toBe(0);
+      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal: never })).toBe(3);
+      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal: never })).toBe(0);
       await project.drain(worker);
       expect(await statesOf()).toEqual({ succeeded: ["1", "2", "4", "5", "6"], gone: ["3"] });
-      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal })).toBe(0);
+      expect(await askAgain(worker, { meant: meant(), overtaken: tally.overtaken, signal: never })).toBe(0);
       expect((await project.gateway.journal.summary()).executed).toBe(9);
     });
+
+    it.runIf(kind !== "embedded")(
+      "is written chunk by chunk, until it is told to stop between two of them",
+      async () => {
+        await open();
+        await project.run(sql`alter table public.labels drop constraint small`);
+        await project.run(
+          sql`insert into public.texts select i, 'text ' || i from generate_series(7, 510) i`,
+        );
+        await project.drain(worker);
+        await project.run(
+          sql`update rowmill.attempts set ending = 'failed', outcome = 'unwritable', answer = '{"label":"x"}' where request_id > 1`,
+        );
+        await project.run(
+          sql`update rowmill.requests set state = 'failed', error_code = 'unwritable', error = 'no', answered_hash = null where id > 1`,
+        );
+        const stop = new AbortController();
+        const stopped = await write({ signal: stop.signal, onChunk: () => stop.abort() });
+        expect(stopped.written).toBe(500);
+        expect(await write()).toMatchObject({ written: 9, refused: 0 });
+      },
+    );
 
     it("that was forgotten is asked again", async () => {
       await open();
@@ -108,7 +132,7 @@ describeDatabases(
       await project.run(sql`alter table public.labels drop constraint small`);
       expect(await write()).toMatchObject({ written: 4, overtaken: [] });
       expect(await prepareAgain(worker, one, { meant: meant(), overtaken: [] })).toMatchObject({ rows: 1 });
-      expect(await askAgain(worker, { meant: meant(), overtaken: [], signal })).toBe(1);
+      expect(await askAgain(worker, { meant: meant(), overtaken: [], signal: never })).toBe(1);
       await project.drain(worker);
       expect(await statesOf()).toEqual({ succeeded: ["1", "2", "3", "4", "5", "6"] });
     });
