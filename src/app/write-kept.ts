@@ -10,19 +10,15 @@ import { RowmillError } from "../model/errors.js";
 import type { Json } from "../model/pipeline.js";
 import { storableText } from "../model/storable-text.js";
 import { contentsOf } from "../sources/source.js";
-import {
-  DatabaseError,
-  isConflict,
-  isDatabaseWide,
-  type Database,
-  type Queryable,
-} from "../store/database.js";
+import { DatabaseError, isConflict, type Database, type Queryable } from "../store/database.js";
 import type { FailedRows } from "../store/failures.js";
 import { endKept, lockKept, nextKept, noteRefusals, type KeptAnswer } from "../store/unwritten.js";
 import * as pipelines from "../store/pipelines.js";
 import { followContent } from "../store/requests.js";
 import type { Result } from "../targets/target.js";
 import { currentFingerprint, type Pipeline } from "../worker/context.js";
+import { NotHeld } from "../worker/answer-chunk.js";
+import { causeOf, isOfStatement } from "../worker/row-refusal.js";
 import { userCodeTimer } from "../worker/user-code.js";
 
 /** In one transaction. */
@@ -93,15 +89,20 @@ async function writePart(writing: Writing, tally: KeptTally, ids: readonly strin
       open = chunk.left;
       tries = 1;
     } catch (error) {
+      if (error instanceof NotHeld) {
+        const { requests, message } = error;
+        await noteRefusal(writing, tally, { ids: [...requests.keys()], message });
+        open = open.filter((id) => !requests.has(id));
+        continue;
+      }
       if (isConflict(error)) {
         if (tries++ < CONFLICT_TRIES_MAX) continue;
         tally.held += open.length;
         return;
       }
       if (!isRowsOwn(error)) throw error;
-      return open.length === 1
-        ? noteRefusal(writing, tally, { ids: open, error })
-        : halve(writing, tally, open);
+      if (open.length > 1) return halve(writing, tally, open);
+      return noteRefusal(writing, tally, { ids: open, message: error.message });
     }
   }
 }
@@ -112,10 +113,9 @@ async function halve(writing: Writing, tally: KeptTally, ids: readonly string[])
   await writePart(writing, tally, ids.slice(middle));
 }
 
-/** A refusal that the data of a row, or the user's code for it, may have caused, were it by taking too long (57014). */
+/** Not of the statement, as where a right is missing: that is no row's doing, and ends the command with the database's message. */
 function isRowsOwn(error: unknown): error is DatabaseError {
-  if (!(error instanceof DatabaseError) || isDatabaseWide(error)) return false;
-  return error.code === "database_refused" || error.sqlState === "57014";
+  return error instanceof DatabaseError && causeOf(error, true) !== null && !isOfStatement(error);
 }
 
 interface Refused {
@@ -148,11 +148,11 @@ function count(tally: KeptTally, chunk: Chunk): void {
 async function noteRefusal(
   { database }: Writing,
   tally: KeptTally,
-  { ids, error }: { ids: readonly string[]; error: Error },
+  { ids, message }: { ids: readonly string[]; message: string },
 ): Promise<void> {
   const refused = await database.transaction(async (tx) => {
     const kept = await lockKept(tx, ids);
-    const notes = kept.map(({ id, key }) => ({ id, key, message: storedMessage(error.message) }));
+    const notes = kept.map(({ id, key }) => ({ id, key, message: storedMessage(message) }));
     await noteRefusals(tx, notes);
     return notes;
   });
@@ -176,10 +176,10 @@ function writeOnce(writing: Writing, ids: readonly string[]): Promise<Chunk> {
       );
       const free = all.filter(({ key }) => !busy.has(key));
       const judged = await judge(writing, tx, free);
-      const refused = await writeResults(pipeline, tx, judged.fit);
+      await writeResults(pipeline, tx, judged.fit);
       return {
-        written: judged.fit.length - refused.length,
-        refused,
+        written: judged.fit.length,
+        refused: [],
         held: all.length - free.length,
         gone: judged.gone,
         overtaken: judged.overtaken,
@@ -246,32 +246,20 @@ function cellsOf({ answer }: KeptAnswer): Readonly<Record<string, Json>> {
   return JSON.parse(answer) as Readonly<Record<string, Json>>;
 }
 
-/** Returns those that are not in the target although it refused nothing. */
-async function writeResults(pipeline: Pipeline, tx: Queryable, fit: readonly Fit[]): Promise<Refused[]> {
-  if (fit.length === 0) return [];
+/** @throws NotHeld: what a trigger or rule did instead is rolled back */
+async function writeResults(pipeline: Pipeline, tx: Queryable, fit: readonly Fit[]): Promise<void> {
+  if (fit.length === 0) return;
   const { target } = pipeline;
   const results = fit.map(({ result }) => result);
-  await target.write(tx, results);
-  const there = await target.present(
-    tx,
-    results.map(({ key }) => key),
-  );
-  const isThere = ({ result }: Fit) =>
-    there.has(result.key) || Object.values(result.cells).every((value) => value === null);
-  const refused = fit
-    .filter((each) => !isThere(each))
-    .map(({ id, result }) => ({ id, key: result.key, message: LEFT_OUT }));
-  await noteRefusals(tx, refused);
-  const written = fit.filter(isThere);
+  const missing = await target.write(tx, results);
+  const notHeld = fit.filter(({ result }) => missing.has(result.key));
+  if (notHeld.length > 0) throw new NotHeld(new Map(notHeld.map(({ id, result }) => [id, result.key])));
   await endKept(
     tx,
-    written.map(({ id }) => id),
+    fit.map(({ id }) => id),
   );
-  if (target.isSource) await followOwnWrite(pipeline, tx, written);
-  return refused;
+  if (target.isSource) await followOwnWrite(pipeline, tx, fit);
 }
-
-const LEFT_OUT = "The database took the write and has no such row: a trigger or rule of yours left it out.";
 
 /** As the collector's: what our own write changes in the source is no new content. */
 async function followOwnWrite(pipeline: Pipeline, tx: Queryable, written: readonly Fit[]): Promise<void> {

@@ -169,6 +169,19 @@ describeDatabases(
       expect(await write()).toMatchObject({ written: 3, refused: 0 });
     });
 
+    it("blames no row where a column is missing, and says so", async () => {
+      await open();
+      await project.run(sql`alter table public.labels rename column label to other`);
+      await expect(write()).rejects.toThrow(/label/);
+      const rows = await project.rows<{ error: string }>(
+        sql`select distinct error from rowmill.requests where state = 'failed'`,
+      );
+      expect(rows).toEqual([{ error: expect.stringContaining("small") }]);
+      await project.run(sql`alter table public.labels rename column other to label`);
+      await project.run(sql`alter table public.labels drop constraint small`);
+      expect(await write()).toMatchObject({ written: 5 });
+    });
+
     it("goes into the source itself, where what our write touches is no new content", async () => {
       await open("texts");
       await project.run(sql`alter table public.texts drop constraint small`);
