@@ -31,6 +31,11 @@ export function noteProgress(terminal: Terminal, pipeline: string, written: numb
   if (terminal.drawsOver) terminal.live([`${pipeline}: ${counted(written, "kept answer")} written …`]);
 }
 
+/** What is done when the question comes, and stays so whatever the answer. */
+export function noteWritten(terminal: Terminal, pipeline: string, written: number): void {
+  terminal.note(`${pipeline}: ${counted(written, "kept answer")} written at no cost`);
+}
+
 /** Before the question. */
 export function noteCost(terminal: Terminal, config: PipelineConfig, { estimate, sameRoom }: Again): void {
   if (estimate === null) return;

@@ -22,7 +22,15 @@ import { openLog } from "./command-log.js";
 import { exitStatus } from "./exit-status.js";
 import { listenForInterruption } from "./interruption.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "./project.js";
-import { noteCost, noteProgress, retriedJson, retriedLines, type Left, type Retried } from "./retry-text.js";
+import {
+  noteCost,
+  noteProgress,
+  noteWritten,
+  retriedJson,
+  retriedLines,
+  type Left,
+  type Retried,
+} from "./retry-text.js";
 
 export interface RetryOptions extends ProjectOptions {
   readonly reason?: readonly string[];
@@ -178,11 +186,16 @@ async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retr
     onChunk: ({ written }) => noteProgress(cli.terminal, pipeline.config.name, written),
   });
   cli.terminal.endLive();
+  // Before the question, which may be answered by Ctrl-C.
+  await record(database, pipeline, { count: kept.written, what: "kept answers written at no cost" });
   const { overtaken } = kept;
   const again = await prepareAgain(context, pipeline, { meant, overtaken });
-  const isConfirmed = again.rows > 0 && !signal.aborted && (await confirm(cli, options, { ...one, again }));
+  const isConfirmed =
+    again.rows > 0 &&
+    !signal.aborted &&
+    (await confirm(cli, options, { ...one, again, written: kept.written }));
   const askedAgain = isConfirmed ? await askAgain(context, { meant, overtaken, signal }) : 0;
-  await record(database, pipeline, { written: kept.written, askedAgain });
+  await record(database, pipeline, { count: askedAgain, what: "rows asked again" });
   const unconfirmed = isConfirmed ? 0 : again.rows;
   return {
     pipeline: pipeline.config.name,
@@ -243,8 +256,9 @@ async function notFailed(database: Database, pipeline: Pipeline, keys: readonly 
 async function confirm(
   { terminal }: Cli,
   options: RetryOptions,
-  { pipeline, again, signal }: One & { again: Again },
+  { pipeline, again, written, signal }: One & { again: Again; written: number },
 ): Promise<boolean> {
+  if (written > 0) noteWritten(terminal, pipeline.config.name, written);
   noteCost(terminal, pipeline.config, again);
   if (options.yes) return true;
   if (!terminal.interactive) return false;
@@ -257,11 +271,10 @@ async function confirm(
 async function record(
   database: Database,
   { id }: Pipeline,
-  { written, askedAgain }: { written: number; askedAgain: number },
+  { count, what }: { count: number; what: string },
 ): Promise<void> {
-  if (written + askedAgain === 0) return;
-  const reason = `by rowmill retry: ${written} kept answers written at no cost, ${askedAgain} rows asked again`;
-  await addEvent(database, id, { event: "retried", reason });
+  if (count > 0)
+    await addEvent(database, id, { event: "retried", reason: `rowmill retry: ${count} ${what}` });
 }
 
 async function noteWorkers(
