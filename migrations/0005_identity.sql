@@ -106,3 +106,8 @@ alter table rowmill.learned_limits
   add column size_guesses smallint not null default 0,
   -- The smallest file that was refused so.
   add column refused_bytes bigint;
+
+-- What `rowmill retry` did with an answer that the target had refused.
+alter table rowmill.attempts
+  -- When the kept answer was written into the target after all; what the attempt ended as, and what it cost, stays.
+  add column written_at timestamptz;

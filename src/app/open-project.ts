@@ -8,9 +8,12 @@ import { runMigrations } from "graphile-worker";
 import type { Logger } from "pino";
 import type { Environment } from "../config/environment.js";
 import { sameTable } from "../config/cross-checks.js";
+import { definitionHash } from "../config/definition.js";
+import { Secret } from "../config/secret.js";
 import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { createOpenAIProvider, openaiAccount, type OpenAIOptions } from "../providers/openai.js";
+import { CHAT_ENDPOINT } from "../providers/openai-body.js";
 import type { Provider } from "../providers/provider.js";
 import { refuseChange, type TargetPlan } from "../targets/ensure-target.js";
 import { DatabaseError, explainDatabaseError, type Database } from "../store/database.js";
@@ -104,6 +107,14 @@ async function settleChange(
   if (!allowed) throw refuseChange(pipeline.target, plan);
 }
 
+/** For what never calls the provider, though it may make bodies to compare them: any key serves, at any address. */
+export function openWithoutKey(parts: ProjectParts): Promise<WorkerContext> {
+  const { openai } = parts.environment;
+  const apiKey = openai.apiKey ?? new Secret("not-needed");
+  const environment = { ...parts.environment, openai: { ...openai, apiKey, allowHttp: true } };
+  return openProject({ ...parts, environment });
+}
+
 /** Its source is what another pipeline writes: not there, or not whole, before that one is bound. Those stand in the config's order. */
 function readsTargetOf(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
   return all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
@@ -132,6 +143,11 @@ async function bindAgain(database: Database, seen: Examined, provider: Provider)
 /** Two processes that make the same table, role or function at once: one of them meets a catalogue row of the other's. */
 function isRace(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
+}
+
+/** By which a worker with this config knows the pipeline. */
+export function configuredHash(config: PipelineConfig): string {
+  return definitionHash(config, { name: "openai", endpoint: CHAT_ENDPOINT });
 }
 
 /** What the variables say, with a key or without. */

@@ -9,6 +9,8 @@ import type {
   MoneyOverview,
   PipelineOverview,
 } from "../store/overview.js";
+import type { FailureGroup } from "../store/failures.js";
+import { topFailureText } from "./failure-text.js";
 import { renderTable, wrap, wrapQuoted, type TableColumn } from "./table.js";
 import type { Terminal } from "./terminal.js";
 import { counted, formatCount, formatTime, formatWait, shortId } from "./text.js";
@@ -18,6 +20,7 @@ export interface StatusFacts {
   readonly pipelines: readonly (PipelineOverview & {
     readonly paused: string | null;
     readonly personPaused: boolean;
+    readonly topFailure: FailureGroup | null;
   })[];
   readonly money: readonly MoneyOverview[];
   readonly batches: readonly BatchOverview[];
@@ -75,7 +78,7 @@ function emphasised(lines: readonly string[], style: Style): string[] {
 /** One paragraph for each pipeline that does not simply go on. */
 function pauseLines(facts: StatusFacts, style: Style): string[] {
   return facts.pipelines.flatMap((pipeline) => {
-    const notes = [waitNote(pipeline), keyNote(pipeline), arrivalNote(pipeline)];
+    const notes = [waitNote(pipeline), failureNote(pipeline), keyNote(pipeline), arrivalNote(pipeline)];
     return notes.flatMap((note) =>
       note === null ? [] : ["", ...wrapQuoted(`${pipeline.name}: ${note}`, style.columns())],
     );
@@ -92,6 +95,10 @@ function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
   return pipeline.deadlineMs <= 0
     ? "a batch is due"
     : `the next batch starts in ${formatWait(pipeline.deadlineMs)} at the latest; at once: rowmill flush ${pipeline.name}`;
+}
+
+function failureNote({ name, failed, topFailure }: StatusFacts["pipelines"][number]): string | null {
+  return topFailure === null ? null : topFailureText(topFailure, { name, failed });
 }
 
 function keyNote({ refused }: PipelineOverview): string | null {

@@ -33,6 +33,8 @@ export const requestEvents = [
   "endedGone",
   /** At rendering the row had its answer already. */
   "endedAnswered",
+  /** The answer that the target refused then was kept, still is about the row, and was written now. */
+  "keptWritten",
 ] as const;
 export type RequestEvent = (typeof requestEvents)[number];
 
@@ -57,6 +59,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
     // While a request is in flight its row may change as it likes: the collector compares content at the end.
     batched: {
@@ -71,6 +74,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "waiting",
       endedGone: "gone",
       endedAnswered: "succeeded",
+      keptWritten: "impossible",
     },
     succeeded: {
       rowGone: "gone",
@@ -84,6 +88,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
     failed: {
       rowGone: "gone",
@@ -97,6 +102,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "succeeded",
     },
     cancelled: {
       rowGone: "gone",
@@ -110,6 +116,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
     gone: {
       rowGone: "keep",
@@ -123,6 +130,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
   };
 

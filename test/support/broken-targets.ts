@@ -181,14 +181,16 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     ],
   },
   check: {
-    sql: `${table("label text constraint short check (length(label) < 3)")}`,
+    sql: table("label text constraint short check (length(label) < 3)"),
     says: [
       `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "short".`,
       change,
     ],
   },
   check_of_null: {
-    sql: `${table("label text constraint given check (label is not null), other text constraint other check (other is not null)")}`,
+    sql: table(
+      "label text constraint given check (label is not null), other text constraint other check (other is not null)",
+    ),
     answer: `z.object({ label: z.enum(["a"]).nullable(), other: z.enum(["b"]) })`,
     says: [`problem target: TABLE."label" refuses null of the answer's "label": the CHECK "given".`, change],
   },

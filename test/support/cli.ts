@@ -116,6 +116,7 @@ export interface StatusJson {
     cancelled: number;
     gone: number;
     paused: string | null;
+    topFailure: { reason: string; rows: number; key: string; message: string } | null;
   }[];
   readonly batches: readonly {
     id: string;

@@ -36,13 +36,14 @@ import {
 
 const repository = join(import.meta.dirname, "../..");
 
-/** Only a request in flight can meet the ending of an attempt, and only a waiting one is planned. */
+/** Only a request in flight can meet the ending of an attempt, only a waiting one is planned, and only of a failed one is a kept answer written. */
 const notInFlight = {
   answered: "impossible",
   failedForGood: "impossible",
   returned: "impossible",
   endedGone: "impossible",
   endedAnswered: "impossible",
+  keptWritten: "impossible",
 } as const;
 
 const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
@@ -67,6 +68,7 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     returned: "waiting",
     endedGone: "gone",
     endedAnswered: "succeeded",
+    keptWritten: "impossible",
   },
   succeeded: {
     rowGone: "gone",
@@ -85,6 +87,7 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     reopened: "waiting",
     planned: "impossible",
     ...notInFlight,
+    keptWritten: "succeeded",
   },
   cancelled: {
     rowGone: "gone",
