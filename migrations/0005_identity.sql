@@ -114,3 +114,8 @@ alter table rowmill.requests
 
 -- Rows that no key names: those with a null in their key are one line.
 alter table rowmill.refused_keys add column rows bigint not null default 1;
+
+-- What `rowmill retry` did with an answer that the target had refused.
+alter table rowmill.attempts
+  -- When the kept answer was written into the target after all; what the attempt ended as, and what it cost, stays.
+  add column written_at timestamptz;

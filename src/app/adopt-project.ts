@@ -1,13 +1,11 @@
 /** Opens one pipeline for an adoption, as `up` would, unless a worker that runs has another definition of it. */
-import { definitionHash } from "../config/definition.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
-import { CHAT_ENDPOINT } from "../providers/openai-body.js";
 import type { Database } from "../store/database.js";
 import { ledgerExists, livingWorkers } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import type { WorkerContext } from "../worker/context.js";
-import { openProject, type ProjectParts } from "./open-project.js";
+import { configuredHash, openProject, type ProjectParts } from "./open-project.js";
 
 type LivingWorker = Awaited<ReturnType<typeof livingWorkers>>[number];
 
@@ -32,8 +30,7 @@ async function workerOf(database: Database, config: PipelineConfig): Promise<Liv
   const [worker = null] = await livingWorkers(database);
   if (worker === null) return null;
   const row = (await pipelines.all(database)).find((known) => known.name === config.name);
-  const hash = definitionHash(config, { name: "openai", endpoint: CHAT_ENDPOINT });
-  if (row === undefined || row.definitionHash === hash) return worker;
+  if (row === undefined || row.definitionHash === configuredHash(config)) return worker;
   throw new RowmillError(
     "refused",
     `Process ${worker.pid} on ${worker.host} works with another definition of "${config.name}" than the config's.`,

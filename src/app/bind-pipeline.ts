@@ -3,14 +3,15 @@
  * triggers in place. Idempotent: every `up` does it, several at once do no harm; what a crash cut off the next one completes.
  */
 import { definitionHash } from "../config/definition.js";
-import { compileAnswer, type CompiledAnswer } from "../model/answer.js";
+import type { AnswerColumn } from "../model/answer-columns.js";
+import { compileAnswer, compileStored, type CompiledAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
 import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import { isJsonType, pathProblems } from "../model/template.js";
 import type { Provider } from "../providers/provider.js";
-import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
+import { inspectTable, relationNamed, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import type { Source } from "../sources/source.js";
 import { installTriggers, triggerSignature } from "../sources/table-triggers.js";
@@ -23,10 +24,21 @@ import {
   type Database,
   type Queryable,
 } from "../store/database.js";
+import { registeredAnswer } from "../store/definitions.js";
+import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
 import { wantSweep } from "../store/sweeps.js";
-import { ensureTarget, fitTarget, planTarget } from "../targets/ensure-target.js";
-import { createTableTarget } from "../targets/table-target.js";
+import {
+  ensureTarget,
+  examineTarget,
+  fitTarget,
+  refuseChange,
+  type TargetPlan,
+  type Wanted,
+} from "../targets/ensure-target.js";
+import { refusalOf } from "../targets/fault.js";
+import { createTableTarget, type TargetTable } from "../targets/table-target.js";
+import { targetSignature } from "../targets/target-catalogue.js";
 import type { Pipeline } from "../worker/context.js";
 import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
 
@@ -36,6 +48,9 @@ export interface Examined {
   readonly rates: Rates;
   readonly answer: CompiledAnswer;
   readonly table: SourceTable;
+  readonly wanted: Wanted;
+  /** Of the target, without a problem. */
+  readonly plan: TargetPlan;
 }
 
 /**
@@ -63,14 +78,45 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   refuseWrongPaths(config, table);
   await checkPredicate(database, config, table);
   if (!(await triggersInPlace(database, config, table))) await requireTriggerRight(database, table);
-  const target = await planTarget(database, config.target, table, answer.columns);
-  // By other names than the config's own check sees through.
-  if (target.isSource && config.source.onGone === "keepAnswer")
-    throw new RowmillError(
-      "config_invalid",
-      `pipelines.${config.name}.source.onGone: the target is the source's own table, where a row that is gone has no place for its answer. Write "drop", or name another target.`,
-    );
-  return { config, rates, answer, table };
+  const wanted = await wantedTarget(database, config, table);
+  const plan = await examineTarget(database, wanted);
+  const refusal = refusalOf(plan.faults);
+  if (refusal !== null) throw refusal;
+  await refuseKept(database, config, table);
+  return { config, rates, answer, table, wanted, plan };
+}
+
+/** By other names than the config's own check sees through. */
+async function refuseKept(
+  client: Queryable,
+  { name, source, target }: PipelineConfig,
+  table: SourceTable,
+): Promise<void> {
+  if (source.onGone === "drop" || (await relationNamed(client, target.table))?.oid !== table.oid) return;
+  throw new RowmillError(
+    "config_invalid",
+    `pipelines.${name}.source.onGone: the target is the source's own table, where a row that is gone has no place for its answer. Write "drop", or name another target.`,
+  );
+}
+
+export async function wantedTarget(
+  client: Queryable,
+  { name, answer, target }: PipelineConfig,
+  source: SourceTable,
+): Promise<Wanted> {
+  const former = await formerColumns(client, name);
+  return { config: target, source, answer: compileAnswer(answer).columns, former };
+}
+
+/** Null: the ledger knows no such pipeline, or this version cannot read what it knows. */
+async function formerColumns(client: Queryable, name: string): Promise<readonly AnswerColumn[] | null> {
+  if (!(await ledgerExists(client))) return null;
+  const stored = await registeredAnswer(client, name);
+  try {
+    return stored === undefined ? null : compileStored(stored).columns;
+  } catch {
+    return null;
+  }
 }
 
 /** @throws RowmillError `config_invalid` where a template goes into a column that has no inside. */
@@ -93,8 +139,8 @@ export async function bindPipeline(
   examined: Examined,
   provider: Provider,
 ): Promise<Pipeline> {
-  const { config, rates, answer, table } = examined;
-  const targetTable = await ensureTarget(database, config.target, table, answer.columns);
+  const { config, rates, answer, table, wanted, plan } = examined;
+  const targetTable = await ensureTarget(database, wanted, plan.statements);
   const hash = definitionHash(config, provider);
   const row = await database.transaction((tx) =>
     pipelines.register(tx, {
@@ -109,6 +155,7 @@ export async function bindPipeline(
     }),
   );
   const skipBefore = await ensureInstalled(database, config, { row, table });
+  let { signature } = plan;
   const pipeline: Pipeline = {
     id: row.id,
     config,
@@ -126,6 +173,12 @@ export async function bindPipeline(
       const found = await fitTarget(client, { config: of, source: table, answer: asked.answer });
       return typeof found === "string" ? found : createTableTarget(found);
     },
+    isTargetChecked: async (client) => (await targetSignature(client, targetTable.qualified)) === signature,
+    checkTarget: async () => {
+      const seen = await checkTarget(database, wanted, targetTable.qualified);
+      pipeline.target = createTableTarget(seen.table);
+      ({ signature } = seen);
+    },
     sourceFor: async (client, columns) => {
       const { qualified } = pipeline.table;
       const asked = await inspectTable(client, { ...config.source, table: qualified, columns });
@@ -133,6 +186,24 @@ export async function bindPipeline(
     },
   };
   return pipeline;
+}
+
+/** @throws RowmillError `target_unsupported` where answers could not be written any more: better before more is paid */
+async function checkTarget(
+  database: Database,
+  wanted: Wanted,
+  qualified: string,
+): Promise<{ table: TargetTable; signature: string | null }> {
+  // The same table, whatever it is called on this connection's search path; what was asked before it was bound is settled.
+  const of = { ...wanted, config: { ...wanted.config, table: qualified }, former: null };
+  const plan = await examineTarget(database, of);
+  const isChanged = plan.exists && plan.statements.length > 0;
+  const refusal = refusalOf(plan.faults) ?? (isChanged ? refuseChange(of.config, plan) : null);
+  if (refusal !== null)
+    throw new RowmillError("target_unsupported", refusal.message, { hints: refusal.hints, cause: refusal });
+  if (plan.table === null)
+    throw new RowmillError("target_unsupported", `The target ${qualified} is not there any more.`);
+  return { table: plan.table, signature: plan.signature };
 }
 
 /** Else the first to fail would be the trigger itself, when the target is made and the pipeline registered. */

@@ -44,8 +44,8 @@ const ${variable} = pipeline({
     model: ${JSON.stringify(choices.model)},
 ${messages(choices).join("\n")}
   },
-${answer === null ? "" : answerText(answer)}  // Made by Rowmill, with a column for each field of the answer.
-  target: { table: ${JSON.stringify(choices.target)} },
+${answer === null ? "" : answerText(answer)}  // Made by Rowmill, with a column for each field of the answer; a new field gets its column.
+  target: { table: ${JSON.stringify(choices.target)}, addColumns: true },
 });
 
 ${where}export default defineConfig({ ${database}pipelines: { ${named} } });

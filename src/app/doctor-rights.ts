@@ -7,6 +7,7 @@ import { arrivalsRole } from "../sources/table-triggers.js";
 import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
 import { isTrustedOwner, ourSchemas } from "../store/ledger-owners.js";
 import type { TargetPlan } from "../targets/ensure-target.js";
+import { thinnedFault } from "../targets/judge-target.js";
 import { problem, warning, type Finding } from "./doctor-check.js";
 
 export interface DatabaseRights {
@@ -89,11 +90,8 @@ export interface TableRights {
   readonly user: string;
   readonly schemaUsage: boolean;
   readonly select: boolean;
-  readonly insert: boolean;
-  readonly update: boolean;
   /** Relations on which no trigger may be made: the table, its partitions. */
   readonly untriggerable: readonly string[];
-  readonly owns: boolean;
   /** Policies would hide rows from this user. */
   readonly thinned: boolean;
 }
@@ -108,10 +106,9 @@ export async function lookAtTableRights(
       has_table_privilege(c.oid, 'SELECT') or (${table.columns.length}::int > 0 and not exists (
         select 1 from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = any(${[...table.columns]}::text[])
           and not has_column_privilege(c.oid, a.attnum, 'SELECT'))) as select,
-      has_table_privilege(c.oid, 'INSERT') as insert, has_table_privilege(c.oid, 'UPDATE') as update,
       coalesce((select json_agg(r.name order by r.at) from unnest(${[...table.relations]}::text[]) with ordinality as r (name, at)
         where not has_table_privilege(r.name::regclass::oid, 'TRIGGER')), '[]') as untriggerable,
-      pg_has_role(c.relowner, 'USAGE') as owns, row_security_active(c.oid) as thinned
+      row_security_active(c.oid) as thinned
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where format('%I.%I', n.nspname, c.relname) = format('%I.%I', (parse_ident(${table.qualified}))[1], (parse_ident(${table.qualified}))[2])`);
   if (row === null) throw new Error(`${table.qualified} went away while it was looked at.`);
@@ -148,42 +145,6 @@ export function judgeSourceRights(
   ];
 }
 
-/** Of a target that exists: read it, lock it, write it. */
-export function judgeTargetRights(
-  pipeline: string,
-  plan: TargetPlan,
-  rights: TableRights,
-): readonly Finding[] {
-  const me = quoteIdentifier(rights.user);
-  const wanted = [
-    ...(rights.select ? [] : ["select"]),
-    ...(rights.insert || plan.isSource ? [] : ["insert"]),
-    ...(rights.update ? [] : ["update"]),
-  ];
-  const grants = [
-    ...usageGrant(rights, plan.schema),
-    ...(wanted.length === 0 ? [] : [`grant ${wanted.join(", ")} on ${plan.qualified} to ${me};`]),
-  ];
-  const additions = rights.owns ? [] : plan.statements.map((statement) => `${statement};`);
-  return [
-    ...(grants.length === 0
-      ? []
-      : [
-          problem(`${pipeline}: the user "${rights.user}" may not write answers into ${plan.qualified}.`, {
-            sql: grants,
-          }),
-        ]),
-    ...(additions.length === 0
-      ? []
-      : [
-          problem(`${pipeline}: ${plan.qualified} lacks columns, and only its owner may add them.`, {
-            sql: additions,
-          }),
-        ]),
-    ...judgeThinned(pipeline, plan.qualified, rights),
-  ];
-}
-
 function usageGrant(rights: TableRights, schema: string): readonly string[] {
   return rights.schemaUsage
     ? []
@@ -192,14 +153,8 @@ function usageGrant(rights: TableRights, schema: string): readonly string[] {
 
 function judgeThinned(pipeline: string, qualified: string, rights: TableRights): readonly Finding[] {
   if (!rights.thinned) return [];
-  return [
-    problem(`${pipeline}: row-level security would hide rows of ${qualified} from "${rights.user}".`, {
-      mends: [
-        "Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.",
-      ],
-      sql: [`alter role ${quoteIdentifier(rights.user)} bypassrls;`],
-    }),
-  ];
+  const { text, mends, sql } = thinnedFault(qualified, rights.user);
+  return [problem(`${pipeline}: ${text}`, { mends, sql })];
 }
 
 export interface NewTableRights {

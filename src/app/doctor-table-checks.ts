@@ -1,18 +1,17 @@
 /** The user's tables: can the source be watched, can answers be written, and may this user do so? One finding a pipeline. */
 import { RowmillError } from "../model/errors.js";
-import { compileAnswer } from "../model/answer.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
-import { planTarget, type TargetPlan } from "../targets/ensure-target.js";
-import { checkPredicate, refuseWrongPaths } from "./bind-pipeline.js";
 import { sql, type Queryable } from "../store/database.js";
+import { examineTarget, type TargetPlan } from "../targets/ensure-target.js";
+import type { Fault } from "../targets/fault.js";
+import { checkPredicate, refuseWrongPaths, wantedTarget } from "./bind-pipeline.js";
 import { notChecked, ok, problem, warning, type Check, type Finding } from "./doctor-check.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
 import {
   judgeDatabaseRights,
   judgeNewTargetRights,
   judgeSourceRights,
-  judgeTargetRights,
   lookAtDatabaseRights,
   lookAtNewTableRights,
   lookAtTableRights,
@@ -154,13 +153,32 @@ async function lookAtTarget(
   pipeline: PipelineConfig,
   table: SourceTable,
 ): Promise<readonly Finding[]> {
-  const { name, target, answer } = pipeline;
-  const plan = await readOnly(look, (tx) => planTarget(tx, target, table, compileAnswer(answer).columns));
+  const { name } = pipeline;
+  const plan = await targetPlan(look, pipeline, table);
   const findings = await targetFindings(look, name, plan);
   if (findings.length > 0) return findings;
   if (!plan.exists) return [ok(`${name}: ${plan.qualified} will be made by rowmill up`)];
-  const added = plan.statements.length === 0 ? "" : "; rowmill up adds the columns that it lacks";
-  return [ok(`${name}: answers can be written into ${plan.qualified}${added}`)];
+  if (plan.statements.length === 0) return [ok(`${name}: answers can be written into ${plan.qualified}`)];
+  const sql = plan.statements.map((statement) => `${statement};`);
+  if (!plan.asks)
+    return [
+      ok(`${name}: answers can be written into ${plan.qualified}; rowmill up adds the columns that it lacks`),
+    ];
+  return [
+    warning(`${name}: ${plan.qualified} must be changed before it can hold the answers.`, {
+      mends: ["rowmill up shows the statements and asks; rowmill up --yes runs them."],
+      sql,
+    }),
+  ];
+}
+
+export async function targetPlan(
+  look: Look,
+  pipeline: PipelineConfig,
+  table: SourceTable,
+): Promise<TargetPlan> {
+  const wanted = await readOnly(look, (tx) => wantedTarget(tx, pipeline, table));
+  return examineTarget(known(look.opened, "a database").database, wanted);
 }
 
 export async function targetFindings(
@@ -168,15 +186,13 @@ export async function targetFindings(
   name: string,
   plan: TargetPlan,
 ): Promise<readonly Finding[]> {
-  const { qualified } = plan;
-  if (!plan.exists)
-    return judgeNewTargetRights(
-      name,
-      plan,
-      await readOnly(look, (tx) => lookAtNewTableRights(tx, plan.schema)),
-    );
-  const rights = await readOnly(look, (tx) =>
-    lookAtTableRights(tx, { qualified, relations: [], columns: [] }),
-  );
-  return judgeTargetRights(name, plan, rights);
+  const faults = plan.faults.map((fault) => findingOf(name, fault));
+  if (plan.exists) return faults;
+  const rights = await readOnly(look, (tx) => lookAtNewTableRights(tx, plan.schema));
+  return [...faults, ...judgeNewTargetRights(name, plan, rights)];
+}
+
+function findingOf(name: string, { level, text, mends, sql }: Fault): Finding {
+  const finding = (level === "warning" ? warning : problem)(`${name}: ${text}`, { mends, sql });
+  return level === "unknown" ? { ...finding, level: "notChecked", stops: false } : finding;
 }

@@ -7,7 +7,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { compileAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import { oneLine, safeSql } from "../model/one-line.js";
 import type { PipelineConfig } from "../model/pipeline.js";
@@ -17,7 +16,7 @@ import { quoteIdentifier, quoteLiteral, sql, type Database, type Queryable } fro
 import { deploymentStatement, pendingMigrations, schemaStatements } from "../store/migrations.js";
 import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
-import { planTarget } from "../targets/ensure-target.js";
+import { refusalOf } from "../targets/fault.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
 import {
   judgeDatabaseRights,
@@ -25,7 +24,7 @@ import {
   lacksArrivalsRole,
   lookAtDatabaseRights,
 } from "./doctor-rights.js";
-import { sourceRights, targetFindings } from "./doctor-table-checks.js";
+import { sourceRights, targetFindings, targetPlan } from "./doctor-table-checks.js";
 import { triggerOptions } from "./triggers-in-place.js";
 
 const queueSchema = "rowmill_worker";
@@ -198,11 +197,16 @@ async function pipelinePart(look: Look, pipeline: PipelineConfig, row: Registere
 }
 
 async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered): Promise<PipelinePart> {
-  const { name, source, target, answer } = pipeline;
+  const { name, source } = pipeline;
   const table = await readOnly(look, (tx) => inspectTable(tx, source));
-  const plan = await readOnly(look, (tx) => planTarget(tx, target, table, compileAnswer(answer).columns));
+  const plan = await targetPlan(look, pipeline, table);
+  const refusal = refusalOf(plan.faults.filter(({ kind }) => kind === "shape"));
+  if (refusal !== null) throw refusal;
   const rights = await sourceRights(look, pipeline, table);
-  const findings = [...judgeSourceRights(name, table, rights), ...(await targetFindings(look, name, plan))];
+  const findings = [
+    ...judgeSourceRights(name, table, rights),
+    ...(await targetFindings(look, name, plan)),
+  ].filter(({ level }) => level === "problem");
   const grants = findings.flatMap((finding) => finding.sql);
   return {
     grants,

@@ -8,10 +8,14 @@ import { runMigrations } from "graphile-worker";
 import type { Logger } from "pino";
 import type { Environment } from "../config/environment.js";
 import { sameTable } from "../config/cross-checks.js";
+import { definitionHash } from "../config/definition.js";
+import { Secret } from "../config/secret.js";
 import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { createOpenAIProvider, openaiAccount, type OpenAIOptions } from "../providers/openai.js";
+import { CHAT_ENDPOINT } from "../providers/openai-body.js";
 import type { Provider } from "../providers/provider.js";
+import { refuseChange, type TargetPlan } from "../targets/ensure-target.js";
 import { DatabaseError, explainDatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
 import { pinnedPool } from "../store/pinned-pool.js";
@@ -36,7 +40,11 @@ export interface ProjectParts {
   /** Where it was made before the database was opened. */
   readonly provider?: Provider;
   readonly steps?: StepOptions;
+  /** May a target that exists be changed so? Without it, as far as the config allows it. */
+  readonly allowChange?: AllowChange;
 }
+
+export type AllowChange = (pipeline: PipelineConfig, plan: TargetPlan) => Promise<boolean>;
 
 /** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
 export async function prepareSchemas(database: Database): Promise<string[]> {
@@ -55,12 +63,14 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const examined = new Map<PipelineConfig, Examined>();
   for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
     examined.set(pipeline, await explained(pipeline, () => examinePipeline(database, pipeline)));
+  for (const [pipeline, { plan }] of examined)
+    await explained(pipeline, () => settleChange(parts, pipeline, plan));
   await prepareSchemas(database);
   await noticeMove(database, config);
   const pipelines = new Map<number, Pipeline>();
   for (const pipeline of config.pipelines) {
     const bound = await explained(pipeline, async () =>
-      bindAgain(database, examined.get(pipeline) ?? (await examinePipeline(database, pipeline)), provider),
+      bindAgain(database, examined.get(pipeline) ?? (await examineLate(parts, pipeline)), provider),
     );
     pipelines.set(bound.id, bound);
   }
@@ -78,6 +88,31 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
     random: Math.random,
     refreshSource: (pipeline) => refreshSource(database, pipeline),
   };
+}
+
+async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promise<Examined> {
+  const seen = await examinePipeline(parts.database, pipeline);
+  await settleChange(parts, pipeline, seen.plan);
+  return seen;
+}
+
+/** @throws RowmillError `refused` */
+async function settleChange(
+  { allowChange }: ProjectParts,
+  pipeline: PipelineConfig,
+  plan: TargetPlan,
+): Promise<void> {
+  if (!plan.exists || plan.statements.length === 0) return;
+  const allowed = allowChange === undefined ? !plan.asks : await allowChange(pipeline, plan);
+  if (!allowed) throw refuseChange(pipeline.target, plan);
+}
+
+/** For what never calls the provider, though it may make bodies to compare them: any key serves, at any address. */
+export function openWithoutKey(parts: ProjectParts): Promise<WorkerContext> {
+  const { openai } = parts.environment;
+  const apiKey = openai.apiKey ?? new Secret("not-needed");
+  const environment = { ...parts.environment, openai: { ...openai, apiKey, allowHttp: true } };
+  return openProject({ ...parts, environment });
 }
 
 /** Its source is what another pipeline writes: not there, or not whole, before that one is bound. Those stand in the config's order. */
@@ -108,6 +143,11 @@ async function bindAgain(database: Database, seen: Examined, provider: Provider)
 /** Two processes that make the same table, role or function at once: one of them meets a catalogue row of the other's. */
 function isRace(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
+}
+
+/** By which a worker with this config knows the pipeline. */
+export function configuredHash(config: PipelineConfig): string {
+  return definitionHash(config, { name: "openai", endpoint: CHAT_ENDPOINT });
 }
 
 /** What the variables say, with a key or without. */

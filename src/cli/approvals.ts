@@ -2,6 +2,8 @@
  * Owns the yes that a new or changed pipeline needs before its first batch: said what it will cost, asked where a person sits,
  * taken from `--yes`, and otherwise left to `rowmill approve`. Approves nothing but the definition that was estimated.
  */
+import type { AllowChange } from "../app/open-project.js";
+import { safeSql } from "../model/one-line.js";
 import { approvalOf, approve } from "../worker/approval.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import type { Estimate } from "../worker/estimate.js";
@@ -56,4 +58,14 @@ export class Approvals {
   #say(pipeline: Pipeline, estimate: Estimate): void {
     this.#terminal.note(`${pipeline.config.name}: ${describeEstimate(estimate, pipeline.config)}`);
   }
+}
+
+/** Shows how a target is changed, and asks unless the config or `--yes` allows it. */
+export function askForChanges(terminal: Terminal, yes: boolean, signal: AbortSignal): AllowChange {
+  return async ({ name }, { qualified, statements, asks }) => {
+    terminal.note(`${name}: the target ${qualified} must be changed:`);
+    for (const statement of statements) terminal.note(`  ${safeSql(statement)};`);
+    if (yes || !asks) return true;
+    return terminal.interactive && askYesNo(`Run this on ${qualified}?`, signal);
+  };
 }

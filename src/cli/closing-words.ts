@@ -53,6 +53,7 @@ async function sayFailures(
   const more = pipeline.failed - pipeline.refused - failures.length;
   const others = more > 0 ? `  … and ${formatCount(more)} more. ` : "  ";
   terminal.note(`${others}One row's whole story: rowmill show ${pipeline.name} KEY`);
+  terminal.note(`  All reasons, and what fixes them: rowmill failures ${pipeline.name}`);
 }
 
 function sayUnnamed(terminal: Terminal, { unnamed }: PipelineOverview): void {

@@ -9,11 +9,13 @@ import { demoCommand } from "./demo.js";
 import { deploymentCommand } from "./deployment.js";
 import { doctorCommand } from "./doctor.js";
 import { exitStatus } from "./exit-status.js";
+import { failuresCommand } from "./failures.js";
 import { flushCommand } from "./flush.js";
 import { gatewayCommand } from "./gateway.js";
 import { initCommand } from "./init.js";
 import { pauseCommand } from "./pause.js";
 import { resumeCommand } from "./resume.js";
+import { retryCommand } from "./retry.js";
 import { showCommand } from "./show.js";
 import { statusCommand } from "./status.js";
 import { sweepCommand } from "./sweep.js";
@@ -24,12 +26,14 @@ const commands = [
   initCommand,
   upCommand,
   statusCommand,
+  failuresCommand,
   showCommand,
   flushCommand,
   sweepCommand,
   pauseCommand,
   resumeCommand,
   approveCommand,
+  retryCommand,
   adoptCommand,
   cancelCommand,
   deploymentCommand,

@@ -91,9 +91,14 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[],
       : `${attempt.ending} (${attempt.outcome}) ${formatTime(attempt.at)}`;
   const detail = attempt.detail === null ? [] : wrapQuoted(attempt.detail, style.columns() - 2);
   const answer = attempt.answer === null ? [] : labelled(`${answerName(attempt.outcome)}:`, attempt.answer);
+  const written =
+    attempt.writtenAt === null
+      ? []
+      : [`its kept answer was written by rowmill retry ${formatTime(attempt.writtenAt)}, at no cost`];
   return [
     outcome,
     ...detail,
+    ...written,
     ...answer,
     ...usageLines(attempt),
     `batch ${attempt.batchId}`,

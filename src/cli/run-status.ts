@@ -14,6 +14,7 @@ import {
 } from "../store/overview.js";
 import type { OverdueBatch } from "../model/overdue.js";
 import { abandonCommand, missingVariables, type HeldBatch } from "../model/account.js";
+import { readFailures, type FailureGroup } from "../store/failures.js";
 import { heldBatches } from "../store/held-batches.js";
 import { overdueBatches } from "../store/overdue-batches.js";
 import type { Cli, ProjectOptions } from "./cli.js";
@@ -30,6 +31,8 @@ const EVENTS_SHOWN = 8;
 const BATCHES_SHOWN = 20;
 const OVERDUE_SHOWN = 5;
 const HELD_SHOWN = 5;
+/** Of each pipeline: looked at for the reason that comes first. */
+const FAILED_ROWS_SEEN = 20_000;
 
 export interface StatusOptions extends ProjectOptions {
   readonly json?: true;
@@ -107,23 +110,40 @@ interface StatusObject {
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
   if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [] };
   const pipelines = await pipelineOverviews(opened.database);
+  const top = await topFailures(opened, pipelines);
   const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
   const overdue = await overdueBatches(opened.database, { max: BATCHES_SHOWN_MAX });
   const held = new Map(
     (await heldBatches(opened.database, { max: BATCHES_SHOWN_MAX })).map((batch) => [batch.id, batch]),
   );
   return {
-    pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline)),
+    pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
     batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(held.get(batch.id)) })),
     workers: (await livingWorkers(opened.database)).map(workerObject),
     overdue: overdue.map(overdueObject),
   };
 }
 
-function pipelineObject(project: Project, pipeline: PipelineOverview): object {
+/** By pipeline; of those without failed rows none. */
+async function topFailures(
+  { database }: OpenedDatabase,
+  pipelines: readonly PipelineOverview[],
+): Promise<ReadonlyMap<number, FailureGroup>> {
+  const pipelineIds = pipelines.filter(({ failed }) => failed > 0).map(({ id }) => id);
+  if (pipelineIds.length === 0) return new Map();
+  const { groups } = await readFailures(database, { pipelineIds, groupsMax: 1, rowsMax: FAILED_ROWS_SEEN });
+  return new Map(groups.map((group) => [group.pipelineId, group]));
+}
+
+function pipelineObject(project: Project, pipeline: PipelineOverview, top: FailureGroup | undefined): object {
   const { name, waiting, batched, succeeded, failed, cancelled, gone, unnamed } = pipeline;
   const paused = pausedText(pipeline, configOf(project, name));
-  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed };
+  const topFailure = top === undefined ? null : failureObject(top);
+  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed, topFailure };
+}
+
+function failureObject({ reason, rows, key, message }: FailureGroup): object {
+  return { reason, rows, key, message };
 }
 
 function batchObject(batch: BatchOverview): object {
@@ -152,6 +172,7 @@ function workerObject({ host, pid, startedAt }: LivingWorker): object {
 async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): Promise<string[]> {
   const { database, place } = opened;
   const overviews = await pipelineOverviews(database);
+  const top = await topFailures(opened, overviews);
   return renderStatus(
     {
       place,
@@ -159,6 +180,7 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
         ...pipeline,
         paused: pausedText(pipeline, configOf(project, pipeline.name)),
         personPaused: pipeline.pauseKind === "person",
+        topFailure: top.get(pipeline.id) ?? null,
       })),
       money: await moneyOverviews(database),
       batches: await batchOverviews(database, BATCHES_SHOWN),

@@ -13,7 +13,7 @@ import type { WorkerContext } from "../worker/context.js";
 import { askAgainAfterDemo } from "../worker/demo-answers.js";
 import { runIntake } from "../worker/intake.js";
 import { startWorker } from "../worker/worker.js";
-import { Approvals } from "./approvals.js";
+import { Approvals, askForChanges } from "./approvals.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { openLog } from "./command-log.js";
 import { exitStatus } from "./exit-status.js";
@@ -52,7 +52,8 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
     try {
       signal.throwIfAborted();
       const log = openLog(terminal, options.logLevel);
-      const parts = { ...project, provider, database: opened.database, log };
+      const allowChange = askForChanges(terminal, options.yes === true, signal);
+      const parts = { ...project, provider, database: opened.database, log, allowChange };
       const context = await patient(() => openProject(parts));
       await patient(() => warnOfLeftovers(terminal, context, project.config.file));
       return await workWith(cli, context, { ...options, signal, log, patient });

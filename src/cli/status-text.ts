@@ -10,6 +10,8 @@ import type {
   PipelineOverview,
 } from "../store/overview.js";
 import type { UnnamedRows } from "../store/refused-keys.js";
+import type { FailureGroup } from "../store/failures.js";
+import { topFailureText } from "./failure-text.js";
 import { renderTable, wrap, wrapQuoted, type TableColumn } from "./table.js";
 import type { Terminal } from "./terminal.js";
 import { counted, fit, formatCount, formatTime, formatWait, shortId } from "./text.js";
@@ -22,6 +24,7 @@ export interface StatusFacts {
   readonly pipelines: readonly (PipelineOverview & {
     readonly paused: string | null;
     readonly personPaused: boolean;
+    readonly topFailure: FailureGroup | null;
   })[];
   readonly money: readonly MoneyOverview[];
   readonly batches: readonly BatchOverview[];
@@ -79,7 +82,12 @@ function emphasised(lines: readonly string[], style: Style): string[] {
 /** One paragraph for each pipeline that does not simply go on. */
 function pauseLines(facts: StatusFacts, style: Style): string[] {
   return facts.pipelines.flatMap((pipeline) => {
-    const notes = [waitNote(pipeline), ...pipeline.unnamed.map(keyNote), arrivalNote(pipeline)];
+    const notes = [
+      waitNote(pipeline),
+      failureNote(pipeline),
+      ...pipeline.unnamed.map(keyNote),
+      arrivalNote(pipeline),
+    ];
     return notes.flatMap((note) =>
       note === null ? [] : ["", ...wrapQuoted(`${pipeline.name}: ${note}`, style.columns())],
     );
@@ -96,6 +104,10 @@ function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
   return pipeline.deadlineMs <= 0
     ? "a batch is due"
     : `the next batch starts in ${formatWait(pipeline.deadlineMs)} at the latest; at once: rowmill flush ${pipeline.name}`;
+}
+
+function failureNote({ name, failed, topFailure }: StatusFacts["pipelines"][number]): string | null {
+  return topFailure === null ? null : topFailureText(topFailure, { name, failed });
 }
 
 function keyNote({ rows, example, reason }: UnnamedRows): string {

@@ -8,7 +8,10 @@ export function upCommand(cli: Cli): Command {
     .description("install triggers and tables, and work: send batches, collect answers")
     .addOption(new Option("--once", "one round of each stage, then exit; for cron").conflicts("untilIdle"))
     .option("--until-idle", "send all that waits, wait for all of it, exit")
-    .option("--yes", "approve what new and changed pipelines will cost")
+    .option(
+      "--yes",
+      "approve what new and changed pipelines will cost, and the changes that their targets need",
+    )
     .addOption(
       new Option("--print-sql", "print what it would run in the database, and change nothing").conflicts([
         "once",

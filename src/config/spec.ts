@@ -137,7 +137,7 @@ export interface TargetSpec<Field extends string> {
    * database's default grants stay as they are. Default: `"private"`.
    */
   readonly access?: "private" | "inherit";
-  /** True allows columns to be added to a table that exists already. Default: false. */
+  /** True adds the column of a new field without asking, also to a table that Rowmill did not create. Default: false. */
   readonly addColumns?: boolean;
   /**
    * True writes to a table whoever owns it, or the functions that its triggers, checks and defaults run: they run with

@@ -11,6 +11,19 @@ export interface AnswerColumn {
   readonly check: readonly string[] | null;
   /** The cell is JSON as a text, and goes into the column as the value that it says. */
   readonly isJsonText?: true;
+  /** Absent: nothing is known. */
+  readonly limits?: ValueLimits;
+}
+
+/** What each value of a column keeps to, or in a list each item, as far as the schema says it. */
+export interface ValueLimits {
+  /** All that there are; null: too many, or not known. */
+  readonly values: readonly Json[] | null;
+  /** Characters of text; null: not known. */
+  readonly lengthMax: number | null;
+  /** Of numbers; null: not known. */
+  readonly min: number | null;
+  readonly max: number | null;
 }
 
 /** Where the text goes when there is no schema. */
@@ -26,6 +39,7 @@ export function answerColumns(output: SchemaNode): readonly AnswerColumn[] {
     field: name,
     nullable: optional || acceptsNull(node),
     ...columnType(withoutNull(node)),
+    limits: limitsOf(withoutNull(node)),
   }));
 }
 
@@ -57,6 +71,59 @@ function choiceType(node: SchemaNode): Pick<AnswerColumn, "type" | "check"> {
   return {
     type: first.type,
     check: checks.includes(null) ? null : [...new Set(checks.flatMap((list) => list ?? []))],
+  };
+}
+
+const UNLIMITED: ValueLimits = { values: null, lengthMax: null, min: null, max: null };
+
+function limitsOf(node: SchemaNode): ValueLimits {
+  switch (node.kind) {
+    case "choice":
+      return joined(node.of.map(limitsOf));
+    case "array":
+      return limitsOf(node.items);
+    case "boolean":
+      return { ...UNLIMITED, values: node.values ?? [true, false] };
+    case "string": {
+      const lengths = node.values === null ? [] : strings(node.values).map((text) => [...text].length);
+      const lengthMax = node.values === null ? (node.lengthMax ?? null) : Math.max(0, ...lengths);
+      return { ...UNLIMITED, values: node.values, lengthMax };
+    }
+    case "integer":
+    case "number": {
+      const values = node.values?.filter((value) => typeof value === "number") ?? null;
+      if (values !== null)
+        return { ...UNLIMITED, values, min: Math.min(...values), max: Math.max(...values) };
+      return { ...UNLIMITED, min: boundOf(node, "minimum", 1), max: boundOf(node, "maximum", -1) };
+    }
+    default:
+      return UNLIMITED;
+  }
+}
+
+/** What lies just within an exclusive bound of numbers that are not whole, no number of ours says. */
+function boundOf(
+  node: Extract<SchemaNode, { kind: string; keywords: unknown; values: unknown }>,
+  name: "minimum" | "maximum",
+  inwards: number,
+): number | null {
+  const included = node.keywords[name];
+  if (typeof included === "number") return included;
+  const excluded = node.keywords[name === "minimum" ? "exclusiveMinimum" : "exclusiveMaximum"];
+  return node.kind === "integer" && typeof excluded === "number" ? excluded + inwards : null;
+}
+
+function joined(all: readonly ValueLimits[]): ValueLimits {
+  const known = <T>(parts: readonly (T | null)[]): T[] | null =>
+    parts.includes(null) ? null : parts.filter((part) => part !== null);
+  const lengths = known(all.map(({ lengthMax }) => lengthMax));
+  const mins = known(all.map(({ min }) => min));
+  const maxs = known(all.map(({ max }) => max));
+  return {
+    values: known(all.map(({ values }) => values))?.flat() ?? null,
+    lengthMax: lengths === null ? null : Math.max(...lengths),
+    min: mins === null ? null : Math.min(...mins),
+    max: maxs === null ? null : Math.max(...maxs),
   };
 }
 

@@ -21,6 +21,8 @@ export type SchemaNode = { readonly description?: string } & (
       /** The allowed values, all of this node's kind; null: any. */
       readonly values: readonly Json[] | null;
       readonly keywords: Keywords;
+      /** Characters of a string, at most; absent: any number. */
+      readonly lengthMax?: number;
     }
 );
 
@@ -169,6 +171,7 @@ function singleNode(json: JsonSchema, type: string, values: readonly Json[] | nu
         kind: whole ? "integer" : type,
         values: fitting,
         keywords: keywordsOf(json, type),
+        ...(typeof json["maxLength"] === "number" ? { lengthMax: json["maxLength"] } : {}),
       };
     }
     default:

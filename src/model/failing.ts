@@ -2,6 +2,7 @@
  * Answers that fail one after another for a reason of the model's making: further tries, and the rows that wait, would mostly be paid for
  * nothing. Decides when that is so, and says it. Pure.
  */
+import { changes } from "./failure-fixes.js";
 import { proseLine } from "./one-line.js";
 import type { PipelineConfig } from "./pipeline.js";
 import { failureOutcomes, type AttemptOutcome, type FailureOutcome } from "./what-next.js";
@@ -77,7 +78,7 @@ export function failingText(
   return [
     `${failures.length} of the last ${ANSWERS_JUDGED} answers failed: ${counts.map(({ outcome, count }) => `${count} ${outcome}`).join(", ")}.`,
     `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
-    `${fixes[most](config)}, and start rowmill up again.`,
+    `${changes[most](config)}, and start rowmill up again.`,
     `To try again as it is: rowmill resume ${config.name}. If so many failures are normal: rowmill resume ${config.name} --accept`,
   ].join(" ");
 }
@@ -118,16 +119,6 @@ export function refusalText(
     `If these rows should fail instead, each with its reason: rowmill resume ${name} --accept.`,
   ].join(" ");
 }
-
-type Fix = (config: Pick<PipelineConfig, "name" | "request">) => string;
-
-const fixes: Readonly<Record<FailureOutcome, Fix>> = {
-  truncated: ({ name, request }) =>
-    `Raise pipelines.${name}.request.maxOutputTokens (now ${request.maxOutputTokens}; what a reasoning model thinks counts), or lower request.reasoningEffort`,
-  invalid: ({ name }) =>
-    `Say in pipelines.${name}.request what the answer must look like, describe the fields of answer, loosen answer or validate, or change request.model`,
-  refused: ({ name }) => `Change the messages or the model in pipelines.${name}.request`,
-};
 
 /** Text of rows and models as a part of one line. */
 function quoted(text: string, charactersMax: number): string {

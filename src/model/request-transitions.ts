@@ -38,6 +38,8 @@ export const requestEvents = [
   "endedGone",
   /** At rendering the row had its answer already. */
   "endedAnswered",
+  /** The answer that the target refused then was kept, still is about the row, and was written now. */
+  "keptWritten",
 ] as const;
 export type RequestEvent = (typeof requestEvents)[number];
 
@@ -63,6 +65,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
     // While a request is in flight its row may change as it likes: the collector compares content at the end.
     batched: {
@@ -78,6 +81,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "waiting",
       endedGone: "gone",
       endedAnswered: "succeeded",
+      keptWritten: "impossible",
     },
     succeeded: {
       rowGone: "gone",
@@ -92,6 +96,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
     failed: {
       rowGone: "gone",
@@ -106,6 +111,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "succeeded",
     },
     cancelled: {
       rowGone: "gone",
@@ -120,6 +126,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
     gone: {
       rowGone: "keep",
@@ -134,6 +141,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
       returned: "impossible",
       endedGone: "impossible",
       endedAnswered: "impossible",
+      keptWritten: "impossible",
     },
   };
 

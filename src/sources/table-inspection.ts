@@ -15,17 +15,9 @@ import {
   type Reader,
   type Sql,
 } from "../store/database.js";
+import { catalogueColumns, type CatalogueColumn, type TableColumn } from "./table-columns.js";
 
-export interface TableColumn {
-  readonly name: string;
-  readonly typeOid: number;
-  /** For people and for DDL; schema-qualified outside of pg_catalog. Of a domain, the type below it. */
-  readonly type: string;
-  /** The same, quoted and always schema-qualified: for a cast, whatever the search path. */
-  readonly castType: string;
-  /** False: somebody's own type, whose casts are somebody's own code. */
-  readonly builtIn: boolean;
-}
+export type { TableColumn } from "./table-columns.js";
 
 /**
  * The column's value as text, null for null. A cast of somebody's own type would run its owner's code with our rights, also one
@@ -128,7 +120,7 @@ export async function inspectTable(
     from: relation.from,
     key,
     columns: declared,
-    nullableKey: key.filter((column) => column.nullable).map((column) => column.name),
+    nullableKey: key.filter((column) => !column.notNull).map((column) => column.name),
     relations: await readRelations(client, relation.oid),
   };
 }
@@ -235,41 +227,6 @@ function refuseUnwatchable(relation: Relation, table: string): void {
       "source_unsupported",
       `${table} is a temporary table: other sessions cannot see it.`,
     );
-}
-
-interface CatalogueColumn extends TableColumn {
-  readonly baseType: string;
-  readonly typeClass: string;
-  readonly foreignCast: boolean;
-  readonly nullable: boolean;
-}
-
-/** The columns of these names that a relation has, in the order of the names. */
-export async function readColumns(
-  client: Reader,
-  oid: number,
-  names: readonly string[],
-): Promise<TableColumn[]> {
-  const columns = await catalogueColumns(client, oid);
-  return names.flatMap((name) => columns.find((column) => column.name === name) ?? []);
-}
-
-async function catalogueColumns(client: Reader, oid: number): Promise<CatalogueColumn[]> {
-  const rows = await client.rows<CatalogueColumn & { typeOid: string }>(sql`
-    select a.attname as name, a.atttypid::int8::text as "typeOid",
-      case when b.typnamespace = 'pg_catalog'::regnamespace then format_type(b.oid, null)
-        else quote_ident(n.nspname) || '.' || quote_ident(b.typname) end as type,
-      quote_ident(n.nspname) || '.' || quote_ident(b.typname) as "castType",
-      b.typnamespace = 'pg_catalog'::regnamespace as "builtIn",
-      b.typname as "baseType", b.typtype::text as "typeClass", not a.attnotnull as nullable,
-      exists (select 1 from pg_catalog.pg_cast k where k.castsource in (t.oid, b.oid)
-        and k.casttarget = 'text'::regtype and k.castmethod = 'f' and k.oid >= 16384) as "foreignCast"
-    from pg_catalog.pg_attribute a
-    join pg_catalog.pg_type t on t.oid = a.atttypid
-    join pg_catalog.pg_type b on b.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
-    join pg_catalog.pg_namespace n on n.oid = b.typnamespace
-    where a.attrelid = ${oid}::oid and a.attnum > 0 and not a.attisdropped order by a.attnum`);
-  return rows.map((row) => ({ ...row, typeOid: Number(row.typeOid) }));
 }
 
 function pickColumn(

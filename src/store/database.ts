@@ -1,8 +1,8 @@
 /**
  * The one seam to PostgreSQL. Every statement of Rowmill passes here: time-outs, pinned settings, errors in one shape.
  *
- * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables; so the
- * same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
+ * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables that outlive their
+ * transaction; so the same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
  * with `set_config(…, true)` inside a transaction. A crash at any point rolls the open transaction back, nothing else.
  *
  * Every statement runs in a transaction, and every transaction has its `search_path` pinned: a function, operator or type that another
@@ -57,6 +57,8 @@ export interface TransactionOptions {
   readOnly?: boolean;
   /** The pipeline whose results are written: its own triggers pass such writes over, those of other pipelines do not. */
   writingFor?: number;
+  /** Rolls back at its end: what was done was a trial. */
+  trial?: boolean;
 }
 
 export interface Database extends Queryable {
@@ -186,7 +188,8 @@ async function runTransaction<T>(
   try {
     const tx = await begin(client, noteFailure, options);
     const result = await work(tx);
-    await tx.commit();
+    if (options.trial === true) broken = await rollBack(client);
+    else await tx.commit();
     return result;
   } catch (error) {
     // After a loss nothing answers any more: to roll back would be to wait once again for as long.

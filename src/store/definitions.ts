@@ -46,3 +46,14 @@ export async function definitionOf(
     from rowmill.definitions d join rowmill.pipelines p on p.id = d.pipeline_id
     where d.pipeline_id = ${pipelineId} and d.definition_hash = ${hash}`);
 }
+
+/** Of the definition that the pipeline of this name was registered with last; undefined: of none. */
+export async function registeredAnswer(client: Reader, name: string): Promise<Json | undefined> {
+  // A ledger of an earlier version has no such table.
+  const known = await client.first(sql`select 1 as one where to_regclass('rowmill.definitions') is not null`);
+  if (known === null) return undefined;
+  const row = await client.first<{ answer: Json }>(sql`
+    select d.answer_schema as answer from rowmill.pipelines p
+    join rowmill.definitions d on d.pipeline_id = p.id and d.definition_hash = p.definition_hash where p.name = ${name}`);
+  return row?.answer;
+}

@@ -83,7 +83,7 @@ const invariants: readonly Invariant[] = [
     title: "a succeeded request has exactly one accepted answer for its content",
     query: `
       select ${request}r.id) as violation from rowmill.requests r where r.state = 'succeeded' and (r.answered_hash is distinct from r.content_hash
-        or not exists (select 1 from rowmill.attempts a where a.request_id = r.id and a.ending = 'succeeded'))`,
+        or not exists (select 1 from rowmill.attempts a where a.request_id = r.id and (a.ending = 'succeeded' or a.written_at is not null)))`,
   },
   {
     number: 5,

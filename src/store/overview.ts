@@ -264,6 +264,8 @@ export interface AttemptStory {
   readonly outputTokens: number;
   readonly costNanoUsd: number | null;
   readonly at: Date | null;
+  /** When the answer, which the target had refused, was written after all; null: it was not. */
+  readonly writtenAt: Date | null;
 }
 
 /** Every sending of one request in order, the one under way last. */
@@ -272,12 +274,12 @@ export async function attemptStories(client: Queryable, requestId: string): Prom
     select x.attempt, x.batch_id as "batchId", b.provider, b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending,
       x.outcome, x.detail, ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model, coalesce(x.input_tokens, 0) as "inputTokens",
       coalesce(x.cached_input_tokens, 0) as "cachedInputTokens", coalesce(x.output_tokens, 0) as "outputTokens",
-      x.cost_nano_usd::float8 as "costNanoUsd", x.at
+      x.cost_nano_usd::float8 as "costNanoUsd", x.at, x.written_at as "writtenAt"
     from (
-      select attempt, batch_id, ending, outcome, detail, answer, model, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, at
+      select attempt, batch_id, ending, outcome, detail, answer, model, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, at, written_at
       from rowmill.attempts where request_id = ${requestId}::bigint
       union all
-      select attempt, batch_id, null, null, null, null, null, null, null, null, null, null
+      select attempt, batch_id, null, null, null, null, null, null, null, null, null, null, null
       from rowmill.in_flight where request_id = ${requestId}::bigint) x
     join rowmill.batches b on b.id = x.batch_id order by x.attempt limit ${ATTEMPTS_SHOWN_MAX}`);
 }

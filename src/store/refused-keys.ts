@@ -8,7 +8,7 @@ const former = sql`exists (select 1 from rowmill.sweeps s
   where s.pipeline_id = k.pipeline_id and s.phase = 'idle' and k.seen_at < s.started_at)`;
 
 /** What follows `from`: the refused keys `k` that still have a row, as far as is known. */
-const standingRefusals = sql`rowmill.refused_keys k where not ${former}`;
+export const standingRefusals = sql`rowmill.refused_keys k where not ${former}`;
 
 /** Repeatable; returns how many. */
 export async function forgetFormerRefusals(client: Queryable): Promise<number> {

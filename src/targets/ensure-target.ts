@@ -13,61 +13,85 @@ import {
   schemasOnPath,
   type Relation,
   type SourceTable,
-  type TableColumn,
 } from "../sources/table-inspection.js";
-import { quoteIdentifier, raw, sql, type Database, type Queryable, type Reader } from "../store/database.js";
-import type { TargetColumn, TargetTable } from "./table-target.js";
+import {
+  DatabaseError,
+  identifier,
+  quoteIdentifier,
+  raw,
+  sql,
+  type Database,
+  type Reader,
+} from "../store/database.js";
+import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
+import { faultsOf, nameFaults, structuralFaults } from "./judge-target.js";
+import type { TargetTable } from "./table-target.js";
+import { lookAtTarget, targetSignature, type TargetFacts } from "./target-catalogue.js";
 import { refuseStrangers, type Ownership } from "./target-owners.js";
 import {
   additionStatement,
   columnText,
   creationStatements,
+  listedValues,
   stampColumns,
+  wideningStatements,
   type WantedColumn,
+  type Widening,
 } from "./target-statements.js";
+import { tryAnswers } from "./try-answers.js";
 
-const LOCK_TIMEOUT_MS = 5_000;
+/** A change waits for its lock so long, and whoever reads the table waits behind it. */
+const LOCK_TIMEOUT_MS = 2_000;
+const LOOK_MS_MAX = 6_000;
 /** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
 const outsideRoles = ["anon", "authenticated"] as const;
 
 type TargetConfig = PipelineConfig["target"];
 
-export async function ensureTarget(
-  database: Database,
-  config: TargetConfig,
-  source: SourceTable,
-  answer: readonly AnswerColumn[],
-): Promise<TargetTable> {
-  const wanted = wantedColumns(config, answer);
-  const existing = await findTarget(database, config, source);
-  if (existing === null) await createTarget(database, config, source, wanted);
-  const relation = existing ?? (await findTarget(database, config, source));
-  if (relation === null)
-    throw new RowmillError(
-      "target_unsupported",
-      `The target ${config.table} was made, but cannot be found on this connection's search path.`,
-    );
-  const isSource = relation.oid === source.oid;
-  if (existing && config.addColumns) await addColumns(database, relation, wanted);
-  return checkTarget(database, { config, relation, source, wanted, isSource });
+/** What a target is to hold, and of which rows. */
+export interface Wanted {
+  readonly config: TargetConfig;
+  readonly source: SourceTable;
+  readonly answer: readonly AnswerColumn[];
+  /** Of the definition that the ledger knows; null: of none. */
+  readonly former: readonly AnswerColumn[] | null;
 }
 
-/** The target as it is, for answers that another definition asked for; text: why it cannot hold them. */
+/**
+ * Makes the target, or changes it by the statements of its plan.
+ * @throws RowmillError `target_unsupported`; `refused` where it would take other changes than those `allowed`
+ */
+export async function ensureTarget(
+  database: Database,
+  wanted: Wanted,
+  allowed: readonly string[],
+): Promise<TargetTable> {
+  const { config } = wanted;
+  const plan = await planTarget(database, wanted);
+  const refusal = refusalOf(plan.faults);
+  if (refusal !== null) throw refusal;
+  if (plan.table !== null) return plan.table;
+  if (!plan.exists) await createTarget(database, plan.statements);
+  else {
+    if (plan.asks && plan.statements.some((statement) => !allowed.includes(statement)))
+      throw refuseChange(config, plan);
+    for (const statement of plan.statements) await change(database, statement);
+  }
+  const found = await fitTarget(database, wanted);
+  if (typeof found === "string") throw new RowmillError("target_unsupported", found);
+  return found;
+}
+
+/** The target as it is, for answers that another definition asked for; text: why it can hold none of them. */
 export async function fitTarget(
   client: Reader,
-  wanted: { config: TargetConfig; source: SourceTable; answer: readonly AnswerColumn[] },
+  wanted: Pick<Wanted, "config" | "source" | "answer">,
 ): Promise<TargetTable | string> {
   const { config, source } = wanted;
   const relation = await findTarget(client, config, source);
   if (relation === null) return `The target ${config.table} is not there any more.`;
-  const isSource = relation.oid === source.oid;
-  try {
-    const columns = wantedColumns(config, wanted.answer);
-    return await checkTarget(client, { config, relation, source, wanted: columns, isSource });
-  } catch (error) {
-    if (!(error instanceof RowmillError) || error.code !== "target_unsupported") throw error;
-    return error.message;
-  }
+  const judged = await judgedOf(client, wanted, relation);
+  return refusalOf(structuralFaults(judged))?.message ?? tableOf(judged);
 }
 
 /** What `ensureTarget` would do, without doing it. */
@@ -76,45 +100,214 @@ export interface TargetPlan {
   readonly qualified: string;
   readonly schema: string;
   readonly exists: boolean;
-  readonly isSource: boolean;
   /** In order; none where the table is as it must be. */
   readonly statements: readonly string[];
+  /** A person has to allow them: the config does not. */
+  readonly asks: boolean;
+  /** What keeps answers out even then. */
+  readonly faults: readonly Fault[];
+  /** As it is now; null: it has to be made or changed first, or holds no answer. */
+  readonly table: TargetTable | null;
+  /** `targetSignature`, from before it was looked at; null: it is not there. */
+  readonly signature: string | null;
 }
 
-/** Only looks. @throws RowmillError `target_unsupported` for a table that could not be used even then. */
-export async function planTarget(
-  client: Queryable,
-  config: TargetConfig,
-  source: SourceTable,
-  answer: readonly AnswerColumn[],
-): Promise<TargetPlan> {
-  const wanted = wantedColumns(config, answer);
+/** Whether every answer that the schema allows can be written, as far as looking and trying tell. Changes nothing. */
+export async function examineTarget(database: Database, wanted: Wanted): Promise<TargetPlan> {
+  const plan = await database.transaction((tx) => planTarget(tx, wanted), {
+    readOnly: true,
+    statementTimeoutMs: LOOK_MS_MAX,
+  });
+  if (plan.judged === null || refusalOf(plan.faults) !== null) return plan;
+  const { judged } = plan;
+  const ownership = ownershipOf(wanted.config, judged.facts, wanted.source);
+  return { ...plan, faults: [...plan.faults, ...(await tryAnswers(database, judged, ownership))] };
+}
+
+/** The statements that would change a table, as an error. */
+export function refuseChange(config: TargetConfig, { qualified, statements }: TargetPlan): RowmillError {
+  return new RowmillError(
+    "refused",
+    `target: ${config.table} must be changed before it can hold the answers, and you have not allowed it yet.`,
+    {
+      lines: statements.map((statement) => `${statement};`),
+      hints: [
+        `Let Rowmill change ${qualified} so: rowmill up --yes`,
+        "Or run the statements yourself, and start rowmill up again.",
+      ],
+    },
+  );
+}
+
+/** `judged`: null for a table that is not there yet. */
+type Planned = TargetPlan & { readonly judged: Judged | null };
+
+async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
+  const { config, source } = wanted;
+  const columns = wantedColumns(config, wanted.answer);
+  const names = nameFaults(parseTableName(config.table)?.name ?? config.table, columns);
   const relation = await findTarget(client, config, source);
   if (relation === null) {
     const { schema, qualified } = await newTarget(client, config);
     const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
-    const statements = creationStatements({ access: config.access, source, wanted, qualified, roles });
-    return { qualified, schema, exists: false, isSource: false, statements };
+    const statements = creationStatements({
+      access: config.access,
+      source,
+      wanted: columns,
+      qualified,
+      roles,
+    });
+    const none = { exists: false, asks: false, judged: null, table: null, signature: null };
+    return { qualified, schema, statements, faults: names, ...none };
   }
+  const signature = await targetSignature(client, relation.qualified);
+  const whole = await judgedOf(client, wanted, relation);
+  const changes = changesOf(whole);
+  const judged = afterChanges(whole, changes);
   const { qualified, schema } = relation;
-  const isSource = relation.oid === source.oid;
-  const addition = config.addColumns ? await columnAddition(client, relation, wanted) : null;
-  const checked = addition === null ? wanted : await presentOnly(client, relation, wanted);
-  await checkTarget(client, { config, relation, source, wanted: checked, isSource });
-  return { qualified, schema, exists: true, isSource, statements: addition === null ? [] : [addition] };
-}
-
-async function presentOnly(
-  client: Queryable,
-  relation: Relation,
-  wanted: readonly WantedColumn[],
-): Promise<WantedColumn[]> {
-  const present = new Set((await readColumns(client, relation.oid)).map((column) => column.name));
-  return wanted.filter((column) => present.has(column.name));
+  const faults = [
+    ...names,
+    ...faultsOf(judged),
+    ...ownerFaults(whole.facts, changes),
+    ...(await narrowingFaults(client, judged, wanted)),
+  ];
+  const { statements, asks } = changes;
+  const table = statements.length > 0 || refusalOf(faults) !== null ? null : tableOf(judged);
+  return { qualified, schema, exists: true, statements, asks, faults, table, signature, judged };
 }
 
 function wantedColumns(config: TargetConfig, answer: readonly AnswerColumn[]): WantedColumn[] {
   return answer.map((column) => ({ ...column, name: config.columns?.[column.field] ?? column.field }));
+}
+
+async function judgedOf(
+  client: Reader,
+  { config, source, answer }: Pick<Wanted, "config" | "source" | "answer">,
+  relation: Relation,
+): Promise<Judged> {
+  const key = source.key.map((column) => column.name);
+  const facts = await lookAtTarget(client, relation, key);
+  const isSource = relation.oid === source.oid;
+  return { config, facts, source, wanted: wantedColumns(config, answer), isSource };
+}
+
+interface Changes {
+  readonly statements: readonly string[];
+  readonly asks: boolean;
+  /** Columns that are added. */
+  readonly added: ReadonlySet<string>;
+  /** CHECKs that let more through then. */
+  readonly widened: ReadonlySet<string>;
+}
+
+/** What only adds to a table: columns where the config says so or the table is Rowmill's, and values in a CHECK of Rowmill's. */
+function changesOf(judged: Judged): Changes {
+  const { config, facts, wanted } = judged;
+  const present = new Set(facts.columns.map(({ name }) => name));
+  const mayAdd = config.addColumns || facts.made;
+  const addition = mayAdd ? additionStatement(facts.qualified, wanted, present) : null;
+  const widenings = facts.made ? wideningsOf(judged) : [];
+  return {
+    statements: [
+      ...(addition === null ? [] : [addition]),
+      ...widenings.flatMap((widening) => wideningStatements(facts.qualified, widening)),
+    ],
+    asks: widenings.length > 0 || (addition !== null && !config.addColumns),
+    added: new Set(mayAdd ? wanted.map(({ name }) => name).filter((name) => !present.has(name)) : []),
+    widened: new Set(widenings.map(({ constraint }) => constraint)),
+  };
+}
+
+function wideningsOf(judged: Judged): Widening[] {
+  return pairsOf(judged).flatMap(({ wanted, found }) =>
+    judged.facts.checks.flatMap(({ name, text }) => {
+      const listed = listedValues(text, found.name);
+      if (listed === null || wanted.check === null || wanted.type !== "text") return [];
+      // Those that are there stay: of rows that are not asked again yet, and of a worker with the former definition.
+      const values = [...new Set([...listed, ...wanted.check])];
+      const valid = !text.endsWith(" NOT VALID");
+      return values.length === listed.length ? [] : [{ constraint: name, column: found.name, values, valid }];
+    }),
+  );
+}
+
+function afterChanges(judged: Judged, { added, widened }: Changes): Judged {
+  const checks = judged.facts.checks.filter(({ name }) => !widened.has(name));
+  return {
+    ...judged,
+    facts: { ...judged.facts, checks },
+    wanted: judged.wanted.filter(({ name }) => !added.has(name)),
+  };
+}
+
+function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): readonly Fault[] {
+  if (facts.owns || statements.length === 0) return [];
+  const what =
+    widened.size === 0
+      ? "lacks columns, and only its owner may add them"
+      : "must be changed, and only its owner may change it";
+  return [
+    fault(`${facts.qualified} ${what}.`, {
+      kind: "right",
+      sql: statements.map((statement) => `${statement};`),
+    }),
+  ];
+}
+
+/** A CHECK of ours that the answer has outgrown downwards since the definition of the ledger, and rows that the narrower one would refuse. */
+async function narrowingFaults(
+  client: Reader,
+  judged: Judged,
+  { former }: Wanted,
+): Promise<readonly Fault[]> {
+  const { config, facts } = judged;
+  if (!facts.made || former === null) return [];
+  const faults: Fault[] = [];
+  for (const { wanted, found } of pairsOf(judged)) {
+    const before = former.find(({ field }) => field === wanted.field)?.check ?? [];
+    const now = wanted.check ?? before;
+    const dropped = before.filter((value) => !now.includes(value));
+    const check = facts.checks.find(({ text }) => {
+      const listed = listedValues(text, found.name) ?? [];
+      return dropped.some((value) => listed.includes(value));
+    });
+    // With new values among them it is no narrower: widened, the CHECK keeps the former ones.
+    if (check === undefined || now.some((value) => !before.includes(value))) continue;
+    const column = identifier(found.name);
+    const row = await client.first<{ value: string }>(sql`
+      select t.${column}::text as value from ${raw(facts.qualified)} t where t.${column}::text = any(${dropped}::text[]) limit 1`);
+    if (row === null) continue;
+    const name = quoteIdentifier(check.name);
+    const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");
+    faults.push(
+      fault(
+        `target: ${config.table}."${found.name}" holds ${JSON.stringify(row.value)}, which the answer no longer allows. Rowmill does not narrow a CHECK.`,
+        {
+          sql: [
+            `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} ${narrowed} not valid;`,
+          ],
+          mends: ["Those rows keep the value until they are asked again."],
+        },
+      ),
+    );
+  }
+  return faults;
+}
+
+/** As a write needs it. */
+function tableOf(judged: Judged): TargetTable {
+  const { config, facts, source, isSource } = judged;
+  const columns = pairsOf(judged).map(({ wanted, found }) => ({
+    field: wanted.field,
+    name: found.name,
+    typeOid: found.typeOid,
+    isJsonText: wanted.isJsonText === true,
+    ...found.declared,
+  }));
+  const stamped = stampColumns.every(({ name }) => facts.columns.some((column) => column.name === name));
+  const ownership = ownershipOf(config, facts, source);
+  const { qualified, from } = facts;
+  return { qualified, from, key: source.key, columns, stamped, isSource, ownership };
 }
 
 /** Whatever is found may be written to: nothing of it is anybody's whom the config does not trust. */
@@ -131,30 +324,42 @@ async function findTarget(
   return relation;
 }
 
-function ownershipOf(config: TargetConfig, relation: Relation, source: SourceTable): Ownership | null {
+function ownershipOf(
+  config: TargetConfig,
+  { qualified }: { readonly qualified: string },
+  source: SourceTable,
+): Ownership | null {
   const key = source.key.map((column) => column.name);
-  return config.trustOwner ? null : { target: relation.qualified, source: source.qualified, key };
+  return config.trustOwner ? null : { target: qualified, source: source.qualified, key };
 }
 
-async function createTarget(
-  database: Database,
-  config: TargetConfig,
-  source: SourceTable,
-  wanted: readonly WantedColumn[],
-): Promise<void> {
-  const { qualified } = await newTarget(database, config);
+async function createTarget(database: Database, statements: readonly string[]): Promise<void> {
   await database.transaction(
     async (tx) => {
-      const roles = config.access === "private" ? await presentOutsideRoles(tx) : [];
-      for (const statement of creationStatements({ access: config.access, source, wanted, qualified, roles }))
-        await tx.run(raw(statement));
+      for (const statement of statements) await tx.run(raw(statement));
     },
     { lockTimeoutMs: LOCK_TIMEOUT_MS },
   );
 }
 
+async function change(database: Database, statement: string): Promise<void> {
+  try {
+    await database.transaction((tx) => tx.run(raw(statement)), { lockTimeoutMs: LOCK_TIMEOUT_MS });
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
+    throw new RowmillError(
+      "database_timeout",
+      `target: ${statement}: another session held the table for ${LOCK_TIMEOUT_MS} ms.`,
+      {
+        cause: error,
+        hints: ["Nothing was changed by it. Start rowmill up again when the table is less busy."],
+      },
+    );
+  }
+}
+
 async function newTarget(
-  client: Queryable,
+  client: Reader,
   config: TargetConfig,
 ): Promise<{ schema: string; qualified: string }> {
   const { schema: named, name } = parseTableName(config.table) ?? { schema: null, name: config.table };
@@ -172,208 +377,14 @@ function refuseSchema(config: TargetConfig, schema: string): void {
   );
 }
 
-async function defaultSchema(client: Queryable): Promise<string> {
+async function defaultSchema(client: Reader): Promise<string> {
   const [first] = await schemasOnPath(client);
   return first ?? "public";
 }
 
-async function presentOutsideRoles(client: Queryable): Promise<string[]> {
+async function presentOutsideRoles(client: Reader): Promise<string[]> {
   const roles = await client.rows<{ name: string }>(
     sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...outsideRoles]}::text[])`,
   );
   return roles.map((role) => role.name);
-}
-
-async function addColumns(
-  database: Database,
-  relation: Relation,
-  wanted: readonly WantedColumn[],
-): Promise<void> {
-  const addition = await columnAddition(database, relation, wanted);
-  if (addition === null) return;
-  await database.transaction((tx) => tx.run(raw(addition)), { lockTimeoutMs: LOCK_TIMEOUT_MS });
-}
-
-/** The statement that adds what is missing; null: nothing is. */
-async function columnAddition(
-  client: Queryable,
-  relation: Relation,
-  wanted: readonly WantedColumn[],
-): Promise<string | null> {
-  const present = new Set((await readColumns(client, relation.oid)).map((column) => column.name));
-  return additionStatement(relation.qualified, wanted, present);
-}
-
-interface CatalogueColumn extends TableColumn {
-  readonly required: boolean;
-}
-
-async function readColumns(client: Reader, oid: number): Promise<CatalogueColumn[]> {
-  const rows = await client.rows<{
-    name: string;
-    typeOid: string;
-    type: string;
-    castType: string;
-    builtIn: boolean;
-    required: boolean;
-  }>(sql`
-    select a.attname as name, a.atttypid::int8::text as "typeOid",
-      case when t.typnamespace = 'pg_catalog'::regnamespace then format_type(a.atttypid, a.atttypmod)
-        else quote_ident(n.nspname) || '.' || quote_ident(t.typname) end as type,
-      quote_ident(n.nspname) || '.' || quote_ident(t.typname) as "castType",
-      t.typnamespace = 'pg_catalog'::regnamespace as "builtIn",
-      a.attnotnull and not a.atthasdef and a.attidentity = '' and a.attgenerated = '' as required
-    from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid
-    join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-    where a.attrelid = ${oid}::oid and a.attnum > 0 and not a.attisdropped order by a.attnum`);
-  return rows.map((row) => ({ ...row, typeOid: Number(row.typeOid) }));
-}
-
-interface Checked {
-  readonly config: TargetConfig;
-  readonly relation: Relation;
-  readonly source: SourceTable;
-  readonly wanted: readonly WantedColumn[];
-  readonly isSource: boolean;
-}
-
-async function checkTarget(client: Reader, checked: Checked): Promise<TargetTable> {
-  const { config, relation, source, wanted, isSource } = checked;
-  if (relation.kind !== "r" && relation.kind !== "p") {
-    throw new RowmillError(
-      "target_unsupported",
-      `target.table: ${config.table} is not a table, so results cannot be written to it.`,
-    );
-  }
-  const present = new Map((await readColumns(client, relation.oid)).map((column) => [column.name, column]));
-  refuseMissing(
-    config,
-    relation,
-    wanted.filter((column) => !present.has(column.name)),
-  );
-  refuseTypes(config, relation, wanted, present);
-  if (!isSource) await requireKey(client, checked, present);
-  const columns = wanted.flatMap((column): TargetColumn[] => {
-    const found = present.get(column.name);
-    return found
-      ? [
-          {
-            field: column.field,
-            isJsonText: column.isJsonText === true,
-            name: found.name,
-            type: found.type,
-            castType: found.castType,
-            typeOid: found.typeOid,
-            builtIn: found.builtIn,
-          },
-        ]
-      : [];
-  });
-  const stamped = stampColumns.every((column) => present.has(column.name));
-  if (!isSource)
-    refuseRequired(
-      config,
-      [...present.values()],
-      new Set([...source.key, ...columns, ...(stamped ? stampColumns : [])].map((column) => column.name)),
-    );
-  const ownership = ownershipOf(config, relation, source);
-  const { qualified, from } = relation;
-  return { qualified, from, key: source.key, columns, stamped, isSource, ownership };
-}
-
-function refuseMissing(config: TargetConfig, relation: Relation, missing: readonly WantedColumn[]): void {
-  if (missing.length === 0) return;
-  throw new RowmillError(
-    "target_unsupported",
-    `target: the table ${config.table} exists, but has no column ${missing.map((column) => `"${column.name}"`).join(", ")}.`,
-    {
-      hints: [
-        "Let Rowmill add what is missing: target: { addColumns: true }",
-        `or: alter table ${relation.qualified} ${missing.map((column) => `add column ${columnText(column)}`).join(", ")};`,
-        'or name columns that exist: target: { columns: { field: "column" } }',
-      ],
-    },
-  );
-}
-
-/** Types of a target that can hold no answer of the wanted type; what is not named here PostgreSQL may convert by itself. */
-const unfit: Readonly<Record<AnswerColumn["type"], RegExp>> = {
-  text: /^(bigint|integer|smallint|double precision|real|boolean|.*\[\])$/,
-  bigint: /^(boolean|date|timestamp.*|uuid|.*\[\])$/,
-  "double precision": /^(bigint|integer|smallint|boolean|date|timestamp.*|uuid|.*\[\])$/,
-  boolean: /^(bigint|integer|smallint|double precision|real|numeric.*|date|timestamp.*|uuid|.*\[\])$/,
-  "text[]": /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
-  jsonb: /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
-};
-
-/** Better said now than by every answer, after it was paid for. */
-function refuseTypes(
-  config: TargetConfig,
-  relation: Relation,
-  wanted: readonly WantedColumn[],
-  present: ReadonlyMap<string, TableColumn>,
-): void {
-  for (const column of wanted) {
-    const found = present.get(column.name);
-    if (found === undefined || !unfit[column.type].test(found.type)) continue;
-    const name = quoteIdentifier(column.name);
-    throw new RowmillError(
-      "target_unsupported",
-      `target: ${config.table}."${column.name}" is of type ${found.type}, which cannot hold the answer's "${column.field}" (${column.type}).`,
-      {
-        hints: [
-          `alter table ${relation.qualified} alter column ${name} type ${column.type} using ${name}::text::${column.type};`,
-          'or name another column: target: { columns: { field: "column" } }',
-        ],
-      },
-    );
-  }
-}
-
-async function requireKey(
-  client: Reader,
-  checked: Checked,
-  present: ReadonlyMap<string, TableColumn>,
-): Promise<void> {
-  const { config, relation, source } = checked;
-  const names = source.key.map((column) => column.name);
-  const missing = names.filter((name) => !present.has(name));
-  if (missing.length > 0) {
-    throw new RowmillError(
-      "target_unsupported",
-      `target: ${config.table} lacks the source's key ${missing.map((name) => `"${name}"`).join(", ")}, so a result would have no row to go to.`,
-    );
-  }
-  const unique = await client.first(sql`
-    select 1 as one from pg_catalog.pg_index i
-    where i.indrelid = ${relation.oid}::oid and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
-      and (select array_agg(a.attname::text order by a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
-           and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) = (select array_agg(k order by k) from unnest(${names}::text[]) k)`);
-  if (unique) return;
-  const list = names.map(quoteIdentifier).join(", ");
-  throw new RowmillError(
-    "target_unsupported",
-    `target: ${config.table} has no unique index on (${list}), so a result could be written twice.`,
-    {
-      hints: [`create unique index concurrently on ${relation.qualified} (${list});`],
-    },
-  );
-}
-
-function refuseRequired(
-  config: TargetConfig,
-  present: readonly CatalogueColumn[],
-  written: ReadonlySet<string>,
-): void {
-  const unwritten = present
-    .filter((column) => column.required && !written.has(column.name))
-    .map((column) => `"${column.name}"`);
-  if (unwritten.length === 0) return;
-  throw new RowmillError(
-    "target_unsupported",
-    `target: ${config.table} requires ${unwritten.join(", ")}, which no answer fills, so no result could be inserted.`,
-    {
-      hints: ["Give these columns a default, or allow null, or choose another target."],
-    },
-  );
 }

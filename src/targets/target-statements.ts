@@ -61,6 +61,43 @@ export function additionStatement(
   return `alter table ${qualified} ${additions}`;
 }
 
+/** As Rowmill made it, or as somebody wrote `column in ('a', 'b')`. */
+const LISTED =
+  /^CHECK \(+(?:"(?<quoted>(?:[^"]|"")*)"|(?<plain>[a-z_][a-z0-9_$]*))\)*(?:::text)? = (?:ANY \(+ARRAY\[(?:\?, )*\?\]\)*(?:::text\[\])?\)+|\?\)+)(?: NOT VALID)?$/;
+const LITERAL = /'((?:[^']|'')*)'::(?:text|character varying|bpchar)/g;
+
+/** The values of a CHECK that lets nothing else into this column; null: it is another CHECK. `text`: of pg_get_constraintdef. */
+export function listedValues(text: string, column: string): readonly string[] | null {
+  const groups = LISTED.exec(text.replaceAll(LITERAL, "?"))?.groups;
+  const name = groups?.["quoted"]?.replaceAll('""', '"') ?? groups?.["plain"];
+  if (name !== column) return null;
+  return [...text.matchAll(LITERAL)].map(([, value = ""]) => value.replaceAll("''", "'"));
+}
+
+/**
+ * Lets more values into a column by replacing its CHECK. The rows that are there need not be read under the lock that keeps everybody
+ * out: the second statement reads them while others read and write.
+ */
+export function wideningStatements(
+  qualified: string,
+  { constraint, column, values, valid }: Widening,
+): string[] {
+  const name = quoteIdentifier(constraint);
+  const check = `${quoteIdentifier(column)} in (${values.map(quoteLiteral).join(", ")})`;
+  return [
+    `alter table ${qualified} drop constraint ${name}, add constraint ${name} check (${check}) not valid`,
+    ...(valid ? [`alter table ${qualified} validate constraint ${name}`] : []),
+  ];
+}
+
+export interface Widening {
+  readonly constraint: string;
+  readonly column: string;
+  readonly values: readonly string[];
+  /** The rows that are there keep to the former one. */
+  readonly valid: boolean;
+}
+
 /** As `create table` and `add column` take it. */
 export function columnText(column: WantedColumn): string {
   const name = quoteIdentifier(column.name);

@@ -29,6 +29,10 @@ export interface Pipeline {
   target: Target;
   /** The target for the answers that another definition asked for; text: why it cannot hold them as it is now. */
   readonly targetFor: (client: Reader, asked: AskedAnswer) => Promise<Target | string>;
+  /** False: the target, or what this user may do with it, has changed since `checkTarget` found it well. */
+  readonly isTargetChecked: (client: Reader) => Promise<boolean>;
+  /** @throws RowmillError `target_unsupported` where it cannot hold every answer that the schema allows */
+  readonly checkTarget: () => Promise<void>;
   /** The same rows with these columns as their content. @throws RowmillError `source_unsupported` when one is not there any more. */
   readonly sourceFor: (client: Reader, columns: readonly string[]) => Promise<Source>;
 }

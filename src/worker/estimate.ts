@@ -13,6 +13,7 @@ import {
   TOKENS_PER_REPLY,
   type TokenRatio,
 } from "../model/tokens.js";
+import type { Queryable } from "../store/database.js";
 import { lineMaxima, waitingSample } from "../store/estimates.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
@@ -139,8 +140,21 @@ export async function estimatePipeline(
   pipeline: Pipeline,
   waiting: number,
 ): Promise<Estimate> {
-  const sample = await sampleOf(context, pipeline);
   const rows = Math.min(waiting, pipeline.config.limit ?? waiting);
+  return estimateOf(pipeline, await sampleOf(context, pipeline), rows);
+}
+
+/** What it would cost to ask so many rows again, of which these keys are some: no `limit` holds them back. */
+export async function estimateAgain(
+  context: Sampling,
+  pipeline: Pipeline,
+  { rows, keys }: { rows: number; keys: readonly string[] },
+): Promise<Estimate> {
+  const sample = await takeSample(context, pipeline, () => Promise.resolve(keys.slice(0, SAMPLE_ROWS)));
+  return estimateOf(pipeline, sample, rows);
+}
+
+function estimateOf(pipeline: Pipeline, sample: Sample, rows: number): Estimate {
   const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
   const tries = pipeline.config.attempts;
   const usage: TokenUsage = {
@@ -167,7 +181,15 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     performance.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
   )
     return known;
-  const requests = await sampleRequests(context, pipeline);
+  const sample = await takeSample(context, pipeline, (tx) => waitingSample(tx, pipeline.id, SAMPLE_ROWS));
+  samples.set(pipeline, sample);
+  return sample;
+}
+
+type SampleKeys = (tx: Queryable) => Promise<readonly string[]>;
+
+async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<Sample> {
+  const requests = await sampleRequests(context, pipeline, keysOf);
   const prompts = requests.map((request) => request.promptStart);
   const ratio =
     prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
@@ -175,7 +197,7 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     requests.length === 0
       ? UNKNOWN_BYTES
       : requests.reduce((sum, request) => sum + one(request), 0) / requests.length;
-  const sample: Sample = {
+  return {
     takenAtMs: performance.now(),
     definitionHash: pipeline.definitionHash,
     ratio,
@@ -184,8 +206,6 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     meanLineBytes: mean((request) => request.lineBytes),
     rows: requests.length,
   };
-  samples.set(pipeline, sample);
-  return sample;
 }
 
 /** What the model would read of one row, the whole body by which its line is bounded, and the line: of each only what is counted. */
@@ -196,11 +216,14 @@ interface SampledRequest {
   readonly lineBytes: number;
 }
 
-async function sampleRequests(context: Sampling, pipeline: Pipeline): Promise<SampledRequest[]> {
+async function sampleRequests(
+  context: Sampling,
+  pipeline: Pipeline,
+  keysOf: SampleKeys,
+): Promise<SampledRequest[]> {
   const rows = await context.step("plan.sample", () =>
     context.database.transaction(async (tx) => {
-      const keys = await waitingSample(tx, pipeline.id, SAMPLE_ROWS);
-      return (await pipeline.source.readRows(tx, keys)).rows;
+      return (await pipeline.source.readRows(tx, await keysOf(tx))).rows;
     }),
   );
   return rows.flatMap(({ cells }) => {

@@ -60,7 +60,11 @@ export function pauseForTarget({ config }: Pipeline, error: unknown): pipelines.
   if (!(error instanceof RowmillError) || error.code !== "target_unsupported") return null;
   return {
     kind: "target",
-    reason: [error.message, ...error.hints, `Then: rowmill resume ${config.name}`].join(" "),
+    reason: [
+      error.message.replaceAll("\n  ", " "),
+      ...error.hints,
+      `Then: rowmill resume ${config.name}`,
+    ].join(" "),
   };
 }
 

@@ -30,7 +30,15 @@ export type PlanOutcome =
       readonly planned: 0;
       readonly batchId?: never;
       readonly because:
-        "nothing" | "waiting" | "paused" | "approval" | "superseded" | "limit" | "noTokens" | "noMoney";
+        | "nothing"
+        | "waiting"
+        | "paused"
+        | "approval"
+        | "superseded"
+        | "limit"
+        | "noTokens"
+        | "noMoney"
+        | "target";
     };
 
 /** One round: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
@@ -78,9 +86,14 @@ export async function planOnce(
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row?.pauseKind === "source") return { planned: 0, because: "paused" };
   const bounds = await requestBounds(context, pipeline, pipeline.rates);
-  return context.step("plan.batch", () =>
-    context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds })),
-  );
+  const plan = () =>
+    context.step("plan.batch", () =>
+      context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds })),
+    );
+  const outcome = await plan();
+  if (outcome.because !== "target") return outcome;
+  await pipeline.checkTarget();
+  return plan();
 }
 
 /** With how many ready requests, counted up to the threshold. */
@@ -114,6 +127,8 @@ async function planInTransaction(
   if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
   const room = await findRoom(context, tx, { ...planning, ready: facts.ready });
   if ("because" in room) return { planned: 0, because: room.because };
+  // Checking it takes a transaction of its own.
+  if (!(await pipeline.isTargetChecked(tx))) return { planned: 0, because: "target" };
   if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");
   return createBatch(context, tx, { ...planning, room, because: decision.because });
 }

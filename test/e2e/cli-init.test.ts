@@ -93,8 +93,8 @@ const movies = pipeline({
     rating: z.enum(["good", "bad"]).nullable(),
     year: z.int(),
   }),
-  // Made by Rowmill, with a column for each field of the answer.
-  target: { table: "movie_labels" },
+  // Made by Rowmill, with a column for each field of the answer; a new field gets its column.
+  target: { table: "movie_labels", addColumns: true },
 });
 
 // The database is the one of the variable DATABASE_URL, from the environment or from .env beside this file.
@@ -118,7 +118,7 @@ export default defineConfig({ pipelines: { movies } });
     expect(config).toContain(
       'user: (row) => `Line Text: ${row["Line Text"] ?? ""}\\nnote: ${row.note ?? ""}`,',
     );
-    expect(config).toContain('target: { table: "shop.order_lines_answers" }');
+    expect(config).toContain('target: { table: "shop.order_lines_answers", addColumns: true }');
   });
 
   it("leaves an editor quiet, under two compilers, and in a project of CommonJS", async () => {

@@ -137,8 +137,9 @@ describeDatabases(
       const [batch] = await project.rows<{ polls: number; downloads: number }>(
         sql`select polls, downloads from rowmill.batches`,
       );
-      // One look finds that the batch has ended, two believe that the file is late.
-      expect(batch).toEqual({ polls: looks - 3, downloads: 2 });
+      // One look finds that the batch has ended, two believe that the file is late. A slow round may hold two of the others.
+      expect(batch?.downloads).toBe(2);
+      expect(batch?.polls).toBeGreaterThanOrEqual(looks - 3);
       await resumeAll(project);
       await project.round(worker);
       expect((await pauseOf(project))?.reason).toContain("the answers of 2 rows are lost");

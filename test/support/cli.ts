@@ -117,6 +117,7 @@ export interface StatusJson {
     gone: number;
     paused: string | null;
     unnamed: readonly { rows: number; example: string; reason: string }[];
+    topFailure: { reason: string; rows: number; key: string; message: string } | null;
   }[];
   readonly batches: readonly {
     id: string;

@@ -344,10 +344,10 @@ export const setups: Readonly<Record<string, Setup>> = {
   problem      Target: more: there is no schema "nowhere" for the target "nowhere"."labels".
                - To be run by an administrator or the owner:
                    create schema "nowhere" authorization "postgres";
-  problem      Target: again: target: the table film_labels exists, but has no column "mood".
-               - Let Rowmill add what is missing: target: { addColumns: true }
-               - or: alter table "public"."film_labels" add column "mood" text;
-               - or name columns that exist: target: { columns: { field: "column" } }
+  warning      Target: again: "public"."film_labels" must be changed before it can hold the answers.
+               - rowmill up shows the statements and asks; rowmill up --yes runs them.
+               - To be run by an administrator or the owner:
+                   alter table "public"."film_labels" add column if not exists "mood" text;
   not checked  Other triggers: films: its source was not found`,
       Pipelines: `  ok           Ledger: of this version
   not checked  Triggers: films: its source was not found
@@ -357,7 +357,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   ok           Pauses: none
   ok           Work: no worker runs, and nothing waits for one
   ok           Batches: every batch of ours of the last day is known`,
-      end: "3 problems, 3 not checked.",
+      end: "2 problems, 1 warning, 3 not checked.",
     },
     status: 2,
   },

@@ -116,6 +116,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
       ...pipeline,
       paused: pausedText(pipeline, undefined),
       personPaused: pipeline.pauseKind === "person",
+      topFailure: null,
     })),
     money: await moneyOverviews(database),
     batches: await batchOverviews(database, 20),

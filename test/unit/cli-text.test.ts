@@ -1,3 +1,5 @@
+import { failedReasons, fixOf } from "../../src/model/failure-fixes.js";
+import { failureLines, type ShownFailure } from "../../src/cli/failure-text.js";
 import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/row-story.js";
 import { exitStatusOf } from "../../src/cli/exit-status.js";
@@ -165,6 +167,7 @@ describe("The story of a row", () => {
       outputTokens: 0,
       costNanoUsd: null,
       at: new Date(),
+      writtenAt: null,
     };
     const story: RowStory = {
       pipeline: "films",
@@ -197,6 +200,41 @@ describe("The story of a row", () => {
   });
 });
 
+describe("A failure", () => {
+  const failure: ShownFailure = {
+    pipeline: "films",
+    reason: "unwritable",
+    rows: 1_200,
+    kept: 1_200,
+    key: "-it's",
+    message: "The database refused: bad\nfilms: 9 succeeded\u001b[2K.",
+    fix: fixOf("unwritable", { name: "films" }),
+  };
+  const style = { columns: () => 40, bold: (text: string) => text };
+
+  it("names its reason, a row as the shell takes it, and the command that fixes it; nothing forges a line", () => {
+    expect(failureLines(failure, { ...style, columns: () => Infinity })).toEqual([
+      "films: 1,200 rows unwritable, 1,200 answers kept",
+      "  The database refused: bad\\nfilms: 9 succeeded\\x1b[2K.",
+      "  such as -it's: rowmill show films -- '-it'\\''s'",
+      "  Change the target so that it takes the answer; then write what is kept, at no cost: rowmill retry films --reason unwritable",
+    ]);
+  });
+
+  it("fits a narrow terminal, each further line indented", () => {
+    const [first, ...further] = failureLines(failure, style);
+    expect(first).toBe("films: 1,200 rows unwritable, 1,200");
+    expect(further.every((line) => line.startsWith("  ") && line.length <= 40)).toBe(true);
+  });
+
+  it.each([...failedReasons, "refusedKey", "ofANewerVersion"])(
+    "as %s has something that fixes it",
+    (reason) => {
+      expect(fixOf(reason, { name: "films" })).toMatch(/films/);
+    },
+  );
+});
+
 describe("The status", () => {
   const facts: StatusFacts = {
     place: "db:5432/app",
@@ -225,6 +263,7 @@ describe("The status", () => {
         arrivals: 2,
         paused: "new prompt",
         personPaused: true,
+        topFailure: null,
       },
     ],
     money: [

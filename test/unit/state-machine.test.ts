@@ -36,7 +36,7 @@ import {
 
 const repository = join(import.meta.dirname, "../..");
 
-/** Only a request in flight can meet the ending of an attempt, and only a waiting one is planned. */
+/** Only a request in flight can meet the ending of an attempt, only a waiting one is planned, and only of a failed one is a kept answer written. */
 const notInFlight = {
   answered: "impossible",
   answeredGone: "impossible",
@@ -44,6 +44,7 @@ const notInFlight = {
   returned: "impossible",
   endedGone: "impossible",
   endedAnswered: "impossible",
+  keptWritten: "impossible",
 } as const;
 
 const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
@@ -69,6 +70,7 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     returned: "waiting",
     endedGone: "gone",
     endedAnswered: "succeeded",
+    keptWritten: "impossible",
   },
   succeeded: {
     rowGone: "gone",
@@ -87,6 +89,7 @@ const requests: Record<RequestState, Record<RequestEvent, RequestMove>> = {
     reopened: "waiting",
     planned: "impossible",
     ...notInFlight,
+    keptWritten: "succeeded",
   },
   cancelled: {
     rowGone: "gone",
