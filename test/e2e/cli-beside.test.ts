@@ -82,6 +82,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
           cancelled: 0,
           gone: 0,
           paused: null,
+          topFailure: null,
           unnamed: [],
         },
       ],
