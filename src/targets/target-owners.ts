@@ -86,12 +86,15 @@ const pieces = sql`
   union all select ${statistics}, e.oid from pg_catalog.pg_statistic_ext e where e.stxrelid = r.object`;
 
 /**
- * Partitions and children are written through the table; triggers come down to it from the tables that it is a part of. A table that refers
- * to a column which we write is written too, where its foreign key says so; before PostgreSQL 18 its triggers run with our rights.
+ * Partitions are written through the table; triggers come down to it from the table that it is a part of. Tables that merely inherit are
+ * neither read nor written. A table that refers to a column which we write is written too, where its foreign key says so; before
+ * PostgreSQL 18 its triggers run with our rights.
  */
 const family = (key: readonly string[]) => sql`
-  select h.inhrelid as object from pg_catalog.pg_inherits h where h.inhparent = r.object
-  union all select h.inhparent from pg_catalog.pg_inherits h where h.inhrelid = r.object
+  select h.inhrelid as object from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhrelid
+    where h.inhparent = r.object and c.relispartition
+  union all select h.inhparent from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhrelid
+    where h.inhrelid = r.object and c.relispartition
   union all select c.conrelid from pg_catalog.pg_constraint c
     where c.confrelid = r.object and c.contype = 'f' and c.confupdtype in ('c', 'n', 'd') and exists (
       select 1 from pg_catalog.pg_attribute a where a.attrelid = c.confrelid and a.attnum = any(c.confkey)

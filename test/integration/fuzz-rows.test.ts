@@ -222,8 +222,11 @@ describeDatabases(
           sql`select key_prefix, reason from rowmill.refused_keys order by key_prefix`,
         );
         expect(refused).toEqual([
-          { key_prefix: "", reason: "A key may not be empty." },
-          { key_prefix: "x".repeat(100), reason: "A key may have at most 1024 bytes." },
+          { key_prefix: "", reason: expect.stringContaining("A key may not be empty.") },
+          {
+            key_prefix: "x".repeat(100),
+            reason: expect.stringContaining("A key may have at most 1024 bytes."),
+          },
         ]);
         expect(await answeredKeys()).toEqual(["long", "plain"]);
         const { executedByContent } = await project.gateway.journal.summary();

@@ -127,7 +127,10 @@ describeDatabases(
        create trigger replica before insert on labels for each row execute function stranger.fires();
        alter table labels enable replica trigger replica;
        create trigger deletes before delete on labels for each row execute function stranger.fires();
-       create trigger empties before truncate on labels execute function stranger.fires();`,
+       create trigger empties before truncate on labels execute function stranger.fires();
+       create table more_labels () inherits (labels);
+       create trigger child before insert or update on more_labels for each row execute function stranger.fires();
+       insert into more_labels (id) values (1); delete from stranger.calls;`,
       );
       await project.drain(await project.worker({ texts: texts("public", { table: "labels" }) }));
       expect(await answered()).toHaveLength(2);

@@ -105,13 +105,6 @@ export const strangerSetups: Readonly<Record<string, StrangerSetup>> = {
       create trigger t before insert on labels_00 for each row execute function stranger.fires();`,
     says: fires("trigger t on public.labels_00"),
   },
-  "a trigger on an inherited table of a source that is the target": {
-    target: "texts",
-    sql: `create table more_texts () inherits (texts);
-      insert into more_texts (id, body) values (2, 'Another text.'); delete from only texts where id = 2;
-      create trigger t before update on more_texts for each row execute function stranger.fires();`,
-    says: fires("trigger t on public.more_texts"),
-  },
   "a trigger on a source that is the target": {
     target: "texts",
     sql: `create trigger t before update on texts for each row execute function stranger.fires();`,
