@@ -1,4 +1,5 @@
 /** Owns how failures look to a person. Pure but for the terminal's width and style. */
+import { asSentence } from "../model/as-sentence.js";
 import type { FailureGroup } from "../store/failures.js";
 import { wrapQuoted } from "./table.js";
 import type { Terminal } from "./terminal.js";
@@ -38,8 +39,11 @@ export function topFailureText(
   { rows, reason, message }: FailureGroup,
   { name, failed }: { readonly name: string; readonly failed: number },
 ): string {
-  const part = rows === failed ? counted(failed, "row") : `${formatCount(rows)} of ${counted(failed, "row")}`;
-  return `${part} failed as ${reason}: ${fit(message, NOTE_CHARACTERS)} All reasons, and what fixes them: rowmill failures ${name}`;
+  const part =
+    rows === failed
+      ? `${counted(failed, "row")} failed as ${reason}`
+      : `${formatCount(rows)} of ${counted(failed, "failed row")}: ${reason}`;
+  return `${part}: ${asSentence(fit(message, NOTE_CHARACTERS))} All reasons, and what fixes them: rowmill failures ${name}`;
 }
 
 /** As a shell takes it. */

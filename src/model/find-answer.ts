@@ -66,6 +66,7 @@ function refusalOf(judged: readonly ParsedAnswer[]): ParsedAnswer | null {
 
 /** A number, a text, null, or nothing of JSON at all; or JSON that is nested deeper than anyone looks for. */
 function withoutCandidate(bare: string, judge: (json: string) => ParsedAnswer): ParsedAnswer {
+  if (bare.trim() === "") return invalid("the answer is blank");
   try {
     if (!isOverfull(bare)) JSON.parse(bare);
   } catch (error) {

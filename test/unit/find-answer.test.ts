@@ -131,7 +131,7 @@ describe("an answer of any JSON object", () => {
     ["null", "no object"],
     ['"words"', "not JSON"],
     ["7", "no object"],
-    ["", "not JSON"],
+    ["", "blank"],
     ['{"a": 1} or {"a": 2}', "2 different"],
     ['{"a": "\\u0000"}', "U+0000"],
     ['{"\\ud800": 1}', "surrogate"],
