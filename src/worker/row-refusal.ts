@@ -27,7 +27,7 @@ export function causeOf(
 function isRaised({ cause, sqlState }: DatabaseError): boolean {
   if (!(cause instanceof Error)) return false;
   const isByStatement = "routine" in cause && cause.routine === "exec_stmt_raise";
-  return isByStatement || (/^08/.test(sqlState ?? "") && hasContext(cause));
+  return isByStatement || (sqlState?.startsWith("08") === true && hasContext(cause));
 }
 
 function hasContext(cause: Error): boolean {

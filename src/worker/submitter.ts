@@ -210,7 +210,10 @@ async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: Pro
     batches.update(context.database, lease, { create_intent: false, polls: 0 }),
   );
   if (!takenBack) return lost;
-  return pauseForProvider(turn, `${asSentence(message)} To try again: rowmill resume ${pipeline.config.name}`);
+  return pauseForProvider(
+    turn,
+    `${asSentence(message)} To try again: rowmill resume ${pipeline.config.name}`,
+  );
 }
 
 /** Back to the upload, with no file and no create outstanding. */
