@@ -17,6 +17,8 @@ describe("an answer to a schema is found", () => {
     ["behind reasoning", `<think>hm {"a</think>${x}`],
     ["behind a draft in the reasoning", `<think>perhaps {"label":"draft"}?</think>\n\n${x}`],
     ["behind reasoning in another tag", `<thinking>\nhm\n</thinking>\n${x}`],
+    ["behind reasoning in square brackets", `[THINK]perhaps {"label":"draft"}[/THINK]${x}`],
+    ["behind reasoning in triangles", `◁think▷perhaps {"label":"draft"}◁/think▷${x}`],
     ["behind reasoning that began before the text", `hm {"label":"draft"}\n</think>\n${x}`],
     ["between two reasonings", `<think>a</think>${x}<Reasoning>{"label":"late"}</Reasoning>`],
     ["in reasoning that was not closed", `<think>So the answer is ${x}`],
@@ -94,6 +96,8 @@ describe("an answer without a schema", () => {
   test.each([
     ["<think>hm</think>\n\nTwo words.\n", "Two words.\n"],
     [" <thinking>a</thinking>b", "b"],
+    ["[THINK]a[/THINK]b", "b"],
+    ["[Reasoning] It rains.", "[Reasoning] It rains."],
     ["The tag <think>a</think> is for reasoning.", "The tag <think>a</think> is for reasoning."],
     ["a</think>b", "a</think>b"],
     [" as it is ", " as it is "],
