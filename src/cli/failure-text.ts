@@ -3,7 +3,7 @@ import { asSentence } from "../model/as-sentence.js";
 import type { FailureGroup } from "../store/failures.js";
 import { wrapQuoted } from "./table.js";
 import type { Terminal } from "./terminal.js";
-import { counted, fit, formatCount } from "./text.js";
+import { counted, fit, fitKey, formatCount } from "./text.js";
 
 /** The shape of one entry of `failures --json`. */
 export interface ShownFailure extends Omit<FailureGroup, "pipelineId"> {
@@ -18,7 +18,8 @@ const NOTE_CHARACTERS = 160;
 export function failureLines(failure: ShownFailure, style: Pick<Terminal, "columns" | "bold">): string[] {
   const { pipeline, reason, rows, kept, key, message, fix } = failure;
   const answers = kept === 0 ? "" : `, ${counted(kept, "answer")} kept`;
-  const show = reason === "refusedKey" ? `such as ${key}` : `such as ${key}: ${showCommandOf(pipeline, key)}`;
+  const show =
+    reason === "refusedKey" ? `such as ${fitKey(key)}` : `such as ${key}: ${showCommandOf(pipeline, key)}`;
   const indented = [fit(message, MESSAGE_CHARACTERS), show, fix]
     .flatMap((text) => wrapQuoted(text, style.columns() - INDENT))
     .map((line) => " ".repeat(INDENT) + line);
