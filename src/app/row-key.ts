@@ -14,9 +14,9 @@ export function keyParts(given: readonly string[], columns: number | null): read
   const expected = columns === 1 ? "one column" : `${columns} columns`;
   throw new RowmillError(
     "usage",
-    `The key of this pipeline has ${expected}, but ${parts.length} were given.`,
+    `The key of this pipeline has ${expected}, but ${parts.length} ${parts.length === 1 ? "was" : "were"} given.`,
     {
-      hints: ['Give the parts one after another, or as a JSON array: rowmill show PIPELINE \'["a", "1"]\''],
+      hints: ['Give them as a JSON array: \'["a", "1"]\'. For rowmill show, one part after another will do.'],
     },
   );
 }

@@ -5,12 +5,11 @@ import { proseLine } from "../model/one-line.js";
 import { formatUsd } from "../model/pricing.js";
 import type { WorkerContext } from "../worker/context.js";
 import type { Terminal } from "./terminal.js";
-import { counted, fit, formatCount } from "./text.js";
+import { counted, fit, fitKey, formatCount } from "./text.js";
 
 const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;
 /** Of a key: no key alone reaches the end of a terminal's row. */
-const KEY_CHARACTERS = 64;
 
 export interface End {
   /** Pipelines that wait for a person. */
@@ -46,7 +45,7 @@ async function sayFailures(
 ): Promise<void> {
   const failures = await failedKeys(context.database, pipeline.id, FAILURES_SHOWN);
   for (const { key, error } of failures) {
-    terminal.note(`  ${fit(key, KEY_CHARACTERS)}: ${fit(error, ERROR_CHARACTERS)}`);
+    terminal.note(`  ${fitKey(key)}: ${fit(error, ERROR_CHARACTERS)}`);
   }
   sayUnnamed(terminal, pipeline);
   if (failures.length === 0) return;
@@ -60,7 +59,7 @@ function sayUnnamed(terminal: Terminal, { unnamed }: PipelineOverview): void {
   for (const { rows, example, reason } of unnamed) {
     const have = rows === 1 ? "has a key" : "have keys";
     terminal.note(
-      `  ${counted(rows, "row")} cannot be asked about and ${have} such as ${fit(example, KEY_CHARACTERS)}: ${proseLine(reason)}`,
+      `  ${counted(rows, "row")} cannot be asked about and ${have} such as ${fitKey(example)}: ${proseLine(reason)}`,
     );
   }
 }

@@ -1,8 +1,9 @@
 /** Owns how failures look to a person. Pure but for the terminal's width and style. */
+import { asSentence } from "../model/as-sentence.js";
 import type { FailureGroup } from "../store/failures.js";
 import { wrapQuoted } from "./table.js";
 import type { Terminal } from "./terminal.js";
-import { counted, fit, formatCount } from "./text.js";
+import { counted, fit, fitKey, formatCount } from "./text.js";
 
 /** The shape of one entry of `failures --json`. */
 export interface ShownFailure extends Omit<FailureGroup, "pipelineId"> {
@@ -17,7 +18,8 @@ const NOTE_CHARACTERS = 160;
 export function failureLines(failure: ShownFailure, style: Pick<Terminal, "columns" | "bold">): string[] {
   const { pipeline, reason, rows, kept, key, message, fix } = failure;
   const answers = kept === 0 ? "" : `, ${counted(kept, "answer")} kept`;
-  const show = reason === "refusedKey" ? `such as ${key}` : `such as ${key}: ${showCommandOf(pipeline, key)}`;
+  const show =
+    reason === "refusedKey" ? `such as ${fitKey(key)}` : `such as ${key}: ${showCommandOf(pipeline, key)}`;
   const indented = [fit(message, MESSAGE_CHARACTERS), show, fix]
     .flatMap((text) => wrapQuoted(text, style.columns() - INDENT))
     .map((line) => " ".repeat(INDENT) + line);
@@ -38,8 +40,11 @@ export function topFailureText(
   { rows, reason, message }: FailureGroup,
   { name, failed }: { readonly name: string; readonly failed: number },
 ): string {
-  const part = rows === failed ? counted(failed, "row") : `${formatCount(rows)} of ${counted(failed, "row")}`;
-  return `${part} failed as ${reason}: ${fit(message, NOTE_CHARACTERS)} All reasons, and what fixes them: rowmill failures ${name}`;
+  const part =
+    rows === failed
+      ? `${counted(failed, "row")} failed as ${reason}`
+      : `${formatCount(rows)} of ${counted(failed, "failed row")}: ${reason}`;
+  return `${part}: ${asSentence(fit(message, NOTE_CHARACTERS))} All reasons, and what fixes them: rowmill failures ${name}`;
 }
 
 /** As a shell takes it. */

@@ -3,10 +3,9 @@ import type { Again } from "../app/ask-again.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { formatUsd } from "../model/pricing.js";
 import type { Terminal } from "./terminal.js";
-import { counted, describeEstimate, fit, formatCount } from "./text.js";
+import { counted, describeEstimate, fit, fitKey, formatCount } from "./text.js";
 
 const MESSAGE_CHARACTERS = 300;
-const KEY_CHARACTERS = 64;
 
 /** Rows that still are as they were, and why. */
 export interface Left {
@@ -47,7 +46,8 @@ export function noteCost(terminal: Terminal, config: PipelineConfig, { estimate,
 }
 
 export function retriedJson({ mostNanoUsd, ...retried }: Retried): object {
-  return { ...retried, mostUsd: mostNanoUsd === null ? null : mostNanoUsd / 1e9 };
+  const left = retried.left.map(({ why, rows, key, message }) => ({ why, rows, key, message }));
+  return { ...retried, left, mostUsd: mostNanoUsd === null ? null : mostNanoUsd / 1e9 };
 }
 
 export function retriedLines(retried: readonly Retried[]): string[] {
@@ -70,7 +70,7 @@ function leftText(pipeline: string, { why, rows, key = "", message = "" }: Left)
   const is = rows === 1 ? "is" : "are";
   switch (why) {
     case "unwritable":
-      return `${count} still cannot be written, such as ${fit(key, KEY_CHARACTERS)}: ${fit(message, MESSAGE_CHARACTERS)}`;
+      return `${count} still cannot be written, such as ${fitKey(key)}: ${fit(message, MESSAGE_CHARACTERS)}`;
     case "held":
       return `${count} ${is} held in the target by a transaction of yours. When it has ended: rowmill retry ${pipeline}`;
     case "gone":
@@ -80,6 +80,6 @@ function leftText(pipeline: string, { why, rows, key = "", message = "" }: Left)
     case "notConfirmed":
       return `${count} ${is} not asked again, since nobody said yes`;
     case "notFailed":
-      return `${fit(key, KEY_CHARACTERS)} did not fail: it is ${message}`;
+      return `${fitKey(key)} did not fail: it is ${message}`;
   }
 }

@@ -14,10 +14,9 @@ import type { FailureGroup } from "../store/failures.js";
 import { topFailureText } from "./failure-text.js";
 import { renderTable, wrap, wrapQuoted, type TableColumn } from "./table.js";
 import type { Terminal } from "./terminal.js";
-import { counted, fit, formatCount, formatTime, formatWait, shortId } from "./text.js";
+import { counted, fitKey, formatCount, formatTime, formatWait, shortId } from "./text.js";
 
 /** Of a key that is an example only. */
-const KEY_CHARACTERS = 64;
 
 export interface StatusFacts {
   readonly place: string;
@@ -107,11 +106,13 @@ function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
 }
 
 function failureNote({ name, failed, topFailure }: StatusFacts["pipelines"][number]): string | null {
-  return topFailure === null ? null : topFailureText(topFailure, { name, failed });
+  // Of rows without a usable key, `keyNote` says more.
+  if (topFailure === null || topFailure.reason === "refusedKey") return null;
+  return topFailureText(topFailure, { name, failed });
 }
 
 function keyNote({ rows, example, reason }: UnnamedRows): string {
-  return `${counted(rows, "row")} of those that failed cannot be asked about, such as ${fit(example, KEY_CHARACTERS)}: ${reason}`;
+  return `${counted(rows, "row")} of those that failed cannot be asked about, such as ${fitKey(example)}: ${reason}`;
 }
 
 function arrivalNote(pipeline: PipelineOverview): string | null {

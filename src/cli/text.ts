@@ -5,11 +5,17 @@ import { formatUsd } from "../model/pricing.js";
 import type { Estimate } from "../worker/estimate.js";
 
 const NANO_USD_PER_USD = 1e9;
+const KEY_CHARACTERS = 64;
 
 /** One line that is not wrapped. */
 export function fit(text: string, columns: number): string {
   const line = proseLine(text);
   return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
+}
+
+/** A row's key among other words. */
+export function fitKey(key: string): string {
+  return key === "" ? '""' : fit(key, KEY_CHARACTERS);
 }
 
 /** A text of several lines, such as a stack: each stands below a line of ours, and cannot be taken for one. */

@@ -21,8 +21,12 @@ export type ParsedAnswer =
 export const CANDIDATES_MAX = 100;
 const MESSAGE_CHARACTERS_MAX = 1_000;
 
-const REASONING_NAMES = "think|thinking|thought|reasoning";
-const OPENED = new RegExp(`^\\s*<(?:${REASONING_NAMES})>`, "i");
+/** `slash`: what stands before the name. Mistral's models write `[THINK]`, Kimi's `◁think▷`. */
+function reasoningTag(slash: "" | "/" | "/?"): string {
+  return `(?:<${slash}(?:think|thinking|thought|reasoning)>|\\[${slash}think\\]|◁${slash}think▷)`;
+}
+
+const OPENED = new RegExp(`^\\s*${reasoningTag("")}`, "i");
 
 /** The one object that `judge`, given its JSON, takes. */
 export function findAnswer(said: Said, judge: (json: string) => ParsedAnswer): ParsedAnswer {
@@ -66,6 +70,7 @@ function refusalOf(judged: readonly ParsedAnswer[]): ParsedAnswer | null {
 
 /** A number, a text, null, or nothing of JSON at all; or JSON that is nested deeper than anyone looks for. */
 function withoutCandidate(bare: string, judge: (json: string) => ParsedAnswer): ParsedAnswer {
+  if (bare.trim() === "") return invalid("the answer is blank");
   try {
     if (!isOverfull(bare)) JSON.parse(bare);
   } catch (error) {
@@ -93,12 +98,12 @@ function decoded(text: string): string {
 
 /** Without all that stands in such tags. A tag that is not closed goes to the end, one that was not opened began before the text. */
 function withoutReasoning(text: string): string {
-  const tags = new RegExp(`<(/?)(?:${REASONING_NAMES})>`, "gi");
+  const tags = new RegExp(reasoningTag("/?"), "gi");
   let kept = "";
   let from = 0;
   let isInside = false;
   for (const tag of text.matchAll(tags)) {
-    const closes = tag[1] === "/";
+    const closes = tag[0][1] === "/";
     if (!closes && !isInside) kept += text.slice(from, tag.index);
     if (closes && !isInside) kept = "";
     isInside = !closes;
@@ -110,7 +115,7 @@ function withoutReasoning(text: string): string {
 /** The words of an answer without a schema; blank when there is nothing but reasoning. */
 export function wordsOf(text: string): string {
   if (!OPENED.test(text)) return text;
-  const close = new RegExp(`</(?:${REASONING_NAMES})>\\s*`, "i").exec(text);
+  const close = new RegExp(`${reasoningTag("/")}\\s*`, "i").exec(text);
   return close === null ? "" : text.slice(close.index + close[0].length);
 }
 

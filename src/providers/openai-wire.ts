@@ -119,7 +119,9 @@ function readinessOf(value: unknown): FileReadiness {
 export function readPage(json: unknown): WirePage {
   const page = asRecord(json);
   // A bare list has no pages, as far as it says.
-  const data = Array.isArray(json) ? (json as unknown[]) : page?.["data"];
+  const told = Array.isArray(json) ? (json as unknown[]) : page?.["data"];
+  // Servers written in Go say so of an empty list.
+  const data = told === null && page?.["object"] === "list" ? [] : told;
   if (!Array.isArray(data)) throw new UnreadableReply(`a list whose ${shown(json, "data")}`);
   const hasMore = page?.["has_more"];
   // An end that is not the end would say "not found" of a batch that was paid for.

@@ -162,7 +162,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
   }
   const signature = await targetSignature(client, relation.qualified);
   const whole = await judgedOf(client, wanted, relation);
-  const changes = changesOf(whole);
+  const changes = changesOf(whole, wanted.former);
   const judged = afterChanges(whole, changes);
   const { qualified, schema } = relation;
   const faults = [
@@ -201,12 +201,12 @@ interface Changes {
 }
 
 /** What only adds to a table: columns where the config says so or the table is Rowmill's, and values in a CHECK of Rowmill's. */
-function changesOf(judged: Judged): Changes {
+function changesOf(judged: Judged, former: Wanted["former"]): Changes {
   const { config, facts, wanted } = judged;
   const present = new Set(facts.columns.map(({ name }) => name));
   const mayAdd = config.addColumns || facts.made;
   const addition = mayAdd ? additionStatement(facts.qualified, wanted, present) : null;
-  const widenings = facts.made ? wideningsOf(judged) : [];
+  const widenings = facts.made ? wideningsOf(judged, former ?? []) : [];
   return {
     statements: [
       ...(addition === null ? [] : [addition]),
@@ -218,17 +218,21 @@ function changesOf(judged: Judged): Changes {
   };
 }
 
-function wideningsOf(judged: Judged): Widening[] {
-  return pairsOf(judged).flatMap(({ wanted, found }) =>
-    judged.facts.checks.flatMap(({ name, text }) => {
+function wideningsOf(judged: Judged, former: readonly AnswerColumn[]): Widening[] {
+  return pairsOf(judged).flatMap(({ wanted, found }) => {
+    const isFreed = former.some(({ field, check }) => field === wanted.field && check !== null);
+    return judged.facts.checks.flatMap(({ name, text }): Widening[] => {
       const listed = listedValues(text, found.name);
-      if (listed === null || wanted.check === null || wanted.type !== "text") return [];
+      if (listed === null || wanted.type !== "text") return [];
+      const valid = !text.endsWith(" NOT VALID");
+      // A list for an answer that was free before too is somebody else's.
+      if (wanted.check === null)
+        return isFreed ? [{ constraint: name, column: found.name, values: null, valid }] : [];
       // Those that are there stay: of rows that are not asked again yet, and of a worker with the former definition.
       const values = [...new Set([...listed, ...wanted.check])];
-      const valid = !text.endsWith(" NOT VALID");
       return values.length === listed.length ? [] : [{ constraint: name, column: found.name, values, valid }];
-    }),
-  );
+    });
+  });
 }
 
 function afterChanges(judged: Judged, { added, widened }: Changes): Judged {

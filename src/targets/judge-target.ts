@@ -99,13 +99,40 @@ function keyFaults({ config, facts, source }: Judged): readonly Fault[] {
         `target: ${config.table} lacks the source's key ${missing.map((name) => `"${name}"`).join(", ")}, so a result would have no row to go to.`,
       ),
     ];
-  if (facts.keyed) return [];
+  const unlike = keyTypeFaults({ config, facts, source });
+  if (facts.keyed || unlike.length > 0) return unlike;
   const list = names.map(quoteIdentifier).join(", ");
   return [
     fault(`target: ${config.table} has no unique index on (${list}), so a result could be written twice.`, {
       mends: [`create unique index concurrently on ${facts.qualified} (${list});`],
     }),
   ];
+}
+
+/** Built-in types of one group compare with each other, so a key of one finds its row by another. */
+const keyGroups = [
+  /^(smallint|integer|bigint|numeric|real|double precision)$/,
+  /^(text|character varying|character|name)$/,
+  /^(date|timestamp with(out)? time zone)$/,
+] as const;
+
+/** A key that is of another type can neither be written nor looked for. */
+function keyTypeFaults({
+  config,
+  facts,
+  source,
+}: Pick<Judged, "config" | "facts" | "source">): readonly Fault[] {
+  return source.key.flatMap((key) => {
+    const found = facts.columns.find(({ name }) => name === key.name);
+    if (found === undefined || !found.builtIn || !key.builtIn || found.type === key.type) return [];
+    if (keyGroups.some((group) => group.test(found.type) && group.test(key.type))) return [];
+    return [
+      fault(
+        `target: ${config.table}."${key.name}" is of type ${found.type}, and the source's key "${key.name}" is of type ${key.type}, so no answer could be written.`,
+        { mends: ["Give the column the type of the source's key, or choose another target."] },
+      ),
+    ];
+  });
 }
 
 function requiredFaults(judged: Judged): readonly Fault[] {

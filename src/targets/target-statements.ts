@@ -83,6 +83,7 @@ export function wideningStatements(
   { constraint, column, values, valid }: Widening,
 ): string[] {
   const name = quoteIdentifier(constraint);
+  if (values === null) return [`alter table ${qualified} drop constraint ${name}`];
   const check = `${quoteIdentifier(column)} in (${values.map(quoteLiteral).join(", ")})`;
   return [
     `alter table ${qualified} drop constraint ${name}, add constraint ${name} check (${check}) not valid`,
@@ -93,7 +94,8 @@ export function wideningStatements(
 export interface Widening {
   readonly constraint: string;
   readonly column: string;
-  readonly values: readonly string[];
+  /** Null: any text. */
+  readonly values: readonly string[] | null;
   /** The rows that are there keep to the former one. */
   readonly valid: boolean;
 }

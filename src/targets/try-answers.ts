@@ -86,11 +86,12 @@ export async function tryAnswers(
   }
 }
 
-/** None where nothing but the catalogue decides. */
+/** None where nothing but the catalogue decides: no CHECK, no domain, and no generated column that may read the answer. */
 function trialOf(judged: Judged, pair: Pair): Trial[] {
   const { wanted, found } = pair;
   const isDomain = found.castType !== found.declared.castType;
-  if (!isDomain && decisiveChecks(judged, pair).length === 0) return [];
+  const isRead = judged.facts.columns.some(({ generated }) => generated === "s");
+  if (!isDomain && !isRead && decisiveChecks(judged, pair).length === 0) return [];
   if (wanted.type === "text[]" || wanted.type === "jsonb") return [];
   const { values = null, min = null, max = null } = wanted.limits ?? {};
   const known = values ?? [...new Set([min, max])].filter((bound) => bound !== null);

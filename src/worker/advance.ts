@@ -3,6 +3,7 @@
  * look. Whatever goes wrong in a step is turned into a wait, or into a pause that names its reason; a batch is never dropped.
  */
 import { randomUUID } from "node:crypto";
+import { asSentence } from "../model/as-sentence.js";
 import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
 import { thrownMessage } from "../model/thrown-message.js";
@@ -233,23 +234,26 @@ function pauseFor(
   if (error instanceof ProviderError && error.kind === "account")
     return {
       kind: "account",
-      reason: `${error.message} Mend the key, organisation, project or billing. ${resume}`,
+      reason: `${asSentence(error.message)} Fix the key, organization, project or billing. ${resume}`,
     };
   if (error instanceof ProviderError && error.kind === "notFound") {
     return {
       kind: "account",
-      reason: `The provider does not find what batch ${batch.id} needs: ${error.message} Check that the key belongs to the project that submitted it. ${resume} To give the batch up: rowmill cancel --abandon ${batch.id}`,
+      reason: `The provider does not find what batch ${batch.id} needs: ${asSentence(error.message)} Check that the key belongs to the project that submitted it. ${resume} To give the batch up: rowmill cancel --abandon ${batch.id}`,
     };
   }
   if (error instanceof ProviderError && (error.kind === "refused" || error.kind === "unsupported"))
-    return { kind: "provider", reason: `${error.message} ${resume}` };
+    return { kind: "provider", reason: `${asSentence(error.message)} Fix what it says. ${resume}` };
   if (isLastingRefusal(error)) {
-    return { kind: batch.state === "collecting" ? "target" : "source", reason: `${error.message} ${resume}` };
+    return {
+      kind: batch.state === "collecting" ? "target" : "source",
+      reason: `${asSentence(error.message)} ${resume}`,
+    };
   }
   const ofTarget = pauseForTarget(pipeline, error);
   if (ofTarget !== null || failures < FAILURES_MAX) return ofTarget;
   return {
     kind: "provider",
-    reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${thrownMessage(error)} ${resume}`,
+    reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${asSentence(thrownMessage(error))} ${resume}`,
   };
 }

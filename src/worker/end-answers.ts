@@ -189,7 +189,7 @@ async function refuseTarget({ context, pipeline }: Collecting, { refusals, writt
   const last = await lastAnswers(context.read, of, { max: ANSWERS_JUDGED, first: false });
   if (!refusesAll(all, last) || (await isAccepted(context.read, of, "unwritable"))) return;
   throw new RowmillError("target_unsupported", refusalText(all, pipeline.config), {
-    hints: ["Mend the target: its triggers, its constraints, or the rights of the database user."],
+    hints: ["Fix the target: its triggers, its constraints, or the rights of the database user."],
   });
 }
 

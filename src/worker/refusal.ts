@@ -3,6 +3,7 @@
  * smaller batches go out; a bad line fails alone; what every line shares, and what waiting cannot fix, pauses the pipeline. A refusal that
  * names no line and no known reason costs no row anything: the rows go out again a few times, then a person is told.
  */
+import { asSentence } from "../model/as-sentence.js";
 import type { BatchInputError } from "../model/refusal.js";
 import { backoffMs } from "../model/schedule.js";
 import { unexplainedRefusals, type InFlight } from "../store/in-flight.js";
@@ -76,11 +77,11 @@ async function judge(
   if (size) await learnBytes(turn, size);
   const definition = about("definition");
   if (definition) {
-    const why = `The provider refuses every request of this pipeline: ${definition.message} Fix pipelines.${turn.pipeline.config.name}.request`;
+    const why = `The provider refuses every request of this pipeline: ${asSentence(definition.message)} Fix pipelines.${turn.pipeline.config.name}.request`;
     await pause(turn, "provider", why);
   }
   const account = about("account");
-  if (account) await pause(turn, "account", `${account.message} Make room in the account`);
+  if (account) await pause(turn, "account", `${asSentence(account.message)} Make room in the account`);
   const shared = size ?? definition ?? account;
   if (shared) return () => noRoom(shared.message);
   return byLine(turn, errors) ?? unexplained(turn, first);
@@ -111,7 +112,11 @@ async function unexplained(turn: Refused, { message }: BatchInputError): Promise
   const { context, pipeline, batch } = turn;
   const before = await unexplainedRefusals(context.read, batch, REFUSALS_MAX - 1);
   if (before + 1 >= REFUSALS_MAX)
-    await pause(turn, "provider", `The provider refused ${before + 1} files and named no line: ${message}`);
+    await pause(
+      turn,
+      "provider",
+      `The provider refused ${before + 1} files and named no line: ${asSentence(message)} Fix what it says`,
+    );
   const delayMs = backoffMs(before, pipeline.config.polling.minMs, context.random());
   return () => ({ outcome: "batchRefused", detail: message, delayMs });
 }
@@ -150,7 +155,7 @@ async function learnBytes(turn: Refused, { limit, message }: BatchInputError): P
   }
   await context.step("refuse.learn", () => forgetGuess(context.database, batch));
   const tried = `a file of ${batch.spoolBytes} bytes with ${batch.lines === 1 ? "one request" : `${batch.lines} requests`}`;
-  await pause(turn, "provider", `The provider refuses even ${tried}: ${message} Raise its limit`);
+  await pause(turn, "provider", `The provider refuses even ${tried}: ${asSentence(message)} Raise its limit`);
 }
 
 function learn(

@@ -4,6 +4,7 @@
  * The dangerous instant is the create: it costs money, and a lost reply looks like a failure. The intent is durable before the
  * POST, and from then on the batch is only ever looked for (`reconciler.ts`), until it is found or fenced off.
  */
+import { asSentence } from "../model/as-sentence.js";
 import { backoffMs } from "../model/schedule.js";
 import { ProviderError, type ProviderBatch, type ProviderFile } from "../providers/provider.js";
 import * as batches from "../store/batches.js";
@@ -199,7 +200,7 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
   // The list may still show it: it would be taken for a good upload, again and again.
   await context.step("upload.delete", () => pipeline.provider.deleteFile(batch.inputFileId, { signal }));
   const counted = { ...turn, batch: { ...batch, creates: createdNow } };
-  return uploadAnew(counted, "the provider lost the input file");
+  return uploadAnew(counted, `the provider does not find the input file: ${error.message}`);
 }
 
 async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: ProviderError): Promise<Next> {
@@ -209,7 +210,10 @@ async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: Pro
     batches.update(context.database, lease, { create_intent: false, polls: 0 }),
   );
   if (!takenBack) return lost;
-  return pauseForProvider(turn, `${message} To try again: rowmill resume ${pipeline.config.name}`);
+  return pauseForProvider(
+    turn,
+    `${asSentence(message)} To try again: rowmill resume ${pipeline.config.name}`,
+  );
 }
 
 /** Back to the upload, with no file and no create outstanding. */
@@ -225,7 +229,7 @@ export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: stri
   });
   if (!moved) return lost;
   if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return again;
-  const why = `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${reason}. When the provider is well again: rowmill resume ${pipeline.config.name}`;
+  const why = `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${asSentence(reason)} When the provider is well again: rowmill resume ${pipeline.config.name}`;
   return pauseForProvider(turn, why);
 }
 

@@ -34,8 +34,22 @@ const notHeld = "does not hold what was written at this key";
 const cases: Readonly<Record<string, Case>> = {
   raises: {
     rows: 50,
-    setUp: before([raises(2, "P0001"), raises(17, "42501"), raises(18, "RM123")].join(" ")),
-    refused: { 2: "no label for 2", 17: "no label for 17", 18: "no label for 18" },
+    setUp: before(
+      [
+        raises(2, "P0001"),
+        raises(17, "42501"),
+        raises(18, "RM123"),
+        raises(19, "57P01"),
+        raises(20, "25006"),
+      ].join(" "),
+    ),
+    refused: {
+      2: "no label for 2",
+      17: "no label for 17",
+      18: "no label for 18",
+      19: "no label for 19",
+      20: "no label for 20",
+    },
   },
   at_commit: {
     rows: 6,

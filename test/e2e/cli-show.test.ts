@@ -94,7 +94,7 @@ describe("rowmill show", { timeout: 60_000 }, () => {
       stderr: 'rowmill: This cannot be a key of "public"."films": it consists of id (bigint).\n',
     });
     expect((await project.run("show", "pairs", "a")).stderr).toContain(
-      "The key of this pipeline has 2 columns, but 1 were given.",
+      "The key of this pipeline has 2 columns, but 1 was given.",
     );
   });
 });

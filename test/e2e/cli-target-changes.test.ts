@@ -154,5 +154,17 @@ describe.skipIf(serverKind === "embedded")(
       await expectAnswered("--yes");
       await project.check();
     });
+
+    it("loses the CHECK of a field that may be any text now, and keeps the one that somebody else wrote", async () => {
+      await answer(`label: z.string(), note: z.string()`);
+      await expectRefused([], 4, [`alter table "public"."ans" drop constraint "ans_label_check";`]);
+      await expectAnswered("--yes");
+      expect((await tableNow()).checks).toEqual([]);
+      await run(`update ans set label = 'b'; alter table ans add constraint mine check (label in ('b'))`);
+      expect((await project.run("doctor")).stdout).toContain(
+        'the CHECK "mine" of ans."label" lets only "b" through',
+      );
+      await project.check();
+    });
   },
 );

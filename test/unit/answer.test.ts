@@ -265,7 +265,7 @@ describe("parsing an answer", () => {
   });
 
   test.each<[string, z.ZodType, unknown, string]>([
-    ["an empty text", film, "", "not JSON"],
+    ["an empty text", film, "", "blank"],
     ["half an object", film, '{"title": "He', "not JSON"],
     ["a list", film, [], "expected object"],
     ["null", film, "null", "expected object"],

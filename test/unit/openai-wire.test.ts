@@ -228,7 +228,11 @@ test("a page without data is no empty page", () => {
   expect(readPage({ data: [1] })).toEqual({ data: [1], hasMore: null });
   expect(readPage({ data: [1], has_more: null })).toEqual({ data: [1], hasMore: null });
   expect(readPage([1])).toEqual({ data: [1], hasMore: null });
-  expect(() => readPage({ data: [], has_more: true })).toThrow("a page without data, and more after it");
+  expect(readPage({ object: "list", data: null })).toEqual({ data: [], hasMore: null });
+  for (const data of [[], null])
+    expect(() => readPage({ object: "list", data, has_more: true })).toThrow(
+      "a page without data, and more after it",
+    );
   for (const json of [{}, null, "<html>", { data: null }])
     expect(() => readPage(json)).toThrow("a list whose data is");
 });

@@ -3,13 +3,13 @@ import { describe, expect, it } from "vitest";
 import { DatabaseError } from "../../src/store/database.js";
 import { causeOf, isOfStatement } from "../../src/worker/row-refusal.js";
 
-function failed(sqlState: string | null, where?: string): DatabaseError {
+function failed(sqlState: string | null, where?: string, routine?: string): DatabaseError {
   const code =
     sqlState === null || /^(08|53|57P)/.test(sqlState) ? "database_unreachable" : "database_refused";
   return new DatabaseError(code, "x", {
     sqlState,
     passes: false,
-    cause: Object.assign(new Error("x"), { where }),
+    cause: Object.assign(new Error("x"), { where, routine }),
   });
 }
 
@@ -47,6 +47,20 @@ describe("A transaction that failed", () => {
       expect(causeOf(failed(sqlState), true)).toBeNull();
     },
   );
+
+  it.each(["08006", "53100", "57P01", "25006", "25P03", "58030"])(
+    "by %s is a row's doing where code of the user's raised it",
+    (sqlState) => {
+      const raised = failed(sqlState, "PL/pgSQL function f() line 1 at RAISE", "exec_stmt_raise");
+      expect(causeOf(raised, true)?.cause).toBe("refusal");
+      expect(causeOf(raised, false)).toBeNull();
+    },
+  );
+
+  it("by a connection that a trigger opened is a row's doing, and not by the server's own end in a trigger", () => {
+    expect(causeOf(failed("08001", "while establishing new connection"), true)?.cause).toBe("refusal");
+    expect(causeOf(failed("57P01", "PL/pgSQL function f() line 1", "ProcessInterrupts"), true)).toBeNull();
+  });
 
   it("by anything but the database is no row's doing", () => {
     expect(causeOf(new Error("the worker died"), true)).toBeNull();
