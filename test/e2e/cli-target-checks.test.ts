@@ -66,7 +66,7 @@ describe.skipIf(serverKind === "embedded")(
       expect(doctor.status, doctor.stdout).toBe(2);
       const expected = Object.entries(brokenTargets).flatMap(([name, { says }]) =>
         says.map((line) =>
-          line.replaceAll("TABLE", `t_${name}`).replace(/^(problem|warning) /, `$1 ${name}: `),
+          line.replaceAll("TABLE", `t_${name}`).replace(/^(problem|warning|not checked) /, `$1 ${name}: `),
         ),
       );
       expect(targetFindings(doctor.stdout)).toEqual(expected);
@@ -132,7 +132,13 @@ describe.skipIf(serverKind === "embedded")(
       expect(targetFindings(watched.stdout)).toEqual([
         `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_tables" fires at every new table.`,
       ]);
-      await run(`drop event trigger notes_tables; drop owned by ${limited}; drop role ${limited};`);
+      await run("drop event trigger notes_tables");
+      await run(`create event trigger notes_drops on sql_drop execute function notes_tables()`);
+      await project.writeConfig(targetPipeline("event", {}));
+      expect(targetFindings((await project.run("doctor")).stdout)).toEqual([
+        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_drops" fires at every new table.`,
+      ]);
+      await run(`drop event trigger notes_drops; drop owned by ${limited}; drop role ${limited};`);
       await expectUntouched();
     });
 
