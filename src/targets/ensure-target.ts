@@ -43,6 +43,8 @@ import { tryAnswers } from "./try-answers.js";
 /** A change waits for its lock so long, and whoever reads the table waits behind it. */
 const LOCK_TIMEOUT_MS = 2_000;
 const LOOK_MS_MAX = 6_000;
+/** No index helps to find a value that the answer has dropped, and a table of any size is read within the time of a look. */
+const NARROWING_ROWS_MAX = 1_000_000;
 /** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
 const outsideRoles = ["anon", "authenticated"] as const;
 
@@ -279,7 +281,8 @@ async function narrowingFaults(
     if (check === undefined || now.some((value) => !before.includes(value))) continue;
     const column = identifier(found.name);
     const row = await client.first<{ value: string }>(sql`
-      select t.${column}::text as value from ${raw(facts.qualified)} t where t.${column}::text = any(${dropped}::text[]) limit 1`);
+      select t.${column}::text as value from (select ${column} from ${raw(facts.qualified)} limit ${NARROWING_ROWS_MAX}) t
+      where t.${column}::text = any(${dropped}::text[]) limit 1`);
     if (row === null) continue;
     const name = quoteIdentifier(check.name);
     const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");
