@@ -27,6 +27,8 @@ const STATEMENT_MS_MAX = 3_000;
 const LOCK_MS_MAX = 1_000;
 /** Of one column. */
 const VALUES_TRIED_MAX = 1_000;
+/** More are not looked for: to tell each takes several statements, and whoever wants the table for himself waits meanwhile. */
+const VALUES_REFUSED_MAX = 10;
 const TRIED = "pg_temp.rowmill_tried_answers";
 
 interface Trial {
@@ -167,32 +169,46 @@ async function makeTable(tx: Queryable, { facts }: Judged, { found }: Pair): Pro
   }
 }
 
+/** Thrown to end a search that has found enough. */
+class Enough extends Error {}
+
+async function findRefused(tx: Queryable, { pair, values: all }: Trial): Promise<readonly Refused[]> {
+  const { found } = pair;
+  const refused: Refused[] = [];
+  try {
+    await bisect(
+      tx,
+      all,
+      async (values) => {
+        const rows = JSON.stringify(values.map((value) => ({ v: value })));
+        await tx.run(
+          underRolePath(
+            sql`insert into ${raw(TRIED)} (${identifier(found.name)})
+              select x.v from pg_catalog.json_to_recordset(${rows}::pg_catalog.json) as x (v ${raw(found.declared.castType)})`,
+          ),
+        );
+      },
+      (value, error) => {
+        refused.push({ value, error });
+        return refused.length < VALUES_REFUSED_MAX ? Promise.resolve() : Promise.reject(new Enough());
+      },
+    );
+  } catch (error) {
+    if (!(error instanceof Enough)) throw error;
+  }
+  return refused;
+}
+
 async function refusedOf(tx: Queryable, { config, facts }: Judged, trial: Trial): Promise<Fault[]> {
   const { found, wanted } = trial.pair;
-  const refused: Refused[] = [];
-  await bisect(
-    tx,
-    trial.values,
-    async (values) => {
-      const rows = JSON.stringify(values.map((value) => ({ v: value })));
-      await tx.run(
-        underRolePath(
-          sql`insert into ${raw(TRIED)} (${identifier(found.name)})
-            select x.v from pg_catalog.json_to_recordset(${rows}::pg_catalog.json) as x (v ${raw(found.declared.castType)})`,
-        ),
-      );
-    },
-    async (value, error) => {
-      refused.push({ value, error });
-      await Promise.resolve();
-    },
-  );
+  const refused = await findRefused(tx, trial);
+  const isAll = refused.length < VALUES_REFUSED_MAX;
   const reasons = [...new Set(refused.map(({ error }) => reasonOf(error)))];
   return reasons.map((reason) => {
     const same = refused.filter(({ error }) => reasonOf(error) === reason);
     const isRewritten = facts.rewritten.includes(found.name) && !same.some(({ error }) => isOfDomain(error));
     return fault(
-      `target: ${config.table}."${found.name}" refuses ${namedValues(same.map(({ value }) => value))} of the answer's "${wanted.field}": ${reason}.`,
+      `target: ${config.table}."${found.name}" refuses ${namedValues(same.map(({ value }) => value))}${isAll ? "" : " and perhaps others"} of the answer's "${wanted.field}": ${reason}.`,
       {
         level: isRewritten ? "warning" : "problem",
         mends: ["Change the CHECK, or allow only values in the answer that it accepts."],

@@ -198,6 +198,14 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
       change,
     ],
   },
+  check_of_many: {
+    sql: table("label text constraint few check (length(label) < 2)"),
+    answer: `z.object({ label: z.enum([${Array.from({ length: 200 }, (_, index) => `"L${index}"`).join(", ")}]) })`,
+    says: [
+      `problem target: TABLE."label" refuses ${Array.from({ length: 10 }, (_, index) => `"L${index}"`).join(", ")} and perhaps others of the answer's "label": the CHECK "few".`,
+      change,
+    ],
+  },
   check_of_null: {
     sql: table(
       "label text constraint given check (label is not null), other text constraint other check (other is not null)",
