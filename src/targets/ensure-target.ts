@@ -116,14 +116,34 @@ export interface TargetPlan {
 
 /** Whether every answer that the schema allows can be written, as far as looking and trying tell. Changes nothing. */
 export async function examineTarget(database: Database, wanted: Wanted): Promise<TargetPlan> {
-  const plan = await database.transaction((tx) => planTarget(tx, wanted), {
-    readOnly: true,
-    statementTimeoutMs: LOOK_MS_MAX,
-  });
+  const plan = await lookBriefly(database, wanted);
   if (plan.judged === null || refusalOf(plan.faults) !== null) return plan;
   const { judged } = plan;
   const ownership = ownershipOf(wanted.config, judged.facts, wanted.source);
   return { ...plan, faults: [...plan.faults, ...(await tryAnswers(database, judged, ownership))] };
+}
+
+/** The catalogue writes a CHECK out only when nobody has the table for himself, as a migration does. */
+async function lookBriefly(database: Database, wanted: Wanted): Promise<Planned> {
+  try {
+    return await database.transaction((tx) => planTarget(tx, wanted), {
+      readOnly: true,
+      statementTimeoutMs: LOOK_MS_MAX,
+      lockTimeoutMs: LOCK_TIMEOUT_MS,
+    });
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
+    throw new RowmillError(
+      "database_timeout",
+      `target: another session kept ${wanted.config.table} locked for ${LOCK_TIMEOUT_MS} ms, so it could not be looked at.`,
+      {
+        cause: error,
+        hints: [
+          "Try again when that has ended. To find it: select pid, state, xact_start, query from pg_stat_activity order by xact_start;",
+        ],
+      },
+    );
+  }
 }
 
 /** The statements that would change a table, as an error. */

@@ -142,6 +142,25 @@ describe.skipIf(serverKind === "embedded")(
       await expectUntouched();
     });
 
+    it("that somebody has for himself is not waited for, and said to be locked", async () => {
+      await make({
+        locked: { sql: "create table TABLE (id int primary key, label text check (label <> ''));" },
+      });
+      await project.writeConfig(targetPipeline("locked", {}));
+      const client = await project.database.pool.connect();
+      await client.query("begin; lock table t_locked in access exclusive mode");
+      const ended = Promise.all([project.run("doctor"), project.run("up", "--until-idle", "--yes")]);
+      const [doctor, up] = await ended.finally(async () => {
+        await client.query("rollback");
+        client.release();
+      });
+      const words = "target: another session kept t_locked locked for 2000 ms, so it could not be looked at.";
+      expect(targetFindings(doctor.stdout)[0]).toBe(`problem locked: ${words}`);
+      expect(up.status, up.stderr).toBe(1);
+      expect(up.stderr).toContain(words);
+      await expectUntouched();
+    });
+
     it("that changes while a worker runs pauses its pipeline before a batch is paid, until it is as it should be", async () => {
       const name = "changing";
       await make({ changing: { sql: "create table TABLE (id int primary key, label text);" } });
