@@ -114,7 +114,7 @@ function isDecisive({ columns, text }: TableCheck, { name }: Pair["found"]): boo
   return columns.length === 1 && columns[0] === name && listedValues(text, name) === null;
 }
 
-/** Why no such table can be made here. An event trigger would fire at it: one of the user's own is not to. */
+/** Why no such table can be made and cut down here. An event trigger would fire at it: one of the user's own is not to. */
 async function findObstacle(tx: Queryable): Promise<{ why: string; grants: string[] } | null> {
   const row = await tx.first<{
     user: string;
@@ -132,8 +132,7 @@ async function findObstacle(tx: Queryable): Promise<{ why: string; grants: strin
           and (o.oid = me.oid or me.rolsuper or not o.rolsuper) limit 1) as event`);
   if (row === null) throw new Error("The catalogue gave no row.");
   if (row.readOnly) return { why: "this server takes no writes", grants: [] };
-  if (row.event !== null)
-    return { why: `the event trigger "${row.event}" fires at every new table`, grants: [] };
+  if (row.event !== null) return { why: `the event trigger "${row.event}" would fire`, grants: [] };
   if (row.temporary) return null;
   const grant = `grant temporary on database ${quoteIdentifier(row.database)} to ${quoteIdentifier(row.user)};`;
   return { why: `the user "${row.user}" may make no temporary tables`, grants: [grant] };

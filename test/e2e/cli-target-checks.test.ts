@@ -130,13 +130,13 @@ describe.skipIf(serverKind === "embedded")(
       await project.writeConfig(targetPipeline("event", {}));
       const watched = await project.run("doctor");
       expect(targetFindings(watched.stdout)).toEqual([
-        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_tables" fires at every new table.`,
+        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_tables" would fire.`,
       ]);
       await run("drop event trigger notes_tables");
       await run(`create event trigger notes_drops on sql_drop execute function notes_tables()`);
       await project.writeConfig(targetPipeline("event", {}));
       expect(targetFindings((await project.run("doctor")).stdout)).toEqual([
-        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_drops" fires at every new table.`,
+        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_drops" would fire.`,
       ]);
       await run(`drop event trigger notes_drops; drop owned by ${limited}; drop role ${limited};`);
       await expectUntouched();
