@@ -274,7 +274,10 @@ function partitionFaults({ config, facts }: Judged): readonly Fault[] {
   ];
 }
 
-function rightFaults({ facts, isSource }: Judged): readonly Fault[] {
+function rightFaults(judged: Judged): readonly Fault[] {
+  const { facts, isSource } = judged;
+  // A default that is not asked for draws no number.
+  const written = new Set(writtenColumns(judged).map(({ name }) => name));
   const me = quoteIdentifier(facts.user);
   const rights = [
     ...(facts.select ? [] : ["select"]),
@@ -286,7 +289,9 @@ function rightFaults({ facts, isSource }: Judged): readonly Fault[] {
     ...(rights.length === 0 ? [] : [`grant ${rights.join(", ")} on ${facts.qualified} to ${me};`]),
     ...(isSource
       ? []
-      : facts.sequences.map(({ sequence }) => `grant usage on sequence ${sequence} to ${me};`)),
+      : facts.sequences
+          .filter(({ column }) => !written.has(column))
+          .map(({ sequence }) => `grant usage on sequence ${sequence} to ${me};`)),
   ];
   return [
     ...(grants.length === 0

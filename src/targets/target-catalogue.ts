@@ -110,7 +110,7 @@ export async function lookAtTarget(
         from pg_catalog.pg_attrdef f join pg_catalog.pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
           join pg_catalog.pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid and d.refclassid = 'pg_class'::regclass
           join pg_catalog.pg_class s on s.oid = d.refobjid
-        where f.adrelid = c.oid and case when s.relkind = 'S' then not has_sequence_privilege(s.oid, 'USAGE') end), '[]') as sequences
+        where f.adrelid = c.oid and case when s.relkind = 'S' then not has_sequence_privilege(s.oid, 'USAGE, UPDATE') end), '[]') as sequences
     from pg_catalog.pg_class c where c.oid = ${oid}::oid`);
   if (own === null) throw new Error(`${qualified} went away while it was looked at.`);
   return { ...own, qualified, from, schema, kind, columns: await catalogueColumns(client, oid) };
