@@ -227,7 +227,10 @@ function changesOf(judged: Judged, former: Wanted["former"]): Changes {
   const { config, facts, wanted } = judged;
   const present = new Set(facts.columns.map(({ name }) => name));
   const mayAdd = config.addColumns || facts.made;
-  const addition = mayAdd ? additionStatement(facts.qualified, wanted, present) : null;
+  // Answers can be written without them, but not beside one of the two alone, which may be required.
+  const stampsPresent = stampColumns.filter(({ name }) => present.has(name)).length;
+  const stamps = facts.owns && (config.addColumns || stampsPresent === 1);
+  const addition = mayAdd ? additionStatement(facts.qualified, { wanted, stamps }, present) : null;
   const widenings = facts.made ? wideningsOf(judged, former ?? []) : [];
   return {
     statements: [
