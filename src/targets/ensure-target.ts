@@ -14,23 +14,15 @@ import {
   type Relation,
   type SourceTable,
 } from "../sources/table-inspection.js";
-import {
-  DatabaseError,
-  identifier,
-  quoteIdentifier,
-  raw,
-  sql,
-  type Database,
-  type Reader,
-} from "../store/database.js";
+import { DatabaseError, quoteIdentifier, raw, sql, type Database, type Reader } from "../store/database.js";
 import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
 import { faultsOf, nameFaults, structuralFaults } from "./judge-target.js";
+import { narrowingFaults } from "./narrowing-faults.js";
 import type { TargetTable } from "./table-target.js";
 import { lookAtTarget, targetSignature, type TargetFacts } from "./target-catalogue.js";
 import { refuseStrangers, type Ownership } from "./target-owners.js";
 import {
   additionStatement,
-  columnText,
   creationStatements,
   listedValues,
   stampColumns,
@@ -43,8 +35,6 @@ import { tryAnswers } from "./try-answers.js";
 /** A change waits for its lock so long, and whoever reads the table waits behind it. */
 const LOCK_TIMEOUT_MS = 2_000;
 const LOOK_MS_MAX = 6_000;
-/** No index helps to find a value that the answer has dropped, and a table of any size is read within the time of a look. */
-const NARROWING_ROWS_MAX = 1_000_000;
 /** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
 const outsideRoles = ["anon", "authenticated"] as const;
 
@@ -191,7 +181,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
     ...names,
     ...faultsOf(judged),
     ...ownerFaults(whole.facts, changes),
-    ...(await narrowingFaults(client, judged, wanted)),
+    ...(await narrowingFaults(client, judged, wanted.former)),
   ];
   const { statements, asks } = changes;
   const table = statements.length > 0 || refusalOf(faults) !== null ? null : tableOf(judged);
@@ -281,47 +271,6 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
       sql: statements.map((statement) => `${statement};`),
     }),
   ];
-}
-
-/** A CHECK of ours that the answer has outgrown downwards since the definition of the ledger, and rows that the narrower one would refuse. */
-async function narrowingFaults(
-  client: Reader,
-  judged: Judged,
-  { former }: Wanted,
-): Promise<readonly Fault[]> {
-  const { config, facts } = judged;
-  if (!facts.made || former === null) return [];
-  const faults: Fault[] = [];
-  for (const { wanted, found } of pairsOf(judged)) {
-    const before = former.find(({ field }) => field === wanted.field)?.check ?? [];
-    const now = wanted.check ?? before;
-    const dropped = before.filter((value) => !now.includes(value));
-    const check = facts.checks.find(({ text }) => {
-      const listed = listedValues(text, found.name) ?? [];
-      return dropped.some((value) => listed.includes(value));
-    });
-    // With new values among them it is no narrower: widened, the CHECK keeps the former ones.
-    if (check === undefined || now.some((value) => !before.includes(value))) continue;
-    const column = identifier(found.name);
-    const row = await client.first<{ value: string }>(sql`
-      select t.${column}::text as value from (select ${column} from ${raw(facts.qualified)} limit ${NARROWING_ROWS_MAX}) t
-      where t.${column}::text = any(${dropped}::text[]) limit 1`);
-    if (row === null) continue;
-    const name = quoteIdentifier(check.name);
-    const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");
-    faults.push(
-      fault(
-        `target: ${config.table}."${found.name}" holds ${JSON.stringify(row.value)}, which the answer no longer allows. Rowmill does not narrow a CHECK.`,
-        {
-          sql: [
-            `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} ${narrowed} not valid;`,
-          ],
-          mends: ["Those rows keep the value until they are asked again."],
-        },
-      ),
-    );
-  }
-  return faults;
 }
 
 /** As a write needs it. */
