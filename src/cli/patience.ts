@@ -19,9 +19,11 @@ export type Patience = <T>(work: () => Promise<T>) => Promise<T>;
 /** For what ends soon and is started again by others. */
 export const noPatience: Patience = (work) => work();
 
-export function patience(terminal: Terminal, signal: AbortSignal): Patience {
+/** `nowMs`: a clock that nobody sets. */
+export function patience(terminal: Terminal, signal: AbortSignal, nowMs = () => performance.now()): Patience {
   return async (work) => {
-    let waitedMs = 0;
+    // With the time that the tries take: an address that drops every packet costs far more of it than the pauses.
+    const endsAtMs = nowMs() + WAIT_MS_MAX;
     let said = "";
     for (let failures = 1; ; failures++) {
       try {
@@ -30,16 +32,14 @@ export function patience(terminal: Terminal, signal: AbortSignal): Patience {
         return result;
       } catch (error) {
         signal.throwIfAborted();
-        if (!isPassing(error) || waitedMs > WAIT_MS_MAX) throw error;
+        if (!isPassing(error) || nowMs() > endsAtMs) throw error;
         if (error.message !== said) noteMessage(terminal, error);
         said = error.message;
         if (failures === 1)
           terminal.note(
             `Waiting for the database, for about ${WAIT_MS_MAX / 60_000} minutes. Stop with Ctrl-C.`,
           );
-        const waitMs = Math.min(PAUSE_MS_MAX, errorWaitMs(failures, Math.random()));
-        waitedMs += waitMs;
-        await pause(waitMs, signal);
+        await pause(Math.min(PAUSE_MS_MAX, errorWaitMs(failures, Math.random())), signal);
         signal.throwIfAborted();
       }
     }

@@ -123,7 +123,10 @@ function readProxy(variables: Variables, name: "HTTPS_PROXY" | "HTTP_PROXY"): Pr
   const value = present(variables, from) ?? "";
   const text = value.includes("://") ? value : `http://${value}`;
   const url = URL.canParse(text) ? new URL(text) : null;
-  if (url === null || !["http:", "https:"].includes(url.protocol)) return { from, place: "", address: null };
+  // An @ behind the host: a slash in the password was not encoded, and what seems to be the host is user and password.
+  const isCut = url !== null && /@/.test(url.pathname + url.search + url.hash);
+  if (url === null || isCut || !["http:", "https:"].includes(url.protocol))
+    return { from, place: "", address: null };
   return { from, place: url.origin, address: new Secret(text) };
 }
 

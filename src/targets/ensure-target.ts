@@ -14,23 +14,15 @@ import {
   type Relation,
   type SourceTable,
 } from "../sources/table-inspection.js";
-import {
-  DatabaseError,
-  identifier,
-  quoteIdentifier,
-  raw,
-  sql,
-  type Database,
-  type Reader,
-} from "../store/database.js";
+import { DatabaseError, quoteIdentifier, raw, sql, type Database, type Reader } from "../store/database.js";
 import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
 import { faultsOf, nameFaults, structuralFaults } from "./judge-target.js";
+import { narrowingFaults } from "./narrowing-faults.js";
 import type { TargetTable } from "./table-target.js";
 import { lookAtTarget, targetSignature, type TargetFacts } from "./target-catalogue.js";
 import { refuseStrangers, type Ownership } from "./target-owners.js";
 import {
   additionStatement,
-  columnText,
   creationStatements,
   listedValues,
   stampColumns,
@@ -114,14 +106,34 @@ export interface TargetPlan {
 
 /** Whether every answer that the schema allows can be written, as far as looking and trying tell. Changes nothing. */
 export async function examineTarget(database: Database, wanted: Wanted): Promise<TargetPlan> {
-  const plan = await database.transaction((tx) => planTarget(tx, wanted), {
-    readOnly: true,
-    statementTimeoutMs: LOOK_MS_MAX,
-  });
+  const plan = await lookBriefly(database, wanted);
   if (plan.judged === null || refusalOf(plan.faults) !== null) return plan;
   const { judged } = plan;
   const ownership = ownershipOf(wanted.config, judged.facts, wanted.source);
   return { ...plan, faults: [...plan.faults, ...(await tryAnswers(database, judged, ownership))] };
+}
+
+/** The catalogue writes a CHECK out only when nobody has the table for himself, as a migration does. */
+async function lookBriefly(database: Database, wanted: Wanted): Promise<Planned> {
+  try {
+    return await database.transaction((tx) => planTarget(tx, wanted), {
+      readOnly: true,
+      statementTimeoutMs: LOOK_MS_MAX,
+      lockTimeoutMs: LOCK_TIMEOUT_MS,
+    });
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
+    throw new RowmillError(
+      "database_timeout",
+      `target: another session kept ${wanted.config.table} locked for ${LOCK_TIMEOUT_MS} ms, so it could not be looked at.`,
+      {
+        cause: error,
+        hints: [
+          "Try again when that has ended. To find it: select pid, state, xact_start, query from pg_stat_activity order by xact_start;",
+        ],
+      },
+    );
+  }
 }
 
 /** The statements that would change a table, as an error. */
@@ -169,7 +181,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
     ...names,
     ...faultsOf(judged),
     ...ownerFaults(whole.facts, changes),
-    ...(await narrowingFaults(client, judged, wanted)),
+    ...(await narrowingFaults(client, judged, wanted.former)),
   ];
   const { statements, asks } = changes;
   const table = statements.length > 0 || refusalOf(faults) !== null ? null : tableOf(judged);
@@ -205,7 +217,10 @@ function changesOf(judged: Judged, former: Wanted["former"]): Changes {
   const { config, facts, wanted } = judged;
   const present = new Set(facts.columns.map(({ name }) => name));
   const mayAdd = config.addColumns || facts.made;
-  const addition = mayAdd ? additionStatement(facts.qualified, wanted, present) : null;
+  // Answers can be written without them, but not beside one of the two alone, which may be required.
+  const stampsPresent = stampColumns.filter(({ name }) => present.has(name)).length;
+  const stamps = facts.owns && (config.addColumns || stampsPresent === 1);
+  const addition = mayAdd ? additionStatement(facts.qualified, { wanted, stamps }, present) : null;
   const widenings = facts.made ? wideningsOf(judged, former ?? []) : [];
   return {
     statements: [
@@ -256,46 +271,6 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
       sql: statements.map((statement) => `${statement};`),
     }),
   ];
-}
-
-/** A CHECK of ours that the answer has outgrown downwards since the definition of the ledger, and rows that the narrower one would refuse. */
-async function narrowingFaults(
-  client: Reader,
-  judged: Judged,
-  { former }: Wanted,
-): Promise<readonly Fault[]> {
-  const { config, facts } = judged;
-  if (!facts.made || former === null) return [];
-  const faults: Fault[] = [];
-  for (const { wanted, found } of pairsOf(judged)) {
-    const before = former.find(({ field }) => field === wanted.field)?.check ?? [];
-    const now = wanted.check ?? before;
-    const dropped = before.filter((value) => !now.includes(value));
-    const check = facts.checks.find(({ text }) => {
-      const listed = listedValues(text, found.name) ?? [];
-      return dropped.some((value) => listed.includes(value));
-    });
-    // With new values among them it is no narrower: widened, the CHECK keeps the former ones.
-    if (check === undefined || now.some((value) => !before.includes(value))) continue;
-    const column = identifier(found.name);
-    const row = await client.first<{ value: string }>(sql`
-      select t.${column}::text as value from ${raw(facts.qualified)} t where t.${column}::text = any(${dropped}::text[]) limit 1`);
-    if (row === null) continue;
-    const name = quoteIdentifier(check.name);
-    const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");
-    faults.push(
-      fault(
-        `target: ${config.table}."${found.name}" holds ${JSON.stringify(row.value)}, which the answer no longer allows. Rowmill does not narrow a CHECK.`,
-        {
-          sql: [
-            `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} ${narrowed} not valid;`,
-          ],
-          mends: ["Those rows keep the value until they are asked again."],
-        },
-      ),
-    );
-  }
-  return faults;
 }
 
 /** As a write needs it. */

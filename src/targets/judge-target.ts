@@ -137,16 +137,26 @@ function keyTypeFaults({
 
 function requiredFaults(judged: Judged): readonly Fault[] {
   const written = new Set(writtenColumns(judged).map(({ name }) => name));
-  const unwritten = judged.facts.columns
-    .filter(({ name, notNull, filled }) => notNull && !filled && !written.has(name))
-    .map(({ name }) => `"${name}"`);
+  const unwritten = judged.facts.columns.filter(
+    ({ name, notNull, filled }) => notNull && !filled && !written.has(name),
+  );
   if (unwritten.length === 0) return [];
+  const names = unwritten.map(({ name }) => `"${name}"`).join(", ");
+  const isRewritten = unwritten.every((column) => levelOf(judged, column) === "warning");
   return [
     fault(
-      `target: ${judged.config.table} requires ${unwritten.join(", ")}, which no answer fills, so no result could be inserted.`,
-      { mends: ["Give these columns a default, or allow null, or choose another target."] },
+      `target: ${judged.config.table} requires ${names}, which no answer fills, so no result could be inserted${isRewritten ? " unless a trigger fills it" : ""}.`,
+      {
+        level: isRewritten ? "warning" : "problem",
+        mends: ["Give these columns a default, or allow null, or choose another target."],
+      },
     ),
   ];
+}
+
+/** Of what NOT NULL or a CHECK of the table refuses. What a domain refuses no trigger ever sees. */
+function levelOf({ facts }: Judged, { name, castType, declared }: CatalogueColumn): "problem" | "warning" {
+  return facts.rewritten.includes(name) && castType === declared.castType ? "warning" : "problem";
 }
 
 /** Those that a write names: of an insert the key too. */
@@ -192,6 +202,7 @@ function nullFaults(judged: Judged): readonly Fault[] {
           fault(
             `target: ${config.table}."${found.name}" may not be null, and the answer's "${wanted.field}" may.`,
             {
+              level: levelOf(judged, found),
               sql: [
                 `alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} drop not null;`,
               ],
@@ -226,6 +237,7 @@ function listFaults(judged: Judged): readonly Fault[] {
       const all = [...new Set([...listed, ...values])].map(quoteLiteral).join(", ");
       return [
         fault(`target: ${of} refuses ${namedValues(refused)}.`, {
+          level: levelOf(judged, found),
           sql: [
             `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} check (${quoteIdentifier(found.name)} in (${all}));`,
           ],
@@ -262,7 +274,10 @@ function partitionFaults({ config, facts }: Judged): readonly Fault[] {
   ];
 }
 
-function rightFaults({ facts, isSource }: Judged): readonly Fault[] {
+function rightFaults(judged: Judged): readonly Fault[] {
+  const { facts, isSource } = judged;
+  // A default that is not asked for draws no number.
+  const written = new Set(writtenColumns(judged).map(({ name }) => name));
   const me = quoteIdentifier(facts.user);
   const rights = [
     ...(facts.select ? [] : ["select"]),
@@ -274,7 +289,9 @@ function rightFaults({ facts, isSource }: Judged): readonly Fault[] {
     ...(rights.length === 0 ? [] : [`grant ${rights.join(", ")} on ${facts.qualified} to ${me};`]),
     ...(isSource
       ? []
-      : facts.sequences.map(({ sequence }) => `grant usage on sequence ${sequence} to ${me};`)),
+      : facts.sequences
+          .filter(({ column }) => !written.has(column))
+          .map(({ sequence }) => `grant usage on sequence ${sequence} to ${me};`)),
   ];
   return [
     ...(grants.length === 0

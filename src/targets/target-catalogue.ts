@@ -35,6 +35,8 @@ export interface TargetFacts {
   /** Policies would hide rows from this user. */
   readonly thinned: boolean;
   readonly columns: readonly CatalogueColumn[];
+  /** Columns that a trigger may give another value before NOT NULL and the CHECKs judge it: its function names them, or is in another language. */
+  readonly rewritten: readonly string[];
   readonly checks: readonly TableCheck[];
   readonly foreignKeys: readonly (NamedColumns & { readonly refers: string })[];
   /** Unique and exclusion indexes, a partial one too. */
@@ -57,6 +59,10 @@ export interface TargetFacts {
 /** How `creationStatements` comments on what it makes. */
 const MADE_BY_US = "^Answers for .*, written by Rowmill\\.$";
 
+/** Bits of pg_trigger.tgtype. */
+const BEFORE_EACH_ROW = 3;
+const INSERT_OR_UPDATE = 20;
+
 /** `key`: the names of the source's key columns. */
 export async function lookAtTarget(
   client: Reader,
@@ -70,6 +76,11 @@ export async function lookAtTarget(
       has_schema_privilege(c.relnamespace, 'USAGE') as "schemaUsage", has_table_privilege(c.oid, 'SELECT') as select,
       has_table_privilege(c.oid, 'INSERT') as insert, has_table_privilege(c.oid, 'UPDATE') as update,
       row_security_active(c.oid) as thinned,
+      coalesce((select json_agg(a.attname) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and exists (
+        select 1 from pg_catalog.pg_trigger t join pg_catalog.pg_proc p on p.oid = t.tgfoid join pg_catalog.pg_language l on l.oid = p.prolang
+        where t.tgrelid = c.oid and t.tgenabled in ('O', 'A') and t.tgtype::int & ${BEFORE_EACH_ROW}::int = ${BEFORE_EACH_ROW}::int
+          and t.tgtype::int & ${INSERT_OR_UPDATE}::int <> 0 and (l.lanname <> 'plpgsql' or p.prosrc ~* 'populate_record|#='
+            or position(lower(a.attname) in lower(p.prosrc)) > 0))), '[]') as rewritten,
       coalesce((select json_agg(json_build_object('name', k.conname, 'text', pg_get_constraintdef(k.oid), 'columns', (
           select coalesce(json_agg(distinct coalesce(b.attname, a.attname)), '[]') from pg_catalog.pg_attribute a
             -- Before PostgreSQL 15 it is the generated column that depends on the others, and not its expression.
@@ -99,7 +110,7 @@ export async function lookAtTarget(
         from pg_catalog.pg_attrdef f join pg_catalog.pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
           join pg_catalog.pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid and d.refclassid = 'pg_class'::regclass
           join pg_catalog.pg_class s on s.oid = d.refobjid
-        where f.adrelid = c.oid and case when s.relkind = 'S' then not has_sequence_privilege(s.oid, 'USAGE') end), '[]') as sequences
+        where f.adrelid = c.oid and case when s.relkind = 'S' then not has_sequence_privilege(s.oid, 'USAGE, UPDATE') end), '[]') as sequences
     from pg_catalog.pg_class c where c.oid = ${oid}::oid`);
   if (own === null) throw new Error(`${qualified} went away while it was looked at.`);
   return { ...own, qualified, from, schema, kind, columns: await catalogueColumns(client, oid) };

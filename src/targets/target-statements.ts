@@ -46,15 +46,15 @@ export function creationStatements({ access, source, wanted, qualified, roles }:
   ];
 }
 
-/** Adds what is missing among these and the stamps; null: nothing is. */
+/** Adds what is missing among these, and of the stamps where they are to be; null: nothing is. */
 export function additionStatement(
   qualified: string,
-  wanted: readonly WantedColumn[],
+  { wanted, stamps }: { readonly wanted: readonly WantedColumn[]; readonly stamps: boolean },
   present: ReadonlySet<string>,
 ): string | null {
   const missing = [
     ...wanted.map((column) => ({ name: column.name, text: columnText(column) })),
-    ...stampColumns.map((column) => ({ name: column.name, text: `${column.name} ${column.type}` })),
+    ...(stamps ? stampColumns : []).map(({ name, type }) => ({ name, text: `${name} ${type}` })),
   ].filter((column) => !present.has(column.name));
   if (missing.length === 0) return null;
   const additions = missing.map((column) => `add column if not exists ${column.text}`).join(", ");

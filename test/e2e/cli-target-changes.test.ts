@@ -101,6 +101,18 @@ describe.skipIf(serverKind === "embedded")(
       await run(`comment on table ans is 'Answers for "public"."texts", written by Rowmill.'`);
     });
 
+    it("is asked nothing for the stamps that somebody has dropped from it", async () => {
+      await run("alter table ans drop column rowmill_at, drop column rowmill_model");
+      await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string().max(200)`);
+      await expectAnswered("--yes");
+      const doctor = await project.run("doctor");
+      expect(doctor.stdout).toContain("Nothing to mend");
+      expect((await tableNow()).columns).not.toContain("rowmill_model text");
+      await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string()`, "addColumns: true");
+      await expectAnswered("--yes");
+      expect((await tableNow()).columns).toContain("rowmill_model text");
+    });
+
     it("waits for no lock that somebody holds, and changes nothing then", async () => {
       await answer(`label: z.enum(["a", "d"]), note: z.string()`);
       const client = await project.database.pool.connect();

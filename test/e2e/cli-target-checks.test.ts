@@ -66,7 +66,7 @@ describe.skipIf(serverKind === "embedded")(
       expect(doctor.status, doctor.stdout).toBe(2);
       const expected = Object.entries(brokenTargets).flatMap(([name, { says }]) =>
         says.map((line) =>
-          line.replaceAll("TABLE", `t_${name}`).replace(/^(problem|warning) /, `$1 ${name}: `),
+          line.replaceAll("TABLE", `t_${name}`).replace(/^(problem|warning|not checked) /, `$1 ${name}: `),
         ),
       );
       expect(targetFindings(doctor.stdout)).toEqual(expected);
@@ -87,7 +87,8 @@ describe.skipIf(serverKind === "embedded")(
     it("is reported with the grants that its user lacks, and with what could not be tried", async () => {
       const limited = `limited_${randomBytes(4).toString("hex")}`;
       const target = {
-        sql: "create table TABLE (id int primary key, label text check (length(label) < 11), n serial);",
+        // The key's own sequence is not drawn from.
+        sql: "create table TABLE (id serial primary key, label text check (length(label) < 11), n serial);",
       };
       await make({ rights: target, hidden: target, event: target });
       await run(`create role ${limited} login password 'limited';
@@ -130,9 +131,34 @@ describe.skipIf(serverKind === "embedded")(
       await project.writeConfig(targetPipeline("event", {}));
       const watched = await project.run("doctor");
       expect(targetFindings(watched.stdout)).toEqual([
-        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_tables" fires at every new table.`,
+        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_tables" would fire.`,
       ]);
-      await run(`drop event trigger notes_tables; drop owned by ${limited}; drop role ${limited};`);
+      await run("drop event trigger notes_tables");
+      await run(`create event trigger notes_drops on sql_drop execute function notes_tables()`);
+      await project.writeConfig(targetPipeline("event", {}));
+      expect(targetFindings((await project.run("doctor")).stdout)).toEqual([
+        `not checked event: target: the CHECKs of t_event were not tried: the event trigger "notes_drops" would fire.`,
+      ]);
+      await run(`drop event trigger notes_drops; drop owned by ${limited}; drop role ${limited};`);
+      await expectUntouched();
+    });
+
+    it("that somebody has for himself is not waited for, and said to be locked", async () => {
+      await make({
+        locked: { sql: "create table TABLE (id int primary key, label text check (label <> ''));" },
+      });
+      await project.writeConfig(targetPipeline("locked", {}));
+      const client = await project.database.pool.connect();
+      await client.query("begin; lock table t_locked in access exclusive mode");
+      const ended = Promise.all([project.run("doctor"), project.run("up", "--until-idle", "--yes")]);
+      const [doctor, up] = await ended.finally(async () => {
+        await client.query("rollback");
+        client.release();
+      });
+      const words = "target: another session kept t_locked locked for 2000 ms, so it could not be looked at.";
+      expect(targetFindings(doctor.stdout)[0]).toBe(`problem locked: ${words}`);
+      expect(up.status, up.stderr).toBe(1);
+      expect(up.stderr).toContain(words);
       await expectUntouched();
     });
 

@@ -13,6 +13,10 @@ export interface BrokenTarget {
 }
 
 const table = (columns: string) => `create table TABLE (id int primary key, ${columns});`;
+const rewriting = (
+  does: string,
+) => `create function TABLE_rewrites() returns trigger language plpgsql as $$ begin ${does} return new; end $$;
+  create trigger rewrites before insert on TABLE for each row execute function TABLE_rewrites();`;
 const free = "z.object({ label: z.string() })";
 const admin = "To be run by an administrator or the owner:";
 const change = "Change the CHECK, or allow only values in the answer that it accepts.";
@@ -194,6 +198,14 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
       change,
     ],
   },
+  check_of_many: {
+    sql: table("label text constraint few check (length(label) < 2)"),
+    answer: `z.object({ label: z.enum([${Array.from({ length: 200 }, (_, index) => `"L${index}"`).join(", ")}]) })`,
+    says: [
+      `problem target: TABLE."label" refuses ${Array.from({ length: 10 }, (_, index) => `"L${index}"`).join(", ")} and perhaps others of the answer's "label": the CHECK "few".`,
+      change,
+    ],
+  },
   check_of_null: {
     sql: table(
       "label text constraint given check (label is not null), other text constraint other check (other is not null)",
@@ -237,6 +249,37 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     says: [
       "problem target: to try an answer on TABLE failed. The database refused: not this one.",
       "A CHECK or a domain of the table raises this error. Change it, or grant the right that it lacks.",
+    ],
+  },
+  /** Its triggers may make another value of an answer, or fill what no answer fills. */
+  check_behind_a_trigger: {
+    sql: `${table("label text constraint upper_case check (label = upper(label)), tenant text not null")} ${rewriting("new.label := upper(new.label); new.tenant := 'x';")}`,
+    says: [
+      `warning target: TABLE requires "tenant", which no answer fills, so no result could be inserted unless a trigger fills it.`,
+      "Give these columns a default, or allow null, or choose another target.",
+      `warning target: TABLE."label" refuses "a", "b", "long label" of the answer's "label": the CHECK "upper_case".`,
+      change,
+    ],
+  },
+  check_behind_another_columns_trigger: {
+    sql: `${table("label text constraint short check (length(label) < 3), at timestamptz")} ${rewriting("new.at := now();")}`,
+    says: [
+      `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "short".`,
+      change,
+    ],
+  },
+  domain_behind_a_trigger: {
+    sql: `create domain tiny as text constraint tiny_enough check (length(value) < 3); ${table("label tiny")} ${rewriting("new.label := 'a';")}`,
+    says: [
+      `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "tiny_enough".`,
+      change,
+    ],
+  },
+  check_of_whole_rows: {
+    sql: `${table("label text check (label <> '')")} create function fine(one TABLE) returns boolean immutable language sql as 'select true';
+      alter table TABLE add check (public.fine(TABLE));`,
+    says: [
+      "not checked target: the CHECKs of TABLE were not tried: The database refused: cannot convert whole-row table reference.",
     ],
   },
   long_name: {
@@ -327,6 +370,15 @@ export const soundTargets: Readonly<Record<string, Omit<BrokenTarget, "says">>> 
   },
   key_reference: {
     sql: "create table TABLE (id int primary key references texts on delete cascade, label text, unique (id, label));",
+  },
+  /** What the other columns are given is not known, and null would not suit them. */
+  beside_never_null: {
+    sql: `create domain never_null as int not null; create table TABLE (id never_null primary key, label text check (length(label) < 11));`,
+  },
+  beside_a_quotient: {
+    sql: table(
+      "label text check (length(label) < 11), n int default 1, g int generated always as (1 / coalesce(n, 0)) stored, check (g > 0)",
+    ),
   },
   partition: {
     sql: `create table TABLE (id int primary key, label text check (length(label) < 11)) partition by hash (id);

@@ -81,18 +81,22 @@ describe("the proxy for a request", () => {
 });
 
 describe("a proxy that cannot be used", () => {
-  test.each(["socks5://proxy:1080", "http://", "not a url", "http://me:s3cret@"])(
-    "is a mistake where it would be used: %s",
-    (text) => {
-      const variables = { HTTPS_PROXY: text, OPENAI_BASE_URL: "https://api.openai.com/v1" };
-      expect(() => readEnvironment(variables)).toThrow(
-        'HTTPS_PROXY: found something else, expected the URL of an HTTP proxy, such as "http://host:3128"; or set NO_PROXY=api.openai.com to go without it',
-      );
-      expect(() => readEnvironment({ HTTPS_PROXY: text })).toThrow(/^(?!.*s3cret)/s);
-      expect(() => readEnvironment({ ...variables, NO_PROXY: "api.openai.com" })).not.toThrow();
-      expect(() =>
-        readEnvironment({ ...variables, OPENAI_BASE_URL: "http://127.0.0.1:4477/v1" }),
-      ).not.toThrow();
-    },
-  );
+  test.each([
+    "socks5://proxy:1080",
+    "http://",
+    "not a url",
+    "http://me:s3cret@",
+    "http://me:4711/s3cret@proxy:3128",
+    "me:4711?s3cret@proxy:3128",
+  ])("is a mistake where it would be used: %s", (text) => {
+    const variables = { HTTPS_PROXY: text, OPENAI_BASE_URL: "https://api.openai.com/v1" };
+    expect(() => readEnvironment(variables)).toThrow(
+      'HTTPS_PROXY: found something else, expected the URL of an HTTP proxy, such as "http://host:3128"; or set NO_PROXY=api.openai.com to go without it',
+    );
+    expect(() => readEnvironment({ HTTPS_PROXY: text })).toThrow(/^(?!.*s3cret)/s);
+    expect(() => readEnvironment({ ...variables, NO_PROXY: "api.openai.com" })).not.toThrow();
+    expect(() =>
+      readEnvironment({ ...variables, OPENAI_BASE_URL: "http://127.0.0.1:4477/v1" }),
+    ).not.toThrow();
+  });
 });
