@@ -148,7 +148,7 @@ export function countOf(value: unknown): number | null {
 }
 
 /** The same of a fraction's whole part, and of digits as text. */
-function wholeOf(value: unknown): number | null {
+export function wholeOf(value: unknown): number | null {
   const number = typeof value === "string" && /^\d+(?:\.\d+)?$/.test(value) ? Number(value) : value;
   return typeof number === "number" && number >= 0 ? countOf(Math.trunc(number)) : null;
 }
