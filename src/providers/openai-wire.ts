@@ -153,17 +153,20 @@ export function wholeOf(value: unknown): number | null {
   return typeof number === "number" && number >= 0 ? countOf(Math.trunc(number)) : null;
 }
 
-/** Seconds since the epoch: of seconds, milliseconds, or ISO 8601, which is UTC where it names no zone. Null: no time. */
+/**
+ * Seconds since the epoch: of seconds, milliseconds, or ISO 8601, which is UTC where it names no zone. Null: no time. Nor is 0 one, as a server
+ * writes it that has none: a batch of ours would be taken for one of long ago, and be created again.
+ */
 function timeOf(value: unknown): number | null {
   const number = wholeOf(value);
-  if (number !== null) {
+  if (number !== null && number > 0) {
     const seconds = number > SECONDS_MAX ? Math.trunc(number / 1_000) : number;
     return seconds > SECONDS_MAX ? null : seconds;
   }
   if (typeof value !== "string" || !/^\d{4}-\d\d-\d\d/.test(value)) return null;
   const zoned = /(?:z|[+-]\d\d:?\d\d)$/i.test(value) || value.length === "2026-01-01".length;
   const milliseconds = Date.parse(zoned ? value : `${value}Z`);
-  return milliseconds >= 0 ? Math.trunc(milliseconds / 1_000) : null;
+  return milliseconds > 0 ? Math.trunc(milliseconds / 1_000) : null;
 }
 
 function idOf(value: unknown): string | null {
