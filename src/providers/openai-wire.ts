@@ -143,7 +143,7 @@ export function textOf(value: unknown): string | null {
 }
 
 /** A whole number from 0 that JavaScript holds exactly, or null. */
-export function countOf(value: unknown): number | null {
+function countOf(value: unknown): number | null {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : null;
 }
 
