@@ -154,7 +154,7 @@ async function differing(
       sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
   );
   const held = await tx.rows<{ key: string }>(sql`
-    select x.k as key from ${recordsetOf(table, results)} join ${raw(table.qualified)} t on ${keyEquals("t", table.key, sql`x.k`)}
+    select x.k as key from ${recordsetOf(table, results)} join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
     where ${join(same, " and ")}`);
   const missing = new Set(results.map((result) => result.key));
   for (const { key } of held) missing.delete(key);
