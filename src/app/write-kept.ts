@@ -252,10 +252,12 @@ async function judge(
   for (const answer of kept) {
     const row = rows.get(answer.key);
     if (unread.has(answer.key) || isTimeOver()) left.push(answer.id);
-    else if (row === undefined) gone++;
+    else if (row === undefined && !answer.rowGone) gone++;
     else {
+      // As the collector does: of a row that is gone the answer stands for what was asked.
       const isAsked =
-        row.hash === answer.contentHash && currentFingerprint(pipeline, row.cells) === answer.fingerprint;
+        row === undefined ||
+        (row.hash === answer.contentHash && currentFingerprint(pipeline, row.cells) === answer.fingerprint);
       const isOthersDemo = answer.demo && answer.account !== account;
       const cells = isAsked && !isOthersDemo ? cellsOf(answer) : null;
       if (cells === null) overtaken.push(answer);
