@@ -43,7 +43,8 @@ export function readOutcome(line: string): AnswerOutcome {
 }
 
 function outcomeOf(customId: string, response: Json | null, error: Json | null): AnswerOutcome {
-  const status = wholeOf(response?.["status_code"]) ?? 0;
+  const said = response?.["status_code"] ?? null;
+  const status = wholeOf(said) ?? 0;
   // Some servers put the completion itself where its envelope belongs.
   const body = asRecord(response?.["body"]) ?? (hasChoices(response) ? response : null);
   if (response !== null && status >= 400) {
@@ -51,8 +52,8 @@ function outcomeOf(customId: string, response: Json | null, error: Json | null):
     return noAnswer(customId, statusKind(status), detail, `the provider answered HTTP ${status}`);
   }
   const isGood = status >= 200 && status < 300;
-  // It was paid for, whatever else the line says or leaves out.
-  if (hasChoices(body) && (isGood || status === 0)) return readCompletion(customId, body);
+  // It was paid for, whatever else the line says or leaves out; a status of 0 says that it failed.
+  if (hasChoices(body) && (isGood || said === null)) return readCompletion(customId, body);
   if (error !== null) {
     const code = textOf(error["code"]) ?? "";
     const kind = Object.hasOwn(ERROR_KINDS, code) ? ERROR_KINDS[code] : undefined;
