@@ -70,6 +70,7 @@ function endingOf({ requestId, attempt, tries, returns }: InFlight): AttemptEndi
     output: 0,
     cost: 0,
     demo: false,
+    rowGone: false,
     to: "waiting",
     hash: null,
     fingerprint: null,

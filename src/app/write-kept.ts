@@ -25,8 +25,10 @@ import { userCodeTimer } from "../worker/user-code.js";
 const CHUNK_ROWS = 500;
 /** Short, so that a user's transaction never has to wait for ours for long. */
 const LOCK_TIMEOUT_MS = 400;
-/** Of a chunk whose locks others hold; then its rows are left. */
+/** Of rows whose locks others hold, where the write does not tell which; then they are left. */
 const CONFLICT_TRIES_MAX = 5;
+/** Held rows in a command that are looked for among others; then all that fails together is left. */
+const ALONE_MAX = 16;
 const MESSAGE_CHARACTERS_MAX = 2_000;
 /** Their ids stay in memory until the person has answered. */
 const OVERTAKEN_MAX = 100_000;
@@ -45,6 +47,18 @@ export interface KeptTally {
   readonly overtaken: { readonly id: string; readonly key: string }[];
   /** The same, beyond what fits into memory. */
   overtakenMore: number;
+}
+
+/** Tells where a transaction failed. */
+interface Trial {
+  /** The target's write had begun. */
+  atTarget: boolean;
+}
+
+/** Counts over one command. */
+interface Waits {
+  /** Held rows that were found alone. */
+  alone: number;
 }
 
 export interface Writing {
@@ -69,22 +83,27 @@ export async function writeKept(writing: Writing): Promise<KeptTally> {
     overtaken: [],
     overtakenMore: 0,
   };
+  const waits: Waits = { alone: 0 };
   for (let after = "0"; !signal.aborted;) {
     const ids = await nextKept(database, meant, { after, max: CHUNK_ROWS });
     const last = ids.at(-1);
     if (last === undefined) break;
-    await writePart(writing, tally, ids);
+    await writePart({ ...writing, waits }, tally, ids);
     after = last;
     writing.onChunk(tally);
   }
   return tally;
 }
 
-async function writePart(writing: Writing, tally: KeptTally, ids: readonly string[]): Promise<void> {
+/** With what it counts over all chunks. */
+type Pass = Writing & { readonly waits: Waits };
+
+async function writePart(writing: Pass, tally: KeptTally, ids: readonly string[]): Promise<void> {
   let open = ids;
   for (let tries = 1; open.length > 0 && !writing.signal.aborted;) {
+    const trial: Trial = { atTarget: false };
     try {
-      const chunk = await writeOnce(writing, open);
+      const chunk = await writeOnce(writing, open, trial);
       count(tally, chunk);
       open = chunk.left;
       tries = 1;
@@ -96,7 +115,11 @@ async function writePart(writing: Writing, tally: KeptTally, ids: readonly strin
         continue;
       }
       if (isConflict(error)) {
+        // A key that somebody inserts, or a lock that the user's trigger waits for, is one row's.
+        if (trial.atTarget && open.length > 1 && writing.waits.alone < ALONE_MAX)
+          return halve(writing, tally, open);
         if (tries++ < CONFLICT_TRIES_MAX) continue;
+        if (open.length === 1) writing.waits.alone++;
         tally.held += open.length;
         return;
       }
@@ -107,7 +130,7 @@ async function writePart(writing: Writing, tally: KeptTally, ids: readonly strin
   }
 }
 
-async function halve(writing: Writing, tally: KeptTally, ids: readonly string[]): Promise<void> {
+async function halve(writing: Pass, tally: KeptTally, ids: readonly string[]): Promise<void> {
   const middle = Math.ceil(ids.length / 2);
   await writePart(writing, tally, ids.slice(0, middle));
   await writePart(writing, tally, ids.slice(middle));
@@ -163,7 +186,7 @@ function storedMessage(message: string): string {
   return storableText(message.slice(0, MESSAGE_CHARACTERS_MAX));
 }
 
-function writeOnce(writing: Writing, ids: readonly string[]): Promise<Chunk> {
+function writeOnce(writing: Writing, ids: readonly string[], trial: Trial): Promise<Chunk> {
   const { database, pipeline } = writing;
   return database.transaction(
     async (tx) => {
@@ -176,6 +199,7 @@ function writeOnce(writing: Writing, ids: readonly string[]): Promise<Chunk> {
       );
       const free = all.filter(({ key }) => !busy.has(key));
       const judged = await judge(writing, tx, free);
+      trial.atTarget = judged.fit.length > 0;
       await writeResults(pipeline, tx, judged.fit);
       return {
         written: judged.fit.length,
@@ -228,10 +252,12 @@ async function judge(
   for (const answer of kept) {
     const row = rows.get(answer.key);
     if (unread.has(answer.key) || isTimeOver()) left.push(answer.id);
-    else if (row === undefined) gone++;
+    else if (row === undefined && !answer.rowGone) gone++;
     else {
+      // As the collector does: of a row that is gone the answer stands for what was asked.
       const isAsked =
-        row.hash === answer.contentHash && currentFingerprint(pipeline, row.cells) === answer.fingerprint;
+        row === undefined ||
+        (row.hash === answer.contentHash && currentFingerprint(pipeline, row.cells) === answer.fingerprint);
       const isOthersDemo = answer.demo && answer.account !== account;
       const cells = isAsked && !isOthersDemo ? cellsOf(answer) : null;
       if (cells === null) overtaken.push(answer);

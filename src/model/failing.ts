@@ -95,14 +95,17 @@ export interface Refusal {
 
 /**
  * Is it the target that refuses, and not its rows? So where it refuses all rows of a chunk alike, and has taken none of the last answers of the
- * definition. One row alone says nothing, unless the database says it of the statement.
+ * definition. One row alone says nothing, unless the database says it of the statement, or the target took none of so many: a pipeline that
+ * sends row by row would pay for answers for ever that nothing can hold.
  */
 export function refusesAll(refusals: readonly Refusal[], last: readonly JudgedAnswer[]): boolean {
   const [first] = refusals;
   if (first === undefined || refusals.some(({ sqlState }) => sqlState !== first.sqlState)) return false;
   const before = last.map(({ outcome }) => outcome).filter((outcome) => !isFailureOutcome(outcome));
   const unwritten = before.slice(0, Math.max(0, ANSWERS_JUDGED - refusals.length));
-  return (refusals.length > 1 || first.ofStatement) && unwritten.every((outcome) => outcome === "unwritable");
+  const isEnough =
+    refusals.length > 1 || first.ofStatement || refusals.length + unwritten.length === ANSWERS_JUDGED;
+  return isEnough && unwritten.every((outcome) => outcome === "unwritable");
 }
 
 /** For a person, on one line: what the target refuses, an example, and that nothing is lost. */

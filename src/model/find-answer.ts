@@ -2,7 +2,8 @@
  * Finds the answer in what a model said: behind its reasoning, in a fence, after a sentence, in a tool's arguments. Pure.
  *
  * Decisions: what counts is one value that fits the schema; several different ones are no answer, because nobody could say which is meant.
- * Reasoning is looked at only where nothing outside of it fits: a draft in it is not the answer. A value inside of another one is none.
+ * Reasoning is looked at only where nothing stands outside of it: a draft in it is not the answer, neither where that does not fit nor where
+ * it is words. A value inside of another one is none.
  * Without a schema only reasoning at the very beginning is taken off: further on the words may be about such tags.
  */
 import { isJsonObject, jsonObjectsIn } from "./json-scan.js";
@@ -31,7 +32,6 @@ const OPENED = new RegExp(`^\\s*${reasoningTag("")}`, "i");
 /** The one object that `judge`, given its JSON, takes. */
 export function findAnswer(said: Said, judge: (json: string) => ParsedAnswer): ParsedAnswer {
   const text = decoded(said.text);
-  let refusal: ParsedAnswer | null = null;
   for (const place of placesOf(text, said)) {
     const candidates = place.flatMap((part) => jsonObjectsIn(part, CANDIDATES_MAX + 1));
     if (candidates.length > CANDIDATES_MAX)
@@ -42,21 +42,22 @@ export function findAnswer(said: Said, judge: (json: string) => ParsedAnswer): P
       return invalid(`the answer holds ${fitting.size} different JSON objects that fit; only one can count`);
     const [only] = fitting.values();
     if (only !== undefined) return only;
-    refusal ??= refusalOf(judged);
+    const refused = refusalOf(judged);
+    if (refused !== null) return refused;
   }
-  return refusal ?? withoutCandidate(withoutReasoning(text).trim(), judge);
+  return withoutCandidate(withoutReasoning(text).trim(), judge);
 }
 
-/** Where to look, in this order: at the whole, outside of the reasoning, everywhere. */
+/** Where to look, in this order: at the whole, outside of the reasoning, in it. */
 function placesOf(text: string, { calls = [], reasoning }: Said): readonly (readonly string[])[] {
   const bare = text.trim();
   const visible = withoutReasoning(text);
   const given = calls.map(decoded);
-  const hasReasoning = visible !== text || reasoning !== undefined;
+  const isReasoningAlone = visible.trim() === "";
   return [
     isJsonObject(bare) ? [bare, ...given] : [],
     [visible, ...given],
-    hasReasoning ? [text, reasoning ?? ""] : [],
+    isReasoningAlone ? [text, reasoning ?? ""] : [],
   ];
 }
 

@@ -151,13 +151,14 @@ export interface KnownRequest {
   readonly goneFrom: RequestState | null;
   readonly contentHash: string | null;
   readonly answeredHash: string | null;
-  /** Its row was gone when its answer came, which was kept: no row is what is known. */
+  /** Its row was gone when its answer came, which was kept, in the target or (failed) for it: no row is what is known. */
   readonly rowGone: boolean;
 }
 
 /** The event that the row's present content makes for a request; `rowHash` null: no such row. */
 export function compareRow(request: KnownRequest, rowHash: string | null): RequestEvent {
-  if (rowHash === null) return request.rowGone && request.state === "succeeded" ? "rowAsKnown" : "rowGone";
+  const isKept = request.rowGone && (request.state === "succeeded" || request.state === "failed");
+  if (rowHash === null) return isKept ? "rowAsKnown" : "rowGone";
   // Known first: a request that was reopened waits with the very content that its old answer belongs to.
   if (rowHash === request.contentHash) return "rowAsKnown";
   return rowHash === request.answeredHash ? "rowAsAnswered" : "rowDiffers";

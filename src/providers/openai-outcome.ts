@@ -3,7 +3,7 @@ import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../model/
 import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
 import { storableText } from "../model/storable-text.js";
 import { readMessage } from "./openai-message.js";
-import { asRecord, countOf, textOf } from "./openai-wire.js";
+import { asRecord, textOf, wholeOf } from "./openai-wire.js";
 
 type Json = Readonly<Record<string, unknown>>;
 type NoAnswerKind = Extract<AnswerOutcome, { code: string | null }>["kind"];
@@ -43,21 +43,31 @@ export function readOutcome(line: string): AnswerOutcome {
 }
 
 function outcomeOf(customId: string, response: Json | null, error: Json | null): AnswerOutcome {
-  const status = countOf(response?.["status_code"]) ?? 0;
-  const body = asRecord(response?.["body"]);
+  const said = response?.["status_code"] ?? null;
+  const status = wholeOf(said) ?? 0;
+  // Some servers put the completion itself where its envelope belongs.
+  const body = asRecord(response?.["body"]) ?? (hasChoices(response) ? response : null);
   if (response !== null && status >= 400) {
     const detail = asRecord(body?.["error"]) ?? error;
     return noAnswer(customId, statusKind(status), detail, `the provider answered HTTP ${status}`);
   }
+  const isGood = status >= 200 && status < 300;
+  // It was paid for, whatever else the line says or leaves out; a status of 0 says that it failed.
+  if (hasChoices(body) && (isGood || said === null)) return readCompletion(customId, body);
   if (error !== null) {
     const code = textOf(error["code"]) ?? "";
     const kind = Object.hasOwn(ERROR_KINDS, code) ? ERROR_KINDS[code] : undefined;
     return noAnswer(customId, kind ?? "transient", error, "the provider gave no reason");
   }
-  if (status < 200 || status >= 300) {
+  if (!isGood) {
     return noAnswer(customId, "transient", null, `the line has no usable response (status ${status})`);
   }
   return readCompletion(customId, body);
+}
+
+function hasChoices(json: Json | null): boolean {
+  const choices = json?.["choices"];
+  return Array.isArray(choices) && choices.length > 0;
 }
 
 function statusKind(status: number): NoAnswerKind {
@@ -105,12 +115,12 @@ function emptyReason(body: Json | null, choice: Json | null): string {
 
 function readUsage(json: unknown): TokenUsage {
   const usage = asRecord(json);
-  const inputTokens = countOf(usage?.["prompt_tokens"]) ?? 0;
-  const cached = countOf(asRecord(usage?.["prompt_tokens_details"])?.["cached_tokens"]) ?? 0;
+  const inputTokens = wholeOf(usage?.["prompt_tokens"]) ?? 0;
+  const cached = wholeOf(asRecord(usage?.["prompt_tokens_details"])?.["cached_tokens"]) ?? 0;
   return {
     inputTokens,
     cachedInputTokens: Math.min(cached, inputTokens),
-    outputTokens: countOf(usage?.["completion_tokens"]) ?? 0,
+    outputTokens: wholeOf(usage?.["completion_tokens"]) ?? 0,
   };
 }
 

@@ -143,27 +143,30 @@ export function textOf(value: unknown): string | null {
 }
 
 /** A whole number from 0 that JavaScript holds exactly, or null. */
-export function countOf(value: unknown): number | null {
+function countOf(value: unknown): number | null {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : null;
 }
 
 /** The same of a fraction's whole part, and of digits as text. */
-function wholeOf(value: unknown): number | null {
+export function wholeOf(value: unknown): number | null {
   const number = typeof value === "string" && /^\d+(?:\.\d+)?$/.test(value) ? Number(value) : value;
   return typeof number === "number" && number >= 0 ? countOf(Math.trunc(number)) : null;
 }
 
-/** Seconds since the epoch: of seconds, milliseconds, or ISO 8601, which is UTC where it names no zone. Null: no time. */
+/**
+ * Seconds since the epoch: of seconds, milliseconds, or ISO 8601, which is UTC where it names no zone. Null: no time. Nor is 0 one, as a server
+ * writes it that has none: a batch of ours would be taken for one of long ago, and be created again.
+ */
 function timeOf(value: unknown): number | null {
   const number = wholeOf(value);
-  if (number !== null) {
+  if (number !== null && number > 0) {
     const seconds = number > SECONDS_MAX ? Math.trunc(number / 1_000) : number;
     return seconds > SECONDS_MAX ? null : seconds;
   }
   if (typeof value !== "string" || !/^\d{4}-\d\d-\d\d/.test(value)) return null;
   const zoned = /(?:z|[+-]\d\d:?\d\d)$/i.test(value) || value.length === "2026-01-01".length;
   const milliseconds = Date.parse(zoned ? value : `${value}Z`);
-  return milliseconds >= 0 ? Math.trunc(milliseconds / 1_000) : null;
+  return milliseconds > 0 ? Math.trunc(milliseconds / 1_000) : null;
 }
 
 function idOf(value: unknown): string | null {

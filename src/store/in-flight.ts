@@ -116,6 +116,8 @@ export interface AttemptEnding {
   readonly cost: number | null;
   /** The demo model made it end so. */
   readonly demo: boolean;
+  /** See `KnownRequest.rowGone`. */
+  readonly rowGone: boolean;
   /** The request's next state. */
   readonly to: "succeeded" | "failed" | "waiting" | "gone";
   /** The content that the new state speaks of; null: as it was. */
@@ -139,7 +141,7 @@ export async function endMany(
   const rows = await tx.rows<{ id: string }>(sql`
     with x as (
       select * from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int, ending text, outcome text, detail text,
-        answer text, model text, input int, cached int, output int, cost bigint, demo boolean, "to" text, hash text, fingerprint text, tries int,
+        answer text, model text, input int, cached int, output int, cost bigint, demo boolean, "rowGone" boolean, "to" text, hash text, fingerprint text, tries int,
         returns int, "delayMs" float8)),
     moved as (
       update rowmill.requests r set state = x.to, changed_at = now(), tries = x.tries, returns = x.returns,
@@ -150,7 +152,7 @@ export async function endMany(
         answered_batch = case when x.ending = 'succeeded' then ${batch.id}::uuid else r.answered_batch end,
         -- A failure leaves the previous answer in the target, and so what is said of it.
         demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end,
-        row_gone = x.outcome = 'answeredGone',
+        row_gone = x."rowGone",
         fingerprint = coalesce(x.fingerprint, r.fingerprint),
         error_code = case when x.to = 'succeeded' then null else x.outcome end,
         error = case when x.to = 'succeeded' then null else x.detail end

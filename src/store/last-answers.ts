@@ -28,7 +28,8 @@ export async function lastAnswers(
     from ((select id from ${batches} and settled_at is null and state = 'collecting')
       union all (select id from ${batches} and settled_at is not null order by settled_at desc limit ${BATCHES_MAX})) b
     cross join lateral (
-      select a.request_id, a.outcome, a.detail, a.at from rowmill.attempts a
+      -- What a retry wrote since is no refusal any more.
+      select a.request_id, case when a.written_at is null then a.outcome else 'answered' end as outcome, a.detail, a.at from rowmill.attempts a
       where a.batch_id = b.id and a.outcome = any(${[...answerOutcomes]}::text[])
         and (not ${first}::boolean or a.tries is null or a.tries <= (a.outcome = any(${[...failureOutcomes]}::text[]))::int)
         and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}), '-infinity')

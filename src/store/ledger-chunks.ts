@@ -15,7 +15,7 @@ export async function ledgerChunk(
   max: number,
 ): Promise<LedgerChunk> {
   const rows = await tx.rows<{ id: string; key: string; skipped: boolean }>(sql`
-    select id::text as id, key, state in ('gone', 'batched') or (state = 'succeeded' and row_gone) as skipped from rowmill.requests
+    select id::text as id, key, state in ('gone', 'batched') or (state in ('succeeded', 'failed') and row_gone) as skipped from rowmill.requests
     where pipeline_id = ${pipelineId} and id > ${after ?? "0"}::bigint order by id limit ${max}`);
   const keys = rows.filter((row) => !row.skipped).map((row) => row.key);
   return { keys, lastId: rows.length === max ? (rows.at(-1)?.id ?? null) : null };

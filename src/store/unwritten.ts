@@ -32,13 +32,15 @@ export interface KeptAnswer {
   /** Who gave it. */
   readonly account: string;
   readonly demo: boolean;
+  /** The row was gone when it came, and it is to be written all the same. */
+  readonly rowGone: boolean;
 }
 
 /** Of these requests, those that still are failed and have one; locked in id order. */
 export async function lockKept(tx: Queryable, ids: readonly string[]): Promise<KeptAnswer[]> {
   return tx.rows<KeptAnswer>(sql`
     select r.id::text as id, r.key, r.content_hash as "contentHash", r.fingerprint, a.answer, coalesce(a.model, b.model) as model, b.account,
-      r.demo
+      r.demo, r.row_gone as "rowGone"
     from rowmill.requests r join rowmill.attempts a on ${keptAttempt} join rowmill.batches b on b.id = a.batch_id
     where r.id = any(${[...ids]}::bigint[]) and r.state = 'failed' order by r.id for update of r`);
 }

@@ -87,6 +87,25 @@ async function write(
   results: readonly Result[],
 ): Promise<ReadonlySet<string>> {
   if (results.length === 0) return new Set();
+  const recordset = recordsetOf(table, results);
+  await tx.run(
+    underRolePath(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset)),
+  );
+  const missing = await notWritten(
+    tx,
+    table,
+    results.map((result) => result.key),
+  );
+  if (missing.size === 0) return missing;
+  return differing(
+    tx,
+    table,
+    results.filter((result) => missing.has(result.key)),
+  );
+}
+
+/** One row a result, as `x`: its key, its model, and the answer's columns by their place. */
+function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
   const rows = results.map((result) => ({
     k: result.key,
     m: result.model,
@@ -97,16 +116,8 @@ async function write(
   const columns = table.columns
     .map((column, index) => `, c${index} ${column.isJsonText ? "pg_catalog.text" : column.castType}`)
     .join("");
-  const recordset = sql`pg_catalog.json_to_recordset(${JSON.stringify(rows)}::pg_catalog.json)
+  return sql`pg_catalog.json_to_recordset(${JSON.stringify(rows)}::pg_catalog.json)
     as x (k pg_catalog.text, m pg_catalog.text${raw(columns)})`;
-  await tx.run(
-    underRolePath(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset)),
-  );
-  return notHeld(
-    tx,
-    table,
-    results.map((result) => result.key),
-  );
 }
 
 /**
@@ -114,7 +125,7 @@ async function write(
  * as it was; a second less, for columns that round their times. Without stamps a row tells whether this transaction wrote it: its version is as
  * young as the transaction, which locked it before, or younger (written in a block of a trigger's own).
  */
-async function notHeld(
+async function notWritten(
   tx: Queryable,
   table: TargetTable,
   keys: readonly string[],
@@ -129,15 +140,40 @@ async function notHeld(
   return missing;
 }
 
-/** Column name and the value it gets, key columns left out. */
-function assignments(table: TargetTable): { name: string; value: Sql }[] {
-  const answers = table.columns.map((column, index) => ({
+/**
+ * Of these rows, which no write reached, the keys of those that do not hold the answer. A trigger may leave out an update that would change
+ * nothing (PostgreSQL has one for it), and what it keeps is what was to be written. As texts, since not every type can be compared.
+ */
+async function differing(
+  tx: Queryable,
+  table: TargetTable,
+  results: readonly Result[],
+): Promise<ReadonlySet<string>> {
+  const same = answerValues(table).map(
+    ({ name, value }) =>
+      sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
+  );
+  const held = await tx.rows<{ key: string }>(sql`
+    select x.k as key from ${recordsetOf(table, results)} join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
+    where ${join(same, " and ")}`);
+  const missing = new Set(results.map((result) => result.key));
+  for (const { key } of held) missing.delete(key);
+  return missing;
+}
+
+function answerValues(table: TargetTable): { name: string; value: Sql }[] {
+  return table.columns.map((column, index) => ({
     name: column.name,
     // As a text until here: our own JSON would make doubles of its numbers.
     value: column.isJsonText
       ? sql`x.${raw(`c${index}`)}::${raw(column.castType)}`
       : sql`x.${raw(`c${index}`)}`,
   }));
+}
+
+/** Column name and the value it gets, key columns left out. */
+function assignments(table: TargetTable): { name: string; value: Sql }[] {
+  const answers = answerValues(table);
   const [at, model] = stamps;
   return table.stamped
     ? [...answers, { name: at, value: sql`pg_catalog.now()` }, { name: model, value: sql`x.m` }]

@@ -34,6 +34,8 @@ export interface EndingFacts {
   readonly usage?: TokenUsage;
   /** The demo model made it end so. */
   readonly demo?: boolean;
+  /** The row was gone, and what came for it is to be kept. */
+  readonly rowGone?: boolean;
   /** The row's content now; null: gone. Undefined: not looked at. */
   readonly hash?: string | null;
   readonly fingerprint?: string | null;
@@ -75,6 +77,7 @@ export function endingOf(
     output: countable(usage.outputTokens),
     cost: counted ? costOf(batch, usage) : 0,
     demo: facts.demo ?? false,
+    rowGone: facts.rowGone ?? false,
     to: nextState(facts.outcome, next.ending),
     hash: facts.hash ?? null,
     fingerprint: facts.fingerprint ?? null,

@@ -104,7 +104,7 @@ function judgeGone(
   const cells = Object.fromEntries(source.columns.map((name) => [name, null]));
   const checked = check(pipeline, asked.answer, { said: outcome, cells });
   if ("message" in checked) return dropped(checked.message);
-  const known = { ...paid, hash, fingerprint };
+  const known = { ...paid, hash, fingerprint, rowGone: true };
   if (typeof asked.target !== "string")
     return { facts: { ...known, outcome: "answeredGone" }, cells: checked.cells };
   return ended({

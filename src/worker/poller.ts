@@ -29,18 +29,22 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   await warnOverdue(turn);
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
   if (seen.status !== "unknown") return { next: "wait", delayMs };
-  if (batch.failures + 1 >= UNKNOWN_POLLS_MAX) return askAbout(turn, seen);
+  if (batch.failures + 1 >= UNKNOWN_POLLS_MAX) return askAbout(turn, seen, delayMs);
   return { next: "wait", delayMs, failures: batch.failures + 1 };
 }
 
-/** The word may mean an end, and its answers are paid for. */
-async function askAbout({ context, pipeline }: Turn, { id, statusText }: ProviderBatch): Promise<Next> {
+/** The word may mean an end, and its answers are paid for. Under another pause, one that lets the polls go on, it is asked after as many more. */
+async function askAbout(
+  { context, pipeline }: Turn,
+  { id, statusText }: ProviderBatch,
+  delayMs: number,
+): Promise<Next> {
   const { name } = pipeline.config;
   const reason = `The provider says of batch ${id} that its status is "${statusText}", a word that Rowmill does not know: neither that it runs nor that it ended. It was asked ${UNKNOWN_POLLS_MAX} times. To ask again: rowmill resume ${name}.`;
   await context.step("turn.pause", () =>
     pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
   );
-  return again;
+  return { next: "wait", delayMs };
 }
 
 async function beginCollecting(

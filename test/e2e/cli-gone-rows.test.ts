@@ -95,6 +95,14 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     await run("delete from tasks where id = 11");
     await upUntilIdle(3);
     expect(await stories()).toMatchObject({ 11: "failed unwritable 1" });
+    await run("update rowmill.sweeps set wanted_at = now(), wanted_reason = 'the test'");
+    await upUntilIdle(3);
+    expect(await stories()).toMatchObject({ 11: "failed unwritable 1" });
+    await run("alter table task_labels drop constraint task_labels_id_fkey");
+    const retried = await project.run("retry", "tasks");
+    expect(retried.status, retried.stderr).toBe(0);
+    const written = "succeeded unwritable 1 written";
+    expect(await stories()).toMatchObject({ 11: written });
 
     held = true;
     await project.writeConfig(tasks({ source: "" }));
@@ -102,7 +110,7 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
     await sendHere(project);
     await run("delete from tasks where id = 12");
     await upUntilIdle();
-    expect(await stories()).toMatchObject({ 11: "gone unwritable 1", 12: "gone gone 1" });
+    expect(await stories()).toMatchObject({ 11: written, 12: "gone gone 1" });
   });
 
   it("cannot be kept by a target that is the source: the config is wrong", async () => {

@@ -3,10 +3,19 @@ import { afterEach, expect, it } from "vitest";
 import type pg from "pg";
 import { abandonBatch } from "../../src/app/abandon-batch.js";
 import type { GatewayFaults } from "../../src/gateway/faults.js";
+import { ANSWERS_JUDGED } from "../../src/model/failing.js";
 import { raw } from "../../src/store/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
-import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
+import {
+  batchRows,
+  createNotes,
+  insertNotes,
+  notesPipeline,
+  outcomes,
+  plain,
+  requests,
+} from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import {
   expectAllAnsweredOnce,
@@ -222,6 +231,29 @@ describeDatabases(
       await resumeAll(project);
       await hurry(project, worker);
       await expectAllAnsweredOnce(project, 3);
+    });
+
+    it("are not paid for row by row for ever where the target takes none", async () => {
+      const worker = await start([]);
+      await project.run(
+        sql`create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$`,
+      );
+      await project.run(
+        sql`create trigger closed before insert or update on public.note_summaries for each row execute function public.closed()`,
+      );
+      for (const note of plain(ANSWERS_JUDGED)) {
+        expect(await pauseOf(project)).toBeNull();
+        await insertNotes(project, [note]);
+        await hurry(project, worker);
+      }
+      expect(await pauseOf(project)).toMatchObject({ kind: "target" });
+      await project.run(sql`drop trigger closed on public.note_summaries`);
+      await resumeAll(project);
+      await hurry(project, worker);
+      const states = (await requests(project)).map(({ state }) => state);
+      expect(states.filter((state) => state === "failed")).toHaveLength(ANSWERS_JUDGED - 1);
+      expect(states.at(-1)).toBe("succeeded");
+      expect((await project.gateway.journal.summary()).executed).toBe(ANSWERS_JUDGED);
     });
 
     it.each(["40001", "40P01", "57014"])(

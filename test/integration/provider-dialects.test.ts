@@ -378,6 +378,22 @@ describeDatabases(
       },
     );
 
+    it("says a word that nobody knows while a person's pause hides the question: it is asked at the pace of polls", async () => {
+      const odd = shown(is("retrieveBatch"), (body) => ({ ...body, status: "reticulating" }));
+      const worker = await start({ afterEffect: odd }, 2);
+      await project.round(worker);
+      await project.run(
+        sql`update rowmill.pipelines set pause_kind = 'person', pause_reason = 'a pause', paused_at = now()`,
+      );
+      const before = await calls("GET /v1/batches/:id");
+      for (let round = 0; round < 15; round++) {
+        await passTime(project, "0 seconds");
+        await project.round(worker);
+      }
+      expect((await calls("GET /v1/batches/:id")) - before).toBe(15);
+      expect(await pauseOf(project)).toMatchObject({ kind: "person" });
+    });
+
     it("answers about a batch what cannot be read: the pipeline pauses and names field and value", async () => {
       let isOdd = true;
       const worker = await start({

@@ -169,6 +169,28 @@ describeDatabases(
       expect(await write()).toMatchObject({ written: 3, refused: 0 });
     });
 
+    it.runIf(kind !== "embedded")("waits alone for what another transaction holds", async () => {
+      await open();
+      await project.run(sql`alter table public.labels drop constraint small`);
+      await project.run(sql`create function public.busy() returns trigger language plpgsql as $$ begin
+        if new.id = 3 then raise exception 'not now' using errcode = '55P03'; end if; return new; end $$`);
+      await project.run(
+        sql`create trigger busy before insert on public.labels for each row execute function public.busy()`,
+      );
+      const client = await project.database.pool.connect();
+      try {
+        await client.query("begin");
+        await client.query("insert into public.labels (id) values (5)");
+        expect(await write()).toMatchObject({ written: 3, refused: 0, held: 2 });
+        await client.query("rollback");
+      } finally {
+        client.release();
+      }
+      await project.run(sql`drop trigger busy on public.labels`);
+      expect(await write()).toMatchObject({ written: 2, held: 0 });
+      expect(await statesOf()).toEqual({ succeeded: ["1", "2", "3", "4", "5", "6"] });
+    });
+
     it("blames no row where a column is missing, and says so", async () => {
       await open();
       await project.run(sql`alter table public.labels rename column label to other`);

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
+import { raw } from "../../src/store/database.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
 const answer = z.object({
@@ -88,6 +89,32 @@ describeDatabases("A target", (kind) => {
       ["string", "kept"],
     ]);
     expect(await project.rows(sql`select keys from rowmill.arrivals`)).toEqual([]);
+  });
+
+  it.each([
+    ["texts", "the source itself"],
+    ["labels", "a table"],
+  ])("may be %s, %s, whose trigger leaves out updates that change nothing", async (table) => {
+    await project.run(sql`alter table public.texts add column summary text`);
+    await project.run(sql`create table public.labels (id int primary key, summary text)`);
+    const worker = await project.worker({ labels: labelled({ table }) });
+    await project.drain(worker);
+    for (const each of ["texts", "labels"])
+      await project.run(
+        raw(
+          `create trigger lazy before update on public.${each} for each row execute function suppress_redundant_updates_trigger()`,
+        ),
+      );
+    await project.run(
+      sql`update rowmill.requests set state = 'waiting', answered_hash = null where key = '1'`,
+    );
+    await project.run(
+      sql`insert into rowmill.waiting (request_id, pipeline_id) select id, pipeline_id from rowmill.requests where state = 'waiting'`,
+    );
+    await project.drain(worker);
+    expect(
+      await project.rows(sql`select outcome, count(*)::int as count from rowmill.attempts group by outcome`),
+    ).toEqual([{ outcome: "answered", count: 3 }]);
   });
 
   it("may be a table that exists, with a mapping of columns", async () => {

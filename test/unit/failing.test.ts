@@ -107,6 +107,9 @@ describe("Answers that the target refuses", () => {
   it.each([
     [2, {}, true],
     [1, {}, false],
+    [1, { unwritable: 18 }, false],
+    [1, { unwritable: 19 }, true],
+    [1, { unwritable: 18, answered: 1 }, false],
     [3, { invalid: 17 }, true],
     [3, { answered: 1 }, false],
     [3, { unwritable: 16, answered: 1 }, false],

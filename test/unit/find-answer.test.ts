@@ -61,6 +61,16 @@ describe("an answer to a schema is refused", () => {
     ["one inside of another", `{"answer":${x}}`, "label: "],
     ["one in a list", `[${x}]`, "expected object"],
     ["one in the reasoning, where the text is another thing", `<think>hm</think>{"label":7}`, "label: "],
+    ["a draft, where the answer does not fit", `<think>${x}?</think>{"label":7}`, "label: "],
+    ["a draft that is kept apart, where the answer does not fit", '{"label":7}', "label: ", { reasoning: x }],
+    ["a draft, where the answer is words", `<think>${x}?</think>I cannot say.`, "not JSON"],
+    ["a draft, where the answer was cut", `<think>${x}?</think>{"label":"y`, "not JSON"],
+    [
+      "a draft, where a tool was called instead",
+      "",
+      "label: ",
+      { calls: ['{"city":"Paris"}'], reasoning: x },
+    ],
     ["too many", "{}".repeat(CANDIDATES_MAX + 1), `more than ${CANDIDATES_MAX} JSON objects`],
     ["a number", "42", "expected object"],
   ])("%s", (_, text, message, beside) => {

@@ -173,11 +173,33 @@ describe("what was said is read from", () => {
 test.each<[string, unknown]>([
   ["no body", null],
   ["a text for a body", "OK"],
-  ["usage that is nonsense", { choices: [], usage: { prompt_tokens: -1, completion_tokens: "4" } }],
+  ["usage that is nonsense", { choices: [], usage: { prompt_tokens: -1, completion_tokens: "four" } }],
 ])("%s under a 200 is invalid and counts no tokens", (_, body) => {
   expect(read(reply(body))).toMatchObject({
     kind: "invalid",
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 },
+  });
+});
+
+test.each<[string, object]>([
+  ["a status as a text", { response: { status_code: "200", body: completion({ content: "x" }) } }],
+  ["no status", { response: { body: completion({ content: "x" }) } }],
+  ["an error of nothing beside it", { ...reply(completion({ content: "x" })), error: {} }],
+  ["no envelope", { response: completion({ content: "x" }), error: null }],
+  [
+    "its tokens as texts",
+    reply({
+      ...completion({ content: "x" }),
+      usage: { ...usage, prompt_tokens: "10", completion_tokens: "4" },
+    }),
+  ],
+])("a completion is read, and was paid for, with %s", (_, line) => {
+  expect(read({ custom_id: "17-1-0123456789ab", ...line })).toEqual({
+    kind: "text",
+    customId: "17-1-0123456789ab",
+    text: "x",
+    model: "gpt-4o-mini-2024-07-18",
+    usage: tokens,
   });
 });
 

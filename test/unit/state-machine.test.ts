@@ -248,6 +248,8 @@ describe("A request", () => {
   ] as const)("whose answer was kept though its row was gone meets %s as it should", (_, hash, to) => {
     const kept = known("succeeded", { answeredHash: "now", rowGone: true });
     expect(moveRequest(kept, compareRow(kept, hash))).toBe(to);
+    const refused = known("failed", { rowGone: true });
+    expect(moveRequest(refused, compareRow(refused, hash))).toBe(to);
     const asked = known("waiting", { answeredHash: "now", rowGone: true });
     expect(moveRequest(asked, compareRow(asked, null))).toBe("gone");
   });
