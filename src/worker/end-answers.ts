@@ -23,7 +23,7 @@ import {
   type Trial,
 } from "./answer-chunk.js";
 import { catchUp } from "./intake.js";
-import { causeOf, isOfStatement } from "./row-refusal.js";
+import { causeOf, isOfStatement, isRaised } from "./row-refusal.js";
 
 /** Short, so that a user's transaction never has to wait for ours for long, nor lose a deadlock against us. */
 const LOCK_TIMEOUT_MS = 400;
@@ -151,7 +151,8 @@ async function postpone(
   const ids = isAlone ? trial.requests : [...part.outcomes.keys()];
   const tries = await keep(turn, pick(part.outcomes, ids), isAlone);
   if (tries === null) return "lost";
-  const triesMax = error.sqlState === "55P03" ? LOCK_TRIES_MAX : PASSING_TRIES_MAX;
+  const isLock = error.sqlState === "55P03" && !isRaised(error);
+  const triesMax = isLock ? LOCK_TRIES_MAX : PASSING_TRIES_MAX;
   if (isAlone && ids.some((id) => (tries.get(id) ?? 0) >= triesMax)) refuse(chunk, trial, error);
   return [without(part, ids)];
 }

@@ -24,7 +24,7 @@ export function causeOf(
  * Did code of the user's raise it, by RAISE, or by a connection of its own (08: dblink, a foreign table)? The server's own words about itself
  * come from other routines, and none of class 08 comes with a context.
  */
-function isRaised({ cause, sqlState }: DatabaseError): boolean {
+export function isRaised({ cause, sqlState }: DatabaseError): boolean {
   if (!(cause instanceof Error)) return false;
   const isByStatement = "routine" in cause && cause.routine === "exec_stmt_raise";
   return isByStatement || (sqlState?.startsWith("08") === true && hasContext(cause));

@@ -256,7 +256,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(ANSWERS_JUDGED);
     });
 
-    it.each(["40001", "40P01", "57014"])(
+    it.each(["40001", "40P01", "55P03", "57014"])(
       "are refused in the end where it is a trigger that raises %s each time",
       async (sqlState) => {
         const worker = await start(plain(6));
