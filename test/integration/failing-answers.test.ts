@@ -4,7 +4,7 @@ import { ANSWERS_JUDGED } from "../../src/model/failing.js";
 import { pipeline, z } from "../../src/index.js";
 import * as pipelines from "../../src/store/pipelines.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { batchRows, createNotes, insertNotes, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -169,5 +169,5 @@ describeDatabases(
       expect((await paused()).kind).toBe("answers");
     });
   },
-  newestKinds,
+  bookKeepers,
 );

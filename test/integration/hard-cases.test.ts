@@ -5,7 +5,7 @@ import { wantSweep } from "../../src/store/sweeps.js";
 import { runIntake } from "../../src/worker/intake.js";
 import { runPlanner } from "../../src/worker/planner.js";
 import { sweepAll } from "../../src/app/round.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, insertNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -235,5 +235,5 @@ describeDatabases(
       });
     }
   },
-  newestKinds,
+  bookKeepers,
 );

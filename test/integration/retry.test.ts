@@ -5,7 +5,7 @@ import { writeKept, type KeptTally, type Writing } from "../../src/app/write-kep
 import { pipeline, z } from "../../src/index.js";
 import { readFailures, type FailedRows } from "../../src/store/failures.js";
 import type { Pipeline, WorkerContext } from "../../src/worker/context.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
@@ -248,5 +248,5 @@ describeDatabases(
       ]);
     });
   },
-  newestKinds,
+  bookKeepers,
 );

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { raw } from "../../src/store/database.js";
 import { guarded } from "../../src/worker/guard.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { describeDatabases, newestKinds, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { strangerObjects, strangerSetups, type StrangerSetup } from "../support/stranger-setups.js";
@@ -53,48 +53,56 @@ function placed({ schema }: Case, text: string): string {
     .replaceAll(/\bpublic\b(?!;)/g, schema);
 }
 
-describeDatabases("Code of somebody else", (kind) => {
-  let project: TestProject;
-  beforeAll(async () => {
-    project = await startProject(kind);
-    await run(project, `drop role if exists STRANGER; create role STRANGER;`);
-    for (const [, one] of cases) {
-      const { schema, setup } = one;
-      await run(
-        project,
-        `begin; create schema ${schema}; set local search_path = ${schema}, pg_catalog;
+describeDatabases(
+  "Code of somebody else",
+  (kind) => {
+    let project: TestProject;
+    beforeAll(async () => {
+      project = await startProject(kind);
+      await run(project, `drop role if exists STRANGER; create role STRANGER;`);
+      for (const [, one] of cases) {
+        const { schema, setup } = one;
+        await run(
+          project,
+          `begin; create schema ${schema}; set local search_path = ${schema}, pg_catalog;
          ${placed(one, strangerObjects)} ${placed(one, setup.sql)} truncate stranger_${schema}.calls; commit;`,
+        );
+      }
+    }, 120_000);
+    afterAll(async () => {
+      await run(project, "drop owned by STRANGER cascade; drop role STRANGER;").finally(() =>
+        project.close(),
       );
-    }
-  }, 120_000);
-  afterAll(async () => {
-    await run(project, "drop owned by STRANGER cascade; drop role STRANGER;").finally(() => project.close());
-  });
+    });
 
-  it.each(cases)("refuses a target for %s", async (_, one) => {
-    const { setup, schema, table } = one;
-    const message = await refusal(project, texts(schema, { table }));
-    // PostgreSQL 14 has a generated column depend on the function itself.
-    expect(message?.replace(/table column (?=\S+\.note)/, "default value for ")).toBe(
-      `pipelines.texts: target: writing to "${schema}"."${table}" would run code of other roles with the rights of "postgres": ${placed(one, setup.says)}.`,
-    );
-  });
+    it.each(cases)("refuses a target for %s", async (_, one) => {
+      const { setup, schema, table } = one;
+      const message = await refusal(project, texts(schema, { table }));
+      // PostgreSQL 14 has a generated column depend on the function itself.
+      expect(message?.replace(/table column (?=\S+\.note)/, "default value for ")).toBe(
+        `pipelines.texts: target: writing to "${schema}"."${table}" would run code of other roles with the rights of "postgres": ${placed(one, setup.says)}.`,
+      );
+      // Nor did what looks at a target and tries its CHECKs.
+      expect(await project.rows(sql`select name from ${raw(`stranger_${schema}.calls`)}`)).toEqual([]);
+    });
 
-  it("runs at a write to each of them, where the config trusts its owner", async () => {
-    const accepted = cases.map(([, { schema, table }]) => [
-      schema,
-      texts(schema, { table, trustOwner: true }),
-    ]);
-    await project.drain(await project.worker(Object.fromEntries(accepted)));
-    for (const [name, { schema, table, setup }] of cases) {
-      const written = sql`select id from ${raw(`${schema}.${table}`)} where summary is not null`;
-      expect(await project.rows(written), name).toHaveLength(2);
-      const calls = await project.rows(sql`select name from ${raw(`stranger_${schema}.calls`)} limit 1`);
-      expect(calls, name).toHaveLength(setup.idle ? 0 : 1);
-    }
-    await project.check();
-  });
-});
+    it("runs at a write to each of them, where the config trusts its owner", async () => {
+      const accepted = cases.map(([, { schema, table }]) => [
+        schema,
+        texts(schema, { table, trustOwner: true }),
+      ]);
+      await project.drain(await project.worker(Object.fromEntries(accepted)));
+      for (const [name, { schema, table, setup }] of cases) {
+        const written = sql`select id from ${raw(`${schema}.${table}`)} where summary is not null`;
+        expect(await project.rows(written), name).toHaveLength(2);
+        const calls = await project.rows(sql`select name from ${raw(`stranger_${schema}.calls`)} limit 1`);
+        expect(calls, name).toHaveLength(setup.idle ? 0 : 1);
+      }
+      await project.check();
+    });
+  },
+  bookKeepers,
+);
 
 describeDatabases(
   "A target",

@@ -6,7 +6,7 @@ import { sweepAll } from "../../src/app/round.js";
 import { pipeline, z } from "../../src/index.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { until } from "../support/cli.js";
-import { newestKinds, describeDatabases } from "../support/databases.js";
+import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -148,7 +148,7 @@ describeDatabases(
       ]);
     });
   },
-  newestKinds,
+  bookKeepers,
 );
 
 async function adopt(worker: WorkerContext, batchId: string): Promise<void> {
