@@ -281,5 +281,6 @@ describeDatabases(
       },
     );
   },
-  bookKeepers,
+  // The embedded database has one session: nobody else can hold a row there.
+  bookKeepers.filter((kind) => kind !== "embedded"),
 );

@@ -127,8 +127,9 @@ describeDatabases(
       };
       await catchUp({ ...worker, step }, notes, signal);
       expect(await project.rows(sql`select 1 from rowmill.arrivals where keys[1]::int <= 12000`)).toEqual([]);
-      // Three for 12,000, and one that finds no more of them.
-      expect(takes).toBe(4);
+      // Three for 12,000, and one or two that find no more of them.
+      expect(takes).toBeGreaterThanOrEqual(4);
+      expect(takes).toBeLessThanOrEqual(5);
       expect(await project.rows(sql`select count(*)::int as n from rowmill.arrivals`)).toEqual([
         { n: 24_000 },
       ]);
