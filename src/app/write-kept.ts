@@ -9,15 +9,13 @@
 import { RowmillError } from "../model/errors.js";
 import type { Json } from "../model/pipeline.js";
 import { storableText } from "../model/storable-text.js";
-import { contentsOf } from "../sources/source.js";
 import { DatabaseError, isConflict, type Database, type Queryable } from "../store/database.js";
 import type { FailedRows } from "../store/failures.js";
 import { endKept, lockKept, nextKept, noteRefusals, type KeptAnswer } from "../store/unwritten.js";
 import * as pipelines from "../store/pipelines.js";
-import { followContent } from "../store/requests.js";
 import type { Result } from "../targets/target.js";
 import { currentFingerprint, type Pipeline } from "../worker/context.js";
-import { NotHeld } from "../worker/answer-chunk.js";
+import { followOwnWrite, NotHeld, type Place } from "../worker/answer-chunk.js";
 import { causeOf, isOfStatement } from "../worker/row-refusal.js";
 import { userCodeTimer } from "../worker/user-code.js";
 
@@ -47,12 +45,6 @@ export interface KeptTally {
   readonly overtaken: { readonly id: string; readonly key: string }[];
   /** The same, beyond what fits into memory. */
   overtakenMore: number;
-}
-
-/** Tells where a transaction failed. */
-interface Trial {
-  /** The target's write had begun. */
-  atTarget: boolean;
 }
 
 /** Counts over one command. */
@@ -101,7 +93,7 @@ type Pass = Writing & { readonly waits: Waits };
 async function writePart(writing: Pass, tally: KeptTally, ids: readonly string[]): Promise<void> {
   let open = ids;
   for (let tries = 1; open.length > 0 && !writing.signal.aborted;) {
-    const trial: Trial = { atTarget: false };
+    const trial: Place = { atTarget: false };
     try {
       const chunk = await writeOnce(writing, open, trial);
       count(tally, chunk);
@@ -123,7 +115,7 @@ async function writePart(writing: Pass, tally: KeptTally, ids: readonly string[]
         tally.held += open.length;
         return;
       }
-      if (!isRowsOwn(error)) throw error;
+      if (!isRowsOwn(error, trial)) throw error;
       if (open.length > 1) return halve(writing, tally, open);
       return noteRefusal(writing, tally, { ids: open, message: error.message });
     }
@@ -136,9 +128,12 @@ async function halve(writing: Pass, tally: KeptTally, ids: readonly string[]): P
   await writePart(writing, tally, ids.slice(middle));
 }
 
-/** Not of the statement, as where a right is missing: that is no row's doing, and ends the command with the database's message. */
-function isRowsOwn(error: unknown): error is DatabaseError {
-  return error instanceof DatabaseError && causeOf(error, true) !== null && !isOfStatement(error);
+/**
+ * Not of the statement, as where a right is missing, nor of the source or the ledger: that is no row's doing, and ends the command with the
+ * database's message.
+ */
+function isRowsOwn(error: unknown, { atTarget }: Place): error is DatabaseError {
+  return error instanceof DatabaseError && causeOf(error, atTarget) !== null && !isOfStatement(error);
 }
 
 interface Refused {
@@ -186,7 +181,7 @@ function storedMessage(message: string): string {
   return storableText(message.slice(0, MESSAGE_CHARACTERS_MAX));
 }
 
-function writeOnce(writing: Writing, ids: readonly string[], trial: Trial): Promise<Chunk> {
+function writeOnce(writing: Writing, ids: readonly string[], trial: Place): Promise<Chunk> {
   const { database, pipeline } = writing;
   return database.transaction(
     async (tx) => {
@@ -199,8 +194,9 @@ function writeOnce(writing: Writing, ids: readonly string[], trial: Trial): Prom
       );
       const free = all.filter(({ key }) => !busy.has(key));
       const judged = await judge(writing, tx, free);
+      if (judged.fit.length > 0) await writeResults(tx, pipeline, { fit: judged.fit, trial });
+      // What fails from here on fails at COMMIT.
       trial.atTarget = judged.fit.length > 0;
-      await writeResults(pipeline, tx, judged.fit);
       return {
         written: judged.fit.length,
         refused: [],
@@ -273,29 +269,23 @@ function cellsOf({ answer }: KeptAnswer): Readonly<Record<string, Json>> {
 }
 
 /** @throws NotHeld: what a trigger or rule did instead is rolled back */
-async function writeResults(pipeline: Pipeline, tx: Queryable, fit: readonly Fit[]): Promise<void> {
-  if (fit.length === 0) return;
+async function writeResults(
+  tx: Queryable,
+  pipeline: Pipeline,
+  { fit, trial }: { fit: readonly Fit[]; trial: Place },
+): Promise<void> {
   const { target } = pipeline;
   const results = fit.map(({ result }) => result);
+  trial.atTarget = true;
   const missing = await target.write(tx, results);
   const notHeld = fit.filter(({ result }) => missing.has(result.key));
   if (notHeld.length > 0) throw new NotHeld(new Map(notHeld.map(({ id, result }) => [id, result.key])));
+  trial.atTarget = false;
   await endKept(
     tx,
     fit.map(({ id }) => id),
   );
-  if (target.isSource) await followOwnWrite(pipeline, tx, fit);
-}
-
-/** As the collector's: what our own write changes in the source is no new content. */
-async function followOwnWrite(pipeline: Pipeline, tx: Queryable, written: readonly Fit[]): Promise<void> {
-  const keys = written.map(({ result }) => result.key);
-  for await (const rows of contentsOf(pipeline.source, tx, keys)) {
-    const seen = rows.map(({ key, hash, cells }) => ({
-      key,
-      hash,
-      fingerprint: currentFingerprint(pipeline, cells),
-    }));
-    await followContent(tx, pipeline.id, seen);
-  }
+  if (!target.isSource) return;
+  trial.atTarget = true;
+  await followOwnWrite(tx, pipeline, { keys: results.map(({ key }) => key), again: new Map(), trial });
 }

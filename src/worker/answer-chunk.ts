@@ -11,7 +11,7 @@ import { keepMany, type AnswerToKeep } from "../store/kept-answers.js";
 import { followContent, reopenMany } from "../store/requests.js";
 import type { Result } from "../targets/target.js";
 import type { Asked } from "./asked.js";
-import { currentFingerprint } from "./context.js";
+import { currentFingerprint, type Pipeline } from "./context.js";
 import { endingOf, type EndingFacts } from "./ending.js";
 import { judgeAnswer, lineAbout } from "./judge-answer.js";
 import type { BatchIn, Turn } from "./turn.js";
@@ -30,13 +30,17 @@ export interface Collecting extends Turn<BatchIn<"collecting">> {
 /** What lines say, by request. */
 export type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
 
-/** What a transaction tries to write; tells whose doing it is when it fails. */
-export interface Trial {
+/** Where a transaction is; tells whose doing it is when it fails. */
+export interface Place {
+  /** What runs now is the user's: the target's write, what reads after it, or the COMMIT. Not a statement over the ledger. */
+  atTarget: boolean;
+}
+
+/** What a transaction tries to write. */
+export interface Trial extends Place {
   /** The requests, and their keys in the same order. */
   requests: readonly string[];
   keys: readonly string[];
-  /** What runs now is the user's: the target's write, what reads after it, or the COMMIT. Not a statement over the ledger. */
-  atTarget: boolean;
 }
 
 /** These rows were written without an error, and the target does not hold what was written. */
@@ -208,24 +212,24 @@ async function writeAccepted(
     const requests = won.filter(({ result }) => missing.has(result.key));
     throw new NotHeld(new Map(requests.map(({ ending, result }) => [ending.id, result.key])));
   }
-  if (target.isSource) await followOwnWrite(tx, pipeline, { again, trial });
+  if (target.isSource) await followOwnWrite(tx, pipeline, { keys: trial.keys, again, trial });
   trial.atTarget = false;
 }
 
 /**
  * Our write into the source may change declared columns (a touch trigger, a generated column): that is no new content, or every
- * sweep would ask again, for ever. The rows are locked since before they were read, so that nobody else's change is taken for ours.
+ * sweep would ask again. The rows are locked since before they were read, so these changes are ours. `again`: rows that the present
+ * definition asks again keep the fingerprint of the one that asked.
  */
-async function followOwnWrite(
+export async function followOwnWrite(
   tx: Queryable,
-  pipeline: Collecting["pipeline"],
-  { again, trial }: { again: ReadonlyMap<string, string>; trial: Trial },
+  pipeline: Pipeline,
+  { keys, again, trial }: { keys: readonly string[]; again: ReadonlyMap<string, string>; trial: Place },
 ): Promise<void> {
-  for await (const rows of contentsOf(pipeline.source, tx, trial.keys)) {
+  for await (const rows of contentsOf(pipeline.source, tx, keys)) {
     const seen = rows.map(({ key, hash, cells }) => ({
       key,
       hash,
-      // One that the present definition asks again keeps the fingerprint of the one that asked.
       fingerprint: again.has(key) ? null : currentFingerprint(pipeline, cells),
     }));
     trial.atTarget = false;

@@ -203,6 +203,25 @@ describeDatabases(
       expect(await write()).toMatchObject({ written: 5 });
     });
 
+    it("keeps its reason where the source cannot be read", async () => {
+      await open();
+      await project.run(sql`alter table public.labels drop constraint small`);
+      await project.run(sql`alter table public.texts rename to originals`);
+      await project.run(sql`create function public.away() returns text language plpgsql as $$ begin
+        raise exception 'the archive is closed'; end $$`);
+      await project.run(
+        sql`create view public.texts as select id, public.away() as body, label, updated_at from public.originals`,
+      );
+      await expect(write()).rejects.toThrow(/the archive is closed/);
+      const rows = await project.rows<{ error: string }>(
+        sql`select distinct error from rowmill.requests where state = 'failed'`,
+      );
+      expect(rows).toEqual([{ error: expect.stringContaining("small") }]);
+      await project.run(sql`drop view public.texts`);
+      await project.run(sql`alter table public.originals rename to texts`);
+      expect(await write()).toMatchObject({ written: 5 });
+    });
+
     it("goes into the source itself, where what our write touches is no new content", async () => {
       await open("texts");
       await project.run(sql`alter table public.texts drop constraint small`);
