@@ -78,7 +78,7 @@ function leftText(pipeline: string, { why, rows, key = "", message = "" }: Left)
     case "nextTime":
       return `${count} ${is} too many for one command. For these: rowmill retry ${pipeline}`;
     case "notConfirmed":
-      return `${count} ${is} not asked again, since nobody said yes`;
+      return `${count} ${is} not asked again: not confirmed`;
     case "notFailed":
       return `${fitKey(key)} did not fail: it is ${message}`;
   }
