@@ -4,7 +4,7 @@ import { RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
 import type { Environment } from "../config/environment.js";
 import { connectionFacts } from "../config/connection.js";
-import type { SeenModels } from "../providers/openai-models.js";
+import type { SeenModels } from "../providers/openai/models.js";
 import type { SourceTable } from "../sources/table-inspection.js";
 import type { Queryable } from "../store/database.js";
 import type { OpenedDatabase } from "./open-database.js";

@@ -2,7 +2,7 @@
 import { RowmillError } from "../model/errors.js";
 import { overdueText } from "../model/overdue.js";
 import { heldText } from "../model/account.js";
-import { createOpenAIProvider } from "../providers/openai.js";
+import { createOpenAIProvider } from "../providers/openai/adapter.js";
 import { countArrivals } from "../store/arrivals.js";
 import { deploymentId } from "../store/deployment.js";
 import { heldBatches } from "../store/held-batches.js";

@@ -1,7 +1,7 @@
 /** Reads which requests a batch of ours asks that the ledger has lost, by our own custom ids. Only reads; keeps names, never a line. */
 import { RowmillError } from "../model/errors.js";
 import { parseCustomId, type CustomId } from "../model/custom-id.js";
-import { readInputLine } from "../providers/openai-input-line.js";
+import { readInputLine } from "../providers/openai/input-line.js";
 import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
 import { fingerprintOfQuestion } from "../worker/context.js";
 import { answerBounds } from "../worker/file-limits.js";

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
-import { RETRIES_MAX } from "../../src/providers/openai-call.js";
+import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
+import { RETRIES_MAX } from "../../src/providers/openai/call.js";
 import type { Provider } from "../../src/providers/provider.js";
 import {
   BATCH,

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
 import { compileAnswer } from "../../src/model/answer.js";
 import type { AnswerOutcome } from "../../src/model/outcome.js";
-import { createOpenAIProvider } from "../../src/providers/openai.js";
+import { createOpenAIProvider } from "../../src/providers/openai/adapter.js";
 import type { Provider, ProviderBatch, ProviderFile } from "../../src/providers/provider.js";
 
 const answer = compileAnswer(

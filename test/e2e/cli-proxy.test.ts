@@ -21,7 +21,7 @@ import { makeCertificate } from "../support/odd-servers.js";
 
 const PASSWORD = "a-long-password";
 const FILMS = 30;
-const providerScript = resolve(import.meta.dirname, "../../dist/providers/openai.js");
+const providerScript = resolve(import.meta.dirname, "../../dist/providers/openai/adapter.js");
 
 let project: CliProject;
 let front: Awaited<ReturnType<typeof startTlsFront>>;

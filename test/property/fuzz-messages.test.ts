@@ -6,7 +6,7 @@ import type { MessageSource, PipelineConfig, RowCells } from "../../src/model/pi
 import { compileRequest, fingerprintOf } from "../../src/model/render-request.js";
 import { textProblem } from "../../src/model/storable-text.js";
 import { compileMessage, templateProblems } from "../../src/model/template.js";
-import { buildBody, CHAT_ENDPOINT, renderLine } from "../../src/providers/openai-body.js";
+import { buildBody, CHAT_ENDPOINT, renderLine } from "../../src/providers/openai/body.js";
 import { validateConfig } from "../../src/config/validate.js";
 import { fuzz, oddText, unhandledDuring } from "../support/fuzz.js";
 

@@ -3,7 +3,7 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
-import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
+import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
 import type { Provider } from "../../src/providers/provider.js";
 
 export const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ModelRequest } from "../../src/model/outcome.js";
-import { buildBody, questionOf, renderLine, roomOf } from "../../src/providers/openai-body.js";
+import { buildBody, questionOf, renderLine, roomOf } from "../../src/providers/openai/body.js";
 
 const request: ModelRequest = {
   model: "gpt-4o-mini",

@@ -6,7 +6,7 @@ import {
   readListedFile,
   readPage,
   untoldReason,
-} from "../../src/providers/openai-wire.js";
+} from "../../src/providers/openai/wire.js";
 
 const batch = {
   id: "batch_1",

@@ -4,8 +4,8 @@
  * where it is not. A crash in here loses nothing: who calls has recorded the intent before.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { isRedirect, type ErrorReader } from "./openai-errors.js";
-import { ProviderError } from "./provider.js";
+import { isRedirect, type ErrorReader } from "./errors.js";
+import { ProviderError } from "../provider.js";
 
 /** Calls after the first one. */
 export const RETRIES_MAX = 3;

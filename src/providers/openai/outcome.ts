@@ -1,9 +1,9 @@
 /** Reads what one line of an output or error file says. Pure; never throws: a broken line is an outcome too. */
-import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../model/outcome.js";
-import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
-import { storableText } from "../model/storable-text.js";
-import { readMessage } from "./openai-message.js";
-import { asRecord, textOf, wholeOf } from "./openai-wire.js";
+import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../../model/outcome.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../model/json-values.js";
+import { storableText } from "../../model/storable-text.js";
+import { readMessage } from "./message.js";
+import { asRecord, textOf, wholeOf } from "./wire.js";
 
 type Json = Readonly<Record<string, unknown>>;
 type NoAnswerKind = Extract<AnswerOutcome, { code: string | null }>["kind"];

@@ -6,13 +6,13 @@
  * never kept as causes and their words are redacted.
  */
 import { APIConnectionTimeoutError, APIError, APIUserAbortError } from "openai";
-import { storableText } from "../model/storable-text.js";
-import { RowmillError } from "../model/errors.js";
-import { proxyText, type Proxy } from "../model/proxy.js";
-import { refusedByProxy } from "./openai-proxy.js";
-import type { Refusal } from "../model/refusal.js";
-import { judgeRefusal, MISSING_FILE } from "./openai-refusal.js";
-import { ProviderError, type ProviderErrorKind } from "./provider.js";
+import { storableText } from "../../model/storable-text.js";
+import { RowmillError } from "../../model/errors.js";
+import { proxyText, type Proxy } from "../../model/proxy.js";
+import { refusedByProxy } from "./proxy.js";
+import type { Refusal } from "../../model/refusal.js";
+import { judgeRefusal, MISSING_FILE } from "./refusal.js";
+import { ProviderError, type ProviderErrorKind } from "../provider.js";
 
 /** How long a provider may make us wait; it has asked for hours. */
 export const RETRY_AFTER_MS_MAX = 5 * 60_000;

@@ -2,16 +2,16 @@
  * Owns the questions about models: which does this key see, and is it the demo model? They need no quota, so they also say whether the
  * key is accepted.
  */
-import { DEMO_OWNER } from "../model/outcome.js";
+import { DEMO_OWNER } from "../../model/outcome.js";
 import {
   cleanBaseUrl,
   connect,
   OPENAI_BASE_URL_DEFAULT,
   type Connection,
   type OpenAIOptions,
-} from "./openai-connection.js";
-import { asRecord, readPage } from "./openai-wire.js";
-import { ProviderError, type CallOptions } from "./provider.js";
+} from "./connection.js";
+import { asRecord, readPage } from "./wire.js";
+import { ProviderError, type CallOptions } from "../provider.js";
 
 export interface SeenModels {
   readonly models: readonly string[];

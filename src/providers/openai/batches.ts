@@ -2,10 +2,10 @@
  * Owns the calls about batches. Only `createBatch` cannot be repeated; after an `ambiguous` one `findBatches`
  * says what became of it.
  */
-import { CHAT_ENDPOINT } from "./openai-body.js";
-import { eachPage, type Connection, type ListPlan } from "./openai-connection.js";
-import { readBatch, readListedBatch, untoldReason } from "./openai-wire.js";
-import { ProviderError, type CallOptions, type FoundBatches, type ProviderBatch } from "./provider.js";
+import { CHAT_ENDPOINT } from "./body.js";
+import { eachPage, type Connection, type ListPlan } from "./connection.js";
+import { readBatch, readListedBatch, untoldReason } from "./wire.js";
+import { ProviderError, type CallOptions, type FoundBatches, type ProviderBatch } from "../provider.js";
 
 const BATCH_PAGE_SIZE = 100;
 /** 20,000 batches: ten hours at OpenAI's limit of 2,000 creations an hour. */

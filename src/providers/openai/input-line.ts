@@ -1,8 +1,8 @@
 /** Reads a line of a batch's input file that other code wrote. Pure; nothing of it is trusted. */
-import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
-import type { Json } from "../model/pipeline.js";
-import { roomOf } from "./openai-body.js";
-import { asRecord, textOf } from "./openai-wire.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../model/json-values.js";
+import type { Json } from "../../model/pipeline.js";
+import { roomOf } from "./body.js";
+import { asRecord, textOf } from "./wire.js";
 
 export interface InputLine {
   readonly customId: string;

@@ -4,9 +4,14 @@
  * not whole. The file's record is asked only then, and decides nothing by itself: it may be gone or wrong while the content is right.
  * Lines that were already given stay given: whoever collects must take a line twice, because the whole file is read again after a failure.
  */
-import { isOverfull, LINE_VALUES_MAX } from "../model/json-values.js";
-import { LINE_BYTES_MAX_DEFAULT, LineTooLongError, splitLines, TooManyLinesError } from "../model/jsonl.js";
-import { OverlongFile, ProviderError, type FileBounds } from "./provider.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../model/json-values.js";
+import {
+  LINE_BYTES_MAX_DEFAULT,
+  LineTooLongError,
+  splitLines,
+  TooManyLinesError,
+} from "../../model/jsonl.js";
+import { OverlongFile, ProviderError, type FileBounds } from "../provider.js";
 
 /** Slower than this on the whole, after the first minutes, is no download: one byte before each time-out would last for years. */
 const BYTES_PER_MS_MIN = 1;

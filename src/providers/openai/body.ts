@@ -1,6 +1,6 @@
 /** Builds the bodies and lines that OpenAI's chat completions take. Pure: equal requests give equal bytes. */
-import type { ModelRequest } from "../model/outcome.js";
-import type { Json } from "../model/pipeline.js";
+import type { ModelRequest } from "../../model/outcome.js";
+import type { Json } from "../../model/pipeline.js";
 
 export const CHAT_ENDPOINT = "/v1/chat/completions";
 

@@ -4,14 +4,14 @@
  * reply was lost: measured), nor its time-outs (they end with the headers), nor its logging.
  */
 import OpenAI from "openai";
-import { RowmillError } from "../model/errors.js";
-import { JSON_VALUES_MAX, ValueCounter } from "../model/json-values.js";
-import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../model/proxy.js";
-import { caller, type Caller } from "./openai-call.js";
-import { errorReader, UnreadableReply } from "./openai-errors.js";
-import { fetchThrough } from "./openai-proxy.js";
-import { readPage } from "./openai-wire.js";
-import { ProviderError, type CallOptions } from "./provider.js";
+import { RowmillError } from "../../model/errors.js";
+import { JSON_VALUES_MAX, ValueCounter } from "../../model/json-values.js";
+import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../../model/proxy.js";
+import { caller, type Caller } from "./call.js";
+import { errorReader, UnreadableReply } from "./errors.js";
+import { fetchThrough } from "./proxy.js";
+import { readPage } from "./wire.js";
+import { ProviderError, type CallOptions } from "../provider.js";
 
 export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 /** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */

@@ -4,16 +4,16 @@
  * Holds no state but the clock of the last reply. A crash may leave an uploaded file or a created batch that
  * nobody recorded; both carry names by which they are found again (`findInputs`, `findBatches`).
  */
-import { RowmillError } from "../model/errors.js";
-import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./openai-batches.js";
-import { buildBody, CHAT_ENDPOINT, questionOf, renderLine } from "./openai-body.js";
-import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./openai-connection.js";
-import { deleteFile, findInputs, inspectFile, readLines, uploadInput } from "./openai-files.js";
-import { servesDemo } from "./openai-models.js";
-import { readOutcome } from "./openai-outcome.js";
-import type { Provider, ProviderLimits } from "./provider.js";
+import { RowmillError } from "../../model/errors.js";
+import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./batches.js";
+import { buildBody, CHAT_ENDPOINT, questionOf, renderLine } from "./body.js";
+import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./connection.js";
+import { deleteFile, findInputs, inspectFile, readLines, uploadInput } from "./files.js";
+import { servesDemo } from "./models.js";
+import { readOutcome } from "./outcome.js";
+import type { Provider, ProviderLimits } from "../provider.js";
 
-export type { OpenAIOptions } from "./openai-connection.js";
+export type { OpenAIOptions } from "./connection.js";
 
 /** OpenAI's Batch guide; it says 200 MB, a live refusal said 209,715,200 bytes: the smaller one. */
 const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };

@@ -1,16 +1,16 @@
 /** Owns the calls about files: upload, find, delete, read. Each may be repeated without harm. */
 import { openAsBlob } from "node:fs";
-import { RowmillError } from "../model/errors.js";
-import { eachPage, type Connection, type ListPlan } from "./openai-connection.js";
-import { downloadLines } from "./openai-download.js";
-import { readFile, readListedFile } from "./openai-wire.js";
+import { RowmillError } from "../../model/errors.js";
+import { eachPage, type Connection, type ListPlan } from "./connection.js";
+import { downloadLines } from "./download.js";
+import { readFile, readListedFile } from "./wire.js";
 import {
   ProviderError,
   type CallOptions,
   type FileBounds,
   type ProviderFile,
   type ReadOptions,
-} from "./provider.js";
+} from "../provider.js";
 
 /**
  * Otherwise `fetch` copies a body that it sends, in case it must be sent again: 200 MB of file took 220 MB of
