@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Environment } from "../config/environment.js";
 import { RowmillError } from "../model/errors.js";
 import { accountText } from "../model/account.js";
-import { ProviderError } from "../providers/provider.js";
+import { ProviderError } from "../model/former-provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import type { Database, Queryable } from "../store/database.js";

@@ -5,7 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { RowmillError } from "../model/errors.js";
-import { ProviderError, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type ProviderBatch } from "../model/former-provider.js";
 import { contentsOf, READ_KEYS_MAX } from "../sources/source.js";
 import {
   countStatesOf,

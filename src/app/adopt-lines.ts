@@ -5,7 +5,7 @@
 import { RowmillError } from "../model/errors.js";
 import { compileCustomIdPattern, type CustomIdPattern } from "../model/custom-id-pattern.js";
 import { readInputLine } from "../providers/openai/input-line.js";
-import { ProviderError, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type ProviderBatch } from "../model/former-provider.js";
 import { READ_KEYS_MAX } from "../sources/source.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import { answerBounds } from "../worker/file-limits.js";

@@ -10,7 +10,7 @@ import type { Json, PipelineConfig } from "../model/pipeline.js";
 import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import { isJsonType, pathProblems } from "../model/template.js";
-import type { Provider } from "../providers/provider.js";
+import type { Provider } from "../model/former-provider.js";
 import { inspectTable, relationNamed, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import type { Source } from "../sources/source.js";

@@ -2,7 +2,7 @@
 import { RowmillError } from "../model/errors.js";
 import { parseCustomId, type CustomId } from "../model/custom-id.js";
 import { readInputLine } from "../providers/openai/input-line.js";
-import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type Provider, type ProviderBatch } from "../model/former-provider.js";
 import { fingerprintOfQuestion } from "../worker/context.js";
 import { answerBounds } from "../worker/file-limits.js";
 

@@ -14,7 +14,7 @@ import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { createOpenAIProvider, openaiAccount, type OpenAIOptions } from "../providers/openai/adapter.js";
 import { CHAT_ENDPOINT } from "../providers/openai/body.js";
-import type { Provider } from "../providers/provider.js";
+import type { Provider } from "../model/former-provider.js";
 import { refuseChange, type TargetPlan } from "../targets/ensure-target.js";
 import { DatabaseError, explainDatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";

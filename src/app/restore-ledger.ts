@@ -5,7 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { matchesContent } from "../model/custom-id.js";
-import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type Provider, type ProviderBatch } from "../model/former-provider.js";
 import { contentsOf } from "../sources/source.js";
 import { findByProviderBatch, insertAdopted, takeAdopted } from "../store/adoption.js";
 import type { Queryable } from "../store/database.js";

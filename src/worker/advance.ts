@@ -8,7 +8,7 @@ import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { accountText, heldText } from "../model/account.js";
-import { ProviderError } from "../providers/provider.js";
+import { ProviderError } from "../model/former-provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";

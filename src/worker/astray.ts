@@ -5,7 +5,7 @@
  * once, before it is cancelled, and what a crash left uncancelled is cancelled by the next look.
  */
 import { suspicionText, unknownBatchesText } from "../model/deployment-identity.js";
-import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type Provider, type ProviderBatch } from "../model/former-provider.js";
 import {
   deploymentId,
   hasBatches,

@@ -6,7 +6,7 @@
  * says so (`files_read`), and later turns write from what is kept, and read no file again.
  */
 import { pollDelayMs } from "../model/schedule.js";
-import { OverlongFile, ProviderError } from "../providers/provider.js";
+import { OverlongFile, ProviderError } from "../model/former-provider.js";
 import type * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
 import { countEndings, countUnanswered } from "../store/in-flight.js";

@@ -5,7 +5,7 @@ import type { CompiledAnswer } from "../model/answer.js";
 import type { Json, PipelineConfig, RowCells } from "../model/pipeline.js";
 import type { Rates } from "../model/pricing.js";
 import { fingerprintOf, type Rendered } from "../model/render-request.js";
-import type { Provider } from "../providers/provider.js";
+import type { Provider } from "../model/former-provider.js";
 import type { SourceTable } from "../sources/table-inspection.js";
 import type { Source } from "../sources/source.js";
 import type { Database, Reader } from "../store/database.js";

@@ -3,7 +3,7 @@
  * that who sends them does not decide how much is read. Pure.
  */
 import type { PackingLimits } from "../model/packing.js";
-import type { FileBounds } from "../providers/provider.js";
+import type { FileBounds } from "../model/former-provider.js";
 import type { LearnedLimits } from "../store/money.js";
 import type { Pipeline } from "./context.js";
 

@@ -2,7 +2,7 @@
  * Clears up what is no longer needed: files at the provider, spool files here, wake-ups of batches that have ended. Late or
  * repeated, it does no harm.
  */
-import { ProviderError } from "../providers/provider.js";
+import { ProviderError } from "../model/former-provider.js";
 import * as batches from "../store/batches.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
 import type { Database } from "../store/database.js";

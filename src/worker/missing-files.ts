@@ -3,7 +3,7 @@
  * they are looked for again; then a person decides, since what is asked again is paid again.
  */
 import { pollDelayMs } from "../model/schedule.js";
-import { ProviderError } from "../providers/provider.js";
+import { ProviderError } from "../model/former-provider.js";
 import * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
 import { countUnanswered } from "../store/in-flight.js";

@@ -1,6 +1,6 @@
 /** running: asks the provider how the batch stands, at a growing interval. Only reads there; a crash costs one question. */
 import { pollDelayMs } from "../model/schedule.js";
-import type { ProviderBatch } from "../providers/provider.js";
+import type { ProviderBatch } from "../model/former-provider.js";
 import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { moveBatch } from "./move-batch.js";

@@ -4,7 +4,7 @@
  * deleted: a create that still lingers somewhere then names a file that is not there, and costs nothing.
  */
 import { judgeCreated } from "../model/created-batches.js";
-import type { ProviderBatch } from "../providers/provider.js";
+import type { ProviderBatch } from "../model/former-provider.js";
 import { holds, update } from "../store/batches.js";
 import { recordStray, strayBatchIds } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";

@@ -6,7 +6,7 @@
  */
 import { asSentence } from "../model/as-sentence.js";
 import { backoffMs } from "../model/schedule.js";
-import { ProviderError, type ProviderBatch, type ProviderFile } from "../providers/provider.js";
+import { ProviderError, type ProviderBatch, type ProviderFile } from "../model/former-provider.js";
 import * as batches from "../store/batches.js";
 import { learnedLimits, raiseGuess } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";

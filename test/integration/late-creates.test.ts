@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault } from "../../src/gateway/faults.js";
 import type { Answer } from "../../src/gateway/wire.js";
-import type { ProviderBatch } from "../../src/providers/provider.js";
+import type { ProviderBatch } from "../../src/model/former-provider.js";
 import { advanceBatch } from "../../src/worker/advance.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";

@@ -11,7 +11,7 @@ import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } fr
 import { deleteFile, findInputs, inspectFile, readLines, uploadInput } from "./files.js";
 import { servesDemo } from "./models.js";
 import { readOutcome } from "./outcome.js";
-import type { Provider, ProviderLimits } from "../provider.js";
+import type { Provider, ProviderLimits } from "../../model/former-provider.js";
 
 export type { OpenAIOptions } from "./connection.js";
 

@@ -5,7 +5,7 @@
 import { CHAT_ENDPOINT } from "./body.js";
 import { eachPage, type Connection, type ListPlan } from "./connection.js";
 import { readBatch, readListedBatch, untoldReason } from "./wire.js";
-import { ProviderError, type CallOptions, type FoundBatches, type ProviderBatch } from "../provider.js";
+import { ProviderError, type CallOptions, type FoundBatches, type ProviderBatch } from "../../model/former-provider.js";
 
 const BATCH_PAGE_SIZE = 100;
 /** 20,000 batches: ten hours at OpenAI's limit of 2,000 creations an hour. */

@@ -11,7 +11,7 @@ import { caller, type Caller } from "./call.js";
 import { errorReader, UnreadableReply } from "./errors.js";
 import { fetchThrough } from "./proxy.js";
 import { readPage } from "./wire.js";
-import { ProviderError, type CallOptions } from "../provider.js";
+import { ProviderError, type CallOptions } from "../../model/former-provider.js";
 
 export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 /** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */

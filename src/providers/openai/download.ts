@@ -11,7 +11,7 @@ import {
   splitLines,
   TooManyLinesError,
 } from "../../model/jsonl.js";
-import { OverlongFile, ProviderError, type FileBounds } from "../provider.js";
+import { OverlongFile, ProviderError, type FileBounds } from "../../model/former-provider.js";
 
 /** Slower than this on the whole, after the first minutes, is no download: one byte before each time-out would last for years. */
 const BYTES_PER_MS_MIN = 1;

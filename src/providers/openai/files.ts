@@ -10,7 +10,7 @@ import {
   type FileBounds,
   type ProviderFile,
   type ReadOptions,
-} from "../provider.js";
+} from "../../model/former-provider.js";
 
 /**
  * Otherwise `fetch` copies a body that it sends, in case it must be sent again: 200 MB of file took 220 MB of

@@ -8,7 +8,7 @@ import type { BatchInputError } from "../../model/refusal.js";
 import { storableText } from "../../model/storable-text.js";
 import { UnreadableReply } from "./errors.js";
 import { judgeRefusal } from "./refusal.js";
-import type { FileReadiness, ProviderBatch, ProviderBatchStatus, ProviderFile } from "../provider.js";
+import type { FileReadiness, ProviderBatch, ProviderBatchStatus, ProviderFile } from "../../model/former-provider.js";
 
 /** What it writes about a refused file is kept and shown: enough to say what was wrong. */
 const MESSAGE_CHARACTERS_MAX = 2_000;

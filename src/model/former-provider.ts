@@ -1,70 +1,16 @@
-/**
- * What a provider of batches must answer. One folder-mate a vendor; the stages know only this.
- *
- * Every call has a time-out of its own. Errors are `ProviderError`, whose `kind` says what may be done next;
- * adapters never retry a create.
- */
-import type { Json } from "../model/pipeline.js";
-import type { AnswerOutcome, ModelRequest } from "../model/outcome.js";
-import { RowmillError, type ErrorCode } from "../model/errors.js";
-import type { BatchInputError, Refusal } from "../model/refusal.js";
+/** The provider as it is asked today; provider.ts is what it becomes, call by call. */
+import type { AnswerOutcome, ModelRequest } from "./outcome.js";
+import type { Json } from "./pipeline.js";
+import { ProviderError, type CallOptions } from "./provider.js";
+import type { BatchInputError } from "./refusal.js";
 
-export type ProviderErrorKind =
-  /** Certainly had no effect; the same call may be made again (425, 429, a redirect, connect refused, 5xx on reads). */
-  | "retryable"
-  /** May or may not have taken effect: time-out, reset, 5xx on a create. */
-  | "ambiguous"
-  /** The thing named does not exist (any more): 404. */
-  | "notFound"
-  /** Key, organisation, project, quota, storage or billing: nothing will work until a person acts (401, 403, insufficient_quota). */
-  | "account"
-  /** The server has no such call (405, 501): it had no effect, and never will. */
-  | "unsupported"
-  /** The provider looked at it and said no: 400, 409, 413, 422. `about` says what it is about. */
-  | "refused";
-
-export class ProviderError extends RowmillError {
-  override readonly name = "ProviderError";
-  readonly kind: ProviderErrorKind;
-  readonly status: number | null;
-  /** The provider's own code, such as `insufficient_quota`. */
-  readonly providerCode: string | null;
-  /** From Retry-After, already capped by the adapter; null when the provider said nothing. */
-  readonly retryAfterMs: number | null;
-  /** Of the kind `refused`. */
-  readonly refusal: BatchInputError;
-  constructor(
-    kind: ProviderErrorKind,
-    message: string,
-    details: {
-      status?: number | null;
-      providerCode?: string | null;
-      retryAfterMs?: number | null;
-      refusal?: Refusal;
-      cause?: unknown;
-    } = {},
-  ) {
-    super(codeOf(kind), message, { cause: details.cause });
-    this.kind = kind;
-    this.status = details.status ?? null;
-    this.providerCode = details.providerCode ?? null;
-    this.retryAfterMs = details.retryAfterMs ?? null;
-    const { about, limit } = details.refusal ?? { about: "other", limit: null };
-    this.refusal = { code: this.providerCode, line: null, message, param: null, about, limit };
-  }
-}
+export { ProviderError, type CallOptions, type ProviderErrorKind } from "./provider.js";
 
 /** A file that is longer than anything that was asked, or has a line that no memory holds: what came before was read. */
 export class OverlongFile extends ProviderError {
   constructor(fileId: string, why: string, cause?: unknown) {
     super("refused", `file ${fileId} cannot be read to its end: ${why}`, { cause });
   }
-}
-
-function codeOf(kind: ProviderErrorKind): ErrorCode {
-  if (kind === "account") return "provider_account";
-  const isSaid = kind === "refused" || kind === "notFound" || kind === "unsupported";
-  return isSaid ? "provider_refused" : "provider_unreachable";
 }
 
 /** OpenAI's eight, and `unknown` for any word that we do not know, and none at all: it counts as not terminal. */
@@ -123,10 +69,6 @@ export interface FoundBatches {
 export interface ProviderLimits {
   readonly requestsMax: number;
   readonly bytesMax: number;
-}
-
-export interface CallOptions {
-  readonly signal?: AbortSignal;
 }
 
 /** What a file may have: whoever sends it does not decide how much is read. */
