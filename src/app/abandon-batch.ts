@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Environment } from "../config/environment.js";
 import { RowmillError } from "../model/errors.js";
 import { accountText } from "../model/account.js";
-import { ProviderError } from "../model/former-provider.js";
+import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import type { Database, Queryable } from "../store/database.js";
@@ -93,7 +93,7 @@ export async function refuseCollectable(environment: Environment, batch: Batch):
       ["Go on with it: rowmill up", `Or send nothing more: rowmill pause ${batch.pipeline}`],
     );
   try {
-    const { statusText } = await makeProvider(environment).retrieveBatch(batch.providerBatchId);
+    const { statusText } = await makeProvider(environment).status(batch.providerBatchId);
     throw refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
       "Collect them: rowmill up",
     ]);

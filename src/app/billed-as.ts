@@ -3,7 +3,7 @@
  * the day on which it was created, or of today where that is not said.
  */
 import { ratesFor, type Rates } from "../model/pricing.js";
-import type { ProviderBatch } from "../model/former-provider.js";
+import type { ProviderBatch } from "../model/provider.js";
 import type { Pipeline } from "../worker/context.js";
 
 export interface Billed {

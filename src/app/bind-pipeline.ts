@@ -10,7 +10,7 @@ import type { Json, PipelineConfig } from "../model/pipeline.js";
 import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import { isJsonType, pathProblems } from "../model/template.js";
-import type { Provider } from "../model/former-provider.js";
+import type { Provider } from "../model/provider.js";
 import { inspectTable, relationNamed, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import type { Source } from "../sources/source.js";
@@ -40,6 +40,7 @@ import { refusalOf } from "../targets/fault.js";
 import { createTableTarget, type TargetTable } from "../targets/table-target.js";
 import { targetSignature } from "../targets/target-catalogue.js";
 import type { Pipeline } from "../worker/context.js";
+import { encoderFor } from "../worker/estimate.js";
 import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
 
 /** What was seen before anything is made. */
@@ -163,6 +164,7 @@ export async function bindPipeline(
     answer,
     render: compileRequest(config, jsonColumnsOf(table)),
     provider,
+    encode: encoderFor({ provider, config, answer }),
     rates,
     table,
     source: sourceOf(config, row.id, { table, skipBefore }),

@@ -10,9 +10,9 @@ import { pendingMigrations } from "../store/migrations.js";
 import { ledgerExists, livingWorkers } from "../store/overview.js";
 import { overdueBatches } from "../store/overdue-batches.js";
 import * as pipelines from "../store/pipelines.js";
-import { knownProviderBatches } from "../store/provider-batches.js";
+import { knownProviderBatches } from "../store/duplicates.js";
 import { countInFlightBatches } from "../store/uninstallation.js";
-import { isOurs } from "../worker/astray.js";
+import { listOurs } from "../worker/duplicates.js";
 import { CLOCKS_APART_SECONDS } from "../worker/provider-clock.js";
 import {
   counted,
@@ -37,9 +37,11 @@ import {
 } from "./doctor-triggers.js";
 
 /** Batches are created a moment after they are recorded as intended; younger ones may be on their way into the ledger. */
-const STRAY_SECONDS_MIN = 300;
-const STRAY_SECONDS_MAX = 86_400;
-const STRAYS_SHOWN_MAX = 5;
+const ORPHAN_SECONDS_MIN = 300;
+const ORPHAN_SECONDS_MAX = 86_400;
+const ORPHANS_SHOWN_MAX = 5;
+/** For the whole of the list. */
+const LIST_MS_MAX = 30_000;
 const OVERDUE_SHOWN_MAX = 5;
 const HELD_SHOWN_MAX = 5;
 
@@ -70,7 +72,7 @@ export const pipelineChecks: readonly Check[] = [
   { ...ledger, id: "unconfigured", title: "Config", needs: ["ledger"], run: lookForUnconfigured },
   { ...ledger, id: "pauses", title: "Pauses", needs: ["ledger"], run: lookAtPauses },
   { ...ledger, id: "work", title: "Work", needs: ["ledger"], run: lookAtWork },
-  { ...ledger, id: "strays", title: "Batches", needs: ["ledger", "key"], run: lookForStrays },
+  { ...ledger, id: "orphans", title: "Batches", needs: ["ledger", "key"], run: lookForOrphans },
 ];
 
 async function lookAtLedger(look: Look): Promise<readonly Finding[]> {
@@ -176,30 +178,25 @@ export function judgeIdle({ arrivals, batches }: { arrivals: number; batches: nu
 }
 
 /** Provider batches of the last day that carry this ledger's name, and that it does not know. */
-async function lookForStrays(look: Look): Promise<readonly Finding[]> {
+async function lookForOrphans(look: Look): Promise<readonly Finding[]> {
   const options = openaiOptions(look);
   if (options === null) throw new RowmillError("internal", "A check of the doctor ran without a key.");
   const deployment = await readOnly(look, deploymentId);
   const { clockSeconds } = known(look.seen, "an answer of the provider");
   const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
-  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : STRAY_SECONDS_MIN;
+  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : ORPHAN_SECONDS_MIN;
   const provider = createOpenAIProvider(options);
-  const { found: ours } = await provider.findBatches(
-    now - STRAY_SECONDS_MAX,
-    (batch) => isOurs(batch, deployment) && (batch.createdAt ?? now) < now - ageMin,
-  );
-  const found = await readOnly(look, (tx) =>
-    knownProviderBatches(
-      tx,
-      ours.map((batch) => batch.id),
-    ),
-  );
-  const strays = ours.filter((batch) => !found.has(batch.id));
-  if (strays.length === 0) return [ok("every batch of ours of the last day is known")];
-  const names = strays.slice(0, STRAYS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
+  const signal = AbortSignal.timeout(LIST_MS_MAX);
+  const listed = await listOurs(provider, { since: now - ORPHAN_SECONDS_MAX, deployment, signal });
+  const ours = listed.ours.filter((batch) => (batch.createdAt ?? now) < now - ageMin);
+  const ids = ours.map((batch) => batch.id);
+  const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, ids));
+  const orphans = ours.filter((batch) => !found.has(batch.id));
+  if (orphans.length === 0) return [ok("every batch of ours of the last day is known")];
+  const names = orphans.slice(0, ORPHANS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
   return [
     problem(
-      `${counted(strays.length, "batch")} of this ledger's name that it does not know, at the provider: ${names.join(", ")}.`,
+      `${counted(orphans.length, "batch")} of this ledger's name that it does not know, at the provider: ${names.join(", ")}.`,
       {
         mends: [
           "Was the database restored from a backup, or copied? A worker that meets this sends nothing until a person says which.",

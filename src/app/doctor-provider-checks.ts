@@ -6,7 +6,7 @@ import { proxyFor, proxyText } from "../model/proxy.js";
 import type { OpenAIOptions } from "../providers/openai/connection.js";
 import { OPENAI_BASE_URL_DEFAULT } from "../providers/openai/connection.js";
 import { listModels } from "../providers/openai/models.js";
-import { ProviderError } from "../model/former-provider.js";
+import { ProviderError } from "../model/provider.js";
 import { ok, problem, warning, type Check, type Finding } from "./doctor-check.js";
 import { judgeClock } from "./doctor-clock.js";
 import { known, type Look } from "./doctor-look.js";

@@ -28,7 +28,7 @@ export function describeRestoration(restoration: Restoration): string[] {
 function lostLine({ batch, pipeline, collectable, requests, gone, promptKnown }: LostBatch): string {
   const what = `  ${batch.id} (${batch.statusText}): ${counted(requests, "request")}`;
   if (pipeline === null)
-    return `${what} of the pipeline ${batch.metadata["rowmill_pipeline"] ?? "?"}, which the config does not have: left alone, with its answers. To collect them, put it into the config before`;
+    return `${what} of the pipeline ${batch.mark?.pipeline ?? "?"}, which the config does not have: left alone, with its answers. To collect them, put it into the config before`;
   if (!collectable) return `${what}, and its answers were deleted: its rows are asked again where they wait`;
   const some = gone.length === 0 ? "its answers are collected" : "what is left of its answers is collected";
   const trusted = promptKnown ? "" : ", and taken for answers to the present prompt: its input file is gone";

@@ -180,6 +180,9 @@ function readPolling(place: Place): PipelineConfig["polling"] {
 }
 
 function readReconcile(place: Place): PipelineConfig["reconcile"] {
-  const at = section(orEmpty(place), ["window"]);
-  return { windowMs: optional(at.window, duration(reconcileWindowMs), reconcileWindowMsDefault) };
+  const at = section(orEmpty(place), ["window", "unknown"]);
+  return {
+    windowMs: optional(at.window, duration(reconcileWindowMs), reconcileWindowMsDefault),
+    unknown: optional(at.unknown, oneOf(["again", "ask"]), null),
+  };
 }

@@ -210,6 +210,11 @@ export interface PipelineSpec<
   readonly reconcile?: {
     /** How long a batch whose creation was not confirmed is looked for at the provider, beside the minute of its call. Default: `"2m"`. */
     readonly window?: Duration;
+    /**
+     * At a provider whose list shows no name of ours: what becomes of a batch whose creation was not confirmed and that cannot be found.
+     * "again" creates it again, "ask" pauses for a person. Default: "again" where the provider's account is `exclusive`, else "ask".
+     */
+    readonly unknown?: "again" | "ask";
   };
 }
 

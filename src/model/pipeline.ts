@@ -69,7 +69,11 @@ export interface PipelineConfig {
   readonly limit: number | null;
   readonly polling: { readonly minMs: number; readonly maxMs: number };
   readonly files: { readonly keep: boolean };
-  readonly reconcile: { readonly windowMs: number };
+  readonly reconcile: {
+    readonly windowMs: number;
+    /** What becomes of a create that cannot be found, where only circumstance could show it. Null: "again" where nobody else uses the account. */
+    readonly unknown: "again" | "ask" | null;
+  };
 }
 
 export type AnswerSpec = z.ZodType | FreeJson;

@@ -261,6 +261,8 @@ export interface ResultsEnd {
   readonly unread: string | null;
   /** What it counts and does not show yet; null: nothing. `isPaid`: answers, not failures alone. */
   readonly pending: { readonly text: string; readonly isPaid: boolean } | null;
+  /** What to keep of the batch from now on. */
+  readonly refs: Json;
 }
 
 export type Results = AsyncGenerator<AnswerOutcome, ResultsEnd>;
@@ -354,9 +356,10 @@ export interface Provider extends Dialect {
    * `retryable`, since half a list would say "not found" of a batch that was paid for.
    */
   list(since: number, options?: CallOptions): AsyncIterable<ListedBatch>;
-  status(batch: BatchRef, options?: CallOptions): Promise<ProviderBatch>;
+  /** The id is enough: `adopt` knows no more. */
+  status(id: string, options?: CallOptions): Promise<ProviderBatch>;
   /** Repeatable: a batch that already ended is returned as it is. */
-  cancel(batch: BatchRef, options?: CallOptions): Promise<ProviderBatch>;
+  cancel(id: string, options?: CallOptions): Promise<ProviderBatch>;
   /** Deletes what the provider keeps of an ended batch, one part after the other. Returns how many there were. Repeatable. */
   forget(
     kept: { readonly batch: BatchRef | null; readonly staged: Json | null },

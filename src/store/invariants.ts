@@ -96,7 +96,7 @@ const invariants: readonly Invariant[] = [
     number: 5,
     title: "no batch of ours is taken for a second one",
     query: `
-      select b.account || ' ' || b.provider_batch_id as violation from rowmill.batches b join rowmill.stray_batches s
+      select b.account || ' ' || b.provider_batch_id as violation from rowmill.batches b join rowmill.duplicate_batches s
         on s.account = b.account and s.provider_batch_id = b.provider_batch_id
       where s.batch_id is not null and b.adopted_pattern is null`,
   },

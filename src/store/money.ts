@@ -1,7 +1,6 @@
 /** What was spent and what is reserved, derived from attempts and from batches in flight; and limits that providers told us. */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
-import { suspicionValue } from "./deployment.js";
 
 export interface Spending {
   /** 1e-9 US dollars, in the period; the day of a sum is the day of its batch's submission (UTC). */
@@ -22,7 +21,7 @@ export async function spending(
     select
       coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
         where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
-      + coalesce((select sum(s.reserved_nano_usd) from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id
+      + coalesce((select sum(s.reserved_nano_usd) from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id
         where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
       + coalesce((select sum(b.lost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
         as "spentNanoUsd",
@@ -136,103 +135,4 @@ export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> 
       as "nanoUsd"
     from rowmill.batches b where b.id = ${batchId}`);
   return row?.nanoUsd ?? 0;
-}
-
-export interface StrayBatch {
-  readonly account: string;
-  readonly providerBatchId: string;
-  readonly batchId: string;
-  readonly reason: string;
-  readonly reservedNanoUsd: number;
-}
-
-/** Once: what it may have cost counts as spent from now on, and its pipeline's events tell of it. Never of a batch that is recorded as ours. */
-export async function recordStray(client: Queryable, stray: StrayBatch): Promise<void> {
-  await client.run(sql`
-    with recorded as (
-      insert into rowmill.stray_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd)
-      select ${stray.account}, ${stray.providerBatchId}, ${stray.batchId}, ${stray.reason}, ${Math.ceil(stray.reservedNanoUsd)}
-      where not exists (${recordedAsOurs(stray.account, sql`${stray.providerBatchId}`)})
-      on conflict do nothing returning batch_id, provider_batch_id, reason)
-    insert into rowmill.pipeline_events (pipeline_id, event, reason)
-    select b.pipeline_id, 'second batch', s.reason || ': ' || s.provider_batch_id || ', to be cancelled, and counted as spent'
-    from recorded s join rowmill.batches b on b.id = s.batch_id`);
-}
-
-function recordedAsOurs(account: string, providerBatchId: Sql): Sql {
-  return sql`select 1 from rowmill.batches ours where ours.account = ${account} and ours.provider_batch_id = ${providerBatchId}`;
-}
-
-export async function strayCancelled(
-  client: Queryable,
-  account: string,
-  providerBatchId: string,
-): Promise<void> {
-  await client.run(sql`update rowmill.stray_batches set cancelled_at = now()
-    where account = ${account} and provider_batch_id = ${providerBatchId}`);
-}
-
-/** Strays that are recorded and not cancelled yet, oldest first: of all batches, or of one. */
-export async function straysToCancel(
-  client: Reader,
-  of: { readonly account: string; readonly batchId: string | undefined },
-  limit: number,
-): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select s.provider_batch_id as id from rowmill.stray_batches s ${ofOurOwn(sql`s.batch_id`)}
-    where s.account = ${of.account} and s.batch_id = coalesce(${of.batchId ?? null}, s.batch_id) and s.cancelled_at is null
-    order by s.found_at limit ${limit}`);
-  return rows.map((row) => row.id);
-}
-
-/** In a copy of a ledger nothing is cancelled before a person said which one lives, nor ever what it shares with the other. */
-function ofOurOwn(batchId: Sql): Sql {
-  return sql`join rowmill.batches b on b.id = ${batchId} and not b.shared and ${suspicionValue} is null
-    join rowmill.pipelines p on p.id = b.pipeline_id`;
-}
-
-/** Was anything created in these hours that the provider's list may show twice? Not yet what was created a moment ago. */
-export async function mayHaveStrays(
-  client: Reader,
-  account: string,
-  since: { hours: number; restSeconds: number },
-): Promise<boolean> {
-  const row = await client.first(sql`
-    select 1 as one from rowmill.batches where account = ${account} and creates > 0
-      and planned_at > now() - make_interval(hours => ${since.hours})
-      and coalesce(submitted_at, settled_at) < now() - make_interval(secs => ${since.restSeconds})
-    limit 1`);
-  return row !== null;
-}
-
-/**
- * Of these provider batches, each made for a batch of ours by its metadata, those that are not the one that is recorded, nor may
- * still become it. With what the recorded one cost or may cost: the same requests are in both.
- */
-export async function strayBatches(
-  client: Reader,
-  account: string,
-  named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
-): Promise<(Omit<StrayBatch, "account" | "reason"> & { readonly pipeline: string })[]> {
-  return client.rows(sql`
-    select x."providerBatchId", b.id as "batchId", p.name as pipeline, coalesce(
-      nullif(greatest(b.reserved_nano_usd, (select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id)), 0),
-      -- Kept by each fence: what ended without being sent cost nothing itself, and the other one may have run.
-      (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id), 0)::float8 as "reservedNanoUsd"
-    from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
-    ${ofOurOwn(sql`x."batchId"`)}
-    where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"
-      and (b.provider_batch_id is not null or b.settled_at is not null)
-      -- A lost batch that was adopted after a restore has another name of ours than it bears.
-      and not exists (${recordedAsOurs(account, sql`x."providerBatchId"`)})
-      and not exists (select 1 from rowmill.stray_batches s
-        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
-}
-
-/** Provider batches that are recorded as doubles of this one, cancelled or about to be. */
-export async function strayBatchIds(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(
-    sql`select provider_batch_id as id from rowmill.stray_batches where batch_id = ${batchId}`,
-  );
-  return new Set(rows.map((row) => row.id));
 }

@@ -115,7 +115,7 @@ export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]
       from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id group by b.pipeline_id) a on a.pipeline_id = p.id
     left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
         sum(${asLive(sql`s.reserved_nano_usd`)})::float8 as live
-      from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
+      from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
     left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.lost_nano_usd)::float8 as lost,
         sum(${asLive(sql`b.lost_nano_usd`)})::float8 as lost_live
       from rowmill.batches b group by pipeline_id) r on r.pipeline_id = p.id

@@ -4,7 +4,7 @@
  * while it does not say, nothing changes.
  */
 import { accountText } from "../model/account.js";
-import { ProviderError, type Provider } from "../model/former-provider.js";
+import { ProviderError, type Provider } from "../model/provider.js";
 import * as pipelines from "../store/pipelines.js";
 import { hasDemoAnswers, reopenDemo } from "../store/requests.js";
 import type { Pipeline, WorkerContext } from "./context.js";

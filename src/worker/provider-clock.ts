@@ -3,7 +3,7 @@
  * last reply, the `created_at` that its list shows, and this machine's clock where no reply had a date. They need not agree: the list is
  * read back further by what they may be apart. Too early a start costs pages; too late a one could overlook a batch that is paid for.
  */
-import type { Provider } from "../model/former-provider.js";
+import type { Provider } from "../model/provider.js";
 
 /** Any two of the clocks: a machine without a time server, or one that is set to another zone's hour. */
 export const CLOCKS_APART_SECONDS = 3_600;

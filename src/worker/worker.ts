@@ -9,7 +9,7 @@ import { RowmillError } from "../model/errors.js";
 import { requireUnderstood } from "../store/understood.js";
 import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
-import { lookForStrays } from "./astray.js";
+import { compareWithList } from "./duplicates.js";
 import type { WorkerContext } from "./context.js";
 import { askAgainAfterDemo } from "./demo-answers.js";
 import { guarded } from "./guard.js";
@@ -68,7 +68,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
     every("planner", PLAN_EVERY_MS, () => runPlanner(context, options.flush)),
     every("rescuer", RESCUE_EVERY_MS, () => runRescuer(context)),
     every("janitor", CLEAN_EVERY_MS, () => runJanitor(context, signal)),
-    every("astray", ASTRAY_EVERY_MS, () => lookForStrays(context, signal)),
+    every("astray", ASTRAY_EVERY_MS, () => compareWithList(context, signal)),
     every("source check", SOURCE_CHECK_EVERY_MS, async () => {
       for (const pipeline of pipelines)
         await guarded(context, pipeline, () => context.refreshSource(pipeline));

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
 import { RETRIES_MAX } from "../../src/providers/openai/call.js";
-import type { Provider } from "../../src/model/former-provider.js";
+import type { Provider } from "../../src/model/provider.js";
 import {
   BATCH,
   cleanups,

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { readEnvironment } from "../../src/config/environment.js";
 import type { OpenAIOptions } from "../../src/providers/openai/adapter.js";
-import type { Provider } from "../../src/model/former-provider.js";
+import type { Provider } from "../../src/model/provider.js";
 import { startHttpProxy, type HttpProxy } from "../support/http-proxy.js";
 import {
   BATCH,

@@ -1,6 +1,6 @@
 /** A provider whose replies have no end: each is given up at a bound, whatever it is a reply to. */
 import { afterEach, describe, expect, test } from "vitest";
-import type { Provider } from "../../src/model/former-provider.js";
+import type { Provider } from "../../src/model/provider.js";
 import { BATCH, closeServers, failureOf, json, readInto, retrieve, serve } from "../support/raw-provider.js";
 
 afterEach(closeServers);

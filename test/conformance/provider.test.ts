@@ -9,7 +9,7 @@ import { startGateway, type Gateway, type GatewayOptions } from "../../src/gatew
 import { compileAnswer } from "../../src/model/answer.js";
 import type { AnswerOutcome } from "../../src/model/outcome.js";
 import { createOpenAIProvider } from "../../src/providers/openai/adapter.js";
-import type { Provider, ProviderBatch, ProviderFile } from "../../src/model/former-provider.js";
+import type { Provider, ProviderBatch, ProviderFile } from "../../src/model/provider.js";
 
 const answer = compileAnswer(
   z.object({

@@ -138,7 +138,7 @@ async function wrongInTheEnd({ project }: World, listLags: boolean): Promise<str
     where case when n.id is null then r.state <> 'gone' else r.state is distinct from 'succeeded' or t.opening is distinct from n.body end`);
   const { unstated } = await repeats(project);
   const strays = await project.rows<{ line: string }>(
-    sql`select 'second batch ' || provider_batch_id || ': ' || reason as line from rowmill.stray_batches where cancelled_at is null or not ${listLags}::boolean`,
+    sql`select 'second batch ' || provider_batch_id || ': ' || reason as line from rowmill.duplicate_batches where cancelled_at is null or not ${listLags}::boolean`,
   );
   return [...states, ...strays].map(({ line }) => line).concat(unstated);
 }

@@ -365,7 +365,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     expect(await sayRestored(later)).toEqual({ adoptedBatches: 1, adoptedRows: ROWS });
     const next = await project.worker({ notes: notesPipeline() }, { url: backup });
     await project.round(next);
-    expect(await next.read.rows(sql`select provider_batch_id from rowmill.stray_batches`)).toEqual([]);
+    expect(await next.read.rows(sql`select provider_batch_id from rowmill.duplicate_batches`)).toEqual([]);
     held = false;
     project.gateway.release();
     await project.drain(next);

@@ -1,6 +1,6 @@
 /** A batch costs what its own price says: that of the model that it asked, on the day on which it was planned. */
 import { afterEach, expect, it } from "vitest";
-import { recordStray, strayBatches } from "../../src/store/money.js";
+import { recordDuplicate, duplicatesAmong } from "../../src/store/money.js";
 import { moneyOverviews } from "../../src/store/overview.js";
 import { audit } from "../../src/store/invariants.js";
 import { pipeline, z } from "../../src/index.js";
@@ -153,9 +153,9 @@ describeDatabases(
       const account = bound?.provider.account ?? "";
       const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
       const named = [{ providerBatchId: "batch_second", batchId: batch?.id ?? "" }];
-      const [stray] = await strayBatches(project.database, account, named);
+      const [stray] = await duplicatesAmong(project.database, account, named);
       expect(stray).toMatchObject({ reservedNanoUsd: cost });
-      if (stray) await recordStray(project.database, { ...stray, account, reason: "a second one" });
+      if (stray) await recordDuplicate(project.database, { ...stray, account, reason: "a second one" });
       expect(await moneyOverviews(project.database)).toMatchObject([
         { spentNanoUsd: 2 * (cost ?? 0), liveNanoUsd: 4 * (cost ?? 0) },
       ]);

@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault } from "../../src/gateway/faults.js";
 import type { Answer } from "../../src/gateway/wire.js";
-import type { ProviderBatch } from "../../src/model/former-provider.js";
+import type { ProviderBatch } from "../../src/model/provider.js";
 import { advanceBatch } from "../../src/worker/advance.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
@@ -128,7 +128,7 @@ describeDatabases(
       await createLate();
       goOn();
       await turn;
-      expect(await project.rows(sql`select provider_batch_id from rowmill.stray_batches`)).toEqual([]);
+      expect(await project.rows(sql`select provider_batch_id from rowmill.duplicate_batches`)).toEqual([]);
       letGo();
       await hurry(project, other);
       await expectAllAnsweredOnce(project, ROWS);

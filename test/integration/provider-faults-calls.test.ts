@@ -58,7 +58,7 @@ describeDatabases(
 
     async function strays(): Promise<object[]> {
       return project.rows(sql`select provider_batch_id as id, cancelled_at is not null as cancelled, reserved_nano_usd > 0 as counted
-        from rowmill.stray_batches`);
+        from rowmill.duplicate_batches`);
     }
 
     async function callsOf(route: string): Promise<number> {
@@ -146,7 +146,7 @@ describeDatabases(
       await project.round(worker);
       expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
       const [sums] = await project.rows(sql`select
-        (select sum(cost_nano_usd) from rowmill.attempts) = (select sum(reserved_nano_usd) from rowmill.stray_batches) as equal`);
+        (select sum(cost_nano_usd) from rowmill.attempts) = (select sum(reserved_nano_usd) from rowmill.duplicate_batches) as equal`);
       expect(sums).toEqual({ equal: true });
       // For the stated reason, and told: twice.
       expect(await executions(project)).toEqual(times(ROWS, 2));
@@ -279,7 +279,7 @@ describeDatabases(
       const cancelled = async () =>
         (
           await project.rows<{ id: string }>(
-            sql`select provider_batch_id as id from rowmill.stray_batches where cancelled_at is not null`,
+            sql`select provider_batch_id as id from rowmill.duplicate_batches where cancelled_at is not null`,
           )
         ).map(({ id }) => id);
       expect(await strays()).toHaveLength(2);

@@ -124,7 +124,7 @@ describeDatabases(
       await project.drain(worker);
       expect(new Set((await requests(project)).map((row) => row.state))).toEqual(new Set(["succeeded"]));
       const strays = await project.rows<{ cancelled: boolean }>(
-        sql`select cancelled_at is not null as cancelled from rowmill.stray_batches`,
+        sql`select cancelled_at is not null as cancelled from rowmill.duplicate_batches`,
       );
       expect(strays).toEqual([{ cancelled: true }]);
     });
@@ -165,7 +165,7 @@ describeDatabases(
         step: (name, work) =>
           name === "submit.record" ? Promise.reject(new Error("The worker died.")) : worker.step(name, work),
       });
-      const strays = sql`select provider_batch_id as id from rowmill.stray_batches where cancelled_at is not null`;
+      const strays = sql`select provider_batch_id as id from rowmill.duplicate_batches where cancelled_at is not null`;
       expect(await project.rows(strays)).toEqual([{ id: second?.id }]);
       failed = true;
       project.gateway.release();

@@ -16,7 +16,7 @@ import {
   readPage,
   untoldReason,
 } from "../../src/providers/openai/wire.js";
-import { ProviderError } from "../../src/model/former-provider.js";
+import { ProviderError } from "../../src/model/provider.js";
 import { fuzz, mutated, oddJson, oddText, torn, unstorable } from "../support/fuzz.js";
 
 const CUSTOM_ID = "17-2-0123456789ab";

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { expect } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
 import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
-import type { Provider } from "../../src/model/former-provider.js";
+import type { Provider } from "../../src/model/provider.js";
 
 export const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";
 export const BATCH = {

@@ -15,7 +15,7 @@ import { judgeDisk, judgeNode } from "../../src/app/doctor-machine-checks.js";
 import { judgeModel, judgeRefusal } from "../../src/app/doctor-provider-checks.js";
 import { judgeReplicaRole, postingBody } from "../../src/app/doctor-triggers.js";
 import { explainFailure, passesByItself, type ConnectionFacts } from "../../src/model/database-failure.js";
-import { ProviderError } from "../../src/model/former-provider.js";
+import { ProviderError } from "../../src/model/provider.js";
 
 const remote: ConnectionFacts = {
   addressFrom: "DATABASE_URL",

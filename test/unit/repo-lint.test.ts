@@ -18,7 +18,7 @@ const candidates = [
   "sources/table-source.js",
   "targets/target.js",
   "targets/table-target.js",
-  "model/former-provider.js",
+  "model/provider.js",
   "providers/openai/adapter.js",
   "config/load.js",
   "embedded/embedded.js",
@@ -30,7 +30,7 @@ const candidates = [
   "index.js",
 ];
 const model = ["model/errors.js", "model/pipeline.js"];
-const interfaces = ["sources/source.js", "targets/target.js", "model/former-provider.js"];
+const interfaces = ["sources/source.js", "targets/target.js", "model/provider.js"];
 const adapters = ["sources/table-source.js", "targets/table-target.js", "providers/openai/adapter.js"];
 
 /** Who may import what: one way, from the stable to the changing. */

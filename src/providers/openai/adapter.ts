@@ -5,18 +5,29 @@
  * nobody recorded; both carry names by which they are found again (`findInputs`, `findBatches`).
  */
 import { RowmillError } from "../../model/errors.js";
-import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./batches.js";
-import { buildBody, CHAT_ENDPOINT, questionOf, renderLine } from "./body.js";
-import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./connection.js";
-import { deleteFile, findInputs, inspectFile, readLines, uploadInput } from "./files.js";
+import type { AnswerOutcome, ModelRequest } from "../../model/outcome.js";
+import type { CallOptions, Provider } from "../../model/provider.js";
+import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } from "./batches.js";
+import { openaiDialect } from "./dialect.js";
+import { examine } from "./examine.js";
+import {
+  cleanBaseUrl,
+  connect,
+  OPENAI_BASE_URL_DEFAULT,
+  type Connection,
+  type OpenAIOptions,
+} from "./connection.js";
+import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
+import { deleteFile } from "./files.js";
+import { openaiInputs } from "./inputs.js";
 import { servesDemo } from "./models.js";
-import { readOutcome } from "./outcome.js";
-import type { Provider, ProviderLimits } from "../../model/former-provider.js";
+import { readCompletion } from "./outcome.js";
+import { fileIdOf, refsOf } from "./refs.js";
+import { readResults } from "./results.js";
+import { openaiStaging } from "./staging.js";
+import { asRecord } from "./wire.js";
 
 export type { OpenAIOptions } from "./connection.js";
-
-/** OpenAI's Batch guide; it says 200 MB, a live refusal said 209,715,200 bytes: the smaller one. */
-const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };
 
 /** See `Provider.account`. Needs no key. */
 export function openaiAccount(options: Omit<OpenAIOptions, "apiKey">): string {
@@ -35,25 +46,50 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
   }
   const connection = connect(options, baseUrl);
   return {
-    name: "openai",
+    ...openaiDialect,
     account: openaiAccount(options),
-    limits: OPENAI_LIMITS,
-    endpoint: CHAT_ENDPOINT,
     createMs: connection.timeouts.createMs,
-    buildBody,
-    questionOf,
-    renderLine,
-    uploadInput: (input, call) => uploadInput(connection, input, call),
-    findInputs: (prefix, call) => findInputs(connection, prefix, call),
-    inspectFile: (fileId, call) => inspectFile(connection, fileId, call),
-    deleteFile: (fileId, call) => deleteFile(connection, fileId, call),
-    createBatch: (input, call) => createBatch(connection, input, call),
-    findBatches: (since, match, call) => findBatches(connection, { since, match }, call),
-    retrieveBatch: (id, call) => retrieveBatch(connection, id, call),
-    cancelBatch: (id, call) => cancelBatch(connection, id, call),
-    readLines: (fileId, call) => readLines(connection, fileId, call),
-    readOutcome,
+    staging: openaiStaging(connection),
+    baseline: null,
+    create: (intent, call) => createBatch(connection, intent, call),
+    find: (intent, since, call) => findBatches(connection, { intent, since }, call),
+    list: (since, call) => listBatches(connection, since, call),
+    status: (id, call) => retrieveBatch(connection, id, call),
+    cancel: (id, call) => cancelBatch(connection, id, call),
+    forget: (kept, call) => forget(connection, kept, call),
+    results: (batch, call) => readResults(connection, batch, call),
+    inputs: openaiInputs(connection),
+    answer: (request, call) => answerLive(connection, request, call),
+    examine: (models, call) => examine(options, models, call),
     servesDemo: (call) => servesDemo(connection, call),
     clockSeconds: connection.clockSeconds,
   };
+}
+
+/** Staged input and files that the batch names, each once. */
+async function forget(
+  connection: Connection,
+  { batch, staged }: Parameters<Provider["forget"]>[0],
+  call?: CallOptions,
+): Promise<number> {
+  const { input, output, error } = batch === null ? { input: "", output: null, error: null } : refsOf(batch);
+  const fileIds = new Set([staged === null ? null : fileIdOf(staged), input, output, error]);
+  let deleted = 0;
+  for (const fileId of fileIds)
+    if (fileId !== null && fileId !== "" && (await deleteFile(connection, fileId, call))) deleted++;
+  return deleted;
+}
+
+async function answerLive(
+  { client, call, timeouts }: Connection,
+  request: ModelRequest,
+  options: CallOptions = {},
+): Promise<AnswerOutcome> {
+  const attempt = { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
+  const { line } = openaiEncoder({ ...request, tokensPerByte: 1 })("live", request, attempt);
+  const body = asRecord(asRecord(JSON.parse(line))?.["body"]) ?? {};
+  const plan = { what: "ask the model", timeoutMs: timeouts.callMs, unrepeatable: true, ...options };
+  const path = CHAT_ENDPOINT.slice("/v1".length);
+  const reply = await call(plan, (signal) => client.post<unknown>(path, { body, signal }));
+  return readCompletion("live", asRecord(reply));
 }

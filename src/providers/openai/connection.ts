@@ -11,7 +11,7 @@ import { caller, type Caller } from "./call.js";
 import { errorReader, UnreadableReply } from "./errors.js";
 import { fetchThrough } from "./proxy.js";
 import { readPage } from "./wire.js";
-import { ProviderError, type CallOptions } from "../../model/former-provider.js";
+import { ProviderError, type CallOptions } from "../../model/provider.js";
 
 export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 /** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */
@@ -144,15 +144,13 @@ export interface ListPlan<T> extends CallOptions {
 }
 
 /**
- * Gives page after page to `take` until it says no or the list ends. Not by the SDK's own pages: they make
- * an empty list of any reply that has no data. False: it did not end, within `pagesMax` or because the server says that there
- * is more and gives the same page again.
+ * Page after page. Not by the SDK's own pages: they make an empty list of any reply that has no data. Returns false when the list did
+ * not end, within `pagesMax` or because the server says that there is more and gives the same page again.
  */
-export async function eachPage<T extends { readonly id: string }>(
+export async function* eachPage<T extends { readonly id: string }>(
   { client, call, timeouts }: Connection,
   { path, query, read, pagesMax, ...options }: ListPlan<T>,
-  take: (items: readonly T[]) => boolean,
-): Promise<boolean> {
+): AsyncGenerator<readonly T[], boolean> {
   const plan = { what: `list ${path.slice(1)}`, timeoutMs: timeouts.callMs, ...options };
   const readAfter = (after: string | null) =>
     call(plan, async (signal) => {
@@ -163,7 +161,8 @@ export async function eachPage<T extends { readonly id: string }>(
   let { items, hasMore } = await readAfter(null);
   for (let page = 1; ; page += 1) {
     const last = items.findLast(({ id }) => id !== "");
-    if (!take(items) || hasMore === false) return true;
+    yield items;
+    if (hasMore === false) return true;
     // Behind which entry it goes on, nobody can say then.
     if (last === undefined) return items.length === 0 || hasMore === null;
     if (page === pagesMax) return false;

@@ -11,7 +11,20 @@ import {
   splitLines,
   TooManyLinesError,
 } from "../../model/jsonl.js";
-import { OverlongFile, ProviderError, type FileBounds } from "../../model/former-provider.js";
+import { ProviderError } from "../../model/provider.js";
+
+/** What a file may have: whoever sends it does not decide how much is read. */
+export interface FileBounds {
+  readonly linesMax: number;
+  readonly bytesMax: number;
+}
+
+/** A file that is longer than anything that was asked, or has a line that no memory holds: what came before was read. */
+export class OverlongFile extends ProviderError {
+  constructor(fileId: string, why: string, cause?: unknown) {
+    super("refused", `file ${fileId} cannot be read to its end: ${why}`, { cause });
+  }
+}
 
 /** Slower than this on the whole, after the first minutes, is no download: one byte before each time-out would last for years. */
 const BYTES_PER_MS_MIN = 1;
@@ -30,7 +43,7 @@ export interface Download {
   readonly hangUp: () => void;
 }
 
-/** See `Provider.readLines`. @throws ProviderError `retryable`; OverlongFile beyond the bounds. */
+/** @throws ProviderError `retryable`; OverlongFile beyond the bounds. */
 export async function* downloadLines(download: Download): AsyncGenerator<string> {
   try {
     const { linesMax } = download.bounds;

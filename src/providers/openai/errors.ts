@@ -12,7 +12,7 @@ import { proxyText, type Proxy } from "../../model/proxy.js";
 import { refusedByProxy } from "./proxy.js";
 import type { Refusal } from "../../model/refusal.js";
 import { judgeRefusal, MISSING_FILE } from "./refusal.js";
-import { ProviderError, type ProviderErrorKind } from "../../model/former-provider.js";
+import { ProviderError, type ProviderErrorKind } from "../../model/provider.js";
 
 /** How long a provider may make us wait; it has asked for hours. */
 export const RETRY_AFTER_MS_MAX = 5 * 60_000;

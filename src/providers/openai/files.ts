@@ -2,15 +2,9 @@
 import { openAsBlob } from "node:fs";
 import { RowmillError } from "../../model/errors.js";
 import { eachPage, type Connection, type ListPlan } from "./connection.js";
-import { downloadLines } from "./download.js";
-import { readFile, readListedFile } from "./wire.js";
-import {
-  ProviderError,
-  type CallOptions,
-  type FileBounds,
-  type ProviderFile,
-  type ReadOptions,
-} from "../../model/former-provider.js";
+import { downloadLines, type FileBounds } from "./download.js";
+import { readFile, readListedFile, type WireFile } from "./wire.js";
+import { ProviderError, type CallOptions } from "../../model/provider.js";
 
 /**
  * Otherwise `fetch` copies a body that it sends, in case it must be sent again: 200 MB of file took 220 MB of
@@ -24,12 +18,12 @@ const NOT_SAID = new Set([400, 403, 404, 405, 422, 501]);
 /** Newest first, so that what was just uploaded is on the first page. */
 const FILE_PAGES_MAX = 20;
 
-/** See `Provider.uploadInput`. @throws also RowmillError `spool_failed` when the file cannot be read. */
+/** Streams the file from disk. @throws also RowmillError `spool_failed` when the file cannot be read. */
 export async function uploadInput(
   { client, call, timeouts }: Connection,
   input: { path: string; filename: string },
   options: CallOptions = {},
-): Promise<ProviderFile> {
+): Promise<WireFile> {
   const what = `upload ${input.filename}`;
   return call({ what, timeoutMs: timeouts.uploadMs, ...options }, async (signal) => {
     const blob = await openSpool(input.path);
@@ -49,39 +43,44 @@ async function openSpool(path: string): Promise<Blob> {
   }
 }
 
+/** Twice the lines of the largest batch, and five times the bytes of the largest input file. */
 const BOUNDS_DEFAULT: FileBounds = { linesMax: 100_000, bytesMax: 1_000_000_000 };
 
-/** See `Provider.findInputs`. */
+export interface ReadOptions extends CallOptions {
+  readonly bounds?: FileBounds;
+}
+
+/** Input files whose name starts with `prefix`, newest first; pages bounded. None where the server has no list of files. */
 export async function findInputs(
   connection: Connection,
   prefix: string,
   options: CallOptions = {},
-): Promise<readonly ProviderFile[]> {
+): Promise<readonly WireFile[]> {
   // By id, as batches are: a file that is shown twice would be taken for a superfluous copy, and deleted.
-  const found = new Map<string, ProviderFile>();
+  const found = new Map<string, WireFile>();
   const query = { purpose: "batch", order: "desc", limit: FILE_PAGE_SIZE };
-  const list: ListPlan<ProviderFile> = {
+  const list: ListPlan<WireFile> = {
     path: "/files",
     query,
     read: readListedFile,
     pagesMax: FILE_PAGES_MAX,
     ...options,
   };
-  const look = eachPage(connection, list, (files) => {
-    for (const file of files)
-      if (file.id !== "" && file.filename.startsWith(prefix)) found.set(file.id, file);
-    return true;
-  });
-  await unlessNotSaid(look);
+  const look = async () => {
+    for await (const files of eachPage(connection, list))
+      for (const file of files)
+        if (file.id !== "" && file.filename.startsWith(prefix)) found.set(file.id, file);
+  };
+  await unlessNotSaid(look());
   return [...found.values()].sort((a, b) => (b.createdAt ?? 0) - (a.createdAt ?? 0));
 }
 
-/** See `Provider.inspectFile`. */
+/** What the record of a file says; null: the server does not say. */
 export function inspectFile(
   { client, call, timeouts }: Connection,
   fileId: string,
   options: CallOptions = {},
-): Promise<ProviderFile | null> {
+): Promise<WireFile | null> {
   const plan = { what: `retrieve file ${fileId}`, timeoutMs: timeouts.callMs, ...options };
   return unlessNotSaid(
     call(plan, async (signal) => readListedFile(await client.files.retrieve(fileId, { signal }))),
@@ -97,7 +96,7 @@ async function unlessNotSaid<T>(answer: Promise<T>): Promise<T | null> {
   }
 }
 
-/** See `Provider.deleteFile`. */
+/** True when it was there; false when it was already gone (404). */
 export async function deleteFile(
   { client, call, timeouts }: Connection,
   fileId: string,
@@ -114,7 +113,10 @@ export async function deleteFile(
   }
 }
 
-/** See `Provider.readLines`. */
+/**
+ * The lines of a file as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped. A body that stalls,
+ * or that is cut short, throws kind `retryable`; one beyond its bounds `OverlongFile`.
+ */
 export async function* readLines(
   connection: Connection,
   fileId: string,

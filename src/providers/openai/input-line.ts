@@ -1,10 +1,10 @@
 /** Reads a line of a batch's input file that other code wrote. Pure; nothing of it is trusted. */
 import { isOverfull, LINE_VALUES_MAX } from "../../model/json-values.js";
 import type { Json } from "../../model/pipeline.js";
-import { roomOf } from "./body.js";
+import { roomOf } from "./encoder.js";
 import { asRecord, textOf } from "./wire.js";
 
-export interface InputLine {
+export interface WireLine {
   readonly customId: string;
   /** The endpoint, such as `/v1/chat/completions`; null: it is not said. */
   readonly url: string | null;
@@ -18,7 +18,7 @@ export interface InputLine {
 }
 
 /** Null: no line of a batch. Output and error lines can be read too: they name no endpoint and no model here. */
-export function readInputLine(line: string): InputLine | null {
+export function readInputLine(line: string): WireLine | null {
   if (isOverfull(line, LINE_VALUES_MAX)) return null;
   let json: unknown;
   try {

@@ -11,7 +11,7 @@ import {
   type OpenAIOptions,
 } from "./connection.js";
 import { asRecord, readPage } from "./wire.js";
-import { ProviderError, type CallOptions } from "../../model/former-provider.js";
+import { ProviderError, type CallOptions } from "../../model/provider.js";
 
 export interface SeenModels {
   readonly models: readonly string[];

@@ -19,7 +19,7 @@ const ERROR_KINDS: Readonly<Record<string, NoAnswerKind>> = {
   invalid_request: "permanent",
 };
 
-/** See `Provider.readOutcome`. Line shapes: OpenAI's Batch guide, and issues of clients that met the others. */
+/** What one output or error line says. Line shapes: OpenAI's Batch guide, and issues of clients that met the others. */
 export function readOutcome(line: string): AnswerOutcome {
   if (isOverfull(line, LINE_VALUES_MAX)) {
     const message = `the line holds more than ${LINE_VALUES_MAX} values`;
@@ -85,7 +85,7 @@ function noAnswer(
   return { kind, customId, code, message: short(textOf(detail?.["message"]) ?? otherwise) };
 }
 
-function readCompletion(customId: string, body: Json | null): AnswerOutcome {
+export function readCompletion(customId: string, body: Json | null): AnswerOutcome {
   const choices = body?.["choices"];
   const choice = Array.isArray(choices) ? asRecord(choices[0]) : null;
   const { said, refusal } = readMessage(asRecord(choice?.["message"]));

@@ -8,7 +8,7 @@ import type { BatchInputError } from "../../model/refusal.js";
 import { storableText } from "../../model/storable-text.js";
 import { UnreadableReply } from "./errors.js";
 import { judgeRefusal } from "./refusal.js";
-import type { FileReadiness, ProviderBatch, ProviderBatchStatus, ProviderFile } from "../../model/former-provider.js";
+import type { ProviderBatch, ProviderBatchStatus, Readiness } from "../../model/provider.js";
 
 /** What it writes about a refused file is kept and shown: enough to say what was wrong. */
 const MESSAGE_CHARACTERS_MAX = 2_000;
@@ -16,6 +16,29 @@ const MESSAGE_CHARACTERS_MAX = 2_000;
 const QUOTED_CHARACTERS_MAX = 80;
 /** A time above it is in milliseconds: as seconds it would be the year 5138. */
 const SECONDS_MAX = 100_000_000_000;
+
+/** A batch as it is written on the wire. */
+export interface WireBatch extends Omit<ProviderBatch, "refs" | "mark"> {
+  readonly inputFileId: string;
+  /** Null, absent and "" on the wire are all null here. */
+  readonly outputFileId: string | null;
+  readonly errorFileId: string | null;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** What the provider says about a file: a hint. What is in it, and whether a batch can be made of it, only the file itself tells. */
+export interface WireFile {
+  readonly id: string;
+  readonly filename: string;
+  /** Null: not said. */
+  readonly bytes: number | null;
+  /** Seconds since the epoch, the provider's clock; null: not said. */
+  readonly createdAt: number | null;
+  /** `ready` too where the provider does not say. */
+  readonly readiness: Readiness;
+  /** What is wrong with it, in the provider's words. */
+  readonly details: string | null;
+}
 
 export interface WirePage {
   readonly data: readonly unknown[];
@@ -46,14 +69,14 @@ const SYNONYMS: Readonly<Record<string, ProviderBatchStatus>> = {
 };
 
 /** @throws UnreadableReply when it is no object with an id. */
-export function readBatch(json: unknown): ProviderBatch {
+export function readBatch(json: unknown): WireBatch {
   const batch = readListedBatch(json);
   if (batch.id === "") throw new UnreadableReply(`a batch whose ${shown(json, "id")}`);
   return batch;
 }
 
 /** As `readBatch`, but never throws: an id that cannot be read is "". */
-export function readListedBatch(json: unknown): ProviderBatch {
+export function readListedBatch(json: unknown): WireBatch {
   const batch = asRecord(json);
   const status = statusOf(batch?.["status"]);
   return {
@@ -72,7 +95,7 @@ export function readListedBatch(json: unknown): ProviderBatch {
 }
 
 /** Why nobody can say from an entry of the list whose batch it is; null: its input file or its metadata tells. */
-export function untoldReason(json: unknown, { inputFileId, metadata }: ProviderBatch): string | null {
+export function untoldReason(json: unknown, { inputFileId, metadata }: WireBatch): string | null {
   if (inputFileId !== "" || Object.keys(metadata).length > 0) return null;
   if (asRecord(json) === null) return `an entry that is ${quoted(json)}`;
   const [id, file, meta] = ["id", "input_file_id", "metadata"].map((name) => shown(json, name));
@@ -80,14 +103,14 @@ export function untoldReason(json: unknown, { inputFileId, metadata }: ProviderB
 }
 
 /** @throws UnreadableReply when it is no object with an id. */
-export function readFile(json: unknown): ProviderFile {
+export function readFile(json: unknown): WireFile {
   const file = readListedFile(json);
   if (file.id === "") throw new UnreadableReply(`a file whose ${shown(json, "id")}`);
   return file;
 }
 
 /** As `readFile`, but never throws: an id that cannot be read is "". */
-export function readListedFile(json: unknown): ProviderFile {
+export function readListedFile(json: unknown): WireFile {
   const file = asRecord(json);
   return {
     id: idOf(file?.["id"]) ?? "",
@@ -100,8 +123,8 @@ export function readListedFile(json: unknown): ProviderFile {
 }
 
 /** Azure takes a file in, and only then works on it; elsewhere the field is deprecated, absent, or `uploaded` for good. */
-const READINESS: Readonly<Record<string, FileReadiness>> = {
-  uploaded: "uploaded",
+const READINESS: Readonly<Record<string, Readiness>> = {
+  uploaded: "staged",
   pending: "pending",
   queued: "pending",
   running: "pending",
@@ -111,7 +134,7 @@ const READINESS: Readonly<Record<string, FileReadiness>> = {
   failed: "failed",
 };
 
-function readinessOf(value: unknown): FileReadiness {
+function readinessOf(value: unknown): Readiness {
   const word = wordOf(value);
   return (Object.hasOwn(READINESS, word) ? READINESS[word] : undefined) ?? "ready";
 }
