@@ -66,6 +66,11 @@ async function pipelineState(
   if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
     return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
   }
+  const { requestsMin } = pipeline.provider.limits;
+  if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {
+    const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so more rows have to come.`;
+    return { busy: false, blocked: reason };
+  }
   const held = await heldBatches(database, {
     max: inFlight,
     of: { pipelineId: pipeline.id, account: pipeline.provider.account },

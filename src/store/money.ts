@@ -51,6 +51,8 @@ export interface LearnedLimits {
   readonly inputBytes: number | null;
   /** How often it was guessed, one after the other, since the provider names none; 0: it named it. */
   readonly sizeGuesses: number;
+  /** Until the provider is asked again to take anything; 0: it may be asked now. */
+  readonly waitMs: number;
 }
 
 /** A guess about the provider may be wrong, or the provider better by now. */
@@ -70,9 +72,10 @@ async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
   const holds = sql`size_guesses = 0 or learned_at > now() - make_interval(hours => ${GUESS_HOURS_MAX})`;
   const row = await client.first<LearnedLimits>(sql`
     select enqueued_tokens::float8 as "enqueuedTokens", case when ${holds} then input_bytes end::float8 as "inputBytes",
-      case when ${holds} then size_guesses else 0 end::int as "sizeGuesses"
+      case when ${holds} then size_guesses else 0 end::int as "sizeGuesses",
+      greatest(0, coalesce(extract(epoch from not_before - clock_timestamp()) * 1000, 0))::float8 as "waitMs"
     from rowmill.learned_limits where ${which}`);
-  return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0 };
+  return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0, waitMs: 0 };
 }
 
 /** A batch of the pipeline that the provider has not taken yet. */
@@ -113,6 +116,19 @@ export async function learnLimit(
       size_guesses = case when excluded.input_bytes is null then l.size_guesses else excluded.size_guesses end,
       refused_bytes = case when excluded.input_bytes is null then l.refused_bytes else excluded.refused_bytes end,
       message = excluded.message, learned_at = now()`);
+}
+
+/** Nothing is sent to the account for the model before then: the provider asked for it, or has no room. */
+export async function learnWait(
+  client: Queryable,
+  of: { account: string; model: string },
+  { waitMs, message }: { waitMs: number; message: string },
+): Promise<void> {
+  const until = sql`clock_timestamp() + make_interval(secs => ${waitMs / 1_000})`;
+  await client.run(sql`
+    insert into rowmill.learned_limits as l (account, model, not_before, message)
+    values (${of.account}, ${of.model}, ${until}, ${message})
+    on conflict (account, model) do update set not_before = greatest(l.not_before, excluded.not_before)`);
 }
 
 /** A file passed: the next ones may be larger, up to half of the one that did not. */

@@ -12,6 +12,7 @@ import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";
+import { learnedLimits, learnWait } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { LEDGER_VERSION, oldestVersion } from "../store/understood.js";
 import { lookOnce } from "./duplicates.js";
@@ -33,6 +34,8 @@ const PAUSED_LOOK_MS = 5_000;
 /** After a lock that somebody else holds: the first wait, and the longest. */
 const CONFLICT_WAIT_MS = 300;
 const CONFLICT_WAIT_MAX_MS = 30_000;
+/** After a refusal for want of room: what is queued at the provider takes hours. Not a failure, and never given up. */
+const CAPACITY_WAIT_MS = 1_800_000;
 /** After so many failed turns in a row a person has to look. */
 const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
@@ -125,8 +128,11 @@ async function heldBack(turn: Turn): Promise<Next | null> {
   if (isHeld(phase, reasons)) return wait;
   if (isForeign) return ofOtherAccount(turn, wait);
   if (batch.state !== "uploading" && batch.state !== "submitting") return null;
-  // Before anything is sent, or an input file deleted.
-  return (await lookOnce(context, pipeline.provider, signal)) ? null : wait;
+  // Before anything is sent, or staged input removed.
+  if (!(await lookOnce(context, pipeline.provider, signal))) return wait;
+  if (phase !== "unsent" || batch.refusal !== null) return null;
+  const { waitMs } = await learnedLimits(context.read, batch.account, batch.model);
+  return waitMs === 0 ? null : { next: "wait", delayMs: waitMs, failures: batch.failures };
 }
 
 /** What is not sent goes back to the rows that wait, for the present account; what is sent waits for its own. */
@@ -211,12 +217,17 @@ async function explain(turn: Turn, error: unknown): Promise<Next> {
     const delayMs = Math.min(maxMs, backoffMs(batch.failures, minMs, context.random()));
     return { next: "wait", delayMs: Math.max(PAUSED_LOOK_MS, delayMs), failures };
   }
-  const askedMs = error instanceof ProviderError ? (error.retryAfterMs ?? 0) : 0;
-  return {
-    next: "wait",
-    delayMs: Math.max(askedMs, backoffMs(batch.failures, pipeline.config.polling.minMs, context.random())),
-    failures,
-  };
+  const backoff = backoffMs(batch.failures, pipeline.config.polling.minMs, context.random());
+  if (!(error instanceof ProviderError)) return { next: "wait", delayMs: backoff, failures };
+  const isFull = error.kind === "capacity";
+  const askedMs = Math.max(error.retryAfterMs ?? 0, isFull ? CAPACITY_WAIT_MS : 0);
+  // For every batch that is to be sent to this account and model: each would be told the same.
+  if (askedMs > 0 && isUnsent(batch)) await waitForAccount(turn, askedMs, error.message);
+  return { next: "wait", delayMs: Math.max(askedMs, backoff), failures: isFull ? batch.failures : failures };
+}
+
+function waitForAccount({ context, batch }: Turn, waitMs: number, message: string): Promise<void> {
+  return context.step("refuse.learn", () => learnWait(context.database, batch, { waitMs, message }));
 }
 
 function conflictWaitMs(context: WorkerContext, failures: number): number {

@@ -36,6 +36,10 @@ export type PlanOutcome =
         | "approval"
         | "superseded"
         | "limit"
+        /** A batch of this provider has more requests. */
+        | "tooFew"
+        /** The provider asked to wait, or has no room. */
+        | "capacity"
         | "noTokens"
         | "noMoney"
         | "target";
@@ -116,7 +120,8 @@ async function planInTransaction(
   if (!row || row.definitionHash !== pipeline.definitionHash || row.uninstalledAt)
     return { planned: 0, because: "superseded" };
   if (row.pauseKind !== null && row.pauseKind !== "budget") return { planned: 0, because: "paused" };
-  const facts = await readyFacts(tx, pipeline.id, config.when.rows);
+  const { requestsMin } = pipeline.provider.limits;
+  const facts = await readyFacts(tx, pipeline.id, Math.max(config.when.rows, requestsMin));
   const decision = decidePlanning({
     ...facts,
     rowsThreshold: config.when.rows,
@@ -124,6 +129,7 @@ async function planInTransaction(
     flush: flush || row.flushAt !== null,
   });
   if (!decision.plan) return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
+  if (facts.ready < requestsMin) return { planned: 0, because: "tooFew" };
   if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
   const room = await findRoom(context, tx, { ...planning, ready: facts.ready });
   if ("because" in room) return { planned: 0, because: room.because };
@@ -145,10 +151,11 @@ async function findRoom(
   context: WorkerContext,
   tx: Queryable,
   planning: Ready,
-): Promise<Room | { because: "waiting" | "limit" | "noTokens" | "noMoney" }> {
+): Promise<Room | { because: "waiting" | "limit" | "capacity" | "noTokens" | "noMoney" }> {
   const { pipeline, bounds } = planning;
   const { config, provider } = pipeline;
   const limits = await lockLimits(tx, provider.account, config.request.model);
+  if (limits.waitMs > 0) return { because: "capacity" };
   const file = fileLimits(pipeline, limits);
   // One file at a time, until one has passed: many would all be refused for the same reason.
   if (file.bytesGuess !== null && (await isSending(tx, pipeline.id, provider.account)))
@@ -232,6 +239,7 @@ async function createBatch(
   const { pipeline, bounds, room } = planning;
   const ids = await lockReady(tx, pipeline.id, { max: room.requests, newMax: room.newRequests });
   if (ids.length === 0) return { planned: 0, because: room.newRequests === null ? "nothing" : "limit" };
+  if (ids.length < pipeline.provider.limits.requestsMin) return { planned: 0, because: "tooFew" };
   // By now every answer is seen that returned one of these requests, whichever worker collected it.
   if (await pauseWhenFailing(tx, pipeline)) return { planned: 0, because: "paused" };
   const batchId = randomUUID();

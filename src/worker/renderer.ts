@@ -33,6 +33,7 @@ import { moveBatch } from "./move-batch.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
 import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 import { userCodeTimer } from "./user-code.js";
+import { withdraw } from "./withdraw.js";
 
 type Planned = Turn<BatchIn<"planned">>;
 
@@ -244,6 +245,17 @@ async function finish(
   if (packed.requests === 0) {
     await spool.abandon();
     return (await move("nothingToSend", "no request was left to send", {})) ? done : lost;
+  }
+  const { requestsMin } = turn.pipeline.provider.limits;
+  if (packed.requests < requestsMin) {
+    await spool.abandon();
+    return withdraw(
+      turn,
+      `it has ${packed.requests} requests, and a batch there has at least ${requestsMin}`,
+      {
+        delayMs: turn.pipeline.config.polling.maxMs,
+      },
+    );
   }
   const file = await spool.close();
   const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {

@@ -11,7 +11,7 @@ import { RowmillError } from "../../model/errors.js";
 import { proxyText, type Proxy } from "../../model/proxy.js";
 import { refusedByProxy } from "./proxy.js";
 import type { Refusal } from "../../model/refusal.js";
-import { judgeRefusal, MISSING_FILE } from "./refusal.js";
+import { judgeRefusal, MISSING_FILE, NO_CAPACITY } from "./refusal.js";
 import { ProviderError, type ProviderErrorKind } from "../../model/provider.js";
 
 /** How long a provider may make us wait; it has asked for hours. */
@@ -160,6 +160,7 @@ function statusKind({ status, code, words, refusal }: Said, call: FailedCall): P
   // 303 may come after the effect.
   if (status === 303 || status === 408 || status >= 500) return unsure(call);
   // A redirect is never followed, and may end: the caller comes back later, and ever later.
+  if (status === 429 && call.unrepeatable && NO_CAPACITY.test(words)) return "capacity";
   if (status === 429 || status === 425 || isRedirect(status)) return "retryable";
   if (refusal.about === "account") return "account";
   // The thing named is not there, or not yet.

@@ -26,6 +26,9 @@ const NO_ROOM =
   /quota_?exceeded|\bquota\b|insufficient_quota|billing|storage (?:limit|space|is full)|out of (?:storage|space)|insufficient storage|too many files/i;
 const TOO_LARGE =
   /\b(?:file|input|payload|entity|body|content|upload|batch)\b.{0,40}\btoo (?:large|big)\b|larger than the|\bexceeds?\b.{0,60}\b(?:size|bytes|[kmg]b|lines)\b|\b(?:size|bytes|lines)\b.{0,40}\bexceeds?\b/i;
+/** At a create, with 429: as many batches as the account may have are queued or running. Not OpenAI's own; of servers that speak its API. */
+export const NO_CAPACITY =
+  /too many (?:open|active|concurrent|pending|running|queued|enqueued|in[- ]progress)\b|\b(?:concurrent|active|pending|queued|enqueued|open)\b.{0,30}\b(?:batch(?:es)?|jobs?)\b.{0,60}\b(?:limit|maximum|exceed)/i;
 /** Seen for files just uploaded, and for files deleted. */
 export const MISSING_FILE = /cannot find file|no such file/i;
 const NOT_READY =
