@@ -1,5 +1,9 @@
 /** What only the second shape of a provider has: a create that is found by circumstance; and that its stand-in does as it says. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { setImmediate as turn } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import type { CreateIntent, Provider } from "../../src/model/provider.js";
 import { plain, type PlainOptions } from "../support/plain-provider.js";
@@ -141,5 +145,34 @@ describe("the stand-in", () => {
     expect(reply.status).toBe(200);
     await standIn.batches.until(standIn.batches.all[0]?.id ?? "");
     expect(standIn.executions.map((one) => one.ask.model)).toEqual(["plain-small", "plain-large"]);
+  });
+});
+
+describe("the stand-in in a process of its own", () => {
+  let child: ChildProcess | null = null;
+
+  afterEach(async () => {
+    if (child === null) return;
+    child.kill("SIGTERM");
+    await once(child, "exit");
+  });
+
+  test("keeps what its clients made, and breaks as it is told", async () => {
+    await start();
+    const script = fileURLToPath(new URL("../support/plain-stand-in-process.mjs", import.meta.url));
+    child = spawn(process.execPath, [script, JSON.stringify({ requestsMin: 1 })], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    if (child.stdout === null) throw new Error("It has no output.");
+    const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+    const { url } = JSON.parse(line) as { url: string };
+    const client = () => plain({ url, key: PLAIN_KEY });
+    const intent = await intents.make(["a", "b"], client());
+    const faults = [{ call: "create", at: "after", fault: { kind: "drop" } }];
+    await fetch(`${url}/faults`, { method: "POST", body: JSON.stringify(faults) });
+    await expect(client().create(intent)).rejects.toMatchObject({ kind: "ambiguous" });
+    const [id] = await found(client(), intent);
+    const journal = (await (await fetch(`${url}/journal`)).json()) as { executions: { batch: string }[] };
+    expect(journal.executions.map(({ batch }) => batch)).toEqual([id, id]);
   });
 });
