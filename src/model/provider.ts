@@ -27,8 +27,15 @@ export type ProviderErrorKind =
   /** The provider looked at it and said no: 400, 409, 413, 422. `about` says what it is about. */
   | "refused";
 
+const NAME = "ProviderError";
+
 export class ProviderError extends RowmillError {
-  override readonly name = "ProviderError";
+  /** By what it says: a provider that a user wrote may have it from another copy of this module. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && value.name === NAME && "kind" in value && "refusal" in value;
+  }
+
+  override readonly name = NAME;
   readonly kind: ProviderErrorKind;
   readonly status: number | null;
   /** The provider's own code, such as `insufficient_quota`. */
@@ -44,7 +51,8 @@ export class ProviderError extends RowmillError {
       status?: number | null;
       providerCode?: string | null;
       retryAfterMs?: number | null;
-      refusal?: Refusal;
+      /** `line`: 1-based, where the input goes with the create. */
+      refusal?: Refusal & Partial<Pick<BatchInputError, "line" | "param">>;
       cause?: unknown;
     } = {},
   ) {
@@ -53,8 +61,8 @@ export class ProviderError extends RowmillError {
     this.status = details.status ?? null;
     this.providerCode = details.providerCode ?? null;
     this.retryAfterMs = details.retryAfterMs ?? null;
-    const { about, limit } = details.refusal ?? { about: "other", limit: null };
-    this.refusal = { code: this.providerCode, line: null, message, param: null, about, limit };
+    const refusal = { line: null, param: null, about: "other", limit: null, ...details.refusal } as const;
+    this.refusal = { code: this.providerCode, message, ...refusal };
   }
 }
 
@@ -259,7 +267,7 @@ export interface ResultsEnd {
   readonly gone: readonly string[];
   /** Why a part was not read to its end, and never will be; null: each was. */
   readonly unread: string | null;
-  /** What it counts and does not show yet; null: nothing. `isPaid`: answers, not failures alone. */
+  /** What it counts and does not show yet: not complete then; null: nothing. `isPaid`: answers, not failures alone. */
   readonly pending: { readonly text: string; readonly isPaid: boolean } | null;
   /** What to keep of the batch from now on. */
   readonly refs: Json;
@@ -372,7 +380,7 @@ export interface Provider extends Dialect {
   results(batch: EndedBatch, options: ResultsOptions): Results;
   /** Null: what a batch asked cannot be read back, so none can be adopted. */
   readonly inputs: Inputs | null;
-  /** One live call. */
+  /** One live call; its `customId` says nothing. */
   readonly answer: ((request: ModelRequest, options?: CallOptions) => Promise<AnswerOutcome>) | null;
   /** Is the key accepted, are these models there? Asks once, without retries. */
   examine(models: readonly string[], options?: CallOptions): Promise<readonly ProviderFinding[]>;
