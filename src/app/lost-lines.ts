@@ -85,6 +85,8 @@ export async function* answeredLines(
   for await (const outcome of provider.results(batch, { signal, requests: LINES_MAX })) {
     const answeredBy = "model" in outcome ? outcome.model : null;
     const { customId } = outcome;
-    yield { customId, bytes: 0, endpoint: null, model: null, fingerprint: null, room: null, answeredBy };
+    // What the line said beside its name is the answer's.
+    const bytes = Buffer.byteLength(customId ?? "") + 1;
+    yield { customId, bytes, endpoint: null, model: null, fingerprint: null, room: null, answeredBy };
   }
 }
