@@ -162,6 +162,8 @@ export interface UnresolvedCreate {
   readonly since: number;
   readonly until: number;
   readonly reservedNanoUsd: number;
+  /** Ids of provider batches that proved to be others. */
+  readonly refuted: readonly string[];
 }
 
 /** Batches of these hours of which a create was given up without knowing what became of it. */
@@ -173,7 +175,8 @@ export async function unresolvedCreates(
   return client.rows<UnresolvedCreate>(sql`
     select b.id as "batchId", b.lines, extract(epoch from b.planned_at)::float8 - ${CLOCKS_APART_SECONDS} as since,
       extract(epoch from e.at)::float8 + ${CLOCKS_APART_SECONDS} as until,
-      coalesce((e.detail ->> 'reservedNanoUsd')::float8, b.reserved_nano_usd::float8) as "reservedNanoUsd"
+      coalesce((e.detail ->> 'reservedNanoUsd')::float8, b.reserved_nano_usd::float8) as "reservedNanoUsd",
+      coalesce(b.provider_data -> 'refuted', '[]') as refuted
     from rowmill.batches a
     ${ofOurOwn(sql`a.id`)}
     join rowmill.batch_events e on e.batch_id = b.id and e.from_state = 'submitting' and e.to_state = 'uploading'

@@ -190,8 +190,9 @@ async function recordPossible(
   const matches = listed.flatMap((batch) => {
     if (known.has(batch.id) || batch.status === "failed") return [];
     const create = creates.find(
-      ({ lines, since, until }) =>
+      ({ lines, since, until, refuted }) =>
         lines === batch.counts?.total &&
+        !refuted.includes(batch.id) &&
         (batch.createdAt ?? since) >= since &&
         (batch.createdAt ?? until) <= until,
     );
