@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { readEnvironment } from "../../src/config/environment.js";
 import type { OpenAIOptions } from "../../src/providers/openai/adapter.js";
-import type { Provider } from "../../src/model/provider.js";
+import { uploadInput } from "../../src/providers/openai/files.js";
 import { startHttpProxy, type HttpProxy } from "../support/http-proxy.js";
 import {
   BATCH,
@@ -21,6 +21,7 @@ import {
   retrieve,
   serve,
   type Handler,
+  type RawProvider,
 } from "../support/raw-provider.js";
 
 afterEach(closeServers);
@@ -28,7 +29,7 @@ afterEach(closeServers);
 const PASSWORD = "p@ss:word";
 
 interface Reached {
-  readonly provider: Provider;
+  readonly provider: RawProvider;
   readonly proxy: HttpProxy;
   readonly seen: Awaited<ReturnType<typeof serve>>["seen"];
 }
@@ -69,7 +70,9 @@ test("an upload through a proxy arrives byte for byte, and the proxy alone sees 
   await writeFile(path, bytes);
   const file = { id: "file-1", filename: "a.jsonl", bytes: bytes.length, created_at: 1 };
   const { provider, proxy, seen } = await reach((response) => json(response, 200, file));
-  expect(await provider.uploadInput({ path, filename: "a.jsonl" })).toMatchObject({ id: "file-1" });
+  expect(await uploadInput(provider.connection, { path, filename: "a.jsonl" })).toMatchObject({
+    id: "file-1",
+  });
   const [call] = seen;
   const body = Buffer.from(call?.body ?? "", "latin1");
   const start = body.indexOf(bytes.subarray(0, 64));
@@ -186,7 +189,7 @@ test("a call through a proxy ends when its caller is interrupted, and so does a 
     },
     { more: { timeouts: { stallMs: 300, backoffMs: 1 } } },
   );
-  const interrupted = await failureOf(provider.retrieveBatch("batch_1", { signal: stop.signal }));
+  const interrupted = await failureOf(provider.status("batch_1", { signal: stop.signal }));
   expect(interrupted.message).toContain("interrupted");
   const lines: string[] = [];
   expect((await failureOf(readInto(provider, lines))).message).toContain("stalled: no byte for 300 ms");
