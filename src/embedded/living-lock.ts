@@ -142,7 +142,8 @@ async function tryConnect(path: string): Promise<Socket | null> {
     socket.on("error", () => socket.destroy());
     return socket;
   } catch (error) {
-    if (hasCode(error, "ECONNREFUSED", "ENOENT", "ENOTSOCK")) return null;
+    // ECONNRESET: it closed while we knocked.
+    if (hasCode(error, "ECONNREFUSED", "ECONNRESET", "ENOENT", "ENOTSOCK")) return null;
     throw new RowmillError("database_unreachable", `The socket ${path} cannot be asked who holds it.`, {
       cause: error,
       hints: ["The folder must belong to the user that runs Rowmill, on a local disk."],
