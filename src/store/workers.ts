@@ -37,9 +37,13 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
   if (dead.length === 0) return { workers: 0, batchIds: [] };
   const pools = dead.flatMap((worker) => worker.poolId ?? []);
   if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
+  // One that was frozen in the middle of a transaction may still hold a batch's row: that lease ends by itself.
   const freed = await tx.rows<{ id: string }>(sql`
     update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null
-    where settled_at is null and lease_worker = any(${dead.map((worker) => worker.id)}::text[]) returning id`);
+    where id in (
+      select id from rowmill.batches where settled_at is null and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
+      for update skip locked)
+    returning id`);
   return { workers: dead.length, batchIds: freed.map((batch) => batch.id) };
 }
 
