@@ -97,7 +97,7 @@ describe("the stand-in", () => {
     held = false;
     standIn.batches.release();
     standIn.batches.release();
-    expect((await provider.status(batch)).counts).toEqual({ total: 3, completed: 3, failed: 0 });
+    expect((await provider.status(batch.id)).counts).toEqual({ total: 3, completed: 3, failed: 0 });
     expect(standIn.executions).toHaveLength(3);
     expect([...standIn.executedByPrompt()]).toEqual([
       ["a", 2],

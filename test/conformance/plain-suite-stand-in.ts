@@ -80,14 +80,9 @@ function wordsOf(standIn: PlainStandIn): ConformanceStandIn["words"] {
       status: 429,
       body: { error: { kind: "queue_full", message: "Too many requests are queued." } },
     },
-    endlessPage: {
-      kind: "reply",
-      status: 200,
-      body: { batches: [{ id: "plain_1" }], more: true, first: "plain_1", last: "plain_1" },
-    },
-    pageWithUnreadable: async (id) => {
-      const batches = [{ state: "working" }, await shown(id)];
-      return { kind: "reply", status: 200, body: { batches, more: false, first: null, last: id } };
+    page: async (ids, more) => {
+      const batches = await Promise.all(ids.map((id) => (id === null ? { state: "working" } : shown(id))));
+      return { kind: "reply", status: 200, body: { batches, more, first: ids[0], last: ids.at(-1) } };
     },
     strangeBatch: async (id, word) => {
       const body = { ...(await shown(id)), state: word, made_at: "yesterday" };

@@ -63,10 +63,8 @@ export interface ConformanceStandIn {
   readonly words: {
     /** A create is refused: as much is queued as may be. Null: it has no word for it. */
     readonly capacity: Reply | null;
-    /** A page of the list that says there is more, and is the same each time. */
-    readonly endlessPage: Reply;
-    /** The list with that batch, and an entry that nobody can read. */
-    pageWithUnreadable(id: string): Promise<Reply>;
+    /** A page of the list with these batches, which says whether there is more; null: an entry that nobody can read. */
+    page(ids: readonly (string | null)[], more: boolean): Promise<Reply>;
     /** That batch with another word for its status, and a time that is none. */
     strangeBatch(id: string, word: string): Promise<Reply>;
     /** An error as the vendor words it. */
@@ -115,14 +113,13 @@ export class Intents {
     return Array.from({ length: count }, (_, index) => `${100 + index}-1-aaaaaaaaaaaa`);
   }
 
-  /** `provider`: null: nothing is asked of one, for calls that need none of it. */
   async make(
     prompts: readonly string[],
-    provider: Provider | null = this.standIn.provider(),
+    provider: Provider = this.standIn.provider(),
   ): Promise<CreateIntent> {
     const { model } = this.standIn;
     const spool = await this.spool(prompts);
-    const staged = (await provider?.staging?.send(spool)) ?? null;
+    const staged = (await provider.staging?.send(spool)) ?? null;
     return {
       mark: {
         deployment: this.deployment,
@@ -131,7 +128,7 @@ export class Intents {
         definition: "0123456789abcdef",
       },
       staged: staged?.ref ?? null,
-      baseline: (await provider?.baseline?.()) ?? null,
+      baseline: (await provider.baseline?.()) ?? null,
       spool,
       requests: prompts.length,
       model,

@@ -12,6 +12,7 @@ import type {
   ProviderLimits,
   RequestShape,
 } from "../../src/model/provider.js";
+import { boundTokens } from "../../src/model/token-bound.js";
 
 const ENDPOINT = "/batches";
 export const PLAIN_FRAME: Frame = { head: '{"requests":[', separator: ",\n", tail: "]}" };
@@ -86,7 +87,7 @@ function encoder(shape: RequestShape): Encoder {
     return {
       line: JSON.stringify({ id: customId, ask }),
       fingerprint: fingerprintOf(asked, { system, user }),
-      boundTokens: boundOf([system ?? "", prompt, schemaText], shape.tokensPerByte),
+      boundTokens: boundTokens(`${system ?? ""}${prompt}${schemaText}`, shape.tokensPerByte) + PARTS,
     };
   };
 }
@@ -100,18 +101,4 @@ function fingerprintOf(asked: string, question: { system: string | null; user: s
     .update(`[${asked},${canonicalJson(question)}]`)
     .digest("hex")
     .slice(0, FINGERPRINT_HEX);
-}
-
-/** Beyond ASCII the sample says little about a text: no token is shorter than a byte. */
-function boundOf(texts: readonly string[], tokensPerByte: number): number {
-  const text = texts.join("");
-  const bytes = Buffer.byteLength(text);
-  const ascii = bytes === text.length ? bytes : asciiIn(text);
-  return Math.min(ascii, Math.ceil(ascii * tokensPerByte)) + (bytes - ascii) + PARTS;
-}
-
-function asciiIn(text: string): number {
-  let count = 0;
-  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) < 0x80) count += 1;
-  return count;
 }

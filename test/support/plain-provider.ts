@@ -74,14 +74,14 @@ export function plain(options: PlainOptions): Provider {
     },
     find: (intent, since, callOptions) => find(caller, { intent, since }, callOptions),
     list: (since, callOptions) => list(caller, since, callOptions),
-    status: ({ id }, { signal } = {}) =>
+    status: (id, { signal } = {}) =>
       batchCall({
         what: `look at batch ${id}`,
         method: "GET",
         path: `/batches/${encodeURIComponent(id)}`,
         signal,
       }),
-    cancel: (batch, callOptions) => cancel(batchCall, batch.id, callOptions),
+    cancel: (id, callOptions) => cancel(batchCall, id, callOptions),
     forget: ({ batch }, callOptions) =>
       batch === null ? Promise.resolve(0) : forget(caller, batch.id, callOptions),
     results: (batch, { requests, signal }) =>

@@ -35,7 +35,14 @@ export async function* plainResults(reading: ResultsReading): Results {
     opened = await caller.stream({ what: `read results of ${batch.id}`, method: "GET", path, signal });
   } catch (error) {
     if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
-    return { complete: false, lines: 0, gone: [`results of ${batch.id}`], unread: null, pending: null };
+    return {
+      complete: false,
+      lines: 0,
+      gone: [`results of ${batch.id}`],
+      unread: null,
+      pending: null,
+      refs: batch.refs,
+    };
   }
   const { response, hangUp } = opened;
   try {
@@ -58,13 +65,13 @@ export async function* plainResults(reading: ResultsReading): Results {
 }
 
 /** Every request has a line: fewer lines than it counts are not all of them. */
-function endOf({ counts }: EndedBatch, { lines, good }: { lines: number; good: number }): ResultsEnd {
+function endOf({ counts, refs }: EndedBatch, { lines, good }: { lines: number; good: number }): ResultsEnd {
   const total = counts?.total ?? 0;
   const isWhole = lines >= total;
   const pending = isWhole
     ? null
     : { text: `${total - lines} of ${total} results`, isPaid: good < (counts?.completed ?? 0) };
-  return { complete: isWhole, lines, gone: [], unread: null, pending };
+  return { complete: isWhole, lines, gone: [], unread: null, pending, refs };
 }
 
 async function* bodyChunks(response: Response, reading: ResultsReading): AsyncGenerator<Uint8Array> {
