@@ -1,8 +1,7 @@
 /** What the ledger knows: pipelines that the config does not, triggers, pauses, work that nobody does, batches that nobody knows. */
-import { RowmillError } from "../model/errors.js";
+import type { Provider, ProviderBatch } from "../model/former-provider.js";
 import { overdueText } from "../model/overdue.js";
 import { heldText } from "../model/account.js";
-import { createOpenAIProvider } from "../providers/openai/adapter.js";
 import { countArrivals } from "../store/arrivals.js";
 import { deploymentId } from "../store/deployment.js";
 import { heldBatches } from "../store/held-batches.js";
@@ -25,8 +24,8 @@ import {
   type Finding,
 } from "./doctor-check.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
-import { openaiOptions } from "./doctor-provider-checks.js";
 import { eachPipeline } from "./doctor-table-checks.js";
+import { accountWords, choiceOf } from "./providers.js";
 import {
   judgeForeignTriggers,
   judgeOurTriggers,
@@ -149,7 +148,15 @@ async function lookAtWork(look: Look): Promise<readonly Finding[]> {
   const overdue = await readOnly(look, (tx) => overdueBatches(tx, { max: OVERDUE_SHOWN_MAX }));
   const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
   const held = await readOnly(look, (tx) => heldBatches(tx, { max: HELD_SHOWN_MAX }));
-  const waiting = held.map(heldText).map(({ wrong, mends }) => warning(wrong, { mends: [...mends] }));
+  const project = { config: known(look.config, "a config") };
+  const waiting = held.map((batch) => {
+    const words = {
+      of: accountWords(project, batch.provider),
+      present: choiceOf(project, batch.pipeline).dialect,
+    };
+    const { wrong, mends } = heldText(batch, words);
+    return warning(wrong, { mends: [...mends] });
+  });
   return [...(await lookForWorker(look)), ...waiting, ...findings];
 }
 
@@ -177,17 +184,14 @@ export function judgeIdle({ arrivals, batches }: { arrivals: number; batches: nu
 
 /** Provider batches of the last day that carry this ledger's name, and that it does not know. */
 async function lookForStrays(look: Look): Promise<readonly Finding[]> {
-  const options = openaiOptions(look);
-  if (options === null) throw new RowmillError("internal", "A check of the doctor ran without a key.");
+  const seen = known(look.seen, "an answer of the provider");
   const deployment = await readOnly(look, deploymentId);
-  const { clockSeconds } = known(look.seen, "an answer of the provider");
-  const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
-  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : STRAY_SECONDS_MIN;
-  const provider = createOpenAIProvider(options);
-  const { found: ours } = await provider.findBatches(
-    now - STRAY_SECONDS_MAX,
-    (batch) => isOurs(batch, deployment) && (batch.createdAt ?? now) < now - ageMin,
-  );
+  const ours: ProviderBatch[] = [];
+  // One whose key was not accepted has no list for us.
+  for (const { provider } of seen.filter(({ findings }) =>
+    findings.every(({ about, level }) => about !== "key" || level === "ok"),
+  ))
+    ours.push(...(await listOurs(provider, deployment)));
   const found = await readOnly(look, (tx) =>
     knownProviderBatches(
       tx,
@@ -208,4 +212,15 @@ async function lookForStrays(look: Look): Promise<readonly Finding[]> {
       },
     ),
   ];
+}
+
+async function listOurs(provider: Provider, deployment: string): Promise<readonly ProviderBatch[]> {
+  const clockSeconds = provider.clockSeconds();
+  const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
+  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : STRAY_SECONDS_MIN;
+  const { found } = await provider.findBatches(
+    now - STRAY_SECONDS_MAX,
+    (batch) => isOurs(batch, deployment) && (batch.createdAt ?? now) < now - ageMin,
+  );
+  return found;
 }

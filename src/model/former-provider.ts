@@ -1,7 +1,13 @@
 /** The provider as it is asked today; provider.ts is what it becomes, call by call. */
 import type { AnswerOutcome, ModelRequest } from "./outcome.js";
 import type { Json } from "./pipeline.js";
-import { ProviderError, type CallOptions } from "./provider.js";
+import {
+  ProviderError,
+  type CallOptions,
+  type Dialect as WholeDialect,
+  type ProviderFinding,
+} from "./provider.js";
+import type { Adapter as ListedAdapter, ProviderChoice as Choice } from "./provider-choice.js";
 import type { BatchInputError } from "./refusal.js";
 
 export { ProviderError, type CallOptions, type ProviderErrorKind } from "./provider.js";
@@ -66,11 +72,6 @@ export interface FoundBatches {
   readonly untold: readonly string[];
 }
 
-export interface ProviderLimits {
-  readonly requestsMax: number;
-  readonly bytesMax: number;
-}
-
 /** What a file may have: whoever sends it does not decide how much is read. */
 export interface FileBounds {
   readonly linesMax: number;
@@ -82,14 +83,14 @@ export interface ReadOptions extends CallOptions {
   readonly bounds?: FileBounds;
 }
 
-export interface Provider {
-  /** `openai`, … as stored on the batch and shown by `status`. */
-  readonly name: string;
+/** Without the encoder, which comes with the provider as it becomes. */
+export type Dialect = Omit<WholeDialect, "encoder">;
+export type ProviderChoice = Choice<Provider, Dialect>;
+export type Adapter = ListedAdapter<ProviderChoice>;
+
+export interface Provider extends Dialect {
   /** Base URL, organisation and project, without secrets: `https://api.openai.com/v1|org|project`. Stands on the batch. */
   readonly account: string;
-  readonly limits: ProviderLimits;
-  /** The path named in each line and in the create call, such as `/v1/chat/completions`. */
-  readonly endpoint: string;
   /** The longest that a create is on its way, in ms: then its call is given up, and its effect is there or never comes. */
   readonly createMs: number;
 
@@ -126,6 +127,8 @@ export interface Provider {
   /** The file's lines as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped.
    *  A body that stalls, or that is cut short, throws kind `retryable`; one beyond its bounds `OverlongFile`. */
   readLines(fileId: string, options?: ReadOptions): AsyncIterable<string>;
+  /** Is the key accepted, are these models there? Asks once, without retries. */
+  examine(models: readonly string[], options?: CallOptions): Promise<readonly ProviderFinding[]>;
   /** What one output or error line says. Never throws: a broken line is an outcome too. Pure. */
   readOutcome(line: string): AnswerOutcome;
   /** Does the demo model answer here, which is no language model? A server that answers and does not say so is none. */

@@ -191,8 +191,9 @@ type SampleKeys = (tx: Queryable) => Promise<readonly string[]>;
 async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<Sample> {
   const requests = await sampleRequests(context, pipeline, keysOf);
   const prompts = requests.map((request) => request.promptStart);
+  const { model } = pipeline.config.request;
   const ratio =
-    prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
+    prompts.length === 0 ? RATIO_UNKNOWN : tokensPerByte(prompts, await pipeline.provider.tokenizer(model));
   const mean = (one: (request: SampledRequest) => number) =>
     requests.length === 0
       ? UNKNOWN_BYTES

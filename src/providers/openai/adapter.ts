@@ -6,23 +6,18 @@
  */
 import { RowmillError } from "../../model/errors.js";
 import { cancelBatch, createBatch, findBatches, retrieveBatch } from "./batches.js";
-import { buildBody, CHAT_ENDPOINT, questionOf, renderLine } from "./body.js";
-import { cleanBaseUrl, connect, OPENAI_BASE_URL_DEFAULT, type OpenAIOptions } from "./connection.js";
+import { cleanBaseUrl, openaiAccount, OPENAI_BASE_URL_DEFAULT } from "./account.js";
+import { buildBody, questionOf, renderLine } from "./body.js";
+import { connect, type OpenAIOptions } from "./connection.js";
+import { openaiDialect } from "./dialect.js";
+import { examine } from "./examine.js";
 import { deleteFile, findInputs, inspectFile, readLines, uploadInput } from "./files.js";
 import { servesDemo } from "./models.js";
 import { readOutcome } from "./outcome.js";
-import type { Provider, ProviderLimits } from "../../model/former-provider.js";
+import type { Provider } from "../../model/former-provider.js";
+import { NO_PROXIES } from "../../model/proxy.js";
 
 export type { OpenAIOptions } from "./connection.js";
-
-/** OpenAI's Batch guide; it says 200 MB, a live refusal said 209,715,200 bytes: the smaller one. */
-const OPENAI_LIMITS: ProviderLimits = { requestsMax: 50_000, bytesMax: 200_000_000 };
-
-/** See `Provider.account`. Needs no key. */
-export function openaiAccount(options: Omit<OpenAIOptions, "apiKey">): string {
-  const baseUrl = cleanBaseUrl(options.baseURL || OPENAI_BASE_URL_DEFAULT);
-  return [baseUrl, options.organization ?? "", options.project ?? ""].join("|");
-}
 
 /**
  * Makes no call by itself. Empty strings count as not given.
@@ -35,10 +30,8 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
   }
   const connection = connect(options, baseUrl);
   return {
-    name: "openai",
+    ...openaiDialect,
     account: openaiAccount(options),
-    limits: OPENAI_LIMITS,
-    endpoint: CHAT_ENDPOINT,
     createMs: connection.timeouts.createMs,
     buildBody,
     questionOf,
@@ -53,6 +46,8 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     cancelBatch: (id, call) => cancelBatch(connection, id, call),
     readLines: (fileId, call) => readLines(connection, fileId, call),
     readOutcome,
+    examine: (models, call) =>
+      examine(connection, { baseUrl, proxies: options.proxies ?? NO_PROXIES }, { models, options: call }),
     servesDemo: (call) => servesDemo(connection, call),
     clockSeconds: connection.clockSeconds,
   };
