@@ -3,9 +3,7 @@
  * One transaction under the batch's lease: a crash leaves the batch as it was. Nothing is asked of the provider, whose account may be gone.
  */
 import { randomUUID } from "node:crypto";
-import type { Environment } from "../config/environment.js";
 import { RowmillError } from "../model/errors.js";
-import { accountText } from "../model/account.js";
 import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
@@ -14,7 +12,7 @@ import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/i
 import { moneyAtRisk } from "../store/money.js";
 import { lock } from "../store/pipelines.js";
 import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
-import { makeProvider, presentAccount } from "./open-project.js";
+import { choiceOf, makeProvider, presentAccount, type Configured } from "./providers.js";
 
 const CHUNK = 1_000;
 const REASON = "a person gave it up";
@@ -81,8 +79,9 @@ function endingOf({ requestId, attempt, tries, returns }: InFlight): AttemptEndi
 }
 
 /** @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this key. */
-export async function refuseCollectable(environment: Environment, batch: Batch): Promise<void> {
-  const account = presentAccount(environment);
+export async function refuseCollectable(project: Configured, batch: Batch): Promise<void> {
+  const account = presentAccount(project, batch.pipeline);
+  const { accountText } = choiceOf(project, batch.pipeline).dialect;
   if (batch.account !== account) return;
   const here = `Batch ${batch.id} belongs to the account that is set here, ${accountText(account)}`;
   if (batch.state !== "running" && batch.state !== "collecting")
@@ -93,7 +92,7 @@ export async function refuseCollectable(environment: Environment, batch: Batch):
       ["Go on with it: rowmill up", `Or send nothing more: rowmill pause ${batch.pipeline}`],
     );
   try {
-    const { statusText } = await makeProvider(environment).status(batch.providerBatchId);
+    const { statusText } = await (await makeProvider(project, batch.pipeline)).status(batch.providerBatchId);
     throw refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
       "Collect them: rowmill up",
     ]);

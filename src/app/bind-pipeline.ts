@@ -7,7 +7,7 @@ import type { AnswerColumn } from "../model/answer-columns.js";
 import { compileAnswer, compileStored, type CompiledAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
-import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
+import { ratesFor, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import { isJsonType, pathProblems } from "../model/template.js";
 import type { Provider } from "../model/provider.js";
@@ -59,9 +59,10 @@ export interface Examined {
  * @throws RowmillError `config_invalid`, `source_unsupported` or `target_unsupported`
  */
 export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
-  const rates = ratesFor(config.request, new Date());
+  const { dialect } = config.provider;
+  const rates = ratesFor(dialect, config.request, new Date());
   if (rates.price === null && config.budget !== null) {
-    const near = nearModel(config.request.model, new Date());
+    const near = dialect.nearModel(config.request.model, new Date());
     throw new RowmillError(
       "config_invalid",
       `pipelines.${config.name}.budget: the price of "${config.request.model}" is not known, so a budget in dollars cannot be kept.`,

@@ -2,6 +2,7 @@
 import { loadConfig } from "../config/load.js";
 import { readEnvironment } from "../config/environment.js";
 import { RowmillError } from "../model/errors.js";
+import { adapters } from "../providers/adapters.js";
 import { counted, ok, problem, sentence, warning, type Check, type Finding } from "./doctor-check.js";
 import type { Look } from "./doctor-look.js";
 
@@ -53,19 +54,10 @@ function mistakesOf(error: unknown): Finding {
   return problem(sentence(first), { mends: [...mistakes.map((line) => line.trim()), ...error.hints] });
 }
 
-/** Names that other programs read, and the name that Rowmill reads. */
-const otherNames = [
-  ["ORG_ID", "OPENAI_ORG_ID"],
-  ["OPENAI_ORGANIZATION", "OPENAI_ORG_ID"],
-  ["PROJECT_ID", "OPENAI_PROJECT_ID"],
-  ["OPENAI_PROJECT", "OPENAI_PROJECT_ID"],
-  ["OPENAI_API_BASE", "OPENAI_BASE_URL"],
-  ["OPENAI_KEY", "OPENAI_API_KEY"],
-] as const;
-
 /** Set under a name that is not read, while the one that is read is not set. */
 export function judgeNames(variables: Look["variables"]): readonly Finding[] {
-  return otherNames
+  return adapters
+    .flatMap(({ otherNames }) => otherNames)
     .filter(([other, ours]) => (variables[other] ?? "") !== "" && (variables[ours] ?? "") === "")
     .map(([other, ours]) =>
       warning(`${other} is set, but Rowmill reads ${ours}, which is not.`, {

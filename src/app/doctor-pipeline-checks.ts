@@ -1,8 +1,7 @@
 /** What the ledger knows: pipelines that the config does not, triggers, pauses, work that nobody does, batches that nobody knows. */
-import { RowmillError } from "../model/errors.js";
+import type { Provider, ProviderBatch } from "../model/provider.js";
 import { overdueText } from "../model/overdue.js";
 import { heldText } from "../model/account.js";
-import { createOpenAIProvider } from "../providers/openai/adapter.js";
 import { countArrivals } from "../store/arrivals.js";
 import { deploymentId } from "../store/deployment.js";
 import { heldBatches } from "../store/held-batches.js";
@@ -25,8 +24,8 @@ import {
   type Finding,
 } from "./doctor-check.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
-import { openaiOptions } from "./doctor-provider-checks.js";
 import { eachPipeline } from "./doctor-table-checks.js";
+import { accountWords, choiceOf } from "./providers.js";
 import {
   judgeForeignTriggers,
   judgeOurTriggers,
@@ -151,7 +150,15 @@ async function lookAtWork(look: Look): Promise<readonly Finding[]> {
   const overdue = await readOnly(look, (tx) => overdueBatches(tx, { max: OVERDUE_SHOWN_MAX }));
   const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
   const held = await readOnly(look, (tx) => heldBatches(tx, { max: HELD_SHOWN_MAX }));
-  const waiting = held.map(heldText).map(({ wrong, mends }) => warning(wrong, { mends: [...mends] }));
+  const project = { config: known(look.config, "a config") };
+  const waiting = held.map((batch) => {
+    const words = {
+      of: accountWords(project, batch.provider),
+      present: choiceOf(project, batch.pipeline).dialect,
+    };
+    const { wrong, mends } = heldText(batch, words);
+    return warning(wrong, { mends: [...mends] });
+  });
   return [...(await lookForWorker(look)), ...waiting, ...findings];
 }
 
@@ -179,19 +186,14 @@ export function judgeIdle({ arrivals, batches }: { arrivals: number; batches: nu
 
 /** Provider batches of the last day that carry this ledger's name, and that it does not know. */
 async function lookForOrphans(look: Look): Promise<readonly Finding[]> {
-  const options = openaiOptions(look);
-  if (options === null) throw new RowmillError("internal", "A check of the doctor ran without a key.");
+  const seen = known(look.seen, "an answer of the provider");
   const deployment = await readOnly(look, deploymentId);
-  const { clockSeconds } = known(look.seen, "an answer of the provider");
-  const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
-  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : ORPHAN_SECONDS_MIN;
-  const provider = createOpenAIProvider(options);
-  const signal = AbortSignal.timeout(LIST_MS_MAX);
-  const listed = await listOurs(provider, { since: now - ORPHAN_SECONDS_MAX, deployment, signal });
-  const ours = listed.ours.filter((batch) => (batch.createdAt ?? now) < now - ageMin);
-  const ids = ours.map((batch) => batch.id);
-  const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, ids));
-  const orphans = ours.filter((batch) => !found.has(batch.id));
+  // One whose key was not accepted has no list for us.
+  const accepted = seen.filter(({ findings }) =>
+    findings.every(({ about, level }) => about !== "key" || level === "ok"),
+  );
+  const orphans: ProviderBatch[] = [];
+  for (const { provider } of accepted) orphans.push(...(await orphansAt(look, provider, deployment)));
   if (orphans.length === 0) return [ok("every batch of ours of the last day is known")];
   const names = orphans.slice(0, ORPHANS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
   return [
@@ -205,4 +207,20 @@ async function lookForOrphans(look: Look): Promise<readonly Finding[]> {
       },
     ),
   ];
+}
+
+async function orphansAt(
+  look: Look,
+  provider: Provider,
+  deployment: string,
+): Promise<readonly ProviderBatch[]> {
+  const clockSeconds = provider.clockSeconds();
+  const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
+  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : ORPHAN_SECONDS_MIN;
+  const signal = AbortSignal.timeout(LIST_MS_MAX);
+  const listed = await listOurs(provider, { since: now - ORPHAN_SECONDS_MAX, deployment, signal });
+  const ours = listed.ours.filter((batch) => (batch.createdAt ?? now) < now - ageMin);
+  const ids = ours.map((batch) => batch.id);
+  const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, ids));
+  return ours.filter((batch) => !found.has(batch.id));
 }

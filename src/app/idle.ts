@@ -76,13 +76,13 @@ async function pipelineState(
     of: { pipelineId: pipeline.id, account: pipeline.provider.account },
   });
   const busy = unseen || inFlight > held.length || waiting > 0;
-  return { busy, blocked: busy ? null : heldReason(held) };
+  return { busy, blocked: busy ? null : heldReason(held, pipeline) };
 }
 
 /** Nothing comes of waiting for them: a person has to bring their account back, or give them up. */
-function heldReason([first, ...others]: readonly HeldBatch[]): string | null {
+function heldReason([first, ...others]: readonly HeldBatch[], { provider }: Pipeline): string | null {
   if (first === undefined) return null;
-  const { wrong, mends } = heldText(first);
+  const { wrong, mends } = heldText(first, { of: provider, present: provider });
   const more = others.length === 0 ? [] : [`So do ${others.length} more, see rowmill status.`];
   return [wrong, ...mends, ...more].join(" ");
 }

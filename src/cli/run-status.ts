@@ -1,6 +1,7 @@
 /** `rowmill status`: where every pipeline and batch stands. Reads only, and needs no key of a provider. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenedDatabase } from "../app/open-database.js";
+import { accountWords, choiceOf, promisesOf } from "../app/providers.js";
 import {
   BATCHES_SHOWN_MAX,
   batchOverviews,
@@ -13,7 +14,7 @@ import {
   type PipelineOverview,
 } from "../store/overview.js";
 import type { OverdueBatch } from "../model/overdue.js";
-import { abandonCommand, missingVariables, type HeldBatch } from "../model/account.js";
+import { abandonCommand, heldText, type HeldBatch } from "../model/account.js";
 import { readFailures, type FailureGroup } from "../store/failures.js";
 import { heldBatches } from "../store/held-batches.js";
 import { overdueBatches } from "../store/overdue-batches.js";
@@ -105,10 +106,12 @@ interface StatusObject {
   readonly workers: readonly object[];
   /** Batches that the provider has had for longer than their window. */
   readonly overdue: readonly object[];
+  /** What is promised at each provider of the config. */
+  readonly providers: readonly object[];
 }
 
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
-  if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [] };
+  if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [], providers: [] };
   const pipelines = await pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
   const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
@@ -118,9 +121,16 @@ async function statusObject(project: Project, opened: OpenedDatabase | null): Pr
   );
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
-    batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(held.get(batch.id)) })),
+    batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(project, held.get(batch.id)) })),
     workers: (await livingWorkers(opened.database)).map(workerObject),
     overdue: overdue.map(overdueObject),
+    providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
+      name,
+      title,
+      found,
+      fenced,
+      paidTwice,
+    })),
   };
 }
 
@@ -152,12 +162,16 @@ function batchObject(batch: BatchOverview): object {
 }
 
 /** Only of batches that wait for another account than the present one. */
-function heldObject(held: HeldBatch | undefined): object {
+function heldObject(project: Project, held: HeldBatch | undefined): object {
   if (held === undefined) return {};
   const { account, presentAccount } = held;
-  return {
-    held: { account, presentAccount, missing: missingVariables(held), abandon: abandonCommand(held) },
-  };
+  const missing = accountWords(project, held.provider).accountVariables(account, presentAccount);
+  return { held: { account, presentAccount, missing, abandon: abandonCommand(held) } };
+}
+
+function heldWords(project: Project, held: HeldBatch): ReturnType<typeof heldText> {
+  const present = choiceOf(project, held.pipeline).dialect;
+  return heldText(held, { of: accountWords(project, held.provider), present });
 }
 
 /** Without the time, so that a watcher is not told the same again. */
@@ -184,10 +198,11 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
       })),
       money: await moneyOverviews(database),
       batches: await batchOverviews(database, BATCHES_SHOWN),
-      held: await heldBatches(database, { max: HELD_SHOWN }),
+      held: (await heldBatches(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
       overdue: await overdueBatches(database, { max: OVERDUE_SHOWN }),
       events: await lastEvents(database, EVENTS_SHOWN),
       workers: await livingWorkers(database),
+      promises: promisesOf(project),
     },
     cli.terminal,
   );

@@ -1,7 +1,7 @@
 /** Owns how `rowmill status` looks to a person. Pure but for the terminal's width and style. */
 import { overdueText, type OverdueBatch } from "../model/overdue.js";
 import { formatUsd } from "../model/pricing.js";
-import { heldText, type HeldBatch } from "../model/account.js";
+import type { heldText } from "../model/account.js";
 import type {
   BatchOverview,
   EventOverview,
@@ -27,10 +27,12 @@ export interface StatusFacts {
   })[];
   readonly money: readonly MoneyOverview[];
   readonly batches: readonly BatchOverview[];
-  readonly held: readonly HeldBatch[];
+  readonly held: readonly ReturnType<typeof heldText>[];
   readonly overdue: readonly OverdueBatch[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
+  /** Of each provider that the config names. */
+  readonly promises: readonly { readonly title: string; readonly short: string }[];
 }
 
 type Style = Pick<Terminal, "columns" | "bold" | "dim">;
@@ -45,6 +47,9 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...eventLines(facts, style),
     "",
     ...workerLines(facts.workers, style.columns()),
+    ...facts.promises.flatMap(({ title, short }) =>
+      wrap(`After a lost reply at ${title}: ${short}.`, style.columns(), "").map((line) => style.dim(line)),
+    ),
     ...wrapQuoted(`State: ${facts.place}`, style.columns()).map((line) => style.dim(line)),
   ];
 }
@@ -144,7 +149,7 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
 
 function heldLines(facts: StatusFacts, style: Style): string[] {
   return facts.held.flatMap((batch) => {
-    const { wrong, mends } = heldText(batch);
+    const { wrong, mends } = batch;
     return ["", ...[wrong, ...mends].flatMap((text) => wrap(text, style.columns(), ""))];
   });
 }

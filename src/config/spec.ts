@@ -8,6 +8,8 @@
  */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import type { Duration } from "../model/duration.js";
+import type { Provider } from "../model/provider.js";
+import type { ProviderChoice } from "../model/provider-choice.js";
 import { FREE_JSON } from "../model/free-json.js";
 
 /** Any zod 4 schema, recognised by its shape: the user's own copy of zod 4 serves as well as ours. */
@@ -168,6 +170,11 @@ export interface PipelineSpec<
   Key extends string,
   Schema extends AnswerSchema | undefined,
 > {
+  /**
+   * Whom the rows are sent to: `openai({ … })`, or an object of your own that implements `Provider`. Not in a JSON config. Default: OpenAI's
+   * Batch API, as the environment says it.
+   */
+  readonly provider?: ProviderChoice | Provider;
   /** Where rows come from. */
   readonly source: SourceSpec<Column, Key>;
   /** When a batch starts. Default: 1000 rows or 10 minutes, whichever comes first. */

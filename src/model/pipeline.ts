@@ -4,6 +4,7 @@
  */
 import type { z } from "zod";
 import type { FreeJson } from "./free-json.js";
+import type { ProviderChoice } from "./provider-choice.js";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -23,6 +24,8 @@ export interface OwnPrice {
 
 export interface PipelineConfig {
   readonly name: string;
+  /** Whom it asks. */
+  readonly provider: ProviderChoice;
   readonly source: {
     readonly kind: "table";
     /** As the user wrote it: `table` or `schema.table`. */

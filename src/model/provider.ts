@@ -318,6 +318,10 @@ export interface ParameterProblem {
 export interface Dialect {
   /** `openai`, … as stored on the batch and shown by `status`. */
   readonly name: string;
+  /** The vendor as people write it: `OpenAI`. */
+  readonly title: string;
+  /** One of its models, for examples. */
+  readonly exampleModel: string;
   /** Which of the vendor's ways of asking, such as `/v1/chat/completions`: part of every fingerprint. */
   readonly endpoint: string;
   readonly limits: ProviderLimits;
@@ -332,6 +336,8 @@ export interface Dialect {
   nearModel(model: string, at: Date): string | null;
   /** What a strict schema of an answer may not have here: each begins with the path of the field. */
   schemaProblems(schema: Json): readonly string[];
+  /** Without which, in any case, in one of the messages an answer that may be any JSON object is refused; null: there is none. */
+  readonly freeJsonWord: string | null;
   parameterProblems(model: string, parameters: Readonly<Record<string, Json>>): readonly ParameterProblem[];
   /** An account in words. */
   accountText(account: string): string;

@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { compileAnswer } from "./answer.js";
 import { canonicalJson } from "./canonical-json.js";
-import { JSON_WORD } from "./free-json.js";
+import { hasWord } from "./free-json.js";
 import type { ModelRequest } from "./outcome.js";
 import type { Json, MessageSource, PipelineConfig, RowCells } from "./pipeline.js";
 import { storableText, textProblem } from "./storable-text.js";
@@ -25,8 +25,6 @@ export type Rendered =
 
 const FAILURE_CHARACTERS_MAX = 500;
 const FINGERPRINT_HEX = 32;
-const NO_JSON_WORD =
-  'neither request.system nor request.user gave the word "JSON", without which json() is refused';
 
 /**
  * Compiles a pipeline's request once for many rows. `jsonColumns`: those that a template may go into.
@@ -42,17 +40,22 @@ export function compileRequest(
   const user = compile(pipeline.request.user, "user");
   const system = pipeline.request.system === null ? null : compile(pipeline.request.system, "system");
   const { schema } = compileAnswer(pipeline.answer);
+  const word = schema?.isFree === true ? pipeline.provider.dialect.freeJsonWord : null;
   return (row) => {
     const asked = user(row);
     if (asked.failure !== null) return { kind: "failed", message: asked.failure };
     if (asked.text === null) return { kind: "empty" };
     const guided = system === null ? NOTHING : system(row);
     if (guided.failure !== null) return { kind: "failed", message: guided.failure };
-    if (schema?.isFree === true && !JSON_WORD.test(`${guided.text ?? ""} ${asked.text}`))
-      return { kind: "failed", message: NO_JSON_WORD };
+    if (word !== null && !hasWord(word, `${guided.text ?? ""} ${asked.text}`))
+      return { kind: "failed", message: withoutWord(word) };
     const request = { model, system: guided.text, user: asked.text, maxOutputTokens, parameters, schema };
     return { kind: "request", request };
   };
+}
+
+function withoutWord(word: string): string {
+  return `neither request.system nor request.user gave the word "${word}", without which json() is refused`;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
-import { ratesOf, type Price, type Rates } from "../model/pricing.js";
+import { listPrice, type Price, type Rates } from "../model/pricing.js";
 import type { BatchRef } from "../model/provider.js";
 import type { BatchInputError, Refusal } from "../model/refusal.js";
 import { DatabaseError, join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
@@ -120,10 +120,16 @@ const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline
 
 const noData: ProviderData = { staged: null, baseline: null, refs: null, refuted: [] };
 
+/** Of a batch that was planned by a version that did not note it. */
+const BATCH_FACTOR_UNNOTED = 0.5;
+
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
 function toBatch(row: BatchRecord): Batch {
   const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, data, ...rest } = row;
-  const rates = batchFactor === null ? ratesOf(row.model, row.plannedAt) : { price, batchFactor };
+  const rates =
+    batchFactor === null
+      ? { price: listPrice(row.provider, row.model, row.plannedAt), batchFactor: BATCH_FACTOR_UNNOTED }
+      : { price, batchFactor };
   // Noted by a version that did not type it.
   const refusal = rest.refusal?.map((error) => ({
     ...error,

@@ -7,7 +7,7 @@ import { asSentence } from "../model/as-sentence.js";
 import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
 import { thrownMessage } from "../model/thrown-message.js";
-import { accountText, heldText } from "../model/account.js";
+import { heldText } from "../model/account.js";
 import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
@@ -138,7 +138,7 @@ async function heldBack(turn: Turn): Promise<Next | null> {
 /** What is not sent goes back to the rows that wait, for the present account; what is sent waits for its own. */
 async function ofOtherAccount(turn: Turn, wait: Wait): Promise<Next | null> {
   const { context, pipeline, batch } = turn;
-  const { account } = pipeline.provider;
+  const { account, accountText } = pipeline.provider;
   if (wait.heldFor === undefined) {
     // That a provider refused it is known: its requests are ended without asking anybody.
     if (batch.state !== "planned" && batch.refusal !== null) return null;
@@ -146,7 +146,10 @@ async function ofOtherAccount(turn: Turn, wait: Wait): Promise<Next | null> {
     return isUnsent(batch) ? withdraw({ ...turn, batch }, reason) : wait;
   }
   if (batch.heldFor !== account) {
-    const { wrong, mends } = heldText({ ...batch, presentAccount: account });
+    const { wrong, mends } = heldText(
+      { ...batch, presentAccount: account },
+      { of: pipeline.provider, present: pipeline.provider },
+    );
     context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, [wrong, ...mends].join(" "));
   }
   return wait;

@@ -180,7 +180,8 @@ async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleK
   const prompts = requests.map(promptOf);
   const starts = prompts.map((prompt) => prompt.slice(0, SAMPLE_CHARACTERS_MAX));
   const { model } = pipeline.config.request;
-  const ratio = prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(starts, model);
+  const ratio =
+    prompts.length === 0 ? RATIO_UNKNOWN : tokensPerByte(starts, await pipeline.provider.tokenizer(model));
   const encode = encoderFor(pipeline, ratio);
   const attempt = firstAttempt(pipeline.config);
   const lines = requests.map((request) => {

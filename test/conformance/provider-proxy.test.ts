@@ -52,7 +52,7 @@ async function reach(
   const proxy = await startHttpProxy({ "provider.test": port, "files.test": port });
   cleanups.push(() => proxy.close());
   const address = `http://user:${encodeURIComponent(PASSWORD)}@127.0.0.1:${proxy.port}`;
-  const { proxies } = readEnvironment({ HTTP_PROXY: address, https_proxy: address, ...variables });
+  const { proxies } = readEnvironment({ HTTP_PROXY: address, https_proxy: address, ...variables }).provider;
   const options = { proxies, allowHttp: true, ...more };
   return { provider: providerAt(`${scheme}://provider.test/v1`, options), proxy, seen };
 }
@@ -104,7 +104,7 @@ test("this machine is asked straight, whatever the variables say; so is what NO_
     variables: { NO_PROXY: ".test" },
   });
   const address = `127.0.0.1:${proxy.port}`;
-  const { proxies } = readEnvironment({ http_proxy: address, HTTPS_PROXY: address });
+  const { proxies } = readEnvironment({ http_proxy: address, HTTPS_PROXY: address }).provider;
   expect(await retrieve(providerAt(url, { proxies }))).toMatchObject({ id: "batch_1" });
   // The name is known to the proxy alone.
   const error = await failureOf(retrieve(provider));

@@ -206,7 +206,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
     expect(ended).toMatchObject({
       status: 0,
-      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[]}\n',
+      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[],"providers":[]}\n',
     });
     expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
     const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };

@@ -101,7 +101,13 @@ export async function startProject(
       });
       const { timeouts, log = pino({ level: process.env["TEST_LOG"] ?? "silent" }) } = workerOptions;
       const provider = createOpenAIProvider({ apiKey: "test", baseURL: gateway.url, timeouts });
-      const context = await openProject({ config, environment, database: own, log, provider });
+      const context = await openProject({
+        config,
+        environment,
+        database: own,
+        log,
+        providers: () => provider,
+      });
       workers.push({ context, database: own });
       if (workerOptions.approve ?? true) {
         for (const pipeline of context.pipelines.values()) await approve(context, pipeline, "the test");

@@ -124,6 +124,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     overdue: await overdueBatches(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),
+    promises: [],
   };
   return renderStatus(facts, style).join("\n");
 }

@@ -1,6 +1,7 @@
-import { defineConfig, json, pipeline, z, type AnswerOf } from "rowmill";
+import { defineConfig, json, openai, pipeline, z, type AnswerOf } from "rowmill";
 
 const movies = pipeline({
+  provider: openai({ organization: "org-films", apiKey: process.env.FILMS_KEY }),
   source: {
     table: "public.imdb_dataset",
     key: ["imdb_id", "lang"],

@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { z as zod3 } from "zod/v3";
 import { ConfigError, type ConfigProblem } from "../../src/config/problems.js";
 import { validateConfig } from "../../src/config/validate.js";
-import { defineConfig, pipeline, z } from "../../src/index.js";
+import { defineConfig, openai, pipeline, z } from "../../src/index.js";
 import type { ProjectConfig } from "../../src/model/pipeline.js";
+import { adapters } from "../../src/providers/adapters.js";
 
 const origin = { file: "/project/rowmill.config.ts", language: "script", databaseUrl: null } as const;
 
@@ -39,6 +40,7 @@ describe("a correct config", () => {
   test("gets every default of the documentation", () => {
     expect(validate(minimal).pipelines[0]).toEqual({
       name: "films",
+      provider: adapters[0].choice,
       source: {
         kind: "table",
         table: "films",
@@ -74,7 +76,9 @@ describe("a correct config", () => {
   test("carries every key that is written", () => {
     const user = (row: { readonly Title: string | null }) => row.Title;
     const check = () => null;
+    const provider = openai({ organization: "org" });
     const films = pipeline({
+      provider,
       source: {
         table: "public.films",
         key: ["id", "lang"],
@@ -121,6 +125,7 @@ describe("a correct config", () => {
     ).toEqual([
       {
         name: "films",
+        provider,
         source: {
           kind: "table",
           table: "public.films",

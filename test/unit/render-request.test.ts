@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { canonicalJson } from "../../src/model/canonical-json.js";
 import type { Json, MessageSource, PipelineConfig, RowCells } from "../../src/model/pipeline.js";
+import { openai } from "../../src/index.js";
 import { compileRequest, fingerprintOf } from "../../src/model/render-request.js";
 
 const template = (text: string): MessageSource => ({ kind: "template", text });
@@ -13,6 +14,7 @@ const call = (render: (row: RowCells) => unknown): MessageSource => ({
 function pipeline(user: MessageSource, system: MessageSource | null = null): PipelineConfig {
   return {
     name: "films",
+    provider: openai(),
     source: {
       kind: "table",
       table: "films",

@@ -7,17 +7,13 @@
 import { RowmillError } from "../../model/errors.js";
 import type { AnswerOutcome, ModelRequest } from "../../model/outcome.js";
 import type { CallOptions, Provider } from "../../model/provider.js";
+import { NO_PROXIES } from "../../model/proxy.js";
+import { cleanBaseUrl, openaiAccount, OPENAI_BASE_URL_DEFAULT } from "./account.js";
 import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } from "./batches.js";
+import { connect, type Connection, type OpenAIOptions } from "./connection.js";
 import { openaiDialect } from "./dialect.js";
-import { examine } from "./examine.js";
-import {
-  cleanBaseUrl,
-  connect,
-  OPENAI_BASE_URL_DEFAULT,
-  type Connection,
-  type OpenAIOptions,
-} from "./connection.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
+import { examine } from "./examine.js";
 import { deleteFile } from "./files.js";
 import { openaiInputs } from "./inputs.js";
 import { servesDemo } from "./models.js";
@@ -28,12 +24,6 @@ import { openaiStaging } from "./staging.js";
 import { asRecord } from "./wire.js";
 
 export type { OpenAIOptions } from "./connection.js";
-
-/** See `Provider.account`. Needs no key. */
-export function openaiAccount(options: Omit<OpenAIOptions, "apiKey">): string {
-  const baseUrl = cleanBaseUrl(options.baseURL || OPENAI_BASE_URL_DEFAULT);
-  return [baseUrl, options.organization ?? "", options.project ?? ""].join("|");
-}
 
 /**
  * Makes no call by itself. Empty strings count as not given.
@@ -60,7 +50,8 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     results: (batch, call) => readResults(connection, batch, call),
     inputs: openaiInputs(connection),
     answer: (request, call) => answerLive(connection, request, call),
-    examine: (models, call) => examine(options, models, call),
+    examine: (models, call) =>
+      examine(connection, { baseUrl, proxies: options.proxies ?? NO_PROXIES }, { models, options: call }),
     servesDemo: (call) => servesDemo(connection, call),
     clockSeconds: connection.clockSeconds,
   };

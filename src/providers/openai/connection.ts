@@ -13,7 +13,6 @@ import { fetchThrough } from "./proxy.js";
 import { readPage } from "./wire.js";
 import { ProviderError, type CallOptions } from "../../model/provider.js";
 
-export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
 /** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */
 const REPLY_BYTES_MAX = 8 * 1024 * 1024;
 
@@ -178,26 +177,4 @@ export async function* eachPage<T extends { readonly id: string }>(
     }
     if (items.every(({ id }) => seen.has(id))) return hasMore !== true;
   }
-}
-
-/**
- * Scheme, host and path, without a slash at the end.
- * @throws RowmillError `config_invalid` for what is no http address, or holds a password.
- */
-export function cleanBaseUrl(text: string): string {
-  let url: URL;
-  try {
-    url = new URL(text);
-  } catch {
-    // Without the cause, which quotes the text: it may hold a password.
-    throw new RowmillError("config_invalid", "OPENAI_BASE_URL is not a URL; write it as https://host/v1");
-  }
-  const extras = [url.username, url.password, url.search, url.hash].some((part) => part !== "");
-  if (!["http:", "https:"].includes(url.protocol) || extras) {
-    throw new RowmillError(
-      "config_invalid",
-      "OPENAI_BASE_URL must be an http or https address and a path, without user name, password or query",
-    );
-  }
-  return `${url.origin}${url.pathname}`.replace(/\/+$/, "");
 }

@@ -1,33 +1,18 @@
-/**
- * Owns the questions about models: which does this key see, and is it the demo model? They need no quota, so they also say whether the
- * key is accepted.
- */
+/** Owns the questions about models: which does this key see, and is it the demo model? They need no quota. */
 import { DEMO_OWNER } from "../../model/outcome.js";
-import {
-  cleanBaseUrl,
-  connect,
-  OPENAI_BASE_URL_DEFAULT,
-  type Connection,
-  type OpenAIOptions,
-} from "./connection.js";
+import type { Connection } from "./connection.js";
 import { asRecord, readPage } from "./wire.js";
 import { ProviderError, type CallOptions } from "../../model/provider.js";
 
-export interface SeenModels {
-  readonly models: readonly string[];
-  /** The provider's clock by its Date header, seconds since the epoch; null: it sent none. */
-  readonly clockSeconds: number | null;
-}
-
-/** Asked once, without retries, within `timeouts.callMs`. @throws ProviderError whose `kind` says what is wrong */
-export async function listModels(options: OpenAIOptions): Promise<SeenModels> {
-  const connection = connect(options, cleanBaseUrl(options.baseURL || OPENAI_BASE_URL_DEFAULT));
-  const { client, call, timeouts, clockSeconds } = connection;
-  const plan = { what: "list models", timeoutMs: timeouts.callMs, unrepeatable: true };
-  const models = await call(plan, async (signal) =>
+/** Asked once, without retries. @throws ProviderError whose `kind` says what is wrong */
+export function listModels(
+  { client, call, timeouts }: Connection,
+  options: CallOptions = {},
+): Promise<readonly string[]> {
+  const plan = { what: "list models", timeoutMs: timeouts.callMs, unrepeatable: true, ...options };
+  return call(plan, async (signal) =>
     readPage(await client.get("/models", { signal })).data.map(readModelId),
   );
-  return { models, clockSeconds: clockSeconds() };
 }
 
 function readModelId(model: unknown): string {

@@ -9,17 +9,11 @@
  * not support 0.1 with this model" (o3, o4-mini, gpt-5 and its sizes), "'stop' is not supported with this model" (o3, o4-mini, gpt-5-mini),
  * "Unrecognized request argument supplied: reasoning_effort" (gpt-4o-mini, gpt-4.1).
  */
-import type { Json } from "./pipeline.js";
+import type { Json } from "../../model/pipeline.js";
+import type { ParameterProblem } from "../../model/provider.js";
 
 /** Wire names and values. */
 type Parameters = Readonly<Record<string, Json>>;
-
-export interface ParameterProblem {
-  /** On the wire. */
-  readonly name: string;
-  /** What is wrong and what to write instead. */
-  readonly problem: string;
-}
 
 interface Family {
   readonly names: RegExp;
