@@ -44,7 +44,7 @@ const movies = pipeline({
   limit: 5000,
   polling: { min: "15s", max: "5m" },
   files: { keep: false },
-  reconcile: { window: "2m" },
+  reconcile: { window: "2m", unknown: "ask" },
 });
 
 const opinions = pipeline({

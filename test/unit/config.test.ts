@@ -69,7 +69,7 @@ describe("a correct config", () => {
       limit: null,
       polling: { minMs: 15_000, maxMs: 300_000 },
       files: { keep: false },
-      reconcile: { windowMs: 120_000 },
+      reconcile: { windowMs: 120_000, unknown: null },
     });
   });
 
@@ -118,7 +118,7 @@ describe("a correct config", () => {
       limit: 9,
       polling: { min: "10ms", max: "10ms" },
       files: { keep: true },
-      reconcile: { window: "1s" },
+      reconcile: { window: "1s", unknown: "ask" },
     });
     expect(
       validateConfig(defineConfig({ database: "embedded", pipelines: { films } }), origin).pipelines,
@@ -168,7 +168,7 @@ describe("a correct config", () => {
         limit: 9,
         polling: { minMs: 10, maxMs: 10 },
         files: { keep: true },
-        reconcile: { windowMs: 1000 },
+        reconcile: { windowMs: 1000, unknown: "ask" },
       },
     ]);
   });
@@ -335,6 +335,7 @@ describe("mistakes", () => {
     ["polling.min", { ...minimal, polling: { min: "1ms" } }, /from "10ms"/],
     ["files.keep", { ...minimal, files: { keep: "yes" } }, /true or false/],
     ["reconcile.window", { ...minimal, reconcile: { window: "2d" } }, /to "1d"/],
+    ["reconcile.unknown", { ...minimal, reconcile: { unknown: "guess" } }, /again.*ask/],
     ["when", { ...minimal, when: null }, /an object with "rows" or "maxWait"/],
   ];
 
