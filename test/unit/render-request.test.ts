@@ -41,7 +41,7 @@ function pipeline(user: MessageSource, system: MessageSource | null = null): Pip
     limit: null,
     polling: { minMs: 1, maxMs: 1 },
     files: { keep: false },
-    reconcile: { windowMs: 1 },
+    reconcile: { windowMs: 1, unknown: null },
   };
 }
 
