@@ -218,7 +218,7 @@ test.each([
   ["Succeeded", "ready"],
   [null, "ready"],
   [undefined, "ready"],
-  ["uploaded", "uploaded"],
+  ["uploaded", "staged"],
   ["Pending", "pending"],
   ["running", "pending"],
   ["error", "failed"],
