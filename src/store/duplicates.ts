@@ -181,5 +181,7 @@ export async function unresolvedCreates(
     ${ofOurOwn(sql`a.id`)}
     join rowmill.batch_events e on e.batch_id = b.id and e.from_state = 'submitting' and e.to_state = 'uploading'
     where b.account = ${account} and b.planned_at > now() - make_interval(hours => ${hours}) and b.lines is not null
+      -- While its next create may be on its way, what the list shows may be that one.
+      and b.create_intent_at is null and b.state not in ('uploading', 'submitting')
     order by e.at desc limit ${UNRESOLVED_MAX}`);
 }
