@@ -26,7 +26,7 @@ const UNTOLD_LOOKS_MAX = 10;
 type Submitting = Turn<BatchIn<"submitting">>;
 
 export async function reconcile(turn: Submitting): Promise<Next> {
-  const { context, pipeline, batch } = turn;
+  const { pipeline, batch } = turn;
   // From the intent: its call may have taken effect at its very end, and shows within the configured window after that.
   const { createMs } = pipeline.provider;
   const windowMs = pipeline.config.reconcile.windowMs + createMs;
@@ -53,7 +53,6 @@ export async function reconcile(turn: Submitting): Promise<Next> {
   if (late === "lost") return lost;
   if (late.right !== null)
     return adopt(turn, late.right, { reason: "found at the provider after its input file was deleted" });
-  context.log.debug({ batch: batch.id }, "no batch was found after its input was removed");
   return uploadAnew(turn, `no batch was found within ${looked}; its input file was deleted`);
 }
 
