@@ -32,6 +32,8 @@ const NAME = "ProviderError";
 export class ProviderError extends RowmillError {
   /** By what it says: a provider that a user wrote may have it from another copy of this module. */
   static override [Symbol.hasInstance](value: unknown): boolean {
+    // A class that extends this one is no brand: its own instances alone are of it.
+    if (this !== ProviderError) return Function.prototype[Symbol.hasInstance].call(this, value);
     return value instanceof Error && value.name === NAME && "kind" in value && "refusal" in value;
   }
 

@@ -121,9 +121,14 @@ function wordsOf(account: OtherClient): ConformanceStandIn["words"] {
     error: (message) => ({ error: { message, type: "t", param: null, code: null } }),
     capacity: null,
     page: async (ids, more) => {
-      const entry = (id: string | null) => (id === null ? { object: "batch" } : account.get(`/batches/${id}`));
+      const entry = (id: string | null) =>
+        id === null ? { object: "batch" } : account.get(`/batches/${id}`);
       const data = await Promise.all(ids.map(entry));
-      return { kind: "reply", status: 200, body: { object: "list", data, has_more: more, last_id: ids.at(-1) } };
+      return {
+        kind: "reply",
+        status: 200,
+        body: { object: "list", data, has_more: more, last_id: ids.at(-1) },
+      };
     },
     strangeBatch: async (id, word) => {
       const body = { ...(await account.get(`/batches/${id}`)), status: word, created_at: "yesterday" };

@@ -113,7 +113,7 @@ describe("the stand-in", () => {
       "one that cannot be asked",
       {},
       ["a", "[[demo:bad-line]]"],
-      { kind: "refused", refusal: { about: "line" } },
+      { kind: "refused", refusal: { about: "line", line: 2 } },
     ],
     ["more than may be queued", { openMax: 1, hold: () => true }, ["a", "b"], { kind: "capacity" }],
   ])("refuses a batch of %s as a whole", async (_, options, prompts, expected) => {

@@ -52,6 +52,10 @@ async function listed(provider: Provider, since = FAR_PAST): Promise<string[]> {
   return ids;
 }
 
+async function drained(results: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of results) void _;
+}
+
 interface ReadResults {
   readonly outcomes: AnswerOutcome[];
   readonly end: ResultsEnd;
@@ -365,13 +369,15 @@ function describeResults(at: At): void {
       expect((await readAll(provider, batch)).outcomes).toHaveLength(3);
     });
 
-    test("end when the caller says so", async () => {
-      const { provider, batch } = await ended(at, ["a", "b"]);
+    test("end when the caller says so, also between two of them", async () => {
+      const prompts = Array.from({ length: 10 }, (_, n) => `text ${n}`);
+      const { provider, batch } = await ended(at, prompts);
       const stop = new AbortController();
-      at.standIn.break("results", "after", { kind: "stall", afterBytes: 40 });
-      const reading = provider.results(batch, { requests: 2, signal: stop.signal }).next();
+      at.standIn.break("results", "after", { kind: "stall", afterBytes: 1_200 });
+      const results = provider.results(batch, { requests: prompts.length, signal: stop.signal });
+      expect(await results.next()).toMatchObject({ done: false });
       setImmediate(() => stop.abort());
-      await expect(reading).rejects.toMatchObject({ kind: "retryable" });
+      await expect(drained(results)).rejects.toMatchObject({ kind: "retryable" });
     });
   });
 }
