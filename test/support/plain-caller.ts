@@ -213,6 +213,8 @@ interface Words {
   readonly kind: string | null;
   readonly message: string;
   readonly limit: number | null;
+  /** From 0: the request that it is about. */
+  readonly index: number | null;
 }
 
 function wordsOf(text: string): Words {
@@ -223,17 +225,18 @@ function wordsOf(text: string): Words {
     json = null;
   }
   const error = recordOf(recordOf(json)?.["error"]);
-  const { kind, message, limit } = error ?? {};
+  const { kind, message, limit, index } = error ?? {};
   return {
     kind: typeof kind === "string" ? kind : null,
     message: typeof message === "string" ? message : text,
     limit: typeof limit === "number" ? limit : null,
+    index: typeof index === "number" ? index : null,
   };
 }
 
-function refusalOf(status: number, { kind, limit }: Words): Refusal {
+function refusalOf(status: number, { kind, limit, index }: Words): Refusal & { line?: number | null } {
   if (status === 413) return { about: "size", limit };
-  if (kind === "bad_request") return { about: "line", limit: null };
+  if (kind === "bad_request") return { about: "line", limit: null, line: index === null ? null : index + 1 };
   return { about: kind === "bad_model" ? "definition" : "other", limit: null };
 }
 

@@ -9,7 +9,6 @@ import { connectionOptions } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
 import { validateConfig } from "../../src/config/validate.js";
 import { defineConfig } from "../../src/index.js";
-import type { Provider } from "../../src/model/provider.js";
 import { openDatabase } from "../../src/store/database.js";
 import { approve } from "../../src/worker/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -74,7 +73,7 @@ export async function startPlainProject(
       const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
       // A create without an effect is looked for within the window alone.
       const made = plain({ url: standIn.url, key: PLAIN_KEY, createMs: 0, ...provider });
-      const context = await openWith(made, { config, environment, database, log });
+      const context = await openProject({ config, environment, database, log, provider: made });
       opened.push(async () => {
         context.leases.stop();
         await database.close();
@@ -89,14 +88,6 @@ export async function startPlainProject(
       await standIn.close();
     },
   };
-}
-
-/** Where the engine takes an adapter. */
-function openWith(
-  provider: Provider,
-  parts: Omit<Parameters<typeof openProject>[0], "provider">,
-): Promise<WorkerContext> {
-  return openProject({ ...parts, provider: provider as never });
 }
 
 export function plainNotes(changes: NotesChanges = {}) {
