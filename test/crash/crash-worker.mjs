@@ -1,8 +1,10 @@
 /**
  * One worker of the built package in a process of its own, in the folder of a config, with a fault at one step: `{ step, when, action }`.
  * Says `working` over IPC when it works, and `freeze at STEP` or `throw at STEP` when it does that. SIGTERM stops it cleanly.
- * With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
+ * With `CRASH_FLUSH=no` rows wait for their threshold or deadline. With `CRASH_PLAIN`, the options of `plain()` as JSON, batches go there.
  */
+import { fileURLToPath } from "node:url";
+import { createJiti } from "jiti";
 import { pino } from "pino";
 import { makeProvider, openProject } from "../../dist/app/open-project.js";
 import { openProjectDatabase } from "../../dist/app/open-database.js";
@@ -23,7 +25,16 @@ async function strike(name, when) {
   process.kill(process.pid, "SIGSTOP");
 }
 
+/** The adapter of tests is not built: its imports of the source are led to what is. */
+async function plainProvider(options) {
+  const alias = { "../../src": fileURLToPath(new URL("../../dist", import.meta.url)) };
+  const { plain } = await createJiti(import.meta.url, { alias }).import("../support/plain-provider.ts");
+  return plain(JSON.parse(options));
+}
+
 const environment = readEnvironment(process.env);
+const plainOptions = process.env["CRASH_PLAIN"];
+const provider = plainOptions === undefined ? makeProvider(environment) : await plainProvider(plainOptions);
 const config = await loadConfig({ cwd: process.cwd(), env: process.env });
 const { database } = await openProjectDatabase(config, environment);
 const log = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2));
@@ -31,7 +42,7 @@ const context = await openProject({
   config,
   environment,
   // A create without an effect is looked for within the window alone: its call takes no minute here.
-  provider: { ...makeProvider(environment), createMs: 0 },
+  provider: { ...provider, createMs: 0 },
   database,
   log,
   steps: {
