@@ -20,6 +20,7 @@ import { openDatabase } from "../../src/store/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import type { DatabaseKind } from "./databases.js";
+import { plain, type PlainOptions } from "./plain-provider.js";
 import { sql, startProject, type TestProject } from "./project.js";
 
 const script = resolve(import.meta.dirname, "../crash/crash-worker.mjs");
@@ -68,20 +69,23 @@ export interface CrashOptions {
   readonly gateway?: Partial<GatewayOptions>;
   /** Further keys of the pipeline `notes`, as text. */
   readonly pipeline?: string;
+  /** Batches go to this provider instead. */
+  readonly plain?: PlainOptions;
 }
 
 export async function startCrashProject(
   kind: DatabaseKind,
-  { gateway = {}, pipeline = "" }: CrashOptions = {},
+  { gateway = {}, pipeline = "", plain: plainOptions }: CrashOptions = {},
 ): Promise<CrashProject> {
   const project = await startProject(kind, { gateway: { batchDelayMs: 100, ...gateway } });
   const file = join(project.folder, "rowmill.config.mjs");
-  await writeFile(file, configText(pipeline));
+  await writeFile(file, configText(pipeline, plainOptions === undefined ? "gpt-4o-mini" : "plain-small"));
   const environment = {
     DATABASE_URL: project.url,
     OPENAI_API_KEY: "test",
     OPENAI_BASE_URL: project.gateway.url,
     PGSSLMODE: "disable",
+    ...(plainOptions === undefined ? {} : { CRASH_PLAIN: JSON.stringify(plainOptions) }),
   };
   const children: CrashWorker[] = [];
   const opened: { context: WorkerContext; close(): Promise<void> }[] = [];
@@ -90,7 +94,10 @@ export async function startCrashProject(
     const read = readEnvironment(environment);
     const database = openDatabase(connectionOptions({ kind: "server", url: project.url }, read));
     const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-    const open = await openProviders({ config, environment: read });
+    const open =
+      plainOptions === undefined
+        ? await openProviders({ config, environment: read })
+        : () => plain(plainOptions);
     const providers: typeof open = (pipeline) => ({ ...open(pipeline), createMs: 0 });
     const context = await openProject({ config, environment: read, database, log, providers });
     opened.push({ context, close: () => database.close() });
@@ -188,7 +195,7 @@ function startChild(folder: string, environment: Readonly<Record<string, string>
   return { child, loggedAtMs, ended, says };
 }
 
-function configText(more: string): string {
+function configText(more: string, model: string): string {
   return `import { defineConfig, pipeline, z } from "rowmill";
 
 const notes = pipeline({
@@ -196,7 +203,7 @@ const notes = pipeline({
   when: { rows: 1_000, maxWait: "10m" },
   polling: { min: "200ms", max: "1s" },
   reconcile: { window: "2s" },
-  request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "{{ body }}" },
+  request: { model: "${model}", maxOutputTokens: 100, user: "{{ body }}" },
   answer: z.object({ summary: z.string() }),
   target: { table: "note_summaries" },
   ${more}

@@ -73,7 +73,7 @@ export async function startPlainProject(
       const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
       // A create without an effect is looked for within the window alone.
       const made = plain({ url: standIn.url, key: PLAIN_KEY, createMs: 0, ...provider });
-      const context = await openProject({ config, environment, database, log, provider: made });
+      const context = await openProject({ config, environment, database, log, providers: () => made });
       opened.push(async () => {
         context.leases.stop();
         await database.close();
@@ -81,7 +81,7 @@ export async function startPlainProject(
       for (const pipeline of context.pipelines.values()) await approve(context, pipeline, "the test");
       return context;
     },
-    accounts: () => accounts(project, standIn),
+    accounts: () => plainAccounts(project, standIn),
     close: async () => {
       for (const close of opened) await close();
       await project.close();
@@ -94,7 +94,7 @@ export function plainNotes(changes: NotesChanges = {}) {
   return notesPipeline({ model: "plain-small", reconcileWindow: "500ms", ...changes });
 }
 
-async function accounts(project: TestProject, standIn: PlainStandIn): Promise<PlainAccounts> {
+export async function plainAccounts(project: TestProject, standIn: PlainStandIn): Promise<PlainAccounts> {
   const states = await project.rows<{ state: string; count: number }>(
     sql`select state, count(*)::int as count from rowmill.requests group by 1 order by 1`,
   );
