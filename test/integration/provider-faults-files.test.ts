@@ -98,7 +98,7 @@ describeDatabases(
       const worker = await start([...plain(2), "[[demo:error 400]] in the other file"], { faults: { hold } });
       const [notes] = worker.pipelines.values();
       const fileId = await endUncollected(worker);
-      expect(await notes?.provider.deleteFile(fileId)).toBe(true);
+      expect(await notes?.provider.staging?.remove(fileId)).toBe(true);
       await hurry(project, worker);
       const pause = await pauseOf(project);
       expect(pause?.kind).toBe("provider");
@@ -124,7 +124,7 @@ describeDatabases(
     it("loses the answers while a person has paused: told when that is over, and looked for ever less often until then", async () => {
       const worker = await start(plain(2), { faults: { hold } });
       const [notes] = worker.pipelines.values();
-      await notes?.provider.deleteFile(await endUncollected(worker));
+      await notes?.provider.staging?.remove(await endUncollected(worker));
       await project.run(
         sql`update rowmill.pipelines set pause_kind = 'person', pause_reason = 'lunch', paused_at = now()`,
       );

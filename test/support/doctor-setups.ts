@@ -416,7 +416,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     status: 2,
   },
 
-  "a model that nobody knows, a budget in dollars, a clock that is an hour late, and a batch astray": {
+  "a model that nobody knows, a budget in dollars, a clock that is an hour late, and an orphan": {
     env: ({ lateUrl }) => ({ OPENAI_BASE_URL: lateUrl }),
     config: `films: pipeline({ source, polling, request: { ...request, model: "gpt-4o-mimi" }, answer, budget: { usd: 1, per: "day" }, target: { table: "film_labels" } })`,
     says: {

@@ -21,7 +21,7 @@ import { emptyList, is } from "./provider-faults.js";
 import { sql, startProject, type TestProject } from "./project.js";
 import { stageWorker, type PlannedMishap, type StageWorker } from "./stage-worker.js";
 
-export type Stage = "intake" | "sweep" | "plan" | "advance" | "rescue" | "strays" | "clean";
+export type Stage = "intake" | "sweep" | "plan" | "advance" | "rescue" | "compare" | "clean";
 
 /** `batch`, `key` and `to` choose among those that there are. */
 export type Action =
@@ -149,7 +149,7 @@ const stages: Readonly<Record<Stage, (context: WorkerContext, batch: string | nu
     if (batch !== null) await advanceBatch(context, batch, signal);
   },
   rescue: (context) => runRescuer(context),
-  strays: (context) => compareWithList(context, signal),
+  compare: (context) => compareWithList(context, signal),
   clean: (context) => runJanitor(context, signal),
 };
 

@@ -6,7 +6,7 @@ import { RowmillError } from "../../src/model/errors.js";
 import type { BatchMark, CreateIntent, Provider } from "../../src/model/provider.js";
 import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
 import { connect, type Connection } from "../../src/providers/openai/connection.js";
-import { readLines } from "../../src/providers/openai/files.js";
+import { findInputs, readLines } from "../../src/providers/openai/files.js";
 
 export const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";
 export const BATCH = {
@@ -96,11 +96,26 @@ export function intentOf(staged: string, mark: Partial<BatchMark> = {}): CreateI
   return { mark: whole, staged, baseline: null, spool, requests: 1, model: "gpt-4o-mini" };
 }
 
+/** What a create of ours said, as the gateway's journal has it. */
+export function markIn(metadata: Readonly<Record<string, string>> | null | undefined): BatchMark {
+  return {
+    deployment: metadata?.["rowmill_deployment"] ?? "",
+    batch: metadata?.["rowmill_batch"] ?? "",
+    pipeline: metadata?.["rowmill_pipeline"] ?? "",
+    definition: metadata?.["rowmill_definition"] ?? "",
+  };
+}
+
 export const createBatch = (provider: Provider) => provider.create(intentOf("file-1"));
 export const retrieve = (provider: Provider) => provider.status("batch_1");
 
 export async function readInto({ connection }: RawProvider, seen: string[]): Promise<void> {
   for await (const line of readLines(connection, "file-1")) seen.push(line);
+}
+
+/** Ids of the input files of ours that lie at a server, newest first. */
+export async function inputsAt(url: string): Promise<string[]> {
+  return (await findInputs(providerAt(url).connection, "rowmill-")).map(({ id }) => id);
 }
 
 export async function failureOf(promise: Promise<unknown>): Promise<RowmillError & { kind?: string }> {
