@@ -397,11 +397,3 @@ export interface Provider extends Dialect {
   /** The provider's clock at its last reply (its Date header), seconds since the epoch; null before any reply. */
   clockSeconds(): number | null;
 }
-
-/** Why `refs` or `ref` is not what the adapter gave: a ledger that another adapter wrote. */
-export function unreadableRefs(provider: string): RowmillError {
-  return new RowmillError(
-    "internal",
-    `What the ledger keeps of a batch was not written by the adapter "${provider}".`,
-  );
-}

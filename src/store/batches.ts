@@ -7,7 +7,7 @@ import type { Json } from "../model/pipeline.js";
 import { listPrice, type Price, type Rates } from "../model/pricing.js";
 import type { BatchRef } from "../model/provider.js";
 import type { BatchInputError, Refusal } from "../model/refusal.js";
-import { DatabaseError, join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { suspicionValue } from "./deployment.js";
 import { isUnderstood } from "./understood.js";
 
@@ -118,7 +118,7 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
-const noData: ProviderData = { staged: null, baseline: null, refs: null, refuted: [] };
+export const noData: ProviderData = { staged: null, baseline: null, refs: null, refuted: [] };
 
 /** Of a batch that was planned by a version that did not note it. */
 const BATCH_FACTOR_UNNOTED = 0.5;
@@ -296,30 +296,6 @@ export interface BatchFields {
   one_create?: boolean;
 }
 
-/**
- * A create may be on its way from now on. "taken": another one of the account is open, and `alone` means that only circumstance tells
- * them apart.
- */
-export async function intend(
-  client: Queryable,
-  lease: Lease,
-  { baseline, alone }: { baseline: Json | null; alone: boolean },
-): Promise<"intended" | "taken" | "lost"> {
-  const open = sql`select 1 as one from rowmill.batches b join rowmill.batches o on o.account = b.account and o.id <> b.id
-    where b.id = ${lease.batchId} and o.one_create and o.create_intent_at is not null`;
-  if (alone && (await client.first(open)) !== null) return "taken";
-  try {
-    const fields = { provider_data: { baseline }, one_create: alone, create_intent: true } as const;
-    return (await update(client, lease, fields)) ? "intended" : "lost";
-  } catch (error) {
-    // Both looked, and saw none.
-    if (alone && error instanceof DatabaseError && error.sqlState === UNIQUE_VIOLATION) return "taken";
-    throw error;
-  }
-}
-
-const UNIQUE_VIOLATION = "23505";
-
 /** Writes fields under the lease, without a move. False: the lease is lost. */
 export async function update(client: Queryable, lease: Lease, fields: BatchFields): Promise<boolean> {
   const written = await client.run(sql`update rowmill.batches set ${assignments(fields)}
@@ -406,45 +382,4 @@ export async function schedule(client: Queryable, id: string, delayMs: number): 
   await client.run(sql`select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
     queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
     run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
-}
-
-export interface Forgettable {
-  readonly id: string;
-  readonly pipelineId: number;
-  readonly account: string;
-  /** Null: it was never created. */
-  readonly batch: BatchRef | null;
-  readonly staged: Json | null;
-}
-
-/** Ended batches of which the provider may still keep something, under these accounts, and which are nobody else's too. */
-export async function forgettable(
-  client: Reader,
-  of: { readonly pipelineIds: readonly number[]; readonly accounts: readonly string[] },
-  limit: number,
-): Promise<Forgettable[]> {
-  const rows = await client.rows<
-    { providerBatchId: string | null; data: Partial<ProviderData> } & Forgettable
-  >(sql`
-    select id, pipeline_id as "pipelineId", account, provider_batch_id as "providerBatchId", provider_data as data
-    from rowmill.batches where settled_at is not null and forgotten_at is null and adopted_pattern is null and not shared and not presumed
-      and ${suspicionValue} is null
-      and pipeline_id = any(${of.pipelineIds}::int[]) and account = any(${of.accounts}::text[])
-    order by settled_at limit ${limit}`);
-  return rows.map(({ providerBatchId, data, ...batch }) => {
-    const { staged, refs } = { ...noData, ...data };
-    return { ...batch, staged, batch: providerBatchId === null ? null : { id: providerBatchId, refs } };
-  });
-}
-
-export async function noteForgotten(client: Queryable, id: string): Promise<void> {
-  await client.run(sql`update rowmill.batches set forgotten_at = now() where id = ${id}`);
-}
-
-/** Of these ids, those of batches that still need their spool file. */
-export async function needSpool(client: Reader, ids: readonly string[]): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select id from rowmill.batches where id::text = any(${ids}::text[])
-      and (state in ('planned', 'uploading', 'submitting') or (presumed and settled_at is null))`);
-  return new Set(rows.map((row) => row.id));
 }

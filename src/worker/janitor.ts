@@ -3,11 +3,11 @@
  * repeated, it does no harm.
  */
 import { ProviderError } from "../model/provider.js";
-import * as batches from "../store/batches.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
 import type { Database } from "../store/database.js";
 import { suspicion } from "../store/deployment.js";
 import { forgetUnusedAnswers } from "../store/in-flight.js";
+import { forgettable, needSpool, noteForgotten, type Forgettable } from "../store/left-behind.js";
 import { forgetFormerRefusals } from "../store/refused-keys.js";
 import { removeSpentJobs, removeSpentQueues } from "../store/workers.js";
 import { lookOnce } from "./duplicates.js";
@@ -30,14 +30,14 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
   const counts: CleanCounts = { files: 0, spools: 0, answers: 0 };
   const accounts = [...context.pipelines.values()].map(({ provider }) => provider.account);
   const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
-  for (const batch of await batches.forgettable(context.read, ours, BATCHES_MAX)) {
+  for (const batch of await forgettable(context.read, ours, BATCHES_MAX)) {
     signal.throwIfAborted();
     counts.files += await forget(context, batch, signal);
   }
   // A ledger that may be a copy knows nothing of what the other one's workers on this machine need.
   if ((await suspicion(context.read)) !== null) return counts;
   const spooled = await listSpools(context.spoolFolder);
-  const needed = spooled.length === 0 ? new Set<string>() : await batches.needSpool(context.read, spooled);
+  const needed = spooled.length === 0 ? new Set<string>() : await needSpool(context.read, spooled);
   for (const id of spooled.filter((id) => !needed.has(id))) {
     await context.step("clean.spool", () => removeSpool(context.spoolFolder, id));
     counts.spools++;
@@ -57,7 +57,7 @@ async function cleanLedger(database: Database): Promise<number> {
 /** What cannot be deleted now is tried again in the next round. */
 async function forget(
   context: WorkerContext,
-  { id, pipelineId, account, batch, staged }: batches.Forgettable,
+  { id, pipelineId, account, batch, staged }: Forgettable,
   signal: AbortSignal,
 ): Promise<number> {
   const pipeline = context.pipelines.get(pipelineId);
@@ -80,6 +80,6 @@ async function forget(
       return 0;
     }
   }
-  await context.step("clean.noted", () => batches.noteForgotten(context.database, id));
+  await context.step("clean.noted", () => noteForgotten(context.database, id));
   return deleted;
 }

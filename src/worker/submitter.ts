@@ -9,6 +9,7 @@ import type { Json } from "../model/pipeline.js";
 import { ProviderError, type ProviderBatch, type Staged, type Staging } from "../model/provider.js";
 import { backoffMs } from "../model/schedule.js";
 import * as batches from "../store/batches.js";
+import { intend } from "../store/create-intents.js";
 import { learnedLimits, raiseGuess } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { createIntent, spoolFile } from "./create-intent.js";
@@ -147,14 +148,14 @@ async function findStaged(turn: Turn<BatchIn<"uploading">>, staging: Staging): P
 
 /** Posts the create once. Its intent is committed first; an ambiguous ending is left to reconciliation. */
 export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
-  const { context, pipeline, batch, signal } = turn;
+  const { context, pipeline, signal } = turn;
   const { provider } = pipeline;
   if (provider.staging === null && !(await isWhole(spoolFile(turn))))
     return uploadAnew(turn, "the rendered file is not on this machine");
   const { baseline: ask } = provider;
   const baseline = ask === null ? null : await context.step("submit.baseline", () => ask({ signal }));
   const intended = await context.step("submit.intent", () =>
-    batches.intend(context.database, turn.lease, { baseline, alone: isByCircumstance(turn) }),
+    intend(context.database, turn.lease, { baseline, alone: isByCircumstance(turn) }),
   );
   if (intended === "lost") return lost;
   if (intended === "taken") return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };

@@ -162,14 +162,15 @@ test("a proxy at which nobody listens is named, and nothing was sent", async () 
 test.each(["http", "https"] as const)(
   "a %s call through a proxy that falls silent is given up in time",
   async (scheme) => {
-    const more = { timeouts: { callMs: 200, createMs: 200, backoffMs: 1 } };
+    // Enough to load what a way through a proxy needs.
+    const more = { timeouts: { callMs: 1_000, createMs: 1_000, backoffMs: 1 } };
     const { provider, proxy } = await reach((response) => json(response, 200, BATCH), { scheme, more });
     proxy.mood = "silent";
     const error = await failureOf(createBatch(provider));
     expect(error).toMatchObject({
       kind: "ambiguous",
       message: expect.stringContaining(
-        "given up after 200 ms without a full reply through the proxy http://",
+        "given up after 1000 ms without a full reply through the proxy http://",
       ),
     });
     expect(proxy.seen).toHaveLength(1);
