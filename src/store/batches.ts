@@ -5,10 +5,8 @@
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import { listPrice, type Price, type Rates } from "../model/pricing.js";
-import type { BatchRef } from "../model/provider.js";
 import type { BatchInputError, Refusal } from "../model/refusal.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
-import { suspicionValue } from "./deployment.js";
 import { isUnderstood } from "./understood.js";
 
 /** What the results of a batch said, in numbers. */
