@@ -3,12 +3,17 @@
  * circumstance alone. Every row is answered once, and nothing is asked twice but where the promise says so.
  */
 import { afterEach, expect, test } from "vitest";
+import { pipeline, z } from "../../src/index.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { describeDatabases, newestKinds } from "../support/databases.js";
+import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { batchRows, createNotes, insertNotes, plain } from "../support/notes.js";
 import { plainNotes, startPlainProject, type PlainProject } from "../support/plain-project.js";
 import type { PlainStandInOptions } from "../support/plain-stand-in.js";
+import { quick } from "../support/movies.js";
 import { sql } from "../support/project.js";
+
+/** More than any of these scenes takes. */
+const ROUNDS_MAX = 40;
 
 describeDatabases(
   "A provider that shows nothing of ours",
@@ -46,7 +51,7 @@ describeDatabases(
         sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
       );
 
-    test("answers every row once, and forgets what it kept there", async () => {
+    test("answers every row once by one create", async () => {
       await start(7);
       await at.project.drain(await at.worker());
       await expectAllAnsweredOnce(7);
@@ -71,7 +76,7 @@ describeDatabases(
     test("asks a person before it makes a create again in an account that others may use", async () => {
       await start(5, { faults: [{ call: "create", at: "before", fault: { kind: "drop" } }] });
       const worker = await at.worker();
-      await at.project.drain(worker);
+      await drainPast(worker);
       expect(await pauses()).toEqual([expect.stringContaining("was lost")]);
       expect(at.standIn.calls.get("create")).toBe(1);
       await resume();
@@ -96,7 +101,7 @@ describeDatabases(
       const worker = await at.worker();
       await untilCreated(worker);
       const foreign = at.standIn.createForeign(5);
-      await at.project.drain(worker);
+      await drainPast(worker);
       expect(await pauses()).toHaveLength(1);
       await resume();
       await at.project.drain(worker);
@@ -114,10 +119,7 @@ describeDatabases(
       await at.project.round(worker);
       expect(at.standIn.batches.all).toEqual([]);
       arrive();
-      // As if the window had passed.
-      await at.project.run(
-        sql`update rowmill.batches set create_intent_at = create_intent_at - interval '3 minutes', next_at = now()`,
-      );
+      for (let minutes = 0; minutes < 3; minutes += 1) await pass();
       await at.project.drain(worker);
       await expectAllAnsweredOnce(5);
       expect(at.standIn.calls.get("create")).toBe(1);
@@ -131,14 +133,15 @@ describeDatabases(
       await at.project.run(
         sql`insert into public.others (body) select 'Other text ' || n from generate_series(1, 4) n`,
       );
-      const others = {
-        ...plainNotes(),
+      const others = pipeline({
+        ...quick,
         source: { table: "others", key: "id", columns: ["body"] },
+        request: { model: "plain-small", maxOutputTokens: 100, user: "{{ body }}" },
+        answer: z.object({ summary: z.string() }),
         target: { table: "other_summaries" },
-      };
-      await at.project.drain(
-        await at.worker({ pipelines: { notes: plainNotes(), others: others as never } }),
-      );
+        reconcile: { window: "500ms" },
+      });
+      await at.project.drain(await at.worker({ pipelines: { notes: plainNotes(), others } }));
       const [row] = await at.project.rows<{ answered: number }>(
         sql`select count(*)::int as answered from public.other_summaries where summary is not null`,
       );
@@ -160,29 +163,23 @@ describeDatabases(
       await expectAllAnsweredOnce(9);
     });
 
-    test("asks rows again whose results are gone", async () => {
-      await start(3);
+    test("asks a person before it asks rows again whose results are gone", async () => {
+      const gone = { kind: "reply", status: 410 } as const;
+      await start(3, { faults: [{ call: "results", at: "before", fault: gone, times: 3 }] });
       const worker = await at.worker();
-      await untilCreated(worker);
-      const [batch] = at.standIn.batches.all;
-      if (batch === undefined) throw new Error("Nothing was created.");
-      await at.standIn.batches.until(batch.id);
-      at.standIn.faults.add({
-        call: "results",
-        at: "before",
-        fault: { kind: "reply", status: 410 },
-        times: 1_000,
-      });
+      await drainPast(worker);
+      expect(await pauses()).toEqual([expect.stringContaining("results of plain_")]);
+      expect(at.standIn.executions).toHaveLength(3);
+      at.standIn.faults.add({ call: "results", at: "before", fault: gone });
+      await resume();
       await at.project.drain(worker);
-      const { states, executed } = await at.accounts();
-      expect({ states, executed }).toMatchInlineSnapshot(`
-        {
-          "executed": 3,
-          "states": {
-            "succeeded": 3,
-          },
-        }
-      `);
+      // Paid again, as the person was told.
+      expect(await at.accounts()).toEqual({
+        states: { succeeded: 3 },
+        askedTwice: 3,
+        executed: 6,
+        missing: 0,
+      });
     });
 
     test("reads results again that were cut or stalled, and ends each row once", async () => {
@@ -208,6 +205,20 @@ describeDatabases(
       });
     });
 
+    test("never cancels a batch that may be another's, however often it is looked for", async () => {
+      await start(3, { faults: [{ call: "create", at: "after", fault: { kind: "drop" } }] });
+      const worker = await at.worker();
+      await untilCreated(worker);
+      const foreign = [at.standIn.createForeign(3), at.standIn.createForeign(3)];
+      await at.project.drain(worker);
+      await at.project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour',
+        planned_at = planned_at - interval '1 hour'`);
+      await at.project.drain(worker);
+      await expectAllAnsweredOnce(3);
+      expect(at.standIn.calls.get("stop")).toBeUndefined();
+      for (const batch of foreign) expect(batch.counts.good).toBe(3);
+    });
+
     test("waits for room at the provider without counting a failure", async () => {
       await start(2, { openMax: 1 });
       const worker = await at.worker();
@@ -219,10 +230,22 @@ describeDatabases(
       expect(at.standIn.batches.all).toEqual([]);
     });
 
+    /** As if all pauses between looks had passed, and the time within which a create may show itself. */
+    async function drainPast(worker: WorkerContext): Promise<void> {
+      for (let rounds = 0; rounds < ROUNDS_MAX && (await pauses()).length === 0; rounds += 1) {
+        await at.project.round(worker);
+        await pass();
+      }
+    }
+
+    const pass = () =>
+      at.project.run(sql`update rowmill.batches set next_at = now(),
+        create_intent_at = create_intent_at - interval '1 minute' where settled_at is null`);
+
     async function untilCreated(worker: WorkerContext): Promise<void> {
-      for (let rounds = 0; rounds < 20 && (at.standIn.calls.get("create") ?? 0) === 0; rounds += 1)
+      for (let rounds = 0; rounds < ROUNDS_MAX && (at.standIn.calls.get("create") ?? 0) === 0; rounds += 1)
         await at.project.round(worker);
     }
   },
-  newestKinds,
+  bookKeepers,
 );
