@@ -34,7 +34,7 @@ interface Reply {
 export async function startFaultProxy(target: string): Promise<FaultProxy> {
   const troubles: Trouble[] = [];
   const seen: { method: string; path: string }[] = [];
-  const next = (method: string, path: string, at: "before" | "after"): SuiteFault | null => {
+  const faultOf = (method: string, path: string, at: "before" | "after"): SuiteFault | null => {
     const due = troubles.find(
       (one) => one.at === at && one.method === method && one.path.test(path) && one.left > 0,
     );
@@ -47,9 +47,9 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     const path = url.split("?")[0] ?? "";
     seen.push({ method, path });
     void readAll(request).then(async (body) => {
-      const before = next(method, path, "before");
+      const before = faultOf(method, path, "before");
       const reply = before === null ? await pass(target, request, body) : null;
-      answer(response, reply, before ?? next(method, path, "after"));
+      answer(response, reply, before ?? faultOf(method, path, "after"));
     });
   });
   await once(server.listen(0, "127.0.0.1"), "listening");

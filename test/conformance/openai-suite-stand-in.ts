@@ -121,8 +121,8 @@ function wordsOf(account: OtherClient): ConformanceStandIn["words"] {
     error: (message) => ({ error: { message, type: "t", param: null, code: null } }),
     capacity: null,
     page: async (ids, more) => {
-      const entry = (id: string | null) =>
-        id === null ? { object: "batch" } : account.get(`/batches/${id}`);
+      const entry = async (id: string | null) =>
+        id === null ? { object: "batch" } : await account.get(`/batches/${id}`);
       const data = await Promise.all(ids.map(entry));
       return {
         kind: "reply",

@@ -81,7 +81,8 @@ function wordsOf(standIn: PlainStandIn): ConformanceStandIn["words"] {
       body: { error: { kind: "queue_full", message: "Too many requests are queued." } },
     },
     page: async (ids, more) => {
-      const batches = await Promise.all(ids.map((id) => (id === null ? { state: "working" } : shown(id))));
+      const entry = async (id: string | null) => (id === null ? { state: "working" } : await shown(id));
+      const batches = await Promise.all(ids.map(entry));
       return { kind: "reply", status: 200, body: { batches, more, first: ids[0], last: ids.at(-1) } };
     },
     strangeBatch: async (id, word) => {

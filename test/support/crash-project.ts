@@ -20,6 +20,7 @@ import { openDatabase } from "../../src/store/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import type { DatabaseKind } from "./databases.js";
+import type { PlainOptions } from "./plain-provider.js";
 import { sql, startProject, type TestProject } from "./project.js";
 
 const script = resolve(import.meta.dirname, "../crash/crash-worker.mjs");
@@ -68,15 +69,17 @@ export interface CrashOptions {
   readonly gateway?: Partial<GatewayOptions>;
   /** Further keys of the pipeline `notes`, as text. */
   readonly pipeline?: string;
+  /** Batches go to this provider instead. */
+  readonly plain?: PlainOptions;
 }
 
 export async function startCrashProject(
   kind: DatabaseKind,
-  { gateway = {}, pipeline = "" }: CrashOptions = {},
+  { gateway = {}, pipeline = "", plain }: CrashOptions = {},
 ): Promise<CrashProject> {
   const project = await startProject(kind, { gateway: { batchDelayMs: 100, ...gateway } });
   const file = join(project.folder, "rowmill.config.mjs");
-  await writeFile(file, configText(pipeline));
+  await writeFile(file, plain === undefined ? configText(pipeline) : plainConfigText(pipeline, plain));
   const environment = {
     DATABASE_URL: project.url,
     OPENAI_API_KEY: "test",
@@ -186,6 +189,14 @@ function startChild(folder: string, environment: Readonly<Record<string, string>
     }
   };
   return { child, loggedAtMs, ended, says };
+}
+
+/** As a user's own provider stands in a config. */
+function plainConfigText(more: string, options: PlainOptions): string {
+  const adapter = resolve(import.meta.dirname, "plain-provider.ts");
+  const provider = `provider: plain(${JSON.stringify(options)}),`;
+  const text = configText(`${provider} ${more}`).replace("gpt-4o-mini", "plain-small");
+  return `import { plain } from ${JSON.stringify(adapter)};\n${text}`;
 }
 
 function configText(more: string): string {

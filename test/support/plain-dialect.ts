@@ -39,6 +39,9 @@ const PRICES: Readonly<Record<string, readonly [input: number, cached: number, o
 
 export const plainDialect: Omit<Dialect, "limits" | "recovery"> = {
   name: "plain",
+  title: "Plain",
+  exampleModel: "plain-small",
+  freeJsonWord: null,
   endpoint: ENDPOINT,
   frame: PLAIN_FRAME,
   encoder,
