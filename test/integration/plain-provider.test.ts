@@ -4,6 +4,7 @@
  */
 import { afterEach, expect, test } from "vitest";
 import { pipeline, z } from "../../src/index.js";
+import type { Provider } from "../../src/model/provider.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { batchRows, createNotes, insertNotes, plain } from "../support/notes.js";
@@ -114,7 +115,9 @@ describeDatabases(
       let arrive = (): void => undefined;
       const after = new Promise<void>((resolve) => (arrive = resolve));
       await start(5, { faults: [{ call: "create", at: "before", fault: { kind: "late", after } }] });
-      const worker = await at.worker({ pipelines: { notes: plainNotes({ reconcileWindow: "2m" }) } });
+      const worker = await at.worker({
+        pipelines: (provider) => ({ notes: plainNotes({ provider, reconcileWindow: "2m" }) }),
+      });
       await untilCreated(worker);
       await at.project.round(worker);
       expect(at.standIn.batches.all).toEqual([]);
@@ -133,15 +136,21 @@ describeDatabases(
       await at.project.run(
         sql`insert into public.others (body) select 'Other text ' || n from generate_series(1, 4) n`,
       );
-      const others = pipeline({
-        ...quick,
-        source: { table: "others", key: "id", columns: ["body"] },
-        request: { model: "plain-small", maxOutputTokens: 100, user: "{{ body }}" },
-        answer: z.object({ summary: z.string() }),
-        target: { table: "other_summaries" },
-        reconcile: { window: "500ms" },
+      const others = (provider: Provider) =>
+        pipeline({
+          ...quick,
+          provider,
+          source: { table: "others", key: "id", columns: ["body"] },
+          request: { model: "plain-small", maxOutputTokens: 100, user: "{{ body }}" },
+          answer: z.object({ summary: z.string() }),
+          target: { table: "other_summaries" },
+          reconcile: { window: "500ms" },
+        });
+      const pipelines = (provider: Provider) => ({
+        notes: plainNotes({ provider }),
+        others: others(provider),
       });
-      await at.project.drain(await at.worker({ pipelines: { notes: plainNotes(), others } }));
+      await at.project.drain(await at.worker({ pipelines }));
       const [row] = await at.project.rows<{ answered: number }>(
         sql`select count(*)::int as answered from public.other_summaries where summary is not null`,
       );

@@ -20,7 +20,7 @@ import { openDatabase } from "../../src/store/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import type { DatabaseKind } from "./databases.js";
-import { plain, type PlainOptions } from "./plain-provider.js";
+import type { PlainOptions } from "./plain-provider.js";
 import { sql, startProject, type TestProject } from "./project.js";
 
 const script = resolve(import.meta.dirname, "../crash/crash-worker.mjs");
@@ -75,17 +75,16 @@ export interface CrashOptions {
 
 export async function startCrashProject(
   kind: DatabaseKind,
-  { gateway = {}, pipeline = "", plain: plainOptions }: CrashOptions = {},
+  { gateway = {}, pipeline = "", plain }: CrashOptions = {},
 ): Promise<CrashProject> {
   const project = await startProject(kind, { gateway: { batchDelayMs: 100, ...gateway } });
   const file = join(project.folder, "rowmill.config.mjs");
-  await writeFile(file, configText(pipeline, plainOptions === undefined ? "gpt-4o-mini" : "plain-small"));
+  await writeFile(file, plain === undefined ? configText(pipeline) : plainConfigText(pipeline, plain));
   const environment = {
     DATABASE_URL: project.url,
     OPENAI_API_KEY: "test",
     OPENAI_BASE_URL: project.gateway.url,
     PGSSLMODE: "disable",
-    ...(plainOptions === undefined ? {} : { CRASH_PLAIN: JSON.stringify(plainOptions) }),
   };
   const children: CrashWorker[] = [];
   const opened: { context: WorkerContext; close(): Promise<void> }[] = [];
@@ -94,10 +93,7 @@ export async function startCrashProject(
     const read = readEnvironment(environment);
     const database = openDatabase(connectionOptions({ kind: "server", url: project.url }, read));
     const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-    const open =
-      plainOptions === undefined
-        ? await openProviders({ config, environment: read })
-        : () => plain(plainOptions);
+    const open = await openProviders({ config, environment: read });
     const providers: typeof open = (pipeline) => ({ ...open(pipeline), createMs: 0 });
     const context = await openProject({ config, environment: read, database, log, providers });
     opened.push({ context, close: () => database.close() });
@@ -195,7 +191,15 @@ function startChild(folder: string, environment: Readonly<Record<string, string>
   return { child, loggedAtMs, ended, says };
 }
 
-function configText(more: string, model: string): string {
+/** As a user's own provider stands in a config. */
+function plainConfigText(more: string, options: PlainOptions): string {
+  const adapter = resolve(import.meta.dirname, "plain-provider.ts");
+  const provider = `provider: plain(${JSON.stringify(options)}),`;
+  const text = configText(`${provider} ${more}`).replace("gpt-4o-mini", "plain-small");
+  return `import { plain } from ${JSON.stringify(adapter)};\n${text}`;
+}
+
+function configText(more: string): string {
   return `import { defineConfig, pipeline, z } from "rowmill";
 
 const notes = pipeline({
@@ -203,7 +207,7 @@ const notes = pipeline({
   when: { rows: 1_000, maxWait: "10m" },
   polling: { min: "200ms", max: "1s" },
   reconcile: { window: "2s" },
-  request: { model: "${model}", maxOutputTokens: 100, user: "{{ body }}" },
+  request: { model: "gpt-4o-mini", maxOutputTokens: 100, user: "{{ body }}" },
   answer: z.object({ summary: z.string() }),
   target: { table: "note_summaries" },
   ${more}

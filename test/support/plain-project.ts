@@ -9,6 +9,7 @@ import { connectionOptions } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
 import { validateConfig } from "../../src/config/validate.js";
 import { defineConfig } from "../../src/index.js";
+import type { Provider } from "../../src/model/provider.js";
 import { openDatabase } from "../../src/store/database.js";
 import { approve } from "../../src/worker/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -37,7 +38,8 @@ export interface PlainProject {
 }
 
 export interface PlainWorker {
-  readonly pipelines?: Pipelines;
+  /** Which ask that provider. Default: `notes`. */
+  readonly pipelines?: (provider: Provider) => Pipelines;
   readonly provider?: Partial<PlainOptions>;
 }
 
@@ -63,17 +65,17 @@ export async function startPlainProject(
   return {
     project,
     standIn,
-    worker: async ({ pipelines = { notes: plainNotes() }, provider = {} } = {}) => {
+    worker: async ({ pipelines = notesAlone, provider = {} } = {}) => {
+      // A create without an effect is looked for within the window alone.
+      const made = plain({ url: standIn.url, key: PLAIN_KEY, createMs: 0, ...provider });
       const database = openDatabase(connectionOptions({ kind: "server", url: project.url }, environment));
-      const config = validateConfig(defineConfig({ database: project.url, pipelines }), {
+      const config = validateConfig(defineConfig({ database: project.url, pipelines: pipelines(made) }), {
         file: join(project.folder, "rowmill.config.ts"),
         language: "script",
         databaseUrl: null,
       });
       const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-      // A create without an effect is looked for within the window alone.
-      const made = plain({ url: standIn.url, key: PLAIN_KEY, createMs: 0, ...provider });
-      const context = await openProject({ config, environment, database, log, providers: () => made });
+      const context = await openProject({ config, environment, database, log });
       opened.push(async () => {
         context.leases.stop();
         await database.close();
@@ -89,6 +91,8 @@ export async function startPlainProject(
     },
   };
 }
+
+const notesAlone = (provider: Provider) => ({ notes: plainNotes({ provider }) });
 
 export function plainNotes(changes: NotesChanges = {}) {
   return notesPipeline({ model: "plain-small", reconcileWindow: "500ms", ...changes });
