@@ -218,7 +218,10 @@ async function orphansAt(
   const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
   const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : ORPHAN_SECONDS_MIN;
   const signal = AbortSignal.timeout(LIST_MS_MAX);
-  const listed = await listOurs(provider, { since: now - ORPHAN_SECONDS_MAX, deployment, signal });
+  const listed = await listOurs(provider.list(now - ORPHAN_SECONDS_MAX, { signal }), {
+    deployment,
+    recovery: provider.recovery,
+  });
   const ours = listed.ours.filter((batch) => (batch.createdAt ?? now) < now - ageMin);
   const ids = ours.map((batch) => batch.id);
   const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, ids));

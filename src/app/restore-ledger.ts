@@ -87,7 +87,10 @@ async function lostBatches(
 ): Promise<ProviderBatch[]> {
   const deployment = await deploymentId(context.database);
   const since = listSince(provider, LOOK_BACK_SECONDS);
-  const { ours, untold } = await listOurs(provider, { since, deployment, signal });
+  const { ours, untold } = await listOurs(provider.list(since, { signal }), {
+    deployment,
+    recovery: provider.recovery,
+  });
   logUntold(context.log, untold);
   const named = ours.map((batch) => ({ providerBatchId: batch.id, batchId: batch.mark?.batch ?? "" }));
   const unknown = new Set(

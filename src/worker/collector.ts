@@ -99,9 +99,9 @@ async function* resultChunks(turn: Collecting): AsyncGenerator<AnswerOutcome[], 
   const { context, pipeline, batch, signal } = turn;
   const { providerBatchId: id, providerCounts: counts, lines } = batch;
   const ended = { id, refs: batch.data.refs, counts };
-  const results = pipeline.provider.results(ended, { signal, requests: lines });
+  const options = { signal, requests: lines };
   try {
-    return yield* eachStep(context.step, "collect.read", chunked(results));
+    return yield* eachStep(context.step, "collect.read", chunked(pipeline.provider.results(ended, options)));
   } catch (error) {
     const isGone = error instanceof ProviderError && error.kind === "notFound";
     if (!isGone || !batch.told) throw error;

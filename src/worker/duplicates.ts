@@ -5,7 +5,13 @@
  * a duplicate is recorded before it is cancelled, and what a crash left uncancelled is cancelled by the next look.
  */
 import { suspicionText, unknownBatchesText } from "../model/deployment-identity.js";
-import { ProviderError, type Provider, type ProviderBatch } from "../model/provider.js";
+import {
+  ProviderError,
+  type ListedBatch,
+  type Provider,
+  type ProviderBatch,
+  type Recovery,
+} from "../model/provider.js";
 import { deploymentId, hasBatches, secondsSinceLastCreate, suspect, suspicion } from "../store/deployment.js";
 import {
   duplicateCancelled,
@@ -101,9 +107,12 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   const { account } = provider;
   const deployment = await deploymentId(context.read);
   const since = listSince(provider, await lookBackSeconds(context));
-  const listed = await context.step("compare.look", () => listOurs(provider, { since, deployment, signal }));
+  const { recovery } = provider;
+  const listed = await context.step("compare.look", () =>
+    listOurs(provider.list(since, { signal }), { deployment, recovery }),
+  );
   logUntold(context.log, listed.untold);
-  if (provider.recovery.find === "circumstance") return recordPossible(context, provider, listed.unmarked);
+  if (recovery.find === "circumstance") return recordPossible(context, provider, listed.unmarked);
   const named = listed.ours.map(({ id, mark }) => ({ providerBatchId: id, batchId: mark?.batch ?? "" }));
   // The list first, the ledger then: what is created meanwhile is in the ledger.
   const orphans = await orphansAmong(context.read, account, named);
@@ -129,14 +138,14 @@ export interface ListedOurs {
 }
 
 export async function listOurs(
-  provider: Provider,
-  { since, deployment, signal }: { since: number; deployment: string; signal: AbortSignal },
+  listed: AsyncIterable<ListedBatch>,
+  { deployment, recovery }: { deployment: string; recovery: Recovery },
 ): Promise<ListedOurs> {
   const ours: ProviderBatch[] = [];
   const unmarked: ProviderBatch[] = [];
   const reasons = new Set<string>();
-  const byCircumstance = provider.recovery.find === "circumstance";
-  for await (const { batch, untold } of provider.list(since, { signal })) {
+  const byCircumstance = recovery.find === "circumstance";
+  for await (const { batch, untold } of listed) {
     if (byCircumstance && batch.id !== "") unmarked.push(batch);
     else if (untold !== null) reasons.add(untold);
     else if (isOurs(batch, deployment)) ours.push(batch);

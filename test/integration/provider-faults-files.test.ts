@@ -246,7 +246,7 @@ describeDatabases(
       expect(await executions(project)).toEqual([1, 2, 1]);
       const { calls } = await project.gateway.journal.summary();
       expect(calls.get("GET /v1/files/:id/content")).toBe(4);
-      expect(await statusOf(project)).toContain("named in neither file: missing");
+      expect(await statusOf(project)).toContain("1 requests were not named in the results: missing");
     });
 
     it.each(["output_file_id", "error_file_id"] as const)(
