@@ -74,7 +74,10 @@ describeDatabases(
       const failed = await createOrphan({});
       aheadMs = 0;
       const [orphan] = await findings("orphans");
-      expect(orphan).toMatchObject({ level: "problem", text: expect.stringContaining(`${ran} (completed).`) });
+      expect(orphan).toMatchObject({
+        level: "problem",
+        text: expect.stringContaining(`${ran} (completed).`),
+      });
       expect(JSON.stringify(orphan)).not.toContain(failed);
     });
 
