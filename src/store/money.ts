@@ -128,7 +128,26 @@ export async function learnWait(
   await client.run(sql`
     insert into rowmill.learned_limits as l (account, model, not_before, message)
     values (${of.account}, ${of.model}, ${until}, ${message})
-    on conflict (account, model) do update set not_before = greatest(l.not_before, excluded.not_before)`);
+    on conflict (account, model) do update set not_before = greatest(l.not_before, excluded.not_before), message = excluded.message`);
+}
+
+export interface AccountWait {
+  readonly provider: string;
+  readonly account: string;
+  readonly model: string;
+  readonly waitMs: number;
+  /** What the provider said. */
+  readonly message: string;
+}
+
+/** Accounts to which nothing is sent for now, the longest wait first; at most `max`. In a ledger of an earlier version there are none. */
+export async function accountWaits(client: Reader, max: number): Promise<AccountWait[]> {
+  const until = sql`(to_jsonb(l) ->> 'not_before')::timestamptz`;
+  return client.rows<AccountWait>(sql`
+    select b.provider, l.account, l.model, l.message, (extract(epoch from ${until} - clock_timestamp()) * 1000)::float8 as "waitMs"
+    from rowmill.learned_limits l
+    cross join lateral (select provider from rowmill.batches where account = l.account limit 1) b
+    where ${until} > clock_timestamp() order by ${until} desc limit ${max}`);
 }
 
 /** A file passed: the next ones may be larger, up to half of the one that did not. */

@@ -133,6 +133,8 @@ export interface BatchOverview {
   readonly state: BatchState;
   readonly provider: string;
   readonly providerBatchId: string | null;
+  /** That it is the provider batch of ours is not proved yet. */
+  readonly presumed: boolean;
   readonly providerStatus: string | null;
   readonly requests: number;
   /** Counted from attempts, as are the other two. */
@@ -147,7 +149,7 @@ export interface BatchOverview {
 export async function batchOverviews(client: Queryable, max: number): Promise<BatchOverview[]> {
   return client.rows<BatchOverview>(sql`
     select b.id, p.name as pipeline, b.state, b.provider, b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
-      b.requests, ended.succeeded, ended.failed, ended.returned, b.failures,
+      coalesce((to_jsonb(b) ->> 'presumed')::boolean, false) as presumed, b.requests, ended.succeeded, ended.failed, ended.returned, b.failures,
       case when b.settled_at is null then (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 end as "nextLookMs"
     from (select * from rowmill.batches order by planned_at desc, id desc limit ${max}) b
     join rowmill.pipelines p on p.id = b.pipeline_id

@@ -124,6 +124,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     money: await moneyOverviews(database),
     batches: await batchOverviews(database, 20),
     held: [],
+    waits: [],
     overdue: await overdueBatches(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),

@@ -282,6 +282,7 @@ describe("The status", () => {
     batches: [],
     held: [],
     overdue: [],
+    waits: [],
     events: [],
     workers: [],
   };
