@@ -7,6 +7,7 @@ import { pino } from "pino";
 import { openProject } from "../../src/app/open-project.js";
 import { connectionOptions } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
+import { definitionSymbol } from "../../src/config/spec.js";
 import { validateConfig } from "../../src/config/validate.js";
 import { defineConfig } from "../../src/index.js";
 import { openDatabase } from "../../src/store/database.js";
@@ -65,15 +66,20 @@ export async function startPlainProject(
     standIn,
     worker: async ({ pipelines = { notes: plainNotes() }, provider = {} } = {}) => {
       const database = openDatabase(connectionOptions({ kind: "server", url: project.url }, environment));
-      const config = validateConfig(defineConfig({ database: project.url, pipelines }), {
+      // A create without an effect is looked for within the window alone.
+      const made = plain({ url: standIn.url, key: PLAIN_KEY, createMs: 0, ...provider });
+      const asked = Object.entries(pipelines).map(([name, each]) => [
+        name,
+        { [definitionSymbol]: { ...each[definitionSymbol], provider: made } },
+      ]);
+      const definition = { database: project.url, pipelines: Object.fromEntries(asked) as typeof pipelines };
+      const config = validateConfig(defineConfig(definition), {
         file: join(project.folder, "rowmill.config.ts"),
         language: "script",
         databaseUrl: null,
       });
       const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-      // A create without an effect is looked for within the window alone.
-      const made = plain({ url: standIn.url, key: PLAIN_KEY, createMs: 0, ...provider });
-      const context = await openProject({ config, environment, database, log, providers: () => made });
+      const context = await openProject({ config, environment, database, log });
       opened.push(async () => {
         context.leases.stop();
         await database.close();
