@@ -3,6 +3,7 @@
  * One transaction under the batch's lease: a crash leaves the batch as it was. Nothing is asked of the provider, whose account may be gone.
  */
 import { randomUUID } from "node:crypto";
+import type { AccountWords } from "../model/account.js";
 import { RowmillError } from "../model/errors.js";
 import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
@@ -81,9 +82,9 @@ function endingOf({ requestId, attempt, tries, returns }: InFlight): AttemptEndi
 /** @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this key. */
 export async function refuseCollectable(project: Configured, batch: Batch): Promise<void> {
   const account = presentAccount(project, batch.pipeline);
-  const { accountText } = choiceOf(project, batch.pipeline).dialect;
+  const { dialect } = choiceOf(project, batch.pipeline);
   if (batch.account !== account) return;
-  const here = `Batch ${batch.id} belongs to the account that is set here, ${accountText(account)}`;
+  const here = `Batch ${batch.id} belongs to the account that is set here, ${dialect.accountText(account)}`;
   if (batch.state !== "running" && batch.state !== "collecting")
     throw refused(
       isUnsent(batch)
@@ -100,9 +101,20 @@ export async function refuseCollectable(project: Configured, batch: Batch): Prom
     if (!(error instanceof ProviderError)) throw error;
     if (error.kind === "notFound" || error.kind === "account") return;
     throw refused(`${here}, and whether it can be collected is not known: ${error.message}`, [
-      "Try again when the provider answers; or, if it is gone for good, set OPENAI_BASE_URL to the one that is asked from now on.",
+      `Try again when the provider answers; or, if it is gone for good, ${nameAnother(dialect, account)}`,
     ]);
   }
+}
+
+function nameAnother(words: AccountWords, account: string): string {
+  const [variable = ""] =
+    words
+      .accountVariables(account, "")
+      .find((each) => each.includes("="))
+      ?.split("=") ?? [];
+  return variable === ""
+    ? "let the config name the one that is asked from now on."
+    : `set ${variable} to the one that is asked from now on.`;
 }
 
 function refused(message: string, hints: readonly string[]): RowmillError {

@@ -129,10 +129,10 @@ export function judgeUnpriced({ name, provider, request, budget }: PipelineConfi
 
 function compareClocks(look: Look): Promise<readonly Finding[]> {
   const seen = known(look.seen, "an answer of the provider");
-  const findings = seen.map(({ provider: { clockSeconds, title }, atSeconds }) => {
-    const seconds = clockSeconds();
+  const findings = seen.map(({ provider: one, atSeconds }) => {
+    const seconds = one.clockSeconds();
     if (seconds === null) return ok("the provider sends no Date");
-    const whose = seen.length > 1 ? `${title}'s` : "the provider's";
+    const whose = seen.length > 1 ? `${one.title}'s` : "the provider's";
     return judgeClock(whose, {
       aheadMs: (seconds - atSeconds) * 1_000,
       unsureMs: DATE_UNSURE_MS + CALL_MS_MAX,

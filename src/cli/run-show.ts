@@ -20,9 +20,10 @@ export async function runShow(
     const row = await registeredPipeline(database, wanted.pipeline);
     return readRowStory(database, row, { config: configOf(project, row.name), key: wanted.key });
   });
+  const { dialect } = choiceOf(project, story.pipeline);
   const lines = options.json
     ? JSON.stringify(story, undefined, 2).split("\n")
-    : renderStory(story, { ...terminal, accountText: choiceOf(project, story.pipeline).dialect.accountText });
+    : renderStory(story, { ...terminal, accountText: (account) => dialect.accountText(account) });
   for (const line of lines) terminal.print(line);
   if (story.request !== null) return exitStatus.ok;
   if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);

@@ -1,5 +1,5 @@
 /**
- * Reads `provider`: what `openai({ … })` gave, or an object of the user's own that implements `Provider`. Both are known by their shape, so
+ * Reads `provider`: what an adapter's function gave, or an object of the user's own that implements `Provider`. Both are known by their shape, so
  * that a config may meet another copy of this module. Its members are code of the user's: a getter may throw.
  */
 import type { Provider } from "../model/provider.js";
@@ -10,7 +10,7 @@ import { childPath } from "./problems.js";
 import type { ConfigLanguage } from "./read-answer.js";
 import { refuse, type Place } from "./readers.js";
 
-const EXPECTED = "what openai({ … }) gives, or an object that implements Provider";
+const EXPECTED = `what ${adapters.map(({ configExample }) => configExample).join(" or ")} gives, or an object that implements Provider`;
 
 /** What a member must be: `null` where it may also be null. */
 type Kind =

@@ -32,7 +32,7 @@ export const FREE_JSON_COLUMN: AnswerColumn = {
   isJsonText: true,
 };
 
-/** Sent as `response_format: { type: "json_object" }`. */
+/** No schema of an answer: the adapter says in its own words that any object may come. */
 export const FREE_JSON_SCHEMA: NonNullable<ModelRequest["schema"]> = {
   name: "json",
   schema: { type: "object" },

@@ -1,7 +1,7 @@
 /** When a batch has been at the provider for longer than it may be there by its own window, and what is said of it then. Pure. */
 
 const HOUR_MS = 3_600_000;
-/** `completion_window`, the only one that providers take: after it they end a batch as expired. */
+/** After it a provider ends a batch as expired. */
 const WINDOW_MS = 24 * HOUR_MS;
 /** For writing the files of what was answered, and for clocks that differ. */
 const ALLOWANCE_MS = 2 * HOUR_MS;

@@ -24,7 +24,7 @@ export interface SettingProblem {
   readonly expected: string;
 }
 
-/** Whom a pipeline asks, as its config says it: needs no key, and calls nobody. `openai({ … })` gives one. */
+/** Whom a pipeline asks, as its config says it: needs no key, and calls nobody. An adapter has a function that gives one. */
 export interface ProviderChoice {
   readonly dialect: Dialect;
   /** Of the options that it was made with. */
@@ -39,6 +39,8 @@ export interface ProviderChoice {
 
 /** An adapter of ours, as `src/providers/adapters.ts` lists it. */
 export interface Adapter {
+  /** How a config gets one, for error texts: `vendor({ … })`. */
+  readonly configExample: string;
   /** Of a pipeline whose config names no provider, if this adapter is the first of the list. */
   readonly choice: ProviderChoice;
   /** Environment variables that it reads; `secret`: what it holds is shown nowhere. */

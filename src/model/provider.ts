@@ -20,7 +20,7 @@ export type ProviderErrorKind =
   | "notFound"
   /** As much as the account may have is queued or running: no effect. Hours cure it; it counts as no failure. */
   | "capacity"
-  /** Key, organisation, project, quota, storage or billing: nothing will work until a person acts (401, 403, insufficient_quota). */
+  /** Key, organisation, project, quota, storage or billing: nothing will work until a person acts (401, 403, a quota that is used up). */
   | "account"
   /** The server has no such call (405, 501): it had no effect, and never will. */
   | "unsupported"
@@ -40,7 +40,7 @@ export class ProviderError extends RowmillError {
   override readonly name = NAME;
   readonly kind: ProviderErrorKind;
   readonly status: number | null;
-  /** The provider's own code, such as `insufficient_quota`. */
+  /** The provider's own code for what is wrong. */
   readonly providerCode: string | null;
   /** From Retry-After, already capped by the adapter; null when the provider said nothing. */
   readonly retryAfterMs: number | null;
@@ -316,13 +316,13 @@ export interface ParameterProblem {
 
 /** What a vendor's API takes, and what it costs. Needs no key, and calls nobody. */
 export interface Dialect {
-  /** `openai`, … as stored on the batch and shown by `status`. */
+  /** One lower-case word, as stored on the batch and shown by `status`. */
   readonly name: string;
-  /** The vendor as people write it: `OpenAI`. */
+  /** The vendor as people write it. */
   readonly title: string;
   /** One of its models, for examples. */
   readonly exampleModel: string;
-  /** Which of the vendor's ways of asking, such as `/v1/chat/completions`: part of every fingerprint. */
+  /** Which of the vendor's ways of asking, as a path: part of every fingerprint. */
   readonly endpoint: string;
   readonly limits: ProviderLimits;
   readonly recovery: Recovery;

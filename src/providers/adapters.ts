@@ -6,6 +6,7 @@ import { openai } from "./openai/openai.js";
 export { openai, type OpenAIConfig } from "./openai/openai.js";
 
 const openaiAdapter: Adapter = {
+  configExample: "openai({ … })",
   choice: openai(),
   variables: openaiVariables,
   otherNames,

@@ -138,17 +138,18 @@ async function heldBack(turn: Turn): Promise<Next | null> {
 /** What is not sent goes back to the rows that wait, for the present account; what is sent waits for its own. */
 async function ofOtherAccount(turn: Turn, wait: Wait): Promise<Next | null> {
   const { context, pipeline, batch } = turn;
-  const { account, accountText } = pipeline.provider;
+  const { provider } = pipeline;
+  const { account } = provider;
   if (wait.heldFor === undefined) {
     // That a provider refused it is known: its requests are ended without asking anybody.
     if (batch.state !== "planned" && batch.refusal !== null) return null;
-    const reason = `it was planned for ${accountText(batch.account)}; now ${accountText(account)} is asked`;
+    const reason = `it was planned for ${provider.accountText(batch.account)}; now ${provider.accountText(account)} is asked`;
     return isUnsent(batch) ? withdraw({ ...turn, batch }, reason) : wait;
   }
   if (batch.heldFor !== account) {
     const { wrong, mends } = heldText(
       { ...batch, presentAccount: account },
-      { of: pipeline.provider, present: pipeline.provider },
+      { of: provider, present: provider },
     );
     context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, [wrong, ...mends].join(" "));
   }

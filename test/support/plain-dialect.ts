@@ -41,7 +41,6 @@ export const plainDialect: Omit<Dialect, "limits" | "recovery"> = {
   name: "plain",
   title: "Plain",
   exampleModel: "plain-small",
-  freeJsonWord: null,
   endpoint: ENDPOINT,
   frame: PLAIN_FRAME,
   encoder,
@@ -49,6 +48,7 @@ export const plainDialect: Omit<Dialect, "limits" | "recovery"> = {
   rates: (model) => ({ price: priceOf(model), batchFactor: 0.5 }),
   nearModel: (model) => (priceOf(model) === null ? nearMatch(model, Object.keys(PRICES)) : null),
   schemaProblems: () => [],
+  freeJsonWord: null,
   parameterProblems: (_, parameters) =>
     Object.hasOwn(parameters, "n")
       ? [{ name: "n", problem: "plain gives one answer a request: leave `n` out" }]
