@@ -314,7 +314,7 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
   const { batch, event, reason, fields = {}, detail } = wanted;
   const to = moveBatch(batch.state, event);
   const written =
-    await tx.run(sql`update rowmill.batches set state = ${to}, polls = 0, told_at = null, ${stamps(to)} ${assignments(fields)}
+    await tx.run(sql`update rowmill.batches set state = ${to}, polls = 0, ${stamps(to)} ${assignments(fields)}
     where id = ${batch.id} and state = ${batch.state} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
   if (written === 0) return false;
   await addBatchEvent(tx, batch.id, {
@@ -327,12 +327,14 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
 }
 
 function stamps(to: BatchState): Sql {
-  if (to === "running") return sql`submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
-  // Token room is free when the provider is done; money when the answers are counted.
+  // Token room is free when the provider is done; money when the answers are counted. That results are gone may have been told before.
   if (to === "collecting") return sql`provider_done_at = now(), reserved_tokens = 0,`;
+  const untold = sql`told_at = null,`;
+  if (to === "running")
+    return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
   if (to === "settled" || to === "rejected" || to === "cancelled")
-    return sql`settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,`;
-  return sql``;
+    return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,`;
+  return untold;
 }
 
 const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "results_read"]);
