@@ -61,9 +61,14 @@ const scenes: readonly PlainScene[] = [
     shared: true,
   },
   {
-    title: "a create in a workspace that others use",
-    steps: ["submit.create", "submit.record", "collect.prove"],
+    title: "a reply that is lost, in a workspace that others use",
+    steps: ["submit.record", "collect.prove"],
     faults: lost("after"),
+    shared: true,
+  },
+  {
+    title: "a create in a workspace that others use",
+    steps: ["submit.create"],
     shared: true,
   },
 ];
