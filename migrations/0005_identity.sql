@@ -132,6 +132,8 @@ alter table rowmill.batches
   add column told_at timestamptz,
   -- Its creates can be told apart by circumstance alone: one of them may be open in an account.
   add column one_create boolean not null default false,
+  -- By when the provider has ended it, from its creation.
+  add column window_hours integer not null default 24 check (window_hours > 0),
   drop constraint submitting_has_file;
 update rowmill.batches set
   provider_data = jsonb_strip_nulls(jsonb_build_object('staged', input_file_id, 'refs', case when provider_batch_id is not null

@@ -255,6 +255,7 @@ function describe(pipeline: Pipeline, { batch, pattern, lines }: Adoption) {
     provider: pipeline.provider.name,
     account: pipeline.provider.account,
     endpoint: pipeline.provider.endpoint,
+    windowHours: pipeline.provider.limits.windowHours,
     providerBatchId: batch.id,
     providerStatus: batch.statusText,
     refs: batch.refs,

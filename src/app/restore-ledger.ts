@@ -29,8 +29,6 @@ import type { Place } from "./place-of-ledger.js";
 import { billedAs, type Billed } from "./billed-as.js";
 import { readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
 
-/** As long as a provider keeps what a batch answered. */
-const LOOK_BACK_SECONDS = 30 * 86_400;
 const CHUNK = 1_000;
 /** Equals none: an answer counts only where the present definition would ask the same. */
 const UNKNOWN_DEFINITION = "of a lost batch";
@@ -86,7 +84,7 @@ async function lostBatches(
   signal: AbortSignal,
 ): Promise<ProviderBatch[]> {
   const deployment = await deploymentId(context.database);
-  const since = listSince(provider, LOOK_BACK_SECONDS);
+  const since = listSince(provider, provider.limits.resultsKeptHours * 3_600);
   const { ours, untold } = await listOurs(provider.list(since, { signal }), {
     deployment,
     recovery: provider.recovery,
@@ -218,6 +216,7 @@ async function adoptLost(
     account,
     ...billed,
     endpoint: pipeline.provider.endpoint,
+    windowHours: pipeline.provider.limits.windowHours,
     requests: rows,
     reservedNanoUsd: Math.ceil(rows * bounds.nanoUsdEach),
     reservedTokens: batch.terminal ? 0 : Math.ceil(rows * bounds.tokensEach),

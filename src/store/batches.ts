@@ -155,6 +155,7 @@ export interface PlannedBatch {
   readonly account: string;
   readonly model: string;
   readonly endpoint: string;
+  readonly windowHours: number;
   readonly rates: Rates;
   readonly requests: number;
   readonly reservedNanoUsd: number;
@@ -166,9 +167,9 @@ export interface PlannedBatch {
 export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
   await tx.run(sql`insert into rowmill.batches
       (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, reserved_nano_usd,
-       reserved_tokens, run_id)
+       reserved_tokens, window_hours, run_id)
     values (${batch.id}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
-      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.runId})`);
+      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours}, ${batch.runId})`);
   await addBatchEvent(tx, batch.id, { from: null, to: "planned", reason: batch.because });
 }
 

@@ -26,8 +26,8 @@ import {
 import type { WorkerContext } from "./context.js";
 import { listSince } from "./provider-clock.js";
 
-/** A batch runs for a day at most; so far back by its creation the list is read, */
-const LOOK_BACK_HOURS = 48;
+/** So far back by its creation the list is read, in windows of a batch, */
+const LOOK_BACK_WINDOWS = 2;
 /** and back to the last create that the ledger knows of, as far as that is within a week. */
 const LOOK_BACK_HOURS_MAX = 168;
 /** Before that a second batch is the reconciler's to find, or not in the list yet. */
@@ -89,7 +89,7 @@ async function isLookDue(context: WorkerContext, provider: Provider): Promise<bo
   // Where there never was a batch the first upload is soon enough.
   if (last === undefined) return hasBatches(context.read);
   if (performance.now() - last.atMs > LOOK_AGAIN_MS) return true;
-  const since = { hours: LOOK_BACK_HOURS, restSeconds: REST_SECONDS };
+  const since = { hours: lookBackHours(provider), restSeconds: REST_SECONDS };
   return mayHaveDuplicates(context.read, provider.account, since);
 }
 
@@ -106,7 +106,7 @@ function look(context: WorkerContext, provider: Provider, signal: AbortSignal): 
 async function compare(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<number> {
   const { account } = provider;
   const deployment = await deploymentId(context.read);
-  const since = listSince(provider, await lookBackSeconds(context));
+  const since = listSince(provider, await lookBackSeconds(context, provider));
   const { recovery } = provider;
   const listed = await context.step("compare.look", () =>
     listOurs(provider.list(since, { signal }), { deployment, recovery }),
@@ -160,9 +160,14 @@ export function logUntold(log: WorkerContext["log"], untold: readonly string[]):
     log.debug({ entries: untold.slice(0, DUPLICATES_MAX) }, "entries of the list of batches were skipped");
 }
 
-async function lookBackSeconds(context: WorkerContext): Promise<number> {
+function lookBackHours({ limits }: Provider): number {
+  return LOOK_BACK_WINDOWS * limits.windowHours;
+}
+
+async function lookBackSeconds(context: WorkerContext, provider: Provider): Promise<number> {
   const known = await secondsSinceLastCreate(context.read);
-  return Math.min(LOOK_BACK_HOURS_MAX * 3_600, Math.max(LOOK_BACK_HOURS * 3_600, known));
+  const least = lookBackHours(provider) * 3_600;
+  return Math.max(least, Math.min(LOOK_BACK_HOURS_MAX * 3_600, known));
 }
 
 async function recordDuplicates(
@@ -190,10 +195,11 @@ async function recordDuplicates(
  */
 async function recordPossible(
   context: WorkerContext,
-  { account, recovery }: Provider,
+  provider: Provider,
   listed: readonly ProviderBatch[],
 ): Promise<number> {
-  const creates = await unresolvedCreates(context.read, account, LOOK_BACK_HOURS);
+  const { account, recovery } = provider;
+  const creates = await unresolvedCreates(context.read, account, lookBackHours(provider));
   const ids = listed.map(({ id }) => id);
   const known = await knownProviderBatches(context.read, account, ids);
   const matches = listed.flatMap((batch) => {

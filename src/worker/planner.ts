@@ -251,6 +251,7 @@ async function createBatch(
     account: pipeline.provider.account,
     model: pipeline.config.request.model,
     endpoint: pipeline.provider.endpoint,
+    windowHours: pipeline.provider.limits.windowHours,
     rates: pipeline.rates,
     requests: ids.length,
     reservedNanoUsd: reserve(ids.length, room.nanoUsd, {
