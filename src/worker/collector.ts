@@ -20,7 +20,7 @@ import { endAnswers, type Waits } from "./end-answers.js";
 import { endAll } from "./ending.js";
 import { pauseWhenFailing } from "./failing-answers.js";
 import { attributeLines } from "./line-requests.js";
-import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, goneText, lookAgain, lookForResults } from "./missing-results.js";
+import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForResults } from "./missing-results.js";
 import { refute } from "./reconciler.js";
 import { eachStep } from "./step.js";
 import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
@@ -206,7 +206,7 @@ function unnamed(
   if (gone.length > 0)
     return {
       outcome: "missing",
-      detail: `The provider does not have ${goneText(gone)} of the batch any more.`,
+      detail: `The provider does not have ${gone.join(" and ")} of the batch any more.`,
     };
   const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
   const detail = `The provider's results do not name this request; the batch was ${providerStatus ?? "done"}.`;

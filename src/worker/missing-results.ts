@@ -37,16 +37,8 @@ async function missGone(turn: Collecting, { gone }: ResultsEnd, left: number): P
     return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: batch.downloads + 1 });
   return tell(
     turn,
-    `The provider has batch ${batch.providerBatchId}, but not its ${goneText(gone)} any more: the answers of ${left} rows are lost. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
+    `The provider has batch ${batch.providerBatchId}, but not its ${gone.join(" and ")} any more: the answers of ${left} rows are lost. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
   );
-}
-
-/** `file a`, or `files a and b`. */
-export function goneText(gone: readonly string[]): string {
-  const names = gone.map((part) => part.replace(/^file /, ""));
-  return names.length === 1 || names.some((name, index) => name === gone[index])
-    ? gone.join(" and ")
-    : `files ${names.join(" and ")}`;
 }
 
 /** What stands behind a bound is not read. */
