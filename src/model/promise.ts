@@ -49,14 +49,13 @@ function paidTwice({ find, fence, exclusive }: Recovery): Pick<SubmissionPromise
     return exclusive
       ? {
           paidTwice:
-            "At most one extra batch per lost reply, and only if the create takes effect after Rowmill stopped looking for it. Rowmill then finds it, cancels it, and shows it.",
+            "At most one extra batch per lost reply, and only if the create takes effect after Rowmill stopped looking for it. Rowmill shows that batch and counts it as spent; it cancels nothing that is not proved to be its own.",
           short: "at most one extra batch per lost reply, if its create takes effect late",
         }
       : {
           paidTwice:
-            "At most one extra batch per lost reply, and only if the create takes effect after Rowmill stopped looking for it. If someone else creates a batch of the same size in that time, Rowmill cancels neither and waits until the results show whose each is.",
-          short:
-            "at most one extra batch per lost reply, if its create takes effect late; the account is shared",
+            "Nothing without your word: where a lost batch cannot be found, Rowmill asks you before it creates the batch again (`reconcile.unknown`). If you say yes and the first create takes effect later, there are two; Rowmill shows the other one, and cancels nothing that is not proved to be its own.",
+          short: "nothing is paid twice unless you let a lost batch be created again that cannot be found",
         };
   return fence === "recorded"
     ? { paidTwice: "Nothing.", short: "nothing is paid twice" }
