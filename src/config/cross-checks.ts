@@ -36,7 +36,7 @@ function checkJsonWord({ path, problems }: Place, { answer, provider, request }:
 
 /** What can be written as a schema, and is refused where it is sent. */
 function checkSchema({ path, problems }: Place, { answer, provider }: PipelineConfig): void {
-  if (answer === null || isFreeJson(answer) || !problems.clean(`${path}.answer`, `${path}.provider`)) return;
+  if (answer === null || isFreeJson(answer) || !problems.clean(`${path}.provider`)) return;
   const { schema } = compileAnswer(answer);
   if (schema === null) return;
   for (const problem of provider.dialect.schemaProblems(schema.schema))
