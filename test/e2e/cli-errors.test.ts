@@ -180,7 +180,13 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   afterEach(() => project.close());
 
   it("say that nothing is set up, and set nothing up", async () => {
-    expect(await project.status()).toEqual({ pipelines: [], batches: [], workers: [], overdue: [] });
+    expect(await project.status()).toEqual({
+      pipelines: [],
+      batches: [],
+      workers: [],
+      overdue: [],
+      providers: [],
+    });
     for (const command of ["status", "flush", "sweep"]) {
       const ended = await project.run(command);
       expect(ended.status, command).toBe(2);
