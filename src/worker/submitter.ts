@@ -152,8 +152,7 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const { provider } = pipeline;
   if (provider.staging === null && !(await isWhole(spoolFile(turn))))
     return uploadAnew(turn, "the rendered file is not on this machine");
-  const { baseline: ask } = provider;
-  const baseline = ask === null ? null : await context.step("submit.baseline", () => ask({ signal }));
+  const baseline = await askBaseline(turn);
   const intended = await context.step("submit.intent", () =>
     intend(context.database, turn.lease, { baseline, alone: isByCircumstance(turn) }),
   );
@@ -167,6 +166,12 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
     if (!(error instanceof ProviderError)) throw error;
     return afterFailedCreate(turn, error);
   }
+}
+
+async function askBaseline({ context, pipeline, signal }: Turn): Promise<Json | null> {
+  const { provider } = pipeline;
+  if (provider.baseline === null) return null;
+  return context.step("submit.baseline", async () => provider.baseline?.({ signal }) ?? null);
 }
 
 export function isByCircumstance({ pipeline }: Pick<Turn, "pipeline">): boolean {
