@@ -16,7 +16,7 @@ export type ProviderErrorKind =
   | "retryable"
   /** May or may not have taken effect: time-out, reset, 5xx on a create. */
   | "ambiguous"
-  /** The thing named does not exist (any more): 404. */
+  /** The thing named does not exist (any more): 404. At a create: its staged input. */
   | "notFound"
   /** As much as the account may have is queued or running: no effect. Hours cure it; it counts as no failure. */
   | "capacity"
@@ -74,7 +74,7 @@ function codeOf(kind: ProviderErrorKind): ErrorCode {
   return isSaid ? "provider_refused" : "provider_unreachable";
 }
 
-/** Ours; an adapter maps its vendor's words to them. `unknown`: a word that it does not know, or none at all, which counts as not ended. */
+/** Ours; an adapter maps its vendor's words to them. `failed`: the input was refused and nothing ran. `unknown`: no word that it knows; not ended. */
 export type ProviderBatchStatus =
   | "validating"
   | "failed"
@@ -86,7 +86,7 @@ export type ProviderBatchStatus =
   | "cancelled"
   | "unknown";
 
-/** What a batch says of itself at the provider, where the vendor shows back what a create was given. */
+/** What a batch says of itself at the provider, where the vendor shows back what a create was given: all four fields. */
 export interface BatchMark {
   /** Of the ledger: `rowmill deployment`. */
   readonly deployment: string;
@@ -112,11 +112,11 @@ export interface ProviderBatch extends BatchRef {
   readonly terminal: boolean;
   /** Seconds since the epoch, by the provider's clock; null: it does not say, or not so that it can be read. */
   readonly createdAt: number | null;
-  /** Null: not said. `total` may be known before the others. */
+  /** Null: not said. `completed`: answers; `failed`: requests that ended without one, or never ran. `total` may be known first. */
   readonly counts: { readonly total: number; readonly completed: number; readonly failed: number } | null;
   /** What is wrong with its input, of one that failed. */
   readonly errors: readonly BatchInputError[];
-  /** Null: it bears none of ours. */
+  /** Null: it has none of ours. Always null where `recovery.find` is not `name`. */
   readonly mark: BatchMark | null;
 }
 
@@ -126,7 +126,7 @@ export type EndedBatch = BatchRef & Pick<ProviderBatch, "counts">;
 /** An entry of the provider's list. */
 export interface ListedBatch {
   readonly batch: ProviderBatch;
-  /** Why nobody can tell from the list whose it is; null: its mark, or that it has none, tells. */
+  /** Why it does not say whose it is: neither mark nor input can be read, or the vendor shows none. Null: ours, or another client's. */
   readonly untold: string | null;
 }
 
@@ -159,14 +159,14 @@ export interface CallOptions {
 
 /** Input that is brought to the provider before the create. Each call may be repeated without harm. */
 export interface Staging {
-  /** Streams the file from disk in bounded memory. A second one costs nothing. */
+  /** Streams the file from disk in bounded memory. A second one costs nothing. @throws RowmillError `spool_failed`: it cannot be read */
   send(spool: SpoolFile, options?: CallOptions): Promise<Staged>;
-  /** What a crashed worker staged for this batch: the very same input, and others, which are to be removed. */
+  /** What a crashed worker staged for this batch: `same`, the very same input, not failed; `others`, which the engine removes. */
   find(
     spool: SpoolFile,
     options?: CallOptions,
   ): Promise<{ readonly same: Staged | null; readonly others: readonly Json[] }>;
-  /** How it stands; null: the provider does not say. */
+  /** How it stands; null: the provider does not say, and the engine creates the batch. */
   inspect(ref: Json, options?: CallOptions): Promise<Staged | null>;
   /** True when it was there; false when it was already gone. */
   remove(ref: Json, options?: CallOptions): Promise<boolean>;
@@ -184,7 +184,7 @@ export interface CreateIntent {
 }
 
 export interface CreatedBatch extends ProviderBatch {
-  /** False: by an earlier create of the same batch, before its input was staged again. */
+  /** True: made from `intent.staged`, or nothing is staged. False: by an earlier create of the same batch, from earlier input. */
   readonly isOfThisCreate: boolean;
 }
 
@@ -217,7 +217,7 @@ export interface ProviderLimits {
   readonly bytesMax: number;
   /** All requests of a batch ask one model. */
   readonly oneModel: boolean;
-  /** By when a batch has ended, from its creation. */
+  /** After how long a batch has ended, from its creation. */
   readonly windowHours: number;
   /** How long results can be read after the end. */
   readonly resultsKeptHours: number;
@@ -256,14 +256,14 @@ export type Encoder = (customId: string, question: Question, attempt: Attempt) =
 
 /** What every request of a pipeline shares. */
 export type RequestShape = Omit<ModelRequest, keyof Question> & {
-  /** Upper bound for tokens per byte of ASCII text: by a sample of the rows. 1: nothing is known. */
+  /** Upper bound for tokens per byte of ASCII text: by a sample of prompts; schema and system text may be denser. 1: nothing is known. */
   readonly tokensPerByte: number;
 };
 
 /** How the reading of results ended. Complete: everything that the provider ever had was read, so a request that no line names has no answer. */
 export interface ResultsEnd {
   readonly complete: boolean;
-  /** Lines read, of all parts. */
+  /** Lines read, of all parts, broken ones included. */
   readonly lines: number;
   /** Parts that the provider does not have any more, in words: `file file-abc`. They do not come back. */
   readonly gone: readonly string[];
@@ -271,14 +271,14 @@ export interface ResultsEnd {
   readonly unread: string | null;
   /** What it counts and does not show yet: not complete then; null: nothing. `isPaid`: answers, not failures alone. */
   readonly pending: { readonly text: string; readonly isPaid: boolean } | null;
-  /** What to keep of the batch from now on. */
+  /** `batch.refs`, with what was learned while reading: the ledger keeps it from now on. */
   readonly refs: Json;
 }
 
 export type Results = AsyncGenerator<AnswerOutcome, ResultsEnd>;
 
 export interface ResultsOptions extends CallOptions {
-  /** Requests in the batch: who sends results does not decide how much is read. */
+  /** Requests in the batch. Bounds what is read: far more lines end the reading with `unread`. */
   readonly requests: number;
 }
 

@@ -1,4 +1,7 @@
-/** What the suite of providers needs of a vendor's stand-in, and how it makes what the engine would give to an adapter. */
+/**
+ * What the suite of providers needs of a vendor's stand-in, and how it makes what the engine would give to an adapter. `fault-proxy.ts`
+ * does `break`, `mend` and `creates` for any server, `answerBySchema` of `test/support/plain-answers.ts` the answers.
+ */
 import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,64 +13,76 @@ import type { CreateIntent, Provider, RequestShape, SpoolFile } from "../../src/
 export type SuiteCall = "create" | "list" | "status" | "results" | "cancel";
 
 export type SuiteFault =
+  /** The connection is closed without a reply. */
   | { readonly kind: "drop" }
+  /** This reply instead of the true one. Default of `body`: an empty JSON object. */
   | {
       readonly kind: "reply";
       readonly status: number;
       readonly body?: object | string;
       readonly headers?: Readonly<Record<string, string>>;
     }
+  /** The headers announce the whole body; after so many bytes of it the connection is closed, or stays open and silent. */
   | { readonly kind: "cut" | "stall"; readonly afterBytes: number };
 
 export interface SuiteChanges {
   /** Of another server: `http://127.0.0.1:PORT`. */
   readonly origin?: string;
+  /** The longest that a whole small call may take. */
   readonly callMs?: number;
+  /** The same of a create. */
   readonly createMs?: number;
+  /** The longest between two chunks of results. */
   readonly stallMs?: number;
 }
 
 type Reply = Extract<SuiteFault, { kind: "reply" }>;
 
+/**
+ * A server as the vendor has it. It runs each batch at once unless it is held, answers by the request's schema, and knows these words in a
+ * prompt: `[[demo:refuse]]`, `[[demo:truncate]]`, `[[demo:empty]]`, and `[[demo:error 429]]`, `500` or `400` for an outcome that is
+ * `rateLimited`, `transient` or `permanent`.
+ */
 export interface ConformanceStandIn {
-  /** That the adapter sends. */
+  /** The key that the adapter sends. */
   readonly key: string;
-  /** One that it knows. */
+  /** A model that it knows, with a price and a hyphen in its name. */
   readonly model: string;
-  /** At the stand-in, or at another server; backs off for no time. */
+  /** A new adapter at the stand-in, or at another server. It waits no time, or 1 ms, before a retry. */
   provider(changes?: SuiteChanges): Provider;
-  /** What is wrong with the next calls of that kind, before or after their effect. */
+  /** Breaks the next calls of that kind. `before`: they have no effect; `after`: they have it, and the reply is broken. Faults queue up. */
   break(call: SuiteCall, at: "before" | "after", fault: SuiteFault, times?: number): void;
   /** Nothing is wrong any more. */
   mend(): void;
-  /** Batches stand still; false: they go on. */
+  /** All batches stand still, also those that are created later; false: they continue. */
   hold(isHeld: boolean): void;
-  /** Of a batch that stands still: so many requests are answered, then its time is over. */
+  /** Ends a batch that stands still: so many of its requests are answered, the others expire. */
   expire(id: string, afterRequests: number): Promise<void>;
-  /** Resolves when it has ended. */
+  /** Resolves when the batch has ended, at once if it has already. */
   until(id: string): Promise<void>;
-  /** Its clock is so much later from now on. */
+  /** Its clock, with which it dates batches and replies (the Date header), is so much later from now on. */
   advance(ms: number): Promise<void>;
+  /** That clock, in seconds since the epoch. */
   nowSeconds(): number;
-  /** Another client of the account makes a batch; answers its id. */
+  /** Another client of the account makes a batch of so many requests, with no name of ours; answers its id. */
   createForeign(requests: number): Promise<string>;
-  /** Makes a part of a batch's results disappear; answers how many outcomes are left. */
+  /** Deletes the part of an ended batch's results that has the answers; answers how many outcomes its other parts have. */
   losePart(id: string): Promise<number>;
-  /** Creates that arrived. */
+  /** Calls of create that arrived, broken ones included; not those of `createForeign`. */
   creates(): Promise<number>;
-  /** Batches that there are. */
+  /** Batches that were created. */
   batches(): Promise<number>;
-  /** Requests that were executed, all batches together. */
+  /** Requests that the model was asked, all batches together. */
   executed(): Promise<number>;
   /** Replies in the vendor's words. */
   readonly words: {
     /** A create is refused: as much is queued as may be. Null: it has no word for it. */
     readonly capacity: Reply | null;
-    /** A page of the list with these batches, which says whether there is more; null: an entry that nobody can read. */
+    /** A page of the list with these batches, which says whether there is more, after the last of them; null: an entry without an id. */
     page(ids: readonly (string | null)[], more: boolean): Promise<Reply>;
-    /** That batch with another word for its status, and a time that is none. */
+    /** The reply to `status`: that batch with this word for its status, and a creation time that cannot be read. */
     strangeBatch(id: string, word: string): Promise<Reply>;
-    /** An error as the vendor words it. */
+    /** The body of an error with this message. */
     error(message: string): object;
   };
   close(): Promise<void>;
