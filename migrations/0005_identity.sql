@@ -138,7 +138,7 @@ alter table rowmill.batches
 update rowmill.batches set
   provider_data = jsonb_strip_nulls(jsonb_build_object('staged', input_file_id, 'refs', case when provider_batch_id is not null
     then jsonb_build_object('input', coalesce(input_file_id, ''), 'output', output_file_id, 'error', error_file_id) end)),
-  told_at = case when (state = 'collecting' and downloads >= 100) or (state = 'submitting' and polls >= 100) then now() end;
+  told_at = case when (state in ('running', 'collecting') and downloads >= 100) or (state = 'submitting' and polls >= 100) then now() end;
 alter table rowmill.batches drop column input_file_id, drop column output_file_id, drop column error_file_id;
 alter table rowmill.batches rename column files_deleted_at to forgotten_at;
 create unique index batches_one_open_create on rowmill.batches (account) where one_create and create_intent_at is not null;

@@ -18,11 +18,13 @@ export interface ResultsRead {
   readonly missing: number;
 }
 
-/** What an adapter needs again about a batch. Each member but the last is the adapter's own. */
+/** What an adapter needs again about a batch. Each member but the last two is the adapter's own. */
 export interface ProviderData {
   readonly staged: Json | null;
   readonly baseline: Json | null;
   readonly refs: Json | null;
+  /** When its last create was intended, seconds since the epoch by the database's clock: a refutation goes on looking from then. */
+  readonly intendedAt: number | null;
   /** Ids of provider batches that may have been this one, and proved not to be. */
   readonly refuted: readonly string[];
 }
@@ -116,7 +118,13 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
-export const noData: ProviderData = { staged: null, baseline: null, refs: null, refuted: [] };
+export const noData: ProviderData = {
+  staged: null,
+  baseline: null,
+  refs: null,
+  intendedAt: null,
+  refuted: [],
+};
 
 /** Of a batch that was planned by a version that did not note it. */
 const BATCH_FACTOR_UNNOTED = 0.5;
@@ -347,10 +355,19 @@ function assignments(fields: BatchFields): Sql {
       ? sql`${raw(name)} = ${value === null ? null : JSON.stringify(value)}::jsonb`
       : sql`${raw(name)} = ${value}`,
   );
-  if (data !== undefined) list.push(sql`provider_data = provider_data || ${JSON.stringify(data)}::jsonb`);
+  const intended =
+    createIntent === true
+      ? sql`|| jsonb_build_object('intendedAt', extract(epoch from clock_timestamp()))`
+      : sql``;
+  if (data !== undefined || createIntent === true)
+    list.push(sql`provider_data = provider_data || ${JSON.stringify(data ?? {})}::jsonb ${intended}`);
   if (told !== undefined) list.push(sql`told_at = ${told ? sql`clock_timestamp()` : sql`null`}`);
   if (createIntent === true) list.push(sql`create_intent_at = clock_timestamp()`, sql`creates = creates + 1`);
-  if (createIntent === "still") list.push(sql`create_intent_at = clock_timestamp()`);
+  // As old as it is: what the list shows from before it, and from long after it, is another.
+  if (createIntent === "still")
+    list.push(
+      sql`create_intent_at = coalesce(to_timestamp((provider_data ->> 'intendedAt')::float8), clock_timestamp())`,
+    );
   if (createIntent === false) list.push(sql`create_intent_at = null`);
   return list.length === 0 ? sql`id = id` : join(list);
 }

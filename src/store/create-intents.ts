@@ -1,9 +1,17 @@
 /** The intent of a create, committed before its call. */
 import type { Json } from "../model/pipeline.js";
 import { update, type Lease } from "./batches.js";
-import { DatabaseError, sql, type Queryable } from "./database.js";
+import { DatabaseError, sql, type Queryable, type Reader } from "./database.js";
 
 const UNIQUE_VIOLATION = "23505";
+
+/** Of the batch's account, a create that only circumstance tells from others. */
+export async function isOtherOpen(client: Reader, batchId: string): Promise<boolean> {
+  const row = await client.first(sql`select 1 as one from rowmill.batches b
+    join rowmill.batches o on o.account = b.account and o.id <> b.id
+    where b.id = ${batchId} and o.one_create and o.create_intent_at is not null limit 1`);
+  return row !== null;
+}
 
 /**
  * A create may be on its way from now on. "taken": another one of the account is open, and `alone` means that only circumstance tells
@@ -14,15 +22,18 @@ export async function intend(
   lease: Lease,
   { baseline, alone }: { baseline: Json | null; alone: boolean },
 ): Promise<"intended" | "taken" | "lost"> {
-  const open = sql`select 1 as one from rowmill.batches b join rowmill.batches o on o.account = b.account and o.id <> b.id
-    where b.id = ${lease.batchId} and o.one_create and o.create_intent_at is not null`;
-  if (alone && (await client.first(open)) !== null) return "taken";
+  if (alone && (await isOtherOpen(client, lease.batchId))) return "taken";
   try {
     const fields = { provider_data: { baseline }, one_create: alone, create_intent: true } as const;
     return (await update(client, lease, fields)) ? "intended" : "lost";
   } catch (error) {
     // Both looked, and saw none.
-    if (alone && error instanceof DatabaseError && error.sqlState === UNIQUE_VIOLATION) return "taken";
+    if (alone && isTaken(error)) return "taken";
     throw error;
   }
+}
+
+/** Another create of the account was open when this one was to be. */
+export function isTaken(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState === UNIQUE_VIOLATION;
 }

@@ -143,6 +143,28 @@ export async function noteUnneeded(
     values (${batch.account}, ${batch.providerBatchId}, ${batch.reason}) on conflict do nothing`);
 }
 
+/** Of these ids, those that no create of unknown ending can have made: of a batch of ours, or of a certain duplicate of one. */
+export async function takenProviderBatches(
+  client: Reader,
+  account: string,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select provider_batch_id as id from rowmill.batches where account = ${account} and provider_batch_id = any(${[...ids]}::text[])
+    union select provider_batch_id from rowmill.duplicate_batches
+      where account = ${account} and provider_batch_id = any(${[...ids]}::text[]) and certain`);
+  return new Set(rows.map((row) => row.id));
+}
+
+/** It is taken for one of ours: what was told of it by circumstance was another's. */
+export async function forgetPossible(
+  client: Queryable,
+  { account, providerBatchId }: { readonly account: string; readonly providerBatchId: string },
+): Promise<void> {
+  await client.run(sql`delete from rowmill.duplicate_batches
+    where account = ${account} and provider_batch_id = ${providerBatchId} and not certain`);
+}
+
 /** Of these ids, those of a batch of ours, or of one that is noted as a duplicate. */
 export async function knownProviderBatches(
   client: Reader,
@@ -183,5 +205,8 @@ export async function unresolvedCreates(
     where b.account = ${account} and b.planned_at > now() - make_interval(hours => ${hours}) and b.lines is not null
       -- While its next create may be on its way, what the list shows may be that one.
       and b.create_intent_at is null and b.state not in ('uploading', 'submitting')
+      -- Nor that of another batch, which is told from this one by nothing else.
+      and not exists (select 1 from rowmill.batches o
+        where o.account = b.account and o.one_create and o.create_intent_at is not null and o.lines = b.lines)
     order by e.at desc limit ${UNRESOLVED_MAX}`);
 }

@@ -28,10 +28,13 @@ import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
 const CHUNK_LINES = 500;
 const CHUNK_BYTES = 8 * 1024 * 1024;
+const FOREIGN = "its results name none of our requests";
 
 interface Tally extends batches.ResultsRead {
   /** How the results ended; what was read in an earlier turn ended whole. */
   readonly end: ResultsEnd;
+  /** What was presumed is still: no line named anything. */
+  readonly isUnproved: boolean;
 }
 
 export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Next> {
@@ -39,11 +42,27 @@ export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Nex
   const waits: Waits = { alone: 0 };
   if (turn.batch.keepsAnswers && !(await collectKept(turn, waits))) return lost;
   const { resultsRead } = turn.batch;
-  if (resultsRead !== null) return settle(turn, { ...resultsRead, end: wholeEnd(turn, resultsRead.lines) });
+  if (resultsRead !== null)
+    return settle(turn, { ...resultsRead, end: wholeEnd(turn, resultsRead.lines), isUnproved: false });
   const read = await collectResults(turn, waits);
   if (read === "lost") return lost;
-  if (read === "foreign") return refute(turn, "its results name none of our requests");
-  return (await lookForResults(turn, read.end)) ?? settle(turn, read);
+  if (read === "foreign") return refute(turn, FOREIGN);
+  return (await lookForResults(turn, read.end)) ?? (await doubt(turn, read)) ?? settle(turn, read);
+}
+
+/** Null: it is ours, or a person was told that its answers are lost. Of what may be another's, that it says nothing is no reason to ask our rows again. */
+async function doubt(turn: Collecting, { isUnproved, end, lines }: Tally): Promise<Next | null> {
+  if (!isUnproved || (turn.batch.told && !end.complete)) return null;
+  return isShort(turn, lines) ? lookOnceMore(turn) : refute(turn, FOREIGN);
+}
+
+/** Fewer than the provider counts: they may be late, and are read again a few times. */
+function isShort({ batch: { providerCounts: counts, downloads } }: Collecting, lines: number): boolean {
+  return counts !== null && lines < counts.completed + counts.failed && downloads + 1 < DOWNLOADS_MAX;
+}
+
+function lookOnceMore(turn: Collecting): Promise<Next> {
+  return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: turn.batch.downloads + 1 });
 }
 
 function wholeEnd({ batch }: Collecting, lines: number): ResultsEnd {
@@ -59,7 +78,7 @@ async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "
     for (let chunk = await chunks.next(); ; chunk = await chunks.next()) {
       if (chunk.done === true) {
         const end = chunk.value;
-        return presumed && end.complete ? "foreign" : { ...tally, lines: end.lines, end };
+        return { ...tally, lines: end.lines, end, isUnproved: presumed };
       }
       const proof = presumed ? await proofIn(turn, chunk.value) : null;
       if (proof === "foreign") return proof;
@@ -152,10 +171,7 @@ async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const { context, pipeline, batch } = turn;
   const left = await countUnanswered(context.read, batch.id);
-  const counts = batch.providerCounts;
-  const believable = counts === null || tally.lines >= counts.completed + counts.failed;
-  if (left > 0 && !believable && batch.downloads + 1 < DOWNLOADS_MAX)
-    return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: batch.downloads + 1 });
+  if (left > 0 && isShort(turn, tally.lines)) return lookOnceMore(turn);
   const { outcome, detail } = unnamed(batch, tally.end);
   const read = { lines: tally.lines, unknown: tally.unknown, missing: tally.missing + left };
   const ended = await endAll(context, {

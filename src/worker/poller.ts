@@ -1,6 +1,6 @@
 /** running: asks the provider how the batch stands, at a growing interval. Only reads there; a crash costs one question. */
 import { pollDelayMs } from "../model/schedule.js";
-import type { ProviderBatch } from "../model/provider.js";
+import { ProviderError, type ProviderBatch } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { moveBatch } from "./move-batch.js";
@@ -14,9 +14,17 @@ const UNKNOWN_POLLS_MAX = 10;
 
 export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   const { context, pipeline, batch, lease, signal } = turn;
-  const seen = await context.step("poll.ask", () =>
-    pipeline.provider.status(batch.providerBatchId, { signal }),
-  );
+  const seen = await context.step("poll.ask", async () => {
+    try {
+      return await pipeline.provider.status(batch.providerBatchId, { signal });
+    } catch (error) {
+      // In an account of our own nobody else can have removed it.
+      const isAnothers = batch.presumed && !pipeline.provider.recovery.exclusive;
+      if (isAnothers && error instanceof ProviderError && error.kind === "notFound") return null;
+      throw error;
+    }
+  });
+  if (seen === null) return refute(turn, "it was removed by somebody else");
   if (seen.status === "failed" && batch.presumed) return refute(turn, "it failed, and ran nothing");
   if (seen.status === "failed") return refuse(turn, seen.errors);
   if (seen.terminal) return beginCollecting(turn, seen);

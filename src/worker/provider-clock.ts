@@ -13,3 +13,8 @@ export function listSince(provider: Pick<Provider, "clockSeconds">, agoSeconds: 
   const now = provider.clockSeconds() ?? Date.now() / 1_000;
   return now - agoSeconds - CLOCKS_APART_SECONDS;
 }
+
+/** Until when what was intended so many seconds ago, and may be on its way for `createMs`, shows as created. */
+export function listUntil(provider: Pick<Provider, "clockSeconds" | "createMs">, agoSeconds: number): number {
+  return listSince(provider, agoSeconds) + 2 * CLOCKS_APART_SECONDS + provider.createMs / 1_000;
+}

@@ -8,18 +8,21 @@
  */
 import { judgeCreated } from "../model/created-batches.js";
 import type { CreatedBatch, FoundBatches, ProviderBatch } from "../model/provider.js";
-import { holds, update } from "../store/batches.js";
-import { duplicateIdsOf, knownProviderBatches, recordDuplicate } from "../store/duplicates.js";
+import { holds, update, type BatchMoveRequest } from "../store/batches.js";
+import { isTaken } from "../store/create-intents.js";
+import { duplicateIdsOf, recordDuplicate, takenProviderBatches } from "../store/duplicates.js";
 import * as pipelines from "../store/pipelines.js";
 import { createIntent } from "./create-intent.js";
 import { cancelDuplicates } from "./duplicates.js";
 import { moveBatch } from "./move-batch.js";
-import { listSince } from "./provider-clock.js";
+import { listSince, listUntil } from "./provider-clock.js";
 import { adopt, fence, isByCircumstance, uploadAnew } from "./submitter.js";
 import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 import { withdraw } from "./withdraw.js";
 
 const LOOK_PAUSE_MS = 5_000;
+/** While another create of the account is open, perhaps until a person decides: results are read again each time. */
+const REFUTE_PAUSE_MS = 30_000;
 /** Looks after the window at a list that has an entry which nobody can attribute, before a person is asked. */
 const UNTOLD_LOOKS_MAX = 10;
 
@@ -140,7 +143,7 @@ async function noteDuplicate({ context, batch, lease }: Turn, duplicate: Provide
   return true;
 }
 
-/** Those that the ledger does not know, nor has seen to be others. While more may appear a single one is taken only where nobody else creates any. */
+/** Those of its time that are no other batch of the ledger, nor were seen to be others. While more may appear a single one is taken only where nobody else creates any. */
 async function candidates(
   { context, pipeline, batch }: Submitting,
   { possible }: Found,
@@ -148,8 +151,12 @@ async function candidates(
 ): Promise<readonly ProviderBatch[]> {
   if (possible.length === 0 || (mayAppear && !pipeline.provider.recovery.exclusive)) return [];
   const ids = possible.map(({ id }) => id);
-  const known = await knownProviderBatches(context.read, batch.account, ids);
-  const open = possible.filter(({ id }) => !known.has(id) && !batch.data.refuted.includes(id));
+  const taken = await takenProviderBatches(context.read, batch.account, ids);
+  const until = listUntil(pipeline.provider, (batch.createIntentAgoMs ?? 0) / 1_000);
+  const open = possible.filter(
+    ({ id, createdAt }) =>
+      !taken.has(id) && !batch.data.refuted.includes(id) && (createdAt === null || createdAt <= until),
+  );
   return mayAppear && open.length > 1 ? [] : open;
 }
 
@@ -169,7 +176,7 @@ export async function refute(
 ): Promise<Next> {
   const { batch } = turn;
   const refuted = [...batch.data.refuted, batch.providerBatchId];
-  const moved = await moveBatch("reconcile.refute", turn, {
+  const move: BatchMoveRequest = {
     batch,
     event: "refuted",
     reason: `${batch.providerBatchId} is another batch: ${why}`,
@@ -181,6 +188,12 @@ export async function refute(
       presumed: false,
       create_intent: "still",
     },
-  });
-  return moved ? again : lost;
+  };
+  try {
+    return (await moveBatch("reconcile.refute", turn, move)) ? again : lost;
+  } catch (error) {
+    // Its create is open again, and one may be: the other one's first.
+    if (isTaken(error)) return { next: "wait", delayMs: REFUTE_PAUSE_MS };
+    throw error;
+  }
 }

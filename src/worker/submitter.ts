@@ -9,7 +9,8 @@ import type { Json } from "../model/pipeline.js";
 import { ProviderError, type ProviderBatch, type Staged, type Staging } from "../model/provider.js";
 import { backoffMs } from "../model/schedule.js";
 import * as batches from "../store/batches.js";
-import { intend } from "../store/create-intents.js";
+import { intend, isOtherOpen } from "../store/create-intents.js";
+import { forgetPossible } from "../store/duplicates.js";
 import { learnedLimits, raiseGuess } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { createIntent, spoolFile } from "./create-intent.js";
@@ -33,7 +34,7 @@ const READY_PAUSE_MAX_MS = 60_000;
 /** How soon an ambiguous create is looked for. */
 export const FIRST_LOOK_MS = 1_000;
 /** While another create of the account is open that only circumstance tells from this one. */
-const OPEN_CREATE_PAUSE_MS = 5_000;
+const waitForOther: Next = { next: "wait", delayMs: 5_000 };
 
 /** Brings the input to the provider, or takes the very same that a crashed worker brought. Where it goes with the create, nothing is to be done. */
 export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
@@ -148,20 +149,30 @@ async function findStaged(turn: Turn<BatchIn<"uploading">>, staging: Staging): P
 
 /** Posts the create once. Its intent is committed first; an ambiguous ending is left to reconciliation. */
 export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
-  const { context, pipeline, signal } = turn;
+  const { context, pipeline, batch, signal } = turn;
   const { provider } = pipeline;
   if (provider.staging === null && !(await isWhole(spoolFile(turn))))
     return uploadAnew(turn, "the rendered file is not on this machine");
+  const isAlone = isByCircumstance(turn);
+  // Before the baseline: it may be a person who is waited for, and the list is asked each time.
+  if (isAlone && (await isOtherOpen(context.read, batch.id))) return waitForOther;
   const baseline = await askBaseline(turn);
   const intended = await context.step("submit.intent", () =>
-    intend(context.database, turn.lease, { baseline, alone: isByCircumstance(turn) }),
+    intend(context.database, turn.lease, { baseline, alone: isAlone }),
   );
   if (intended === "lost") return lost;
-  if (intended === "taken") return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
+  if (intended === "taken") return waitForOther;
+  const intendedMs = performance.now();
   const intent = { ...(await createIntent(turn)), baseline };
   try {
-    const created = await context.step("submit.create", () => provider.create(intent, { signal }));
-    return await adopt(turn, created, { reason: "the provider took it" });
+    const created = await context.step("submit.create", () =>
+      performance.now() - intendedMs < batches.LEASE_MS
+        ? provider.create(intent, { signal })
+        : Promise.resolve(null),
+    );
+    return created === null
+      ? await tooLate(turn)
+      : await adopt(turn, created, { reason: "the provider took it" });
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     return afterFailedCreate(turn, error);
@@ -172,6 +183,14 @@ async function askBaseline({ context, pipeline, signal }: Turn): Promise<Json | 
   const { provider } = pipeline;
   if (provider.baseline === null) return null;
   return context.step("submit.baseline", async () => provider.baseline?.({ signal }) ?? null);
+}
+
+/** This process stood still: by now another one may look for the create, in vain, and make it itself. Nothing was sent. */
+async function tooLate({ context, lease }: Turn): Promise<Next> {
+  const takenBack = await context.step("submit.takeBack", () =>
+    batches.update(context.database, lease, { create_intent: false }),
+  );
+  return takenBack ? again : lost;
 }
 
 export function isByCircumstance({ pipeline }: Pick<Turn, "pipeline">): boolean {
@@ -249,18 +268,20 @@ export async function adopt(
   found: ProviderBatch,
   { reason, presumed = false }: { reason: string; presumed?: boolean },
 ): Promise<Next> {
-  const { context, batch } = turn;
-  const moved = await moveBatch("submit.record", turn, {
-    batch,
-    event: "created",
-    reason,
-    fields: {
-      provider_batch_id: found.id,
-      provider_status: found.statusText,
-      provider_data: { refs: found.refs },
-      presumed,
-    },
-  });
+  const { context, batch, lease } = turn;
+  const fields = {
+    provider_batch_id: found.id,
+    provider_status: found.statusText,
+    provider_data: { refs: found.refs },
+    presumed,
+  };
+  const moved = await context.step("submit.record", () =>
+    context.database.transaction(async (tx) => {
+      // It may have been told as another's duplicate, by circumstance.
+      await forgetPossible(tx, { account: batch.account, providerBatchId: found.id });
+      return batches.move(tx, lease, { batch, event: "created", reason, fields });
+    }),
+  );
   if (!moved) return lost;
   if ((await learnedLimits(context.read, batch.account, batch.model)).sizeGuesses > 0)
     await context.step("refuse.learn", () => raiseGuess(context.database, batch));
