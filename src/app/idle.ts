@@ -68,7 +68,9 @@ async function pipelineState(
   }
   const { requestsMin } = pipeline.provider.limits;
   if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {
-    const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so more rows have to come.`;
+    const isLimited = waiting < (await countWaiting(database, pipeline.id));
+    const mend = isLimited ? `raise pipelines.${pipeline.config.name}.limit` : "more rows have to come";
+    const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so ${mend}.`;
     return { busy: false, blocked: reason };
   }
   const held = await heldBatches(database, {
@@ -91,6 +93,6 @@ function heldReason([first, ...others]: readonly HeldBatch[], { provider }: Pipe
 async function waitingWithinLimit({ database }: WorkerContext, pipeline: Pipeline): Promise<number> {
   const waiting = await countWaiting(database, pipeline.id);
   if (pipeline.config.limit === null || waiting === 0) return waiting;
-  const asked = await countAsked(database, pipeline.id);
-  return asked < pipeline.config.limit ? waiting : await pipelines.countWaitingAgain(database, pipeline.id);
+  const left = Math.max(0, pipeline.config.limit - (await countAsked(database, pipeline.id)));
+  return Math.min(waiting, left + (await pipelines.countWaitingAgain(database, pipeline.id)));
 }

@@ -1,9 +1,9 @@
 /** What ended batches leave behind: at the provider, and as spool files on this machine. */
 import type { Json } from "../model/pipeline.js";
 import type { BatchRef } from "../model/provider.js";
-import { noData, type ProviderData } from "./batches.js";
 import { sql, type Queryable, type Reader } from "./database.js";
 import { suspicionValue } from "./deployment.js";
+import { noData, type ProviderData } from "./provider-data.js";
 
 export interface Forgettable {
   readonly id: string;

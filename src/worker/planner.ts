@@ -151,7 +151,7 @@ async function findRoom(
   context: WorkerContext,
   tx: Queryable,
   planning: Ready,
-): Promise<Room | { because: "waiting" | "limit" | "capacity" | "noTokens" | "noMoney" }> {
+): Promise<Room | { because: "waiting" | "tooFew" | "limit" | "capacity" | "noTokens" | "noMoney" }> {
   const { pipeline, bounds } = planning;
   const { config, provider } = pipeline;
   const limits = await lockLimits(tx, provider.account, config.request.model);
@@ -165,18 +165,25 @@ async function findRoom(
   const most = Math.min(file.requestsMax, Math.max(1, Math.floor(bytesMax / bounds.bytesEach)));
   const newRequests =
     config.limit === null ? null : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
-  if (newRequests === 0 && (await pipelines.countWaitingAgain(tx, pipeline.id)) === 0)
-    return { because: "limit" };
+  const least = provider.limits.requestsMin;
+  if (most < least) {
+    await pauseWhenNoneFits(tx, planning, most);
+    return { because: "tooFew" };
+  }
+  if (newRequests !== null && newRequests < least) {
+    const again = await pipelines.countWaitingAgain(tx, pipeline.id);
+    if (newRequests + again < least) return { because: "limit" };
+  }
   const tokens =
     limits.enqueuedTokens === null
       ? null
       : limits.enqueuedTokens - (await reservedTokens(tx, provider.account, config.request.model));
-  if (tokens !== null && tokens < bounds.tokensEach) {
+  if (tokens !== null && tokens < least * bounds.tokensEach) {
     await pauseWhenHopeless(tx, planning, limits.enqueuedTokens ?? 0);
     return { because: "noTokens" };
   }
   const money = await moneyRoom(context, tx, planning);
-  if (money !== null && money.room < bounds.nanoUsdEach) return { because: "noMoney" };
+  if (money !== null && money.room < least * bounds.nanoUsdEach) return { because: "noMoney" };
   // What is reserved by batches in flight mostly comes back when they settle: better to wait for it than to send fragments.
   if (money !== null && money.inFlight && money.room < planning.ready * bounds.nanoUsdEach)
     return { because: "noMoney" };
@@ -187,16 +194,33 @@ async function findRoom(
   return { requests, newRequests, tokens: tokens ?? Infinity, nanoUsd: money?.room ?? Infinity };
 }
 
-/** A limit below a single request cannot be waited for. */
+/** The provider wants more requests in a batch than may be in one. */
+async function pauseWhenNoneFits(tx: Queryable, { pipeline }: Planning, most: number): Promise<void> {
+  const { name, provider } = { ...pipeline.config, provider: pipeline.provider };
+  await pipelines.pause(tx, pipeline.id, {
+    kind: "provider",
+    reason: `A batch at ${provider.title} has at least ${provider.limits.requestsMin} requests, and of these at most ${most} go into one: by pipelines.${name}.batch, and by their size. Raise the limits there or shorten the request; then: rowmill resume ${name}`,
+  });
+}
+
+/** The fewest requests that a batch can have, in words. */
+function leastText({ provider }: Pipeline, one: string): string {
+  const { requestsMin } = provider.limits;
+  return requestsMin === 1 ? one : `the ${requestsMin} requests that a batch has at least`;
+}
+
+/** A limit below the smallest batch cannot be waited for. */
 async function pauseWhenHopeless(
   tx: Queryable,
   { pipeline, bounds }: Planning,
   limit: number,
 ): Promise<void> {
-  if (limit >= bounds.tokensEach) return;
+  const { requestsMin } = pipeline.provider.limits;
+  const need = requestsMin * bounds.tokensEach;
+  if (limit >= need) return;
   await pipelines.pause(tx, pipeline.id, {
     kind: "provider",
-    reason: `The provider allows ${limit} enqueued tokens for ${pipeline.config.request.model}, fewer than one request needs (${bounds.tokensEach}). Shorten the request, choose another model, or raise the account's limit; then: rowmill resume ${pipeline.config.name}`,
+    reason: `The provider allows ${limit} enqueued tokens for ${pipeline.config.request.model}, fewer than ${leastText(pipeline, "one request")} ${requestsMin === 1 ? "needs" : "need"} (${need}). Shorten the request, choose another model, or raise the account's limit; then: rowmill resume ${pipeline.config.name}`,
   });
 }
 
@@ -214,13 +238,14 @@ async function moneyRoom(
     account: pipeline.provider.account,
   });
   const room = budget.usd * 1e9 - spent.spentNanoUsd - spent.reservedNanoUsd;
-  if (room < bounds.nanoUsdEach && spent.batchesInFlight === 0) {
+  const need = pipeline.provider.limits.requestsMin * bounds.nanoUsdEach;
+  if (room < need && spent.batchesInFlight === 0) {
     const left = Math.max(0, room) / 1e9;
     await pipelines.pause(tx, pipeline.id, {
       kind: "budget",
       reason:
         `The budget of $${budget.usd} per ${budget.per} is used up: $${(spent.spentNanoUsd / 1e9).toFixed(6)} spent, $${left.toFixed(6)} left, ` +
-        `and one more request may cost $${(bounds.nanoUsdEach / 1e9).toFixed(6)}. It goes on by itself when there is room again; raise pipelines.${pipeline.config.name}.budget.usd to go on now.`,
+        `and ${leastText(pipeline, "one more request")} may cost $${(need / 1e9).toFixed(6)}. It goes on by itself when there is room again; raise pipelines.${pipeline.config.name}.budget.usd to go on now.`,
     });
   }
   return { room, inFlight: spent.batchesInFlight > 0 };
