@@ -3,6 +3,7 @@ import { afterEach, expect, it } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import { RETURNS_MAX } from "../../src/model/what-next.js";
+import { believeMissing } from "../../src/store/recovery.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
@@ -119,6 +120,17 @@ describeDatabases(
       );
       expect(missing).toEqual({ detail: `The provider does not have file ${fileId} of the batch any more.` });
       expect(await executions(project)).toEqual([2, 2, 1]);
+    });
+
+    it("lost the answers, as a person was told while the batch ran: nobody is asked again", async () => {
+      const worker = await start(plain(2), { faults: { hold } });
+      const [notes] = worker.pipelines.values();
+      await notes?.provider.staging?.remove(await endUncollected(worker));
+      const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
+      await believeMissing(worker.database, [batch?.id ?? ""]);
+      await hurry(project, worker);
+      expect(await states()).toEqual(["succeeded", "succeeded"]);
+      expect(await pausedTimes()).toBe(0);
     });
 
     it("loses the answers while a person has paused: told when that is over, and looked for ever less often until then", async () => {
