@@ -6,7 +6,9 @@ import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-tran
 import type { Json } from "../model/pipeline.js";
 import { listPrice, type Price, type Rates } from "../model/pricing.js";
 import type { BatchInputError, Refusal } from "../model/refusal.js";
+import { storableJson, storableText } from "../model/storable-text.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { noData, type ProviderData } from "./provider-data.js";
 import { isUnderstood } from "./understood.js";
 
 /** What the results of a batch said, in numbers. */
@@ -16,17 +18,6 @@ export interface ResultsRead {
   readonly unknown: number;
   /** Requests that they did not name. */
   readonly missing: number;
-}
-
-/** What an adapter needs again about a batch. Each member but the last two is the adapter's own. */
-export interface ProviderData {
-  readonly staged: Json | null;
-  readonly baseline: Json | null;
-  readonly refs: Json | null;
-  /** When its last create was intended, seconds since the epoch by the database's clock: a refutation goes on looking from then. */
-  readonly intendedAt: number | null;
-  /** Ids of provider batches that may have been this one, and proved not to be. */
-  readonly refuted: readonly string[];
 }
 
 interface BatchBase {
@@ -117,14 +108,6 @@ const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.s
   exists (select 1 from rowmill.kept_answers k where k.batch_id = b.id) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
-
-export const noData: ProviderData = {
-  staged: null,
-  baseline: null,
-  refs: null,
-  intendedAt: null,
-  refuted: [],
-};
 
 /** Of a batch that was planned by a version that did not note it. */
 const BATCH_FACTOR_UNNOTED = 0.5;
@@ -352,15 +335,15 @@ function assignments(fields: BatchFields): Sql {
   const { create_intent: createIntent, provider_data: data, told, ...plain } = fields;
   const list = Object.entries(plain).map(([name, value]) =>
     jsonFields.has(name)
-      ? sql`${raw(name)} = ${value === null ? null : JSON.stringify(value)}::jsonb`
-      : sql`${raw(name)} = ${value}`,
+      ? sql`${raw(name)} = ${value === null ? null : storableJson(value)}::jsonb`
+      : sql`${raw(name)} = ${name === "provider_status" && typeof value === "string" ? storableText(value) : value}`,
   );
   const intended =
     createIntent === true
       ? sql`|| jsonb_build_object('intendedAt', extract(epoch from clock_timestamp()))`
       : sql``;
   if (data !== undefined || createIntent === true)
-    list.push(sql`provider_data = provider_data || ${JSON.stringify(data ?? {})}::jsonb ${intended}`);
+    list.push(sql`provider_data = provider_data || ${storableJson(data ?? {})}::jsonb ${intended}`);
   if (told !== undefined) list.push(sql`told_at = ${told ? sql`clock_timestamp()` : sql`null`}`);
   if (createIntent === true) list.push(sql`create_intent_at = clock_timestamp()`, sql`creates = creates + 1`);
   // As old as it is: what the list shows from before it, and from long after it, is another.
@@ -378,7 +361,7 @@ export async function addBatchEvent(
   event: { from: BatchState | null; to: BatchState; reason: string; detail?: Json },
 ): Promise<void> {
   await client.run(sql`insert into rowmill.batch_events (batch_id, from_state, to_state, reason, detail)
-    values (${id}, ${event.from}, ${event.to}, ${event.reason}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+    values (${id}, ${event.from}, ${event.to}, ${storableText(event.reason)}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
 }
 
 /** Ids of unfinished batches whose next step is due and whose lease is free. */

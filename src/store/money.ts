@@ -1,5 +1,6 @@
 /** What was spent and what is reserved, derived from attempts and from batches in flight; and limits that providers told us. */
 import type { BudgetPeriod } from "../model/pipeline.js";
+import { storableText } from "../model/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 
 export interface Spending {
@@ -110,7 +111,7 @@ export async function learnLimit(
   await client.run(sql`
     insert into rowmill.learned_limits as l (account, model, enqueued_tokens, input_bytes, size_guesses, refused_bytes, message)
     values (${of.account}, ${of.model}, ${enqueuedTokens ?? null}, ${inputBytes ?? null}, ${guess?.count ?? 0},
-      ${guess?.refusedBytes ?? null}, ${message})
+      ${guess?.refusedBytes ?? null}, ${storableText(message)})
     on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, l.enqueued_tokens),
       input_bytes = coalesce(excluded.input_bytes, l.input_bytes),
       size_guesses = case when excluded.input_bytes is null then l.size_guesses else excluded.size_guesses end,
@@ -127,7 +128,7 @@ export async function learnWait(
   const until = sql`clock_timestamp() + make_interval(secs => ${waitMs / 1_000})`;
   await client.run(sql`
     insert into rowmill.learned_limits as l (account, model, not_before, message)
-    values (${of.account}, ${of.model}, ${until}, ${message})
+    values (${of.account}, ${of.model}, ${until}, ${storableText(message)})
     on conflict (account, model) do update set not_before = greatest(l.not_before, excluded.not_before), message = excluded.message`);
 }
 

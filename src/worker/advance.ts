@@ -36,6 +36,8 @@ const CONFLICT_WAIT_MS = 300;
 const CONFLICT_WAIT_MAX_MS = 30_000;
 /** After a refusal for want of room: what is queued at the provider takes hours. Not a failure, and never given up. */
 const CAPACITY_WAIT_MS = 1_800_000;
+/** As long as any provider may make us wait. */
+const ASKED_WAIT_MAX_MS = 86_400_000;
 /** After so many failed turns in a row a person has to look. */
 const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
@@ -224,7 +226,11 @@ async function explain(turn: Turn, error: unknown): Promise<Next> {
   const backoff = backoffMs(batch.failures, pipeline.config.polling.minMs, context.random());
   if (!(error instanceof ProviderError)) return { next: "wait", delayMs: backoff, failures };
   const isFull = error.kind === "capacity";
-  const askedMs = Math.max(error.retryAfterMs ?? 0, isFull ? CAPACITY_WAIT_MS : 0);
+  // An adapter may be anybody's.
+  const saidMs = Number.isFinite(error.retryAfterMs)
+    ? Math.min(error.retryAfterMs ?? 0, ASKED_WAIT_MAX_MS)
+    : 0;
+  const askedMs = Math.max(saidMs, isFull ? CAPACITY_WAIT_MS : 0);
   // For every batch that is to be sent to this account and model: each would be told the same.
   if (askedMs > 0 && isUnsent(batch)) await waitForAccount(turn, askedMs, error.message);
   return { next: "wait", delayMs: Math.max(askedMs, backoff), failures: isFull ? batch.failures : failures };

@@ -4,7 +4,7 @@
  */
 import { afterEach, expect, test } from "vitest";
 import { pipeline, z } from "../../src/index.js";
-import type { Provider } from "../../src/model/provider.js";
+import { ProviderError, type Provider } from "../../src/model/provider.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { batchRows, createNotes, insertNotes, plain } from "../support/notes.js";
@@ -226,6 +226,59 @@ describeDatabases(
       await expectAllAnsweredOnce(3);
       expect(at.standIn.calls.get("stop")).toBeUndefined();
       for (const batch of foreign) expect(batch.counts.good).toBe(3);
+    });
+
+    test("sends and collects although its words cannot be stored", async () => {
+      await start(2);
+      const odd = <Batch extends { statusText: string; refs: unknown }>(batch: Batch): Batch => ({
+        ...batch,
+        statusText: `${batch.statusText}\u0000\uD800`,
+        refs: { ...(batch.refs as object), word: "\u0000" },
+      });
+      const pipelines = (provider: Provider) => ({
+        notes: plainNotes({
+          provider: {
+            ...provider,
+            create: async (...asked) => odd(await provider.create(...asked)),
+            status: async (...asked) => odd(await provider.status(...asked)),
+          },
+        }),
+      });
+      await at.project.drain(await at.worker({ pipelines }));
+      await expectAllAnsweredOnce(2);
+    });
+
+    test("asks a person when every create is refused in words that cannot be stored", async () => {
+      await start(2);
+      const pipelines = (provider: Provider) => ({
+        notes: plainNotes({
+          provider: {
+            ...provider,
+            create: () =>
+              Promise.reject(
+                new ProviderError("refused", "no \u0000", { refusal: { about: "definition", limit: null } }),
+              ),
+          },
+        }),
+      });
+      await drainPast(await at.worker({ pipelines }));
+      expect(await pauses()).toEqual([expect.stringContaining("refuses every request")]);
+    });
+
+    test("waits no longer than a day for a provider that says no number", async () => {
+      await start(2);
+      const busy = () => new ProviderError("retryable", "busy", { retryAfterMs: NaN });
+      let creates = 0;
+      const pipelines = (provider: Provider) => ({
+        notes: plainNotes({
+          provider: {
+            ...provider,
+            create: (...asked) => ((creates += 1) > 1 ? provider.create(...asked) : Promise.reject(busy())),
+          },
+        }),
+      });
+      await at.project.drain(await at.worker({ pipelines }));
+      await expectAllAnsweredOnce(2);
     });
 
     test("waits for room at the provider without counting a failure", async () => {
