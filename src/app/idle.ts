@@ -4,6 +4,7 @@ import { countArrivals } from "../store/arrivals.js";
 import { countUnfinished } from "../store/batches.js";
 import { countAsked, countStates } from "../store/requests.js";
 import { heldBatches } from "../store/held-batches.js";
+import { waitingForPerson, type WaitingCreates } from "../store/create-intents.js";
 import { countWaiting } from "../store/estimates.js";
 import * as pipelines from "../store/pipelines.js";
 import { countUnnamed } from "../store/refused-keys.js";
@@ -77,8 +78,9 @@ async function pipelineState(
     max: inFlight,
     of: { pipelineId: pipeline.id, account: pipeline.provider.account },
   });
-  const busy = unseen || inFlight > held.length || waiting > 0;
-  return { busy, blocked: busy ? null : heldReason(held, pipeline) };
+  const behind = inFlight > 0 ? await waitingForPerson(database, pipeline.id) : null;
+  const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
+  return { busy, blocked: busy ? null : (heldReason(held, pipeline) ?? behindReason(behind)) };
 }
 
 /** Nothing comes of waiting for them: a person has to bring their account back, or give them up. */
@@ -87,6 +89,12 @@ function heldReason([first, ...others]: readonly HeldBatch[], { provider }: Pipe
   const { wrong, mends } = heldText(first, { of: provider, present: provider });
   const more = others.length === 0 ? [] : [`So do ${others.length} more, see rowmill status.`];
   return [wrong, ...mends, ...more].join(" ");
+}
+
+function behindReason(behind: WaitingCreates | null): string | null {
+  if (behind === null) return null;
+  const { batchId, pipeline } = behind;
+  return `It waits for batch ${batchId} of the pipeline ${pipeline}, which waits for a person: nothing else is created in its account before it is known what became of it.`;
 }
 
 /** Rows beyond `limit` wait for ever; they are no work. */

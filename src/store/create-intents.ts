@@ -13,6 +13,24 @@ export async function isOtherOpen(client: Reader, batchId: string): Promise<bool
   return row !== null;
 }
 
+export interface WaitingCreates {
+  readonly count: number;
+  /** Of the open create that they wait for. */
+  readonly batchId: string;
+  readonly pipeline: string;
+}
+
+/** A pipeline's batches whose create waits for an open one of the account, whose pipeline waits for a person. Null: none does. */
+export async function waitingForPerson(client: Reader, pipelineId: number): Promise<WaitingCreates | null> {
+  return client.first<WaitingCreates>(sql`
+    select count(*)::int as count, o.id as "batchId", p.name as pipeline from rowmill.batches b
+    join rowmill.batches o on o.account = b.account and o.id <> b.id and o.one_create and o.create_intent_at is not null
+    join rowmill.pipelines p on p.id = o.pipeline_id
+    where b.pipeline_id = ${pipelineId} and b.state = 'submitting' and b.create_intent_at is null
+      and p.pause_kind not in ('person', 'budget', 'answers')
+    group by o.id, p.name`);
+}
+
 /**
  * A create may be on its way from now on. "taken": another one of the account is open, and `alone` means that only circumstance tells
  * them apart.

@@ -1,5 +1,6 @@
 /** What circumstance alone must never lead to: rows that are paid twice, a search without an end, a row blamed for another's batch. */
 import { afterEach, expect, test } from "vitest";
+import { idleState } from "../../src/app/idle.js";
 import { pipeline, z } from "../../src/index.js";
 import type { Provider, Results } from "../../src/model/provider.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -178,6 +179,11 @@ describeDatabases(
         await at.project.round(worker);
       }
       expect(at.standIn.calls.get("list")).toBe(listed);
+      const { idle, blocked } = await idleState(worker);
+      expect({ idle, reasons: blocked.map(({ reason }) => reason) }).toEqual({
+        idle: true,
+        reasons: [expect.stringContaining("was lost"), expect.stringContaining("waits for a person")],
+      });
     });
 
     const others = (provider: Provider) =>
