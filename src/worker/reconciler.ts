@@ -155,7 +155,7 @@ async function candidates(
   const until = listUntil(pipeline.provider, (batch.createIntentAgoMs ?? 0) / 1_000);
   const open = possible.filter(
     ({ id, createdAt }) =>
-      !taken.has(id) && !batch.data.refuted.includes(id) && (createdAt === null || createdAt <= until),
+      id !== "" && !taken.has(id) && !batch.data.refuted.includes(id) && !((createdAt ?? 0) > until),
   );
   return mayAppear && open.length > 1 ? [] : open;
 }

@@ -170,9 +170,9 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
         ? provider.create(intent, { signal })
         : Promise.resolve(null),
     );
-    return created === null
-      ? await tooLate(turn)
-      : await adopt(turn, created, { reason: "the provider took it" });
+    if (created === null) return await tooLate(turn);
+    if (created.id === "") throw new ProviderError("ambiguous", "the reply to the create names no batch");
+    return await adopt(turn, created, { reason: "the provider took it" });
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     return afterFailedCreate(turn, error);

@@ -1,5 +1,5 @@
 /** What circumstance alone must never lead to: rows that are paid twice, a search without an end, a row blamed for another's batch. */
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { idleState } from "../../src/app/idle.js";
 import { pipeline, z } from "../../src/index.js";
 import type { Provider, Results } from "../../src/model/provider.js";
@@ -25,6 +25,7 @@ describeDatabases(
     let at: PlainProject;
 
     afterEach(async () => {
+      vi.restoreAllMocks();
       await at.project.check();
       await at.close();
     });
@@ -165,6 +166,37 @@ describeDatabases(
       foreign.isDeleted = true;
       await drainPast(worker);
       expect(await pauses()).toEqual([expect.stringContaining("was lost")]);
+    });
+
+    test("is looked for when the reply names no batch", async () => {
+      await start(3);
+      const worker = await wrapped((provider) => ({
+        ...provider,
+        create: async (...asked) => ({ ...(await provider.create(...asked)), id: "" }),
+      }));
+      await drainPast(worker);
+      expect(await at.accounts()).toEqual(answeredOnce(3));
+    });
+
+    test("is not sent by a worker that stood still after its intent", async () => {
+      await start(3);
+      let baselines = 0;
+      let skippedMs = 0;
+      const now = performance.now.bind(performance);
+      vi.spyOn(performance, "now").mockImplementation(() => {
+        if (baselines === 1) skippedMs += 30_000;
+        return now() + skippedMs;
+      });
+      const worker = await wrapped((provider) => ({
+        ...provider,
+        baseline: (options) => {
+          baselines += 1;
+          return provider.baseline?.(options) ?? Promise.resolve(null);
+        },
+      }));
+      await at.project.drain(worker);
+      expect(await at.accounts()).toEqual(answeredOnce(3));
+      expect([baselines, at.standIn.calls.get("create")]).toEqual([2, 1]);
     });
 
     test("asks the provider nothing while another one waits for a person", async () => {
