@@ -54,7 +54,10 @@ function mistakesOf(error: unknown): Finding {
 }
 
 /** Set under a name that is not read, while the one that is read is not set. */
-export function judgeNames(variables: Look["variables"], config: Look["config"] = null): readonly Finding[] {
+export function judgeNames(
+  variables: Look["variables"],
+  config: Parameters<typeof adaptersIn>[0] = null,
+): readonly Finding[] {
   return adaptersIn(config)
     .flatMap(({ otherNames }) => otherNames)
     .filter(([other, ours]) => (variables[other] ?? "") !== "" && (variables[ours] ?? "") === "")

@@ -38,7 +38,7 @@ describe("Soak", () => {
     const lane = async (): Promise<void> => {
       while (Date.now() < untilMs && begun < runsMax) {
         const run = runOf(wanted, begun++);
-        const { rows, late, wrong } = await attempt(run);
+        const { rows, late, wrong } = await inTurn(run);
         const sum = sums.get(run.provider);
         if (sum === undefined) throw new Error(`No sums of ${run.provider} are kept.`);
         sum.runs += 1;
@@ -68,10 +68,20 @@ describe("Soak", () => {
 /** By its seed alone, so that it can be done again. */
 function runOf({ provider, kills, seed }: Soak, index: number): RandomRun {
   const own = Number(seed) + index;
-  const place = places[Math.floor(own / randomProviders.length) % places.length];
-  const inTurn = randomProviders[own % randomProviders.length];
-  if (place === undefined || inTurn === undefined) throw new Error("There is no place to run.");
-  return { provider: provider === "" ? inTurn : provider, ...place, kills: Number(kills), seed: own };
+  const place = places[own % places.length];
+  const next = randomProviders[Math.floor(own / places.length) % randomProviders.length];
+  if (place === undefined || next === undefined) throw new Error("There is no place to run.");
+  return { provider: provider === "" ? next : provider, ...place, kills: Number(kills), seed: own };
+}
+
+/** There is one embedded database: its runs wait for each other. */
+let embeddedFree: Promise<unknown> = Promise.resolve();
+
+function inTurn(run: RandomRun): Promise<RandomEnd> {
+  if (run.kind !== "embedded") return attempt(run);
+  const ended = embeddedFree.then(() => attempt(run));
+  embeddedFree = ended;
+  return ended;
 }
 
 async function attempt(run: RandomRun): Promise<RandomEnd> {
