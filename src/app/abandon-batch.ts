@@ -94,9 +94,14 @@ export async function refuseCollectable(project: Configured, batch: Batch): Prom
     );
   try {
     const { statusText } = await (await makeProvider(project, batch.pipeline)).status(batch.providerBatchId);
-    throw refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
-      "Collect them: rowmill up",
-    ]);
+    throw batch.presumed
+      ? refused(
+          `${here}, and is taken to be ${batch.providerBatchId} (${statusText}), by time and number of requests: its results will tell.`,
+          ["Let a worker find out: rowmill up"],
+        )
+      : refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
+          "Collect them: rowmill up",
+        ]);
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     if (error.kind === "notFound" || error.kind === "account") return;

@@ -133,7 +133,7 @@ function requireInputs({ provider }: Pipeline): Inputs {
   if (provider.inputs !== null) return provider.inputs;
   throw new RowmillError(
     "refused",
-    `${provider.name} does not show what a batch asked, so a batch of other code cannot be adopted there.`,
+    `${provider.title} does not show what a batch asked, so a batch of other code cannot be adopted there.`,
     {
       hints: [
         "Collect it with the code that created it; rows that have an answer in the target can be left out by source.where.",

@@ -192,9 +192,20 @@ async function lookForOrphans(look: Look): Promise<readonly Finding[]> {
   const accepted = seen.filter(({ findings }) =>
     findings.every(({ about, level }) => about !== "key" || level === "ok"),
   );
+  const [silent, showing] = [true, false].map((isSilent) =>
+    accepted.filter(({ provider }) => (provider.recovery.find === "circumstance") === isSilent),
+  ) as [typeof accepted, typeof accepted];
+  const untold = silent.map(({ provider: { title } }) =>
+    ok(
+      `${title} shows nothing of ours with a batch, so whether it has any that this ledger does not know cannot be told`,
+    ),
+  );
   const orphans: ProviderBatch[] = [];
-  for (const { provider } of accepted) orphans.push(...(await orphansAt(look, provider, deployment)));
-  if (orphans.length === 0) return [ok("every batch of ours of the last day is known")];
+  for (const { provider } of showing) orphans.push(...(await orphansAt(look, provider, deployment)));
+  if (orphans.length === 0)
+    return showing.length === 0 && untold.length > 0
+      ? untold
+      : [ok("every batch of ours of the last day is known"), ...untold];
   const names = orphans.slice(0, ORPHANS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
   return [
     problem(
@@ -206,6 +217,7 @@ async function lookForOrphans(look: Look): Promise<readonly Finding[]> {
         ],
       },
     ),
+    ...untold,
   ];
 }
 

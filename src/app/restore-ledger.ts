@@ -53,6 +53,8 @@ export interface LostBatch {
 export interface Restoration {
   /** Newest first. */
   readonly lost: readonly LostBatch[];
+  /** Titles of providers whose list shows nothing of ours, so that lost batches there are not found. */
+  readonly unlisted: readonly string[];
   /** In flight here, and their answers were deleted at the provider: the former database had collected them. */
   readonly gone: readonly UnfinishedBatch[];
   /** Planned and not sent: taken back, and their rows wait again. */
@@ -62,16 +64,19 @@ export interface Restoration {
 /** Looks at the ledger and at the provider. Writes nothing. */
 export async function prepareRestore(context: WorkerContext, signal: AbortSignal): Promise<Restoration> {
   const unfinished = await unfinishedBatches(context.database);
+  const unlisted: string[] = [];
   const lost: LostBatch[] = [];
   const gone: UnfinishedBatch[] = [];
   for (const provider of providersOf(context)) {
-    for (const batch of await lostBatches(context, provider, signal))
-      lost.push(await describeLost(context, provider, { batch, signal }));
+    if (provider.recovery.find === "circumstance") unlisted.push(provider.title);
+    else
+      for (const batch of await lostBatches(context, provider, signal))
+        lost.push(await describeLost(context, provider, { batch, signal }));
     for (const batch of unfinished.filter(({ account, rows }) => account === provider.account && rows > 0))
       if (await isCollectedElsewhere(provider, batch, signal)) gone.push(batch);
   }
   const unsent = unfinished.filter(({ sent, pipelineId }) => !sent && context.pipelines.has(pipelineId));
-  return { lost, gone, unsent };
+  return { lost, unlisted, gone, unsent };
 }
 
 function providersOf({ pipelines }: WorkerContext): Iterable<Provider> {

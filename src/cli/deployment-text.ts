@@ -7,13 +7,17 @@ const BATCHES_SHOWN = 20;
 
 /** What the person's word would do. */
 export function describeRestoration(restoration: Restoration): string[] {
-  const { lost, gone, unsent } = restoration;
+  const { lost, unlisted, gone, unsent } = restoration;
   const again = rowsAskedAgain(restoration);
   return [
     "This database goes on in place of the former one. That one must be gone: two of them would pay twice.",
-    ...(lost.length === 0
+    ...(lost.length === 0 && unlisted.length === 0
       ? ["  every batch of this ledger at the provider is known here"]
       : shortened(lost.map(lostLine))),
+    ...unlisted.map(
+      (title) =>
+        `  ${title} shows nothing of Rowmill's with a batch: what the former database sent there after the backup is not found, and its rows are asked, and paid, again`,
+    ),
     ...shortened(
       gone.map(
         ({ providerBatchId, rows }) =>

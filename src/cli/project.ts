@@ -28,7 +28,7 @@ export async function loadProject(terminal: Terminal, file: string | undefined):
     env: process.env,
   });
   hideSecrets(terminal, config);
-  const environment = readEnvironment(process.env);
+  const environment = readEnvironment(process.env, config);
   for (const { provider } of config.pipelines)
     for (const secret of provider.secrets(environment.provider)) terminal.hide(secret);
   return { config, environment };

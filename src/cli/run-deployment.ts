@@ -95,7 +95,15 @@ async function restore(cli: Cli, deciding: Deciding, options: DeploymentOptions)
   const askedAgain = rowsAskedAgain(restoration);
   if (options.json) {
     const deployment = await deploymentId(context.database);
-    terminal.print(JSON.stringify({ decision: "restored", deployment, ...counts, askedAgain }));
+    terminal.print(
+      JSON.stringify({
+        decision: "restored",
+        deployment,
+        ...counts,
+        askedAgain,
+        unlisted: restoration.unlisted,
+      }),
+    );
   } else for (const line of describeRestored(counts)) terminal.print(line);
   return exitStatus.ok;
 }

@@ -5,7 +5,8 @@
  * `process.env`. (`pg` itself falls back on `PGUSER`, `PGPASSWORD` and the like where the URL leaves them out.)
  */
 import { nearMatch } from "../model/near-match.js";
-import type { ProviderSetup } from "../model/provider-choice.js";
+import type { ProjectConfig } from "../model/pipeline.js";
+import type { Adapter, ProviderSetup } from "../model/provider-choice.js";
 import type { Proxies, Proxy } from "../model/proxy.js";
 import { Secret } from "../model/secret.js";
 import { adapters } from "../providers/adapters.js";
@@ -28,13 +29,22 @@ export interface Environment {
   readonly tls: { readonly mode: SslMode | null; readonly rootCertFile: string | null };
 }
 
+type Pipelines = Pick<ProjectConfig, "pipelines">;
+
+/** Adapters of ours that the config's pipelines ask; without a config, all of them. */
+export function adaptersIn(config: Pipelines | null): readonly Adapter[] {
+  if (config === null) return adapters;
+  const asked = new Set(config.pipelines.map(({ provider }) => provider.dialect.name));
+  return adapters.filter(({ choice }) => asked.has(choice.dialect.name));
+}
+
 /**
- * Reads the variables; a key that is not needed is not asked for.
+ * Reads the variables; a key that is not needed is not asked for, and variables of providers that the config does not ask are not judged.
  * @throws ConfigError (`config_invalid`) with every variable that cannot be used.
  */
-export function readEnvironment(variables: Variables): Environment {
+export function readEnvironment(variables: Variables, config: Pipelines | null = null): Environment {
   const problems = new Problems();
-  const provider = readSetup(variables, problems);
+  const provider = readSetup(variables, { judged: adaptersIn(config), problems });
   const environment: Environment = {
     databaseUrl: secret(variables, "DATABASE_URL"),
     provider,
@@ -44,7 +54,10 @@ export function readEnvironment(variables: Variables): Environment {
   return environment;
 }
 
-function readSetup(variables: Variables, problems: Problems): ProviderSetup {
+function readSetup(
+  variables: Variables,
+  { judged, problems }: { judged: readonly Adapter[]; problems: Problems },
+): ProviderSetup {
   const names = adapters.flatMap((adapter) => adapter.variables.map(({ name }) => name));
   // Behind a function, where nothing prints them.
   const values = new Map(names.map((name) => [name, present(variables, name)]));
@@ -53,7 +66,7 @@ function readSetup(variables: Variables, problems: Problems): ProviderSetup {
     proxies: readProxies(variables),
     allowHttp: present(variables, ALLOW_HTTP) === "1",
   };
-  for (const { name, found, expected } of adapters.flatMap((adapter) => adapter.variableProblems(setup)))
+  for (const { name, found, expected } of judged.flatMap((adapter) => adapter.variableProblems(setup)))
     problems.add(name, expected, found === null ? {} : { found });
   checkAllowHttp(variables, problems);
   return setup;

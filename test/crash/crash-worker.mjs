@@ -1,10 +1,8 @@
 /**
  * One worker of the built package in a process of its own, in the folder of a config, with a fault at one step: `{ step, when, action }`.
  * Says `working` over IPC when it works, and `freeze at STEP` or `throw at STEP` when it does that. SIGTERM stops it cleanly.
- * With `CRASH_FLUSH=no` rows wait for their threshold or deadline. With `CRASH_PLAIN`, the options of `plain()` as JSON, batches go there.
+ * With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
  */
-import { fileURLToPath } from "node:url";
-import { createJiti } from "jiti";
 import { pino } from "pino";
 import { openProject } from "../../dist/app/open-project.js";
 import { openProviders } from "../../dist/app/providers.js";
@@ -26,20 +24,11 @@ async function strike(name, when) {
   process.kill(process.pid, "SIGSTOP");
 }
 
-/** The adapter of tests is not built: its imports of the source are led to what is. */
-async function plainProvider(options) {
-  const alias = { "../../src": fileURLToPath(new URL("../../dist", import.meta.url)) };
-  const { plain } = await createJiti(import.meta.url, { alias }).import("../support/plain-provider.ts");
-  return plain(JSON.parse(options));
-}
-
 const environment = readEnvironment(process.env);
-const plainOptions = process.env["CRASH_PLAIN"];
 const config = await loadConfig({ cwd: process.cwd(), env: process.env });
 const { database } = await openProjectDatabase(config, environment);
 const log = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2));
-const ofPlain = plainOptions === undefined ? null : await plainProvider(plainOptions);
-const open = ofPlain === null ? await openProviders({ config, environment }) : () => ofPlain;
+const open = await openProviders({ config, environment });
 const context = await openProject({
   config,
   environment,

@@ -27,7 +27,7 @@ const script = resolve(import.meta.dirname, "../crash/crash-worker.mjs");
 /** Imported before anything else by processes whose clock is wrong. */
 export const clockScript = pathToFileURL(resolve(import.meta.dirname, "../crash/set-clock.mjs")).href;
 /** A worker that is not as far by then never will be. */
-const CHILD_MS_MAX = 40_000;
+const CHILD_MS_MAX = 120_000;
 
 export interface Fault {
   readonly step: StepName;

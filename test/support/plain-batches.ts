@@ -28,6 +28,8 @@ export interface PlainResultLine {
 export interface PlainBatch {
   readonly id: string;
   readonly workspace: string;
+  /** When its create arrived; the effect may come later. */
+  readonly askedAtMs: number;
   readonly madeAtMs: number;
   readonly requests: readonly PlainRequest[];
   readonly results: PlainResultLine[];
@@ -74,10 +76,15 @@ export class PlainBatches {
     this.clock = options.clock ?? Date.now;
   }
 
-  create(workspace: string, requests: readonly PlainRequest[]): PlainBatch {
+  now(): number {
+    return this.clock();
+  }
+
+  create(workspace: string, requests: readonly PlainRequest[], askedAtMs: number = this.clock()): PlainBatch {
     const batch: PlainBatch = {
       id: `plain_${randomBytes(6).toString("hex")}`,
       workspace,
+      askedAtMs,
       madeAtMs: this.clock(),
       requests,
       results: [],

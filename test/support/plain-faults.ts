@@ -31,8 +31,16 @@ export interface PlainFaultStep {
   readonly times?: number;
 }
 
+/** What else goes wrong, call by call. */
+export type PlainMishap = (call: PlainCall, at: "before" | "after") => PlainFault | null;
+
 export class PlainFaultScript {
+  private readonly mishap: PlainMishap;
   private readonly steps: { step: PlainFaultStep; skip: number; left: number }[] = [];
+
+  constructor(mishap: PlainMishap = () => null) {
+    this.mishap = mishap;
+  }
 
   add(...steps: readonly PlainFaultStep[]): void {
     for (const step of steps) this.steps.push({ step, skip: step.skip ?? 0, left: step.times ?? 1 });
@@ -42,7 +50,7 @@ export class PlainFaultScript {
     this.steps.length = 0;
   }
 
-  /** The fault of this call; the first step that is due has it. */
+  /** The fault of this call: of the first step that is due, else a mishap. */
   next(call: PlainCall, at: "before" | "after"): PlainFault | null {
     for (const entry of this.steps) {
       if (entry.step.call !== call || entry.step.at !== at || entry.left <= 0) continue;
@@ -53,6 +61,6 @@ export class PlainFaultScript {
       entry.left -= 1;
       return entry.step.fault;
     }
-    return null;
+    return this.mishap(call, at);
   }
 }

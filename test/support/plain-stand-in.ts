@@ -14,7 +14,13 @@ import {
   type PlainExecution,
   type PlainRequest,
 } from "./plain-batches.js";
-import { PlainFaultScript, type PlainCall, type PlainFault, type PlainFaultStep } from "./plain-faults.js";
+import {
+  PlainFaultScript,
+  type PlainCall,
+  type PlainFault,
+  type PlainFaultStep,
+  type PlainMishap,
+} from "./plain-faults.js";
 import { PlainReply, refused, type PlainAnswered } from "./plain-reply.js";
 
 export interface PlainStandInOptions extends PlainBatchesOptions {
@@ -31,6 +37,7 @@ export interface PlainStandInOptions extends PlainBatchesOptions {
   readonly shows?: (batch: PlainBatch) => boolean;
   readonly models?: readonly string[];
   readonly faults?: readonly PlainFaultStep[];
+  readonly mishap?: PlainMishap;
 }
 
 export const PLAIN_KEY = "plain-key-0123456789abcdef";
@@ -57,7 +64,7 @@ const FOREIGN_PROMPT = "Of somebody else.";
 
 export async function startPlainStandIn(options: PlainStandInOptions = {}): Promise<PlainStandIn> {
   const batches = new PlainBatches(options);
-  const faults = new PlainFaultScript();
+  const faults = new PlainFaultScript(options.mishap);
   faults.add(...(options.faults ?? []));
   const calls = new Map<PlainCall, number>();
   const desk = new Desk(options, batches);
@@ -120,13 +127,14 @@ async function serve(
   const url = new URL(request.url ?? "/", "http://plain");
   const { call, id } = route(request.method ?? "", url.pathname);
   calls.set(call, (calls.get(call) ?? 0) + 1);
+  const arrivedAtMs = desk.now();
   const body = await readBody(request);
   if (call === "faults") {
     faults.add(...(JSON.parse(body) as PlainFaultStep[]));
     reply.json(200, {});
     return;
   }
-  const act = () => desk.answer({ call, id, url, body, key: headerOf(request, "x-plain-key") });
+  const act = () => desk.answer({ call, id, url, body, arrivedAtMs, key: headerOf(request, "x-plain-key") });
   const before = faults.next(call, "before");
   if (before?.kind === "late") {
     reply.drop();
@@ -195,6 +203,7 @@ async function readBody(request: http.IncomingMessage): Promise<string> {
 interface Asked extends Routed {
   readonly url: URL;
   readonly body: string;
+  readonly arrivedAtMs: number;
   readonly key: string;
 }
 
@@ -206,6 +215,10 @@ class Desk {
   constructor(options: PlainStandInOptions, batches: PlainBatches) {
     this.options = options;
     this.batches = batches;
+  }
+
+  now(): number {
+    return this.batches.now();
   }
 
   answer(asked: Asked): PlainAnswered {
@@ -233,7 +246,7 @@ class Desk {
     act();
   }
 
-  private create({ body }: Asked, workspace: string): PlainAnswered {
+  private create({ body, arrivedAtMs }: Asked, workspace: string): PlainAnswered {
     const {
       requestsMin = 1,
       requestsMax = 100_000,
@@ -256,7 +269,7 @@ class Desk {
       );
     if (this.batches.open(workspace) + length > openMax)
       return refused(429, "queue_full", "Too many requests are queued in this workspace.");
-    return { status: 200, body: shown(this.batches.create(workspace, requests)) };
+    return { status: 200, body: shown(this.batches.create(workspace, requests, arrivedAtMs)) };
   }
 
   private list(query: URLSearchParams, workspace: string): PlainAnswered {

@@ -15,6 +15,14 @@ function mistakesOf(variables: Record<string, string>): ConfigError {
 }
 
 describe("readEnvironment", () => {
+  test("judges no variable of a provider that no pipeline asks, and every other one", () => {
+    expect(() => readEnvironment({ OPENAI_BASE_URL: "nowhere" }, { pipelines: [] })).not.toThrow();
+    expect(() => readEnvironment({ ROWMILL_ALLOW_HTTP: "yes" }, { pipelines: [] })).toThrow(
+      /ROWMILL_ALLOW_HTTP/,
+    );
+    expect(mistakesOf({ OPENAI_BASE_URL: "nowhere" }).message).toContain("OPENAI_BASE_URL");
+  });
+
   test("reads its variables, and no others", () => {
     const environment = readEnvironment({
       DATABASE_URL: "postgres://u:p@db/app",

@@ -115,6 +115,10 @@ describe("The doctor's judgement", () => {
     ]);
   });
 
+  it("names no variable of a provider that no pipeline asks", () => {
+    expect(judgeNames({ ORG_ID: "o", OPENAI_KEY: "k" }, { pipelines: [] })).toEqual([]);
+  });
+
   it("of a clock allows what the question took", () => {
     expect(judgeClock("the database's", { aheadMs: 61_000, unsureMs: 2_000 }).level).toBe("ok");
     expect(judgeClock("the database's", { aheadMs: 90_000, unsureMs: 2_000 }).text).toBe(
