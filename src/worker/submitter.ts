@@ -34,7 +34,7 @@ const READY_PAUSE_MAX_MS = 60_000;
 /** How soon an ambiguous create is looked for. */
 export const FIRST_LOOK_MS = 1_000;
 /** While another create of the account is open that only circumstance tells from this one. */
-const waitForOther: Next = { next: "wait", delayMs: 5_000 };
+const OPEN_CREATE_PAUSE_MS = 5_000;
 
 /** Brings the input to the provider, or takes the very same that a crashed worker brought. Where it goes with the create, nothing is to be done. */
 export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
@@ -155,13 +155,14 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
     return uploadAnew(turn, "the rendered file is not on this machine");
   const isAlone = isByCircumstance(turn);
   // Before the baseline: it may be a person who is waited for, and the list is asked each time.
-  if (isAlone && (await isOtherOpen(context.read, batch.id))) return waitForOther;
+  if (isAlone && (await isOtherOpen(context.read, batch.id)))
+    return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
   const baseline = await askBaseline(turn);
   const intended = await context.step("submit.intent", () =>
     intend(context.database, turn.lease, { baseline, alone: isAlone }),
   );
   if (intended === "lost") return lost;
-  if (intended === "taken") return waitForOther;
+  if (intended === "taken") return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
   const intendedMs = performance.now();
   const intent = { ...(await createIntent(turn)), baseline };
   try {

@@ -4,76 +4,19 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, it, describe } from "vitest";
-import type { StepName } from "../../src/worker/step-names.js";
 import { startCrashProject, type CrashProject } from "../support/crash-project.js";
 import { createNotes, plain } from "../support/notes.js";
-import type { PlainFaultStep } from "../support/plain-faults.js";
 import { plainAccounts } from "../support/plain-project.js";
 import { PLAIN_KEY, startPlainStandIn, type PlainStandIn } from "../support/plain-stand-in.js";
 import { sql } from "../support/project.js";
+import { plainScenes } from "./plain-scenes.js";
 
 const ROWS = 5;
 const RESUMES_MAX = 3;
 const LOOK_MS = 20;
 const LOOKS_MAX = 1_000;
 
-interface PlainScene {
-  readonly title: string;
-  readonly steps: readonly StepName[];
-  readonly faults?: readonly PlainFaultStep[];
-  /** Others create batches in the workspace: one of as many requests, as soon as ours was asked for. */
-  readonly shared?: boolean;
-}
-
-const lost = (at: "before" | "after"): readonly PlainFaultStep[] => [
-  { call: "create", at, fault: { kind: "drop" } },
-];
-
-const scenes: readonly PlainScene[] = [
-  {
-    title: "an ordinary run",
-    steps: [
-      "render.move",
-      "upload.move",
-      "submit.baseline",
-      "submit.intent",
-      "submit.create",
-      "submit.record",
-      "poll.ask",
-      "poll.note",
-      "poll.move",
-      "collect.read",
-      "collect.chunk",
-      "end.chunk",
-      "clean.spool",
-    ],
-  },
-  {
-    title: "a reply that is lost",
-    steps: ["reconcile.look", "submit.record", "collect.prove"],
-    faults: lost("after"),
-  },
-  { title: "a create that is lost", steps: ["reconcile.look", "submit.anew"], faults: lost("before") },
-  {
-    title: "a create that is lost, beside another client's",
-    steps: ["submit.record", "reconcile.refute", "turn.pause"],
-    faults: lost("before"),
-    shared: true,
-  },
-  {
-    title: "a reply that is lost, in a workspace that others use",
-    steps: ["submit.record", "collect.prove"],
-    faults: lost("after"),
-    shared: true,
-  },
-  {
-    title: "a create in a workspace that others use",
-    steps: ["submit.create"],
-    shared: true,
-  },
-];
-
-const cases = scenes.flatMap((scene) =>
+const cases = plainScenes.flatMap((scene) =>
   scene.steps.flatMap((step) => (["before", "after"] as const).map((when) => ({ scene, step, when }))),
 );
 
