@@ -93,7 +93,7 @@ async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "
   }
 }
 
-/** Whose the lines are that name anything: every one of them names a request as it was sent in this batch, or another batch's. Null: none does. */
+/** Whose the lines are that name anything: ours, if most of them name a request as it was sent in this batch. Null: none does. */
 async function proofIn(
   { context, batch }: Collecting,
   read: readonly AnswerOutcome[],
@@ -102,11 +102,11 @@ async function proofIn(
   if (named.length === 0) return null;
   const ids = named.flatMap((name) => name?.requestId ?? []);
   const sent = await inFlightOf(context.read, batch.id, ids);
-  const isOurs = named.every((name) => {
+  const ours = named.filter((name) => {
     const request = name === null ? undefined : sent.get(name.requestId);
     return name !== null && request?.attempt === name.attempt && matchesContent(name, request.contentHash);
   });
-  return isOurs ? "ours" : "foreign";
+  return ours.length * 2 > named.length ? "ours" : "foreign";
 }
 
 function noteProof({ context, lease }: Collecting): Promise<boolean> {

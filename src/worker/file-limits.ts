@@ -11,15 +11,17 @@ export interface FileLimits extends Pick<PackingLimits, "requestsMax" | "bytesMa
 /** The narrowest of what the config wants, the provider documents, and the account was seen to refuse. */
 export function fileLimits({ config, provider }: Pipeline, learned: LearnedLimits): FileLimits {
   const isGuess = learned.sizeGuesses > 0;
-  // A separator is counted with each line; what the frame has more is small, and counted as a whole.
-  const frameBytes = Buffer.byteLength(provider.frame.head) + Buffer.byteLength(provider.frame.tail);
+  const { head, separator, tail } = provider.frame;
+  // Each line is counted with a separator, of which there is one less than lines.
+  const frameBytes = Math.max(0, Buffer.byteLength(head + tail) - Buffer.byteLength(separator));
   return {
     bytesGuess: isGuess ? learned.inputBytes : null,
     requestsMax: Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax),
-    bytesMax: Math.min(
-      config.batch.bytesMax ?? Infinity,
-      provider.limits.bytesMax - (provider.frame.head === "" ? 0 : frameBytes),
-      isGuess ? Infinity : (learned.inputBytes ?? Infinity),
-    ),
+    bytesMax:
+      Math.min(
+        config.batch.bytesMax ?? Infinity,
+        provider.limits.bytesMax,
+        isGuess ? Infinity : (learned.inputBytes ?? Infinity),
+      ) - frameBytes,
   };
 }
