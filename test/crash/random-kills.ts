@@ -32,7 +32,7 @@ const BATCH_DELAY_MS = 40;
 const WINDOW_MS = 4_000;
 const LATE_WITHIN = 0.03;
 const LATE_WITHIN_MS_MAX = 500;
-const LATE_BEYOND = 0.02;
+const LATE_BEYOND = 0.06;
 const LATE_BEYOND_MS = 7_000;
 
 export const randomProviders = ["openai", "plain"] as const;

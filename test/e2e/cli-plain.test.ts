@@ -2,6 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { promiseOf } from "../../src/model/promise.js";
 import { sql } from "../../src/store/database.js";
 import {
   buildCli,
@@ -27,8 +28,7 @@ beforeAll(buildCli, 150_000);
 const adapter = resolve(import.meta.dirname, "../support/plain-provider.ts");
 /** More than it takes until a lost create is found. */
 const LOOKS_MAX = 20;
-const TO_PLAIN_ALONE =
-  "After a lost reply at Plain: at most one extra batch per lost reply, if its create takes effect late; the account is shared.";
+const promise = promiseOf({ find: "circumstance", fence: "none", exclusive: false });
 
 describe("At a provider that shows nothing of ours", { timeout: 240_000 }, () => {
   let project: CliProject;
@@ -103,8 +103,7 @@ export default defineConfig({
     );
     standInOptions.openMax = Infinity;
     await project.database.run(sql`update rowmill.learned_limits set not_before = null`);
-    await project.database.run(sql`update rowmill.batches set next_at = now()`);
-
+    expect((await run("resume", "films")).text).toContain("1 unfinished batch is due at once");
     await project.database.run(
       sql`insert into films values (6, 'Bad', '[[demo:error 400]] it cannot answer')`,
     );
@@ -121,9 +120,9 @@ export default defineConfig({
         {
           name: "plain",
           title: "Plain",
-          found: expect.stringContaining("the time and the number of requests point to it"),
-          fenced: expect.stringContaining("nothing that Rowmill could delete"),
-          paidTwice: expect.stringContaining("At most one extra batch per lost reply"),
+          found: promise.found,
+          fenced: promise.fenced,
+          paidTwice: promise.paidTwice,
         },
       ],
     });
@@ -134,7 +133,7 @@ export default defineConfig({
     );
     const status = await run("status");
     expect(status.status).toBe(0);
-    expect(status.text).toContain(TO_PLAIN_ALONE);
+    expect(status.text).toContain(`After a lost reply at Plain: ${promise.short}.`);
     const failures = await run("failures", "films");
     expect(failures).toMatchObject({ status: 0, text: expect.stringContaining("the model failed (400)") });
 
@@ -143,7 +142,7 @@ export default defineConfig({
     for (const said of [
       "Key: plain accepts the key",
       "Model: plain has the model plain-small",
-      "Promise: Plain, after a lost reply: Nothing of Rowmill's stands in the provider's list",
+      `Promise: Plain, after a lost reply: ${promise.found} ${promise.fenced} Paid twice: ${promise.paidTwice}`,
       "Price: known for every model",
       "Batches: Plain shows nothing of ours with a batch",
     ])
@@ -216,7 +215,7 @@ export default defineConfig({
     const refused = await run("cancel", "--abandon", id ?? "", "--yes");
     expect(refused).toMatchObject({ status: 4, stdout: "" });
     expect(refused.text).toContain(
-      `belongs to the account that is set here, the workspace at ${standIn.url}, and is taken to be ${batch?.id} (working), by time and number of requests: its results will tell.`,
+      `belongs to the account that is set here, the workspace at ${standIn.url}, and is taken to be ${batch?.id} (queued), by time and number of requests: its results will tell.`,
     );
 
     const other = await startPlainStandIn();
