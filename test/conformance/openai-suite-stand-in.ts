@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { startGateway } from "../../src/gateway/gateway.js";
 import { createOpenAIProvider } from "../../src/providers/openai/adapter.js";
 import { startFaultProxy } from "./fault-proxy.js";
-import type { ConformanceStandIn, SuiteCall } from "./provider-stand-in.js";
+import type { ConformanceStandIn, SuiteCall, SuiteEntry } from "./provider-stand-in.js";
 
 const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";
 const MODEL = "gpt-4o-mini";
@@ -64,6 +64,8 @@ export async function makeOpenAIStandIn(): Promise<ConformanceStandIn> {
     creates: () => Promise.resolve(proxy.count("POST", CALLS.create.path)),
     batches: async () => (await gateway.journal.summary()).batches.length,
     executed: async () => (await gateway.journal.summary()).executed,
+    lying: () => account.files(),
+    listsInputs: true,
     words: wordsOf(account),
     close: async () => {
       await proxy.close();
@@ -85,6 +87,11 @@ class OtherClient {
 
   async get(path: string): Promise<object> {
     return (await (await fetch(`${this.url}${path}`, { headers: this.headers })).json()) as object;
+  }
+
+  async files(): Promise<string[]> {
+    const { data } = (await this.get("/files")) as { data: readonly { id: string }[] };
+    return data.map(({ id }) => id);
   }
 
   async delete(path: string): Promise<void> {
@@ -116,19 +123,46 @@ class OtherClient {
   }
 }
 
+async function listedAs(account: OtherClient, entry: SuiteEntry): Promise<{ readonly id?: string }> {
+  if (entry === null) return { object: "batch" } as object;
+  if (typeof entry === "string") return account.get(`/batches/${entry}`);
+  const {
+    input_file_id: _,
+    metadata: __,
+    ...rest
+  } = (await account.get(`/batches/${entry.untold}`)) as Record<string, unknown>;
+  return rest;
+}
+
 function wordsOf(account: OtherClient): ConformanceStandIn["words"] {
   return {
     error: (message) => ({ error: { message, type: "t", param: null, code: null } }),
-    capacity: null,
-    page: async (ids, more) => {
-      const entry = async (id: string | null) =>
-        id === null ? { object: "batch" } : await account.get(`/batches/${id}`);
-      const data = await Promise.all(ids.map(entry));
-      return {
-        kind: "reply",
-        status: 200,
-        body: { object: "list", data, has_more: more, last_id: ids.at(-1) },
+    capacity: {
+      kind: "reply",
+      status: 429,
+      body: { error: { message: "Too many queued batches.", type: "t", param: null, code: null } },
+    },
+    page: async (entries, more) => {
+      const data = await Promise.all(entries.map((entry) => listedAs(account, entry)));
+      const { id } = data.at(-1) ?? {};
+      return { kind: "reply", status: 200, body: { object: "list", data, has_more: more, last_id: id } };
+    },
+    unnamed: async (id) => {
+      const batch = await account.get(`/batches/${id}`);
+      const [output, error] = [{ output_file_id: null }, { error_file_id: null }];
+      const replies = [output, error, { ...output, ...error }];
+      return replies.map((missing) => ({ kind: "reply", status: 200, body: { ...batch, ...missing } }));
+    },
+    answer: (customId, { uncachedInput, cachedInput, shownOutput, reasoning }) => {
+      const usage = {
+        prompt_tokens: uncachedInput + cachedInput,
+        prompt_tokens_details: { cached_tokens: cachedInput },
+        completion_tokens: shownOutput + reasoning,
+        completion_tokens_details: { reasoning_tokens: reasoning },
       };
+      const choices = [{ index: 0, message: { role: "assistant", content: "{}" }, finish_reason: "stop" }];
+      const response = { status_code: 200, body: { model: MODEL, choices, usage } };
+      return JSON.stringify({ custom_id: customId, response, error: null });
     },
     strangeBatch: async (id, word) => {
       const body = { ...(await account.get(`/batches/${id}`)), status: word, created_at: "yesterday" };

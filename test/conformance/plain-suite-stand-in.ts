@@ -58,6 +58,11 @@ export function suiteStandIn(standIn: PlainStandIn, hands: Hands = noHands): Con
     creates: () => Promise.resolve(standIn.calls.get("create") ?? 0),
     batches: () => Promise.resolve(standIn.batches.all.length),
     executed: () => Promise.resolve(standIn.executions.length),
+    lying: () => {
+      const ended = standIn.batches.all.filter(({ state, isDeleted }) => state === "finished" && !isDeleted);
+      return Promise.resolve(ended.map(({ id }) => id));
+    },
+    listsInputs: false,
     words: wordsOf(standIn),
     close: () => standIn.close(),
   };
@@ -80,10 +85,21 @@ function wordsOf(standIn: PlainStandIn): ConformanceStandIn["words"] {
       status: 429,
       body: { error: { kind: "queue_full", message: "Too many requests are queued." } },
     },
-    page: async (ids, more) => {
+    page: async (entries, more) => {
+      // No entry of plain's tells whose it is.
+      const ids = entries.map((entry) => (typeof entry === "string" ? entry : (entry?.untold ?? null)));
       const entry = async (id: string | null) => (id === null ? { state: "working" } : await shown(id));
       const batches = await Promise.all(ids.map(entry));
       return { kind: "reply", status: 200, body: { batches, more, first: ids[0], last: ids.at(-1) } };
+    },
+    unnamed: () => Promise.resolve([]),
+    answer: (id, { uncachedInput, cachedInput, shownOutput, reasoning }) => {
+      const read = uncachedInput + cachedInput;
+      const usage = { read, cached: cachedInput, written: shownOutput + reasoning };
+      return JSON.stringify({
+        id,
+        result: { type: "good", text: "{}", stop: "end", model: "plain-small", usage },
+      });
     },
     strangeBatch: async (id, word) => {
       const body = { ...(await shown(id)), state: word, made_at: "yesterday" };

@@ -8,7 +8,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { compileAnswer } from "../../src/model/answer.js";
-import type { CreateIntent, Provider, RequestShape, SpoolFile } from "../../src/model/provider.js";
+import type { AnswerOutcome } from "../../src/model/outcome.js";
+import type {
+  CreateIntent,
+  Provider,
+  ProviderBatch,
+  RequestShape,
+  ResultsEnd,
+  SpoolFile,
+} from "../../src/model/provider.js";
 
 export type SuiteCall = "create" | "list" | "status" | "results" | "cancel";
 
@@ -37,6 +45,17 @@ export interface SuiteChanges {
 }
 
 type Reply = Extract<SuiteFault, { kind: "reply" }>;
+
+/** A batch's id; `untold`: this batch, with none of the fields that tell whose it is; null: an entry without an id. */
+export type SuiteEntry = string | { readonly untold: string } | null;
+
+/** What one answer cost, each token in one of these only. A vendor may add some of them up. */
+export interface SuiteTokens {
+  readonly uncachedInput: number;
+  readonly cachedInput: number;
+  readonly shownOutput: number;
+  readonly reasoning: number;
+}
 
 /**
  * A server as the vendor has it. It runs each batch at once unless it is held, answers by the request's schema, and knows these words in a
@@ -74,14 +93,25 @@ export interface ConformanceStandIn {
   batches(): Promise<number>;
   /** Requests that the model was asked, all batches together. */
   executed(): Promise<number>;
+  /** The ids of everything at the vendor that a client can delete: inputs, parts of results, and batches if it can delete those. */
+  lying(): Promise<readonly string[]>;
+  /** The vendor lists uploads, so that an input is found that a crashed worker uploaded. False too where nothing is uploaded. */
+  readonly listsInputs: boolean;
   /** Replies in the vendor's words. */
   readonly words: {
     /** A create is refused: as much is queued as may be. Null: it has no word for it. */
     readonly capacity: Reply | null;
-    /** A page of the list with these batches, which says whether there is more, after the last of them; null: an entry without an id. */
-    page(ids: readonly (string | null)[], more: boolean): Promise<Reply>;
+    /** A page of the list with these entries, which says whether there is more, after the last of them. */
+    page(entries: readonly SuiteEntry[], more: boolean): Promise<Reply>;
     /** The reply to `status`: that batch with this word for its status, and a creation time that cannot be read. */
     strangeBatch(id: string, word: string): Promise<Reply>;
+    /**
+     * Replies to `status` of a batch that has ended with answers and failures: it counts them all, and some of its parts, or all, have no
+     * name yet. A reply for each set of parts. Empty: results are found by the batch's id, or have a name as soon as it has ended.
+     */
+    unnamed(id: string): Promise<readonly Reply[]>;
+    /** A line of the results: an answer that cost this, in the vendor's way of counting. */
+    answer(customId: string, tokens: SuiteTokens): string;
     /** The body of an error with this message. */
     error(message: string): object;
   };
@@ -150,7 +180,8 @@ export class Intents {
     };
   }
 
-  async spool(prompts: readonly string[]): Promise<SpoolFile> {
+  /** `batchId`: of a batch that had another spool file before. */
+  async spool(prompts: readonly string[], batchId: string = randomUUID()): Promise<SpoolFile> {
     const { model } = this.standIn;
     const provider = this.standIn.provider();
     const encode = provider.encoder(shapeOf(model));
@@ -162,8 +193,7 @@ export class Intents {
     const { head, separator, tail } = provider.frame;
     // Where a line ends as it is separated, so does the last one.
     const text = `${head}${lines.join(separator)}${tail === "" ? separator : tail}`;
-    const batchId = randomUUID();
-    const path = join(this.folder, `${batchId}.spool`);
+    const path = join(this.folder, `${randomUUID()}.spool`);
     await writeFile(path, text);
     const sha256 = createHash("sha256").update(text).digest("hex");
     return { batchId, path, bytes: Buffer.byteLength(text), sha256 };
@@ -175,3 +205,38 @@ export interface At {
   readonly standIn: ConformanceStandIn;
   readonly intents: Intents;
 }
+
+export async function created(at: At, prompts: readonly string[], provider = at.standIn.provider()) {
+  const intent = await at.intents.make(prompts);
+  return { provider, intent, batch: await provider.create(intent) };
+}
+
+export async function ended(at: At, prompts: readonly string[], provider = at.standIn.provider()) {
+  const { batch, intent } = await created(at, prompts, provider);
+  await at.standIn.until(batch.id);
+  return { provider, intent, batch: await provider.status(batch.id) };
+}
+
+export interface ReadResults {
+  readonly outcomes: AnswerOutcome[];
+  readonly end: ResultsEnd;
+}
+
+export async function readAll(
+  provider: Provider,
+  batch: Pick<ProviderBatch, "id" | "refs" | "counts">,
+  { requests = batch.counts?.total ?? 0, seen = [] as AnswerOutcome[] } = {},
+): Promise<ReadResults> {
+  const results = provider.results(batch, { requests });
+  for (;;) {
+    const next = await results.next();
+    if (next.done === true) return { outcomes: seen, end: next.value };
+    seen.push(next.value);
+  }
+}
+
+export async function drained(entries: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of entries) void _;
+}
+
+export const kinds = (outcomes: readonly AnswerOutcome[]) => outcomes.map(({ kind }) => kind).sort();
