@@ -65,7 +65,7 @@ export async function makeOpenAIStandIn(): Promise<ConformanceStandIn> {
     batches: async () => (await gateway.journal.summary()).batches.length,
     executed: async () => (await gateway.journal.summary()).executed,
     lying: () => account.files(),
-    listsInputs: true,
+    shows: { uploads: true, input: true, cached: true },
     words: wordsOf(account),
     close: async () => {
       await proxy.close();

@@ -62,7 +62,7 @@ export function suiteStandIn(standIn: PlainStandIn, hands: Hands = noHands): Con
       const ended = standIn.batches.all.filter(({ state, isDeleted }) => state === "finished" && !isDeleted);
       return Promise.resolve(ended.map(({ id }) => id));
     },
-    listsInputs: false,
+    shows: { uploads: false, input: false, cached: true },
     words: wordsOf(standIn),
     close: () => standIn.close(),
   };

@@ -95,8 +95,15 @@ export interface ConformanceStandIn {
   executed(): Promise<number>;
   /** The ids of everything at the vendor that a client can delete: inputs, parts of results, and batches if it can delete those. */
   lying(): Promise<readonly string[]>;
-  /** The vendor lists uploads, so that an input is found that a crashed worker uploaded. False too where nothing is uploaded. */
-  readonly listsInputs: boolean;
+  /** What the vendor shows; without it, the tests that need it are skipped. */
+  readonly shows: {
+    /** A list of uploads. */
+    readonly uploads: boolean;
+    /** With a batch, of which upload it was made. */
+    readonly input: boolean;
+    /** With an answer, how many of its input tokens were cached. */
+    readonly cached: boolean;
+  };
   /** Replies in the vendor's words. */
   readonly words: {
     /** A create is refused: as much is queued as may be. Null: it has no word for it. */
@@ -121,6 +128,9 @@ export interface ConformanceStandIn {
 export type MakeStandIn = () => Promise<ConformanceStandIn>;
 
 export const FAR_PAST = 0;
+
+/** Why a test is skipped. */
+export const UNSHOWN = "a batch does not show of which upload it was made";
 
 export const answer = compileAnswer(
   z.object({
