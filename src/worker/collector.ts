@@ -171,7 +171,7 @@ async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const { context, pipeline, batch } = turn;
   const left = await countUnanswered(context.read, batch.id);
-  if (left > 0 && isShort(turn, tally.lines)) return lookOnceMore(turn);
+  if (left > 0 && !batch.told && isShort(turn, tally.lines)) return lookOnceMore(turn);
   const { outcome, detail } = unnamed(batch, tally.end);
   const read = { lines: tally.lines, unknown: tally.unknown, missing: tally.missing + left };
   const ended = await endAll(context, {
