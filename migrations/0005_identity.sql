@@ -93,10 +93,10 @@ create table rowmill.kept_answers (
 );
 create index kept_answers_by_batch on rowmill.kept_answers (batch_id, kept_at, request_id);
 alter table rowmill.batches
-  -- {"lines", "unknown", "missing"} of the files, once they were read to their end and are not needed any more: the answers that are left are
-  -- kept. Null: not yet.
-  add column files_read jsonb,
-  add constraint files_read_when_done check (files_read is null or provider_done_at is not null);
+  -- {"lines", "unknown", "missing"} of the results, once they were read to their end and are not needed any more: the answers that are left
+  -- are kept. Null: not yet.
+  add column results_read jsonb,
+  add constraint results_read_when_done check (results_read is null or provider_done_at is not null);
 
 -- What a provider refuses for its size without naming a limit.
 
@@ -119,3 +119,36 @@ alter table rowmill.refused_keys add column rows bigint not null default 1;
 alter table rowmill.attempts
   -- When the kept answer was written into the target after all; what the attempt ended as, and what it cost, stays.
   add column written_at timestamptz;
+
+-- What a provider needs again of a batch. Nothing in our own columns is a vendor's.
+
+alter table rowmill.batches
+  -- Written and read by the provider's adapter: {"staged": input that waits for its create, "baseline": what was seen before it, "refs": of the
+  -- batch that was created}; and {"refuted"}: ids of those that may have been it, and proved not to be.
+  add column provider_data jsonb not null default '{}',
+  -- The provider's batch is ours by circumstance: its results have to prove it before anything is believed of it, and it is never cancelled.
+  add column presumed boolean not null default false,
+  -- A person was told what is missing, of a create or of results: after "go on" it is believed. Null: nobody was, in this state.
+  add column told_at timestamptz,
+  -- Its creates can be told apart by circumstance alone: one of them may be open in an account.
+  add column one_create boolean not null default false,
+  -- By when the provider has ended it, from its creation.
+  add column window_hours integer not null default 24 check (window_hours > 0),
+  drop constraint submitting_has_file;
+update rowmill.batches set
+  provider_data = jsonb_strip_nulls(jsonb_build_object('staged', input_file_id, 'refs', case when provider_batch_id is not null
+    then jsonb_build_object('input', coalesce(input_file_id, ''), 'output', output_file_id, 'error', error_file_id) end)),
+  told_at = case when (state in ('running', 'collecting') and downloads >= 100) or (state = 'submitting' and polls >= 100) then now() end;
+alter table rowmill.batches drop column input_file_id, drop column output_file_id, drop column error_file_id;
+alter table rowmill.batches rename column files_deleted_at to forgotten_at;
+create unique index batches_one_open_create on rowmill.batches (account) where one_create and create_intent_at is not null;
+
+-- Duplicates: provider batches beside the one that is ours, for the same requests.
+alter table rowmill.stray_batches rename to duplicate_batches;
+alter table rowmill.duplicate_batches
+  -- False: it may be one, by circumstance. Told, counted where nobody else uses the account, and never cancelled.
+  add column certain boolean not null default true;
+
+alter table rowmill.learned_limits
+  -- Nothing is sent before then: the provider asked to wait, or has no room. Null: at once.
+  add column not_before timestamptz;

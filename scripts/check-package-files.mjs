@@ -5,8 +5,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 
-const bytesMax = 2_000_000;
-const filesMax = 450;
+const bytesMax = 2_500_000;
+const filesMax = 520;
 const needed = [
   "LICENSE",
   "README.md",

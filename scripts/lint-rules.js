@@ -3,17 +3,24 @@
  * where it is timed and can be made to fail. Reads go through `context.read`, whose type has no way to write.
  */
 
-/** The calls of `Provider` that go over the network. */
-const remoteCalls = new Set([
-  "uploadInput",
-  "findInputs",
-  "deleteFile",
-  "createBatch",
-  "findBatches",
-  "retrieveBatch",
-  "cancelBatch",
-  "readLines",
-]);
+/** The calls of a provider that go over the network, by what they are made on. */
+const remoteCalls = {
+  provider: new Set([
+    "answer",
+    "baseline",
+    "cancel",
+    "create",
+    "examine",
+    "find",
+    "forget",
+    "list",
+    "results",
+    "servesDemo",
+    "status",
+  ]),
+  staging: new Set(["find", "inspect", "remove", "send"]),
+  inputs: new Set(["kept", "read"]),
+};
 /** Functions that write to this machine's disk for a stage. */
 const localWrites = new Set(["removeSpool"]);
 const seams = new Set(["step", "eachStep", "moveBatch"]);
@@ -23,6 +30,18 @@ function calledName(node) {
   const { callee } = node;
   if (callee.type === "Identifier") return callee.name;
   return callee.type === "MemberExpression" && !callee.computed ? callee.property.name : null;
+}
+
+/** `provider` of `anything.provider?.name` */
+function receiverName({ callee }) {
+  const { object } = callee;
+  return object.type === "MemberExpression" && !object.computed ? object.property.name : object.name;
+}
+
+function isRemote(node) {
+  if (node.callee.type !== "MemberExpression") return false;
+  const receiver = receiverName(node);
+  return Object.hasOwn(remoteCalls, receiver) && remoteCalls[receiver].has(calledName(node));
 }
 
 function isInStep(node) {
@@ -55,8 +74,7 @@ const throughStep = {
       },
       CallExpression(node) {
         const name = calledName(node);
-        if (node.callee.type === "MemberExpression" && remoteCalls.has(name))
-          report(node, `provider.${name}`);
+        if (isRemote(node)) report(node, `${receiverName(node)}.${name}`);
         if (node.callee.type === "Identifier" && localWrites.has(name)) report(node, `${name}`);
       },
     };

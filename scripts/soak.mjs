@@ -1,6 +1,7 @@
 /**
- * `npm run soak -- --minutes N`: kills workers at random instants for so long, on each kind of database in turn, with a new seed for
- * each run. What failed is kept in soak.log, with its seed; a run is done again by `--seed S --runs 1`.
+ * `npm run soak -- --minutes N`: kills workers at random instants for so long, on each kind of database and each shape of a provider in
+ * turn, with a new seed for each run. `--provider plain` or `--provider openai`: on that shape alone. What failed is kept in soak.log,
+ * with its seed; a run is done again by `--seed S --runs 1` and the same provider.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,6 +13,7 @@ const { values } = parseArgs({
     runs: { type: "string", default: "" },
     kills: { type: "string", default: "20" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    provider: { type: "string", default: "" },
     log: { type: "string", default: "soak.log" },
   },
 });
@@ -19,6 +21,8 @@ const { values } = parseArgs({
 for (const name of ["minutes", "kills", "seed"]) {
   if (!(Number(values[name]) > 0)) throw new Error(`--${name} is no number: ${values[name]}`);
 }
+if (!["", "openai", "plain"].includes(values.provider))
+  throw new Error(`--provider is neither openai nor plain: ${values.provider}`);
 
 const child = spawn(
   process.execPath,

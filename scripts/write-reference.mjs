@@ -1,7 +1,7 @@
 /**
  * Writes the tables of the references from the code: the options of docs/cli.md from commander's own definitions, the keys of
  * docs/configuration.md from src/config/spec.ts (meaning, default) and from what the config itself says that it expects, and the
- * steps of docs/state-machine.md from src/worker/step-names.ts. The third
+ * steps of docs/state-machine.md from src/worker/step-names.ts, the promises and options of docs/providers.md from the adapters. The third
  * column of the options, `more`, is the page's own and stays. `--check`: compares instead of writing. Needs a build in dist.
  */
 import { readFile, writeFile } from "node:fs/promises";
@@ -13,6 +13,8 @@ import { buildProgram } from "../dist/cli/program.js";
 import { openTerminal } from "../dist/cli/terminal.js";
 import { ConfigError } from "../dist/config/problems.js";
 import { validateConfig } from "../dist/config/validate.js";
+import { promiseOf } from "../dist/model/promise.js";
+import { adapters } from "../dist/providers/adapters.js";
 import { stepNames } from "../dist/worker/step-names.js";
 
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -21,6 +23,7 @@ const lastOptions = ["--config <file>", "--log-level <level>"];
 await rewrite("docs/cli.md", writeOptions);
 await rewrite("docs/configuration.md", writeKeys);
 await rewrite("docs/state-machine.md", writeSteps);
+await rewrite("docs/providers.md", writeProviders);
 
 async function rewrite(name, write) {
   const file = join(repository, name);
@@ -99,9 +102,45 @@ function writeSteps(page) {
   return page.replace(mark, (_, before) => before + tableOf(["step", "what it does"], rows));
 }
 
+async function writeProviders(page) {
+  const dialects = adapters.map(({ choice }) => choice.dialect);
+  const promises = dialects.map(({ title, recovery }) => {
+    const { found, fenced, paidTwice } = promiseOf(recovery);
+    return [title, found, fenced, paidTwice];
+  });
+  const limits = dialects.map(({ title, limits: of }) => [
+    title,
+    of.requestsMax.toLocaleString("en-US"),
+    `${(of.bytesMax / 1_000_000).toLocaleString("en-US")} MB`,
+    `${of.windowHours} hours`,
+    `${of.resultsKeptHours / 24} days`,
+  ]);
+  const source = await sourceOf("src/providers/openai/openai.ts");
+  const options = membersOf(source, "OpenAIConfig").map((member) => [
+    `\`${member.name}\``,
+    plain(member.meaning),
+    plain(member.default),
+  ]);
+  const tables = [
+    tableOf(["option", "meaning", "default"], options),
+    tableOf(
+      ["provider", "how a lost batch is found", "what is fenced", "what could be paid twice"],
+      promises,
+    ),
+    tableOf(["provider", "requests a batch", "bytes a batch", "window", "results are kept"], limits),
+  ];
+  const mark = /(<!-- written by scripts\/write-reference\.mjs -->\n\n)\|.*\n(?:\|.*\n)+/g;
+  if (page.match(mark)?.length !== tables.length) throw new Error("docs/providers.md lacks a mark.");
+  return page.replace(mark, (_, before) => before + tables.shift());
+}
+
+async function sourceOf(name) {
+  const text = await readFile(join(repository, name), "utf8");
+  return ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
+}
+
 async function writeKeys(page) {
-  const text = await readFile(join(repository, "src", "config", "spec.ts"), "utf8");
-  const source = ts.createSourceFile("spec.ts", text, ts.ScriptTarget.Latest, true);
+  const source = await sourceOf("src/config/spec.ts");
   const tables = [membersOf(source, "ConfigSpec"), pipelineKeys(source)].map((members) =>
     tableOf(["key", "meaning", "values", "default"], members.map(rowOfKey)),
   );
@@ -129,13 +168,14 @@ function insideOf(source, type) {
 
 function membersOf(source, name) {
   const found = source.statements.find((node) => ts.isInterfaceDeclaration(node) && node.name.text === name);
-  if (found === undefined) throw new Error(`src/config/spec.ts has no interface ${name}.`);
+  if (found === undefined) throw new Error(`${source.fileName} has no interface ${name}.`);
   return found.members.map((member) => readMember(source, member));
 }
 
 function readMember(source, member) {
   const doc = ts.getJSDocCommentsAndTags(member).map((node) => node.comment)[0];
-  if (typeof doc !== "string") throw new Error(`${member.name.getText(source)} has no comment in spec.ts.`);
+  if (typeof doc !== "string")
+    throw new Error(`${member.name.getText(source)} has no comment in ${source.fileName}.`);
   const [meaning = "", otherwise] = doc.replaceAll(/\s+/g, " ").split(/ ?Default: /);
   return {
     name: member.name.getText(source),

@@ -4,6 +4,8 @@
  */
 export { z } from "zod";
 export { defineConfig, json, pipeline } from "./config/spec.js";
+export { LINES, ProviderError } from "./model/provider.js";
+export { openai, type OpenAIConfig } from "./providers/adapters.js";
 export type {
   AnswerField,
   AnswerOf,
@@ -26,4 +28,42 @@ export type {
   WhenSpec,
 } from "./config/spec.js";
 export type { Duration } from "./model/duration.js";
-export type { BudgetPeriod } from "./model/pipeline.js";
+export type { AnswerOutcome, ModelRequest, Question, Said, TokenUsage } from "./model/outcome.js";
+export type { BudgetPeriod, Json } from "./model/pipeline.js";
+export type { Price, PriceStep, Rates } from "./model/pricing.js";
+export type {
+  Attempt,
+  BatchMark,
+  BatchRef,
+  CallOptions,
+  CreatedBatch,
+  CreateIntent,
+  Dialect,
+  Encoded,
+  Encoder,
+  EndedBatch,
+  FoundBatches,
+  Frame,
+  InputLine,
+  Inputs,
+  ListedBatch,
+  ParameterProblem,
+  Provider,
+  ProviderBatch,
+  ProviderBatchStatus,
+  ProviderErrorKind,
+  ProviderFinding,
+  ProviderLimits,
+  Readiness,
+  Recovery,
+  RequestShape,
+  Results,
+  ResultsEnd,
+  ResultsOptions,
+  SpoolFile,
+  Staged,
+  Staging,
+} from "./model/provider.js";
+export type { ProviderChoice, ProviderSetup, SettingProblem } from "./model/provider-choice.js";
+export type { Proxies, Proxy } from "./model/proxy.js";
+export type { BatchInputError, Refusal, RefusalAbout } from "./model/refusal.js";

@@ -3,10 +3,9 @@
  * One transaction under the batch's lease: a crash leaves the batch as it was. Nothing is asked of the provider, whose account may be gone.
  */
 import { randomUUID } from "node:crypto";
-import type { Environment } from "../config/environment.js";
+import type { AccountWords } from "../model/account.js";
 import { RowmillError } from "../model/errors.js";
-import { accountText } from "../model/account.js";
-import { ProviderError } from "../providers/provider.js";
+import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import type { Database, Queryable } from "../store/database.js";
@@ -14,7 +13,7 @@ import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/i
 import { moneyAtRisk } from "../store/money.js";
 import { lock } from "../store/pipelines.js";
 import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
-import { makeProvider, presentAccount } from "./open-project.js";
+import { choiceOf, makeProvider, presentAccount, type Configured } from "./providers.js";
 
 const CHUNK = 1_000;
 const REASON = "a person gave it up";
@@ -81,10 +80,11 @@ function endingOf({ requestId, attempt, tries, returns }: InFlight): AttemptEndi
 }
 
 /** @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this key. */
-export async function refuseCollectable(environment: Environment, batch: Batch): Promise<void> {
-  const account = presentAccount(environment);
+export async function refuseCollectable(project: Configured, batch: Batch): Promise<void> {
+  const account = presentAccount(project, batch.pipeline);
+  const { dialect } = choiceOf(project, batch.pipeline);
   if (batch.account !== account) return;
-  const here = `Batch ${batch.id} belongs to the account that is set here, ${accountText(account)}`;
+  const here = `Batch ${batch.id} belongs to the account that is set here, ${dialect.accountText(account)}`;
   if (batch.state !== "running" && batch.state !== "collecting")
     throw refused(
       isUnsent(batch)
@@ -93,17 +93,33 @@ export async function refuseCollectable(environment: Environment, batch: Batch):
       ["Go on with it: rowmill up", `Or send nothing more: rowmill pause ${batch.pipeline}`],
     );
   try {
-    const { statusText } = await makeProvider(environment).retrieveBatch(batch.providerBatchId);
-    throw refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
-      "Collect them: rowmill up",
-    ]);
+    const { statusText } = await (await makeProvider(project, batch.pipeline)).status(batch.providerBatchId);
+    throw batch.presumed
+      ? refused(
+          `${here}, and is taken to be ${batch.providerBatchId} (${statusText}), by time and number of requests: its results will tell.`,
+          ["Let a worker find out: rowmill up"],
+        )
+      : refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
+          "Collect them: rowmill up",
+        ]);
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     if (error.kind === "notFound" || error.kind === "account") return;
     throw refused(`${here}, and whether it can be collected is not known: ${error.message}`, [
-      "Try again when the provider answers; or, if it is gone for good, set OPENAI_BASE_URL to the one that is asked from now on.",
+      `Try again when the provider answers; or, if it is gone for good, ${nameAnother(dialect, account)}`,
     ]);
   }
+}
+
+function nameAnother(words: AccountWords, account: string): string {
+  const [variable = ""] =
+    words
+      .accountVariables(account, "")
+      .find((each) => each.includes("="))
+      ?.split("=") ?? [];
+  return variable === ""
+    ? "let the config name the one that is asked from now on."
+    : `set ${variable} to the one that is asked from now on.`;
 }
 
 function refused(message: string, hints: readonly string[]): RowmillError {

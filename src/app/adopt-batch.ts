@@ -5,7 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { RowmillError } from "../model/errors.js";
-import { ProviderError, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type Inputs, type ProviderBatch } from "../model/provider.js";
 import { contentsOf, READ_KEYS_MAX } from "../sources/source.js";
 import {
   countStatesOf,
@@ -51,10 +51,11 @@ export async function prepareAdoption(
   pipeline: Pipeline,
   wanted: { batchId: string; pattern: string; signal: AbortSignal },
 ): Promise<Adoption> {
+  const inputs = requireInputs(pipeline);
   const batch = await retrieve(pipeline, wanted.batchId, wanted.signal);
   await refuseKnown(context.database, pipeline, batch);
-  await requireAnswers(pipeline, batch, wanted.signal);
-  const lines = await readNamedLines(context, pipeline, { ...wanted, batch });
+  await requireAnswers(inputs, batch, wanted.signal);
+  const lines = await readNamedLines(context, pipeline, { ...wanted, batch, inputs });
   await catchUp(context, pipeline, wanted.signal);
   const states = new Map<string, number>();
   for (let start = 0; start < lines.named.length; start += READ_KEYS_MAX) {
@@ -79,18 +80,18 @@ function countsOf(lines: NamedLines, states: ReadonlyMap<string, number>, adopte
 async function retrieve(pipeline: Pipeline, id: string, signal: AbortSignal): Promise<ProviderBatch> {
   let batch: ProviderBatch;
   try {
-    batch = await pipeline.provider.retrieveBatch(id, { signal });
+    batch = await pipeline.provider.status(id, { signal });
   } catch (error) {
     if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
     throw new RowmillError("not_found", `The provider has no batch "${id}" for this key.`, {
       cause: error,
       hints: [
-        "A batch belongs to the project and organisation whose key created it: see OPENAI_API_KEY, OPENAI_ORG_ID and OPENAI_PROJECT_ID.",
-        `Asked: ${pipeline.provider.account.split("|")[0]}`,
+        "A batch belongs to the account whose key created it.",
+        `Asked: ${pipeline.provider.accountText(pipeline.provider.account)}`,
       ],
     });
   }
-  if (batch.metadata["rowmill_batch"] !== undefined)
+  if (batch.mark !== null)
     throw new RowmillError(
       "refused",
       `${id} was created by Rowmill, which finds its own batches again by itself.`,
@@ -115,34 +116,30 @@ async function refuseKnown(client: Queryable, pipeline: Pipeline, batch: Provide
   );
 }
 
-/** Without a file that the batch names the collector could only pause the pipeline, with the rows bound to answers that nobody has. */
-async function requireAnswers(pipeline: Pipeline, batch: ProviderBatch, signal: AbortSignal): Promise<void> {
+/** Without results that the batch had the collector could only pause the pipeline, with the rows bound to answers that nobody has. */
+async function requireAnswers(inputs: Inputs, batch: ProviderBatch, signal: AbortSignal): Promise<void> {
   if (!batch.terminal) return;
-  for (const fileId of [batch.outputFileId, batch.errorFileId]) {
-    if (fileId !== null) await requireFile(pipeline, { batch, fileId, signal });
-  }
+  const { gone } = await inputs.kept(batch, { signal });
+  if (gone.length === 0) return;
+  throw new RowmillError(
+    "refused",
+    `The provider does not have the answers of ${batch.id} any more: its ${gone.join(" and ")} is gone.`,
+    { hints: ["Nothing was adopted. To ask these rows anew, which is paid again: rowmill up"] },
+  );
 }
 
-async function requireFile(
-  pipeline: Pipeline,
-  { batch, fileId, signal }: { batch: ProviderBatch; fileId: string; signal: AbortSignal },
-): Promise<void> {
-  const lines = pipeline.provider.readLines(fileId, { signal })[Symbol.asyncIterator]();
-  try {
-    await lines.next();
-  } catch (error) {
-    if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
-    throw new RowmillError(
-      "refused",
-      `The provider does not have the answers of ${batch.id} any more: its file ${fileId} is gone.`,
-      {
-        cause: error,
-        hints: ["Nothing was adopted. To ask these rows anew, which is paid again: rowmill up"],
-      },
-    );
-  } finally {
-    await lines.return?.();
-  }
+/** @throws RowmillError `refused` where the provider cannot say what a batch asked. */
+function requireInputs({ provider }: Pipeline): Inputs {
+  if (provider.inputs !== null) return provider.inputs;
+  throw new RowmillError(
+    "refused",
+    `${provider.title} does not show what a batch asked, so a batch of other code cannot be adopted there.`,
+    {
+      hints: [
+        "Collect it with the code that created it; rows that have an answer in the target can be left out by source.where.",
+      ],
+    },
+  );
 }
 
 function nothingToTake(pipeline: Pipeline, lines: NamedLines, counts: AdoptionCounts): RowmillError {
@@ -258,9 +255,10 @@ function describe(pipeline: Pipeline, { batch, pattern, lines }: Adoption) {
     provider: pipeline.provider.name,
     account: pipeline.provider.account,
     endpoint: pipeline.provider.endpoint,
+    windowHours: pipeline.provider.limits.windowHours,
     providerBatchId: batch.id,
     providerStatus: batch.statusText,
-    inputFileId: batch.inputFileId === "" ? null : batch.inputFileId,
+    refs: batch.refs,
     createdAt: batch.createdAt,
     lines: lines.lines,
     bytes: lines.bytes,

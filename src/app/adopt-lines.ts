@@ -4,11 +4,10 @@
  */
 import { RowmillError } from "../model/errors.js";
 import { compileCustomIdPattern, type CustomIdPattern } from "../model/custom-id-pattern.js";
-import { readInputLine } from "../providers/openai-input-line.js";
-import { ProviderError, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type InputLine, type Inputs, type ProviderBatch } from "../model/provider.js";
 import { READ_KEYS_MAX } from "../sources/source.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
-import { answerBounds } from "../worker/file-limits.js";
+import { answeredLines } from "./lost-lines.js";
 import { spellKeys } from "./row-key.js";
 
 /** Twice what the largest known provider takes in a batch. */
@@ -47,7 +46,7 @@ export interface NamedLines {
 export async function readNamedLines(
   context: WorkerContext,
   pipeline: Pipeline,
-  wanted: { batch: ProviderBatch; pattern: string; signal: AbortSignal },
+  wanted: { batch: ProviderBatch; inputs: Inputs; pattern: string; signal: AbortSignal },
 ): Promise<NamedLines> {
   const pattern = compileCustomIdPattern(wanted.pattern, pipeline.table.key);
   const reading = new Reading(pipeline, pattern);
@@ -68,12 +67,18 @@ export async function readNamedLines(
   return reading.finish(keys);
 }
 
+/** What one line says of its request. */
+type Line = Pick<InputLine, "customId" | "bytes" | "endpoint" | "model" | "room"> & {
+  /** Of a line of answers: the model that gave this one. */
+  readonly answeredBy: string | null;
+};
+
 async function* linesOf(
-  pipeline: Pipeline,
-  { batch, signal }: { batch: ProviderBatch; signal: AbortSignal },
-): AsyncGenerator<string> {
+  { provider }: Pipeline,
+  { batch, inputs, signal }: { batch: ProviderBatch; inputs: Inputs; signal: AbortSignal },
+): AsyncGenerator<Line> {
   try {
-    yield* pipeline.provider.readLines(batch.inputFileId, { signal });
+    for await (const line of inputs.read(batch, { signal })) yield { ...line, answeredBy: null };
     return;
   } catch (error) {
     if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
@@ -88,10 +93,7 @@ async function* linesOf(
       );
     }
   }
-  for (const fileId of [batch.outputFileId, batch.errorFileId]) {
-    if (fileId !== null)
-      yield* pipeline.provider.readLines(fileId, { signal, bounds: answerBounds(LINES_MAX) });
-  }
+  yield* answeredLines(provider, batch, signal);
 }
 
 class Reading {
@@ -110,22 +112,21 @@ class Reading {
     this.#pattern = pattern;
   }
 
-  take(text: string): void {
+  take({ customId, bytes, endpoint, model, room, answeredBy }: Line): void {
     this.#lines++;
-    this.#bytes += Buffer.byteLength(text) + 1;
+    this.#bytes += bytes;
     if (this.#lines > LINES_MAX)
       throw new RowmillError(
         "refused",
         `The batch has more than ${LINES_MAX} lines, which no known provider takes.`,
       );
-    const line = readInputLine(text);
-    if (line === null) return this.#refuseName(null);
-    this.#requireEndpoint(line.url);
-    if (line.model !== null && this.#models.size < MODELS_MAX) this.#models.add(line.model);
-    this.#answeredBy ??= line.answeredBy;
-    const parts = this.#pattern.read(line.customId);
-    if (parts === null) this.#refuseName(line.customId);
-    else this.parts.push({ customId: line.customId, room: line.room, line: this.#lines, parts });
+    if (customId === null) return this.#refuseName(null);
+    this.#requireEndpoint(endpoint);
+    if (model !== null && this.#models.size < MODELS_MAX) this.#models.add(model);
+    this.#answeredBy ??= answeredBy;
+    const parts = this.#pattern.read(customId);
+    if (parts === null) this.#refuseName(customId);
+    else this.parts.push({ customId, room, line: this.#lines, parts });
   }
 
   finish(keys: readonly (string | null)[]): NamedLines {

@@ -3,7 +3,7 @@
  * the day on which it was created, or of today where that is not said.
  */
 import { ratesFor, type Rates } from "../model/pricing.js";
-import type { ProviderBatch } from "../providers/provider.js";
+import type { ProviderBatch } from "../model/provider.js";
 import type { Pipeline } from "../worker/context.js";
 
 export interface Billed {
@@ -17,9 +17,9 @@ export function billedAs(
   model: string | null,
   { createdAt }: Pick<ProviderBatch, "createdAt">,
 ): Billed {
-  const { request } = pipeline.config;
+  const { provider, request } = pipeline.config;
   const billed = model ?? request.model;
   const price = billed === request.model ? request.price : null;
   const at = createdAt === null ? new Date() : new Date(createdAt * 1_000);
-  return { model: billed, rates: ratesFor({ model: billed, price }, at) };
+  return { model: billed, rates: ratesFor(provider.dialect, { model: billed, price }, at) };
 }

@@ -7,10 +7,10 @@ import type { AnswerColumn } from "../model/answer-columns.js";
 import { compileAnswer, compileStored, type CompiledAnswer } from "../model/answer.js";
 import { RowmillError } from "../model/errors.js";
 import type { Json, PipelineConfig } from "../model/pipeline.js";
-import { nearModel, ratesFor, type Rates } from "../model/pricing.js";
+import { ratesFor, type Rates } from "../model/pricing.js";
 import { compileRequest } from "../model/render-request.js";
 import { isJsonType, pathProblems } from "../model/template.js";
-import type { Provider } from "../providers/provider.js";
+import type { Provider } from "../model/provider.js";
 import { inspectTable, relationNamed, type SourceTable } from "../sources/table-inspection.js";
 import { createTableSource } from "../sources/table-source.js";
 import type { Source } from "../sources/source.js";
@@ -40,6 +40,7 @@ import { refusalOf } from "../targets/fault.js";
 import { createTableTarget, type TargetTable } from "../targets/table-target.js";
 import { targetSignature } from "../targets/target-catalogue.js";
 import type { Pipeline } from "../worker/context.js";
+import { encoderFor } from "../worker/estimate.js";
 import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
 
 /** What was seen before anything is made. */
@@ -58,9 +59,10 @@ export interface Examined {
  * @throws RowmillError `config_invalid`, `source_unsupported` or `target_unsupported`
  */
 export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
-  const rates = ratesFor(config.request, new Date());
+  const { dialect } = config.provider;
+  const rates = ratesFor(dialect, config.request, new Date());
   if (rates.price === null && config.budget !== null) {
-    const near = nearModel(config.request.model, new Date());
+    const near = dialect.nearModel(config.request.model, new Date());
     throw new RowmillError(
       "config_invalid",
       `pipelines.${config.name}.budget: the price of "${config.request.model}" is not known, so a budget in dollars cannot be kept.`,
@@ -163,6 +165,7 @@ export async function bindPipeline(
     answer,
     render: compileRequest(config, jsonColumnsOf(table)),
     provider,
+    encode: encoderFor({ provider, config, answer }),
     rates,
     table,
     source: sourceOf(config, row.id, { table, skipBefore }),

@@ -1,6 +1,6 @@
 /** The config with all its mistakes, and the variables. */
 import { loadConfig } from "../config/load.js";
-import { readEnvironment } from "../config/environment.js";
+import { adaptersIn, readEnvironment } from "../config/environment.js";
 import { RowmillError } from "../model/errors.js";
 import { counted, ok, problem, sentence, warning, type Check, type Finding } from "./doctor-check.js";
 import type { Look } from "./doctor-look.js";
@@ -38,11 +38,11 @@ async function lookAtConfig(look: Look): Promise<readonly Finding[]> {
 
 function lookAtVariables(look: Look): Promise<readonly Finding[]> {
   try {
-    look.environment = readEnvironment(look.variables);
+    look.environment = readEnvironment(look.variables, look.config);
   } catch (error) {
     return Promise.resolve([mistakesOf(error)]);
   }
-  const misnamed = judgeNames(look.variables);
+  const misnamed = judgeNames(look.variables, look.config);
   return Promise.resolve(misnamed.length > 0 ? misnamed : [ok("all of them can be used")]);
 }
 
@@ -53,19 +53,13 @@ function mistakesOf(error: unknown): Finding {
   return problem(sentence(first), { mends: [...mistakes.map((line) => line.trim()), ...error.hints] });
 }
 
-/** Names that other programs read, and the name that Rowmill reads. */
-const otherNames = [
-  ["ORG_ID", "OPENAI_ORG_ID"],
-  ["OPENAI_ORGANIZATION", "OPENAI_ORG_ID"],
-  ["PROJECT_ID", "OPENAI_PROJECT_ID"],
-  ["OPENAI_PROJECT", "OPENAI_PROJECT_ID"],
-  ["OPENAI_API_BASE", "OPENAI_BASE_URL"],
-  ["OPENAI_KEY", "OPENAI_API_KEY"],
-] as const;
-
 /** Set under a name that is not read, while the one that is read is not set. */
-export function judgeNames(variables: Look["variables"]): readonly Finding[] {
-  return otherNames
+export function judgeNames(
+  variables: Look["variables"],
+  config: Parameters<typeof adaptersIn>[0] = null,
+): readonly Finding[] {
+  return adaptersIn(config)
+    .flatMap(({ otherNames }) => otherNames)
     .filter(([other, ours]) => (variables[other] ?? "") !== "" && (variables[ours] ?? "") === "")
     .map(([other, ours]) =>
       warning(`${other} is set, but Rowmill reads ${ours}, which is not.`, {

@@ -4,13 +4,23 @@ import { RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
 import type { Environment } from "../config/environment.js";
 import { connectionFacts } from "../config/connection.js";
-import type { SeenModels } from "../providers/openai-models.js";
+import type { Provider } from "../model/provider.js";
+import type { ProviderFinding } from "../model/provider.js";
 import type { SourceTable } from "../sources/table-inspection.js";
 import type { Queryable } from "../store/database.js";
 import type { OpenedDatabase } from "./open-database.js";
 
 /** A statement of the doctor reads the catalogue, or counts. */
 const STATEMENT_MS_MAX = 6_000;
+
+export interface SeenProvider {
+  /** Names of the pipelines that ask it. */
+  readonly pipelines: readonly string[];
+  readonly provider: Provider;
+  readonly findings: readonly ProviderFinding[];
+  /** When it was asked, by our own clock. */
+  readonly atSeconds: number;
+}
 
 export interface Look {
   readonly cwd: string;
@@ -27,7 +37,8 @@ export interface Look {
   pooled: boolean;
   /** By the name of the pipeline: those whose source can be watched. */
   readonly tables: Map<string, SourceTable>;
-  seen: (SeenModels & { readonly atSeconds: number }) | null;
+  /** One for each account that the pipelines ask. */
+  seen: readonly SeenProvider[] | null;
 }
 
 export function startLook(given: Pick<Look, "cwd" | "configFile" | "variables" | "nodeVersion">): Look {

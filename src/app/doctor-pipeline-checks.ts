@@ -1,8 +1,7 @@
 /** What the ledger knows: pipelines that the config does not, triggers, pauses, work that nobody does, batches that nobody knows. */
-import { RowmillError } from "../model/errors.js";
+import type { Provider, ProviderBatch } from "../model/provider.js";
 import { overdueText } from "../model/overdue.js";
 import { heldText } from "../model/account.js";
-import { createOpenAIProvider } from "../providers/openai.js";
 import { countArrivals } from "../store/arrivals.js";
 import { deploymentId } from "../store/deployment.js";
 import { heldBatches } from "../store/held-batches.js";
@@ -10,9 +9,9 @@ import { pendingMigrations } from "../store/migrations.js";
 import { ledgerExists, livingWorkers } from "../store/overview.js";
 import { overdueBatches } from "../store/overdue-batches.js";
 import * as pipelines from "../store/pipelines.js";
-import { knownProviderBatches } from "../store/provider-batches.js";
+import { knownProviderBatches } from "../store/duplicates.js";
 import { countInFlightBatches } from "../store/uninstallation.js";
-import { isOurs } from "../worker/astray.js";
+import { listOurs } from "../worker/duplicates.js";
 import { CLOCKS_APART_SECONDS } from "../worker/provider-clock.js";
 import {
   counted,
@@ -25,8 +24,8 @@ import {
   type Finding,
 } from "./doctor-check.js";
 import { known, readOnly, type Look } from "./doctor-look.js";
-import { openaiOptions } from "./doctor-provider-checks.js";
 import { eachPipeline } from "./doctor-table-checks.js";
+import { accountWords, choiceOf } from "./providers.js";
 import {
   judgeForeignTriggers,
   judgeOurTriggers,
@@ -37,9 +36,11 @@ import {
 } from "./doctor-triggers.js";
 
 /** Batches are created a moment after they are recorded as intended; younger ones may be on their way into the ledger. */
-const STRAY_SECONDS_MIN = 300;
-const STRAY_SECONDS_MAX = 86_400;
-const STRAYS_SHOWN_MAX = 5;
+const ORPHAN_SECONDS_MIN = 300;
+const ORPHAN_SECONDS_MAX = 86_400;
+const ORPHANS_SHOWN_MAX = 5;
+/** For the whole of the list. */
+const LIST_MS_MAX = 30_000;
 const OVERDUE_SHOWN_MAX = 5;
 const HELD_SHOWN_MAX = 5;
 
@@ -70,7 +71,7 @@ export const pipelineChecks: readonly Check[] = [
   { ...ledger, id: "unconfigured", title: "Config", needs: ["ledger"], run: lookForUnconfigured },
   { ...ledger, id: "pauses", title: "Pauses", needs: ["ledger"], run: lookAtPauses },
   { ...ledger, id: "work", title: "Work", needs: ["ledger"], run: lookAtWork },
-  { ...ledger, id: "strays", title: "Batches", needs: ["ledger", "key"], run: lookForStrays },
+  { ...ledger, id: "orphans", title: "Batches", needs: ["ledger", "key"], run: lookForOrphans },
 ];
 
 async function lookAtLedger(look: Look): Promise<readonly Finding[]> {
@@ -149,7 +150,15 @@ async function lookAtWork(look: Look): Promise<readonly Finding[]> {
   const overdue = await readOnly(look, (tx) => overdueBatches(tx, { max: OVERDUE_SHOWN_MAX }));
   const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
   const held = await readOnly(look, (tx) => heldBatches(tx, { max: HELD_SHOWN_MAX }));
-  const waiting = held.map(heldText).map(({ wrong, mends }) => warning(wrong, { mends: [...mends] }));
+  const project = { config: known(look.config, "a config") };
+  const waiting = held.map((batch) => {
+    const words = {
+      of: accountWords(project, batch.provider),
+      present: choiceOf(project, batch.pipeline).dialect,
+    };
+    const { wrong, mends } = heldText(batch, words);
+    return warning(wrong, { mends: [...mends] });
+  });
   return [...(await lookForWorker(look)), ...waiting, ...findings];
 }
 
@@ -176,30 +185,31 @@ export function judgeIdle({ arrivals, batches }: { arrivals: number; batches: nu
 }
 
 /** Provider batches of the last day that carry this ledger's name, and that it does not know. */
-async function lookForStrays(look: Look): Promise<readonly Finding[]> {
-  const options = openaiOptions(look);
-  if (options === null) throw new RowmillError("internal", "A check of the doctor ran without a key.");
+async function lookForOrphans(look: Look): Promise<readonly Finding[]> {
+  const seen = known(look.seen, "an answer of the provider");
   const deployment = await readOnly(look, deploymentId);
-  const { clockSeconds } = known(look.seen, "an answer of the provider");
-  const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
-  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : STRAY_SECONDS_MIN;
-  const provider = createOpenAIProvider(options);
-  const { found: ours } = await provider.findBatches(
-    now - STRAY_SECONDS_MAX,
-    (batch) => isOurs(batch, deployment) && (batch.createdAt ?? now) < now - ageMin,
+  // One whose key was not accepted has no list for us.
+  const accepted = seen.filter(({ findings }) =>
+    findings.every(({ about, level }) => about !== "key" || level === "ok"),
   );
-  const found = await readOnly(look, (tx) =>
-    knownProviderBatches(
-      tx,
-      ours.map((batch) => batch.id),
+  const [silent, showing] = [true, false].map((isSilent) =>
+    accepted.filter(({ provider }) => (provider.recovery.find === "circumstance") === isSilent),
+  ) as [typeof accepted, typeof accepted];
+  const untold = silent.map(({ provider: { title } }) =>
+    ok(
+      `${title} shows nothing of ours with a batch, so whether it has any that this ledger does not know cannot be told`,
     ),
   );
-  const strays = ours.filter((batch) => !found.has(batch.id));
-  if (strays.length === 0) return [ok("every batch of ours of the last day is known")];
-  const names = strays.slice(0, STRAYS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
+  const orphans: ProviderBatch[] = [];
+  for (const { provider } of showing) orphans.push(...(await orphansAt(look, provider, deployment)));
+  if (orphans.length === 0)
+    return showing.length === 0 && untold.length > 0
+      ? untold
+      : [ok("every batch of ours of the last day is known"), ...untold];
+  const names = orphans.slice(0, ORPHANS_SHOWN_MAX).map((batch) => `${batch.id} (${batch.statusText})`);
   return [
     problem(
-      `${counted(strays.length, "batch")} of this ledger's name that it does not know, at the provider: ${names.join(", ")}.`,
+      `${counted(orphans.length, "batch")} of this ledger's name that it does not know, at the provider: ${names.join(", ")}.`,
       {
         mends: [
           "Was the database restored from a backup, or copied? A worker that meets this sends nothing until a person says which.",
@@ -207,5 +217,25 @@ async function lookForStrays(look: Look): Promise<readonly Finding[]> {
         ],
       },
     ),
+    ...untold,
   ];
+}
+
+async function orphansAt(
+  look: Look,
+  provider: Provider,
+  deployment: string,
+): Promise<readonly ProviderBatch[]> {
+  const clockSeconds = provider.clockSeconds();
+  const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
+  const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : ORPHAN_SECONDS_MIN;
+  const signal = AbortSignal.timeout(LIST_MS_MAX);
+  const listed = await listOurs(provider.list(now - ORPHAN_SECONDS_MAX, { signal }), {
+    deployment,
+    recovery: provider.recovery,
+  });
+  const ours = listed.ours.filter((batch) => (batch.createdAt ?? now) < now - ageMin);
+  const ids = ours.map((batch) => batch.id);
+  const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, ids));
+  return ours.filter((batch) => !found.has(batch.id));
 }

@@ -4,6 +4,7 @@ import { countArrivals } from "../store/arrivals.js";
 import { countUnfinished } from "../store/batches.js";
 import { countAsked, countStates } from "../store/requests.js";
 import { heldBatches } from "../store/held-batches.js";
+import { waitingForPerson, type WaitingCreates } from "../store/create-intents.js";
 import { countWaiting } from "../store/estimates.js";
 import * as pipelines from "../store/pipelines.js";
 import { countUnnamed } from "../store/refused-keys.js";
@@ -66,26 +67,40 @@ async function pipelineState(
   if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
     return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
   }
+  const { requestsMin } = pipeline.provider.limits;
+  if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {
+    const isLimited = waiting < (await countWaiting(database, pipeline.id));
+    const mend = isLimited ? `raise pipelines.${pipeline.config.name}.limit` : "more rows have to come";
+    const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so ${mend}.`;
+    return { busy: false, blocked: reason };
+  }
   const held = await heldBatches(database, {
     max: inFlight,
     of: { pipelineId: pipeline.id, account: pipeline.provider.account },
   });
-  const busy = unseen || inFlight > held.length || waiting > 0;
-  return { busy, blocked: busy ? null : heldReason(held) };
+  const behind = inFlight > 0 ? await waitingForPerson(database, pipeline.id) : null;
+  const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
+  return { busy, blocked: busy ? null : (heldReason(held, pipeline) ?? behindReason(behind)) };
 }
 
 /** Nothing comes of waiting for them: a person has to bring their account back, or give them up. */
-function heldReason([first, ...others]: readonly HeldBatch[]): string | null {
+function heldReason([first, ...others]: readonly HeldBatch[], { provider }: Pipeline): string | null {
   if (first === undefined) return null;
-  const { wrong, mends } = heldText(first);
+  const { wrong, mends } = heldText(first, { of: provider, present: provider });
   const more = others.length === 0 ? [] : [`So do ${others.length} more, see rowmill status.`];
   return [wrong, ...mends, ...more].join(" ");
+}
+
+function behindReason(behind: WaitingCreates | null): string | null {
+  if (behind === null) return null;
+  const { batchId, pipeline } = behind;
+  return `It waits for batch ${batchId} of the pipeline ${pipeline}, which waits for a person: nothing else is created in its account before it is known what became of it.`;
 }
 
 /** Rows beyond `limit` wait for ever; they are no work. */
 async function waitingWithinLimit({ database }: WorkerContext, pipeline: Pipeline): Promise<number> {
   const waiting = await countWaiting(database, pipeline.id);
   if (pipeline.config.limit === null || waiting === 0) return waiting;
-  const asked = await countAsked(database, pipeline.id);
-  return asked < pipeline.config.limit ? waiting : await pipelines.countWaitingAgain(database, pipeline.id);
+  const left = Math.max(0, pipeline.config.limit - (await countAsked(database, pipeline.id)));
+  return Math.min(waiting, left + (await pipelines.countWaitingAgain(database, pipeline.id)));
 }

@@ -1,10 +1,13 @@
 /** Reads which requests a batch of ours asks that the ledger has lost, by our own custom ids. Only reads; keeps names, never a line. */
 import { RowmillError } from "../model/errors.js";
 import { parseCustomId, type CustomId } from "../model/custom-id.js";
-import { readInputLine } from "../providers/openai-input-line.js";
-import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
-import { fingerprintOfQuestion } from "../worker/context.js";
-import { answerBounds } from "../worker/file-limits.js";
+import {
+  ProviderError,
+  type InputLine,
+  type Inputs,
+  type Provider,
+  type ProviderBatch,
+} from "../model/provider.js";
 
 /** Twice what the largest known provider takes in a batch. */
 const LINES_MAX = 100_000;
@@ -28,67 +31,38 @@ export interface LostLines {
   readonly bytes: number;
 }
 
-/** Which files of an ended batch can still be read. One that is not ended has none. */
-export async function readableFiles(
-  provider: Provider,
-  batch: ProviderBatch,
-  signal: AbortSignal,
-): Promise<{ readonly readable: readonly string[]; readonly gone: readonly string[] }> {
-  const readable: string[] = [];
-  const gone: string[] = [];
-  for (const fileId of [batch.outputFileId, batch.errorFileId]) {
-    if (fileId === null || !batch.terminal) continue;
-    ((await isThere(provider, fileId, signal)) ? readable : gone).push(fileId);
-  }
-  return { readable, gone };
-}
-
-export async function isThere(provider: Provider, fileId: string, signal: AbortSignal): Promise<boolean> {
-  const lines = provider.readLines(fileId, { signal })[Symbol.asyncIterator]();
-  try {
-    await lines.next();
-    return true;
-  } catch (error) {
-    if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
-    return false;
-  } finally {
-    await lines.return?.();
-  }
-}
-
-/** From the input file, or from `files` of answers where that one is gone. @throws RowmillError `refused` when neither can be read. */
+/** From the input, or from the answers where that one is gone. @throws RowmillError `refused` when neither can be read. */
 export async function readLostLines(
   provider: Provider,
-  wanted: { batch: ProviderBatch; files: readonly string[]; signal: AbortSignal },
+  { batch, inputs, signal }: { batch: ProviderBatch; inputs: Inputs; signal: AbortSignal },
 ): Promise<LostLines> {
   const named = new Map<string, LostLine>();
   let lines = 0;
   let bytes = 0;
   let asked: string | null = null;
   let answeredBy: string | null = null;
-  for await (const text of linesOf(provider, wanted)) {
+  for await (const line of linesOf(provider, { batch, inputs, signal })) {
     lines++;
-    bytes += Buffer.byteLength(text) + 1;
-    if (lines > LINES_MAX)
-      throw new RowmillError("refused", `${wanted.batch.id} has more than ${LINES_MAX} lines.`);
-    const line = readInputLine(text);
-    asked ??= line?.model ?? null;
-    answeredBy ??= line?.answeredBy ?? null;
-    const { customId = "", body = null, room = null } = line ?? {};
-    const name = parseCustomId(customId);
-    if (name === null || named.has(name.requestId)) continue;
-    const fingerprint = body === null ? null : fingerprintOfQuestion(provider, body);
+    bytes += line.bytes;
+    if (lines > LINES_MAX) throw new RowmillError("refused", `${batch.id} has more than ${LINES_MAX} lines.`);
+    asked ??= line.model;
+    answeredBy ??= line.answeredBy;
+    const { customId, fingerprint, room } = line;
+    const name = customId === null ? null : parseCustomId(customId);
+    if (customId === null || name === null || named.has(name.requestId)) continue;
     named.set(name.requestId, { name, customId, fingerprint, room, line: lines });
   }
   return { named: [...named.values()], model: asked ?? answeredBy, lines, bytes };
 }
 
+type Line = InputLine & { readonly answeredBy: string | null };
+
 async function* linesOf(
   provider: Provider,
-  { batch, files, signal }: { batch: ProviderBatch; files: readonly string[]; signal: AbortSignal },
-): AsyncGenerator<string> {
+  { batch, inputs, signal }: { batch: ProviderBatch; inputs: Inputs; signal: AbortSignal },
+): AsyncGenerator<Line> {
   try {
-    yield* provider.readLines(batch.inputFileId, { signal });
+    for await (const line of inputs.read(batch, { signal })) yield { ...line, answeredBy: null };
     return;
   } catch (error) {
     if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
@@ -99,6 +73,20 @@ async function* linesOf(
         { cause: error, hints: ["When it has ended its answers say so: give the command again then."] },
       );
   }
-  const bounds = answerBounds(LINES_MAX);
-  for (const fileId of files) yield* provider.readLines(fileId, { signal, bounds });
+  yield* answeredLines(provider, batch, signal);
+}
+
+/** What a batch asked as its answers tell: names, and who answered. */
+export async function* answeredLines(
+  provider: Provider,
+  batch: ProviderBatch,
+  signal: AbortSignal,
+): AsyncGenerator<Line> {
+  for await (const outcome of provider.results(batch, { signal, requests: LINES_MAX })) {
+    const answeredBy = "model" in outcome ? outcome.model : null;
+    const { customId } = outcome;
+    // What the line said beside its name is the answer's.
+    const bytes = Buffer.byteLength(customId ?? "") + 1;
+    yield { customId, bytes, endpoint: null, model: null, fingerprint: null, room: null, answeredBy };
+  }
 }

@@ -9,12 +9,9 @@ import type { Logger } from "pino";
 import type { Environment } from "../config/environment.js";
 import { sameTable } from "../config/cross-checks.js";
 import { definitionHash } from "../config/definition.js";
-import { Secret } from "../config/secret.js";
 import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
-import { createOpenAIProvider, openaiAccount, type OpenAIOptions } from "../providers/openai.js";
-import { CHAT_ENDPOINT } from "../providers/openai-body.js";
-import type { Provider } from "../providers/provider.js";
+import type { Provider } from "../model/provider.js";
 import { refuseChange, type TargetPlan } from "../targets/ensure-target.js";
 import { DatabaseError, explainDatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
@@ -25,6 +22,7 @@ import { makeStep, type StepOptions } from "../worker/step.js";
 import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./bind-pipeline.js";
 import { stateFolder } from "./open-database.js";
 import { noticeMove } from "./place-of-ledger.js";
+import { openProviders, type OpenedProviders } from "./providers.js";
 
 const QUEUE_SCHEMA = "rowmill_worker";
 /** Workers that start at once on an empty database; each further try finds more of it made. */
@@ -37,8 +35,8 @@ export interface ProjectParts {
   readonly environment: Environment;
   readonly database: Database;
   readonly log: Logger;
-  /** Where it was made before the database was opened. */
-  readonly provider?: Provider;
+  /** Where they were made before the database was opened. */
+  readonly providers?: OpenedProviders;
   readonly steps?: StepOptions;
   /** May a target that exists be changed so? Without it, as far as the config allows it. */
   readonly allowChange?: AllowChange;
@@ -58,7 +56,7 @@ export async function prepareSchemas(database: Database): Promise<string[]> {
 /** Everything that a worker needs: schemas, provider, every pipeline bound to its table. */
 export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const { config, database, log } = parts;
-  const provider = parts.provider ?? makeProvider(parts.environment);
+  const providers = parts.providers ?? (await openProviders(parts));
   // All of them before anything is made: a mistake in the last one leaves no trace of the others.
   const examined = new Map<PipelineConfig, Examined>();
   for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
@@ -70,7 +68,11 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const pipelines = new Map<number, Pipeline>();
   for (const pipeline of config.pipelines) {
     const bound = await explained(pipeline, async () =>
-      bindAgain(database, examined.get(pipeline) ?? (await examineLate(parts, pipeline)), provider),
+      bindAgain(
+        database,
+        examined.get(pipeline) ?? (await examineLate(parts, pipeline)),
+        providers(pipeline),
+      ),
     );
     pipelines.set(bound.id, bound);
   }
@@ -107,12 +109,11 @@ async function settleChange(
   if (!allowed) throw refuseChange(pipeline.target, plan);
 }
 
-/** For what never calls the provider, though it may make bodies to compare them: any key serves, at any address. */
+/** For what never calls the provider, though it may make requests to compare them. */
 export function openWithoutKey(parts: ProjectParts): Promise<WorkerContext> {
-  const { openai } = parts.environment;
-  const apiKey = openai.apiKey ?? new Secret("not-needed");
-  const environment = { ...parts.environment, openai: { ...openai, apiKey, allowHttp: true } };
-  return openProject({ ...parts, environment });
+  const { environment } = parts;
+  const provider = { ...environment.provider, offline: true } as const;
+  return openProject({ ...parts, environment: { ...environment, provider } });
 }
 
 /** Its source is what another pipeline writes: not there, or not whole, before that one is bound. Those stand in the config's order. */
@@ -147,38 +148,5 @@ function isRace(error: unknown): boolean {
 
 /** By which a worker with this config knows the pipeline. */
 export function configuredHash(config: PipelineConfig): string {
-  return definitionHash(config, { name: "openai", endpoint: CHAT_ENDPOINT });
-}
-
-/** What the variables say, with a key or without. */
-export function presentAccount(environment: Environment): string {
-  return openaiAccount(optionsOf(environment));
-}
-
-function optionsOf({ openai, proxies }: Environment): Omit<OpenAIOptions, "apiKey"> {
-  const { baseUrl, organization, project, allowHttp } = openai;
-  return {
-    allowHttp,
-    proxies,
-    ...(baseUrl === null ? {} : { baseURL: baseUrl }),
-    ...(organization === null ? {} : { organization }),
-    ...(project === null ? {} : { project }),
-  };
-}
-
-/**
- * Calls nobody.
- * @throws RowmillError `usage` without a key, `config_invalid` for a base URL that is none, or plain http to another machine.
- */
-export function makeProvider(environment: Environment): Provider {
-  const { apiKey } = environment.openai;
-  if (apiKey === null) {
-    throw new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {
-      hints: [
-        "Put it into .env beside the config file: OPENAI_API_KEY=sk-…",
-        "To try without a key: rowmill gateway --demo-model, and set the two variables that it prints.",
-      ],
-    });
-  }
-  return createOpenAIProvider({ apiKey: apiKey.reveal(), ...optionsOf(environment) });
+  return definitionHash(config, config.provider.dialect);
 }

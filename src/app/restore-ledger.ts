@@ -5,33 +5,30 @@
  */
 import { randomUUID } from "node:crypto";
 import { matchesContent } from "../model/custom-id.js";
-import { ProviderError, type Provider, type ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type Inputs, type Provider, type ProviderBatch } from "../model/provider.js";
 import { contentsOf } from "../sources/source.js";
 import { findByProviderBatch, insertAdopted, takeAdopted } from "../store/adoption.js";
 import type { Queryable } from "../store/database.js";
-import { deploymentId, neverCreated } from "../store/deployment.js";
+import { deploymentId } from "../store/deployment.js";
+import { noteUnneeded, orphansAmong } from "../store/duplicates.js";
 import { lockIntake } from "../store/pipelines.js";
 import {
   believeMissing,
   isFreeId,
   lockWaitingById,
-  noteUnneeded,
   unfinishedBatches,
   type UnfinishedBatch,
 } from "../store/recovery.js";
-import { isOurs, logUntold, nameIn } from "../worker/astray.js";
+import { listOurs, logUntold } from "../worker/duplicates.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";
 import { requestBounds } from "../worker/estimate.js";
 import { catchUp } from "../worker/intake.js";
-import { TOLD } from "../worker/missing-files.js";
 import { listSince } from "../worker/provider-clock.js";
 import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
 import type { Place } from "./place-of-ledger.js";
 import { billedAs, type Billed } from "./billed-as.js";
-import { isThere, readableFiles, readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
+import { readLostLines, type LostLine, type LostLines } from "./lost-lines.js";
 
-/** As long as OpenAI keeps the files of a batch. */
-const LOOK_BACK_SECONDS = 30 * 86_400;
 const CHUNK = 1_000;
 /** Equals none: an answer counts only where the present definition would ask the same. */
 const UNKNOWN_DEFINITION = "of a lost batch";
@@ -45,15 +42,19 @@ export interface LostBatch {
   readonly collectable: boolean;
   /** Requests in it, as the provider counts them. */
   readonly requests: number;
-  /** Its input file can be read, which says what was asked. */
+  /** Null: what it asked cannot be read back at this provider. */
+  readonly inputs: Inputs | null;
+  /** Its input can be read, which says what was asked. */
   readonly promptKnown: boolean;
-  readonly readable: readonly string[];
+  /** Parts of its results, in words. */
   readonly gone: readonly string[];
 }
 
 export interface Restoration {
   /** Newest first. */
   readonly lost: readonly LostBatch[];
+  /** Titles of providers whose list shows nothing of ours, so that lost batches there are not found. */
+  readonly unlisted: readonly string[];
   /** In flight here, and their answers were deleted at the provider: the former database had collected them. */
   readonly gone: readonly UnfinishedBatch[];
   /** Planned and not sent: taken back, and their rows wait again. */
@@ -63,16 +64,19 @@ export interface Restoration {
 /** Looks at the ledger and at the provider. Writes nothing. */
 export async function prepareRestore(context: WorkerContext, signal: AbortSignal): Promise<Restoration> {
   const unfinished = await unfinishedBatches(context.database);
+  const unlisted: string[] = [];
   const lost: LostBatch[] = [];
   const gone: UnfinishedBatch[] = [];
   for (const provider of providersOf(context)) {
-    for (const batch of await lostBatches(context, provider, signal))
-      lost.push(await describeLost(context, provider, { batch, signal }));
+    if (provider.recovery.find === "circumstance") unlisted.push(provider.title);
+    else
+      for (const batch of await lostBatches(context, provider, signal))
+        lost.push(await describeLost(context, provider, { batch, signal }));
     for (const batch of unfinished.filter(({ account, rows }) => account === provider.account && rows > 0))
       if (await isCollectedElsewhere(provider, batch, signal)) gone.push(batch);
   }
   const unsent = unfinished.filter(({ sent, pipelineId }) => !sent && context.pipelines.has(pipelineId));
-  return { lost, gone, unsent };
+  return { lost, unlisted, gone, unsent };
 }
 
 function providersOf({ pipelines }: WorkerContext): Iterable<Provider> {
@@ -85,14 +89,15 @@ async function lostBatches(
   signal: AbortSignal,
 ): Promise<ProviderBatch[]> {
   const deployment = await deploymentId(context.database);
-  const since = listSince(provider, LOOK_BACK_SECONDS);
-  const { found: ours, untold } = await provider.findBatches(since, (batch) => isOurs(batch, deployment), {
-    signal,
+  const since = listSince(provider, provider.limits.resultsKeptHours * 3_600);
+  const { ours, untold } = await listOurs(provider.list(since, { signal }), {
+    deployment,
+    recovery: provider.recovery,
   });
   logUntold(context.log, untold);
-  const named = ours.map((batch) => ({ providerBatchId: batch.id, batchId: nameIn(batch) }));
+  const named = ours.map((batch) => ({ providerBatchId: batch.id, batchId: batch.mark?.batch ?? "" }));
   const unknown = new Set(
-    await neverCreated(context.database, provider.account, named, { orNotRecorded: true }),
+    await orphansAmong(context.database, provider.account, named, { orNotRecorded: true }),
   );
   return ours.filter(({ id }) => unknown.has(id));
 }
@@ -102,13 +107,14 @@ async function describeLost(
   provider: Provider,
   { batch, signal }: { batch: ProviderBatch; signal: AbortSignal },
 ): Promise<LostBatch> {
-  const name = batch.metadata["rowmill_pipeline"];
+  const name = batch.mark?.pipeline;
   const pipeline = [...context.pipelines.values()].find(({ config }) => config.name === name) ?? null;
-  const { readable, gone } = await readableFiles(provider, batch, signal);
-  const collectable = pipeline !== null && (!batch.terminal || readable.length > 0);
-  const promptKnown =
-    collectable && batch.inputFileId !== "" && (await isThere(provider, batch.inputFileId, signal));
-  return { batch, pipeline, collectable, requests: batch.counts?.total ?? 0, promptKnown, readable, gone };
+  const { inputs } = provider;
+  const kept = (await inputs?.kept(batch, { signal })) ?? { input: false, results: false, gone: [] };
+  const collectable = pipeline !== null && inputs !== null && (!batch.terminal || kept.results);
+  const promptKnown = collectable && kept.input;
+  const { gone } = batch.terminal ? kept : { gone: [] };
+  return { batch, pipeline, inputs, collectable, requests: batch.counts?.total ?? 0, promptKnown, gone };
 }
 
 async function isCollectedElsewhere(
@@ -118,8 +124,8 @@ async function isCollectedElsewhere(
 ): Promise<boolean> {
   if (providerBatchId === null) return false;
   try {
-    const batch = await provider.retrieveBatch(providerBatchId, { signal });
-    return (await readableFiles(provider, batch, signal)).gone.length > 0;
+    const batch = await provider.status(providerBatchId, { signal });
+    return batch.terminal && ((await provider.inputs?.kept(batch, { signal }))?.gone.length ?? 0) > 0;
   } catch (error) {
     if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
     // Its pipeline pauses for it once work goes on, and says so; that must not keep this decision from being made.
@@ -151,7 +157,7 @@ export async function restoreLedger(
     if (rows > 0) adoptedBatches++;
   }
   const told = restoration.gone.map(({ id }) => id);
-  await believeMissing(context.database, told, TOLD);
+  await believeMissing(context.database, told);
   const reason = "this database was restored; the former one is gone";
   await finishDecision(context, place, { renamed: false, event: "restored", reason });
   return { adoptedBatches, adoptedRows };
@@ -159,8 +165,8 @@ export async function restoreLedger(
 
 /** Returns how many rows it will be asked for. */
 async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSignal): Promise<number> {
-  const { batch, pipeline, collectable, readable: files } = lost;
-  if (pipeline === null || !collectable) {
+  const { batch, pipeline, collectable, inputs } = lost;
+  if (pipeline === null || inputs === null || !collectable) {
     const reason = "created by a former state of this ledger; its answers cannot be read any more";
     await noteUnneeded(context.database, {
       account: accountOf(context, lost),
@@ -169,7 +175,7 @@ async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSi
     });
     return 0;
   }
-  const lines = await readLostLines(pipeline.provider, { batch, files, signal });
+  const lines = await readLostLines(pipeline.provider, { batch, inputs, signal });
   const billed = billedAs(pipeline, lines.model, batch);
   const bounds = await requestBounds(context, pipeline, billed.rates);
   return context.database.transaction((tx) => adoptLost(tx, { lost, pipeline, lines, billed, bounds }));
@@ -197,7 +203,7 @@ async function adoptLost(
   // Before the requests, as an intake does: so neither waits for the other with rows locked.
   await lockIntake(tx, pipeline.id);
   if ((await findByProviderBatch(tx, account, batch.id)) !== null) return 0;
-  const name = nameIn(batch);
+  const name = batch.mark?.batch ?? "";
   const id = (await isFreeId(tx, name)) ? name : randomUUID();
   let rows = 0;
   for (let start = 0; start < lines.named.length; start += CHUNK)
@@ -210,24 +216,25 @@ async function adoptLost(
   await insertAdopted(tx, {
     id,
     pipelineId: pipeline.id,
-    definitionHash: (lost.promptKnown && batch.metadata["rowmill_definition"]) || UNKNOWN_DEFINITION,
+    definitionHash: (lost.promptKnown && batch.mark?.definition) || UNKNOWN_DEFINITION,
     provider: pipeline.provider.name,
     account,
     ...billed,
     endpoint: pipeline.provider.endpoint,
+    windowHours: pipeline.provider.limits.windowHours,
     requests: rows,
     reservedNanoUsd: Math.ceil(rows * bounds.nanoUsdEach),
     reservedTokens: batch.terminal ? 0 : Math.ceil(rows * bounds.tokensEach),
     providerBatchId: batch.id,
     providerStatus: batch.statusText,
-    inputFileId: batch.inputFileId === "" ? null : batch.inputFileId,
+    refs: batch.refs,
     createdAt: batch.createdAt,
     lines: lines.lines,
     bytes: lines.bytes,
     pattern: null,
     detail: { lines: lines.lines, adopted: rows },
   });
-  if (lost.gone.length > 0) await believeMissing(tx, [id], TOLD);
+  if (lost.gone.length > 0) await believeMissing(tx, [id]);
   return rows;
 }
 

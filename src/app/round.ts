@@ -1,7 +1,7 @@
 /** One round of each stage, without the queue: `up --once`, for cron. Batches that are due go as far as they can. */
 import * as batches from "../store/batches.js";
 import { advanceBatch } from "../worker/advance.js";
-import { lookForStrays } from "../worker/astray.js";
+import { compareWithList } from "../worker/duplicates.js";
 import type { WorkerContext } from "../worker/context.js";
 import { runIntake } from "../worker/intake.js";
 import { runJanitor } from "../worker/janitor.js";
@@ -42,6 +42,6 @@ export async function runRound(context: WorkerContext, { flush, signal }: RoundO
     signal.throwIfAborted();
     await advanceBatch(context, id, signal);
   }
-  await lookForStrays(context, signal);
+  await compareWithList(context, signal);
   await runJanitor(context, signal);
 }

@@ -1,5 +1,5 @@
 /**
- * Owns the local Batch API server of the demo, and which of the demo's two providers a kept project has: the demo model or OpenAI. Batches
+ * Owns the local Batch API server of the demo, and which of the demo's two providers a kept project has: the demo model or the live one. Batches
  * belong to the address that took them, so that a kept project's server listens on the same port at every call.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { exists, hasCode } from "../embedded/file-errors.js";
 import { startGateway, type Gateway } from "../gateway/gateway.js";
 import { RowmillError } from "../model/errors.js";
+import { adapters } from "../providers/adapters.js";
 
 const PORT_MAX = 65_535;
 
@@ -45,7 +46,7 @@ export async function requireSameProvider(folder: string, live: boolean): Promis
     "refused",
     live
       ? `The project in ${folder} has the demo model's answers: rowmill demo --keep made it.`
-      : `The project in ${folder} asks OpenAI: rowmill demo --live made it.`,
+      : `The project in ${folder} asks ${adapters[0].choice.dialect.title}: rowmill demo --live made it.`,
     {
       hints: [
         `To go on with it: rowmill demo ${live ? "--keep" : "--live"}`,

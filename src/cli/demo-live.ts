@@ -2,7 +2,6 @@
 import { approve } from "../worker/approval.js";
 import type { WorkerContext } from "../worker/context.js";
 import { estimatePipeline } from "../worker/estimate.js";
-import { accountText } from "../model/account.js";
 import { countWaiting } from "../store/estimates.js";
 import { askYesNo } from "./ask.js";
 import type { Terminal } from "./terminal.js";
@@ -19,7 +18,7 @@ export async function agreeToSpend(
     if (waiting === 0) continue;
     const estimate = await estimatePipeline(context, pipeline, waiting);
     terminal.note(
-      `This asks ${accountText(pipeline.provider.account)}: ${describeEstimate(estimate, pipeline.config)}.`,
+      `This asks ${pipeline.provider.accountText(pipeline.provider.account)}: ${describeEstimate(estimate, pipeline.config)}.`,
     );
     if (!(await saysYes(terminal, options))) return false;
     await approve(context, pipeline, options.yes ? "--yes" : "a person, asked by rowmill demo");

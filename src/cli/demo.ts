@@ -7,7 +7,7 @@ export function demoCommand(cli: Cli): Command {
   return withLogLevel(new Command("demo"))
     .description("the whole path on a table of films: no key, no language model, no cost")
     .option("--keep", "leave the project in ./rowmill-demo: config, database, answers")
-    .option("--live", "ask OpenAI with your key, after saying what it costs; keeps the project too")
+    .option("--live", "ask the provider with your key, after saying what it costs; keeps the project too")
     .option("--yes", "with --live: do not ask")
     .action(async (options: DemoOptions) => {
       const { runDemo } = await import("./run-demo.js");

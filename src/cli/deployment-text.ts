@@ -7,13 +7,17 @@ const BATCHES_SHOWN = 20;
 
 /** What the person's word would do. */
 export function describeRestoration(restoration: Restoration): string[] {
-  const { lost, gone, unsent } = restoration;
+  const { lost, unlisted, gone, unsent } = restoration;
   const again = rowsAskedAgain(restoration);
   return [
     "This database goes on in place of the former one. That one must be gone: two of them would pay twice.",
-    ...(lost.length === 0
+    ...(lost.length === 0 && unlisted.length === 0
       ? ["  every batch of this ledger at the provider is known here"]
       : shortened(lost.map(lostLine))),
+    ...unlisted.map(
+      (title) =>
+        `  ${title} shows nothing of Rowmill's with a batch: what the former database sent there after the backup is not found, and its rows are asked, and paid, again`,
+    ),
     ...shortened(
       gone.map(
         ({ providerBatchId, rows }) =>
@@ -28,7 +32,7 @@ export function describeRestoration(restoration: Restoration): string[] {
 function lostLine({ batch, pipeline, collectable, requests, gone, promptKnown }: LostBatch): string {
   const what = `  ${batch.id} (${batch.statusText}): ${counted(requests, "request")}`;
   if (pipeline === null)
-    return `${what} of the pipeline ${batch.metadata["rowmill_pipeline"] ?? "?"}, which the config does not have: left alone, with its answers. To collect them, put it into the config before`;
+    return `${what} of the pipeline ${batch.mark?.pipeline ?? "?"}, which the config does not have: left alone, with its answers. To collect them, put it into the config before`;
   if (!collectable) return `${what}, and its answers were deleted: its rows are asked again where they wait`;
   const some = gone.length === 0 ? "its answers are collected" : "what is left of its answers is collected";
   const trusted = promptKnown ? "" : ", and taken for answers to the present prompt: its input file is gone";

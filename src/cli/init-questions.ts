@@ -4,6 +4,7 @@ import { nameFor, targetFor, type Choices } from "../app/config-text.js";
 import type { FoundTable } from "../app/list-tables.js";
 import { pipelineNameProblem } from "../config/read-names.js";
 import { RowmillError } from "../model/errors.js";
+import { adapters } from "../providers/adapters.js";
 import { askText, choose, chooseSome } from "./ask.js";
 import type { InitOptions } from "./init-options.js";
 import { listFound, listUnwatchable } from "./init-text.js";
@@ -17,7 +18,7 @@ export interface Found {
 
 type Wanted = Omit<Choices, "embedded">;
 
-const MODEL_DEFAULT = "gpt-4o-mini";
+const MODEL_DEFAULT = adapters[0].choice.dialect.exampleModel;
 const required = ["table", "columns", "model", "prompt", "answer"] as const;
 
 /** What the options say alone. @throws RowmillError `usage` when something is missing or cannot be read. */

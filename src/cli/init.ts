@@ -9,7 +9,7 @@ export function initCommand(cli: Cli): Command {
     .option("--table <name>", "the table whose rows are asked about")
     .option("--key <columns>", "what tells its rows apart, with commas; default: its primary key")
     .option("--columns <columns>", "the columns that the model reads, with commas")
-    .option("--model <name>", "such as gpt-4o-mini")
+    .option("--model <name>", "the model's name at the provider")
     .option("--prompt <text>", "what the model shall do with a row")
     .option("--function", "write the prompt's columns as a function of the row, not as a template")
     .option("--answer <fields>", "as in categories:string[],summary:string; or text")

@@ -5,6 +5,7 @@ import { loadConfig } from "../config/load.js";
 import { RowmillError } from "../model/errors.js";
 import { nearMatch } from "../model/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
+import { adapters } from "../providers/adapters.js";
 import type { Database } from "../store/database.js";
 import { pendingMigrations } from "../store/migrations.js";
 import { ledgerExists } from "../store/overview.js";
@@ -27,7 +28,10 @@ export async function loadProject(terminal: Terminal, file: string | undefined):
     env: process.env,
   });
   hideSecrets(terminal, config);
-  return { config, environment: readEnvironment(process.env) };
+  const environment = readEnvironment(process.env, config);
+  for (const { provider } of config.pipelines)
+    for (const secret of provider.secrets(environment.provider)) terminal.hide(secret);
+  return { config, environment };
 }
 
 /** What the variables and the config hold of secrets appears nowhere from now on. */
@@ -38,7 +42,8 @@ export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): v
 
 /** Twice: before the config is run, and after `.env` was read. */
 export function hideVariables(terminal: Terminal): void {
-  terminal.hide(process.env["OPENAI_API_KEY"] ?? "");
+  for (const { name, secret } of adapters.flatMap((adapter) => adapter.variables))
+    if (secret) terminal.hide(process.env[name] ?? "");
   hideUrl(terminal, process.env["DATABASE_URL"] ?? "");
   for (const name of ["HTTPS_PROXY", "HTTP_PROXY"])
     for (const spelled of [name, name.toLowerCase()]) {

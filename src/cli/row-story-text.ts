@@ -1,14 +1,14 @@
 /** Owns how `rowmill show` looks to a person. Pure but for the terminal's width and style. */
 import { proseLine } from "../model/one-line.js";
 import { formatUsd } from "../model/pricing.js";
-import { accountText } from "../model/account.js";
+import type { AccountWords } from "../model/account.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../store/overview.js";
 import type { ResultNow, RowNow, RowStory } from "../app/row-story.js";
 import { wrapQuoted } from "./table.js";
 import type { Terminal } from "./terminal.js";
 import { counted, formatCount, formatTime, shortId } from "./text.js";
 
-type Style = Pick<Terminal, "columns" | "bold">;
+type Style = Pick<Terminal, "columns" | "bold"> & Pick<AccountWords, "accountText">;
 
 export function renderStory(story: RowStory, style: Style): string[] {
   const section = (title: string, lines: readonly string[]) =>
@@ -31,11 +31,11 @@ function requestLines({ request, refused, row }: RowStory, style: Style): string
     ...(error === "" ? [] : wrapQuoted(`error: ${error}`, style.columns() - 2)),
     `${counted(request.attempt, "attempt")}; ${counted(request.tries, "unusable answer")} for this content`,
     `first seen ${formatTime(request.createdAt)}, changed ${formatTime(request.changedAt)}`,
-    ...answererLines(request),
+    ...answererLines(request, style),
   ];
 }
 
-function answererLines({ answeredBy, demo }: RequestStory): string[] {
+function answererLines({ answeredBy, demo }: RequestStory, { accountText }: Style): string[] {
   if (answeredBy === null) return [];
   return [`answered by ${accountText(answeredBy)}${demo ? ", the demo model" : ""}`];
 }

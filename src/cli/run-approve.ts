@@ -1,5 +1,5 @@
 /** `rowmill approve`: a person's yes to what a new or changed pipeline will cost. Approves the definition shown, no later one. */
-import { presentAccount } from "../app/open-project.js";
+import { presentAccount } from "../app/providers.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import type { Database } from "../store/database.js";
@@ -31,7 +31,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
       terminal.print("Nothing was approved.");
       return exitStatus.blocked;
     }
-    await approveShown(database, row, presentAccount(project.environment));
+    await approveShown(database, row, presentAccount(project, row.name));
     terminal.print(`${name} is approved.`);
     return exitStatus.ok;
   });

@@ -1,9 +1,9 @@
 /** `rowmill cancel --abandon`: a person's word that nothing more comes of a batch. Asks first: what it cost cannot be had back. */
 import { abandonBatch, refuseCollectable, type Abandoned } from "../app/abandon-batch.js";
-import { presentAccount } from "../app/open-project.js";
+import { accountWords, presentAccount } from "../app/providers.js";
+import type { AccountWords } from "../model/account.js";
 import { RowmillError } from "../model/errors.js";
 import { formatUsd } from "../model/pricing.js";
-import { accountText } from "../model/account.js";
 import * as batches from "../store/batches.js";
 import type { Batch } from "../store/batches.js";
 import type { Database } from "../store/database.js";
@@ -37,9 +37,12 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
       throw new RowmillError("refused", suspected, {
         hints: ["First say which it is: rowmill help deployment"],
       });
-    await refuseCollectable(project.environment, batch);
-    if (batch.account !== presentAccount(project.environment)) await refuseWorkedOn(database, batch);
-    if (options.yes !== true && !(await ask(cli, database, batch))) {
+    await refuseCollectable(project, batch);
+    if (batch.account !== presentAccount(project, batch.pipeline)) await refuseWorkedOn(database, batch);
+    if (
+      options.yes !== true &&
+      !(await ask(cli, database, { batch, words: accountWords(project, batch.provider) }))
+    ) {
       terminal.note("Nothing was given up.");
       return exitStatus.blocked;
     }
@@ -96,11 +99,15 @@ function ended({ id, state }: Batch): RowmillError {
   return new RowmillError("refused", `Batch ${id} has ended: it is ${state}. There is nothing to give up.`);
 }
 
-async function ask({ terminal }: Cli, database: Database, batch: Batch): Promise<boolean> {
+async function ask(
+  { terminal }: Cli,
+  database: Database,
+  { batch, words }: { batch: Batch; words: AccountWords },
+): Promise<boolean> {
   const rows = await countInFlight(database, batch.id);
   const cost = formatUsd(await moneyAtRisk(database, batch.id));
   terminal.note(
-    `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${accountText(batch.account)}. What it answers is not collected any more: ` +
+    `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${words.accountText(batch.account)}. What it answers is not collected any more: ` +
       `${counted(rows, "row")} will be asked again of the present account, and up to ${cost} counts as spent. Nothing is cancelled there.`,
   );
   if (terminal.interactive) return askYesNo("Give it up?");

@@ -18,6 +18,7 @@ import { stopEmbedded } from "../embedded/embedded.js";
 import { RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
 import type { WorkerContext } from "../worker/context.js";
+import { adapters } from "../providers/adapters.js";
 import { startWorker } from "../worker/worker.js";
 import { Approvals } from "./approvals.js";
 import type { Cli, LogOptions } from "./cli.js";
@@ -65,7 +66,7 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
     if (environment !== null) return await runOn(cli, options, { ...start, environment });
     const gateway = await startDemoGateway(folder);
     try {
-      const local = readEnvironment({ OPENAI_API_KEY: "demo", OPENAI_BASE_URL: gateway.url });
+      const local = readEnvironment(adapters[0].variablesFor({ url: gateway.url, key: "demo" }));
       return await runOn(cli, options, { ...start, environment: local });
     } finally {
       await gateway.close();
@@ -81,12 +82,10 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
 async function liveEnvironment(): Promise<Environment> {
   await completeFromDotenv(process.env, process.cwd());
   const environment = readEnvironment(process.env);
-  if (environment.openai.apiKey !== null) return environment;
-  throw new RowmillError("usage", "OPENAI_API_KEY is not set, so OpenAI cannot be asked.", {
-    hints: [
-      "Put it into .env in this folder: OPENAI_API_KEY=sk-…",
-      "Without a key and without cost: rowmill demo",
-    ],
+  const [{ choice, keyVariable, keyExample }] = adapters;
+  if (choice.secrets(environment.provider).length > 0) return environment;
+  throw new RowmillError("usage", `${keyVariable} is not set, so ${choice.dialect.title} cannot be asked.`, {
+    hints: [`Put it into .env in this folder: ${keyExample}`, "Without a key and without cost: rowmill demo"],
   });
 }
 

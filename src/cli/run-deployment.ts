@@ -4,8 +4,9 @@
  */
 import { copyLedger, prepareCopy } from "../app/copy-ledger.js";
 import type { OpenedDatabase } from "../app/open-database.js";
-import { makeProvider, openProject } from "../app/open-project.js";
+import { openProject } from "../app/open-project.js";
 import { lookAtPlace } from "../app/place-of-ledger.js";
+import { openProviders } from "../app/providers.js";
 import { prepareRestore, restoreLedger } from "../app/restore-ledger.js";
 import { RowmillError } from "../model/errors.js";
 import { suspicionText } from "../model/deployment-identity.js";
@@ -42,12 +43,12 @@ export async function runDeployment(cli: Cli, options: DeploymentOptions): Promi
   if (!options.restored && !options.copy)
     return withExistingLedger(project, (opened) => show(cli, { project, opened }, options));
   if (options.yes !== true && !cli.terminal.interactive) throw nobodyToAsk(options);
-  const provider = makeProvider(project.environment);
+  const providers = await openProviders(project);
   const interruption = listenForInterruption(() => cli.terminal.note("Stopping: give the command again."));
   try {
     return await withExistingLedger(project, async ({ database }) => {
       const log = openLog(cli.terminal, options.logLevel);
-      const context = await openProject({ ...project, provider, database, log });
+      const context = await openProject({ ...project, providers, database, log });
       const deciding = { project, context, signal: interruption.signal };
       try {
         return await (options.copy ? copy(cli, deciding, options) : restore(cli, deciding, options));
@@ -94,7 +95,15 @@ async function restore(cli: Cli, deciding: Deciding, options: DeploymentOptions)
   const askedAgain = rowsAskedAgain(restoration);
   if (options.json) {
     const deployment = await deploymentId(context.database);
-    terminal.print(JSON.stringify({ decision: "restored", deployment, ...counts, askedAgain }));
+    terminal.print(
+      JSON.stringify({
+        decision: "restored",
+        deployment,
+        ...counts,
+        askedAgain,
+        unlisted: restoration.unlisted,
+      }),
+    );
   } else for (const line of describeRestored(counts)) terminal.print(line);
   return exitStatus.ok;
 }

@@ -15,6 +15,7 @@ import {
 } from "../app/list-tables.js";
 import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../app/project-files.js";
 import { RowmillError } from "../model/errors.js";
+import { adapters } from "../providers/adapters.js";
 import { askYesNo } from "./ask.js";
 import type { Cli } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
@@ -105,7 +106,7 @@ async function writeProject(
     env: database.typedUrl !== null,
     ignored,
     embedded: database.embedded,
-    hasKey: (process.env["OPENAI_API_KEY"] ?? "") !== "",
+    hasKey: (process.env[adapters[0].keyVariable] ?? "") !== "",
   });
   for (const line of lines) terminal.print(line);
 }

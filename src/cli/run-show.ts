@@ -3,6 +3,7 @@ import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "./project.js";
 import { renderStory } from "./row-story-text.js";
+import { choiceOf } from "../app/providers.js";
 import { readRowStory } from "../app/row-story.js";
 
 export interface ShowOptions extends ProjectOptions {
@@ -19,7 +20,10 @@ export async function runShow(
     const row = await registeredPipeline(database, wanted.pipeline);
     return readRowStory(database, row, { config: configOf(project, row.name), key: wanted.key });
   });
-  const lines = options.json ? JSON.stringify(story, undefined, 2).split("\n") : renderStory(story, terminal);
+  const { dialect } = choiceOf(project, story.pipeline);
+  const lines = options.json
+    ? JSON.stringify(story, undefined, 2).split("\n")
+    : renderStory(story, { ...terminal, accountText: (account) => dialect.accountText(account) });
   for (const line of lines) terminal.print(line);
   if (story.request !== null) return exitStatus.ok;
   if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);

@@ -1,6 +1,7 @@
 /** `rowmill status`: where every pipeline and batch stands. Reads only, and needs no key of a provider. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenedDatabase } from "../app/open-database.js";
+import { accountWords, choiceOf, promisesOf } from "../app/providers.js";
 import {
   BATCHES_SHOWN_MAX,
   batchOverviews,
@@ -13,9 +14,10 @@ import {
   type PipelineOverview,
 } from "../store/overview.js";
 import type { OverdueBatch } from "../model/overdue.js";
-import { abandonCommand, missingVariables, type HeldBatch } from "../model/account.js";
+import { abandonCommand, heldText, type HeldBatch } from "../model/account.js";
 import { readFailures, type FailureGroup } from "../store/failures.js";
 import { heldBatches } from "../store/held-batches.js";
+import { accountWaits, type AccountWait } from "../store/money.js";
 import { overdueBatches } from "../store/overdue-batches.js";
 import type { Cli, ProjectOptions } from "./cli.js";
 import { exitStatus } from "./exit-status.js";
@@ -31,6 +33,7 @@ const EVENTS_SHOWN = 8;
 const BATCHES_SHOWN = 20;
 const OVERDUE_SHOWN = 5;
 const HELD_SHOWN = 5;
+const WAITS_SHOWN = 5;
 /** Of each pipeline: looked at for the reason that comes first. */
 const FAILED_ROWS_SEEN = 20_000;
 
@@ -105,10 +108,15 @@ interface StatusObject {
   readonly workers: readonly object[];
   /** Batches that the provider has had for longer than their window. */
   readonly overdue: readonly object[];
+  /** Accounts to which nothing is sent for now. */
+  readonly waits: readonly object[];
+  /** What is promised at each provider of the config. */
+  readonly providers: readonly object[];
 }
 
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
-  if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [] };
+  if (opened === null)
+    return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
   const pipelines = await pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
   const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
@@ -118,9 +126,17 @@ async function statusObject(project: Project, opened: OpenedDatabase | null): Pr
   );
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
-    batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(held.get(batch.id)) })),
+    batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(project, held.get(batch.id)) })),
     workers: (await livingWorkers(opened.database)).map(workerObject),
     overdue: overdue.map(overdueObject),
+    waits: (await accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
+    providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
+      name,
+      title,
+      found,
+      fenced,
+      paidTwice,
+    })),
   };
 }
 
@@ -147,22 +163,32 @@ function failureObject({ reason, rows, key, message }: FailureGroup): object {
 }
 
 function batchObject(batch: BatchOverview): object {
-  const { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned } = batch;
-  return { id, pipeline, state, provider, providerBatchId, requests, succeeded, failed, returned };
+  const { id, pipeline, state, provider, providerBatchId, presumed, requests } = batch;
+  const { succeeded, failed, returned } = batch;
+  return { id, pipeline, state, provider, providerBatchId, presumed, requests, succeeded, failed, returned };
 }
 
 /** Only of batches that wait for another account than the present one. */
-function heldObject(held: HeldBatch | undefined): object {
+function heldObject(project: Project, held: HeldBatch | undefined): object {
   if (held === undefined) return {};
   const { account, presentAccount } = held;
-  return {
-    held: { account, presentAccount, missing: missingVariables(held), abandon: abandonCommand(held) },
-  };
+  const missing = accountWords(project, held.provider).accountVariables(account, presentAccount);
+  return { held: { account, presentAccount, missing, abandon: abandonCommand(held) } };
+}
+
+function heldWords(project: Project, held: HeldBatch): ReturnType<typeof heldText> {
+  const present = choiceOf(project, held.pipeline).dialect;
+  return heldText(held, { of: accountWords(project, held.provider), present });
 }
 
 /** Without the time, so that a watcher is not told the same again. */
 function overdueObject({ pipeline, providerBatchId, providerStatus }: OverdueBatch): object {
   return { pipeline, providerBatchId, providerStatus };
+}
+
+/** Without the time, so that a watcher is not told the same again. */
+function waitObject({ provider, account, model, message }: AccountWait): object {
+  return { provider, account, model, message };
 }
 
 function workerObject({ host, pid, startedAt }: LivingWorker): object {
@@ -184,10 +210,15 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
       })),
       money: await moneyOverviews(database),
       batches: await batchOverviews(database, BATCHES_SHOWN),
-      held: await heldBatches(database, { max: HELD_SHOWN }),
+      waits: (await accountWaits(database, WAITS_SHOWN)).map((wait) => ({
+        ...wait,
+        place: accountWords(project, wait.provider).accountText(wait.account),
+      })),
+      held: (await heldBatches(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
       overdue: await overdueBatches(database, { max: OVERDUE_SHOWN }),
       events: await lastEvents(database, EVENTS_SHOWN),
       workers: await livingWorkers(database),
+      promises: promisesOf(project),
     },
     cli.terminal,
   );

@@ -4,9 +4,9 @@
  */
 import type { Logger } from "pino";
 import { lockForWork, openProjectDatabase } from "../app/open-database.js";
-import { makeProvider, openProject } from "../app/open-project.js";
+import { openProject } from "../app/open-project.js";
+import { openProviders } from "../app/providers.js";
 import { runRound, sweepAll } from "../app/round.js";
-import { accountText } from "../model/account.js";
 import { wantSweep } from "../store/sweeps.js";
 import { withdrawLocalApproval } from "../worker/approval.js";
 import type { WorkerContext } from "../worker/context.js";
@@ -38,7 +38,7 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
   // Before anything is opened: what it lacks is known without a database.
-  const provider = makeProvider(project.environment);
+  const providers = await openProviders(project);
   const interruption = listenForInterruption(() => {
     terminal.note("Stopping: what is in hand is finished first. Ctrl-C again stops at once.");
   });
@@ -53,7 +53,7 @@ export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
       signal.throwIfAborted();
       const log = openLog(terminal, options.logLevel);
       const allowChange = askForChanges(terminal, options.yes === true, signal);
-      const parts = { ...project, provider, database: opened.database, log, allowChange };
+      const parts = { ...project, providers, database: opened.database, log, allowChange };
       const context = await patient(() => openProject(parts));
       await patient(() => warnOfLeftovers(terminal, context, project.config.file));
       return await workWith(cli, context, { ...options, signal, log, patient });
@@ -115,7 +115,7 @@ async function lookFirst(
     const rows = await askAgainAfterDemo(context, pipeline, signal);
     if (rows > 0)
       terminal.note(
-        `${name}: the demo model, which is no language model, answered ${counted(rows, "row")}; now ${accountText(pipeline.provider.account)} is asked:`,
+        `${name}: the demo model, which is no language model, answered ${counted(rows, "row")}; now ${pipeline.provider.accountText(pipeline.provider.account)} is asked:`,
       );
   }
 }

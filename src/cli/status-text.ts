@@ -1,7 +1,7 @@
 /** Owns how `rowmill status` looks to a person. Pure but for the terminal's width and style. */
 import { overdueText, type OverdueBatch } from "../model/overdue.js";
 import { formatUsd } from "../model/pricing.js";
-import { heldText, type HeldBatch } from "../model/account.js";
+import type { heldText } from "../model/account.js";
 import type {
   BatchOverview,
   EventOverview,
@@ -11,6 +11,7 @@ import type {
 } from "../store/overview.js";
 import type { UnnamedRows } from "../store/refused-keys.js";
 import type { FailureGroup } from "../store/failures.js";
+import type { AccountWait } from "../store/money.js";
 import { topFailureText } from "./failure-text.js";
 import { renderTable, wrap, wrapQuoted, type TableColumn } from "./table.js";
 import type { Terminal } from "./terminal.js";
@@ -27,10 +28,14 @@ export interface StatusFacts {
   })[];
   readonly money: readonly MoneyOverview[];
   readonly batches: readonly BatchOverview[];
-  readonly held: readonly HeldBatch[];
+  readonly held: readonly ReturnType<typeof heldText>[];
   readonly overdue: readonly OverdueBatch[];
+  /** Accounts to which nothing is sent for now; `place`: the account in words. */
+  readonly waits: readonly (AccountWait & { readonly place: string })[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
+  /** Of each provider that the config names. */
+  readonly promises: readonly { readonly title: string; readonly short: string }[];
 }
 
 type Style = Pick<Terminal, "columns" | "bold" | "dim">;
@@ -42,9 +47,14 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
     ...batchLines(facts, style),
     ...heldLines(facts, style),
     ...overdueLines(facts, style),
+    ...presumedLines(facts, style),
+    ...waitLines(facts, style),
     ...eventLines(facts, style),
     "",
     ...workerLines(facts.workers, style.columns()),
+    ...facts.promises.flatMap(({ title, short }) =>
+      wrap(`After a lost reply at ${title}: ${short}.`, style.columns(), "").map((line) => style.dim(line)),
+    ),
     ...wrapQuoted(`State: ${facts.place}`, style.columns()).map((line) => style.dim(line)),
   ];
 }
@@ -144,7 +154,7 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
 
 function heldLines(facts: StatusFacts, style: Style): string[] {
   return facts.held.flatMap((batch) => {
-    const { wrong, mends } = heldText(batch);
+    const { wrong, mends } = batch;
     return ["", ...[wrong, ...mends].flatMap((text) => wrap(text, style.columns(), ""))];
   });
 }
@@ -153,6 +163,21 @@ function overdueLines(facts: StatusFacts, style: Style): string[] {
   return facts.overdue.flatMap((batch) => {
     const { wrong, mend } = overdueText(batch);
     return ["", ...wrapQuoted(`${wrong} ${mend}`, style.columns())];
+  });
+}
+
+function presumedLines(facts: StatusFacts, style: Style): string[] {
+  return facts.batches.flatMap(({ presumed, id, pipeline, provider, providerBatchId }) => {
+    if (!presumed) return [];
+    const text = `Batch ${shortId(id)} of ${pipeline} is taken to be ${providerBatchId} at ${provider}, by time and number of requests. Its results will tell; until then it is not cancelled.`;
+    return ["", ...wrapQuoted(text, style.columns())];
+  });
+}
+
+function waitLines(facts: StatusFacts, style: Style): string[] {
+  return facts.waits.flatMap(({ place, model, waitMs, message }) => {
+    const text = `Nothing is sent to ${place} for ${model} now; it is asked again in ${formatWait(waitMs)}. It said: ${message}`;
+    return ["", ...wrapQuoted(text, style.columns())];
   });
 }
 

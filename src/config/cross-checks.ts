@@ -1,7 +1,8 @@
 /** Mistakes that show only between two sections of a pipeline. Judges nothing that was misread already. */
+import { compileAnswer } from "../model/answer.js";
 import { nearMatch } from "../model/near-match.js";
 import { formatDuration } from "../model/duration.js";
-import { isFreeJson, JSON_WORD } from "../model/free-json.js";
+import { hasWord, isFreeJson } from "../model/free-json.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { parseTableName } from "../model/table-name.js";
 import { childPath, describe } from "./problems.js";
@@ -14,6 +15,7 @@ const ownColumns = ["rowmill_at", "rowmill_model"] as const;
 /** `place`: the pipeline's. */
 export function checkAcrossSections(place: Place, config: PipelineConfig): void {
   checkPolling(place, config);
+  checkSchema(place, config);
   checkJsonWord(place, config);
   const { path, problems } = place;
   if (problems.clean(`${path}.source`, `${path}.target`)) checkOnGone(place, config);
@@ -21,14 +23,24 @@ export function checkAcrossSections(place: Place, config: PipelineConfig): void 
 }
 
 /** What a function says is seen only when it renders: `render-request.ts` looks again, before anything is sent. */
-function checkJsonWord({ path, problems }: Place, { answer, request }: PipelineConfig): void {
-  if (!isFreeJson(answer) || !problems.clean(`${path}.request`)) return;
+function checkJsonWord({ path, problems }: Place, { answer, provider, request }: PipelineConfig): void {
+  const { freeJsonWord: word, title } = provider.dialect;
+  if (word === null || !isFreeJson(answer) || !problems.clean(`${path}.request`)) return;
   const said = [request.system, request.user].filter((message) => message !== null);
-  if (said.some((message) => message.kind === "function" || JSON_WORD.test(message.text))) return;
+  if (said.some((message) => message.kind === "function" || hasWord(word, message.text))) return;
   problems.add(
     `${path}.request`,
-    'the word "JSON" in `system` or `user`: OpenAI refuses an answer of json() without it; add a sentence such as "Answer as a JSON object."',
+    `the word "${word}" in \`system\` or \`user\`: ${title} refuses an answer of json() without it; add a sentence such as "Answer as a JSON object."`,
   );
+}
+
+/** What can be written as a schema, and is refused where it is sent. */
+function checkSchema({ path, problems }: Place, { answer, provider }: PipelineConfig): void {
+  if (answer === null || isFreeJson(answer) || !problems.clean(`${path}.provider`)) return;
+  const { schema } = compileAnswer(answer);
+  if (schema === null) return;
+  for (const problem of provider.dialect.schemaProblems(schema.schema))
+    problems.add(`${path}.answer`, problem);
 }
 
 function checkPolling(place: Place, { polling }: PipelineConfig): void {

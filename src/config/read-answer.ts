@@ -29,7 +29,17 @@ function readUsable(place: Place, language: ConfigLanguage): z.ZodType | null {
   if (schema === null) return null;
   const mistakes = answerProblems(schema);
   for (const mistake of mistakes) place.problems.add(place.path, mistake);
-  return mistakes.length === 0 ? schema : null;
+  return mistakes.length === 0 || canBeWritten(schema) ? schema : null;
+}
+
+/** Then the provider's own rules say what else is wrong with it. */
+function canBeWritten(schema: z.ZodType): boolean {
+  try {
+    return compileAnswer(schema).schema !== null;
+  } catch {
+    // What keeps it from being written is among the mistakes already.
+    return false;
+  }
 }
 
 function readSchema(place: Place, language: ConfigLanguage): z.ZodType | null {

@@ -1,8 +1,10 @@
 /** Reads one pipeline: sections, bounds and defaults. What concerns several sections is in `cross-checks.ts`. */
 import type { AnswerSpec, PipelineConfig, RowCells } from "../model/pipeline.js";
+import { adapters } from "../providers/adapters.js";
 import { checkAcrossSections } from "./cross-checks.js";
 import { readAnswer, type ConfigLanguage } from "./read-answer.js";
 import { columnName, tableName } from "./read-names.js";
+import { readProvider } from "./read-provider.js";
 import { isPlainFunction, readRequest } from "./read-request.js";
 import {
   boolean,
@@ -43,6 +45,7 @@ const pollingMs = { min: 10, max: day };
 const reconcileWindowMs = { min: 10, max: day };
 
 const sections = [
+  "provider",
   "source",
   "when",
   "batch",
@@ -70,12 +73,14 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
   const at = section({ ...place, value: definitionOf(place.value) }, sections);
   const source = readSource(at.source);
   const columns = place.problems.clean(at.source.path) ? source.columns : null;
+  const provider = optional(at.provider, (given) => readProvider(given, language), adapters[0].choice);
   const config: PipelineConfig = {
     name,
+    provider,
     source,
     when: readWhen(at.when),
     batch: readBatch(at.batch),
-    request: readRequest(at.request, columns, language),
+    request: readRequest(at.request, { dialect: provider.dialect, columns, language }),
     answer: optional(at.answer, (answer): AnswerSpec | null => readAnswer(answer, language), null),
     validate: optional(at.validate, (validate) => readValidate(validate, language), null),
     attempts: optional(at.attempts, integer({ min: 1, max: attemptsMax }), attemptsDefault),
@@ -180,6 +185,9 @@ function readPolling(place: Place): PipelineConfig["polling"] {
 }
 
 function readReconcile(place: Place): PipelineConfig["reconcile"] {
-  const at = section(orEmpty(place), ["window"]);
-  return { windowMs: optional(at.window, duration(reconcileWindowMs), reconcileWindowMsDefault) };
+  const at = section(orEmpty(place), ["window", "unknown"]);
+  return {
+    windowMs: optional(at.window, duration(reconcileWindowMs), reconcileWindowMsDefault),
+    unknown: optional(at.unknown, oneOf(["again", "ask"]), null),
+  };
 }

@@ -1,6 +1,6 @@
 /** Reads `request`: the model, the messages, and the parameters under the names that they have on the wire. */
 import type { Json, MessageSource, OwnPrice, PipelineConfig, RowCells } from "../model/pipeline.js";
-import { parameterProblems } from "../model/model-parameters.js";
+import type { Dialect } from "../model/provider.js";
 import { templateProblems } from "../model/template.js";
 import type { ConfigLanguage } from "./read-answer.js";
 import {
@@ -45,18 +45,20 @@ const parameterKeys = [
   "reasoningEffort",
 ] as const satisfies (keyof typeof parameterReaders)[];
 
-/** `columns`: the declared ones, or null when they could not be read; then templates are not judged by them. */
-export function readRequest(
-  place: Place,
-  columns: readonly string[] | null,
-  language: ConfigLanguage,
-): PipelineConfig["request"] {
+export interface Asked {
+  readonly dialect: Dialect;
+  /** The declared ones, or null when they could not be read; then templates are not judged by them. */
+  readonly columns: readonly string[] | null;
+  readonly language: ConfigLanguage;
+}
+
+export function readRequest(place: Place, { dialect, columns, language }: Asked): PipelineConfig["request"] {
   const at = section(place, ["model", "price", "system", "user", "maxOutputTokens", ...parameterKeys]);
   const message: Reader<MessageSource> = (messagePlace) => readMessage(messagePlace, columns, language);
-  const model = text('the name of a model, such as "gpt-4o-mini"')(at.model);
+  const model = text(`the name of a model, such as "${dialect.exampleModel}"`)(at.model);
   return {
     model,
-    parameters: readParameters(at, model),
+    parameters: readParameters(at, dialect, model),
     system: optional(at.system, message, null),
     user: message(at.user),
     maxOutputTokens: optional(
@@ -77,6 +79,7 @@ function readPrice(place: Place): OwnPrice {
 
 function readParameters(
   at: Readonly<Record<(typeof parameterKeys)[number], Place>>,
+  dialect: Dialect,
   model: string,
 ): Readonly<Record<string, Json>> {
   const parameters: Record<string, Json> = {};
@@ -84,7 +87,7 @@ function readParameters(
     const parameter: { wire: string; read: Reader<Json> } = parameterReaders[key];
     if (at[key].value !== undefined) parameters[parameter.wire] = parameter.read(at[key]);
   }
-  for (const { name, problem } of parameterProblems(model, parameters)) {
+  for (const { name, problem } of dialect.parameterProblems(model, parameters)) {
     const key = parameterKeys.find((candidate) => parameterReaders[candidate].wire === name);
     if (key === undefined || !at[key].problems.clean(at[key].path)) continue;
     at[key].problems.add(at[key].path, problem);

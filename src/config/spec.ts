@@ -8,6 +8,8 @@
  */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import type { Duration } from "../model/duration.js";
+import type { Provider } from "../model/provider.js";
+import type { ProviderChoice } from "../model/provider-choice.js";
 import { FREE_JSON } from "../model/free-json.js";
 
 /** Any zod 4 schema, recognised by its shape: the user's own copy of zod 4 serves as well as ours. */
@@ -76,9 +78,9 @@ export interface WhenSpec {
 
 /** How large one batch may be, below the provider's own limits; the smaller limit holds. */
 export interface BatchSpec {
-  /** Requests in one batch. Whole number from 1. Default: the provider's limit (OpenAI: 50,000). */
+  /** Requests in one batch. Whole number from 1. Default: the provider's limit. */
   readonly maxRequests?: number;
-  /** Bytes of one input file. Whole number from 1,024. Default: the provider's limit (OpenAI: 200 MB). */
+  /** Bytes of one input file. Whole number from 1,024. Default: the provider's limit. */
   readonly maxBytes?: number;
 }
 
@@ -94,7 +96,7 @@ export interface PriceSpec {
 
 /** What is asked of the model for one row. */
 export interface RequestSpec<Column extends string> {
-  /** The model's name at the provider, such as `"gpt-4o-mini"`. */
+  /** The model's name at the provider. */
   readonly model: string;
   /** The system message: a Liquid template over the declared columns, or a function of the row. Default: none. */
   readonly system?: string | ((row: Row<Column>) => string);
@@ -168,6 +170,11 @@ export interface PipelineSpec<
   Key extends string,
   Schema extends AnswerSchema | undefined,
 > {
+  /**
+   * Whom the rows are sent to: `openai({ … })`, or an object of your own that implements `Provider`. Not in a JSON config.
+   * Default: as the environment says it.
+   */
+  readonly provider?: ProviderChoice | Provider;
   /** Where rows come from. */
   readonly source: SourceSpec<Column, Key>;
   /** When a batch starts. Default: 1000 rows or 10 minutes, whichever comes first. */
@@ -210,6 +217,11 @@ export interface PipelineSpec<
   readonly reconcile?: {
     /** How long a batch whose creation was not confirmed is looked for at the provider, beside the minute of its call. Default: `"2m"`. */
     readonly window?: Duration;
+    /**
+     * At a provider whose list shows no name of ours: what becomes of a batch whose creation was not confirmed and that cannot be found.
+     * "again" creates it again, "ask" pauses for a person. Default: "again" where the provider's account is `exclusive`, else "ask".
+     */
+    readonly unknown?: "again" | "ask";
   };
 }
 
@@ -254,8 +266,8 @@ export function pipeline<
 }
 
 /**
- * An answer that may be any JSON object: asked for with `response_format: json_object`, kept in one jsonb column, `answer`. The word "JSON"
- * has to stand in `system` or `user`: OpenAI demands it.
+ * An answer that may be any JSON object: kept in one jsonb column, `answer`. The word "JSON" has to stand in `system` or `user` where the
+ * provider demands it.
  */
 export function json(): JsonAnswer {
   // The types are those of a schema; nothing looks at their values when the program runs.

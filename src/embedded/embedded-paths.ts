@@ -79,7 +79,7 @@ async function shortAlias(real: string): Promise<string> {
   );
 }
 
-/** The temporary folder is everybody's: a folder of that name that is not ours could lead us astray. */
+/** The temporary folder is everybody's: a folder of that name that is not ours could mislead us. */
 async function makePrivate(folder: string, owner: number): Promise<void> {
   try {
     await mkdir(folder, { mode: 0o700 });

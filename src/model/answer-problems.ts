@@ -1,23 +1,12 @@
 /**
- * Says what in a zod schema cannot be asked of a model in strict mode or stored in a column, with the path
- * of the part and what to write instead. Pure; never throws. Reads the structure that all copies of zod 4
- * share (`_zod.def`), never classes, so that the user's own zod works.
+ * Says what in a zod schema cannot be written as a strict JSON schema or stored in a column, with the path
+ * of the part and what to write instead; what a provider refuses in such a schema, its dialect says. Pure; never throws.
+ * Reads the structure that all copies of zod 4 share (`_zod.def`), never classes, so that the user's own zod works.
  */
 import type { z } from "zod";
 import { readSchema, type SchemaNode } from "./answer-schema.js";
 import { textProblem } from "./storable-text.js";
 import { thrownMessage } from "./thrown-message.js";
-
-/** OpenAI's limits of a strict schema (Structured Outputs guide, 2026). */
-const ANSWER_DEPTH_MAX = 10;
-const ANSWER_PROPERTIES_MAX = 5_000;
-const ANSWER_ENUM_VALUES_MAX = 1_000;
-const ANSWER_NAME_CHARACTERS_MAX = 120_000;
-/** Of one enum: with more values than these, its texts together are limited. */
-const ENUM_VALUES_UNLIMITED_MAX = 250;
-const ENUM_CHARACTERS_MAX = 15_000;
-/** "\n is not allowed in string literals for structured outputs (strict=true)", and so for a double quote. */
-const REFUSED_IN_VALUES = /["\n\r]/;
 
 /** Wrappers, arrays and unions count too; only a schema that makes itself anew for ever reaches it. */
 const WALK_DEPTH_MAX = 100;
@@ -29,7 +18,6 @@ interface Def extends Readonly<Record<string, unknown>> {
 
 interface Place {
   readonly path: string;
-  readonly objects: number;
   readonly above: readonly unknown[];
 }
 
@@ -63,12 +51,10 @@ export function answerProblems(schema: z.ZodType): readonly string[] {
   const root = topLevel(schema);
   if (typeof root === "string") return [root];
   const problems: string[] = [];
-  walk(root, { path: "", objects: 0, above: [] }, problems);
+  walk(root, { path: "", above: [] }, problems);
   if (problems.length > 0) return problems.slice(0, PROBLEMS_MAX);
   try {
-    const input = readSchema(schema, "input");
-    const oversize = sizeProblems(input);
-    return oversize.length > 0 ? oversize : valueProblems(input, "").slice(0, PROBLEMS_MAX);
+    return valueProblems(readSchema(schema, "input"), "").slice(0, PROBLEMS_MAX);
   } catch (error) {
     return [`the answer cannot be written as a JSON schema: ${thrownMessage(error)}`];
   }
@@ -116,12 +102,6 @@ function walk(schema: unknown, place: Place, problems: string[]): void {
 }
 
 function walkObject(def: Def, place: Place, problems: string[]): void {
-  const objects = place.objects + 1;
-  if (objects > ANSWER_DEPTH_MAX) {
-    return void problems.push(
-      `${at(place)} is an object at level ${objects}; strict mode allows ${ANSWER_DEPTH_MAX}`,
-    );
-  }
   const rest = def["catchall"] === undefined ? null : defOf(def["catchall"]);
   if (rest !== null && rest.type !== "never") {
     problems.push(
@@ -133,7 +113,7 @@ function walkObject(def: Def, place: Place, problems: string[]): void {
     const unusable = name === "" || name === "__proto__" || textProblem(name) !== null;
     if (unusable)
       problems.push(`the field ${JSON.stringify(path)} has a name that cannot be stored; choose another`);
-    walk(field, { ...place, path, objects }, problems);
+    walk(field, { ...place, path }, problems);
   }
 }
 
@@ -166,20 +146,7 @@ function walkLazy(def: Def, place: Place, problems: string[]): void {
   walk(inner, place, problems);
 }
 
-function sizeProblems(root: SchemaNode): readonly string[] {
-  const size = { properties: 0, values: 0, characters: 0 };
-  measure(root, size);
-  const limits: [number, number, string][] = [
-    [size.properties, ANSWER_PROPERTIES_MAX, "fields"],
-    [size.values, ANSWER_ENUM_VALUES_MAX, "enum values"],
-    [size.characters, ANSWER_NAME_CHARACTERS_MAX, "characters in names and enum values"],
-  ];
-  return limits
-    .filter(([found, max]) => found > max)
-    .map(([found, max, what]) => `the answer has ${found} ${what} in all; strict mode allows ${max}`);
-}
-
-/** What only the finished schema shows: the values of its enums, and the branches of its unions. */
+/** What only the finished schema shows: the values of its enums. */
 function valueProblems(node: SchemaNode, path: string): readonly string[] {
   switch (node.kind) {
     case "object":
@@ -189,29 +156,16 @@ function valueProblems(node: SchemaNode, path: string): readonly string[] {
     case "array":
       return valueProblems(node.items, `${path}[]`);
     case "choice":
-      return [...branchProblems(node.of, path), ...node.of.flatMap((choice) => valueProblems(choice, path))];
+      return node.of.flatMap((choice) => valueProblems(choice, path));
     default:
       return node.values === null ? [] : enumProblems(node.values, path);
   }
 }
 
 function enumProblems(values: readonly unknown[], path: string): string[] {
-  const texts = values.filter((value) => typeof value === "string");
-  const characters = texts.reduce((sum, text) => sum + text.length, 0);
-  const refused = texts.find((text) => REFUSED_IN_VALUES.test(text));
   const twice = values.find((value, index) => values.indexOf(value) < index);
-  const problems: string[] = [];
-  if (values.length === 0) problems.push(`"${path}" has no value to choose from; name at least one`);
-  if (refused !== undefined)
-    problems.push(
-      `"${path}" has the value ${shownValue(refused)}; strict mode takes no double quote and no line break in a value: write it without`,
-    );
-  if (twice !== undefined) problems.push(`"${path}" has the value ${shownValue(twice)} twice; name it once`);
-  if (values.length > ENUM_VALUES_UNLIMITED_MAX && characters > ENUM_CHARACTERS_MAX)
-    problems.push(
-      `"${path}" has ${values.length} values of ${characters} characters in all; above ${ENUM_VALUES_UNLIMITED_MAX} values strict mode allows ${ENUM_CHARACTERS_MAX}: shorten them, or ask for a code of each`,
-    );
-  return problems;
+  if (values.length === 0) return [`"${path}" has no value to choose from; name at least one`];
+  return twice === undefined ? [] : [`"${path}" has the value ${shownValue(twice)} twice; name it once`];
 }
 
 const VALUE_CHARACTERS_MAX = 60;
@@ -219,53 +173,6 @@ const VALUE_CHARACTERS_MAX = 60;
 function shownValue(value: unknown): string {
   const text = JSON.stringify(value);
   return text.length > VALUE_CHARACTERS_MAX ? `${text.slice(0, VALUE_CHARACTERS_MAX)}…` : text;
-}
-
-/**
- * "Objects provided via 'anyOf' must not share identical first keys": the model must know with its first words which branch it writes. A
- * first key with values of its own in each branch tells them apart.
- */
-function branchProblems(branches: readonly SchemaNode[], path: string): string[] {
-  const firsts = branches.flatMap((branch) => (branch.kind === "object" ? branch.fields.slice(0, 1) : []));
-  const clash = firsts.find((first, index) =>
-    firsts.slice(0, index).some((other) => other.name === first.name && !areApart(other.node, first.node)),
-  );
-  return clash === undefined
-    ? []
-    : [
-        `"${path}" is a union of objects that begin with the same field "${clash.name}"; strict mode must tell them apart by their first field: begin each with a field of its own, such as kind: z.literal("…")`,
-      ];
-}
-
-/** Each names its values, and none is a value of both. */
-function areApart(a: SchemaNode, b: SchemaNode): boolean {
-  const [ofA, ofB] = [valuesOf(a), valuesOf(b)];
-  return ofA !== null && ofB !== null && !ofA.some((value) => ofB.includes(value));
-}
-
-function valuesOf(node: SchemaNode): readonly unknown[] | null {
-  if (node.kind === "object" || node.kind === "array") return null;
-  if (node.kind === "null") return [null];
-  if (node.kind !== "choice") return node.values;
-  const lists = node.of.map(valuesOf);
-  return lists.includes(null) ? null : lists.flatMap((list) => list ?? []);
-}
-
-function measure(node: SchemaNode, size: { properties: number; values: number; characters: number }): void {
-  if (node.kind === "choice") return node.of.forEach((choice) => measure(choice, size));
-  if (node.kind === "array") return measure(node.items, size);
-  if (node.kind === "object") {
-    for (const field of node.fields) {
-      size.properties += 1;
-      size.characters += field.name.length;
-      measure(field.node, size);
-    }
-    return;
-  }
-  for (const value of node.values ?? []) {
-    size.values += 1;
-    size.characters += typeof value === "string" ? value.length : 0;
-  }
 }
 
 function defOf(schema: unknown): Def | null {

@@ -1,6 +1,6 @@
 /**
  * Owns the way from a zod schema to a JSON schema: first a plain tree (`SchemaNode`) that the rest of
- * `answer*.ts` reads, then the subset that OpenAI's *strict* mode takes. Pure. `readSchema` throws for what
+ * `answer*.ts` reads, then the subset that every vendor's *strict* mode takes. Pure. `readSchema` throws for what
  * JSON cannot express; `answer-problems.ts` looks before and says where.
  *
  * Strict mode as documented (Structured Outputs, "Supported schemas", 2026): all properties required,

@@ -38,7 +38,7 @@ export interface CompiledAnswer {
   readonly parse: (text: string, beside?: Omit<Said, "text">) => ParsedAnswer;
 }
 
-/** OpenAI wants one of `^[a-zA-Z0-9_-]{1,64}$`; it does not shape the answer. */
+/** Vendors want one of letters and digits; it does not shape the answer. */
 const SCHEMA_NAME = "answer";
 const ISSUES_MAX = 5;
 

@@ -21,7 +21,7 @@ export const batchEvents = [
   "nothingToSend",
   /** The spool file of another machine or time is gone and no upload of it was found. */
   "spoolLost",
-  /** The input file is at the provider. */
+  /** The input is at the provider, or goes with the create. */
   "uploaded",
   /** A lost create was looked for in vain for the whole window: its input file was deleted, so that it can do no harm. */
   "fenced",
@@ -31,6 +31,8 @@ export const batchEvents = [
   "refused",
   /** The provider says completed, expired or cancelled. */
   "providerDone",
+  /** What was taken for the batch by circumstance is another one: it is looked for again. */
+  "refuted",
   /** Every request of the batch has its ending. */
   "allEnded",
   /** A person gave it up: nothing is collected from it any more. */
@@ -57,6 +59,7 @@ const never = {
   created: "impossible",
   refused: "impossible",
   providerDone: "impossible",
+  refuted: "impossible",
   allEnded: "impossible",
   abandoned: "impossible",
 } as const;
@@ -77,8 +80,14 @@ export const batchTransitions: Readonly<Record<BatchState, Readonly<Record<Batch
     refused: "rejected",
     abandoned: "cancelled",
   },
-  running: { ...never, providerDone: "collecting", refused: "rejected", abandoned: "cancelled" },
-  collecting: { ...never, allEnded: "settled", abandoned: "cancelled" },
+  running: {
+    ...never,
+    providerDone: "collecting",
+    refuted: "submitting",
+    refused: "rejected",
+    abandoned: "cancelled",
+  },
+  collecting: { ...never, refuted: "submitting", allEnded: "settled", abandoned: "cancelled" },
   settled: never,
   rejected: never,
   cancelled: never,

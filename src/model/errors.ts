@@ -59,3 +59,11 @@ export function prefixed(error: RowmillError, words: string, cause: unknown = er
     lines: lines.map((line) => line.slice(2)),
   });
 }
+
+/** Why `refs` or `ref` is not what the adapter gave: a ledger that another adapter wrote. */
+export function unreadableRefs(provider: string): RowmillError {
+  return new RowmillError(
+    "internal",
+    `What the ledger keeps of a batch was not written by the adapter "${provider}".`,
+  );
+}

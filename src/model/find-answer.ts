@@ -22,7 +22,7 @@ export type ParsedAnswer =
 export const CANDIDATES_MAX = 100;
 const MESSAGE_CHARACTERS_MAX = 1_000;
 
-/** `slash`: what stands before the name. Mistral's models write `[THINK]`, Kimi's `◁think▷`. */
+/** `slash`: what stands before the name. Some models write `[THINK]`, or `◁think▷`. */
 function reasoningTag(slash: "" | "/" | "/?"): string {
   return `(?:<${slash}(?:think|thinking|thought|reasoning)>|\\[${slash}think\\]|◁${slash}think▷)`;
 }

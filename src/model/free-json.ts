@@ -32,15 +32,17 @@ export const FREE_JSON_COLUMN: AnswerColumn = {
   isJsonText: true,
 };
 
-/** Sent as `response_format: { type: "json_object" }`. */
+/** No schema of an answer: the adapter says in its own words that any object may come. */
 export const FREE_JSON_SCHEMA: NonNullable<ModelRequest["schema"]> = {
   name: "json",
   schema: { type: "object" },
   isFree: true,
 };
 
-/** OpenAI refuses `json_object` unless one of the messages has this word, in any case (API reference, `response_format`). */
-export const JSON_WORD = /json/i;
+/** In any case: what some providers demand of the messages, see `Dialect.freeJsonWord`. */
+export function hasWord(word: string, text: string): boolean {
+  return text.toLowerCase().includes(word.toLowerCase());
+}
 
 const STORED = "x-rowmill";
 

@@ -1,10 +1,14 @@
 /** What is asked of a model for one row, and what one line of its answer file may say. Pure. */
 import type { Json } from "./pipeline.js";
 
-export interface ModelRequest {
-  readonly model: string;
+/** What is asked about one row. */
+export interface Question {
   readonly system: string | null;
   readonly user: string;
+}
+
+export interface ModelRequest extends Question {
+  readonly model: string;
   readonly maxOutputTokens: number;
   /** Wire names and values, merged into the body. */
   readonly parameters: Readonly<Record<string, Json>>;

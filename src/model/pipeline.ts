@@ -4,6 +4,7 @@
  */
 import type { z } from "zod";
 import type { FreeJson } from "./free-json.js";
+import type { ProviderChoice } from "./provider-choice.js";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -23,6 +24,8 @@ export interface OwnPrice {
 
 export interface PipelineConfig {
   readonly name: string;
+  /** Whom it asks. */
+  readonly provider: ProviderChoice;
   readonly source: {
     readonly kind: "table";
     /** As the user wrote it: `table` or `schema.table`. */
@@ -69,7 +72,11 @@ export interface PipelineConfig {
   readonly limit: number | null;
   readonly polling: { readonly minMs: number; readonly maxMs: number };
   readonly files: { readonly keep: boolean };
-  readonly reconcile: { readonly windowMs: number };
+  readonly reconcile: {
+    readonly windowMs: number;
+    /** What becomes of a create that cannot be found, where only circumstance could show it. Null: "again" where nobody else uses the account. */
+    readonly unknown: "again" | "ask" | null;
+  };
 }
 
 export type AnswerSpec = z.ZodType | FreeJson;

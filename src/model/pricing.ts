@@ -4,7 +4,7 @@
  * never zero.
  *
  * All sums are integers: prices in pico-dollars per token, costs in nano-dollars (1e-9 USD), rounded up once
- * per sum. Batch is half of live by OpenAI's own rule, for every kind of token.
+ * per sum. What a batch costs of it, the provider's dialect says.
  */
 import { calcPrice, findProvider, type ModelPrice } from "@pydantic/genai-prices";
 import { nearMatch } from "./near-match.js";
@@ -12,7 +12,7 @@ import type { TokenUsage } from "./outcome.js";
 import type { PipelineConfig } from "./pipeline.js";
 
 export interface Price {
-  /** The table's name of the model, such as `gpt-4o-mini` for `gpt-4o-mini-2024-07-18`. */
+  /** The table's name of the model: that of its family for a dated one. */
   readonly model: string;
   /** Ascending; the first starts at 0. The last one that a request's input tokens reach prices all its tokens. */
   readonly steps: readonly PriceStep[];
@@ -34,7 +34,6 @@ export interface Rates {
   readonly batchFactor: number;
 }
 
-const BATCH_FACTOR = 0.5;
 const FACTOR_PARTS = 1_000_000;
 const PICO_PER_TOKEN_OF_USD_PER_MILLION = 1_000_000;
 const PICO_PER_NANO = 1_000n;
@@ -42,12 +41,9 @@ const NANO_PER_USD = 1e9;
 /** Below ten cents two digits that say something are shown, not two decimals. */
 const CENTS_SHOWN_FROM_USD = 0.1;
 
-/** OpenAI's live price of a model at a date, or null when the table has none. */
-export function priceOf(model: string, at: Date): Price | null {
-  const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, {
-    providerId: "openai",
-    timestamp: at,
-  });
+/** The live price of a provider's model at a date, or null when the table has none. `list`: the provider's name in the table. */
+export function listPrice(list: string, model: string, at: Date): Price | null {
+  const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, { providerId: list, timestamp: at });
   if (found === null || found.model_price["input_mtok"] === undefined) return null;
   const price = found.model_price;
   const starts = ["input_mtok", "cache_read_mtok", "output_mtok"].flatMap((key) => startsOf(price[key]));
@@ -55,29 +51,26 @@ export function priceOf(model: string, at: Date): Price | null {
   return { model: found.model.id, steps };
 }
 
-/** The name of a known model that an unknown one was probably meant for; null for a known one. Another number is another model, not a slip: new ones appear. */
-export function nearModel(model: string, at: Date): string | null {
-  if (priceOf(model, at) !== null) return null;
+/** The name of a listed model that an unknown one was probably meant for; null for a known one. Another number is another model, not a slip: new ones appear. */
+export function nearListed(list: string, model: string, at: Date): string | null {
+  if (listPrice(list, model, at) !== null) return null;
   // A nought is often an `o` that was misread.
   const digits = (name: string) => name.replaceAll(/[^1-9]/g, "");
-  const names = findProvider({ providerId: "openai" })?.models.map(({ id }) => id) ?? [];
+  const names = findProvider({ providerId: list })?.models.map(({ id }) => id) ?? [];
   return nearMatch(
     model,
     names.filter((name) => digits(name) === digits(model) && !name.includes(":")),
   );
 }
 
-/** By the price list at a date. */
-export function ratesOf(model: string, at: Date): Rates {
-  return { price: priceOf(model, at), batchFactor: BATCH_FACTOR };
-}
-
-/** By the price that the config gives, else by the price list at a date. */
+/** By the price that the config gives, else by the provider's own at a date. */
 export function ratesFor(
+  dialect: { rates(model: string, at: Date): Rates },
   { model, price }: Pick<PipelineConfig["request"], "model" | "price">,
   at: Date,
 ): Rates {
-  if (price === null) return ratesOf(model, at);
+  const known = dialect.rates(model, at);
+  if (price === null) return known;
   const pico = (usdPerMillion: number) => Math.round(usdPerMillion * PICO_PER_TOKEN_OF_USD_PER_MILLION);
   const step = {
     fromInputTokens: 0,
@@ -85,7 +78,7 @@ export function ratesFor(
     cachedInputPicoUsd: pico(price.cachedInput),
     outputPicoUsd: pico(price.output),
   };
-  return { price: { model, steps: [step] }, batchFactor: BATCH_FACTOR };
+  return { price: { model, steps: [step] }, batchFactor: known.batchFactor };
 }
 
 /**

@@ -3,6 +3,7 @@
  * but that this machine's own addresses are never asked for elsewhere. Pure.
  */
 import { BlockList, isIP, isIPv4 } from "node:net";
+import type { SettingProblem } from "./provider-choice.js";
 
 export interface Proxy {
   /** The variable, as it was spelled. */
@@ -29,6 +30,17 @@ export function proxyFor(url: URL, proxies: Proxies): Proxy | null {
   const proxy = url.protocol === "https:" ? proxies.https : proxies.http;
   if (proxy === null || isLoopback(url.hostname)) return null;
   return proxies.except.split(/[,\s]+/).some((entry) => entry !== "" && covers(entry, url)) ? null : proxy;
+}
+
+/** Other programs may understand what Rowmill does not: it is a mistake only where it would be used. Null: it can be, or is not. */
+export function proxyProblem(url: URL, proxies: Proxies): SettingProblem | null {
+  const proxy = proxyFor(url, proxies);
+  if (proxy === null || proxy.address !== null) return null;
+  return {
+    name: proxy.from,
+    found: "something else",
+    expected: `the URL of an HTTP proxy, such as "http://host:3128"; or set NO_PROXY=${url.hostname} to go without it`,
+  };
 }
 
 /** For messages, after a word: ` through the proxy http://host:port (HTTPS_PROXY)`; nothing where there is none. */

@@ -1,16 +1,14 @@
 /**
- * Makes of one row what is asked of the model, and the fingerprint of it. Pure as far as the user's own
+ * Makes of one row what is asked of the model. Pure as far as the user's own
  * functions are; what they throw or return wrongly fails that one row, never the batch.
  *
  * Text with U+0000 or half a surrogate pair fails the row: JSON could carry both as escapes, but half a pair
  * is not UTF-8, which providers refuse for the whole file, and neither could be stored when shown.
  */
-import { createHash } from "node:crypto";
 import { compileAnswer } from "./answer.js";
-import { canonicalJson } from "./canonical-json.js";
-import { JSON_WORD } from "./free-json.js";
+import { hasWord } from "./free-json.js";
 import type { ModelRequest } from "./outcome.js";
-import type { Json, MessageSource, PipelineConfig, RowCells } from "./pipeline.js";
+import type { MessageSource, PipelineConfig, RowCells } from "./pipeline.js";
 import { storableText, textProblem } from "./storable-text.js";
 import { compileMessage, type MessageRole } from "./template.js";
 import { thrownMessage } from "./thrown-message.js";
@@ -24,9 +22,6 @@ export type Rendered =
   | { readonly kind: "failed"; readonly message: string };
 
 const FAILURE_CHARACTERS_MAX = 500;
-const FINGERPRINT_HEX = 32;
-const NO_JSON_WORD =
-  'neither request.system nor request.user gave the word "JSON", without which json() is refused';
 
 /**
  * Compiles a pipeline's request once for many rows. `jsonColumns`: those that a template may go into.
@@ -42,50 +37,22 @@ export function compileRequest(
   const user = compile(pipeline.request.user, "user");
   const system = pipeline.request.system === null ? null : compile(pipeline.request.system, "system");
   const { schema } = compileAnswer(pipeline.answer);
+  const word = schema?.isFree === true ? pipeline.provider.dialect.freeJsonWord : null;
   return (row) => {
     const asked = user(row);
     if (asked.failure !== null) return { kind: "failed", message: asked.failure };
     if (asked.text === null) return { kind: "empty" };
     const guided = system === null ? NOTHING : system(row);
     if (guided.failure !== null) return { kind: "failed", message: guided.failure };
-    if (schema?.isFree === true && !JSON_WORD.test(`${guided.text ?? ""} ${asked.text}`))
-      return { kind: "failed", message: NO_JSON_WORD };
+    if (word !== null && !hasWord(word, `${guided.text ?? ""} ${asked.text}`))
+      return { kind: "failed", message: withoutWord(word) };
     const request = { model, system: guided.text, user: asked.text, maxOutputTokens, parameters, schema };
     return { kind: "request", request };
   };
 }
 
-/**
- * The identity of everything that shapes an answer: the first 32 hex digits of SHA-256 over the canonical
- * JSON of `[endpoint, body]`. Equal for equal questions, across processes and versions of Node. Objects inside
- * the body, such as the schema, must not be changed afterwards: their text is remembered for the next row.
- */
-export function fingerprintOf(endpoint: string, body: Json): string {
-  return createHash("sha256")
-    .update(`[${canonicalJson(endpoint)},${isRecord(body) ? canonicalBody(body) : canonicalJson(body)}]`)
-    .digest("hex")
-    .slice(0, FINGERPRINT_HEX);
-}
-
-/** The schema is the same object for all rows, and longer than most rows. */
-const canonicalMembers = new WeakMap<object, string>();
-
-function canonicalBody(body: Readonly<Record<string, Json>>): string {
-  const members = Object.keys(body)
-    .sort()
-    .map((name) => `${JSON.stringify(name)}:${canonicalMember(body[name] ?? null)}`);
-  return `{${members.join(",")}}`;
-}
-
-function canonicalMember(value: Json): string {
-  if (!isRecord(value)) return canonicalJson(value);
-  const text = canonicalMembers.get(value) ?? canonicalJson(value);
-  canonicalMembers.set(value, text);
-  return text;
-}
-
-function isRecord(value: Json): value is { [key: string]: Json } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+function withoutWord(word: string): string {
+  return `neither request.system nor request.user gave the word "${word}", without which json() is refused`;
 }
 
 interface Part {

@@ -17,3 +17,10 @@ export function textProblem(text: string): string | null {
 export function storableText(text: string): string {
   return text.replaceAll("\u0000", "\uFFFD").replaceAll(/\p{Surrogate}/gu, "\uFFFD");
 }
+
+/** JSON whose texts can be stored: what other code gave may hold anything. */
+export function storableJson(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === "string" ? storableText(inner) : inner,
+  );
+}

@@ -11,7 +11,8 @@ import { sql, type Queryable, type Reader } from "./database.js";
 export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly providerBatchId: string;
   readonly providerStatus: string;
-  readonly inputFileId: string | null;
+  /** As the adapter gave them. */
+  readonly refs: Json;
   /** Seconds since the epoch, by the provider's clock. */
   readonly createdAt: number | null;
   /** Lines and bytes of the file that named the requests, those of nobody included. */
@@ -27,10 +28,10 @@ export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise
   const state = batchBeginnings.adopted;
   await tx.run(sql`insert into rowmill.batches
       (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, lines, spool_bytes, reserved_nano_usd,
-       reserved_tokens, input_file_id, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
+       reserved_tokens, window_hours, provider_data, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
     values (${batch.id}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
       ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens},
-      ${batch.inputFileId}, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, coalesce(to_timestamp(${batch.createdAt}), now()))`);
+      ${batch.windowHours}, ${JSON.stringify({ refs: batch.refs })}::jsonb, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, coalesce(to_timestamp(${batch.createdAt}), now()))`);
   const creator = batch.pattern === null ? "a former state of this ledger" : "other code";
   const reason = `adopted: ${creator} created it as ${batch.providerBatchId}`;
   await addBatchEvent(tx, batch.id, { from: null, to: state, reason, detail: batch.detail });

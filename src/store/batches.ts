@@ -4,14 +4,15 @@
  */
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
-import { ratesOf, type Price, type Rates } from "../model/pricing.js";
+import { listPrice, type Price, type Rates } from "../model/pricing.js";
 import type { BatchInputError, Refusal } from "../model/refusal.js";
+import { storableJson, storableText } from "../model/storable-text.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
-import { suspicionValue } from "./deployment.js";
+import { noData, type ProviderData } from "./provider-data.js";
 import { isUnderstood } from "./understood.js";
 
-/** What both files of a batch said, in numbers. */
-export interface FilesRead {
+/** What the results of a batch said, in numbers. */
+export interface ResultsRead {
   readonly lines: number;
   /** Lines about no request of the batch. */
   readonly unknown: number;
@@ -33,7 +34,7 @@ interface BatchBase {
   readonly requests: number;
   readonly reservedNanoUsd: number;
   readonly reservedTokens: number;
-  readonly inputFileId: string | null;
+  readonly data: ProviderData;
   /** Age of a create that may be on its way; null: certainly none is. */
   readonly createIntentAgoMs: number | null;
   /** The same instant, in seconds since the epoch. */
@@ -41,13 +42,15 @@ interface BatchBase {
   readonly creates: number;
   readonly providerStatus: string | null;
   readonly providerCounts: { total: number; completed: number; failed: number } | null;
-  readonly outputFileId: string | null;
-  readonly errorFileId: string | null;
-  /** Why the provider refused the file, once it did: its requests are being ended. */
+  /** Its provider batch is not proved to be ours. */
+  readonly presumed: boolean;
+  /** A person was told what is missing in this state: after "go on" it is believed. */
+  readonly told: boolean;
+  /** Why the provider refused the input, once it did: its requests are being ended. */
   readonly refusal: readonly BatchInputError[] | null;
   readonly downloads: number;
-  /** What the files said, once they are not needed any more: the answers that are left are kept in the ledger. */
-  readonly filesRead: FilesRead | null;
+  /** What the results said, once they are not needed any more: the answers that are left are kept in the ledger. */
+  readonly resultsRead: ResultsRead | null;
   /** Answers of it are kept in the ledger until their rows can be written. */
   readonly keepsAnswers: boolean;
   readonly polls: number;
@@ -63,7 +66,7 @@ interface BatchBase {
   readonly heldFor: string | null;
 }
 
-/** The file that is at the provider. */
+/** What was rendered for it. */
 interface Sent {
   readonly lines: number;
   readonly spoolBytes: number;
@@ -77,12 +80,13 @@ interface Spool extends Sent {
 export type Batch =
   | (BatchBase & { readonly state: "planned" })
   | (BatchBase & Spool & { readonly state: "uploading" })
-  | (BatchBase & Spool & { readonly state: "submitting"; readonly inputFileId: string })
+  | (BatchBase & Spool & { readonly state: "submitting" })
   | (BatchBase & Sent & { readonly state: "running"; readonly providerBatchId: string })
   | (BatchBase & Sent & { readonly state: "collecting"; readonly providerBatchId: string })
   | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
 
-interface BatchRecord extends Omit<BatchBase, "rates" | "refusal"> {
+interface BatchRecord extends Omit<BatchBase, "rates" | "refusal" | "data"> {
+  data: Partial<ProviderData>;
   refusal: (Omit<BatchInputError, keyof Refusal> & Partial<Refusal>)[] | null;
   price: Price | null;
   /** Null: planned before batches kept their price. */
@@ -96,26 +100,32 @@ interface BatchRecord extends Omit<BatchBase, "rates" | "refusal"> {
 
 const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
   b.provider, b.account, b.model, b.endpoint, b.price, b.batch_factor::float8 as "batchFactor", b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
-  b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.input_file_id as "inputFileId",
+  b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed, b.told_at is not null as told,
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
-  b.output_file_id as "outputFileId", b.error_file_id as "errorFileId", b.provider_errors as refusal, b.downloads, b.files_read as "filesRead",
+  b.provider_errors as refusal, b.downloads, b.results_read as "resultsRead",
   exists (select 1 from rowmill.kept_answers k where k.batch_id = b.id) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
+/** Of a batch that was planned by a version that did not note it. */
+const BATCH_FACTOR_UNNOTED = 0.5;
+
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
 function toBatch(row: BatchRecord): Batch {
-  const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, ...rest } = row;
-  const rates = batchFactor === null ? ratesOf(row.model, row.plannedAt) : { price, batchFactor };
+  const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, data, ...rest } = row;
+  const rates =
+    batchFactor === null
+      ? { price: listPrice(row.provider, row.model, row.plannedAt), batchFactor: BATCH_FACTOR_UNNOTED }
+      : { price, batchFactor };
   // Noted by a version that did not type it.
   const refusal = rest.refusal?.map((error) => ({
     ...error,
     about: error.about ?? "other",
     limit: error.limit ?? null,
   }));
-  const base = { ...rest, rates, refusal: refusal ?? null };
+  const base = { ...rest, data: { ...noData, ...data }, rates, refusal: refusal ?? null };
   if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
     return { ...base, state };
   if (lines === null || spoolBytes === null) throw new Error(`Batch ${row.id} is ${state} without a file.`);
@@ -125,9 +135,7 @@ function toBatch(row: BatchRecord): Batch {
     return { ...base, ...sent, state, providerBatchId };
   }
   if (spoolSha256 === null) throw new Error(`Batch ${row.id} is ${state} without a spool file.`);
-  if (state === "uploading") return { ...base, ...sent, spoolSha256, state };
-  if (base.inputFileId === null) throw new Error(`Batch ${row.id} is submitting without an input file.`);
-  return { ...base, ...sent, spoolSha256, state, inputFileId: base.inputFileId };
+  return { ...base, ...sent, spoolSha256, state };
 }
 
 export interface PlannedBatch {
@@ -138,6 +146,7 @@ export interface PlannedBatch {
   readonly account: string;
   readonly model: string;
   readonly endpoint: string;
+  readonly windowHours: number;
   readonly rates: Rates;
   readonly requests: number;
   readonly reservedNanoUsd: number;
@@ -149,9 +158,9 @@ export interface PlannedBatch {
 export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
   await tx.run(sql`insert into rowmill.batches
       (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, reserved_nano_usd,
-       reserved_tokens, run_id)
+       reserved_tokens, window_hours, run_id)
     values (${batch.id}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
-      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.runId})`);
+      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours}, ${batch.runId})`);
   await addBatchEvent(tx, batch.id, { from: null, to: "planned", reason: batch.because });
 }
 
@@ -259,18 +268,22 @@ export interface BatchFields {
   reserved_nano_usd?: number;
   reserved_tokens?: number;
   lost_nano_usd?: number;
-  input_file_id?: string | null;
-  provider_batch_id?: string;
-  provider_status?: string;
+  /** Members that are given replace those of before. */
+  provider_data?: Partial<ProviderData>;
+  provider_batch_id?: string | null;
+  presumed?: boolean;
+  /** True: a person is told now. */
+  told?: boolean;
+  provider_status?: string | null;
   provider_counts?: Json;
   provider_errors?: Json;
-  output_file_id?: string | null;
-  error_file_id?: string | null;
   downloads?: number;
-  files_read?: FilesRead;
+  results_read?: ResultsRead;
   polls?: number;
-  /** True: a create may be on its way from now on; false: certainly none is. */
-  create_intent?: boolean;
+  /** True: a create may be on its way from now on; false: certainly none is; "still": it may be, after all. */
+  create_intent?: boolean | "still";
+  /** Only circumstance tells its create from others: one may be open in an account. */
+  one_create?: boolean;
 }
 
 /** Writes fields under the lease, without a move. False: the lease is lost. */
@@ -306,24 +319,38 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
 }
 
 function stamps(to: BatchState): Sql {
-  if (to === "running") return sql`submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
-  // Token room is free when the provider is done; money when the answers are counted.
+  // Token room is free when the provider is done; money when the answers are counted. That results are gone may have been told before.
   if (to === "collecting") return sql`provider_done_at = now(), reserved_tokens = 0,`;
+  const untold = sql`told_at = null,`;
+  if (to === "running")
+    return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
   if (to === "settled" || to === "rejected" || to === "cancelled")
-    return sql`settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,`;
-  return sql``;
+    return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,`;
+  return untold;
 }
 
-const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "files_read"]);
+const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "results_read"]);
 
 function assignments(fields: BatchFields): Sql {
-  const { create_intent: createIntent, ...plain } = fields;
+  const { create_intent: createIntent, provider_data: data, told, ...plain } = fields;
   const list = Object.entries(plain).map(([name, value]) =>
     jsonFields.has(name)
-      ? sql`${raw(name)} = ${value === null ? null : JSON.stringify(value)}::jsonb`
-      : sql`${raw(name)} = ${value}`,
+      ? sql`${raw(name)} = ${value === null ? null : storableJson(value)}::jsonb`
+      : sql`${raw(name)} = ${name === "provider_status" && typeof value === "string" ? storableText(value) : value}`,
   );
+  const intended =
+    createIntent === true
+      ? sql`|| jsonb_build_object('intendedAt', extract(epoch from clock_timestamp()))`
+      : sql``;
+  if (data !== undefined || createIntent === true)
+    list.push(sql`provider_data = provider_data || ${storableJson(data ?? {})}::jsonb ${intended}`);
+  if (told !== undefined) list.push(sql`told_at = ${told ? sql`clock_timestamp()` : sql`null`}`);
   if (createIntent === true) list.push(sql`create_intent_at = clock_timestamp()`, sql`creates = creates + 1`);
+  // As old as it is: what the list shows from before it, and from long after it, is another.
+  if (createIntent === "still")
+    list.push(
+      sql`create_intent_at = coalesce(to_timestamp((provider_data ->> 'intendedAt')::float8), clock_timestamp())`,
+    );
   if (createIntent === false) list.push(sql`create_intent_at = null`);
   return list.length === 0 ? sql`id = id` : join(list);
 }
@@ -334,7 +361,7 @@ export async function addBatchEvent(
   event: { from: BatchState | null; to: BatchState; reason: string; detail?: Json },
 ): Promise<void> {
   await client.run(sql`insert into rowmill.batch_events (batch_id, from_state, to_state, reason, detail)
-    values (${id}, ${event.from}, ${event.to}, ${event.reason}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+    values (${id}, ${event.from}, ${event.to}, ${storableText(event.reason)}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
 }
 
 /** Ids of unfinished batches whose next step is due and whose lease is free. */
@@ -356,36 +383,4 @@ export async function schedule(client: Queryable, id: string, delayMs: number): 
   await client.run(sql`select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
     queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
     run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
-}
-
-export interface FinishedFiles {
-  readonly id: string;
-  readonly pipelineId: number;
-  readonly account: string;
-  readonly fileIds: readonly string[];
-}
-
-/** Ended batches whose files may still lie at the provider, under these accounts, and are nobody else's too. */
-export async function withFiles(
-  client: Reader,
-  of: { readonly pipelineIds: readonly number[]; readonly accounts: readonly string[] },
-  limit: number,
-): Promise<FinishedFiles[]> {
-  return client.rows<FinishedFiles>(sql`
-    select id, pipeline_id as "pipelineId", account, array_remove(array[input_file_id, output_file_id, error_file_id], null) as "fileIds"
-    from rowmill.batches where settled_at is not null and files_deleted_at is null and adopted_pattern is null and not shared
-      and ${suspicionValue} is null
-      and pipeline_id = any(${of.pipelineIds}::int[]) and account = any(${of.accounts}::text[])
-    order by settled_at limit ${limit}`);
-}
-
-export async function filesDeleted(client: Queryable, id: string): Promise<void> {
-  await client.run(sql`update rowmill.batches set files_deleted_at = now() where id = ${id}`);
-}
-
-/** Of these ids, those of batches that still need their spool file. */
-export async function needSpool(client: Reader, ids: readonly string[]): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select id from rowmill.batches where id::text = any(${ids}::text[]) and state in ('planned', 'uploading', 'submitting')`);
-  return new Set(rows.map((row) => row.id));
 }

@@ -100,24 +100,3 @@ export async function secondsSinceLastCreate(client: Reader): Promise<number> {
     from rowmill.deployment d`);
   return Math.max(0, row?.seconds ?? 0);
 }
-
-/**
- * Of these provider batches, each named by its metadata as one of this ledger's, those that it cannot have created: it does not know
- * the name, or has not tried to create that batch yet. Read the provider's list before: what is created meanwhile is no stranger.
- * `orNotRecorded`: also those of a batch that it tried to create before, when nothing is on its way now.
- */
-export async function neverCreated(
-  client: Reader,
-  account: string,
-  named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
-  { orNotRecorded = false }: { orNotRecorded?: boolean } = {},
-): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select x."providerBatchId" as id
-    from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
-    left join rowmill.batches b on b.id = x."batchId"
-    where (b.id is null or (b.provider_batch_id is null and b.create_intent_at is null and (b.creates = 0 or ${orNotRecorded}::boolean)))
-      and not exists (select 1 from rowmill.batches k where k.account = ${account} and k.provider_batch_id = x."providerBatchId")
-      and not exists (select 1 from rowmill.stray_batches s where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
-  return rows.map((row) => row.id);
-}

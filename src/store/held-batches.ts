@@ -13,7 +13,7 @@ export async function heldBatches(
   // A ledger of an earlier version has no such column.
   const present = sql`coalesce(${of?.account ?? null}, to_jsonb(b) ->> 'held_for')`;
   return client.rows<HeldBatch>(sql`
-    select b.id, p.name as pipeline, b.account, ${present} as "presentAccount"
+    select b.id, p.name as pipeline, b.provider, b.account, ${present} as "presentAccount"
     from rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id
     where b.settled_at is null and (b.provider_batch_id is not null or b.create_intent_at is not null) and b.account <> ${present}
       and b.pipeline_id = coalesce(${of?.pipelineId ?? null}::int, b.pipeline_id)

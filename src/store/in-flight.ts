@@ -48,6 +48,18 @@ export async function lockMany(
     order by f.request_id for update of r, f`);
 }
 
+/** Of these requests, those in flight in this batch: what was sent, by request id. */
+export async function inFlightOf(
+  client: Reader,
+  batchId: string,
+  requestIds: readonly string[],
+): Promise<ReadonlyMap<string, { readonly attempt: number; readonly contentHash: string }>> {
+  const rows = await client.rows<{ id: string; attempt: number; contentHash: string }>(sql`
+    select request_id::text as id, attempt, content_hash as "contentHash" from rowmill.in_flight
+    where batch_id = ${batchId} and request_id = any(${requestIds}::bigint[]) and content_hash is not null`);
+  return new Map(rows.map(({ id, ...sent }) => [id, sent]));
+}
+
 /** Request id → the content that was rendered for it; those not rendered yet are left out. */
 export async function renderedHashes(
   tx: Queryable,

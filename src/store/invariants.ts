@@ -2,7 +2,7 @@
  * The invariants of the ledger, as queries that must find nothing. `rowmill doctor --audit` and every test that touches the store
  * run the very same. Numbers are those of docs/state-machine.md. Each query is one statement, so that a worker may go on beside it.
  */
-import { priceOf } from "../model/pricing.js";
+import { listPrice } from "../model/pricing.js";
 import { raw, sql, type Queryable } from "./database.js";
 
 /** Of each invariant; one is enough to know, some help to find the cause. */
@@ -96,7 +96,7 @@ const invariants: readonly Invariant[] = [
     number: 5,
     title: "no batch of ours is taken for a second one",
     query: `
-      select b.account || ' ' || b.provider_batch_id as violation from rowmill.batches b join rowmill.stray_batches s
+      select b.account || ' ' || b.provider_batch_id as violation from rowmill.batches b join rowmill.duplicate_batches s
         on s.account = b.account and s.provider_batch_id = b.provider_batch_id
       where s.batch_id is not null and b.adopted_pattern is null`,
   },
@@ -138,8 +138,12 @@ export interface AuditedInvariant extends Pick<Invariant, "number" | "title"> {
 
 /** Every invariant in order. Reads the whole ledger; writes nothing. */
 export async function audit(client: Queryable): Promise<AuditedInvariant[]> {
-  const models = await client.rows<{ model: string }>(sql`select distinct model from rowmill.batches`);
-  const priced = models.map((row) => row.model).filter((model) => priceOf(model, new Date()) !== null);
+  const asked = await client.rows<{ provider: string; model: string }>(
+    sql`select distinct provider, model from rowmill.batches`,
+  );
+  const priced = asked
+    .filter(({ provider, model }) => listPrice(provider, model, new Date()) !== null)
+    .map(({ model }) => model);
   const audited: AuditedInvariant[] = [];
   for (const { number, title, query } of invariants) {
     const rows = await client.rows<{ violation: string | null }>(

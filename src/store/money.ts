@@ -1,7 +1,7 @@
 /** What was spent and what is reserved, derived from attempts and from batches in flight; and limits that providers told us. */
 import type { BudgetPeriod } from "../model/pipeline.js";
+import { storableText } from "../model/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
-import { suspicionValue } from "./deployment.js";
 
 export interface Spending {
   /** 1e-9 US dollars, in the period; the day of a sum is the day of its batch's submission (UTC). */
@@ -22,7 +22,7 @@ export async function spending(
     select
       coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
         where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
-      + coalesce((select sum(s.reserved_nano_usd) from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id
+      + coalesce((select sum(s.reserved_nano_usd) from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id
         where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
       + coalesce((select sum(b.lost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
         as "spentNanoUsd",
@@ -52,6 +52,8 @@ export interface LearnedLimits {
   readonly inputBytes: number | null;
   /** How often it was guessed, one after the other, since the provider names none; 0: it named it. */
   readonly sizeGuesses: number;
+  /** Until the provider is asked again to take anything; 0: it may be asked now. */
+  readonly waitMs: number;
 }
 
 /** A guess about the provider may be wrong, or the provider better by now. */
@@ -71,9 +73,10 @@ async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
   const holds = sql`size_guesses = 0 or learned_at > now() - make_interval(hours => ${GUESS_HOURS_MAX})`;
   const row = await client.first<LearnedLimits>(sql`
     select enqueued_tokens::float8 as "enqueuedTokens", case when ${holds} then input_bytes end::float8 as "inputBytes",
-      case when ${holds} then size_guesses else 0 end::int as "sizeGuesses"
+      case when ${holds} then size_guesses else 0 end::int as "sizeGuesses",
+      greatest(0, coalesce(extract(epoch from not_before - clock_timestamp()) * 1000, 0))::float8 as "waitMs"
     from rowmill.learned_limits where ${which}`);
-  return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0 };
+  return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0, waitMs: 0 };
 }
 
 /** A batch of the pipeline that the provider has not taken yet. */
@@ -108,12 +111,44 @@ export async function learnLimit(
   await client.run(sql`
     insert into rowmill.learned_limits as l (account, model, enqueued_tokens, input_bytes, size_guesses, refused_bytes, message)
     values (${of.account}, ${of.model}, ${enqueuedTokens ?? null}, ${inputBytes ?? null}, ${guess?.count ?? 0},
-      ${guess?.refusedBytes ?? null}, ${message})
+      ${guess?.refusedBytes ?? null}, ${storableText(message)})
     on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, l.enqueued_tokens),
       input_bytes = coalesce(excluded.input_bytes, l.input_bytes),
       size_guesses = case when excluded.input_bytes is null then l.size_guesses else excluded.size_guesses end,
       refused_bytes = case when excluded.input_bytes is null then l.refused_bytes else excluded.refused_bytes end,
       message = excluded.message, learned_at = now()`);
+}
+
+/** Nothing is sent to the account for the model before then: the provider asked for it, or has no room. */
+export async function learnWait(
+  client: Queryable,
+  of: { account: string; model: string },
+  { waitMs, message }: { waitMs: number; message: string },
+): Promise<void> {
+  const until = sql`clock_timestamp() + make_interval(secs => ${waitMs / 1_000})`;
+  await client.run(sql`
+    insert into rowmill.learned_limits as l (account, model, not_before, message)
+    values (${of.account}, ${of.model}, ${until}, ${storableText(message)})
+    on conflict (account, model) do update set not_before = greatest(l.not_before, excluded.not_before), message = excluded.message`);
+}
+
+export interface AccountWait {
+  readonly provider: string;
+  readonly account: string;
+  readonly model: string;
+  readonly waitMs: number;
+  /** What the provider said. */
+  readonly message: string;
+}
+
+/** Accounts to which nothing is sent for now, the longest wait first; at most `max`. In a ledger of an earlier version there are none. */
+export async function accountWaits(client: Reader, max: number): Promise<AccountWait[]> {
+  const until = sql`(to_jsonb(l) ->> 'not_before')::timestamptz`;
+  return client.rows<AccountWait>(sql`
+    select b.provider, l.account, l.model, l.message, (extract(epoch from ${until} - clock_timestamp()) * 1000)::float8 as "waitMs"
+    from rowmill.learned_limits l
+    cross join lateral (select provider from rowmill.batches where account = l.account limit 1) b
+    where ${until} > clock_timestamp() order by ${until} desc limit ${max}`);
 }
 
 /** A file passed: the next ones may be larger, up to half of the one that did not. */
@@ -136,103 +171,4 @@ export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> 
       as "nanoUsd"
     from rowmill.batches b where b.id = ${batchId}`);
   return row?.nanoUsd ?? 0;
-}
-
-export interface StrayBatch {
-  readonly account: string;
-  readonly providerBatchId: string;
-  readonly batchId: string;
-  readonly reason: string;
-  readonly reservedNanoUsd: number;
-}
-
-/** Once: what it may have cost counts as spent from now on, and its pipeline's events tell of it. Never of a batch that is recorded as ours. */
-export async function recordStray(client: Queryable, stray: StrayBatch): Promise<void> {
-  await client.run(sql`
-    with recorded as (
-      insert into rowmill.stray_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd)
-      select ${stray.account}, ${stray.providerBatchId}, ${stray.batchId}, ${stray.reason}, ${Math.ceil(stray.reservedNanoUsd)}
-      where not exists (${recordedAsOurs(stray.account, sql`${stray.providerBatchId}`)})
-      on conflict do nothing returning batch_id, provider_batch_id, reason)
-    insert into rowmill.pipeline_events (pipeline_id, event, reason)
-    select b.pipeline_id, 'second batch', s.reason || ': ' || s.provider_batch_id || ', to be cancelled, and counted as spent'
-    from recorded s join rowmill.batches b on b.id = s.batch_id`);
-}
-
-function recordedAsOurs(account: string, providerBatchId: Sql): Sql {
-  return sql`select 1 from rowmill.batches ours where ours.account = ${account} and ours.provider_batch_id = ${providerBatchId}`;
-}
-
-export async function strayCancelled(
-  client: Queryable,
-  account: string,
-  providerBatchId: string,
-): Promise<void> {
-  await client.run(sql`update rowmill.stray_batches set cancelled_at = now()
-    where account = ${account} and provider_batch_id = ${providerBatchId}`);
-}
-
-/** Strays that are recorded and not cancelled yet, oldest first: of all batches, or of one. */
-export async function straysToCancel(
-  client: Reader,
-  of: { readonly account: string; readonly batchId: string | undefined },
-  limit: number,
-): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select s.provider_batch_id as id from rowmill.stray_batches s ${ofOurOwn(sql`s.batch_id`)}
-    where s.account = ${of.account} and s.batch_id = coalesce(${of.batchId ?? null}, s.batch_id) and s.cancelled_at is null
-    order by s.found_at limit ${limit}`);
-  return rows.map((row) => row.id);
-}
-
-/** In a copy of a ledger nothing is cancelled before a person said which one lives, nor ever what it shares with the other. */
-function ofOurOwn(batchId: Sql): Sql {
-  return sql`join rowmill.batches b on b.id = ${batchId} and not b.shared and ${suspicionValue} is null
-    join rowmill.pipelines p on p.id = b.pipeline_id`;
-}
-
-/** Was anything created in these hours that the provider's list may show twice? Not yet what was created a moment ago. */
-export async function mayHaveStrays(
-  client: Reader,
-  account: string,
-  since: { hours: number; restSeconds: number },
-): Promise<boolean> {
-  const row = await client.first(sql`
-    select 1 as one from rowmill.batches where account = ${account} and creates > 0
-      and planned_at > now() - make_interval(hours => ${since.hours})
-      and coalesce(submitted_at, settled_at) < now() - make_interval(secs => ${since.restSeconds})
-    limit 1`);
-  return row !== null;
-}
-
-/**
- * Of these provider batches, each made for a batch of ours by its metadata, those that are not the one that is recorded, nor may
- * still become it. With what the recorded one cost or may cost: the same requests are in both.
- */
-export async function strayBatches(
-  client: Reader,
-  account: string,
-  named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
-): Promise<(Omit<StrayBatch, "account" | "reason"> & { readonly pipeline: string })[]> {
-  return client.rows(sql`
-    select x."providerBatchId", b.id as "batchId", p.name as pipeline, coalesce(
-      nullif(greatest(b.reserved_nano_usd, (select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id)), 0),
-      -- Kept by each fence: what ended without being sent cost nothing itself, and the other one may have run.
-      (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id), 0)::float8 as "reservedNanoUsd"
-    from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
-    ${ofOurOwn(sql`x."batchId"`)}
-    where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"
-      and (b.provider_batch_id is not null or b.settled_at is not null)
-      -- A lost batch that was adopted after a restore has another name of ours than it bears.
-      and not exists (${recordedAsOurs(account, sql`x."providerBatchId"`)})
-      and not exists (select 1 from rowmill.stray_batches s
-        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
-}
-
-/** Provider batches that are recorded as doubles of this one, cancelled or about to be. */
-export async function strayBatchIds(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(
-    sql`select provider_batch_id as id from rowmill.stray_batches where batch_id = ${batchId}`,
-  );
-  return new Set(rows.map((row) => row.id));
 }

@@ -115,7 +115,7 @@ export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]
       from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id group by b.pipeline_id) a on a.pipeline_id = p.id
     left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
         sum(${asLive(sql`s.reserved_nano_usd`)})::float8 as live
-      from rowmill.stray_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
+      from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
     left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.lost_nano_usd)::float8 as lost,
         sum(${asLive(sql`b.lost_nano_usd`)})::float8 as lost_live
       from rowmill.batches b group by pipeline_id) r on r.pipeline_id = p.id
@@ -133,6 +133,8 @@ export interface BatchOverview {
   readonly state: BatchState;
   readonly provider: string;
   readonly providerBatchId: string | null;
+  /** That it is the provider batch of ours is not proved yet. */
+  readonly presumed: boolean;
   readonly providerStatus: string | null;
   readonly requests: number;
   /** Counted from attempts, as are the other two. */
@@ -147,7 +149,7 @@ export interface BatchOverview {
 export async function batchOverviews(client: Queryable, max: number): Promise<BatchOverview[]> {
   return client.rows<BatchOverview>(sql`
     select b.id, p.name as pipeline, b.state, b.provider, b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
-      b.requests, ended.succeeded, ended.failed, ended.returned, b.failures,
+      coalesce((to_jsonb(b) ->> 'presumed')::boolean, false) as presumed, b.requests, ended.succeeded, ended.failed, ended.returned, b.failures,
       case when b.settled_at is null then (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 end as "nextLookMs"
     from (select * from rowmill.batches order by planned_at desc, id desc limit ${max}) b
     join rowmill.pipelines p on p.id = b.pipeline_id

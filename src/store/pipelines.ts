@@ -1,6 +1,7 @@
 /** Pipelines as registered in the database: definition, approval, pauses, flushes. Each change leaves an event. */
 import type { Json } from "../model/pipeline.js";
 import { recordDefinition } from "./definitions.js";
+import { storableText } from "../model/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { suspicionValue } from "./deployment.js";
 
@@ -134,10 +135,11 @@ export async function recordInstallation(
 
 /** Leaves a former pause in place: the first reason is the one to mend. True when it is paused by this call. */
 export async function pause(client: Queryable, id: number, why: Pause): Promise<boolean> {
+  const reason = storableText(why.reason);
   const changed =
-    await client.run(sql`update rowmill.pipelines set pause_kind = ${why.kind}, pause_reason = ${why.reason}, paused_at = now()
+    await client.run(sql`update rowmill.pipelines set pause_kind = ${why.kind}, pause_reason = ${reason}, paused_at = now()
     where id = ${id} and pause_kind is null`);
-  if (changed > 0) await addEvent(client, id, { event: "paused", reason: why.reason });
+  if (changed > 0) await addEvent(client, id, { event: "paused", reason });
   return changed > 0;
 }
 

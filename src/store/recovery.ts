@@ -43,22 +43,11 @@ export async function isFreeId(tx: Queryable, id: string): Promise<boolean> {
   return (await tx.first(sql`select 1 as one from rowmill.batches where id = ${id}`)) === null;
 }
 
-/** A person was told that files of these batches are gone: the collector asks nobody again. */
-export async function believeMissing(
-  client: Queryable,
-  ids: readonly string[],
-  downloads: number,
-): Promise<void> {
-  await client.run(sql`update rowmill.batches set downloads = ${downloads} where id = any(${ids}::uuid[])`);
-}
-
-/** A provider batch of ours of which nothing is needed. Known from now on, and left alone: it belongs to no batch of the ledger. */
-export async function noteUnneeded(
-  client: Queryable,
-  batch: { account: string; providerBatchId: string; reason: string },
-): Promise<void> {
-  await client.run(sql`insert into rowmill.stray_batches (account, provider_batch_id, reason)
-    values (${batch.account}, ${batch.providerBatchId}, ${batch.reason}) on conflict do nothing`);
+/** A person was told that results of these batches are gone: the collector asks nobody again. */
+export async function believeMissing(client: Queryable, ids: readonly string[]): Promise<void> {
+  await client.run(
+    sql`update rowmill.batches set told_at = clock_timestamp() where id = any(${ids}::uuid[])`,
+  );
 }
 
 export async function pipelineIdsOf(client: Reader): Promise<number[]> {

@@ -7,14 +7,15 @@ import { asSentence } from "../model/as-sentence.js";
 import { isHeld, phaseOf, type HoldReason } from "../model/holding.js";
 import { backoffMs } from "../model/schedule.js";
 import { thrownMessage } from "../model/thrown-message.js";
-import { accountText, heldText } from "../model/account.js";
-import { ProviderError } from "../providers/provider.js";
+import { heldText } from "../model/account.js";
+import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";
+import { learnedLimits, learnWait } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { LEDGER_VERSION, oldestVersion } from "../store/understood.js";
-import { lookOnce } from "./astray.js";
+import { lookOnce } from "./duplicates.js";
 import { collect } from "./collector.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { pauseForTarget } from "./guard.js";
@@ -33,6 +34,10 @@ const PAUSED_LOOK_MS = 5_000;
 /** After a lock that somebody else holds: the first wait, and the longest. */
 const CONFLICT_WAIT_MS = 300;
 const CONFLICT_WAIT_MAX_MS = 30_000;
+/** After a refusal for want of room: what is queued at the provider takes hours. Not a failure, and never given up. */
+const CAPACITY_WAIT_MS = 1_800_000;
+/** As long as any provider may make us wait. */
+const ASKED_WAIT_MAX_MS = 86_400_000;
 /** After so many failed turns in a row a person has to look. */
 const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
@@ -125,22 +130,29 @@ async function heldBack(turn: Turn): Promise<Next | null> {
   if (isHeld(phase, reasons)) return wait;
   if (isForeign) return ofOtherAccount(turn, wait);
   if (batch.state !== "uploading" && batch.state !== "submitting") return null;
-  // Before anything is sent, or an input file deleted.
-  return (await lookOnce(context, pipeline.provider, signal)) ? null : wait;
+  // Before anything is sent, or staged input removed.
+  if (!(await lookOnce(context, pipeline.provider, signal))) return wait;
+  if (phase !== "unsent" || batch.refusal !== null) return null;
+  const { waitMs } = await learnedLimits(context.read, batch.account, batch.model);
+  return waitMs === 0 ? null : { next: "wait", delayMs: waitMs, failures: batch.failures };
 }
 
 /** What is not sent goes back to the rows that wait, for the present account; what is sent waits for its own. */
 async function ofOtherAccount(turn: Turn, wait: Wait): Promise<Next | null> {
   const { context, pipeline, batch } = turn;
-  const { account } = pipeline.provider;
+  const { provider } = pipeline;
+  const { account } = provider;
   if (wait.heldFor === undefined) {
     // That a provider refused it is known: its requests are ended without asking anybody.
     if (batch.state !== "planned" && batch.refusal !== null) return null;
-    const reason = `it was planned for ${accountText(batch.account)}; now ${accountText(account)} is asked`;
+    const reason = `it was planned for ${provider.accountText(batch.account)}; now ${provider.accountText(account)} is asked`;
     return isUnsent(batch) ? withdraw({ ...turn, batch }, reason) : wait;
   }
   if (batch.heldFor !== account) {
-    const { wrong, mends } = heldText({ ...batch, presentAccount: account });
+    const { wrong, mends } = heldText(
+      { ...batch, presentAccount: account },
+      { of: provider, present: provider },
+    );
     context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, [wrong, ...mends].join(" "));
   }
   return wait;
@@ -211,12 +223,21 @@ async function explain(turn: Turn, error: unknown): Promise<Next> {
     const delayMs = Math.min(maxMs, backoffMs(batch.failures, minMs, context.random()));
     return { next: "wait", delayMs: Math.max(PAUSED_LOOK_MS, delayMs), failures };
   }
-  const askedMs = error instanceof ProviderError ? (error.retryAfterMs ?? 0) : 0;
-  return {
-    next: "wait",
-    delayMs: Math.max(askedMs, backoffMs(batch.failures, pipeline.config.polling.minMs, context.random())),
-    failures,
-  };
+  const backoff = backoffMs(batch.failures, pipeline.config.polling.minMs, context.random());
+  if (!(error instanceof ProviderError)) return { next: "wait", delayMs: backoff, failures };
+  const isFull = error.kind === "capacity";
+  // An adapter may be anybody's.
+  const saidMs = Number.isFinite(error.retryAfterMs)
+    ? Math.min(error.retryAfterMs ?? 0, ASKED_WAIT_MAX_MS)
+    : 0;
+  const askedMs = Math.max(saidMs, isFull ? CAPACITY_WAIT_MS : 0);
+  // For every batch that is to be sent to this account and model: each would be told the same.
+  if (askedMs > 0 && isUnsent(batch)) await waitForAccount(turn, askedMs, error.message);
+  return { next: "wait", delayMs: Math.max(askedMs, backoff), failures: isFull ? batch.failures : failures };
+}
+
+function waitForAccount({ context, batch }: Turn, waitMs: number, message: string): Promise<void> {
+  return context.step("refuse.learn", () => learnWait(context.database, batch, { waitMs, message }));
 }
 
 function conflictWaitMs(context: WorkerContext, failures: number): number {

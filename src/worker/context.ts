@@ -2,10 +2,10 @@
 import type { Logger } from "pino";
 import type { AnswerColumn } from "../model/answer-columns.js";
 import type { CompiledAnswer } from "../model/answer.js";
-import type { Json, PipelineConfig, RowCells } from "../model/pipeline.js";
+import type { PipelineConfig, RowCells } from "../model/pipeline.js";
 import type { Rates } from "../model/pricing.js";
-import { fingerprintOf, type Rendered } from "../model/render-request.js";
-import type { Provider } from "../providers/provider.js";
+import type { Attempt, Encoder, Provider } from "../model/provider.js";
+import type { Rendered } from "../model/render-request.js";
 import type { SourceTable } from "../sources/table-inspection.js";
 import type { Source } from "../sources/source.js";
 import type { Database, Reader } from "../store/database.js";
@@ -21,6 +21,8 @@ export interface Pipeline {
   readonly answer: CompiledAnswer;
   readonly render: (row: RowCells) => Rendered;
   readonly provider: Provider;
+  /** For what is compared; what is sent is bounded by a sample of the rows. */
+  readonly encode: Encoder;
   /** Of what is planned from now on; a batch keeps its own. */
   readonly rates: Rates;
   /** Replaced when the table changes under us: a partition attached, a column retyped, the table swapped. */
@@ -69,13 +71,10 @@ export function currentFingerprint(pipeline: Pipeline, cells: RowCells | null): 
   if (cells === null) return null;
   const rendered = pipeline.render(cells);
   if (rendered.kind !== "request") return null;
-  return fingerprintOfQuestion(pipeline.provider, pipeline.provider.buildBody(rendered.request));
+  return pipeline.encode("", rendered.request, firstAttempt(pipeline.config)).fingerprint;
 }
 
-/** Of definition and row alone, however much room a try had for its answer: that stands on the attempt. */
-export function fingerprintOfQuestion(
-  provider: Pick<Provider, "endpoint" | "questionOf">,
-  body: Json,
-): string {
-  return fingerprintOf(provider.endpoint, provider.questionOf(body));
+/** As much room as the config gives, and nothing that a try has of its own. */
+export function firstAttempt({ request }: Pick<PipelineConfig, "request">): Attempt {
+  return { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
 }

@@ -3,8 +3,7 @@
  * is asked for anew, in one transaction. Whether the provider is the demo is asked of the provider itself, and only where such rows are;
  * while it does not say, nothing changes.
  */
-import { accountText } from "../model/account.js";
-import { ProviderError, type Provider } from "../providers/provider.js";
+import { ProviderError, type Provider } from "../model/provider.js";
 import * as pipelines from "../store/pipelines.js";
 import { hasDemoAnswers, reopenDemo } from "../store/requests.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -23,7 +22,7 @@ export async function askAgainAfterDemo(
 ): Promise<number> {
   if (!(await hasDemoAnswers(context.read, pipeline.id))) return 0;
   if ((await isDemo(context, pipeline.provider, signal)) !== false) return 0;
-  const reason = `rows that the demo model answered are asked again of ${accountText(pipeline.provider.account)}`;
+  const reason = `rows that the demo model answered are asked again of ${pipeline.provider.accountText(pipeline.provider.account)}`;
   const rows = await context.step("sweep.chunk", () =>
     context.database.transaction(async (tx) => {
       // Before the rows: no planner takes some of them under the former approval.

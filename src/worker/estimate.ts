@@ -5,8 +5,8 @@
 import { formatCustomId } from "../model/custom-id.js";
 import { costNanoUsd, type Rates } from "../model/pricing.js";
 import type { ModelRequest, TokenUsage } from "../model/outcome.js";
+import type { Encoder } from "../model/provider.js";
 import {
-  inputTokenBound,
   SAMPLE_CHARACTERS_MAX,
   tokensPerByte,
   TOKENS_PER_MESSAGE,
@@ -15,7 +15,7 @@ import {
 } from "../model/tokens.js";
 import type { Queryable } from "../store/database.js";
 import { lineMaxima, waitingSample } from "../store/estimates.js";
-import type { Pipeline, WorkerContext } from "./context.js";
+import { firstAttempt, type Pipeline, type WorkerContext } from "./context.js";
 
 const SAMPLE_ROWS = 100;
 /** How long one sample serves: contents of one table seldom change their nature within minutes. */
@@ -24,6 +24,8 @@ const RATIO_MARGIN = 1.1;
 /** When there is no row to look at: typical of English prose, with the margin that an unknown text needs. */
 const RATIO_UNKNOWN: TokenRatio = { mean: 0.3, max: 0.6 };
 const UNKNOWN_BYTES = 1_000;
+/** Of the two messages, and what opens the answer. */
+const FRAMING_TOKENS = 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
 /** As short as any: better a line planned in vain now and then than files that are never full. */
 const SHORT_ID = formatCustomId("1", 1, "0".repeat(12));
 
@@ -31,7 +33,7 @@ const SHORT_ID = formatCustomId("1", 1, "0".repeat(12));
 export interface RequestBounds {
   readonly tokensEach: number;
   readonly nanoUsdEach: number;
-  /** Of the average line with its line feed: no bound, but what a batch file may be expected to hold of them. */
+  /** Of the average line with what separates it from the next: no bound, but what a batch file may be expected to hold of them. */
   readonly bytesEach: number;
   /** The dearest line that did not fit its reservation before; 0: none. */
   readonly tokensMost: number;
@@ -47,7 +49,7 @@ interface Sample {
   readonly meanBytes: number;
   /** The upper bound of the average line's input tokens, as rendering will bound it. */
   readonly meanBound: number;
-  /** UTF-8 bytes of the line in a batch file, with its line feed. */
+  /** UTF-8 bytes of the line, with what separates it from the next. */
   readonly meanLineBytes: number;
   readonly rows: number;
 }
@@ -64,7 +66,7 @@ export async function requestBounds(
 ): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
   const learned = await lineMaxima(context.read, pipeline.id);
-  const line = bounds({ pipeline, rates }, sample.meanBound);
+  const line = lineBound({ pipeline, rates }, sample.meanBound);
   return {
     tokensEach: line.tokens,
     nanoUsdEach: line.nanoUsd,
@@ -75,35 +77,20 @@ export async function requestBounds(
   };
 }
 
-/** Bounds of one line by the size of what the model reads. */
-export function boundLine(
-  billed: Billed,
-  prompt: string,
-  ratio: TokenRatio,
-): { tokens: number; nanoUsd: number } {
-  return bounds(billed, inputBound(textBytes(prompt), ratio));
-}
-
-interface TextBytes {
-  readonly ascii: number;
-  readonly other: number;
-}
-
-function textBytes(text: string): TextBytes {
-  const ascii = asciiCharacters(text);
-  return { ascii, other: Buffer.byteLength(text) - ascii };
-}
-
-/** Beyond ASCII the sample says little about a text: a token a byte is the most that any text can need. */
-function inputBound({ ascii, other }: TextBytes, ratio: TokenRatio): number {
-  return inputTokenBound(ascii, ratio.max * RATIO_MARGIN) + other;
-}
-
-function asciiCharacters(text: string): number {
-  if (Buffer.byteLength(text) === text.length) return text.length;
-  let count = 0;
-  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) < 0x80) count++;
-  return count;
+/** Writes a pipeline's requests. `ratio`: of tokens to bytes in its rows, for what a line may need. */
+export function encoderFor(
+  { provider, config, answer }: Pick<Pipeline, "provider" | "config" | "answer">,
+  ratio: TokenRatio = RATIO_UNKNOWN,
+): Encoder {
+  const { model, parameters, maxOutputTokens } = config.request;
+  const { schema } = answer;
+  return provider.encoder({
+    model,
+    parameters,
+    maxOutputTokens,
+    schema,
+    tokensPerByte: ratio.max * RATIO_MARGIN,
+  });
 }
 
 interface Billed {
@@ -111,8 +98,8 @@ interface Billed {
   readonly rates: Rates;
 }
 
-function bounds({ pipeline, rates }: Billed, inputTokens: number): { tokens: number; nanoUsd: number } {
-  const tokens = inputTokens + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+/** What one line may need, by its input tokens and all of the room for its answer. */
+export function lineBound({ pipeline, rates }: Billed, tokens: number): { tokens: number; nanoUsd: number } {
   const usage: TokenUsage = {
     inputTokens: tokens,
     cachedInputTokens: 0,
@@ -155,7 +142,7 @@ export async function estimateAgain(
 }
 
 function estimateOf(pipeline: Pipeline, sample: Sample, rows: number): Estimate {
-  const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+  const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS;
   const tries = pipeline.config.attempts;
   const usage: TokenUsage = {
     inputTokens: rows * each * tries,
@@ -190,37 +177,43 @@ type SampleKeys = (tx: Queryable) => Promise<readonly string[]>;
 
 async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<Sample> {
   const requests = await sampleRequests(context, pipeline, keysOf);
-  const prompts = requests.map((request) => request.promptStart);
+  const prompts = requests.map(promptOf);
+  const starts = prompts.map((prompt) => prompt.slice(0, SAMPLE_CHARACTERS_MAX));
+  const { model } = pipeline.config.request;
   const ratio =
-    prompts.length === 0 ? RATIO_UNKNOWN : await tokensPerByte(prompts, pipeline.config.request.model);
-  const mean = (one: (request: SampledRequest) => number) =>
-    requests.length === 0
-      ? UNKNOWN_BYTES
-      : requests.reduce((sum, request) => sum + one(request), 0) / requests.length;
+    prompts.length === 0 ? RATIO_UNKNOWN : tokensPerByte(starts, await pipeline.provider.tokenizer(model));
+  const encode = encoderFor(pipeline, ratio);
+  const attempt = firstAttempt(pipeline.config);
+  const lines = requests.map((request) => {
+    const { line, boundTokens } = encode(SHORT_ID, request, attempt);
+    return { bytes: Buffer.byteLength(line), boundTokens };
+  });
+  const separator = Buffer.byteLength(pipeline.provider.frame.separator);
   return {
     takenAtMs: performance.now(),
     definitionHash: pipeline.definitionHash,
     ratio,
-    meanBytes: mean((request) => request.promptBytes),
-    meanBound: Math.ceil(mean((request) => inputBound(request.body, ratio))),
-    meanLineBytes: mean((request) => request.lineBytes),
+    meanBytes: mean(prompts.map((prompt) => Buffer.byteLength(prompt))) ?? UNKNOWN_BYTES,
+    meanBound: Math.ceil(mean(lines.map(({ boundTokens }) => boundTokens)) ?? UNKNOWN_BYTES + FRAMING_TOKENS),
+    meanLineBytes: mean(lines.map(({ bytes }) => bytes + separator)) ?? UNKNOWN_BYTES,
     rows: requests.length,
   };
 }
 
-/** What the model would read of one row, the whole body by which its line is bounded, and the line: of each only what is counted. */
-interface SampledRequest {
-  readonly promptStart: string;
-  readonly promptBytes: number;
-  readonly body: TextBytes;
-  readonly lineBytes: number;
+function mean(numbers: readonly number[]): number | null {
+  return numbers.length === 0 ? null : numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+}
+
+/** What the model would read of one row. */
+function promptOf({ system, user, schema }: ModelRequest): string {
+  return [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
 }
 
 async function sampleRequests(
   context: Sampling,
   pipeline: Pipeline,
   keysOf: SampleKeys,
-): Promise<SampledRequest[]> {
+): Promise<ModelRequest[]> {
   const rows = await context.step("plan.sample", () =>
     context.database.transaction(async (tx) => {
       return (await pipeline.source.readRows(tx, await keysOf(tx))).rows;
@@ -228,19 +221,6 @@ async function sampleRequests(
   );
   return rows.flatMap(({ cells }) => {
     const rendered = cells === null ? null : pipeline.render(cells);
-    return rendered?.kind === "request" ? [sampled(pipeline, rendered.request)] : [];
+    return rendered?.kind === "request" ? [rendered.request] : [];
   });
-}
-
-function sampled({ provider }: Pipeline, request: ModelRequest): SampledRequest {
-  const { system, user, schema } = request;
-  const prompt = [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
-  const body = provider.buildBody(request);
-  return {
-    // A copy: a part of a string keeps the whole of it in memory.
-    promptStart: Buffer.from(prompt.slice(0, SAMPLE_CHARACTERS_MAX)).toString(),
-    promptBytes: Buffer.byteLength(prompt),
-    body: textBytes(JSON.stringify(body)),
-    lineBytes: Buffer.byteLength(provider.renderLine(SHORT_ID, body)) + 1,
-  };
 }

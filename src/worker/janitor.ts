@@ -2,15 +2,15 @@
  * Clears up what is no longer needed: files at the provider, spool files here, wake-ups of batches that have ended. Late or
  * repeated, it does no harm.
  */
-import { ProviderError } from "../providers/provider.js";
-import * as batches from "../store/batches.js";
+import { ProviderError } from "../model/provider.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
 import type { Database } from "../store/database.js";
 import { suspicion } from "../store/deployment.js";
 import { forgetUnusedAnswers } from "../store/in-flight.js";
+import { forgettable, needSpool, noteForgotten, type Forgettable } from "../store/left-behind.js";
 import { forgetFormerRefusals } from "../store/refused-keys.js";
 import { removeSpentJobs, removeSpentQueues } from "../store/workers.js";
-import { lookOnce } from "./astray.js";
+import { lookOnce } from "./duplicates.js";
 import type { WorkerContext } from "./context.js";
 import { listSpools, removeSpool } from "./spool.js";
 
@@ -30,14 +30,14 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
   const counts: CleanCounts = { files: 0, spools: 0, answers: 0 };
   const accounts = [...context.pipelines.values()].map(({ provider }) => provider.account);
   const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
-  for (const batch of await batches.withFiles(context.read, ours, BATCHES_MAX)) {
+  for (const batch of await forgettable(context.read, ours, BATCHES_MAX)) {
     signal.throwIfAborted();
-    counts.files += await deleteFiles(context, batch, signal);
+    counts.files += await forget(context, batch, signal);
   }
   // A ledger that may be a copy knows nothing of what the other one's workers on this machine need.
   if ((await suspicion(context.read)) !== null) return counts;
   const spooled = await listSpools(context.spoolFolder);
-  const needed = spooled.length === 0 ? new Set<string>() : await batches.needSpool(context.read, spooled);
+  const needed = spooled.length === 0 ? new Set<string>() : await needSpool(context.read, spooled);
   for (const id of spooled.filter((id) => !needed.has(id))) {
     await context.step("clean.spool", () => removeSpool(context.spoolFolder, id));
     counts.spools++;
@@ -54,33 +54,32 @@ async function cleanLedger(database: Database): Promise<number> {
   return forgetUnusedAnswers(database, { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX });
 }
 
-/** A file that cannot be deleted now is tried again in the next round. */
-async function deleteFiles(
+/** What cannot be deleted now is tried again in the next round. */
+async function forget(
   context: WorkerContext,
-  batch: batches.FinishedFiles,
+  { id, pipelineId, account, batch, staged }: Forgettable,
   signal: AbortSignal,
 ): Promise<number> {
-  const pipeline = context.pipelines.get(batch.pipelineId);
-  if (!pipeline || pipeline.provider.account !== batch.account) return 0;
+  const pipeline = context.pipelines.get(pipelineId);
+  if (!pipeline || pipeline.provider.account !== account) return 0;
   let deleted = 0;
-  if (!pipeline.config.files.keep) {
-    for (const fileId of batch.fileIds) {
-      try {
-        if (!(await lookOnce(context, pipeline.provider, signal))) return deleted;
-        if (await context.step("clean.file", () => pipeline.provider.deleteFile(fileId, { signal })))
-          deleted++;
-      } catch (error) {
-        // Somebody stops us: no failure of the provider's, and nothing to be told.
-        signal.throwIfAborted();
-        if (!(error instanceof ProviderError)) throw error;
-        context.log.warn(
-          { batch: batch.id, fileId, err: error },
-          "a file could not be deleted at the provider; trying again later",
-        );
-        return deleted;
-      }
+  if (!pipeline.config.files.keep && (batch !== null || staged !== null)) {
+    try {
+      if (!(await lookOnce(context, pipeline.provider, signal))) return 0;
+      deleted = await context.step("clean.forget", () =>
+        pipeline.provider.forget({ batch, staged }, { signal }),
+      );
+    } catch (error) {
+      // Somebody stops us: no failure of the provider's, and nothing to be told.
+      signal.throwIfAborted();
+      if (!(error instanceof ProviderError)) throw error;
+      context.log.warn(
+        { batch: id, err: error },
+        "files could not be deleted at the provider; trying again later",
+      );
+      return 0;
     }
   }
-  await context.step("clean.noted", () => batches.filesDeleted(context.database, batch.id));
+  await context.step("clean.noted", () => noteForgotten(context.database, id));
   return deleted;
 }

@@ -36,6 +36,10 @@ export type PlanOutcome =
         | "approval"
         | "superseded"
         | "limit"
+        /** A batch of this provider has more requests. */
+        | "tooFew"
+        /** The provider asked to wait, or has no room. */
+        | "capacity"
         | "noTokens"
         | "noMoney"
         | "target";
@@ -116,7 +120,8 @@ async function planInTransaction(
   if (!row || row.definitionHash !== pipeline.definitionHash || row.uninstalledAt)
     return { planned: 0, because: "superseded" };
   if (row.pauseKind !== null && row.pauseKind !== "budget") return { planned: 0, because: "paused" };
-  const facts = await readyFacts(tx, pipeline.id, config.when.rows);
+  const { requestsMin } = pipeline.provider.limits;
+  const facts = await readyFacts(tx, pipeline.id, Math.max(config.when.rows, requestsMin));
   const decision = decidePlanning({
     ...facts,
     rowsThreshold: config.when.rows,
@@ -124,6 +129,7 @@ async function planInTransaction(
     flush: flush || row.flushAt !== null,
   });
   if (!decision.plan) return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
+  if (facts.ready < requestsMin) return { planned: 0, because: "tooFew" };
   if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
   const room = await findRoom(context, tx, { ...planning, ready: facts.ready });
   if ("because" in room) return { planned: 0, because: room.because };
@@ -145,10 +151,11 @@ async function findRoom(
   context: WorkerContext,
   tx: Queryable,
   planning: Ready,
-): Promise<Room | { because: "waiting" | "limit" | "noTokens" | "noMoney" }> {
+): Promise<Room | { because: "waiting" | "tooFew" | "limit" | "capacity" | "noTokens" | "noMoney" }> {
   const { pipeline, bounds } = planning;
   const { config, provider } = pipeline;
   const limits = await lockLimits(tx, provider.account, config.request.model);
+  if (limits.waitMs > 0) return { because: "capacity" };
   const file = fileLimits(pipeline, limits);
   // One file at a time, until one has passed: many would all be refused for the same reason.
   if (file.bytesGuess !== null && (await isSending(tx, pipeline.id, provider.account)))
@@ -158,18 +165,25 @@ async function findRoom(
   const most = Math.min(file.requestsMax, Math.max(1, Math.floor(bytesMax / bounds.bytesEach)));
   const newRequests =
     config.limit === null ? null : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
-  if (newRequests === 0 && (await pipelines.countWaitingAgain(tx, pipeline.id)) === 0)
-    return { because: "limit" };
+  const least = provider.limits.requestsMin;
+  if (most < least) {
+    await pauseWhenNoneFits(tx, planning, most);
+    return { because: "tooFew" };
+  }
+  if (newRequests !== null && newRequests < least) {
+    const again = await pipelines.countWaitingAgain(tx, pipeline.id);
+    if (newRequests + again < least) return { because: "limit" };
+  }
   const tokens =
     limits.enqueuedTokens === null
       ? null
       : limits.enqueuedTokens - (await reservedTokens(tx, provider.account, config.request.model));
-  if (tokens !== null && tokens < bounds.tokensEach) {
+  if (tokens !== null && tokens < least * bounds.tokensEach) {
     await pauseWhenHopeless(tx, planning, limits.enqueuedTokens ?? 0);
     return { because: "noTokens" };
   }
   const money = await moneyRoom(context, tx, planning);
-  if (money !== null && money.room < bounds.nanoUsdEach) return { because: "noMoney" };
+  if (money !== null && money.room < least * bounds.nanoUsdEach) return { because: "noMoney" };
   // What is reserved by batches in flight mostly comes back when they settle: better to wait for it than to send fragments.
   if (money !== null && money.inFlight && money.room < planning.ready * bounds.nanoUsdEach)
     return { because: "noMoney" };
@@ -180,16 +194,33 @@ async function findRoom(
   return { requests, newRequests, tokens: tokens ?? Infinity, nanoUsd: money?.room ?? Infinity };
 }
 
-/** A limit below a single request cannot be waited for. */
+/** The provider wants more requests in a batch than may be in one. */
+async function pauseWhenNoneFits(tx: Queryable, { pipeline }: Planning, most: number): Promise<void> {
+  const { name, provider } = { ...pipeline.config, provider: pipeline.provider };
+  await pipelines.pause(tx, pipeline.id, {
+    kind: "provider",
+    reason: `A batch at ${provider.title} has at least ${provider.limits.requestsMin} requests, and of these at most ${most} go into one: by pipelines.${name}.batch, and by their size. Raise the limits there or shorten the request; then: rowmill resume ${name}`,
+  });
+}
+
+/** The fewest requests that a batch can have, in words. */
+function leastText({ provider }: Pipeline, one: string): string {
+  const { requestsMin } = provider.limits;
+  return requestsMin === 1 ? one : `the ${requestsMin} requests that a batch has at least`;
+}
+
+/** A limit below the smallest batch cannot be waited for. */
 async function pauseWhenHopeless(
   tx: Queryable,
   { pipeline, bounds }: Planning,
   limit: number,
 ): Promise<void> {
-  if (limit >= bounds.tokensEach) return;
+  const { requestsMin } = pipeline.provider.limits;
+  const need = requestsMin * bounds.tokensEach;
+  if (limit >= need) return;
   await pipelines.pause(tx, pipeline.id, {
     kind: "provider",
-    reason: `The provider allows ${limit} enqueued tokens for ${pipeline.config.request.model}, fewer than one request needs (${bounds.tokensEach}). Shorten the request, choose another model, or raise the account's limit; then: rowmill resume ${pipeline.config.name}`,
+    reason: `The provider allows ${limit} enqueued tokens for ${pipeline.config.request.model}, fewer than ${leastText(pipeline, "one request")} ${requestsMin === 1 ? "needs" : "need"} (${need}). Shorten the request, choose another model, or raise the account's limit; then: rowmill resume ${pipeline.config.name}`,
   });
 }
 
@@ -207,13 +238,14 @@ async function moneyRoom(
     account: pipeline.provider.account,
   });
   const room = budget.usd * 1e9 - spent.spentNanoUsd - spent.reservedNanoUsd;
-  if (room < bounds.nanoUsdEach && spent.batchesInFlight === 0) {
+  const need = pipeline.provider.limits.requestsMin * bounds.nanoUsdEach;
+  if (room < need && spent.batchesInFlight === 0) {
     const left = Math.max(0, room) / 1e9;
     await pipelines.pause(tx, pipeline.id, {
       kind: "budget",
       reason:
         `The budget of $${budget.usd} per ${budget.per} is used up: $${(spent.spentNanoUsd / 1e9).toFixed(6)} spent, $${left.toFixed(6)} left, ` +
-        `and one more request may cost $${(bounds.nanoUsdEach / 1e9).toFixed(6)}. It goes on by itself when there is room again; raise pipelines.${pipeline.config.name}.budget.usd to go on now.`,
+        `and ${leastText(pipeline, "one more request")} may cost $${(need / 1e9).toFixed(6)}. It goes on by itself when there is room again; raise pipelines.${pipeline.config.name}.budget.usd to go on now.`,
     });
   }
   return { room, inFlight: spent.batchesInFlight > 0 };
@@ -232,6 +264,7 @@ async function createBatch(
   const { pipeline, bounds, room } = planning;
   const ids = await lockReady(tx, pipeline.id, { max: room.requests, newMax: room.newRequests });
   if (ids.length === 0) return { planned: 0, because: room.newRequests === null ? "nothing" : "limit" };
+  if (ids.length < pipeline.provider.limits.requestsMin) return { planned: 0, because: "tooFew" };
   // By now every answer is seen that returned one of these requests, whichever worker collected it.
   if (await pauseWhenFailing(tx, pipeline)) return { planned: 0, because: "paused" };
   const batchId = randomUUID();
@@ -243,6 +276,7 @@ async function createBatch(
     account: pipeline.provider.account,
     model: pipeline.config.request.model,
     endpoint: pipeline.provider.endpoint,
+    windowHours: pipeline.provider.limits.windowHours,
     rates: pipeline.rates,
     requests: ids.length,
     reservedNanoUsd: reserve(ids.length, room.nanoUsd, {

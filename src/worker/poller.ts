@@ -1,9 +1,10 @@
 /** running: asks the provider how the batch stands, at a growing interval. Only reads there; a crash costs one question. */
 import { pollDelayMs } from "../model/schedule.js";
-import type { ProviderBatch } from "../providers/provider.js";
+import { ProviderError, type ProviderBatch } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
 import { moveBatch } from "./move-batch.js";
+import { refute } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 import { warnOverdue } from "./warn-overdue.js";
@@ -13,9 +14,18 @@ const UNKNOWN_POLLS_MAX = 10;
 
 export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   const { context, pipeline, batch, lease, signal } = turn;
-  const seen = await context.step("poll.ask", () =>
-    pipeline.provider.retrieveBatch(batch.providerBatchId, { signal }),
-  );
+  const seen = await context.step("poll.ask", async () => {
+    try {
+      return await pipeline.provider.status(batch.providerBatchId, { signal });
+    } catch (error) {
+      // In an account of our own nobody else can have removed it.
+      const isAnothers = batch.presumed && !pipeline.provider.recovery.exclusive;
+      if (isAnothers && error instanceof ProviderError && error.kind === "notFound") return null;
+      throw error;
+    }
+  });
+  if (seen === null) return refute(turn, "it was removed by somebody else");
+  if (seen.status === "failed" && batch.presumed) return refute(turn, "it failed, and ran nothing");
   if (seen.status === "failed") return refuse(turn, seen.errors);
   if (seen.terminal) return beginCollecting(turn, seen);
   const noted = await context.step("poll.note", () =>
@@ -61,8 +71,7 @@ async function beginCollecting(
       fields: {
         provider_status: seen.statusText,
         provider_counts: seen.counts && { ...seen.counts },
-        output_file_id: seen.outputFileId,
-        error_file_id: seen.errorFileId,
+        provider_data: { refs: seen.refs },
       },
     },
   );

@@ -11,7 +11,6 @@ import {
   type PackedSoFar,
   type PackingLimits,
 } from "../model/packing.js";
-import type { TokenRatio } from "../model/tokens.js";
 import { tooLargeText, type RowsRead, type SourceRow } from "../sources/source.js";
 import * as batches from "../store/batches.js";
 import { raiseLineMaxima } from "../store/estimates.js";
@@ -25,14 +24,16 @@ import {
 } from "../store/in-flight.js";
 import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
-import { fingerprintOfQuestion } from "./context.js";
-import { boundLine, requestBounds, type RequestBounds } from "./estimate.js";
+import type { Encoder } from "../model/provider.js";
+import { firstAttempt } from "./context.js";
+import { encoderFor, lineBound, requestBounds, type RequestBounds } from "./estimate.js";
 import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
 import { fileLimits, type FileLimits } from "./file-limits.js";
 import { moveBatch } from "./move-batch.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
 import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 import { userCodeTimer } from "./user-code.js";
+import { withdraw } from "./withdraw.js";
 
 type Planned = Turn<BatchIn<"planned">>;
 
@@ -59,13 +60,14 @@ export async function render(turn: Planned): Promise<Next> {
     return giveBack(turn, "the definition changed since it was planned");
   const bounds = await requestBounds(context, pipeline, batch.rates);
   const limits = await packingLimits(turn);
-  const spool = await openSpool(context.spoolFolder, batch.id);
+  const spool = await openSpool(context.spoolFolder, batch.id, pipeline.provider.frame);
+  const encode = encoderFor(pipeline, bounds.ratio);
   const progress: Progress = { packed: nothingPacked, after: null, full: false, overflow: null };
   try {
     let more = true;
     while (more) {
       turn.signal.throwIfAborted();
-      const chunk = await renderChunk(turn, { ratio: bounds.ratio, limits, progress, spool });
+      const chunk = await renderChunk(turn, { encode, limits, progress, spool });
       if (chunk === null) {
         spool.leave();
         return lost;
@@ -103,7 +105,7 @@ async function packingLimits({ context, pipeline, batch }: Planned): Promise<Lim
 }
 
 interface Rendering {
-  readonly ratio: TokenRatio;
+  readonly encode: Encoder;
   readonly limits: Limits;
   readonly progress: Progress;
   readonly spool: SpoolWriter;
@@ -179,16 +181,13 @@ function renderOne(
     };
   if (rendered.kind === "failed")
     return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
-  const body = pipeline.provider.buildBody(rendered.request);
-  const fingerprint = fingerprintOfQuestion(pipeline.provider, body);
+  const name = formatCustomId(request.requestId, request.attempt, row.hash);
+  const encoded = rendering.encode(name, rendered.request, firstAttempt(pipeline.config));
+  const { line: text, fingerprint } = encoded;
   if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
     return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
   }
-  const text = pipeline.provider.renderLine(
-    formatCustomId(request.requestId, request.attempt, row.hash),
-    body,
-  );
-  const bounds = boundLine({ pipeline, rates: batch.rates }, JSON.stringify(body), rendering.ratio);
+  const bounds = lineBound({ pipeline, rates: batch.rates }, encoded.boundTokens);
   return packOne(turn, rendering, { line: { text, hash: row.hash, fingerprint }, bounds });
 }
 
@@ -198,7 +197,7 @@ function packOne(
   packing: { line: Line; bounds: LineBounds },
 ): Line | EndingFacts {
   const { line, bounds } = packing;
-  const size: LineSize = { bytes: Buffer.byteLength(line.text) + 1, ...bounds };
+  const size: LineSize = { bytes: Buffer.byteLength(line.text) + separatorBytes(turn), ...bounds };
   const tooLarge = overWhole(turn.pipeline, size, limits);
   if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash: line.hash };
   const { requests, bytes } = progress.packed;
@@ -215,6 +214,10 @@ function packOne(
   }
   progress.full = true;
   return noRoom;
+}
+
+function separatorBytes({ pipeline }: Planned): number {
+  return Buffer.byteLength(pipeline.provider.frame.separator);
 }
 
 /** Why no batch can ever hold this line; null: some can. */
@@ -242,6 +245,17 @@ async function finish(
   if (packed.requests === 0) {
     await spool.abandon();
     return (await move("nothingToSend", "no request was left to send", {})) ? done : lost;
+  }
+  const { requestsMin } = turn.pipeline.provider.limits;
+  if (packed.requests < requestsMin) {
+    await spool.abandon();
+    return withdraw(
+      turn,
+      `it has ${packed.requests} requests, and a batch there has at least ${requestsMin}`,
+      {
+        delayMs: turn.pipeline.config.polling.maxMs,
+      },
+    );
   }
   const file = await spool.close();
   const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {

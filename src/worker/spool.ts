@@ -9,6 +9,7 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { RowmillError } from "../model/errors.js";
+import type { Frame, SpoolFile } from "../model/provider.js";
 
 export interface Spooled {
   readonly bytes: number;
@@ -17,7 +18,7 @@ export interface Spooled {
 
 export interface SpoolWriter {
   readonly path: string;
-  /** Waits while the disk is slower than the rendering. */
+  /** One request more. Waits while the disk is slower than the rendering. */
   write(line: string): Promise<void>;
   close(): Promise<Spooled>;
   abandon(): Promise<void>;
@@ -32,7 +33,7 @@ export function spoolPath(folder: string, batchId: string): string {
 }
 
 /** Starts the file anew; whatever an earlier rendering left is overwritten. */
-export async function openSpool(folder: string, batchId: string): Promise<SpoolWriter> {
+export async function openSpool(folder: string, batchId: string, frame: Frame): Promise<SpoolWriter> {
   const path = spoolPath(folder, batchId);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -44,16 +45,20 @@ export async function openSpool(folder: string, batchId: string): Promise<SpoolW
   const hash = createHash("sha256");
   const state = { bytes: 0, failure: null as Error | null };
   stream.on("error", (error) => (state.failure = error));
+  const put = async (text: string) => {
+    if (state.failure) throw spoolError(path, state.failure);
+    const chunk = Buffer.from(text);
+    state.bytes += chunk.length;
+    hash.update(chunk);
+    if (!stream.write(chunk)) await drained(stream, path);
+  };
   return {
     path,
-    write: async (line) => {
-      if (state.failure) throw spoolError(path, state.failure);
-      const chunk = Buffer.from(`${line}\n`);
-      state.bytes += chunk.length;
-      hash.update(chunk);
-      if (!stream.write(chunk)) await drained(stream, path);
+    write: (line) => put(`${state.bytes === 0 ? frame.head : frame.separator}${line}`),
+    close: async () => {
+      await put(frame.tail);
+      return closeSpool(stream, path, () => ({ bytes: state.bytes, sha256: digest(hash) }));
     },
-    close: () => closeSpool(stream, path, () => ({ bytes: state.bytes, sha256: digest(hash) })),
     abandon: async () => {
       stream.destroy();
       await rm(path, { force: true });
@@ -93,7 +98,7 @@ function spoolError(path: string, cause: unknown): RowmillError {
 }
 
 /** True when the file is there, whole, as it was rendered. */
-export async function isWhole(path: string, expected: Spooled): Promise<boolean> {
+export async function isWhole({ path, ...expected }: SpoolFile): Promise<boolean> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return null;
     throw spoolError(path, error);

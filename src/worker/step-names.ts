@@ -30,12 +30,14 @@ export const stepNames = {
   "render.learn": "a line larger than any before is remembered",
   "render.move": "the batch moves, with size and hash of its file: one transaction",
 
-  "upload.look": "provider: input files of this batch are looked for",
-  "upload.delete": "provider: an input file that is not the right one is deleted",
+  "upload.look": "provider: input of this batch that is there already is looked for",
+  "upload.delete": "provider: input that is not the right one is removed",
   "upload.send": "provider: the input file is uploaded",
   "upload.wait": "that the input file is not ready yet, or never will be, is written",
-  "upload.move": "the batch moves, with the file's id: one transaction",
+  "upload.move": "the batch moves, with what was staged: one transaction",
 
+  "submit.baseline":
+    "provider: what is there before the create, where only circumstance tells it from others",
   "submit.intent": "the create is committed as intent",
   "submit.create": "provider: the batch is created: what costs money",
   "submit.takeBack": "the intent ends, since the create certainly had no effect",
@@ -43,17 +45,20 @@ export const stepNames = {
   "submit.anew": "the batch goes back to its upload: one transaction",
 
   "reconcile.look": "provider: a batch that may have been created is looked for",
-  "reconcile.fence": "provider: the input file of a create without ending is deleted",
-  "reconcile.stray": "a second batch for the same requests is recorded",
+  "reconcile.fence": "provider: what was staged for a create without ending is removed",
+  "reconcile.duplicate": "a second batch for the same requests is recorded",
+  "reconcile.refute": "what was presumed to be ours is another batch: one transaction",
 
   "poll.ask": "provider: how the batch stands",
   "poll.note": "what the provider said is written",
-  "poll.move": "the provider is done: the batch moves, with the ids of its files: one transaction",
+  "poll.move":
+    "the provider is done: the batch moves, with what its results are asked for by: one transaction",
 
-  "collect.read": "provider: the next lines of a file",
+  "collect.read": "provider: the next lines of its results",
   "collect.chunk":
     "a chunk of answers: endings, attempts and target rows, or that answers are kept: one transaction",
-  "collect.postpone": "files are to be read again later, or kept answers to be written",
+  "collect.prove": "that a presumed batch is ours is written",
+  "collect.postpone": "results are to be read again later, or kept answers to be written",
 
   "refuse.note": "why the provider refused the file is written",
   "refuse.learn": "a limit of the account is learned",
@@ -63,15 +68,15 @@ export const stepNames = {
   "rescue.bury": "what dead workers or a queue that ended held is freed: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",
 
-  "astray.look":
+  "compare.look":
     "provider: its list is compared with the ledger, for second batches that were seen late, and for those of nobody",
-  "astray.suspect": "that the ledger may be restored or copied is written: everything waits for a person",
-  "astray.record": "such a batch is recorded, and counted as spent",
-  "astray.cancel": "provider: it is cancelled",
-  "astray.cancelled": "its cancellation is recorded",
+  "compare.suspect": "that the ledger may be restored or copied is written: everything waits for a person",
+  "compare.record": "such a batch is recorded, and counted as spent",
+  "compare.cancel": "provider: it is cancelled",
+  "compare.cancelled": "its cancellation is recorded",
 
-  "clean.file": "provider: a file that is not needed any more is deleted",
-  "clean.noted": "that a batch's files are deleted is written",
+  "clean.forget": "provider: what it keeps of an ended batch is deleted",
+  "clean.noted": "that nothing of a batch is left at the provider is written",
   "clean.spool": "a spool file that is not needed any more is removed",
   "clean.ledger": "what nobody needs any more is deleted from the ledger and the queue",
 } as const;

@@ -51,19 +51,19 @@ export function makeStep(log: Logger, { faults = {}, onDone }: StepOptions = {})
 }
 
 /** Each item of a provider's stream is a step of its own. */
-export async function* eachStep<T>(
+export async function* eachStep<T, End>(
   step: RunStep,
   name: StepName,
-  items: AsyncIterable<T>,
-): AsyncGenerator<T, void> {
-  const iterator = items[Symbol.asyncIterator]();
+  items: AsyncGenerator<T, End>,
+): AsyncGenerator<T, End> {
   try {
     for (;;) {
-      const item = await step(name, () => iterator.next());
-      if (item.done) return;
+      const item = await step(name, () => items.next());
+      if (item.done === true) return item.value;
       yield item.value;
     }
   } finally {
-    await iterator.return?.();
+    // What it gives back then, nobody reads.
+    await items.return(undefined as End);
   }
 }

@@ -9,7 +9,7 @@ import { RowmillError } from "../model/errors.js";
 import { requireUnderstood } from "../store/understood.js";
 import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
-import { lookForStrays } from "./astray.js";
+import { compareWithList } from "./duplicates.js";
 import type { WorkerContext } from "./context.js";
 import { askAgainAfterDemo } from "./demo-answers.js";
 import { guarded } from "./guard.js";
@@ -28,7 +28,7 @@ const SOURCE_CHECK_EVERY_MS = 30_000;
 const BEAT_EVERY_MS = 5_000;
 const RESCUE_EVERY_MS = 5_000;
 const CLEAN_EVERY_MS = 10_000;
-const ASTRAY_EVERY_MS = 3_600_000;
+const COMPARE_EVERY_MS = 3_600_000;
 const STOP_LIMIT_MS = 20_000;
 /** Of the signal to stop: each loop, and each call of a turn in hand; above it Node warns of a leak. */
 const LISTENERS_MAX = 100;
@@ -68,7 +68,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
     every("planner", PLAN_EVERY_MS, () => runPlanner(context, options.flush)),
     every("rescuer", RESCUE_EVERY_MS, () => runRescuer(context)),
     every("janitor", CLEAN_EVERY_MS, () => runJanitor(context, signal)),
-    every("astray", ASTRAY_EVERY_MS, () => lookForStrays(context, signal)),
+    every("comparison", COMPARE_EVERY_MS, () => compareWithList(context, signal)),
     every("source check", SOURCE_CHECK_EVERY_MS, async () => {
       for (const pipeline of pipelines)
         await guarded(context, pipeline, () => context.refreshSource(pipeline));

@@ -5,15 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
-import { RETRIES_MAX } from "../../src/providers/openai-call.js";
-import type { Provider } from "../../src/providers/provider.js";
+import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
+import { RETRIES_MAX } from "../../src/providers/openai/call.js";
+import { deleteFile, findInputs, readLines, uploadInput } from "../../src/providers/openai/files.js";
 import {
   BATCH,
   cleanups,
   closeServers,
   createBatch,
   failureOf,
+  intentOf,
   json,
   KEY,
   listen,
@@ -23,6 +24,7 @@ import {
   retrieve,
   serve,
   type Handler,
+  type RawProvider,
 } from "../support/raw-provider.js";
 
 afterEach(async () => {
@@ -94,7 +96,9 @@ describe("an HTTP answer", () => {
     expect(await failureOf(createBatch(provider))).toMatchObject(refused);
     expect(seen).toHaveLength(1);
     const path = fileURLToPath(import.meta.url);
-    expect(await failureOf(provider.uploadInput({ path, filename: "a.jsonl" }))).toMatchObject(refused);
+    expect(await failureOf(uploadInput(provider.connection, { path, filename: "a.jsonl" }))).toMatchObject(
+      refused,
+    );
     expect(seen).toHaveLength(2);
     expect(await failureOf(retrieve(provider))).toMatchObject(refused);
     expect(seen).toHaveLength(3);
@@ -194,14 +198,14 @@ describe("a broken connection", () => {
   test("ends at once when the caller says so", async () => {
     const stop = new AbortController();
     const { provider, seen } = await serve(() => stop.abort());
-    const inDoubt = provider.createBatch({ inputFileId: "file-1", metadata: {} }, { signal: stop.signal });
+    const inDoubt = provider.create(intentOf("file-1"), { signal: stop.signal });
     expect(await failureOf(inDoubt)).toMatchObject({
       kind: "ambiguous",
       message: expect.stringContaining("interrupted"),
     });
-    const notMade = provider.createBatch({ inputFileId: "file-1", metadata: {} }, { signal: stop.signal });
+    const notMade = provider.create(intentOf("file-1"), { signal: stop.signal });
     expect(await failureOf(notMade)).toMatchObject({ kind: "retryable" });
-    expect(await failureOf(provider.retrieveBatch("batch_1", { signal: stop.signal }))).toMatchObject({
+    expect(await failureOf(provider.status("batch_1", { signal: stop.signal }))).toMatchObject({
       kind: "retryable",
     });
     expect(seen).toHaveLength(1);
@@ -217,8 +221,8 @@ describe("secrets", () => {
     const calls = [
       () => createBatch(provider),
       () => retrieve(provider),
-      () => provider.findInputs("a"),
-      () => provider.deleteFile("file-1"),
+      () => findInputs(provider.connection, "a"),
+      () => deleteFile(provider.connection, "file-1"),
     ];
     for (const call of calls) {
       const error = await failureOf(call());
@@ -320,13 +324,18 @@ describe("what is sent", () => {
 
   test("for a create is one POST with the input, the endpoint, the window and the metadata", async () => {
     const { provider, seen } = await serve((response) => json(response, 200, BATCH));
-    await provider.createBatch({ inputFileId: "file-1", metadata: { rowmill: "b1" } });
+    await provider.create(intentOf("file-1"));
     expect(seen.map(({ method, url }) => [method, url])).toEqual([["POST", "/v1/batches"]]);
     expect(JSON.parse(seen[0]?.body ?? "")).toEqual({
       input_file_id: "file-1",
       endpoint: "/v1/chat/completions",
       completion_window: "24h",
-      metadata: { rowmill: "b1" },
+      metadata: {
+        rowmill_deployment: "d1",
+        rowmill_batch: "b1",
+        rowmill_pipeline: "films",
+        rowmill_definition: "h1",
+      },
     });
   });
 
@@ -337,7 +346,7 @@ describe("what is sent", () => {
         ? response.destroy()
         : json(response, 200, { id: "file-1", filename: "rowmill-a.jsonl", bytes: 8, created_at: 1 }),
     );
-    expect(await provider.uploadInput({ path, filename: "rowmill-a.jsonl" })).toMatchObject({
+    expect(await uploadInput(provider.connection, { path, filename: "rowmill-a.jsonl" })).toMatchObject({
       id: "file-1",
       bytes: 8,
     });
@@ -361,7 +370,7 @@ describe("what is sent", () => {
     const { url, received } = await swallow(() => {
       most = Math.max(most, process.memoryUsage().arrayBuffers - before);
     });
-    await providerAt(url).uploadInput({ path, filename: "rowmill-a.jsonl" });
+    await uploadInput(providerAt(url).connection, { path, filename: "rowmill-a.jsonl" });
     expect(received()).toBeGreaterThan(megabytes * 1e6);
     expect(most).toBeLessThan((megabytes / 2) * 1e6);
   });
@@ -369,7 +378,7 @@ describe("what is sent", () => {
   test("comes from a file that may not change meanwhile", async () => {
     const path = await spool("x".repeat(200_000));
     const { provider } = await serve((response) => void unlink(path).then(() => response.destroy()));
-    const error = await failureOf(provider.uploadInput({ path, filename: "a.jsonl" }));
+    const error = await failureOf(uploadInput(provider.connection, { path, filename: "a.jsonl" }));
     expect(error).toMatchObject({ code: "spool_failed" });
   });
 
@@ -404,7 +413,7 @@ describe("a file's content", () => {
     bytes: number,
     send: (response: http.ServerResponse) => void,
     options?: Partial<OpenAIOptions>,
-  ): Promise<Provider> {
+  ): Promise<RawProvider> {
     const { provider } = await serve(
       (response, { url }) =>
         url.endsWith("/content")
@@ -497,7 +506,7 @@ describe("a file's content", () => {
       sendRest = () => response.end(whole.subarray(14));
     });
     const seen: string[] = [];
-    for await (const line of provider.readLines("file-1")) {
+    for await (const line of readLines(provider.connection, "file-1")) {
       seen.push(line);
       vi.advanceTimersByTime(3_600_000);
       sendRest();
@@ -513,7 +522,7 @@ describe("a file's content", () => {
     );
     const seen: string[] = [];
     const reading = (async () => {
-      for await (const line of provider.readLines("file-1", { signal: stop.signal })) {
+      for await (const line of readLines(provider.connection, "file-1", { signal: stop.signal })) {
         seen.push(line);
         stop.abort();
       }

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { readEnvironment } from "../../src/config/environment.js";
-import type { OpenAIOptions } from "../../src/providers/openai.js";
-import type { Provider } from "../../src/providers/provider.js";
+import type { OpenAIOptions } from "../../src/providers/openai/adapter.js";
+import { uploadInput } from "../../src/providers/openai/files.js";
 import { startHttpProxy, type HttpProxy } from "../support/http-proxy.js";
 import {
   BATCH,
@@ -21,6 +21,7 @@ import {
   retrieve,
   serve,
   type Handler,
+  type RawProvider,
 } from "../support/raw-provider.js";
 
 afterEach(closeServers);
@@ -28,7 +29,7 @@ afterEach(closeServers);
 const PASSWORD = "p@ss:word";
 
 interface Reached {
-  readonly provider: Provider;
+  readonly provider: RawProvider;
   readonly proxy: HttpProxy;
   readonly seen: Awaited<ReturnType<typeof serve>>["seen"];
 }
@@ -51,7 +52,7 @@ async function reach(
   const proxy = await startHttpProxy({ "provider.test": port, "files.test": port });
   cleanups.push(() => proxy.close());
   const address = `http://user:${encodeURIComponent(PASSWORD)}@127.0.0.1:${proxy.port}`;
-  const { proxies } = readEnvironment({ HTTP_PROXY: address, https_proxy: address, ...variables });
+  const { proxies } = readEnvironment({ HTTP_PROXY: address, https_proxy: address, ...variables }).provider;
   const options = { proxies, allowHttp: true, ...more };
   return { provider: providerAt(`${scheme}://provider.test/v1`, options), proxy, seen };
 }
@@ -69,7 +70,9 @@ test("an upload through a proxy arrives byte for byte, and the proxy alone sees 
   await writeFile(path, bytes);
   const file = { id: "file-1", filename: "a.jsonl", bytes: bytes.length, created_at: 1 };
   const { provider, proxy, seen } = await reach((response) => json(response, 200, file));
-  expect(await provider.uploadInput({ path, filename: "a.jsonl" })).toMatchObject({ id: "file-1" });
+  expect(await uploadInput(provider.connection, { path, filename: "a.jsonl" })).toMatchObject({
+    id: "file-1",
+  });
   const [call] = seen;
   const body = Buffer.from(call?.body ?? "", "latin1");
   const start = body.indexOf(bytes.subarray(0, 64));
@@ -101,7 +104,7 @@ test("this machine is asked straight, whatever the variables say; so is what NO_
     variables: { NO_PROXY: ".test" },
   });
   const address = `127.0.0.1:${proxy.port}`;
-  const { proxies } = readEnvironment({ http_proxy: address, HTTPS_PROXY: address });
+  const { proxies } = readEnvironment({ http_proxy: address, HTTPS_PROXY: address }).provider;
   expect(await retrieve(providerAt(url, { proxies }))).toMatchObject({ id: "batch_1" });
   // The name is known to the proxy alone.
   const error = await failureOf(retrieve(provider));
@@ -159,14 +162,15 @@ test("a proxy at which nobody listens is named, and nothing was sent", async () 
 test.each(["http", "https"] as const)(
   "a %s call through a proxy that falls silent is given up in time",
   async (scheme) => {
-    const more = { timeouts: { callMs: 200, createMs: 200, backoffMs: 1 } };
+    // Enough to load what a way through a proxy needs.
+    const more = { timeouts: { callMs: 1_000, createMs: 1_000, backoffMs: 1 } };
     const { provider, proxy } = await reach((response) => json(response, 200, BATCH), { scheme, more });
     proxy.mood = "silent";
     const error = await failureOf(createBatch(provider));
     expect(error).toMatchObject({
       kind: "ambiguous",
       message: expect.stringContaining(
-        "given up after 200 ms without a full reply through the proxy http://",
+        "given up after 1000 ms without a full reply through the proxy http://",
       ),
     });
     expect(proxy.seen).toHaveLength(1);
@@ -186,7 +190,7 @@ test("a call through a proxy ends when its caller is interrupted, and so does a 
     },
     { more: { timeouts: { stallMs: 300, backoffMs: 1 } } },
   );
-  const interrupted = await failureOf(provider.retrieveBatch("batch_1", { signal: stop.signal }));
+  const interrupted = await failureOf(provider.status("batch_1", { signal: stop.signal }));
   expect(interrupted.message).toContain("interrupted");
   const lines: string[] = [];
   expect((await failureOf(readInto(provider, lines))).message).toContain("stalled: no byte for 300 ms");

@@ -1,4 +1,4 @@
-/** What every provider must do, on a real server. So far there is one adapter and one server: OpenAI's on the gateway. */
+/** What OpenAI's adapter makes of the gateway, wire and files included. What every adapter must do: provider-suite.ts. */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,8 +8,10 @@ import { z } from "zod";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
 import { compileAnswer } from "../../src/model/answer.js";
 import type { AnswerOutcome } from "../../src/model/outcome.js";
-import { createOpenAIProvider } from "../../src/providers/openai.js";
-import type { Provider, ProviderBatch, ProviderFile } from "../../src/providers/provider.js";
+import type { BatchMark, ProviderBatch } from "../../src/model/provider.js";
+import { deleteFile, findInputs, readLines, uploadInput } from "../../src/providers/openai/files.js";
+import type { WireFile } from "../../src/providers/openai/wire.js";
+import { intentOf, providerAt, type RawProvider } from "../support/raw-provider.js";
 
 const answer = compileAnswer(
   z.object({
@@ -22,7 +24,7 @@ const FAR_PAST = 0;
 
 let folder: string;
 let gateway: Gateway;
-let provider: Provider;
+let provider: RawProvider;
 
 async function start(options: Partial<GatewayOptions> = {}, stallMs = 20_000): Promise<void> {
   gateway = await startGateway({
@@ -31,11 +33,7 @@ async function start(options: Partial<GatewayOptions> = {}, stallMs = 20_000): P
     log: () => {},
     ...options,
   });
-  provider = createOpenAIProvider({
-    apiKey: "sk-test-0123456789",
-    baseURL: gateway.url,
-    timeouts: { stallMs, backoffMs: 1 },
-  });
+  provider = providerAt(gateway.url, { timeouts: { stallMs, backoffMs: 1 } });
 }
 
 beforeEach(async () => {
@@ -48,48 +46,51 @@ afterEach(async () => {
 });
 
 function line(customId: string, user: string, model = "gpt-4o-mini"): string {
-  const request = {
-    model,
-    system: "Label films.",
-    user,
-    maxOutputTokens: 200,
-    parameters: { temperature: 0 },
-    schema: answer.schema,
-  };
-  return provider.renderLine(customId, provider.buildBody(request));
+  const shape = { model, maxOutputTokens: 200, parameters: { temperature: 0 }, schema: answer.schema };
+  const encode = provider.encoder({ ...shape, tokensPerByte: 1 });
+  const question = { system: "Label films.", user };
+  return encode(customId, question, { maxOutputTokens: 200, told: null, model }).line;
 }
 
-async function upload(lines: readonly string[], filename = "rowmill-a-1.jsonl"): Promise<ProviderFile> {
+async function upload(lines: readonly string[], filename = "rowmill-a-1.jsonl"): Promise<WireFile> {
   const path = join(folder, "spool.jsonl");
   await writeFile(path, lines.map((text) => `${text}\n`).join(""));
-  return provider.uploadInput({ path, filename });
+  return uploadInput(provider.connection, { path, filename });
 }
 
-async function create(
-  lines: readonly string[],
-  metadata: Record<string, string> = {},
-): Promise<ProviderBatch> {
+async function create(lines: readonly string[], mark: Partial<BatchMark> = {}): Promise<ProviderBatch> {
   const file = await upload(lines);
-  return provider.createBatch({ inputFileId: file.id, metadata });
+  return provider.create(intentOf(file.id, mark));
 }
 
 async function finished(id: string): Promise<ProviderBatch> {
   await gateway.until(id);
-  return provider.retrieveBatch(id);
+  return provider.status(id);
 }
 
-async function linesOf(fileId: string | null): Promise<string[]> {
+async function linesOf(fileId: string): Promise<string[]> {
   const lines: string[] = [];
-  if (fileId === null) return lines;
-  for await (const text of provider.readLines(fileId)) lines.push(text);
+  for await (const text of readLines(provider.connection, fileId)) lines.push(text);
   return lines;
 }
 
 async function outcomes(batch: ProviderBatch): Promise<Map<string | null, AnswerOutcome>> {
-  const lines = [...(await linesOf(batch.outputFileId)), ...(await linesOf(batch.errorFileId))];
-  return new Map(
-    lines.map((text) => provider.readOutcome(text)).map((outcome) => [outcome.customId, outcome]),
-  );
+  const read: AnswerOutcome[] = [];
+  const results = provider.results(batch, { requests: 100 });
+  for (let next = await results.next(); ; next = await results.next()) {
+    if (next.done !== true) {
+      read.push(next.value);
+      continue;
+    }
+    expect(next.value).toMatchObject({ complete: true, lines: read.length, gone: [], pending: null });
+    return new Map(read.map((outcome) => [outcome.customId, outcome]));
+  }
+}
+
+async function listed(since: number): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { batch } of provider.list(since)) ids.push(batch.id);
+  return ids;
 }
 
 async function calls(method: string, route: string): Promise<number> {
@@ -106,9 +107,9 @@ describe("a batch from upload to answers", () => {
     ];
     const batch = await create(
       films.map((film, index) => line(`${index}-1-aaaaaaaaaaaa`, film)),
-      { rowmill: "b1" },
+      { batch: "b1" },
     );
-    expect(batch).toMatchObject({ terminal: false, outputFileId: null, metadata: { rowmill: "b1" } });
+    expect(batch).toMatchObject({ terminal: false, refs: { output: null }, mark: { batch: "b1" } });
     const ended = await finished(batch.id);
     expect(ended).toMatchObject({
       status: "completed",
@@ -171,16 +172,16 @@ describe("a batch from upload to answers", () => {
   ])("knows %s for a file that is not there", async (_, absentFileIds) => {
     await start({ absentFileIds });
     const good = await finished((await create([line("1-1-aaaaaaaaaaaa", "film")])).id);
-    expect(good).toMatchObject({ status: "completed", outputFileId: expect.any(String), errorFileId: null });
+    expect(good).toMatchObject({ status: "completed", refs: { output: expect.any(String), error: null } });
     const bad = await finished((await create([line("1-1-aaaaaaaaaaaa", "[[demo:error 500]]")])).id);
-    expect(bad).toMatchObject({ status: "completed", outputFileId: null, errorFileId: expect.any(String) });
+    expect(bad).toMatchObject({ status: "completed", refs: { output: null, error: expect.any(String) } });
   });
 
   test("says which line of the input was refused, and why", async () => {
     await start();
     const batch = await create([line("1-1-aaaaaaaaaaaa", "a"), line("1-1-aaaaaaaaaaaa", "b")]);
     const ended = await finished(batch.id);
-    expect(ended).toMatchObject({ status: "failed", terminal: true, outputFileId: null, errorFileId: null });
+    expect(ended).toMatchObject({ status: "failed", terminal: true, refs: { output: null, error: null } });
     expect(ended.errors).toMatchObject([
       { code: "duplicate_custom_id", line: 2, param: "custom_id", about: "line", limit: null },
     ]);
@@ -223,11 +224,14 @@ describe("files", () => {
       ids.push((await upload([line("1-1-aaaaaaaaaaaa", "a")], name)).id);
       now += 1_000;
     }
-    expect((await provider.findInputs("rowmill-a-")).map(({ id }) => id)).toEqual([ids[2], ids[0]]);
-    expect(await provider.findInputs("nothing")).toEqual([]);
-    expect(await provider.deleteFile(ids[0] ?? "")).toBe(true);
-    expect(await provider.deleteFile(ids[0] ?? "")).toBe(false);
-    expect((await provider.findInputs("rowmill-a-")).map(({ id }) => id)).toEqual([ids[2]]);
+    expect((await findInputs(provider.connection, "rowmill-a-")).map(({ id }) => id)).toEqual([
+      ids[2],
+      ids[0],
+    ]);
+    expect(await findInputs(provider.connection, "nothing")).toEqual([]);
+    expect(await deleteFile(provider.connection, ids[0] ?? "")).toBe(true);
+    expect(await deleteFile(provider.connection, ids[0] ?? "")).toBe(false);
+    expect((await findInputs(provider.connection, "rowmill-a-")).map(({ id }) => id)).toEqual([ids[2]]);
   });
 
   test("are found once each in the list of a server that has no pages", async () => {
@@ -242,14 +246,14 @@ describe("files", () => {
       },
     });
     const file = await upload([line("1-1-aaaaaaaaaaaa", "a")], "rowmill-a-1.jsonl");
-    expect((await provider.findInputs("rowmill-a-")).map(({ id }) => id)).toEqual([file.id]);
+    expect((await findInputs(provider.connection, "rowmill-a-")).map(({ id }) => id)).toEqual([file.id]);
     expect(await calls("GET", "/v1/files")).toBe(2);
   });
 
   test("that are not there are not found", async () => {
     await start();
     await expect(linesOf("file-nothing")).rejects.toMatchObject({ kind: "notFound", status: 404 });
-    await expect(provider.retrieveBatch("batch_nothing")).rejects.toMatchObject({
+    await expect(provider.status("batch_nothing")).rejects.toMatchObject({
       kind: "notFound",
       status: 404,
     });
@@ -257,7 +261,10 @@ describe("files", () => {
 
   test("that cannot be read from disk are no fault of the provider", async () => {
     await start();
-    const upload = provider.uploadInput({ path: join(folder, "nothing.jsonl"), filename: "a.jsonl" });
+    const upload = uploadInput(provider.connection, {
+      path: join(folder, "nothing.jsonl"),
+      filename: "a.jsonl",
+    });
     await expect(upload).rejects.toMatchObject({ code: "spool_failed" });
   });
 
@@ -284,7 +291,7 @@ describe("files", () => {
     const file = await upload([1, 2, 3].map((n) => line(`${n}-1-aaaaaaaaaaaa`, `film ${n}`)));
     const seen: string[] = [];
     await expect(async () => {
-      for await (const text of provider.readLines(file.id)) seen.push(text);
+      for await (const text of readLines(provider.connection, file.id)) seen.push(text);
     }).rejects.toMatchObject({ kind: "retryable", message: expect.stringContaining("no byte for 300 ms") });
     expect(seen).toEqual([]);
     expect(await linesOf(file.id)).toHaveLength(3);
@@ -308,7 +315,7 @@ describe("files", () => {
     const file = await upload(
       Array.from({ length: 2_000 }, (_, n) => line(`${n}-1-aaaaaaaaaaaa`, `film ${n}`)),
     );
-    for await (const text of provider.readLines(file.id)) {
+    for await (const text of readLines(provider.connection, file.id)) {
       expect(text).toContain("film 0");
       break;
     }
@@ -334,19 +341,19 @@ describe("creating a batch", () => {
           method === "POST" && route === "/v1/batches" ? fault : undefined,
       },
     });
-    await expect(create([line("1-1-aaaaaaaaaaaa", "a")], { rowmill: "b1" })).rejects.toMatchObject({
+    await expect(create([line("1-1-aaaaaaaaaaaa", "a")], { batch: "b1" })).rejects.toMatchObject({
       kind: "ambiguous",
     });
     expect(await calls("POST", "/v1/batches")).toBe(1);
-    const { found } = await provider.findBatches(FAR_PAST, (batch) => batch.metadata["rowmill"] === "b1");
-    expect(found).toHaveLength(created);
+    const { certain } = await provider.find(intentOf("file-none", { batch: "b1" }), FAR_PAST);
+    expect(certain).toHaveLength(created);
   });
 
   test("too often is refused without effect, and may be tried later", async () => {
     await start({ limits: { creationsPerHour: 1 } });
     const file = await upload([line("1-1-aaaaaaaaaaaa", "a")]);
-    await provider.createBatch({ inputFileId: file.id, metadata: {} });
-    const second = provider.createBatch({ inputFileId: file.id, metadata: {} });
+    await provider.create(intentOf(file.id));
+    const second = provider.create(intentOf(file.id));
     await expect(second).rejects.toMatchObject({ kind: "retryable", status: 429 });
     expect((await gateway.journal.summary()).batches).toHaveLength(1);
   });
@@ -362,8 +369,8 @@ describe("creating a batch", () => {
   test("of a file that was deleted fails without a request", async () => {
     await start();
     const file = await upload([line("1-1-aaaaaaaaaaaa", "a")]);
-    await provider.deleteFile(file.id);
-    const batch = await provider.createBatch({ inputFileId: file.id, metadata: {} });
+    await deleteFile(provider.connection, file.id);
+    const batch = await provider.create(intentOf(file.id));
     expect(await finished(batch.id)).toMatchObject({ status: "failed", errors: [{ param: "file_id" }] });
     expect((await gateway.journal.summary()).executed).toBe(0);
   });
@@ -376,16 +383,15 @@ describe("finding batches", () => {
     const file = await upload([line("1-1-aaaaaaaaaaaa", "a")]);
     const ids: string[] = [];
     for (let index = 0; index < 230; index += 1) {
-      const metadata = { rowmill: String(index % 2) };
-      ids.push((await provider.createBatch({ inputFileId: file.id, metadata })).id);
+      ids.push((await provider.create(intentOf(file.id, { batch: String(index % 2) }))).id);
       now += 1_000;
     }
     const since = 1_790_000_010;
-    const { found: even } = await provider.findBatches(since, (batch) => batch.metadata["rowmill"] === "0");
+    const { certain: even } = await provider.find(intentOf("file-none", { batch: "0" }), since);
     const expected = ids.filter((_, index) => index % 2 === 0 && index >= 10).reverse();
     expect(even.map(({ id }) => id)).toEqual(expected);
     expect(await calls("GET", "/v1/batches")).toBe(3);
-    expect((await provider.findBatches(1_790_000_225, () => true)).found).toHaveLength(5);
+    expect(await listed(1_790_000_225)).toHaveLength(5);
     expect(await calls("GET", "/v1/batches")).toBe(5);
     expect(provider.clockSeconds()).toBe(1_790_000_230);
   });
@@ -412,8 +418,7 @@ describe("finding batches", () => {
     });
     const file = await upload([line("1-1-aaaaaaaaaaaa", "a")]);
     const ids: string[] = [];
-    for (let index = 0; index < 3; index++)
-      ids.unshift((await provider.createBatch({ inputFileId: file.id, metadata: {} })).id);
+    for (let index = 0; index < 3; index++) ids.unshift((await provider.create(intentOf(file.id))).id);
     return ids;
   }
 
@@ -422,20 +427,20 @@ describe("finding batches", () => {
     ["whose page is empty, and that has more,", () => ({ object: "list", data: [], has_more: true })],
   ])("never takes a list %s for an empty one", async (_, change) => {
     await startList(change);
-    await expect(provider.findBatches(FAR_PAST, () => true)).rejects.toMatchObject({ kind: "retryable" });
+    await expect(listed(FAR_PAST)).rejects.toMatchObject({ kind: "retryable" });
   });
 
   test("goes on where a server does not say whether there is more, until there is none", async () => {
     const pages = [(page: Page) => page.data.slice(0, 2), (page: Page) => page.data];
     const ids = await startList((page, count) => ({ object: "list", data: pages[count]?.(page) ?? [] }));
-    expect((await provider.findBatches(FAR_PAST, () => true)).found.map(({ id }) => id)).toEqual(ids);
+    expect(await listed(FAR_PAST)).toEqual(ids);
     expect(await calls("GET", "/v1/batches")).toBe(3);
   });
 
   test("takes the whole list of a server that has no pages, once", async () => {
     let whole: object = {};
     const ids = await startList((page, count) => (count === 0 ? (whole = { data: page.data }) : whole));
-    expect((await provider.findBatches(FAR_PAST, () => true)).found.map(({ id }) => id)).toEqual(ids);
+    expect(await listed(FAR_PAST)).toEqual(ids);
     expect(await calls("GET", "/v1/batches")).toBe(2);
   });
 
@@ -445,19 +450,18 @@ describe("finding batches", () => {
       if (count === 0) whole = page.data;
       return { data: count % 2 === 0 ? whole : whole.toReversed() };
     });
-    const { found } = await provider.findBatches(FAR_PAST, () => true);
-    expect(found.map(({ id }) => id).sort()).toEqual(ids.sort());
+    expect((await listed(FAR_PAST)).sort()).toEqual(ids.sort());
     expect(await calls("GET", "/v1/batches")).toBe(2);
   });
 
   test("takes the whole list of a server that refuses to go on behind it, where it does not say that there is more", async () => {
     const ids = await startList((page, count) => (count === 0 ? { data: page.data } : 400));
-    expect((await provider.findBatches(FAR_PAST, () => true)).found.map(({ id }) => id)).toEqual(ids);
+    expect(await listed(FAR_PAST)).toEqual(ids);
   });
 
   test("does not take a list for whole that says that there is more and is refused", async () => {
     await startList((page, count) => (count === 0 ? { data: page.data, has_more: true } : 400));
-    await expect(provider.findBatches(FAR_PAST, () => true)).rejects.toMatchObject({ kind: "refused" });
+    await expect(listed(FAR_PAST)).rejects.toMatchObject({ kind: "refused" });
   });
 
   test("gives a batch once that a growing list shows on two pages", async () => {
@@ -468,7 +472,7 @@ describe("finding batches", () => {
         ? { data: first, has_more: true }
         : { data: [...first, ...page.data], has_more: false };
     });
-    expect((await provider.findBatches(FAR_PAST, () => true)).found.map(({ id }) => id)).toEqual(ids);
+    expect(await listed(FAR_PAST)).toEqual(ids);
   });
 });
 
@@ -476,7 +480,7 @@ describe("cancelling", () => {
   test("a running batch ends it", async () => {
     await start({ faults: { hold: ({ status }) => status === "in_progress" || status === "validating" } });
     const batch = await create([line("1-1-aaaaaaaaaaaa", "a")]);
-    expect(await provider.cancelBatch(batch.id)).toMatchObject({ status: "cancelling", terminal: false });
+    expect(await provider.cancel(batch.id)).toMatchObject({ status: "cancelling", terminal: false });
     expect(await finished(batch.id)).toMatchObject({ status: "cancelled", terminal: true });
   });
 
@@ -484,7 +488,7 @@ describe("cancelling", () => {
     await start();
     const batch = await create([line("1-1-aaaaaaaaaaaa", "a")]);
     const ended = await finished(batch.id);
-    expect(await provider.cancelBatch(batch.id)).toEqual(ended);
+    expect(await provider.cancel(batch.id)).toEqual(ended);
     expect(await calls("POST", "/v1/batches/:id/cancel")).toBe(1);
   });
 
@@ -497,7 +501,7 @@ describe("cancelling", () => {
       },
     });
     const batch = await create([line("1-1-aaaaaaaaaaaa", "a")]);
-    await expect(provider.cancelBatch(batch.id)).rejects.toMatchObject({ kind: "refused", status: 409 });
+    await expect(provider.cancel(batch.id)).rejects.toMatchObject({ kind: "refused", status: 409 });
   });
 });
 

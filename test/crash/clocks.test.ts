@@ -5,7 +5,7 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { lookForStrays } from "../../src/worker/astray.js";
+import { compareWithList } from "../../src/worker/duplicates.js";
 import type { Call } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import { runCli, serverKind, unlessServer } from "../support/cli.js";
@@ -198,7 +198,7 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
       const next = crash.start(null, machine);
       await until("the second batch is cancelled", async () => {
         const rows = await crash.project.rows(
-          sql`select 1 from rowmill.stray_batches where cancelled_at is not null`,
+          sql`select 1 from rowmill.duplicate_batches where cancelled_at is not null`,
         );
         return rows.length === 1;
       });
@@ -254,12 +254,12 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
     await crash.project.drain(worker);
     const looks = await callsOf("GET /v1/batches");
     const { signal } = new AbortController();
-    await lookForStrays(worker, signal);
+    await compareWithList(worker, signal);
     expect(await callsOf("GET /v1/batches")).toBe(looks);
     const [trueNow, trueDate] = [performance.now.bind(performance), Date.now.bind(Date)];
     vi.spyOn(performance, "now").mockImplementation(() => trueNow() + 3_600_000);
     vi.spyOn(Date, "now").mockImplementation(() => trueDate() + 3_600_000 - TEN_MINUTES_MS);
-    await lookForStrays(worker, signal);
+    await compareWithList(worker, signal);
     expect(await callsOf("GET /v1/batches")).toBe(looks + 1);
   });
 

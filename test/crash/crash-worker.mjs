@@ -4,7 +4,8 @@
  * With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
  */
 import { pino } from "pino";
-import { makeProvider, openProject } from "../../dist/app/open-project.js";
+import { openProject } from "../../dist/app/open-project.js";
+import { openProviders } from "../../dist/app/providers.js";
 import { openProjectDatabase } from "../../dist/app/open-database.js";
 import { readEnvironment } from "../../dist/config/environment.js";
 import { loadConfig } from "../../dist/config/load.js";
@@ -27,11 +28,12 @@ const environment = readEnvironment(process.env);
 const config = await loadConfig({ cwd: process.cwd(), env: process.env });
 const { database } = await openProjectDatabase(config, environment);
 const log = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2));
+const open = await openProviders({ config, environment });
 const context = await openProject({
   config,
   environment,
   // A create without an effect is looked for within the window alone: its call takes no minute here.
-  provider: { ...makeProvider(environment), createMs: 0 },
+  providers: (pipeline) => ({ ...open(pipeline), createMs: 0 }),
   database,
   log,
   steps: {

@@ -49,7 +49,7 @@ const stage = fc.oneof(
   { arbitrary: fc.constant("advance" as const), weight: 8 },
   { arbitrary: fc.constant("plan" as const), weight: 5 },
   { arbitrary: fc.constantFrom("intake" as const, "sweep" as const), weight: 4 },
-  { arbitrary: fc.constantFrom("rescue" as const, "strays" as const, "clean" as const), weight: 1 },
+  { arbitrary: fc.constantFrom("rescue" as const, "compare" as const, "clean" as const), weight: 1 },
 );
 const work = fc.record({ do: fc.constant("work" as const), worker, stage, batch, mishap });
 const byUser = fc.oneof(
@@ -137,10 +137,10 @@ async function wrongInTheEnd({ project }: World, listLags: boolean): Promise<str
     from public.notes n full join rowmill.requests r on r.key = n.id::text left join public.note_openings t on t.id = n.id
     where case when n.id is null then r.state <> 'gone' else r.state is distinct from 'succeeded' or t.opening is distinct from n.body end`);
   const { unstated } = await repeats(project);
-  const strays = await project.rows<{ line: string }>(
-    sql`select 'second batch ' || provider_batch_id || ': ' || reason as line from rowmill.stray_batches where cancelled_at is null or not ${listLags}::boolean`,
+  const duplicates = await project.rows<{ line: string }>(
+    sql`select 'second batch ' || provider_batch_id || ': ' || reason as line from rowmill.duplicate_batches where cancelled_at is null or not ${listLags}::boolean`,
   );
-  return [...states, ...strays].map(({ line }) => line).concat(unstated);
+  return [...states, ...duplicates].map(({ line }) => line).concat(unstated);
 }
 
 async function play(story: readonly Action[]): Promise<void> {

@@ -1,12 +1,22 @@
 /**
  * Workers that are killed at random instants, again and again, while rows come and replies of the provider get lost; at the end one
- * worker that lives, and the accounts. The seed decides what happens and when, not how far a worker is at that instant.
+ * worker that lives, and the accounts. The seed decides what happens and when, not how far a worker is at that instant. Each shape of a
+ * provider is judged by its own promise.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { GatewayFaults } from "../../src/gateway/faults.js";
-import { accounts, startCrashProject, takeForDead, type CrashWorker } from "../support/crash-project.js";
+import {
+  accounts,
+  startCrashProject,
+  takeForDead,
+  type CrashOptions,
+  type CrashWorker,
+} from "../support/crash-project.js";
 import type { DatabaseKind } from "../support/databases.js";
 import { createNotes, insertNotes, plain } from "../support/notes.js";
+import type { PlainBatch } from "../support/plain-batches.js";
+import type { PlainMishap } from "../support/plain-faults.js";
+import { PLAIN_KEY, startPlainStandIn, type PlainStandIn } from "../support/plain-stand-in.js";
 import { sql, type TestProject } from "../support/project.js";
 
 /** A worker lives so long at most once it works; some die while they start. */
@@ -17,20 +27,45 @@ const DIES_STARTING = 0.15;
 const NOTICED_AT_ONCE = 0.9;
 const REPLY_LOST = 0.02;
 const ROWS_AT_ONCE_MAX = 12;
+const BATCH_DELAY_MS = 40;
+/** Where circumstance alone tells what was created: so long is a lost create looked for; some take effect later, within that time or not. */
+const WINDOW_MS = 4_000;
+const LATE_WITHIN = 0.03;
+const LATE_WITHIN_MS_MAX = 500;
+const LATE_BEYOND = 0.06;
+const LATE_BEYOND_MS = 7_000;
+
+export const randomProviders = ["openai", "plain"] as const;
 
 export interface RandomRun {
+  readonly provider: (typeof randomProviders)[number];
   readonly kind: DatabaseKind;
   readonly workers: number;
   readonly kills: number;
   readonly seed: number;
 }
 
-/** What was found; an empty list: nothing was lost, and nothing paid twice. */
-export async function killAtRandom(run: RandomRun): Promise<{ rows: number; wrong: string[] }> {
+export interface RandomEnd {
+  readonly rows: number;
+  /** Creates that took effect after they were given up for lost. */
+  readonly late: number;
+  /** An empty list: nothing was lost, and nothing paid twice but what the provider's promise says. */
+  readonly wrong: readonly string[];
+}
+
+/** Where the batches of a run go, and what is to be found there at its end. */
+interface Place {
+  readonly options: CrashOptions;
+  judge(project: TestProject, rows: number): Promise<{ late: number; wrong: string[] }>;
+  close(): Promise<void>;
+}
+
+const startPlace = { openai: startGatewayPlace, plain: startPlainPlace } as const;
+
+export async function killAtRandom(run: RandomRun): Promise<RandomEnd> {
   const chance = chances(run.seed);
-  const crash = await startCrashProject(run.kind, {
-    gateway: { batchDelayMs: 40, faults: lossy(chances(run.seed + 1)) },
-  });
+  const place = await startPlace[run.provider](chances(run.seed + 1));
+  const crash = await startCrashProject(run.kind, place.options);
   const { project } = crash;
   const alive: CrashWorker[] = [];
   try {
@@ -54,10 +89,26 @@ export async function killAtRandom(run: RandomRun): Promise<{ rows: number; wron
       await ended;
     }
     await crash.recover();
-    return await judge(project);
+    return await judge(project, place);
   } finally {
     await crash.close();
+    await place.close();
   }
+}
+
+function startGatewayPlace(chance: () => number): Promise<Place> {
+  return Promise.resolve({
+    options: { gateway: { batchDelayMs: BATCH_DELAY_MS, faults: lossy(chance) } },
+    judge: async (project, rows) => {
+      const { askedTwice, executed } = await accounts(project);
+      const wrong =
+        askedTwice > 0 || executed !== rows
+          ? [`${executed} executions of ${rows} rows, ${askedTwice} asked twice`]
+          : [];
+      return { late: 0, wrong };
+    },
+    close: () => Promise.resolve(),
+  });
 }
 
 /** Any reply may get lost, with its call having taken effect or not. */
@@ -66,7 +117,49 @@ function lossy(chance: () => number): Partial<GatewayFaults> {
   return { beforeEffect: maybe, afterEffect: maybe };
 }
 
-async function judge(project: TestProject): Promise<{ rows: number; wrong: string[] }> {
+async function startPlainPlace(chance: () => number): Promise<Place> {
+  const standIn = await startPlainStandIn({ delayMs: BATCH_DELAY_MS, mishap: mishaps(chance) });
+  return {
+    options: {
+      plain: { url: standIn.url, key: PLAIN_KEY, exclusive: true },
+      pipeline: `reconcile: { window: "${WINDOW_MS}ms" },`,
+    },
+    judge: (_, rows) => Promise.resolve(judgePlain(standIn, rows)),
+    close: () => standIn.close(),
+  };
+}
+
+/** The same, and creates whose effect comes late. */
+function mishaps(chance: () => number): PlainMishap {
+  return (call, at) => {
+    const drawn = chance();
+    if (drawn < REPLY_LOST) return { kind: "drop" };
+    if (call !== "create" || at === "after") return null;
+    if (drawn < REPLY_LOST + LATE_WITHIN) return { kind: "late", after: chance() * LATE_WITHIN_MS_MAX };
+    return drawn < REPLY_LOST + LATE_WITHIN + LATE_BEYOND ? { kind: "late", after: LATE_BEYOND_MS } : null;
+  };
+}
+
+const isLate = ({ askedAtMs, madeAtMs }: PlainBatch): boolean => madeAtMs - askedAtMs > WINDOW_MS;
+
+/** Each row once, and once more at most for each late create that asked for it; nobody else's batch is there to be stopped. */
+function judgePlain(standIn: PlainStandIn, rows: number): { late: number; wrong: string[] } {
+  const late = standIn.batches.all.filter(isLate);
+  const allowed = new Map<string, number>();
+  for (const { ask } of late.flatMap(({ requests }) => requests))
+    allowed.set(ask.prompt, (allowed.get(ask.prompt) ?? 0) + 1);
+  const times = [...standIn.executedByPrompt()];
+  const twice = times.filter(([prompt, asked]) => asked > 1 + (allowed.get(prompt) ?? 0));
+  const wrong = twice.map(
+    ([prompt, asked]) => `"${prompt}" was asked ${asked} times, ${allowed.get(prompt) ?? 0} of them late`,
+  );
+  if (times.length !== rows) wrong.push(`${times.length} of ${rows} rows were asked`);
+  const stopped = standIn.batches.all.filter((batch) => batch.stopAskedAtMs !== null && !isLate(batch));
+  if (stopped.length > 0) wrong.push(`${stopped.map(({ id }) => id).join(", ")}: stopped, and not late`);
+  return { late: late.length, wrong };
+}
+
+async function judge(project: TestProject, place: Place): Promise<RandomEnd> {
   const wrong: string[] = [];
   await project.check().catch((error: unknown) => wrong.push(String(error)));
   const found = await accounts(project);
@@ -76,10 +169,10 @@ async function judge(project: TestProject): Promise<{ rows: number; wrong: strin
     wrong.push(`${rows} rows, but in the ledger ${JSON.stringify(found.states)}`);
   if (found.missing > 0 || found.superfluous > 0)
     wrong.push(`${found.missing} answers missing, ${found.superfluous} superfluous`);
-  if (found.askedTwice > 0 || found.executed !== rows)
-    wrong.push(`${found.executed} executions of ${rows} rows, ${found.askedTwice} asked twice`);
+  const asked = await place.judge(project, rows);
+  wrong.push(...asked.wrong);
   if (wrong.length > 0) wrong.push(await storyOf(project));
-  return { rows, wrong };
+  return { rows, late: asked.late, wrong };
 }
 
 const STORY_LINES_MAX = 200;

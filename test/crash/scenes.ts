@@ -133,7 +133,7 @@ function twoBatches(): Scene {
   const still = stillUntilOneIsCancelled();
   return {
     title: "two batches for the same requests",
-    steps: ["reconcile.stray", "astray.cancel", "astray.cancelled"],
+    steps: ["reconcile.duplicate", "compare.cancel", "compare.cancelled"],
     provider: () => still.provider({ afterEffect: firstTimes(1, isCreate, { kind: "drop" }) }),
     during: async (crash) => {
       still.attend(crash);
@@ -146,7 +146,7 @@ function aTwinSeenLate(): Scene {
   const still = stillUntilOneIsCancelled();
   return {
     title: "a second batch that is seen late",
-    steps: ["astray.look", "astray.record", "astray.cancel", "astray.cancelled"],
+    steps: ["compare.look", "compare.record", "compare.cancel", "compare.cancelled"],
     provider: () => still.provider(),
     prepare: async (crash) => {
       still.attend(crash);
@@ -164,7 +164,7 @@ function aTwinSeenLate(): Scene {
 function aBatchOfNobody(): Scene {
   return {
     title: "a batch that the ledger never created",
-    steps: ["astray.suspect"],
+    steps: ["compare.suspect"],
     prepare: async (crash) => {
       await fiveNotes(crash);
       await crash.worker();
@@ -192,7 +192,7 @@ function unneededFiles(): Scene {
   let kept = true;
   return {
     title: "files that are not needed any more",
-    steps: ["clean.file", "clean.noted"],
+    steps: ["clean.forget", "clean.noted"],
     provider: () => {
       kept = true;
       return { faults: { beforeEffect: (call) => (isDelete(call) && kept ? reply(503) : undefined) } };

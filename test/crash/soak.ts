@@ -1,13 +1,15 @@
 /** Random kills for as long as `npm run soak` says. */
 import { appendFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { killAtRandom, type RandomRun } from "./random-kills.js";
+import { killAtRandom, randomProviders, type RandomEnd, type RandomRun } from "./random-kills.js";
 
 interface Soak {
   readonly minutes: string;
   readonly runs: string;
   readonly kills: string;
   readonly seed: string;
+  /** "" for each in turn. */
+  readonly provider: "" | RandomRun["provider"];
   readonly log: string;
 }
 
@@ -30,16 +32,22 @@ describe("Soak", () => {
     const runsMax = wanted.runs === "" ? Infinity : Number(wanted.runs);
     const failures: string[] = [];
     let begun = 0;
-    let kills = 0;
-    let rows = 0;
+    const sums = new Map(
+      randomProviders.map((provider) => [provider, { runs: 0, kills: 0, rows: 0, late: 0 }]),
+    );
     const lane = async (): Promise<void> => {
       while (Date.now() < untilMs && begun < runsMax) {
-        const place = places[begun % places.length];
-        if (place === undefined) throw new Error("There is no place to run.");
-        const run = { ...place, kills: Number(wanted.kills), seed: Number(wanted.seed) + begun++ };
-        const wrong = await attempt(run, (judged) => (rows += judged));
-        kills += run.kills;
-        console.log(`${kills} kills, ${rows} rows; ${JSON.stringify(run)}: ${wrong[0] ?? "nothing lost"}`);
+        const run = runOf(wanted, begun++);
+        const { rows, late, wrong } = await inTurn(run);
+        const sum = sums.get(run.provider);
+        if (sum === undefined) throw new Error(`No sums of ${run.provider} are kept.`);
+        sum.runs += 1;
+        sum.kills += run.kills;
+        sum.rows += rows;
+        sum.late += late;
+        console.log(
+          `${JSON.stringify(Object.fromEntries(sums))} ${JSON.stringify(run)}: ${wrong[0] ?? "nothing lost"}`,
+        );
         if (wrong.length === 0) continue;
         failures.push(`${JSON.stringify(run)}: ${wrong[0] ?? ""}`);
         await appendFile(
@@ -49,18 +57,41 @@ describe("Soak", () => {
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, lane));
-    console.log(`${kills} kills in ${begun} runs, ${rows} rows, ${failures.length} runs failed`);
+    for (const [provider, { runs, kills, rows, late }] of sums)
+      console.log(`${provider}: ${kills} kills in ${runs} runs, ${rows} rows, ${late} late creates`);
+    console.log(`${failures.length} runs failed`);
     expect(failures).toEqual([]);
-    expect(kills).toBeGreaterThan(0);
+    expect(begun).toBeGreaterThan(0);
   });
 });
 
-async function attempt(run: RandomRun, judged: (rows: number) => void): Promise<string[]> {
+/** By its seed alone, so that it can be done again. */
+function runOf({ provider, kills, seed }: Soak, index: number): RandomRun {
+  const own = Number(seed) + index;
+  const place = places[own % places.length];
+  const next = randomProviders[Math.floor(own / places.length) % randomProviders.length];
+  if (place === undefined || next === undefined) throw new Error("There is no place to run.");
+  return { provider: provider === "" ? next : provider, ...place, kills: Number(kills), seed: own };
+}
+
+/** There is one embedded database: its runs wait for each other. */
+let embeddedFree: Promise<unknown> = Promise.resolve();
+
+function inTurn(run: RandomRun): Promise<RandomEnd> {
+  if (run.kind !== "embedded") return attempt(run);
+  const ended = embeddedFree.then(() => attempt(run));
+  embeddedFree = ended;
+  return ended;
+}
+
+async function attempt(run: RandomRun): Promise<RandomEnd> {
   try {
-    const { rows, wrong } = await killAtRandom(run);
-    judged(rows);
-    return wrong;
+    return await killAtRandom(run);
   } catch (error) {
-    return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+    return {
+      rows: 0,
+      late: 0,
+      wrong: [error instanceof Error ? (error.stack ?? error.message) : String(error)],
+    };
   }
 }

@@ -23,6 +23,7 @@ import { findViolations } from "../support/invariants.js";
 import { createNotes, notesPipeline, plain, type NotesChanges } from "../support/notes.js";
 import { executions, passTime, times } from "../support/provider-faults.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
+import { inputsAt } from "../support/raw-provider.js";
 
 const ROWS = 5;
 const ROUNDS_MAX = 60;
@@ -168,8 +169,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await expectAllAnswered(later);
     expect(await executions(project)).toEqual(times(ROWS, 1));
     // Its files are deleted as those of any batch of ours: the former ledger is gone.
-    const [notes] = later.pipelines.values();
-    expect(await notes?.provider.findInputs("rowmill-")).toEqual([]);
+    expect(await inputsAt(project.gateway.url)).toEqual([]);
   });
 
   it("a backup made before the answers were collected and deleted says how many rows are asked again", async () => {
@@ -260,10 +260,10 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     const backup = await clone();
     await goOnUntil(dyingAt(worker, "collect.read"), "collecting");
     const [batch] = await worker.read.rows<{ file: string }>(
-      sql`select input_file_id as file from rowmill.batches`,
+      sql`select provider_data ->> 'staged' as file from rowmill.batches`,
     );
     const [notes] = worker.pipelines.values();
-    await notes?.provider.deleteFile(batch?.file ?? "");
+    await notes?.provider.staging?.remove(batch?.file ?? "");
     const later = await restored(backup);
     const restoration = await prepareRestore(later, signal);
     expect(describeRestoration(restoration)[1]).toMatch(
@@ -345,10 +345,9 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await project.drain(copy);
     await expectAllAnswered(copy);
     const [sent] = await worker.read.rows<{ file: string }>(
-      sql`select input_file_id as file from rowmill.batches`,
+      sql`select provider_data ->> 'staged' as file from rowmill.batches`,
     );
-    const [notes] = worker.pipelines.values();
-    expect((await notes?.provider.findInputs("rowmill-"))?.map(({ id }) => id)).toContain(sent?.file);
+    expect(await inputsAt(project.gateway.url)).toContain(sent?.file);
     await goOnUntil(worker, "settled");
     await expectAllAnswered(worker);
     expect(await executions(project)).toEqual(times(2 * ROWS, 1));
@@ -365,7 +364,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     expect(await sayRestored(later)).toEqual({ adoptedBatches: 1, adoptedRows: ROWS });
     const next = await project.worker({ notes: notesPipeline() }, { url: backup });
     await project.round(next);
-    expect(await next.read.rows(sql`select provider_batch_id from rowmill.stray_batches`)).toEqual([]);
+    expect(await next.read.rows(sql`select provider_batch_id from rowmill.duplicate_batches`)).toEqual([]);
     held = false;
     project.gateway.release();
     await project.drain(next);

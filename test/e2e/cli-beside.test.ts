@@ -72,6 +72,8 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     expect(status).toEqual({
       workers: [{ host: expect.any(String), pid: up.child.pid, startedAt: expect.any(String) }],
       overdue: [],
+      waits: [],
+      providers: [expect.objectContaining({ name: "openai", paidTwice: "Nothing." })],
       pipelines: [
         {
           name: "films",
@@ -93,6 +95,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
           state: "settled",
           provider: "openai",
           providerBatchId: expect.stringMatching(/^batch_/),
+          presumed: false,
           requests: 5,
           succeeded: 5,
           failed: 0,

@@ -68,19 +68,19 @@ beforeAll(async () => {
     env: baseEnv(installed.url),
   });
   expect(ended.status, ended.stderr).toBe(0);
-  await createStray();
+  await createOrphan();
   lateMs = 3_600_000;
 }, 60_000);
 
 /** A batch of our name that no ledger noted. */
-async function createStray(): Promise<void> {
+async function createOrphan(): Promise<void> {
   const [row] = await rowsOf(installed.url, "select id::text from rowmill.deployment");
   const headers = { Authorization: "Bearer sk-test-key-of-the-doctor" };
   const question = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Nobody's text." }] };
   const line = { custom_id: "x-1", method: "POST", url: "/v1/chat/completions", body: question };
   const body = new FormData();
   body.set("purpose", "batch");
-  body.set("file", new File([`${JSON.stringify(line)}\n`], "stray.jsonl"));
+  body.set("file", new File([`${JSON.stringify(line)}\n`], "orphan.jsonl"));
   const file = await fetch(`${lateGateway.url}/files`, { method: "POST", headers, body });
   const { id }: { id: string } = JSON.parse(await file.text());
   const created = await fetch(`${lateGateway.url}/batches`, {

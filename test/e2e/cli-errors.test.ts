@@ -180,7 +180,14 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   afterEach(() => project.close());
 
   it("say that nothing is set up, and set nothing up", async () => {
-    expect(await project.status()).toEqual({ pipelines: [], batches: [], workers: [], overdue: [] });
+    expect(await project.status()).toEqual({
+      pipelines: [],
+      batches: [],
+      workers: [],
+      overdue: [],
+      waits: [],
+      providers: [],
+    });
     for (const command of ["status", "flush", "sweep"]) {
       const ended = await project.run(command);
       expect(ended.status, command).toBe(2);
@@ -206,7 +213,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     const ended = await runCli(["status", "--json"], { cwd: project.folder, env });
     expect(ended).toMatchObject({
       status: 0,
-      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[]}\n',
+      stdout: '{"pipelines":[],"batches":[],"workers":[],"overdue":[],"waits":[],"providers":[]}\n',
     });
     expect((await runCli(["uninstall"], { cwd: project.folder, env })).status).toBe(0);
     const keyless = { cwd: project.folder, env: { ...env, OPENAI_API_KEY: undefined } };

@@ -143,7 +143,8 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     await insertFilms(project, 1, 100);
     const left = sql`select nspname from pg_namespace where nspname like 'rowmill%'`;
     expect(await project.database.rows(left)).toEqual([]);
-    expect(await project.status()).toEqual({ pipelines: [], batches: [], workers: [], overdue: [] });
+    const nothing = { pipelines: [], batches: [], workers: [], overdue: [], providers: [], waits: [] };
+    expect(await project.status()).toEqual(nothing);
   });
 
   it("--purge is refused while a worker runs, or where a view of the user's own would go with it", async () => {

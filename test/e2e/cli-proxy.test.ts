@@ -21,7 +21,7 @@ import { makeCertificate } from "../support/odd-servers.js";
 
 const PASSWORD = "a-long-password";
 const FILMS = 30;
-const providerScript = resolve(import.meta.dirname, "../../dist/providers/openai.js");
+const providerScript = resolve(import.meta.dirname, "../../dist/providers/openai/adapter.js");
 
 let project: CliProject;
 let front: Awaited<ReturnType<typeof startTlsFront>>;
@@ -107,11 +107,12 @@ describe("A network with a proxy", { timeout: 120_000 }, () => {
     const bytes = Buffer.from(`${randomBytes(10_000_000).toString("hex")}\n`);
     await writeFile(path, bytes);
     const script = `import { createOpenAIProvider } from ${JSON.stringify(providerScript)};
-      import { readEnvironment } from ${JSON.stringify(resolve(providerScript, "../../config/environment.js"))};
-      const { proxies } = readEnvironment(process.env);
+      import { readEnvironment } from ${JSON.stringify(resolve(providerScript, "../../../config/environment.js"))};
+      const { proxies } = readEnvironment(process.env).provider;
       const provider = createOpenAIProvider({ apiKey: "sk-test", baseURL: process.env.OPENAI_BASE_URL, proxies });
-      const { id } = await provider.uploadInput({ path: ${JSON.stringify(path)}, filename: "large.jsonl" });
-      console.log(id);
+      const spool = { batchId: "large", path: ${JSON.stringify(path)}, bytes: ${bytes.length}, sha256: "0".repeat(64) };
+      const { ref } = await provider.staging.send(spool);
+      console.log(ref);
       process.exit(0);`;
     const ended = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
       env: { ...env, PATH: process.env["PATH"] },

@@ -1,6 +1,7 @@
 /** A batch costs what its own price says: that of the model that it asked, on the day on which it was planned. */
 import { afterEach, expect, it } from "vitest";
-import { recordStray, strayBatches } from "../../src/store/money.js";
+import { duplicatesAmong, recordDuplicate } from "../../src/store/duplicates.js";
+
 import { moneyOverviews } from "../../src/store/overview.js";
 import { audit } from "../../src/store/invariants.js";
 import { pipeline, z } from "../../src/index.js";
@@ -153,9 +154,10 @@ describeDatabases(
       const account = bound?.provider.account ?? "";
       const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
       const named = [{ providerBatchId: "batch_second", batchId: batch?.id ?? "" }];
-      const [stray] = await strayBatches(project.database, account, named);
-      expect(stray).toMatchObject({ reservedNanoUsd: cost });
-      if (stray) await recordStray(project.database, { ...stray, account, reason: "a second one" });
+      const [duplicate] = await duplicatesAmong(project.database, account, named);
+      expect(duplicate).toMatchObject({ reservedNanoUsd: cost });
+      const recorded = { account, reason: "a second one", certain: true };
+      if (duplicate) await recordDuplicate(project.database, { ...duplicate, ...recorded });
       expect(await moneyOverviews(project.database)).toMatchObject([
         { spentNanoUsd: 2 * (cost ?? 0), liveNanoUsd: 4 * (cost ?? 0) },
       ]);

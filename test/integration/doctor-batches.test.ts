@@ -42,11 +42,11 @@ describeDatabases(
     }
 
     /** Of our name, of one line, and an hour old when the doctor looks. */
-    async function createStray(line: object): Promise<string> {
+    async function createOrphan(line: object): Promise<string> {
       const [ledger] = await crash.project.rows<{ id: string }>(sql`select id from rowmill.deployment`);
       const body = new FormData();
       body.set("purpose", "batch");
-      body.set("file", new File([`${JSON.stringify(line)}\n`], "stray.jsonl"));
+      body.set("file", new File([`${JSON.stringify(line)}\n`], "orphan.jsonl"));
       const id = await post(
         "/batches",
         JSON.stringify({
@@ -65,17 +65,20 @@ describeDatabases(
       crash = await startCrashProject(kind, { gateway: { clock: { nowMs: () => Date.now() + aheadMs } } });
       await createNotes(crash.project, plain(1));
       await crash.worker();
-      const ran = await createStray({
+      const ran = await createOrphan({
         custom_id: "x-1",
         method: "POST",
         url: "/v1/chat/completions",
         body: { model: "gpt-4o-mini", messages: [{ role: "user", content: "Nobody's text." }] },
       });
-      const failed = await createStray({});
+      const failed = await createOrphan({});
       aheadMs = 0;
-      const [stray] = await findings("strays");
-      expect(stray).toMatchObject({ level: "problem", text: expect.stringContaining(`${ran} (completed).`) });
-      expect(JSON.stringify(stray)).not.toContain(failed);
+      const [orphan] = await findings("orphans");
+      expect(orphan).toMatchObject({
+        level: "problem",
+        text: expect.stringContaining(`${ran} (completed).`),
+      });
+      expect(JSON.stringify(orphan)).not.toContain(failed);
     });
 
     it("that do not end says so, once they are past their window", async () => {

@@ -57,7 +57,7 @@ describe("Around a batch", () => {
     await createNotes(project, plain(2));
     const worker = await project.worker({ notes: notesPipeline() });
     await project.drain(worker);
-    await project.run(sql`update rowmill.batches set files_deleted_at = null`);
+    await project.run(sql`update rowmill.batches set forgotten_at = null`);
     const stopping = new AbortController();
     beforeEffect = ({ method }) => {
       if (method !== "DELETE") return undefined;
@@ -76,8 +76,8 @@ describe("Around a batch", () => {
     held = true;
     await project.round(worker);
     await runJanitor(worker, signal);
-    expect(await project.rows(sql`select state, files_deleted_at from rowmill.batches`)).toEqual([
-      { state: "running", files_deleted_at: null },
+    expect(await project.rows(sql`select state, forgotten_at from rowmill.batches`)).toEqual([
+      { state: "running", forgotten_at: null },
     ]);
     expect((await project.gateway.journal.summary()).calls.get("DELETE /v1/files/:id")).toBeUndefined();
     held = false;

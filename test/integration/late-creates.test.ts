@@ -2,7 +2,7 @@
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault } from "../../src/gateway/faults.js";
 import type { Answer } from "../../src/gateway/wire.js";
-import type { ProviderBatch } from "../../src/providers/provider.js";
+import type { ProviderBatch } from "../../src/model/provider.js";
 import { advanceBatch } from "../../src/worker/advance.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
@@ -17,6 +17,7 @@ import {
   is,
   passTime,
 } from "../support/provider-faults.js";
+import { intentOf } from "../support/raw-provider.js";
 
 const ROWS = 3;
 const { signal } = new AbortController();
@@ -46,13 +47,12 @@ describeDatabases(
       const worker = await startWorker();
       await project.round(worker);
       const [batch] = await project.rows<{ id: string; file: string }>(
-        sql`select id, input_file_id as file from rowmill.batches where create_intent_at is not null`,
+        sql`select id, provider_data ->> 'staged' as file from rowmill.batches where create_intent_at is not null`,
       );
       const [notes] = worker.pipelines.values();
       if (batch === undefined || notes === undefined)
         throw new Error("There is no create that could come late.");
-      const createLate = () =>
-        notes.provider.createBatch({ inputFileId: batch.file, metadata: { rowmill_batch: batch.id } });
+      const createLate = () => notes.provider.create(intentOf(batch.file, { batch: batch.id }));
       await passTime(project, "3 minutes");
       return { worker, id: batch.id, createLate };
     }
@@ -128,7 +128,7 @@ describeDatabases(
       await createLate();
       goOn();
       await turn;
-      expect(await project.rows(sql`select provider_batch_id from rowmill.stray_batches`)).toEqual([]);
+      expect(await project.rows(sql`select provider_batch_id from rowmill.duplicate_batches`)).toEqual([]);
       letGo();
       await hurry(project, other);
       await expectAllAnsweredOnce(project, ROWS);

@@ -26,6 +26,7 @@ import {
   type ProviderCall,
   type Warnings,
 } from "../support/provider-faults.js";
+import { inputsAt, intentOf, markIn } from "../support/raw-provider.js";
 
 const ROWS = 3;
 const unwell = refusal(503, "The server is overloaded.");
@@ -56,9 +57,9 @@ describeDatabases(
       return (await project.gateway.journal.summary()).batches.map(({ batchId }) => batchId);
     }
 
-    async function strays(): Promise<object[]> {
+    async function duplicates(): Promise<object[]> {
       return project.rows(sql`select provider_batch_id as id, cancelled_at is not null as cancelled, reserved_nano_usd > 0 as counted
-        from rowmill.stray_batches`);
+        from rowmill.duplicate_batches`);
     }
 
     async function callsOf(route: string): Promise<number> {
@@ -87,7 +88,7 @@ describeDatabases(
       await expectAllAnsweredOnce(project, ROWS);
       expect(await created()).toHaveLength(1);
       expect(await batchRows(project)).toMatchObject([{ state: "settled", creates: 1 }]);
-      expect(await strays()).toEqual([]);
+      expect(await duplicates()).toEqual([]);
     });
 
     /** Runs what it was given although its file is deleted, and lists it only when told. */
@@ -118,7 +119,7 @@ describeDatabases(
       // Two looks whose cancels fail, one that cancels, one that finds nothing to do.
       for (const cancelled of [false, false, true, true]) {
         await project.round(worker);
-        expect(await strays()).toEqual([{ id: first, cancelled, counted: true }]);
+        expect(await duplicates()).toEqual([{ id: first, cancelled, counted: true }]);
       }
       expect(await callsOf("POST /v1/batches/:id/cancel")).toBe(9);
       await project.gateway.until(first);
@@ -144,9 +145,9 @@ describeDatabases(
       state.listed = true;
       await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
       await project.round(worker);
-      expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
+      expect(await duplicates()).toEqual([{ id: first, cancelled: true, counted: true }]);
       const [sums] = await project.rows(sql`select
-        (select sum(cost_nano_usd) from rowmill.attempts) = (select sum(reserved_nano_usd) from rowmill.stray_batches) as equal`);
+        (select sum(cost_nano_usd) from rowmill.attempts) = (select sum(reserved_nano_usd) from rowmill.duplicate_batches) as equal`);
       expect(sums).toEqual({ equal: true });
       // For the stated reason, and told: twice.
       expect(await executions(project)).toEqual(times(ROWS, 2));
@@ -174,7 +175,7 @@ describeDatabases(
       await project.run(sql`update rowmill.batches set settled_at = settled_at - interval '1 hour',
         submitted_at = submitted_at - interval '1 hour'`);
       await project.round(worker);
-      expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
+      expect(await duplicates()).toEqual([{ id: first, cancelled: true, counted: true }]);
     });
 
     it.each(["the definition changed", "its rows and its file are gone"])(
@@ -208,7 +209,7 @@ describeDatabases(
         await project.run(sql`update rowmill.batches set settled_at = settled_at - interval '1 hour',
           submitted_at = submitted_at - interval '1 hour'`);
         await project.round(next);
-        expect(await strays()).toEqual([{ id: first, cancelled: true, counted: true }]);
+        expect(await duplicates()).toEqual([{ id: first, cancelled: true, counted: true }]);
       },
     );
 
@@ -251,7 +252,7 @@ describeDatabases(
       await passTime(project, "0 seconds");
       await project.round(worker);
       expect(await batchRows(project)).toMatchObject([{ state: "running", provider_batch_id: second }]);
-      expect(await strays()).toMatchObject([{ id: first, cancelled: true }]);
+      expect(await duplicates()).toMatchObject([{ id: first, cancelled: true }]);
       hold = false;
       project.gateway.release();
       await hurry(project, worker);
@@ -266,12 +267,11 @@ describeDatabases(
       await project.round(worker);
       const [notes] = worker.pipelines.values();
       const { batches } = await project.gateway.journal.summary();
-      const metadata = { ...batches[0]?.metadata };
+      const mark = markIn(batches[0]?.metadata);
       const [batch] = await project.rows<{ file: string }>(
-        sql`select input_file_id as file from rowmill.batches`,
+        sql`select provider_data ->> 'staged' as file from rowmill.batches`,
       );
-      const late = times(2, { inputFileId: batch?.file ?? "", metadata });
-      for (const request of late) await notes?.provider.createBatch(request);
+      for (const intent of times(2, intentOf(batch?.file ?? "", mark))) await notes?.provider.create(intent);
       const [, one = "", other = ""] = await created();
       await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
       refusing = one;
@@ -279,10 +279,10 @@ describeDatabases(
       const cancelled = async () =>
         (
           await project.rows<{ id: string }>(
-            sql`select provider_batch_id as id from rowmill.stray_batches where cancelled_at is not null`,
+            sql`select provider_batch_id as id from rowmill.duplicate_batches where cancelled_at is not null`,
           )
         ).map(({ id }) => id);
-      expect(await strays()).toHaveLength(2);
+      expect(await duplicates()).toHaveLength(2);
       expect(await cancelled()).toEqual([other]);
       expect(warnings.messages.join()).toContain("a second batch could not be cancelled");
       refusing = "no batch";
@@ -304,8 +304,8 @@ describeDatabases(
       await hurry(project, worker);
       const [notes] = worker.pipelines.values();
       const [ours] = (await project.gateway.journal.summary()).batches;
-      const metadata = { ...ours?.metadata, ...strange };
-      const late = await notes?.provider.createBatch({ inputFileId: "file-gone", metadata });
+      const mark = { ...markIn(ours?.metadata), batch: strange.rowmill_batch };
+      const late = await notes?.provider.create(intentOf("file-gone", mark));
       await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '100 hours'`);
       await project.round(await project.worker({ notes: notesPipeline() }, { timeouts: impatient }));
       const [deployment] = await project.rows(sql`select suspicion from rowmill.deployment`);
@@ -360,15 +360,12 @@ describeDatabases(
       await hurry(project, worker);
       const [notes] = worker.pipelines.values();
       const [ours] = (await project.gateway.journal.summary()).batches;
-      const late = await notes?.provider.createBatch({
-        inputFileId: "file-gone",
-        metadata: { ...ours?.metadata },
-      });
+      const late = await notes?.provider.create(intentOf("file-gone", markIn(ours?.metadata)));
       await project.gateway.until(late?.id ?? "", (batch) => batch.status === "failed");
       await project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
       await project.round(worker);
       expect(await callsOf("GET /v1/batches")).toBe(2);
-      expect(await strays()).toEqual([]);
+      expect(await duplicates()).toEqual([]);
     });
 
     it("takes a batch and then does not find its file: nobody is blamed, and the rows go out again", async () => {
@@ -444,9 +441,8 @@ describeDatabases(
         expect(warnings.messages.join()).toMatch(/HTTP 503|overloaded/);
         expect(warnings.messages.join()).toMatch(/no reply from/);
         expect(await pauseOf(project)).toBeNull();
-        expect(await strays()).toEqual([]);
-        const [notes] = worker.pipelines.values();
-        expect(await notes?.provider.findInputs("rowmill-")).toEqual([]);
+        expect(await duplicates()).toEqual([]);
+        expect(await inputsAt(project.gateway.url)).toEqual([]);
       },
     );
 
@@ -504,7 +500,7 @@ describeDatabases(
         await hurry(project, worker);
         await expectAllAnsweredOnce(project, ROWS);
         expect(await created()).toHaveLength(1);
-        expect(await strays()).toEqual([]);
+        expect(await duplicates()).toEqual([]);
       },
     );
   },

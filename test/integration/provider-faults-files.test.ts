@@ -3,6 +3,7 @@ import { afterEach, expect, it } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import { RETURNS_MAX } from "../../src/model/what-next.js";
+import { believeMissing } from "../../src/store/recovery.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
@@ -98,7 +99,7 @@ describeDatabases(
       const worker = await start([...plain(2), "[[demo:error 400]] in the other file"], { faults: { hold } });
       const [notes] = worker.pipelines.values();
       const fileId = await endUncollected(worker);
-      expect(await notes?.provider.deleteFile(fileId)).toBe(true);
+      expect(await notes?.provider.staging?.remove(fileId)).toBe(true);
       await hurry(project, worker);
       const pause = await pauseOf(project);
       expect(pause?.kind).toBe("provider");
@@ -121,10 +122,21 @@ describeDatabases(
       expect(await executions(project)).toEqual([2, 2, 1]);
     });
 
+    it("lost the answers, as a person was told while the batch ran: nobody is asked again", async () => {
+      const worker = await start(plain(2), { faults: { hold } });
+      const [notes] = worker.pipelines.values();
+      await notes?.provider.staging?.remove(await endUncollected(worker));
+      const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
+      await believeMissing(worker.database, [batch?.id ?? ""]);
+      await hurry(project, worker);
+      expect(await states()).toEqual(["succeeded", "succeeded"]);
+      expect(await pausedTimes()).toBe(0);
+    });
+
     it("loses the answers while a person has paused: told when that is over, and looked for ever less often until then", async () => {
       const worker = await start(plain(2), { faults: { hold } });
       const [notes] = worker.pipelines.values();
-      await notes?.provider.deleteFile(await endUncollected(worker));
+      await notes?.provider.staging?.remove(await endUncollected(worker));
       await project.run(
         sql`update rowmill.pipelines set pause_kind = 'person', pause_reason = 'lunch', paused_at = now()`,
       );
@@ -246,7 +258,7 @@ describeDatabases(
       expect(await executions(project)).toEqual([1, 2, 1]);
       const { calls } = await project.gateway.journal.summary();
       expect(calls.get("GET /v1/files/:id/content")).toBe(4);
-      expect(await statusOf(project)).toContain("named in neither file: missing");
+      expect(await statusOf(project)).toContain("1 requests were not named in the results: missing");
     });
 
     it.each(["output_file_id", "error_file_id"] as const)(

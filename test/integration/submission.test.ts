@@ -10,6 +10,7 @@ import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
+import { inputsAt, intentOf } from "../support/raw-provider.js";
 
 const isCreate = (call: Call) => call.method === "POST" && call.route === "/v1/batches";
 const isUpload = (call: Call) => call.method === "POST" && call.route === "/v1/files";
@@ -87,16 +88,13 @@ describeDatabases(
         quickCreate,
       );
       await project.round(worker);
-      const [frozen] = await project.rows<{ id: string; input_file_id: string }>(
-        sql`select id, input_file_id from rowmill.batches`,
+      const [frozen] = await project.rows<{ id: string; file: string }>(
+        sql`select id, provider_data ->> 'staged' as file from rowmill.batches`,
       );
       await project.drain(worker);
       // The frozen worker wakes up and posts what it meant to post.
       const [notes] = worker.pipelines.values();
-      const late = await notes?.provider.createBatch({
-        inputFileId: frozen?.input_file_id ?? "",
-        metadata: { rowmill_batch: frozen?.id ?? "" },
-      });
+      const late = await notes?.provider.create(intentOf(frozen?.file ?? "", { batch: frozen?.id ?? "" }));
       const ended = await project.gateway.until(late?.id ?? "");
       expect(ended.status).toBe("failed");
       expect((await project.gateway.journal.summary()).executed).toBe(5);
@@ -109,24 +107,21 @@ describeDatabases(
       await createNotes(project, plain(5));
       const worker = await project.worker({ notes: notesPipeline() });
       await project.round(worker);
-      const [batch] = await project.rows<{ id: string; input_file_id: string }>(
-        sql`select id, input_file_id from rowmill.batches`,
+      const [batch] = await project.rows<{ id: string; file: string }>(
+        sql`select id, provider_data ->> 'staged' as file from rowmill.batches`,
       );
       const [notes] = worker.pipelines.values();
-      await notes?.provider.createBatch({
-        inputFileId: batch?.input_file_id ?? "",
-        metadata: { rowmill_batch: batch?.id ?? "" },
-      });
+      await notes?.provider.create(intentOf(batch?.file ?? "", { batch: batch?.id ?? "" }));
       await project.run(sql`update rowmill.batches set next_at = now()`);
       await project.round(worker);
       hold = false;
       project.gateway.release();
       await project.drain(worker);
       expect(new Set((await requests(project)).map((row) => row.state))).toEqual(new Set(["succeeded"]));
-      const strays = await project.rows<{ cancelled: boolean }>(
-        sql`select cancelled_at is not null as cancelled from rowmill.stray_batches`,
+      const duplicates = await project.rows<{ cancelled: boolean }>(
+        sql`select cancelled_at is not null as cancelled from rowmill.duplicate_batches`,
       );
-      expect(strays).toEqual([{ cancelled: true }]);
+      expect(duplicates).toEqual([{ cancelled: true }]);
     });
 
     it("never takes for the right batch what was cancelled as a second one, although the right one has failed meanwhile", async () => {
@@ -149,15 +144,12 @@ describeDatabases(
       await createNotes(project, plain(5));
       const worker = await project.worker({ notes: notesPipeline() });
       await project.round(worker);
-      const [batch] = await project.rows<{ id: string; input_file_id: string }>(
-        sql`select id, input_file_id from rowmill.batches`,
+      const [batch] = await project.rows<{ id: string; file: string }>(
+        sql`select id, provider_data ->> 'staged' as file from rowmill.batches`,
       );
       first = (await project.gateway.journal.summary()).batches[0]?.batchId ?? "";
       const [notes] = worker.pipelines.values();
-      const second = await notes?.provider.createBatch({
-        inputFileId: batch?.input_file_id ?? "",
-        metadata: { rowmill_batch: batch?.id ?? "" },
-      });
+      const second = await notes?.provider.create(intentOf(batch?.file ?? "", { batch: batch?.id ?? "" }));
       await project.run(sql`update rowmill.batches set next_at = now()`);
       // The second one is recorded and cancelled, the first one not taken yet.
       await project.round({
@@ -165,8 +157,8 @@ describeDatabases(
         step: (name, work) =>
           name === "submit.record" ? Promise.reject(new Error("The worker died.")) : worker.step(name, work),
       });
-      const strays = sql`select provider_batch_id as id from rowmill.stray_batches where cancelled_at is not null`;
-      expect(await project.rows(strays)).toEqual([{ id: second?.id }]);
+      const duplicates = sql`select provider_batch_id as id from rowmill.duplicate_batches where cancelled_at is not null`;
+      expect(await project.rows(duplicates)).toEqual([{ id: second?.id }]);
       failed = true;
       project.gateway.release();
       await project.run(sql`update rowmill.batches set next_at = now()`);
@@ -419,8 +411,7 @@ describeDatabases(
       const worker = await project.worker({ notes: notesPipeline() });
       await project.drain(worker);
       await project.round(worker);
-      const [notes] = worker.pipelines.values();
-      expect(await notes?.provider.findInputs("rowmill-")).toEqual([]);
+      expect(await inputsAt(project.gateway.url)).toEqual([]);
       const calls = (await project.gateway.journal.summary()).calls;
       expect(calls.get("DELETE /v1/files/:id")).toBe(2);
     });

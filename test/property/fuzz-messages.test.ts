@@ -2,11 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
 import { canonicalJson } from "../../src/model/canonical-json.js";
-import type { MessageSource, PipelineConfig, RowCells } from "../../src/model/pipeline.js";
-import { compileRequest, fingerprintOf } from "../../src/model/render-request.js";
+import type { Json, MessageSource, PipelineConfig, RowCells } from "../../src/model/pipeline.js";
+import { compileRequest } from "../../src/model/render-request.js";
 import { textProblem } from "../../src/model/storable-text.js";
 import { compileMessage, templateProblems } from "../../src/model/template.js";
-import { buildBody, CHAT_ENDPOINT, renderLine } from "../../src/providers/openai-body.js";
+import { fingerprintOfBody, openaiEncoder } from "../../src/providers/openai/encoder.js";
+import { asRecord } from "../../src/providers/openai/wire.js";
 import { validateConfig } from "../../src/config/validate.js";
 import { fuzz, oddText, unhandledDuring } from "../support/fuzz.js";
 
@@ -67,14 +68,21 @@ function expectRendered(user: MessageSource, row: RowCells): void {
     expect(textProblem(rendered.message)).toBeNull();
   }
   if (rendered.kind !== "request") return;
-  const body = buildBody(rendered.request);
-  const line = renderLine("1-1-0123456789ab", body);
+  const { request } = rendered;
+  const attempt = { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
+  const { line, fingerprint } = openaiEncoder({ ...request, tokensPerByte: 1 })(
+    "1-1-0123456789ab",
+    request,
+    attempt,
+  );
   expect(textProblem(line)).toBeNull();
   expect(line).not.toContain("\n");
-  const parsed = JSON.parse(line) as { body: typeof body };
-  expect(parsed.body).toEqual(body);
-  expect(fingerprintOf(CHAT_ENDPOINT, body)).toMatch(/^[0-9a-f]{32}$/);
-  expect(JSON.parse(canonicalJson(body))).toEqual(parsed.body);
+  const body = asRecord((JSON.parse(line) as { body: Json }).body) ?? {};
+  const system = request.system === null ? [] : [{ role: "system", content: request.system }];
+  expect(body).toMatchObject({ messages: [...system, { role: "user", content: request.user }] });
+  expect(fingerprint).toMatch(/^[0-9a-f]{32}$/);
+  expect(fingerprintOfBody(body)).toBe(fingerprint);
+  expect(JSON.parse(canonicalJson(body as Json))).toEqual(body);
 }
 
 /** What functions of users do when nobody looks. */

@@ -4,10 +4,10 @@ import { z } from "../../src/index.js";
 import { compileAnswer } from "../../src/model/answer.js";
 import { formatCustomId, parseCustomId } from "../../src/model/custom-id.js";
 import { LineTooLongError, splitLines } from "../../src/model/jsonl.js";
-import { downloadLines } from "../../src/providers/openai-download.js";
-import { UnreadableReply } from "../../src/providers/openai-errors.js";
-import { readInputLine } from "../../src/providers/openai-input-line.js";
-import { readOutcome } from "../../src/providers/openai-outcome.js";
+import { downloadLines } from "../../src/providers/openai/download.js";
+import { UnreadableReply } from "../../src/providers/openai/errors.js";
+import { readInputLine } from "../../src/providers/openai/input-line.js";
+import { readOutcome } from "../../src/providers/openai/outcome.js";
 import {
   readBatch,
   readFile,
@@ -15,8 +15,8 @@ import {
   readListedFile,
   readPage,
   untoldReason,
-} from "../../src/providers/openai-wire.js";
-import { ProviderError } from "../../src/providers/provider.js";
+} from "../../src/providers/openai/wire.js";
+import { ProviderError } from "../../src/model/provider.js";
 import { fuzz, mutated, oddJson, oddText, torn, unstorable } from "../support/fuzz.js";
 
 const CUSTOM_ID = "17-2-0123456789ab";

@@ -10,7 +10,8 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { pino } from "pino";
-import { makeProvider, openProject } from "../../src/app/open-project.js";
+import { openProject } from "../../src/app/open-project.js";
+import { openProviders } from "../../src/app/providers.js";
 import { connectionOptions } from "../../src/config/connection.js";
 import { readEnvironment } from "../../src/config/environment.js";
 import { loadConfig } from "../../src/config/load.js";
@@ -19,13 +20,14 @@ import { openDatabase } from "../../src/store/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import type { DatabaseKind } from "./databases.js";
+import type { PlainOptions } from "./plain-provider.js";
 import { sql, startProject, type TestProject } from "./project.js";
 
 const script = resolve(import.meta.dirname, "../crash/crash-worker.mjs");
 /** Imported before anything else by processes whose clock is wrong. */
 export const clockScript = pathToFileURL(resolve(import.meta.dirname, "../crash/set-clock.mjs")).href;
 /** A worker that is not as far by then never will be. */
-const CHILD_MS_MAX = 40_000;
+const CHILD_MS_MAX = 120_000;
 
 export interface Fault {
   readonly step: StepName;
@@ -67,15 +69,17 @@ export interface CrashOptions {
   readonly gateway?: Partial<GatewayOptions>;
   /** Further keys of the pipeline `notes`, as text. */
   readonly pipeline?: string;
+  /** Batches go to this provider instead. */
+  readonly plain?: PlainOptions;
 }
 
 export async function startCrashProject(
   kind: DatabaseKind,
-  { gateway = {}, pipeline = "" }: CrashOptions = {},
+  { gateway = {}, pipeline = "", plain }: CrashOptions = {},
 ): Promise<CrashProject> {
   const project = await startProject(kind, { gateway: { batchDelayMs: 100, ...gateway } });
   const file = join(project.folder, "rowmill.config.mjs");
-  await writeFile(file, configText(pipeline));
+  await writeFile(file, plain === undefined ? configText(pipeline) : plainConfigText(pipeline, plain));
   const environment = {
     DATABASE_URL: project.url,
     OPENAI_API_KEY: "test",
@@ -89,8 +93,9 @@ export async function startCrashProject(
     const read = readEnvironment(environment);
     const database = openDatabase(connectionOptions({ kind: "server", url: project.url }, read));
     const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
-    const provider = { ...makeProvider(read), createMs: 0 };
-    const context = await openProject({ config, environment: read, database, log, provider });
+    const open = await openProviders({ config, environment: read });
+    const providers: typeof open = (pipeline) => ({ ...open(pipeline), createMs: 0 });
+    const context = await openProject({ config, environment: read, database, log, providers });
     opened.push({ context, close: () => database.close() });
     return context;
   };
@@ -184,6 +189,14 @@ function startChild(folder: string, environment: Readonly<Record<string, string>
     }
   };
   return { child, loggedAtMs, ended, says };
+}
+
+/** As a user's own provider stands in a config. */
+function plainConfigText(more: string, options: PlainOptions): string {
+  const adapter = resolve(import.meta.dirname, "plain-provider.ts");
+  const provider = `provider: plain(${JSON.stringify(options)}),`;
+  const text = configText(`${provider} ${more}`).replace("gpt-4o-mini", "plain-small");
+  return `import { plain } from ${JSON.stringify(adapter)};\n${text}`;
 }
 
 function configText(more: string): string {

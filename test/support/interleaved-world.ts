@@ -8,7 +8,7 @@ import { runRound, sweepAll } from "../../src/app/round.js";
 import type { Call } from "../../src/gateway/faults.js";
 import { isTerminal, type BatchObject } from "../../src/gateway/wire.js";
 import { advanceBatch } from "../../src/worker/advance.js";
-import { lookForStrays } from "../../src/worker/astray.js";
+import { compareWithList } from "../../src/worker/duplicates.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { runIntake } from "../../src/worker/intake.js";
 import { runJanitor } from "../../src/worker/janitor.js";
@@ -21,7 +21,7 @@ import { emptyList, is } from "./provider-faults.js";
 import { sql, startProject, type TestProject } from "./project.js";
 import { stageWorker, type PlannedMishap, type StageWorker } from "./stage-worker.js";
 
-export type Stage = "intake" | "sweep" | "plan" | "advance" | "rescue" | "strays" | "clean";
+export type Stage = "intake" | "sweep" | "plan" | "advance" | "rescue" | "compare" | "clean";
 
 /** `batch`, `key` and `to` choose among those that there are. */
 export type Action =
@@ -149,7 +149,7 @@ const stages: Readonly<Record<Stage, (context: WorkerContext, batch: string | nu
     if (batch !== null) await advanceBatch(context, batch, signal);
   },
   rescue: (context) => runRescuer(context),
-  strays: (context) => lookForStrays(context, signal),
+  compare: (context) => compareWithList(context, signal),
   clean: (context) => runJanitor(context, signal),
 };
 

@@ -1,5 +1,6 @@
 /** A small table of texts, whose words choose how the demo model ends each request; and a pipeline over it. */
 import { pipeline, z } from "../../src/index.js";
+import type { Provider } from "../../src/model/provider.js";
 import { sql, type TestProject } from "./project.js";
 import { quick } from "./movies.js";
 
@@ -9,12 +10,15 @@ export interface NotesChanges {
   readonly model?: string;
   /** The template of the message. */
   readonly user?: string;
+  /** Default: as the environment says. */
+  readonly provider?: Provider;
 }
 
 export function notesPipeline(changes: NotesChanges = {}) {
   return pipeline({
     source: { table: "notes", key: "id", columns: ["body"] },
     ...quick,
+    ...(changes.provider === undefined ? {} : { provider: changes.provider }),
     request: {
       model: changes.model ?? "gpt-4o-mini",
       maxOutputTokens: 100,

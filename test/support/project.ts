@@ -14,7 +14,7 @@ import { openProject } from "../../src/app/open-project.js";
 import { idleState } from "../../src/app/idle.js";
 import { runRound } from "../../src/app/round.js";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
-import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
+import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
 import { defineConfig } from "../../src/index.js";
 import { openDatabase, sql, type Database, type Sql } from "../../src/store/database.js";
 import { approvalOf, approve } from "../../src/worker/approval.js";
@@ -101,7 +101,13 @@ export async function startProject(
       });
       const { timeouts, log = pino({ level: process.env["TEST_LOG"] ?? "silent" }) } = workerOptions;
       const provider = createOpenAIProvider({ apiKey: "test", baseURL: gateway.url, timeouts });
-      const context = await openProject({ config, environment, database: own, log, provider });
+      const context = await openProject({
+        config,
+        environment,
+        database: own,
+        log,
+        providers: () => provider,
+      });
       workers.push({ context, database: own });
       if (workerOptions.approve ?? true) {
         for (const pipeline of context.pipelines.values()) await approve(context, pipeline, "the test");

@@ -21,7 +21,7 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import { requests } from "./notes.js";
 import { sql, type TestProject } from "./project.js";
 
-/** The provider's eight calls, as a worker makes them. */
+/** The calls over the wire, as a worker makes them. */
 export const providerCalls = {
   uploadInput: "POST /v1/files",
   findInputs: "GET /v1/files",
@@ -104,6 +104,9 @@ export async function passTime(project: TestProject, interval: string): Promise<
   await project.run(sql`update rowmill.batches set create_intent_at = create_intent_at - ${interval}::interval,
     submitted_at = submitted_at - ${interval}::interval, next_at = clock_timestamp() where settled_at is null`);
   await project.run(sql`update rowmill.waiting set not_before = clock_timestamp()`);
+  await project.run(
+    sql`update rowmill.learned_limits set not_before = clock_timestamp() where not_before is not null`,
+  );
 }
 
 /** What `rowmill status` prints, on a wide terminal. */
@@ -121,9 +124,11 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     money: await moneyOverviews(database),
     batches: await batchOverviews(database, 20),
     held: [],
+    waits: [],
     overdue: await overdueBatches(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),
+    promises: [],
   };
   return renderStatus(facts, style).join("\n");
 }

@@ -3,8 +3,10 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
-import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai.js";
-import type { Provider } from "../../src/providers/provider.js";
+import type { BatchMark, CreateIntent, Provider } from "../../src/model/provider.js";
+import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
+import { connect, type Connection } from "../../src/providers/openai/connection.js";
+import { findInputs, readLines } from "../../src/providers/openai/files.js";
 
 export const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";
 export const BATCH = {
@@ -13,6 +15,11 @@ export const BATCH = {
   created_at: 1_790_000_000,
   input_file_id: "file-1",
 };
+
+/** With its way to the server, for what is asked about files. */
+export interface RawProvider extends Provider {
+  readonly connection: Connection;
+}
 
 interface Seen {
   readonly method: string;
@@ -33,7 +40,7 @@ export async function closeServers(): Promise<void> {
 export async function serve(
   handler: Handler,
   options: Partial<OpenAIOptions> = {},
-): Promise<{ provider: Provider; seen: Seen[]; url: string }> {
+): Promise<{ provider: RawProvider; seen: Seen[]; url: string }> {
   const seen: Seen[] = [];
   const server = http.createServer((request, response) => {
     const parts: Buffer[] = [];
@@ -63,13 +70,10 @@ function closed(server: http.Server): Promise<void> {
   });
 }
 
-export function providerAt(baseURL: string, options: Partial<OpenAIOptions> = {}): Provider {
-  return createOpenAIProvider({
-    apiKey: KEY,
-    baseURL,
-    timeouts: { backoffMs: 1, callMs: 20_000, stallMs: 20_000 },
-    ...options,
-  });
+export function providerAt(baseURL: string, more: Partial<OpenAIOptions> = {}): RawProvider {
+  const timeouts = { backoffMs: 1, callMs: 20_000, stallMs: 20_000 };
+  const options = { apiKey: KEY, baseURL, timeouts, ...more };
+  return { ...createOpenAIProvider(options), connection: connect(options, baseURL) };
 }
 
 export function json(
@@ -85,12 +89,33 @@ export function json(
 export const refusal = (message: string, code: string | null = null) => ({
   error: { message, type: "t", param: null, code },
 });
-export const createBatch = (provider: Provider) =>
-  provider.createBatch({ inputFileId: "file-1", metadata: {} });
-export const retrieve = (provider: Provider) => provider.retrieveBatch("batch_1");
+/** A create of the file that `staged` names. */
+export function intentOf(staged: string, mark: Partial<BatchMark> = {}): CreateIntent {
+  const whole = { deployment: "d1", batch: "b1", pipeline: "films", definition: "h1", ...mark };
+  const spool = { batchId: whole.batch, path: "", bytes: 0, sha256: "" };
+  return { mark: whole, staged, baseline: null, spool, requests: 1, model: "gpt-4o-mini" };
+}
 
-export async function readInto(provider: Provider, seen: string[]): Promise<void> {
-  for await (const line of provider.readLines("file-1")) seen.push(line);
+/** What a create of ours said, as the gateway's journal has it. */
+export function markIn(metadata: Readonly<Record<string, string>> | null | undefined): BatchMark {
+  return {
+    deployment: metadata?.["rowmill_deployment"] ?? "",
+    batch: metadata?.["rowmill_batch"] ?? "",
+    pipeline: metadata?.["rowmill_pipeline"] ?? "",
+    definition: metadata?.["rowmill_definition"] ?? "",
+  };
+}
+
+export const createBatch = (provider: Provider) => provider.create(intentOf("file-1"));
+export const retrieve = (provider: Provider) => provider.status("batch_1");
+
+export async function readInto({ connection }: RawProvider, seen: string[]): Promise<void> {
+  for await (const line of readLines(connection, "file-1")) seen.push(line);
+}
+
+/** Ids of the input files of ours that lie at a server, newest first. */
+export async function inputsAt(url: string): Promise<string[]> {
+  return (await findInputs(providerAt(url).connection, "rowmill-")).map(({ id }) => id);
 }
 
 export async function failureOf(promise: Promise<unknown>): Promise<RowmillError & { kind?: string }> {

@@ -33,7 +33,7 @@ async function withContext(
   work: (context: WorkerContext) => Promise<void>,
 ): Promise<void> {
   const config = await loadConfig({ cwd: folder, env: { ...env } });
-  const environment = readEnvironment(env);
+  const environment = readEnvironment(env, config);
   const opened = await openProjectDatabase(config, environment);
   try {
     const log = pino({ level: "silent" });

@@ -1,6 +1,7 @@
-import { defineConfig, json, pipeline, z, type AnswerOf } from "rowmill";
+import { defineConfig, json, openai, pipeline, z, type AnswerOf } from "rowmill";
 
 const movies = pipeline({
+  provider: openai({ organization: "org-films", apiKey: process.env.FILMS_KEY }),
   source: {
     table: "public.imdb_dataset",
     key: ["imdb_id", "lang"],
@@ -43,7 +44,7 @@ const movies = pipeline({
   limit: 5000,
   polling: { min: "15s", max: "5m" },
   files: { keep: false },
-  reconcile: { window: "2m" },
+  reconcile: { window: "2m", unknown: "ask" },
 });
 
 const opinions = pipeline({

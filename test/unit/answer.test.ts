@@ -4,7 +4,14 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { answerProblems, compileAnswer } from "../../src/model/answer.js";
+import { answerProblems as ownProblems, compileAnswer } from "../../src/model/answer.js";
+import { schemaProblems } from "../../src/providers/openai/schema.js";
+
+/** As a config for OpenAI judges it. */
+function answerProblems(schema: z.ZodType): readonly string[] {
+  const own = ownProblems(schema);
+  return own.length > 0 ? own : schemaProblems(compileAnswer(schema).schema?.schema ?? null);
+}
 
 const parse = (schema: z.ZodType, answer: unknown) =>
   compileAnswer(schema).parse(typeof answer === "string" ? answer : JSON.stringify(answer));

@@ -179,7 +179,7 @@ describe("The story of a row", () => {
       events: [],
       result: { state: "absent" },
     };
-    const lines = renderStory(story, { columns: () => 80, bold: (text) => text });
+    const lines = renderStory(story, { columns: () => 80, bold: (text) => text, accountText: String });
     expect(lines).toContain(`  ${name}:  A fine film.`);
   });
 
@@ -194,7 +194,7 @@ describe("The story of a row", () => {
       events: [],
       result: { state: "absent" },
     };
-    const lines = renderStory(story, { columns: () => 80, bold: (text) => text });
+    const lines = renderStory(story, { columns: () => 80, bold: (text) => text, accountText: String });
     expect(lines).toContain("  a\\nresult  x");
     expect(lines).toContain("             attempt 2");
   });
@@ -238,6 +238,7 @@ describe("A failure", () => {
 describe("The status", () => {
   const facts: StatusFacts = {
     place: "db:5432/app",
+    promises: [{ title: "OpenAI", short: "nothing is paid twice" }],
     pipelines: [
       {
         id: 1,
@@ -281,6 +282,7 @@ describe("The status", () => {
     batches: [],
     held: [],
     overdue: [],
+    waits: [],
     events: [],
     workers: [],
   };

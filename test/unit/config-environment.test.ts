@@ -1,7 +1,8 @@
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { readEnvironment } from "../../src/config/environment.js";
+import { readEnvironment, type Environment } from "../../src/config/environment.js";
 import { ConfigError } from "../../src/config/problems.js";
+import { openai } from "../../src/index.js";
 
 function mistakesOf(variables: Record<string, string>): ConfigError {
   try {
@@ -14,6 +15,14 @@ function mistakesOf(variables: Record<string, string>): ConfigError {
 }
 
 describe("readEnvironment", () => {
+  test("judges no variable of a provider that no pipeline asks, and every other one", () => {
+    expect(() => readEnvironment({ OPENAI_BASE_URL: "nowhere" }, { pipelines: [] })).not.toThrow();
+    expect(() => readEnvironment({ ROWMILL_ALLOW_HTTP: "yes" }, { pipelines: [] })).toThrow(
+      /ROWMILL_ALLOW_HTTP/,
+    );
+    expect(mistakesOf({ OPENAI_BASE_URL: "nowhere" }).message).toContain("OPENAI_BASE_URL");
+  });
+
   test("reads its variables, and no others", () => {
     const environment = readEnvironment({
       DATABASE_URL: "postgres://u:p@db/app",
@@ -30,14 +39,18 @@ describe("readEnvironment", () => {
       PGHOST: "ignored",
     });
     expect(environment.databaseUrl?.reveal()).toBe("postgres://u:p@db/app");
-    expect(environment.openai.apiKey?.reveal()).toBe("sk-1");
+    expect(openai().secrets(environment.provider)).toEqual(["sk-1"]);
+    expect(openai().account(environment.provider)).toBe("http://127.0.0.1:9/v1|org|proj");
+    expect(environment.provider.variable("PGHOST")).toBeNull();
     expect(environment).toMatchObject({
-      openai: { baseUrl: "http://127.0.0.1:9/v1", organization: "org", project: "proj", allowHttp: true },
       tls: { mode: "verify-full", rootCertFile: "/ca.pem" },
-      proxies: {
-        https: { place: "http://proxy:3128" },
-        http: { place: "http://plain:3128" },
-        except: "localhost",
+      provider: {
+        allowHttp: true,
+        proxies: {
+          https: { place: "http://proxy:3128" },
+          http: { place: "http://plain:3128" },
+          except: "localhost",
+        },
       },
     });
   });
@@ -45,11 +58,15 @@ describe("readEnvironment", () => {
   test("takes what is absent or empty for absent", () => {
     const nothing = {
       databaseUrl: null,
-      openai: { apiKey: null, baseUrl: null, organization: null, project: null, allowHttp: false },
+      provider: { allowHttp: false, proxies: { https: null, http: null, except: "" } },
       tls: { mode: null, rootCertFile: null },
-      proxies: { https: null, http: null, except: "" },
     };
-    expect(readEnvironment({})).toEqual(nothing);
+    const expectNothing = (environment: Environment) => {
+      expect(environment).toMatchObject(nothing);
+      expect(openai().secrets(environment.provider)).toEqual([]);
+      expect(openai().account(environment.provider)).toBe("https://api.openai.com/v1||");
+    };
+    expectNothing(readEnvironment({}));
     const names = ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"];
     const others = [
       "ROWMILL_ALLOW_HTTP",
@@ -60,7 +77,7 @@ describe("readEnvironment", () => {
       "NO_PROXY",
     ];
     const empty = [...names, ...others].map((name) => [name, ""]);
-    expect(readEnvironment(Object.fromEntries(empty))).toEqual(nothing);
+    expectNothing(readEnvironment(Object.fromEntries(empty)));
   });
 
   test("shows no secret, however it is printed", () => {
@@ -72,8 +89,9 @@ describe("readEnvironment", () => {
     const printed = [
       inspect(environment, { depth: 9, showHidden: true }),
       JSON.stringify(environment),
-      `${String(databaseUrl)} ${String(environment.openai.apiKey)}`,
-      JSON.stringify(Object.entries(environment.openai.apiKey ?? {})),
+      `${String(databaseUrl)} ${String(environment.provider)}`,
+      JSON.stringify(Object.entries(environment.provider)),
+      inspect(openai(), { depth: 9, showHidden: true }),
     ].join("\n");
     expect(printed).not.toContain("s3cret");
     expect(printed).toContain("[secret]");
@@ -125,6 +143,7 @@ describe("readEnvironment", () => {
     "https://ark.test/api/v3",
     "https://proxy.test/openai",
   ])("takes the base URL %s", (value) => {
-    expect(readEnvironment({ OPENAI_BASE_URL: value }).openai.baseUrl).toBe(value.replace(/\/$/, ""));
+    const { provider } = readEnvironment({ OPENAI_BASE_URL: value });
+    expect(openai().account(provider)).toBe(`${value.replace(/\/$/, "")}||`);
   });
 });

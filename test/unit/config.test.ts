@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { z as zod3 } from "zod/v3";
 import { ConfigError, type ConfigProblem } from "../../src/config/problems.js";
 import { validateConfig } from "../../src/config/validate.js";
-import { defineConfig, pipeline, z } from "../../src/index.js";
+import { defineConfig, openai, pipeline, z } from "../../src/index.js";
 import type { ProjectConfig } from "../../src/model/pipeline.js";
+import { adapters } from "../../src/providers/adapters.js";
 
 const origin = { file: "/project/rowmill.config.ts", language: "script", databaseUrl: null } as const;
 
@@ -39,6 +40,7 @@ describe("a correct config", () => {
   test("gets every default of the documentation", () => {
     expect(validate(minimal).pipelines[0]).toEqual({
       name: "films",
+      provider: adapters[0].choice,
       source: {
         kind: "table",
         table: "films",
@@ -67,14 +69,16 @@ describe("a correct config", () => {
       limit: null,
       polling: { minMs: 15_000, maxMs: 300_000 },
       files: { keep: false },
-      reconcile: { windowMs: 120_000 },
+      reconcile: { windowMs: 120_000, unknown: null },
     });
   });
 
   test("carries every key that is written", () => {
     const user = (row: { readonly Title: string | null }) => row.Title;
     const check = () => null;
+    const provider = openai({ organization: "org" });
     const films = pipeline({
+      provider,
       source: {
         table: "public.films",
         key: ["id", "lang"],
@@ -114,13 +118,14 @@ describe("a correct config", () => {
       limit: 9,
       polling: { min: "10ms", max: "10ms" },
       files: { keep: true },
-      reconcile: { window: "1s" },
+      reconcile: { window: "1s", unknown: "ask" },
     });
     expect(
       validateConfig(defineConfig({ database: "embedded", pipelines: { films } }), origin).pipelines,
     ).toEqual([
       {
         name: "films",
+        provider,
         source: {
           kind: "table",
           table: "public.films",
@@ -163,7 +168,7 @@ describe("a correct config", () => {
         limit: 9,
         polling: { minMs: 10, maxMs: 10 },
         files: { keep: true },
-        reconcile: { windowMs: 1000 },
+        reconcile: { windowMs: 1000, unknown: "ask" },
       },
     ]);
   });
@@ -330,6 +335,7 @@ describe("mistakes", () => {
     ["polling.min", { ...minimal, polling: { min: "1ms" } }, /from "10ms"/],
     ["files.keep", { ...minimal, files: { keep: "yes" } }, /true or false/],
     ["reconcile.window", { ...minimal, reconcile: { window: "2d" } }, /to "1d"/],
+    ["reconcile.unknown", { ...minimal, reconcile: { unknown: "guess" } }, /again.*ask/],
     ["when", { ...minimal, when: null }, /an object with "rows" or "maxWait"/],
   ];
 

@@ -2,9 +2,9 @@ import { expect, it } from "vitest";
 import { judgeCreated, type CreatedBatch } from "../../src/model/created-batches.js";
 
 function batch(id: string, changes: Partial<CreatedBatch> = {}): CreatedBatch {
-  return { id, status: "in_progress", inputFileId: "present", createdAt: 100, ...changes };
+  return { id, status: "in_progress", isOfThisCreate: true, createdAt: 100, ...changes };
 }
-const former = { inputFileId: "former" };
+const former = { isOfThisCreate: false };
 
 const cases: readonly {
   what: string;
@@ -17,7 +17,7 @@ const cases: readonly {
   { what: "nothing is listed", listed: [], right: null },
   { what: "one is", listed: [batch("a")], right: "a" },
   {
-    what: "of two of the present file the older one is right",
+    what: "of two of the present input the older one is right",
     listed: [batch("a", { createdAt: 101 }), batch("b")],
     right: "b",
     seconds: ["a"],
@@ -29,7 +29,7 @@ const cases: readonly {
     seconds: ["b"],
   },
   {
-    what: "one of the present file before an older one of a former file",
+    what: "one of the present input before an older one of a former input",
     listed: [batch("a", { ...former, createdAt: 1 }), batch("b")],
     right: "b",
     seconds: ["a"],
@@ -39,15 +39,15 @@ const cases: readonly {
     listed: [batch("a", { status: "failed", createdAt: 1 }), batch("b")],
     right: "b",
   },
-  { what: "one that failed, of the present file", listed: [batch("a", { status: "failed" })], right: "a" },
+  { what: "one that failed, of the present input", listed: [batch("a", { status: "failed" })], right: "a" },
   {
-    what: "none that failed, of a former file",
+    what: "none that failed, of a former input",
     listed: [batch("a", { ...former, status: "failed" })],
     right: null,
   },
-  { what: "one of a former file that runs all the same", listed: [batch("a", former)], right: "a" },
+  { what: "one of a former input that runs all the same", listed: [batch("a", former)], right: "a" },
   {
-    what: "not yet one of a former file that is being validated",
+    what: "not yet one of a former input that is being validated",
     listed: [batch("a", { ...former, status: "validating" })],
     right: null,
   },
@@ -68,7 +68,7 @@ const cases: readonly {
 it.each(cases)(
   "judges what an intent made: $what",
   ({ listed, known = [], mayAppear = true, right, seconds = [] }) => {
-    const judged = judgeCreated(listed, { inputFileId: "present", seconds: new Set(known), mayAppear });
+    const judged = judgeCreated(listed, { seconds: new Set(known), mayAppear });
     expect([judged.right?.id ?? null, judged.seconds.map(({ id }) => id)]).toEqual([right, seconds]);
   },
 );

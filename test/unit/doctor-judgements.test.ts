@@ -12,10 +12,10 @@ import {
 } from "../../src/app/doctor-database-checks.js";
 import { checks } from "../../src/app/doctor-examine.js";
 import { judgeDisk, judgeNode } from "../../src/app/doctor-machine-checks.js";
-import { judgeModel, judgeRefusal } from "../../src/app/doctor-provider-checks.js";
 import { judgeReplicaRole, postingBody } from "../../src/app/doctor-triggers.js";
 import { explainFailure, passesByItself, type ConnectionFacts } from "../../src/model/database-failure.js";
-import { ProviderError } from "../../src/providers/provider.js";
+import { ProviderError } from "../../src/model/provider.js";
+import { judgeModel, judgeRefusal } from "../../src/providers/openai/examine.js";
 
 const remote: ConnectionFacts = {
   addressFrom: "DATABASE_URL",
@@ -115,6 +115,10 @@ describe("The doctor's judgement", () => {
     ]);
   });
 
+  it("names no variable of a provider that no pipeline asks", () => {
+    expect(judgeNames({ ORG_ID: "o", OPENAI_KEY: "k" }, { pipelines: [] })).toEqual([]);
+  });
+
   it("of a clock allows what the question took", () => {
     expect(judgeClock("the database's", { aheadMs: 61_000, unsureMs: 2_000 }).level).toBe("ok");
     expect(judgeClock("the database's", { aheadMs: 90_000, unsureMs: 2_000 }).text).toBe(
@@ -134,8 +138,8 @@ describe("The doctor's judgement", () => {
     ["ambiguous", 503, "problem"],
   ] as const)("of a list of models that is refused with %s %d is a %s", (kind, status, level) => {
     expect(judgeRefusal(new ProviderError(kind, "no", { status }), "https://h/v1")).toMatchObject({
+      about: "key",
       level,
-      stops: true,
     });
   });
 

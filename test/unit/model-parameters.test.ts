@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parameterProblems } from "../../src/model/model-parameters.js";
+import { parameterProblems } from "../../src/providers/openai/parameters.js";
 import type { Json } from "../../src/model/pipeline.js";
 
 const sampling = { temperature: 0.1, top_p: 0.9, presence_penalty: 1, frequency_penalty: -1 };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { readOutcome } from "../../src/providers/openai-outcome.js";
+import { readOutcome } from "../../src/providers/openai/outcome.js";
 
 const usage = { prompt_tokens: 10, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 6 } };
 const tokens = { inputTokens: 10, cachedInputTokens: 6, outputTokens: 4 };

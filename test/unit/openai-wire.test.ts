@@ -6,7 +6,7 @@ import {
   readListedFile,
   readPage,
   untoldReason,
-} from "../../src/providers/openai-wire.js";
+} from "../../src/providers/openai/wire.js";
 
 const batch = {
   id: "batch_1",
@@ -218,7 +218,7 @@ test.each([
   ["Succeeded", "ready"],
   [null, "ready"],
   [undefined, "ready"],
-  ["uploaded", "uploaded"],
+  ["uploaded", "staged"],
   ["Pending", "pending"],
   ["running", "pending"],
   ["error", "failed"],

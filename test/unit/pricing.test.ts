@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { costNanoUsd, formatUsd, nearModel, priceOf, ratesFor, ratesOf } from "../../src/model/pricing.js";
+import { costNanoUsd, formatUsd, ratesFor } from "../../src/model/pricing.js";
+import { openaiDialect } from "../../src/providers/openai/dialect.js";
 
 const november2026 = new Date("2026-11-22T00:00:00Z");
 const usage = (inputTokens: number, outputTokens = 0, cachedInputTokens = 0) => ({
@@ -8,6 +9,7 @@ const usage = (inputTokens: number, outputTokens = 0, cachedInputTokens = 0) => 
   cachedInputTokens,
 });
 const NANO = 1e9;
+const { nearModel, rates: ratesOf } = openaiDialect;
 
 describe("the cost of a million tokens, in dollars", () => {
   test.each([
@@ -55,26 +57,30 @@ describe("the cost of a request", () => {
   });
 
   test("is not known for a model that has no price", () => {
-    expect(priceOf("my-own-model", november2026)).toBeNull();
+    expect(ratesOf("my-own-model", november2026).price).toBeNull();
     expect(costNanoUsd(usage(5), ratesOf("my-own-model", november2026), "batch")).toBeNull();
   });
 
   test("is that of the config, before any known one: dollars per million tokens, half of it by batch", () => {
     const price = { input: 0.2, cachedInput: 0.1, output: 1.5 };
     for (const model of ["my-own-model", "gpt-4o-mini"]) {
-      const own = ratesFor({ model, price }, november2026);
+      const own = ratesFor(openaiDialect, { model, price }, november2026);
       expect(own.price?.model).toBe(model);
       expect(costNanoUsd(usage(1_000_000, 0), own, "live")).toBe(0.2e9);
       expect(costNanoUsd(usage(0, 1_000_000), own, "batch")).toBe(0.75e9);
       expect(costNanoUsd(usage(1_000_000, 0, 1_000_000), own, "live")).toBe(0.1e9);
     }
-    const free = ratesFor({ model: "mine", price: { input: 0, cachedInput: 0, output: 0 } }, november2026);
+    const free = ratesFor(
+      openaiDialect,
+      { model: "mine", price: { input: 0, cachedInput: 0, output: 0 } },
+      november2026,
+    );
     expect(costNanoUsd(usage(9, 9), free, "batch")).toBe(0);
-    expect(ratesFor({ model: "gpt-4o-mini", price: null }, november2026)).toEqual(rates);
+    expect(ratesFor(openaiDialect, { model: "gpt-4o-mini", price: null }, november2026)).toEqual(rates);
   });
 
   test("is that of the model's family for a dated name", () => {
-    expect(priceOf("gpt-4o-mini-2024-07-18", november2026)).toEqual(rates.price);
+    expect(ratesOf("gpt-4o-mini-2024-07-18", november2026).price).toEqual(rates.price);
   });
 
   test("is higher for all tokens of a request with a long context", () => {

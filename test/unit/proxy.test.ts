@@ -7,7 +7,8 @@ const both = { HTTPS_PROXY: "http://secure:3128", HTTP_PROXY: "http://plain:3128
 
 function placeFor(url: string, variables: Readonly<Record<string, string>>): string | null {
   return (
-    proxyFor(new URL(url), readEnvironment({ OPENAI_BASE_URL: url, ...variables }).proxies)?.place ?? null
+    proxyFor(new URL(url), readEnvironment({ OPENAI_BASE_URL: url, ...variables }).provider.proxies)?.place ??
+    null
   );
 }
 
@@ -29,7 +30,7 @@ describe("the proxy for a request", () => {
     const { proxies } = readEnvironment({
       HTTPS_PROXY: "me:s3cret@proxy:8080",
       HTTP_PROXY: "https://me:s3cret@proxy",
-    });
+    }).provider;
     expect(proxies.https?.place).toBe("http://proxy:8080");
     expect(proxies.http?.place).toBe("https://proxy");
     const printed = `${inspect(proxies, { depth: 9, showHidden: true })} ${JSON.stringify(proxies)}`;

@@ -1,0 +1,86 @@
+/**
+ * The adapter for OpenAI's Files and Batches API, and for every server that speaks it: puts its parts together.
+ *
+ * Holds no state but the clock of the last reply. A crash may leave an uploaded file or a created batch that
+ * nobody recorded; both carry names by which they are found again (`findInputs`, `findBatches`).
+ */
+import { RowmillError } from "../../model/errors.js";
+import type { AnswerOutcome, ModelRequest } from "../../model/outcome.js";
+import type { CallOptions, Provider } from "../../model/provider.js";
+import { NO_PROXIES } from "../../model/proxy.js";
+import { cleanBaseUrl, openaiAccount, OPENAI_BASE_URL_DEFAULT } from "./account.js";
+import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } from "./batches.js";
+import { connect, type Connection, type OpenAIOptions } from "./connection.js";
+import { openaiDialect } from "./dialect.js";
+import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
+import { examine } from "./examine.js";
+import { deleteFile } from "./files.js";
+import { openaiInputs } from "./inputs.js";
+import { servesDemo } from "./models.js";
+import { readCompletion } from "./outcome.js";
+import { fileIdOf, refsOf } from "./refs.js";
+import { readResults } from "./results.js";
+import { openaiStaging } from "./staging.js";
+import { asRecord } from "./wire.js";
+
+export type { OpenAIOptions } from "./connection.js";
+
+/**
+ * Makes no call by itself. Empty strings count as not given.
+ * @throws RowmillError `config_invalid` for a base URL that is none or holds a password, or an empty key.
+ */
+export function createOpenAIProvider(options: OpenAIOptions): Provider {
+  const baseUrl = cleanBaseUrl(options.baseURL || OPENAI_BASE_URL_DEFAULT);
+  if (options.apiKey.trim() === "") {
+    throw new RowmillError("config_invalid", "the OpenAI API key is empty; set OPENAI_API_KEY");
+  }
+  const connection = connect(options, baseUrl);
+  return {
+    ...openaiDialect,
+    account: openaiAccount(options),
+    createMs: connection.timeouts.createMs,
+    staging: openaiStaging(connection),
+    baseline: null,
+    create: (intent, call) => createBatch(connection, intent, call),
+    find: (intent, since, call) => findBatches(connection, { intent, since }, call),
+    list: (since, call) => listBatches(connection, since, call),
+    status: (id, call) => retrieveBatch(connection, id, call),
+    cancel: (id, call) => cancelBatch(connection, id, call),
+    forget: (kept, call) => forget(connection, kept, call),
+    results: (batch, call) => readResults(connection, batch, call),
+    inputs: openaiInputs(connection),
+    answer: (request, call) => answerLive(connection, request, call),
+    examine: (models, call) =>
+      examine(connection, { baseUrl, proxies: options.proxies ?? NO_PROXIES }, { models, options: call }),
+    servesDemo: (call) => servesDemo(connection, call),
+    clockSeconds: connection.clockSeconds,
+  };
+}
+
+/** Staged input and files that the batch names, each once. */
+async function forget(
+  connection: Connection,
+  { batch, staged }: Parameters<Provider["forget"]>[0],
+  call?: CallOptions,
+): Promise<number> {
+  const { input, output, error } = batch === null ? { input: "", output: null, error: null } : refsOf(batch);
+  const fileIds = new Set([staged === null ? null : fileIdOf(staged), input, output, error]);
+  let deleted = 0;
+  for (const fileId of fileIds)
+    if (fileId !== null && fileId !== "" && (await deleteFile(connection, fileId, call))) deleted++;
+  return deleted;
+}
+
+async function answerLive(
+  { client, call, timeouts }: Connection,
+  request: ModelRequest,
+  options: CallOptions = {},
+): Promise<AnswerOutcome> {
+  const attempt = { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
+  const { line } = openaiEncoder({ ...request, tokensPerByte: 1 })("live", request, attempt);
+  const body = asRecord(asRecord(JSON.parse(line))?.["body"]) ?? {};
+  const plan = { what: "ask the model", timeoutMs: timeouts.callMs, unrepeatable: true, ...options };
+  const path = CHAT_ENDPOINT.slice("/v1".length);
+  const reply = await call(plan, (signal) => client.post<unknown>(path, { body, signal }));
+  return readCompletion("live", asRecord(reply));
+}

@@ -1,0 +1,180 @@
+/**
+ * Owns the SDK client and what all calls share: base URL, time-outs, the clock of the last reply, and reading
+ * lists page by page. The SDK is used for the wire, but neither its retries (three POSTs for one batch whose
+ * reply was lost: measured), nor its time-outs (they end with the headers), nor its logging.
+ */
+import OpenAI from "openai";
+import { RowmillError } from "../../model/errors.js";
+import { JSON_VALUES_MAX, ValueCounter } from "../../model/json-values.js";
+import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../../model/proxy.js";
+import { caller, type Caller } from "./call.js";
+import { errorReader, UnreadableReply } from "./errors.js";
+import { fetchThrough } from "./proxy.js";
+import { readPage } from "./wire.js";
+import { ProviderError, type CallOptions } from "../../model/provider.js";
+
+/** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */
+const REPLY_BYTES_MAX = 8 * 1024 * 1024;
+
+export interface OpenAITimeouts {
+  /** A whole small call, its reply included. */
+  readonly callMs: number;
+  /** The create of a batch: what it may have done is looked for so much longer. */
+  readonly createMs: number;
+  /** A whole upload: 200 MB at 3 Mbit/s. */
+  readonly uploadMs: number;
+  /** Without a byte of a file's content. */
+  readonly stallMs: number;
+  /** Before the first retry; doubles with each. */
+  readonly backoffMs: number;
+}
+
+const OPENAI_TIMEOUTS_DEFAULT: OpenAITimeouts = {
+  callMs: 60_000,
+  createMs: 60_000,
+  uploadMs: 600_000,
+  stallMs: 60_000,
+  backoffMs: 500,
+};
+
+export interface OpenAIOptions {
+  readonly apiKey: string;
+  /** With the version, such as `https://api.openai.com/v1`. */
+  readonly baseURL?: string | undefined;
+  readonly organization?: string | undefined;
+  readonly project?: string | undefined;
+  /** Sends the key over plain http to other machines too. */
+  readonly allowHttp?: boolean;
+  /** None by default. */
+  readonly proxies?: Proxies;
+  readonly timeouts?: Partial<OpenAITimeouts> | undefined;
+  readonly fetch?: typeof globalThis.fetch | undefined;
+}
+
+/** Everything that the calls need. */
+export interface Connection {
+  readonly client: OpenAI;
+  readonly call: Caller;
+  readonly timeouts: OpenAITimeouts;
+  /** The Date header of the last reply, seconds since the epoch; null before any. */
+  readonly clockSeconds: () => number | null;
+}
+
+/**
+ * Makes no call by itself. Of the environment only the SDK's own OPENAI_CUSTOM_HEADERS is read: an
+ * organisation or project that is not given is not sent.
+ * @throws RowmillError `config_invalid` for a key that would go over plain http to another machine.
+ */
+export function connect(options: OpenAIOptions, baseURL: string): Connection {
+  if (options.allowHttp !== true) requireSafe(new URL(baseURL));
+  const clock: { seconds: number | null } = { seconds: null };
+  const timeouts = { ...OPENAI_TIMEOUTS_DEFAULT, ...options.timeouts };
+  const proxies = options.proxies ?? NO_PROXIES;
+  const send = fetchThrough(proxies, options.fetch ?? globalThis.fetch);
+  const client = new OpenAI({
+    apiKey: options.apiKey,
+    baseURL,
+    // Null, not absent: the SDK would read the environment.
+    organization: options.organization || null,
+    project: options.project || null,
+    adminAPIKey: null,
+    webhookSecret: null,
+    maxRetries: 0,
+    timeout: Math.max(timeouts.callMs, timeouts.uploadMs),
+    logLevel: "off",
+    // A redirect would turn a POST into a GET, or post twice.
+    fetchOptions: { redirect: "manual" },
+    fetch: async (url, init) => {
+      const response = await send(url, init);
+      const date = Date.parse(response.headers.get("date") ?? "");
+      if (!Number.isNaN(date)) clock.seconds = Math.floor(date / 1_000);
+      return isStreamed(url, response) ? response : bounded(response);
+    },
+  });
+  const proxy = proxyFor(new URL(baseURL), proxies);
+  const errors = errorReader({ apiKey: options.apiKey, baseUrl: baseURL, proxy });
+  return { client, timeouts, call: caller(errors, timeouts.backoffMs), clockSeconds: () => clock.seconds };
+}
+
+/** Whoever is on the way of plain http reads the key, and every row. */
+function requireSafe({ protocol, hostname, host }: URL): void {
+  if (protocol !== "http:" || isLoopback(hostname)) return;
+  throw new RowmillError(
+    "config_invalid",
+    `OPENAI_BASE_URL is plain http to ${host}: anyone on the way there could read the API key and your rows.`,
+    {
+      hints: [
+        "Use https.",
+        "If that network is yours (a container beside this one, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1",
+      ],
+    },
+  );
+}
+
+/** The content of a file is read line by line, and bounded there. */
+function isStreamed(url: unknown, response: Response): boolean {
+  return response.ok && String(url).endsWith("/content");
+}
+
+/** The SDK reads such a reply as a whole, also that of an error. */
+function bounded({ body, status, statusText, headers }: Response): Response {
+  let bytes = 0;
+  const values = new ValueCounter();
+  const count = new TransformStream<Uint8Array, Uint8Array>({
+    transform: (chunk, controller) => {
+      bytes += chunk.length;
+      for (const byte of chunk) values.add(byte);
+      if (bytes > REPLY_BYTES_MAX)
+        controller.error(new UnreadableReply(`it is longer than ${REPLY_BYTES_MAX} bytes`));
+      else if (values.isOverfull)
+        controller.error(new UnreadableReply(`it holds more than ${JSON_VALUES_MAX} values`));
+      else controller.enqueue(chunk);
+    },
+  });
+  return new Response(body?.pipeThrough(count) ?? null, { status, statusText, headers });
+}
+
+export interface ListPlan<T> extends CallOptions {
+  readonly path: "/files" | "/batches";
+  readonly query: Readonly<Record<string, string | number>>;
+  /** Must not throw: one entry that is nobody's business must not spoil the list. Without an id that can be read, its id is "". */
+  readonly read: (json: unknown) => T;
+  readonly pagesMax: number;
+}
+
+/**
+ * Page after page. Not by the SDK's own pages: they make an empty list of any reply that has no data. Returns false when the list did
+ * not end, within `pagesMax` or because the server says that there is more and gives the same page again.
+ */
+export async function* eachPage<T extends { readonly id: string }>(
+  { client, call, timeouts }: Connection,
+  { path, query, read, pagesMax, ...options }: ListPlan<T>,
+): AsyncGenerator<readonly T[], boolean> {
+  const plan = { what: `list ${path.slice(1)}`, timeoutMs: timeouts.callMs, ...options };
+  const readAfter = (after: string | null) =>
+    call(plan, async (signal) => {
+      const pageQuery: object = after === null ? query : { ...query, after };
+      const { data, hasMore } = readPage(await client.get(path, { query: pageQuery, signal }));
+      return { hasMore, items: data.map(read) };
+    });
+  let { items, hasMore } = await readAfter(null);
+  for (let page = 1; ; page += 1) {
+    const last = items.findLast(({ id }) => id !== "");
+    yield items;
+    if (hasMore === false) return true;
+    // Behind which entry it goes on, nobody can say then.
+    if (last === undefined) return items.length === 0 || hasMore === null;
+    if (page === pagesMax) return false;
+    // A server that does not say whether there is more may have no pages at all: then this was the whole list.
+    const mayBeWhole = hasMore === null;
+    const seen = new Set(items.map(({ id }) => id));
+    try {
+      ({ items, hasMore } = await readAfter(last.id));
+    } catch (error) {
+      const isSaidNo = error instanceof ProviderError && ["refused", "unsupported"].includes(error.kind);
+      if (mayBeWhole && isSaidNo) return true;
+      throw error;
+    }
+    if (items.every(({ id }) => seen.has(id))) return hasMore !== true;
+  }
+}

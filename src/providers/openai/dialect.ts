@@ -1,0 +1,38 @@
+/** What OpenAI's Batch API takes and what it costs, as the engine asks it. Pure; needs no key. */
+import { LINES, type Dialect } from "../../model/provider.js";
+import { accountText, accountVariables } from "./account.js";
+import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
+import { parameterProblems } from "./parameters.js";
+import { nearModel, rates } from "./prices.js";
+import { schemaProblems } from "./schema.js";
+import { tokenizer } from "./tokenizer.js";
+
+const HOURS_PER_DAY = 24;
+
+export const openaiDialect: Dialect = {
+  name: "openai",
+  title: "OpenAI",
+  exampleModel: "gpt-4o-mini",
+  endpoint: CHAT_ENDPOINT,
+  limits: {
+    requestsMin: 1,
+    requestsMax: 50_000,
+    // The Batch guide says 200 MB, a live refusal said 209,715,200 bytes: the smaller one.
+    bytesMax: 200_000_000,
+    oneModel: true,
+    windowHours: HOURS_PER_DAY,
+    resultsKeptHours: 30 * HOURS_PER_DAY,
+  },
+  recovery: { find: "name", fence: "recorded", exclusive: false },
+  frame: LINES,
+  encoder: openaiEncoder,
+  tokenizer,
+  rates,
+  nearModel,
+  schemaProblems,
+  // "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
+  freeJsonWord: "JSON",
+  parameterProblems,
+  accountText,
+  accountVariables,
+};

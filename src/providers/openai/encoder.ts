@@ -1,0 +1,134 @@
+/** Writes the lines that OpenAI's chat completions take, and reads what they asked. Pure: equal requests give equal bytes. */
+import { createHash } from "node:crypto";
+import { canonicalJson } from "../../model/canonical-json.js";
+import type { ModelRequest } from "../../model/outcome.js";
+import type { Json } from "../../model/pipeline.js";
+import type { Encoder, RequestShape } from "../../model/provider.js";
+import { boundTokens } from "../../model/token-bound.js";
+import { TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/tokens.js";
+
+export const CHAT_ENDPOINT = "/v1/chat/completions";
+
+/** Of the two messages, and what opens the answer. */
+const FRAMING_TOKENS = 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
+const FINGERPRINT_HEX = 32;
+
+/** Keywords that fine-tuned models refuse in a strict schema (Structured Outputs guide, 2026). */
+const CONSTRAINTS = new Set(
+  "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minItems maxItems format".split(" "),
+);
+
+/** The names of the output limit on the wire, today's and the one that other code may still write. */
+const ROOM_NAMES = ["max_completion_tokens", "max_tokens"] as const;
+
+/**
+ * Our own fields win over parameters of the same name. The keys of `parameters` are sorted; the schema's are not, because the model
+ * writes its fields in their order. Each text of a row is escaped once, for the line and the fingerprint both.
+ */
+export function openaiEncoder(shape: RequestShape): Encoder {
+  const print = fingerprintOf(shape);
+  const members = new Map<string, string>();
+  return (customId, { system, user }, attempt) => {
+    const asked = JSON.stringify(user);
+    const guided = system === null ? null : JSON.stringify(system);
+    const told = attempt.told === null ? "" : `,${message("user", JSON.stringify(attempt.told))}`;
+    const messages = `${guided === null ? "" : `${message("system", guided)},`}${message("user", asked)}${told}`;
+    const { model } = attempt;
+    const shared = members.get(model) ?? sharedMembers(shape, model);
+    members.set(model, shared);
+    const body = `{"model":${JSON.stringify(model)},"messages":[${messages}],"max_completion_tokens":${attempt.maxOutputTokens}${shared}}`;
+    return {
+      line: `{"custom_id":${JSON.stringify(customId)},"method":"POST","url":"${CHAT_ENDPOINT}","body":${body}}`,
+      fingerprint: print(guided, asked),
+      boundTokens: boundTokens(body, shape.tokensPerByte) + FRAMING_TOKENS,
+    };
+  };
+}
+
+function message(role: string, content: string): string {
+  return `{"role":"${role}","content":${content}}`;
+}
+
+/** What all lines of a model have behind their own members, a comma before each. */
+function sharedMembers(shape: RequestShape, model: string): string {
+  return Object.entries(sharedBody(shape, model))
+    .map(([name, value]) => `,${JSON.stringify(name)}:${JSON.stringify(value)}`)
+    .join("");
+}
+
+const OWN_NAMES: ReadonlySet<string> = new Set(["model", "messages", "max_completion_tokens"]);
+
+function sharedBody({ schema, parameters }: RequestShape, model: string): Record<string, Json> {
+  const format: Record<string, Json> = schema === null ? {} : { response_format: formatOf(model, schema) };
+  const names = Object.keys(parameters).filter((name) => !OWN_NAMES.has(name));
+  const sorted = names.sort().map((name): [string, Json] => [name, parameters[name] ?? null]);
+  return { ...format, ...Object.fromEntries(sorted), ...format };
+}
+
+function formatOf(model: string, schema: NonNullable<ModelRequest["schema"]>): Json {
+  if (schema.isFree === true) return JSON_OBJECT;
+  const { name, schema: strict } = schema;
+  return strictFormat(name, model.startsWith("ft:") ? withoutConstraints(strict) : strict);
+}
+
+/** Of definition and row alone, however much room a try had for its answer, and whatever it was told. */
+function fingerprintOf(shape: RequestShape): (system: string | null, user: string) => string {
+  const shared: Record<string, Json> = { model: shape.model, ...sharedBody(shape, shape.model) };
+  for (const name of ROOM_NAMES) delete shared[name];
+  const names = [...Object.keys(shared), "messages"].sort();
+  const place = names.indexOf("messages");
+  const member = (name: string) => `${JSON.stringify(name)}:${canonicalJson(shared[name] ?? null)}`;
+  const before = names.slice(0, place).map((name) => `${member(name)},`);
+  const after = names.slice(place + 1).map((name) => `,${member(name)}`);
+  const start = createHash("sha256").update(
+    `[${JSON.stringify(CHAT_ENDPOINT)},{${before.join("")}"messages":[`,
+  );
+  const end = `]${after.join("")}}]`;
+  const canonical = (role: string, content: string) => `{"content":${content},"role":"${role}"}`;
+  return (system, user) =>
+    start
+      .copy()
+      .update(`${system === null ? "" : `${canonical("system", system)},`}${canonical("user", user)}${end}`)
+      .digest("hex")
+      .slice(0, FINGERPRINT_HEX);
+}
+
+/** The same of a body that was read: null, it asks nothing. */
+export function fingerprintOfBody(body: Readonly<Record<string, unknown>> | null): string | null {
+  if (body === null) return null;
+  const question = { ...body };
+  for (const name of ROOM_NAMES) delete question[name];
+  // It came out of JSON.parse.
+  const canonical = canonicalJson([CHAT_ENDPOINT, question as Json]);
+  return createHash("sha256").update(canonical).digest("hex").slice(0, FINGERPRINT_HEX);
+}
+
+/** The most output tokens that a body allows; null: it does not say. */
+export function roomOf(body: Readonly<Record<string, unknown>> | null): number | null {
+  const room = ROOM_NAMES.map((name) => body?.[name]).find((limit) => limit !== undefined && limit !== null);
+  return typeof room === "number" && Number.isInteger(room) && room > 0 && room <= ROOM_MAX ? room : null;
+}
+
+/** What an integer column holds. */
+const ROOM_MAX = 2_147_483_647;
+
+const JSON_OBJECT: Json = { type: "json_object" };
+
+function strictFormat(name: string, schema: Json): Json {
+  return { type: "json_schema", json_schema: { name, strict: true, schema } };
+}
+
+/** Follows the schema's own structure, so that a field that is called `format` stays. */
+function withoutConstraints(schema: Json): Json {
+  if (schema === null || typeof schema !== "object" || Array.isArray(schema)) return schema;
+  const kept = Object.entries(schema).filter(([keyword]) => !CONSTRAINTS.has(keyword));
+  return Object.fromEntries(
+    kept.map(([keyword, value]): [string, Json] => {
+      if (keyword === "items") return [keyword, withoutConstraints(value)];
+      if (keyword === "anyOf" && Array.isArray(value)) return [keyword, value.map(withoutConstraints)];
+      if (keyword !== "properties" || value === null || typeof value !== "object") return [keyword, value];
+      const fields = Object.entries(value).map(([name, field]) => [name, withoutConstraints(field)] as const);
+      return [keyword, Object.fromEntries(fields)];
+    }),
+  );
+}

@@ -1,0 +1,71 @@
+/** Owns the variables of OpenAI's adapter: their names, what they may hold, and how they complete the options of a config. */
+import { proxyProblem } from "../../model/proxy.js";
+import type { ProviderSetup, SettingProblem } from "../../model/provider-choice.js";
+import { OPENAI_BASE_URL_DEFAULT } from "./account.js";
+
+export const openaiVariables = [
+  { name: "OPENAI_API_KEY", secret: true },
+  { name: "OPENAI_BASE_URL", secret: false },
+  { name: "OPENAI_ORG_ID", secret: false },
+  { name: "OPENAI_PROJECT_ID", secret: false },
+] as const;
+
+/** Names that other programs read, and the name that this one reads. */
+export const otherNames = [
+  ["ORG_ID", "OPENAI_ORG_ID"],
+  ["OPENAI_ORGANIZATION", "OPENAI_ORG_ID"],
+  ["PROJECT_ID", "OPENAI_PROJECT_ID"],
+  ["OPENAI_PROJECT", "OPENAI_PROJECT_ID"],
+  ["OPENAI_API_BASE", "OPENAI_BASE_URL"],
+  ["OPENAI_KEY", "OPENAI_API_KEY"],
+] as const;
+
+export function variableProblems({ variable, proxies }: ProviderSetup): readonly SettingProblem[] {
+  const given = variable("OPENAI_BASE_URL");
+  const wrong = given === null ? null : baseUrlProblem(given);
+  const baseUrl = given ?? OPENAI_BASE_URL_DEFAULT;
+  const unusable = URL.canParse(baseUrl) ? proxyProblem(new URL(baseUrl), proxies) : null;
+  return [
+    ...(wrong === null ? [] : [{ name: "OPENAI_BASE_URL", ...wrong }]),
+    ...(unusable === null ? [] : [unusable]),
+  ];
+}
+
+/** Null: it can be used. Says nothing of a value that may hold a password. */
+export function baseUrlProblem(value: string): Omit<SettingProblem, "name"> | null {
+  const url = URL.canParse(value) ? new URL(value) : null;
+  if (url === null || !["http:", "https:"].includes(url.protocol))
+    return { expected: `a URL such as "${OPENAI_BASE_URL_DEFAULT}"`, found: "something else" };
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "")
+    return {
+      expected: "a URL without a user, a password, `?` and `#`: the key goes into OPENAI_API_KEY",
+      found: null,
+    };
+  const right = withVersion(url);
+  if (right === null) return null;
+  return {
+    expected: `the URL with the version of the API: ${JSON.stringify(right)}`,
+    found: JSON.stringify(value),
+  };
+}
+
+/** Where the API is below the host, for those that have it elsewhere than at `/v1`. */
+const API_PATHS: readonly (readonly [RegExp, string])[] = [
+  [/\.openai\.azure\.com$|\.services\.ai\.azure\.com$/, "/openai/v1"],
+  [/^api\.groq\.com$|^api\.novita\.ai$/, "/openai/v1"],
+  [/^openrouter\.ai$/, "/api/v1"],
+  [/^generativelanguage\.googleapis\.com$/, "/v1beta/openai"],
+];
+
+/** What the user most likely means, where the URL cannot be the API's: nothing below its host, or one of its calls. Null: it may be right. */
+function withVersion({ origin, hostname, pathname }: URL): string | null {
+  const path = pathname.replace(/\/+$/, "");
+  const base = path.replace(
+    /\/(?:chat\/completions|completions|responses|embeddings|models|files|batches)$/,
+    "",
+  );
+  const isOpenAI = hostname === "api.openai.com";
+  if (base !== "" && base === path && (!isOpenAI || base === "/v1")) return null;
+  const [, known] = API_PATHS.find(([hosts]) => hosts.test(hostname)) ?? [];
+  return origin + (base === "" || isOpenAI ? (known ?? "/v1") : base);
+}

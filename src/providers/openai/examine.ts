@@ -1,0 +1,76 @@
+/** What `doctor` says of OpenAI: is the key accepted, are the models there? Asks once for the list of models, which needs no quota. */
+import { nearMatch } from "../../model/near-match.js";
+import { ProviderError, type CallOptions, type ProviderFinding } from "../../model/provider.js";
+import { proxyFor, proxyText, type Proxies } from "../../model/proxy.js";
+import { OPENAI_BASE_URL_DEFAULT } from "./account.js";
+import type { Connection } from "./connection.js";
+import { listModels } from "./models.js";
+
+export interface Way {
+  readonly baseUrl: string;
+  readonly proxies: Proxies;
+}
+
+/** See `Provider.examine`. */
+export async function examine(
+  connection: Connection,
+  { baseUrl, proxies }: Way,
+  asked: { readonly models: readonly string[]; readonly options?: CallOptions | undefined },
+): Promise<readonly ProviderFinding[]> {
+  try {
+    const listed = await listModels(connection, asked.options);
+    const way = proxyText(proxyFor(new URL(baseUrl), proxies));
+    return [
+      { about: "key", level: "ok", text: `accepted by ${baseUrl}${way}`, mends: [] },
+      ...asked.models.map((model) => judgeModel(model, listed, baseUrl)),
+    ];
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    return [judgeRefusal(error, baseUrl)];
+  }
+}
+
+export function judgeRefusal(error: ProviderError, baseUrl: string): ProviderFinding {
+  const said = { about: "key", text: `${error.message}.` } as const;
+  if (error.status === 403)
+    return {
+      ...said,
+      level: "warning",
+      mends: [
+        "A restricted key may lack the right to list models; for batches it needs Files, Batches and Model capabilities.",
+      ],
+    };
+  if (error.kind === "account")
+    return {
+      ...said,
+      level: "problem",
+      mends: ["Make a new key at the provider and put it into OPENAI_API_KEY."],
+    };
+  if (error.kind === "notFound")
+    return {
+      ...said,
+      level: "warning",
+      mends: [`Check that OPENAI_BASE_URL ends in its version, as in ${OPENAI_BASE_URL_DEFAULT}.`],
+    };
+  return {
+    ...said,
+    level: "problem",
+    mends: [`Check OPENAI_BASE_URL (${baseUrl}), the network, and the provider's status page.`],
+  };
+}
+
+export function judgeModel(model: string, models: readonly string[], baseUrl: string): ProviderFinding {
+  if (models.includes(model)) return { about: "model", level: "ok", text: `${model} is there`, mends: [] };
+  const near = nearMatch(model, models);
+  return {
+    about: "model",
+    // Others than OpenAI may serve what they do not list.
+    level: baseUrl === OPENAI_BASE_URL_DEFAULT ? "problem" : "warning",
+    text: `${baseUrl} does not list ${model}.`,
+    mends: [
+      near === null
+        ? "Check request.model in the config; models may also be closed to this key's project."
+        : `Did you mean "${near}"? Change request.model in the config.`,
+    ],
+  };
+}

@@ -1,0 +1,131 @@
+/** Reads what one line of an output or error file says. Pure; never throws: a broken line is an outcome too. */
+import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../../model/outcome.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../model/json-values.js";
+import { storableText } from "../../model/storable-text.js";
+import { readMessage } from "./message.js";
+import { asRecord, textOf, wholeOf } from "./wire.js";
+
+type Json = Readonly<Record<string, unknown>>;
+type NoAnswerKind = Extract<AnswerOutcome, { code: string | null }>["kind"];
+
+const MESSAGE_CHARACTERS_MAX = 500;
+
+/** Failures that never were HTTP. Words that we do not know are the provider's fault, and bounded as such. */
+const ERROR_KINDS: Readonly<Record<string, NoAnswerKind>> = {
+  batch_expired: "expired",
+  batch_cancelled: "cancelled",
+  rate_limit_exceeded: "rateLimited",
+  invalid_request_error: "permanent",
+  invalid_request: "permanent",
+};
+
+/** What one output or error line says. Line shapes: OpenAI's Batch guide, and issues of clients that met the others. */
+export function readOutcome(line: string): AnswerOutcome {
+  if (isOverfull(line, LINE_VALUES_MAX)) {
+    const message = `the line holds more than ${LINE_VALUES_MAX} values`;
+    return { kind: "unknownId", customId: null, message };
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(line);
+  } catch {
+    return { kind: "unknownId", customId: null, message: "the line is not JSON" };
+  }
+  const entry = asRecord(json);
+  const customId = textOf(entry?.["custom_id"]);
+  if (entry === null || customId === null) {
+    return { kind: "unknownId", customId: null, message: "the line has no custom_id" };
+  }
+  const response = asRecord(entry["response"]);
+  const outcome = outcomeOf(customId, response, asRecord(entry["error"]));
+  const isDemo = asRecord(response?.["body"])?.["system_fingerprint"] === DEMO_FINGERPRINT;
+  return isDemo ? { ...outcome, demo: true } : outcome;
+}
+
+function outcomeOf(customId: string, response: Json | null, error: Json | null): AnswerOutcome {
+  const said = response?.["status_code"] ?? null;
+  const status = wholeOf(said) ?? 0;
+  // Some servers put the completion itself where its envelope belongs.
+  const body = asRecord(response?.["body"]) ?? (hasChoices(response) ? response : null);
+  if (response !== null && status >= 400) {
+    const detail = asRecord(body?.["error"]) ?? error;
+    return noAnswer(customId, statusKind(status), detail, `the provider answered HTTP ${status}`);
+  }
+  const isGood = status >= 200 && status < 300;
+  // It was paid for, whatever else the line says or leaves out; a status of 0 says that it failed.
+  if (hasChoices(body) && (isGood || said === null)) return readCompletion(customId, body);
+  if (error !== null) {
+    const code = textOf(error["code"]) ?? "";
+    const kind = Object.hasOwn(ERROR_KINDS, code) ? ERROR_KINDS[code] : undefined;
+    return noAnswer(customId, kind ?? "transient", error, "the provider gave no reason");
+  }
+  if (!isGood) {
+    return noAnswer(customId, "transient", null, `the line has no usable response (status ${status})`);
+  }
+  return readCompletion(customId, body);
+}
+
+function hasChoices(json: Json | null): boolean {
+  const choices = json?.["choices"];
+  return Array.isArray(choices) && choices.length > 0;
+}
+
+function statusKind(status: number): NoAnswerKind {
+  if (status === 429) return "rateLimited";
+  return status >= 500 || status === 408 ? "transient" : "permanent";
+}
+
+function noAnswer(
+  customId: string,
+  kind: NoAnswerKind,
+  detail: Json | null,
+  otherwise: string,
+): AnswerOutcome {
+  const code = textOf(detail?.["code"]) ?? textOf(detail?.["type"]);
+  return { kind, customId, code, message: short(textOf(detail?.["message"]) ?? otherwise) };
+}
+
+export function readCompletion(customId: string, body: Json | null): AnswerOutcome {
+  const choices = body?.["choices"];
+  const choice = Array.isArray(choices) ? asRecord(choices[0]) : null;
+  const { said, refusal } = readMessage(asRecord(choice?.["message"]));
+  const text = said === null || said.text === "" ? (said?.reasoning ?? said?.text ?? null) : said.text;
+  const paid = { customId, text, model: textOf(body?.["model"]), usage: readUsage(body?.["usage"]) };
+  if (refusal !== null) return { ...paid, kind: "refused", text: text ?? refusal, message: short(refusal) };
+  switch (choice?.["finish_reason"]) {
+    case "length":
+      return { ...paid, kind: "truncated", message: "the answer reached the output limit before its end" };
+    case "content_filter":
+      return { ...paid, kind: "refused", message: "the provider's content filter stopped the answer" };
+    default:
+      if (said !== null) return { ...paid, kind: "text", ...said };
+      return { ...paid, kind: "invalid", message: short(emptyReason(body, choice)) };
+  }
+}
+
+function emptyReason(body: Json | null, choice: Json | null): string {
+  const error = textOf(asRecord(body?.["error"])?.["message"]);
+  if (error !== null) return `the response is an error: ${error}`;
+  if (choice === null) return "the response has no choices";
+  const reason = textOf(choice["finish_reason"]);
+  return reason === null
+    ? "the response has no content"
+    : `the response has no content (finish_reason ${reason})`;
+}
+
+function readUsage(json: unknown): TokenUsage {
+  const usage = asRecord(json);
+  const inputTokens = wholeOf(usage?.["prompt_tokens"]) ?? 0;
+  const cached = wholeOf(asRecord(usage?.["prompt_tokens_details"])?.["cached_tokens"]) ?? 0;
+  return {
+    inputTokens,
+    cachedInputTokens: Math.min(cached, inputTokens),
+    outputTokens: wholeOf(usage?.["completion_tokens"]) ?? 0,
+  };
+}
+
+function short(message: string): string {
+  return storableText(
+    message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX)}…` : message,
+  );
+}

@@ -1,0 +1,74 @@
+/**
+ * Owns the way from `fetch` through a proxy. `undici` is used for its dispatchers alone: they are given to Node's own `fetch`, whose `FormData`
+ * and files are the ones that the SDK sends (undici's own `fetch` uploads the text `[object FormData]`: measured). What a proxy refuses never reached the provider.
+ */
+import type { Dispatcher, ProxyAgent } from "undici";
+import { proxyFor, type Proxies, type Proxy } from "../../model/proxy.js";
+
+/** For a proxy to answer that the way is open; the call's own time-out may end it before. */
+const CONNECT_MS_MAX = 30_000;
+
+/** `fetch` that takes the way of these variables; the given one where none is set. */
+export function fetchThrough(proxies: Proxies, fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  if (proxies.http === null && proxies.https === null) return fetch;
+  let ways: ReturnType<typeof dispatcherFor> | null = null;
+  return async (url, init) => fetch(url, { ...init, ...(await (ways ??= dispatcherFor(proxies))) });
+}
+
+/**
+ * An option of `fetch`, whose types know an older undici. The way is decided at each request, since a redirect may lead elsewhere; straight
+ * ways are its own too, since Node's may have been told to use a proxy.
+ */
+async function dispatcherFor(proxies: Proxies): Promise<object> {
+  // Only now: loading it takes 130 ms and 20 MB, which few need.
+  const undici = await import("undici");
+  const agents = new Map<Proxy, ProxyAgent>();
+  const agentOf = (proxy: Proxy): ProxyAgent => {
+    const agent = agents.get(proxy) ?? openAgent(undici, proxy);
+    agents.set(proxy, agent);
+    return agent;
+  };
+  const dispatcher = new undici.Agent().compose((straight) => (options, handler) => {
+    const proxy = proxyFor(new URL(String(options.origin)), proxies);
+    return proxy === null ? straight(options, handler) : agentOf(proxy).dispatch(options, handler);
+  });
+  return { dispatcher };
+}
+
+function openAgent(undici: typeof import("undici"), { address }: Proxy): ProxyAgent {
+  const url = new URL(address?.reveal() ?? "");
+  const { username, password } = url;
+  url.username = "";
+  url.password = "";
+  return new undici.ProxyAgent({
+    uri: url.href,
+    // As curl does it: many proxies open tunnels to port 443 only.
+    proxyTunnel: false,
+    clientFactory: (origin, options): Dispatcher =>
+      new undici.Pool(origin, { ...options, headersTimeout: CONNECT_MS_MAX }),
+    ...(username === "" ? {} : { token: basic(username, password) }),
+  });
+}
+
+function basic(username: string, password: string): string {
+  const text = `${decoded(username)}:${decoded(password)}`;
+  return `Basic ${Buffer.from(text).toString("base64")}`;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // A percent sign that was meant as one.
+    return text;
+  }
+}
+
+/** The status with which a proxy refused to pass a request on; null: it is no such error. In the words of undici, which gives no code. */
+export function refusedByProxy(causes: readonly Error[]): number | null {
+  for (const { message } of causes) {
+    const [, status] = /^Proxy (?:response|Authentication Required) \((\d{3})\)/.exec(message) ?? [];
+    if (status !== undefined) return Number(status);
+  }
+  return null;
+}

@@ -1,0 +1,100 @@
+/**
+ * What a batch answered: its output and its error file as one stream. A file that is gone does not lose the other one; a file that is
+ * counted and not named is asked for once more. Nothing is remembered: after a crash everything is read again.
+ */
+import type { AnswerOutcome } from "../../model/outcome.js";
+import { ProviderError, type CallOptions, type EndedBatch, type ResultsEnd } from "../../model/provider.js";
+import { completeRefs } from "./batches.js";
+import type { Connection } from "./connection.js";
+import { OverlongFile, type FileBounds } from "./download.js";
+import { readLines } from "./files.js";
+import { readOutcome } from "./outcome.js";
+import { refsOf, type Refs } from "./refs.js";
+
+/** Some providers write a line twice, and empty ones between. */
+const LINES_FACTOR_MAX = 2;
+const LINES_BESIDE_MAX = 1_000;
+/** On average, with what a small file may have in one line. */
+const BYTES_PER_LINE_MAX = 1024 * 1024;
+const BYTES_BESIDE_MAX = 64 * 1024 * 1024;
+
+/** Of one file of answers to so many requests. */
+export function answerBounds(requests: number): FileBounds {
+  return {
+    linesMax: requests * LINES_FACTOR_MAX + LINES_BESIDE_MAX,
+    bytesMax: requests * BYTES_PER_LINE_MAX + BYTES_BESIDE_MAX,
+  };
+}
+
+interface Reading {
+  readonly connection: Connection;
+  readonly options: CallOptions & { readonly bounds: FileBounds };
+  lines: number;
+  readonly gone: string[];
+  unread: string | null;
+}
+
+/** See `Provider.results`. */
+export async function* readResults(
+  connection: Connection,
+  batch: EndedBatch,
+  { requests, ...options }: CallOptions & { readonly requests: number },
+): AsyncGenerator<AnswerOutcome, ResultsEnd> {
+  const bounds = answerBounds(requests);
+  const reading: Reading = { connection, options: { ...options, bounds }, lines: 0, gone: [], unread: null };
+  let refs = refsOf(batch);
+  const before = new Set<string | null>([refs.output, refs.error]);
+  yield* readFiles(reading, [refs.output, refs.error]);
+  const isUnnamed = (known: Refs) =>
+    unnamedOf(known, batch.counts).output || unnamedOf(known, batch.counts).error;
+  // Where the batch itself is not found with this key either, it is no file that is gone.
+  if (isUnnamed(refs) || reading.gone.length > 0) refs = await completeRefs(connection, batch, options);
+  yield* readFiles(
+    reading,
+    [refs.output, refs.error].filter((fileId) => !before.has(fileId)),
+  );
+  const { lines, gone, unread } = reading;
+  const pending = pendingText(batch, unnamedOf(refs, batch.counts));
+  const complete = gone.length === 0 && unread === null && pending === null;
+  return { complete, lines, gone, unread, pending, refs };
+}
+
+async function* readFiles(
+  reading: Reading,
+  fileIds: readonly (string | null)[],
+): AsyncGenerator<AnswerOutcome> {
+  for (const fileId of fileIds) if (fileId !== null) yield* readFile(reading, fileId);
+}
+
+async function* readFile(reading: Reading, fileId: string): AsyncGenerator<AnswerOutcome> {
+  try {
+    for await (const line of readLines(reading.connection, fileId, reading.options)) {
+      reading.lines++;
+      yield readOutcome(line);
+    }
+  } catch (error) {
+    if (error instanceof OverlongFile) reading.unread = error.message;
+    else if (error instanceof ProviderError && error.kind === "notFound") reading.gone.push(`file ${fileId}`);
+    else throw error;
+  }
+}
+
+/** Of which kinds the provider counts lines without naming their file. */
+function unnamedOf(
+  { output, error }: Refs,
+  counts: EndedBatch["counts"],
+): { output: boolean; error: boolean } {
+  return {
+    output: output === null && (counts?.completed ?? 0) > 0,
+    error: error === null && (counts?.failed ?? 0) > 0,
+  };
+}
+
+function pendingText(
+  { id, counts }: EndedBatch,
+  unnamed: ReturnType<typeof unnamedOf>,
+): ResultsEnd["pending"] {
+  if (!unnamed.output && !unnamed.error) return null;
+  const what = unnamed.output ? `${counts?.completed} answers` : `${counts?.failed} failures`;
+  return { text: `counts ${what} in batch ${id}, but names no file of them`, isPaid: unnamed.output };
+}
