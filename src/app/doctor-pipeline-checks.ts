@@ -236,6 +236,6 @@ async function orphansAt(
   });
   const ours = listed.ours.filter((batch) => (batch.createdAt ?? now) < now - ageMin);
   const ids = ours.map((batch) => batch.id);
-  const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, ids));
+  const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, { ids }));
   return ours.filter((batch) => !found.has(batch.id));
 }

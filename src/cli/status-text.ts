@@ -17,8 +17,6 @@ import { renderTable, wrap, wrapQuoted, type TableColumn } from "./table.js";
 import type { Terminal } from "./terminal.js";
 import { counted, fitKey, formatCount, formatTime, formatWait, shortId } from "./text.js";
 
-/** Of a key that is an example only. */
-
 export interface StatusFacts {
   readonly place: string;
   readonly pipelines: readonly (PipelineOverview & {

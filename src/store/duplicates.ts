@@ -8,8 +8,6 @@ import { suspicionValue } from "./deployment.js";
 
 /** Enough to tell of; each costs a look at every entry of the list. */
 const UNRESOLVED_MAX = 100;
-/** Any two of the clocks, as in src/worker/provider-clock.ts. */
-const CLOCKS_APART_SECONDS = 3_600;
 
 export interface Duplicate {
   readonly account: string;
@@ -143,19 +141,6 @@ export async function noteUnneeded(
     values (${batch.account}, ${batch.providerBatchId}, ${batch.reason}) on conflict do nothing`);
 }
 
-/** Of these ids, those that no create of unknown ending can have made: of a batch of ours, or of a certain duplicate of one. */
-export async function takenProviderBatches(
-  client: Reader,
-  account: string,
-  ids: readonly string[],
-): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select provider_batch_id as id from rowmill.batches where account = ${account} and provider_batch_id = any(${[...ids]}::text[])
-    union select provider_batch_id from rowmill.duplicate_batches
-      where account = ${account} and provider_batch_id = any(${[...ids]}::text[]) and certain`);
-  return new Set(rows.map((row) => row.id));
-}
-
 /** It is taken for one of ours: what was told of it by circumstance was another's. */
 export async function forgetPossible(
   client: Queryable,
@@ -165,15 +150,16 @@ export async function forgetPossible(
     where account = ${account} and provider_batch_id = ${providerBatchId} and not certain`);
 }
 
-/** Of these ids, those of a batch of ours, or of one that is noted as a duplicate. */
+/** Of these ids, those of a batch of ours, or of one that is noted as a duplicate; `certain`: not of one that only may be a duplicate. */
 export async function knownProviderBatches(
   client: Reader,
   account: string,
-  ids: readonly string[],
+  { ids, certain = false }: { readonly ids: readonly string[]; readonly certain?: boolean },
 ): Promise<ReadonlySet<string>> {
+  const these = sql`account = ${account} and provider_batch_id = any(${[...ids]}::text[])`;
   const rows = await client.rows<{ id: string }>(sql`
-    select provider_batch_id as id from rowmill.batches where account = ${account} and provider_batch_id = any(${[...ids]}::text[])
-    union select provider_batch_id from rowmill.duplicate_batches where account = ${account} and provider_batch_id = any(${[...ids]}::text[])`);
+    select provider_batch_id as id from rowmill.batches where ${these}
+    union select provider_batch_id from rowmill.duplicate_batches where ${these} and (certain or not ${certain}::boolean)`);
   return new Set(rows.map((row) => row.id));
 }
 
@@ -192,17 +178,17 @@ export interface UnresolvedCreate {
 export async function unresolvedCreates(
   client: Reader,
   account: string,
-  hours: number,
+  within: { readonly hours: number; readonly clocksApartSeconds: number },
 ): Promise<UnresolvedCreate[]> {
   return client.rows<UnresolvedCreate>(sql`
-    select b.id as "batchId", b.lines, extract(epoch from b.planned_at)::float8 - ${CLOCKS_APART_SECONDS} as since,
-      extract(epoch from e.at)::float8 + ${CLOCKS_APART_SECONDS} as until,
+    select b.id as "batchId", b.lines, extract(epoch from b.planned_at)::float8 - ${within.clocksApartSeconds}::int as since,
+      extract(epoch from e.at)::float8 + ${within.clocksApartSeconds}::int as until,
       coalesce((e.detail ->> 'reservedNanoUsd')::float8, b.reserved_nano_usd::float8) as "reservedNanoUsd",
       coalesce(b.provider_data -> 'refuted', '[]') as refuted
     from rowmill.batches a
     ${ofOurOwn(sql`a.id`)}
     join rowmill.batch_events e on e.batch_id = b.id and e.from_state = 'submitting' and e.to_state = 'uploading'
-    where b.account = ${account} and b.planned_at > now() - make_interval(hours => ${hours}) and b.lines is not null
+    where b.account = ${account} and b.planned_at > now() - make_interval(hours => ${within.hours}) and b.lines is not null
       -- While its next create may be on its way, what the list shows may be that one.
       and b.create_intent_at is null and b.state not in ('uploading', 'submitting')
       -- Nor that of another batch, which is told from this one by nothing else.

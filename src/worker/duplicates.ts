@@ -24,7 +24,7 @@ import {
   unresolvedCreates,
 } from "../store/duplicates.js";
 import type { WorkerContext } from "./context.js";
-import { listSince } from "./provider-clock.js";
+import { CLOCKS_APART_SECONDS, listSince } from "./provider-clock.js";
 
 /** So far back by its creation the list is read, in windows of a batch, */
 const LOOK_BACK_WINDOWS = 2;
@@ -199,9 +199,12 @@ async function recordPossible(
   listed: readonly ProviderBatch[],
 ): Promise<number> {
   const { account, recovery } = provider;
-  const creates = await unresolvedCreates(context.read, account, lookBackHours(provider));
+  const creates = await unresolvedCreates(context.read, account, {
+    hours: lookBackHours(provider),
+    clocksApartSeconds: CLOCKS_APART_SECONDS,
+  });
   const ids = listed.map(({ id }) => id);
-  const known = await knownProviderBatches(context.read, account, ids);
+  const known = await knownProviderBatches(context.read, account, { ids });
   const matches = listed.flatMap((batch) => {
     if (known.has(batch.id) || batch.status === "failed") return [];
     const create = creates.find(

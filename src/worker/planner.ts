@@ -196,7 +196,8 @@ async function findRoom(
 
 /** The provider wants more requests in a batch than may be in one. */
 async function pauseWhenNoneFits(tx: Queryable, { pipeline }: Planning, most: number): Promise<void> {
-  const { name, provider } = { ...pipeline.config, provider: pipeline.provider };
+  const { provider } = pipeline;
+  const { name } = pipeline.config;
   await pipelines.pause(tx, pipeline.id, {
     kind: "provider",
     reason: `A batch at ${provider.title} has at least ${provider.limits.requestsMin} requests, and of these at most ${most} go into one: by pipelines.${name}.batch, and by their size. Raise the limits there or shorten the request; then: rowmill resume ${name}`,

@@ -10,7 +10,7 @@ import { judgeCreated } from "../model/created-batches.js";
 import type { CreatedBatch, FoundBatches, ProviderBatch } from "../model/provider.js";
 import { holds, update, type BatchMoveRequest } from "../store/batches.js";
 import { isTaken } from "../store/create-intents.js";
-import { duplicateIdsOf, recordDuplicate, takenProviderBatches } from "../store/duplicates.js";
+import { duplicateIdsOf, recordDuplicate, knownProviderBatches } from "../store/duplicates.js";
 import * as pipelines from "../store/pipelines.js";
 import { createIntent } from "./create-intent.js";
 import { cancelDuplicates } from "./duplicates.js";
@@ -151,7 +151,7 @@ async function candidates(
 ): Promise<readonly ProviderBatch[]> {
   if (possible.length === 0 || (mayAppear && !pipeline.provider.recovery.exclusive)) return [];
   const ids = possible.map(({ id }) => id);
-  const taken = await takenProviderBatches(context.read, batch.account, ids);
+  const taken = await knownProviderBatches(context.read, batch.account, { ids, certain: true });
   const until = listUntil(pipeline.provider, (batch.createIntentAgoMs ?? 0) / 1_000);
   const open = possible.filter(
     ({ id, createdAt }) =>
