@@ -6,14 +6,14 @@ import type { AskedRow, SweptChunk } from "./source.js";
 import type { TableColumn } from "./table-inspection.js";
 import type { TableParts } from "./table-parts.js";
 import { readAlone, stopwatch } from "./table-rows.js";
-import { contentOfLight, weigh, weighedHash } from "./weighed-rows.js";
+import { contentOfLight, hexOf, weigh, weighedHash } from "./weighed-rows.js";
 
 /** Rows of a chunk of a sweep that are compared one by one, after reading more of them together was too much for the database. */
 const ROWS_ALONE_MAX = 500;
 
 /**
  * The next rows in key order, with what is wanted of each and what the ledger knows of it; ends the statement's CTE list, to be read
- * from as `chunk`, where `later` is not a part of it. A row that is known as too large, and still is stored in as much, is not read.
+ * from as `chunk`, where `later` is not a part of it.
  */
 function chunkOf(parts: TableParts, page: Page): Sql {
   const { cursor, rowsMax } = page;
@@ -22,12 +22,11 @@ function chunkOf(parts: TableParts, page: Page): Sql {
       where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
-  const hash = page.reads === "nothing" ? sql`null::pg_catalog.text` : weighedHash;
-  const isKnownAsLarge = sql`coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false)`;
+  const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : weighedHash;
+  // Nothing to compare with; or it is known as too large, and still is stored in as much.
+  const isUnread = sql`(r.content_hash is null or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
   const content =
-    page.reads === "nothing"
-      ? sql``
-      : sql`cross join lateral ${contentOfLight(parts.rows, isKnownAsLarge)} c`;
+    page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
   return sql`chunk as materialized (
     select s."rowmill key" as key, s."rowmill parts" as parts, s."rowmill position" as position, s."rowmill later" as later,
       s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
@@ -108,8 +107,8 @@ interface ComparedPage extends ChunkEnd {
 
 async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promise<ComparedPage | null> {
   const known = sql`from chunk c where not c.later`;
-  const isOther = (hash: Sql) =>
-    sql`(c.content_hash is null or c.content_hash operator(pg_catalog.<>) ${hash})`;
+  // What was never read has none: it is read when it is rendered.
+  const isOther = (hash: Sql) => sql`c.content_hash operator(pg_catalog.<>) ${hash}`;
   const isNew = sql`(c.id is null or c.state operator(pg_catalog.=) 'gone')`;
   const isIdle = sql`c.state operator(pg_catalog.<>) all ('{batched,gone}')`;
   return tx.first<ComparedPage>(
@@ -117,7 +116,7 @@ async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promis
     with ${chunkOf(parts, page)}
     select ${chunkEnd(page)},
       (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
-      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', c.content_hash))
+      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)}))
         ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
   );
 }
@@ -134,10 +133,10 @@ export async function askedChunk(
     with ${chunkOf(parts, page)}
     select ${chunkEnd(page)}, (
       select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', c.parts::pg_catalog.json,
-        'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', c.content_hash, 'fingerprint', c.fingerprint,
-        'answeredFingerprint', c.answered_fingerprint) order by c.position)
+        'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', ${hexOf(sql`c.content_hash`)},
+        'fingerprint', ${hexOf(sql`c.fingerprint`)}, 'answeredFingerprint', ${hexOf(sql`c.answered_fingerprint`)}) order by c.position)
       from chunk c
-      where not c.later and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::pg_catalog.text[])
+      where not c.later and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[])
         or (c.state operator(pg_catalog.=) 'waiting' and c.answered_hash operator(pg_catalog.=) c.content_hash))
     ) as asked`),
   );

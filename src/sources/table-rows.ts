@@ -17,7 +17,7 @@ import {
 } from "./source.js";
 import type { TableColumn } from "./table-inspection.js";
 import { eachKey, rowOf, type TableParts } from "./table-parts.js";
-import { contentOfLight, hashOf, isOver, weigh, weighedHash } from "./weighed-rows.js";
+import { contentOfLight, hashOf, hexOf, isOver, weigh, weighedHash } from "./weighed-rows.js";
 
 /** How long one read begins further statements, and then takes rows one by one; a last one may take READ_TIMEOUT_MS more. */
 const ALONE_MS_MAX = 3_000;
@@ -157,7 +157,7 @@ async function weighedVersions(
   const own = sql`k.key as "rowmill key", s."rowmill existed"`;
   return tx.rows<WeighedVersion>(
     parts.statement(sql`
-    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight, ${weighedHash} as hash
+    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight, ${hexOf(weighedHash)} as hash
     from ${weigh(rows, from, { own })} s cross join lateral ${contentOfLight(rows)} c`),
   );
 }
@@ -178,7 +178,7 @@ export async function readAlone(
   // First and by itself: so the statement under the time-out waits for no lock on the table.
   const found = await tx.first<AloneRow & { weight: number }>(
     parts.statement(sql`
-    select k.key, ${largeHash(rows.bytes)} as hash, s."rowmill existed" as "existedBefore", null as content, ${rows.weight} as weight from ${from}`),
+    select k.key, ${hexOf(largeHash(rows.bytes))} as hash, s."rowmill existed" as "existedBefore", null as content, ${rows.weight} as weight from ${from}`),
   );
   if (found === null) return null;
   const { weight, ...large } = found;
@@ -186,7 +186,7 @@ export async function readAlone(
   const read = await boundedRead(tx, READ_TIMEOUT_MS, () =>
     tx.first<Pick<AloneRow, "hash" | "content">>(
       parts.statement(sql`
-      select ${hashOf(sql`c.content`)} as hash, ${withContent ? sql`c.content::pg_catalog.json` : sql`null`} as content
+      select ${hexOf(hashOf(sql`c.content`))} as hash, ${withContent ? sql`c.content::pg_catalog.json` : sql`null`} as content
       from ${from} cross join lateral ${rows.content(rows.isShort)} c where not ${isOver(sql`c.content`)}`),
     ),
   );
@@ -278,7 +278,7 @@ async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly stri
         left join lateral ${weighed} found on true
       where read.fits and read.position operator(pg_catalog.<) ${keys.length}::pg_catalog.int4)
     select position, key, existed as "existedBefore", weight, fits,
-      case when content is null or ${isOver(sql`content`)} then ${largeHash(sql`bytes`)} when fits then ${hashOf(sql`content`)} end as hash,
+      ${hexOf(sql`case when content is null or ${isOver(sql`content`)} then ${largeHash(sql`bytes`)} when fits then ${hashOf(sql`content`)} end`)} as hash,
       case when fits and not ${isOver(sql`content`)} then content::pg_catalog.json end as content
     from read where weight is not null`),
   );

@@ -7,7 +7,8 @@
  */
 import { quoteIdentifier, quoteLiteral } from "../store/database.js";
 import { isMeasured } from "./row-size.js";
-import { KEY_BYTES_MAX, ROW_BYTES_MAX } from "./source.js";
+import { KEY_BYTES_MAX } from "../store/arrivals.js";
+import { ROW_BYTES_MAX } from "./source.js";
 import type { SourceTable, TableColumn } from "./table-inspection.js";
 
 /** Part of the signature: raise it when the trigger's text changes. */

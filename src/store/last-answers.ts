@@ -14,7 +14,7 @@ export interface DefinitionOf {
 
 /**
  * At most `max`, newest first: of batches that are being collected, and of those that settled last. `first`: only those to rows that had
- * not failed before; of what an older version recorded it is not known.
+ * not failed before.
  */
 export async function lastAnswers(
   client: Reader,
@@ -25,13 +25,13 @@ export async function lastAnswers(
   return client.rows<JudgedAnswer>(sql`
     select r.key, a.outcome, a.detail, exists (select 1 from rowmill.accepted_failures f
       where f.pipeline_id = ${pipelineId} and f.definition_hash = ${definitionHash} and f.outcome = a.outcome) as accepted
-    from ((select id from ${batches} and settled_at is null and state = 'collecting')
-      union all (select id from ${batches} and settled_at is not null order by settled_at desc limit ${BATCHES_MAX})) b
+    from ((select no from ${batches} and settled_at is null and state = 'collecting')
+      union all (select no from ${batches} and settled_at is not null order by settled_at desc limit ${BATCHES_MAX})) b
     cross join lateral (
       -- What a retry wrote since is no refusal any more.
       select a.request_id, case when a.written_at is null then a.outcome else 'answered' end as outcome, a.detail, a.at from rowmill.attempts a
-      where a.batch_id = b.id and a.outcome = any(${[...answerOutcomes]}::text[])
-        and (not ${first}::boolean or a.tries is null or a.tries <= (a.outcome = any(${[...failureOutcomes]}::text[]))::int)
+      where a.batch = b.no and a.outcome = any(${[...answerOutcomes]}::text[])
+        and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...failureOutcomes]}::text[]))::int)
         and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}), '-infinity')
       -- Those of one chunk are of one instant: of them any, wherever they stand in the table and whatever became of them.
       order by a.at desc, hashint8(a.request_id) limit ${max}) a

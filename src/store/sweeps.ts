@@ -14,6 +14,8 @@ export interface SweepRow {
   readonly mayRest: boolean;
   readonly phase: SweepPhase;
   readonly cursor: string[] | null;
+  /** The newest request when it began. */
+  readonly lastRequestId: string;
   readonly definitionHash: string | null;
   readonly sweptHash: string | null;
   readonly rowsSeen: number;
@@ -46,7 +48,7 @@ function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> 
   return tx.first<SweepRow>(sql`
     select pipeline_id as "pipelineId", wanted_at is not null as wanted,
       coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
-      rows_seen::int as "rowsSeen", keys_found::int as "keysFound",
+      last_request_id::text as "lastRequestId", rows_seen::int as "rowsSeen", keys_found::int as "keysFound",
       (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
       (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"
     from rowmill.sweeps where pipeline_id = ${pipelineId}`);
@@ -70,7 +72,9 @@ export async function startSweep(
   pipelineId: number,
   definitionHash: string | null,
 ): Promise<void> {
-  await tx.run(sql`update rowmill.sweeps set phase = 'source', cursor = null, definition_hash = ${definitionHash},
+  await tx.run(sql`update rowmill.sweeps set phase = 'source', cursor = null,
+    last_request_id = case when exists (select from rowmill.requests where pipeline_id = ${pipelineId}) then (select max(id) from rowmill.requests) else 0 end,
+    definition_hash = ${definitionHash},
     wanted_at = null, wanted_reason = null, rows_seen = 0, keys_found = 0, started_at = now(), finished_at = null
     where pipeline_id = ${pipelineId}`);
 }

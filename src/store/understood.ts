@@ -7,7 +7,7 @@ import { RowmillError } from "../model/errors.js";
 import { sql, type Reader, type Sql } from "./database.js";
 
 /** The number of the newest file in `migrations/`: what this Rowmill knows. */
-export const LEDGER_VERSION = 5;
+export const LEDGER_VERSION = 1;
 
 /** For a statement that must not take effect in a ledger which this Rowmill does not understand. */
 export const isUnderstood: Sql = sql`(select d.oldest_version from rowmill.deployment d) <= ${LEDGER_VERSION}`;

@@ -80,7 +80,3 @@ export async function removeSpentQueues(client: Queryable, limit: number): Promi
       where b.settled_at < now() - interval '1 hour' and q.locked_at is null
         and not exists (select 1 from rowmill_worker._private_jobs j where j.job_queue_id = q.id) limit ${limit})`);
 }
-
-export async function analyze(client: Queryable): Promise<void> {
-  await client.run(sql`analyze rowmill.requests, rowmill.waiting, rowmill.in_flight`);
-}

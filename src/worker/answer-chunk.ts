@@ -21,7 +21,7 @@ import { userCodeTimer } from "./user-code.js";
  * For the write, which runs the user's triggers: with what is read before it takes less time than a lease. PostgreSQL bounds no COMMIT, so
  * what triggers do there is bounded by the connection's own time-out alone.
  */
-const WRITE_TIMEOUT_MS = 5_000;
+export const WRITE_TIMEOUT_MS = 5_000;
 
 export interface Collecting extends Turn<BatchIn<"collecting">> {
   readonly asked: Asked;
@@ -75,7 +75,7 @@ interface ChunkOfLines {
 export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLines): Promise<Ended> {
   const { outcomes } = chunk;
   const { pipeline, batch } = turn;
-  const all = await lockMany(tx, batch.id, [...outcomes.keys()]);
+  const all = await lockMany(tx, batch.no, [...outcomes.keys()]);
   // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
   const { busy } = await pipeline.target.lockFree(
     tx,
@@ -85,7 +85,7 @@ export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLi
   const held = answersAbout(all.filter(isBusy), outcomes);
   const judged = await judgeAll(turn, tx, { ...chunk, free: all.filter((request) => !isBusy(request)) });
   if (judged === "lookFirst") return judged;
-  await keepMany(tx, batch.id, { answers: held, failed: false });
+  await keepMany(tx, batch.no, { answers: held, failed: false });
   await writeAccepted(turn, tx, { ...judged, trial: chunk.trial });
   await reopenMany(tx, pipeline.id, [...judged.again.values()]);
   return { left: judged.left };
@@ -196,8 +196,7 @@ async function writeAccepted(
   tx: Queryable,
   { accepted, others, again, trial }: Omit<JudgedChunk, "left"> & { trial: Trial },
 ): Promise<void> {
-  const of = { id: batch.id, pipelineId: pipeline.id };
-  const moved = await endMany(tx, of, [...others, ...accepted.map(({ ending }) => ending)]);
+  const moved = await endMany(tx, batch, [...others, ...accepted.map(({ ending }) => ending)]);
   const won = accepted.filter(({ ending }) => moved.has(ending.id));
   if (typeof target === "string" || won.length === 0) return;
   trial.requests = won.map(({ ending }) => ending.id);

@@ -22,6 +22,7 @@ import {
   type Outcomes,
   type Trial,
 } from "./answer-chunk.js";
+import { acceptAnswers } from "./accept-answers.js";
 import { catchUp } from "./intake.js";
 import { causeOf, isOfStatement, isRaised } from "./row-refusal.js";
 
@@ -56,8 +57,10 @@ interface Part {
 
 /** False: the lease is lost. @throws RowmillError `target_unsupported` where the target refuses all of them alike: nothing failed then. */
 export async function endAnswers(turn: Collecting, outcomes: Outcomes, waits: Waits): Promise<boolean> {
-  const chunk: Chunk = { waits, refusals: new Map(), written: 0 };
-  if (!(await endParts(turn, chunk, outcomes))) return false;
+  const accepted = await acceptAnswers(turn, outcomes);
+  if (accepted === null) return false;
+  const chunk: Chunk = { waits, refusals: new Map(), written: accepted.written };
+  if (!(await endParts(turn, chunk, accepted.left))) return false;
   if (chunk.refusals.size === 0) return true;
   await refuseTarget(turn, chunk);
   return endParts(turn, chunk, pick(outcomes, [...chunk.refusals.keys()]));
@@ -167,8 +170,8 @@ function keep(
     context.database.transaction(
       async (tx) => {
         if (!(await batches.holds(tx, lease))) return null;
-        const requests = await lockMany(tx, batch.id, [...outcomes.keys()]);
-        return keepMany(tx, batch.id, { answers: answersAbout(requests, outcomes), failed });
+        const requests = await lockMany(tx, batch.no, [...outcomes.keys()]);
+        return keepMany(tx, batch.no, { answers: answersAbout(requests, outcomes), failed });
       },
       { lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),

@@ -11,17 +11,16 @@ import type { Queryable } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { reopenMany } from "../store/requests.js";
 import {
-  countInFlight,
+  countOpen,
   endMany,
   lockUnanswered,
   type AttemptEnding,
   type InFlight,
+  type Part,
 } from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import type { Turn } from "./turn.js";
 
-/** Requests that are ended in one transaction. */
-export const CHUNK = 1_000;
 const DETAIL_CHARACTERS_MAX = 2_000;
 const TOKENS_MAX = 2_147_483_647;
 
@@ -47,11 +46,11 @@ export interface EndingFacts {
   readonly delayMs?: number;
 }
 
-const noUsage: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
+const noUsage = { input: 0, cached: 0, output: 0, cost: 0 };
 
 export function endingOf(
   { context, pipeline, batch }: Pick<Turn, "context" | "pipeline" | "batch">,
-  request: InFlight,
+  request: Pick<InFlight, "requestId" | "attempt" | "tries" | "returns" | "room">,
   facts: EndingFacts,
 ): AttemptEnding {
   const { config } = pipeline;
@@ -62,8 +61,6 @@ export function endingOf(
     moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
   };
   const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
-  const usage = facts.usage ?? noUsage;
-  const counted = facts.usage !== undefined;
   return {
     id: request.requestId,
     attempt: request.attempt,
@@ -72,10 +69,8 @@ export function endingOf(
     detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
     answer: storable(facts.answer),
     model: storable(facts.model),
-    input: countable(usage.inputTokens),
-    cached: countable(usage.cachedInputTokens),
-    output: countable(usage.outputTokens),
-    cost: counted ? costOf(batch, usage) : 0,
+    ...(facts.usage === undefined ? noUsage : countedUsage(batch, facts.usage)),
+    room: request.room,
     demo: facts.demo ?? false,
     rowGone: facts.rowGone ?? false,
     to: nextState(facts.outcome, next.ending),
@@ -88,17 +83,20 @@ export function endingOf(
 }
 
 /** What a model wrote may hold what PostgreSQL cannot store; the story must be kept all the same. */
-function storable(text: string | null | undefined): string | null {
+export function storable(text: string | null | undefined): string | null {
   return text === null || text === undefined ? null : storableText(text);
 }
 
-function costOf(batch: Batch, usage: TokenUsage): number | null {
-  const bounded = {
-    inputTokens: countable(usage.inputTokens),
-    cachedInputTokens: Math.min(countable(usage.cachedInputTokens), countable(usage.inputTokens)),
-    outputTokens: countable(usage.outputTokens),
-  };
-  return costNanoUsd(bounded, batch.rates, "batch");
+/** Tokens as an attempt records them, with what they cost by the batch's own price. */
+export function countedUsage(
+  { rates }: Pick<Batch, "rates">,
+  usage: TokenUsage,
+): Pick<AttemptEnding, "input" | "cached" | "output" | "cost"> {
+  const input = countable(usage.inputTokens);
+  const cached = countable(usage.cachedInputTokens);
+  const output = countable(usage.outputTokens);
+  const bounded = { inputTokens: input, cachedInputTokens: Math.min(cached, input), outputTokens: output };
+  return { input, cached, output, cost: costNanoUsd(bounded, rates, "batch") };
 }
 
 /** A provider may say anything; what no integer column holds is cut to what it does. */
@@ -126,7 +124,7 @@ export interface EndAll {
   readonly pipeline: Pipeline;
   readonly batch: Batch;
   readonly lease: Lease;
-  readonly facts: (request: InFlight) => EndingFacts;
+  readonly facts: (request: Part["requests"][number]) => EndingFacts;
   readonly event: BatchEvent;
   readonly reason: string;
   readonly fields?: BatchFields;
@@ -140,25 +138,25 @@ export interface EndAll {
  */
 export async function endAll(context: WorkerContext, end: EndAll): Promise<"ended" | "kept" | "lost"> {
   const { pipeline, batch, lease } = end;
-  for (;;) {
+  for (let part = 0; ; part++) {
     const done = await context.step("end.chunk", () =>
       context.database.transaction(async (tx) => {
         await end.first?.(tx);
         // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
         const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
         if (!(await batches.holds(tx, lease))) return "lost" as const;
-        const chunk = await lockUnanswered(tx, batch.id, CHUNK);
-        const endings = chunk.map((request) =>
+        const chunk = await lockUnanswered(tx, batch.no, part);
+        const endings = chunk.requests.map((request) =>
           endingOf({ context, pipeline, batch }, request, end.facts(request)),
         );
-        const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
+        const ended = await endMany(tx, batch, endings);
         if (isChanged) await reopenFailed(tx, pipeline, endings);
-        if (ended.size < chunk.length)
+        if (ended.size < endings.length)
           throw new Error(
-            `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,
+            `Batch ${batch.id}: ${endings.length - ended.size} requests in flight are not "batched" in the ledger.`,
           );
-        if (chunk.length === CHUNK) return "more" as const;
-        if ((await countInFlight(tx, batch.id)) > 0) return "kept" as const;
+        if (!chunk.isLast) return "more" as const;
+        if ((await countOpen(tx, batch.no)).inFlight > 0) return "kept" as const;
         const { event, reason, fields = {} } = end;
         const detail = end.detail === undefined ? {} : { detail: end.detail };
         return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))

@@ -274,7 +274,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       });
       const killed = start(there, "cancel", "--abandon", id, "--yes");
       await until("it waits for the row", async () => {
-        const waiting = sql`select 1 as one from pg_stat_activity where wait_event_type = 'Lock' and query like '%in_flight%'`;
+        const waiting = sql`select 1 as one from pg_stat_activity where wait_event_type = 'Lock' and query like '%rowmill.lines%'`;
         return (await project.database.first(waiting)) !== null;
       });
       killed.child.kill("SIGKILL");

@@ -1,0 +1,107 @@
+/**
+ * The usual case of a chunk of lines: answers that fit the schema, to the definition that is present. Nothing of their rows has to be read for
+ * them: the statement that ends the requests compares the content itself. Whatever is not so, or fails, is left to `end-answers.ts`, which
+ * looks at each row.
+ */
+import type { Json } from "../model/pipeline.js";
+import { parseCustomId } from "../model/custom-id.js";
+import type { AnswerOutcome } from "../model/outcome.js";
+import * as batches from "../store/batches.js";
+import { DatabaseError, isDatabaseWide, sql } from "../store/database.js";
+import { acceptMany, lockQuietly, type GoodAnswer } from "../store/in-flight.js";
+import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes } from "./answer-chunk.js";
+import { countedUsage, storable } from "./ending.js";
+
+/** A user who holds a row waits for ours no longer. Far below the time after which PostgreSQL looks for a deadlock, and cancels somebody. */
+const LOCK_TIMEOUT_MS = 100;
+
+export interface Accepted {
+  /** What is left to be looked at. */
+  readonly left: Outcomes;
+  readonly written: number;
+}
+
+/** Null: the lease is lost. */
+export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promise<Accepted | null> {
+  const good = mayAccept(turn) ? goodAnswers(turn, outcomes) : new Map<string, Good>();
+  if (good.size === 0) return { left: outcomes, written: 0 };
+  let moved: ReadonlySet<string> | null;
+  try {
+    moved = await accept(turn, good);
+  } catch (error) {
+    if (!(error instanceof NotWritten || error instanceof DatabaseError) || isDatabaseWide(error))
+      throw error;
+    return { left: outcomes, written: 0 };
+  }
+  if (moved === null) return null;
+  const left = new Map([...outcomes].filter(([id]) => !moved.has(id)));
+  return { left, written: moved.size };
+}
+
+/** The row itself is not needed: neither for `validate`, nor to compare definitions or names, nor as what is written. */
+function mayAccept({ pipeline, batch, asked: { changed, target } }: Collecting): boolean {
+  const isOurs = batch.adoptedPattern === null && !batch.recovered;
+  const isApart = typeof target !== "string" && !target.isSource;
+  return isOurs && isApart && !changed && pipeline.config.validate === null;
+}
+
+interface Good {
+  readonly answer: GoodAnswer;
+  readonly cells: Readonly<Record<string, Json>>;
+}
+
+function goodAnswers(turn: Collecting, outcomes: Outcomes): Map<string, Good> {
+  const good = new Map<string, Good>();
+  for (const [id, lines] of outcomes) {
+    const [line] = lines;
+    const one = line !== undefined && lines.length === 1 ? goodAnswer(turn, line) : null;
+    if (one !== null) good.set(id, one);
+  }
+  return good;
+}
+
+function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good | null {
+  const name = line.kind === "text" ? parseCustomId(line.customId) : null;
+  if (line.kind !== "text" || name === null) return null;
+  const parsed = pipeline.answer.parse(line.text, line);
+  if (!parsed.ok) return null;
+  const answer = {
+    id: name.requestId,
+    attempt: name.attempt,
+    hashPrefix: name.hashPrefix,
+    model: storable(line.model),
+    ...countedUsage(batch, line.usage),
+    demo: line.demo === true,
+  };
+  return { answer, cells: parsed.cells };
+}
+
+/** A trigger or a rule of the user's did something else. */
+class NotWritten extends Error {}
+
+/** Null: the lease is lost. Else the requests that are answered now. */
+function accept(
+  { context, pipeline, batch, lease, asked: { target } }: Collecting,
+  good: ReadonlyMap<string, Good>,
+): Promise<ReadonlySet<string> | null> {
+  if (typeof target === "string") return Promise.resolve(new Set());
+  const answers = [...good.values()].map(({ answer }) => answer);
+  return context.step("collect.chunk", () =>
+    context.database.transaction(
+      async (tx) => {
+        if (!(await batches.holds(tx, lease))) return null;
+        await lockQuietly(tx, batch.no, [...good.keys()]);
+        const { plain } = await target.lock(tx);
+        const moved = await acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
+        const results = [...moved].map(([id, key]) => {
+          const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
+          return { key, cells, model: answer?.model ?? batch.model };
+        });
+        await tx.run(sql`select set_config('statement_timeout', ${String(WRITE_TIMEOUT_MS)}, true)`);
+        if ((await target.write(tx, results, plain)).size > 0) throw new NotWritten();
+        return new Set(moved.keys());
+      },
+      { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
+    ),
+  );
+}
