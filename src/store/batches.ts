@@ -9,7 +9,9 @@ import type { BatchInputError } from "../model/refusal.js";
 import { storableJson, storableText } from "../model/storable-text.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { endedOf, usageColumns, usageOf } from "./counts.js";
+import { forgetLines } from "./in-flight.js";
 import { noData, type ProviderData } from "./provider-data.js";
+import { takeBack } from "./queue.js";
 import { isUnderstood } from "./understood.js";
 
 /** What the results of a batch said, in numbers. */
@@ -292,7 +294,7 @@ export async function update(client: Queryable, lease: Lease, fields: BatchField
 }
 
 export interface BatchMoveRequest {
-  readonly batch: Pick<Batch, "id" | "state">;
+  readonly batch: Pick<Batch, "id" | "no" | "state">;
   readonly event: BatchEvent;
   readonly reason: string;
   readonly fields?: BatchFields;
@@ -307,8 +309,8 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
     await tx.run(sql`update rowmill.batches set state = ${to}, polls = 0, ${stamps(to)} ${assignments(fields)}
     where id = ${batch.id} and state = ${batch.state} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
   if (written === 0) return false;
-  if (isEnd(to)) await releaseRows(tx, batch.id);
-  else if (batch.state === "planned") await releaseQueue(tx, batch.id);
+  if (batch.state === "planned") await takeBack(tx, batch.no);
+  if (isEnd(to)) await forgetLines(tx, batch.no);
   await addBatchEvent(tx, batch.id, {
     from: batch.state,
     to,
@@ -320,22 +322,6 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
 
 function isEnd(to: BatchState): boolean {
   return to === "settled" || to === "rejected" || to === "cancelled";
-}
-
-/** What was queued for the batch, and did not enter it, waits for another one. */
-async function releaseQueue(tx: Queryable, id: string): Promise<void> {
-  await tx.run(
-    sql`update rowmill.queue set batch = null where batch = (select no from rowmill.batches where id = ${id})`,
-  );
-}
-
-/** What only a batch that has not ended needs. */
-async function releaseRows(tx: Queryable, id: string): Promise<void> {
-  const no = sql`(select no from rowmill.batches where id = ${id})`;
-  await releaseQueue(tx, id);
-  await tx.run(sql`delete from rowmill.lines where batch = ${no}`);
-  await tx.run(sql`delete from rowmill.named_lines where batch = ${no}`);
-  await tx.run(sql`update rowmill.usage set batch = null where batch = ${no}`);
 }
 
 function stamps(to: BatchState): Sql {

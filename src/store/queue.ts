@@ -88,7 +88,7 @@ export async function giveToBatch(
   return row?.given ?? 0;
 }
 
-/** What was given to a batch that is not planned after all. */
+/** What was given to a batch, and did not enter it, waits for another one. */
 export async function takeBack(tx: Queryable, batch: number): Promise<void> {
   await tx.run(sql`update rowmill.queue set batch = null where batch = ${batch}`);
 }

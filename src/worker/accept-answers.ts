@@ -8,7 +8,8 @@ import { parseCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import * as batches from "../store/batches.js";
 import { DatabaseError, isDatabaseWide, sql } from "../store/database.js";
-import { acceptMany, lockQuietly, type GoodAnswer } from "../store/in-flight.js";
+import { acceptMany, type GoodAnswer } from "../store/attempts.js";
+import { lockQuietly } from "../store/in-flight.js";
 import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes } from "./answer-chunk.js";
 import { countedUsage, storable } from "./ending.js";
 

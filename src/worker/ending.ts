@@ -10,14 +10,8 @@ import type { BatchEvent } from "../model/batch-transitions.js";
 import type { Queryable } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { reopenMany } from "../store/requests.js";
-import {
-  countOpen,
-  endMany,
-  lockUnanswered,
-  type AttemptEnding,
-  type InFlight,
-  type Part,
-} from "../store/in-flight.js";
+import { endMany, type AttemptEnding } from "../store/attempts.js";
+import { countOpen, lockUnanswered, type InFlight, type Part } from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import type { Turn } from "./turn.js";
 

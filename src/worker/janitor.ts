@@ -6,7 +6,7 @@ import { ProviderError } from "../model/provider.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
 import type { Database } from "../store/database.js";
 import { suspicion } from "../store/deployment.js";
-import { forgetUnusedAnswers } from "../store/in-flight.js";
+import { forgetUnusedAnswers } from "../store/attempts.js";
 import { forgettable, needSpool, noteForgotten, type Forgettable } from "../store/left-behind.js";
 import { forgetFormerRefusals } from "../store/refused-keys.js";
 import { removeSpentJobs, removeSpentQueues } from "../store/workers.js";

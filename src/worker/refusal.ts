@@ -6,7 +6,8 @@
 import { asSentence } from "../model/as-sentence.js";
 import type { BatchInputError } from "../model/refusal.js";
 import { backoffMs } from "../model/schedule.js";
-import { unexplainedRefusals, type Part } from "../store/in-flight.js";
+import { unexplainedRefusals } from "../store/attempts.js";
+import { type Part } from "../store/in-flight.js";
 import { forgetGuess, learnedLimits, learnLimit, reservedTokens } from "../store/money.js";
 import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";

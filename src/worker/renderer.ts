@@ -16,10 +16,10 @@ import { tooLargeText, type SourceRow } from "../sources/source.js";
 import * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
 import { raiseLineMaxima } from "../store/estimates.js";
+import { endMany } from "../store/attempts.js";
 import {
   addPart,
   countEnded,
-  endMany,
   readWaiting,
   takeIntoBatch,
   undoPart,
