@@ -22,8 +22,10 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
-export async function startBenchServer(): Promise<BenchServer> {
-  const server = await startPostgresServer("18", { settings });
+/** `statements`: it counts them too, which costs something. */
+export async function startBenchServer({ statements = false } = {}): Promise<BenchServer> {
+  const counting = statements ? { shared_preload_libraries: "pg_stat_statements" } : {};
+  const server = await startPostgresServer("18", { settings: { ...settings, ...counting } });
   const client = new pg.Client({ connectionString: server.url });
   await client.connect();
   const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");

@@ -40,6 +40,11 @@ export interface MillOptions {
   readonly maxOutputTokens?: number;
   /** Processes at the same time; 1 by default. */
   readonly workers?: number;
+  /** Where each process leaves a profile of V8's. */
+  readonly profileFolder?: string;
+  /** Outside of what is measured: when the rows are there, and when all are answered. */
+  readonly before?: (client: pg.Client) => Promise<void>;
+  readonly after?: (client: pg.Client) => Promise<void>;
 }
 
 /** What one run of either took. Null: not to be had on this machine, or not a thing of that run. */
@@ -81,11 +86,19 @@ export function measureMill(server: BenchServer, options: MillOptions): Promise<
         await client.query(createFilms);
         if (options.arrivals === "trigger") await run(up);
         await fill(client, options);
-        const commands = Array.from({ length: options.workers ?? 1 }, () => up);
-        return measure({ server, client, providerUrl }, commands, options);
+        await options.before?.(client);
+        const commands = Array.from({ length: options.workers ?? 1 }, () => profiled(up, options));
+        const figures = await measure({ server, client, providerUrl }, commands, options);
+        await options.after?.(client);
+        return figures;
       }),
     ),
   );
+}
+
+function profiled(command: Command, { profileFolder }: MillOptions): Command {
+  if (profileFolder === undefined) return command;
+  return { ...command, args: ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`, ...command.args] };
 }
 
 /** `rowmill up` where there is nothing to do. */

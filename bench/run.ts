@@ -4,6 +4,7 @@
  */
 import { readOptions, type BenchOptions } from "./bench-options.js";
 import { runMill } from "./mill-report.js";
+import { runProfile } from "./profile.js";
 import { runRescues } from "./rescue.js";
 import { runSmoke } from "./smoke.js";
 import { runStages } from "./stages.js";
@@ -22,6 +23,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   workers: { what: "two and four workers ÷ one", run: runWorkers },
   embedded: { what: "the embedded database ÷ the bare script on a server", run: runEmbedded },
   memory: { what: "peak memory of a worker, with 1 MB to 200 MB in and 2 GB out", run: runMemory },
+  profile: { what: "where the time of one mill goes, by function and by statement", run: runProfile },
   triggers: { what: "your writes with the triggers ÷ without", run: runTriggers },
   stages: { what: "each stage by itself ÷ a bulk insert", run: runStages },
   rescue: { what: "seconds until others go on with what a killed worker held", run: runRescues },
