@@ -2,20 +2,49 @@
 import { prepareSchemas } from "../src/app/open-project.js";
 import { inspectTable } from "../src/sources/table-inspection.js";
 import { installTriggers } from "../src/sources/table-triggers.js";
-import { raw, sql, type Database } from "../src/store/database.js";
+import { openDatabase, raw, sql, type Database } from "../src/store/database.js";
+import type { BenchOptions } from "./bench-options.js";
+import { startBenchServer } from "./bench-server.js";
 import { timed } from "./timing.js";
 
 const PIPELINE_ID = 1;
+const sizes = {
+  full: { rows: 50_000, rounds: 15, singles: 500 },
+  smoke: { rows: 2_000, rounds: 3, singles: 200 },
+} as const;
 
 /** Watched ÷ plain, of the rounds' ratios: the one in the middle, and the middle half. */
-export interface Compared {
+interface Compared {
   readonly ratio: number;
   readonly middleHalf: readonly [from: number, to: number];
 }
 
-export type TriggerFigures = Readonly<Record<string, Compared>>;
+type TriggerFigures = Readonly<Record<string, Compared>>;
 
-export async function measureTriggers(
+export async function runTriggers(options: BenchOptions): Promise<void> {
+  const size = options.smoke ? sizes.smoke : sizes.full;
+  const server = await startBenchServer();
+  const database = openDatabase({ connectionString: server.url, ssl: false }, { poolMax: 2 });
+  try {
+    report(await measureTriggers(database, size), size.rounds);
+  } finally {
+    await database.close();
+    await server.stop();
+  }
+}
+
+function report(figures: TriggerFigures, rounds: number): void {
+  console.log(
+    `A user's write with Rowmill's trigger, against the same write without it (the middle one of ${rounds} rounds)`,
+  );
+  for (const [name, { ratio, middleHalf }] of Object.entries(figures)) {
+    const [from, to] = middleHalf.map((bound) => bound.toFixed(2));
+    console.log(`  ${name.padEnd(28)} ${ratio.toFixed(2)} ×   (half of the rounds: ${from} to ${to})`);
+  }
+  console.log();
+}
+
+async function measureTriggers(
   database: Database,
   size: { readonly rows: number; readonly rounds: number; readonly singles: number },
 ): Promise<TriggerFigures> {

@@ -1,0 +1,160 @@
+/** `npm run bench -- mill`: Rowmill ÷ floor, turn by turn, the middle one of some repeats. */
+import type { BenchOptions } from "./bench-options.js";
+import { startBenchServer, type BenchServer } from "./bench-server.js";
+import type { Measured } from "./measured-process.js";
+import {
+  BATCH_REQUESTS_DEFAULT,
+  measureFloor,
+  measureMill,
+  measureStart,
+  type Figures,
+  type MillOptions,
+} from "./mill.js";
+import { amount, machine, median, printMachine, printTable, quotient, spread } from "./report.js";
+
+const ROWS_DEFAULT = 100_000;
+const REPEATS_DEFAULT = 3;
+/** Bodies and answers of both may differ by their ids; by more, the floor does not move any more what Rowmill moves. */
+const BYTES_APART_MAX = 0.05;
+
+export interface Pair {
+  readonly floor: Figures;
+  readonly mill: Figures;
+}
+
+export interface Ratios {
+  readonly wall: number | null;
+  readonly cpu: number | null;
+}
+
+export function millOptions(options: BenchOptions): MillOptions {
+  const { order, arrivals, cli, batchRequests } = options;
+  const rows = options.rows ?? ROWS_DEFAULT;
+  return { rows, order, arrivals, cli, batchRequests: batchRequests ?? BATCH_REQUESTS_DEFAULT };
+}
+
+export async function runMill(options: BenchOptions): Promise<void> {
+  const server = await startBenchServer();
+  try {
+    const wanted = millOptions(options);
+    const start = await measureStart(server, wanted);
+    const pairs = await measurePairs(server, wanted, options.repeats ?? REPEATS_DEFAULT);
+    if (options.json) console.log(JSON.stringify({ machine: machine(), options: wanted, start, pairs }));
+    else report(wanted, start, pairs);
+  } finally {
+    await server.stop();
+  }
+}
+
+export async function measurePairs(
+  server: BenchServer,
+  options: MillOptions,
+  repeats: number,
+): Promise<Pair[]> {
+  const pairs: Pair[] = [];
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    const floor = await measureFloor(server, options);
+    const mill = await measureMill(server, options);
+    requireSameBytes(floor, mill);
+    pairs.push({ floor, mill });
+  }
+  return pairs;
+}
+
+function requireSameBytes({ counts: floor }: Figures, { counts: mill }: Figures): void {
+  const apart = Math.max(
+    Math.abs(mill.bytesIn / floor.bytesIn - 1),
+    Math.abs(mill.bytesOut / floor.bytesOut - 1),
+  );
+  if (apart <= BYTES_APART_MAX && mill.requests === floor.requests && mill.batches === floor.batches) return;
+  throw new Error(
+    `The floor moved ${JSON.stringify(floor)}, Rowmill ${JSON.stringify(mill)}: make bench/floor.mjs ask what Rowmill asks.`,
+  );
+}
+
+export function cpuOf({ nodeMs, postgresMs }: Figures): number | null {
+  return nodeMs === null || postgresMs === null ? null : nodeMs + postgresMs;
+}
+
+export function ratiosOf({ floor, mill }: Pair): Ratios {
+  return { wall: mill.settledMs / floor.settledMs, cpu: quotient(cpuOf(mill), cpuOf(floor)) };
+}
+
+function report(options: MillOptions, start: Measured, pairs: readonly Pair[]): void {
+  const { rows, batchRequests, order, arrivals } = options;
+  printMachine();
+  console.log(
+    `${rows.toLocaleString("en")} rows of 250 bytes, arrivals by ${arrivals}, batches of ${batchRequests.toLocaleString("en")}, answers in ${order} order; median of ${pairs.length}\n`,
+  );
+  printTable(FIGURE_TITLES, [
+    figureCells(
+      "floor",
+      pairs.map(({ floor }) => floor),
+      rows,
+    ),
+    figureCells(
+      "rowmill up",
+      pairs.map(({ mill }) => mill),
+      rows,
+    ),
+  ]);
+  const ratios = pairs.map(ratiosOf);
+  console.log(`  rowmill ÷ floor: wall ${spread(ratios.map(({ wall }) => wall))}`);
+  console.log(`                   CPU  ${spread(ratios.map(({ cpu }) => cpu))}`);
+  console.log(
+    `  Of rowmill up its start and end, with nothing to do: wall ${amount(start.wallMs, 1_000, 1)} s, CPU of Node ${amount(start.cpuMs, 1_000, 2)} s`,
+  );
+}
+
+export const FIGURE_TITLES = [
+  "",
+  "settled s",
+  "rows/s",
+  "ended s",
+  "Node µs/row",
+  "Postgres µs/row",
+  "peak MB",
+  "WAL B/row",
+  "ledger MB",
+];
+
+/** Medians of each, so that they need not be of one run. */
+export function figureCells(name: string, figures: readonly Figures[], rows: number): string[] {
+  const middle = (of: (one: Figures) => number | null) => median(figures.map(of));
+  const settledMs = middle((one) => one.settledMs);
+  return [
+    name,
+    amount(settledMs, 1_000, 1),
+    amount(quotient(rows * 1_000, settledMs), 1, 0),
+    amount(
+      middle((one) => one.wallMs),
+      1_000,
+      1,
+    ),
+    amount(
+      middle((one) => one.nodeMs),
+      rows / 1_000,
+      1,
+    ),
+    amount(
+      middle((one) => one.postgresMs),
+      rows / 1_000,
+      1,
+    ),
+    amount(
+      middle((one) => one.peakBytes),
+      1e6,
+      0,
+    ),
+    amount(
+      middle((one) => one.walBytes),
+      rows,
+      0,
+    ),
+    amount(
+      middle((one) => one.ledgerBytes),
+      1e6,
+      0,
+    ),
+  ];
+}
