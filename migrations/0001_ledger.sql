@@ -349,6 +349,7 @@ create table rowmill.attempts (
 );
 -- Those of one batch lie side by side.
 create index attempts_by_batch on rowmill.attempts using brin (batch) with (pages_per_range = 32, autosummarize = on);
+create index attempts_failed on rowmill.attempts (batch, at) where outcome in ('truncated', 'invalid', 'refused');
 create index attempts_with_answer on rowmill.attempts (at) where answer is not null;
 
 -- How many requests are in which state: the sum of all rows of a pipeline. Each transaction that moves some appends what it changed, and the

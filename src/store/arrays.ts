@@ -2,7 +2,7 @@
  * Arrays as PostgreSQL's binary format has them: `pg` sends a Buffer as a binary parameter. For chunks of many rows this is several times
  * cheaper for both sides than JSON or an array's text. Source: array_recv and the *_recv functions of PostgreSQL's sources.
  */
-import { sql, type Sql } from "./database.js";
+import { join, sql, type Sql } from "./database.js";
 
 /** Of the types' rows in pg_type, the same in every PostgreSQL. */
 const OID = { bytea: 17, int8: 20, int4: 23, text: 25 } as const;
@@ -76,6 +76,11 @@ function header(oid: number, length: number, { bytes, nulls }: { bytes: number; 
   array.writeInt32BE(length, 12);
   array.writeInt32BE(1, 16);
   return array;
+}
+
+/** The arrays side by side, a row for each place: what follows `from`. */
+export function sideBySide(arrays: readonly Sql[]): Sql {
+  return sql`rows from (${join(arrays.map((array) => sql`pg_catalog.unnest(${array})`))})`;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** How the attempts of requests in flight end, chunk by chunk; and what attempts that ended tell. */
 import type { AttemptOutcome, Ending } from "../model/what-next.js";
-import { bigIntArray, byteaArray, int4Array, int8Array, textArray } from "./arrays.js";
+import { bigIntArray, byteaArray, int4Array, int8Array, sideBySide, textArray } from "./arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
 import { sql, type Queryable, type Reader } from "./database.js";
 import type { BatchName } from "./in-flight.js";
@@ -158,10 +158,17 @@ export async function acceptMany(
       update rowmill.requests r set state = 'succeeded', changed_at = pg_catalog.now(), returns = 0, answered_hash = r.content_hash,
         answered_fingerprint = r.fingerprint, answered_batch = ${batch.no}, demo = x.demo operator(pg_catalog.=) 1, row_gone = false,
         error_code = null, error = null
-      from pg_catalog.unnest(${int8Array(list(({ id }) => id))}, ${int4Array(list(({ attempt }) => attempt))},
-        ${byteaArray(list(({ hashPrefix }) => hashPrefix))}, ${textArray(list(({ model }) => model))}, ${int4Array(list(({ input }) => input))},
-        ${int4Array(list(({ cached }) => cached))}, ${int4Array(list(({ output }) => output))}, ${bigIntArray(list(({ cost }) => cost))},
-        ${int4Array(list(({ demo }) => (demo ? 1 : 0)))}) as x (id, attempt, prefix, model, input, cached, output, cost, demo)
+      from ${sideBySide([
+        int8Array(list(({ id }) => id)),
+        int4Array(list(({ attempt }) => attempt)),
+        byteaArray(list(({ hashPrefix }) => hashPrefix)),
+        textArray(list(({ model }) => model)),
+        int4Array(list(({ input }) => input)),
+        int4Array(list(({ cached }) => cached)),
+        int4Array(list(({ output }) => output)),
+        bigIntArray(list(({ cost }) => cost)),
+        int4Array(list(({ demo }) => (demo ? 1 : 0))),
+      ])} as x (id, attempt, prefix, model, input, cached, output, cost, demo)
       where r.id operator(pg_catalog.=) x.id and r.state operator(pg_catalog.=) 'batched' and r.batch operator(pg_catalog.=) ${batch.no}::pg_catalog.int4
         and r.attempt operator(pg_catalog.=) x.attempt
         and pg_catalog.substring(r.content_hash, 1, ${bytes}::pg_catalog.int4) operator(pg_catalog.=) x.prefix

@@ -1,5 +1,5 @@
 /** Requests in a batch that has not ended: how they enter it, part by part, and how they are found. */
-import { byteaArray, int4Array, int8Array } from "./arrays.js";
+import { byteaArray, int4Array, int8Array, sideBySide } from "./arrays.js";
 import { countChanges, endedOf } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { hex } from "./requests.js";
@@ -172,9 +172,12 @@ export async function takeIntoBatch(
   const rows = await tx.rows<{ id: string }>(sql`
     update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
       content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint)
-    from unnest(${int8Array(requests.map(({ id }) => id))}, ${int4Array(requests.map(({ attempt }) => attempt))},
-      ${byteaArray(requests.map(({ hash }) => hash))}, ${byteaArray(requests.map(({ fingerprint }) => fingerprint))})
-      as x (id, attempt, hash, fingerprint)
+    from ${sideBySide([
+      int8Array(requests.map(({ id }) => id)),
+      int4Array(requests.map(({ attempt }) => attempt)),
+      byteaArray(requests.map(({ hash }) => hash)),
+      byteaArray(requests.map(({ fingerprint }) => fingerprint)),
+    ])} as x (id, attempt, hash, fingerprint)
     where r.id = x.id and r.state = 'waiting' and r.attempt = x.attempt - 1 returning r.id::text as id`);
   await countChanges(tx, batch.pipelineId, { waiting: -rows.length, batched: rows.length });
   return new Set(rows.map(({ id }) => id));

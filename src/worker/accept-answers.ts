@@ -7,10 +7,10 @@ import type { Json } from "../model/pipeline.js";
 import { parseCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import * as batches from "../store/batches.js";
-import { DatabaseError, isDatabaseWide, sql } from "../store/database.js";
+import { DatabaseError, isConflict, isDataError, isDatabaseWide, sql } from "../store/database.js";
 import { acceptMany, type GoodAnswer } from "../store/attempts.js";
 import { lockQuietly } from "../store/in-flight.js";
-import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes } from "./answer-chunk.js";
+import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes, type Place } from "./answer-chunk.js";
 import { countedUsage, storable } from "./ending.js";
 
 /** A user who holds a row waits for ours no longer. Far below the time after which PostgreSQL looks for a deadlock, and cancels somebody. */
@@ -26,17 +26,25 @@ export interface Accepted {
 export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promise<Accepted | null> {
   const good = mayAccept(turn) ? goodAnswers(turn, outcomes) : new Map<string, Good>();
   if (good.size === 0) return { left: outcomes, written: 0 };
+  const place: Place = { atTarget: false };
   let moved: ReadonlySet<string> | null;
   try {
-    moved = await accept(turn, good);
+    moved = await accept(turn, good, place);
   } catch (error) {
-    if (!(error instanceof NotWritten || error instanceof DatabaseError) || isDatabaseWide(error))
-      throw error;
+    if (!mayBeOneRow(error, place)) throw error;
+    turn.context.log.debug({ batch: turn.batch.id, err: error }, "a chunk is looked at row by row");
     return { left: outcomes, written: 0 };
   }
   if (moved === null) return null;
   const left = new Map([...outcomes].filter(([id]) => !moved.has(id)));
   return { left, written: moved.size };
+}
+
+/** What a single row, or whoever holds it, can cause: looked at row by row, the others are written. */
+function mayBeOneRow(error: unknown, { atTarget }: Place): boolean {
+  if (error instanceof NotWritten) return true;
+  if (!(error instanceof DatabaseError) || isDatabaseWide(error)) return false;
+  return atTarget || isConflict(error) || isDataError(error);
 }
 
 /** The row itself is not needed: neither for `validate`, nor to compare definitions or names, nor as what is written. */
@@ -84,6 +92,7 @@ class NotWritten extends Error {}
 function accept(
   { context, pipeline, batch, lease, asked: { target } }: Collecting,
   good: ReadonlyMap<string, Good>,
+  place: Place,
 ): Promise<ReadonlySet<string> | null> {
   if (typeof target === "string") return Promise.resolve(new Set());
   const answers = [...good.values()].map(({ answer }) => answer);
@@ -98,6 +107,7 @@ function accept(
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
           return { key, cells, model: answer?.model ?? batch.model };
         });
+        place.atTarget = true;
         await tx.run(sql`select set_config('statement_timeout', ${String(WRITE_TIMEOUT_MS)}, true)`);
         if ((await target.write(tx, results, plain)).size > 0) throw new NotWritten();
         return new Set(moved.keys());

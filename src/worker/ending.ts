@@ -11,7 +11,7 @@ import type { Queryable } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { reopenMany } from "../store/requests.js";
 import { endMany, type AttemptEnding } from "../store/attempts.js";
-import { countOpen, lockUnanswered, type InFlight, type Part } from "../store/in-flight.js";
+import { countOpen, countUnanswered, lockUnanswered, type InFlight, type Part } from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import type { Turn } from "./turn.js";
 
@@ -123,41 +123,46 @@ export interface EndAll {
   readonly reason: string;
   readonly fields?: BatchFields;
   readonly detail?: Json;
-  /** In each of the transactions, before anything is locked. */
+  /** In the transaction that ends the batch, before anything is locked. */
   readonly first?: (tx: Queryable) => Promise<void>;
 }
 
-/**
- * Ends every request in flight in the batch of which no answer is kept, chunk by chunk; then the batch itself, unless answers are kept.
- */
+/** Ends every request in flight in the batch of which no answer is kept, part by part; then the batch itself, unless answers are kept. */
 export async function endAll(context: WorkerContext, end: EndAll): Promise<"ended" | "kept" | "lost"> {
-  const { pipeline, batch, lease } = end;
-  for (let part = 0; ; part++) {
-    const done = await context.step("end.chunk", () =>
-      context.database.transaction(async (tx) => {
-        await end.first?.(tx);
-        // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
-        const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
-        if (!(await batches.holds(tx, lease))) return "lost" as const;
-        const chunk = await lockUnanswered(tx, batch.no, part);
-        const endings = chunk.requests.map((request) =>
-          endingOf({ context, pipeline, batch }, request, end.facts(request)),
-        );
-        const ended = await endMany(tx, batch, endings);
-        if (isChanged) await reopenFailed(tx, pipeline, endings);
-        if (ended.size < endings.length)
-          throw new Error(
-            `Batch ${batch.id}: ${endings.length - ended.size} requests in flight are not "batched" in the ledger.`,
-          );
-        if (!chunk.isLast) return "more" as const;
-        if ((await countOpen(tx, batch.no)).inFlight > 0) return "kept" as const;
-        const { event, reason, fields = {} } = end;
-        const detail = end.detail === undefined ? {} : { detail: end.detail };
-        return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))
-          ? ("ended" as const)
-          : ("lost" as const);
-      }),
+  let more = (await countUnanswered(context.read, end.batch.no)) > 0;
+  for (let part = 0; more; part++) {
+    const ended = await context.step("end.chunk", () =>
+      context.database.transaction((tx) => endPart(context, tx, { end, part })),
     );
-    if (done !== "more") return done;
+    if (ended === "lost") return "lost";
+    more = ended === "more";
   }
+  const { batch, lease, event, reason, fields = {} } = end;
+  const detail = end.detail === undefined ? {} : { detail: end.detail };
+  return context.step("end.chunk", () =>
+    context.database.transaction(async (tx) => {
+      await end.first?.(tx);
+      if (!(await batches.holds(tx, lease))) return "lost";
+      if ((await countOpen(tx, batch.no)).inFlight > 0) return "kept";
+      return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail })) ? "ended" : "lost";
+    }),
+  );
+}
+
+async function endPart(
+  context: WorkerContext,
+  tx: Queryable,
+  { end, part }: { end: EndAll; part: number },
+): Promise<"more" | "last" | "lost"> {
+  const { pipeline, batch, lease } = end;
+  // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
+  const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
+  if (!(await batches.holds(tx, lease))) return "lost";
+  const { requests, isLast } = await lockUnanswered(tx, batch.no, part);
+  const endings = requests.map((request) =>
+    endingOf({ context, pipeline, batch }, request, end.facts(request)),
+  );
+  await endMany(tx, batch, endings);
+  if (isChanged) await reopenFailed(tx, pipeline, endings);
+  return isLast ? "last" : "more";
 }
