@@ -3,6 +3,7 @@
  * role's own search path, so every name in them is qualified.
  */
 import { identifier, join, raw, sql, underRolePath, type Sql } from "../store/database.js";
+import { textArray } from "../store/arrays.js";
 import { visibleBefore } from "../store/visible.js";
 import { keyEquals, textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
 import { weighRows, type WeighedRows } from "./weighed-rows.js";
@@ -55,8 +56,9 @@ export function tableParts(table: SourceTable, options: TableSourceOptions): Tab
   };
 }
 
+/** As `k`, with the place of each from 1 on. */
 export function eachKey(keys: readonly string[]): Sql {
-  return sql`pg_catalog.unnest(${keys}::pg_catalog.text[]) as k (key)`;
+  return sql`pg_catalog.unnest(${textArray(keys)}) with ordinality as k (key, position)`;
 }
 
 /** The row of `k.key`, unread. */
