@@ -17,7 +17,7 @@ const ROWS_ALONE_MAX = 500;
  */
 function chunkOf(parts: TableParts, page: Page): Sql {
   const { cursor, rowsMax } = page;
-  const own = sql`${parts.keyText} as "rowmill key", ${parts.keyParts} as "rowmill parts", pg_catalog.row_number() over () as "rowmill position"`;
+  const own = sql`${parts.keyText} as "rowmill key", pg_catalog.row_number() over () as "rowmill position"`;
   const from = sql`(select * from ${parts.from} s
       where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
@@ -28,7 +28,7 @@ function chunkOf(parts: TableParts, page: Page): Sql {
   const content =
     page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
   return sql`chunk as materialized (
-    select s."rowmill key" as key, s."rowmill parts" as parts, s."rowmill position" as position, s."rowmill later" as later,
+    select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
       s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
     from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
       left join rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key"
@@ -68,10 +68,10 @@ interface ChunkEnd {
   last: string[] | null;
 }
 
-function chunkEnd({ rowsMax }: Page): Sql {
+function chunkEnd(parts: TableParts, { rowsMax }: Page): Sql {
   return sql`(select pg_catalog.count(*)::pg_catalog.int4 from chunk where not later) as rows,
   (select pg_catalog.count(*) operator(pg_catalog.<) ${rowsMax}::pg_catalog.int4 and not coalesce(pg_catalog.bool_or(later), false) from chunk) as "isLast",
-  (select parts::pg_catalog.json from chunk where not later order by position desc limit 1) as last`;
+  (select ${parts.partsOf(sql`key`)} from chunk where not later order by position desc limit 1) as last`;
 }
 
 /** Rows that there is no time to compare count as found: whoever looks at them compares them, and keeps those that there is no time for. */
@@ -114,7 +114,7 @@ async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promis
   return tx.first<ComparedPage>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(page)},
+    select ${chunkEnd(parts, page)},
       (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
       (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)}))
         ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
@@ -131,8 +131,8 @@ export async function askedChunk(
   const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(page)}, (
-      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', c.parts::pg_catalog.json,
+    select ${chunkEnd(parts, page)}, (
+      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', ${parts.partsOf(sql`c.key`)},
         'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', ${hexOf(sql`c.content_hash`)},
         'fingerprint', ${hexOf(sql`c.fingerprint`)}, 'answeredFingerprint', ${hexOf(sql`c.answered_fingerprint`)}) order by c.position)
       from chunk c

@@ -22,8 +22,10 @@ export interface TableParts {
   readonly key: readonly TableColumn[];
   readonly from: Sql;
   readonly keyText: Sql;
-  /** The key's parts as a JSON array of texts, for the cursor. */
+  /** The key's parts as a JSON array of texts. */
   readonly keyParts: Sql;
+  /** The same of a key as the ledger spells it, for the cursor. */
+  readonly partsOf: (key: Sql) => Sql;
   readonly keyColumns: Sql;
   readonly keyNotNull: Sql;
   readonly rows: WeighedRows;
@@ -44,6 +46,8 @@ export function tableParts(table: SourceTable, options: TableSourceOptions): Tab
     from: raw(table.from),
     keyText: texts.length === 1 && only ? only : keyParts,
     keyParts,
+    partsOf: (key) =>
+      texts.length === 1 ? sql`pg_catalog.json_build_array(${key})` : sql`${key}::pg_catalog.json`,
     keyColumns: join(table.key.map((column) => sql`s.${identifier(column.name)}`)),
     keyNotNull: join(
       table.key.map((column) => sql`s.${identifier(column.name)} is not null`),

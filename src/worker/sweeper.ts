@@ -8,7 +8,8 @@ import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { cutShort, reaffirmMany, reopenMany } from "../store/requests.js";
 import { keepKeyless, refuseKeyless } from "../store/refused-keys.js";
-import { ledgerChunk } from "../store/ledger-chunks.js";
+import { bisect } from "../store/bisect.js";
+import { ledgerChunk, type ChunkBounds, type LedgerChunk } from "../store/ledger-chunks.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "./context.js";
 import { guarded, mayLook } from "./guard.js";
@@ -135,19 +136,36 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
-  const chunk = await ledgerChunk(tx, pipeline.id, {
+  const { keys, lastId } = await goneKeys(tx, pipeline, {
+    pipelineId: pipeline.id,
     after: sweep.cursor?.[0] ?? null,
     last: sweep.lastRequestId,
     max: READ_KEYS_MAX,
   });
-  const missing = chunk.keys.length === 0 ? [] : await pipeline.source.missingKeys(tx, chunk.keys);
-  await lookAtFound(tx, pipeline, missing);
+  await lookAtFound(tx, pipeline, keys);
   return {
-    phase: chunk.lastId === null ? "idle" : "ledger",
-    cursor: chunk.lastId === null ? null : [chunk.lastId],
+    phase: lastId === null ? "idle" : "ledger",
+    cursor: lastId === null ? null : [lastId],
     rows: 0,
-    keys: missing.length,
+    keys: keys.length,
   };
+}
+
+/** By one statement; where the data of one row makes that fail, row by row. */
+async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds): Promise<LedgerChunk> {
+  let chunk: LedgerChunk | null = null;
+  await bisect(
+    tx,
+    [bounds],
+    async () => {
+      chunk = await ledgerChunk(tx, bounds, source.inSql);
+    },
+    async () => {
+      const { keys, lastId } = await ledgerChunk(tx, bounds, null);
+      chunk = { keys: await source.missingKeys(tx, keys), lastId };
+    },
+  );
+  return chunk ?? { keys: [], lastId: null };
 }
 
 async function lookAtFound(tx: Queryable, pipeline: Pipeline, keys: readonly string[]): Promise<void> {
