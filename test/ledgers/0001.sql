@@ -1,0 +1,1015 @@
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+CREATE SCHEMA rowmill;
+CREATE SCHEMA rowmill_worker;
+CREATE TYPE rowmill.attempt_ending AS ENUM (
+    'succeeded',
+    'failed',
+    'returned'
+);
+CREATE TYPE rowmill.request_state AS ENUM (
+    'waiting',
+    'batched',
+    'succeeded',
+    'failed',
+    'cancelled',
+    'gone'
+);
+CREATE TYPE rowmill_worker.job_spec AS (
+	identifier text,
+	payload json,
+	queue_name text,
+	run_at timestamp with time zone,
+	max_attempts smallint,
+	job_key text,
+	priority smallint,
+	flags text[]
+);
+CREATE FUNCTION rowmill.arrive_1() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare found_keys text[];
+begin
+  if current_setting('rowmill.writing', true) = '1' then return null; end if;
+  if tg_op = 'TRUNCATE' then
+    insert into rowmill.arrivals (pipeline_id) values (1);
+    return null;
+  end if;
+  begin
+    if tg_op = 'INSERT' then
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t limit 50001);
+    elsif tg_op = 'DELETE' then
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t limit 50001);
+    else
+      found_keys := array(select case when pg_typeof(n.c0) = 20::oid and pg_typeof(n.c1) = 25::oid then coalesce(n.key, o.key) end
+      from (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_new t where t."id" is not null) n full join (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_old t where t."id" is not null) o on n.key = o.key
+      where n.key is null or o.key is null or row(n.c1, n.c1_bytes)::record *<> row(o.c1, o.c1_bytes)::record limit 50001);
+    end if;
+  exception when others then
+    found_keys := array[null];
+  end;
+  if cardinality(found_keys) = 0 then
+    return null;
+  elsif found_keys[1] is null then
+    insert into rowmill.arrivals (pipeline_id) values (1);
+  elsif cardinality(found_keys) <= 5000 then
+    insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+  elsif cardinality(found_keys) <= 50000 then
+    insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, found_keys[i : i + 4999] from generate_series(1, cardinality(found_keys), 5000) i;
+  else
+    begin
+      if tg_op = 'INSERT' then
+        insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, array_agg(k.key) from (
+      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t) n (key)) k group by k.part;
+      elsif tg_op = 'DELETE' then
+        insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, array_agg(k.key) from (
+      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t) n (key)) k group by k.part;
+      else
+        insert into rowmill.arrivals (pipeline_id, keys)
+    select 1, array_agg(k.key) from (
+      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(n.c0) = 20::oid and pg_typeof(n.c1) = 25::oid then coalesce(n.key, o.key) end
+      from (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_new t where t."id" is not null) n full join (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_old t where t."id" is not null) o on n.key = o.key
+      where n.key is null or o.key is null or row(n.c1, n.c1_bytes)::record *<> row(o.c1, o.c1_bytes)::record) n (key)) k group by k.part;
+      end if;
+    exception when others then
+      insert into rowmill.arrivals (pipeline_id) values (1);
+    end;
+  end if;
+  return null;
+end$$;
+SET default_tablespace = '';
+SET default_table_access_method = heap;
+CREATE TABLE rowmill_worker._private_jobs (
+    id bigint NOT NULL,
+    job_queue_id integer,
+    task_id integer NOT NULL,
+    payload json DEFAULT '{}'::json NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    run_at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    max_attempts smallint DEFAULT 25 NOT NULL,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    key text,
+    locked_at timestamp with time zone,
+    locked_by text,
+    revision integer DEFAULT 0 NOT NULL,
+    flags jsonb,
+    is_available boolean GENERATED ALWAYS AS (((locked_at IS NULL) AND (attempts < max_attempts))) STORED NOT NULL,
+    CONSTRAINT jobs_key_check CHECK (((length(key) > 0) AND (length(key) <= 512))),
+    CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts >= 1))
+);
+CREATE FUNCTION rowmill_worker.add_job(identifier text, payload json DEFAULT NULL::json, queue_name text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, job_key text DEFAULT NULL::text, priority integer DEFAULT NULL::integer, flags text[] DEFAULT NULL::text[], job_key_mode text DEFAULT 'replace'::text) RETURNS rowmill_worker._private_jobs
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_job "rowmill_worker"._private_jobs;
+begin
+  if (job_key is null or job_key_mode is null or job_key_mode in ('replace', 'preserve_run_at')) then
+    select * into v_job
+    from "rowmill_worker".add_jobs(
+      ARRAY[(
+        identifier,
+        payload,
+        queue_name,
+        run_at,
+        max_attempts::smallint,
+        job_key,
+        priority::smallint,
+        flags
+      )::"rowmill_worker".job_spec],
+      (job_key_mode = 'preserve_run_at')
+    )
+    limit 1;
+    return v_job;
+  elsif job_key_mode = 'unsafe_dedupe' then
+    -- Ensure all the tasks exist
+    insert into "rowmill_worker"._private_tasks as tasks (identifier)
+    values (add_job.identifier)
+    on conflict do nothing;
+    -- Ensure all the queues exist
+    if add_job.queue_name is not null then
+      insert into "rowmill_worker"._private_job_queues as job_queues (queue_name)
+      values (add_job.queue_name)
+      on conflict do nothing;
+    end if;
+    -- Insert job, but if one already exists then do nothing, even if the
+    -- existing job has already started (and thus represents an out-of-date
+    -- world state). This is dangerous because it means that whatever state
+    -- change triggered this add_job may not be acted upon (since it happened
+    -- after the existing job started executing, but no further job is being
+    -- scheduled), but it is useful in very rare circumstances for
+    -- de-duplication. If in doubt, DO NOT USE THIS.
+    insert into "rowmill_worker"._private_jobs as jobs (
+      job_queue_id,
+      task_id,
+      payload,
+      run_at,
+      max_attempts,
+      key,
+      priority,
+      flags
+    )
+      select
+        job_queues.id,
+        tasks.id,
+        coalesce(add_job.payload, '{}'::json),
+        coalesce(add_job.run_at, now()),
+        coalesce(add_job.max_attempts::smallint, 25::smallint),
+        add_job.job_key,
+        coalesce(add_job.priority::smallint, 0::smallint),
+        (
+          select jsonb_object_agg(flag, true)
+          from unnest(add_job.flags) as item(flag)
+        )
+      from "rowmill_worker"._private_tasks as tasks
+      left join "rowmill_worker"._private_job_queues as job_queues
+      on job_queues.queue_name = add_job.queue_name
+      where tasks.identifier = add_job.identifier
+    on conflict (key)
+      -- Bump the updated_at so that there's something to return
+      do update set
+        revision = jobs.revision + 1,
+        updated_at = now()
+      returning *
+      into v_job;
+    if v_job.revision = 0 then
+      perform pg_notify('jobs:insert', '{"r":' || random()::text || ',"count":1}');
+    end if;
+    return v_job;
+  else
+    raise exception 'Invalid job_key_mode value, expected ''replace'', ''preserve_run_at'' or ''unsafe_dedupe''.' using errcode = 'GWBKM';
+  end if;
+end;
+$$;
+CREATE FUNCTION rowmill_worker.add_jobs(specs rowmill_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE plpgsql
+    AS $$
+begin
+  -- Ensure all the tasks exist
+  insert into "rowmill_worker"._private_tasks as tasks (identifier)
+  select distinct spec.identifier
+  from unnest(specs) spec
+  on conflict do nothing;
+  -- Ensure all the queues exist
+  insert into "rowmill_worker"._private_job_queues as job_queues (queue_name)
+  select distinct spec.queue_name
+  from unnest(specs) spec
+  where spec.queue_name is not null
+  on conflict do nothing;
+  -- Ensure any locked jobs have their key cleared - in the case of locked
+  -- existing job create a new job instead as it must have already started
+  -- executing (i.e. it's world state is out of date, and the fact add_job
+  -- has been called again implies there's new information that needs to be
+  -- acted upon).
+  update "rowmill_worker"._private_jobs as jobs
+  set
+    key = null,
+    attempts = jobs.max_attempts,
+    updated_at = now()
+  from unnest(specs) spec
+  where spec.job_key is not null
+  and jobs.key = spec.job_key
+  and is_available is not true;
+  -- WARNING: this count is not 100% accurate; 'on conflict' clause will cause it to be an overestimate
+  perform pg_notify('jobs:insert', '{"r":' || random()::text || ',"count":' || array_length(specs, 1)::text || '}');
+  -- TODO: is there a risk that a conflict could occur depending on the
+  -- isolation level?
+  return query insert into "rowmill_worker"._private_jobs as jobs (
+    job_queue_id,
+    task_id,
+    payload,
+    run_at,
+    max_attempts,
+    key,
+    priority,
+    flags
+  )
+    select
+      job_queues.id,
+      tasks.id,
+      coalesce(spec.payload, '{}'::json),
+      coalesce(spec.run_at, now()),
+      coalesce(spec.max_attempts, 25),
+      spec.job_key,
+      coalesce(spec.priority, 0),
+      (
+        select jsonb_object_agg(flag, true)
+        from unnest(spec.flags) as item(flag)
+      )
+    from unnest(specs) spec
+    inner join "rowmill_worker"._private_tasks as tasks
+    on tasks.identifier = spec.identifier
+    left join "rowmill_worker"._private_job_queues as job_queues
+    on job_queues.queue_name = spec.queue_name
+  on conflict (key) do update set
+    job_queue_id = excluded.job_queue_id,
+    task_id = excluded.task_id,
+    payload =
+      case
+      when json_typeof(jobs.payload) = 'array' and json_typeof(excluded.payload) = 'array' then
+        (jobs.payload::jsonb || excluded.payload::jsonb)::json
+      else
+        excluded.payload
+      end,
+    max_attempts = excluded.max_attempts,
+    run_at = (case
+      when job_key_preserve_run_at is true and jobs.attempts = 0 then jobs.run_at
+      else excluded.run_at
+    end),
+    priority = excluded.priority,
+    revision = jobs.revision + 1,
+    flags = excluded.flags,
+    -- always reset error/retry state
+    attempts = 0,
+    last_error = null,
+    updated_at = now()
+  where jobs.locked_at is null
+  returning *;
+end;
+$$;
+CREATE FUNCTION rowmill_worker.complete_jobs(job_ids bigint[]) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE sql
+    AS $$
+  delete from "rowmill_worker"._private_jobs as jobs
+    where id = any(job_ids)
+    and (
+      locked_at is null
+    or
+      locked_at < now() - interval '4 hours'
+    )
+    returning *;
+$$;
+CREATE FUNCTION rowmill_worker.force_unlock_workers(worker_ids text[]) RETURNS void
+    LANGUAGE sql
+    AS $$
+update "rowmill_worker"._private_jobs as jobs
+set locked_at = null, locked_by = null
+where locked_by = any(worker_ids);
+update "rowmill_worker"._private_job_queues as job_queues
+set locked_at = null, locked_by = null
+where locked_by = any(worker_ids);
+$$;
+CREATE FUNCTION rowmill_worker.permanently_fail_jobs(job_ids bigint[], error_message text DEFAULT NULL::text) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE sql
+    AS $$
+  update "rowmill_worker"._private_jobs as jobs
+    set
+      last_error = coalesce(error_message, 'Manually marked as failed'),
+      attempts = max_attempts,
+      updated_at = now()
+    where id = any(job_ids)
+    and (
+      locked_at is null
+    or
+      locked_at < NOW() - interval '4 hours'
+    )
+    returning *;
+$$;
+CREATE FUNCTION rowmill_worker.remove_job(job_key text) RETURNS rowmill_worker._private_jobs
+    LANGUAGE plpgsql STRICT
+    AS $$
+declare
+  v_job "rowmill_worker"._private_jobs;
+begin
+  -- Delete job if not locked
+  delete from "rowmill_worker"._private_jobs as jobs
+    where key = job_key
+    and (
+      locked_at is null
+    or
+      locked_at < NOW() - interval '4 hours'
+    )
+  returning * into v_job;
+  if not (v_job is null) then
+    perform pg_notify('jobs:insert', '{"r":' || random()::text || ',"count":-1}');
+    return v_job;
+  end if;
+  -- Otherwise prevent job from retrying, and clear the key
+  update "rowmill_worker"._private_jobs as jobs
+  set
+    key = null,
+    attempts = jobs.max_attempts,
+    updated_at = now()
+  where key = job_key
+  returning * into v_job;
+  return v_job;
+end;
+$$;
+CREATE FUNCTION rowmill_worker.reschedule_jobs(job_ids bigint[], run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, priority integer DEFAULT NULL::integer, attempts integer DEFAULT NULL::integer, max_attempts integer DEFAULT NULL::integer) RETURNS SETOF rowmill_worker._private_jobs
+    LANGUAGE sql
+    AS $$
+  update "rowmill_worker"._private_jobs as jobs
+    set
+      run_at = coalesce(reschedule_jobs.run_at, jobs.run_at),
+      priority = coalesce(reschedule_jobs.priority::smallint, jobs.priority),
+      attempts = coalesce(reschedule_jobs.attempts::smallint, jobs.attempts),
+      max_attempts = coalesce(reschedule_jobs.max_attempts::smallint, jobs.max_attempts),
+      updated_at = now()
+    where id = any(job_ids)
+    and (
+      locked_at is null
+    or
+      locked_at < NOW() - interval '4 hours'
+    )
+    returning *;
+$$;
+CREATE TABLE public.note_answers (
+    id bigint NOT NULL,
+    categories text[],
+    rowmill_at timestamp with time zone NOT NULL,
+    rowmill_model text NOT NULL
+);
+CREATE TABLE public.notes (
+    id bigint NOT NULL,
+    body text
+);
+CREATE TABLE rowmill.accepted_failures (
+    pipeline_id integer NOT NULL,
+    definition_hash text NOT NULL,
+    outcome text NOT NULL,
+    accepted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.arrivals (
+    pipeline_id integer NOT NULL,
+    keys text[],
+    arrived_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000');
+CREATE TABLE rowmill.attempts (
+    request_id bigint NOT NULL,
+    cost_nano_usd bigint,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    batch integer NOT NULL,
+    attempt integer NOT NULL,
+    input_tokens integer DEFAULT 0 NOT NULL,
+    cached_input_tokens integer DEFAULT 0 NOT NULL,
+    output_tokens integer DEFAULT 0 NOT NULL,
+    room integer,
+    ending rowmill.attempt_ending NOT NULL,
+    tries smallint NOT NULL,
+    outcome text NOT NULL,
+    model text,
+    detail text,
+    answer text,
+    written_at timestamp with time zone
+);
+CREATE TABLE rowmill.batch_events (
+    id bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    from_state text,
+    to_state text NOT NULL,
+    reason text NOT NULL,
+    detail jsonb,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+ALTER TABLE rowmill.batch_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.batch_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.batches (
+    id uuid NOT NULL,
+    no integer NOT NULL,
+    pipeline_id integer NOT NULL,
+    state text NOT NULL,
+    definition_hash text NOT NULL,
+    provider text NOT NULL,
+    account text NOT NULL,
+    model text NOT NULL,
+    endpoint text NOT NULL,
+    price jsonb,
+    batch_factor numeric NOT NULL,
+    room integer,
+    requests integer NOT NULL,
+    lines integer,
+    spool_bytes bigint,
+    spool_sha256 text,
+    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
+    reserved_tokens bigint DEFAULT 0 NOT NULL,
+    run_id uuid,
+    adopted_pattern text,
+    recovered boolean DEFAULT false NOT NULL,
+    shared boolean DEFAULT false NOT NULL,
+    provider_data jsonb DEFAULT '{}'::jsonb NOT NULL,
+    create_intent_at timestamp with time zone,
+    creates integer DEFAULT 0 NOT NULL,
+    one_create boolean DEFAULT false NOT NULL,
+    provider_batch_id text,
+    presumed boolean DEFAULT false NOT NULL,
+    provider_status text,
+    provider_counts jsonb,
+    provider_errors jsonb,
+    told_at timestamp with time zone,
+    downloads integer DEFAULT 0 NOT NULL,
+    results_read jsonb,
+    forgotten_at timestamp with time zone,
+    held_for text,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    lease_worker text,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    polls integer DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    window_hours integer DEFAULT 24 NOT NULL,
+    planned_at timestamp with time zone DEFAULT now() NOT NULL,
+    submitted_at timestamp with time zone,
+    provider_done_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    succeeded integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    input_tokens bigint DEFAULT 0 NOT NULL,
+    cached_input_tokens bigint DEFAULT 0 NOT NULL,
+    output_tokens bigint DEFAULT 0 NOT NULL,
+    cost_nano_usd bigint DEFAULT 0 NOT NULL,
+    unpriced integer DEFAULT 0 NOT NULL,
+    lost_nano_usd bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT batches_batch_factor_check CHECK ((batch_factor > (0)::numeric)),
+    CONSTRAINT batches_lost_nano_usd_check CHECK ((lost_nano_usd >= 0)),
+    CONSTRAINT batches_requests_check CHECK ((requests >= 0)),
+    CONSTRAINT batches_reserved_nano_usd_check CHECK ((reserved_nano_usd >= 0)),
+    CONSTRAINT batches_reserved_tokens_check CHECK ((reserved_tokens >= 0)),
+    CONSTRAINT batches_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'uploading'::text, 'submitting'::text, 'running'::text, 'collecting'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT batches_window_hours_check CHECK ((window_hours > 0)),
+    CONSTRAINT collecting_is_done CHECK (((state <> 'collecting'::text) OR (provider_done_at IS NOT NULL))),
+    CONSTRAINT ended_has_time CHECK (((state = ANY (ARRAY['settled'::text, 'rejected'::text, 'cancelled'::text])) = (settled_at IS NOT NULL))),
+    CONSTRAINT ended_reserves_nothing CHECK (((settled_at IS NULL) OR ((reserved_nano_usd = 0) AND (reserved_tokens = 0)))),
+    CONSTRAINT lease_is_whole CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT lost_is_given_up CHECK (((lost_nano_usd = 0) OR (state = 'cancelled'::text))),
+    CONSTRAINT results_read_when_done CHECK (((results_read IS NULL) OR (provider_done_at IS NOT NULL))),
+    CONSTRAINT running_has_provider_batch CHECK (((state <> ALL (ARRAY['running'::text, 'collecting'::text])) OR ((provider_batch_id IS NOT NULL) AND (submitted_at IS NOT NULL)))),
+    CONSTRAINT uploading_has_spool CHECK (((state = ANY (ARRAY['planned'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text])) OR ((lines > 0) AND (spool_bytes > 0) AND ((spool_sha256 IS NOT NULL) OR ((recovered OR (adopted_pattern IS NOT NULL)) AND (state = ANY (ARRAY['running'::text, 'collecting'::text])))))))
+)
+WITH (fillfactor='70');
+ALTER TABLE rowmill.batches ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.batches_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.counts (
+    pipeline_id integer NOT NULL,
+    waiting bigint DEFAULT 0 NOT NULL,
+    batched bigint DEFAULT 0 NOT NULL,
+    succeeded bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    cancelled bigint DEFAULT 0 NOT NULL,
+    gone bigint DEFAULT 0 NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
+CREATE TABLE rowmill.definitions (
+    pipeline_id integer NOT NULL,
+    definition_hash text NOT NULL,
+    definition jsonb NOT NULL,
+    answer_schema json,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.deployment (
+    one boolean DEFAULT true NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    system_identifier text,
+    database_name text NOT NULL,
+    database_oid oid,
+    folder text,
+    folder_inode text,
+    suspicion text,
+    suspected_at timestamp with time zone,
+    oldest_version integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deployment_one_check CHECK (one),
+    CONSTRAINT suspicion_has_time CHECK (((suspicion IS NULL) = (suspected_at IS NULL)))
+);
+CREATE TABLE rowmill.duplicate_batches (
+    account text NOT NULL,
+    provider_batch_id text NOT NULL,
+    batch_id uuid,
+    reason text NOT NULL,
+    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
+    certain boolean DEFAULT true NOT NULL,
+    found_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancelled_at timestamp with time zone
+);
+CREATE TABLE rowmill.kept_answers (
+    request_id bigint NOT NULL,
+    batch integer NOT NULL,
+    attempt integer NOT NULL,
+    outcome json NOT NULL,
+    bytes integer NOT NULL,
+    tries smallint DEFAULT 0 NOT NULL,
+    kept_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.learned_limits (
+    account text NOT NULL,
+    model text NOT NULL,
+    enqueued_tokens bigint,
+    input_bytes bigint,
+    size_guesses smallint DEFAULT 0 NOT NULL,
+    refused_bytes bigint,
+    not_before timestamp with time zone,
+    message text NOT NULL,
+    learned_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT learned_limits_enqueued_tokens_check CHECK ((enqueued_tokens > 0)),
+    CONSTRAINT learned_limits_input_bytes_check CHECK ((input_bytes > 0))
+);
+CREATE TABLE rowmill.lines (
+    batch integer NOT NULL,
+    part integer NOT NULL,
+    first integer NOT NULL,
+    ids bigint[] NOT NULL
+);
+CREATE TABLE rowmill.migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.named_lines (
+    request_id bigint NOT NULL,
+    batch integer NOT NULL,
+    custom_id text NOT NULL,
+    room integer
+);
+CREATE TABLE rowmill.pipeline_events (
+    id bigint NOT NULL,
+    pipeline_id integer NOT NULL,
+    event text NOT NULL,
+    reason text,
+    detail jsonb,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+ALTER TABLE rowmill.pipeline_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.pipeline_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.pipelines (
+    id integer NOT NULL,
+    name text NOT NULL,
+    definition jsonb NOT NULL,
+    definition_hash text NOT NULL,
+    approved_hash text,
+    approved_account text,
+    estimate jsonb,
+    line_tokens_max bigint DEFAULT 0 NOT NULL,
+    line_nano_usd_max bigint DEFAULT 0 NOT NULL,
+    source_table text NOT NULL,
+    source_oid oid NOT NULL,
+    source_signature text,
+    installed_snapshot pg_snapshot,
+    target_table text NOT NULL,
+    pause_kind text,
+    pause_reason text,
+    paused_at timestamp with time zone,
+    answers_since timestamp with time zone,
+    flush_at timestamp with time zone,
+    uninstalled_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT pause_has_reason CHECK ((((pause_kind IS NULL) = (pause_reason IS NULL)) AND ((pause_kind IS NULL) = (paused_at IS NULL)))),
+    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text, 'answers'::text])))
+);
+ALTER TABLE rowmill.pipelines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.pipelines_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.queue (
+    no bigint NOT NULL,
+    pipeline_id integer NOT NULL,
+    batch integer,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    not_before timestamp with time zone DEFAULT now() NOT NULL,
+    n integer GENERATED ALWAYS AS (cardinality(ids)) STORED NOT NULL,
+    ids bigint[] NOT NULL,
+    CONSTRAINT queue_ids_check CHECK ((cardinality(ids) > 0))
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+ALTER TABLE rowmill.queue ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.queue_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.refused_keys (
+    pipeline_id integer NOT NULL,
+    key_sha256 text NOT NULL,
+    key_prefix text NOT NULL,
+    reason text NOT NULL,
+    rows bigint DEFAULT 1 NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.requests (
+    id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    not_before timestamp with time zone,
+    pipeline_id integer NOT NULL,
+    batch integer,
+    attempt integer DEFAULT 0 NOT NULL,
+    answered_batch integer,
+    tries smallint DEFAULT 0 NOT NULL,
+    returns smallint DEFAULT 0 NOT NULL,
+    state rowmill.request_state DEFAULT 'waiting'::rowmill.request_state NOT NULL,
+    gone_from rowmill.request_state,
+    demo boolean DEFAULT false NOT NULL,
+    row_gone boolean DEFAULT false NOT NULL,
+    content_hash bytea,
+    fingerprint bytea,
+    answered_hash bytea,
+    answered_fingerprint bytea,
+    error_code text,
+    error text,
+    key text NOT NULL,
+    CONSTRAINT batched_has_batch CHECK (((state <> 'batched'::rowmill.request_state) OR (batch IS NOT NULL))),
+    CONSTRAINT failed_has_error CHECK (((state <> 'failed'::rowmill.request_state) OR (error_code IS NOT NULL))),
+    CONSTRAINT gone_remembers CHECK (((state = 'gone'::rowmill.request_state) = (gone_from IS NOT NULL))),
+    CONSTRAINT requests_gone_from_check CHECK ((gone_from = ANY (ARRAY['waiting'::rowmill.request_state, 'succeeded'::rowmill.request_state, 'failed'::rowmill.request_state, 'cancelled'::rowmill.request_state]))),
+    CONSTRAINT requests_key_check CHECK (((octet_length(key) >= 1) AND (octet_length(key) <= 1024))),
+    CONSTRAINT succeeded_has_answer CHECK (((state <> 'succeeded'::rowmill.request_state) OR ((answered_hash IS NOT NULL) AND (answered_hash = content_hash))))
+)
+WITH (fillfactor='33');
+ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.requests_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.sweeps (
+    pipeline_id integer NOT NULL,
+    wanted_at timestamp with time zone,
+    wanted_reason text,
+    phase text DEFAULT 'idle'::text NOT NULL,
+    cursor jsonb,
+    last_request_id bigint DEFAULT 0 NOT NULL,
+    definition_hash text,
+    swept_hash text,
+    rows_seen bigint DEFAULT 0 NOT NULL,
+    keys_found bigint DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT running_has_start CHECK (((phase = 'idle'::text) OR (started_at IS NOT NULL))),
+    CONSTRAINT sweeps_phase_check CHECK ((phase = ANY (ARRAY['idle'::text, 'source'::text, 'definition'::text, 'ledger'::text])))
+);
+CREATE TABLE rowmill.usage (
+    pipeline_id integer NOT NULL,
+    batch integer,
+    hour timestamp with time zone DEFAULT date_trunc('hour'::text, now(), 'UTC'::text) NOT NULL,
+    succeeded integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    input_tokens bigint DEFAULT 0 NOT NULL,
+    cached_input_tokens bigint DEFAULT 0 NOT NULL,
+    output_tokens bigint DEFAULT 0 NOT NULL,
+    cost_nano_usd bigint DEFAULT 0 NOT NULL,
+    unpriced integer DEFAULT 0 NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
+CREATE TABLE rowmill.workers (
+    id uuid NOT NULL,
+    pool_id text,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill_worker._private_job_queues (
+    id integer NOT NULL,
+    queue_name text NOT NULL,
+    locked_at timestamp with time zone,
+    locked_by text,
+    is_available boolean GENERATED ALWAYS AS ((locked_at IS NULL)) STORED NOT NULL,
+    CONSTRAINT job_queues_queue_name_check CHECK ((length(queue_name) <= 128))
+);
+CREATE TABLE rowmill_worker._private_known_crontabs (
+    identifier text NOT NULL,
+    known_since timestamp with time zone NOT NULL,
+    last_execution timestamp with time zone
+);
+CREATE TABLE rowmill_worker._private_tasks (
+    id integer NOT NULL,
+    identifier text NOT NULL,
+    CONSTRAINT tasks_identifier_check CHECK ((length(identifier) <= 128))
+);
+ALTER TABLE rowmill_worker._private_job_queues ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill_worker.job_queues_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE VIEW rowmill_worker.jobs AS
+ SELECT jobs.id,
+    job_queues.queue_name,
+    tasks.identifier AS task_identifier,
+    jobs.priority,
+    jobs.run_at,
+    jobs.attempts,
+    jobs.max_attempts,
+    jobs.last_error,
+    jobs.created_at,
+    jobs.updated_at,
+    jobs.key,
+    jobs.locked_at,
+    jobs.locked_by,
+    jobs.revision,
+    jobs.flags
+   FROM ((rowmill_worker._private_jobs jobs
+     JOIN rowmill_worker._private_tasks tasks ON ((tasks.id = jobs.task_id)))
+     LEFT JOIN rowmill_worker._private_job_queues job_queues ON ((job_queues.id = jobs.job_queue_id)));
+ALTER TABLE rowmill_worker._private_jobs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill_worker.jobs_id_seq1
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill_worker.migrations (
+    id integer NOT NULL,
+    ts timestamp with time zone DEFAULT now() NOT NULL,
+    breaking boolean DEFAULT false NOT NULL
+);
+ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill_worker.tasks_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-26 14:27:16.103645+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-26 14:27:16.103645+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-26 14:27:16.103645+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-26 14:27:20.027311+00', 'gpt-4o-mini');
+INSERT INTO public.notes VALUES (1, 'A war film.');
+INSERT INTO public.notes VALUES (2, 'A love story.');
+INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
+INSERT INTO public.notes VALUES (4, 'Never. [[demo:error 400]]');
+INSERT INTO public.notes VALUES (6, 'A comedy.');
+INSERT INTO public.notes VALUES (7, 'A ghost story.');
+INSERT INTO public.notes VALUES (8, 'A western.');
+INSERT INTO public.notes VALUES (9, 'A fairy tale.');
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-26 14:27:16.103645+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-26 14:27:16.103645+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-26 14:27:16.103645+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-26 14:27:16.257315+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-26 14:27:16.257315+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-26 14:27:20.027311+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', NULL, 'planned', 'flush', NULL, '2026-11-26 14:27:12.44702+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-26 14:27:12.790393+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 14:27:13.816177+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 14:27:14.179725+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 14:27:15.905203+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'collecting', 'settled', 'every request was named in the results', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-26 14:27:16.57035+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '3256a14f-2ff4-4427-a3b8-095395d06fbf', NULL, 'planned', 'flush', NULL, '2026-11-26 14:27:17.005103+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-26 14:27:17.330728+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 14:27:18.331153+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 14:27:18.69012+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 14:27:19.874101+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'collecting', 'settled', 'every request was named in the results', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-26 14:27:20.289327+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', NULL, 'planned', 'threshold', NULL, '2026-11-26 14:27:31.521933+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-26 14:27:32.115115+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('f67e237f-c4fd-4642-83cd-ddf096ea8c27', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40155/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '07ff7b61-a643-49f0-a40c-fa0164b96f24', NULL, false, false, '{"refs": {"error": "file-dc919fb74cf5ca98c66e1cacdd9c55a1", "input": "file-355984eb30244d9334a42e13acaa7b63", "output": "file-74286927a43141689a347fc54535908a"}, "staged": "file-355984eb30244d9334a42e13acaa7b63", "baseline": null, "intendedAt": 1795703234.058509}', NULL, 1, false, 'batch_2f88cf808c4881936fd41f9ad3d85cc8', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, NULL, NULL, 'bbc26687-0460-4926-a796-a54acf1f1c5d', '2026-11-26 14:27:36.863806+00', 'ba3da889-e30c-45e4-a453-12fc0c6af8cf', '2026-11-26 14:27:15.75583+00', 0, 0, 24, '2026-11-26 14:27:12.44702+00', '2026-11-26 14:27:14.179725+00', '2026-11-26 14:27:15.905203+00', '2026-11-26 14:27:16.57035+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('3256a14f-2ff4-4427-a3b8-095395d06fbf', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40155/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '07ff7b61-a643-49f0-a40c-fa0164b96f24', NULL, false, false, '{"refs": {"error": null, "input": "file-755fd9b12f5ed27d762cf93e6a3a09a9", "output": "file-3c39a42bf2a4a3bab7e405e270c82ce6"}, "staged": "file-755fd9b12f5ed27d762cf93e6a3a09a9", "baseline": null, "intendedAt": 1795703238.615105}', NULL, 1, false, 'batch_f5733e8cbc0467f0ec6801325c5d93c7', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, NULL, NULL, 'a614575a-6dd3-47ad-a829-b56e27b70f79', '2026-11-26 14:27:40.314446+00', 'ba3da889-e30c-45e4-a453-12fc0c6af8cf', '2026-11-26 14:27:19.772748+00', 0, 0, 24, '2026-11-26 14:27:17.005103+00', '2026-11-26 14:27:18.69012+00', '2026-11-26 14:27:19.874101+00', '2026-11-26 14:27:20.289327+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40155/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, '540a9751-b656-4666-96f8-470bf7cf5bc3', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 14:28:02.700608+00', 0, 2, 24, '2026-11-26 14:27:31.521933+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 5, 0, 0, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, -5, 5, 0, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 0, -3, 3, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 1, -2, 0, 1, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, -1, 1, 0, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 0, -1, 1, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 2, 0, 0, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 0, 0, -1, 0, 0, 1);
+INSERT INTO rowmill.counts VALUES (1, -2, 2, 0, 0, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 2, 0, 0, 0, 0, 0);
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-26 14:27:08.398159+00');
+INSERT INTO rowmill.deployment VALUES (true, '66d98586-1991-4178-a19f-331d8361afba', '7712486601617751065', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-26 14:27:07.151402+00');
+INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '52c3f88b525683fb538152482b01ee2d61130c8af48e071ac6ce28d38d276d64', '2026-11-26 14:27:07.151402+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-26 14:27:08.398159+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-26 14:27:10.93101+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:40155/v1||', '{"rows": 5, "tries": 3, "inputTokens": 270, "liveNanoUsd": 1021500, "batchNanoUsd": 510750, "outputTokens": 1500}', 0, 0, '"public"."notes"', 16384, 'a90c0b5bff9d8ea8e5028de85b009250', '767:767:', 'note_answers', NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 14:27:08.398159+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-26 14:27:54.005481+00', '2026-11-26 14:27:54.005481+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-26 14:27:54.005481+00', '2026-11-26 14:27:54.005481+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-26 14:27:54.005481+00', '2026-11-26 14:27:54.005481+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:16.103645+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:16.103645+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:16.257315+00', NULL, 1, 1, 1, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:20.027311+00', NULL, 1, 2, 2, 2, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:25.285206+00', NULL, 1, 1, 1, 1, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-26 14:27:25.285206+00', '2026-11-26 14:27:31.991691+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-26 14:27:25.285206+00', '2026-11-26 14:27:31.991691+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-26 14:27:08.818205+00', '2026-11-26 14:27:08.91758+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 14:00:00+00', 3, 0, 0, 22, 0, 19, 7350, 0);
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 14:00:00+00', 0, 1, 1, 13, 0, 8, 3375, 0);
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 14:00:00+00', 1, 0, 0, 13, 0, 6, 2775, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:f67e237f-c4fd-4642-83cd-ddf096ea8c27', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:3256a14f-2ff4-4427-a3b8-095395d06fbf', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (8, 'batch:7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (8, 8, 1, '{"batchId" : "7d5043b8-0eca-4354-b0b1-7f9f6eb0380e"}', 0, '2026-11-26 14:28:02.723446+00', 0, 25, NULL, '2026-11-26 14:27:31.521933+00', '2026-11-26 14:28:02.468022+00', 'batch:7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-26 14:27:07.537575+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-26 14:27:07.600168+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-26 14:27:07.625736+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-26 14:27:07.647412+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-26 14:27:07.702311+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-26 14:27:07.75091+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-26 14:27:07.777641+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-26 14:27:07.806242+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-26 14:27:07.819081+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-26 14:27:07.841188+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-26 14:27:07.853715+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-26 14:27:07.922625+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-26 14:27:07.961255+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-26 14:27:07.993292+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-26 14:27:08.019392+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-26 14:27:08.041195+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-26 14:27:08.060136+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-26 14:27:08.073278+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-26 14:27:08.109178+00', true);
+SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
+SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
+SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
+SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
+SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
+SELECT pg_catalog.setval('rowmill.requests_id_seq', 9, true);
+SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 10, true);
+SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 10, true);
+SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 11, true);
+ALTER TABLE ONLY public.note_answers
+    ADD CONSTRAINT note_answers_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY public.notes
+    ADD CONSTRAINT notes_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.accepted_failures
+    ADD CONSTRAINT accepted_failures_pkey PRIMARY KEY (pipeline_id, definition_hash, outcome);
+ALTER TABLE ONLY rowmill.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (request_id, attempt);
+ALTER TABLE ONLY rowmill.batch_events
+    ADD CONSTRAINT batch_events_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_account_provider_batch_id_key UNIQUE (account, provider_batch_id);
+ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_no_key UNIQUE (no);
+ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.definitions
+    ADD CONSTRAINT definitions_pkey PRIMARY KEY (pipeline_id, definition_hash);
+ALTER TABLE ONLY rowmill.deployment
+    ADD CONSTRAINT deployment_pkey PRIMARY KEY (one);
+ALTER TABLE ONLY rowmill.duplicate_batches
+    ADD CONSTRAINT duplicate_batches_pkey PRIMARY KEY (account, provider_batch_id);
+ALTER TABLE ONLY rowmill.kept_answers
+    ADD CONSTRAINT kept_answers_pkey PRIMARY KEY (request_id);
+ALTER TABLE ONLY rowmill.learned_limits
+    ADD CONSTRAINT learned_limits_pkey PRIMARY KEY (account, model);
+ALTER TABLE ONLY rowmill.lines
+    ADD CONSTRAINT lines_pkey PRIMARY KEY (batch, part);
+ALTER TABLE ONLY rowmill.migrations
+    ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
+ALTER TABLE ONLY rowmill.named_lines
+    ADD CONSTRAINT named_lines_batch_custom_id_key UNIQUE (batch, custom_id);
+ALTER TABLE ONLY rowmill.named_lines
+    ADD CONSTRAINT named_lines_pkey PRIMARY KEY (request_id);
+ALTER TABLE ONLY rowmill.pipeline_events
+    ADD CONSTRAINT pipeline_events_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.pipelines
+    ADD CONSTRAINT pipelines_name_key UNIQUE (name);
+ALTER TABLE ONLY rowmill.pipelines
+    ADD CONSTRAINT pipelines_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.queue
+    ADD CONSTRAINT queue_pkey PRIMARY KEY (no);
+ALTER TABLE ONLY rowmill.refused_keys
+    ADD CONSTRAINT refused_keys_pkey PRIMARY KEY (pipeline_id, key_sha256);
+ALTER TABLE ONLY rowmill.requests
+    ADD CONSTRAINT requests_pipeline_id_key_key UNIQUE (pipeline_id, key);
+ALTER TABLE ONLY rowmill.requests
+    ADD CONSTRAINT requests_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.sweeps
+    ADD CONSTRAINT sweeps_pkey PRIMARY KEY (pipeline_id);
+ALTER TABLE ONLY rowmill.workers
+    ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_job_queues
+    ADD CONSTRAINT job_queues_pkey1 PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_job_queues
+    ADD CONSTRAINT job_queues_queue_name_key UNIQUE (queue_name);
+ALTER TABLE ONLY rowmill_worker._private_jobs
+    ADD CONSTRAINT jobs_key_key1 UNIQUE (key);
+ALTER TABLE ONLY rowmill_worker._private_jobs
+    ADD CONSTRAINT jobs_pkey1 PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_known_crontabs
+    ADD CONSTRAINT known_crontabs_pkey PRIMARY KEY (identifier);
+ALTER TABLE ONLY rowmill_worker.migrations
+    ADD CONSTRAINT migrations_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill_worker._private_tasks
+    ADD CONSTRAINT tasks_identifier_key UNIQUE (identifier);
+ALTER TABLE ONLY rowmill_worker._private_tasks
+    ADD CONSTRAINT tasks_pkey PRIMARY KEY (id);
+CREATE INDEX attempts_by_batch ON rowmill.attempts USING brin (batch) WITH (pages_per_range='32', autosummarize='on');
+CREATE INDEX attempts_failed ON rowmill.attempts USING btree (batch, at) WHERE (outcome = ANY (ARRAY['truncated'::text, 'invalid'::text, 'refused'::text]));
+CREATE INDEX attempts_with_answer ON rowmill.attempts USING btree (at) WHERE (answer IS NOT NULL);
+CREATE INDEX batch_events_by_batch ON rowmill.batch_events USING btree (batch_id, id);
+CREATE INDEX batches_by_definition ON rowmill.batches USING btree (pipeline_id, definition_hash, settled_at);
+CREATE INDEX batches_due ON rowmill.batches USING btree (next_at) WHERE (settled_at IS NULL);
+CREATE UNIQUE INDEX batches_one_open_create ON rowmill.batches USING btree (account) WHERE (one_create AND (create_intent_at IS NOT NULL));
+CREATE INDEX batches_unfinished ON rowmill.batches USING btree (pipeline_id) WHERE (settled_at IS NULL);
+CREATE INDEX kept_answers_by_batch ON rowmill.kept_answers USING btree (batch, kept_at, request_id);
+CREATE INDEX queue_by_batch ON rowmill.queue USING btree (batch, no) WHERE (batch IS NOT NULL);
+CREATE INDEX queue_by_turn ON rowmill.queue USING btree (pipeline_id, not_before, no) WHERE (batch IS NULL);
+CREATE INDEX requests_of_demo ON rowmill.requests USING btree (pipeline_id, id) WHERE demo;
+CREATE INDEX usage_by_hour ON rowmill.usage USING btree (hour);
+CREATE INDEX usage_of_batch ON rowmill.usage USING btree (batch) WHERE (batch IS NOT NULL);
+CREATE INDEX jobs_main_index ON rowmill_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id, job_queue_id) WHERE (is_available = true);
+CREATE INDEX jobs_no_queue_index ON rowmill_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id) WHERE ((is_available = true) AND (job_queue_id IS NULL));
+CREATE TRIGGER rowmill_1_delete AFTER DELETE ON public.notes REFERENCING OLD TABLE AS rowmill_old FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+CREATE TRIGGER rowmill_1_insert AFTER INSERT ON public.notes REFERENCING NEW TABLE AS rowmill_new FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+CREATE TRIGGER rowmill_1_truncate AFTER TRUNCATE ON public.notes FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+CREATE TRIGGER rowmill_1_update AFTER UPDATE ON public.notes REFERENCING OLD TABLE AS rowmill_old NEW TABLE AS rowmill_new FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+ALTER TABLE ONLY rowmill.accepted_failures
+    ADD CONSTRAINT accepted_failures_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.batch_events
+    ADD CONSTRAINT batch_events_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES rowmill.batches(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id);
+ALTER TABLE ONLY rowmill.definitions
+    ADD CONSTRAINT definitions_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.pipeline_events
+    ADD CONSTRAINT pipeline_events_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.refused_keys
+    ADD CONSTRAINT refused_keys_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE ONLY rowmill.sweeps
+    ADD CONSTRAINT sweeps_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
+ALTER TABLE public.note_answers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_job_queues ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_jobs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_known_crontabs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE rowmill_worker._private_tasks ENABLE ROW LEVEL SECURITY;
