@@ -121,11 +121,16 @@ export interface OpenRequests {
   readonly queued: number;
 }
 
+/** Of `b`, which has not ended: requests in it. While it is planned, those that entered it so far, which are few. */
+export const openOf = sql`(case when b.state = 'planned' then (
+    select count(*) from rowmill.lines l cross join unnest(l.ids) x (id) join rowmill.requests r on r.id = x.id
+    where l.batch = b.no and r.state = 'batched' and r.batch = b.no)
+  else b.requests - ${endedOf(sql`b.no`)} end)::int`;
+
 /** Of a batch that has not ended. */
 export async function countOpen(client: Reader, batch: number): Promise<OpenRequests> {
   const row = await client.first<OpenRequests>(sql`
-    select (case when b.state = 'planned' then (select coalesce(sum(cardinality(ids)), 0) from rowmill.lines where batch = b.no)
-        else b.requests - ${endedOf(sql`b.no`)} end)::int as "inFlight",
+    select ${openOf} as "inFlight",
       (select count(*) from rowmill.kept_answers k where k.batch = b.no)::int as kept,
       (select coalesce(sum(n), 0) from rowmill.queue q where q.batch = b.no)::int as queued
     from rowmill.batches b where b.no = ${batch} and b.settled_at is null`);

@@ -59,9 +59,9 @@ interface Progress {
 
 export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
+  if (!(await undoFormer(turn))) return lost;
   if (batch.definitionHash !== pipeline.definitionHash)
     return giveBack(turn, "the definition changed since it was planned");
-  if (!(await undoFormer(turn))) return lost;
   const bounds = await requestBounds(context, pipeline, batch.rates);
   const limits = await packingLimits(turn);
   const spool = await openSpool(context.spoolFolder, batch.id, pipeline.provider.frame);
@@ -87,7 +87,7 @@ export async function render(turn: Planned): Promise<Next> {
 /** What a rendering that broke off took into the batch was not sent. False: the lease is lost. */
 async function undoFormer({ context, batch, lease }: Planned): Promise<boolean> {
   for (;;) {
-    const undone = await context.step("render.chunk", () =>
+    const undone = await context.step("render.undo", () =>
       context.database.transaction(async (tx) =>
         (await batches.holds(tx, lease)) ? undoPart(tx, batch) : "lost",
       ),

@@ -24,8 +24,9 @@ export const stepNames = {
   "turn.pause": "a pipeline pauses, with the reason",
 
   "render.limits": "the account's learned limits are read",
+  "render.undo": "what a rendering that broke off took into the batch leaves it again, part by part",
   "render.chunk":
-    "a chunk of rows enters the batch in the ledger, and then its lines the spool file: one transaction; or it leaves again what broke off",
+    "a chunk of rows enters the batch in the ledger, then its lines the spool file: one transaction",
   "render.learn": "a line larger than any before is remembered",
   "render.move": "the batch moves, with size and hash of its file: one transaction",
 

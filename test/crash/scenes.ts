@@ -38,7 +38,6 @@ const isUpload = (call: Call): boolean => call.method === "POST" && call.route =
 const isDelete = (call: Call): boolean => call.method === "DELETE" && call.route === "/v1/files/:id";
 
 const CREATE_LASTS_MS = 7_000;
-const MANY = 5_001;
 const LOOK_MS = 20;
 const LOOKS_MAX = 1_000;
 
@@ -243,6 +242,7 @@ export const scenes: readonly Scene[] = [
       "turn.release",
       "turn.wake",
       "render.limits",
+      "render.undo",
       "render.chunk",
       "render.move",
       "upload.look",
@@ -290,12 +290,6 @@ export const scenes: readonly Scene[] = [
         },
       },
     }),
-  },
-  {
-    title: "thousands of rows",
-    steps: ["sweep.analyze", "plan.analyze"],
-    pipeline: "when: { rows: 100_000, maxWait: '10m' },",
-    prepare: ({ project }) => createNotes(project, plain(MANY)),
   },
   {
     title: "a key that is refused",
