@@ -57,9 +57,9 @@ export class Backend {
     return new Backend(await openCluster(cluster));
   }
 
-  /** Runs messages up to and with a Sync, Query, FunctionCall or Flush. */
-  async run(cycle: Buffer): Promise<Answer> {
-    const first = await this.#exchange(Buffer.concat([cycle, refuseCopy]));
+  /** Runs messages, joined here and nowhere else since one may hold megabytes, up to and with a Sync, Query, FunctionCall or Flush. */
+  async run(cycle: readonly Buffer[]): Promise<Answer> {
+    const first = await this.#exchange(Buffer.concat([...cycle, refuseCopy]));
     if (first.status !== null || first.cut || !first.copyRefused) return first;
     // In the extended protocol the refusal's error makes PostgreSQL skip to a Sync, and the client's own was read
     // as a part of the COPY.
@@ -93,7 +93,8 @@ export class Backend {
       if (length <= answerBytesMax) chunks.push(Buffer.from(data));
     };
     await this.#db.runExclusive(() => this.#db.execProtocolRawStream(bytes, { onRawData }));
-    return readAnswer(Buffer.concat(chunks), length > answerBytesMax);
+    const [only] = chunks;
+    return readAnswer(only && chunks.length === 1 ? only : Buffer.concat(chunks), length > answerBytesMax);
   }
 }
 
