@@ -253,7 +253,7 @@ test("the making of a database that was interrupted is begun anew", async () => 
   expect((await client.query("SELECT 1 AS n")).rows).toEqual([{ n: 1 }]);
 });
 
-test("kill -9 while a database is made leaves nothing that passes for a whole one, and openers at once make it anew", async () => {
+test("kill -9 while it is made leaves no database that looks whole", async () => {
   const dir = await emptyDataDir();
   dirs.push(dir);
   for (const files of [1, 900]) {
@@ -281,7 +281,7 @@ test("kill -9 while a database is made leaves nothing that passes for a whole on
   expect(await count(await openHere({ dataDir: dir }), "whole")).toBe(1_000);
 });
 
-test("a copy of a folder may hold a database and the rest of one that was half made, which is removed", async () => {
+test("the rest of a database that was half made is removed also from a folder that holds a whole one", async () => {
   const dir = await dataDir();
   await mkdir(join(dir, "postgres.new", "base"), { recursive: true });
   await openHere({ dataDir: dir });
