@@ -2,7 +2,7 @@
 import type { AttemptOutcome, Ending } from "../model/what-next.js";
 import { bigIntArray, byteaArray, int4Array, int8Array, sideBySide, textArray } from "./arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
-import { sql, type Queryable, type Reader } from "./database.js";
+import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 import type { BatchName } from "./in-flight.js";
 import { enqueue } from "./queue.js";
 import type { RowSql } from "./row-sql.js";
@@ -39,12 +39,14 @@ export interface AttemptEnding {
 
 /**
  * Ends attempts: the ledger's guarded update decides which ones count; only for those an attempt is recorded, the kept answer goes, and a
- * returned request waits again. Returns the ids that moved. Same transaction as the target's write.
+ * returned request waits again. Returns the ids that moved. Same transaction as the target's write. `at`: the instant of what came together
+ * with them; null: now.
  */
 export async function endMany(
   tx: Queryable,
   batch: BatchName,
   endings: readonly AttemptEnding[],
+  at: string | null = null,
 ): Promise<ReadonlySet<string>> {
   if (endings.length === 0) return new Set();
   const rows = await tx.rows<{ id: string }>(sql`
@@ -72,23 +74,23 @@ export async function endMany(
       delete from rowmill.kept_answers k using moved m where k.request_id = m.id),
     recorded as (
       insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, detail, answer, model, input_tokens,
-        cached_input_tokens, output_tokens, cost_nano_usd, room, tries)
-      select id, attempt, ${batch.no}, ending, outcome, detail, answer, model, input, cached, output, cost, room, tries from moved)
+        cached_input_tokens, output_tokens, cost_nano_usd, room, tries, at)
+      select id, attempt, ${batch.no}, ending, outcome, detail, answer, model, input, cached, output, cost, room, tries, ${instant(at)} from moved)
     select id::text as id from moved`);
   const moved = new Set(rows.map((row) => row.id));
-  await settleEndings(
-    tx,
-    batch,
-    endings.filter(({ id }) => moved.has(id)),
-  );
+  await settleEndings(tx, batch, { ended: endings.filter(({ id }) => moved.has(id)), at });
   return moved;
+}
+
+function instant(at: string | null): Sql {
+  return at === null ? sql`now()` : sql`${at}::timestamptz`;
 }
 
 /** What ended, in the counts; and what waits again, in the queue. In the transaction that ended it. */
 async function settleEndings(
   tx: Queryable,
   batch: BatchName,
-  ended: readonly AttemptEnding[],
+  { ended, at }: { readonly ended: readonly AttemptEnding[]; readonly at: string | null },
 ): Promise<void> {
   const changes: StateChanges = { batched: -ended.length };
   const waiting = new Map<number, string[]>();
@@ -100,13 +102,17 @@ async function settleEndings(
     waiting.set(delayMs, together);
   }
   await countChanges(tx, batch.pipelineId, changes);
-  await countUsage(tx, batch, ended);
+  await countUsage(tx, batch, { ended, at });
   for (const [delayMs, ids] of waiting) await enqueue(tx, batch.pipelineId, ids, delayMs);
 }
 
 type Usage = Pick<AttemptEnding, "ending" | "input" | "cached" | "output" | "cost">;
 
-async function countUsage(tx: Queryable, batch: BatchName, ended: readonly Usage[]): Promise<void> {
+async function countUsage(
+  tx: Queryable,
+  batch: BatchName,
+  { ended, at }: { readonly ended: readonly Usage[]; readonly at: string | null },
+): Promise<void> {
   if (ended.length === 0) return;
   const sum = { succeeded: 0, failed: 0, returned: 0, input: 0, cached: 0, output: 0, cost: 0, unpriced: 0 };
   for (const { ending, input, cached, output, cost } of ended) {
@@ -117,9 +123,9 @@ async function countUsage(tx: Queryable, batch: BatchName, ended: readonly Usage
     sum.cost += cost ?? 0;
     if (cost === null && input > 0) sum.unpriced++;
   }
-  await tx.run(sql`insert into rowmill.usage (pipeline_id, batch, succeeded, failed, returned, input_tokens, cached_input_tokens, output_tokens,
+  await tx.run(sql`insert into rowmill.usage (pipeline_id, batch, hour, succeeded, failed, returned, input_tokens, cached_input_tokens, output_tokens,
       cost_nano_usd, unpriced)
-    values (${batch.pipelineId}, ${batch.no}, ${sum.succeeded}, ${sum.failed}, ${sum.returned}, ${sum.input}, ${sum.cached}, ${sum.output},
+    values (${batch.pipelineId}, ${batch.no}, date_trunc('hour', ${instant(at)}, 'UTC'), ${sum.succeeded}, ${sum.failed}, ${sum.returned}, ${sum.input}, ${sum.cached}, ${sum.output},
       ${sum.cost}, ${sum.unpriced})`);
 }
 
@@ -184,11 +190,10 @@ export async function acceptMany(
   const moved = new Map(rows.map(({ id, key }) => [id, key]));
   const accepted = answers.filter(({ id }) => moved.has(id));
   await countChanges(tx, batch.pipelineId, { batched: -accepted.length, succeeded: accepted.length });
-  await countUsage(
-    tx,
-    batch,
-    accepted.map((answer) => ({ ...answer, ending: "succeeded" as const })),
-  );
+  await countUsage(tx, batch, {
+    ended: accepted.map((answer) => ({ ...answer, ending: "succeeded" as const })),
+    at: null,
+  });
   return moved;
 }
 
@@ -230,4 +235,10 @@ export async function forgetUnusedAnswers(
 ): Promise<number> {
   return client.run(sql`update rowmill.attempts set answer = null where ctid = any (array(
     select ctid from rowmill.attempts where answer is not null and at < now() - make_interval(days => ${bounds.olderThanDays}) limit ${bounds.max}))`);
+}
+
+/** What `now()` is in this transaction, to the microsecond. */
+export async function transactionTime(tx: Reader): Promise<string | null> {
+  const row = await tx.first<{ at: string }>(sql`select now()::text as at`);
+  return row?.at ?? null;
 }

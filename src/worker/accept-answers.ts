@@ -7,8 +7,9 @@ import type { Json } from "../model/pipeline.js";
 import { parseCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import * as batches from "../store/batches.js";
+import * as pipelines from "../store/pipelines.js";
 import { DatabaseError, isConflict, isDataError, isDatabaseWide, sql } from "../store/database.js";
-import { acceptMany, type GoodAnswer } from "../store/attempts.js";
+import { acceptMany, transactionTime, type GoodAnswer } from "../store/attempts.js";
 import { lockQuietly } from "../store/in-flight.js";
 import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes, type Place } from "./answer-chunk.js";
 import { countedUsage, storable } from "./ending.js";
@@ -20,24 +21,27 @@ export interface Accepted {
   /** What is left to be looked at. */
   readonly left: Outcomes;
   readonly written: number;
+  /** The instant of those that were written, for the others of the chunk: which came first is not known. Null: none was. */
+  readonly at: string | null;
 }
 
 /** Null: the lease is lost. */
 export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promise<Accepted | null> {
   const good = mayAccept(turn) ? goodAnswers(turn, outcomes) : new Map<string, Good>();
-  if (good.size === 0) return { left: outcomes, written: 0 };
+  if (good.size === 0) return { left: outcomes, written: 0, at: null };
   const place: Place = { atTarget: false };
-  let moved: ReadonlySet<string> | null;
+  let written: Written | null;
   try {
-    moved = await accept(turn, good, place);
+    written = await accept(turn, good, place);
   } catch (error) {
     if (!mayBeOneRow(error, place)) throw error;
     turn.context.log.debug({ batch: turn.batch.id, err: error }, "a chunk is looked at row by row");
-    return { left: outcomes, written: 0 };
+    return { left: outcomes, written: 0, at: null };
   }
-  if (moved === null) return null;
-  const left = new Map([...outcomes].filter(([id]) => !moved.has(id)));
-  return { left, written: moved.size };
+  if (written === null) return null;
+  const { ids, at } = written;
+  const left = new Map([...outcomes].filter(([id]) => !ids.has(id)));
+  return { left, written: ids.size, at };
 }
 
 /** What a single row, or whoever holds it, can cause: looked at row by row, the others are written. */
@@ -88,17 +92,23 @@ function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good 
 /** A trigger or a rule of the user's did something else. */
 class NotWritten extends Error {}
 
-/** Null: the lease is lost. Else the requests that are answered now. */
+interface Written {
+  readonly ids: ReadonlySet<string>;
+  readonly at: string | null;
+}
+
+/** Null: the lease is lost, or the definition is another one by now. Else the requests that are answered. */
 function accept(
   { context, pipeline, batch, lease, asked: { target } }: Collecting,
   good: ReadonlyMap<string, Good>,
   place: Place,
-): Promise<ReadonlySet<string> | null> {
-  if (typeof target === "string") return Promise.resolve(new Set());
+): Promise<Written | null> {
+  if (typeof target === "string") return Promise.resolve({ ids: new Set(), at: null });
   const answers = [...good.values()].map(({ answer }) => answer);
   return context.step("collect.chunk", () =>
     context.database.transaction(
       async (tx) => {
+        if ((await pipelines.keepDefinition(tx, pipeline.id)) !== pipeline.definitionHash) return null;
         if (!(await batches.holds(tx, lease))) return null;
         await lockQuietly(tx, batch.no, [...good.keys()]);
         const { plain } = await target.lock(tx);
@@ -110,7 +120,7 @@ function accept(
         place.atTarget = true;
         await tx.run(sql`select set_config('statement_timeout', ${String(WRITE_TIMEOUT_MS)}, true)`);
         if ((await target.write(tx, results, plain)).size > 0) throw new NotWritten();
-        return new Set(moved.keys());
+        return { ids: new Set(moved.keys()), at: await transactionTime(tx) };
       },
       { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),

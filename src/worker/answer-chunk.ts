@@ -63,6 +63,8 @@ export type Ended = "lookFirst" | { readonly left: Outcomes };
 interface ChunkOfLines {
   readonly outcomes: Outcomes;
   readonly goneBelieved: boolean;
+  /** When the lines came that are judged together; null: now. */
+  readonly at: string | null;
   /** By request: tried alone before, and not to be written. */
   readonly refusals: ReadonlyMap<string, Refusal>;
   readonly trial: Trial;
@@ -87,7 +89,7 @@ export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLi
   const judged = await judgeAll(turn, tx, { ...chunk, free: all.filter((request) => !isBusy(request)) });
   if (judged === "lookFirst") return judged;
   await keepMany(tx, batch.no, { answers: held, failed: false });
-  await writeAccepted(turn, tx, { ...judged, trial: chunk.trial });
+  await writeAccepted(turn, tx, { ...judged, trial: chunk.trial, at: chunk.at });
   await reopenMany(tx, pipeline.id, [...judged.again.values()]);
   return { left: judged.left };
 }
@@ -195,9 +197,9 @@ function isAskedAgain(
 async function writeAccepted(
   { pipeline, batch, asked: { target } }: Collecting,
   tx: Queryable,
-  { accepted, others, again, trial }: Omit<JudgedChunk, "left"> & { trial: Trial },
+  { accepted, others, again, trial, at }: Omit<JudgedChunk, "left"> & Pick<ChunkOfLines, "trial" | "at">,
 ): Promise<void> {
-  const moved = await endMany(tx, batch, [...others, ...accepted.map(({ ending }) => ending)]);
+  const moved = await endMany(tx, batch, [...others, ...accepted.map(({ ending }) => ending)], at);
   const won = accepted.filter(({ ending }) => moved.has(ending.id));
   if (typeof target === "string" || won.length === 0) return;
   trial.requests = won.map(({ ending }) => ending.id);

@@ -44,6 +44,7 @@ export interface Waits {
 /** Lines that came together, and what became of them so far. */
 interface Chunk {
   readonly waits: Waits;
+  readonly at: string | null;
   /** By request. */
   readonly refusals: Map<string, Refusal>;
   written: number;
@@ -59,7 +60,7 @@ interface Part {
 export async function endAnswers(turn: Collecting, outcomes: Outcomes, waits: Waits): Promise<boolean> {
   const accepted = await acceptAnswers(turn, outcomes);
   if (accepted === null) return false;
-  const chunk: Chunk = { waits, refusals: new Map(), written: accepted.written };
+  const chunk: Chunk = { waits, at: accepted.at, refusals: new Map(), written: accepted.written };
   if (!(await endParts(turn, chunk, accepted.left))) return false;
   if (chunk.refusals.size === 0) return true;
   await refuseTarget(turn, chunk);
@@ -102,7 +103,7 @@ async function endPart(turn: Collecting, chunk: Chunk, part: Part): Promise<Next
 
 function tryPart(
   turn: Collecting,
-  { refusals }: Chunk,
+  { refusals, at }: Chunk,
   { part, trial }: { part: Part; trial: Trial },
 ): Promise<Ended | "lost"> {
   const { context, pipeline, lease } = turn;
@@ -112,7 +113,7 @@ function tryPart(
         // Else the sweep of a definition that another worker registers meanwhile leaves these rows out, and nobody reopens them.
         const isCurrent = (await pipelines.keepDefinition(tx, pipeline.id)) === pipeline.definitionHash;
         if (!isCurrent || !(await batches.holds(tx, lease))) return "lost";
-        const ended = await endChunk(turn, tx, { ...part, refusals, trial });
+        const ended = await endChunk(turn, tx, { ...part, at, refusals, trial });
         // What fails from here on fails at COMMIT.
         trial.atTarget = trial.requests.length > 0;
         return ended;
