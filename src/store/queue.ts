@@ -28,7 +28,8 @@ export interface ReadyFacts {
   readonly excess: number;
 }
 
-const isDue = sql`batch is null and not_before <= now()`;
+/** Of `q`. */
+const isDue = sql`q.batch is null and q.not_before <= now()`;
 
 /** How many may go out now, as the queue says, and how long the oldest has waited. */
 export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyFacts> {
@@ -36,7 +37,7 @@ export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyF
     select coalesce(sum(n) filter (where ${isDue}), 0)::int as ready, coalesce(sum(n), 0)::int as queued,
       (extract(epoch from clock_timestamp() - min(since) filter (where ${isDue})) * 1000)::float8 as oldest,
       (select coalesce(sum(waiting), 0)::int from rowmill.counts where pipeline_id = ${pipelineId}) as waiting
-    from rowmill.queue where pipeline_id = ${pipelineId}`);
+    from rowmill.queue q where pipeline_id = ${pipelineId}`);
   if (row === null) return { ready: 0, oldestWaitMs: null, excess: 0 };
   return { ready: row.ready, oldestWaitMs: row.oldest, excess: Math.max(0, row.queued - row.waiting) };
 }
@@ -73,7 +74,7 @@ export async function giveToBatch(
   if (bounds.newMax !== null) await isolate(tx, pipelineId, { max: bounds.max, newMax: bounds.newMax });
   const row = await tx.first<{ given: number }>(sql`
     with turn as (
-      select no, n, sum(n) over (order by not_before, no) as until from rowmill.queue where pipeline_id = ${pipelineId} and ${isDue}
+      select no, n, sum(n) over (order by not_before, no) as until from rowmill.queue q where pipeline_id = ${pipelineId} and ${isDue}
         ${bounds.newMax === null ? sql`` : sql`and not_before = '-infinity'`}),
     whole as (
       update rowmill.queue q set batch = ${batch} from turn t where q.no = t.no and t.until <= ${bounds.max} and q.batch is null returning q.n),
@@ -120,12 +121,14 @@ async function isolate(
       select id, since, (row_number() over () - 1) / ${QUEUE_ROW} as slice from chosen) sliced group by slice order by slice`);
 }
 
+export interface QueueRow {
+  readonly no: string;
+  readonly ids: readonly string[];
+}
+
 /** The next row of the batch's queue; null: all were rendered. */
-export async function nextOfBatch(
-  client: Reader,
-  batch: number,
-): Promise<{ readonly no: string; readonly ids: readonly string[] } | null> {
-  return client.first(
+export async function nextOfBatch(client: Reader, batch: number): Promise<QueueRow | null> {
+  return client.first<QueueRow>(
     sql`select no::text as no, array_to_json(ids::text[]) as ids from rowmill.queue where batch = ${batch} order by no limit 1`,
   );
 }

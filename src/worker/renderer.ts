@@ -27,7 +27,7 @@ import {
 } from "../store/in-flight.js";
 import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
-import { nextOfBatch, putBack, shorten } from "../store/queue.js";
+import { nextOfBatch, putBack, shorten, type QueueRow } from "../store/queue.js";
 import type { Encoder } from "../model/provider.js";
 import { firstAttempt } from "./context.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "./estimate.js";
@@ -70,12 +70,12 @@ export async function render(turn: Planned): Promise<Next> {
   try {
     while (!progress.full) {
       turn.signal.throwIfAborted();
-      const chunk = await renderChunk(turn, { encode, limits, progress, spool });
-      if (chunk === "lost") {
+      const queued = await nextOfBatch(context.read, batch.no);
+      if (queued === null) break;
+      if (!(await renderChunk(turn, { encode, limits, progress, spool }, queued))) {
         spool.leave();
         return lost;
       }
-      if (chunk === "none") break;
     }
     return await finish(turn, spool, { progress, bounds });
   } catch (error) {
@@ -139,27 +139,24 @@ interface ReadChunk {
 /**
  * As many requests as a row of the queue has, or as their contents go into memory together, or as are rendered in time. No lock is held
  * while they are read and the user's functions run. Then, in one transaction, those that still wait as they were enter the batch; and
- * only their lines go into the file. A crash before the file is whole costs the whole rendering.
+ * only their lines go into the file. A crash before the file is whole costs the whole rendering. False: the lease is lost.
  */
-async function renderChunk(turn: Planned, rendering: Rendering): Promise<"done" | "none" | "lost"> {
+async function renderChunk(turn: Planned, rendering: Rendering, queued: QueueRow): Promise<boolean> {
   const { context } = turn;
   return context.step("render.chunk", async () => {
-    const read = await context.database.transaction((tx) => readChunk(turn, tx), { readOnly: true });
-    if (read === null) return "none";
+    const read = await context.database.transaction((tx) => readChunk(turn, tx, queued), { readOnly: true });
     const before = rendering.progress.packed;
     const rendered = renderAll(turn, rendering, read);
     const taken = await context.database.transaction((tx) => take(turn, tx, { read, rendered, before }));
-    if (taken === null) return "lost";
+    if (taken === null) return false;
     const lines = rendered.lines.filter(({ request }) => taken.has(request.requestId));
     rendering.progress.packed = lines.reduce((packed, { size }) => addLine(packed, size), before);
     for (const { text } of lines) await rendering.spool.write(text);
-    return "done";
+    return true;
   });
 }
 
-async function readChunk({ pipeline, batch }: Planned, tx: Queryable): Promise<ReadChunk | null> {
-  const queued = await nextOfBatch(tx, batch.no);
-  if (queued === null) return null;
+async function readChunk({ pipeline }: Planned, tx: Queryable, queued: QueueRow): Promise<ReadChunk> {
   const requests = await readWaiting(tx, queued.ids);
   const { rows, left } = await pipeline.source.readRows(
     tx,
