@@ -89,28 +89,6 @@ const invariants: readonly Invariant[] = [
       where b.settled_at is null and b.state <> 'planned' and b.requests <> ended.n + flying.n`,
   },
   {
-    number: 3,
-    title: "a succeeded request has exactly one accepted answer for its content",
-    query: `
-      select ${request}r.id) as violation from rowmill.requests r where r.state = 'succeeded' and (r.answered_hash is distinct from r.content_hash
-        or not exists (select 1 from rowmill.attempts a where a.request_id = r.id and (a.ending = 'succeeded' or a.written_at is not null)))`,
-  },
-  {
-    number: 5,
-    title: "one provider batch belongs to one batch",
-    query: `
-      select account || ' ' || provider_batch_id as violation from rowmill.batches where provider_batch_id is not null
-      group by account, provider_batch_id having count(*) > 1`,
-  },
-  {
-    number: 5,
-    title: "no batch of ours is taken for a second one",
-    query: `
-      select b.account || ' ' || b.provider_batch_id as violation from rowmill.batches b join rowmill.duplicate_batches s
-        on s.account = b.account and s.provider_batch_id = b.provider_batch_id
-      where s.batch_id is not null and b.adopted_pattern is null`,
-  },
-  {
     number: 2,
     title: "the counts of states are those of the requests",
     query: `
@@ -145,6 +123,28 @@ const invariants: readonly Invariant[] = [
       where b.settled_at is not null
         and (coalesce(a.succeeded, 0), coalesce(a.failed, 0), coalesce(a.returned, 0), coalesce(a.input, 0), coalesce(a.output, 0), coalesce(a.cost, 0))
           <> (b.succeeded, b.failed, b.returned, b.input_tokens, b.output_tokens, b.cost_nano_usd)`,
+  },
+  {
+    number: 3,
+    title: "a succeeded request has exactly one accepted answer for its content",
+    query: `
+      select ${request}r.id) as violation from rowmill.requests r where r.state = 'succeeded' and (r.answered_hash is distinct from r.content_hash
+        or not exists (select 1 from rowmill.attempts a where a.request_id = r.id and (a.ending = 'succeeded' or a.written_at is not null)))`,
+  },
+  {
+    number: 5,
+    title: "one provider batch belongs to one batch",
+    query: `
+      select account || ' ' || provider_batch_id as violation from rowmill.batches where provider_batch_id is not null
+      group by account, provider_batch_id having count(*) > 1`,
+  },
+  {
+    number: 5,
+    title: "no batch of ours is taken for a second one",
+    query: `
+      select b.account || ' ' || b.provider_batch_id as violation from rowmill.batches b join rowmill.duplicate_batches s
+        on s.account = b.account and s.provider_batch_id = b.provider_batch_id
+      where s.batch_id is not null and b.adopted_pattern is null`,
   },
   {
     number: 6,

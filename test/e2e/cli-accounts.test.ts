@@ -254,7 +254,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       expect((await run(there, "up", "--until-idle")).status).toBe(0);
       const back = await project.run("up", "--until-idle");
       expect(back.status, back.stderr).toBe(0);
-      const attempts = sql`select ending, outcome, count(*)::int as rows from rowmill.attempts group by 1, 2 order by 1`;
+      const attempts = sql`select ending, outcome, count(*)::int as rows from rowmill.attempts group by 1, 2 order by 2`;
       expect(await project.database.rows(attempts)).toEqual([
         { ending: "returned", outcome: "abandoned", rows: 3 },
         { ending: "succeeded", outcome: "answered", rows: 3 },
