@@ -3,6 +3,8 @@
  * nothing about Rowmill. The commands and what they measure: docs/internals/performance.md.
  */
 import { readOptions, type BenchOptions } from "./bench-options.js";
+import { runIdle } from "./idle.js";
+import { runLatency } from "./latency.js";
 import { runMill } from "./mill-report.js";
 import { runProfile } from "./profile.js";
 import { runRescues } from "./rescue.js";
@@ -26,6 +28,8 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   profile: { what: "where the time of one mill goes, by function and by statement", run: runProfile },
   triggers: { what: "your writes with the triggers ÷ without", run: runTriggers },
   stages: { what: "each stage by itself ÷ a bulk insert", run: runStages },
+  idle: { what: "what a worker costs that has nothing to do, with 1 and 100 pipelines", run: runIdle },
+  latency: { what: "how soon a row is on its way, and an answer in its table", run: runLatency },
   rescue: { what: "seconds until others go on with what a killed worker held", run: runRescues },
   smoke: { what: "all of it, small; fails when a ratio is worse than 1.5 × its recorded one", run: runSmoke },
 };

@@ -130,7 +130,7 @@ async function workOn(
   try {
     if (!untilIdle) terminal.note("Working. Stop with Ctrl-C; see more with rowmill status.");
     const progress = new WorkProgress(terminal, context, { flush: untilIdle });
-    await follow(context, { approvals, progress, log, signal, untilIdle });
+    await follow(context, { worker, approvals, progress, log, signal, untilIdle });
   } finally {
     terminal.endLive();
     await worker.stop();

@@ -22,7 +22,11 @@ export async function oldestVersion(client: Reader): Promise<number> {
 
 /** @throws RowmillError `version_too_old` */
 export async function requireUnderstood(client: Reader): Promise<void> {
-  const oldest = await oldestVersion(client);
+  refuseNewer(await oldestVersion(client));
+}
+
+/** @throws RowmillError `version_too_old` */
+export function refuseNewer(oldest: number): void {
   if (oldest <= LEDGER_VERSION) return;
   throw new RowmillError(
     "version_too_old",

@@ -24,16 +24,24 @@ export interface IntakeCounts {
   refused: number;
 }
 
-/** One round: every pipeline of this worker for which something arrived. */
-export async function runIntake(context: WorkerContext, signal?: AbortSignal): Promise<IntakeCounts> {
-  const total: IntakeCounts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
-  for (const id of await pipelinesWithArrivals(context.read)) {
+/** One round: every pipeline of this worker for which something arrived. `arrived`: their ids, where they are known. */
+export async function runIntake(
+  context: WorkerContext,
+  signal?: AbortSignal,
+  arrived?: readonly number[],
+): Promise<IntakeCounts & { full: boolean }> {
+  // Full: the round ended before there were no more arrivals.
+  const total = { arrivals: 0, added: 0, moved: 0, refused: 0, full: false };
+  for (const id of arrived ?? (await pipelinesWithArrivals(context.read))) {
     const pipeline = context.pipelines.get(id);
     if (!pipeline || !(await mayLook(context.read, pipeline))) continue;
     const startedAt = performance.now();
-    for (let round = 0; round < ROUNDS_MAX; round++) {
+    for (let round = 0; ; round++) {
       if (signal?.aborted) return total;
-      if (performance.now() - startedAt > ROUNDS_MS_MAX) break;
+      if (round === ROUNDS_MAX || performance.now() - startedAt > ROUNDS_MS_MAX) {
+        total.full = true;
+        break;
+      }
       const counts = await guarded(context, pipeline, () =>
         takeOnce(context, pipeline, { lock: tryLockIntake, before: null }),
       );

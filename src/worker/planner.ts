@@ -46,21 +46,28 @@ export type PlanOutcome =
 /** One round: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
 export async function runPlanner(context: WorkerContext, flush: boolean): Promise<number> {
   let batches = 0;
-  for (const pipeline of context.pipelines.values()) {
-    for (let made = 0; made < BATCHES_MAX; made++) {
-      const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
-      if (outcome?.batchId === undefined) {
-        await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
-        break;
-      }
-      batches++;
-      context.log.info(
-        { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
-        "batch planned",
-      );
-    }
-  }
+  for (const pipeline of context.pipelines.values()) batches += await planPipeline(context, pipeline, flush);
   return batches;
+}
+
+/** Returns how many batches it made. */
+export async function planPipeline(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  flush: boolean,
+): Promise<number> {
+  for (let made = 0; made < BATCHES_MAX; made++) {
+    const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
+    if (outcome?.batchId === undefined) {
+      await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
+      return made;
+    }
+    context.log.info(
+      { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
+      "batch planned",
+    );
+  }
+  return BATCHES_MAX;
 }
 
 /** The first batch of a definition needs its approval: given here when it is cheap, else a person is waited for. */
