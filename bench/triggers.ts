@@ -17,9 +17,9 @@ import { printMachine } from "./report.js";
 /** Below, at and above the keys of one arrival, and the bound of versions before. */
 const sizes = {
   full: {
-    statements: [100, 1_000, 5_000, 5_001, 50_000, 50_001, 200_000],
-    rows: 100_000,
-    singles: 800,
+    statements: [1_000, 5_000, 5_001, 50_000, 50_001, 200_000],
+    rows: 25_000,
+    singles: 400,
     connections: 8,
     rounds: 5,
   },
@@ -128,7 +128,7 @@ async function prepareTables(
 ): Promise<ReadonlyMap<string, string>> {
   await prepareSchemas(database);
   const tables = new Map([["plain", "plain"]]);
-  for (const [index, [name, text]] of [...Object.entries(versions).entries()])
+  for (const [index, [name, text]] of Object.entries(versions).entries())
     tables.set(name, await watch(database, { table: `watched_${index}`, pipelineId: index + 1, text }));
   await createTable(database, "plain");
   return tables;
