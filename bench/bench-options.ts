@@ -21,6 +21,8 @@ export interface BenchOptions {
   readonly arrivals: "trigger" | "existing";
   /** The built command line: of this version, or of another one to compare with. */
   readonly cli: string;
+  /** Another checkout, to compare with; null: none. */
+  readonly against: string | null;
   readonly json: boolean;
   readonly smoke: boolean;
   /** Writes `recorded.json` anew, instead of comparing with it. */
@@ -40,6 +42,7 @@ export function readOptions(args: readonly string[]): { command: string | null; 
       order: { type: "string", default: "asked" },
       arrivals: { type: "string", default: "trigger" },
       cli: { type: "string", default: cliScript },
+      against: { type: "string" },
       json: { type: "boolean", default: false },
       smoke: { type: "boolean", default: false },
       record: { type: "boolean", default: false },
@@ -55,6 +58,7 @@ export function readOptions(args: readonly string[]): { command: string | null; 
     order: oneOf("--order", values.order, ["asked", "random"]),
     arrivals: oneOf("--arrivals", values.arrivals, ["trigger", "existing"]),
     cli: resolve(values.cli),
+    against: values.against === undefined ? null : resolve(values.against),
     json: values.json,
     smoke: values.smoke,
     record: values.record,
