@@ -97,6 +97,8 @@ create table rowmill.arrivals (
   keys text[],
   arrived_at timestamptz not null default now()
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+-- Uncompressed: to compress them would be paid for inside the user's own write too, and how many they are could not be told unread.
+alter table rowmill.arrivals alter column keys set storage external;
 
 create table rowmill.sweeps (
   pipeline_id integer primary key references rowmill.pipelines (id) on delete cascade,

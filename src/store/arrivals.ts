@@ -7,6 +7,8 @@ import { visibleBefore, type Moment } from "./visible.js";
 /** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
 export const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
+/** About how many keys an arrival has, by what it is stored in: of short ones; of longer ones fewer are taken at once. It is not read for that. */
+const keysInside = sql`greatest(1, (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
 export const KEY_BYTES_MAX = 1_024;
 
@@ -35,9 +37,8 @@ export async function takeArrivals(
 ): Promise<TakenArrivals> {
   const taken = sql`taken as (delete from rowmill.arrivals where ctid operator(pg_catalog.=) any (array(
       select ctid from (
-        select ctid, pg_catalog.sum(coalesce(pg_catalog.cardinality(keys), 1)) over (order by ctid)
-          operator(pg_catalog.-) coalesce(pg_catalog.cardinality(keys), 1) as before
-        from (select ctid, keys from rowmill.arrivals a where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
+        select ctid, pg_catalog.sum(size) over (order by ctid) operator(pg_catalog.-) size as before
+        from (select ctid, ${keysInside} as size from rowmill.arrivals a where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
           limit ${TAKE_ARRIVALS_MAX}) oldest_first
       ) counted where before operator(pg_catalog.<) ${TAKE_KEYS})) returning keys, arrived_at),
     key as materialized (
