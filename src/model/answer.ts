@@ -62,12 +62,12 @@ const compiledFreeJson: CompiledAnswer = {
 function compileSchema(schema: z.ZodType): CompiledAnswer {
   const input = readSchema(schema, "input");
   const columns = answerColumns(readSchema(schema, "output"));
+  const judge = (json: unknown) => judgeObject(json, { schema, input, columns });
   return {
     schema: { name: SCHEMA_NAME, schema: strictSchema(input) },
     stored: storedSchema(schema),
     columns,
-    parse: (text, beside) =>
-      findAnswer({ ...beside, text }, (json) => judgeObject(json, { schema, input, columns })),
+    parse: (text, beside) => findAnswer({ ...beside, text }, judge),
   };
 }
 
@@ -99,8 +99,7 @@ interface Compiled {
   readonly columns: readonly AnswerColumn[];
 }
 
-function judgeObject(text: string, { schema, input, columns }: Compiled): ParsedAnswer {
-  const json: unknown = JSON.parse(text);
+function judgeObject(json: unknown, { schema, input, columns }: Compiled): ParsedAnswer {
   dropAbsent(input, json);
   let checked: z.ZodSafeParseResult<unknown>;
   try {
