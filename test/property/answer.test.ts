@@ -329,8 +329,12 @@ const said = fc
   .chain(([json, place, extra]) => {
     const at = place % (json.length + 1);
     return fc.constantFrom(
-      ...[json.slice(0, at) + extra + json.slice(at), json + extra, extra + json, JSON.stringify(json)],
-      ...[` \n${json}\ufeff`, json.slice(0, at) + json.slice(at + 1)],
+      json.slice(0, at) + extra + json.slice(at),
+      json + extra,
+      extra + json,
+      JSON.stringify(json),
+      ` \n${json}\ufeff`,
+      json.slice(0, at) + json.slice(at + 1),
     );
   });
 

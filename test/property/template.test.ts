@@ -21,9 +21,24 @@ const whole = name.chain((column) =>
 );
 const other = name.chain((column) =>
   fc.constantFrom(
-    ...[`${column}.size`, `${column}[0]`, `row[${column}]`, `["a\\"b"]`, `row . ${column}`, `row`],
-    ...[`${column} | upcase`, `not ${column}`, `${column} == 1`, `${column}==1`, `${column}, B`],
-    ...[`${column} and B`, `(1..3)`, `"${column}"`, `'${column}'`, `${column}-`, `-${column}`, ``],
+    `${column}.size`,
+    `${column}[0]`,
+    `row[${column}]`,
+    `["a\\"b"]`,
+    `row . ${column}`,
+    `row`,
+    `${column} | upcase`,
+    `not ${column}`,
+    `${column} == 1`,
+    `${column}==1`,
+    `${column}, B`,
+    `${column} and B`,
+    `(1..3)`,
+    `"${column}"`,
+    `'${column}'`,
+    `${column}-`,
+    `-${column}`,
+    ``,
   ),
 );
 const written = fc
