@@ -16,9 +16,9 @@ export async function attributeLines(
   batch: { readonly no: number; readonly adoptedPattern: string | null; readonly recovered: boolean },
   read: readonly AnswerOutcome[],
 ): Promise<Attributed> {
-  const names = read.flatMap((outcome) => outcome.customId ?? []);
   const noted = batch.adoptedPattern !== null || batch.recovered;
-  const adopted = noted ? await requestsByCustomId(client, batch.no, names) : null;
+  const names = () => read.flatMap((outcome) => outcome.customId ?? []);
+  const adopted = noted ? await requestsByCustomId(client, batch.no, names()) : null;
   const outcomes = new Map<string, AnswerOutcome[]>();
   let unknown = 0;
   for (const outcome of read) {
