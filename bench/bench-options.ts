@@ -19,10 +19,12 @@ export interface BenchOptions {
   readonly order: "asked" | "random";
   /** `trigger`: rows are written while the triggers are there; `existing`: before, so that the first sweep finds them. */
   readonly arrivals: "trigger" | "existing";
-  /** The built command line: of this version, or of another one to compare with. */
+  /** The built command line, `dist/cli/main.js`, of this version or of another one. */
   readonly cli: string;
   /** Another checkout, to compare with; null: none. */
   readonly against: string | null;
+  /** Another one, measured in the same run. */
+  readonly beside: string | null;
   readonly json: boolean;
   readonly smoke: boolean;
   /** Writes `recorded.json` anew, instead of comparing with it. */
@@ -43,6 +45,7 @@ export function readOptions(args: readonly string[]): { command: string | null; 
       arrivals: { type: "string", default: "trigger" },
       cli: { type: "string", default: cliScript },
       against: { type: "string" },
+      beside: { type: "string" },
       json: { type: "boolean", default: false },
       smoke: { type: "boolean", default: false },
       record: { type: "boolean", default: false },
@@ -59,6 +62,7 @@ export function readOptions(args: readonly string[]): { command: string | null; 
     arrivals: oneOf("--arrivals", values.arrivals, ["trigger", "existing"]),
     cli: resolve(values.cli),
     against: values.against === undefined ? null : resolve(values.against),
+    beside: values.beside === undefined ? null : resolve(values.beside),
     json: values.json,
     smoke: values.smoke,
     record: values.record,

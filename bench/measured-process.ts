@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { resolve } from "node:path";
+import { endWithBench } from "./clean-up.js";
 import { endedChildrenMs, peakMemory } from "./usage.js";
 
 export const repository = resolve(import.meta.dirname, "..");
@@ -67,6 +68,7 @@ interface Started {
 function start({ args, cwd, env }: Command): Started {
   const variables = { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...env };
   const child = spawn(process.execPath, args, { cwd, env: variables, stdio: ["pipe", "ignore", "pipe"] });
+  endWithBench(child);
   let tail = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     tail = (tail + chunk.toString()).slice(-SAID_CHARACTERS_MAX);
@@ -96,6 +98,7 @@ export interface Serving {
 /** A server that says its URL as JSON on its first line, and ends when its standard input does. */
 export async function serve(args: readonly string[]): Promise<Serving> {
   const child = spawn(process.execPath, args, { cwd: repository, stdio: ["pipe", "pipe", "inherit"] });
+  endWithBench(child);
   const ended = once(child, "exit");
   const lines = createInterface({ input: child.stdout });
   try {

@@ -1,7 +1,8 @@
 /** A folder with a config, for the built `rowmill`: the one pipeline of the bench. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { removeWithBench } from "./clean-up.js";
 import { model, system } from "./films.js";
 import type { Command } from "./measured-process.js";
 
@@ -25,6 +26,7 @@ export async function withMillProject<T>(
   work: (project: MillProject) => Promise<T>,
 ): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "rowmill-bench-"));
+  const remove = removeWithBench(folder);
   const env = {
     DATABASE_URL: at.databaseUrl,
     OPENAI_API_KEY: "sk-bench",
@@ -35,7 +37,7 @@ export async function withMillProject<T>(
     await writeFile(join(folder, "rowmill.config.mjs"), configText(options));
     return await work({ folder, command: (...args) => ({ args: [options.cli, ...args], cwd: folder, env }) });
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    remove();
   }
 }
 

@@ -17,14 +17,12 @@ const REPEATS_DEFAULT = 3;
 /** Bodies and answers of both may differ by their ids; by more, the floor does not move any more what Rowmill moves. */
 const BYTES_APART_MAX = 0.05;
 
-export interface Pair {
+/** One turn. */
+interface Turn {
   readonly floor: Figures;
   readonly mill: Figures;
-}
-
-export interface Ratios {
-  readonly wall: number | null;
-  readonly cpu: number | null;
+  /** Of the other build; null: there is none. */
+  readonly beside: Figures | null;
 }
 
 export function millOptions(options: BenchOptions): MillOptions {
@@ -38,27 +36,28 @@ export async function runMill(options: BenchOptions): Promise<void> {
   try {
     const wanted = millOptions(options);
     const start = await measureStart(server, wanted);
-    const pairs = await measurePairs(server, wanted, options.repeats ?? REPEATS_DEFAULT);
-    if (options.json) console.log(JSON.stringify({ machine: machine(), options: wanted, start, pairs }));
-    else report(wanted, start, pairs);
+    const turns = await measureTurns(server, wanted, options);
+    if (options.json) console.log(JSON.stringify({ machine: machine(), options: wanted, start, turns }));
+    else report(wanted, start, turns);
   } finally {
     await server.stop();
   }
 }
 
-export async function measurePairs(
+export async function measureTurns(
   server: BenchServer,
-  options: MillOptions,
-  repeats: number,
-): Promise<Pair[]> {
-  const pairs: Pair[] = [];
-  for (let repeat = 0; repeat < repeats; repeat++) {
-    const floor = await measureFloor(server, options);
-    const mill = await measureMill(server, options);
+  wanted: MillOptions,
+  { repeats, beside }: Pick<BenchOptions, "repeats" | "beside">,
+): Promise<Turn[]> {
+  const turns: Turn[] = [];
+  for (let repeat = 0; repeat < (repeats ?? REPEATS_DEFAULT); repeat++) {
+    const floor = await measureFloor(server, wanted);
+    const mill = await measureMill(server, wanted);
     requireSameBytes(floor, mill);
-    pairs.push({ floor, mill });
+    const other = beside === null ? null : await measureMill(server, { ...wanted, cli: beside });
+    turns.push({ floor, mill, beside: other });
   }
-  return pairs;
+  return turns;
 }
 
 function requireSameBytes({ counts: floor }: Figures, { counts: mill }: Figures): void {
@@ -76,31 +75,48 @@ export function cpuOf({ nodeMs, postgresMs }: Figures): number | null {
   return nodeMs === null || postgresMs === null ? null : nodeMs + postgresMs;
 }
 
-export function ratiosOf({ floor, mill }: Pair): Ratios {
-  return { wall: mill.settledMs / floor.settledMs, cpu: quotient(cpuOf(mill), cpuOf(floor)) };
+/** Processor time ÷ the floor's of the same turn. */
+export function cpuRatio(floor: Figures, mill: Figures): number | null {
+  return quotient(cpuOf(mill), cpuOf(floor));
 }
 
-function report(options: MillOptions, start: Measured, pairs: readonly Pair[]): void {
+function report(options: MillOptions, start: Measured, turns: readonly Turn[]): void {
   const { rows, batchRequests, order, arrivals } = options;
+  const count = (value: number) => value.toLocaleString("en");
   printMachine();
   console.log(
-    `${rows.toLocaleString("en")} rows of 250 bytes, arrivals by ${arrivals}, batches of ${batchRequests.toLocaleString("en")}, answers in ${order} order; median of ${pairs.length}\n`,
+    `${count(rows)} rows of 250 bytes, arrivals by ${arrivals}, batches of ${count(batchRequests)}, answers in ${order} order; median of ${turns.length}\n`,
   );
-  printTable(FIGURE_TITLES, [
-    figureCells(
-      "floor",
-      pairs.map(({ floor }) => floor),
-      rows,
-    ),
-    figureCells(
-      "rowmill up",
-      pairs.map(({ mill }) => mill),
-      rows,
-    ),
-  ]);
-  const ratios = pairs.map(ratiosOf);
-  console.log(`  rowmill ÷ floor: wall ${spread(ratios.map(({ wall }) => wall))}`);
-  console.log(`                   CPU  ${spread(ratios.map(({ cpu }) => cpu))}`);
+  const mills = [
+    { name: "rowmill up", of: (turn: Turn) => turn.mill },
+    { name: "the build beside", of: (turn: Turn) => turn.beside },
+  ];
+  const cells = mills.flatMap(({ name, of }) => {
+    const measured = turns.flatMap((turn) => {
+      const mill = of(turn);
+      return mill === null ? [] : [{ floor: turn.floor, mill }];
+    });
+    if (measured.length === 0) return [];
+    const wall = spread(measured.map(({ floor, mill }) => mill.settledMs / floor.settledMs));
+    const cpu = spread(measured.map(({ floor, mill }) => cpuRatio(floor, mill)));
+    return [
+      [
+        ...figureCells(
+          name,
+          measured.map(({ mill }) => mill),
+          rows,
+        ),
+        wall,
+        cpu,
+      ],
+    ];
+  });
+  const floor = figureCells(
+    "floor",
+    turns.map((turn) => turn.floor),
+    rows,
+  );
+  printTable([...FIGURE_TITLES, "wall ÷ floor", "CPU ÷ floor"], [[...floor, "", ""], ...cells]);
   console.log(
     `  Of rowmill up its start and end, with nothing to do: wall ${amount(start.wallMs, 1_000, 1)} s, CPU of Node ${amount(start.cpuMs, 1_000, 2)} s`,
   );

@@ -2,11 +2,12 @@
  * `npm run bench -- profile`: where the time of one mill goes: the functions of the worker by their own time (V8's sampling profiler), and
  * the statements by the server's (pg_stat_statements). Both cost something themselves: compare shares, not sums.
  */
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
 import type { BenchOptions } from "./bench-options.js";
+import { removeWithBench } from "./clean-up.js";
 import { startBenchServer } from "./bench-server.js";
 import { repository } from "./measured-process.js";
 import { figureCells, FIGURE_TITLES, millOptions } from "./mill-report.js";
@@ -29,6 +30,7 @@ interface HotStatement extends Hot {
 export async function runProfile(options: BenchOptions): Promise<void> {
   const wanted = millOptions(options);
   const folder = await mkdtemp(join(tmpdir(), "rowmill-bench-"));
+  const remove = removeWithBench(folder);
   const server = await startBenchServer({ statements: true });
   try {
     let statements: HotStatement[] = [];
@@ -55,7 +57,7 @@ export async function runProfile(options: BenchOptions): Promise<void> {
     );
   } finally {
     await server.stop();
-    await rm(folder, { recursive: true, force: true });
+    remove();
   }
 }
 

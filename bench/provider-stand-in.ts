@@ -7,7 +7,7 @@
  */
 import { once } from "node:events";
 import http from "node:http";
-import { setTimeout as sleep } from "node:timers/promises";
+import { AnswerLines, askedIds, type AskedIds } from "./answer-lines.js";
 
 export interface StandInOptions {
   /** What the model says, to every request. */
@@ -28,9 +28,8 @@ interface StoredFile {
   readonly filename: string;
   readonly purpose: string;
   readonly createdAt: number;
-  /** Null: an output, of `lines`. */
-  readonly input: Buffer | null;
-  readonly lines: Lines | null;
+  readonly bytes: number;
+  readonly content: Buffer | AskedIds;
 }
 
 interface StoredBatch {
@@ -43,23 +42,11 @@ interface StoredBatch {
   asked: boolean;
 }
 
-/** Where the custom ids stand in an input file. */
-interface Lines {
-  readonly input: Buffer;
-  readonly starts: Uint32Array;
-  readonly ends: Uint32Array;
-  readonly bytes: number;
-}
-
 const BODY_BYTES_MAX = 300_000_000;
-const REQUESTS_MAX = 1_000_000;
 const FILES_MAX = 10_000;
-const PIECE_BYTES = 256 * 1024;
-/** A reader that takes nothing for so long has gone. */
-const DRAIN_MS_MAX = 600_000;
-const ID_MARK = Buffer.from('"custom_id":"');
-const LINE_FEED = 0x0a;
-const QUOTE = 0x22;
+const NOT_FOUND = { error: { message: "there is no such thing", type: "invalid_request_error" } };
+/** Of a multipart body. */
+const PARTS_MAX = 8;
 
 const options: StandInOptions = JSON.parse(process.argv[2] ?? '{"content":"{}"}');
 const files = new Map<string, StoredFile>();
@@ -67,8 +54,7 @@ const batches = new Map<string, StoredBatch>();
 const counts = { batches: 0, requests: 0, bytesIn: 0, bytesOut: 0 };
 let lastNumber = 0;
 
-const beforeId = Buffer.from('{"id":"batch_req_1","custom_id":"');
-const afterId = Buffer.from(answerTail(options.content));
+const answers = new AnswerLines(options.content);
 
 const server = http.createServer((request, response) => {
   serve(request, response).catch((error: unknown) => {
@@ -138,7 +124,7 @@ function takeUpload(request: http.IncomingMessage, body: Buffer): StoredFile {
   let filename = "";
   let purpose = "";
   let from = mark.length;
-  for (let part = 0; part < 8; part++) {
+  for (let part = 0; part < PARTS_MAX; part++) {
     const contentAt = body.indexOf("\r\n\r\n", from);
     if (contentAt < 0) break;
     const head = body.toString("latin1", from, contentAt);
@@ -151,66 +137,44 @@ function takeUpload(request: http.IncomingMessage, body: Buffer): StoredFile {
     from = end + mark.length;
   }
   counts.bytesIn += input.length;
-  return store({ filename, purpose, input, lines: null });
+  return store({ filename, purpose, bytes: input.length, content: input });
 }
 
-function store(file: Pick<StoredFile, "filename" | "purpose" | "input" | "lines">): StoredFile {
+function store(file: Omit<StoredFile, "id" | "createdAt">): StoredFile {
   const stored = { id: `file-${++lastNumber}`, createdAt: seconds(), ...file };
   files.set(stored.id, stored);
   return stored;
 }
 
 function createBatch(wanted: { input_file_id?: string; metadata?: unknown }): StoredBatch {
-  const input = files.get(wanted.input_file_id ?? "")?.input;
-  if (!input) throw new Error(`no file ${wanted.input_file_id}`);
-  const lines = linesOf(input);
-  const output = store({ filename: "output.jsonl", purpose: "batch_output", input: null, lines });
+  const { input_file_id: inputFileId = "", metadata = null } = wanted;
+  const input = files.get(inputFileId)?.content;
+  if (!Buffer.isBuffer(input)) throw new Error(`no file ${inputFileId}`);
+  const content = askedIds(input, options.order ?? "asked");
+  const bytes = answers.bytesOf(content);
+  const output = store({ filename: "output.jsonl", purpose: "batch_output", bytes, content });
+  const id = `batch_${++lastNumber}`;
+  const requests = content.starts.length;
   const batch = {
-    id: `batch_${++lastNumber}`,
-    inputFileId: wanted.input_file_id ?? "",
+    id,
+    inputFileId,
     outputFileId: output.id,
     createdAt: seconds(),
-    requests: lines.starts.length,
-    metadata: wanted.metadata ?? null,
+    requests,
+    metadata,
     asked: false,
   };
-  batches.set(batch.id, batch);
+  batches.set(id, batch);
   counts.batches++;
-  counts.requests += batch.requests;
+  counts.requests += requests;
   return batch;
 }
 
-function linesOf(input: Buffer): Lines {
-  const found: number[] = [];
-  let bytes = 0;
-  for (let at = 0; at < input.length;) {
-    const start = input.indexOf(ID_MARK, at) + ID_MARK.length;
-    const end = input.indexOf(QUOTE, start);
-    if (start < ID_MARK.length || end < 0 || found.length >= 2 * REQUESTS_MAX)
-      throw new Error("a line without an id, or too many lines");
-    found.push(start, end);
-    bytes += beforeId.length + end - start + afterId.length;
-    const next = input.indexOf(LINE_FEED, end);
-    at = next < 0 ? input.length : next + 1;
-  }
-  if (options.order === "random") shuffle(found);
-  const starts = Uint32Array.from({ length: found.length / 2 }, (_, index) => found[2 * index] ?? 0);
-  const ends = Uint32Array.from({ length: found.length / 2 }, (_, index) => found[2 * index + 1] ?? 0);
-  return { input, starts, ends, bytes };
-}
-
-/** Of pairs, by a generator with a fixed seed: the same order in each run. */
-function shuffle(pairs: number[]): void {
-  let seed = 42;
-  for (let last = pairs.length / 2 - 1; last > 0; last--) {
-    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
-    const other = seed % (last + 1);
-    for (const part of [0, 1]) {
-      const [mine = 0, theirs = 0] = [pairs[2 * last + part], pairs[2 * other + part]];
-      pairs[2 * last + part] = theirs;
-      pairs[2 * other + part] = mine;
-    }
-  }
+async function sendContent(response: http.ServerResponse, file: StoredFile | undefined): Promise<void> {
+  if (file === undefined || Buffer.isBuffer(file.content)) return sendJson(response, 404, NOT_FOUND);
+  response.writeHead(200, { "content-type": "application/octet-stream", "content-length": file.bytes });
+  await answers.send(response, file.content);
+  counts.bytesOut += file.bytes;
 }
 
 /** Of a create nobody expects an end; the first question afterwards finds it done. */
@@ -219,71 +183,8 @@ function askedAgain(batch: StoredBatch | undefined): StoredBatch | undefined {
   return batch;
 }
 
-async function sendContent(response: http.ServerResponse, file: StoredFile | undefined): Promise<void> {
-  if (!file?.lines)
-    return sendJson(response, 404, { error: { message: "no such output", type: "not_found" } });
-  const { lines } = file;
-  response.writeHead(200, { "content-type": "application/octet-stream", "content-length": lines.bytes });
-  let piece = Buffer.allocUnsafe(Math.max(PIECE_BYTES, 2 * afterId.length));
-  let filled = 0;
-  for (let index = 0; index < lines.starts.length; index++) {
-    const [start = 0, end = 0] = [lines.starts[index], lines.ends[index]];
-    if (filled + beforeId.length + end - start + afterId.length > piece.length) {
-      await write(response, piece.subarray(0, filled));
-      piece = Buffer.allocUnsafe(piece.length);
-      filled = 0;
-    }
-    filled += beforeId.copy(piece, filled);
-    filled += lines.input.copy(piece, filled, start, end);
-    filled += afterId.copy(piece, filled);
-  }
-  await write(response, piece.subarray(0, filled));
-  response.end();
-  counts.bytesOut += lines.bytes;
-}
-
-async function write(response: http.ServerResponse, piece: Buffer): Promise<void> {
-  if (response.destroyed) throw new Error("the reader has gone");
-  if (response.write(piece)) return;
-  const patience = new AbortController();
-  const { signal } = patience;
-  const gone = once(response, "close", { signal });
-  await Promise.race([
-    once(response, "drain", { signal }),
-    gone,
-    sleep(DRAIN_MS_MAX, null, { signal }),
-  ]).finally(() => {
-    gone.catch(() => undefined);
-    patience.abort();
-  });
-}
-
-function answerTail(content: string): string {
-  const message = { role: "assistant", content, refusal: null, annotations: [] };
-  const usage = {
-    prompt_tokens: 130,
-    completion_tokens: 40,
-    total_tokens: 170,
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
-    completion_tokens_details: { reasoning_tokens: 0, audio_tokens: 0 },
-  };
-  const body = {
-    id: "chatcmpl-1",
-    object: "chat.completion",
-    created: seconds(),
-    model: "gpt-4o-mini-2024-07-18",
-    choices: [{ index: 0, message, logprobs: null, finish_reason: "stop" }],
-    usage,
-    service_tier: "default",
-    system_fingerprint: "fp_1",
-  };
-  const response = { status_code: 200, request_id: "req_1", body };
-  return `","response":${JSON.stringify(response)},"error":null}\n`;
-}
-
 function fileRecord(file: StoredFile): object {
-  const { id, filename, purpose, createdAt, input, lines } = file;
-  const bytes = input?.length ?? lines?.bytes ?? 0;
+  const { id, filename, purpose, createdAt, bytes } = file;
   return { id, object: "file", bytes, created_at: createdAt, filename, purpose, status: "processed" };
 }
 
@@ -315,7 +216,7 @@ function sendFound<T>(
   found: T | undefined,
   record: (found: T) => object,
 ): void {
-  if (found === undefined) sendJson(response, 404, { error: { message: "not found", type: "not_found" } });
+  if (found === undefined) sendJson(response, 404, NOT_FOUND);
   else sendJson(response, 200, record(found));
 }
 

@@ -3,7 +3,7 @@ import { cpus, loadavg } from "node:os";
 import { renderTable } from "../src/cli/table.js";
 import { withoutProc } from "./usage.js";
 
-const LINE_CHARACTERS = 160;
+const LINE_CHARACTERS = 200;
 const NOT_HAD = "–";
 
 /** Null among them, or none: null. */

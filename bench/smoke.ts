@@ -6,13 +6,12 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer } from "./bench-server.js";
-import { measurePairs, millOptions, ratiosOf } from "./mill-report.js";
+import { cpuRatio, measureTurns, millOptions } from "./mill-report.js";
 import { median, printMachine, spread } from "./report.js";
 import { runStages } from "./stages.js";
 import { runTriggers } from "./triggers.js";
 import { withoutProc } from "./usage.js";
 
-const REPEATS_DEFAULT = 3;
 /** What a ratio may be of the recorded one: machines differ, and CI's is shared. */
 const WORSE_MAX = 1.5;
 const recordedFile = join(import.meta.dirname, "recorded.json");
@@ -42,8 +41,8 @@ export async function runSmoke(options: BenchOptions): Promise<void> {
 async function measureRatios(options: BenchOptions): Promise<(number | null)[]> {
   const server = await startBenchServer();
   try {
-    const pairs = await measurePairs(server, millOptions(options), options.repeats ?? REPEATS_DEFAULT);
-    return pairs.map((pair) => ratiosOf(pair).cpu);
+    const turns = await measureTurns(server, millOptions(options), { ...options, beside: null });
+    return turns.map(({ floor, mill }) => cpuRatio(floor, mill));
   } finally {
     await server.stop();
   }

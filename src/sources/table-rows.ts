@@ -2,7 +2,7 @@
  * Rows of a user's table by their keys: their versions, and their content, as much as goes into memory. Content is PostgreSQL's own
  * text under pinned settings, made in SQL, so that every worker and every version of a client sees the same.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { RowCells } from "../model/pipeline.js";
 import { bisect } from "../store/bisect.js";
 import { join, raw, sql, type Queryable, type Sql } from "../store/database.js";
@@ -292,12 +292,12 @@ async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly stri
 /** The hash is that which PostgreSQL makes (`hashOf`): of the same bytes, and cheaper here. */
 function readRow(parts: TableParts, { key, existedBefore, large, content }: ContentRow): SourceRow {
   if (content === null) return { key, existedBefore, hash: large ?? "", cells: null };
-  const hash = createHash("sha256").update(content).digest("hex").slice(0, HASH_DIGITS);
+  const version = hash("sha256", content, "hex").slice(0, HASH_DIGITS);
   // PostgreSQL wrote it.
   return {
     key,
     existedBefore,
-    hash,
+    hash: version,
     cells: cellsOf(parts.columns, JSON.parse(content) as (string | null)[]),
   };
 }

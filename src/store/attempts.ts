@@ -1,6 +1,15 @@
 /** How the attempts of requests in flight end, chunk by chunk; and what attempts that ended tell. */
 import type { AttemptOutcome, Ending } from "../model/what-next.js";
-import { bigIntArray, byteaArray, int4Array, int8Array, sideBySide, textArray } from "./arrays.js";
+import {
+  bigIntArray,
+  byteaArray,
+  int4Array,
+  int8Array,
+  hiddenNumber,
+  hiddenState,
+  sideBySide,
+  textArray,
+} from "./arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 import type { BatchName } from "./in-flight.js";
@@ -68,7 +77,7 @@ export async function endMany(
         fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.fingerprint),
         error_code = case when x.to = 'succeeded' then null else x.outcome end,
         error = case when x.to = 'succeeded' then null else x.detail end
-      from x where r.id = x.id and r.state = 'batched' and r.batch = ${batch.no} and r.attempt = x.attempt
+      from x where r.id = x.id and r.state = ${hiddenState("batched")} and r.batch = ${hiddenNumber(batch.no)} and r.attempt = x.attempt
       returning x.*),
     unkept as (
       delete from rowmill.kept_answers k using moved m where k.request_id = m.id),
@@ -133,6 +142,7 @@ async function countUsage(
 export interface GoodAnswer {
   readonly id: string;
   readonly attempt: number;
+  readonly ending: "succeeded";
   /** The beginning of the content's hash that was asked, as the line's name has it. */
   readonly hashPrefix: string;
   readonly model: string | null;
@@ -175,10 +185,10 @@ export async function acceptMany(
         bigIntArray(list(({ cost }) => cost)),
         int4Array(list(({ demo }) => (demo ? 1 : 0))),
       ])} as x (id, attempt, prefix, model, input, cached, output, cost, demo)
-      where r.id operator(pg_catalog.=) x.id and r.state operator(pg_catalog.=) 'batched' and r.batch operator(pg_catalog.=) ${batch.no}::pg_catalog.int4
+      where r.id operator(pg_catalog.=) x.id and r.state operator(pg_catalog.=) ${hiddenState("batched")} and r.batch operator(pg_catalog.=) ${hiddenNumber(batch.no)}
         and r.attempt operator(pg_catalog.=) x.attempt
         and pg_catalog.substring(r.content_hash, 1, ${bytes}::pg_catalog.int4) operator(pg_catalog.=) x.prefix
-        and r.content_hash operator(pg_catalog.=) ${row.hash(sql`r.key`)}
+        and r.content_hash operator(pg_catalog.=) case when x.id is not null then ${row.hash(sql`r.key`)} end
         and not exists (select 1 from rowmill.kept_answers k where k.request_id operator(pg_catalog.=) r.id)
       returning r.id, r.key, r.tries, x.attempt, x.model, x.input, x.cached, x.output, x.cost),
     recorded as (
@@ -190,10 +200,7 @@ export async function acceptMany(
   const moved = new Map(rows.map(({ id, key }) => [id, key]));
   const accepted = answers.filter(({ id }) => moved.has(id));
   await countChanges(tx, batch.pipelineId, { batched: -accepted.length, succeeded: accepted.length });
-  await countUsage(tx, batch, {
-    ended: accepted.map((answer) => ({ ...answer, ending: "succeeded" as const })),
-    at: null,
-  });
+  await countUsage(tx, batch, { ended: accepted, at: null });
   return moved;
 }
 

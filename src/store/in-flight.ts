@@ -1,5 +1,5 @@
 /** Requests in a batch that has not ended: how they enter it, part by part, and how they are found. */
-import { byteaArray, int4Array, int8Array, sideBySide } from "./arrays.js";
+import { byteaArray, hiddenState, int4Array, int8Array, sideBySide } from "./arrays.js";
 import { countChanges, endedOf } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { hex } from "./requests.js";
@@ -183,7 +183,7 @@ export async function takeIntoBatch(
       byteaArray(requests.map(({ hash }) => hash)),
       byteaArray(requests.map(({ fingerprint }) => fingerprint)),
     ])} as x (id, attempt, hash, fingerprint)
-    where r.id = x.id and r.state = 'waiting' and r.attempt = x.attempt - 1 returning r.id::text as id`);
+    where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1 returning r.id::text as id`);
   await countChanges(tx, batch.pipelineId, { waiting: -rows.length, batched: rows.length });
   return new Set(rows.map(({ id }) => id));
 }

@@ -78,12 +78,17 @@ function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good 
   if (line.kind !== "text" || name === null) return null;
   const parsed = pipeline.answer.parse(line.text, line);
   if (!parsed.ok) return null;
-  const answer = {
+  const { input, cached, output, cost } = countedUsage(batch, line.usage);
+  const answer: GoodAnswer = {
     id: name.requestId,
     attempt: name.attempt,
+    ending: "succeeded",
     hashPrefix: name.hashPrefix,
     model: storable(line.model),
-    ...countedUsage(batch, line.usage),
+    input,
+    cached,
+    output,
+    cost,
     demo: line.demo === true,
   };
   return { answer, cells: parsed.cells };

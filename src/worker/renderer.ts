@@ -24,6 +24,7 @@ import {
   takeIntoBatch,
   undoPart,
   type Request,
+  type TakenRequest,
 } from "../store/in-flight.js";
 import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
@@ -150,8 +151,8 @@ async function renderChunk(turn: Planned, rendering: Rendering, queued: QueueRow
     const taken = await context.database.transaction((tx) => take(turn, tx, { read, rendered, before }));
     if (taken === null) return false;
     const lines = rendered.lines.filter(({ request }) => taken.has(request.requestId));
-    rendering.progress.packed = lines.reduce((packed, { size }) => addLine(packed, size), before);
-    for (const { text } of lines) await rendering.spool.write(text);
+    rendering.progress.packed = lines.reduce((packed, { line }) => addLine(packed, line.size), before);
+    for (const { line } of lines) await rendering.spool.write(line.text);
     return true;
   });
 }
@@ -172,7 +173,7 @@ async function readChunk({ pipeline }: Planned, tx: Queryable, queued: QueueRow)
 }
 
 interface Rendered {
-  readonly lines: readonly (Line & { readonly request: Request })[];
+  readonly lines: readonly { readonly request: Request; readonly line: Line }[];
   readonly endings: readonly { readonly request: Request; readonly facts: EndingFacts }[];
   /** Ids that the batch has no room for, though others may have. */
   readonly waiting: readonly string[];
@@ -193,7 +194,7 @@ function renderAll(turn: Planned, rendering: Rendering, { asked, left }: ReadChu
     }
     if (line === "overflow") waiting.push(one.request.requestId);
     else if ("outcome" in line) endings.push({ request: one.request, facts: line });
-    else lines.push({ ...line, request: one.request });
+    else lines.push({ line, request: one.request });
   }
   return { lines, endings, waiting, left };
 }
@@ -208,12 +209,8 @@ async function take(
   if (!(await batches.holds(tx, lease))) return null;
   const { lines, endings } = rendered;
   const taken = await takeIntoBatch(tx, batch, [
-    ...lines.map(({ request, hash, fingerprint }) => ({ ...sendingOf(request), hash, fingerprint })),
-    ...endings.map(({ request, facts }) => ({
-      ...sendingOf(request),
-      hash: facts.hash ?? null,
-      fingerprint: null,
-    })),
+    ...lines.map(({ request, line }) => sendingOf(request, line.hash, line.fingerprint)),
+    ...endings.map(({ request, facts }) => sendingOf(request, facts.hash ?? null, null)),
   ]);
   const ids = lines.flatMap(({ request }) => (taken.has(request.requestId) ? [request.requestId] : []));
   await addPart(tx, batch.no, { first: before.requests + 1, ids });
@@ -231,8 +228,12 @@ async function take(
   return taken;
 }
 
-function sendingOf({ requestId, attempt }: Request): { id: string; attempt: number } {
-  return { id: requestId, attempt: attempt + 1 };
+function sendingOf(
+  { requestId, attempt }: Request,
+  hash: string | null,
+  fingerprint: string | null,
+): TakenRequest {
+  return { id: requestId, attempt: attempt + 1, hash, fingerprint };
 }
 
 interface Line {
@@ -286,7 +287,7 @@ function packOne(
   const isLikely = limits.bytesGuess === null || requests === 0 || bytes + size.bytes <= limits.bytesGuess;
   if (isLikely && pack(progress.packed, size, limits) === "take") {
     progress.packed = addLine(progress.packed, size);
-    return { ...line, size };
+    return { text: line.text, hash: line.hash, fingerprint: line.fingerprint, size };
   }
   // Over what was reserved for the whole batch: this line has to wait for a larger reservation, the others need not.
   if (pack(nothingPacked, size, limits) !== "take") {
