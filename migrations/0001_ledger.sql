@@ -312,11 +312,12 @@ create table rowmill.lines (
 -- Of batches that were adopted or recovered: how their lines are named, by other code or by a state of this ledger that is lost. The name
 -- as it was written, and not by the key: a row may get another key while it is being answered.
 create table rowmill.named_lines (
-  request_id bigint primary key,
+  request_id bigint not null,
   batch integer not null,
   custom_id text not null,
   -- The most tokens that its answer may have; null: not known.
   room integer,
+  primary key (batch, request_id),
   unique (batch, custom_id)
 );
 

@@ -37,54 +37,83 @@ CREATE FUNCTION rowmill.arrive_1() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare found_keys text[];
+declare
+  found_keys text[];
+  one_key text;
+  as_expected boolean;
+  is_large boolean;
 begin
   if current_setting('rowmill.writing', true) = '1' then return null; end if;
   if tg_op = 'TRUNCATE' then
-    insert into rowmill.arrivals (pipeline_id) values (1);
+    insert into rowmill.arrivals (pipeline_id, keys) values (1, null);
     return null;
   end if;
   begin
     if tg_op = 'INSERT' then
-      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t limit 50001);
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t limit 5001);
     elsif tg_op = 'DELETE' then
-      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t limit 50001);
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t limit 5001);
     else
-      found_keys := array(select case when pg_typeof(n.c0) = 20::oid and pg_typeof(n.c1) = 25::oid then coalesce(n.key, o.key) end
-      from (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_new t where t."id" is not null) n full join (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_old t where t."id" is not null) o on n.key = o.key
-      where n.key is null or o.key is null or row(n.c1, n.c1_bytes)::record *<> row(o.c1, o.c1_bytes)::record limit 50001);
+      select pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid, exists (select from rowmill_new offset 5000)
+        into as_expected, is_large from rowmill_new t limit 1;
+      if as_expected is null then
+        found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t limit 5001);
+      elsif not as_expected then
+        found_keys := array[null];
+      elsif not is_large then
+        found_keys := array(select concat(coalesce(n.k0, o.k0))
+        from (select t."id" as k0, t."body" as c0 from rowmill_new t) n full join (select t."id" as k0, t."body" as c0 from rowmill_old t) o on n.k0 = o.k0
+        where n.k0 is null or o.k0 is null or case when greatest(octet_length(n.c0), octet_length(o.c0)) <= 4194304 then row(n.c0)::record *<> row(o.c0)::record else row(octet_length(n.c0))::record *<> row(octet_length(o.c0))::record end limit 5001);
+      end if;
     end if;
   exception when others then
     found_keys := array[null];
   end;
   if cardinality(found_keys) = 0 then
     return null;
-  elsif found_keys[1] is null then
-    insert into rowmill.arrivals (pipeline_id) values (1);
+  elsif found_keys[1] is null and found_keys is not null then
+    insert into rowmill.arrivals (pipeline_id, keys) values (1, null);
   elsif cardinality(found_keys) <= 5000 then
     insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
-  elsif cardinality(found_keys) <= 50000 then
-    insert into rowmill.arrivals (pipeline_id, keys)
-    select 1, found_keys[i : i + 4999] from generate_series(1, cardinality(found_keys), 5000) i;
   else
     begin
       if tg_op = 'INSERT' then
-        insert into rowmill.arrivals (pipeline_id, keys)
-    select 1, array_agg(k.key) from (
-      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t) n (key)) k group by k.part;
+        insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys[:5000]);
+        found_keys := '{}';
+        for one_key in select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t offset 5000 loop
+          found_keys := found_keys || one_key;
+          if cardinality(found_keys) = 5000 then
+            insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+            found_keys := '{}';
+          end if;
+        end loop;
       elsif tg_op = 'DELETE' then
-        insert into rowmill.arrivals (pipeline_id, keys)
-    select 1, array_agg(k.key) from (
-      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t) n (key)) k group by k.part;
+        insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys[:5000]);
+        found_keys := '{}';
+        for one_key in select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t offset 5000 loop
+          found_keys := found_keys || one_key;
+          if cardinality(found_keys) = 5000 then
+            insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+            found_keys := '{}';
+          end if;
+        end loop;
       else
-        insert into rowmill.arrivals (pipeline_id, keys)
-    select 1, array_agg(k.key) from (
-      select n.key, (row_number() over () - 1) / 5000 as part from (select case when pg_typeof(n.c0) = 20::oid and pg_typeof(n.c1) = 25::oid then coalesce(n.key, o.key) end
-      from (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_new t where t."id" is not null) n full join (select concat(t."id") collate "C" as key, t."id" as c0, case when octet_length(t."body") <= 4194304 then t."body" end as c1, octet_length(t."body") as c1_bytes from rowmill_old t where t."id" is not null) o on n.key = o.key
-      where n.key is null or o.key is null or row(n.c1, n.c1_bytes)::record *<> row(o.c1, o.c1_bytes)::record) n (key)) k group by k.part;
+        found_keys := '{}';
+        for one_key in select concat(coalesce(n.k0, o.k0))
+        from (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_new t) n full join (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_old t) o on n.k0 = o.k0
+        where n.k0 is null or o.k0 is null or row(n.c0)::record *<> row(o.c0)::record loop
+          found_keys := found_keys || one_key;
+          if cardinality(found_keys) = 5000 then
+            insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+            found_keys := '{}';
+          end if;
+        end loop;
+      end if;
+      if cardinality(found_keys) > 0 then
+        insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
       end if;
     exception when others then
-      insert into rowmill.arrivals (pipeline_id) values (1);
+      insert into rowmill.arrivals (pipeline_id, keys) values (1, null);
     end;
   end if;
   return null;
@@ -389,6 +418,7 @@ CREATE TABLE rowmill.arrivals (
     arrived_at timestamp with time zone DEFAULT now() NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000');
+ALTER TABLE ONLY rowmill.arrivals ALTER COLUMN keys SET STORAGE EXTERNAL;
 CREATE TABLE rowmill.attempts (
     request_id bigint NOT NULL,
     cost_nano_usd bigint,
@@ -807,10 +837,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-26 14:27:16.103645+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-26 14:27:16.103645+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-26 14:27:16.103645+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-26 14:27:20.027311+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-26 15:17:50.158804+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-26 15:17:50.158804+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-26 15:17:50.158804+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-26 15:17:51.630602+00', 'gpt-4o-mini');
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -819,93 +849,82 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-26 14:27:16.103645+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-26 14:27:16.103645+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-26 14:27:16.103645+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-26 14:27:16.257315+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-26 14:27:16.257315+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-26 14:27:20.027311+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', NULL, 'planned', 'flush', NULL, '2026-11-26 14:27:12.44702+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-26 14:27:12.790393+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 14:27:13.816177+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 14:27:14.179725+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 14:27:15.905203+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'f67e237f-c4fd-4642-83cd-ddf096ea8c27', 'collecting', 'settled', 'every request was named in the results', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-26 14:27:16.57035+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '3256a14f-2ff4-4427-a3b8-095395d06fbf', NULL, 'planned', 'flush', NULL, '2026-11-26 14:27:17.005103+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-26 14:27:17.330728+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 14:27:18.331153+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 14:27:18.69012+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 14:27:19.874101+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '3256a14f-2ff4-4427-a3b8-095395d06fbf', 'collecting', 'settled', 'every request was named in the results', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-26 14:27:20.289327+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', NULL, 'planned', 'threshold', NULL, '2026-11-26 14:27:31.521933+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-26 14:27:32.115115+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('f67e237f-c4fd-4642-83cd-ddf096ea8c27', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40155/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '07ff7b61-a643-49f0-a40c-fa0164b96f24', NULL, false, false, '{"refs": {"error": "file-dc919fb74cf5ca98c66e1cacdd9c55a1", "input": "file-355984eb30244d9334a42e13acaa7b63", "output": "file-74286927a43141689a347fc54535908a"}, "staged": "file-355984eb30244d9334a42e13acaa7b63", "baseline": null, "intendedAt": 1795703234.058509}', NULL, 1, false, 'batch_2f88cf808c4881936fd41f9ad3d85cc8', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, NULL, NULL, 'bbc26687-0460-4926-a796-a54acf1f1c5d', '2026-11-26 14:27:36.863806+00', 'ba3da889-e30c-45e4-a453-12fc0c6af8cf', '2026-11-26 14:27:15.75583+00', 0, 0, 24, '2026-11-26 14:27:12.44702+00', '2026-11-26 14:27:14.179725+00', '2026-11-26 14:27:15.905203+00', '2026-11-26 14:27:16.57035+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('3256a14f-2ff4-4427-a3b8-095395d06fbf', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40155/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '07ff7b61-a643-49f0-a40c-fa0164b96f24', NULL, false, false, '{"refs": {"error": null, "input": "file-755fd9b12f5ed27d762cf93e6a3a09a9", "output": "file-3c39a42bf2a4a3bab7e405e270c82ce6"}, "staged": "file-755fd9b12f5ed27d762cf93e6a3a09a9", "baseline": null, "intendedAt": 1795703238.615105}', NULL, 1, false, 'batch_f5733e8cbc0467f0ec6801325c5d93c7', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, NULL, NULL, 'a614575a-6dd3-47ad-a829-b56e27b70f79', '2026-11-26 14:27:40.314446+00', 'ba3da889-e30c-45e4-a453-12fc0c6af8cf', '2026-11-26 14:27:19.772748+00', 0, 0, 24, '2026-11-26 14:27:17.005103+00', '2026-11-26 14:27:18.69012+00', '2026-11-26 14:27:19.874101+00', '2026-11-26 14:27:20.289327+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40155/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, '540a9751-b656-4666-96f8-470bf7cf5bc3', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 14:28:02.700608+00', 0, 2, 24, '2026-11-26 14:27:31.521933+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, 5, 0, 0, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, -5, 5, 0, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, 0, -3, 3, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, 1, -2, 0, 1, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, -1, 1, 0, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, 0, -1, 1, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, 2, 0, 0, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, 0, 0, -1, 0, 0, 1);
-INSERT INTO rowmill.counts VALUES (1, -2, 2, 0, 0, 0, 0);
-INSERT INTO rowmill.counts VALUES (1, 2, 0, 0, 0, 0, 0);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-26 14:27:08.398159+00');
-INSERT INTO rowmill.deployment VALUES (true, '66d98586-1991-4178-a19f-331d8361afba', '7712486601617751065', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-26 14:27:07.151402+00');
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-26 15:17:50.158804+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-26 15:17:50.158804+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-26 15:17:50.158804+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-26 15:17:50.158804+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-26 15:17:50.158804+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-26 15:17:51.630602+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '3bb03273-e084-4487-8033-88be7d88c475', NULL, 'planned', 'flush', NULL, '2026-11-26 15:17:48.758667+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '3bb03273-e084-4487-8033-88be7d88c475', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-26 15:17:48.853672+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '3bb03273-e084-4487-8033-88be7d88c475', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 15:17:48.962947+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '3bb03273-e084-4487-8033-88be7d88c475', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 15:17:48.985405+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '3bb03273-e084-4487-8033-88be7d88c475', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 15:17:50.075962+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '3bb03273-e084-4487-8033-88be7d88c475', 'collecting', 'settled', 'every request was named in the results', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-26 15:17:50.326914+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', NULL, 'planned', 'flush', NULL, '2026-11-26 15:17:50.356878+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-26 15:17:50.40059+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 15:17:50.439513+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 15:17:50.479908+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 15:17:51.589097+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'collecting', 'settled', 'every request was named in the results', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-26 15:17:51.656825+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, 'db8c6e36-1340-4b83-b23c-b083e5a843ec', NULL, 'planned', 'threshold', NULL, '2026-11-26 15:17:58.285331+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, 'db8c6e36-1340-4b83-b23c-b083e5a843ec', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-26 15:17:58.387157+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('3bb03273-e084-4487-8033-88be7d88c475', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36259/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '0e99b433-c04d-4acd-8949-2dba14a7bf40', NULL, false, false, '{"refs": {"error": "file-273853350b7033efc9478df2e2871e08", "input": "file-12ce43455c2af9089fb319b348107034", "output": "file-2f29236b13d0558f9da602920908e84c"}, "staged": "file-12ce43455c2af9089fb319b348107034", "baseline": null, "intendedAt": 1795706268.974834}', NULL, 1, false, 'batch_3f0e9a4beceed94a4bfb59bd67d73ec4', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, NULL, NULL, '98b41bf2-5f14-4760-9d3e-5bffb14bfb16', '2026-11-26 15:18:10.331507+00', '34c69bdd-94b7-44f0-b2bb-c3ca3b2ddc9a', '2026-11-26 15:17:50.031698+00', 0, 0, 24, '2026-11-26 15:17:48.758667+00', '2026-11-26 15:17:48.985405+00', '2026-11-26 15:17:50.075962+00', '2026-11-26 15:17:50.326914+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('db8c6e36-1340-4b83-b23c-b083e5a843ec', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36259/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, '970e2769-8e79-404f-865b-889cf0959f22', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 15:18:22.669331+00', 0, 2, 24, '2026-11-26 15:17:58.285331+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36259/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '0e99b433-c04d-4acd-8949-2dba14a7bf40', NULL, false, false, '{"refs": {"error": null, "input": "file-87380a6dbf09d9ca352b9207bd9e5ba0", "output": "file-0b256138a9d9ce5828205941f6e8d6c6"}, "staged": "file-87380a6dbf09d9ca352b9207bd9e5ba0", "baseline": null, "intendedAt": 1795706270.459265}', NULL, 1, false, 'batch_2d1484568b1593d926f20b59c9fd1a38', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, NULL, NULL, 'e62320ce-150b-43eb-8fd2-3feda164aae4', '2026-11-26 15:18:11.658725+00', '34c69bdd-94b7-44f0-b2bb-c3ca3b2ddc9a', '2026-11-26 15:17:51.546501+00', 0, 0, 24, '2026-11-26 15:17:50.356878+00', '2026-11-26 15:17:50.479908+00', '2026-11-26 15:17:51.589097+00', '2026-11-26 15:17:51.656825+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-26 15:17:48.07748+00');
+INSERT INTO rowmill.deployment VALUES (true, 'a12dd249-ec44-4705-862e-0cb313ebcb8f', '7712499681744090075', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-26 15:17:47.737841+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '52c3f88b525683fb538152482b01ee2d61130c8af48e071ac6ce28d38d276d64', '2026-11-26 14:27:07.151402+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-26 14:27:08.398159+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-26 14:27:10.93101+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:40155/v1||', '{"rows": 5, "tries": 3, "inputTokens": 270, "liveNanoUsd": 1021500, "batchNanoUsd": 510750, "outputTokens": 1500}', 0, 0, '"public"."notes"', 16384, 'a90c0b5bff9d8ea8e5028de85b009250', '767:767:', 'note_answers', NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 14:27:08.398159+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-26 14:27:54.005481+00', '2026-11-26 14:27:54.005481+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-26 14:27:54.005481+00', '2026-11-26 14:27:54.005481+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-26 14:27:54.005481+00', '2026-11-26 14:27:54.005481+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:16.103645+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:16.103645+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:16.257315+00', NULL, 1, 1, 1, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:20.027311+00', NULL, 1, 2, 2, 2, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-26 14:27:08.829862+00', '2026-11-26 14:27:25.285206+00', NULL, 1, 1, 1, 1, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-26 14:27:25.285206+00', '2026-11-26 14:27:31.991691+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-26 14:27:25.285206+00', '2026-11-26 14:27:31.991691+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-26 14:27:08.818205+00', '2026-11-26 14:27:08.91758+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 14:00:00+00', 3, 0, 0, 22, 0, 19, 7350, 0);
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 14:00:00+00', 0, 1, 1, 13, 0, 8, 3375, 0);
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 14:00:00+00', 1, 0, 0, 13, 0, 6, 2775, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:f67e237f-c4fd-4642-83cd-ddf096ea8c27', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:3256a14f-2ff4-4427-a3b8-095395d06fbf', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (8, 'batch:7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (8, 8, 1, '{"batchId" : "7d5043b8-0eca-4354-b0b1-7f9f6eb0380e"}', 0, '2026-11-26 14:28:02.723446+00', 0, 25, NULL, '2026-11-26 14:27:31.521933+00', '2026-11-26 14:28:02.468022+00', 'batch:7d5043b8-0eca-4354-b0b1-7f9f6eb0380e', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '6dccfc83908d9e4f389afa848784f8fda961d30604de86cb2fae19275b59652b', '2026-11-26 15:17:47.737841+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-26 15:17:48.07748+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-26 15:17:48.577842+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:36259/v1||', '{"rows": 5, "tries": 3, "inputTokens": 270, "liveNanoUsd": 1021500, "batchNanoUsd": 510750, "outputTokens": 1500}', 0, 0, '"public"."notes"', 16384, '51110c5637c61b0949fc4624aa3d78f3', '763:763:', 'note_answers', NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 15:17:48.07748+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-26 15:18:15.164597+00', '2026-11-26 15:18:15.164597+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-26 15:18:15.164597+00', '2026-11-26 15:18:15.164597+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-26 15:18:15.164597+00', '2026-11-26 15:18:15.164597+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:50.158804+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:50.158804+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:50.207262+00', NULL, 1, 1, 1, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:51.630602+00', NULL, 1, 2, 2, 2, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:53.772876+00', NULL, 1, 1, 1, 1, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-26 15:17:53.772876+00', '2026-11-26 15:17:58.370881+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-26 15:17:53.772876+00', '2026-11-26 15:17:58.370881+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-26 15:17:48.138389+00', '2026-11-26 15:17:48.170533+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 15:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:3bb03273-e084-4487-8033-88be7d88c475', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:55bbc4e9-df63-4a14-b6fb-c00c82730bf7', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:db8c6e36-1340-4b83-b23c-b083e5a843ec', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "db8c6e36-1340-4b83-b23c-b083e5a843ec"}', 0, '2026-11-26 15:18:22.679387+00', 0, 25, NULL, '2026-11-26 15:17:58.285331+00', '2026-11-26 15:18:22.377164+00', 'batch:db8c6e36-1340-4b83-b23c-b083e5a843ec', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-26 14:27:07.537575+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-26 14:27:07.600168+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-26 14:27:07.625736+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-26 14:27:07.647412+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-26 14:27:07.702311+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-26 14:27:07.75091+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-26 14:27:07.777641+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-26 14:27:07.806242+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-26 14:27:07.819081+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-26 14:27:07.841188+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-26 14:27:07.853715+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-26 14:27:07.922625+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-26 14:27:07.961255+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-26 14:27:07.993292+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-26 14:27:08.019392+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-26 14:27:08.041195+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-26 14:27:08.060136+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-26 14:27:08.073278+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-26 14:27:08.109178+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-26 15:17:47.894896+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-26 15:17:47.908835+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-26 15:17:47.924821+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-26 15:17:47.930113+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-26 15:17:47.935715+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-26 15:17:47.944164+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-26 15:17:47.947238+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-26 15:17:47.949739+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-26 15:17:47.95294+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-26 15:17:47.955256+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-26 15:17:47.95841+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-26 15:17:47.985048+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-26 15:17:47.987139+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-26 15:17:47.989727+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-26 15:17:47.991978+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-26 15:17:47.994114+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-26 15:17:48.002166+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-26 15:17:48.004911+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-26 15:17:48.009218+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
 SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
 SELECT pg_catalog.setval('rowmill.requests_id_seq', 9, true);
-SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 10, true);
-SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 10, true);
-SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 11, true);
+SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 11, true);
+SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 11, true);
+SELECT pg_catalog.setval('rowmill_worker.tasks_id_seq', 12, true);
 ALTER TABLE ONLY public.note_answers
     ADD CONSTRAINT note_answers_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.notes
@@ -939,7 +958,7 @@ ALTER TABLE ONLY rowmill.migrations
 ALTER TABLE ONLY rowmill.named_lines
     ADD CONSTRAINT named_lines_batch_custom_id_key UNIQUE (batch, custom_id);
 ALTER TABLE ONLY rowmill.named_lines
-    ADD CONSTRAINT named_lines_pkey PRIMARY KEY (request_id);
+    ADD CONSTRAINT named_lines_pkey PRIMARY KEY (batch, request_id);
 ALTER TABLE ONLY rowmill.pipeline_events
     ADD CONSTRAINT pipeline_events_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY rowmill.pipelines
