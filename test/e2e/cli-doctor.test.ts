@@ -358,7 +358,8 @@ describe.skipIf(serverKind === "embedded")(
         status: 1,
       });
       const ended = await runCli(["doctor", "--audit"], { cwd: at.folder, env: at.env });
-      expect(ended.stdout).toBe(`  holds        1. a request is batched exactly when it is an open line of its batch
+      expect(ended.stdout)
+        .toBe(`  holds        1. a request is batched exactly when it is an open line of its batch
   violated     1. a request that waits is queued
                - films 1 waits, but is not queued
   holds        1. nothing is in flight in a batch that ended
