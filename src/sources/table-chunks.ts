@@ -31,7 +31,9 @@ function chunkOf(parts: TableParts, page: Page): Sql {
     select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
       s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
     from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
-      left join rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key"
+      -- offset 0: looked up by its key. Joined, all requests were read for each chunk.
+      left join lateral (select r.* from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key" offset 0) r on true
       ${content})`;
 }
 

@@ -34,8 +34,8 @@ function rowSql(parts: TableParts): RowSql {
   const light = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}`;
   return {
     statement,
-    exists: (key) => sql`exists (select 1 from ${from} s where ${isRowOf(parts, key)})`,
-    // As a sub-select it is looked up by the key for each row; joined, a planner without statistics may hash the whole table.
+    // Both are looked up by the key for each row (`offset 0` sees to it); joined, a planner may read the whole table for each chunk.
+    exists: (key) => sql`exists (select 1 from ${from} s where ${isRowOf(parts, key)} offset 0)`,
     hash: (key) => sql`(select case when not ${isOver(sql`c.content`)} then ${hashOf(sql`c.content`)} end
       from (select ${rows.cells}, ${rows.weight} as "rowmill weight" from ${from} s where ${isRowOf(parts, key)}) s
       cross join lateral ${rows.content(light)} c)`,
@@ -67,7 +67,7 @@ async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly stri
   const present = await readable(tx, keys, (part) =>
     tx.rows<{ key: string }>(
       parts.statement(sql`
-      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)})`),
+      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
     ),
   );
   const found = new Set(present.map((row) => row.key));

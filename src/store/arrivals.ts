@@ -44,7 +44,8 @@ export async function takeArrivals(
     key as materialized (
       select u.key, r.id, r.state, pg_catalog.octet_length(u.key) as bytes
       from (select distinct u.key from taken cross join lateral pg_catalog.unnest(taken.keys) as u (key)) u
-      left join rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${pipelineId} and r.key operator(pg_catalog.=) u.key)`;
+      left join lateral (select r.id, r.state from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${pipelineId} and r.key operator(pg_catalog.=) u.key offset 0) r on true)`;
   const statement = sql`
     with ${taken}${rows === null ? sql`` : sql`, ${addNew(pipelineId, rows)}`}
     select pg_catalog.count(*)::pg_catalog.int4 as count, coalesce(pg_catalog.bool_or(keys is null), false) as "sweepWanted",
