@@ -105,7 +105,7 @@ create table rowmill.sweeps (
   wanted_at timestamptz,
   wanted_reason text,
   phase text not null default 'idle' check (phase in ('idle', 'source', 'definition', 'ledger')),
-  -- The last key (source) or request id (ledger) that was compared; null at the start of a phase.
+  -- The last key that was compared; null at the start of a phase.
   cursor jsonb,
   -- The newest request when the sweep began: later ones were made from rows as they are, and need no comparing.
   last_request_id bigint not null default 0,

@@ -136,16 +136,16 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
-  const { keys, lastId } = await goneKeys(tx, pipeline, {
+  const { keys, lastKey } = await goneKeys(tx, pipeline, {
     pipelineId: pipeline.id,
     after: sweep.cursor?.[0] ?? null,
-    last: sweep.lastRequestId,
+    lastId: sweep.lastRequestId,
     max: READ_KEYS_MAX,
   });
   await lookAtFound(tx, pipeline, keys);
   return {
-    phase: lastId === null ? "idle" : "ledger",
-    cursor: lastId === null ? null : [lastId],
+    phase: lastKey === null ? "idle" : "ledger",
+    cursor: lastKey === null ? null : [lastKey],
     rows: 0,
     keys: keys.length,
   };
@@ -161,11 +161,11 @@ async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds
       chunk = await ledgerChunk(tx, bounds, source.inSql);
     },
     async () => {
-      const { keys, lastId } = await ledgerChunk(tx, bounds, null);
-      chunk = { keys: await source.missingKeys(tx, keys), lastId };
+      const { keys, lastKey } = await ledgerChunk(tx, bounds, null);
+      chunk = { keys: await source.missingKeys(tx, keys), lastKey };
     },
   );
-  return chunk ?? { keys: [], lastId: null };
+  return chunk ?? { keys: [], lastKey: null };
 }
 
 async function lookAtFound(tx: Queryable, pipeline: Pipeline, keys: readonly string[]): Promise<void> {
