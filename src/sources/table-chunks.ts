@@ -23,8 +23,8 @@ function chunkOf(parts: TableParts, page: Page): Sql {
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
   const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : weighedHash;
-  // Nothing to compare with; or it is known as too large, and still is stored in as much.
-  const isUnread = sql`(r.content_hash is null or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
+  // Nothing to compare with, or not now; or it is known as too large, and still is stored in as much.
+  const isUnread = sql`(r.content_hash is null or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[]) or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
   const content =
     page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
   return sql`chunk as materialized (
