@@ -257,7 +257,6 @@ export const scenes: readonly Scene[] = [
       "collect.read",
       "collect.chunk",
       "end.chunk",
-      "rescue.bury",
       "clean.spool",
       "clean.ledger",
     ],
@@ -376,6 +375,15 @@ export const scenes: readonly Scene[] = [
     steps: ["refuse.learn"],
     provider: () => ({ limits: { enqueuedTokensPerModel: 300 } }),
     prepare: ({ project }) => createNotes(project, plain(40)),
+  },
+  {
+    title: "a worker that died",
+    steps: ["rescue.bury"],
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      await crash.project.run(sql`insert into rowmill.workers (id, host, pid, version, seen_at)
+        values (${randomUUID()}, 'gone', 1, '0.0.0', now() - interval '1 hour')`);
+    },
   },
   {
     title: "a batch that nothing will wake",
