@@ -16,7 +16,9 @@ import { loadConfig } from "../src/config/load.js";
 import { startGateway } from "../src/gateway/gateway.js";
 import { openDatabase, raw, sql, type Database } from "../src/store/database.js";
 import { startWorker } from "../src/worker/worker.js";
+import { startBenchServer } from "./bench-server.js";
 
+const RESCUES = { rescues: 50, lanes: 10 };
 const script = resolve(import.meta.dirname, "../test/crash/crash-worker.mjs");
 const LOOK_MS = 100;
 /** A batch that nobody takes over by then is an error of the bench. */
@@ -34,8 +36,21 @@ const notes = pipeline({
 export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { notes } });
 `;
 
+export async function runRescues(): Promise<void> {
+  const server = await startBenchServer();
+  try {
+    const ms = await measureRescues(server.url, RESCUES);
+    const seconds = (index: number): string => ((ms[index] ?? 0) / 1_000).toFixed(1);
+    console.log(
+      `${ms.length} rescues after kill -9: median ${seconds(Math.floor(ms.length / 2))} s, fastest ${seconds(0)} s, slowest ${seconds(ms.length - 1)} s`,
+    );
+  } finally {
+    await server.stop();
+  }
+}
+
 /** Milliseconds of each rescue, in ascending order. `lanes` run beside each other, each in a database of its own. */
-export async function measureRescues(
+async function measureRescues(
   serverUrl: string,
   { rescues, lanes }: { rescues: number; lanes: number },
 ): Promise<number[]> {

@@ -26,8 +26,12 @@ import { render } from "../src/worker/renderer.js";
 import { done, type Next, type Turn } from "../src/worker/turn.js";
 import { create, upload } from "../src/worker/submitter.js";
 import { sweepChunk } from "../src/worker/sweeper.js";
+import type { BenchOptions } from "./bench-options.js";
+import { startBenchServer } from "./bench-server.js";
 import { timed } from "./timing.js";
 
+const ROWS_DEFAULT = 50_000;
+const ROWS_OF_SMOKE = 2_000;
 const POLL_PAUSE_MS = 100;
 /** Rows of all tables here hold about so many bytes of text each. */
 const DESCRIPTION =
@@ -35,7 +39,7 @@ const DESCRIPTION =
 /** A batch that is not done by then is an error of the bench. */
 const TURNS_MAX = 5_000;
 
-export interface StageFigures {
+interface StageFigures {
   readonly rows: number;
   readonly bulkInsertMs: number;
   /** Stage → milliseconds for all rows. */
@@ -56,7 +60,27 @@ const films = pipeline({
   target: { table: "film_labels" },
 });
 
-export async function measureStages(databaseUrl: string, rows: number): Promise<StageFigures> {
+export async function runStages({ rows, smoke }: BenchOptions): Promise<void> {
+  const server = await startBenchServer();
+  try {
+    report(await measureStages(server.url, rows ?? (smoke ? ROWS_OF_SMOKE : ROWS_DEFAULT)));
+  } finally {
+    await server.stop();
+  }
+}
+
+function report({ rows, bulkInsertMs, stages }: StageFigures): void {
+  console.log("Rowmill's stages, against one bulk insert of the same rows into a plain table");
+  for (const [name, ms] of Object.entries(stages)) {
+    const rate = Math.round(rows / (ms / 1_000)).toLocaleString("en");
+    console.log(
+      `  ${name.padEnd(28)} ${(ms / bulkInsertMs).toFixed(1).padStart(6)} ×   ${rate.padStart(9)} rows/s`,
+    );
+  }
+  console.log();
+}
+
+async function measureStages(databaseUrl: string, rows: number): Promise<StageFigures> {
   const folder = await mkdtemp(join(tmpdir(), "rowmill-bench-"));
   const gateway = await startGateway({ dataDir: join(folder, "gateway"), demoModel: true, batchDelayMs: 0 });
   const environment = readEnvironment({

@@ -1,13 +1,26 @@
 -- The ledger of Rowmill: all its state, in one schema. Forward only.
 -- Run inside one transaction, under the migration lock, by src/store/migrations.ts.
 
--- Which database this ledger was made in. A clone or a restored backup differs from it and is noticed at start.
+-- Which database this ledger was made in, so that a copy and a restored backup are noticed at start.
 create table rowmill.deployment (
   one boolean primary key default true check (one),
   id uuid not null default gen_random_uuid(),
-  system_identifier text not null,
+  -- Not every user may read it; null: not known.
+  system_identifier text,
   database_name text not null,
-  created_at timestamptz not null default now()
+  -- A rename keeps it; a restored dump and a copy on the same server have another one. Null: recorded by the next worker.
+  database_oid oid,
+  -- Of an embedded database: all copies have the same identifier and oid, so its folder and that one's number tell them apart.
+  folder text,
+  folder_inode text,
+  -- What was seen, for the person who has to decide. While it is there every pipeline is paused.
+  suspicion text,
+  suspected_at timestamptz,
+  -- The oldest version of this schema that a worker must know to work here. A migration that older workers cannot live with sets it to its
+  -- own number: they begin nothing from then on, and stop.
+  oldest_version integer not null default 1,
+  created_at timestamptz not null default now(),
+  constraint suspicion_has_time check ((suspicion is null) = (suspected_at is null))
 );
 
 create table rowmill.pipelines (
@@ -17,8 +30,10 @@ create table rowmill.pipelines (
   definition jsonb not null,
   -- Everything static that shapes the answer; a change asks again what changed.
   definition_hash text not null,
-  -- The definition for which the estimate was accepted, by a person or because it is cheap.
+  -- The definition for which the estimate was accepted, by a person or because it is cheap; and for which account: what was said of a local
+  -- server holds for no other.
   approved_hash text,
+  approved_account text,
   estimate jsonb,
   -- The largest bounds of one line that did not fit what had been reserved for its batch: the next plan reserves more.
   line_tokens_max bigint not null default 0,
@@ -30,14 +45,48 @@ create table rowmill.pipelines (
   -- Rows visible in it were there before the pipeline: `source.existing`.
   installed_snapshot pg_snapshot,
   target_table text not null,
-  pause_kind text check (pause_kind in ('person', 'budget', 'account', 'provider', 'source', 'target', 'deployment')),
+  pause_kind text check (pause_kind in ('person', 'budget', 'account', 'provider', 'source', 'target', 'deployment', 'answers')),
   pause_reason text,
   paused_at timestamptz,
+  -- Answers of before do not count: a person said since then that it is worth another try. Null: all count.
+  answers_since timestamptz,
   -- Rows that wait since before this instant go out without threshold or deadline.
   flush_at timestamptz,
   uninstalled_at timestamptz,
   created_at timestamptz not null default now(),
   constraint pause_has_reason check ((pause_kind is null) = (pause_reason is null) and (pause_kind is null) = (paused_at is null))
+);
+
+-- Every definition that a pipeline had: the answers to a batch are judged by the definition that asked.
+create table rowmill.definitions (
+  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
+  definition_hash text not null,
+  -- What the user's config said, without functions. Never a secret.
+  definition jsonb not null,
+  -- What zod takes, as JSON schema, from which src/model/stored-answer.ts makes a schema again. Null: plain text. As text, since the order of
+  -- the fields counts.
+  answer_schema json,
+  registered_at timestamptz not null default now(),
+  primary key (pipeline_id, definition_hash)
+);
+
+-- By which failures a definition's pipeline does not pause, because a person said that so many of them are normal.
+create table rowmill.accepted_failures (
+  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
+  definition_hash text not null,
+  outcome text not null,
+  accepted_at timestamptz not null default now(),
+  primary key (pipeline_id, definition_hash, outcome)
+);
+
+-- What happened to a pipeline and who said so: paused, resumed, approved, changed.
+create table rowmill.pipeline_events (
+  id bigint generated always as identity primary key,
+  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
+  event text not null,
+  reason text,
+  detail jsonb,
+  at timestamptz not null default now()
 );
 
 -- Hints: "look at these keys". Written by triggers as rowmill_arrivals, who may do nothing else. No key, no index:
@@ -48,14 +97,18 @@ create table rowmill.arrivals (
   keys text[],
   arrived_at timestamptz not null default now()
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+-- Uncompressed: to compress them would be paid for inside the user's own write too, and how many they are could not be told unread.
+alter table rowmill.arrivals alter column keys set storage external;
 
 create table rowmill.sweeps (
   pipeline_id integer primary key references rowmill.pipelines (id) on delete cascade,
   wanted_at timestamptz,
   wanted_reason text,
   phase text not null default 'idle' check (phase in ('idle', 'source', 'definition', 'ledger')),
-  -- The last key (source) or request id (ledger) that was compared; null at the start of a phase.
+  -- The last key that was compared; null at the start of a phase.
   cursor jsonb,
+  -- The newest request when the sweep began: later ones were made from rows as they are, and need no comparing.
+  last_request_id bigint not null default 0,
   -- Set while a sweep also compares fingerprints: the definition that it works for.
   definition_hash text,
   -- The definition that every row was compared with.
@@ -73,57 +126,82 @@ create table rowmill.refused_keys (
   key_sha256 text not null,
   key_prefix text not null,
   reason text not null,
+  -- Those with a null in their key are one line.
+  rows bigint not null default 1,
   seen_at timestamptz not null default now(),
   primary key (pipeline_id, key_sha256)
 );
 
 -- The tables through which every row passes have no foreign keys: four checks a row cost as much as the row itself, and the key
 -- share lock on the parent is taken against the lock order (pipeline, batch, requests, target). The invariant script looks
--- for orphans instead; nothing deletes a parent but the removal of the whole schema.
+-- for orphans instead; nothing deletes a parent but the removal of the whole schema. They name a batch by its number, which is short.
 
--- Exactly one per row and pipeline. What changes at each attempt stays out of every index, and half of the page is left free:
--- all updates are then heap-only.
+create type rowmill.request_state as enum ('waiting', 'batched', 'succeeded', 'failed', 'cancelled', 'gone');
+
+-- Exactly one per row and pipeline. What changes at each attempt stays out of every index, and two thirds of a page are left free: the
+-- two updates that a row needs are then heap-only.
 create table rowmill.requests (
   id bigint generated always as identity primary key,
-  pipeline_id integer not null,
-  key text not null check (octet_length(key) between 1 and 1024),
-  state text not null default 'waiting' check (state in ('waiting', 'batched', 'succeeded', 'failed', 'cancelled', 'gone')),
-  -- The state that a gone request had, for when its row comes back as it was.
-  gone_from text check (gone_from in ('waiting', 'succeeded', 'failed', 'cancelled')),
-  -- The content that state, tries and error speak of.
-  content_hash text,
-  -- The content whose answer is in the target; null when none is.
-  answered_hash text,
-  -- Of what was asked last, and of what the target's answer was given to.
-  fingerprint text,
-  answered_fingerprint text,
-  -- Grows with every sending, never falls: it fences late and repeated answers.
-  attempt integer not null default 0,
-  -- Attempts that the model executed for this content.
-  tries integer not null default 0,
-  -- Attempts in a row that were the provider's fault.
-  returns integer not null default 0,
-  error_code text,
-  error text,
   created_at timestamptz not null default now(),
   changed_at timestamptz not null default now(),
+  -- Of a request that was returned: it waits at least until then. Null: it may go out.
+  not_before timestamptz,
+  pipeline_id integer not null,
+  -- The batch that it is in while it is batched; afterwards the last one that it was in.
+  batch integer,
+  -- Grows with every sending, never falls: it fences late and repeated answers.
+  attempt integer not null default 0,
+  -- The batch whose answer is in the target: its provider, account and model stand there. Null: there is none.
+  answered_batch integer,
+  -- Attempts that the model executed for this content.
+  tries smallint not null default 0,
+  -- Attempts in a row that were the provider's fault.
+  returns smallint not null default 0,
+  state rowmill.request_state not null default 'waiting',
+  -- The state that a gone request had, for when its row comes back as it was.
+  gone_from rowmill.request_state check (gone_from in ('waiting', 'succeeded', 'failed', 'cancelled')),
+  -- The demo model gave the answer that is in the target, or the failure that the state speaks of. A real account asks again.
+  demo boolean not null default false,
+  -- The row was gone when its answer came, and the answer was kept (`source.onGone`): no sweep counts it as gone for that.
+  row_gone boolean not null default false,
+  -- The content that state, tries and error speak of; in a batch the one that was asked. 16 bytes of its SHA-256, or `large:` and its size.
+  -- Null: the row was never read, as that of a request which waits for the first time.
+  content_hash bytea,
+  -- Of what was asked last.
+  fingerprint bytea,
+  -- The content whose answer is in the target, and what was asked then; null when none is.
+  answered_hash bytea,
+  answered_fingerprint bytea,
+  error_code text,
+  error text,
+  key text not null check (octet_length(key) between 1 and 1024),
   unique (pipeline_id, key),
   constraint gone_remembers check ((state = 'gone') = (gone_from is not null)),
+  constraint batched_has_batch check (state <> 'batched' or batch is not null),
   constraint failed_has_error check (state <> 'failed' or error_code is not null),
   constraint succeeded_has_answer check (state <> 'succeeded' or (answered_hash is not null and answered_hash = content_hash))
-) with (fillfactor = 50);
+) with (fillfactor = 33);
+create index requests_of_demo on rowmill.requests (pipeline_id, id) where demo;
 
--- The queue: a small table of its own.
-create table rowmill.waiting (
-  request_id bigint primary key,
+-- The queue: a row for up to 1,000 requests. It may name requests that do not wait any more, and one twice: the state decides, when they
+-- are rendered.
+create table rowmill.queue (
+  no bigint generated always as identity primary key,
   pipeline_id integer not null,
+  -- The batch that was planned with them; null: they wait for one.
+  batch integer,
   since timestamptz not null default now(),
-  not_before timestamptz not null default now()
+  not_before timestamptz not null default now(),
+  n integer not null generated always as (cardinality(ids)) stored,
+  ids bigint[] not null check (cardinality(ids) > 0)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
-create index waiting_by_turn on rowmill.waiting (pipeline_id, not_before, request_id);
+create index queue_by_turn on rowmill.queue (pipeline_id, not_before, no) where batch is null;
+create index queue_by_batch on rowmill.queue (batch, no) where batch is not null;
 
 create table rowmill.batches (
   id uuid primary key,
+  -- Its name in the tables through which every row passes.
+  no integer not null generated always as identity unique,
   pipeline_id integer not null references rowmill.pipelines (id),
   state text not null check (state in ('planned', 'uploading', 'submitting', 'running', 'collecting', 'settled', 'rejected', 'cancelled')),
   definition_hash text not null,
@@ -132,8 +210,16 @@ create table rowmill.batches (
   account text not null,
   model text not null,
   endpoint text not null,
-  -- Requests taken by the planner. In the end: succeeded + failed + returned.
-  requests integer not null check (requests > 0),
+  -- Price and batch factor as planned: every cost of the batch is computed from them, whatever the config and the price list say by then.
+  -- {"model": …, "steps": [{"fromInputTokens", "inputPicoUsd", "cachedInputPicoUsd", "outputPicoUsd"}, …]}: live prices in 1e-12 US dollars
+  -- a token. Null: not known.
+  price jsonb,
+  -- What a batch costs of the live price.
+  batch_factor numeric not null check (batch_factor > 0),
+  -- The most tokens that each of its answers may have. Null: not rendered yet, or its lines say it each for itself.
+  room integer,
+  -- Planned: how many are queued for it. Then those that entered it, exactly: succeeded + failed + returned in the end.
+  requests integer not null check (requests >= 0),
   -- Requests that were rendered and sent; the others ended as attempts that were not sent.
   lines integer,
   spool_bytes bigint,
@@ -141,18 +227,36 @@ create table rowmill.batches (
   reserved_nano_usd bigint not null default 0 check (reserved_nano_usd >= 0),
   reserved_tokens bigint not null default 0 check (reserved_tokens >= 0),
   run_id uuid,
-  input_file_id text,
+  -- How other code named its requests, such as `task-{imdb_id}`; null: the batch is Rowmill's own. What lies at the provider for an
+  -- adopted one is the user's, and never deleted.
+  adopted_pattern text,
+  -- Created by a state of this ledger that is lost: its lines are attributed by named_lines, which has our own names of then.
+  recovered boolean not null default false,
+  -- Its files, and the batch at the provider, belong to another database too: never deleted, never cancelled.
+  shared boolean not null default false,
+  -- What a provider's adapter needs again: {"staged": input that waits for its create, "baseline": what was seen before it, "refs": of the
+  -- batch that was created}; and {"refuted"}: ids of those that may have been it, and proved not to be. Nothing in our own columns is a vendor's.
+  provider_data jsonb not null default '{}',
   -- When a create may be on its way; null: certainly none is. By the provider's clock where it is known.
   create_intent_at timestamptz,
   creates integer not null default 0,
+  -- Its creates can be told apart by circumstance alone: one of them may be open in an account.
+  one_create boolean not null default false,
   provider_batch_id text,
+  -- The provider's batch is ours by circumstance: its results have to prove it before anything is believed of it, and it is never cancelled.
+  presumed boolean not null default false,
   provider_status text,
   provider_counts jsonb,
   provider_errors jsonb,
-  output_file_id text,
-  error_file_id text,
+  -- A person was told what is missing, of a create or of results: after "go on" it is believed. Null: nobody was, in this state.
+  told_at timestamptz,
   downloads integer not null default 0,
-  files_deleted_at timestamptz,
+  -- {"lines", "unknown", "missing"} of the results, once they were read to their end and are not needed any more: the answers that are left
+  -- are kept. Null: not yet.
+  results_read jsonb,
+  forgotten_at timestamptz,
+  -- The account that the worker is set up for which looked at it last, where the batch was sent with another one and waits for that.
+  held_for text,
   lease_token uuid,
   lease_until timestamptz,
   lease_worker text,
@@ -160,56 +264,144 @@ create table rowmill.batches (
   next_at timestamptz not null default now(),
   polls integer not null default 0,
   failures integer not null default 0,
+  -- By when the provider has ended it, from its creation.
+  window_hours integer not null default 24 check (window_hours > 0),
   planned_at timestamptz not null default now(),
   submitted_at timestamptz,
   provider_done_at timestamptz,
   settled_at timestamptz,
+  -- Once it has ended, what its attempts came to; until then that stands in `usage`.
+  succeeded integer not null default 0,
+  failed integer not null default 0,
+  returned integer not null default 0,
+  input_tokens bigint not null default 0,
+  cached_input_tokens bigint not null default 0,
+  output_tokens bigint not null default 0,
+  cost_nano_usd bigint not null default 0,
+  unpriced integer not null default 0,
+  -- Given up by a person: what it may have cost, which counts as spent.
+  lost_nano_usd bigint not null default 0 check (lost_nano_usd >= 0),
   -- One batch has at most one provider batch, and one provider batch belongs to one batch.
   unique (account, provider_batch_id),
-  constraint uploading_has_spool check (state in ('planned', 'settled', 'rejected', 'cancelled') or (lines > 0 and spool_sha256 is not null and spool_bytes > 0)),
-  constraint submitting_has_file check (state <> 'submitting' or input_file_id is not null),
+  constraint uploading_has_spool check (state in ('planned', 'settled', 'rejected', 'cancelled') or (lines > 0 and spool_bytes > 0
+    and (spool_sha256 is not null or ((recovered or adopted_pattern is not null) and state in ('running', 'collecting'))))),
   constraint running_has_provider_batch check (state not in ('running', 'collecting') or (provider_batch_id is not null and submitted_at is not null)),
   constraint collecting_is_done check (state <> 'collecting' or provider_done_at is not null),
+  constraint results_read_when_done check (results_read is null or provider_done_at is not null),
   constraint ended_has_time check ((state in ('settled', 'rejected', 'cancelled')) = (settled_at is not null)),
   constraint ended_reserves_nothing check (settled_at is null or (reserved_nano_usd = 0 and reserved_tokens = 0)),
+  constraint lost_is_given_up check (lost_nano_usd = 0 or state = 'cancelled'),
   constraint lease_is_whole check ((lease_token is null) = (lease_until is null))
 ) with (fillfactor = 70);
 create index batches_unfinished on rowmill.batches (pipeline_id) where settled_at is null;
+create index batches_due on rowmill.batches (next_at) where settled_at is null;
+-- The last answers of a definition, without looking at the others: by its batches of late.
+create index batches_by_definition on rowmill.batches (pipeline_id, definition_hash, settled_at);
+create unique index batches_one_open_create on rowmill.batches (account) where one_create and create_intent_at is not null;
 
--- A request is in at most one live batch: by this primary key.
-create table rowmill.in_flight (
-  request_id bigint primary key,
-  batch_id uuid not null,
-  attempt integer not null,
-  -- Of what was rendered; null until then.
-  content_hash text,
-  fingerprint text,
-  line integer
-) with (fillfactor = 35);
-create index in_flight_by_batch on rowmill.in_flight (batch_id, request_id);
+-- Which requests entered a batch, a row for up to 1,000, in the order of its file. Deleted when it ends.
+create table rowmill.lines (
+  batch integer not null,
+  part integer not null,
+  -- The line of the first, 1-based.
+  first integer not null,
+  ids bigint[] not null,
+  primary key (batch, part)
+);
+
+-- Of batches that were adopted or recovered: how their lines are named, by other code or by a state of this ledger that is lost. The name
+-- as it was written, and not by the key: a row may get another key while it is being answered.
+create table rowmill.named_lines (
+  request_id bigint not null,
+  batch integer not null,
+  custom_id text not null,
+  -- The most tokens that its answer may have; null: not known.
+  room integer,
+  primary key (batch, request_id),
+  unique (batch, custom_id)
+);
+
+create type rowmill.attempt_ending as enum ('succeeded', 'failed', 'returned');
 
 -- Append-only: all accounting is derived from it.
 create table rowmill.attempts (
   request_id bigint not null,
-  attempt integer not null,
-  batch_id uuid not null,
-  ending text not null check (ending in ('succeeded', 'failed', 'returned')),
-  -- Why: `answered`, `invalid`, `expired`, `stale`, `gone`, …
-  outcome text not null,
-  detail text,
-  -- What was paid for and could not be used; until retention ends.
-  answer text,
-  model text,
-  input_tokens integer not null default 0,
-  cached_input_tokens integer not null default 0,
-  output_tokens integer not null default 0,
   -- 1e-9 US dollars; null when the price of the model is not known.
   cost_nano_usd bigint,
   at timestamptz not null default now(),
+  batch integer not null,
+  attempt integer not null,
+  input_tokens integer not null default 0,
+  cached_input_tokens integer not null default 0,
+  output_tokens integer not null default 0,
+  -- The most tokens that its answer could have; null: not known.
+  room integer,
+  ending rowmill.attempt_ending not null,
+  -- The request's tries for this content, this one included: tells the first answer of a row from those to a row that failed before.
+  tries smallint not null,
+  -- Why: `answered`, `invalid`, `expired`, `stale`, `gone`, …
+  outcome text not null,
+  -- Null: the batch's.
+  model text,
+  detail text,
+  -- What was paid for and could not be used; until retention ends.
+  answer text,
+  -- When `rowmill retry` wrote the kept answer into the target after all; what the attempt ended as, and what it cost, stays.
+  written_at timestamptz,
   primary key (request_id, attempt)
 );
-create index attempts_by_batch on rowmill.attempts (batch_id);
+-- Those of one batch lie side by side.
+create index attempts_by_batch on rowmill.attempts using brin (batch) with (pages_per_range = 32, autosummarize = on);
+create index attempts_failed on rowmill.attempts (batch, at) where outcome in ('truncated', 'invalid', 'refused');
 create index attempts_with_answer on rowmill.attempts (at) where answer is not null;
+
+-- How many requests are in which state: the sum of all rows of a pipeline. Each transaction that moves some appends what it changed, and the
+-- janitor folds the rows; so nobody counts requests, and nobody waits for a counter.
+create table rowmill.counts (
+  pipeline_id integer not null,
+  waiting bigint not null default 0,
+  batched bigint not null default 0,
+  succeeded bigint not null default 0,
+  failed bigint not null default 0,
+  cancelled bigint not null default 0,
+  gone bigint not null default 0
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+
+-- What attempts came to, by the hour (UTC) in which they ended; appended and folded as `counts` is. The audit works it out again from
+-- `attempts`.
+create table rowmill.usage (
+  pipeline_id integer not null,
+  -- Until that has ended; then its sums stand in its own row too.
+  batch integer,
+  hour timestamptz not null default date_trunc('hour', now(), 'UTC'),
+  succeeded integer not null default 0,
+  failed integer not null default 0,
+  returned integer not null default 0,
+  input_tokens bigint not null default 0,
+  cached_input_tokens bigint not null default 0,
+  output_tokens bigint not null default 0,
+  cost_nano_usd bigint not null default 0,
+  -- Paid attempts whose price is not known.
+  unpriced integer not null default 0
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+create index usage_of_batch on rowmill.usage (batch) where batch is not null;
+create index usage_by_hour on rowmill.usage (hour);
+
+-- Answers that came and cannot be written yet: a user's transaction holds their target row, or the write may go well another time. They are
+-- written from here, so that the provider's files are read once. One for each batched request at most; it leaves with its request's ending.
+create table rowmill.kept_answers (
+  request_id bigint primary key,
+  batch integer not null,
+  attempt integer not null,
+  -- The line of the provider's file, as it was read.
+  outcome json not null,
+  bytes integer not null,
+  -- Writes of this row alone that failed.
+  tries smallint not null default 0,
+  -- When it was tried last.
+  kept_at timestamptz not null default now()
+);
+create index kept_answers_by_batch on rowmill.kept_answers (batch, kept_at, request_id);
 
 create table rowmill.batch_events (
   id bigint generated always as identity primary key,
@@ -222,34 +414,32 @@ create table rowmill.batch_events (
 );
 create index batch_events_by_batch on rowmill.batch_events (batch_id, id);
 
--- What happened to a pipeline and who said so: paused, resumed, approved, changed.
-create table rowmill.pipeline_events (
-  id bigint generated always as identity primary key,
-  pipeline_id integer not null references rowmill.pipelines (id) on delete cascade,
-  event text not null,
-  reason text,
-  detail jsonb,
-  at timestamptz not null default now()
-);
-
--- Provider batches that were created beside the one adopted: listed, cancelled, and their cost counted at the reserve.
-create table rowmill.stray_batches (
+-- Duplicates: provider batches beside the one that is ours, for the same requests; cancelled, and their cost counted at the reserve.
+create table rowmill.duplicate_batches (
   account text not null,
   provider_batch_id text not null,
   batch_id uuid,
   reason text not null,
   reserved_nano_usd bigint not null default 0,
+  -- False: it may be one, by circumstance. Told, counted where nobody else uses the account, and never cancelled.
+  certain boolean not null default true,
   found_at timestamptz not null default now(),
   cancelled_at timestamptz,
   primary key (account, provider_batch_id)
 );
 
--- Limits that a provider told us in a refusal.
+-- Limits that a provider told us in a refusal, or that were guessed from one.
 create table rowmill.learned_limits (
   account text not null,
   model text not null,
   enqueued_tokens bigint check (enqueued_tokens > 0),
   input_bytes bigint check (input_bytes > 0),
+  -- How many limits were guessed since a file last passed, `input_bytes` being the last of them; 0: the provider named it, or there is none.
+  size_guesses smallint not null default 0,
+  -- The smallest file that was refused so.
+  refused_bytes bigint,
+  -- Nothing is sent before then: the provider asked to wait, or has no room. Null: at once.
+  not_before timestamptz,
   message text not null,
   learned_at timestamptz not null default now(),
   primary key (account, model)

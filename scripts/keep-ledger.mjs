@@ -82,7 +82,7 @@ try {
   await upWithoutProvider();
   const left = await client.query(`select
     (select string_agg(state || ' ' || requests, ', ') from rowmill.batches where settled_at is null) as batches,
-    (select count(*)::int from rowmill.waiting) as waiting`);
+    (select count(*)::int from rowmill.requests where state = 'waiting') as waiting`);
   const [found] = left.rows;
   if (found.batches !== "uploading 2" || found.waiting !== 2)
     throw new Error(`Not the ledger that was meant: ${JSON.stringify(found)}`);

@@ -15,7 +15,7 @@ const mark = (name) =>
 const roundsMax = 40;
 const roundPauseMs = 500;
 const requests =
-  "select id, key, state, attempt, left(content_hash, 12) as content_hash, left(answered_hash, 12) as answered_hash from rowmill.requests order by id";
+  "select id, key, state, attempt, left(encode(content_hash, 'hex'), 12) as content_hash, left(encode(answered_hash, 'hex'), 12) as answered_hash from rowmill.requests order by id";
 const attempts =
   "select request_id, attempt, ending, outcome, input_tokens, output_tokens, cost_nano_usd from rowmill.attempts";
 /** In place of the first digits of batches, in the order of their planning. */

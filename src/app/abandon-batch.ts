@@ -9,13 +9,13 @@ import { ProviderError } from "../model/provider.js";
 import * as batches from "../store/batches.js";
 import type { Batch, Lease } from "../store/batches.js";
 import type { Database, Queryable } from "../store/database.js";
-import { endMany, lockNext, type AttemptEnding, type InFlight } from "../store/in-flight.js";
+import { endMany, type AttemptEnding } from "../store/attempts.js";
+import { countOpen, lockPart, type InFlight } from "../store/in-flight.js";
 import { moneyAtRisk } from "../store/money.js";
 import { lock } from "../store/pipelines.js";
 import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
 import { choiceOf, makeProvider, presentAccount, type Configured } from "./providers.js";
 
-const CHUNK = 1_000;
 const REASON = "a person gave it up";
 
 export interface Abandoned {
@@ -35,13 +35,13 @@ export async function abandonBatch(database: Database, batchId: string): Promise
 async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Abandoned> {
   // Before the batch and its requests, as everywhere.
   await lock(tx, batch.pipelineId);
-  let rows = 0;
-  for (let more = true; more;) {
+  let rows = (await countOpen(tx, batch.no)).queued;
+  for (let part = 0, more = true; more; part++) {
     if (!(await batches.holds(tx, lease))) throw batchInUse(batch.id);
-    const chunk = await lockNext(tx, batch.id, null, CHUNK);
-    await endMany(tx, { id: batch.id, pipelineId: batch.pipelineId }, chunk.map(endingOf));
-    rows += chunk.length;
-    more = chunk.length === CHUNK;
+    const chunk = await lockPart(tx, batch.no, part);
+    await endMany(tx, batch, chunk.requests.map(endingOf));
+    rows += chunk.requests.length;
+    more = !chunk.isLast;
   }
   const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await moneyAtRisk(tx, batch.id));
   const given = {
@@ -55,7 +55,7 @@ async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Aband
   return { rows, lostNanoUsd };
 }
 
-function endingOf({ requestId, attempt, tries, returns }: InFlight): AttemptEnding {
+function endingOf({ requestId, attempt, tries, returns, room }: InFlight): AttemptEnding {
   return {
     id: requestId,
     attempt,
@@ -68,6 +68,7 @@ function endingOf({ requestId, attempt, tries, returns }: InFlight): AttemptEndi
     cached: 0,
     output: 0,
     cost: 0,
+    room,
     demo: false,
     rowGone: false,
     to: "waiting",

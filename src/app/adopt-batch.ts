@@ -14,7 +14,7 @@ import {
   lockWaiting,
   takeAdopted,
 } from "../store/adoption.js";
-import { schedule } from "../store/batches.js";
+import { nextNumber, schedule } from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
 import { byId, lockIntake } from "../store/pipelines.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";
@@ -178,10 +178,11 @@ export async function adoptBatch(
     await refuseKnown(tx, pipeline, adoption.batch);
     await requireCurrent(tx, pipeline);
     const batchId = randomUUID();
+    const no = await nextNumber(tx);
     let adopted = 0;
     for (let start = 0; start < adoption.lines.named.length; start += CHUNK) {
       adopted += await takeChunk(tx, pipeline, {
-        batchId,
+        no,
         lines: adoption.lines.named.slice(start, start + CHUNK),
       });
     }
@@ -193,6 +194,7 @@ export async function adoptBatch(
     };
     await insertAdopted(tx, {
       id: batchId,
+      no,
       ...describe(pipeline, adoption),
       ...billed,
       requests: adopted,
@@ -220,7 +222,7 @@ async function requireCurrent(tx: Queryable, pipeline: Pipeline): Promise<void> 
 async function takeChunk(
   tx: Queryable,
   pipeline: Pipeline,
-  chunk: { batchId: string; lines: readonly NamedLine[] },
+  chunk: { no: number; lines: readonly NamedLine[] },
 ): Promise<number> {
   const lines = new Map(chunk.lines.map((line) => [line.key, line]));
   const ids = new Map(
@@ -243,7 +245,7 @@ async function takeChunk(
         },
       ];
     });
-    taken += await takeAdopted(tx, chunk.batchId, requests);
+    taken += await takeAdopted(tx, { no: chunk.no, pipelineId: pipeline.id }, requests);
   }
   return taken;
 }

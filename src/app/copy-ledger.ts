@@ -2,7 +2,7 @@
  * "The other database lives on": this ledger gets a name of its own, takes back what is not sent, and only reads of what is in flight. It
  * asks nothing of the provider.
  */
-import { countWaiting } from "../store/estimates.js";
+import { countState } from "../store/counts.js";
 import { shareBatches, unfinishedBatches, type UnfinishedBatch } from "../store/recovery.js";
 import type { WorkerContext } from "../worker/context.js";
 import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
@@ -24,7 +24,7 @@ export async function prepareCopy({ database, pipelines }: WorkerContext): Promi
   const sent = unfinished.filter((batch) => batch.sent);
   const unsent = unfinished.filter((batch) => !batch.sent && pipelines.has(batch.pipelineId));
   let waiting = 0;
-  for (const id of pipelines.keys()) waiting += await countWaiting(database, id);
+  for (const id of pipelines.keys()) waiting += await countState(database, id, "waiting");
   return {
     sharedBatches: sent.length,
     sharedRows: rowsIn(sent),

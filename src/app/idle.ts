@@ -2,10 +2,10 @@
 import { heldText, type HeldBatch } from "../model/account.js";
 import { countArrivals } from "../store/arrivals.js";
 import { countUnfinished } from "../store/batches.js";
-import { countAsked, countStates } from "../store/requests.js";
+import { countAsked } from "../store/requests.js";
 import { heldBatches } from "../store/held-batches.js";
 import { waitingForPerson, type WaitingCreates } from "../store/create-intents.js";
-import { countWaiting } from "../store/estimates.js";
+import { countState, countStates } from "../store/counts.js";
 import * as pipelines from "../store/pipelines.js";
 import { countUnnamed } from "../store/refused-keys.js";
 import { isSwept, isSweepPending } from "../store/sweeps.js";
@@ -33,8 +33,8 @@ export async function idleState(context: WorkerContext): Promise<IdleState> {
 
 async function countFailed({ database, pipelines: ours }: WorkerContext): Promise<number> {
   const failed = (await countStates(database))
-    .filter((row) => row.state === "failed" && ours.has(row.pipelineId))
-    .map((row) => row.count);
+    .filter((row) => ours.has(row.pipelineId))
+    .map((row) => row.counts.failed);
   const refused = (await countUnnamed(database))
     .filter((row) => ours.has(row.pipelineId))
     .map((row) => row.rows);
@@ -69,7 +69,7 @@ async function pipelineState(
   }
   const { requestsMin } = pipeline.provider.limits;
   if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {
-    const isLimited = waiting < (await countWaiting(database, pipeline.id));
+    const isLimited = waiting < (await countState(database, pipeline.id, "waiting"));
     const mend = isLimited ? `raise pipelines.${pipeline.config.name}.limit` : "more rows have to come";
     const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so ${mend}.`;
     return { busy: false, blocked: reason };
@@ -99,7 +99,7 @@ function behindReason(behind: WaitingCreates | null): string | null {
 
 /** Rows beyond `limit` wait for ever; they are no work. */
 async function waitingWithinLimit({ database }: WorkerContext, pipeline: Pipeline): Promise<number> {
-  const waiting = await countWaiting(database, pipeline.id);
+  const waiting = await countState(database, pipeline.id, "waiting");
   if (pipeline.config.limit === null || waiting === 0) return waiting;
   const left = Math.max(0, pipeline.config.limit - (await countAsked(database, pipeline.id)));
   return Math.min(waiting, left + (await pipelines.countWaitingAgain(database, pipeline.id)));

@@ -4,15 +4,13 @@
  * of running them. So nothing is locked, and it works without the rights that it asks for, which count as granted; what only a run
  * could tell (a role that is refused after all) it cannot know.
  */
-import { readdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { RowmillError } from "../model/errors.js";
 import { oneLine, safeSql } from "../model/one-line.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../sources/table-inspection.js";
 import { installTriggers, triggerSignature } from "../sources/table-triggers.js";
-import { quoteIdentifier, quoteLiteral, sql, type Database, type Queryable } from "../store/database.js";
+import { quoteIdentifier, quoteLiteral, type Database, type Queryable } from "../store/database.js";
 import { deploymentStatement, pendingMigrations, schemaStatements } from "../store/migrations.js";
 import { ledgerExists } from "../store/overview.js";
 import * as pipelines from "../store/pipelines.js";
@@ -25,9 +23,8 @@ import {
   lookAtDatabaseRights,
 } from "./doctor-rights.js";
 import { sourceRights, targetFindings, targetPlan } from "./doctor-table-checks.js";
+import { QUEUE_SCHEMA, queueFiles } from "./queue-schema.js";
 import { triggerOptions } from "./triggers-in-place.js";
-
-const queueSchema = "rowmill_worker";
 
 export interface InstallationScript {
   readonly text: string;
@@ -138,30 +135,22 @@ async function schemaSections(tx: Queryable): Promise<Section[]> {
 
 /** As graphile-worker runs them: its bootstrap (dist/migrate.js), then the files that it ships, each noted by its number. */
 async function queueStatements(tx: Queryable): Promise<string[]> {
-  const made = await tx.first(
-    sql`select 1 as one where to_regclass(${`${queueSchema}.migrations`}) is not null`,
-  );
-  const last =
-    made === null
-      ? null
-      : await tx.first<{ id: number }>(sql`select max(id) as id from rowmill_worker.migrations`);
-  const folder = join(dirname(createRequire(import.meta.url).resolve("graphile-worker/package.json")), "sql");
-  const names = (await readdir(folder)).filter((name) => /^\d{6}\.sql$/.test(name)).sort();
-  const pending = names.filter((name) => Number.parseInt(name, 10) > (last?.id ?? 0));
+  const { files, last } = await queueFiles(tx);
+  const pending = files.filter(({ number }) => number > (last ?? 0));
   if (pending.length === 0) return [];
   const texts = await Promise.all(
-    pending.map(async (name) => {
-      const text = await readFile(join(folder, name), "utf8");
+    pending.map(async ({ number, path }) => {
+      const text = await readFile(path, "utf8");
       return [
-        `insert into ${queueSchema}.migrations (id) values (${Number.parseInt(name, 10)})`,
-        text.replaceAll(/:GRAPHILE_WORKER_SCHEMA\b/g, queueSchema),
+        `insert into ${QUEUE_SCHEMA}.migrations (id) values (${number})`,
+        text.replaceAll(/:GRAPHILE_WORKER_SCHEMA\b/g, QUEUE_SCHEMA),
       ];
     }),
   );
   return [
-    `create schema if not exists ${queueSchema}`,
-    `create table if not exists ${queueSchema}.migrations (id int primary key, ts timestamptz default now() not null)`,
-    `alter table ${queueSchema}.migrations add column if not exists breaking boolean not null default false`,
+    `create schema if not exists ${QUEUE_SCHEMA}`,
+    `create table if not exists ${QUEUE_SCHEMA}.migrations (id int primary key, ts timestamptz default now() not null)`,
+    `alter table ${QUEUE_SCHEMA}.migrations add column if not exists breaking boolean not null default false`,
     ...texts.flat(),
   ];
 }

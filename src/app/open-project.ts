@@ -4,7 +4,6 @@
  */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { runMigrations } from "graphile-worker";
 import type { Logger } from "pino";
 import type { Environment } from "../config/environment.js";
 import { sameTable } from "../config/cross-checks.js";
@@ -12,10 +11,10 @@ import { definitionHash } from "../config/definition.js";
 import { prefixed, RowmillError } from "../model/errors.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import type { Provider } from "../model/provider.js";
+import { catalogueState } from "../sources/catalogue-state.js";
 import { refuseChange, type TargetPlan } from "../targets/ensure-target.js";
-import { DatabaseError, explainDatabaseError, type Database } from "../store/database.js";
+import { DatabaseError, type Database } from "../store/database.js";
 import { migrate } from "../store/migrations.js";
-import { pinnedPool } from "../store/pinned-pool.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import { keepLeases } from "../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../worker/step.js";
@@ -23,8 +22,8 @@ import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./b
 import { stateFolder } from "./open-database.js";
 import { noticeMove } from "./place-of-ledger.js";
 import { openProviders, type OpenedProviders } from "./providers.js";
+import { migrateQueue } from "./queue-schema.js";
 
-const QUEUE_SCHEMA = "rowmill_worker";
 /** Workers that start at once on an empty database; each further try finds more of it made. */
 const BIND_TRIES = 5;
 /** Unique violation, duplicate table, object and function, object in use, and "tuple concurrently updated". */
@@ -47,9 +46,7 @@ export type AllowChange = (pipeline: PipelineConfig, plan: TargetPlan) => Promis
 /** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
 export async function prepareSchemas(database: Database): Promise<string[]> {
   const applied = await migrate(database);
-  await runMigrations({ pgPool: pinnedPool(database.pool), schema: QUEUE_SCHEMA }).catch((error: unknown) => {
-    throw explainDatabaseError(error);
-  });
+  await migrateQueue(database);
   return applied;
 }
 
@@ -88,6 +85,7 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
     leases: keepLeases(database, log, step),
     log,
     random: Math.random,
+    catalogueState: () => catalogueState(database),
     refreshSource: (pipeline) => refreshSource(database, pipeline),
   };
 }

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { matchesContent } from "../model/custom-id.js";
 import { ProviderError, type Inputs, type Provider, type ProviderBatch } from "../model/provider.js";
 import { contentsOf } from "../sources/source.js";
+import { nextNumber } from "../store/batches.js";
 import { findByProviderBatch, insertAdopted, takeAdopted } from "../store/adoption.js";
 import type { Queryable } from "../store/database.js";
 import { deploymentId } from "../store/deployment.js";
@@ -205,9 +206,10 @@ async function adoptLost(
   if ((await findByProviderBatch(tx, account, batch.id)) !== null) return 0;
   const name = batch.mark?.batch ?? "";
   const id = (await isFreeId(tx, name)) ? name : randomUUID();
+  const no = await nextNumber(tx);
   let rows = 0;
   for (let start = 0; start < lines.named.length; start += CHUNK)
-    rows += await takeChunk(tx, pipeline, { id, lines: lines.named.slice(start, start + CHUNK) });
+    rows += await takeChunk(tx, pipeline, { no, lines: lines.named.slice(start, start + CHUNK) });
   if (rows === 0) {
     const reason = "created by a former state of this ledger; none of its rows waits for an answer";
     await noteUnneeded(tx, { account, providerBatchId: batch.id, reason });
@@ -215,6 +217,7 @@ async function adoptLost(
   }
   await insertAdopted(tx, {
     id,
+    no,
     pipelineId: pipeline.id,
     definitionHash: (lost.promptKnown && batch.mark?.definition) || UNKNOWN_DEFINITION,
     provider: pipeline.provider.name,
@@ -242,7 +245,7 @@ async function adoptLost(
 async function takeChunk(
   tx: Queryable,
   pipeline: Pipeline,
-  chunk: { id: string; lines: readonly LostLine[] },
+  chunk: { no: number; lines: readonly LostLine[] },
 ): Promise<number> {
   const lines = new Map(chunk.lines.map((line) => [line.name.requestId, line]));
   const waiting = await lockWaitingById(tx, pipeline.id, [...lines.keys()]);
@@ -255,7 +258,7 @@ async function takeChunk(
       const fingerprint = line.fingerprint ?? currentFingerprint(pipeline, cells);
       return [{ id, hash, fingerprint, room: line.room, customId: line.customId, line: line.line }];
     });
-    taken += await takeAdopted(tx, chunk.id, requests);
+    taken += await takeAdopted(tx, { no: chunk.no, pipelineId: pipeline.id }, requests);
   }
   return taken;
 }

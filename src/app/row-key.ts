@@ -1,6 +1,6 @@
 /** Owns how a person names a row: the parts of its key on the command line, brought into the ledger's one spelling. */
 import { RowmillError } from "../model/errors.js";
-import { KEY_BYTES_MAX } from "../sources/source.js";
+import { KEY_BYTES_MAX } from "../store/arrivals.js";
 import type { SourceTable } from "../sources/table-inspection.js";
 import { bisect } from "../store/bisect.js";
 import { join, raw, sql, type Queryable } from "../store/database.js";

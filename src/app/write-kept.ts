@@ -283,6 +283,7 @@ async function writeResults(
   trial.atTarget = false;
   await endKept(
     tx,
+    pipeline.id,
     fit.map(({ id }) => id),
   );
   if (!target.isSource) return;

@@ -29,10 +29,11 @@ export class Approvals {
     for (const pipeline of this.#context.pipelines.values()) await this.#settle(pipeline, signal);
   }
 
-  /** The same later on, for rows that came since. Asks nobody: the screen belongs to the progress by then. */
-  async settleLater(): Promise<void> {
+  /** The same later on, for rows that came since; of all, or of these. Asks nobody: the screen belongs to the progress by then. */
+  async settleLater(ids?: ReadonlySet<number>): Promise<void> {
     for (const pipeline of this.#context.pipelines.values()) {
-      if (!this.#told.has(pipeline.id)) await this.#settle(pipeline, null);
+      if (ids?.has(pipeline.id) === false || this.#told.has(pipeline.id)) continue;
+      await this.#settle(pipeline, null);
     }
   }
 

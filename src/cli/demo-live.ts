@@ -2,7 +2,7 @@
 import { approve } from "../worker/approval.js";
 import type { WorkerContext } from "../worker/context.js";
 import { estimatePipeline } from "../worker/estimate.js";
-import { countWaiting } from "../store/estimates.js";
+import { countState } from "../store/counts.js";
 import { askYesNo } from "./ask.js";
 import type { Terminal } from "./terminal.js";
 import { describeEstimate } from "./text.js";
@@ -14,7 +14,7 @@ export async function agreeToSpend(
   options: { yes: boolean | undefined; signal: AbortSignal },
 ): Promise<boolean> {
   for (const pipeline of context.pipelines.values()) {
-    const waiting = await countWaiting(context.database, pipeline.id);
+    const waiting = await countState(context.database, pipeline.id, "waiting");
     if (waiting === 0) continue;
     const estimate = await estimatePipeline(context, pipeline, waiting);
     terminal.note(

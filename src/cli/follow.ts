@@ -1,14 +1,16 @@
 /**
  * Stays beside a running worker: shows its progress, settles approvals, and ends when nothing moves any more (`--until-idle`) or
- * when the person interrupts. The work itself does not depend on it.
+ * when the person interrupts. The work itself does not depend on it. It asks the database only where the worker's own question
+ * shows that something happened.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { idleState } from "../app/idle.js";
 import { DatabaseError } from "../store/database.js";
-import { requireUnderstood } from "../store/understood.js";
+import type { Due } from "../store/due.js";
 import type { WorkerContext } from "../worker/context.js";
 import { errorWaitMs } from "../worker/loop.js";
+import type { Worker } from "../worker/worker.js";
 import type { Approvals } from "./approvals.js";
 import { WAIT_MS_MAX } from "./patience.js";
 import type { WorkProgress } from "./work-progress.js";
@@ -19,8 +21,11 @@ const REST_FACTOR = 2;
 const REST_MAX_MS = 5_000;
 /** Idle so often in a row: a row between two stages is never taken for none. */
 const IDLE_ROUNDS = 2;
+/** Whether all is idle is looked at so often, also where nothing seems to have happened. */
+const IDLE_LOOK_MS = 5_000;
 
 export interface Following {
+  readonly worker: Pick<Worker, "seen">;
   readonly approvals: Approvals;
   readonly progress: WorkProgress;
   readonly log: Logger;
@@ -30,25 +35,29 @@ export interface Following {
 
 /** Resolves when idle. @throws the signal's reason when it is aborted; RowmillError when a newer version took the ledger over. */
 export async function follow(context: WorkerContext, following: Following): Promise<void> {
-  const { log, signal, untilIdle } = following;
-  let idleRounds = 0;
+  const { log, signal, worker } = following;
+  const idle = new IdleWatch(context, following);
   let wellAtMs = performance.now();
   for (let troubles = 0; ;) {
     signal.throwIfAborted();
     const startedAtMs = performance.now();
+    const { due, trouble } = worker.seen();
+    if (trouble !== null) throwIfLasting(trouble.error, trouble.sinceMs);
     try {
-      const idle = await oneRound(context, following);
-      idleRounds = idle ? idleRounds + 1 : 0;
+      if (due !== null) {
+        await following.approvals.settleLater(unapproved(context, due));
+        await following.progress.update(due);
+        if (await idle.look(due)) return;
+      }
       troubles = 0;
       wellAtMs = performance.now();
     } catch (error) {
       troubles += 1;
       // The worker's own loops go on all the while.
-      if (!(error instanceof DatabaseError) || performance.now() - wellAtMs > WAIT_MS_MAX) throw error;
-      idleRounds = 0;
+      throwIfLasting(error, wellAtMs);
+      idle.forget();
       log.warn({ err: error }, "the progress could not be read; trying again");
     }
-    if (untilIdle && idleRounds >= IDLE_ROUNDS) return;
     const restMs = Math.min(REST_MAX_MS, (performance.now() - startedAtMs) * REST_FACTOR);
     await rest(
       troubles > 0
@@ -59,12 +68,48 @@ export async function follow(context: WorkerContext, following: Following): Prom
   }
 }
 
-async function oneRound(context: WorkerContext, following: Following): Promise<boolean> {
-  await requireUnderstood(context.read);
-  // First: a pipeline that is cheap enough would else count as one that waits for a person.
-  await following.approvals.settleLater();
-  await following.progress.update();
-  return following.untilIdle && (await idleState(context)).idle;
+function throwIfLasting(error: unknown, sinceMs: number): void {
+  if (!(error instanceof DatabaseError) || performance.now() - sinceMs > WAIT_MS_MAX) throw error;
+}
+
+/** Rows of them wait, all of which are known. */
+function unapproved({ pipelines }: WorkerContext, due: Due): ReadonlySet<number> {
+  const waiting = [...due.pipelines.values()].filter(
+    ({ id, approved, current, ready, nextReadyMs, sweep }) =>
+      current &&
+      !approved &&
+      (ready > 0 || nextReadyMs !== null) &&
+      sweep?.sweptHash === pipelines.get(id)?.definitionHash,
+  );
+  return new Set(waiting.map(({ id }) => id));
+}
+
+class IdleWatch {
+  readonly #context: WorkerContext;
+  readonly #following: Following;
+  #rounds = 0;
+  #looked = { revision: "", atMs: -Infinity };
+
+  constructor(context: WorkerContext, following: Following) {
+    this.#context = context;
+    this.#following = following;
+  }
+
+  /** True: it was idle often enough. */
+  async look({ revision }: Due): Promise<boolean> {
+    if (!this.#following.untilIdle) return false;
+    const isNews = revision !== this.#looked.revision || performance.now() - this.#looked.atMs > IDLE_LOOK_MS;
+    if (!isNews && this.#rounds === 0) return false;
+    this.#looked = { revision, atMs: performance.now() };
+    // First: a pipeline that is cheap enough would else count as one that waits for a person.
+    await this.#following.approvals.settleLater();
+    this.#rounds = (await idleState(this.#context)).idle ? this.#rounds + 1 : 0;
+    return this.#rounds >= IDLE_ROUNDS;
+  }
+
+  forget(): void {
+    this.#rounds = 0;
+  }
 }
 
 async function rest(ms: number, signal: AbortSignal): Promise<void> {

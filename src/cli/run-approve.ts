@@ -3,7 +3,7 @@ import { presentAccount } from "../app/providers.js";
 import { RowmillError } from "../model/errors.js";
 import type { PipelineConfig } from "../model/pipeline.js";
 import type { Database } from "../store/database.js";
-import { countWaiting } from "../store/estimates.js";
+import { countState } from "../store/counts.js";
 import { approve, type PipelineRow } from "../store/pipelines.js";
 import { wakeBatches } from "../store/wake.js";
 import { askYesNo } from "./ask.js";
@@ -25,7 +25,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
       terminal.print(`${name} was approved already, as it is now.`);
       return exitStatus.ok;
     }
-    const waiting = await countWaiting(database, row.id);
+    const waiting = await countState(database, row.id, "waiting");
     terminal.print(`${name}: ${describe(row, waiting, configOf(project, name))}`);
     if (options.yes !== true && !(await ask(cli, name))) {
       terminal.print("Nothing was approved.");

@@ -8,7 +8,7 @@ import * as batches from "../store/batches.js";
 import type { Batch } from "../store/batches.js";
 import type { Database } from "../store/database.js";
 import { suspicion } from "../store/deployment.js";
-import { countInFlight } from "../store/in-flight.js";
+import { countOpen } from "../store/in-flight.js";
 import { moneyAtRisk } from "../store/money.js";
 import { livingWorkers } from "../store/overview.js";
 import { askYesNo } from "./ask.js";
@@ -104,7 +104,8 @@ async function ask(
   database: Database,
   { batch, words }: { batch: Batch; words: AccountWords },
 ): Promise<boolean> {
-  const rows = await countInFlight(database, batch.id);
+  const { inFlight, queued } = await countOpen(database, batch.no);
+  const rows = inFlight + queued;
   const cost = formatUsd(await moneyAtRisk(database, batch.id));
   terminal.note(
     `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${words.accountText(batch.account)}. What it answers is not collected any more: ` +

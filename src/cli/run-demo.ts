@@ -159,7 +159,7 @@ async function work(
   const worker = await startWorker(context, { flush: true });
   try {
     const progress = new WorkProgress(terminal, context, { flush: true });
-    await follow(context, { approvals, progress, log, signal, untilIdle: true });
+    await follow(context, { worker, approvals, progress, log, signal, untilIdle: true });
   } finally {
     terminal.endLive();
     await worker.stop();

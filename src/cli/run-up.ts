@@ -7,9 +7,9 @@ import { lockForWork, openProjectDatabase } from "../app/open-database.js";
 import { openProject } from "../app/open-project.js";
 import { openProviders } from "../app/providers.js";
 import { runRound, sweepAll } from "../app/round.js";
-import { wantSweep } from "../store/sweeps.js";
+import { isSwept, wantSweep } from "../store/sweeps.js";
 import { withdrawLocalApproval } from "../worker/approval.js";
-import type { WorkerContext } from "../worker/context.js";
+import type { Pipeline, WorkerContext } from "../worker/context.js";
 import { askAgainAfterDemo } from "../worker/demo-answers.js";
 import { runIntake } from "../worker/intake.js";
 import { startWorker } from "../worker/worker.js";
@@ -93,8 +93,9 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
 }
 
 /**
- * What is there already is counted before anything is asked or sent. All of it is compared, however short ago the last sweep was: rows may have
- * been written since with triggers switched off. `--once` sweeps when one is due, because cron may call it every minute.
+ * What is there already is counted before anything is asked or sent, where that was never done under this definition. All of it is compared, however
+ * short ago the last sweep was: rows may have been written since with triggers switched off. But work goes on meanwhile, by what is known. `--once`
+ * sweeps when one is due, because cron may call it every minute.
  */
 async function lookFirst(
   { terminal }: Cli,
@@ -106,7 +107,7 @@ async function lookFirst(
   // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
   await runIntake(context, signal);
   const progress = new SweepProgress(terminal);
-  await sweepAll(context, signal, progress.onChunk);
+  await sweepAll(once ? context : await withoutSwept(context), signal, progress.onChunk);
   progress.end();
   await runIntake(context, signal);
   for (const pipeline of context.pipelines.values()) {
@@ -120,6 +121,14 @@ async function lookFirst(
   }
 }
 
+/** The others are swept by the worker. */
+async function withoutSwept(context: WorkerContext): Promise<WorkerContext> {
+  const unswept = new Map<number, Pipeline>();
+  for (const [id, pipeline] of context.pipelines)
+    if (!(await isSwept(context.read, id, pipeline.definitionHash))) unswept.set(id, pipeline);
+  return { ...context, pipelines: unswept };
+}
+
 async function workOn(
   { terminal }: Cli,
   context: WorkerContext,
@@ -130,7 +139,7 @@ async function workOn(
   try {
     if (!untilIdle) terminal.note("Working. Stop with Ctrl-C; see more with rowmill status.");
     const progress = new WorkProgress(terminal, context, { flush: untilIdle });
-    await follow(context, { approvals, progress, log, signal, untilIdle });
+    await follow(context, { worker, approvals, progress, log, signal, untilIdle });
   } finally {
     terminal.endLive();
     await worker.stop();

@@ -1,22 +1,36 @@
 /** Shows how a worker gets on: one live line a pipeline on a terminal, else a line for each change, at a calm pace. */
 import { pipelineOverviews, type PipelineOverview } from "../store/overview.js";
+import type { Due } from "../store/due.js";
 import type { WorkerContext } from "../worker/context.js";
 import { pausedText } from "./paused-text.js";
 import type { Terminal } from "./terminal.js";
 import { fit, formatCount, formatWait } from "./text.js";
 
-/** Between two lines about one pipeline in a log. */
+/** Between two counts, while something happens: for a log, and for a terminal, where counting may take a third of the time at most. */
 const PLAIN_EVERY_MS = 5_000;
+const REST_FACTOR = 2;
+/** Also where nothing seems to happen. */
+const COUNT_EVERY_MS = 60_000;
 /** Of a pipeline's name, where its whole line does not fit. */
 const NAME_CHARACTERS = 20;
+
+interface Counted {
+  readonly overviews: readonly PipelineOverview[];
+  /** As the answer was by which it was counted, as are the pauses. */
+  readonly revision: string;
+  readonly pauses: string;
+  readonly atMs: number;
+  readonly lastedMs: number;
+}
 
 export class WorkProgress {
   readonly #terminal: Terminal;
   readonly #context: WorkerContext;
   /** All that waits is sent anyway, so no deadline matters. */
   readonly #flush: boolean;
-  readonly #printed = new Map<number, { text: string; atMs: number }>();
+  readonly #printed = new Map<number, string>();
   readonly #pauses = new Map<number, string | null>();
+  #counted: Counted = { overviews: [], revision: "", pauses: "", atMs: -Infinity, lastedMs: 0 };
 
   constructor(terminal: Terminal, context: WorkerContext, options: { flush: boolean }) {
     this.#terminal = terminal;
@@ -24,22 +38,50 @@ export class WorkProgress {
     this.#flush = options.flush;
   }
 
-  async update(): Promise<void> {
+  async update(due: Due): Promise<void> {
+    const nowMs = performance.now();
+    if (this.#isNews(due, nowMs)) await this.#count(due, nowMs);
+    else if (this.#terminal.drawsOver) this.#draw(nowMs);
+  }
+
+  /** Something happened since the last count, and that one was long enough ago. A pause is news at once. */
+  #isNews({ revision, pipelines }: Due, nowMs: number): boolean {
+    const { atMs, lastedMs } = this.#counted;
+    const ageMs = nowMs - atMs;
+    if (ageMs >= COUNT_EVERY_MS || pausesOf(pipelines) !== this.#counted.pauses) return true;
+    if (revision === this.#counted.revision) return false;
+    return ageMs >= (this.#terminal.drawsOver ? lastedMs * REST_FACTOR : PLAIN_EVERY_MS);
+  }
+
+  async #count({ revision, pipelines }: Due, atMs: number): Promise<void> {
     const all = await pipelineOverviews(this.#context.database);
-    const ours = all.filter((pipeline) => this.#context.pipelines.has(pipeline.id));
-    for (const pipeline of ours) this.#tellPause(pipeline);
-    if (this.#terminal.drawsOver)
-      return this.#terminal.live(
-        ours.map((pipeline) => [this.#line(pipeline, true), briefLine(pipeline, this.#times(pipeline))]),
-      );
-    for (const pipeline of ours) this.#printChange(pipeline);
+    const overviews = all.filter((pipeline) => this.#context.pipelines.has(pipeline.id));
+    const lastedMs = performance.now() - atMs;
+    this.#counted = { overviews, revision, pauses: pausesOf(pipelines), atMs, lastedMs };
+    for (const pipeline of overviews) this.#tellPause(pipeline);
+    if (this.#terminal.drawsOver) return this.#draw(atMs);
+    for (const pipeline of overviews) this.#printChange(pipeline);
+  }
+
+  /** What was counted, with times that have gone on since. */
+  #draw(nowMs: number): void {
+    const agoMs = nowMs - this.#counted.atMs;
+    const lines = this.#counted.overviews.map((counted) => {
+      const { deadlineMs, nextLookMs } = counted;
+      const pipeline = {
+        ...counted,
+        deadlineMs: deadlineMs === null ? null : deadlineMs - agoMs,
+        nextLookMs: nextLookMs === null ? null : nextLookMs - agoMs,
+      };
+      return [this.#line(pipeline, true), briefLine(pipeline, this.#times(pipeline))];
+    });
+    this.#terminal.live(lines);
   }
 
   #printChange(pipeline: PipelineOverview): void {
     const text = this.#line(pipeline, false);
-    const before = this.#printed.get(pipeline.id);
-    if (before?.text === text || performance.now() - (before?.atMs ?? -Infinity) < PLAIN_EVERY_MS) return;
-    this.#printed.set(pipeline.id, { text, atMs: performance.now() });
+    if (this.#printed.get(pipeline.id) === text) return;
+    this.#printed.set(pipeline.id, text);
     this.#terminal.note(text);
   }
 
@@ -68,6 +110,10 @@ export class WorkProgress {
     if (pipeline.deadlineMs === null || this.#flush) return "";
     return ` | next batch: ${formatWait(pipeline.deadlineMs)}`;
   }
+}
+
+function pausesOf(pipelines: Due["pipelines"]): string {
+  return [...pipelines.values()].map(({ pauseKind }) => pauseKind ?? "").join();
 }
 
 /** For narrow terminals: no counts of nothing, and no name that leaves no room for them. */

@@ -6,8 +6,10 @@
  * instant is safe for the data: what was acknowledged is in the write-ahead log, and the next start recovers.
  */
 import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import { PGlite } from "@electric-sql/pglite";
-import { durable, syncTree } from "./durable-files.js";
+import { durable, smallBuffers, syncFolder, syncTree } from "./durable-files.js";
 import { exists } from "./file-errors.js";
 import {
   dataRowCells,
@@ -50,18 +52,14 @@ export class Backend {
     this.#db = db;
   }
 
-  /**
-   * Opens the cluster in that folder, making it when there is none. Only the holder of the folder's lock may call
-   * this: two openers destroy the data.
-   */
+  /** Opens the cluster in that folder. Only the holder of the folder's lock may call this: two openers destroy the data. */
   static async open(cluster: string): Promise<Backend> {
-    if (!(await exists(cluster))) await makeCluster(cluster);
     return new Backend(await openCluster(cluster));
   }
 
-  /** Runs messages up to and with a Sync, Query, FunctionCall or Flush. */
-  async run(cycle: Buffer): Promise<Answer> {
-    const first = await this.#exchange(Buffer.concat([cycle, refuseCopy]));
+  /** Runs messages, joined here and nowhere else since one may hold megabytes, up to and with a Sync, Query, FunctionCall or Flush. */
+  async run(cycle: readonly Buffer[]): Promise<Answer> {
+    const first = await this.#exchange(Buffer.concat([...cycle, refuseCopy]));
     if (first.status !== null || first.cut || !first.copyRefused) return first;
     // In the extended protocol the refusal's error makes PostgreSQL skip to a Sync, and the client's own was read
     // as a part of the COPY.
@@ -95,7 +93,8 @@ export class Backend {
       if (length <= answerBytesMax) chunks.push(Buffer.from(data));
     };
     await this.#db.runExclusive(() => this.#db.execProtocolRawStream(bytes, { onRawData }));
-    return readAnswer(Buffer.concat(chunks), length > answerBytesMax);
+    const [only] = chunks;
+    return readAnswer(only && chunks.length === 1 ? only : Buffer.concat(chunks), length > answerBytesMax);
   }
 }
 
@@ -142,13 +141,24 @@ async function openCluster(cluster: string): Promise<PGlite> {
   }
 }
 
-/** PGlite copies the files of a new cluster one by one; the rename makes a half-made one impossible. */
-async function makeCluster(cluster: string): Promise<void> {
+/**
+ * Makes the cluster of that folder where there is none; true when it did. Only the holder of the folder's lock may call this. What a
+ * killed process left half made is removed first: a cluster gets its name by one rename, once all of it is on the disk. PGlite needs
+ * 600 MB for this and gives none of it back, so the process should end afterwards.
+ */
+export async function makeMissingCluster(cluster: string): Promise<boolean> {
   const unfinished = `${cluster}.new`;
   await rm(unfinished, { recursive: true, force: true });
+  if (await exists(cluster)) return false;
   await mkdir(unfinished, { recursive: true, mode: 0o700 });
-  const db = await PGlite.create(unfinished);
+  // Optimised code pays off in a process that lives on: without, a third less of processor time, and 100 MB.
+  setFlagsFromString("--liftoff-only");
+  const db = await PGlite.create(unfinished, {
+    startParams: [...PGlite.defaultStartParams, ...smallBuffers],
+  });
   await db.close();
   await syncTree(unfinished);
   await rename(unfinished, cluster);
+  await syncFolder(dirname(cluster));
+  return true;
 }

@@ -42,10 +42,10 @@ export class ClientSession {
    * cycle that drops or replaces the unnamed statement. `added` says that one message was put in front, whose
    * completion the client must not see.
    */
-  prepare(cycle: readonly WireMessage[], unnamedIsOwn: boolean): { bytes: Buffer; added: boolean } {
+  prepare(cycle: readonly WireMessage[], unnamedIsOwn: boolean): { parts: Buffer[]; added: boolean } {
     const restore = !unnamedIsOwn && usesUnnamedFirst(cycle) ? this.#restoreUnnamed() : null;
     const parts = cycle.map((one) => this.#ownNames(one));
-    return { bytes: Buffer.concat(restore === null ? parts : [restore, ...parts]), added: restore !== null };
+    return { parts: restore === null ? parts : [restore, ...parts], added: restore !== null };
   }
 
   /** Notes what the cycle has changed. Returns true when the session's LISTENs must be put in order. */

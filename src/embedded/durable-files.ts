@@ -8,6 +8,7 @@ import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PGlite, type PGliteOptions } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
+import { hasCode } from "./file-errors.js";
 
 type ModuleOptions = Parameters<NodeFS["init"]>[1];
 
@@ -30,6 +31,12 @@ class DurableFiles extends NodeFS {
   }
 }
 
+/**
+ * PostgreSQL's default, 128 MB, costs as much of memory; what 16 MB do not hold is read from the page cache of the operating system.
+ * The write-ahead log's share would shrink along to 0.5 MB, and each write to disk with it.
+ */
+export const smallBuffers = ["-c", "shared_buffers=16MB", "-c", "wal_buffers=4MB"];
+
 /** For `PGlite.create`: the cluster in that folder, with fsync. */
 export function durable(folder: string, syncFile: SyncFile = fsyncSync): PGliteOptions {
   return {
@@ -38,20 +45,36 @@ export function durable(folder: string, syncFile: SyncFile = fsyncSync): PGliteO
     startParams: [
       ...PGlite.defaultStartParams.filter((one) => one !== "-F"),
       ...["wal_sync_method=fsync", "max_wal_size=128MB"].flatMap((setting) => ["-c", setting]),
+      ...smallBuffers,
     ],
   };
 }
 
-/** A new cluster is copied file by file, past PostgreSQL, so it is synced from outside. */
+/** A new cluster is copied file by file, past PostgreSQL, so it is synced from outside, its folders too. */
 export async function syncTree(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = await open(join(entry.parentPath, entry.name), "r+");
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile()) await syncEntry(path);
+    else if (entry.isDirectory()) await syncFolder(path);
+  }
+  await syncFolder(folder);
+}
+
+/** The names in it. As PostgreSQL does, where the file system cannot sync a folder it is left out. */
+export async function syncFolder(path: string): Promise<void> {
+  try {
+    await syncEntry(path);
+  } catch (error) {
+    if (!hasCode(error, "EBADF", "EINVAL")) throw error;
+  }
+}
+
+async function syncEntry(path: string): Promise<void> {
+  const opened = await open(path, "r");
+  try {
+    await opened.sync();
+  } finally {
+    await opened.close();
   }
 }
 

@@ -128,9 +128,9 @@ export class Mux {
   async #runCycle(client: MuxClient, cycle: readonly WireMessage[]): Promise<void> {
     clearTimeout(this.#holderTimer);
     if (this.#last !== client && !(await this.#switchTo(client))) return;
-    const { bytes, added } = client.session.prepare(cycle, this.#unnamedOf === client);
+    const { parts, added } = client.session.prepare(cycle, this.#unnamedOf === client);
     this.#unnamedOf = client;
-    const answer = await this.#backend.run(bytes);
+    const answer = await this.#backend.run(parts);
     if (answer.status === null && cycle.at(-1)?.type !== "H" && !answer.cut) {
       throw new Error("the database ended a cycle without being ready for the next");
     }
@@ -153,7 +153,7 @@ export class Mux {
     clearTimeout(this.#holderTimer);
     const status = this.#holderStatus ?? (await this.#backend.run(failAndSync)).status;
     // After a cut answer it is not known whether a transaction is open; a ROLLBACK too many is only a warning.
-    if (status !== "I") await this.#backend.run(queryMessage("ROLLBACK"));
+    if (status !== "I") await this.#backend.run([queryMessage("ROLLBACK")]);
     this.#holder = null;
   }
 
@@ -246,7 +246,7 @@ function quoted(identifier: string): string {
 }
 
 /** A Sync alone would commit what an unfinished cycle has done; after an error it does not. */
-const failAndSync = Buffer.concat([message("P", "", "the client has hung up", Buffer.alloc(2)), syncMessage]);
+const failAndSync = [message("P", "", "the client has hung up", Buffer.alloc(2)), syncMessage];
 
 const answerTooLong: WireError = {
   severity: "FATAL",

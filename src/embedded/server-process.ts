@@ -2,14 +2,15 @@
  * The process of an embedded database: takes the lock of its data folder, opens the database, listens, and ends by
  * itself when nobody is connected any more. Started by `openEmbedded`, belongs to nobody.
  *
- * Exit status 0: it served and closed, or another server holds the data folder. It may be killed at any instant:
- * the lock dies with it and the next server recovers the data.
+ * Exit status 0: it served and closed, or another server holds the data folder, or there was no database yet and it made one: whoever
+ * waits for a server starts the next, which needs a fifth of the memory. It may be killed at any instant: the lock dies with it, and
+ * the next server recovers the data, or makes it from the beginning.
  */
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
 import { setFlagsFromString } from "node:v8";
-import { Backend } from "./backend.js";
+import { Backend, makeMissingCluster } from "./backend.js";
 import { ClientConnection } from "./client-connection.js";
 import { embeddedPaths, type EmbeddedPaths } from "./embedded-paths.js";
 import { Housekeeper } from "./housekeeping.js";
@@ -53,7 +54,7 @@ class EmbeddedServer {
     this.#paths = paths;
   }
 
-  /** False: another server holds the data folder. */
+  /** False: there is nothing more to do. Another server holds the data folder, or this one has made the database for the next. */
   async start(): Promise<boolean> {
     const attempt = await acquireLivingLock({
       folder: this.#paths.socketDir,
@@ -64,6 +65,7 @@ class EmbeddedServer {
     if (attempt.kind === "held") return false;
     this.#lock = attempt.lock;
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void this.close());
+    if (await makeMissingCluster(this.#paths.cluster)) return false;
     this.#backend = await Backend.open(this.#paths.cluster);
     await this.#listen(this.#backend);
     this.#ready = true;

@@ -62,12 +62,12 @@ const compiledFreeJson: CompiledAnswer = {
 function compileSchema(schema: z.ZodType): CompiledAnswer {
   const input = readSchema(schema, "input");
   const columns = answerColumns(readSchema(schema, "output"));
+  const judge = (json: unknown) => judgeObject(json, { schema, input, columns });
   return {
     schema: { name: SCHEMA_NAME, schema: strictSchema(input) },
     stored: storedSchema(schema),
     columns,
-    parse: (text, beside) =>
-      findAnswer({ ...beside, text }, (json) => judgeObject(json, { schema, input, columns })),
+    parse: (text, beside) => findAnswer({ ...beside, text }, judge),
   };
 }
 
@@ -99,8 +99,7 @@ interface Compiled {
   readonly columns: readonly AnswerColumn[];
 }
 
-function judgeObject(text: string, { schema, input, columns }: Compiled): ParsedAnswer {
-  const json: unknown = JSON.parse(text);
+function judgeObject(json: unknown, { schema, input, columns }: Compiled): ParsedAnswer {
   dropAbsent(input, json);
   let checked: z.ZodSafeParseResult<unknown>;
   try {
@@ -116,8 +115,8 @@ function cellsOf(value: unknown, columns: readonly AnswerColumn[]): ParsedAnswer
   const fields = value as Readonly<Record<string, unknown>>;
   const cells: Record<string, Json> = {};
   for (const column of columns) {
-    const stored = storable(fields[column.field] ?? null, column.field);
-    if ("problem" in stored) return invalid(stored.problem);
+    const stored = storable(fields[column.field] ?? null);
+    if ("problem" in stored) return invalid(`${column.field}${stored.at}: ${stored.problem}`);
     if (stored.json === null && !column.nullable) return invalid(`${column.field}: missing`);
     cells[column.field] = stored.json;
   }
@@ -169,37 +168,39 @@ function mayBeAbsent(field: { readonly node: SchemaNode; readonly optional: bool
   return field.optional && !acceptsNull(field.node);
 }
 
+/** `at`: where, as a path from the value. */
+type Storable = { readonly json: Json } | { readonly at: string; readonly problem: string };
+
 /** A copy that JSON and PostgreSQL can hold, or what cannot be held and where. */
-function storable(value: unknown, path: string): { json: Json } | { problem: string } {
+function storable(value: unknown): Storable {
   if (typeof value === "string") {
     const problem = textProblem(value);
-    return problem === null ? { json: value } : { problem: `${path}: ${problem}` };
+    return problem === null ? { json: value } : { at: "", problem };
   }
   if (value === null || typeof value === "boolean") return { json: value };
   if (typeof value === "number" && Number.isFinite(value)) return { json: value };
-  if (Array.isArray(value)) return storableList(value, path);
-  if (isRecord(value)) return storableRecord(value, path);
-  return {
-    problem: `${path}: ${typeof value === "number" ? String(value) : `a ${typeof value}`} cannot be stored`,
-  };
+  if (Array.isArray(value)) return storableList(value);
+  if (isRecord(value)) return storableRecord(value);
+  const what = typeof value === "number" ? String(value) : `a ${typeof value}`;
+  return { at: "", problem: `${what} cannot be stored` };
 }
 
-function storableList(values: readonly unknown[], path: string): { json: Json } | { problem: string } {
+function storableList(values: readonly unknown[]): Storable {
   const list: Json[] = [];
-  for (const [index, entry] of values.entries()) {
-    const stored = storable(entry, `${path}[${index}]`);
-    if ("problem" in stored) return stored;
+  for (const entry of values) {
+    const stored = storable(entry);
+    if ("problem" in stored) return { ...stored, at: `[${list.length}]${stored.at}` };
     list.push(stored.json);
   }
   return { json: list };
 }
 
-function storableRecord(value: Record<string, unknown>, path: string): { json: Json } | { problem: string } {
+function storableRecord(value: Record<string, unknown>): Storable {
   const record: Record<string, Json> = {};
   for (const [name, entry] of Object.entries(value)) {
     if (entry === undefined) continue;
-    const stored = storable(entry, `${path}.${name}`);
-    if ("problem" in stored) return stored;
+    const stored = storable(entry);
+    if ("problem" in stored) return { ...stored, at: `.${name}${stored.at}` };
     record[name] = stored.json;
   }
   return { json: record };

@@ -14,7 +14,7 @@ export interface CustomId {
 
 const HASH_PREFIX_LENGTH = 12;
 /** PostgreSQL's bigint and integer: a larger number is no request of ours, and would fail the statement that looks for it. */
-const REQUEST_ID_MAX = 2n ** 63n - 1n;
+const REQUEST_ID_MAX = String(2n ** 63n - 1n);
 const ATTEMPT_MAX = 2 ** 31 - 1;
 const pattern = /^([1-9]\d{0,18})-([1-9]\d{0,9})-([0-9a-f]{12})$/;
 
@@ -27,7 +27,9 @@ export function parseCustomId(text: string): CustomId | null {
   const match = pattern.exec(text);
   if (!match) return null;
   const [, requestId = "", attempt = "", hashPrefix = ""] = match;
-  if (BigInt(requestId) > REQUEST_ID_MAX || Number(attempt) > ATTEMPT_MAX) return null;
+  // Digits of the same number are in the order of what they mean.
+  const isTooLarge = requestId.length === REQUEST_ID_MAX.length && requestId > REQUEST_ID_MAX;
+  if (isTooLarge || Number(attempt) > ATTEMPT_MAX) return null;
   return { requestId, attempt: Number(attempt), hashPrefix };
 }
 

@@ -28,10 +28,31 @@ function reasoningTag(slash: "" | "/" | "/?"): string {
 }
 
 const OPENED = new RegExp(`^\\s*${reasoningTag("")}`, "i");
+const TAGS = new RegExp(reasoningTag("/?"), "gi");
 
-/** The one object that `judge`, given its JSON, takes. */
-export function findAnswer(said: Said, judge: (json: string) => ParsedAnswer): ParsedAnswer {
+/** Of JSON: what it says, which the judge may change, and as it is written. */
+type Judge = (value: unknown, json: string) => ParsedAnswer;
+
+/** The one object that `judge` takes. */
+export function findAnswer(said: Said, judge: Judge): ParsedAnswer {
   const text = decoded(said.text);
+  return judgeWhole(text.trim(), said, judge) ?? searchAnswer(text, said, judge);
+}
+
+/** The usual answer: one object and nothing else, which alone can count, whatever else a search would find. Null: it is not so. */
+function judgeWhole(bare: string, { calls = [] }: Said, judge: Judge): ParsedAnswer | null {
+  if (calls.length > 0 || !bare.startsWith("{") || !bare.endsWith("}") || isOverfull(bare)) return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(bare);
+  } catch {
+    // Words in braces, or several objects.
+    return null;
+  }
+  return judge(value, bare);
+}
+
+function searchAnswer(text: string, said: Said, judge: Judge): ParsedAnswer {
   for (const place of placesOf(text, said)) {
     const candidates = place.flatMap((part) => jsonObjectsIn(part, CANDIDATES_MAX + 1));
     if (candidates.length > CANDIDATES_MAX)
@@ -70,7 +91,7 @@ function refusalOf(judged: readonly ParsedAnswer[]): ParsedAnswer | null {
 }
 
 /** A number, a text, null, or nothing of JSON at all; or JSON that is nested deeper than anyone looks for. */
-function withoutCandidate(bare: string, judge: (json: string) => ParsedAnswer): ParsedAnswer {
+function withoutCandidate(bare: string, judge: Judge): ParsedAnswer {
   if (bare.trim() === "") return invalid("the answer is blank");
   try {
     if (!isOverfull(bare)) JSON.parse(bare);
@@ -80,8 +101,10 @@ function withoutCandidate(bare: string, judge: (json: string) => ParsedAnswer): 
   return judgeBounded(bare, judge);
 }
 
-function judgeBounded(json: string, judge: (json: string) => ParsedAnswer): ParsedAnswer {
-  return isOverfull(json) ? invalid(`the answer holds more than ${JSON_VALUES_MAX} values`) : judge(json);
+function judgeBounded(json: string, judge: Judge): ParsedAnswer {
+  return isOverfull(json)
+    ? invalid(`the answer holds more than ${JSON_VALUES_MAX} values`)
+    : judge(JSON.parse(json), json);
 }
 
 /** JSON that was written as a text of JSON, as some models do with a tool's arguments. */
@@ -99,11 +122,10 @@ function decoded(text: string): string {
 
 /** Without all that stands in such tags. A tag that is not closed goes to the end, one that was not opened began before the text. */
 function withoutReasoning(text: string): string {
-  const tags = new RegExp(reasoningTag("/?"), "gi");
   let kept = "";
   let from = 0;
   let isInside = false;
-  for (const tag of text.matchAll(tags)) {
+  for (const tag of text.matchAll(TAGS)) {
     const closes = tag[0][1] === "/";
     if (!closes && !isInside) kept += text.slice(from, tag.index);
     if (closes && !isInside) kept = "";

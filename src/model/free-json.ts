@@ -54,8 +54,9 @@ export function isStoredFreeJson(stored: Json): boolean {
 }
 
 /** The cell is the text itself: as a value its numbers would be doubles. */
-export function judgeFreeJson(json: string): ParsedAnswer {
-  const value = JSON.parse(json) as Json;
+export function judgeFreeJson(parsed: unknown, json: string): ParsedAnswer {
+  // It came out of JSON.parse.
+  const value = parsed as Json;
   if (value === null || typeof value !== "object" || Array.isArray(value))
     return invalid("the answer is JSON, but no object");
   const problem = contentProblem(value, 1) ?? numberProblem(json);

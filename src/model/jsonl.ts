@@ -38,36 +38,43 @@ export class TooManyLinesError extends RowmillError {
 
 /**
  * The lines without line feed, trailing carriage return and the file's byte order mark; empty lines are
- * skipped, and count. Holds at most one line and one chunk.
- * @throws LineTooLongError, TooManyLinesError; what the source throws passes through.
+ * skipped, and count. Those that end in one chunk come together, since each step of a generator costs. Holds at most one line and one chunk.
+ * @throws LineTooLongError, TooManyLinesError, when the lines before were given; what the source throws passes through.
  */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,
   options: { lineBytesMax: number; linesMax?: number } = { lineBytesMax: LINE_BYTES_MAX_DEFAULT },
-): AsyncGenerator<string> {
+): AsyncGenerator<readonly string[]> {
   const { lineBytesMax, linesMax = Infinity } = options;
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
   let line = 1;
   for await (const chunk of chunks) {
+    const lines: string[] = [];
+    let problem: RowmillError | null = null;
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end !== -1; end = chunk.indexOf(LINE_FEED, start)) {
-      if (line > linesMax) throw new TooManyLinesError(linesMax);
-      if (pendingBytes + end - start > lineBytesMax) throw new LineTooLongError(line, lineBytesMax);
+      if (line > linesMax) problem = new TooManyLinesError(linesMax);
+      if (pendingBytes + end - start > lineBytesMax) problem ??= new LineTooLongError(line, lineBytesMax);
+      if (problem !== null) break;
       pending.push(chunk.subarray(start, end));
       const text = decodeLine(pending, line === 1);
-      if (text !== "") yield text;
+      if (text !== "") lines.push(text);
       pending = [];
       pendingBytes = 0;
       line += 1;
       start = end + 1;
     }
-    pendingBytes += chunk.length - start;
-    if (pendingBytes > lineBytesMax) throw new LineTooLongError(line, lineBytesMax);
+    if (problem === null) {
+      pendingBytes += chunk.length - start;
+      if (pendingBytes > lineBytesMax) problem = new LineTooLongError(line, lineBytesMax);
+    }
+    if (lines.length > 0) yield lines;
+    if (problem !== null) throw problem;
     if (start < chunk.length) pending.push(chunk.subarray(start));
   }
   const last = decodeLine(pending, line === 1);
-  if (last !== "") yield last;
+  if (last !== "") yield [last];
 }
 
 function decodeLine(parts: readonly Uint8Array[], first: boolean): string {

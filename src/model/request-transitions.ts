@@ -149,6 +149,7 @@ export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<R
 export interface KnownRequest {
   readonly state: RequestState;
   readonly goneFrom: RequestState | null;
+  /** Null: the row was never read. */
   readonly contentHash: string | null;
   readonly answeredHash: string | null;
   /** Its row was gone when its answer came, which was kept, in the target or (failed) for it: no row is what is known. */
@@ -161,6 +162,8 @@ export function compareRow(request: KnownRequest, rowHash: string | null): Reque
   if (rowHash === null) return isKept ? "rowAsKnown" : "rowGone";
   // Known first: a request that was reopened waits with the very content that its old answer belongs to.
   if (rowHash === request.contentHash) return "rowAsKnown";
+  // It waits for the first time, and is read when it is rendered.
+  if (request.contentHash === null && request.state === "waiting") return "rowAsKnown";
   return rowHash === request.answeredHash ? "rowAsAnswered" : "rowDiffers";
 }
 

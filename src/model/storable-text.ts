@@ -1,21 +1,18 @@
 /** Knows which JavaScript strings PostgreSQL cannot hold. Pure; cannot fail. */
 
-/** Under the flag `u` a whole pair is one code point and does not match. */
-const LONE_SURROGATE = /\p{Surrogate}/u;
-
 /**
  * Why a text cannot be stored or sent as UTF-8, or null when it can. PostgreSQL refuses U+0000 in text and
  * jsonb, and half of a surrogate pair in both; one such value would fail a whole statement of a thousand rows.
  */
 export function textProblem(text: string): string | null {
   if (text.includes("\u0000")) return "holds the character U+0000, which PostgreSQL cannot store";
-  if (LONE_SURROGATE.test(text)) return "holds half of a surrogate pair, which is not a character";
+  if (!text.isWellFormed()) return "holds half of a surrogate pair, which is not a character";
   return null;
 }
 
 /** The text with U+FFFD in place of what cannot be stored, for messages that quote it. */
 export function storableText(text: string): string {
-  return text.replaceAll("\u0000", "\uFFFD").replaceAll(/\p{Surrogate}/gu, "\uFFFD");
+  return text.replaceAll("\u0000", "\uFFFD").toWellFormed();
 }
 
 /** JSON whose texts can be stored: what other code gave may hold anything. */

@@ -13,7 +13,7 @@
  * A path into a column of json or jsonb (`{{ meta.tags[0] }}`) gives what is there, and what is not there is empty, as a null column is.
  * The column as a whole stays its exact text, so that a template without such a path has the words that it always had.
  */
-import { Context, Liquid, type Template } from "liquidjs";
+import { Context, Liquid, TokenKind, type Template } from "liquidjs";
 import type { MessageSource, RowCells } from "./pipeline.js";
 import { RowmillError } from "./errors.js";
 import { printedJson, withJsonCells } from "./json-cell.js";
@@ -110,12 +110,49 @@ function compileTemplate(
   );
   // Only a path into JSON may lead nowhere.
   const options = { strictVariables: walked.size === 0 };
+  const plain = plainParts(parsed);
   return (row) => {
     const cells = walked.size === 0 ? row : withJsonCells(row, walked);
     if (role === "user" && named.length > 0 && everyBlank(named, cells)) return null;
-    const words = String(liquid.renderSync(parsed, { ...cells, [ROW_NAME]: cells }, options));
+    const words =
+      plainWords(plain, cells) ?? String(liquid.renderSync(parsed, { ...cells, [ROW_NAME]: cells }, options));
     return words.trim() === "" ? null : words;
   };
+}
+
+/** A text as it stands, or the name of a column whose whole cell stands there. */
+type PlainPart = { readonly text: string } | { readonly column: string };
+
+/** `{{ Title }}`, `{{ row.Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`: the cell alone, and nothing is done with it. */
+const WHOLE_CELL = /^\{\{-?\s*(?:(?:row\.)?[\p{L}\p{N}_-]+|(?:row)?\[(?:"[^"\\]*"|'[^'\\]*')\])\s*-?\}\}$/u;
+
+/** Most templates are nothing but text and whole cells: liquidjs takes ten times as long to put these together. Null: there is more. */
+function plainParts(parsed: readonly Template[]): readonly PlainPart[] | null {
+  const parts = parsed.map((template): PlainPart | null => {
+    const { token } = template;
+    if (token.kind === TokenKind.HTML) return { text: String(engine().renderSync([template])) };
+    if (token.kind !== TokenKind.Output || !WHOLE_CELL.test(token.getText())) return null;
+    const [only, ...others] = references([template]);
+    const isWhole = only !== undefined && others.length === 0 && only.path.length === 0;
+    return isWhole && only.column !== null ? { column: only.column } : null;
+  });
+  return parts.includes(null) ? null : parts.filter((part) => part !== null);
+}
+
+/** Null: liquidjs has to say it, or what is wrong with the row. */
+function plainWords(parts: readonly PlainPart[] | null, cells: Cells): string | null {
+  if (parts === null) return null;
+  let words = "";
+  for (const part of parts) {
+    if ("text" in part) {
+      words += part.text;
+      continue;
+    }
+    const cell = Object.hasOwn(cells, part.column) ? cells[part.column] : undefined;
+    if (cell !== null && typeof cell !== "string") return null;
+    words += cell ?? "";
+  }
+  return words;
 }
 
 type Cells = Readonly<Record<string, unknown>>;

@@ -48,9 +48,12 @@ export function readBytes(alias: string, columns: readonly TableColumn[]): Sql {
   return raw(sum(texts.map((column) => lengthOf(`(${textOf(alias, column)})`))));
 }
 
-/** In the place of a content's hash: so a sweep sees without reading that the row is as the ledger knows it. */
+/**
+ * In the place of a content's hash, as bytes: so a sweep sees without reading that the row is as the ledger knows it. Its number is so long
+ * that it never has the length of a hash.
+ */
 export function largeHash(bytes: Sql): Sql {
-  return sql`pg_catalog.concat(${raw(quoteLiteral(LARGE_PREFIX))}, ${bytes})`;
+  return sql`pg_catalog.convert_to(pg_catalog.concat(${raw(quoteLiteral(LARGE_PREFIX))}, pg_catalog.lpad(${bytes}::pg_catalog.text, 13, '0')), 'UTF8')`;
 }
 
 function knownBytes(alias: string, column: TableColumn): string {

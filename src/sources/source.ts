@@ -3,12 +3,13 @@
  * All reads run inside a transaction of the caller, who has pinned the settings that text depends on.
  */
 import type { Queryable } from "../store/database.js";
+import type { RowSql } from "../store/row-sql.js";
 import type { RowCells } from "../model/pipeline.js";
 
 /** A row as it is now, without its content. */
 export interface RowVersion {
   readonly key: string;
-  /** 32 hex digits over the declared columns; of a row that is too large to be read `large:` and its bytes. */
+  /** In hexadecimal digits: 16 bytes of the SHA-256 over the declared columns; of a row that is too large to be read `large:` and its size. */
   readonly hash: string;
   /** True when the row was there before the pipeline and has not changed since. */
   readonly existedBefore: boolean;
@@ -69,6 +70,9 @@ export interface KeylessRows {
 }
 
 export interface Source {
+  readonly inSql: RowSql;
+  /** A row that is new to the ledger has to be read: some were there before the pipeline. */
+  readonly looksAtNew: boolean;
   /** The rows of these keys that exist and match `where`, without their content. At most READ_KEYS_MAX keys. */
   readVersions(tx: Queryable, keys: readonly string[]): Promise<VersionsRead>;
   /**
@@ -102,14 +106,12 @@ export const CONTENT_BYTES_MAX = 2 * 1024 * 1024;
  * characters beyond Latin-1), and a worker should never need more than 350 MB.
  */
 export const ROW_BYTES_MAX = 4 * 1024 * 1024;
-/** Of the version of a row that is too large; the bytes follow. */
+/** Of the version of a row that is too large; its size in bytes follows, in decimal digits. */
 export const LARGE_PREFIX = "large:";
-/** Longer keys fit no index of ours; the sweeper finds and refuses them. */
-export const KEY_BYTES_MAX = 1_024;
 
 /** Why a row has no cells, for people. */
 export function tooLargeText(hash: string): string {
-  const bytes = Number(hash.slice(LARGE_PREFIX.length));
+  const bytes = Number(Buffer.from(hash, "hex").toString().slice(LARGE_PREFIX.length));
   const most = ROW_BYTES_MAX.toLocaleString("en-US");
   return bytes > ROW_BYTES_MAX
     ? `The row's columns have ${bytes.toLocaleString("en-US")} bytes; Rowmill reads rows of at most ${most}. Leave a column out of source.columns, or keep a shorter text in a column of its own.`

@@ -6,33 +6,34 @@ import type { AskedRow, SweptChunk } from "./source.js";
 import type { TableColumn } from "./table-inspection.js";
 import type { TableParts } from "./table-parts.js";
 import { readAlone, stopwatch } from "./table-rows.js";
-import { contentOfLight, weigh, weighedHash } from "./weighed-rows.js";
+import { contentOfLight, hexOf, weigh, weighedHash } from "./weighed-rows.js";
 
 /** Rows of a chunk of a sweep that are compared one by one, after reading more of them together was too much for the database. */
 const ROWS_ALONE_MAX = 500;
 
 /**
  * The next rows in key order, with what is wanted of each and what the ledger knows of it; ends the statement's CTE list, to be read
- * from as `chunk`, where `later` is not a part of it. A row that is known as too large, and still is stored in as much, is not read.
+ * from as `chunk`, where `later` is not a part of it.
  */
 function chunkOf(parts: TableParts, page: Page): Sql {
   const { cursor, rowsMax } = page;
-  const own = sql`${parts.keyText} as "rowmill key", ${parts.keyParts} as "rowmill parts", pg_catalog.row_number() over () as "rowmill position"`;
+  const own = sql`${parts.keyText} as "rowmill key", pg_catalog.row_number() over () as "rowmill position"`;
   const from = sql`(select * from ${parts.from} s
       where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
-  const hash = page.reads === "nothing" ? sql`null::pg_catalog.text` : weighedHash;
-  const isKnownAsLarge = sql`coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false)`;
+  const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : weighedHash;
+  // Nothing to compare with, or not now; or it is known as too large, and still is stored in as much.
+  const isUnread = sql`(r.content_hash is null or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[]) or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
   const content =
-    page.reads === "nothing"
-      ? sql``
-      : sql`cross join lateral ${contentOfLight(parts.rows, isKnownAsLarge)} c`;
+    page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
   return sql`chunk as materialized (
-    select s."rowmill key" as key, s."rowmill parts" as parts, s."rowmill position" as position, s."rowmill later" as later,
+    select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
       s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
     from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
-      left join rowmill.requests r on r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key"
+      -- offset 0: looked up by its key. Joined, all requests were read for each chunk.
+      left join lateral (select r.* from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key" offset 0) r on true
       ${content})`;
 }
 
@@ -69,10 +70,10 @@ interface ChunkEnd {
   last: string[] | null;
 }
 
-function chunkEnd({ rowsMax }: Page): Sql {
+function chunkEnd(parts: TableParts, { rowsMax }: Page): Sql {
   return sql`(select pg_catalog.count(*)::pg_catalog.int4 from chunk where not later) as rows,
   (select pg_catalog.count(*) operator(pg_catalog.<) ${rowsMax}::pg_catalog.int4 and not coalesce(pg_catalog.bool_or(later), false) from chunk) as "isLast",
-  (select parts::pg_catalog.json from chunk where not later order by position desc limit 1) as last`;
+  (select ${parts.partsOf(sql`key`)} from chunk where not later order by position desc limit 1) as last`;
 }
 
 /** Rows that there is no time to compare count as found: whoever looks at them compares them, and keeps those that there is no time for. */
@@ -108,16 +109,16 @@ interface ComparedPage extends ChunkEnd {
 
 async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promise<ComparedPage | null> {
   const known = sql`from chunk c where not c.later`;
-  const isOther = (hash: Sql) =>
-    sql`(c.content_hash is null or c.content_hash operator(pg_catalog.<>) ${hash})`;
+  // What was never read has none: it is read when it is rendered.
+  const isOther = (hash: Sql) => sql`c.content_hash operator(pg_catalog.<>) ${hash}`;
   const isNew = sql`(c.id is null or c.state operator(pg_catalog.=) 'gone')`;
   const isIdle = sql`c.state operator(pg_catalog.<>) all ('{batched,gone}')`;
   return tx.first<ComparedPage>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(page)},
+    select ${chunkEnd(parts, page)},
       (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
-      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', c.content_hash))
+      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)}))
         ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
   );
 }
@@ -132,12 +133,12 @@ export async function askedChunk(
   const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(page)}, (
-      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', c.parts::pg_catalog.json,
-        'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', c.content_hash, 'fingerprint', c.fingerprint,
-        'answeredFingerprint', c.answered_fingerprint) order by c.position)
+    select ${chunkEnd(parts, page)}, (
+      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', ${parts.partsOf(sql`c.key`)},
+        'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', ${hexOf(sql`c.content_hash`)},
+        'fingerprint', ${hexOf(sql`c.fingerprint`)}, 'answeredFingerprint', ${hexOf(sql`c.answered_fingerprint`)}) order by c.position)
       from chunk c
-      where not c.later and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::pg_catalog.text[])
+      where not c.later and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[])
         or (c.state operator(pg_catalog.=) 'waiting' and c.answered_hash operator(pg_catalog.=) c.content_hash))
     ) as asked`),
   );

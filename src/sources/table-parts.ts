@@ -3,6 +3,7 @@
  * role's own search path, so every name in them is qualified.
  */
 import { identifier, join, raw, sql, underRolePath, type Sql } from "../store/database.js";
+import { textArray } from "../store/arrays.js";
 import { visibleBefore } from "../store/visible.js";
 import { keyEquals, textOf, type SourceTable, type TableColumn } from "./table-inspection.js";
 import { weighRows, type WeighedRows } from "./weighed-rows.js";
@@ -21,8 +22,10 @@ export interface TableParts {
   readonly key: readonly TableColumn[];
   readonly from: Sql;
   readonly keyText: Sql;
-  /** The key's parts as a JSON array of texts, for the cursor. */
+  /** The key's parts as a JSON array of texts. */
   readonly keyParts: Sql;
+  /** The same of a key as the ledger spells it, for the cursor. */
+  readonly partsOf: (key: Sql) => Sql;
   readonly keyColumns: Sql;
   readonly keyNotNull: Sql;
   readonly rows: WeighedRows;
@@ -43,6 +46,8 @@ export function tableParts(table: SourceTable, options: TableSourceOptions): Tab
     from: raw(table.from),
     keyText: texts.length === 1 && only ? only : keyParts,
     keyParts,
+    partsOf: (key) =>
+      texts.length === 1 ? sql`pg_catalog.json_build_array(${key})` : sql`${key}::pg_catalog.json`,
     keyColumns: join(table.key.map((column) => sql`s.${identifier(column.name)}`)),
     keyNotNull: join(
       table.key.map((column) => sql`s.${identifier(column.name)} is not null`),
@@ -55,8 +60,9 @@ export function tableParts(table: SourceTable, options: TableSourceOptions): Tab
   };
 }
 
+/** As `k`, with the place of each from 1 on. */
 export function eachKey(keys: readonly string[]): Sql {
-  return sql`pg_catalog.unnest(${keys}::pg_catalog.text[]) as k (key)`;
+  return sql`pg_catalog.unnest(${textArray(keys)}) with ordinality as k (key, position)`;
 }
 
 /** The row of `k.key`, unread. */

@@ -1,11 +1,14 @@
 /** Reads a user's table: rows by key, and chunks for the sweeper. */
-import { quoteIdentifier, sql, type Queryable } from "../store/database.js";
+import { quoteIdentifier, raw, sql, type Queryable } from "../store/database.js";
+import type { RowSql } from "../store/row-sql.js";
 import { boundedRead } from "./bounded-read.js";
+import { WEIGHT } from "./row-size.js";
 import type { KeylessRows, Source } from "./source.js";
 import { askedChunk, compareChunk } from "./table-chunks.js";
 import type { SourceTable } from "./table-inspection.js";
 import { eachKey, isRowOf, tableParts, type TableParts, type TableSourceOptions } from "./table-parts.js";
 import { readable, readRows, readShown, readVersions } from "./table-rows.js";
+import { hashOf, isOver } from "./weighed-rows.js";
 
 /** A count reads the whole table, or an index; of a table that takes longer the last count stands. */
 const COUNT_TIMEOUT_MS = 30_000;
@@ -13,6 +16,8 @@ const COUNT_TIMEOUT_MS = 30_000;
 export function createTableSource(table: SourceTable, options: TableSourceOptions): Source {
   const parts = tableParts(table, options);
   return {
+    inSql: rowSql(parts),
+    looksAtNew: options.skipBefore !== null,
     readVersions: (tx, keys) => readVersions(tx, parts, keys),
     readRows: (tx, keys) => readRows(tx, parts, keys),
     readShown: (tx, key) => readShown(tx, parts, key),
@@ -21,6 +26,19 @@ export function createTableSource(table: SourceTable, options: TableSourceOption
     countKeyless: (tx) => countKeyless(tx, table, parts),
     missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
     spellKey: (keyParts) => spellKey(keyParts, table.key.length),
+  };
+}
+
+function rowSql(parts: TableParts): RowSql {
+  const { rows, from, statement } = parts;
+  const light = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}`;
+  return {
+    statement,
+    // Both are looked up by the key for each row (`offset 0` sees to it); joined, a planner may read the whole table for each chunk.
+    exists: (key) => sql`exists (select 1 from ${from} s where ${isRowOf(parts, key)} offset 0)`,
+    hash: (key) => sql`(select case when not ${isOver(sql`c.content`)} then ${hashOf(sql`c.content`)} end
+      from (select ${rows.cells}, ${rows.weight} as "rowmill weight" from ${from} s where ${isRowOf(parts, key)}) s
+      cross join lateral ${rows.content(light)} c)`,
   };
 }
 
@@ -49,7 +67,7 @@ async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly stri
   const present = await readable(tx, keys, (part) =>
     tx.rows<{ key: string }>(
       parts.statement(sql`
-      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)})`),
+      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
     ),
   );
   const found = new Set(present.map((row) => row.key));

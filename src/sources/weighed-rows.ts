@@ -67,15 +67,21 @@ export function contentOfLight(rows: WeighedRows, isKnown: Sql = sql`false`): Sq
   );
 }
 
-/** The version of a weighed row joined with its content; null: not read in this statement. */
+/** The version of a weighed row joined with its content, as bytes; null: not read in this statement. */
 export const weighedHash = sql`case
   when s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.never))} or ${isOver(sql`c.content`)} then ${largeHash(sql`s."rowmill bytes"`)}
   else ${hashOf(sql`c.content`)} end`;
+
+/** Of bytes. */
+export function hexOf(bytes: Sql): Sql {
+  return sql`pg_catalog.encode(${bytes}, 'hex')`;
+}
 
 export function isOver(content: Sql): Sql {
   return sql`pg_catalog.octet_length(${content}) operator(pg_catalog.>) ${raw(String(ROW_BYTES_MAX))}`;
 }
 
+/** As bytes. */
 export function hashOf(content: Sql): Sql {
-  return sql`pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(${content}, 'UTF8')), 'hex'), 32)`;
+  return sql`pg_catalog.substring(pg_catalog.sha256(pg_catalog.convert_to(${content}, 'UTF8')), 1, 16)`;
 }

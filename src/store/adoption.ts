@@ -6,7 +6,9 @@ import { batchBeginnings } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { addBatchEvent, ratesValues, type PlannedBatch } from "./batches.js";
+import { countChanges } from "./counts.js";
 import { sql, type Queryable, type Reader } from "./database.js";
+import { addPart } from "./in-flight.js";
 
 export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly providerBatchId: string;
@@ -23,13 +25,13 @@ export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly detail: Json;
 }
 
-/** After its requests were taken: the number of them stands in it. */
+/** After its requests were taken under its number: how many they are stands in it. */
 export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise<void> {
   const state = batchBeginnings.adopted;
   await tx.run(sql`insert into rowmill.batches
-      (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, lines, spool_bytes, reserved_nano_usd,
+      (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, lines, spool_bytes, reserved_nano_usd,
        reserved_tokens, window_hours, provider_data, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
-    values (${batch.id}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
+    overriding system value values (${batch.id}, ${batch.no}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
       ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens},
       ${batch.windowHours}, ${JSON.stringify({ refs: batch.refs })}::jsonb, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, coalesce(to_timestamp(${batch.createdAt}), now()))`);
   const creator = batch.pattern === null ? "a former state of this ledger" : "other code";
@@ -84,31 +86,37 @@ export interface AdoptedRequest {
 /** From the queue into the batch. Returns how many moved. */
 export async function takeAdopted(
   tx: Queryable,
-  batchId: string,
+  batch: { readonly no: number; readonly pipelineId: number },
   requests: readonly AdoptedRequest[],
 ): Promise<number> {
   if (requests.length === 0) return 0;
-  return tx.run(sql`
+  const moved = await tx.rows<{ id: string }>(sql`
     with x as (
       select * from json_to_recordset(${JSON.stringify(requests)}::json)
-        as x (id bigint, hash text, fingerprint text, room int, "customId" text, line int)),
+        as x (id bigint, hash text, fingerprint text, room int, "customId" text)),
     moved as (
-      update rowmill.requests r set state = 'batched', attempt = attempt + 1, changed_at = now()
-      from x where r.id = x.id and r.state = 'waiting' returning r.id, r.attempt),
-    dequeued as (
-      delete from rowmill.waiting w using moved m where w.request_id = m.id)
-    insert into rowmill.in_flight (request_id, batch_id, attempt, content_hash, fingerprint, room, line, custom_id)
-    select m.id, ${batchId}, m.attempt, x.hash, x.fingerprint, x.room, x.line, x."customId" from moved m join x on x.id = m.id order by m.id`);
+      update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = r.attempt + 1, not_before = null, changed_at = now(),
+        content_hash = decode(x.hash, 'hex'), fingerprint = decode(x.fingerprint, 'hex')
+      from x where r.id = x.id and r.state = 'waiting' returning x.*),
+    named as (
+      insert into rowmill.named_lines (request_id, batch, custom_id, room) select id, ${batch.no}, "customId", room from moved)
+    select id::text as id from moved`);
+  const taken = new Set(moved.map(({ id }) => id));
+  const lines = requests.filter(({ id }) => taken.has(id));
+  await addPart(tx, batch.no, { first: lines[0]?.line ?? 1, ids: lines.map(({ id }) => id) });
+  await countChanges(tx, batch.pipelineId, { waiting: -lines.length, batched: lines.length });
+  return lines.length;
 }
 
 /** Custom id → request, for those that are still in flight in this adopted batch. */
 export async function requestsByCustomId(
   client: Reader,
-  batchId: string,
+  batch: number,
   customIds: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
   const rows = await client.rows<{ customId: string; id: string }>(sql`
-    select custom_id as "customId", request_id::text as id from rowmill.in_flight
-    where batch_id = ${batchId} and custom_id is not null and custom_id = any(${customIds}::text[])`);
+    select l.custom_id as "customId", r.id::text as id from rowmill.named_lines l
+    join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
+    where l.batch = ${batch} and l.custom_id = any(${customIds}::text[])`);
   return new Map(rows.map((row) => [row.customId, row.id]));
 }

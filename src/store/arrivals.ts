@@ -1,13 +1,22 @@
 /** The hints that triggers append. Taking them deletes them, in the transaction that acts on them. */
-import { sql, type Queryable, type Reader } from "./database.js";
+import { sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { QUEUE_ROW } from "./queue.js";
+import type { RowSql } from "./row-sql.js";
 import { visibleBefore, type Moment } from "./visible.js";
 
 /** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
 export const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
+/** About how many keys an arrival has, by what it is stored in: of short ones; of longer ones fewer are taken at once. It is not read for that. */
+const keysInside = sql`greatest(1, (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
+/** Longer keys fit no index of ours; the sweeper finds and refuses them. */
+export const KEY_BYTES_MAX = 1_024;
 
 export interface TakenArrivals {
+  /** Still to be looked at: the ledger knows them, or they name no row that could be told here. */
   readonly keys: readonly string[];
+  /** Requests that were made for rows which the ledger did not know. */
+  readonly added: number;
   readonly sweepWanted: boolean;
   /** Rows that no key names were among what was written. */
   readonly keyless: boolean;
@@ -19,33 +28,59 @@ export interface TakenArrivals {
 /**
  * Oldest first by place in the table. The caller holds the pipeline's intake lock, so nobody else takes the same.
  * `before`: only what had arrived by then, also what was put back since; null: whatever there is.
+ * `rows`: requests for new rows are made at once, unread, by the same statement; null: each key is looked at.
  */
 export async function takeArrivals(
   tx: Queryable,
   pipelineId: number,
-  before: Moment | null,
+  { before, rows }: { readonly before: Moment | null; readonly rows: RowSql | null },
 ): Promise<TakenArrivals> {
-  const old =
-    before === null
-      ? sql`true`
-      : sql`(a.arrived_at <= ${before.at}::timestamptz or ${visibleBefore(sql`a.xmin`, before.snapshot)})`;
-  const rows = await tx.rows<{ keys: string[] | null; since: string }>(sql`
-    with taken as (delete from rowmill.arrivals where ctid = any (array(
+  const taken = sql`taken as (delete from rowmill.arrivals where ctid operator(pg_catalog.=) any (array(
       select ctid from (
-        select ctid, sum(coalesce(cardinality(keys), 1)) over (order by ctid) - coalesce(cardinality(keys), 1) as before
-        from (select ctid, keys from rowmill.arrivals a where pipeline_id = ${pipelineId} and ${old} limit ${TAKE_ARRIVALS_MAX}) oldest_first
-      ) counted where before < ${TAKE_KEYS}))
-    returning keys, arrived_at)
-    select keys, min(arrived_at) over ()::text as since from taken`);
-  const keys = new Set(rows.flatMap((row) => row.keys ?? []));
-  const keyless = keys.delete("");
-  return {
-    keys: [...keys],
-    keyless,
-    sweepWanted: rows.some((row) => row.keys === null),
-    count: rows.length,
-    since: rows[0]?.since ?? null,
-  };
+        select ctid, pg_catalog.sum(size) over (order by ctid) operator(pg_catalog.-) size as before
+        from (select ctid, ${keysInside} as size from rowmill.arrivals a where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
+          limit ${TAKE_ARRIVALS_MAX}) oldest_first
+      ) counted where before operator(pg_catalog.<) ${TAKE_KEYS})) returning keys, arrived_at),
+    key as materialized (
+      select u.key, r.id, r.state, pg_catalog.octet_length(u.key) as bytes
+      from (select distinct u.key from taken cross join lateral pg_catalog.unnest(taken.keys) as u (key)) u
+      left join lateral (select r.id, r.state from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${pipelineId} and r.key operator(pg_catalog.=) u.key offset 0) r on true)`;
+  const statement = sql`
+    with ${taken}${rows === null ? sql`` : sql`, ${addNew(pipelineId, rows)}`}
+    select pg_catalog.count(*)::pg_catalog.int4 as count, coalesce(pg_catalog.bool_or(keys is null), false) as "sweepWanted",
+      pg_catalog.min(arrived_at)::pg_catalog.text as since,
+      exists (select 1 from key where bytes operator(pg_catalog.=) 0) as keyless,
+      ${rows === null ? sql`0` : sql`(select pg_catalog.count(*)::pg_catalog.int4 from added)`} as added,
+      (select coalesce(pg_catalog.json_agg(key), '[]') from key
+        where bytes operator(pg_catalog.>) 0 and (${rows === null ? sql`true` : sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${mayBeRenamed}`})) as keys
+    from taken`;
+  const found = await tx.first<TakenArrivals>(rows === null ? statement : rows.statement(statement));
+  return found ?? { keys: [], added: 0, sweepWanted: false, keyless: false, count: 0, since: null };
+}
+
+function arrivedBefore(before: Moment | null): Sql {
+  return before === null
+    ? sql`true`
+    : sql`(a.arrived_at operator(pg_catalog.<=) ${before.at}::pg_catalog.timestamptz or ${visibleBefore(sql`a.xmin`, before.snapshot)})`;
+}
+
+/** A row that is being answered is among them: a new key may be the one that it has now. */
+const mayBeRenamed = sql`exists (select 1 from key where state operator(pg_catalog.=) 'batched')`;
+
+/** CTEs after `key`. By their length and bytes, so that whole numbers come in their order: near each other in the source, too. */
+function addNew(pipelineId: number, rows: RowSql): Sql {
+  return sql`added as (
+      insert into rowmill.requests (pipeline_id, key) select ${pipelineId}, key.key from key
+      where not ${mayBeRenamed} and key.id is null and key.bytes operator(pg_catalog.>) 0 and key.bytes operator(pg_catalog.<=) ${KEY_BYTES_MAX} and ${rows.exists(sql`key.key`)}
+      order by key.bytes, key.key collate pg_catalog."C" returning id),
+    queued as (
+      insert into rowmill.queue (pipeline_id, ids) select ${pipelineId}, pg_catalog.array_agg(id order by id) from (
+        select id, (pg_catalog.row_number() over (order by id) operator(pg_catalog.-) 1) operator(pg_catalog./) ${QUEUE_ROW} as slice from added) sliced
+      group by slice order by slice),
+    counted as (
+      insert into rowmill.counts (pipeline_id, waiting) select ${pipelineId}, pg_catalog.count(*) from added
+      having pg_catalog.count(*) operator(pg_catalog.>) 0)`;
 }
 
 /**

@@ -4,11 +4,14 @@
  */
 import { moveBatch, type BatchEvent, type BatchState } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
-import { listPrice, type Price, type Rates } from "../model/pricing.js";
-import type { BatchInputError, Refusal } from "../model/refusal.js";
+import type { Price, Rates } from "../model/pricing.js";
+import type { BatchInputError } from "../model/refusal.js";
 import { storableJson, storableText } from "../model/storable-text.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { endedOf, usageColumns, usageOf } from "./counts.js";
+import { forgetLines } from "./in-flight.js";
 import { noData, type ProviderData } from "./provider-data.js";
+import { takeBack } from "./queue.js";
 import { isUnderstood } from "./understood.js";
 
 /** What the results of a batch said, in numbers. */
@@ -22,6 +25,8 @@ export interface ResultsRead {
 
 interface BatchBase {
   readonly id: string;
+  /** Its name in the tables through which every row passes. */
+  readonly no: number;
   readonly pipelineId: number;
   readonly pipeline: string;
   readonly definitionHash: string;
@@ -31,6 +36,9 @@ interface BatchBase {
   readonly endpoint: string;
   /** As planned: every cost of the batch is computed from them. */
   readonly rates: Rates;
+  /** The most tokens that each of its answers may have; null: not rendered yet, or each line says it for itself. */
+  readonly room: number | null;
+  /** Planned: how many are queued for it; then those that entered it. */
   readonly requests: number;
   readonly reservedNanoUsd: number;
   readonly reservedTokens: number;
@@ -85,12 +93,10 @@ export type Batch =
   | (BatchBase & Sent & { readonly state: "collecting"; readonly providerBatchId: string })
   | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
 
-interface BatchRecord extends Omit<BatchBase, "rates" | "refusal" | "data"> {
+interface BatchRecord extends Omit<BatchBase, "rates" | "data"> {
   data: Partial<ProviderData>;
-  refusal: (Omit<BatchInputError, keyof Refusal> & Partial<Refusal>)[] | null;
   price: Price | null;
-  /** Null: planned before batches kept their price. */
-  batchFactor: number | null;
+  batchFactor: number;
   state: BatchState;
   lines: number | null;
   spoolBytes: string | null;
@@ -98,34 +104,21 @@ interface BatchRecord extends Omit<BatchBase, "rates" | "refusal" | "data"> {
   providerBatchId: string | null;
 }
 
-const columns = sql`b.id, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
-  b.provider, b.account, b.model, b.endpoint, b.price, b.batch_factor::float8 as "batchFactor", b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
+const columns = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
+  b.provider, b.account, b.model, b.endpoint, b.price, b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
   b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed, b.told_at is not null as told,
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
   b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
   b.provider_errors as refusal, b.downloads, b.results_read as "resultsRead",
-  exists (select 1 from rowmill.kept_answers k where k.batch_id = b.id) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
+  exists (select 1 from rowmill.kept_answers k where k.batch = b.no) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
 const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
-
-/** Of a batch that was planned by a version that did not note it. */
-const BATCH_FACTOR_UNNOTED = 0.5;
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
 function toBatch(row: BatchRecord): Batch {
   const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, data, ...rest } = row;
-  const rates =
-    batchFactor === null
-      ? { price: listPrice(row.provider, row.model, row.plannedAt), batchFactor: BATCH_FACTOR_UNNOTED }
-      : { price, batchFactor };
-  // Noted by a version that did not type it.
-  const refusal = rest.refusal?.map((error) => ({
-    ...error,
-    about: error.about ?? "other",
-    limit: error.limit ?? null,
-  }));
-  const base = { ...rest, data: { ...noData, ...data }, rates, refusal: refusal ?? null };
+  const base = { ...rest, data: { ...noData, ...data }, rates: { price, batchFactor } };
   if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
     return { ...base, state };
   if (lines === null || spoolBytes === null) throw new Error(`Batch ${row.id} is ${state} without a file.`);
@@ -140,6 +133,7 @@ function toBatch(row: BatchRecord): Batch {
 
 export interface PlannedBatch {
   readonly id: string;
+  readonly no: number;
   readonly pipelineId: number;
   readonly definitionHash: string;
   readonly provider: string;
@@ -155,11 +149,20 @@ export interface PlannedBatch {
   readonly because: string;
 }
 
+/** For a batch that is about to be made. */
+export async function nextNumber(tx: Queryable): Promise<number> {
+  const row = await tx.first<{ no: number }>(
+    sql`select nextval(pg_get_serial_sequence('rowmill.batches', 'no'))::int as no`,
+  );
+  if (row === null) throw new Error("The sequence of batches gave no number.");
+  return row.no;
+}
+
 export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
   await tx.run(sql`insert into rowmill.batches
-      (id, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, reserved_nano_usd,
+      (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, reserved_nano_usd,
        reserved_tokens, window_hours, run_id)
-    values (${batch.id}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
+    overriding system value values (${batch.id}, ${batch.no}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
       ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours}, ${batch.runId})`);
   await addBatchEvent(tx, batch.id, { from: null, to: "planned", reason: batch.because });
 }
@@ -167,11 +170,6 @@ export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise
 /** The columns `price` and `batch_factor`. */
 export function ratesValues({ price, batchFactor }: Rates): Sql {
   return sql`${price === null ? null : JSON.stringify(price)}::jsonb, ${batchFactor}::numeric`;
-}
-
-/** The requests that were in fact taken, when a row was lost between choosing and taking. */
-export async function setRequests(tx: Queryable, id: string, requests: number): Promise<void> {
-  await tx.run(sql`update rowmill.batches set requests = ${requests} where id = ${id}`);
 }
 
 /** Null: it is not there, or this Rowmill is too old for the ledger. */
@@ -262,6 +260,8 @@ export async function release(
 
 /** What a move may write beside the state. */
 export interface BatchFields {
+  room?: number;
+  requests?: number;
   lines?: number;
   spool_bytes?: number;
   spool_sha256?: string;
@@ -294,7 +294,7 @@ export async function update(client: Queryable, lease: Lease, fields: BatchField
 }
 
 export interface BatchMoveRequest {
-  readonly batch: Pick<Batch, "id" | "state">;
+  readonly batch: Pick<Batch, "id" | "no" | "state">;
   readonly event: BatchEvent;
   readonly reason: string;
   readonly fields?: BatchFields;
@@ -309,6 +309,8 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
     await tx.run(sql`update rowmill.batches set state = ${to}, polls = 0, ${stamps(to)} ${assignments(fields)}
     where id = ${batch.id} and state = ${batch.state} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
   if (written === 0) return false;
+  if (batch.state === "planned") await takeBack(tx, batch.no);
+  if (isEnd(to)) await forgetLines(tx, batch.no);
   await addBatchEvent(tx, batch.id, {
     from: batch.state,
     to,
@@ -318,14 +320,19 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
   return true;
 }
 
+function isEnd(to: BatchState): boolean {
+  return to === "settled" || to === "rejected" || to === "cancelled";
+}
+
 function stamps(to: BatchState): Sql {
   // Token room is free when the provider is done; money when the answers are counted. That results are gone may have been told before.
   if (to === "collecting") return sql`provider_done_at = now(), reserved_tokens = 0,`;
   const untold = sql`told_at = null,`;
   if (to === "running")
     return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
-  if (to === "settled" || to === "rejected" || to === "cancelled")
-    return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,`;
+  if (isEnd(to))
+    return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,
+      (${usageColumns}) = ${usageOf(sql`no`)}, requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end,`;
   return untold;
 }
 

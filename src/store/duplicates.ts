@@ -90,7 +90,7 @@ export async function duplicatesAmong(
 ): Promise<(Omit<Duplicate, "account" | "reason" | "certain"> & { readonly pipeline: string })[]> {
   return client.rows(sql`
     select x."providerBatchId", b.id as "batchId", p.name as pipeline, coalesce(
-      nullif(greatest(b.reserved_nano_usd, (select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id)), 0),
+      nullif(greatest(b.reserved_nano_usd, b.cost_nano_usd, (select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no)), 0),
       -- Kept by each fence: what ended without being sent cost nothing itself, and the other one may have run.
       (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id), 0)::float8 as "reservedNanoUsd"
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)

@@ -10,8 +10,7 @@ export async function heldBatches(
     of,
   }: { readonly max: number; readonly of?: { readonly pipelineId: number; readonly account: string } },
 ): Promise<HeldBatch[]> {
-  // A ledger of an earlier version has no such column.
-  const present = sql`coalesce(${of?.account ?? null}, to_jsonb(b) ->> 'held_for')`;
+  const present = sql`coalesce(${of?.account ?? null}, b.held_for)`;
   return client.rows<HeldBatch>(sql`
     select b.id, p.name as pipeline, b.provider, b.account, ${present} as "presentAccount"
     from rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id

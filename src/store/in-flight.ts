@@ -1,243 +1,227 @@
-/** Requests in a batch that is not settled: what was rendered for each, and their endings, chunk by chunk. */
-import type { AttemptOutcome, Ending } from "../model/what-next.js";
-import { sql, type Queryable, type Reader } from "./database.js";
+/** Requests in a batch that has not ended: how they enter it, part by part, and how they are found. */
+import { byteaArray, hiddenState, int4Array, int8Array, sideBySide } from "./arrays.js";
+import { countChanges, endedOf } from "./counts.js";
+import { sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { hex } from "./requests.js";
 
-export interface InFlight {
+/** A batch by both of its names. */
+export interface BatchName {
+  readonly id: string;
+  /** As the tables say through which every row passes. */
+  readonly no: number;
+  readonly pipelineId: number;
+}
+
+/** What is known of a request, whether it waits for its turn or is in the batch. */
+export interface Request {
   readonly requestId: string;
   readonly attempt: number;
   readonly key: string;
   readonly tries: number;
   readonly returns: number;
-  /** As rendered; null before. */
-  readonly contentHash: string | null;
-  readonly fingerprint: string | null;
-  /** The most tokens that this try's answer may have; null: not rendered yet, or not known. */
-  readonly room: number | null;
   readonly answeredHash: string | null;
   readonly answeredFingerprint: string | null;
-  readonly line: number | null;
+}
+
+export interface InFlight extends Request {
+  /** As rendered. */
+  readonly contentHash: string | null;
+  readonly fingerprint: string | null;
+  /** The most tokens that this try's answer may have; null: not known. */
+  readonly room: number | null;
   /** As other code named it, in a batch that was adopted; null: our own name, which says everything. */
   readonly customId: string | null;
 }
 
-const columns = sql`f.request_id::text as "requestId", f.attempt, r.key, r.tries, r.returns, f.content_hash as "contentHash",
-  f.fingerprint, f.room, r.answered_hash as "answeredHash", r.answered_fingerprint as "answeredFingerprint", f.line, f.custom_id as "customId"`;
-
-/** The next ones of the batch in id order, locked in that order: ledger rows first, then the source is read. */
-export async function lockNext(
-  tx: Queryable,
-  batchId: string,
-  after: string | null,
-  max: number,
-): Promise<InFlight[]> {
-  return tx.rows<InFlight>(sql`
-    select ${columns} from rowmill.in_flight f join rowmill.requests r on r.id = f.request_id
-    where f.batch_id = ${batchId} and f.request_id > ${after ?? "0"}::bigint
-    order by f.request_id limit ${max} for update of r, f`);
-}
+const requestColumns = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns, ${hex(sql`r.answered_hash`)} as "answeredHash",
+  ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
+const columns = sql`${requestColumns}, ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.fingerprint`)} as fingerprint,
+  coalesce(b.room, l.room) as room, l.custom_id as "customId"`;
+const from = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
 export async function lockMany(
   tx: Queryable,
-  batchId: string,
+  batch: number,
   requestIds: readonly string[],
 ): Promise<InFlight[]> {
   return tx.rows<InFlight>(sql`
-    select ${columns} from rowmill.in_flight f join rowmill.requests r on r.id = f.request_id
-    where f.batch_id = ${batchId} and f.request_id = any(${requestIds}::bigint[]) and r.id = any(${requestIds}::bigint[])
-    order by f.request_id for update of r, f`);
+    select ${columns} from ${from} where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
+    order by r.id for update of r`);
+}
+
+/** Locks them in id order, and says nothing of them: a statement over them then waits for nobody and sees what others wrote before. */
+export async function lockQuietly(
+  tx: Queryable,
+  batch: number,
+  requestIds: readonly string[],
+): Promise<void> {
+  await tx.run(sql`select count(*) from (
+    select 1 from rowmill.requests r where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
+    order by r.id for update) locked`);
 }
 
 /** Of these requests, those in flight in this batch: what was sent, by request id. */
 export async function inFlightOf(
   client: Reader,
-  batchId: string,
+  batch: number,
   requestIds: readonly string[],
 ): Promise<ReadonlyMap<string, { readonly attempt: number; readonly contentHash: string }>> {
   const rows = await client.rows<{ id: string; attempt: number; contentHash: string }>(sql`
-    select request_id::text as id, attempt, content_hash as "contentHash" from rowmill.in_flight
-    where batch_id = ${batchId} and request_id = any(${requestIds}::bigint[]) and content_hash is not null`);
+    select id::text as id, attempt, ${hex(sql`content_hash`)} as "contentHash" from rowmill.requests
+    where id = any(${int8Array(requestIds)}) and state = 'batched' and batch = ${batch}`);
   return new Map(rows.map(({ id, ...sent }) => [id, sent]));
 }
 
-/** Request id → the content that was rendered for it; those not rendered yet are left out. */
-export async function renderedHashes(
+/** One of the parts of a batch's file. */
+export interface Part {
+  readonly requests: readonly (InFlight & {
+    /** 1-based, in the file that was sent. */
+    readonly line: number;
+  })[];
+  readonly isLast: boolean;
+}
+
+/** The part's requests that are still in flight; locked in id order. `part`: from 0 on. */
+export function lockPart(tx: Queryable, batch: number, part: number): Promise<Part> {
+  return partOf(tx, { batch, part, which: sql`true` });
+}
+
+/** Of these, those of which no answer is kept. */
+export function lockUnanswered(tx: Queryable, batch: number, part: number): Promise<Part> {
+  return partOf(tx, {
+    batch,
+    part,
+    which: sql`not exists (select 1 from rowmill.kept_answers k where k.request_id = r.id)`,
+  });
+}
+
+async function partOf(
   tx: Queryable,
-  requestIds: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
-  const rows = await tx.rows<{ id: string; hash: string }>(sql`
-    select request_id::text as id, content_hash as hash from rowmill.in_flight
-    where request_id = any(${requestIds}::bigint[]) and content_hash is not null`);
-  return new Map(rows.map((row) => [row.id, row.hash]));
-}
-
-/** Of those in flight in the batch, the next ones of which no answer is kept; locked in id order. */
-export async function lockUnanswered(tx: Queryable, batchId: string, max: number): Promise<InFlight[]> {
-  return tx.rows<InFlight>(sql`
-    select ${columns} from rowmill.in_flight f join rowmill.requests r on r.id = f.request_id
-    where f.batch_id = ${batchId} and not exists (select 1 from rowmill.kept_answers k where k.request_id = f.request_id)
-    order by f.request_id limit ${max} for update of r, f`);
-}
-
-export async function countUnanswered(client: Reader, batchId: string): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
-    select count(*)::int as count from rowmill.in_flight f
-    where f.batch_id = ${batchId} and not exists (select 1 from rowmill.kept_answers k where k.request_id = f.request_id)`);
-  return row?.count ?? 0;
-}
-
-export async function countInFlight(client: Reader, batchId: string): Promise<number> {
-  const row = await client.first<{ count: number }>(
-    sql`select count(*)::int as count from rowmill.in_flight where batch_id = ${batchId}`,
+  { batch, part, which }: { readonly batch: number; readonly part: number; readonly which: Sql },
+): Promise<Part> {
+  const requests = await tx.rows<Part["requests"][number]>(sql`
+    select ${columns}, (p.first + x.place - 1)::int as line
+    from rowmill.lines p cross join unnest(p.ids) with ordinality as x (id, place) join rowmill.requests r on r.id = x.id
+      join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
+    where p.batch = ${batch} and p.part = ${part} and r.state = 'batched' and r.batch = ${batch} and ${which}
+    order by r.id for update of r`);
+  const row = await tx.first<{ last: boolean }>(
+    sql`select coalesce(max(part), -1) <= ${part} as last from rowmill.lines where batch = ${batch}`,
   );
+  return { requests, isLast: row?.last ?? true };
+}
+
+export interface OpenRequests {
+  /** Of a batch that is planned: those that entered it so far. */
+  readonly inFlight: number;
+  /** Of these: with an answer that is kept. */
+  readonly kept: number;
+  /** Not in it yet. */
+  readonly queued: number;
+}
+
+/** Of `b`, which has not ended: requests in it. While it is planned, those that entered it so far, which are few. */
+export const openOf = sql`(case when b.state = 'planned' then (
+    select count(*) from rowmill.lines l cross join unnest(l.ids) x (id) join rowmill.requests r on r.id = x.id
+    where l.batch = b.no and r.state = 'batched' and r.batch = b.no)
+  else b.requests - ${endedOf(sql`b.no`)} end)::int`;
+
+/** Of a batch that has not ended. */
+export async function countOpen(client: Reader, batch: number): Promise<OpenRequests> {
+  const row = await client.first<OpenRequests>(sql`
+    select ${openOf} as "inFlight",
+      (select count(*) from rowmill.kept_answers k where k.batch = b.no)::int as kept,
+      (select coalesce(sum(n), 0) from rowmill.queue q where q.batch = b.no)::int as queued
+    from rowmill.batches b where b.no = ${batch} and b.settled_at is null`);
+  return row ?? { inFlight: 0, kept: 0, queued: 0 };
+}
+
+/** Requests that entered it and have ended. */
+export async function countEnded(client: Reader, batch: number): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`select ${endedOf(sql`${batch}::int`)} as count`);
   return row?.count ?? 0;
 }
 
-export interface RenderedLine {
-  readonly id: string;
-  readonly hash: string;
-  readonly fingerprint: string;
-  readonly room: number;
-  readonly line: number;
+export async function countUnanswered(client: Reader, batch: number): Promise<number> {
+  const { inFlight, kept } = await countOpen(client, batch);
+  return inFlight - kept;
 }
 
-export async function recordRendered(
-  tx: Queryable,
-  batchId: string,
-  lines: readonly RenderedLine[],
-): Promise<void> {
-  if (lines.length === 0) return;
-  await tx.run(sql`update rowmill.in_flight f set content_hash = x.hash, fingerprint = x.fingerprint, room = x.room, line = x.line
-    from json_to_recordset(${JSON.stringify(lines)}::json) as x (id bigint, hash text, fingerprint text, room int, line int)
-    where f.request_id = x.id and f.batch_id = ${batchId}`);
+/** Of these ids, the requests that wait and may go out; in the order of the ids. */
+export async function readWaiting(client: Reader, ids: readonly string[]): Promise<Request[]> {
+  return client.rows<Request>(sql`
+    select ${requestColumns} from rowmill.requests r
+    where r.id = any(${int8Array(ids)}) and r.state = 'waiting' and (r.not_before is null or r.not_before <= now()) order by r.id`);
 }
 
-/** How one attempt ended, and where its request goes. */
-export interface AttemptEnding {
+export interface TakenRequest {
   readonly id: string;
+  /** Of this sending. */
   readonly attempt: number;
-  readonly ending: Ending;
-  readonly outcome: AttemptOutcome;
-  readonly detail: string | null;
-  /** What was paid for and cannot be used. */
-  readonly answer: string | null;
-  readonly model: string | null;
-  readonly input: number;
-  readonly cached: number;
-  readonly output: number;
-  readonly cost: number | null;
-  /** The demo model made it end so. */
-  readonly demo: boolean;
-  /** See `KnownRequest.rowGone`. */
-  readonly rowGone: boolean;
-  /** The request's next state. */
-  readonly to: "succeeded" | "failed" | "waiting" | "gone";
-  /** The content that the new state speaks of; null: as it was. */
+  /** As rendered; null: it is not sent, and there is no such row. */
   readonly hash: string | null;
   readonly fingerprint: string | null;
-  readonly tries: number;
-  readonly returns: number;
-  readonly delayMs: number;
 }
 
 /**
- * Ends attempts: the ledger's guarded update decides which ones count; only for those an attempt is recorded, the in-flight row
- * and the kept answer go, and a returned request waits again. Returns the ids that moved. Same transaction as the target's write.
+ * From the queue into the batch, under a new attempt: those that still wait as they were read. Returns their ids. What of them is sent is a
+ * part of the batch's file (`addPart`); the others end in the same transaction.
  */
-export async function endMany(
+export async function takeIntoBatch(
   tx: Queryable,
-  batch: { id: string; pipelineId: number },
-  endings: readonly AttemptEnding[],
+  batch: BatchName,
+  requests: readonly TakenRequest[],
 ): Promise<ReadonlySet<string>> {
-  if (endings.length === 0) return new Set();
+  if (requests.length === 0) return new Set();
   const rows = await tx.rows<{ id: string }>(sql`
-    with x as (
-      select * from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int, ending text, outcome text, detail text,
-        answer text, model text, input int, cached int, output int, cost bigint, demo boolean, "rowGone" boolean, "to" text, hash text, fingerprint text, tries int,
-        returns int, "delayMs" float8)),
-    moved as (
-      update rowmill.requests r set state = x.to, changed_at = now(), tries = x.tries, returns = x.returns,
-        gone_from = case when x.to = 'gone' then 'waiting' end,
-        content_hash = coalesce(x.hash, r.content_hash),
-        answered_hash = case when x.to = 'succeeded' then x.hash else r.answered_hash end,
-        answered_fingerprint = case when x.to = 'succeeded' then x.fingerprint else r.answered_fingerprint end,
-        answered_batch = case when x.ending = 'succeeded' then ${batch.id}::uuid else r.answered_batch end,
-        -- A failure leaves the previous answer in the target, and so what is said of it.
-        demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end,
-        row_gone = x."rowGone",
-        fingerprint = coalesce(x.fingerprint, r.fingerprint),
-        error_code = case when x.to = 'succeeded' then null else x.outcome end,
-        error = case when x.to = 'succeeded' then null else x.detail end
-      from x where r.id = x.id and r.state = 'batched' and r.attempt = x.attempt
-      returning r.id),
-    ended as (
-      delete from rowmill.in_flight f using moved m where f.request_id = m.id and f.batch_id = ${batch.id}
-      returning f.request_id, f.room),
-    unkept as (
-      delete from rowmill.kept_answers k using moved m where k.request_id = m.id),
-    recorded as (
-      insert into rowmill.attempts (request_id, attempt, batch_id, ending, outcome, detail, answer, model, input_tokens,
-        cached_input_tokens, output_tokens, cost_nano_usd, room, tries)
-      select x.id, x.attempt, ${batch.id}, x.ending, x.outcome, x.detail, x.answer, x.model, x.input, x.cached, x.output, x.cost, e.room, x.tries
-      from x join moved m on m.id = x.id left join ended e on e.request_id = m.id),
-    queued as (
-      insert into rowmill.waiting (request_id, pipeline_id, not_before)
-      select x.id, ${batch.pipelineId}, now() + make_interval(secs => x."delayMs" / 1000)
-      from x join moved m on m.id = x.id where x.to = 'waiting')
-    select id::text as id from moved`);
-  return new Set(rows.map((row) => row.id));
+    update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
+      content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint)
+    from ${sideBySide([
+      int8Array(requests.map(({ id }) => id)),
+      int4Array(requests.map(({ attempt }) => attempt)),
+      byteaArray(requests.map(({ hash }) => hash)),
+      byteaArray(requests.map(({ fingerprint }) => fingerprint)),
+    ])} as x (id, attempt, hash, fingerprint)
+    where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1 returning r.id::text as id`);
+  await countChanges(tx, batch.pipelineId, { waiting: -rows.length, batched: rows.length });
+  return new Set(rows.map(({ id }) => id));
 }
 
-export interface EndingCounts {
-  readonly succeeded: number;
-  readonly failed: number;
-  readonly returned: number;
-}
-
-/** From the attempts themselves, never from counters. */
-export async function countEndings(client: Reader, batchId: string): Promise<EndingCounts> {
-  const row = await client.first<EndingCounts>(sql`
-    select count(*) filter (where ending = 'succeeded')::int as succeeded, count(*) filter (where ending = 'failed')::int as failed,
-      count(*) filter (where ending = 'returned')::int as returned from rowmill.attempts where batch_id = ${batchId}`);
-  return row ?? { succeeded: 0, failed: 0, returned: 0 };
+/** These requests, which were taken, are the next lines of the batch's file. */
+export async function addPart(
+  tx: Queryable,
+  batch: number,
+  lines: { readonly first: number; readonly ids: readonly string[] },
+): Promise<void> {
+  if (lines.ids.length === 0) return;
+  await tx.run(sql`insert into rowmill.lines (batch, part, first, ids)
+    select ${batch}, coalesce(max(part), -1) + 1, ${lines.first}, ${int8Array(lines.ids)} from rowmill.lines where batch = ${batch}`);
 }
 
 /**
- * How many files were refused before this one for the same unknown reason: in a row, or with one of its requests in each of them. Since
- * the last resume, under the batch's definition.
+ * Undoes the newest part of a rendering that broke off: nothing of it was sent, so its requests wait again as before, queued for
+ * this batch. False: there is none.
  */
-export async function unexplainedRefusals(
-  client: Reader,
-  batch: { readonly id: string; readonly pipelineId: number; readonly definitionHash: string },
-  max: number,
-): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
-    with since as (
-      select coalesce(max(e.at), '-infinity') as at from rowmill.pipeline_events e
-      where e.pipeline_id = ${batch.pipelineId} and e.event = 'resumed'),
-    last as (
-      select b.settled_at, exists (
-        select from rowmill.attempts a where a.batch_id = b.id and a.outcome = 'batchRefused') as unexplained
-      from rowmill.batches b, since
-      where b.pipeline_id = ${batch.pipelineId} and b.definition_hash = ${batch.definitionHash} and b.settled_at > since.at
-      order by b.settled_at desc limit ${max})
-    select greatest(
-      (select count(*) from last where unexplained
-        and settled_at > (select coalesce(max(l.settled_at), '-infinity') from last l where not l.unexplained)),
-      (select count(*) as count from rowmill.in_flight i
-        join rowmill.attempts a on a.request_id = i.request_id and a.outcome = 'batchRefused', since
-        where i.batch_id = ${batch.id} and a.at > since.at
-          and not exists (select from rowmill.attempts l
-            where l.request_id = a.request_id and l.attempt > a.attempt and l.outcome not in ('batchRefused', 'noRoom'))
-        group by i.request_id order by count desc limit 1))::int as count`);
-  return row?.count ?? 0;
+export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean> {
+  const row = await tx.first<{ parts: number; undone: number }>(sql`
+    with part as (
+      delete from rowmill.lines where batch = ${batch.no}
+        and part = (select max(part) from rowmill.lines where batch = ${batch.no}) returning ids),
+    queued as (
+      insert into rowmill.queue (pipeline_id, batch, ids) select ${batch.pipelineId}, ${batch.no}, ids from part),
+    undone as (
+      update rowmill.requests r set state = 'waiting', attempt = r.attempt - 1, changed_at = now()
+      where r.id = any (array(select unnest(ids) from part)) and r.state = 'batched' and r.batch = ${batch.no} returning r.id)
+    select (select count(*)::int from part) as parts, (select count(*)::int from undone) as undone`);
+  const { parts, undone } = row ?? { parts: 0, undone: 0 };
+  await countChanges(tx, batch.pipelineId, { waiting: undone, batched: -undone });
+  return parts > 0;
 }
 
-/** Empties the kept text of old attempts, some at a time; returns how many. */
-export async function forgetUnusedAnswers(
-  client: Queryable,
-  bounds: { olderThanDays: number; max: number },
-): Promise<number> {
-  return client.run(sql`update rowmill.attempts set answer = null where ctid = any (array(
-    select ctid from rowmill.attempts where answer is not null and at < now() - make_interval(days => ${bounds.olderThanDays}) limit ${bounds.max}))`);
+/** What only a batch that has not ended needs. In the move that ends it. */
+export async function forgetLines(tx: Queryable, batch: number): Promise<void> {
+  await tx.run(sql`delete from rowmill.lines where batch = ${batch}`);
+  await tx.run(sql`delete from rowmill.named_lines where batch = ${batch}`);
+  await tx.run(sql`update rowmill.usage set batch = null where batch = ${batch}`);
 }

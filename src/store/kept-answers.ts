@@ -17,17 +17,17 @@ export interface AnswerToKeep {
  */
 export async function keepMany(
   tx: Queryable,
-  batchId: string,
+  batch: number,
   { answers, failed }: { answers: readonly AnswerToKeep[]; failed: boolean },
 ): Promise<ReadonlyMap<string, number>> {
   if (answers.length === 0) return new Map();
   // As text within JSON, so that PostgreSQL never decodes what a model wrote, which may name characters that it cannot store.
   const kept = answers.map(({ requestId, outcome }) => ({ id: requestId, outcome: JSON.stringify(outcome) }));
   const rows = await tx.rows<{ id: string; tries: number }>(sql`
-    insert into rowmill.kept_answers as k (request_id, batch_id, attempt, outcome, bytes, tries)
-    select f.request_id, f.batch_id, f.attempt, x.outcome::json, octet_length(x.outcome), ${failed}::boolean::int
+    insert into rowmill.kept_answers as k (request_id, batch, attempt, outcome, bytes, tries)
+    select r.id, r.batch, r.attempt, x.outcome::json, octet_length(x.outcome), ${failed}::boolean::int
     from json_to_recordset(${JSON.stringify(kept)}::json) as x (id bigint, outcome text)
-    join rowmill.in_flight f on f.request_id = x.id and f.batch_id = ${batchId}
+    join rowmill.requests r on r.id = x.id and r.state = 'batched' and r.batch = ${batch}
     on conflict (request_id) do update set tries = k.tries + excluded.tries, kept_at = now()
     returning request_id::text as id, tries`);
   return new Map(rows.map((row) => [row.id, row.tries]));
@@ -53,7 +53,7 @@ export async function passStart(client: Reader): Promise<string> {
 /** The next ones of the batch, the longest untried first; at least one, if there is one, then as many as fit. */
 export async function nextKept(
   client: Reader,
-  batchId: string,
+  batch: number,
   { pass, max, bytesMax }: { pass: KeptPass; max: number; bytesMax: number },
 ): Promise<KeptAnswer[]> {
   const { keptAt, requestId } = pass.after ?? { keptAt: "-infinity", requestId: "0" };
@@ -62,7 +62,7 @@ export async function nextKept(
       select request_id, outcome, kept_at, row_number() over turn as place, sum(bytes) over turn as bytes
       from (
         select request_id, outcome, kept_at, bytes from rowmill.kept_answers
-        where batch_id = ${batchId} and kept_at < ${pass.before}::timestamptz
+        where batch = ${batch} and kept_at < ${pass.before}::timestamptz
           and (kept_at, request_id) > (${keptAt}::timestamptz, ${requestId}::bigint)
         order by kept_at, request_id limit ${max}) next
       window turn as (order by kept_at, request_id)) measured

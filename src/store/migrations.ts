@@ -13,7 +13,7 @@ import { requireOwnLedger } from "./ledger-owners.js";
 import { requireUnderstood } from "./understood.js";
 
 /** Any number, but always this one: it keeps two migrations of one database apart. */
-const MIGRATION_LOCK = 7_269_736_101n;
+export const MIGRATION_LOCK = 7_269_736_101n;
 const MIGRATION_TIMEOUT_MS = 600_000;
 /** A statement that changes a table may lose a deadlock against workers of the former version. */
 const MIGRATION_TRIES_MAX = 5;

@@ -1,4 +1,4 @@
-/** What was spent and what is reserved, derived from attempts and from batches in flight; and limits that providers told us. */
+/** What was spent and what is reserved, derived from what attempts came to and from batches in flight; and limits that providers told us. */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import { storableText } from "../model/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
@@ -20,7 +20,8 @@ export async function spending(
 ): Promise<Spending> {
   const row = await tx.first<Spending>(sql`
     select
-      coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
+      coalesce((select sum(b.cost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+      + coalesce((select sum(u.cost_nano_usd) from rowmill.usage u join rowmill.batches b on b.no = u.batch
         where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
       + coalesce((select sum(s.reserved_nano_usd) from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id
         where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
@@ -141,14 +142,13 @@ export interface AccountWait {
   readonly message: string;
 }
 
-/** Accounts to which nothing is sent for now, the longest wait first; at most `max`. In a ledger of an earlier version there are none. */
+/** Accounts to which nothing is sent for now, the longest wait first; at most `max`. */
 export async function accountWaits(client: Reader, max: number): Promise<AccountWait[]> {
-  const until = sql`(to_jsonb(l) ->> 'not_before')::timestamptz`;
   return client.rows<AccountWait>(sql`
-    select b.provider, l.account, l.model, l.message, (extract(epoch from ${until} - clock_timestamp()) * 1000)::float8 as "waitMs"
+    select b.provider, l.account, l.model, l.message, (extract(epoch from l.not_before - clock_timestamp()) * 1000)::float8 as "waitMs"
     from rowmill.learned_limits l
     cross join lateral (select provider from rowmill.batches where account = l.account limit 1) b
-    where ${until} > clock_timestamp() order by ${until} desc limit ${max}`);
+    where l.not_before > clock_timestamp() order by l.not_before desc limit ${max}`);
 }
 
 /** A file passed: the next ones may be larger, up to half of the one that did not. */
@@ -167,7 +167,7 @@ export async function forgetGuess(client: Queryable, of: { account: string; mode
 /** What this batch may have cost beyond what its attempts say. */
 export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> {
   const row = await tx.first<{ nanoUsd: number }>(sql`
-    select greatest(0, b.reserved_nano_usd - coalesce((select sum(a.cost_nano_usd) from rowmill.attempts a where a.batch_id = b.id), 0))::float8
+    select greatest(0, b.reserved_nano_usd - b.cost_nano_usd - coalesce((select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no), 0))::float8
       as "nanoUsd"
     from rowmill.batches b where b.id = ${batchId}`);
   return row?.nanoUsd ?? 0;

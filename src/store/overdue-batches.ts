@@ -2,9 +2,6 @@
 import { ALLOWANCE_HOURS, type OverdueBatch } from "../model/overdue.js";
 import { sql, type Reader } from "./database.js";
 
-/** A ledger of an earlier version has no such column. */
-const windowHours = sql`coalesce((to_jsonb(b) ->> 'window_hours')::int, 24)`;
-
 /** At most `max`, the oldest first. `of`: only this batch. */
 export async function overdueBatches(
   client: Reader,
@@ -12,9 +9,9 @@ export async function overdueBatches(
 ): Promise<OverdueBatch[]> {
   return client.rows<OverdueBatch>(sql`
     select p.name as pipeline, b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
-      (extract(epoch from clock_timestamp() - b.submitted_at) * 1000)::float8 as "sentAgoMs", ${windowHours} as "windowHours"
+      (extract(epoch from clock_timestamp() - b.submitted_at) * 1000)::float8 as "sentAgoMs", b.window_hours as "windowHours"
     from rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id
     where b.state = 'running' and b.settled_at is null and b.id = coalesce(${of}::uuid, b.id)
-      and b.submitted_at < clock_timestamp() - make_interval(hours => ${windowHours} + ${ALLOWANCE_HOURS})
+      and b.submitted_at < clock_timestamp() - make_interval(hours => b.window_hours + ${ALLOWANCE_HOURS})
     order by b.submitted_at limit ${max}`);
 }

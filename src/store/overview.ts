@@ -4,9 +4,11 @@
  */
 import type { BatchState } from "../model/batch-transitions.js";
 import type { RequestState } from "../model/request-transitions.js";
+import { countsByPipeline } from "./counts.js";
 import { sql, type Queryable, type Sql } from "./database.js";
 import { requireOwnLedger } from "./ledger-owners.js";
 import { unnamedByPipeline, type UnnamedRows } from "./refused-keys.js";
+import { hex } from "./requests.js";
 import { shownText } from "./shown-text.js";
 import { pauseKindValue, pauseReasonValue, type PauseKind } from "./pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
@@ -61,11 +63,8 @@ export interface PipelineOverview {
 export async function pipelineOverviews(client: Queryable): Promise<PipelineOverview[]> {
   return client.rows<PipelineOverview>(sql`
     with counted as (
-      select pipeline_id, count(*) filter (where state = 'waiting')::int as waiting, count(*) filter (where state = 'batched')::int as batched,
-        count(*) filter (where state = 'succeeded')::int as succeeded, count(*) filter (where state = 'failed')::int as failed,
-        count(*) filter (where state = 'cancelled')::int as cancelled, count(*) filter (where state = 'gone')::int as gone
-      from rowmill.requests group by pipeline_id),
-    queued as (select pipeline_id, min(since) as oldest from rowmill.waiting group by pipeline_id),
+      ${countsByPipeline}),
+    queued as (select pipeline_id, min(since) as oldest from rowmill.queue where batch is null group by pipeline_id),
     unfinished as (
       select pipeline_id, json_object_agg(state, batches) as states, min(next_at) as next_at
       from (select pipeline_id, state, count(*)::int as batches, min(next_at) as next_at from rowmill.batches
@@ -100,31 +99,32 @@ export interface MoneyOverview {
   readonly unpriced: number;
 }
 
-/** One per pipeline. Reads every attempt: for a report, not for a loop. */
+/** One per pipeline. */
 export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]> {
   return client.rows<MoneyOverview>(sql`
-    select p.id as "pipelineId", coalesce(a.input, 0) as "inputTokens", coalesce(a.cached, 0) as "cachedInputTokens",
-      coalesce(a.output, 0) as "outputTokens", coalesce(a.cost, 0) + coalesce(s.cost, 0) + coalesce(r.lost, 0) as "spentNanoUsd",
-      coalesce(a.live, 0) + coalesce(s.live, 0) + coalesce(r.lost_live, 0) as "liveNanoUsd", coalesce(r.reserved, 0) as "reservedNanoUsd",
-      coalesce(a.unpriced, 0) as unpriced
+    select p.id as "pipelineId", coalesce(r.input, 0) + coalesce(u.input, 0) as "inputTokens",
+      coalesce(r.cached, 0) + coalesce(u.cached, 0) as "cachedInputTokens", coalesce(r.output, 0) + coalesce(u.output, 0) as "outputTokens",
+      coalesce(r.cost, 0) + coalesce(u.cost, 0) + coalesce(s.cost, 0) as "spentNanoUsd",
+      coalesce(r.live, 0) + coalesce(u.live, 0) + coalesce(s.live, 0) as "liveNanoUsd", coalesce(r.reserved, 0) as "reservedNanoUsd",
+      coalesce(r.unpriced, 0) + coalesce(u.unpriced, 0) as unpriced
     from rowmill.pipelines p
-    left join (select b.pipeline_id, sum(a.input_tokens)::float8 as input, sum(a.cached_input_tokens)::float8 as cached,
-        sum(a.output_tokens)::float8 as output, sum(a.cost_nano_usd)::float8 as cost,
-        sum(${asLive(sql`a.cost_nano_usd`)})::float8 as live,
-        count(*) filter (where a.cost_nano_usd is null and a.input_tokens > 0)::int as unpriced
-      from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id group by b.pipeline_id) a on a.pipeline_id = p.id
+    left join (select b.pipeline_id, sum(u.input_tokens)::float8 as input, sum(u.cached_input_tokens)::float8 as cached,
+        sum(u.output_tokens)::float8 as output, sum(u.cost_nano_usd)::float8 as cost, sum(${asLive(sql`u.cost_nano_usd`)})::float8 as live,
+        sum(u.unpriced)::int as unpriced
+      from rowmill.usage u join rowmill.batches b on b.no = u.batch group by b.pipeline_id) u on u.pipeline_id = p.id
     left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
         sum(${asLive(sql`s.reserved_nano_usd`)})::float8 as live
       from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
-    left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.lost_nano_usd)::float8 as lost,
-        sum(${asLive(sql`b.lost_nano_usd`)})::float8 as lost_live
+    left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.input_tokens)::float8 as input,
+        sum(b.cached_input_tokens)::float8 as cached, sum(b.output_tokens)::float8 as output,
+        sum(b.cost_nano_usd + b.lost_nano_usd)::float8 as cost, sum(${asLive(sql`(b.cost_nano_usd + b.lost_nano_usd)`)})::float8 as live,
+        sum(b.unpriced)::int as unpriced
       from rowmill.batches b group by pipeline_id) r on r.pipeline_id = p.id
     order by p.name`);
 }
 
-/** Batches that were planned before they kept their factor cost half of the live price. */
 function asLive(nanoUsd: Sql): Sql {
-  return sql`${nanoUsd} / coalesce(b.batch_factor, 0.5)`;
+  return sql`${nanoUsd} / b.batch_factor`;
 }
 
 export interface BatchOverview {
@@ -137,7 +137,7 @@ export interface BatchOverview {
   readonly presumed: boolean;
   readonly providerStatus: string | null;
   readonly requests: number;
-  /** Counted from attempts, as are the other two. */
+  /** Of those that have ended, as are the other two. */
   readonly succeeded: number;
   readonly failed: number;
   readonly returned: number;
@@ -149,14 +149,13 @@ export interface BatchOverview {
 export async function batchOverviews(client: Queryable, max: number): Promise<BatchOverview[]> {
   return client.rows<BatchOverview>(sql`
     select b.id, p.name as pipeline, b.state, b.provider, b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
-      coalesce((to_jsonb(b) ->> 'presumed')::boolean, false) as presumed, b.requests, ended.succeeded, ended.failed, ended.returned, b.failures,
+      b.presumed, b.requests, b.succeeded + ended.succeeded as succeeded, b.failed + ended.failed as failed, b.returned + ended.returned as returned, b.failures,
       case when b.settled_at is null then (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 end as "nextLookMs"
     from (select * from rowmill.batches order by planned_at desc, id desc limit ${max}) b
     join rowmill.pipelines p on p.id = b.pipeline_id
     cross join lateral (
-      select count(*) filter (where ending = 'succeeded')::int as succeeded, count(*) filter (where ending = 'failed')::int as failed,
-        count(*) filter (where ending = 'returned')::int as returned
-      from rowmill.attempts a where a.batch_id = b.id) ended
+      select coalesce(sum(succeeded), 0)::int as succeeded, coalesce(sum(failed), 0)::int as failed, coalesce(sum(returned), 0)::int as returned
+      from rowmill.usage u where u.batch = b.no) ended
     order by b.planned_at, b.id`);
 }
 
@@ -239,12 +238,10 @@ export async function requestStory(
 ): Promise<RequestStory | null> {
   return client.first<RequestStory>(sql`
     select r.id::text as id, r.key, r.state, r.attempt, r.tries, r.returns, r.error_code as "errorCode", r.error,
-      r.created_at as "createdAt", r.changed_at as "changedAt", r.content_hash as "contentHash", r.answered_hash as "answeredHash",
-      case when r.answered_hash is not null then (select b.account from rowmill.batches b where b.id = coalesce((to_jsonb(r) ->> 'answered_batch')::uuid, (
-        select a.batch_id from rowmill.attempts a where a.request_id = r.id and a.ending = 'succeeded' order by a.attempt desc limit 1)))
-        end as "answeredBy", coalesce((to_jsonb(r) ->> 'demo')::boolean, false) as demo,
-      case when w.not_before > clock_timestamp() then w.not_before end as "notBefore", f.batch_id as "batchId"
-    from rowmill.requests r left join rowmill.waiting w on w.request_id = r.id left join rowmill.in_flight f on f.request_id = r.id
+      r.created_at as "createdAt", r.changed_at as "changedAt", ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.answered_hash`)} as "answeredHash",
+      case when r.answered_hash is not null then (select b.account from rowmill.batches b where b.no = r.answered_batch) end as "answeredBy", r.demo,
+      case when r.not_before > clock_timestamp() then r.not_before end as "notBefore", b.id as "batchId"
+    from rowmill.requests r left join rowmill.batches b on b.no = r.batch and r.state = 'batched'
     where r.pipeline_id = ${pipelineId} and r.key = ${key}`);
 }
 
@@ -273,17 +270,17 @@ export interface AttemptStory {
 /** Every sending of one request in order, the one under way last. */
 export async function attemptStories(client: Queryable, requestId: string): Promise<AttemptStory[]> {
   return client.rows<AttemptStory>(sql`
-    select x.attempt, x.batch_id as "batchId", b.provider, b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending,
+    select x.attempt, b.id as "batchId", b.provider, b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending,
       x.outcome, x.detail, ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model, coalesce(x.input_tokens, 0) as "inputTokens",
       coalesce(x.cached_input_tokens, 0) as "cachedInputTokens", coalesce(x.output_tokens, 0) as "outputTokens",
       x.cost_nano_usd::float8 as "costNanoUsd", x.at, x.written_at as "writtenAt"
     from (
-      select attempt, batch_id, ending, outcome, detail, answer, model, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, at, written_at
+      select attempt, batch, ending::text, outcome, detail, answer, model, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, at, written_at
       from rowmill.attempts where request_id = ${requestId}::bigint
       union all
-      select attempt, batch_id, null, null, null, null, null, null, null, null, null, null, null
-      from rowmill.in_flight where request_id = ${requestId}::bigint) x
-    join rowmill.batches b on b.id = x.batch_id order by x.attempt limit ${ATTEMPTS_SHOWN_MAX}`);
+      select attempt, batch, null, null, null, null, null, null, null, null, null, null, null
+      from rowmill.requests where id = ${requestId}::bigint and state = 'batched') x
+    join rowmill.batches b on b.no = x.batch order by x.attempt limit ${ATTEMPTS_SHOWN_MAX}`);
 }
 
 export interface BatchEventStory {

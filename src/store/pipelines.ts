@@ -212,7 +212,7 @@ const FLUSH_SECONDS_MAX = 10;
 export async function clearSpentFlush(client: Queryable, id: number): Promise<void> {
   await client.run(sql`update rowmill.pipelines p set flush_at = null where id = ${id} and flush_at is not null
     and not exists (select 1 from rowmill.arrivals a where a.pipeline_id = p.id and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
-    and not exists (select 1 from rowmill.waiting w where w.pipeline_id = p.id and w.not_before <= now()
+    and not exists (select 1 from rowmill.queue w where w.pipeline_id = p.id and w.batch is null and w.not_before <= now()
       and (w.since <= p.flush_at or p.flush_at > ${tooOld()}))`);
 }
 
@@ -232,7 +232,8 @@ export async function addEvent(
 /** Waiting requests that were asked before: retries, which no `limit` holds back. */
 export async function countWaitingAgain(client: Queryable, id: number): Promise<number> {
   const row = await client.first<{ count: number }>(sql`
-    select count(*)::int as count from rowmill.waiting w join rowmill.requests r on r.id = w.request_id
-    where w.pipeline_id = ${id} and r.attempt > 0`);
+    select count(distinct r.id)::int as count from rowmill.queue q cross join unnest(q.ids) x (id)
+    join rowmill.requests r on r.id = x.id and r.state = 'waiting' and r.attempt > 0
+    where q.pipeline_id = ${id} and q.batch is null`);
   return row?.count ?? 0;
 }

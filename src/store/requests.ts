@@ -1,9 +1,19 @@
 /**
  * The ledger: one request per row and pipeline. Every move names the state that it starts from in its WHERE, and says by
- * RETURNING which ones it won. Queue and in-flight rows move in the same transaction, always after the request.
+ * RETURNING which ones it won. The queue and the counts follow in the same transaction, always after the request.
+ *
+ * Hashes are hexadecimal digits here, and bytes in the tables.
  */
 import type { RequestState } from "../model/request-transitions.js";
-import { sql, type Queryable, type Reader } from "./database.js";
+import { int8Array } from "./arrays.js";
+import { changesOf, countChanges } from "./counts.js";
+import { sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { enqueue } from "./queue.js";
+
+/** Of a column, for `select`. */
+export function hex(column: Sql): Sql {
+  return sql`encode(${column}, 'hex')`;
+}
 
 export interface LedgerRow {
   readonly id: string;
@@ -23,14 +33,15 @@ export async function lockByKeys(
   keys: readonly string[],
 ): Promise<LedgerRow[]> {
   return tx.rows<LedgerRow>(sql`
-    select id::text as id, key, state, gone_from as "goneFrom", content_hash as "contentHash", answered_hash as "answeredHash",
-      answered_fingerprint as "answeredFingerprint", row_gone as "rowGone"
+    select id::text as id, key, state, gone_from as "goneFrom", ${hex(sql`content_hash`)} as "contentHash",
+      ${hex(sql`answered_hash`)} as "answeredHash", ${hex(sql`answered_fingerprint`)} as "answeredFingerprint", row_gone as "rowGone"
     from rowmill.requests where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) order by id for update`);
 }
 
 export interface NewRequest {
   readonly key: string;
-  readonly hash: string;
+  /** Null: the row was not read. */
+  readonly hash: string | null;
   readonly state: "waiting" | "cancelled";
 }
 
@@ -41,15 +52,20 @@ export async function insertMany(
   rows: readonly NewRequest[],
 ): Promise<number> {
   if (rows.length === 0) return 0;
-  return tx.run(sql`
-    with added as (
-      insert into rowmill.requests (pipeline_id, key, state, content_hash, error_code, error)
-      select ${pipelineId}, x.key, x.state, x.hash,
-        case when x.state = 'cancelled' then 'existing' end,
-        case when x.state = 'cancelled' then 'The row was there before the pipeline, and source.existing is "skip".' end
-      from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, state text, hash text)
-      on conflict (pipeline_id, key) do nothing returning id, state)
-    insert into rowmill.waiting (request_id, pipeline_id) select id, ${pipelineId} from added where state = 'waiting'`);
+  const added = await tx.rows<{ id: string; state: "waiting" | "cancelled" }>(sql`
+    insert into rowmill.requests (pipeline_id, key, state, content_hash, error_code, error)
+    select ${pipelineId}, x.key, x.state, decode(x.hash, 'hex'),
+      case when x.state = 'cancelled' then 'existing' end,
+      case when x.state = 'cancelled' then 'The row was there before the pipeline, and source.existing is "skip".' end
+    from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, state rowmill.request_state, hash text)
+    on conflict (pipeline_id, key) do nothing returning id::text as id, state`);
+  await countChanges(tx, pipelineId, changesOf(added.map(({ state }) => ({ from: null, to: state }))));
+  await enqueue(
+    tx,
+    pipelineId,
+    added.filter(({ state }) => state === "waiting").map(({ id }) => id),
+  );
+  return added.length;
 }
 
 export interface RowMove {
@@ -71,11 +87,11 @@ export async function moveMany(
   moves: readonly RowMove[],
 ): Promise<number> {
   if (moves.length === 0) return 0;
-  const moved = await tx.rows<{ id: string; state: RequestState }>(sql`
+  const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
     update rowmill.requests r set
-      state = x.to, changed_at = now(), row_gone = false,
+      state = x.to, changed_at = now(), row_gone = false, not_before = null,
       gone_from = case when x.to = 'gone' then r.state end,
-      content_hash = coalesce(x.hash, r.content_hash),
+      content_hash = coalesce(decode(x.hash, 'hex'), r.content_hash),
       answered_hash = case when x.forget then null else r.answered_hash end,
       answered_fingerprint = case when x.forget then null else r.answered_fingerprint end,
       answered_batch = case when x.forget then null else r.answered_batch end,
@@ -83,17 +99,24 @@ export async function moveMany(
       returns = case when x.fresh then 0 else r.returns end,
       error_code = case when x.to in ('gone', 'failed', 'cancelled') then r.error_code end,
       error = case when x.to in ('gone', 'failed', 'cancelled') then r.error end
-    from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" text, "to" text, hash text, fresh boolean, forget boolean)
+    from json_to_recordset(${JSON.stringify(moves)}::json)
+      as x (id bigint, "from" rowmill.request_state, "to" rowmill.request_state, hash text, fresh boolean, forget boolean)
     where r.id = x.id and r.state = x.from
-    returning r.id::text as id, r.state`);
+    returning r.id::text as id, x.from, x.to`);
+  return settleMoves(tx, pipelineId, moved);
+}
+
+/** Counts what moved, and queues what waits now and did not before. */
+async function settleMoves(
+  tx: Queryable,
+  pipelineId: number,
+  moved: readonly { readonly id: string; readonly from: RequestState; readonly to: RequestState }[],
+): Promise<number> {
+  await countChanges(tx, pipelineId, changesOf(moved));
   await enqueue(
     tx,
     pipelineId,
-    moved.filter((row) => row.state === "waiting").map((row) => row.id),
-  );
-  await dequeue(
-    tx,
-    moved.filter((row) => row.state !== "waiting").map((row) => row.id),
+    moved.filter(({ from, to }) => to === "waiting" && from !== "waiting").map(({ id }) => id),
   );
   return moved.length;
 }
@@ -104,10 +127,11 @@ export async function followContent(
   pipelineId: number,
   rows: readonly { key: string; hash: string; fingerprint: string | null }[],
 ): Promise<void> {
-  await tx.run(sql`update rowmill.requests r set content_hash = x.hash, answered_hash = x.hash,
-      fingerprint = coalesce(x.fingerprint, r.fingerprint), answered_fingerprint = coalesce(x.fingerprint, r.answered_fingerprint)
+  await tx.run(sql`update rowmill.requests r set content_hash = decode(x.hash, 'hex'), answered_hash = decode(x.hash, 'hex'),
+      fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.fingerprint),
+      answered_fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.answered_fingerprint)
     from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, hash text, fingerprint text)
-    where r.pipeline_id = ${pipelineId} and r.key = x.key and r.state = 'succeeded' and r.answered_hash is distinct from x.hash`);
+    where r.pipeline_id = ${pipelineId} and r.key = x.key and r.state = 'succeeded' and r.answered_hash is distinct from decode(x.hash, 'hex')`);
 }
 
 /** Requests in flight whose rows got another key. */
@@ -123,15 +147,12 @@ export async function renameMany(
 /** Asks again: the definition changed for these rows, or a person wants it. In flight ones are left to the collector. */
 export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;
-  const moved = await tx.rows<{ id: string }>(sql`
-    update rowmill.requests set state = 'waiting', tries = 0, returns = 0, error_code = null, error = null, changed_at = now()
-    where id = any(${ids}::bigint[]) and state in ('succeeded', 'failed') returning id::text as id`);
-  await enqueue(
-    tx,
-    pipelineId,
-    moved.map((row) => row.id),
-  );
-  return moved.length;
+  const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+    with ended as (
+      select id, state from rowmill.requests where id = any(${int8Array(ids)}) and state in ('succeeded', 'failed') order by id for update)
+    update rowmill.requests r set state = 'waiting', not_before = null, tries = 0, returns = 0, error_code = null, error = null, changed_at = now()
+    from ended e where r.id = e.id returning r.id::text as id, e.state as from, r.state as to`);
+  return settleMoves(tx, pipelineId, moved);
 }
 
 export async function hasDemoAnswers(client: Reader, pipelineId: number): Promise<boolean> {
@@ -147,19 +168,19 @@ const DEMO_CHUNK = 5_000;
 /** What the demo model answered or failed is asked again, and its answers and tries no longer count. Returns how many such rows wait now. */
 export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<number> {
   for (let reopened = 0; ;) {
-    const rows = await tx.rows<{ id: string; ended: boolean; waits: boolean }>(sql`
+    const rows = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
       with demo as (
-        select id, state in ('succeeded', 'failed') as ended from rowmill.requests
+        select id, state from rowmill.requests
         where pipeline_id = ${pipelineId} and demo order by id limit ${DEMO_CHUNK} for update)
       update rowmill.requests r set demo = false, answered_hash = null, answered_fingerprint = null, answered_batch = null, changed_at = now(),
-        state = case when d.ended then 'waiting' else r.state end,
+        state = case when d.state in ('succeeded', 'failed') then 'waiting' else r.state end,
         gone_from = case when r.gone_from in ('succeeded', 'failed') then 'waiting' else r.gone_from end,
         tries = 0, returns = 0,
-        error_code = case when not d.ended then r.error_code end, error = case when not d.ended then r.error end
-      from demo d where r.id = d.id returning r.id::text as id, d.ended, r.state = 'waiting' as waits`);
-    const ended = rows.filter((row) => row.ended).map((row) => row.id);
-    await enqueue(tx, pipelineId, ended);
-    reopened += rows.filter((row) => row.waits).length;
+        error_code = case when d.state not in ('succeeded', 'failed') then r.error_code end,
+        error = case when d.state not in ('succeeded', 'failed') then r.error end
+      from demo d where r.id = d.id returning r.id::text as id, d.state as from, r.state as to`);
+    await settleMoves(tx, pipelineId, rows);
+    reopened += rows.filter(({ to }) => to === "waiting").length;
     if (rows.length < DEMO_CHUNK) return reopened;
   }
 }
@@ -174,91 +195,26 @@ export async function cutShort(tx: Queryable, ids: readonly string[], room: numb
 }
 
 /** Undoes a reopening: the answer in the target is again the one that would be given. */
-export async function reaffirmMany(tx: Queryable, ids: readonly string[]): Promise<number> {
-  if (ids.length === 0) return 0;
-  const moved = await tx.rows<{ id: string }>(sql`
-    update rowmill.requests set state = 'succeeded', fingerprint = answered_fingerprint, error_code = null, error = null, changed_at = now()
-    where id = any(${ids}::bigint[]) and state = 'waiting' and answered_hash = content_hash returning id::text as id`);
-  await dequeue(
-    tx,
-    moved.map((row) => row.id),
-  );
-  return moved.length;
-}
-
-async function enqueue(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await tx.run(sql`insert into rowmill.waiting (request_id, pipeline_id)
-    select unnest(${ids}::bigint[]), ${pipelineId} on conflict (request_id) do nothing`);
-}
-
-async function dequeue(tx: Queryable, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await tx.run(sql`delete from rowmill.waiting where request_id = any(${ids}::bigint[])`);
-}
-
-export interface ReadyFacts {
-  readonly ready: number;
-  readonly oldestWaitMs: number | null;
-}
-
-/** How many may go out now, counted up to `countMax` only, and how long the oldest has waited. */
-export async function readyFacts(tx: Reader, pipelineId: number, countMax: number): Promise<ReadyFacts> {
-  const row = await tx.first<{ ready: number; oldest: number | null }>(sql`
-    select count(*)::int as ready, (extract(epoch from clock_timestamp() - min(since)) * 1000)::float8 as oldest from (
-      select since from rowmill.waiting where pipeline_id = ${pipelineId} and not_before <= now()
-      order by not_before, request_id limit ${countMax}) ready`);
-  return { ready: row?.ready ?? 0, oldestWaitMs: row?.oldest ?? null };
-}
-
-/** Requests that were ever taken into a batch: what `limit` counts. By its attempts, which are as few as the limit is small. */
-export async function countAsked(tx: Queryable, pipelineId: number): Promise<number> {
-  const row = await tx.first<{ count: number }>(sql`
-    select count(*)::int as count from (
-      select a.request_id from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id where b.pipeline_id = ${pipelineId}
-      union select f.request_id from rowmill.in_flight f join rowmill.batches b on b.id = f.batch_id where b.pipeline_id = ${pipelineId}) asked`);
-  return row?.count ?? 0;
-}
-
-/** Candidates in turn; `newMax` bounds those that were never asked (null: all). Locked, in id order. */
-export async function lockReady(
+export async function reaffirmMany(
   tx: Queryable,
   pipelineId: number,
-  bounds: { max: number; newMax: number | null },
-): Promise<string[]> {
-  const rows = await tx.rows<{ id: string }>(sql`
-    select r.id::text as id from rowmill.requests r
-    where r.state = 'waiting' and r.id = any (array(
-      select id from (
-        select w.request_id as id, q.attempt, count(*) filter (where q.attempt = 0) over (order by w.not_before, w.request_id) as fresh
-        from (select * from rowmill.waiting where pipeline_id = ${pipelineId} and not_before <= now()
-              order by not_before, request_id limit ${bounds.newMax === null ? bounds.max : null}) w
-        join rowmill.requests q on q.id = w.request_id
-        order by w.not_before, w.request_id) turn
-      where ${bounds.newMax}::bigint is null or attempt > 0 or fresh <= ${bounds.newMax}::bigint
-      limit ${bounds.max}))
-    order by r.id for update of r skip locked`);
-  return rows.map((row) => row.id);
+  ids: readonly string[],
+): Promise<number> {
+  if (ids.length === 0) return 0;
+  const moved = await tx.run(sql`
+    update rowmill.requests set state = 'succeeded', not_before = null, fingerprint = answered_fingerprint, error_code = null, error = null,
+      changed_at = now()
+    where id = any(${ids}::bigint[]) and state = 'waiting' and answered_hash = content_hash`);
+  await countChanges(tx, pipelineId, { waiting: -moved, succeeded: moved });
+  return moved;
 }
 
-/** From the queue into a batch that exists: state, attempt, and the one in-flight row that a request can have. */
-export async function takeIntoBatch(tx: Queryable, batchId: string, ids: readonly string[]): Promise<number> {
-  const taken = await tx.run(sql`
-    with moved as (
-      update rowmill.requests set state = 'batched', attempt = attempt + 1, changed_at = now()
-      where id = any(${ids}::bigint[]) and state = 'waiting' returning id, attempt)
-    insert into rowmill.in_flight (request_id, batch_id, attempt) select id, ${batchId}, attempt from moved order by id`);
-  await dequeue(tx, ids);
-  return taken;
-}
-
-export interface StateCounts {
-  readonly pipelineId: number;
-  readonly state: RequestState;
-  readonly count: number;
-}
-
-export async function countStates(client: Queryable): Promise<StateCounts[]> {
-  return client.rows<StateCounts>(sql`
-    select pipeline_id as "pipelineId", state, count(*)::int as count from rowmill.requests group by 1, 2`);
+/** Requests that ever entered a batch: what `limit` counts. By their attempts, which are as few as the limit is small. */
+export async function countAsked(tx: Reader, pipelineId: number): Promise<number> {
+  const row = await tx.first<{ count: number }>(sql`
+    select count(*)::int as count from (
+      select a.request_id from rowmill.attempts a join rowmill.batches b on b.no = a.batch where b.pipeline_id = ${pipelineId}
+      union select x.id from rowmill.batches b join rowmill.lines l on l.batch = b.no cross join unnest(l.ids) x (id) where b.pipeline_id = ${pipelineId}
+      union select x.id from rowmill.queue q cross join unnest(q.ids) x (id) where q.pipeline_id = ${pipelineId} and q.batch is not null) asked`);
+  return row?.count ?? 0;
 }

@@ -7,26 +7,37 @@ import { sql, type Queryable, type Reader } from "./database.js";
 
 export type SweepPhase = "idle" | "source" | "definition" | "ledger";
 
-export interface SweepRow {
-  readonly pipelineId: number;
+/** By which the next one is due. */
+export interface SweepFacts {
   readonly wanted: boolean;
   /** It is wanted for a count only, and may keep its pauses. */
   readonly mayRest: boolean;
   readonly phase: SweepPhase;
-  readonly cursor: string[] | null;
-  readonly definitionHash: string | null;
   readonly sweptHash: string | null;
-  readonly rowsSeen: number;
-  readonly keysFound: number;
   /** Age of the last complete sweep; null: there was none. */
   readonly finishedAgoMs: number | null;
   readonly lastedMs: number | null;
+}
+
+export interface SweepRow extends SweepFacts {
+  readonly pipelineId: number;
+  readonly cursor: string[] | null;
+  /** The newest request when it began. */
+  readonly lastRequestId: string;
+  readonly definitionHash: string | null;
+  readonly rowsSeen: number;
+  readonly keysFound: number;
 }
 
 /** Any number, but always this one: the advisory locks of the sweep. */
 const SWEEP_LOCK = 726_974;
 
 const KEYLESS_REASON = "rows without a key";
+
+/** Of a row of rowmill.sweeps: the fields of SweepFacts. */
+export const sweepFacts = sql`wanted_at is not null as wanted, coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase,
+  swept_hash as "sweptHash", (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
+  (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"`;
 
 /** Null when another worker is at this sweep. Made when missing. */
 export async function lockSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
@@ -44,11 +55,8 @@ export async function lockSweep(tx: Queryable, pipelineId: number): Promise<Swee
 
 function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
   return tx.first<SweepRow>(sql`
-    select pipeline_id as "pipelineId", wanted_at is not null as wanted,
-      coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase, cursor, definition_hash as "definitionHash", swept_hash as "sweptHash",
-      rows_seen::int as "rowsSeen", keys_found::int as "keysFound",
-      (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
-      (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"
+    select ${sweepFacts}, pipeline_id as "pipelineId", cursor, definition_hash as "definitionHash",
+      last_request_id::text as "lastRequestId", rows_seen::int as "rowsSeen", keys_found::int as "keysFound"
     from rowmill.sweeps where pipeline_id = ${pipelineId}`);
 }
 
@@ -70,7 +78,9 @@ export async function startSweep(
   pipelineId: number,
   definitionHash: string | null,
 ): Promise<void> {
-  await tx.run(sql`update rowmill.sweeps set phase = 'source', cursor = null, definition_hash = ${definitionHash},
+  await tx.run(sql`update rowmill.sweeps set phase = 'source', cursor = null,
+    last_request_id = case when exists (select from rowmill.requests where pipeline_id = ${pipelineId}) then (select max(id) from rowmill.requests) else 0 end,
+    definition_hash = ${definitionHash},
     wanted_at = null, wanted_reason = null, rows_seen = 0, keys_found = 0, started_at = now(), finished_at = null
     where pipeline_id = ${pipelineId}`);
 }

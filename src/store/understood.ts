@@ -7,7 +7,7 @@ import { RowmillError } from "../model/errors.js";
 import { sql, type Reader, type Sql } from "./database.js";
 
 /** The number of the newest file in `migrations/`: what this Rowmill knows. */
-export const LEDGER_VERSION = 5;
+export const LEDGER_VERSION = 1;
 
 /** For a statement that must not take effect in a ledger which this Rowmill does not understand. */
 export const isUnderstood: Sql = sql`(select d.oldest_version from rowmill.deployment d) <= ${LEDGER_VERSION}`;
@@ -22,7 +22,11 @@ export async function oldestVersion(client: Reader): Promise<number> {
 
 /** @throws RowmillError `version_too_old` */
 export async function requireUnderstood(client: Reader): Promise<void> {
-  const oldest = await oldestVersion(client);
+  refuseNewer(await oldestVersion(client));
+}
+
+/** @throws RowmillError `version_too_old` */
+export function refuseNewer(oldest: number): void {
   if (oldest <= LEDGER_VERSION) return;
   throw new RowmillError(
     "version_too_old",

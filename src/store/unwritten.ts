@@ -1,5 +1,7 @@
 /** Answers that were paid for and that the target refused: kept in the attempts until retention ends, and written later. */
 import { sql, type Queryable, type Reader } from "./database.js";
+import { countChanges } from "./counts.js";
+import { hex } from "./requests.js";
 import { isMeant, keptAttempt, type FailedRows } from "./failures.js";
 
 /** Of the answers that go into memory together. */
@@ -39,23 +41,24 @@ export interface KeptAnswer {
 /** Of these requests, those that still are failed and have one; locked in id order. */
 export async function lockKept(tx: Queryable, ids: readonly string[]): Promise<KeptAnswer[]> {
   return tx.rows<KeptAnswer>(sql`
-    select r.id::text as id, r.key, r.content_hash as "contentHash", r.fingerprint, a.answer, coalesce(a.model, b.model) as model, b.account,
+    select r.id::text as id, r.key, ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.fingerprint`)} as fingerprint, a.answer, coalesce(a.model, b.model) as model, b.account,
       r.demo, r.row_gone as "rowGone"
-    from rowmill.requests r join rowmill.attempts a on ${keptAttempt} join rowmill.batches b on b.id = a.batch_id
+    from rowmill.requests r join rowmill.attempts a on ${keptAttempt} join rowmill.batches b on b.no = a.batch
     where r.id = any(${[...ids]}::bigint[]) and r.state = 'failed' order by r.id for update of r`);
 }
 
 /** The target has these answers now. The caller holds the requests. */
-export async function endKept(tx: Queryable, ids: readonly string[]): Promise<void> {
+export async function endKept(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<void> {
   if (ids.length === 0) return;
-  await tx.run(sql`
+  const ended = await tx.run(sql`
     with ended as (
       update rowmill.attempts a set written_at = now(), answer = null from rowmill.requests r
       where r.id = any(${[...ids]}::bigint[]) and r.state = 'failed' and a.request_id = r.id and a.attempt = r.attempt
-      returning a.request_id, a.batch_id)
+      returning a.request_id, a.batch)
     update rowmill.requests r set state = 'succeeded', answered_hash = r.content_hash, answered_fingerprint = r.fingerprint,
-      answered_batch = e.batch_id, error_code = null, error = null, changed_at = now()
+      answered_batch = e.batch, error_code = null, error = null, changed_at = now()
     from ended e where r.id = e.request_id and r.state = 'failed'`);
+  await countChanges(tx, pipelineId, { failed: -ended, succeeded: ended });
 }
 
 /** Why it could not be written this time. */

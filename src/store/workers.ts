@@ -1,16 +1,18 @@
 /** Processes that work, by heartbeat; and the jobs of those that died, freed for others. */
 import { sql, type Queryable, type Reader } from "./database.js";
+import { isUnderstood } from "./understood.js";
 
 /** A worker that was not seen for so long is dead: four heartbeats. */
 export const WORKER_SILENCE_MS = 20_000;
 
+/** Not in a ledger that this Rowmill is too old for. */
 export async function beat(
   client: Queryable,
   worker: { id: string; poolId: string | null; host: string; pid: number; version: string },
 ): Promise<void> {
   await client.run(sql`
     insert into rowmill.workers (id, pool_id, host, pid, version)
-    values (${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version})
+    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version} where ${isUnderstood}
     on conflict (id) do update set seen_at = clock_timestamp(), pool_id = excluded.pool_id`);
 }
 
@@ -79,8 +81,4 @@ export async function removeSpentQueues(client: Queryable, limit: number): Promi
       select q.id from rowmill_worker._private_job_queues q join rowmill.batches b on q.queue_name = 'batch:' || b.id
       where b.settled_at < now() - interval '1 hour' and q.locked_at is null
         and not exists (select 1 from rowmill_worker._private_jobs j where j.job_queue_id = q.id) limit ${limit})`);
-}
-
-export async function analyze(client: Queryable): Promise<void> {
-  await client.run(sql`analyze rowmill.requests, rowmill.waiting, rowmill.in_flight`);
 }

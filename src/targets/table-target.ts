@@ -34,8 +34,9 @@ export function createTableTarget(table: TargetTable): Target {
   return {
     isSource: table.isSource,
     checkOwners: (client) => checkOwners(client, table),
+    lock: (tx) => lock(tx, table),
     lockFree: (tx, keys) => lockFree(tx, table, keys),
-    write: (tx, results) => write(tx, table, results),
+    write: (tx, results, plain = false) => write(tx, table, { results, plain }),
     present: (tx, keys) => present(tx, table, keys),
   };
 }
@@ -46,14 +47,22 @@ async function checkOwners(client: Queryable, { ownership }: TargetTable): Promi
   if (ownership !== null) await refuseStrangers(client, ownership);
 }
 
+async function lock(tx: Queryable, table: TargetTable): Promise<{ plain: boolean }> {
+  await tx.run(sql`lock table ${raw(table.qualified)} in row exclusive mode`);
+  await checkOwners(tx, table);
+  const row = await tx.first<{ plain: boolean }>(sql`
+    select c.relkind = 'r' and not c.relhasrules and not c.relhassubclass
+      and not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as plain
+    from pg_catalog.pg_class c where c.oid = ${table.qualified}::regclass`);
+  return { plain: row?.plain ?? false };
+}
+
 async function lockFree(
   tx: Queryable,
   table: TargetTable,
   keys: readonly string[],
 ): Promise<{ busy: ReadonlySet<string> }> {
-  // The lock that our write takes anyway: from here to the commit no trigger, default or owner of the table can change.
-  await tx.run(sql`lock table ${raw(table.qualified)} in row exclusive mode`);
-  await checkOwners(tx, table);
+  await lock(tx, table);
   const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
   const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
   const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
@@ -84,13 +93,14 @@ async function present(
 async function write(
   tx: Queryable,
   table: TargetTable,
-  results: readonly Result[],
+  { results, plain }: { readonly results: readonly Result[]; readonly plain: boolean },
 ): Promise<ReadonlySet<string>> {
   if (results.length === 0) return new Set();
   const recordset = recordsetOf(table, results);
   await tx.run(
     underRolePath(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset)),
   );
+  if (plain) return new Set();
   const missing = await notWritten(
     tx,
     table,

@@ -15,15 +15,20 @@ export interface Target {
   /** @throws RowmillError `target_unsupported` where a write would run code of somebody whom the config does not trust. */
   checkOwners(client: Queryable): Promise<void>;
   /**
-   * Checks the owners as above, then: of these keys, those whose target rows some other transaction holds right now: they are written later, so that a user's
+   * Locks the table as the write does anyway, so that from here to the commit no trigger, default or owner of it can change, and checks the
+   * owners as above. `plain`: nothing of the user's can do something else than what is written; where it fails, it says so.
+   */
+  lock(tx: Queryable): Promise<{ plain: boolean }>;
+  /**
+   * Locks as above, then: of these keys, those whose target rows some other transaction holds right now: they are written later, so that a user's
    * transaction never waits for ours. The others stay locked for this transaction.
    */
   lockFree(tx: Queryable, keys: readonly string[]): Promise<{ busy: ReadonlySet<string> }>;
   /**
-   * Upserts, and looks: the keys at which the table does not hold what was written, since a trigger or rule of the user's did something else.
+   * Upserts, and looks, unless the target is `plain`: the keys at which the table does not hold what was written, since a trigger or rule of the user's did something else.
    * One result per key; the caller bounds their number, since a user's table is written, and halves them when a row is refused.
    */
-  write(tx: Queryable, results: readonly Result[]): Promise<ReadonlySet<string>>;
+  write(tx: Queryable, results: readonly Result[], plain?: boolean): Promise<ReadonlySet<string>>;
   /** Of these keys, those that have a result. */
   present(tx: Queryable, keys: readonly string[]): Promise<ReadonlySet<string>>;
 }

@@ -42,12 +42,15 @@ const ASKED_WAIT_MAX_MS = 86_400_000;
 const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
 
-/** Runs what is due for this batch. Repeatable, and safe from several workers at once: one of them gets the lease. */
+/**
+ * Runs what is due for this batch. Repeatable, and safe from several workers at once: one of them gets the lease. Returns when the batch
+ * is looked at next, in milliseconds from now; null: never, or somebody else says when.
+ */
 export async function advanceBatch(
   context: WorkerContext,
   batchId: string,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number | null> {
   const lease: Lease = { batchId, token: randomUUID() };
   const batch = await context.step("turn.claim", () =>
     batches.claim(context.database, batchId, { token: lease.token, worker: context.workerId }),
@@ -61,19 +64,21 @@ export async function advanceBatch(
         { pipeline: batch.pipeline, batch: batchId, state: batch.state },
         "the lease ended before the work did: what it did in vain is done again",
       );
-    if (outcome.next !== "wait") return;
+    if (outcome.next !== "wait") return null;
     const { delayMs } = outcome;
     await context.step("turn.release", () => batches.release(context.database, lease, outcome));
     await wake(context, batchId, delayMs);
+    return delayMs;
   } finally {
     context.leases.drop(lease);
   }
 }
 
 /** Somebody else holds it: should that worker die, this job is there when its lease ends. */
-async function lookLater(context: WorkerContext, batchId: string): Promise<void> {
+async function lookLater(context: WorkerContext, batchId: string): Promise<null> {
   const leftMs = await batches.leaseLeftMs(context.read, batchId);
   if (leftMs !== null) await wake(context, batchId, leftMs + LEASE_GRACE_MS);
+  return null;
 }
 
 function wake(context: WorkerContext, batchId: string, delayMs: number): Promise<void> {

@@ -6,7 +6,8 @@ import type { Refusal } from "../model/failing.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import { contentsOf, type SourceRow } from "../sources/source.js";
 import { sql, type Queryable } from "../store/database.js";
-import { endMany, lockMany, type AttemptEnding, type InFlight } from "../store/in-flight.js";
+import { endMany, type AttemptEnding } from "../store/attempts.js";
+import { lockMany, type InFlight } from "../store/in-flight.js";
 import { keepMany, type AnswerToKeep } from "../store/kept-answers.js";
 import { followContent, reopenMany } from "../store/requests.js";
 import type { Result } from "../targets/target.js";
@@ -21,7 +22,7 @@ import { userCodeTimer } from "./user-code.js";
  * For the write, which runs the user's triggers: with what is read before it takes less time than a lease. PostgreSQL bounds no COMMIT, so
  * what triggers do there is bounded by the connection's own time-out alone.
  */
-const WRITE_TIMEOUT_MS = 5_000;
+export const WRITE_TIMEOUT_MS = 5_000;
 
 export interface Collecting extends Turn<BatchIn<"collecting">> {
   readonly asked: Asked;
@@ -62,6 +63,8 @@ export type Ended = "lookFirst" | { readonly left: Outcomes };
 interface ChunkOfLines {
   readonly outcomes: Outcomes;
   readonly goneBelieved: boolean;
+  /** When the lines came that are judged together; null: now. */
+  readonly at: string | null;
   /** By request: tried alone before, and not to be written. */
   readonly refusals: ReadonlyMap<string, Refusal>;
   readonly trial: Trial;
@@ -75,7 +78,7 @@ interface ChunkOfLines {
 export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLines): Promise<Ended> {
   const { outcomes } = chunk;
   const { pipeline, batch } = turn;
-  const all = await lockMany(tx, batch.id, [...outcomes.keys()]);
+  const all = await lockMany(tx, batch.no, [...outcomes.keys()]);
   // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
   const { busy } = await pipeline.target.lockFree(
     tx,
@@ -85,8 +88,8 @@ export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLi
   const held = answersAbout(all.filter(isBusy), outcomes);
   const judged = await judgeAll(turn, tx, { ...chunk, free: all.filter((request) => !isBusy(request)) });
   if (judged === "lookFirst") return judged;
-  await keepMany(tx, batch.id, { answers: held, failed: false });
-  await writeAccepted(turn, tx, { ...judged, trial: chunk.trial });
+  await keepMany(tx, batch.no, { answers: held, failed: false });
+  await writeAccepted(turn, tx, { ...judged, trial: chunk.trial, at: chunk.at });
   await reopenMany(tx, pipeline.id, [...judged.again.values()]);
   return { left: judged.left };
 }
@@ -194,10 +197,9 @@ function isAskedAgain(
 async function writeAccepted(
   { pipeline, batch, asked: { target } }: Collecting,
   tx: Queryable,
-  { accepted, others, again, trial }: Omit<JudgedChunk, "left"> & { trial: Trial },
+  { accepted, others, again, trial, at }: Omit<JudgedChunk, "left"> & Pick<ChunkOfLines, "trial" | "at">,
 ): Promise<void> {
-  const of = { id: batch.id, pipelineId: pipeline.id };
-  const moved = await endMany(tx, of, [...others, ...accepted.map(({ ending }) => ending)]);
+  const moved = await endMany(tx, batch, [...others, ...accepted.map(({ ending }) => ending)], at);
   const won = accepted.filter(({ ending }) => moved.has(ending.id));
   if (typeof target === "string" || won.length === 0) return;
   trial.requests = won.map(({ ending }) => ending.id);

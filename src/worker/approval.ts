@@ -1,6 +1,6 @@
 /** May a new or changed pipeline send its first batch? By its estimate, or by a person. */
 import type { Json } from "../model/pipeline.js";
-import { countWaiting } from "../store/estimates.js";
+import { countState } from "../store/counts.js";
 import * as pipelines from "../store/pipelines.js";
 import { isSwept } from "../store/sweeps.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -24,7 +24,7 @@ export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Pr
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
   if (!(await isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
-  const waiting = await countWaiting(context.read, pipeline.id);
+  const waiting = await countState(context.read, pipeline.id, "waiting");
   if (waiting === 0) return { kind: "nothing" };
   const estimate = await estimatePipeline(context, pipeline, waiting);
   await context.step("plan.estimate", () =>

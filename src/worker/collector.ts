@@ -11,7 +11,7 @@ import { ProviderError, type ResultsEnd } from "../model/provider.js";
 import { pollDelayMs } from "../model/schedule.js";
 import * as batches from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
-import { countEndings, countUnanswered, inFlightOf } from "../store/in-flight.js";
+import { countUnanswered, inFlightOf } from "../store/in-flight.js";
 import { nextKept, passStart, type KeptAnswer } from "../store/kept-answers.js";
 import * as pipelines from "../store/pipelines.js";
 import type { Collecting } from "./answer-chunk.js";
@@ -26,7 +26,7 @@ import { eachStep } from "./step.js";
 import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
-const CHUNK_LINES = 500;
+const CHUNK_LINES = 1_000;
 const CHUNK_BYTES = 8 * 1024 * 1024;
 const FOREIGN = "its results name none of our requests";
 
@@ -101,7 +101,7 @@ async function proofIn(
   const named = read.flatMap(({ customId }) => (customId === null ? [] : [parseCustomId(customId)]));
   if (named.length === 0) return null;
   const ids = named.flatMap((name) => name?.requestId ?? []);
-  const sent = await inFlightOf(context.read, batch.id, ids);
+  const sent = await inFlightOf(context.read, batch.no, ids);
   const ours = named.filter((name) => {
     const request = name === null ? undefined : sent.get(name.requestId);
     return name !== null && request?.attempt === name.attempt && matchesContent(name, request.contentHash);
@@ -160,7 +160,7 @@ async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
   const before = await passStart(context.read);
   for (let after: KeptAnswer | null = null; ;) {
     const pass = { before, after };
-    const kept = await nextKept(context.read, batch.id, { pass, max: CHUNK_LINES, bytesMax: CHUNK_BYTES });
+    const kept = await nextKept(context.read, batch.no, { pass, max: CHUNK_LINES, bytesMax: CHUNK_BYTES });
     after = kept.at(-1) ?? null;
     if (after === null) return true;
     const outcomes = new Map(kept.map(({ requestId, outcome }) => [requestId, [outcome]]));
@@ -170,7 +170,7 @@ async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
 
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const { context, pipeline, batch } = turn;
-  const left = await countUnanswered(context.read, batch.id);
+  const left = await countUnanswered(context.read, batch.no);
   if (left > 0 && !batch.told && isShort(turn, tally.lines)) return lookOnceMore(turn);
   const { outcome, detail } = unnamed(batch, tally.end);
   const read = { lines: tally.lines, unknown: tally.unknown, missing: tally.missing + left };
@@ -188,8 +188,7 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   });
   if (ended === "lost") return lost;
   if (ended === "kept") return waitForRows(turn, read, tally.end);
-  const sums = await countEndings(context.read, batch.id);
-  context.log.info({ pipeline: batch.pipeline, batch: batch.id, ...sums }, "batch settled");
+  context.log.info({ pipeline: batch.pipeline, batch: batch.id, requests: batch.requests }, "batch settled");
   return done;
 }
 

@@ -62,6 +62,8 @@ export interface WorkerContext {
   readonly log: Logger;
   /** 0 ≤ x < 1. */
   readonly random: () => number;
+  /** Another word after any change by which a look at a table, its triggers or its target could end differently. */
+  readonly catalogueState: () => Promise<string>;
   /** Looks at the table again: new partitions, types, triggers. Null: the pipeline cannot go on and was paused. */
   readonly refreshSource: (pipeline: Pipeline) => Promise<void>;
 }

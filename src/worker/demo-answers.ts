@@ -14,6 +14,12 @@ const ASK_AGAIN_MS = 60_000;
 /** The last word of each provider, by a clock that never jumps. Null: it did not say. */
 const words = new WeakMap<Provider, { readonly atMs: number; readonly demo: boolean | null }>();
 
+/** Whether to ask again: nothing was said yet, or it was long ago, or it is not the demo, and rows are left. */
+export function mayAskAgain(provider: Provider): boolean {
+  const last = words.get(provider);
+  return last === undefined || last.demo === false || performance.now() - last.atMs >= ASK_AGAIN_MS;
+}
+
 /** Returns how many rows wait again by it. Repeatable. */
 export async function askAgainAfterDemo(
   context: WorkerContext,

@@ -22,6 +22,7 @@ import {
   type Outcomes,
   type Trial,
 } from "./answer-chunk.js";
+import { acceptAnswers } from "./accept-answers.js";
 import { catchUp } from "./intake.js";
 import { causeOf, isOfStatement, isRaised } from "./row-refusal.js";
 
@@ -43,6 +44,7 @@ export interface Waits {
 /** Lines that came together, and what became of them so far. */
 interface Chunk {
   readonly waits: Waits;
+  readonly at: string | null;
   /** By request. */
   readonly refusals: Map<string, Refusal>;
   written: number;
@@ -56,8 +58,10 @@ interface Part {
 
 /** False: the lease is lost. @throws RowmillError `target_unsupported` where the target refuses all of them alike: nothing failed then. */
 export async function endAnswers(turn: Collecting, outcomes: Outcomes, waits: Waits): Promise<boolean> {
-  const chunk: Chunk = { waits, refusals: new Map(), written: 0 };
-  if (!(await endParts(turn, chunk, outcomes))) return false;
+  const accepted = await acceptAnswers(turn, outcomes);
+  if (accepted === null) return false;
+  const chunk: Chunk = { waits, at: accepted.at, refusals: new Map(), written: accepted.written };
+  if (!(await endParts(turn, chunk, accepted.left))) return false;
   if (chunk.refusals.size === 0) return true;
   await refuseTarget(turn, chunk);
   return endParts(turn, chunk, pick(outcomes, [...chunk.refusals.keys()]));
@@ -99,7 +103,7 @@ async function endPart(turn: Collecting, chunk: Chunk, part: Part): Promise<Next
 
 function tryPart(
   turn: Collecting,
-  { refusals }: Chunk,
+  { refusals, at }: Chunk,
   { part, trial }: { part: Part; trial: Trial },
 ): Promise<Ended | "lost"> {
   const { context, pipeline, lease } = turn;
@@ -109,7 +113,7 @@ function tryPart(
         // Else the sweep of a definition that another worker registers meanwhile leaves these rows out, and nobody reopens them.
         const isCurrent = (await pipelines.keepDefinition(tx, pipeline.id)) === pipeline.definitionHash;
         if (!isCurrent || !(await batches.holds(tx, lease))) return "lost";
-        const ended = await endChunk(turn, tx, { ...part, refusals, trial });
+        const ended = await endChunk(turn, tx, { ...part, at, refusals, trial });
         // What fails from here on fails at COMMIT.
         trial.atTarget = trial.requests.length > 0;
         return ended;
@@ -167,8 +171,8 @@ function keep(
     context.database.transaction(
       async (tx) => {
         if (!(await batches.holds(tx, lease))) return null;
-        const requests = await lockMany(tx, batch.id, [...outcomes.keys()]);
-        return keepMany(tx, batch.id, { answers: answersAbout(requests, outcomes), failed });
+        const requests = await lockMany(tx, batch.no, [...outcomes.keys()]);
+        return keepMany(tx, batch.no, { answers: answersAbout(requests, outcomes), failed });
       },
       { lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),

@@ -10,18 +10,11 @@ import type { BatchEvent } from "../model/batch-transitions.js";
 import type { Queryable } from "../store/database.js";
 import * as pipelines from "../store/pipelines.js";
 import { reopenMany } from "../store/requests.js";
-import {
-  countInFlight,
-  endMany,
-  lockUnanswered,
-  type AttemptEnding,
-  type InFlight,
-} from "../store/in-flight.js";
+import { endMany, type AttemptEnding } from "../store/attempts.js";
+import { countOpen, countUnanswered, lockUnanswered, type InFlight, type Part } from "../store/in-flight.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import type { Turn } from "./turn.js";
 
-/** Requests that are ended in one transaction. */
-export const CHUNK = 1_000;
 const DETAIL_CHARACTERS_MAX = 2_000;
 const TOKENS_MAX = 2_147_483_647;
 
@@ -47,11 +40,11 @@ export interface EndingFacts {
   readonly delayMs?: number;
 }
 
-const noUsage: TokenUsage = { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0 };
+const noUsage = { input: 0, cached: 0, output: 0, cost: 0 };
 
 export function endingOf(
   { context, pipeline, batch }: Pick<Turn, "context" | "pipeline" | "batch">,
-  request: InFlight,
+  request: Pick<InFlight, "requestId" | "attempt" | "tries" | "returns" | "room">,
   facts: EndingFacts,
 ): AttemptEnding {
   const { config } = pipeline;
@@ -62,8 +55,6 @@ export function endingOf(
     moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
   };
   const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
-  const usage = facts.usage ?? noUsage;
-  const counted = facts.usage !== undefined;
   return {
     id: request.requestId,
     attempt: request.attempt,
@@ -72,10 +63,8 @@ export function endingOf(
     detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
     answer: storable(facts.answer),
     model: storable(facts.model),
-    input: countable(usage.inputTokens),
-    cached: countable(usage.cachedInputTokens),
-    output: countable(usage.outputTokens),
-    cost: counted ? costOf(batch, usage) : 0,
+    ...(facts.usage === undefined ? noUsage : countedUsage(batch, facts.usage)),
+    room: request.room,
     demo: facts.demo ?? false,
     rowGone: facts.rowGone ?? false,
     to: nextState(facts.outcome, next.ending),
@@ -88,17 +77,20 @@ export function endingOf(
 }
 
 /** What a model wrote may hold what PostgreSQL cannot store; the story must be kept all the same. */
-function storable(text: string | null | undefined): string | null {
+export function storable(text: string | null | undefined): string | null {
   return text === null || text === undefined ? null : storableText(text);
 }
 
-function costOf(batch: Batch, usage: TokenUsage): number | null {
-  const bounded = {
-    inputTokens: countable(usage.inputTokens),
-    cachedInputTokens: Math.min(countable(usage.cachedInputTokens), countable(usage.inputTokens)),
-    outputTokens: countable(usage.outputTokens),
-  };
-  return costNanoUsd(bounded, batch.rates, "batch");
+/** Tokens as an attempt records them, with what they cost by the batch's own price. */
+export function countedUsage(
+  { rates }: Pick<Batch, "rates">,
+  usage: TokenUsage,
+): Pick<AttemptEnding, "input" | "cached" | "output" | "cost"> {
+  const input = countable(usage.inputTokens);
+  const cached = countable(usage.cachedInputTokens);
+  const output = countable(usage.outputTokens);
+  const bounded = { inputTokens: input, cachedInputTokens: Math.min(cached, input), outputTokens: output };
+  return { input, cached, output, cost: costNanoUsd(bounded, rates, "batch") };
 }
 
 /** A provider may say anything; what no integer column holds is cut to what it does. */
@@ -126,46 +118,51 @@ export interface EndAll {
   readonly pipeline: Pipeline;
   readonly batch: Batch;
   readonly lease: Lease;
-  readonly facts: (request: InFlight) => EndingFacts;
+  readonly facts: (request: Part["requests"][number]) => EndingFacts;
   readonly event: BatchEvent;
   readonly reason: string;
   readonly fields?: BatchFields;
   readonly detail?: Json;
-  /** In each of the transactions, before anything is locked. */
+  /** In the transaction that ends the batch, before anything is locked. */
   readonly first?: (tx: Queryable) => Promise<void>;
 }
 
-/**
- * Ends every request in flight in the batch of which no answer is kept, chunk by chunk; then the batch itself, unless answers are kept.
- */
+/** Ends every request in flight in the batch of which no answer is kept, part by part; then the batch itself, unless answers are kept. */
 export async function endAll(context: WorkerContext, end: EndAll): Promise<"ended" | "kept" | "lost"> {
-  const { pipeline, batch, lease } = end;
-  for (;;) {
-    const done = await context.step("end.chunk", () =>
-      context.database.transaction(async (tx) => {
-        await end.first?.(tx);
-        // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
-        const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
-        if (!(await batches.holds(tx, lease))) return "lost" as const;
-        const chunk = await lockUnanswered(tx, batch.id, CHUNK);
-        const endings = chunk.map((request) =>
-          endingOf({ context, pipeline, batch }, request, end.facts(request)),
-        );
-        const ended = await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
-        if (isChanged) await reopenFailed(tx, pipeline, endings);
-        if (ended.size < chunk.length)
-          throw new Error(
-            `Batch ${batch.id}: ${chunk.length - ended.size} requests in flight are not "batched" in the ledger.`,
-          );
-        if (chunk.length === CHUNK) return "more" as const;
-        if ((await countInFlight(tx, batch.id)) > 0) return "kept" as const;
-        const { event, reason, fields = {} } = end;
-        const detail = end.detail === undefined ? {} : { detail: end.detail };
-        return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail }))
-          ? ("ended" as const)
-          : ("lost" as const);
-      }),
+  let more = (await countUnanswered(context.read, end.batch.no)) > 0;
+  for (let part = 0; more; part++) {
+    const ended = await context.step("end.chunk", () =>
+      context.database.transaction((tx) => endPart(context, tx, { end, part })),
     );
-    if (done !== "more") return done;
+    if (ended === "lost") return "lost";
+    more = ended === "more";
   }
+  const { batch, lease, event, reason, fields = {} } = end;
+  const detail = end.detail === undefined ? {} : { detail: end.detail };
+  return context.step("end.chunk", () =>
+    context.database.transaction(async (tx) => {
+      await end.first?.(tx);
+      if (!(await batches.holds(tx, lease))) return "lost";
+      if ((await countOpen(tx, batch.no)).inFlight > 0) return "kept";
+      return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail })) ? "ended" : "lost";
+    }),
+  );
+}
+
+async function endPart(
+  context: WorkerContext,
+  tx: Queryable,
+  { end, part }: { end: EndAll; part: number },
+): Promise<"more" | "last" | "lost"> {
+  const { pipeline, batch, lease } = end;
+  // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
+  const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
+  if (!(await batches.holds(tx, lease))) return "lost";
+  const { requests, isLast } = await lockUnanswered(tx, batch.no, part);
+  const endings = requests.map((request) =>
+    endingOf({ context, pipeline, batch }, request, end.facts(request)),
+  );
+  await endMany(tx, batch, endings);
+  if (isChanged) await reopenFailed(tx, pipeline, endings);
+  return isLast ? "last" : "more";
 }

@@ -14,7 +14,8 @@ import {
   type TokenRatio,
 } from "../model/tokens.js";
 import type { Queryable } from "../store/database.js";
-import { lineMaxima, waitingSample } from "../store/estimates.js";
+import { lineMaxima } from "../store/estimates.js";
+import { waitingSample } from "../store/queue.js";
 import { firstAttempt, type Pipeline, type WorkerContext } from "./context.js";
 
 const SAMPLE_ROWS = 100;

@@ -4,7 +4,8 @@
  */
 import { pipelinesWithArrivals, takeArrivals } from "../store/arrivals.js";
 import { lockIntake, tryLockIntake } from "../store/pipelines.js";
-import type { Queryable } from "../store/database.js";
+import { isDataError, type Queryable } from "../store/database.js";
+import type { RowSql } from "../store/row-sql.js";
 import { wantKeylessCount, wantSweep } from "../store/sweeps.js";
 import { presentMoment, type Moment } from "../store/visible.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -23,17 +24,27 @@ export interface IntakeCounts {
   refused: number;
 }
 
-/** One round: every pipeline of this worker for which something arrived. */
-export async function runIntake(context: WorkerContext, signal?: AbortSignal): Promise<IntakeCounts> {
-  const total: IntakeCounts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
-  for (const id of await pipelinesWithArrivals(context.read)) {
+/** One round: every pipeline of this worker for which something arrived. `arrived`: their ids, where they are known. */
+export async function runIntake(
+  context: WorkerContext,
+  signal?: AbortSignal,
+  arrived?: readonly number[],
+): Promise<IntakeCounts & { full: boolean }> {
+  // Full: the round ended before there were no more arrivals.
+  const total = { arrivals: 0, added: 0, moved: 0, refused: 0, full: false };
+  for (const id of arrived ?? (await pipelinesWithArrivals(context.read))) {
     const pipeline = context.pipelines.get(id);
     if (!pipeline || !(await mayLook(context.read, pipeline))) continue;
     const startedAt = performance.now();
-    for (let round = 0; round < ROUNDS_MAX; round++) {
+    for (let round = 0; ; round++) {
       if (signal?.aborted) return total;
-      if (performance.now() - startedAt > ROUNDS_MS_MAX) break;
-      const counts = await guarded(context, pipeline, () => takeOnce(context, pipeline, tryLockIntake));
+      if (round === ROUNDS_MAX || performance.now() - startedAt > ROUNDS_MS_MAX) {
+        total.full = true;
+        break;
+      }
+      const counts = await guarded(context, pipeline, () =>
+        takeOnce(context, pipeline, { lock: tryLockIntake, before: null }),
+      );
       if (counts === null) break;
       total.arrivals += counts.arrivals;
       total.added += counts.added;
@@ -58,25 +69,46 @@ export async function catchUp(
   let left: number;
   do {
     signal.throwIfAborted();
-    left = (await takeOnce(context, pipeline, lockIntake, before)).arrivals;
+    left = (await takeOnce(context, pipeline, { lock: lockIntake, before })).arrivals;
   } while (left > 0);
 }
 
-async function takeOnce(
+/** New rows by one statement for all of them; where the data of one makes that fail, each row is looked at. */
+async function takeOnce(context: WorkerContext, pipeline: Pipeline, wanted: Taking): Promise<IntakeCounts> {
+  if (pipeline.source.looksAtNew) return take(context, pipeline, { ...wanted, rows: null });
+  try {
+    return await take(context, pipeline, { ...wanted, rows: pipeline.source.inSql });
+  } catch (error) {
+    if (!isDataError(error)) throw error;
+    return take(context, pipeline, { ...wanted, rows: null });
+  }
+}
+
+interface Taking {
+  /** False: another worker is at it. */
+  readonly lock: (tx: Queryable, id: number) => Promise<boolean | void>;
+  readonly before: Moment | null;
+}
+
+function take(
   context: WorkerContext,
   pipeline: Pipeline,
-  lock: (tx: Queryable, id: number) => Promise<boolean | void>,
-  before: Moment | null = null,
+  { lock, before, rows }: Taking & { readonly rows: RowSql | null },
 ): Promise<IntakeCounts> {
   return context.step("intake.take", () =>
     context.database.transaction(async (tx) => {
-      if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0, moved: 0, refused: 0 };
-      const taken = await takeArrivals(tx, pipeline.id, before);
+      const counts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
+      if ((await lock(tx, pipeline.id)) === false) return counts;
+      const taken = await takeArrivals(tx, pipeline.id, { before, rows });
       if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
       if (taken.keyless) await wantKeylessCount(tx, pipeline.id);
-      if (taken.keys.length === 0) return { arrivals: taken.count, added: 0, moved: 0, refused: 0 };
-      const { added, moved, refused } = await lookAt(tx, pipeline, taken);
-      return { arrivals: taken.count, added, moved, refused };
+      const looked = taken.keys.length === 0 ? counts : await lookAt(tx, pipeline, taken);
+      return {
+        arrivals: taken.count,
+        added: taken.added + looked.added,
+        moved: looked.moved,
+        refused: looked.refused,
+      };
     }),
   );
 }

@@ -4,9 +4,10 @@
  */
 import { ProviderError } from "../model/provider.js";
 import { dropForeignArrivals } from "../store/arrivals.js";
+import { foldCounts } from "../store/counts.js";
 import type { Database } from "../store/database.js";
 import { suspicion } from "../store/deployment.js";
-import { forgetUnusedAnswers } from "../store/in-flight.js";
+import { forgetUnusedAnswers } from "../store/attempts.js";
 import { forgettable, needSpool, noteForgotten, type Forgettable } from "../store/left-behind.js";
 import { forgetFormerRefusals } from "../store/refused-keys.js";
 import { removeSpentJobs, removeSpentQueues } from "../store/workers.js";
@@ -48,6 +49,7 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
 
 async function cleanLedger(database: Database): Promise<number> {
   await dropForeignArrivals(database);
+  await foldCounts(database);
   await forgetFormerRefusals(database);
   await removeSpentJobs(database, JOBS_MAX);
   await removeSpentQueues(database, JOBS_MAX);

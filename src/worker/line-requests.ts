@@ -13,19 +13,23 @@ export interface Attributed {
 
 export async function attributeLines(
   client: Reader,
-  batch: { readonly id: string; readonly adoptedPattern: string | null; readonly recovered: boolean },
+  batch: { readonly no: number; readonly adoptedPattern: string | null; readonly recovered: boolean },
   read: readonly AnswerOutcome[],
 ): Promise<Attributed> {
-  const names = read.flatMap((outcome) => outcome.customId ?? []);
   const noted = batch.adoptedPattern !== null || batch.recovered;
-  const adopted = noted ? await requestsByCustomId(client, batch.id, names) : null;
+  const names = () => read.flatMap((outcome) => outcome.customId ?? []);
+  const adopted = noted ? await requestsByCustomId(client, batch.no, names()) : null;
   const outcomes = new Map<string, AnswerOutcome[]>();
   let unknown = 0;
   for (const outcome of read) {
     const name = outcome.customId ?? "";
     const id = adopted === null ? parseCustomId(name)?.requestId : adopted.get(name);
     if (id === undefined) unknown++;
-    else outcomes.set(id, [...(outcomes.get(id) ?? []), outcome]);
+    else {
+      const said = outcomes.get(id);
+      if (said === undefined) outcomes.set(id, [outcome]);
+      else said.push(outcome);
+    }
   }
   return { outcomes, unknown };
 }

@@ -8,11 +8,10 @@
  */
 import { compareRow, moveRequest } from "../model/request-transitions.js";
 import type { RowVersion } from "../sources/source.js";
-import { contentsOf, KEY_BYTES_MAX, READ_KEYS_MAX } from "../sources/source.js";
-import { putBack } from "../store/arrivals.js";
+import { contentsOf, READ_KEYS_MAX } from "../sources/source.js";
+import { KEY_BYTES_MAX, putBack } from "../store/arrivals.js";
 import { bisect } from "../store/bisect.js";
 import type { Queryable } from "../store/database.js";
-import { renderedHashes } from "../store/in-flight.js";
 import { refuseKey } from "../store/refused-keys.js";
 import {
   insertMany,
@@ -88,61 +87,65 @@ async function lookAtChunk(
   keys: readonly string[],
 ): Promise<Omit<LookCounts, "refused">> {
   const known = new Map((await lockByKeys(tx, pipeline.id, keys)).map((row) => [row.key, row]));
-  const { versions, left } = await pipeline.source.readVersions(tx, keys);
+  const { source } = pipeline;
+  const mayBeRenamed = [...known.values()].some(({ state }) => state === "batched");
+  const readsNew = source.looksAtNew || mayBeRenamed;
+  const { versions, left } = await source.readVersions(tx, readsNew ? keys : [...known.keys()]);
   const rows = new Map(versions.map((row) => [row.key, row]));
   // Neither gone nor changed: nothing follows from them.
   for (const key of left) known.delete(key);
-  const renamed = await followRenamed(tx, { keys, known, rows });
-  const fresh: NewRequest[] = [];
-  const moves: RowMove[] = [];
-  for (const key of keys) {
-    const request = known.get(key);
-    const row = rows.get(key);
-    if (renamed.has(key)) continue;
-    if (request) moves.push(...moveFor(request, row));
-    else if (row) fresh.push({ key, hash: row.hash, state: row.existedBefore ? "cancelled" : "waiting" });
-  }
+  const renamed = followRenamed({ keys, known, rows });
+  await renameMany(tx, renamed);
+  const passed = new Set([...renamed.map(({ key }) => key), ...left]);
+  const moves = [...known.values()].flatMap((request) => moveFor(request, rows.get(request.key)));
   const settled = await withoutLostAnswers(tx, pipeline, { moves, known });
-  const added = await insertMany(tx, pipeline.id, fresh);
+  const unknown = keys.filter((key) => !known.has(key) && !passed.has(key));
+  const added = await insertMany(
+    tx,
+    pipeline.id,
+    readsNew ? newRequests(unknown, rows) : await unreadRequests(tx, pipeline, unknown),
+  );
   return { added, moved: await moveMany(tx, pipeline.id, settled), left };
+}
+
+function newRequests(keys: readonly string[], rows: ReadonlyMap<string, RowVersion>): NewRequest[] {
+  return keys.flatMap((key): NewRequest[] => {
+    const row = rows.get(key);
+    return row ? [{ key, hash: row.hash, state: row.existedBefore ? "cancelled" : "waiting" }] : [];
+  });
+}
+
+/** That there is a row is enough: its content is read when it is rendered. */
+async function unreadRequests(
+  tx: Queryable,
+  { source }: Pipeline,
+  keys: readonly string[],
+): Promise<NewRequest[]> {
+  if (keys.length === 0) return [];
+  const missing = new Set(await source.missingKeys(tx, keys));
+  return keys.filter((key) => !missing.has(key)).map((key) => ({ key, hash: null, state: "waiting" }));
 }
 
 /**
  * A row that got another key while it is being answered: its request follows it, so that its content is not asked twice. Both keys
  * come in one arrival, hence mostly in one chunk; where they do not, the row under its new key is asked anew.
  */
-async function followRenamed(
-  tx: Queryable,
-  look: {
-    keys: readonly string[];
-    known: ReadonlyMap<string, LedgerRow>;
-    rows: ReadonlyMap<string, RowVersion>;
-  },
-): Promise<ReadonlySet<string>> {
+function followRenamed(look: {
+  readonly keys: readonly string[];
+  readonly known: ReadonlyMap<string, LedgerRow>;
+  readonly rows: ReadonlyMap<string, RowVersion>;
+}): readonly { readonly id: string; readonly key: string }[] {
   const left = [...look.known.values()].filter(
     (request) => request.state === "batched" && !look.rows.has(request.key),
   );
   const fresh = look.keys.flatMap((key) => (look.known.has(key) ? [] : (look.rows.get(key) ?? [])));
-  if (left.length === 0 || fresh.length === 0) return new Set();
-  const sent = await renderedHashes(
-    tx,
-    left.map((request) => request.id),
-  );
-  const byHash = new Map(
-    left.flatMap((request) => {
-      const hash = sent.get(request.id);
-      return hash === undefined ? [] : [[hash, request.id] as const];
-    }),
-  );
-  const renames: { id: string; key: string }[] = [];
-  for (const row of fresh) {
+  // What was asked.
+  const byHash = new Map(left.map((request) => [request.contentHash, request.id]));
+  return fresh.flatMap((row) => {
     const id = byHash.get(row.hash);
-    if (id === undefined) continue;
     byHash.delete(row.hash);
-    renames.push({ id, key: row.key });
-  }
-  await renameMany(tx, renames);
-  return new Set(renames.map((rename) => rename.key));
+    return id === undefined ? [] : [{ id, key: row.key }];
+  });
 }
 
 function moveFor(request: LedgerRow, row: RowVersion | undefined): RowMove[] {

@@ -22,7 +22,7 @@ type Collecting = Turn<BatchIn<"collecting">>;
 export async function lookForResults(turn: Collecting, end: ResultsEnd): Promise<Next | null> {
   const { context, batch } = turn;
   if (end.complete || batch.told) return null;
-  const left = await countUnanswered(context.read, batch.id);
+  const left = await countUnanswered(context.read, batch.no);
   if (left === 0) return null;
   return (
     (await missGone(turn, end, left)) ?? (await missRest(turn, end, left)) ?? missPending(turn, end, left)

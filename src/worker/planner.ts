@@ -4,12 +4,12 @@
  */
 import { randomUUID } from "node:crypto";
 import { decidePlanning } from "../model/schedule.js";
-import { schedule, insertPlanned, setRequests } from "../store/batches.js";
+import { insertPlanned, nextNumber, schedule } from "../store/batches.js";
 import type { Queryable } from "../store/database.js";
 import { isSending, lockLimits, reservedTokens, spending } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
-import { countAsked, lockReady, readyFacts, takeIntoBatch } from "../store/requests.js";
-import { analyze } from "../store/workers.js";
+import { giveToBatch, readyFacts, takeBack, tidy, type ReadyFacts } from "../store/queue.js";
+import { countAsked } from "../store/requests.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
@@ -20,8 +20,6 @@ import { guarded } from "./guard.js";
 /** Batches of one pipeline in one round; the next round makes more. */
 const BATCHES_MAX = 20;
 const RESERVE_SLACK = 1.25;
-/** A batch above this makes the statistics of a small queue useless: without new ones the collector took 61 s instead of 4. */
-const ANALYZE_ABOVE = 5_000;
 
 export type PlanOutcome =
   | { readonly planned: number; readonly batchId: string; readonly because?: never }
@@ -48,23 +46,28 @@ export type PlanOutcome =
 /** One round: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
 export async function runPlanner(context: WorkerContext, flush: boolean): Promise<number> {
   let batches = 0;
-  for (const pipeline of context.pipelines.values()) {
-    for (let made = 0; made < BATCHES_MAX; made++) {
-      const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
-      if (outcome?.batchId === undefined) {
-        await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
-        break;
-      }
-      batches++;
-      context.log.info(
-        { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
-        "batch planned",
-      );
-      if (outcome.planned > ANALYZE_ABOVE)
-        await context.step("plan.analyze", () => analyze(context.database));
-    }
-  }
+  for (const pipeline of context.pipelines.values()) batches += await planPipeline(context, pipeline, flush);
   return batches;
+}
+
+/** Returns how many batches it made. */
+export async function planPipeline(
+  context: WorkerContext,
+  pipeline: Pipeline,
+  flush: boolean,
+): Promise<number> {
+  for (let made = 0; made < BATCHES_MAX; made++) {
+    const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
+    if (outcome?.batchId === undefined) {
+      await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
+      return made;
+    }
+    context.log.info(
+      { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
+      "batch planned",
+    );
+  }
+  return BATCHES_MAX;
 }
 
 /** The first batch of a definition needs its approval: given here when it is cheap, else a person is waited for. */
@@ -85,7 +88,7 @@ export async function planOnce(
   flush: boolean,
 ): Promise<PlanOutcome> {
   // Most rounds end here, before a lock is taken or a row is read; what is ready is counted under the lock.
-  const { ready } = await readyFacts(context.read, pipeline.id, 1);
+  const { ready } = await readyFacts(context.read, pipeline.id);
   if (ready === 0) return { planned: 0, because: "nothing" };
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row?.pauseKind === "source") return { planned: 0, because: "paused" };
@@ -121,7 +124,7 @@ async function planInTransaction(
     return { planned: 0, because: "superseded" };
   if (row.pauseKind !== null && row.pauseKind !== "budget") return { planned: 0, because: "paused" };
   const { requestsMin } = pipeline.provider.limits;
-  const facts = await readyFacts(tx, pipeline.id, Math.max(config.when.rows, requestsMin));
+  const facts = await exactEnough(tx, pipeline, Math.max(config.when.rows, requestsMin));
   const decision = decidePlanning({
     ...facts,
     rowsThreshold: config.when.rows,
@@ -137,6 +140,15 @@ async function planInTransaction(
   if (!(await pipeline.isTargetChecked(tx))) return { planned: 0, because: "target" };
   if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");
   return createBatch(context, tx, { ...planning, room, because: decision.because });
+}
+
+/** What the queue names beyond those that wait is counted away where it decides. */
+async function exactEnough(tx: Queryable, { id }: Pipeline, needed: number): Promise<ReadyFacts> {
+  const facts = await readyFacts(tx, id);
+  const atLeast = facts.ready - facts.excess;
+  if (facts.excess === 0 || (atLeast > 0 && (atLeast >= needed || facts.ready < needed))) return facts;
+  await tidy(tx, id);
+  return readyFacts(tx, id);
 }
 
 interface Room {
@@ -263,14 +275,21 @@ async function createBatch(
   planning: Planning & { room: Room; because: string },
 ): Promise<PlanOutcome> {
   const { pipeline, bounds, room } = planning;
-  const ids = await lockReady(tx, pipeline.id, { max: room.requests, newMax: room.newRequests });
-  if (ids.length === 0) return { planned: 0, because: room.newRequests === null ? "nothing" : "limit" };
-  if (ids.length < pipeline.provider.limits.requestsMin) return { planned: 0, because: "tooFew" };
-  // By now every answer is seen that returned one of these requests, whichever worker collected it.
-  if (await pauseWhenFailing(tx, pipeline)) return { planned: 0, because: "paused" };
+  const no = await nextNumber(tx);
+  const requests = await giveToBatch(
+    tx,
+    { pipelineId: pipeline.id, batch: no },
+    { max: room.requests, newMax: room.newRequests },
+  );
+  const because = await refusePlan(tx, { pipeline, room, requests });
+  if (because !== null) {
+    await takeBack(tx, no);
+    return { planned: 0, because };
+  }
   const batchId = randomUUID();
   await insertPlanned(tx, {
     id: batchId,
+    no,
     pipelineId: pipeline.id,
     definitionHash: pipeline.definitionHash,
     provider: pipeline.provider.name,
@@ -279,17 +298,23 @@ async function createBatch(
     endpoint: pipeline.provider.endpoint,
     windowHours: pipeline.provider.limits.windowHours,
     rates: pipeline.rates,
-    requests: ids.length,
-    reservedNanoUsd: reserve(ids.length, room.nanoUsd, {
-      each: bounds.nanoUsdEach,
-      most: bounds.nanoUsdMost,
-    }),
-    reservedTokens: reserve(ids.length, room.tokens, { each: bounds.tokensEach, most: bounds.tokensMost }),
+    requests,
+    reservedNanoUsd: reserve(requests, room.nanoUsd, { each: bounds.nanoUsdEach, most: bounds.nanoUsdMost }),
+    reservedTokens: reserve(requests, room.tokens, { each: bounds.tokensEach, most: bounds.tokensMost }),
     runId: context.runId,
     because: planning.because,
   });
-  const taken = await takeIntoBatch(tx, batchId, ids);
-  if (taken !== ids.length) await setRequests(tx, batchId, taken);
   await schedule(tx, batchId, 0);
-  return { planned: taken, batchId };
+  return { planned: requests, batchId };
+}
+
+/** Of what was just given to a batch. Null: it may go out. */
+async function refusePlan(
+  tx: Queryable,
+  { pipeline, room, requests }: { pipeline: Pipeline; room: Room; requests: number },
+): Promise<"nothing" | "limit" | "tooFew" | "paused" | null> {
+  if (requests === 0) return room.newRequests === null ? "nothing" : "limit";
+  if (requests < pipeline.provider.limits.requestsMin) return "tooFew";
+  // By now every answer is seen that returned one of these requests, whichever worker collected it.
+  return (await pauseWhenFailing(tx, pipeline)) ? "paused" : null;
 }

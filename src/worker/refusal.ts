@@ -6,7 +6,8 @@
 import { asSentence } from "../model/as-sentence.js";
 import type { BatchInputError } from "../model/refusal.js";
 import { backoffMs } from "../model/schedule.js";
-import { unexplainedRefusals, type InFlight } from "../store/in-flight.js";
+import { unexplainedRefusals } from "../store/attempts.js";
+import { type Part } from "../store/in-flight.js";
 import { forgetGuess, learnedLimits, learnLimit, reservedTokens } from "../store/money.js";
 import * as batches from "../store/batches.js";
 import * as pipelines from "../store/pipelines.js";
@@ -56,7 +57,7 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
   return ended === "lost" ? lost : done;
 }
 
-type Judged = (request: InFlight) => EndingFacts;
+type Judged = (request: Part["requests"][number]) => EndingFacts;
 
 /** What becomes of each request of the refused batch. */
 async function judge(
@@ -89,6 +90,8 @@ async function judge(
 
 /** Null: no line is named. With a culprit named, the others lose nothing by it and go out again at once. */
 function byLine({ batch }: Refused, errors: readonly BatchInputError[]): Judged | null {
+  // Of its file only the lines are known whose rows still wait.
+  if (batch.recovered) return null;
   // A line that the file does not have names nobody.
   const inFile = (line: number | null): line is number => line !== null && line >= 1 && line <= batch.lines;
   const lines = new Map(
@@ -96,7 +99,7 @@ function byLine({ batch }: Refused, errors: readonly BatchInputError[]): Judged 
   );
   if (lines.size === 0) return null;
   return ({ line, contentHash }) => {
-    const error = line === null ? undefined : lines.get(line);
+    const error = lines.get(line);
     return error
       ? {
           outcome: "permanent",

@@ -1,6 +1,7 @@
 /**
- * planned → uploading: renders the rows of a batch, as they are now, into its spool file. A row that is gone, empty, already
- * answered or too large ends here; what does not fit goes back. Nothing is spent yet: after a crash the batch is rendered again.
+ * planned → uploading: renders the rows that were queued for a batch, as they are now, into its spool file. Only here a request enters the
+ * batch. A row that is gone, empty, already answered or too large ends at once; what does not fit stays in the queue. Nothing is spent yet:
+ * after a crash the batch is rendered again.
  */
 import { formatCustomId } from "../model/custom-id.js";
 import {
@@ -11,23 +12,27 @@ import {
   type PackedSoFar,
   type PackingLimits,
 } from "../model/packing.js";
-import { tooLargeText, type RowsRead, type SourceRow } from "../sources/source.js";
+import { tooLargeText, type SourceRow } from "../sources/source.js";
 import * as batches from "../store/batches.js";
+import type { Queryable } from "../store/database.js";
 import { raiseLineMaxima } from "../store/estimates.js";
+import { endMany } from "../store/attempts.js";
 import {
-  endMany,
-  lockNext,
-  recordRendered,
-  type AttemptEnding,
-  type InFlight,
-  type RenderedLine,
+  addPart,
+  countEnded,
+  readWaiting,
+  takeIntoBatch,
+  undoPart,
+  type Request,
+  type TakenRequest,
 } from "../store/in-flight.js";
 import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
+import { nextOfBatch, putBack, shorten, type QueueRow } from "../store/queue.js";
 import type { Encoder } from "../model/provider.js";
 import { firstAttempt } from "./context.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "./estimate.js";
-import { CHUNK, endAll, endingOf, type EndingFacts } from "./ending.js";
+import { endAll, endingOf, type EndingFacts } from "./ending.js";
 import { fileLimits, type FileLimits } from "./file-limits.js";
 import { moveBatch } from "./move-batch.js";
 import { openSpool, type SpoolWriter } from "./spool.js";
@@ -47,7 +52,6 @@ interface Limits extends PackingLimits, FileLimits {
 /** Where the rendering stands: everything of one batch that lives in memory, a few numbers. */
 interface Progress {
   packed: PackedSoFar;
-  after: string | null;
   /** Set when no further line fits. */
   full: boolean;
   /** The first line that did not fit, for the next plan. */
@@ -56,28 +60,41 @@ interface Progress {
 
 export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
+  if (!(await undoFormer(turn))) return lost;
   if (batch.definitionHash !== pipeline.definitionHash)
     return giveBack(turn, "the definition changed since it was planned");
   const bounds = await requestBounds(context, pipeline, batch.rates);
   const limits = await packingLimits(turn);
   const spool = await openSpool(context.spoolFolder, batch.id, pipeline.provider.frame);
   const encode = encoderFor(pipeline, bounds.ratio);
-  const progress: Progress = { packed: nothingPacked, after: null, full: false, overflow: null };
+  const progress: Progress = { packed: nothingPacked, full: false, overflow: null };
   try {
-    let more = true;
-    while (more) {
+    while (!progress.full) {
       turn.signal.throwIfAborted();
-      const chunk = await renderChunk(turn, { encode, limits, progress, spool });
-      if (chunk === null) {
+      const queued = await nextOfBatch(context.read, batch.no);
+      if (queued === null) break;
+      if (!(await renderChunk(turn, { encode, limits, progress, spool }, queued))) {
         spool.leave();
         return lost;
       }
-      more = chunk.more;
     }
     return await finish(turn, spool, { progress, bounds });
   } catch (error) {
     await spool.abandon();
     throw error;
+  }
+}
+
+/** What a rendering that broke off took into the batch was not sent. False: the lease is lost. */
+async function undoFormer({ context, batch, lease }: Planned): Promise<boolean> {
+  for (;;) {
+    const undone = await context.step("render.undo", () =>
+      context.database.transaction(async (tx) =>
+        (await batches.holds(tx, lease)) ? undoPart(tx, batch) : "lost",
+      ),
+    );
+    if (undone === "lost") return false;
+    if (!undone) return true;
   }
 }
 
@@ -111,65 +128,131 @@ interface Rendering {
   readonly spool: SpoolWriter;
 }
 
-/**
- * As many requests as there are in a chunk, or as their contents go into memory together, or as are rendered in time. Each line goes
- * into the file at once: a transaction that fails afterwards costs the whole file.
- */
-async function renderChunk(turn: Planned, rendering: Rendering): Promise<{ more: boolean } | null> {
-  const { context, pipeline, batch, lease } = turn;
-  const { progress, spool } = rendering;
-  return context.step("render.chunk", () =>
-    context.database.transaction(async (tx) => {
-      if (!(await batches.holds(tx, lease))) return null;
-      const next = await lockNext(tx, batch.id, progress.after, CHUNK);
-      const keys = next.map((request) => request.key);
-      const { rows, left } = progress.full ? nothingRead : await pipeline.source.readRows(tx, keys);
-      const readable = next.slice(0, next.length - left.length);
-      const byKey = new Map(rows.map((row) => [row.key, row]));
-      const recorded: RenderedLine[] = [];
-      const endings: AttemptEnding[] = [];
-      const isTimeOver = userCodeTimer();
-      let rendered = 0;
-      for (const request of readable) {
-        if (isTimeOver()) break;
-        rendered++;
-        const line = renderOne(turn, rendering, { request, row: byKey.get(request.key) });
-        if ("outcome" in line) endings.push(endingOf(turn, request, line));
-        else {
-          await spool.write(line.text);
-          recorded.push({
-            id: request.requestId,
-            hash: line.hash,
-            fingerprint: line.fingerprint,
-            room: pipeline.config.request.maxOutputTokens,
-            line: progress.packed.requests,
-          });
-        }
-      }
-      await recordRendered(tx, batch.id, recorded);
-      await endMany(tx, { id: batch.id, pipelineId: pipeline.id }, endings);
-      progress.after = readable[rendered - 1]?.requestId ?? progress.after;
-      return { more: next.length === CHUNK || rendered < next.length };
-    }),
-  );
+/** Of one row of the batch's queue, what was read together. */
+interface ReadChunk {
+  /** Of the row of the queue. */
+  readonly no: string;
+  readonly asked: readonly { readonly request: Request; readonly row: SourceRow | undefined }[];
+  /** Ids that were not read, for the next chunk. */
+  readonly left: readonly string[];
 }
 
-const nothingRead: RowsRead = { rows: [], left: [] };
+/**
+ * As many requests as a row of the queue has, or as their contents go into memory together, or as are rendered in time. No lock is held
+ * while they are read and the user's functions run. Then, in one transaction, those that still wait as they were enter the batch; and
+ * only their lines go into the file. A crash before the file is whole costs the whole rendering. False: the lease is lost.
+ */
+async function renderChunk(turn: Planned, rendering: Rendering, queued: QueueRow): Promise<boolean> {
+  const { context } = turn;
+  return context.step("render.chunk", async () => {
+    const read = await context.database.transaction((tx) => readChunk(turn, tx, queued), { readOnly: true });
+    const before = rendering.progress.packed;
+    const rendered = renderAll(turn, rendering, read);
+    const taken = await context.database.transaction((tx) => take(turn, tx, { read, rendered, before }));
+    if (taken === null) return false;
+    const lines = rendered.lines.filter(({ request }) => taken.has(request.requestId));
+    rendering.progress.packed = lines.reduce((packed, { line }) => addLine(packed, line.size), before);
+    for (const { line } of lines) await rendering.spool.write(line.text);
+    return true;
+  });
+}
+
+async function readChunk({ pipeline }: Planned, tx: Queryable, queued: QueueRow): Promise<ReadChunk> {
+  const requests = await readWaiting(tx, queued.ids);
+  const { rows, left } = await pipeline.source.readRows(
+    tx,
+    requests.map(({ key }) => key),
+  );
+  const byKey = new Map(rows.map((row) => [row.key, row]));
+  const readable = requests.slice(0, requests.length - left.length);
+  return {
+    no: queued.no,
+    asked: readable.map((request) => ({ request, row: byKey.get(request.key) })),
+    left: requests.slice(readable.length).map(({ requestId }) => requestId),
+  };
+}
+
+interface Rendered {
+  readonly lines: readonly { readonly request: Request; readonly line: Line }[];
+  readonly endings: readonly { readonly request: Request; readonly facts: EndingFacts }[];
+  /** Ids that the batch has no room for, though others may have. */
+  readonly waiting: readonly string[];
+  /** Ids for which there was no room or no time. */
+  readonly left: readonly string[];
+}
+
+function renderAll(turn: Planned, rendering: Rendering, { asked, left }: ReadChunk): Rendered {
+  const lines: Rendered["lines"][number][] = [];
+  const endings: Rendered["endings"][number][] = [];
+  const waiting: string[] = [];
+  const isTimeOver = userCodeTimer();
+  for (const [index, one] of asked.entries()) {
+    const line = isTimeOver() ? "full" : renderOne(turn, rendering, one);
+    if (line === "full") {
+      const rest = asked.slice(index).map(({ request }) => request.requestId);
+      return { lines, endings, waiting, left: [...rest, ...left] };
+    }
+    if (line === "overflow") waiting.push(one.request.requestId);
+    else if ("outcome" in line) endings.push({ request: one.request, facts: line });
+    else lines.push({ line, request: one.request });
+  }
+  return { lines, endings, waiting, left };
+}
+
+/** Null: the lease is lost. Else the ids that entered the batch. */
+async function take(
+  turn: Planned,
+  tx: Queryable,
+  { read, rendered, before }: { read: ReadChunk; rendered: Rendered; before: PackedSoFar },
+): Promise<ReadonlySet<string> | null> {
+  const { pipeline, batch, lease } = turn;
+  if (!(await batches.holds(tx, lease))) return null;
+  const { lines, endings } = rendered;
+  const taken = await takeIntoBatch(tx, batch, [
+    ...lines.map(({ request, line }) => sendingOf(request, line.hash, line.fingerprint)),
+    ...endings.map(({ request, facts }) => sendingOf(request, facts.hash ?? null, null)),
+  ]);
+  const ids = lines.flatMap(({ request }) => (taken.has(request.requestId) ? [request.requestId] : []));
+  await addPart(tx, batch.no, { first: before.requests + 1, ids });
+  const room = pipeline.config.request.maxOutputTokens;
+  const ended = endings.filter(({ request }) => taken.has(request.requestId));
+  await endMany(
+    tx,
+    batch,
+    ended.map(({ request, facts }) =>
+      endingOf(turn, { ...request, attempt: request.attempt + 1, room }, facts),
+    ),
+  );
+  await putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
+  await shorten(tx, read.no, rendered.left);
+  return taken;
+}
+
+function sendingOf(
+  { requestId, attempt }: Request,
+  hash: string | null,
+  fingerprint: string | null,
+): TakenRequest {
+  return { id: requestId, attempt: attempt + 1, hash, fingerprint };
+}
 
 interface Line {
   readonly text: string;
   readonly hash: string;
   readonly fingerprint: string;
+  readonly size: LineSize;
 }
+
+/** `full`: no further line goes into this batch. `overflow`: this one does not, others may. */
+type OneRendered = Line | EndingFacts | "full" | "overflow";
 
 function renderOne(
   turn: Planned,
   rendering: Rendering,
-  asked: { request: InFlight; row: SourceRow | undefined },
-): Line | EndingFacts {
+  asked: { request: Request; row: SourceRow | undefined },
+): OneRendered {
   const { pipeline, batch } = turn;
   const { request, row } = asked;
-  if (rendering.progress.full) return { outcome: "noRoom", detail: "The batch was full." };
   if (row === undefined) return { outcome: "gone" };
   if (row.cells === null) return { outcome: "tooLarge", detail: tooLargeText(row.hash), hash: row.hash };
   const rendered = pipeline.render(row.cells);
@@ -181,7 +264,7 @@ function renderOne(
     };
   if (rendered.kind === "failed")
     return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
-  const name = formatCustomId(request.requestId, request.attempt, row.hash);
+  const name = formatCustomId(request.requestId, request.attempt + 1, row.hash);
   const encoded = rendering.encode(name, rendered.request, firstAttempt(pipeline.config));
   const { line: text, fingerprint } = encoded;
   if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
@@ -194,8 +277,8 @@ function renderOne(
 function packOne(
   turn: Planned,
   { limits, progress }: Rendering,
-  packing: { line: Line; bounds: LineBounds },
-): Line | EndingFacts {
+  packing: { line: Omit<Line, "size">; bounds: LineBounds },
+): OneRendered {
   const { line, bounds } = packing;
   const size: LineSize = { bytes: Buffer.byteLength(line.text) + separatorBytes(turn), ...bounds };
   const tooLarge = overWhole(turn.pipeline, size, limits);
@@ -204,16 +287,15 @@ function packOne(
   const isLikely = limits.bytesGuess === null || requests === 0 || bytes + size.bytes <= limits.bytesGuess;
   if (isLikely && pack(progress.packed, size, limits) === "take") {
     progress.packed = addLine(progress.packed, size);
-    return line;
+    return { text: line.text, hash: line.hash, fingerprint: line.fingerprint, size };
   }
-  const noRoom = { outcome: "noRoom", detail: "The batch was full." } as const;
   // Over what was reserved for the whole batch: this line has to wait for a larger reservation, the others need not.
   if (pack(nothingPacked, size, limits) !== "take") {
     progress.overflow = size;
-    return { ...noRoom, delayMs: turn.pipeline.config.polling.minMs };
+    return "overflow";
   }
   progress.full = true;
-  return noRoom;
+  return "full";
 }
 
 function separatorBytes({ pipeline }: Planned): number {
@@ -258,7 +340,10 @@ async function finish(
     );
   }
   const file = await spool.close();
+  const ended = await countEnded(turn.context.read, batch.no);
   const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
+    room: turn.pipeline.config.request.maxOutputTokens,
+    requests: packed.requests + ended,
     lines: packed.requests,
     spool_bytes: file.bytes,
     spool_sha256: file.sha256,

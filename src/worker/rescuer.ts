@@ -1,8 +1,11 @@
 /** What a dead worker left: its jobs are freed, and every unfinished batch gets a wake-up. Repeatable; several may run at once. */
 import { schedule } from "../store/batches.js";
-import { batchesWithoutJob, buryDead } from "../store/workers.js";
+import { isConflict } from "../store/database.js";
+import { batchesWithoutJob, buryDead, type Buried } from "../store/workers.js";
 import type { WorkerContext } from "./context.js";
 
+/** A worker that was frozen in the middle of a statement's transaction may hold its job: the next round tries again. */
+const LOCK_TIMEOUT_MS = 2_000;
 const BATCHES_MAX = 1_000;
 
 export interface RescueCounts {
@@ -11,11 +14,23 @@ export interface RescueCounts {
 }
 
 export async function runRescuer(context: WorkerContext): Promise<RescueCounts> {
-  const buried = await context.step("rescue.bury", () => context.database.transaction((tx) => buryDead(tx)));
+  const buried = await bury(context);
   const orphans = await batchesWithoutJob(context.read, BATCHES_MAX);
   const woken = new Set([...buried.batchIds, ...orphans]);
   for (const id of woken) await context.step("rescue.wake", () => schedule(context.database, id, 0));
   const counts = { workers: buried.workers, batches: woken.size };
   if (counts.workers > 0) context.log.warn(counts, "rescued what dead workers left");
   return counts;
+}
+
+async function bury(context: WorkerContext): Promise<Buried> {
+  try {
+    return await context.step("rescue.bury", () =>
+      context.database.transaction((tx) => buryDead(tx), { lockTimeoutMs: LOCK_TIMEOUT_MS }),
+    );
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    context.log.debug({ err: error }, "what a dead worker held is locked; trying again later");
+    return { workers: 0, batchIds: [] };
+  }
 }

@@ -27,6 +27,9 @@ export interface SpoolWriter {
 }
 
 const endings = ".jsonl";
+/** Lines are gathered to so much: each by itself would be a write and an update of the hash, which cost more than its rendering. */
+const GATHERED_BYTES = 256 * 1024;
+const CHARACTER_BYTES_MAX = 3;
 
 export function spoolPath(folder: string, batchId: string): string {
   return join(folder, `${batchId}${endings}`);
@@ -45,18 +48,35 @@ export async function openSpool(folder: string, batchId: string, frame: Frame): 
   const hash = createHash("sha256");
   const state = { bytes: 0, failure: null as Error | null };
   stream.on("error", (error) => (state.failure = error));
-  const put = async (text: string) => {
+  const send = async (chunk: Buffer) => {
     if (state.failure) throw spoolError(path, state.failure);
-    const chunk = Buffer.from(text);
     state.bytes += chunk.length;
     hash.update(chunk);
     if (!stream.write(chunk)) await drained(stream, path);
   };
+  let gathered = Buffer.allocUnsafe(GATHERED_BYTES);
+  let used = 0;
+  const sendGathered = async () => {
+    const chunk = gathered.subarray(0, used);
+    // The stream keeps the former one until it is written.
+    gathered = Buffer.allocUnsafe(GATHERED_BYTES);
+    used = 0;
+    await send(chunk);
+  };
+  const put = async (...texts: readonly string[]) => {
+    for (const text of texts) {
+      const most = text.length * CHARACTER_BYTES_MAX;
+      if (most > GATHERED_BYTES - used) await sendGathered();
+      if (most > GATHERED_BYTES) await send(Buffer.from(text));
+      else used += gathered.write(text, used);
+    }
+  };
   return {
     path,
-    write: (line) => put(`${state.bytes === 0 ? frame.head : frame.separator}${line}`),
+    write: (line) => put(state.bytes + used === 0 ? frame.head : frame.separator, line),
     close: async () => {
       await put(frame.tail);
+      await sendGathered();
       return closeSpool(stream, path, () => ({ bytes: state.bytes, sha256: digest(hash) }));
     },
     abandon: async () => {

@@ -11,14 +11,12 @@ export const stepNames = {
   "sweep.chunk":
     "a chunk of the source or the ledger is compared, and the sweep's place written: one transaction",
   "sweep.demo": "provider: whether it is the demo model, where rows were answered by that",
-  "sweep.analyze": "the ledger's statistics are made anew after many findings",
 
   "plan.sample": "some waiting rows are read, for what a request may need",
   "plan.estimate": "the estimate of a definition is written",
   "plan.approve": "a cheap definition is approved, or what was approved for a local server is not any more",
   "plan.batch": "requests go into a new batch, with reservation and wake-up: one transaction",
   "plan.clearFlush": "a wish to flush that is fulfilled is cleared",
-  "plan.analyze": "the ledger's statistics are made anew after a large batch",
 
   "turn.claim": "the lease of a batch is taken",
   "turn.release": "the lease is given back, with the time of the next look",
@@ -26,7 +24,9 @@ export const stepNames = {
   "turn.pause": "a pipeline pauses, with the reason",
 
   "render.limits": "the account's learned limits are read",
-  "render.chunk": "a chunk of rows goes into the spool file, and its lines into the ledger: one transaction",
+  "render.undo": "what a rendering that broke off took into the batch leaves it again, part by part",
+  "render.chunk":
+    "a chunk of rows enters the batch in the ledger, then its lines the spool file: one transaction",
   "render.learn": "a line larger than any before is remembered",
   "render.move": "the batch moves, with size and hash of its file: one transaction",
 
@@ -62,8 +62,7 @@ export const stepNames = {
 
   "refuse.note": "why the provider refused the file is written",
   "refuse.learn": "a limit of the account is learned",
-  "end.chunk":
-    "requests without an answer get their ending, the last of them with the batch: one transaction",
+  "end.chunk": "requests without an answer get their ending, then the batch: one transaction each",
 
   "rescue.bury": "what dead workers or a queue that ended held is freed: one transaction",
   "rescue.wake": "a batch without a wake-up gets one",

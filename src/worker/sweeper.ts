@@ -8,8 +8,8 @@ import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { cutShort, reaffirmMany, reopenMany } from "../store/requests.js";
 import { keepKeyless, refuseKeyless } from "../store/refused-keys.js";
-import { ledgerChunk } from "../store/ledger-chunks.js";
-import { analyze } from "../store/workers.js";
+import { bisect } from "../store/bisect.js";
+import { ledgerChunk, type ChunkBounds, type LedgerChunk } from "../store/ledger-chunks.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "./context.js";
 import { guarded, mayLook } from "./guard.js";
@@ -21,8 +21,6 @@ export const SWEEP_EVERY_MS = 600_000;
 /** A sweep may take at most about a twentieth of the time. */
 const SWEEP_REST_FACTOR = 20;
 const CHUNK_TIMEOUT_MS = 60_000;
-/** Keys found by one sweep above which the ledger's statistics are made anew. */
-const ANALYZE_ABOVE = 5_000;
 
 export interface SweepProgress {
   readonly phase: SweepPhase;
@@ -52,8 +50,6 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
       ),
     ),
   );
-  if (progress?.phase === "idle" && progress.keysFound > ANALYZE_ABOVE)
-    await context.step("sweep.analyze", () => analyze(context.database));
   return progress;
 }
 
@@ -93,9 +89,11 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
   const chunk = await pipeline.source.compareChunk(tx, sweep.cursor, READ_KEYS_MAX);
   await lookAtFound(tx, pipeline, chunk.keys);
   if (chunk.cursor === null) await countKeyless(tx, pipeline);
-  const next = sweep.definitionHash === null ? "ledger" : "definition";
+  // What this sweep itself found is as it was read just now.
+  const afterAll =
+    sweep.lastRequestId === "0" ? "idle" : sweep.definitionHash === null ? "ledger" : "definition";
   return {
-    phase: chunk.cursor === null ? next : "source",
+    phase: chunk.cursor === null ? afterAll : "source",
     cursor: chunk.cursor,
     rows: chunk.rows,
     keys: chunk.keys.length,
@@ -130,22 +128,44 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
     else if (asked.state === "failed") failed.push(asked.requestId);
   }
   reopened.push(...(await cutShort(tx, failed, pipeline.config.request.maxOutputTokens)));
-  const moved = (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, reaffirmed));
+  const moved =
+    (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, pipeline.id, reaffirmed));
   const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
   const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
   return { phase: cursor === null ? "ledger" : "definition", cursor, rows: 0, keys: moved };
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
-  const chunk = await ledgerChunk(tx, pipeline.id, sweep.cursor?.[0] ?? null, READ_KEYS_MAX);
-  const missing = chunk.keys.length === 0 ? [] : await pipeline.source.missingKeys(tx, chunk.keys);
-  await lookAtFound(tx, pipeline, missing);
+  const { keys, lastKey } = await goneKeys(tx, pipeline, {
+    pipelineId: pipeline.id,
+    after: sweep.cursor?.[0] ?? null,
+    lastId: sweep.lastRequestId,
+    max: READ_KEYS_MAX,
+  });
+  await lookAtFound(tx, pipeline, keys);
   return {
-    phase: chunk.lastId === null ? "idle" : "ledger",
-    cursor: chunk.lastId === null ? null : [chunk.lastId],
+    phase: lastKey === null ? "idle" : "ledger",
+    cursor: lastKey === null ? null : [lastKey],
     rows: 0,
-    keys: missing.length,
+    keys: keys.length,
   };
+}
+
+/** By one statement; where the data of one row makes that fail, row by row. */
+async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds): Promise<LedgerChunk> {
+  let chunk: LedgerChunk | null = null;
+  await bisect(
+    tx,
+    [bounds],
+    async () => {
+      chunk = await ledgerChunk(tx, bounds, source.inSql);
+    },
+    async () => {
+      const { keys, lastKey } = await ledgerChunk(tx, bounds, null);
+      chunk = { keys: await source.missingKeys(tx, keys), lastKey };
+    },
+  );
+  return chunk ?? { keys: [], lastKey: null };
 }
 
 async function lookAtFound(tx: Queryable, pipeline: Pipeline, keys: readonly string[]): Promise<void> {

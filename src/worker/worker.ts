@@ -1,39 +1,30 @@
 /**
- * One process that works: in-process loops for what is quick and shared, graphile-worker for the turns with single batches.
- * Stopping lets each step in hand finish, within a limit; whatever is cut off is picked up by others from the database.
+ * One process that works: what is quick and shared it starts itself, as one question names it; graphile-worker has the turns with single
+ * batches. Stopping lets each step in hand finish, within a limit; whatever is cut off is picked up by others from the database.
  */
 import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../model/errors.js";
-import { requireUnderstood } from "../store/understood.js";
+import { askDue, type Due } from "../store/due.js";
 import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
-import { compareWithList } from "./duplicates.js";
+import { attend, type Seen } from "./attend.js";
+import { concernsOf, nextMs } from "./concerns.js";
 import type { WorkerContext } from "./context.js";
-import { askAgainAfterDemo } from "./demo-answers.js";
-import { guarded } from "./guard.js";
-import { runIntake } from "./intake.js";
-import { runJanitor } from "./janitor.js";
 import { loop } from "./loop.js";
-import { runPlanner } from "./planner.js";
 import { startQueue, type Queue } from "./queue.js";
-import { runRescuer } from "./rescuer.js";
-import { sweepChunk } from "./sweeper.js";
 
-const INTAKE_EVERY_MS = 200;
-const PLAN_EVERY_MS = 500;
-const SWEEP_EVERY_MS = 1_000;
-const SOURCE_CHECK_EVERY_MS = 30_000;
 const BEAT_EVERY_MS = 5_000;
-const RESCUE_EVERY_MS = 5_000;
-const CLEAN_EVERY_MS = 10_000;
-const COMPARE_EVERY_MS = 3_600_000;
+/** What takes a closer look is asked less often: batches without a wake-up, and rows that the demo model answered. */
+const THOROUGH_EVERY_MS = 5_000;
 const STOP_LIMIT_MS = 20_000;
-/** Of the signal to stop: each loop, and each call of a turn in hand; above it Node warns of a leak. */
+/** Of the signal to stop: each call of a turn in hand; above it Node warns of a leak. */
 const LISTENERS_MAX = 100;
 
 export interface Worker {
+  /** What there was to do when it looked last. With a trouble that is no error of the database it has ended by itself. */
+  seen(): Seen;
   /** Resolves when the process may exit. Repeatable. */
   stop(): Promise<void>;
 }
@@ -47,7 +38,8 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   const stopping = new AbortController();
   const { signal } = stopping;
   setMaxListeners(LISTENERS_MAX, signal);
-  const queue = await startQueue(context, signal);
+  let hasten = (): void => undefined;
+  const queue = await startQueue(context, { signal, onNews: () => hasten() });
   try {
     await heartbeat(context, queue);
   } catch (error) {
@@ -56,53 +48,47 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
     await queue.ended;
     throw error;
   }
-  const pipelines = [...context.pipelines.values()];
-  const every = (name: string, everyMs: number, work: () => Promise<unknown>) =>
-    loop(context, { name, everyMs, signal }, async () => {
-      await endIfTooOld(context, stopping);
-      return work();
-    });
-  const loops = [
-    every("heartbeat", BEAT_EVERY_MS, () => heartbeat(context, queue)),
-    every("intake", INTAKE_EVERY_MS, () => runIntake(context, signal)),
-    every("planner", PLAN_EVERY_MS, () => runPlanner(context, options.flush)),
-    every("rescuer", RESCUE_EVERY_MS, () => runRescuer(context)),
-    every("janitor", CLEAN_EVERY_MS, () => runJanitor(context, signal)),
-    every("comparison", COMPARE_EVERY_MS, () => compareWithList(context, signal)),
-    every("source check", SOURCE_CHECK_EVERY_MS, async () => {
-      for (const pipeline of pipelines)
-        await guarded(context, pipeline, () => context.refreshSource(pipeline));
-    }),
-    ...pipelines.map((pipeline) =>
-      every("sweeper", SWEEP_EVERY_MS, async () => {
-        while (!signal.aborted && (await sweepChunk(context, pipeline)) !== null);
-        await guarded(context, pipeline, () => askAgainAfterDemo(context, pipeline, signal));
-      }),
-    ),
-  ];
+  const attendance = attend(context, {
+    ask: asker(context, stopping),
+    nextMs: (due) => nextMs(context, due),
+    concerns: concernsOf(context, { ...options, queue, signal }),
+    signal,
+  });
+  ({ hasten } = attendance);
+  const heart = loop(context, { name: "heartbeat", everyMs: BEAT_EVERY_MS, signal }, () =>
+    heartbeat(context, queue),
+  );
   let stopped: Promise<void> | null = null;
-  return { stop: () => (stopped ??= stopAll(context, { stopping, queue, loops })) };
+  const running = { stopping, queue, ended: [heart, attendance.ended] };
+  return { seen: attendance.seen, stop: () => (stopped ??= stopAll(context, running)) };
 }
 
-/** Once a newer version took the ledger over nothing more is begun: all loops and the queue end, as by `stop`. */
-async function endIfTooOld(context: WorkerContext, stopping: AbortController): Promise<void> {
-  try {
-    await requireUnderstood(context.read);
-  } catch (error) {
-    if (error instanceof RowmillError && error.code === "version_too_old" && !stopping.signal.aborted) {
-      context.log.error({ err: error }, "this worker begins nothing more");
-      stopping.abort();
+/** Once a newer version took the ledger over nothing more is begun: all that runs here ends, as by `stop`. */
+function asker(context: WorkerContext, stopping: AbortController): () => Promise<Due> {
+  const pipelines = [...context.pipelines.values()];
+  let thoroughAtMs = 0;
+  return async () => {
+    const thorough = performance.now() >= thoroughAtMs;
+    try {
+      const due = await askDue(context.read, { pipelines, thorough });
+      if (thorough) thoroughAtMs = performance.now() + THOROUGH_EVERY_MS;
+      return due;
+    } catch (error) {
+      if (error instanceof RowmillError && error.code === "version_too_old" && !stopping.signal.aborted) {
+        context.log.error({ err: error }, "this worker begins nothing more");
+        stopping.abort();
+      }
+      throw error;
     }
-    throw error;
-  }
+  };
 }
 
 async function stopAll(
   context: WorkerContext,
-  running: { stopping: AbortController; queue: Queue; loops: readonly Promise<void>[] },
+  running: { stopping: AbortController; queue: Queue; ended: readonly Promise<void>[] },
 ): Promise<void> {
   running.stopping.abort();
-  const all = Promise.allSettled([running.queue.ended, ...running.loops]);
+  const all = Promise.allSettled([running.queue.ended, ...running.ended]);
   const limit = new AbortController();
   const late = await Promise.race([
     all.then(() => false),

@@ -506,8 +506,8 @@ describe("a file's content", () => {
       sendRest = () => response.end(whole.subarray(14));
     });
     const seen: string[] = [];
-    for await (const line of readLines(provider.connection, "file-1")) {
-      seen.push(line);
+    for await (const read of readLines(provider.connection, "file-1")) {
+      seen.push(...read);
       vi.advanceTimersByTime(3_600_000);
       sendRest();
     }
@@ -522,8 +522,8 @@ describe("a file's content", () => {
     );
     const seen: string[] = [];
     const reading = (async () => {
-      for await (const line of readLines(provider.connection, "file-1", { signal: stop.signal })) {
-        seen.push(line);
+      for await (const read of readLines(provider.connection, "file-1", { signal: stop.signal })) {
+        seen.push(...read);
         stop.abort();
       }
     })();

@@ -70,7 +70,7 @@ async function finished(id: string): Promise<ProviderBatch> {
 
 async function linesOf(fileId: string): Promise<string[]> {
   const lines: string[] = [];
-  for await (const text of readLines(provider.connection, fileId)) lines.push(text);
+  for await (const texts of readLines(provider.connection, fileId)) lines.push(...texts);
   return lines;
 }
 
@@ -291,7 +291,7 @@ describe("files", () => {
     const file = await upload([1, 2, 3].map((n) => line(`${n}-1-aaaaaaaaaaaa`, `film ${n}`)));
     const seen: string[] = [];
     await expect(async () => {
-      for await (const text of readLines(provider.connection, file.id)) seen.push(text);
+      for await (const texts of readLines(provider.connection, file.id)) seen.push(...texts);
     }).rejects.toMatchObject({ kind: "retryable", message: expect.stringContaining("no byte for 300 ms") });
     expect(seen).toEqual([]);
     expect(await linesOf(file.id)).toHaveLength(3);
@@ -315,7 +315,7 @@ describe("files", () => {
     const file = await upload(
       Array.from({ length: 2_000 }, (_, n) => line(`${n}-1-aaaaaaaaaaaa`, `film ${n}`)),
     );
-    for await (const text of readLines(provider.connection, file.id)) {
+    for await (const [text] of readLines(provider.connection, file.id)) {
       expect(text).toContain("film 0");
       break;
     }

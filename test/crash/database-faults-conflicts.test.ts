@@ -103,7 +103,7 @@ describeDatabases(
             await finished();
             await project.run(sql`delete from public.notes where id = 1`);
             await project.database.pool.query(
-              "vacuum rowmill.requests, rowmill.waiting, rowmill.in_flight, rowmill.arrivals",
+              "vacuum rowmill.requests, rowmill.queue, rowmill.lines, rowmill.arrivals",
             );
             const after = await reader.query("select count(*)::int as rows from public.notes");
             expect(after.rows).toEqual(before.rows);

@@ -38,7 +38,6 @@ const isUpload = (call: Call): boolean => call.method === "POST" && call.route =
 const isDelete = (call: Call): boolean => call.method === "DELETE" && call.route === "/v1/files/:id";
 
 const CREATE_LASTS_MS = 7_000;
-const MANY = 5_001;
 const LOOK_MS = 20;
 const LOOKS_MAX = 1_000;
 
@@ -243,6 +242,7 @@ export const scenes: readonly Scene[] = [
       "turn.release",
       "turn.wake",
       "render.limits",
+      "render.undo",
       "render.chunk",
       "render.move",
       "upload.look",
@@ -257,7 +257,6 @@ export const scenes: readonly Scene[] = [
       "collect.read",
       "collect.chunk",
       "end.chunk",
-      "rescue.bury",
       "clean.spool",
       "clean.ledger",
     ],
@@ -290,12 +289,6 @@ export const scenes: readonly Scene[] = [
         },
       },
     }),
-  },
-  {
-    title: "thousands of rows",
-    steps: ["sweep.analyze", "plan.analyze"],
-    pipeline: "when: { rows: 100_000, maxWait: '10m' },",
-    prepare: ({ project }) => createNotes(project, plain(MANY)),
   },
   {
     title: "a key that is refused",
@@ -382,6 +375,15 @@ export const scenes: readonly Scene[] = [
     steps: ["refuse.learn"],
     provider: () => ({ limits: { enqueuedTokensPerModel: 300 } }),
     prepare: ({ project }) => createNotes(project, plain(40)),
+  },
+  {
+    title: "a worker that died",
+    steps: ["rescue.bury"],
+    prepare: async (crash) => {
+      await fiveNotes(crash);
+      await crash.project.run(sql`insert into rowmill.workers (id, host, pid, version, seen_at)
+        values (${randomUUID()}, 'gone', 1, '0.0.0', now() - interval '1 hour')`);
+    },
   },
   {
     title: "a batch that nothing will wake",

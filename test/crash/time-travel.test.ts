@@ -244,7 +244,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     // At the price of the model that was asked then.
     const booked = await later.read.first<{ cost: number; due: number }>(sql`
       select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens * 75 + a.output_tokens * 300)::float8 as due
-      from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id where b.recovered`);
+      from rowmill.attempts a join rowmill.batches b on b.no = a.batch where b.recovered`);
     expect(booked?.cost).toBe(booked?.due);
     const attempts = await later.read.rows(sql`
       select outcome, bool_and(cost_nano_usd > 0) as paid, count(*)::int as count from rowmill.attempts

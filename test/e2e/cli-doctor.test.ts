@@ -351,19 +351,24 @@ describe.skipIf(serverKind === "embedded")(
   () => {
     it("names what violates an invariant, by pipeline and key", async () => {
       const at = await prepare({
-        sql: `update rowmill.requests set state = 'waiting'; update rowmill.attempts set cost_nano_usd = null`,
+        sql: `update rowmill.requests set state = 'waiting'; update rowmill.counts set waiting = succeeded, succeeded = 0;
+          update rowmill.attempts set cost_nano_usd = null; update rowmill.usage set cost_nano_usd = 0;
+          update rowmill.batches set cost_nano_usd = 0`,
         says: {},
         status: 1,
       });
       const ended = await runCli(["doctor", "--audit"], { cwd: at.folder, env: at.env });
-      expect(ended.stdout).toBe(`  holds        1. a request is batched exactly when it is in flight
-  violated     1. a request waits exactly when it is queued
-               - films 1 is waiting, but not queued
+      expect(ended.stdout)
+        .toBe(`  holds        1. a request is batched exactly when it is an open line of its batch
+  violated     1. a request that waits is queued
+               - films 1 waits, but is not queued
   holds        1. nothing is in flight in a batch that ended
   holds        1. an answer is kept only for a request in flight, of its batch and attempt
   holds        1. every row of a queue, a batch or an attempt has its request and batch
   holds        2. an ended batch accounts for every request
   holds        2. a batch in flight accounts for every request
+  holds        2. the counts of states are those of the requests
+  holds        2. what is told of a batch and of an hour is what their attempts came to
   holds        3. a succeeded request has exactly one accepted answer for its content
   holds        5. one provider batch belongs to one batch
   holds        5. no batch of ours is taken for a second one
@@ -382,8 +387,8 @@ describe.skipIf(serverKind === "embedded")(
         invariants: expect.arrayContaining([
           {
             number: 1,
-            title: "a request waits exactly when it is queued",
-            violations: ["films 1 is waiting, but not queued"],
+            title: "a request that waits is queued",
+            violations: ["films 1 waits, but is not queued"],
           },
         ]),
       });

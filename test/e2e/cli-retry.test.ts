@@ -11,6 +11,7 @@ import {
   type CliProject,
 } from "../support/cli.js";
 import { answerHere } from "../support/work-here.js";
+import { recount } from "../support/recount.js";
 
 beforeAll(buildCli, 150_000);
 
@@ -208,6 +209,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     await project.database
       .run(sql`update rowmill.requests set state = 'failed', error_code = 'unwritable', error = 'no',
       answered_hash = null, answered_fingerprint = null, answered_batch = null`);
+    await recount(project);
   }
 
   async function countOf(table: "ans" | "writes"): Promise<number> {

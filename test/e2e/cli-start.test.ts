@@ -82,7 +82,7 @@ describe.skipIf(serverKind === "embedded")(
       const struck = Promise.all([
         proxy.refuseStatement(/\0user\0/, reasons.starting),
         proxy.refuseStatement(/create table rowmill\.batches/, reasons.stopped),
-        proxy.refuseStatement(/-- A ledger that was restored/, reasons.noDisk),
+        proxy.refuseStatement(/insert into rowmill\.deployment/, reasons.noDisk),
         proxy.loseReplyTo(/create table "rowmill_worker"\.job_queues/),
         proxy.refuseStatement(/create table .*film_labels/, reasons.full),
       ]);

@@ -9,6 +9,7 @@ import {
   buildCli,
   cliScript,
   filmsPipeline,
+  runCli,
   serverKind,
   startCliProject,
   until,
@@ -151,6 +152,22 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect((await project.gateway.journal.summary()).executed).toBe(7);
     expect(await project.database.rows(sql`select key from rowmill_worker.jobs`)).toEqual([]);
     await project.check();
+  });
+
+  it("does not load what only a worker that stays needs with --once", async () => {
+    const script = `import M from "node:module"; process.on("exit", () => console.error(Object.keys(M._cache).some((file) => file.includes("graphile-worker")) ? "loaded" : "left alone"));`;
+    const env = {
+      ...project.env,
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}`,
+    };
+    await insertFilms(project, 1);
+    const lastWord = async () => {
+      const { stderr } = await runCli(["up", "--once"], { cwd: project.folder, env });
+      return stderr.trim().split("\n").at(-1);
+    };
+    // The first one makes the schema of the queue.
+    expect(await lastWord()).toBe("loaded");
+    expect(await lastWord()).toBe("left alone");
   });
 
   it("does not send below the threshold with --once", async () => {

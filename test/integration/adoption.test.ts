@@ -74,7 +74,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
     expect(await outcomes(project)).toEqual({ answered: 40 });
     const [spent] = await project.rows<{ spent: boolean }>(
-      sql`select bool_and(a.cost_nano_usd > 0) as spent from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id
+      sql`select bool_and(a.cost_nano_usd > 0) as spent from rowmill.attempts a join rowmill.batches b on b.no = a.batch
         where b.provider_batch_id = ${batchId}`,
     );
     expect(spent?.spent).toBe(true);
@@ -126,7 +126,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
       await project.drain(worker);
       const [booked] = await project.rows<{ cost: number; input: number; output: number }>(sql`
         select sum(a.cost_nano_usd)::float8 as cost, sum(a.input_tokens)::float8 as input, sum(a.output_tokens)::float8 as output
-        from rowmill.attempts a join rowmill.batches b on b.id = a.batch_id where b.provider_batch_id = ${batchId}`);
+        from rowmill.attempts a join rowmill.batches b on b.no = a.batch where b.provider_batch_id = ${batchId}`);
       expect(booked?.cost).toBe((booked?.input ?? 0) * 1_250 + (booked?.output ?? 0) * 5_000);
     },
   );

@@ -246,7 +246,7 @@ describeDatabases(
       await insertNotes(project, plain(2, "later"));
       await project.round(worker, { flush: false });
       expect(await batchRows(project)).toHaveLength(1);
-      await project.run(sql`update rowmill.waiting set since = now() - interval '61 minutes'`);
+      await project.run(sql`update rowmill.queue set since = now() - interval '61 minutes'`);
       await project.round(worker, { flush: false });
       expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([4, 2]);
       await project.drain(worker);

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import pg from "pg";
 import { message, queryMessage, syncMessage } from "../../src/embedded/wire-messages.js";
@@ -187,6 +188,90 @@ describe("clients of the embedded database", () => {
     const one = await client();
     const text = "é".repeat(4 * 1024 * 1024);
     expect(await value(one, "SELECT $1::text || 'x'", [text])).toBe(`${text}x`);
+  });
+});
+
+describe("parameters in binary on the embedded database", () => {
+  /** PostgreSQL's binary form of an array of one dimension; null is SQL's null. */
+  function binaryArray(elementType: number, elements: readonly (Buffer | null)[]): Buffer {
+    const holdsNull = elements.includes(null) ? 1 : 0;
+    const head = [1, holdsNull, elementType, elements.length, 1].map(int4);
+    const body = elements.flatMap((one) => (one === null ? [int4(-1)] : [int4(one.length), one]));
+    return Buffer.concat([...head, ...body]);
+  }
+
+  function int4(value: number): Buffer {
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32BE(value);
+    return bytes;
+  }
+
+  function int8(value: bigint): Buffer {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64BE(value);
+    return bytes;
+  }
+
+  const bigint = (values: readonly bigint[]): Buffer => binaryArray(20, values.map(int8));
+
+  test("arrive as they were sent: bytea, bigint[], int[] and bytea[], with nulls, empty, and beside text", async () => {
+    const one = await client();
+    const bytes = Buffer.from([0, 1, 0x51, 0x53, 0x58, 0x5c, 0xff, 0]);
+    const { rows } = await one.query({
+      text: "SELECT $1::bytea, $2::bigint[], $3::int[], $4::bytea[], $5::bigint[], $6::text",
+      values: [
+        bytes,
+        bigint([1n, -(2n ** 63n), 2n ** 63n - 1n]),
+        binaryArray(23, [int4(-1), null, int4(7)]),
+        binaryArray(17, [bytes, Buffer.alloc(0), null]),
+        Buffer.concat([0, 0, 20].map(int4)),
+        "text",
+      ],
+      rowMode: "array",
+    });
+    expect(rows).toEqual([
+      [
+        bytes,
+        ["1", "-9223372036854775808", "9223372036854775807"],
+        [-1, null, 7],
+        [bytes, Buffer.alloc(0), null],
+        [],
+        "text",
+      ],
+    ]);
+    const unnested = "SELECT unnest($1::bigint[])::text AS id";
+    const { rows: ids } = await one.query(unnested, [bigint([3n, 1n, 2n])]);
+    expect(ids).toEqual([{ id: "3" }, { id: "1" }, { id: "2" }]);
+    await expect(one.query(unnested, [binaryArray(23, [int4(1)])])).rejects.toMatchObject({ code: "42804" });
+    await expect(one.query(unnested, [bigint([1n]).subarray(0, -3)])).rejects.toMatchObject({
+      code: "22P03",
+    });
+    expect(await value(one, "SELECT 1")).toBe(1);
+  });
+
+  test("may hold megabytes, several in one statement, from clients at the same time", async () => {
+    const count = 200_000;
+    const numbers = Array.from({ length: count }, (_, n) => BigInt(n));
+    const contents = Array.from({ length: 10_000 }, (_, n) => Buffer.alloc(500, n % 251));
+    const sum = async (one: pg.Client, offset: bigint): Promise<void> => {
+      const { rows } = await one.query(
+        `SELECT (SELECT sum(n)::text FROM unnest((SELECT $1::bigint[])) AS t (n)) AS numbers,
+                (SELECT count(*)::int FROM unnest((SELECT $2::int[])) AS t (n)) AS ints,
+                (SELECT md5(string_agg(b, '' ORDER BY o)) FROM unnest((SELECT $3::bytea[])) WITH ORDINALITY AS t (b, o)) AS contents,
+                md5($4::bytea) AS whole`,
+        [
+          bigint(numbers.map((n) => n + offset)),
+          binaryArray(23, Array(count).fill(int4(-5))),
+          binaryArray(17, contents),
+          Buffer.concat(contents),
+        ],
+      );
+      const md5 = createHash("md5").update(Buffer.concat(contents)).digest("hex");
+      const total = (BigInt(count) * BigInt(count - 1)) / 2n + offset * BigInt(count);
+      expect(rows).toEqual([{ numbers: String(total), ints: count, contents: md5, whole: md5 }]);
+    };
+    const [a, b] = [await client(), await client()];
+    await Promise.all([sum(a, 0n), sum(b, 10n ** 12n), sum(a, -7n)]);
   });
 });
 

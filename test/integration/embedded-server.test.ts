@@ -1,6 +1,6 @@
 import { spawn, execFileSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,6 +19,9 @@ vi.setConfig({ testTimeout: 120_000 });
 
 /** Between looks whether a process is still there. */
 const lookMs = 20;
+
+const isLinux = process.platform === "linux";
+const unlessLinux = isLinux ? "" : " (skipped: a process's peak can be asked for on Linux only)";
 
 const dirs: string[] = [];
 const children: ChildProcess[] = [];
@@ -250,6 +253,54 @@ test("the making of a database that was interrupted is begun anew", async () => 
   expect((await client.query("SELECT 1 AS n")).rows).toEqual([{ n: 1 }]);
 });
 
+test("kill -9 while it is made leaves no database that looks whole", async () => {
+  const dir = await emptyDataDir();
+  dirs.push(dir);
+  for (const files of [1, 900]) {
+    const outcome = openEmbedded({ dataDir: dir }).catch((error: unknown) => error);
+    await vi.waitUntil(async () => (await entriesOf(join(dir, "postgres.new"))) >= files, {
+      interval: lookMs,
+      timeout: 60_000,
+    });
+    await killServer(dir);
+    expect(await outcome).toMatchObject({ code: "database_unreachable" });
+    expect(await readdir(dir)).not.toContain("postgres");
+  }
+  const [other, ...urls] = await Promise.all([
+    opener("open", dir),
+    ...[1, 2].map(() => openHere({ dataDir: dir })),
+  ]);
+  expect(other.said).toEqual({ url: urls[0] });
+  expect(new Set(urls).size).toBe(1);
+  expect(await readdir(dir)).not.toContain("postgres.new");
+  await (
+    await connect(urls[0]!)
+  ).query("CREATE TABLE whole AS SELECT n FROM generate_series(1, 1000) AS t (n)");
+  await stopEmbedded({ dataDir: dir });
+  expect(await count(await openHere({ dataDir: dir }), "whole")).toBe(1_000);
+});
+
+test("the rest of a database that was half made is removed also from a folder that holds a whole one", async () => {
+  const dir = await dataDir();
+  await mkdir(join(dir, "postgres.new", "base"), { recursive: true });
+  await openHere({ dataDir: dir });
+  expect(await readdir(dir)).not.toContain("postgres.new");
+});
+
+test.runIf(isLinux)(
+  `the server needs less than 300 MB at its peak, also when the database was made for it and after 200,000 rows${unlessLinux}`,
+  async () => {
+    const dir = await emptyDataDir();
+    dirs.push(dir);
+    const client = await connect(await openHere({ dataDir: dir }));
+    await client.query(
+      "CREATE TABLE large AS SELECT n, repeat('x', 250) FROM generate_series(1, 200000) AS t (n)",
+    );
+    const status = await readFile(`/proc/${await serverPid(dir)}/status`, "utf8");
+    expect(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1])).toBeLessThan(300 * 1024);
+  },
+);
+
 test("files that PostgreSQL does not take are reported with the server's own words", async () => {
   const dir = await dataDir();
   await writeFile(join(dir, "postgres", "PG_VERSION"), "9.6\n");
@@ -269,4 +320,9 @@ async function endOf(pid: number): Promise<void> {
     }
     await sleep(lookMs);
   }
+}
+
+/** Files and folders below a folder that may not be there. */
+async function entriesOf(folder: string): Promise<number> {
+  return (await readdir(folder, { recursive: true }).catch(() => [])).length;
 }

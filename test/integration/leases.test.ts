@@ -99,7 +99,7 @@ describeDatabases(
     it("lets a batch be moved only from the state that its holder saw", async () => {
       const { batch, lease } = await take();
       const before = await stored();
-      const move = { batch: { id: batch.id, state: "uploading" as const }, event: "uploaded" as const };
+      const move = { batch: { ...batch, state: "uploading" as const }, event: "uploaded" as const };
       expect(await inTransaction((tx) => batches.move(tx, lease, { ...move, reason: "a test" }))).toBe(false);
       expect(await stored()).toEqual(before);
     });

@@ -8,6 +8,7 @@ import type { Pipeline, WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
+import { recount } from "../support/recount.js";
 
 const { signal: never } = new AbortController();
 
@@ -115,6 +116,7 @@ describeDatabases(
       await project.run(
         sql`update rowmill.requests set state = 'failed', error_code = 'unwritable', error = 'no', answered_hash = null where id > 1`,
       );
+      await recount(project);
       const stop = new AbortController();
       const stopped = await write({ signal: stop.signal, onChunk: () => stop.abort() });
       expect(stopped.written).toBe(500);

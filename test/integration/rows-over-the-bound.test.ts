@@ -165,9 +165,9 @@ describeDatabases(
           }));
           expect(read.rows[0]).toMatchObject({
             key: "2",
-            hash: expect.stringMatching(/^large:\d+$/),
             cells: null,
           });
+          expect(isLarge(read.rows[0])).toBe(true);
           expect([...read.rows.slice(1).map(({ key }) => key), ...read.left]).toEqual(["3"]);
           expect(chunk).toEqual({ rows: 3, keys: ["1", "2", "3"], cursor: null });
         },
@@ -209,7 +209,6 @@ describeDatabases(
           chunk: await source.compareChunk(tx, null, READ_KEYS_MAX),
         }));
         expect(versions.length).toBe(30);
-        const isLarge = ({ hash }: { hash: string }) => hash.startsWith("large:");
         expect(
           versions
             .filter(isLarge)
@@ -225,3 +224,7 @@ describeDatabases(
   },
   bookKeepers,
 );
+
+function isLarge(row: { readonly hash: string } | undefined): boolean {
+  return /^large:\d+$/.test(Buffer.from(row?.hash ?? "", "hex").toString());
+}

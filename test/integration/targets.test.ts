@@ -5,6 +5,7 @@ import { describeDatabases, newestKinds } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { raw } from "../../src/store/database.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
+import { recount } from "../support/recount.js";
 
 const answer = z.object({
   summary: z.string(),
@@ -110,9 +111,7 @@ describeDatabases(
       await project.run(
         sql`update rowmill.requests set state = 'waiting', answered_hash = null where key = '1'`,
       );
-      await project.run(
-        sql`insert into rowmill.waiting (request_id, pipeline_id) select id, pipeline_id from rowmill.requests where state = 'waiting'`,
-      );
+      await recount(project);
       await project.drain(worker);
       expect(
         await project.rows(

@@ -11,6 +11,7 @@ import { quick } from "../support/movies.js";
 import { createNotes, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { createTutorialBatch } from "../support/tutorial-batch.js";
+import { recount } from "../support/recount.js";
 
 const { signal } = new AbortController();
 
@@ -160,8 +161,8 @@ async function adopt(worker: WorkerContext, batchId: string): Promise<void> {
 
 /** As a ledger is that was restored from a backup of before its batches were planned. */
 async function loseBatches(project: TestProject): Promise<void> {
-  await project.run(sql`delete from rowmill.in_flight`);
+  await project.run(sql`delete from rowmill.lines`);
   await project.run(sql`delete from rowmill.batches`);
-  await project.run(sql`with r as (update rowmill.requests set state = 'waiting', attempt = 0 returning id, pipeline_id)
-    insert into rowmill.waiting (request_id, pipeline_id) select id, pipeline_id from r`);
+  await project.run(sql`update rowmill.requests set state = 'waiting', attempt = 0`);
+  await recount(project);
 }

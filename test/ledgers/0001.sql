@@ -10,6 +10,19 @@ SET client_min_messages = warning;
 SET row_security = off;
 CREATE SCHEMA rowmill;
 CREATE SCHEMA rowmill_worker;
+CREATE TYPE rowmill.attempt_ending AS ENUM (
+    'succeeded',
+    'failed',
+    'returned'
+);
+CREATE TYPE rowmill.request_state AS ENUM (
+    'waiting',
+    'batched',
+    'succeeded',
+    'failed',
+    'cancelled',
+    'gone'
+);
 CREATE TYPE rowmill_worker.job_spec AS (
 	identifier text,
 	payload json,
@@ -23,49 +36,85 @@ CREATE TYPE rowmill_worker.job_spec AS (
 CREATE FUNCTION rowmill.arrive_1() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET "TimeZone" TO 'UTC'
-    SET "DateStyle" TO 'ISO, YMD'
-    SET "IntervalStyle" TO 'postgres'
-    SET extra_float_digits TO '1'
-    SET bytea_output TO 'hex'
     AS $$
-declare found_keys text[];
+declare
+  found_keys text[];
+  one_key text;
+  as_expected boolean;
+  is_large boolean;
 begin
   if current_setting('rowmill.writing', true) = '1' then return null; end if;
-  if tg_op = 'TRUNCATE' or (select count(*) from pg_attribute a where a.attrelid = tg_relid and not a.attisdropped
-    and (a.attname, a.atttypid) in (('id'::name, 20::oid), ('body'::name, 25::oid))) <> 2 then
-    insert into rowmill.arrivals (pipeline_id) values (1);
+  if tg_op = 'TRUNCATE' then
+    insert into rowmill.arrivals (pipeline_id, keys) values (1, null);
     return null;
   end if;
-  if tg_op = 'INSERT' then
-    select array_agg(k.key) into found_keys from (select t."id"::text as key from rowmill_new t where t."id" is not null and octet_length(t."id"::text) <= 1024 limit 5001) k;
-    if cardinality(found_keys) <= 5000 then
-      insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
-    elsif found_keys is not null then
-      insert into rowmill.arrivals (pipeline_id, keys)
-      select 1, array_agg(k.key) from (
-        select n.key, (row_number() over () - 1) / 5000 as part from (select t."id"::text as key from rowmill_new t where t."id" is not null and octet_length(t."id"::text) <= 1024) n) k group by k.part;
+  begin
+    if tg_op = 'INSERT' then
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t limit 5001);
+    elsif tg_op = 'DELETE' then
+      found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t limit 5001);
+    else
+      select pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid, exists (select from rowmill_new offset 5000)
+        into as_expected, is_large from rowmill_new t limit 1;
+      if as_expected is null then
+        found_keys := array(select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t limit 5001);
+      elsif not as_expected then
+        found_keys := array[null];
+      elsif not is_large then
+        found_keys := array(select concat(coalesce(n.k0, o.k0))
+        from (select t."id" as k0, t."body" as c0 from rowmill_new t) n full join (select t."id" as k0, t."body" as c0 from rowmill_old t) o on n.k0 = o.k0
+        where n.k0 is null or o.k0 is null or case when greatest(octet_length(n.c0), octet_length(o.c0)) <= 4194304 then row(n.c0)::record *<> row(o.c0)::record else row(octet_length(n.c0))::record *<> row(octet_length(o.c0))::record end limit 5001);
+      end if;
     end if;
-  elsif tg_op = 'DELETE' then
-    select array_agg(k.key) into found_keys from (select t."id"::text as key from rowmill_old t where t."id" is not null and octet_length(t."id"::text) <= 1024 limit 5001) k;
-    if cardinality(found_keys) <= 5000 then
-      insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
-    elsif found_keys is not null then
-      insert into rowmill.arrivals (pipeline_id, keys)
-      select 1, array_agg(k.key) from (
-        select n.key, (row_number() over () - 1) / 5000 as part from (select t."id"::text as key from rowmill_old t where t."id" is not null and octet_length(t."id"::text) <= 1024) n) k group by k.part;
-    end if;
+  exception when others then
+    found_keys := array[null];
+  end;
+  if cardinality(found_keys) = 0 then
+    return null;
+  elsif found_keys[1] is null and found_keys is not null then
+    insert into rowmill.arrivals (pipeline_id, keys) values (1, null);
+  elsif cardinality(found_keys) <= 5000 then
+    insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
   else
-    select array_agg(k.key) into found_keys from (select distinct d.key from (
-      ((select t."id"::text as key, t."body"::text as c0 from rowmill_new t where t."id" is not null and octet_length(t."id"::text) <= 1024) except all (select t."id"::text as key, t."body"::text as c0 from rowmill_old t where t."id" is not null and octet_length(t."id"::text) <= 1024)) union all ((select t."id"::text as key, t."body"::text as c0 from rowmill_old t where t."id" is not null and octet_length(t."id"::text) <= 1024) except all (select t."id"::text as key, t."body"::text as c0 from rowmill_new t where t."id" is not null and octet_length(t."id"::text) <= 1024))) d limit 5001) k;
-    if cardinality(found_keys) <= 5000 then
-      insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
-    elsif found_keys is not null then
-      insert into rowmill.arrivals (pipeline_id, keys)
-      select 1, array_agg(k.key) from (
-        select n.key, (row_number() over () - 1) / 5000 as part from (select distinct d.key from (
-      ((select t."id"::text as key, t."body"::text as c0 from rowmill_new t where t."id" is not null and octet_length(t."id"::text) <= 1024) except all (select t."id"::text as key, t."body"::text as c0 from rowmill_old t where t."id" is not null and octet_length(t."id"::text) <= 1024)) union all ((select t."id"::text as key, t."body"::text as c0 from rowmill_old t where t."id" is not null and octet_length(t."id"::text) <= 1024) except all (select t."id"::text as key, t."body"::text as c0 from rowmill_new t where t."id" is not null and octet_length(t."id"::text) <= 1024))) d) n) k group by k.part;
-    end if;
+    begin
+      if tg_op = 'INSERT' then
+        insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys[:5000]);
+        found_keys := '{}';
+        for one_key in select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_new t offset 5000 loop
+          found_keys := found_keys || one_key;
+          if cardinality(found_keys) = 5000 then
+            insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+            found_keys := '{}';
+          end if;
+        end loop;
+      elsif tg_op = 'DELETE' then
+        insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys[:5000]);
+        found_keys := '{}';
+        for one_key in select case when pg_typeof(t."id") = 20::oid and pg_typeof(t."body") = 25::oid then concat(t."id") end from rowmill_old t offset 5000 loop
+          found_keys := found_keys || one_key;
+          if cardinality(found_keys) = 5000 then
+            insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+            found_keys := '{}';
+          end if;
+        end loop;
+      else
+        found_keys := '{}';
+        for one_key in select concat(coalesce(n.k0, o.k0))
+        from (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_new t) n full join (select t."id" as k0, case when octet_length(t."body") <= 4194304 then hashtextextended(t."body" collate "C", 0) else octet_length(t."body") end as c0 from rowmill_old t) o on n.k0 = o.k0
+        where n.k0 is null or o.k0 is null or row(n.c0)::record *<> row(o.c0)::record loop
+          found_keys := found_keys || one_key;
+          if cardinality(found_keys) = 5000 then
+            insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+            found_keys := '{}';
+          end if;
+        end loop;
+      end if;
+      if cardinality(found_keys) > 0 then
+        insert into rowmill.arrivals (pipeline_id, keys) values (1, found_keys);
+      end if;
+    exception when others then
+      insert into rowmill.arrivals (pipeline_id, keys) values (1, null);
+    end;
   end if;
   return null;
 end$$;
@@ -357,27 +406,36 @@ CREATE TABLE public.notes (
     id bigint NOT NULL,
     body text
 );
+CREATE TABLE rowmill.accepted_failures (
+    pipeline_id integer NOT NULL,
+    definition_hash text NOT NULL,
+    outcome text NOT NULL,
+    accepted_at timestamp with time zone DEFAULT now() NOT NULL
+);
 CREATE TABLE rowmill.arrivals (
     pipeline_id integer NOT NULL,
     keys text[],
     arrived_at timestamp with time zone DEFAULT now() NOT NULL
 )
 WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000');
+ALTER TABLE ONLY rowmill.arrivals ALTER COLUMN keys SET STORAGE EXTERNAL;
 CREATE TABLE rowmill.attempts (
     request_id bigint NOT NULL,
+    cost_nano_usd bigint,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    batch integer NOT NULL,
     attempt integer NOT NULL,
-    batch_id uuid NOT NULL,
-    ending text NOT NULL,
-    outcome text NOT NULL,
-    detail text,
-    answer text,
-    model text,
     input_tokens integer DEFAULT 0 NOT NULL,
     cached_input_tokens integer DEFAULT 0 NOT NULL,
     output_tokens integer DEFAULT 0 NOT NULL,
-    cost_nano_usd bigint,
-    at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT attempts_ending_check CHECK ((ending = ANY (ARRAY['succeeded'::text, 'failed'::text, 'returned'::text])))
+    room integer,
+    ending rowmill.attempt_ending NOT NULL,
+    tries smallint NOT NULL,
+    outcome text NOT NULL,
+    model text,
+    detail text,
+    answer text,
+    written_at timestamp with time zone
 );
 CREATE TABLE rowmill.batch_events (
     id bigint NOT NULL,
@@ -398,6 +456,7 @@ ALTER TABLE rowmill.batch_events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
 );
 CREATE TABLE rowmill.batches (
     id uuid NOT NULL,
+    no integer NOT NULL,
     pipeline_id integer NOT NULL,
     state text NOT NULL,
     definition_hash text NOT NULL,
@@ -405,6 +464,9 @@ CREATE TABLE rowmill.batches (
     account text NOT NULL,
     model text NOT NULL,
     endpoint text NOT NULL,
+    price jsonb,
+    batch_factor numeric NOT NULL,
+    room integer,
     requests integer NOT NULL,
     lines integer,
     spool_bytes bigint,
@@ -412,72 +474,149 @@ CREATE TABLE rowmill.batches (
     reserved_nano_usd bigint DEFAULT 0 NOT NULL,
     reserved_tokens bigint DEFAULT 0 NOT NULL,
     run_id uuid,
-    input_file_id text,
+    adopted_pattern text,
+    recovered boolean DEFAULT false NOT NULL,
+    shared boolean DEFAULT false NOT NULL,
+    provider_data jsonb DEFAULT '{}'::jsonb NOT NULL,
     create_intent_at timestamp with time zone,
     creates integer DEFAULT 0 NOT NULL,
+    one_create boolean DEFAULT false NOT NULL,
     provider_batch_id text,
+    presumed boolean DEFAULT false NOT NULL,
     provider_status text,
     provider_counts jsonb,
     provider_errors jsonb,
-    output_file_id text,
-    error_file_id text,
+    told_at timestamp with time zone,
     downloads integer DEFAULT 0 NOT NULL,
-    files_deleted_at timestamp with time zone,
+    results_read jsonb,
+    forgotten_at timestamp with time zone,
+    held_for text,
     lease_token uuid,
     lease_until timestamp with time zone,
     lease_worker text,
     next_at timestamp with time zone DEFAULT now() NOT NULL,
     polls integer DEFAULT 0 NOT NULL,
     failures integer DEFAULT 0 NOT NULL,
+    window_hours integer DEFAULT 24 NOT NULL,
     planned_at timestamp with time zone DEFAULT now() NOT NULL,
     submitted_at timestamp with time zone,
     provider_done_at timestamp with time zone,
     settled_at timestamp with time zone,
-    CONSTRAINT batches_requests_check CHECK ((requests > 0)),
+    succeeded integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    input_tokens bigint DEFAULT 0 NOT NULL,
+    cached_input_tokens bigint DEFAULT 0 NOT NULL,
+    output_tokens bigint DEFAULT 0 NOT NULL,
+    cost_nano_usd bigint DEFAULT 0 NOT NULL,
+    unpriced integer DEFAULT 0 NOT NULL,
+    lost_nano_usd bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT batches_batch_factor_check CHECK ((batch_factor > (0)::numeric)),
+    CONSTRAINT batches_lost_nano_usd_check CHECK ((lost_nano_usd >= 0)),
+    CONSTRAINT batches_requests_check CHECK ((requests >= 0)),
     CONSTRAINT batches_reserved_nano_usd_check CHECK ((reserved_nano_usd >= 0)),
     CONSTRAINT batches_reserved_tokens_check CHECK ((reserved_tokens >= 0)),
     CONSTRAINT batches_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'uploading'::text, 'submitting'::text, 'running'::text, 'collecting'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text]))),
+    CONSTRAINT batches_window_hours_check CHECK ((window_hours > 0)),
     CONSTRAINT collecting_is_done CHECK (((state <> 'collecting'::text) OR (provider_done_at IS NOT NULL))),
     CONSTRAINT ended_has_time CHECK (((state = ANY (ARRAY['settled'::text, 'rejected'::text, 'cancelled'::text])) = (settled_at IS NOT NULL))),
     CONSTRAINT ended_reserves_nothing CHECK (((settled_at IS NULL) OR ((reserved_nano_usd = 0) AND (reserved_tokens = 0)))),
     CONSTRAINT lease_is_whole CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT lost_is_given_up CHECK (((lost_nano_usd = 0) OR (state = 'cancelled'::text))),
+    CONSTRAINT results_read_when_done CHECK (((results_read IS NULL) OR (provider_done_at IS NOT NULL))),
     CONSTRAINT running_has_provider_batch CHECK (((state <> ALL (ARRAY['running'::text, 'collecting'::text])) OR ((provider_batch_id IS NOT NULL) AND (submitted_at IS NOT NULL)))),
-    CONSTRAINT submitting_has_file CHECK (((state <> 'submitting'::text) OR (input_file_id IS NOT NULL))),
-    CONSTRAINT uploading_has_spool CHECK (((state = ANY (ARRAY['planned'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text])) OR ((lines > 0) AND (spool_sha256 IS NOT NULL) AND (spool_bytes > 0))))
+    CONSTRAINT uploading_has_spool CHECK (((state = ANY (ARRAY['planned'::text, 'settled'::text, 'rejected'::text, 'cancelled'::text])) OR ((lines > 0) AND (spool_bytes > 0) AND ((spool_sha256 IS NOT NULL) OR ((recovered OR (adopted_pattern IS NOT NULL)) AND (state = ANY (ARRAY['running'::text, 'collecting'::text])))))))
 )
 WITH (fillfactor='70');
+ALTER TABLE rowmill.batches ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.batches_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.counts (
+    pipeline_id integer NOT NULL,
+    waiting bigint DEFAULT 0 NOT NULL,
+    batched bigint DEFAULT 0 NOT NULL,
+    succeeded bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    cancelled bigint DEFAULT 0 NOT NULL,
+    gone bigint DEFAULT 0 NOT NULL
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
+CREATE TABLE rowmill.definitions (
+    pipeline_id integer NOT NULL,
+    definition_hash text NOT NULL,
+    definition jsonb NOT NULL,
+    answer_schema json,
+    registered_at timestamp with time zone DEFAULT now() NOT NULL
+);
 CREATE TABLE rowmill.deployment (
     one boolean DEFAULT true NOT NULL,
     id uuid DEFAULT gen_random_uuid() NOT NULL,
-    system_identifier text NOT NULL,
+    system_identifier text,
     database_name text NOT NULL,
+    database_oid oid,
+    folder text,
+    folder_inode text,
+    suspicion text,
+    suspected_at timestamp with time zone,
+    oldest_version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT deployment_one_check CHECK (one)
+    CONSTRAINT deployment_one_check CHECK (one),
+    CONSTRAINT suspicion_has_time CHECK (((suspicion IS NULL) = (suspected_at IS NULL)))
 );
-CREATE TABLE rowmill.in_flight (
+CREATE TABLE rowmill.duplicate_batches (
+    account text NOT NULL,
+    provider_batch_id text NOT NULL,
+    batch_id uuid,
+    reason text NOT NULL,
+    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
+    certain boolean DEFAULT true NOT NULL,
+    found_at timestamp with time zone DEFAULT now() NOT NULL,
+    cancelled_at timestamp with time zone
+);
+CREATE TABLE rowmill.kept_answers (
     request_id bigint NOT NULL,
-    batch_id uuid NOT NULL,
+    batch integer NOT NULL,
     attempt integer NOT NULL,
-    content_hash text,
-    fingerprint text,
-    line integer
-)
-WITH (fillfactor='35');
+    outcome json NOT NULL,
+    bytes integer NOT NULL,
+    tries smallint DEFAULT 0 NOT NULL,
+    kept_at timestamp with time zone DEFAULT now() NOT NULL
+);
 CREATE TABLE rowmill.learned_limits (
     account text NOT NULL,
     model text NOT NULL,
     enqueued_tokens bigint,
     input_bytes bigint,
+    size_guesses smallint DEFAULT 0 NOT NULL,
+    refused_bytes bigint,
+    not_before timestamp with time zone,
     message text NOT NULL,
     learned_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT learned_limits_enqueued_tokens_check CHECK ((enqueued_tokens > 0)),
     CONSTRAINT learned_limits_input_bytes_check CHECK ((input_bytes > 0))
+);
+CREATE TABLE rowmill.lines (
+    batch integer NOT NULL,
+    part integer NOT NULL,
+    first integer NOT NULL,
+    ids bigint[] NOT NULL
 );
 CREATE TABLE rowmill.migrations (
     version integer NOT NULL,
     name text NOT NULL,
     sha256 text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+CREATE TABLE rowmill.named_lines (
+    request_id bigint NOT NULL,
+    batch integer NOT NULL,
+    custom_id text NOT NULL,
+    room integer
 );
 CREATE TABLE rowmill.pipeline_events (
     id bigint NOT NULL,
@@ -501,6 +640,7 @@ CREATE TABLE rowmill.pipelines (
     definition jsonb NOT NULL,
     definition_hash text NOT NULL,
     approved_hash text,
+    approved_account text,
     estimate jsonb,
     line_tokens_max bigint DEFAULT 0 NOT NULL,
     line_nano_usd_max bigint DEFAULT 0 NOT NULL,
@@ -512,14 +652,34 @@ CREATE TABLE rowmill.pipelines (
     pause_kind text,
     pause_reason text,
     paused_at timestamp with time zone,
+    answers_since timestamp with time zone,
     flush_at timestamp with time zone,
     uninstalled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT pause_has_reason CHECK ((((pause_kind IS NULL) = (pause_reason IS NULL)) AND ((pause_kind IS NULL) = (paused_at IS NULL)))),
-    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text])))
+    CONSTRAINT pipelines_pause_kind_check CHECK ((pause_kind = ANY (ARRAY['person'::text, 'budget'::text, 'account'::text, 'provider'::text, 'source'::text, 'target'::text, 'deployment'::text, 'answers'::text])))
 );
 ALTER TABLE rowmill.pipelines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.pipelines_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE rowmill.queue (
+    no bigint NOT NULL,
+    pipeline_id integer NOT NULL,
+    batch integer,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    not_before timestamp with time zone DEFAULT now() NOT NULL,
+    n integer GENERATED ALWAYS AS (cardinality(ids)) STORED NOT NULL,
+    ids bigint[] NOT NULL,
+    CONSTRAINT queue_ids_check CHECK ((cardinality(ids) > 0))
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+ALTER TABLE rowmill.queue ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowmill.queue_no_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -531,33 +691,39 @@ CREATE TABLE rowmill.refused_keys (
     key_sha256 text NOT NULL,
     key_prefix text NOT NULL,
     reason text NOT NULL,
+    rows bigint DEFAULT 1 NOT NULL,
     seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
 CREATE TABLE rowmill.requests (
     id bigint NOT NULL,
-    pipeline_id integer NOT NULL,
-    key text NOT NULL,
-    state text DEFAULT 'waiting'::text NOT NULL,
-    gone_from text,
-    content_hash text,
-    answered_hash text,
-    fingerprint text,
-    answered_fingerprint text,
-    attempt integer DEFAULT 0 NOT NULL,
-    tries integer DEFAULT 0 NOT NULL,
-    returns integer DEFAULT 0 NOT NULL,
-    error_code text,
-    error text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT failed_has_error CHECK (((state <> 'failed'::text) OR (error_code IS NOT NULL))),
-    CONSTRAINT gone_remembers CHECK (((state = 'gone'::text) = (gone_from IS NOT NULL))),
-    CONSTRAINT requests_gone_from_check CHECK ((gone_from = ANY (ARRAY['waiting'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text]))),
+    not_before timestamp with time zone,
+    pipeline_id integer NOT NULL,
+    batch integer,
+    attempt integer DEFAULT 0 NOT NULL,
+    answered_batch integer,
+    tries smallint DEFAULT 0 NOT NULL,
+    returns smallint DEFAULT 0 NOT NULL,
+    state rowmill.request_state DEFAULT 'waiting'::rowmill.request_state NOT NULL,
+    gone_from rowmill.request_state,
+    demo boolean DEFAULT false NOT NULL,
+    row_gone boolean DEFAULT false NOT NULL,
+    content_hash bytea,
+    fingerprint bytea,
+    answered_hash bytea,
+    answered_fingerprint bytea,
+    error_code text,
+    error text,
+    key text NOT NULL,
+    CONSTRAINT batched_has_batch CHECK (((state <> 'batched'::rowmill.request_state) OR (batch IS NOT NULL))),
+    CONSTRAINT failed_has_error CHECK (((state <> 'failed'::rowmill.request_state) OR (error_code IS NOT NULL))),
+    CONSTRAINT gone_remembers CHECK (((state = 'gone'::rowmill.request_state) = (gone_from IS NOT NULL))),
+    CONSTRAINT requests_gone_from_check CHECK ((gone_from = ANY (ARRAY['waiting'::rowmill.request_state, 'succeeded'::rowmill.request_state, 'failed'::rowmill.request_state, 'cancelled'::rowmill.request_state]))),
     CONSTRAINT requests_key_check CHECK (((octet_length(key) >= 1) AND (octet_length(key) <= 1024))),
-    CONSTRAINT requests_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'batched'::text, 'succeeded'::text, 'failed'::text, 'cancelled'::text, 'gone'::text]))),
-    CONSTRAINT succeeded_has_answer CHECK (((state <> 'succeeded'::text) OR ((answered_hash IS NOT NULL) AND (answered_hash = content_hash))))
+    CONSTRAINT succeeded_has_answer CHECK (((state <> 'succeeded'::rowmill.request_state) OR ((answered_hash IS NOT NULL) AND (answered_hash = content_hash))))
 )
-WITH (fillfactor='50');
+WITH (fillfactor='33');
 ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.requests_id_seq
     START WITH 1
@@ -566,21 +732,13 @@ ALTER TABLE rowmill.requests ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
-CREATE TABLE rowmill.stray_batches (
-    account text NOT NULL,
-    provider_batch_id text NOT NULL,
-    batch_id uuid,
-    reason text NOT NULL,
-    reserved_nano_usd bigint DEFAULT 0 NOT NULL,
-    found_at timestamp with time zone DEFAULT now() NOT NULL,
-    cancelled_at timestamp with time zone
-);
 CREATE TABLE rowmill.sweeps (
     pipeline_id integer NOT NULL,
     wanted_at timestamp with time zone,
     wanted_reason text,
     phase text DEFAULT 'idle'::text NOT NULL,
     cursor jsonb,
+    last_request_id bigint DEFAULT 0 NOT NULL,
     definition_hash text,
     swept_hash text,
     rows_seen bigint DEFAULT 0 NOT NULL,
@@ -590,13 +748,20 @@ CREATE TABLE rowmill.sweeps (
     CONSTRAINT running_has_start CHECK (((phase = 'idle'::text) OR (started_at IS NOT NULL))),
     CONSTRAINT sweeps_phase_check CHECK ((phase = ANY (ARRAY['idle'::text, 'source'::text, 'definition'::text, 'ledger'::text])))
 );
-CREATE TABLE rowmill.waiting (
-    request_id bigint NOT NULL,
+CREATE TABLE rowmill.usage (
     pipeline_id integer NOT NULL,
-    since timestamp with time zone DEFAULT now() NOT NULL,
-    not_before timestamp with time zone DEFAULT now() NOT NULL
+    batch integer,
+    hour timestamp with time zone DEFAULT date_trunc('hour'::text, now(), 'UTC'::text) NOT NULL,
+    succeeded integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    returned integer DEFAULT 0 NOT NULL,
+    input_tokens bigint DEFAULT 0 NOT NULL,
+    cached_input_tokens bigint DEFAULT 0 NOT NULL,
+    output_tokens bigint DEFAULT 0 NOT NULL,
+    cost_nano_usd bigint DEFAULT 0 NOT NULL,
+    unpriced integer DEFAULT 0 NOT NULL
 )
-WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_threshold='1000');
 CREATE TABLE rowmill.workers (
     id uuid NOT NULL,
     pool_id text,
@@ -672,10 +837,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-23 02:38:47.905687+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-23 02:38:47.905687+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-23 02:38:47.905687+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-23 02:38:49.452489+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-26 15:17:50.158804+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-26 15:17:50.158804+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-26 15:17:50.158804+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-26 15:17:51.630602+00', 'gpt-4o-mini');
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -684,75 +849,78 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (3, 1, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'returned', 'invalid', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', 'gpt-4o-mini', 13, 0, 8, 3375, '2026-11-23 02:38:47.905687+00');
-INSERT INTO rowmill.attempts VALUES (1, 1, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 7, 0, 6, 2325, '2026-11-23 02:38:47.905687+00');
-INSERT INTO rowmill.attempts VALUES (2, 1, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 8, 0, 7, 2700, '2026-11-23 02:38:47.905687+00');
-INSERT INTO rowmill.attempts VALUES (5, 1, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 7, 0, 6, 2325, '2026-11-23 02:38:47.905687+00');
-INSERT INTO rowmill.attempts VALUES (4, 1, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'failed', 'permanent', 'The message asked for this error (400).', NULL, NULL, 0, 0, 0, 0, '2026-11-23 02:38:47.941665+00');
-INSERT INTO rowmill.attempts VALUES (3, 2, 'a43a8f99-014b-4d0e-811e-fc36a7af64f7', 'succeeded', 'answered', NULL, NULL, 'gpt-4o-mini', 13, 0, 6, 2775, '2026-11-23 02:38:49.452489+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', NULL, 'planned', 'flush', NULL, '2026-11-23 02:38:46.625861+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-23 02:38:46.683021+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-23 02:38:46.807035+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'submitting', 'running', 'the provider took it', NULL, '2026-11-23 02:38:46.836987+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-23 02:38:47.873193+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, 'fe644b85-96f4-4935-bc45-c163dd8c4ff6', 'collecting', 'settled', 'every request was named in the files', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-23 02:38:47.951863+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, 'a43a8f99-014b-4d0e-811e-fc36a7af64f7', NULL, 'planned', 'flush', NULL, '2026-11-23 02:38:48.168036+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, 'a43a8f99-014b-4d0e-811e-fc36a7af64f7', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-23 02:38:48.200828+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, 'a43a8f99-014b-4d0e-811e-fc36a7af64f7', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-23 02:38:48.225647+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, 'a43a8f99-014b-4d0e-811e-fc36a7af64f7', 'submitting', 'running', 'the provider took it', NULL, '2026-11-23 02:38:48.24094+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, 'a43a8f99-014b-4d0e-811e-fc36a7af64f7', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-23 02:38:49.438523+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, 'a43a8f99-014b-4d0e-811e-fc36a7af64f7', 'collecting', 'settled', 'every request was named in the files', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-23 02:38:49.464251+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '1b650bc9-a378-4cfd-8988-97242a92e58f', NULL, 'planned', 'threshold', NULL, '2026-11-23 02:38:51.704554+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '1b650bc9-a378-4cfd-8988-97242a92e58f', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-23 02:38:51.741501+00');
-INSERT INTO rowmill.batches VALUES ('a43a8f99-014b-4d0e-811e-fc36a7af64f7', 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40173/v1||', 'gpt-4o-mini', '/v1/chat/completions', 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '2b9b8025-9559-4e32-aff3-15803400dd22', 'file-bb52f6994c5985dc66177b420c256a85', NULL, 1, 'batch_1301076073cdf05b56858d1e5d4de699', 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, 'file-4ada439454ea3d71060d18b0b92f443f', NULL, 0, NULL, '9fca1b12-b827-4b42-aaa2-e234a0876ba8', '2026-11-23 02:39:09.408941+00', 'c3753e69-8c1c-4f3f-9c12-9df97e12b9b5', '2026-11-23 02:38:49.305288+00', 0, 0, '2026-11-23 02:38:48.168036+00', '2026-11-23 02:38:48.24094+00', '2026-11-23 02:38:49.438523+00', '2026-11-23 02:38:49.464251+00');
-INSERT INTO rowmill.batches VALUES ('fe644b85-96f4-4935-bc45-c163dd8c4ff6', 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40173/v1||', 'gpt-4o-mini', '/v1/chat/completions', 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '2b9b8025-9559-4e32-aff3-15803400dd22', 'file-9c0b61c0442b0d45f6dcf8002ddff56c', NULL, 1, 'batch_96fa078548bc99109736795dbfd40730', 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, 'file-4f7ec20c0583dd25cff1cb45f77b3240', 'file-2486961b8e7cdc2e3b0b0fc8f4efd7df', 0, NULL, 'e6c89055-3f9d-4277-bc53-8c838ca4ecd8', '2026-11-23 02:39:07.856877+00', 'c3753e69-8c1c-4f3f-9c12-9df97e12b9b5', '2026-11-23 02:38:47.819409+00', 0, 0, '2026-11-23 02:38:46.625861+00', '2026-11-23 02:38:46.836987+00', '2026-11-23 02:38:47.873193+00', '2026-11-23 02:38:47.951863+00');
-INSERT INTO rowmill.batches VALUES ('1b650bc9-a378-4cfd-8988-97242a92e58f', 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:40173/v1||', 'gpt-4o-mini', '/v1/chat/completions', 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, 'aa36ee91-714c-4363-989a-9bd2ae303ce9', NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, '2026-11-23 02:39:07.90473+00', 0, 2, '2026-11-23 02:38:51.704554+00', NULL, NULL, NULL);
-INSERT INTO rowmill.deployment VALUES (true, '92b70a91-13fe-481f-b32d-543cf80866b3', '7711190820515882468', 'postgres', '2026-11-23 02:38:45.696197+00');
-INSERT INTO rowmill.in_flight VALUES (6, '1b650bc9-a378-4cfd-8988-97242a92e58f', 1, 'faee8ed819b901db0ff2e65f69d7006e', '0a6c682a40e36ae130394314371d44c0', 1);
-INSERT INTO rowmill.in_flight VALUES (7, '1b650bc9-a378-4cfd-8988-97242a92e58f', 1, '144479e04ad122e372830bb71d2d88fb', 'c3e15159f6191e32f9d0f8fd7e4a8245', 2);
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '0ebc8330c026b8d0c9190da74e32f20ee042113311aa68f0ea47217bb7123650', '2026-11-23 02:38:45.696197+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-23 02:38:45.969067+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-23 02:38:46.522003+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', '{"rows": 5, "inputTokens": 270, "liveNanoUsd": 340500, "batchNanoUsd": 170250, "outputTokens": 500}', 0, 0, '"public"."notes"', 16384, '726121848554e9b8e08f742923e8813e', '762:762:', 'note_answers', NULL, NULL, NULL, NULL, NULL, '2026-11-23 02:38:45.969067+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, 1, '1', 'succeeded', NULL, 'dfaa114fe7bb1977b27c4a151c8d55b3', 'dfaa114fe7bb1977b27c4a151c8d55b3', '64cc04b70147dac35cbb43d642fec6b5', '64cc04b70147dac35cbb43d642fec6b5', 1, 0, 0, NULL, NULL, '2026-11-23 02:38:46.008708+00', '2026-11-23 02:38:47.905687+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, 1, '2', 'succeeded', NULL, 'daf856fae87a2db1e811f50dce213658', 'daf856fae87a2db1e811f50dce213658', 'a68c36ba45a2881a13c1af619a9994b2', 'a68c36ba45a2881a13c1af619a9994b2', 1, 0, 0, NULL, NULL, '2026-11-23 02:38:46.008708+00', '2026-11-23 02:38:47.905687+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, 1, '4', 'failed', NULL, 'b39df82f1bc869514f57ea40ecdbdc06', NULL, 'dd88d122046ed0e0f8cc629f2b97345a', NULL, 1, 0, 0, 'permanent', 'The message asked for this error (400).', '2026-11-23 02:38:46.008708+00', '2026-11-23 02:38:47.941665+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, 1, '3', 'succeeded', NULL, '35d0c30aba9b37713baf9e6fc7538847', '35d0c30aba9b37713baf9e6fc7538847', '244fb51f2c2153dca9ef4f76a61946c2', '244fb51f2c2153dca9ef4f76a61946c2', 2, 1, 0, NULL, NULL, '2026-11-23 02:38:46.008708+00', '2026-11-23 02:38:49.452489+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, 1, '5', 'gone', 'succeeded', 'c9544ffa65527e56d3a4bd996f305b3d', 'c9544ffa65527e56d3a4bd996f305b3d', 'a2e99a2ec99f8e48fec29c496b7b84c9', 'a2e99a2ec99f8e48fec29c496b7b84c9', 1, 0, 0, NULL, NULL, '2026-11-23 02:38:46.008708+00', '2026-11-23 02:38:51.309432+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, 1, '6', 'batched', NULL, 'faee8ed819b901db0ff2e65f69d7006e', NULL, NULL, NULL, 1, 0, 0, NULL, NULL, '2026-11-23 02:38:51.309432+00', '2026-11-23 02:38:51.704554+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, 1, '7', 'batched', NULL, '144479e04ad122e372830bb71d2d88fb', NULL, NULL, NULL, 1, 0, 0, NULL, NULL, '2026-11-23 02:38:51.309432+00', '2026-11-23 02:38:51.704554+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, 1, '8', 'waiting', NULL, 'cac6df9e32a2c8ec08f090cbd86c6c48', NULL, NULL, NULL, 0, 0, 0, NULL, NULL, '2026-11-23 02:39:03.785973+00', '2026-11-23 02:39:03.785973+00');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, 1, '9', 'waiting', NULL, 'c1740903898e7deb1f82f1ecafb3d695', NULL, NULL, NULL, 0, 0, 0, NULL, NULL, '2026-11-23 02:39:03.785973+00', '2026-11-23 02:39:03.785973+00');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-23 02:38:46.003172+00', '2026-11-23 02:38:46.037652+00');
-INSERT INTO rowmill.waiting VALUES (8, 1, '2026-11-23 02:39:03.785973+00', '2026-11-23 02:39:03.785973+00');
-INSERT INTO rowmill.waiting VALUES (9, 1, '2026-11-23 02:39:03.785973+00', '2026-11-23 02:39:03.785973+00');
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:fe644b85-96f4-4935-bc45-c163dd8c4ff6', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:a43a8f99-014b-4d0e-811e-fc36a7af64f7', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:1b650bc9-a378-4cfd-8988-97242a92e58f', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "1b650bc9-a378-4cfd-8988-97242a92e58f"}', 0, '2026-11-23 02:39:07.906548+00', 0, 25, NULL, '2026-11-23 02:38:51.704554+00', '2026-11-23 02:39:07.542492+00', 'batch:1b650bc9-a378-4cfd-8988-97242a92e58f', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-26 15:17:50.158804+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-26 15:17:50.158804+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-26 15:17:50.158804+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-26 15:17:50.158804+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-26 15:17:50.158804+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-26 15:17:51.630602+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '3bb03273-e084-4487-8033-88be7d88c475', NULL, 'planned', 'flush', NULL, '2026-11-26 15:17:48.758667+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '3bb03273-e084-4487-8033-88be7d88c475', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-26 15:17:48.853672+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '3bb03273-e084-4487-8033-88be7d88c475', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 15:17:48.962947+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '3bb03273-e084-4487-8033-88be7d88c475', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 15:17:48.985405+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '3bb03273-e084-4487-8033-88be7d88c475', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 15:17:50.075962+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '3bb03273-e084-4487-8033-88be7d88c475', 'collecting', 'settled', 'every request was named in the results', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-26 15:17:50.326914+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', NULL, 'planned', 'flush', NULL, '2026-11-26 15:17:50.356878+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-26 15:17:50.40059+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 15:17:50.439513+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 15:17:50.479908+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 15:17:51.589097+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 'collecting', 'settled', 'every request was named in the results', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-26 15:17:51.656825+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, 'db8c6e36-1340-4b83-b23c-b083e5a843ec', NULL, 'planned', 'threshold', NULL, '2026-11-26 15:17:58.285331+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, 'db8c6e36-1340-4b83-b23c-b083e5a843ec', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-26 15:17:58.387157+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('3bb03273-e084-4487-8033-88be7d88c475', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36259/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '0e99b433-c04d-4acd-8949-2dba14a7bf40', NULL, false, false, '{"refs": {"error": "file-273853350b7033efc9478df2e2871e08", "input": "file-12ce43455c2af9089fb319b348107034", "output": "file-2f29236b13d0558f9da602920908e84c"}, "staged": "file-12ce43455c2af9089fb319b348107034", "baseline": null, "intendedAt": 1795706268.974834}', NULL, 1, false, 'batch_3f0e9a4beceed94a4bfb59bd67d73ec4', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, NULL, NULL, '98b41bf2-5f14-4760-9d3e-5bffb14bfb16', '2026-11-26 15:18:10.331507+00', '34c69bdd-94b7-44f0-b2bb-c3ca3b2ddc9a', '2026-11-26 15:17:50.031698+00', 0, 0, 24, '2026-11-26 15:17:48.758667+00', '2026-11-26 15:17:48.985405+00', '2026-11-26 15:17:50.075962+00', '2026-11-26 15:17:50.326914+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('db8c6e36-1340-4b83-b23c-b083e5a843ec', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36259/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, '970e2769-8e79-404f-865b-889cf0959f22', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 15:18:22.669331+00', 0, 2, 24, '2026-11-26 15:17:58.285331+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('55bbc4e9-df63-4a14-b6fb-c00c82730bf7', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:36259/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '0e99b433-c04d-4acd-8949-2dba14a7bf40', NULL, false, false, '{"refs": {"error": null, "input": "file-87380a6dbf09d9ca352b9207bd9e5ba0", "output": "file-0b256138a9d9ce5828205941f6e8d6c6"}, "staged": "file-87380a6dbf09d9ca352b9207bd9e5ba0", "baseline": null, "intendedAt": 1795706270.459265}', NULL, 1, false, 'batch_2d1484568b1593d926f20b59c9fd1a38', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, NULL, NULL, 'e62320ce-150b-43eb-8fd2-3feda164aae4', '2026-11-26 15:18:11.658725+00', '34c69bdd-94b7-44f0-b2bb-c3ca3b2ddc9a', '2026-11-26 15:17:51.546501+00', 0, 0, 24, '2026-11-26 15:17:50.356878+00', '2026-11-26 15:17:50.479908+00', '2026-11-26 15:17:51.589097+00', '2026-11-26 15:17:51.656825+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0);
+INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-26 15:17:48.07748+00');
+INSERT INTO rowmill.deployment VALUES (true, 'a12dd249-ec44-4705-862e-0cb313ebcb8f', '7712499681744090075', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-26 15:17:47.737841+00');
+INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '6dccfc83908d9e4f389afa848784f8fda961d30604de86cb2fae19275b59652b', '2026-11-26 15:17:47.737841+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-26 15:17:48.07748+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-26 15:17:48.577842+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:36259/v1||', '{"rows": 5, "tries": 3, "inputTokens": 270, "liveNanoUsd": 1021500, "batchNanoUsd": 510750, "outputTokens": 1500}', 0, 0, '"public"."notes"', 16384, '51110c5637c61b0949fc4624aa3d78f3', '763:763:', 'note_answers', NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 15:17:48.07748+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-26 15:18:15.164597+00', '2026-11-26 15:18:15.164597+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-26 15:18:15.164597+00', '2026-11-26 15:18:15.164597+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-26 15:18:15.164597+00', '2026-11-26 15:18:15.164597+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:50.158804+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:50.158804+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:50.207262+00', NULL, 1, 1, 1, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:51.630602+00', NULL, 1, 2, 2, 2, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-26 15:17:48.144526+00', '2026-11-26 15:17:53.772876+00', NULL, 1, 1, 1, 1, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-26 15:17:53.772876+00', '2026-11-26 15:17:58.370881+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-26 15:17:53.772876+00', '2026-11-26 15:17:58.370881+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-26 15:17:48.138389+00', '2026-11-26 15:17:48.170533+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 15:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:3bb03273-e084-4487-8033-88be7d88c475', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:55bbc4e9-df63-4a14-b6fb-c00c82730bf7', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:db8c6e36-1340-4b83-b23c-b083e5a843ec', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "db8c6e36-1340-4b83-b23c-b083e5a843ec"}', 0, '2026-11-26 15:18:22.679387+00', 0, 25, NULL, '2026-11-26 15:17:58.285331+00', '2026-11-26 15:18:22.377164+00', 'batch:db8c6e36-1340-4b83-b23c-b083e5a843ec', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-23 02:38:45.809529+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-23 02:38:45.82776+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-23 02:38:45.835947+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-23 02:38:45.844583+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-23 02:38:45.849831+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-23 02:38:45.854696+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-23 02:38:45.858974+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-23 02:38:45.863157+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-23 02:38:45.869123+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-23 02:38:45.871758+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-23 02:38:45.873459+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-23 02:38:45.902612+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-23 02:38:45.90493+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-23 02:38:45.907859+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-23 02:38:45.910314+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-23 02:38:45.911873+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-23 02:38:45.917042+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-23 02:38:45.921793+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-23 02:38:45.92602+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-26 15:17:47.894896+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-26 15:17:47.908835+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-26 15:17:47.924821+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-26 15:17:47.930113+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-26 15:17:47.935715+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-26 15:17:47.944164+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-26 15:17:47.947238+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-26 15:17:47.949739+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-26 15:17:47.95294+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-26 15:17:47.955256+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-26 15:17:47.95841+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-26 15:17:47.985048+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-26 15:17:47.987139+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-26 15:17:47.989727+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-26 15:17:47.991978+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-26 15:17:47.994114+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-26 15:17:48.002166+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-26 15:17:48.004911+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-26 15:17:48.009218+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
+SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
 SELECT pg_catalog.setval('rowmill.pipelines_id_seq', 3, true);
+SELECT pg_catalog.setval('rowmill.queue_no_seq', 4, true);
 SELECT pg_catalog.setval('rowmill.requests_id_seq', 9, true);
 SELECT pg_catalog.setval('rowmill_worker.job_queues_id_seq', 11, true);
 SELECT pg_catalog.setval('rowmill_worker.jobs_id_seq1', 11, true);
@@ -761,6 +929,8 @@ ALTER TABLE ONLY public.note_answers
     ADD CONSTRAINT note_answers_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY public.notes
     ADD CONSTRAINT notes_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.accepted_failures
+    ADD CONSTRAINT accepted_failures_pkey PRIMARY KEY (pipeline_id, definition_hash, outcome);
 ALTER TABLE ONLY rowmill.attempts
     ADD CONSTRAINT attempts_pkey PRIMARY KEY (request_id, attempt);
 ALTER TABLE ONLY rowmill.batch_events
@@ -768,33 +938,43 @@ ALTER TABLE ONLY rowmill.batch_events
 ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_account_provider_batch_id_key UNIQUE (account, provider_batch_id);
 ALTER TABLE ONLY rowmill.batches
+    ADD CONSTRAINT batches_no_key UNIQUE (no);
+ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.definitions
+    ADD CONSTRAINT definitions_pkey PRIMARY KEY (pipeline_id, definition_hash);
 ALTER TABLE ONLY rowmill.deployment
     ADD CONSTRAINT deployment_pkey PRIMARY KEY (one);
-ALTER TABLE ONLY rowmill.in_flight
-    ADD CONSTRAINT in_flight_pkey PRIMARY KEY (request_id);
+ALTER TABLE ONLY rowmill.duplicate_batches
+    ADD CONSTRAINT duplicate_batches_pkey PRIMARY KEY (account, provider_batch_id);
+ALTER TABLE ONLY rowmill.kept_answers
+    ADD CONSTRAINT kept_answers_pkey PRIMARY KEY (request_id);
 ALTER TABLE ONLY rowmill.learned_limits
     ADD CONSTRAINT learned_limits_pkey PRIMARY KEY (account, model);
+ALTER TABLE ONLY rowmill.lines
+    ADD CONSTRAINT lines_pkey PRIMARY KEY (batch, part);
 ALTER TABLE ONLY rowmill.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
+ALTER TABLE ONLY rowmill.named_lines
+    ADD CONSTRAINT named_lines_batch_custom_id_key UNIQUE (batch, custom_id);
+ALTER TABLE ONLY rowmill.named_lines
+    ADD CONSTRAINT named_lines_pkey PRIMARY KEY (batch, request_id);
 ALTER TABLE ONLY rowmill.pipeline_events
     ADD CONSTRAINT pipeline_events_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY rowmill.pipelines
     ADD CONSTRAINT pipelines_name_key UNIQUE (name);
 ALTER TABLE ONLY rowmill.pipelines
     ADD CONSTRAINT pipelines_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY rowmill.queue
+    ADD CONSTRAINT queue_pkey PRIMARY KEY (no);
 ALTER TABLE ONLY rowmill.refused_keys
     ADD CONSTRAINT refused_keys_pkey PRIMARY KEY (pipeline_id, key_sha256);
 ALTER TABLE ONLY rowmill.requests
     ADD CONSTRAINT requests_pipeline_id_key_key UNIQUE (pipeline_id, key);
 ALTER TABLE ONLY rowmill.requests
     ADD CONSTRAINT requests_pkey PRIMARY KEY (id);
-ALTER TABLE ONLY rowmill.stray_batches
-    ADD CONSTRAINT stray_batches_pkey PRIMARY KEY (account, provider_batch_id);
 ALTER TABLE ONLY rowmill.sweeps
     ADD CONSTRAINT sweeps_pkey PRIMARY KEY (pipeline_id);
-ALTER TABLE ONLY rowmill.waiting
-    ADD CONSTRAINT waiting_pkey PRIMARY KEY (request_id);
 ALTER TABLE ONLY rowmill.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
 ALTER TABLE ONLY rowmill_worker._private_job_queues
@@ -813,22 +993,34 @@ ALTER TABLE ONLY rowmill_worker._private_tasks
     ADD CONSTRAINT tasks_identifier_key UNIQUE (identifier);
 ALTER TABLE ONLY rowmill_worker._private_tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (id);
-CREATE INDEX attempts_by_batch ON rowmill.attempts USING btree (batch_id);
+CREATE INDEX attempts_by_batch ON rowmill.attempts USING brin (batch) WITH (pages_per_range='32', autosummarize='on');
+CREATE INDEX attempts_failed ON rowmill.attempts USING btree (batch, at) WHERE (outcome = ANY (ARRAY['truncated'::text, 'invalid'::text, 'refused'::text]));
 CREATE INDEX attempts_with_answer ON rowmill.attempts USING btree (at) WHERE (answer IS NOT NULL);
 CREATE INDEX batch_events_by_batch ON rowmill.batch_events USING btree (batch_id, id);
+CREATE INDEX batches_by_definition ON rowmill.batches USING btree (pipeline_id, definition_hash, settled_at);
+CREATE INDEX batches_due ON rowmill.batches USING btree (next_at) WHERE (settled_at IS NULL);
+CREATE UNIQUE INDEX batches_one_open_create ON rowmill.batches USING btree (account) WHERE (one_create AND (create_intent_at IS NOT NULL));
 CREATE INDEX batches_unfinished ON rowmill.batches USING btree (pipeline_id) WHERE (settled_at IS NULL);
-CREATE INDEX in_flight_by_batch ON rowmill.in_flight USING btree (batch_id, request_id);
-CREATE INDEX waiting_by_turn ON rowmill.waiting USING btree (pipeline_id, not_before, request_id);
+CREATE INDEX kept_answers_by_batch ON rowmill.kept_answers USING btree (batch, kept_at, request_id);
+CREATE INDEX queue_by_batch ON rowmill.queue USING btree (batch, no) WHERE (batch IS NOT NULL);
+CREATE INDEX queue_by_turn ON rowmill.queue USING btree (pipeline_id, not_before, no) WHERE (batch IS NULL);
+CREATE INDEX requests_of_demo ON rowmill.requests USING btree (pipeline_id, id) WHERE demo;
+CREATE INDEX usage_by_hour ON rowmill.usage USING btree (hour);
+CREATE INDEX usage_of_batch ON rowmill.usage USING btree (batch) WHERE (batch IS NOT NULL);
 CREATE INDEX jobs_main_index ON rowmill_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id, job_queue_id) WHERE (is_available = true);
 CREATE INDEX jobs_no_queue_index ON rowmill_worker._private_jobs USING btree (priority, run_at) INCLUDE (id, task_id) WHERE ((is_available = true) AND (job_queue_id IS NULL));
 CREATE TRIGGER rowmill_1_delete AFTER DELETE ON public.notes REFERENCING OLD TABLE AS rowmill_old FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
 CREATE TRIGGER rowmill_1_insert AFTER INSERT ON public.notes REFERENCING NEW TABLE AS rowmill_new FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
 CREATE TRIGGER rowmill_1_truncate AFTER TRUNCATE ON public.notes FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
 CREATE TRIGGER rowmill_1_update AFTER UPDATE ON public.notes REFERENCING OLD TABLE AS rowmill_old NEW TABLE AS rowmill_new FOR EACH STATEMENT EXECUTE FUNCTION rowmill.arrive_1();
+ALTER TABLE ONLY rowmill.accepted_failures
+    ADD CONSTRAINT accepted_failures_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.batch_events
     ADD CONSTRAINT batch_events_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES rowmill.batches(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.batches
     ADD CONSTRAINT batches_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id);
+ALTER TABLE ONLY rowmill.definitions
+    ADD CONSTRAINT definitions_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.pipeline_events
     ADD CONSTRAINT pipeline_events_pipeline_id_fkey FOREIGN KEY (pipeline_id) REFERENCES rowmill.pipelines(id) ON DELETE CASCADE;
 ALTER TABLE ONLY rowmill.refused_keys

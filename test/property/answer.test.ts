@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { answerProblems, compileAnswer, compileStored } from "../../src/model/answer.js";
+import { FREE_JSON } from "../../src/model/free-json.js";
 import type { Json } from "../../src/model/pipeline.js";
 
 type Strict = {
@@ -313,4 +314,39 @@ test("a strict schema, which is all that an older version kept, judges the answe
     { a: "1", b: null, c: ["1"] },
   ])
     expect(restored.parse(JSON.stringify(answer))).toMatchObject({ ok: false });
+});
+
+/** JSON as it stands, broken in one place, or with words around it. */
+const said = fc
+  .tuple(
+    fc.oneof(
+      fc.json({ maxDepth: 2 }),
+      fc.constantFrom('{"label":"x"}', '{"label":"</think>{"}', '{"label":1}', '{"label":"\\ud800"}'),
+    ),
+    fc.nat(),
+    fc.constantFrom("", "", "", "{", "}", '"', "\\", "0", ",", "\u00a0", "<think>", '{"label":"y"}'),
+  )
+  .chain(([json, place, extra]) => {
+    const at = place % (json.length + 1);
+    return fc.constantFrom(
+      json.slice(0, at) + extra + json.slice(at),
+      json + extra,
+      extra + json,
+      JSON.stringify(json),
+      ` \n${json}\ufeff`,
+      json.slice(0, at) + json.slice(at + 1),
+    );
+  });
+
+test("an answer that is one object is judged as a search for it would", () => {
+  const answers = [compileAnswer(z.object({ label: z.string() })), compileAnswer(FREE_JSON)];
+  fc.assert(
+    fc.property(said, (text) => {
+      for (const { parse } of answers) {
+        // A call without an object in it adds nothing to find, but where there are calls all places are searched.
+        expect(parse(text)).toEqual(parse(text, { calls: ["none"] }));
+      }
+    }),
+    { numRuns: 2_000 },
+  );
 });

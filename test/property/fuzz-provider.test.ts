@@ -247,7 +247,7 @@ async function linesOf(chunks: readonly Uint8Array[], fileBytes: number) {
     hangUp: () => {},
   };
   try {
-    for await (const text of downloadLines(download)) lines.push(text);
+    for await (const texts of downloadLines(download)) lines.push(...texts);
     return { lines, error: null };
   } catch (error) {
     return { lines, error };
@@ -257,7 +257,7 @@ async function linesOf(chunks: readonly Uint8Array[], fileBytes: number) {
 async function boundedLines(chunks: readonly Uint8Array[], lineBytesMax: number) {
   const lines: string[] = [];
   try {
-    for await (const text of splitLines(ReadableStream.from(chunks), { lineBytesMax })) lines.push(text);
+    for await (const texts of splitLines(ReadableStream.from(chunks), { lineBytesMax })) lines.push(...texts);
     return lines;
   } catch (error) {
     if (error instanceof LineTooLongError) return error;

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { splitLines } from "../../src/model/jsonl.js";
 
-async function collect(lines: AsyncIterable<string>): Promise<string[]> {
+async function collect(split: AsyncIterable<readonly string[]>): Promise<string[]> {
   const collected: string[] = [];
-  for await (const line of lines) collected.push(line);
+  for await (const lines of split) collected.push(...lines);
   return collected;
 }
 

@@ -245,7 +245,8 @@ async function timePasses(project: TestProject): Promise<void> {
   await project.run(
     sql`update rowmill.batches set lease_until = now() - interval '1 second' where lease_until is not null`,
   );
-  await project.run(sql`update rowmill.waiting set not_before = now()`);
+  await project.run(sql`update rowmill.queue set not_before = now()`);
+  await project.run(sql`update rowmill.requests set not_before = null where not_before is not null`);
   await project.run(
     sql`update rowmill.batches set next_at = now(), create_intent_at = create_intent_at - interval '1 hour' where settled_at is null`,
   );

@@ -90,7 +90,7 @@ function encoder(shape: RequestShape): Encoder {
     return {
       line: JSON.stringify({ id: customId, ask }),
       fingerprint: fingerprintOf(asked, { system, user }),
-      boundTokens: boundTokens(`${system ?? ""}${prompt}${schemaText}`, shape.tokensPerByte) + PARTS,
+      boundTokens: boundTokens([system ?? "", prompt, schemaText], shape.tokensPerByte) + PARTS,
     };
   };
 }

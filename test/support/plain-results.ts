@@ -47,11 +47,13 @@ export async function* plainResults(reading: ResultsReading): Results {
   const { response, hangUp } = opened;
   try {
     const linesMax = requests * LINES_PER_REQUEST_MAX + LINES_MORE_MAX;
-    for await (const line of splitLines(bodyChunks(response, reading), { lineBytesMax, linesMax })) {
-      tally.lines += 1;
-      const outcome = readResult(line);
-      if ("usage" in outcome) tally.good += 1;
-      yield outcome;
+    for await (const lines of splitLines(bodyChunks(response, reading), { lineBytesMax, linesMax })) {
+      for (const line of lines) {
+        tally.lines += 1;
+        const outcome = readResult(line);
+        if ("usage" in outcome) tally.good += 1;
+        yield outcome;
+      }
     }
     return endOf(batch, tally);
   } catch (error) {

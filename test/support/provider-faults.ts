@@ -103,7 +103,8 @@ const PROVIDER_PAUSE_MS = 60;
 export async function passTime(project: TestProject, interval: string): Promise<void> {
   await project.run(sql`update rowmill.batches set create_intent_at = create_intent_at - ${interval}::interval,
     submitted_at = submitted_at - ${interval}::interval, next_at = clock_timestamp() where settled_at is null`);
-  await project.run(sql`update rowmill.waiting set not_before = clock_timestamp()`);
+  await project.run(sql`update rowmill.queue set not_before = clock_timestamp()`);
+  await project.run(sql`update rowmill.requests set not_before = null where not_before is not null`);
   await project.run(
     sql`update rowmill.learned_limits set not_before = clock_timestamp() where not_before is not null`,
   );

@@ -110,7 +110,7 @@ export const createBatch = (provider: Provider) => provider.create(intentOf("fil
 export const retrieve = (provider: Provider) => provider.status("batch_1");
 
 export async function readInto({ connection }: RawProvider, seen: string[]): Promise<void> {
-  for await (const line of readLines(connection, "file-1")) seen.push(line);
+  for await (const lines of readLines(connection, "file-1")) seen.push(...lines);
 }
 
 /** Ids of the input files of ours that lie at a server, newest first. */

@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
-import { LineTooLongError, splitLines } from "../../src/model/jsonl.js";
+import { LineTooLongError, splitLines, TooManyLinesError } from "../../src/model/jsonl.js";
 
 async function linesOf(chunks: readonly (string | Uint8Array)[], lineBytesMax = 1_000): Promise<string[]> {
   const bytes = chunks.map((chunk) => (typeof chunk === "string" ? Buffer.from(chunk) : chunk));
   return collect(splitLines(stream(bytes), { lineBytesMax }));
 }
 
-async function collect(lines: AsyncIterable<string>): Promise<string[]> {
+async function collect(split: AsyncIterable<readonly string[]>): Promise<string[]> {
   const collected: string[] = [];
-  for await (const line of lines) collected.push(line);
+  for await (const lines of split) collected.push(...lines);
   return collected;
 }
 
@@ -49,11 +49,20 @@ test("takes a line of exactly the limit and refuses a longer one, naming it", as
   }
 });
 
+test("gives the lines before the first that is too many", async () => {
+  const seen: string[] = [];
+  const options = { lineBytesMax: 4, linesMax: 2 };
+  await expect(async () => {
+    for await (const lines of splitLines(stream([Buffer.from("a\nb\nc\nd")]), options)) seen.push(...lines);
+  }).rejects.toThrow(TooManyLinesError);
+  expect(seen).toEqual(["a", "b"]);
+});
+
 test("gives the lines before one that is too long", async () => {
   const seen: string[] = [];
   await expect(async () => {
-    for await (const line of splitLines(stream([Buffer.from("a\nb\n123456")]), { lineBytesMax: 4 }))
-      seen.push(line);
+    for await (const lines of splitLines(stream([Buffer.from("a\nb\n123456")]), { lineBytesMax: 4 }))
+      seen.push(...lines);
   }).rejects.toThrow(LineTooLongError);
   expect(seen).toEqual(["a", "b"]);
 });
@@ -65,7 +74,7 @@ test("lets the source's error through, and gives no half line before it", async 
   }
   const seen: string[] = [];
   await expect(async () => {
-    for await (const line of splitLines(broken())) seen.push(line);
+    for await (const lines of splitLines(broken())) seen.push(...lines);
   }).rejects.toThrow("reset");
   expect(seen).toEqual(["a"]);
 });

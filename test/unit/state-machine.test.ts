@@ -328,10 +328,13 @@ describe("Work on a batch", () => {
 });
 
 /** The states in the CHECK of a table's column `state`, in the migration's order. */
-async function statesInSchema(table: string): Promise<string[]> {
+async function statesInSchema(table: "requests" | "batches"): Promise<string[]> {
   const sql = await readFile(join(repository, "migrations/0001_ledger.sql"), "utf8");
-  const definition = sql.slice(sql.indexOf(`create table rowmill.${table} (`));
-  const list = /check \(state in \(([^)]+)\)\)/.exec(definition)?.[1] ?? "";
+  const [start, pattern]: [string, RegExp] =
+    table === "requests"
+      ? ["create type rowmill.request_state", /as enum \(([^)]+)\)/]
+      : [`create table rowmill.${table} (`, /check \(state in \(([^)]+)\)\)/];
+  const list = pattern.exec(sql.slice(sql.indexOf(start)))?.[1] ?? "";
   return [...list.matchAll(/'(\w+)'/g)].map((match) => match[1] ?? "");
 }
 

@@ -43,16 +43,16 @@ export interface Download {
   readonly hangUp: () => void;
 }
 
-/** @throws ProviderError `retryable`; OverlongFile beyond the bounds. */
-export async function* downloadLines(download: Download): AsyncGenerator<string> {
+/** As many lines at a time as came together. @throws ProviderError `retryable`; OverlongFile beyond the bounds. */
+export async function* downloadLines(download: Download): AsyncGenerator<readonly string[]> {
   try {
     const { linesMax } = download.bounds;
     const body = { bytes: 0, hasEnded: false };
-    const lines = splitLines(bodyChunks(download, body), { lineBytesMax: LINE_BYTES_MAX_DEFAULT, linesMax });
-    for await (const line of lines) {
-      // Without its line feed. Before it is given, so that half a line is never taken for a whole one.
-      if (body.hasEnded && !isJson(line)) await requireWhole(download, body.bytes);
-      yield line;
+    const split = splitLines(bodyChunks(download, body), { lineBytesMax: LINE_BYTES_MAX_DEFAULT, linesMax });
+    for await (const lines of split) {
+      // The last one, without its line feed. Before it is given, so that half a line is never taken for a whole one.
+      if (body.hasEnded && !lines.every(isJson)) await requireWhole(download, body.bytes);
+      yield lines;
     }
     if (body.bytes === 0) await requireWhole(download, 0);
   } catch (error) {

@@ -1,9 +1,9 @@
 /** Writes the lines that OpenAI's chat completions take, and reads what they asked. Pure: equal requests give equal bytes. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { canonicalJson } from "../../model/canonical-json.js";
 import type { ModelRequest } from "../../model/outcome.js";
 import type { Json } from "../../model/pipeline.js";
-import type { Encoder, RequestShape } from "../../model/provider.js";
+import type { Attempt, Encoder, RequestShape } from "../../model/provider.js";
 import { boundTokens } from "../../model/token-bound.js";
 import { TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/tokens.js";
 
@@ -28,20 +28,42 @@ const ROOM_NAMES = ["max_completion_tokens", "max_tokens"] as const;
 export function openaiEncoder(shape: RequestShape): Encoder {
   const print = fingerprintOf(shape);
   const members = new Map<string, string>();
+  let frame: BodyFrame | null = null;
   return (customId, { system, user }, attempt) => {
+    if (frame === null || !frame.isOf(system, attempt)) {
+      const shared = members.get(attempt.model) ?? sharedMembers(shape, attempt.model);
+      members.set(attempt.model, shared);
+      frame = bodyFrame(shared, system, attempt);
+    }
+    const { head, guided, tail } = frame;
     const asked = JSON.stringify(user);
-    const guided = system === null ? null : JSON.stringify(system);
-    const told = attempt.told === null ? "" : `,${message("user", JSON.stringify(attempt.told))}`;
-    const messages = `${guided === null ? "" : `${message("system", guided)},`}${message("user", asked)}${told}`;
-    const { model } = attempt;
-    const shared = members.get(model) ?? sharedMembers(shape, model);
-    members.set(model, shared);
-    const body = `{"model":${JSON.stringify(model)},"messages":[${messages}],"max_completion_tokens":${attempt.maxOutputTokens}${shared}}`;
+    const told = attempt.told === null ? "}" : `},${message("user", JSON.stringify(attempt.told))}`;
     return {
-      line: `{"custom_id":${JSON.stringify(customId)},"method":"POST","url":"${CHAT_ENDPOINT}","body":${body}}`,
+      line: `{"custom_id":${JSON.stringify(customId)},"method":"POST","url":"${CHAT_ENDPOINT}","body":${head}${asked}${told}${tail}}`,
       fingerprint: print(guided, asked),
-      boundTokens: boundTokens(body, shape.tokensPerByte) + FRAMING_TOKENS,
+      boundTokens: boundTokens([head, asked, told, tail], shape.tokensPerByte) + FRAMING_TOKENS,
     };
+  };
+}
+
+/** What stands around a row's own words in a body: mostly the same as in the line before. */
+interface BodyFrame {
+  readonly head: string;
+  readonly tail: string;
+  /** The system message, escaped. */
+  readonly guided: string | null;
+  isOf(system: string | null, attempt: Attempt): boolean;
+}
+
+/** `shared`: the model's `sharedMembers`. */
+function bodyFrame(shared: string, system: string | null, { model, maxOutputTokens }: Attempt): BodyFrame {
+  const guided = system === null ? null : JSON.stringify(system);
+  return {
+    head: `{"model":${JSON.stringify(model)},"messages":[${guided === null ? "" : `${message("system", guided)},`}{"role":"user","content":`,
+    tail: `],"max_completion_tokens":${maxOutputTokens}${shared}}`,
+    guided,
+    isOf: (other, attempt) =>
+      other === system && attempt.model === model && attempt.maxOutputTokens === maxOutputTokens,
   };
 }
 
@@ -80,17 +102,13 @@ function fingerprintOf(shape: RequestShape): (system: string | null, user: strin
   const member = (name: string) => `${JSON.stringify(name)}:${canonicalJson(shared[name] ?? null)}`;
   const before = names.slice(0, place).map((name) => `${member(name)},`);
   const after = names.slice(place + 1).map((name) => `,${member(name)}`);
-  const start = createHash("sha256").update(
-    `[${JSON.stringify(CHAT_ENDPOINT)},{${before.join("")}"messages":[`,
-  );
+  const start = `[${JSON.stringify(CHAT_ENDPOINT)},{${before.join("")}"messages":[`;
   const end = `]${after.join("")}}]`;
   const canonical = (role: string, content: string) => `{"content":${content},"role":"${role}"}`;
-  return (system, user) =>
-    start
-      .copy()
-      .update(`${system === null ? "" : `${canonical("system", system)},`}${canonical("user", user)}${end}`)
-      .digest("hex")
-      .slice(0, FINGERPRINT_HEX);
+  return (system, user) => {
+    const guided = system === null ? "" : `${canonical("system", system)},`;
+    return printOf(`${start}${guided}${canonical("user", user)}${end}`);
+  };
 }
 
 /** The same of a body that was read: null, it asks nothing. */
@@ -100,7 +118,12 @@ export function fingerprintOfBody(body: Readonly<Record<string, unknown>> | null
   for (const name of ROOM_NAMES) delete question[name];
   // It came out of JSON.parse.
   const canonical = canonicalJson([CHAT_ENDPOINT, question as Json]);
-  return createHash("sha256").update(canonical).digest("hex").slice(0, FINGERPRINT_HEX);
+  return printOf(canonical);
+}
+
+/** In one call: a hash object a row is what the garbage collector takes longest to get rid of. */
+function printOf(canonical: string): string {
+  return hash("sha256", canonical, "hex").slice(0, FINGERPRINT_HEX);
 }
 
 /** The most output tokens that a body allows; null: it does not say. */

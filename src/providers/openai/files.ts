@@ -114,14 +114,15 @@ export async function deleteFile(
 }
 
 /**
- * The lines of a file as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped. A body that stalls,
+ * The lines of a file as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped; as many at a time as
+ * came together. A body that stalls,
  * or that is cut short, throws kind `retryable`; one beyond its bounds `OverlongFile`.
  */
 export async function* readLines(
   connection: Connection,
   fileId: string,
   { bounds = BOUNDS_DEFAULT, ...options }: ReadOptions = {},
-): AsyncGenerator<string> {
+): AsyncGenerator<readonly string[]> {
   const { client, call, timeouts } = connection;
   const { response, hangUp } = await call(
     { what: `read file ${fileId}`, timeoutMs: timeouts.callMs, ...options },

@@ -27,12 +27,15 @@ async function* readInput(
 ): AsyncGenerator<InputLine> {
   const { input } = refsOf(batch);
   if (input === "") throw new ProviderError("notFound", `batch ${batch.id} does not name its input file`);
-  for await (const text of readLines(connection, input, options)) {
-    const line = readInputLine(text);
-    const { customId = null, url = null, model = null, body = null, room = null } = line ?? {};
-    const bytes = Buffer.byteLength(text) + 1;
-    yield { customId, bytes, endpoint: url, model, fingerprint: fingerprintOfBody(asRecord(body)), room };
-  }
+  for await (const lines of readLines(connection, input, options))
+    for (const line of lines) yield inputOf(line);
+}
+
+function inputOf(text: string): InputLine {
+  const line = readInputLine(text);
+  const { customId = null, url = null, model = null, body = null, room = null } = line ?? {};
+  const bytes = Buffer.byteLength(text) + 1;
+  return { customId, bytes, endpoint: url, model, fingerprint: fingerprintOfBody(asRecord(body)), room };
 }
 
 async function lookAtFiles(connection: Connection, batch: BatchRef, options?: CallOptions) {

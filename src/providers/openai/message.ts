@@ -21,7 +21,8 @@ export interface Message {
 
 export function readMessage(message: Json | null): Message {
   const content = message?.["content"];
-  const parts = Array.isArray(content) ? content : [content];
+  // Nearly always a text, and no list of parts.
+  const parts = typeof content === "string" ? [] : Array.isArray(content) ? content : [content];
   const calls = readCalls(message);
   const reasoning =
     REASONING_NAMES.map((name) => textOf(message?.[name])).find((text) => text !== null) ??
@@ -63,6 +64,7 @@ function joined(parts: readonly unknown[]): string | null {
 
 function readCalls(message: Json | null): readonly string[] {
   const list = message?.["tool_calls"];
+  if (!Array.isArray(list) && asRecord(message?.["function_call"]) === null) return [];
   const called = [
     ...(Array.isArray(list) ? list.slice(0, CALLS_MAX) : []),
     { function: message?.["function_call"] },

@@ -89,16 +89,20 @@ export function readCompletion(customId: string, body: Json | null): AnswerOutco
   const choices = body?.["choices"];
   const choice = Array.isArray(choices) ? asRecord(choices[0]) : null;
   const { said, refusal } = readMessage(asRecord(choice?.["message"]));
+  const [model, usage] = [textOf(body?.["model"]), readUsage(body?.["usage"])];
+  const finish = choice?.["finish_reason"];
+  const isWhole = refusal === null && finish !== "length" && finish !== "content_filter";
+  // Nearly every line: V8 spreads an object ten times as fast where nothing is added behind it.
+  if (isWhole && said !== null) return { kind: "text", customId, model, usage, ...said };
   const text = said === null || said.text === "" ? (said?.reasoning ?? said?.text ?? null) : said.text;
-  const paid = { customId, text, model: textOf(body?.["model"]), usage: readUsage(body?.["usage"]) };
+  const paid = { customId, text, model, usage };
   if (refusal !== null) return { ...paid, kind: "refused", text: text ?? refusal, message: short(refusal) };
-  switch (choice?.["finish_reason"]) {
+  switch (finish) {
     case "length":
       return { ...paid, kind: "truncated", message: "the answer reached the output limit before its end" };
     case "content_filter":
       return { ...paid, kind: "refused", message: "the provider's content filter stopped the answer" };
     default:
-      if (said !== null) return { ...paid, kind: "text", ...said };
       return { ...paid, kind: "invalid", message: short(emptyReason(body, choice)) };
   }
 }

@@ -44,15 +44,14 @@ export async function* readResults(
   const reading: Reading = { connection, options: { ...options, bounds }, lines: 0, gone: [], unread: null };
   let refs = refsOf(batch);
   const before = new Set<string | null>([refs.output, refs.error]);
-  yield* readFiles(reading, [refs.output, refs.error]);
+  for await (const outcomes of readFiles(reading, [refs.output, refs.error]))
+    for (const outcome of outcomes) yield outcome;
   const isUnnamed = (known: Refs) =>
     unnamedOf(known, batch.counts).output || unnamedOf(known, batch.counts).error;
   // Where the batch itself is not found with this key either, it is no file that is gone.
   if (isUnnamed(refs) || reading.gone.length > 0) refs = await completeRefs(connection, batch, options);
-  yield* readFiles(
-    reading,
-    [refs.output, refs.error].filter((fileId) => !before.has(fileId)),
-  );
+  const late = [refs.output, refs.error].filter((fileId) => !before.has(fileId));
+  for await (const outcomes of readFiles(reading, late)) for (const outcome of outcomes) yield outcome;
   const { lines, gone, unread } = reading;
   const pending = pendingText(batch, unnamedOf(refs, batch.counts));
   const complete = gone.length === 0 && unread === null && pending === null;
@@ -62,15 +61,15 @@ export async function* readResults(
 async function* readFiles(
   reading: Reading,
   fileIds: readonly (string | null)[],
-): AsyncGenerator<AnswerOutcome> {
+): AsyncGenerator<readonly AnswerOutcome[]> {
   for (const fileId of fileIds) if (fileId !== null) yield* readFile(reading, fileId);
 }
 
-async function* readFile(reading: Reading, fileId: string): AsyncGenerator<AnswerOutcome> {
+async function* readFile(reading: Reading, fileId: string): AsyncGenerator<readonly AnswerOutcome[]> {
   try {
-    for await (const line of readLines(reading.connection, fileId, reading.options)) {
-      reading.lines++;
-      yield readOutcome(line);
+    for await (const lines of readLines(reading.connection, fileId, reading.options)) {
+      reading.lines += lines.length;
+      yield lines.map(readOutcome);
     }
   } catch (error) {
     if (error instanceof OverlongFile) reading.unread = error.message;

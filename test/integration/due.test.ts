@@ -1,0 +1,220 @@
+/** The one question that a worker repeats: what it names, what it leaves out, and that nothing else is asked when nothing is due. */
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { catalogueState } from "../../src/sources/catalogue-state.js";
+import type { Reader } from "../../src/store/database.js";
+import { askDue, type Due } from "../../src/store/due.js";
+import * as pipelines from "../../src/store/pipelines.js";
+import type { WorkerContext } from "../../src/worker/context.js";
+import { startWorker } from "../../src/worker/worker.js";
+import { bookKeepers, describeDatabases, newestKinds } from "../support/databases.js";
+import { createNotes, insertNotes, notesPipeline, plain } from "../support/notes.js";
+import { sql, startProject, type TestProject } from "../support/project.js";
+
+const PIPELINES = 5;
+/** So many questions in a row: some of them ask for more than the others. */
+const QUIET_ROUNDS = 8;
+const patience = { timeout: 25_000, interval: 20 };
+
+function ask(context: WorkerContext): Promise<Due> {
+  return askDue(context.read, { pipelines: [...context.pipelines.values()], thorough: true });
+}
+
+describeDatabases(
+  "What is due",
+  (kind) => {
+    let project: TestProject;
+    let hold: boolean;
+    beforeEach(async () => {
+      hold = false;
+      project = await startProject(kind, { gateway: { faults: { hold: () => hold } } });
+      await createNotes(project, plain(5));
+    });
+    afterEach(() => project.check().finally(() => project.close()));
+
+    const ofNotes = (due: Due) => [...due.pipelines.values()][0];
+
+    it("follows rows from their arrival to their answers, and is nothing again then", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      expect(ofNotes(await ask(worker))?.sweep?.wanted).toBe(true);
+      hold = true;
+      await project.round(worker, { flush: false });
+      expect(ofNotes(await ask(worker))).toMatchObject({ arrived: false, ready: 5, approved: true });
+      await insertNotes(project, plain(1, "one more"));
+      expect(ofNotes(await ask(worker))).toMatchObject({ arrived: true, current: true });
+      await project.round(worker);
+      await project.run(sql`update rowmill.batches set next_at = now() - interval '1 second'`);
+      expect(await ask(worker)).toMatchObject({ batches: 1, orphan: false, dead: false });
+      await project.run(sql`delete from rowmill_worker._private_jobs`);
+      expect(await ask(worker)).toMatchObject({ orphan: true });
+      hold = false;
+      project.gateway.release();
+      await project.drain(worker);
+      const due = await ask(worker);
+      expect(due).toMatchObject({ batches: 0, orphan: false, dead: false });
+      expect(ofNotes(due)).toMatchObject({ arrived: false, ready: 0, nextReadyMs: null, flush: false });
+    });
+
+    it("says when a back-off ends, and names no row before", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.round(worker, { flush: false });
+      await project.run(sql`update rowmill.queue set not_before = now() + interval '1 hour'`);
+      const one = ofNotes(await ask(worker));
+      expect(one).toMatchObject({ ready: 0, oldestWaitMs: null });
+      expect(one?.nextReadyMs).toBeGreaterThan(3_500_000);
+    });
+
+    it("is another revision after whatever may let others go on, and the same one otherwise", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      const [pipeline] = worker.pipelines.values();
+      const id = pipeline?.id ?? 0;
+      await project.round(worker, { flush: false });
+      let revision = (await ask(worker)).revision;
+      expect((await ask(worker)).revision).toBe(revision);
+      const changes = [
+        () => pipelines.pause(worker.database, id, { kind: "person", reason: "a test" }),
+        () => pipelines.resume(worker.database, id),
+        () => pipelines.requestFlush(worker.database, id),
+        () => project.round(worker),
+        () => pipelines.forgetAnswers(worker.database, id),
+        () =>
+          project.run(
+            sql`insert into rowmill.learned_limits (account, model, enqueued_tokens, message) values ('a', 'b', 1, 'c')`,
+          ),
+      ];
+      for (const change of changes) {
+        await change();
+        const next = (await ask(worker)).revision;
+        expect(next, String(change)).not.toBe(revision);
+        revision = next;
+      }
+    });
+
+    it("is nothing of a pipeline with another definition, a paused source or none at all", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      const [pipeline] = worker.pipelines.values();
+      const id = pipeline?.id ?? 0;
+      await pipelines.pause(worker.database, id, { kind: "source", reason: "a test" });
+      expect(ofNotes(await ask(worker))).toMatchObject({ current: true, pauseKind: "source" });
+      await project.run(sql`update rowmill.pipelines set definition_hash = 'another' where id = ${id}`);
+      expect(ofNotes(await ask(worker))).toMatchObject({ current: false, approved: false });
+      const none = { pipelines: [{ id: id + 1, definitionHash: "" }], thorough: false };
+      expect((await askDue(worker.read, none)).pipelines.size).toBe(0);
+      await project.run(sql`update rowmill.deployment set suspicion = 'a test', suspected_at = now()`);
+      expect(ofNotes(await ask(worker))?.pauseKind).toBe("deployment");
+      await project.run(sql`update rowmill.deployment set suspicion = null, suspected_at = null`);
+    });
+
+    it("is refused by a version that is too old for the ledger, also where the question itself cannot be asked any more", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.run(sql`update rowmill.deployment set oldest_version = 99`);
+      await expect(ask(worker)).rejects.toMatchObject({ code: "version_too_old" });
+      await project.run(sql`alter table rowmill.sweeps rename column phase to stage`);
+      await expect(ask(worker)).rejects.toMatchObject({ code: "version_too_old" });
+      await project.run(sql`update rowmill.deployment set oldest_version = 1`);
+      await expect(ask(worker)).rejects.toMatchObject({ code: "database_refused" });
+      await project.run(sql`alter table rowmill.sweeps rename column stage to phase`);
+    });
+
+    it("is all that a worker asks when nothing happens, however many pipelines it has", async () => {
+      await project.run(sql`delete from public.notes`);
+      const many = Array.from({ length: PIPELINES }, (_, index) => [
+        `notes${index}`,
+        { ...notesPipeline(), target: { table: `answers${index}` } },
+      ]);
+      const context = await project.worker(Object.fromEntries(many));
+      await project.round(context);
+      /** Between two questions: what else was asked, and which steps were made. */
+      let between: string[] = [];
+      const rounds: string[][] = [];
+      const read: Reader = {
+        rows: (statement) => {
+          between.push(statement.text);
+          return context.read.rows(statement);
+        },
+        first: (statement) => {
+          const isQuestion = statement.text.includes("as suspected");
+          if (isQuestion) rounds.push(between.splice(0));
+          else between.push(statement.text);
+          return context.read.first(statement);
+        },
+      };
+      const step: WorkerContext["step"] = (name, work) => {
+        between.push(name);
+        return context.step(name, work);
+      };
+      const refreshSource: WorkerContext["refreshSource"] = (pipeline) => {
+        between.push(`source of ${pipeline.config.name}`);
+        return context.refreshSource(pipeline);
+      };
+      const worker = await startWorker({ ...context, read, step, refreshSource }, { flush: false });
+      try {
+        // What belongs to a start comes first: sources, the provider's list, clean-up.
+        const lately = () => (rounds.length < QUIET_ROUNDS ? null : rounds.slice(-QUIET_ROUNDS).flat());
+        await expect.poll(() => lately()?.filter((one) => one !== "worker.beat"), patience).toEqual([]);
+      } finally {
+        await worker.stop();
+      }
+    }, 60_000);
+  },
+  bookKeepers,
+);
+
+describeDatabases(
+  "The state of the catalogue",
+  (kind) => {
+    let project: TestProject;
+    beforeEach(async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(1));
+    });
+    afterEach(() => project.close());
+
+    it("is another one after whatever a look at sources, triggers and targets would see", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      const state = () => catalogueState(worker.database);
+      const changes = [
+        sql`alter table public.notes add column more int`,
+        sql`alter table public.notes alter column more type bigint`,
+        sql`alter table public.notes disable trigger user`,
+        sql`alter table public.notes enable trigger user`,
+        sql`create function public.f() returns trigger language plpgsql as 'begin return new; end'`,
+        sql`create or replace function public.f() returns trigger language plpgsql as 'begin return null; end'`,
+        sql`create trigger t before insert on public.notes for each row execute function public.f()`,
+        sql`create role stranger`,
+        sql`alter function public.f() owner to stranger`,
+        sql`create table public.parts (id int primary key) partition by range (id)`,
+        sql`create table public.part partition of public.parts for values from (0) to (9)`,
+        sql`alter table public.parts detach partition public.part`,
+        sql`create index on public.notes (more)`,
+        sql`alter table public.notes add check (more > 0)`,
+        sql`alter table public.notes enable row level security`,
+        sql`create policy p on public.notes using (true)`,
+        sql`create domain public.d as int`,
+        sql`alter table public.notes rename to memos`,
+        sql`update rowmill.pipelines set source_signature = 'another'`,
+      ];
+      let before = await state();
+      for (const change of changes) {
+        await project.run(change);
+        const next = await state();
+        expect(next, change.text).not.toBe(before);
+        before = next;
+      }
+      await project.run(sql`drop owned by stranger cascade`);
+      await project.run(sql`drop role stranger`);
+    });
+
+    it("is the same after rows were written, tables analyzed, and temporary tables made", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      const before = await catalogueState(worker.database);
+      await insertNotes(project, plain(1, "one more"));
+      await project.run(sql`analyze public.notes`);
+      await project.database.transaction(async (tx) => {
+        await tx.run(sql`create temporary table mine (id int primary key, word text check (word <> ''))`);
+        await tx.run(sql`create index on mine (word)`);
+      });
+      expect(await catalogueState(worker.database)).toBe(before);
+    });
+  },
+  newestKinds,
+);
