@@ -7,6 +7,10 @@
 import type pg from "pg";
 import { DatabaseError, explainDatabaseError, PIN_PATH } from "./database.js";
 
+/** A process that is frozen between its statement and its commit holds a job's row for so long at most: others wait for it. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
+const BEGIN = `begin; ${PIN_PATH}; select pg_catalog.set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_TIMEOUT_MS}', true)`;
+
 type Query = (...query: readonly unknown[]) => Promise<unknown>;
 
 /** The same pool: the same connections, events and limits. */
@@ -40,12 +44,12 @@ function pinnedQuery(client: pg.PoolClient): Query {
     const text = textOf(query[0]);
     if (text === "begin") {
       inTransaction = true;
-      return send(`begin; ${PIN_PATH}`);
+      return send(BEGIN);
     }
     if (text === "commit" || text === "rollback") inTransaction = false;
     // LISTEN and UNLISTEN look nothing up.
     if (inTransaction || /^(commit|rollback|(un)?listen )/i.test(text)) return send(...query);
-    await send(`begin; ${PIN_PATH}`);
+    await send(BEGIN);
     try {
       const result = await send(...query);
       await send("commit");

@@ -2,10 +2,12 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import type pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { prepareSchemas } from "../../src/app/open-project.js";
 import { execArgvFor } from "../../src/embedded/spawn-script.js";
 import * as batches from "../../src/store/batches.js";
+import { pinnedPool } from "../../src/store/pinned-pool.js";
 import { startWorker, type Worker } from "../../src/worker/worker.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { runRescuer } from "../../src/worker/rescuer.js";
@@ -69,6 +71,27 @@ describeDatabases(
       await expect(database.rows(sql`select 1`)).rejects.toThrow(words);
       await expect(database.transaction((tx) => tx.rows(sql`select 1`))).rejects.toThrow(words);
       await expect(prepareSchemas(database)).rejects.toThrow(words);
+    });
+
+    it("give the queue's statements, like their own, a time after which a frozen process holds no job", async () => {
+      const { database } = await project.worker({ movies: moviesPipeline() });
+      const timeouts = async (client: Pick<pg.PoolClient, "query">) =>
+        (
+          await client.query<{ idle: number; pinned: boolean }>(
+            `select extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 as idle,
+              current_setting('search_path') = 'pg_catalog, pg_temp' as pinned`,
+          )
+        ).rows[0];
+      const client = await pinnedPool(database.pool).connect();
+      try {
+        expect(await timeouts(client)).toEqual({ idle: 10, pinned: true });
+        await client.query("begin");
+        expect(await timeouts(client)).toEqual({ idle: 10, pinned: true });
+        await client.query("rollback");
+      } finally {
+        client.release();
+      }
+      expect(await timeouts(database.pool)).toEqual({ idle: 0, pinned: false });
     });
 
     it("label what is there and what comes, each row once, several at once", async () => {
