@@ -109,6 +109,8 @@ create table rowmill.sweeps (
   cursor jsonb,
   -- The newest request when the sweep began: later ones were made from rows as they are, and need no comparing.
   last_request_id bigint not null default 0,
+  -- The ids of requests up to that one whose rows it met, each hashed, all by XOR.
+  met bigint not null default 0,
   -- Set while a sweep also compares fingerprints: the definition that it works for.
   definition_hash text,
   -- The definition that every row was compared with.

@@ -39,6 +39,13 @@ export interface RowsRead {
   readonly left: readonly string[];
 }
 
+/** Where a sweep stands. */
+export interface SweepPlace {
+  readonly cursor: readonly string[] | null;
+  /** The newest request when it began. */
+  readonly lastRequestId: string;
+}
+
 /** One chunk of the source phase of a sweep. */
 export interface SweptChunk {
   readonly rows: number;
@@ -46,6 +53,8 @@ export interface SweptChunk {
   readonly keys: readonly string[];
   /** Where the next chunk starts; null at the end. */
   readonly cursor: readonly string[] | null;
+  /** `metHash` of the requests whose rows are among them. */
+  readonly met: string;
 }
 
 /** A row that was asked, failed or is to be asked again: for which content, and under which fingerprint? */
@@ -83,7 +92,7 @@ export interface Source {
   /** One row's cells for a person, long ones cut; null: there is no such row. */
   readShown(tx: Queryable, key: string): Promise<RowCells | null>;
   /** Compares the next rows in key order with the ledger. Only finds: it writes nothing. */
-  compareChunk(tx: Queryable, cursor: readonly string[] | null, rowsMax: number): Promise<SweptChunk>;
+  compareChunk(tx: Queryable, place: SweepPlace, rowsMax: number): Promise<SweptChunk>;
   /** Rows in the same order, with what was asked for them, for comparing fingerprints. Without their content. */
   askedChunk(
     tx: Queryable,

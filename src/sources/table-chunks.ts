@@ -1,8 +1,9 @@
 /** Chunks of a user's table in the order of its key, for the sweeper. */
 import { identifier, raw, sql, type Queryable, type Sql } from "../store/database.js";
+import { metHash } from "../store/ledger-chunks.js";
 import { boundedRead } from "./bounded-read.js";
 import { largeHash } from "./row-size.js";
-import type { AskedRow, SweptChunk } from "./source.js";
+import type { AskedRow, SweepPlace, SweptChunk } from "./source.js";
 import type { TableColumn } from "./table-inspection.js";
 import type { TableParts } from "./table-parts.js";
 import { readAlone, stopwatch } from "./table-rows.js";
@@ -29,7 +30,7 @@ function chunkOf(parts: TableParts, page: Page): Sql {
     page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
   return sql`chunk as materialized (
     select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
-      s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
+      s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.row_gone, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
     from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
       -- offset 0: looked up by its key. Joined, all requests were read for each chunk.
       left join lateral (select r.* from rowmill.requests r
@@ -80,14 +81,15 @@ function chunkEnd(parts: TableParts, { rowsMax }: Page): Sql {
 export async function compareChunk(
   tx: Queryable,
   parts: TableParts,
-  cursor: readonly string[] | null,
+  { cursor, lastRequestId }: SweepPlace,
   rowsMax: number,
 ): Promise<SweptChunk> {
   const together = await boundedRead(tx, null, () =>
-    comparePage(tx, parts, { cursor, rowsMax, reads: "light" }),
+    comparePage(tx, parts, { cursor, lastRequestId, rowsMax, reads: "light" }),
   );
   const found =
-    together ?? (await comparePage(tx, parts, { cursor, rowsMax: ROWS_ALONE_MAX, reads: "alone" }));
+    together ??
+    (await comparePage(tx, parts, { cursor, lastRequestId, rowsMax: ROWS_ALONE_MAX, reads: "alone" }));
   const keys = [...(found?.keys ?? [])];
   const isLate = stopwatch();
   for (const { key, hash } of found?.alone ?? []) {
@@ -98,16 +100,21 @@ export async function compareChunk(
     const row = await readAlone(tx, parts, { key, withContent: false });
     if (row?.hash !== hash) keys.push(key);
   }
-  return { rows: found?.rows ?? 0, keys, cursor: nextCursor(found) };
+  return { rows: found?.rows ?? 0, keys, cursor: nextCursor(found), met: found?.met ?? "0" };
 }
 
 interface ComparedPage extends ChunkEnd {
+  readonly met: string;
   readonly keys: string[] | null;
   /** Rows to be read alone, and the hash by which the ledger knows them. */
   readonly alone: { key: string; hash: string | null }[] | null;
 }
 
-async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promise<ComparedPage | null> {
+async function comparePage(
+  tx: Queryable,
+  parts: TableParts,
+  page: Page & SweepPlace,
+): Promise<ComparedPage | null> {
   const known = sql`from chunk c where not c.later`;
   // What was never read has none: it is read when it is rendered.
   const isOther = (hash: Sql) => sql`c.content_hash operator(pg_catalog.<>) ${hash}`;
@@ -116,7 +123,7 @@ async function comparePage(tx: Queryable, parts: TableParts, page: Page): Promis
   return tx.first<ComparedPage>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(parts, page)},
+    select ${chunkEnd(parts, page)}, (select ${metHash(sql`c`, page.lastRequestId)} ${known}) as met,
       (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
       (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)}))
         ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),

@@ -21,7 +21,7 @@ export function createTableSource(table: SourceTable, options: TableSourceOption
     readVersions: (tx, keys) => readVersions(tx, parts, keys),
     readRows: (tx, keys) => readRows(tx, parts, keys),
     readShown: (tx, key) => readShown(tx, parts, key),
-    compareChunk: (tx, cursor, rowsMax) => compareChunk(tx, parts, cursor, rowsMax),
+    compareChunk: (tx, place, rowsMax) => compareChunk(tx, parts, place, rowsMax),
     askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
     countKeyless: (tx) => countKeyless(tx, table, parts),
     missingKeys: (tx, keys) => missingKeys(tx, parts, keys),

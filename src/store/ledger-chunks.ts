@@ -17,6 +17,24 @@ export interface ChunkBounds {
   readonly max: number;
 }
 
+/** Of a request that has no row, as far as is known, there is nothing to find out. */
+const isWithoutRow = (of: Sql): Sql => sql`(${of}.state operator(pg_catalog.=) 'gone'
+  or (${of}.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[]) and ${of}.row_gone))`;
+
+/** Of a set of requests, by their ids; in whatever order and pieces, since the XOR of two sets that share none is that of both. `of`: with id, state and row_gone. */
+export function metHash(of: Sql, lastId: string): Sql {
+  return sql`coalesce(pg_catalog.bit_xor(pg_catalog.hashint8extended(${of}.id, 0)) filter (
+    where ${of}.id operator(pg_catalog.<=) ${lastId}::pg_catalog.int8 and not ${isWithoutRow(of)}), 0)::pg_catalog.text`;
+}
+
+/** What a pass over all rows meets when each request up to this one has its row. */
+export async function metByAll(tx: Queryable, pipelineId: number, lastId: string): Promise<string> {
+  const row = await tx.first<{ met: string }>(
+    sql`select ${metHash(sql`r`, lastId)} as met from rowmill.requests r where r.pipeline_id = ${pipelineId}`,
+  );
+  return row?.met ?? "0";
+}
+
 /**
  * Keys of the next requests, in these bounds, that are neither in flight nor known to have no row: those that have none now. `rows` null: all
  * of them, for whoever looks at each.
@@ -30,9 +48,8 @@ export async function ledgerChunk(
   const missing: Sql = rows === null ? sql`true` : sql`not ${rows.exists(sql`p.key`)}`;
   const statement = sql`
     with part as materialized (
-      select key, state operator(pg_catalog.=) any ('{gone,batched}'::rowmill.request_state[])
-        or (state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[]) and row_gone) as skipped
-      from rowmill.requests
+      select key, state operator(pg_catalog.=) 'batched' or ${isWithoutRow(sql`r`)} as skipped
+      from rowmill.requests r
       where pipeline_id operator(pg_catalog.=) ${pipelineId} and key operator(pg_catalog.>) ${after ?? ""}
         and id operator(pg_catalog.<=) ${lastId}::pg_catalog.int8
       order by key limit ${max})

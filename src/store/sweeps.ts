@@ -24,6 +24,8 @@ export interface SweepRow extends SweepFacts {
   readonly cursor: string[] | null;
   /** The newest request when it began. */
   readonly lastRequestId: string;
+  /** See `metHash`: of the requests up to that one whose rows it met so far. */
+  readonly met: string;
   readonly definitionHash: string | null;
   readonly rowsSeen: number;
   readonly keysFound: number;
@@ -56,7 +58,7 @@ export async function lockSweep(tx: Queryable, pipelineId: number): Promise<Swee
 function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
   return tx.first<SweepRow>(sql`
     select ${sweepFacts}, pipeline_id as "pipelineId", cursor, definition_hash as "definitionHash",
-      last_request_id::text as "lastRequestId", rows_seen::int as "rowsSeen", keys_found::int as "keysFound"
+      last_request_id::text as "lastRequestId", met::text as met, rows_seen::int as "rowsSeen", keys_found::int as "keysFound"
     from rowmill.sweeps where pipeline_id = ${pipelineId}`);
 }
 
@@ -80,7 +82,7 @@ export async function startSweep(
 ): Promise<void> {
   await tx.run(sql`update rowmill.sweeps set phase = 'source', cursor = null,
     last_request_id = case when exists (select from rowmill.requests where pipeline_id = ${pipelineId}) then (select max(id) from rowmill.requests) else 0 end,
-    definition_hash = ${definitionHash},
+    met = 0, definition_hash = ${definitionHash},
     wanted_at = null, wanted_reason = null, rows_seen = 0, keys_found = 0, started_at = now(), finished_at = null
     where pipeline_id = ${pipelineId}`);
 }
@@ -88,10 +90,10 @@ export async function startSweep(
 export async function advanceSweep(
   tx: Queryable,
   pipelineId: number,
-  step: { phase: SweepPhase; cursor: readonly string[] | null; rows: number; keys: number },
+  step: { phase: SweepPhase; cursor: readonly string[] | null; rows: number; keys: number; met: string },
 ): Promise<void> {
   await tx.run(sql`update rowmill.sweeps set phase = ${step.phase}, cursor = ${step.cursor === null ? null : JSON.stringify(step.cursor)}::jsonb,
-    rows_seen = rows_seen + ${step.rows}, keys_found = keys_found + ${step.keys},
+    rows_seen = rows_seen + ${step.rows}, met = ${step.met}::bigint, keys_found = keys_found + ${step.keys},
     swept_hash = case when ${step.phase} = 'idle' then coalesce(definition_hash, swept_hash) else swept_hash end,
     finished_at = case when ${step.phase} = 'idle' then clock_timestamp() end
     where pipeline_id = ${pipelineId}`);

@@ -3,13 +3,14 @@
  * what they mean is decided by `look.ts`. Its place is kept in the database after every chunk, so a crash costs one chunk, and
  * several workers share one sweep.
  */
+import { boundedRead, READ_TIMEOUT_MS } from "../sources/bounded-read.js";
 import { READ_KEYS_MAX } from "../sources/source.js";
 import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";
 import { cutShort, reaffirmMany, reopenMany } from "../store/requests.js";
 import { keepKeyless, refuseKeyless } from "../store/refused-keys.js";
 import { bisect } from "../store/bisect.js";
-import { ledgerChunk, type ChunkBounds, type LedgerChunk } from "../store/ledger-chunks.js";
+import { ledgerChunk, metByAll, type ChunkBounds, type LedgerChunk } from "../store/ledger-chunks.js";
 import { advanceSweep, lockSweep, startSweep, type SweepPhase, type SweepRow } from "../store/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "./context.js";
 import { guarded, mayLook } from "./guard.js";
@@ -78,6 +79,7 @@ interface ChunkDone {
   readonly cursor: readonly string[] | null;
   readonly rows: number;
   readonly keys: number;
+  readonly met: string;
 }
 
 async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
@@ -86,17 +88,21 @@ async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Prom
 }
 
 async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
-  const chunk = await pipeline.source.compareChunk(tx, sweep.cursor, READ_KEYS_MAX);
+  const chunk = await pipeline.source.compareChunk(tx, sweep, READ_KEYS_MAX);
   await lookAtFound(tx, pipeline, chunk.keys);
   if (chunk.cursor === null) await countKeyless(tx, pipeline);
   // What this sweep itself found is as it was read just now.
-  const afterAll =
-    sweep.lastRequestId === "0" ? "idle" : sweep.definitionHash === null ? "ledger" : "definition";
+  const met = String(BigInt(sweep.met) ^ BigInt(chunk.met));
+  const afterAll = async (): Promise<SweepPhase> => {
+    if (sweep.lastRequestId === "0") return "idle";
+    return sweep.definitionHash === null ? afterRows(tx, { ...sweep, met }) : "definition";
+  };
   return {
-    phase: chunk.cursor === null ? afterAll : "source",
+    phase: chunk.cursor === null ? await afterAll() : "source",
     cursor: chunk.cursor,
     rows: chunk.rows,
     keys: chunk.keys.length,
+    met,
   };
 }
 
@@ -132,7 +138,14 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
     (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, pipeline.id, reaffirmed));
   const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
   const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
-  return { phase: cursor === null ? "ledger" : "definition", cursor, rows: 0, keys: moved };
+  const { met } = sweep;
+  return {
+    phase: cursor === null ? await afterRows(tx, sweep) : "definition",
+    cursor,
+    rows: 0,
+    keys: moved,
+    met,
+  };
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
@@ -148,7 +161,14 @@ async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Pr
     cursor: lastKey === null ? null : [lastKey],
     rows: 0,
     keys: keys.length,
+    met: sweep.met,
   };
+}
+
+/** Where every request's row was among those that were read, none has to be looked for. To know that may be too much for one statement. */
+async function afterRows(tx: Queryable, { pipelineId, lastRequestId, met }: SweepRow): Promise<SweepPhase> {
+  const all = await boundedRead(tx, READ_TIMEOUT_MS, () => metByAll(tx, pipelineId, lastRequestId));
+  return all === met ? "idle" : "ledger";
 }
 
 /** By one statement; where the data of one row makes that fail, row by row. */

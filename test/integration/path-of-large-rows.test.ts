@@ -32,8 +32,15 @@ describeDatabases(
         const table = await inspectTable(database, wanted);
         const where = "s.id operator(pg_catalog.>) 0";
         const source = createTableSource(table, { pipelineId: 1, where, skipBefore: null });
-        const read = await database.transaction((tx) => source.compareChunk(tx, null, 100));
-        expect({ ...read, keys: [...read.keys].sort() }).toEqual({ rows: 2, keys: ["1", "2"], cursor: null });
+        const read = await database.transaction((tx) =>
+          source.compareChunk(tx, { cursor: null, lastRequestId: "0" }, 100),
+        );
+        expect({ ...read, keys: [...read.keys].sort() }).toEqual({
+          rows: 2,
+          keys: ["1", "2"],
+          cursor: null,
+          met: "0",
+        });
       } finally {
         await database.close();
       }

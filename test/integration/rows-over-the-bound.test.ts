@@ -161,7 +161,7 @@ describeDatabases(
           const source = createTableSource(table, { pipelineId: 1, where: null, skipBefore: null });
           const { read, chunk } = await project.database.transaction(async (tx) => ({
             read: await source.readRows(tx, ["2", "3"]),
-            chunk: await source.compareChunk(tx, null, READ_KEYS_MAX),
+            chunk: await source.compareChunk(tx, { cursor: null, lastRequestId: "0" }, READ_KEYS_MAX),
           }));
           expect(read.rows[0]).toMatchObject({
             key: "2",
@@ -169,7 +169,7 @@ describeDatabases(
           });
           expect(isLarge(read.rows[0])).toBe(true);
           expect([...read.rows.slice(1).map(({ key }) => key), ...read.left]).toEqual(["3"]);
-          expect(chunk).toEqual({ rows: 3, keys: ["1", "2", "3"], cursor: null });
+          expect(chunk).toEqual({ rows: 3, keys: ["1", "2", "3"], cursor: null, met: "0" });
         },
         LONG_MS,
       );
@@ -206,7 +206,7 @@ describeDatabases(
         const keys = Array.from({ length: 30 }, (_, index) => String(index + 1));
         const { versions, chunk } = await project.database.transaction(async (tx) => ({
           versions: await allVersions(source, tx, keys),
-          chunk: await source.compareChunk(tx, null, READ_KEYS_MAX),
+          chunk: await source.compareChunk(tx, { cursor: null, lastRequestId: "0" }, READ_KEYS_MAX),
         }));
         expect(versions.length).toBe(30);
         expect(

@@ -1,9 +1,10 @@
 /** Which tables can be watched, and that every way of writing to one is noticed, sooner by a trigger or later by a sweep. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
-import { raw } from "../../src/store/database.js";
+import { raw, type Sql } from "../../src/store/database.js";
 import { wantSweep } from "../../src/store/sweeps.js";
 import type { WorkerContext } from "../../src/worker/context.js";
+import { sweepChunk } from "../../src/worker/sweeper.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
@@ -334,6 +335,41 @@ describeDatabases(
       expect(await answeredKeys()).toEqual(["2", "3", "4"]);
       // Unchanged content was asked once.
       expect((await project.gateway.journal.summary()).executed).toBe(4);
+    });
+
+    it("has its ledger looked through for rows that are gone only when a sweep met too few of them", async () => {
+      await project.run(sql`create table public.texts (id int primary key, body text)`);
+      const unseen = (statement: Sql) =>
+        project.database.transaction(async (tx) => {
+          await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);
+          await tx.run(statement);
+        });
+      const worker = await project.worker({ texts: textPipeline() });
+      const phases = async (): Promise<string[]> => {
+        await sweep(worker);
+        const seen: string[] = [];
+        for (const one of worker.pipelines.values())
+          for (
+            let chunk = await sweepChunk(worker, one);
+            chunk !== null;
+            chunk = await sweepChunk(worker, one)
+          )
+            seen.push(chunk.phase);
+        return seen;
+      };
+      await project.run(sql`insert into public.texts select i, 'Text ' || i from generate_series(1, 5) i`);
+      await project.drain(worker);
+      expect(await phases()).toEqual(["source", "idle"]);
+      await unseen(sql`delete from public.texts where id = 2`);
+      expect(await phases()).toEqual(["source", "ledger", "idle"]);
+      expect(await answeredKeys()).toEqual(["1", "3", "4", "5"]);
+      expect(await phases()).toEqual(["source", "idle"]);
+      // As many rows as before, of which one is another.
+      await unseen(sql`update public.texts set id = 6 where id = 5`);
+      expect(await phases()).toEqual(["source", "ledger", "idle"]);
+      await project.drain(worker);
+      expect(await answeredKeys()).toEqual(["1", "3", "4", "6"]);
+      expect(await phases()).toEqual(["source", "idle"]);
     });
 
     it("that is gone pauses its pipeline with the reason, and goes on when it is back", async () => {
