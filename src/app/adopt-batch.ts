@@ -14,7 +14,8 @@ import {
   lockWaiting,
   takeAdopted,
 } from "../store/adoption.js";
-import { nextNumber, schedule } from "../store/batches.js";
+import { nextNumber } from "../store/batches.js";
+import { schedule } from "../store/wake.js";
 import type { Queryable } from "../store/database.js";
 import { byId, lockIntake } from "../store/pipelines.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../worker/context.js";

@@ -1,7 +1,7 @@
 /** Chunks of a user's table in the order of its key, for the sweeper. */
 import { identifier, raw, sql, type Queryable, type Sql } from "../store/database.js";
 import { metHash } from "../store/ledger-chunks.js";
-import { boundedRead } from "./bounded-read.js";
+import { boundedRead } from "../store/bounded-read.js";
 import { largeHash } from "./row-size.js";
 import type { AskedRow, SweepPlace, SweptChunk } from "./source.js";
 import type { TableColumn } from "./table-inspection.js";

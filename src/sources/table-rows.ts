@@ -6,7 +6,7 @@ import { hash } from "node:crypto";
 import type { RowCells } from "../model/pipeline.js";
 import { bisect } from "../store/bisect.js";
 import { join, raw, sql, type Queryable, type Sql } from "../store/database.js";
-import { boundedRead, READ_TIMEOUT_MS } from "./bounded-read.js";
+import { boundedRead, READ_TIMEOUT_MS } from "../store/bounded-read.js";
 import { largeHash, WEIGHT } from "./row-size.js";
 import { shownCell } from "./shown-cells.js";
 import {

@@ -1,7 +1,7 @@
 /** Reads a user's table: rows by key, and chunks for the sweeper. */
 import { quoteIdentifier, raw, sql, type Queryable } from "../store/database.js";
 import type { RowSql } from "../store/row-sql.js";
-import { boundedRead } from "./bounded-read.js";
+import { boundedRead } from "../store/bounded-read.js";
 import { WEIGHT } from "./row-size.js";
 import type { KeylessRows, Source } from "./source.js";
 import { askedChunk, compareChunk } from "./table-chunks.js";

@@ -6,9 +6,9 @@ import { batchBeginnings } from "../model/batch-transitions.js";
 import type { Json } from "../model/pipeline.js";
 import type { RequestState } from "../model/request-transitions.js";
 import { addBatchEvent, ratesValues, type PlannedBatch } from "./batches.js";
+import { int8Array } from "./arrays.js";
 import { countChanges } from "./counts.js";
 import { sql, type Queryable, type Reader } from "./database.js";
-import { addPart } from "./in-flight.js";
 
 export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly providerBatchId: string;
@@ -103,7 +103,9 @@ export async function takeAdopted(
     select id::text as id from moved`);
   const taken = new Set(moved.map(({ id }) => id));
   const lines = requests.filter(({ id }) => taken.has(id));
-  await addPart(tx, batch.no, { first: lines[0]?.line ?? 1, ids: lines.map(({ id }) => id) });
+  if (lines.length > 0)
+    await tx.run(sql`insert into rowmill.lines (batch, part, first, ids)
+      select ${batch.no}, coalesce(max(part), -1) + 1, ${lines[0]?.line ?? 1}, ${int8Array(lines.map(({ id }) => id))} from rowmill.lines where batch = ${batch.no}`);
   await countChanges(tx, batch.pipelineId, { waiting: -lines.length, batched: lines.length });
   return lines.length;
 }

@@ -153,10 +153,17 @@ export interface GoodAnswer {
   readonly demo: boolean;
 }
 
+export interface AcceptedAnswers {
+  /** Of the requests that moved, in one order with their keys. */
+  readonly ids: readonly string[];
+  readonly keys: readonly string[];
+  /** What `now()` is in this transaction, to the microsecond. */
+  readonly at: string;
+}
+
 /**
  * Ends those of these requests that are in flight under this attempt and whose row has the content that was asked: the source is asked for
- * its hash by the same statement. The caller locked the requests in a statement before. Returns the key of each that moved, by its id;
- * what did not is for whoever reads the rows.
+ * its hash by the same statement. The caller locked the requests in a statement before. What did not move is for whoever reads the rows.
  */
 export async function acceptMany(
   tx: Queryable,
@@ -165,10 +172,10 @@ export async function acceptMany(
     answers,
     row,
   }: { readonly answers: readonly GoodAnswer[]; readonly row: Pick<RowSql, "hash" | "statement"> },
-): Promise<ReadonlyMap<string, string>> {
+): Promise<AcceptedAnswers> {
   const list = <T>(of: (answer: GoodAnswer) => T) => answers.map(of);
   const bytes = (answers[0]?.hashPrefix.length ?? 0) / 2;
-  const rows = await tx.rows<{ id: string; key: string }>(
+  const accepted = await tx.first<AcceptedAnswers>(
     row.statement(sql`
     with moved as (
       update rowmill.requests r set state = 'succeeded', changed_at = pg_catalog.now(), returns = 0, answered_hash = r.content_hash,
@@ -194,14 +201,22 @@ export async function acceptMany(
     recorded as (
       insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, model, input_tokens, cached_input_tokens, output_tokens,
         cost_nano_usd, room, tries)
-      select id, attempt, ${batch.no}::pg_catalog.int4, 'succeeded', 'answered', model, input, cached, output, cost, ${batch.room}::pg_catalog.int4, tries from moved)
-    select id::pg_catalog.text as id, key from moved`),
+      select id, attempt, ${batch.no}::pg_catalog.int4, 'succeeded', 'answered', model, input, cached, output, cost, ${batch.room}::pg_catalog.int4, tries from moved),
+    counted as (
+      insert into rowmill.counts (pipeline_id, batched, succeeded)
+      select ${batch.pipelineId}::pg_catalog.int4, operator(pg_catalog.-) pg_catalog.count(*), pg_catalog.count(*) from moved
+      having pg_catalog.count(*) operator(pg_catalog.>) 0),
+    used as (
+      insert into rowmill.usage (pipeline_id, batch, hour, succeeded, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, unpriced)
+      select ${batch.pipelineId}::pg_catalog.int4, ${batch.no}::pg_catalog.int4, pg_catalog.date_trunc('hour', pg_catalog.now(), 'UTC'), pg_catalog.count(*),
+        pg_catalog.sum(input), pg_catalog.sum(cached), pg_catalog.sum(output), coalesce(pg_catalog.sum(cost), 0),
+        pg_catalog.count(*) filter (where cost is null and input operator(pg_catalog.>) 0)
+      from moved having pg_catalog.count(*) operator(pg_catalog.>) 0)
+    select coalesce(pg_catalog.json_agg(id::pg_catalog.text), '[]') as ids, coalesce(pg_catalog.json_agg(key), '[]') as keys,
+      pg_catalog.now()::pg_catalog.text as at from moved`),
   );
-  const moved = new Map(rows.map(({ id, key }) => [id, key]));
-  const accepted = answers.filter(({ id }) => moved.has(id));
-  await countChanges(tx, batch.pipelineId, { batched: -accepted.length, succeeded: accepted.length });
-  await countUsage(tx, batch, { ended: accepted, at: null });
-  return moved;
+  if (accepted === null) throw new Error("The database did not say which answers it took.");
+  return accepted;
 }
 
 /**
@@ -242,10 +257,4 @@ export async function forgetUnusedAnswers(
 ): Promise<number> {
   return client.run(sql`update rowmill.attempts set answer = null where ctid = any (array(
     select ctid from rowmill.attempts where answer is not null and at < now() - make_interval(days => ${bounds.olderThanDays}) limit ${bounds.max}))`);
-}
-
-/** What `now()` is in this transaction, to the microsecond. */
-export async function transactionTime(tx: Reader): Promise<string | null> {
-  const row = await tx.first<{ at: string }>(sql`select now()::text as at`);
-  return row?.at ?? null;
 }

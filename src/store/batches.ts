@@ -238,11 +238,23 @@ export async function leaseLeftMs(client: Reader, id: string): Promise<number | 
 
 /**
  * Locks the batch for this transaction if the lease still holds, and renews it: every write of a stage begins with it. The keeper's
- * own renewals skip a batch that is locked, and of chunks that follow each other closely they may never find the gap.
+ * own renewals skip a batch that is locked, and of chunks that follow each other closely they may never find the gap. `under`: only while
+ * this is the pipeline's definition, which then stays so until the transaction ends: the pipeline is locked first.
  */
-export async function holds(tx: Queryable, lease: Lease): Promise<boolean> {
-  const held = await tx.run(sql`update rowmill.batches set lease_until = ${leaseEnd()}
-    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+export async function holds(
+  tx: Queryable,
+  lease: Lease,
+  under: { readonly id: number; readonly definitionHash: string } | null = null,
+): Promise<boolean> {
+  const [kept, isKept] =
+    under === null
+      ? [sql``, sql`where`]
+      : [
+          sql`with kept as materialized (select definition_hash as hash from rowmill.pipelines where id = ${under.id} for key share)`,
+          sql`from kept where kept.hash = ${under.definitionHash} and`,
+        ];
+  const held = await tx.run(sql`${kept} update rowmill.batches b set lease_until = ${leaseEnd()} ${isKept}
+    b.id = ${lease.batchId} and b.lease_token = ${lease.token} and b.lease_until > clock_timestamp()`);
   return held > 0;
 }
 
@@ -383,11 +395,4 @@ export async function countUnfinished(client: Queryable, pipelineIds: readonly n
   const row = await client.first<{ count: number }>(sql`
     select count(*)::int as count from rowmill.batches where settled_at is null and pipeline_id = any(${pipelineIds}::int[])`);
   return row?.count ?? 0;
-}
-
-/** Wakes a batch at a time: the job of graphile-worker that runs its next step. Repeatable: one waiting job a batch. */
-export async function schedule(client: Queryable, id: string, delayMs: number): Promise<void> {
-  await client.run(sql`select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
-    queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
-    run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
 }

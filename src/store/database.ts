@@ -138,34 +138,35 @@ function dropUnfit(pool: pg.Pool): NoteFailure {
 }
 
 /** One statement at a time. */
-interface Transaction extends Queryable {
-  commit(): Promise<void>;
-}
+type Transaction = Queryable & { commit(): Promise<void> };
 
 async function begin(
   client: Pick<pg.PoolClient, "query">,
   noteFailure: NoteFailure,
   options: TransactionOptions,
 ): Promise<Transaction> {
+  let isPinned = true;
   let ranUsersCode = false;
   const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
     try {
       return await client.query<Row>(query);
     } catch (error) {
+      // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
+      isPinned = true;
       const explained = explainDatabaseError(error);
       noteFailure(explained);
       throw explained;
     }
   };
+  const pin = async (wanted: boolean): Promise<void> => {
+    if (isPinned !== wanted) await ask({ text: wanted ? PIN_PATH : UNPIN_PATH });
+    isPinned = wanted;
+  };
   const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
-    const { text, values } = statement;
-    if (!roleStatements.has(statement)) return ask<Row>({ text, values });
-    ranUsersCode = true;
-    await ask({ text: UNPIN_PATH });
-    const result = await ask<Row>({ text, values });
-    // Where the statement fails, the rollback (of the transaction or to a savepoint) pins the path again.
-    await ask({ text: PIN_PATH });
-    return result;
+    const isRoles = roleStatements.has(statement);
+    ranUsersCode ||= isRoles;
+    await pin(!isRoles);
+    return ask<Row>({ text: statement.text, values: statement.values });
   };
   await ask({ text: beginText(options) });
   return {
@@ -173,7 +174,7 @@ async function begin(
     first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
     run: async (statement) => (await send(statement)).rowCount ?? 0,
     commit: async () => {
-      await ask({ text: ranUsersCode ? `${UNPIN_PATH}; commit` : "commit" });
+      await ask({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" });
     },
   };
 }

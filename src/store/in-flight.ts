@@ -162,19 +162,22 @@ export interface TakenRequest {
   /** As rendered; null: it is not sent, and there is no such row. */
   readonly hash: string | null;
   readonly fingerprint: string | null;
+  /** It has a line in the batch's file. */
+  readonly sent: boolean;
 }
 
 /**
- * From the queue into the batch, under a new attempt: those that still wait as they were read. Returns their ids. What of them is sent is a
- * part of the batch's file (`addPart`); the others end in the same transaction.
+ * From the queue into the batch, under a new attempt: those that still wait as they were read. Returns their ids. Those that are sent are the
+ * next part of the batch's file, in this order, from line `first` on; the others end in the same transaction.
  */
 export async function takeIntoBatch(
   tx: Queryable,
   batch: BatchName,
-  requests: readonly TakenRequest[],
+  { requests, first }: { readonly requests: readonly TakenRequest[]; readonly first: number },
 ): Promise<ReadonlySet<string>> {
   if (requests.length === 0) return new Set();
-  const rows = await tx.rows<{ id: string }>(sql`
+  const row = await tx.first<{ ids: string[] | null }>(sql`
+    with moved as (
     update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
       content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint)
     from ${sideBySide([
@@ -182,21 +185,17 @@ export async function takeIntoBatch(
       int4Array(requests.map(({ attempt }) => attempt)),
       byteaArray(requests.map(({ hash }) => hash)),
       byteaArray(requests.map(({ fingerprint }) => fingerprint)),
-    ])} as x (id, attempt, hash, fingerprint)
-    where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1 returning r.id::text as id`);
-  await countChanges(tx, batch.pipelineId, { waiting: -rows.length, batched: rows.length });
-  return new Set(rows.map(({ id }) => id));
-}
-
-/** These requests, which were taken, are the next lines of the batch's file. */
-export async function addPart(
-  tx: Queryable,
-  batch: number,
-  lines: { readonly first: number; readonly ids: readonly string[] },
-): Promise<void> {
-  if (lines.ids.length === 0) return;
-  await tx.run(sql`insert into rowmill.lines (batch, part, first, ids)
-    select ${batch}, coalesce(max(part), -1) + 1, ${lines.first}, ${int8Array(lines.ids)} from rowmill.lines where batch = ${batch}`);
+      int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
+    ])} with ordinality as x (id, attempt, hash, fingerprint, sent, place)
+    where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1 returning r.id, x.sent, x.place),
+    counted as (
+      insert into rowmill.counts (pipeline_id, waiting, batched) select ${batch.pipelineId}::int, - count(*), count(*) from moved having count(*) > 0),
+    part as (
+      insert into rowmill.lines (batch, part, first, ids)
+      select ${batch.no}::int, (select coalesce(max(part), -1) + 1 from rowmill.lines where batch = ${batch.no}), ${first}::int, array_agg(id order by place)
+      from moved where sent = 1 having count(*) > 0)
+    select json_agg(id::text) as ids from moved`);
+  return new Set(row?.ids);
 }
 
 /**

@@ -126,11 +126,14 @@ export interface QueueRow {
   readonly ids: readonly string[];
 }
 
-/** The next row of the batch's queue; null: all were rendered. */
-export async function nextOfBatch(client: Reader, batch: number): Promise<QueueRow | null> {
-  return client.first<QueueRow>(
-    sql`select no::text as no, array_to_json(ids::text[]) as ids from rowmill.queue where batch = ${batch} order by no limit 1`,
-  );
+/** The next row of the batch's queue, after this one (null: the first); null: there is none. */
+export async function nextOfBatch(
+  client: Reader,
+  batch: number,
+  after: string | null,
+): Promise<QueueRow | null> {
+  return client.first<QueueRow>(sql`select no::text as no, array_to_json(ids::text[]) as ids from rowmill.queue
+    where batch = ${batch} and no > ${after ?? "0"}::bigint order by no limit 1`);
 }
 
 /** These of the row's ids are done with; those that are left stay for the next look, in their order. */

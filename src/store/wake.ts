@@ -1,8 +1,7 @@
-/** Makes unfinished batches due at once, for when a person has mended what they waited for. */
-import { schedule } from "./batches.js";
+/** Makes unfinished batches be looked at: by a job of graphile-worker, and by the time that `up --once` goes by. */
 import { sql, type Queryable } from "./database.js";
 
-/** Returns how many. Both ways of finding work are told: the queue, and the time that `up --once` goes by. */
+/** All of a pipeline, for when a person has mended what they waited for. Returns how many. */
 export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<number> {
   const batches = await tx.rows<{ id: string }>(sql`
     update rowmill.batches set next_at = clock_timestamp() where pipeline_id = ${pipelineId} and settled_at is null returning id`);
@@ -10,4 +9,11 @@ export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<nu
     where b.pipeline_id = ${pipelineId} and b.settled_at is null and l.account = b.account and l.model = b.model`);
   for (const batch of batches) await schedule(tx, batch.id, 0);
   return batches.length;
+}
+
+/** Wakes a batch at a time: the job of graphile-worker that runs its next step. Repeatable: one waiting job a batch. */
+export async function schedule(client: Queryable, id: string, delayMs: number): Promise<void> {
+  await client.run(sql`select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
+    queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
+    run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
 }

@@ -7,15 +7,17 @@ import type { Json } from "../model/pipeline.js";
 import { parseCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import * as batches from "../store/batches.js";
-import * as pipelines from "../store/pipelines.js";
-import { DatabaseError, isConflict, isDataError, isDatabaseWide, sql } from "../store/database.js";
-import { acceptMany, transactionTime, type GoodAnswer } from "../store/attempts.js";
+import { DatabaseError, isConflict, isDataError, isDatabaseWide } from "../store/database.js";
+import { acceptMany, type GoodAnswer } from "../store/attempts.js";
 import { lockQuietly } from "../store/in-flight.js";
 import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes, type Place } from "./answer-chunk.js";
 import { countedUsage, storable } from "./ending.js";
 
 /** A user who holds a row waits for ours no longer. Far below the time after which PostgreSQL looks for a deadlock, and cancels somebody. */
 const LOCK_TIMEOUT_MS = 100;
+
+/** A statement over many large rows; they are read by their sizes then. */
+const TOO_LONG = "57014";
 
 export interface Accepted {
   /** What is left to be looked at. */
@@ -48,7 +50,8 @@ export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promi
 function mayBeOneRow(error: unknown, { atTarget }: Place): boolean {
   if (error instanceof NotWritten) return true;
   if (!(error instanceof DatabaseError) || isDatabaseWide(error)) return false;
-  return atTarget || isConflict(error) || isDataError(error);
+  const isTooMuch = error.sqlState === TOO_LONG;
+  return atTarget || isTooMuch || isConflict(error) || isDataError(error);
 }
 
 /** The row itself is not needed: neither for `validate`, nor to compare definitions or names, nor as what is written. */
@@ -113,21 +116,19 @@ function accept(
   return context.step("collect.chunk", () =>
     context.database.transaction(
       async (tx) => {
-        if ((await pipelines.keepDefinition(tx, pipeline.id)) !== pipeline.definitionHash) return null;
-        if (!(await batches.holds(tx, lease))) return null;
+        if (!(await batches.holds(tx, lease, pipeline))) return null;
         await lockQuietly(tx, batch.no, [...good.keys()]);
         const { plain } = await target.lock(tx);
-        const moved = await acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
-        const results = [...moved].map(([id, key]) => {
+        const { ids, keys, at } = await acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
+        const results = ids.map((id, index) => {
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
-          return { key, cells, model: answer?.model ?? batch.model };
+          return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model };
         });
         place.atTarget = true;
-        await tx.run(sql`select set_config('statement_timeout', ${String(WRITE_TIMEOUT_MS)}, true)`);
         if ((await target.write(tx, results, plain)).size > 0) throw new NotWritten();
-        return { ids: new Set(moved.keys()), at: await transactionTime(tx) };
+        return { ids: new Set(ids), at: ids.length === 0 ? null : at };
       },
-      { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS },
+      { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS, statementTimeoutMs: WRITE_TIMEOUT_MS },
     ),
   );
 }

@@ -14,6 +14,7 @@ import type { Batch, Lease } from "../store/batches.js";
 import { isConflict, isLastingRefusal } from "../store/database.js";
 import { learnedLimits, learnWait } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
+import { schedule } from "../store/wake.js";
 import { LEDGER_VERSION, oldestVersion } from "../store/understood.js";
 import { lookOnce } from "./duplicates.js";
 import { collect } from "./collector.js";
@@ -82,7 +83,7 @@ async function lookLater(context: WorkerContext, batchId: string): Promise<null>
 }
 
 function wake(context: WorkerContext, batchId: string, delayMs: number): Promise<void> {
-  return context.step("turn.wake", () => batches.schedule(context.database, batchId, delayMs));
+  return context.step("turn.wake", () => schedule(context.database, batchId, delayMs));
 }
 
 function pause(context: WorkerContext, pipeline: Pipeline, why: pipelines.Pause): Promise<boolean> {

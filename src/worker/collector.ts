@@ -75,11 +75,15 @@ async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "
   const tally = { lines: 0, unknown: 0, missing: 0 };
   const chunks = resultChunks(turn);
   try {
-    for (let chunk = await chunks.next(); ; chunk = await chunks.next()) {
+    for (let next = chunks.next(); ;) {
+      const chunk = await next;
       if (chunk.done === true) {
         const end = chunk.value;
         return { ...tally, lines: end.lines, end, isUnproved: presumed };
       }
+      // Read while this one is written. An error of it is thrown where it is awaited.
+      next = chunks.next();
+      next.catch(() => undefined);
       const proof = presumed ? await proofIn(turn, chunk.value) : null;
       if (proof === "foreign") return proof;
       if (proof === "ours" && !(await noteProof(turn))) return "lost";

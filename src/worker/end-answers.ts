@@ -12,7 +12,6 @@ import type { DatabaseError } from "../store/database.js";
 import { lockMany } from "../store/in-flight.js";
 import { keepMany } from "../store/kept-answers.js";
 import { isAccepted, lastAnswers } from "../store/last-answers.js";
-import * as pipelines from "../store/pipelines.js";
 import {
   answersAbout,
   endChunk,
@@ -111,8 +110,7 @@ function tryPart(
     context.database.transaction(
       async (tx) => {
         // Else the sweep of a definition that another worker registers meanwhile leaves these rows out, and nobody reopens them.
-        const isCurrent = (await pipelines.keepDefinition(tx, pipeline.id)) === pipeline.definitionHash;
-        if (!isCurrent || !(await batches.holds(tx, lease))) return "lost";
+        if (!(await batches.holds(tx, lease, pipeline))) return "lost";
         const ended = await endChunk(turn, tx, { ...part, at, refusals, trial });
         // What fails from here on fails at COMMIT.
         trial.atTarget = trial.requests.length > 0;

@@ -4,7 +4,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { decidePlanning } from "../model/schedule.js";
-import { insertPlanned, nextNumber, schedule } from "../store/batches.js";
+import { insertPlanned, nextNumber } from "../store/batches.js";
+import { schedule } from "../store/wake.js";
 import type { Queryable } from "../store/database.js";
 import { isSending, lockLimits, reservedTokens, spending } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";

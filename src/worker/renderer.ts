@@ -18,7 +18,6 @@ import type { Queryable } from "../store/database.js";
 import { raiseLineMaxima } from "../store/estimates.js";
 import { endMany } from "../store/attempts.js";
 import {
-  addPart,
   countEnded,
   readWaiting,
   takeIntoBatch,
@@ -30,7 +29,7 @@ import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
 import { nextOfBatch, putBack, shorten, type QueueRow } from "../store/queue.js";
 import type { Encoder } from "../model/provider.js";
-import { firstAttempt } from "./context.js";
+import { firstAttempt, type Pipeline } from "./context.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "./estimate.js";
 import { endAll, endingOf, type EndingFacts } from "./ending.js";
 import { fileLimits, type FileLimits } from "./file-limits.js";
@@ -69,14 +68,9 @@ export async function render(turn: Planned): Promise<Next> {
   const encode = encoderFor(pipeline, bounds.ratio);
   const progress: Progress = { packed: nothingPacked, full: false, overflow: null };
   try {
-    while (!progress.full) {
-      turn.signal.throwIfAborted();
-      const queued = await nextOfBatch(context.read, batch.no);
-      if (queued === null) break;
-      if (!(await renderChunk(turn, { encode, limits, progress, spool }, queued))) {
-        spool.leave();
-        return lost;
-      }
+    if (!(await renderAllChunks(turn, { encode, limits, progress, spool }))) {
+      spool.leave();
+      return lost;
     }
     return await finish(turn, spool, { progress, bounds });
   } catch (error) {
@@ -137,27 +131,62 @@ interface ReadChunk {
   readonly left: readonly string[];
 }
 
+/** While one chunk is rendered and taken, the next one is read. False: the lease is lost. */
+async function renderAllChunks(turn: Planned, rendering: Rendering): Promise<boolean> {
+  let read = await readNext(turn, null);
+  while (read !== null && !rendering.progress.full) {
+    turn.signal.throwIfAborted();
+    const [done, next] = await bothOf(renderChunk(turn, rendering, read), readNext(turn, read.no));
+    if (done === null) return false;
+    // What it had no room or no time for stands in the queue as before.
+    read = done.left > 0 ? await readNext(turn, null) : next;
+  }
+  return true;
+}
+
+/** Waits for both, so that nothing goes on behind an error. @throws the first one's error, else the second one's */
+async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([first, second]);
+  return [await first, await second];
+}
+
+/** The row of the queue after this one; null: there is none. */
+function readNext({ context, pipeline, batch }: Planned, after: string | null): Promise<ReadChunk | null> {
+  return context.step("render.read", () =>
+    context.database.transaction(
+      async (tx) => {
+        const queued = await nextOfBatch(tx, batch.no, after);
+        return queued === null ? null : readChunk(pipeline, tx, queued);
+      },
+      { readOnly: true },
+    ),
+  );
+}
+
 /**
  * As many requests as a row of the queue has, or as their contents go into memory together, or as are rendered in time. No lock is held
  * while they are read and the user's functions run. Then, in one transaction, those that still wait as they were enter the batch; and
- * only their lines go into the file. A crash before the file is whole costs the whole rendering. False: the lease is lost.
+ * only their lines go into the file. A crash before the file is whole costs the whole rendering. Null: the lease is lost.
  */
-async function renderChunk(turn: Planned, rendering: Rendering, queued: QueueRow): Promise<boolean> {
+async function renderChunk(
+  turn: Planned,
+  rendering: Rendering,
+  read: ReadChunk,
+): Promise<{ readonly left: number } | null> {
   const { context } = turn;
   return context.step("render.chunk", async () => {
-    const read = await context.database.transaction((tx) => readChunk(turn, tx, queued), { readOnly: true });
     const before = rendering.progress.packed;
     const rendered = renderAll(turn, rendering, read);
     const taken = await context.database.transaction((tx) => take(turn, tx, { read, rendered, before }));
-    if (taken === null) return false;
+    if (taken === null) return null;
     const lines = rendered.lines.filter(({ request }) => taken.has(request.requestId));
     rendering.progress.packed = lines.reduce((packed, { line }) => addLine(packed, line.size), before);
     for (const { line } of lines) await rendering.spool.write(line.text);
-    return true;
+    return { left: rendered.left.length };
   });
 }
 
-async function readChunk({ pipeline }: Planned, tx: Queryable, queued: QueueRow): Promise<ReadChunk> {
+async function readChunk(pipeline: Pipeline, tx: Queryable, queued: QueueRow): Promise<ReadChunk> {
   const requests = await readWaiting(tx, queued.ids);
   const { rows, left } = await pipeline.source.readRows(
     tx,
@@ -208,12 +237,15 @@ async function take(
   const { pipeline, batch, lease } = turn;
   if (!(await batches.holds(tx, lease))) return null;
   const { lines, endings } = rendered;
-  const taken = await takeIntoBatch(tx, batch, [
-    ...lines.map(({ request, line }) => sendingOf(request, line.hash, line.fingerprint)),
-    ...endings.map(({ request, facts }) => sendingOf(request, facts.hash ?? null, null)),
-  ]);
-  const ids = lines.flatMap(({ request }) => (taken.has(request.requestId) ? [request.requestId] : []));
-  await addPart(tx, batch.no, { first: before.requests + 1, ids });
+  const taken = await takeIntoBatch(tx, batch, {
+    first: before.requests + 1,
+    requests: [
+      ...lines.map(({ request, line }) => takenOf(request, line)),
+      ...endings.map(({ request, facts }) =>
+        takenOf(request, { hash: facts.hash ?? null, fingerprint: null }),
+      ),
+    ],
+  });
   const room = pipeline.config.request.maxOutputTokens;
   const ended = endings.filter(({ request }) => taken.has(request.requestId));
   await endMany(
@@ -228,12 +260,12 @@ async function take(
   return taken;
 }
 
-function sendingOf(
+/** What has a fingerprint is sent. */
+function takenOf(
   { requestId, attempt }: Request,
-  hash: string | null,
-  fingerprint: string | null,
+  { hash, fingerprint }: Pick<TakenRequest, "hash" | "fingerprint">,
 ): TakenRequest {
-  return { id: requestId, attempt: attempt + 1, hash, fingerprint };
+  return { id: requestId, attempt: attempt + 1, hash, fingerprint, sent: fingerprint !== null };
 }
 
 interface Line {
@@ -280,7 +312,8 @@ function packOne(
   packing: { line: Omit<Line, "size">; bounds: LineBounds },
 ): OneRendered {
   const { line, bounds } = packing;
-  const size: LineSize = { bytes: Buffer.byteLength(line.text) + separatorBytes(turn), ...bounds };
+  const separator = turn.pipeline.provider.frame.separator;
+  const size: LineSize = { bytes: Buffer.byteLength(line.text) + Buffer.byteLength(separator), ...bounds };
   const tooLarge = overWhole(turn.pipeline, size, limits);
   if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash: line.hash };
   const { requests, bytes } = progress.packed;
@@ -296,10 +329,6 @@ function packOne(
   }
   progress.full = true;
   return "full";
-}
-
-function separatorBytes({ pipeline }: Planned): number {
-  return Buffer.byteLength(pipeline.provider.frame.separator);
 }
 
 /** Why no batch can ever hold this line; null: some can. */

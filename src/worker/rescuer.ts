@@ -1,5 +1,5 @@
 /** What a dead worker left: its jobs are freed, and every unfinished batch gets a wake-up. Repeatable; several may run at once. */
-import { schedule } from "../store/batches.js";
+import { schedule } from "../store/wake.js";
 import { isConflict } from "../store/database.js";
 import { batchesWithoutJob, buryDead, type Buried } from "../store/workers.js";
 import type { WorkerContext } from "./context.js";

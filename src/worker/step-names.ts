@@ -25,6 +25,7 @@ export const stepNames = {
 
   "render.limits": "the account's learned limits are read",
   "render.undo": "what a rendering that broke off took into the batch leaves it again, part by part",
+  "render.read": "the next rows of the batch's queue are read, while those before them are rendered",
   "render.chunk":
     "a chunk of rows enters the batch in the ledger, then its lines the spool file: one transaction",
   "render.learn": "a line larger than any before is remembered",

@@ -3,7 +3,7 @@
  * what they mean is decided by `look.ts`. Its place is kept in the database after every chunk, so a crash costs one chunk, and
  * several workers share one sweep.
  */
-import { boundedRead, READ_TIMEOUT_MS } from "../sources/bounded-read.js";
+import { boundedRead, READ_TIMEOUT_MS } from "../store/bounded-read.js";
 import { READ_KEYS_MAX } from "../sources/source.js";
 import { lockIntake } from "../store/pipelines.js";
 import type { Queryable } from "../store/database.js";

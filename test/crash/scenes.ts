@@ -243,6 +243,7 @@ export const scenes: readonly Scene[] = [
       "turn.wake",
       "render.limits",
       "render.undo",
+      "render.read",
       "render.chunk",
       "render.move",
       "upload.look",

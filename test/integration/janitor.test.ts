@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { idleState } from "../../src/app/idle.js";
 import { sweepAll } from "../../src/app/round.js";
 import type { GatewayFaults } from "../../src/gateway/faults.js";
-import { schedule } from "../../src/store/batches.js";
+import { schedule } from "../../src/store/wake.js";
 import { runIntake } from "../../src/worker/intake.js";
 import { runJanitor } from "../../src/worker/janitor.js";
 import { serverKind } from "../support/cli.js";

@@ -1,5 +1,5 @@
 /** Reads what the data of one row may make too much for the database: for its time, its memory or the longest value it can build. */
-import { DatabaseError, raw, statementsOwn, type Queryable } from "../store/database.js";
+import { DatabaseError, raw, statementsOwn, type Queryable } from "./database.js";
 
 /** For the reading of rows by their keys. Two of these and what is read meanwhile take less time than a lease. */
 export const READ_TIMEOUT_MS = 6_000;
