@@ -104,12 +104,13 @@ async function lookFirst(
 ): Promise<void> {
   signal.throwIfAborted();
   if (!once) for (const id of context.pipelines.keys()) await wantSweep(context.database, id, "rowmill up");
+  const looked = once ? context : await withoutSwept(context);
   // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
-  await runIntake(context, signal);
+  await runIntake(looked, signal);
   const progress = new SweepProgress(terminal);
-  await sweepAll(once ? context : await withoutSwept(context), signal, progress.onChunk);
+  await sweepAll(looked, signal, progress.onChunk);
   progress.end();
-  await runIntake(context, signal);
+  await runIntake(looked, signal);
   for (const pipeline of context.pipelines.values()) {
     const { name } = pipeline.config;
     await withdrawLocalApproval(context, pipeline);

@@ -21,6 +21,21 @@ export function decidePlanning(facts: PlanningFacts): PlanningDecision {
   return facts.flush ? { plan: true, because: "flush" } : { plan: false };
 }
 
+/** Rows that come in a row for longer than this hold a flush up no more. */
+const FILL_MS_MAX = 10_000;
+
+/** Rows are being taken in, and a batch that were planned now would lack them: a flush waits for a full one, or for the last of them. */
+export function isFilling(now: {
+  /** Some have arrived and are not looked at yet. */
+  readonly arriving: boolean;
+  readonly ready: number;
+  readonly oldestWaitMs: number | null;
+  /** A full batch. */
+  readonly requestsMax: number;
+}): boolean {
+  return now.arriving && now.ready < now.requestsMax && (now.oldestWaitMs ?? 0) < FILL_MS_MAX;
+}
+
 const POLL_GROWTH = 1.5;
 const POLL_JITTER = 0.2;
 

@@ -172,7 +172,7 @@ export async function reopenFailed(
   ids: readonly string[],
 ): Promise<number> {
   const rows = await tx.rows<{ id: string }>(sql`
-    select id::text as id from rowmill.requests where id = any(${[...ids]}::bigint[]) and state = 'failed' order by id for update`);
+    select id::text as id from rowmill.requests where id = any(${[...ids]}::bigint[]) and state = 'failed' order by requests.id for update`);
   return reopenMany(
     tx,
     pipelineId,

@@ -26,6 +26,8 @@ export interface ReadyFacts {
   readonly oldestWaitMs: number | null;
   /** Of the whole queue: so many more are named than wait. */
   readonly excess: number;
+  /** Rows have arrived that are not looked at yet. */
+  readonly arriving: boolean;
 }
 
 /** Of `q`. */
@@ -33,13 +35,21 @@ const isDue = sql`q.batch is null and q.not_before <= now()`;
 
 /** How many may go out now, as the queue says, and how long the oldest has waited. */
 export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyFacts> {
-  const row = await tx.first<{ ready: number; oldest: number | null; queued: number; waiting: number }>(sql`
+  const row = await tx.first<{
+    ready: number;
+    oldest: number | null;
+    queued: number;
+    waiting: number;
+    arriving: boolean;
+  }>(sql`
     select coalesce(sum(n) filter (where ${isDue}), 0)::int as ready, coalesce(sum(n), 0)::int as queued,
       (extract(epoch from clock_timestamp() - min(since) filter (where ${isDue})) * 1000)::float8 as oldest,
-      (select coalesce(sum(waiting), 0)::int from rowmill.counts where pipeline_id = ${pipelineId}) as waiting
+      (select coalesce(sum(waiting), 0)::int from rowmill.counts where pipeline_id = ${pipelineId}) as waiting,
+      exists (select from rowmill.arrivals where pipeline_id = ${pipelineId}) as arriving
     from rowmill.queue q where pipeline_id = ${pipelineId}`);
-  if (row === null) return { ready: 0, oldestWaitMs: null, excess: 0 };
-  return { ready: row.ready, oldestWaitMs: row.oldest, excess: Math.max(0, row.queued - row.waiting) };
+  if (row === null) return { ready: 0, oldestWaitMs: null, excess: 0, arriving: false };
+  const { ready, oldest, queued, waiting, arriving } = row;
+  return { ready, oldestWaitMs: oldest, excess: Math.max(0, queued - waiting), arriving };
 }
 
 /**
@@ -132,8 +142,9 @@ export async function nextOfBatch(
   batch: number,
   after: string | null,
 ): Promise<QueueRow | null> {
-  return client.first<QueueRow>(sql`select no::text as no, array_to_json(ids::text[]) as ids from rowmill.queue
-    where batch = ${batch} and no > ${after ?? "0"}::bigint order by no limit 1`);
+  // `q.no`: the other one is a text, of which 10 comes before 2.
+  return client.first<QueueRow>(sql`select q.no::text as no, array_to_json(q.ids::text[]) as ids from rowmill.queue q
+    where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint order by q.no limit 1`);
 }
 
 /** These of the row's ids are done with; those that are left stay for the next look, in their order. */

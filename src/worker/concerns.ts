@@ -2,12 +2,13 @@
  * What an answer to the question what is due gives this worker to do, concern by concern. An answer only says where to look: each stage
  * decides under its own locks, and finds nothing to do where another worker was first.
  */
-import { decidePlanning } from "../model/schedule.js";
+import { decidePlanning, isFilling } from "../model/schedule.js";
 import type { Due, PipelineDue } from "../store/due.js";
 import { more, type Concern } from "./attend.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { askAgainAfterDemo, mayAskAgain } from "./demo-answers.js";
 import { compareWithList } from "./duplicates.js";
+import { requestsMax } from "./file-limits.js";
 import { guarded } from "./guard.js";
 import { runIntake } from "./intake.js";
 import { runJanitor } from "./janitor.js";
@@ -18,6 +19,8 @@ import { isSweepDue, sweepChunk } from "./sweeper.js";
 
 const INTAKE_REST_MS = 200;
 const SWEEP_REST_MS = 1_000;
+/** A sweep waits no longer than this for rows that keep arriving. */
+const ARRIVALS_MS_MAX = 60_000;
 const RESCUE_REST_MS = 1_000;
 const SOURCE_CHECK_EVERY_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
@@ -100,12 +103,18 @@ function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Conc
   const isDue = (pipeline: Pipeline, due: Due): boolean => {
     const one = current(due, pipeline);
     if (one === null) return false;
+    const filling = isFilling({
+      ...one,
+      arriving: one.arrived && mayLook(one),
+      requestsMax: requestsMax(pipeline),
+    });
     // Also of a pipeline that is paused: what was asked for is over when nothing waits.
-    if (one.flush) return true;
+    if (one.flush && !filling) return true;
     if (one.pauseKind !== null && one.pauseKind !== "budget") return false;
     const { rows, maxWaitMs } = pipeline.config.when;
     const { ready, oldestWaitMs } = one;
-    return decidePlanning({ ready, oldestWaitMs, rowsThreshold: rows, maxWaitMs, flush }).plan;
+    return decidePlanning({ ready, oldestWaitMs, rowsThreshold: rows, maxWaitMs, flush: flush && !filling })
+      .plan;
   };
   const plan = async (pipelines: readonly Pipeline[], revision: string): Promise<void> => {
     for (const pipeline of pipelines) {
@@ -149,8 +158,16 @@ class Rests {
   }
 }
 
-/** One a pipeline: a long sweep keeps nobody else's waiting. */
+/**
+ * One a pipeline: a long sweep keeps nobody else's waiting. What has arrived is taken in before one begins: an arrival tells a row's new key
+ * with its former one, and a sweep would come to the new key alone, and ask it again.
+ */
 function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern {
+  let dueSinceMs: number | null = null;
+  const mayBegin = (arrived: boolean): boolean => {
+    dueSinceMs ??= performance.now();
+    return !arrived || performance.now() - dueSinceMs > ARRIVALS_MS_MAX;
+  };
   return {
     name: "sweeper",
     restMs: SWEEP_REST_MS,
@@ -160,6 +177,8 @@ function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal
       const { sweep } = one;
       const isUnderWay = sweep === null || sweep.phase !== "idle";
       if (!isUnderWay && sweep.sweptHash === pipeline.definitionHash && !isSweepDue(sweep)) return null;
+      if (!isUnderWay && !mayBegin(one.arrived)) return null;
+      dueSinceMs = null;
       return async () => {
         while (!signal.aborted && (await sweepChunk(context, pipeline)) !== null);
       };

@@ -8,6 +8,11 @@ export interface FileLimits extends Pick<PackingLimits, "requestsMax" | "bytesMa
   readonly bytesGuess: number | null;
 }
 
+/** In one batch, by what is known before any is refused. */
+export function requestsMax({ config, provider }: Pick<Pipeline, "config" | "provider">): number {
+  return Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax);
+}
+
 /** The narrowest of what the config wants, the provider documents, and the account was seen to refuse. */
 export function fileLimits({ config, provider }: Pipeline, learned: LearnedLimits): FileLimits {
   const isGuess = learned.sizeGuesses > 0;
@@ -16,7 +21,7 @@ export function fileLimits({ config, provider }: Pipeline, learned: LearnedLimit
   const frameBytes = Math.max(0, Buffer.byteLength(head + tail) - Buffer.byteLength(separator));
   return {
     bytesGuess: isGuess ? learned.inputBytes : null,
-    requestsMax: Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax),
+    requestsMax: requestsMax({ config, provider }),
     bytesMax:
       Math.min(
         config.batch.bytesMax ?? Infinity,

@@ -3,7 +3,7 @@
  * attempts, reservations and the wake-up are one transaction: a crash leaves all of it or nothing.
  */
 import { randomUUID } from "node:crypto";
-import { decidePlanning } from "../model/schedule.js";
+import { decidePlanning, isFilling } from "../model/schedule.js";
 import { insertPlanned, nextNumber } from "../store/batches.js";
 import { schedule } from "../store/wake.js";
 import type { Queryable } from "../store/database.js";
@@ -15,7 +15,7 @@ import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
 import { pauseWhenFailing } from "./failing-answers.js";
-import { fileLimits } from "./file-limits.js";
+import { fileLimits, requestsMax } from "./file-limits.js";
 import { guarded } from "./guard.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
@@ -130,7 +130,7 @@ async function planInTransaction(
     ...facts,
     rowsThreshold: config.when.rows,
     maxWaitMs: config.when.maxWaitMs,
-    flush: flush || row.flushAt !== null,
+    flush: (flush || row.flushAt !== null) && !isFilling({ ...facts, requestsMax: requestsMax(pipeline) }),
   });
   if (!decision.plan) return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
   if (facts.ready < requestsMin) return { planned: 0, because: "tooFew" };

@@ -46,6 +46,14 @@ describeDatabases(
       expect(await parts()).toEqual([]);
     });
 
+    it("or one that did not has come to each row of its queue", async () => {
+      const rows = 11 * 1_000 + 1;
+      await createNotes(project, plain(rows));
+      await project.drain(await project.worker({ notes: notesPipeline() }));
+      expect((await batchRows(project)).length).toBe(1);
+      expect(await outcomes(project)).toEqual({ answered: rows });
+    });
+
     it("takes the rows as they are by the next one: changed, gone, and empty", async () => {
       await createNotes(project, plain(4));
       await breakOff();

@@ -4,6 +4,7 @@ import {
   BACKOFF_MAX_MS,
   backoffMs,
   decidePlanning,
+  isFilling,
   pollDelayMs,
   type PlanningFacts,
 } from "../../src/model/schedule.js";
@@ -102,6 +103,15 @@ describe("planning", () => {
         expect(decidePlanning(now).plan).toBe(waiting && due);
       }),
     );
+  });
+
+  it("lets a flush wait for rows that are being taken in, never for more than a full batch nor longer than ten seconds", () => {
+    const filling = { arriving: true, ready: 999, oldestWaitMs: 9_999, requestsMax: 1_000 };
+    expect(isFilling(filling)).toBe(true);
+    expect(isFilling({ ...filling, ready: 0, oldestWaitMs: null })).toBe(true);
+    expect(isFilling({ ...filling, arriving: false })).toBe(false);
+    expect(isFilling({ ...filling, ready: 1_000 })).toBe(false);
+    expect(isFilling({ ...filling, oldestWaitMs: 10_000 })).toBe(false);
   });
 
   it("names a reason that holds", () => {
