@@ -68,7 +68,7 @@ export async function lockWaiting(
   keys: readonly string[],
 ): Promise<{ id: string; key: string }[]> {
   return tx.rows(sql`select id::text as id, key from rowmill.requests
-    where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) and state = 'waiting' order by id for update`);
+    where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) and state = 'waiting' order by requests.id for update`);
 }
 
 export interface AdoptedRequest {

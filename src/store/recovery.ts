@@ -35,7 +35,7 @@ export async function lockWaitingById(
   ids: readonly string[],
 ): Promise<{ id: string; key: string }[]> {
   return tx.rows(sql`select id::text as id, key from rowmill.requests
-    where pipeline_id = ${pipelineId} and id = any(${ids}::bigint[]) and state = 'waiting' order by id for update`);
+    where pipeline_id = ${pipelineId} and id = any(${ids}::bigint[]) and state = 'waiting' order by requests.id for update`);
 }
 
 /** False: a batch of that id is in the ledger, under another provider batch or none. */

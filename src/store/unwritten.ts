@@ -18,7 +18,7 @@ export async function nextKept(
       select id, sum(bytes) over (order by id) - bytes as before from (
         select r.id, octet_length(a.answer) as bytes from rowmill.requests r join rowmill.attempts a on ${keptAttempt}
         where ${isMeant(meant)} and r.id > ${after}::bigint order by r.id limit ${max}) next) weighed
-    where before < ${ANSWER_BYTES_MAX} order by id`);
+    where before < ${ANSWER_BYTES_MAX} order by weighed.id`);
   return rows.map((row) => row.id);
 }
 
