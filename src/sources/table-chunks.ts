@@ -117,7 +117,8 @@ async function comparePage(
 ): Promise<ComparedPage | null> {
   const known = sql`from chunk c where not c.later`;
   // What was never read has none: it is read when it is rendered.
-  const isOther = (hash: Sql) => sql`c.content_hash operator(pg_catalog.<>) ${hash}`;
+  const isOther = (hash: Sql) =>
+    sql`c.content_hash is not null and c.content_hash operator(pg_catalog.<>) ${hash}`;
   const isNew = sql`(c.id is null or c.state operator(pg_catalog.=) 'gone')`;
   const isIdle = sql`c.state operator(pg_catalog.<>) all ('{batched,gone}')`;
   return tx.first<ComparedPage>(
