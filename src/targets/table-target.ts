@@ -7,7 +7,7 @@
 import { identifier, join, raw, sql, underRolePath, type Queryable, type Sql } from "../store/database.js";
 import { keyEquals, keyValues, type TableColumn } from "../sources/table-inspection.js";
 import type { Result, Target } from "./target.js";
-import { refuseStrangers, type Ownership } from "./target-owners.js";
+import { codeOfWriting, refuseStrangers, type Ownership } from "./target-owners.js";
 
 export interface TargetColumn extends TableColumn {
   /** The answer's field that is written here. */
@@ -49,12 +49,10 @@ async function checkOwners(client: Queryable, { ownership }: TargetTable): Promi
 
 async function lock(tx: Queryable, table: TargetTable): Promise<{ plain: boolean }> {
   await tx.run(sql`lock table ${raw(table.qualified)} in row exclusive mode`);
-  await checkOwners(tx, table);
-  const row = await tx.first<{ plain: boolean }>(sql`
-    select c.relkind = 'r' and not c.relhasrules and not c.relhassubclass
-      and not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as plain
-    from pg_catalog.pg_class c where c.oid = ${table.qualified}::regclass`);
-  return { plain: row?.plain ?? false };
+  const { ownership, qualified } = table;
+  const code = await codeOfWriting(tx, ownership ?? { target: qualified, source: qualified });
+  if (code?.builtIn !== true) await checkOwners(tx, table);
+  return { plain: code?.plain === true };
 }
 
 async function lockFree(

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { raw } from "../../src/store/database.js";
+import { codeOfWriting } from "../../src/targets/target-owners.js";
 import { guarded } from "../../src/worker/guard.js";
 import { describeDatabases, newestKinds, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
@@ -124,6 +125,35 @@ describeDatabases(
     });
     const answered = () => project.rows(sql`select id from public.labels where summary is not null`);
     const calls = () => project.rows(sql`select name from stranger.calls`);
+
+    it("is looked into by little reading where a write runs nothing but PostgreSQL's own code", async () => {
+      const found = async (statements: string) => {
+        await run(
+          project,
+          `drop table if exists labels; create table labels (id int primary key, summary text, tags text[]); ${statements}`,
+        );
+        return codeOfWriting(project.database, { target: "public.labels", source: "public.texts" });
+      };
+      const builtIn = { plain: true, builtIn: true };
+      expect(await found("")).toEqual(builtIn);
+      expect(await found("create index on labels (summary)")).toEqual(builtIn);
+      const more = { plain: true, builtIn: false };
+      for (const statements of [
+        "alter table labels add column at timestamptz default now()",
+        "alter table labels add check (summary <> '')",
+        "create index on labels (lower(summary))",
+        "alter table labels enable row level security",
+        "alter table labels owner to STRANGER",
+        "alter table labels add foreign key (id) references texts",
+      ])
+        expect(await found(statements)).toEqual(more);
+      const trigger = "create trigger t before insert on labels for each row execute function passes()";
+      expect(await found(trigger)).toEqual({ plain: false, builtIn: false });
+      await run(project, "drop table labels");
+      expect(
+        await codeOfWriting(project.database, { target: "public.labels", source: "public.texts" }),
+      ).toBeNull();
+    });
 
     it("may hold code of somebody else that no write of ours runs", async () => {
       await run(
