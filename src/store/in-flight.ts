@@ -2,6 +2,7 @@
 import { byteaArray, hiddenState, int4Array, int8Array, sideBySide } from "./arrays.js";
 import { countChanges, endedOf } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { shortened } from "./queue.js";
 import { hex } from "./requests.js";
 
 /** A batch by both of its names. */
@@ -148,11 +149,28 @@ export async function countUnanswered(client: Reader, batch: number): Promise<nu
   return inFlight - kept;
 }
 
-/** Of these ids, the requests that wait and may go out; in the order of the ids. */
-export async function readWaiting(client: Reader, ids: readonly string[]): Promise<Request[]> {
-  return client.rows<Request>(sql`
-    select ${requestColumns} from rowmill.requests r
-    where r.id = any(${int8Array(ids)}) and r.state = 'waiting' and (r.not_before is null or r.not_before <= now()) order by r.id`);
+/** A row of a batch's queue. */
+export interface QueueRow {
+  readonly no: string;
+  /** Those of its requests that wait and may go out, in the order of their ids. */
+  readonly requests: readonly Request[];
+}
+
+/** The next row of the batch's queue, after this one (null: the first). Null: there is none. */
+export async function nextOfBatch(
+  client: Reader,
+  batch: number,
+  after: string | null,
+): Promise<QueueRow | null> {
+  // `q.no`: the other one is a text, of which 10 comes before 2.
+  const rows = await client.rows<{ no: string } & (Request | { requestId: null })>(sql`
+    select q.no::text as no, ${requestColumns}
+    from (select q.no, q.ids from rowmill.queue q where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint order by q.no limit 1) q
+    left join rowmill.requests r on r.id = any(q.ids) and r.state = ${hiddenState("waiting")} and (r.not_before is null or r.not_before <= now())
+    order by r.id`);
+  const [first] = rows;
+  const requests = rows.flatMap((row) => (row.requestId === null ? [] : [row]));
+  return first === undefined ? null : { no: first.no, requests };
 }
 
 export interface TakenRequest {
@@ -168,14 +186,27 @@ export interface TakenRequest {
 
 /**
  * From the queue into the batch, under a new attempt: those that still wait as they were read. Returns their ids. Those that are sent are the
- * next part of the batch's file, in this order, from line `first` on; the others end in the same transaction.
+ * next part of the batch's file, in this order, from line `first` on; the others end in the same transaction. `queued`: the row of the queue
+ * that they stand in, of which these ids are left.
  */
 export async function takeIntoBatch(
   tx: Queryable,
   batch: BatchName,
-  { requests, first }: { readonly requests: readonly TakenRequest[]; readonly first: number },
+  {
+    requests,
+    first,
+    queued,
+  }: {
+    readonly requests: readonly TakenRequest[];
+    readonly first: number;
+    readonly queued: { readonly no: string; readonly left: readonly string[] };
+  },
 ): Promise<ReadonlySet<string>> {
-  if (requests.length === 0) return new Set();
+  const dequeued = shortened(queued.no, queued.left);
+  if (requests.length === 0) {
+    await tx.run(dequeued);
+    return new Set();
+  }
   const row = await tx.first<{ ids: string[] | null }>(sql`
     with moved as (
     update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
@@ -193,7 +224,8 @@ export async function takeIntoBatch(
     part as (
       insert into rowmill.lines (batch, part, first, ids)
       select ${batch.no}::int, (select coalesce(max(part), -1) + 1 from rowmill.lines where batch = ${batch.no}), ${first}::int, array_agg(id order by place)
-      from moved where sent = 1 having count(*) > 0)
+      from moved where sent = 1 having count(*) > 0),
+    dequeued as (${dequeued})
     select json_agg(id::text) as ids from moved`);
   return new Set(row?.ids);
 }

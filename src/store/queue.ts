@@ -131,29 +131,11 @@ async function isolate(
       select id, since, (row_number() over () - 1) / ${QUEUE_ROW} as slice from chosen) sliced group by slice order by slice`);
 }
 
-export interface QueueRow {
-  readonly no: string;
-  readonly ids: readonly string[];
-}
-
-/** The next row of the batch's queue, after this one (null: the first); null: there is none. */
-export async function nextOfBatch(
-  client: Reader,
-  batch: number,
-  after: string | null,
-): Promise<QueueRow | null> {
-  // `q.no`: the other one is a text, of which 10 comes before 2.
-  return client.first<QueueRow>(sql`select q.no::text as no, array_to_json(q.ids::text[]) as ids from rowmill.queue q
-    where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint order by q.no limit 1`);
-}
-
 /** These of the row's ids are done with; those that are left stay for the next look, in their order. */
-export async function shorten(tx: Queryable, no: string, left: readonly string[]): Promise<void> {
-  await tx.run(
-    left.length === 0
-      ? sql`delete from rowmill.queue where no = ${no}::bigint`
-      : sql`update rowmill.queue set ids = ${int8Array(left)} where no = ${no}::bigint`,
-  );
+export function shortened(no: string, left: readonly string[]): Sql {
+  return left.length === 0
+    ? sql`delete from rowmill.queue where no = ${no}::bigint`
+    : sql`update rowmill.queue set ids = ${int8Array(left)} where no = ${no}::bigint`;
 }
 
 /** They did not go into the batch of this row: they wait for another one, since when they did. In the transaction that takes them out. */

@@ -46,7 +46,8 @@ export function codeOfWriting(
   return client.first<CodeOfWriting>(sql`
     select p.plain, p.plain and c.relowner in (select oid from pg_catalog.pg_roles where rolname = current_user
           union all select s.relowner from pg_catalog.pg_class s where s.oid = to_regclass(${source}))
-      and not c.relispartition and not c.relrowsecurity and not c.relam ${users}
+      and not c.relispartition and not c.relam ${users}
+      and not exists (select from pg_catalog.pg_policy y where y.polrelid = c.oid)
       and not exists (select from pg_catalog.pg_attrdef d where d.adrelid = c.oid)
       and not exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype not in ('p', 'u', 'n'))
       and not exists (select from pg_catalog.pg_constraint k where k.confrelid = c.oid)

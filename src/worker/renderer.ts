@@ -19,15 +19,16 @@ import { raiseLineMaxima } from "../store/estimates.js";
 import { endMany } from "../store/attempts.js";
 import {
   countEnded,
-  readWaiting,
+  nextOfBatch,
   takeIntoBatch,
   undoPart,
+  type QueueRow,
   type Request,
   type TakenRequest,
 } from "../store/in-flight.js";
 import { lockLimits } from "../store/money.js";
 import * as pipelines from "../store/pipelines.js";
-import { nextOfBatch, putBack, shorten, type QueueRow } from "../store/queue.js";
+import { putBack } from "../store/queue.js";
 import type { Encoder } from "../model/provider.js";
 import { firstAttempt, type Pipeline } from "./context.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "./estimate.js";
@@ -186,8 +187,7 @@ async function renderChunk(
   });
 }
 
-async function readChunk(pipeline: Pipeline, tx: Queryable, queued: QueueRow): Promise<ReadChunk> {
-  const requests = await readWaiting(tx, queued.ids);
+async function readChunk(pipeline: Pipeline, tx: Queryable, { no, requests }: QueueRow): Promise<ReadChunk> {
   const { rows, left } = await pipeline.source.readRows(
     tx,
     requests.map(({ key }) => key),
@@ -195,7 +195,7 @@ async function readChunk(pipeline: Pipeline, tx: Queryable, queued: QueueRow): P
   const byKey = new Map(rows.map((row) => [row.key, row]));
   const readable = requests.slice(0, requests.length - left.length);
   return {
-    no: queued.no,
+    no,
     asked: readable.map((request) => ({ request, row: byKey.get(request.key) })),
     left: requests.slice(readable.length).map(({ requestId }) => requestId),
   };
@@ -237,8 +237,10 @@ async function take(
   const { pipeline, batch, lease } = turn;
   if (!(await batches.holds(tx, lease))) return null;
   const { lines, endings } = rendered;
+  await putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
   const taken = await takeIntoBatch(tx, batch, {
     first: before.requests + 1,
+    queued: { no: read.no, left: rendered.left },
     requests: [
       ...lines.map(({ request, line }) => takenOf(request, line)),
       ...endings.map(({ request, facts }) =>
@@ -255,8 +257,6 @@ async function take(
       endingOf(turn, { ...request, attempt: request.attempt + 1, room }, facts),
     ),
   );
-  await putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
-  await shorten(tx, read.no, rendered.left);
   return taken;
 }
 

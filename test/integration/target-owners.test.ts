@@ -137,12 +137,13 @@ describeDatabases(
       const builtIn = { plain: true, builtIn: true };
       expect(await found("")).toEqual(builtIn);
       expect(await found("create index on labels (summary)")).toEqual(builtIn);
+      expect(await found("alter table labels enable row level security")).toEqual(builtIn);
       const more = { plain: true, builtIn: false };
       for (const statements of [
         "alter table labels add column at timestamptz default now()",
         "alter table labels add check (summary <> '')",
         "create index on labels (lower(summary))",
-        "alter table labels enable row level security",
+        "create policy p on labels using (id > 0)",
         "alter table labels owner to STRANGER",
         "alter table labels add foreign key (id) references texts",
       ])
