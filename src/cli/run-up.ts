@@ -103,7 +103,11 @@ async function lookFirst(
   { signal, once }: WorkOptions,
 ): Promise<void> {
   signal.throwIfAborted();
-  if (!once) for (const id of context.pipelines.keys()) await wantSweep(context.database, id, "rowmill up");
+  // Of several workers that start together one compares for all.
+  const startedAgoMs = process.uptime() * 1_000;
+  if (!once)
+    for (const id of context.pipelines.keys())
+      await wantSweep(context.database, id, "rowmill up", startedAgoMs);
   const looked = once ? context : await withoutSwept(context);
   // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
   await runIntake(looked, signal);

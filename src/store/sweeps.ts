@@ -62,10 +62,19 @@ function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> 
     from rowmill.sweeps where pipeline_id = ${pipelineId}`);
 }
 
-/** A mark that comes while a sweep runs makes another one follow it. */
-export async function wantSweep(client: Queryable, pipelineId: number, reason: string): Promise<void> {
+/**
+ * A mark that comes while a sweep runs makes another one follow it. `agoMs`: a sweep that began since then will do; by default none that has
+ * begun.
+ */
+export async function wantSweep(
+  client: Queryable,
+  pipelineId: number,
+  reason: string,
+  agoMs = 0,
+): Promise<void> {
   await client.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, clock_timestamp(), ${reason})
-    on conflict (pipeline_id) do update set wanted_at = excluded.wanted_at, wanted_reason = excluded.wanted_reason`);
+    on conflict (pipeline_id) do update set wanted_at = excluded.wanted_at, wanted_reason = excluded.wanted_reason
+      where sweeps.started_at is null or sweeps.started_at <= clock_timestamp() - make_interval(secs => ${agoMs / 1000})`);
 }
 
 /** Rows that no key names were written or left: only a sweep counts them. What else wants one comes first. */
