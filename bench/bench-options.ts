@@ -6,15 +6,22 @@ import { cliScript } from "../test/support/build.js";
 const ROWS_MAX = 20_000_000;
 const REPEATS_MAX = 25;
 const WORKERS_MAX = 16;
+const ROUNDS_MAX = 100;
 const BATCH_REQUESTS_MAX = 50_000;
 
 /** Null: not said, and each command has a default of its own. */
 export interface BenchOptions {
   readonly rows: number | null;
+  /** Of a command that measures several: all numbers of `--rows`; none was said: none. */
+  readonly sizes: readonly number[];
   readonly repeats: number | null;
   /** Requests in a batch, of Rowmill's and of the floor's. */
   readonly batchRequests: number | null;
   readonly workers: readonly number[];
+  /** Of `growth`: rows that are new, rows that are updated, and how often. */
+  readonly added: number | null;
+  readonly updated: number | null;
+  readonly rounds: number | null;
   /** Of the answers in the provider's file. */
   readonly order: "asked" | "random";
   /** `trigger`: rows are written while the triggers are there; `existing`: before, so that the first sweep finds them. */
@@ -41,6 +48,9 @@ export function readOptions(args: readonly string[]): { command: string | null; 
       repeats: { type: "string" },
       batch: { type: "string" },
       workers: { type: "string", default: "2,4" },
+      added: { type: "string" },
+      updated: { type: "string" },
+      rounds: { type: "string" },
       order: { type: "string", default: "asked" },
       arrivals: { type: "string", default: "trigger" },
       cli: { type: "string", default: cliScript },
@@ -53,11 +63,16 @@ export function readOptions(args: readonly string[]): { command: string | null; 
     },
   });
   const named = positionals[0] ?? (values.smoke ? "smoke" : values.rescue ? "rescue" : null);
+  const sizes = list("--rows", values.rows, ROWS_MAX);
   const options: BenchOptions = {
-    rows: whole("--rows", values.rows, ROWS_MAX),
+    rows: sizes[0] ?? null,
+    sizes,
     repeats: whole("--repeats", values.repeats, REPEATS_MAX),
     batchRequests: whole("--batch", values.batch, BATCH_REQUESTS_MAX),
-    workers: values.workers.split(",").flatMap((text) => whole("--workers", text, WORKERS_MAX) ?? []),
+    workers: list("--workers", values.workers, WORKERS_MAX),
+    added: whole("--added", values.added, BATCH_REQUESTS_MAX),
+    updated: whole("--updated", values.updated, ROWS_MAX),
+    rounds: whole("--rounds", values.rounds, ROUNDS_MAX),
     order: oneOf("--order", values.order, ["asked", "random"]),
     arrivals: oneOf("--arrivals", values.arrivals, ["trigger", "existing"]),
     cli: resolve(values.cli),
@@ -68,6 +83,11 @@ export function readOptions(args: readonly string[]): { command: string | null; 
     record: values.record,
   };
   return { command: named, options };
+}
+
+/** `10k,1M` */
+function list(name: string, text: string | undefined, max: number): number[] {
+  return (text?.split(",") ?? []).flatMap((one) => whole(name, one, max) ?? []);
 }
 
 /** `1M`, `100k`, `250` or `100_000`. */

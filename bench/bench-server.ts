@@ -24,7 +24,9 @@ export interface BenchServer {
 
 /** `statements`: it counts them too, which costs something. */
 export async function startBenchServer({ statements = false } = {}): Promise<BenchServer> {
-  const counting = statements ? { shared_preload_libraries: "pg_stat_statements" } : {};
+  const counting = statements
+    ? { shared_preload_libraries: "pg_stat_statements", "pg_stat_statements.track_planning": "on" }
+    : {};
   const server = await startPostgresServer("18", { settings: { ...settings, ...counting } });
   const client = new pg.Client({ connectionString: server.url });
   await client.connect();

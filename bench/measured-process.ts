@@ -10,6 +10,7 @@ export const repository = resolve(import.meta.dirname, "..");
 const SAMPLE_MS = 50;
 const SAID_CHARACTERS_MAX = 4_000;
 const START_MS_MAX = 30_000;
+const STOP_MS_MAX = 30_000;
 /** Whatever takes longer is an error of the bench. */
 const RUN_MS_MAX = 3_600_000;
 
@@ -57,6 +58,30 @@ export async function runMeasured(commands: readonly Command[]): Promise<Measure
 
 export async function run(command: Command): Promise<void> {
   await watch(start(command));
+}
+
+export interface Running {
+  readonly pid: number;
+  /** @throws Error with the end of what it said, when it has ended */
+  requireAlive(): void;
+  stop(): Promise<void>;
+}
+
+/** Until it is stopped. */
+export function runBeside(command: Command): Running {
+  const { child, what, said } = start(command);
+  const ended = once(child, "close");
+  return {
+    pid: child.pid ?? 0,
+    requireAlive: () => {
+      if (child.exitCode !== null) throw new Error(`${what} ended with ${child.exitCode}:\n${said()}`);
+    },
+    stop: async () => {
+      child.kill("SIGTERM");
+      const late = setTimeout(() => child.kill("SIGKILL"), STOP_MS_MAX);
+      await ended.finally(() => clearTimeout(late));
+    },
+  };
 }
 
 interface Started {

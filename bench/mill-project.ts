@@ -11,6 +11,8 @@ export interface PipelineOptions {
   readonly cli: string;
   readonly batchRequests: number;
   readonly maxOutputTokens?: number;
+  /** How many have to wait before they are sent without being asked for. */
+  readonly whenRows?: number;
 }
 
 export interface MillProject {
@@ -41,11 +43,11 @@ export async function withMillProject<T>(
   }
 }
 
-function configText({ batchRequests, maxOutputTokens = 200 }: PipelineOptions): string {
+function configText({ batchRequests, maxOutputTokens = 200, whenRows = 1_000_000 }: PipelineOptions): string {
   return `import { defineConfig, pipeline, z } from "rowmill";
 const films = pipeline({
   source: { table: "films", key: "id", columns: ["title", "description"] },
-  when: { rows: 1_000_000, maxWait: "7d" },
+  when: { rows: ${whenRows}, maxWait: "7d" },
   batch: { maxRequests: ${batchRequests} },
   polling: { min: "200ms", max: "1s" },
   request: {

@@ -140,10 +140,11 @@ interface Place {
   readonly providerUrl: string;
 }
 
-async function measure(
+/** Of as many rows as have an answer in the end. */
+export async function measure(
   { server, client, providerUrl }: Place,
   commands: readonly Command[],
-  { rows }: MillOptions,
+  { rows }: Pick<MillOptions, "rows">,
 ): Promise<Figures> {
   const walBefore = await server.walBytes();
   const postgresBefore = server.cpuMs();

@@ -3,6 +3,7 @@
  * nothing about Rowmill. The commands and what they measure: docs/internals/performance.md.
  */
 import { readOptions, type BenchOptions } from "./bench-options.js";
+import { runGrowth } from "./growth.js";
 import { runIdle } from "./idle.js";
 import { runLatency } from "./latency.js";
 import { runMill } from "./mill-report.js";
@@ -17,6 +18,8 @@ import { runEmbedded } from "./embedded.js";
 
 interface BenchCommand {
   readonly what: string;
+  /** `--rows` may be several numbers. */
+  readonly sizes?: true;
   run(options: BenchOptions): Promise<void>;
 }
 
@@ -25,10 +28,19 @@ const commands: Readonly<Record<string, BenchCommand>> = {
   workers: { what: "two and four workers ÷ one", run: runWorkers },
   embedded: { what: "the embedded database ÷ the bare script on a server", run: runEmbedded },
   memory: { what: "peak memory of a worker, with 1 MB to 200 MB in and 2 GB out", run: runMemory },
+  growth: {
+    what: "new rows and looks when 10k to 10M have settled, and rounds of updates",
+    run: runGrowth,
+    sizes: true,
+  },
   profile: { what: "where the time of one mill goes, by function and by statement", run: runProfile },
   triggers: { what: "your writes with the triggers ÷ without", run: runTriggers },
   stages: { what: "each stage by itself ÷ a bulk insert", run: runStages },
-  idle: { what: "what a worker costs that has nothing to do, with 1 and 100 pipelines", run: runIdle },
+  idle: {
+    what: "what a worker costs that has nothing to do, with 1 and 100 pipelines",
+    run: runIdle,
+    sizes: true,
+  },
   latency: { what: "how soon a row is on its way, and an answer in its table", run: runLatency },
   rescue: { what: "seconds until others go on with what a killed worker held", run: runRescues },
   smoke: { what: "all of it, small; fails when a ratio is worse than 1.5 × its recorded one", run: runSmoke },
@@ -36,6 +48,8 @@ const commands: Readonly<Record<string, BenchCommand>> = {
 
 const { command, options } = readOptions(process.argv.slice(2));
 const chosen = command === null ? undefined : commands[command];
+if (chosen?.sizes === undefined && options.sizes.length > 1)
+  throw new Error(`${command} takes one number of rows`);
 if (chosen !== undefined) await chosen.run(options);
 else {
   const list = Object.entries(commands).map(([name, { what }]) => `  ${name.padEnd(10)} ${what}`);
