@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startGateway, type Gateway, type GatewayOptions } from "../src/gateway/gateway.js";
 import { openDatabase, raw, type Database } from "../src/store/database.js";
+import { endWithBench } from "./clean-up.js";
 
 /** A worker that does not work by then is an error of the bench. */
 const START_MS_MAX = 120_000;
@@ -88,6 +89,7 @@ export async function openLiveProject(options: LiveOptions): Promise<LiveProject
       env,
       stdio: ["ignore", "ignore", "pipe"],
     });
+    endWithBench(child);
     running.add(child);
     child.once("exit", () => running.delete(child));
     return child;
