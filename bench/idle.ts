@@ -9,8 +9,11 @@ import type { BenchOptions } from "./bench-options.js";
 import { oneNumber, startBenchServer, type BenchServer } from "./bench-server.js";
 import { openLiveProject } from "./live-project.js";
 
-/** What belongs to the start is over by then: the first looks of every loop, and the server's clean-up behind them. */
-const SETTLE_MS = 15_000;
+/**
+ * What belongs to the start is over by then: the first looks (20 s with 100 pipelines), V8 giving back the memory of the start (until 50 s),
+ * and the server's clean-up, which looks for work once a minute.
+ */
+const SETTLE_MS = 60_000;
 /** As the kernel counts in /proc/PID/stat. */
 const TICKS_PER_SECOND = 100;
 /** The server's counters are not flushed at every commit. */
@@ -19,11 +22,13 @@ const FLUSH_MS = 2_000;
 const PIPELINES = [1, 100];
 const SETTLED_DEFAULT = 10_000;
 
-/** `--rows`: how many have settled. */
-export async function runIdle({ cli, rows, smoke }: BenchOptions): Promise<void> {
+/** `--rows`: how many have settled, one or more numbers. */
+export async function runIdle({ cli, sizes, smoke }: BenchOptions): Promise<void> {
   const server = await startBenchServer();
   try {
-    const cases = PIPELINES.map((pipelines) => ({ pipelines, settled: rows ?? SETTLED_DEFAULT }));
+    const cases = (sizes.length === 0 ? [SETTLED_DEFAULT] : sizes).flatMap((settled) =>
+      PIPELINES.map((pipelines) => ({ pipelines, settled })),
+    );
     console.log(idleText(await measureIdle({ server, cli, seconds: smoke ? 15 : 60, cases })));
   } finally {
     await server.stop();
@@ -124,14 +129,15 @@ function idleText(figures: readonly IdleFigures[]): string {
       String(one.pipelines).padStart(9),
       one.settled.toLocaleString("en").padStart(12),
       one.workerPercent.toFixed(2).padStart(9),
-      one.serverPercent.toFixed(2).padStart(11),
+      one.serverPercent.toFixed(2).padStart(12),
+      (one.workerPercent + one.serverPercent).toFixed(2).padStart(6),
       one.serverAlonePercent.toFixed(2).padStart(14),
       one.transactionsPerSecond.toFixed(2).padStart(16),
     ].join(" "),
   );
   return [
     "An idle `rowmill up`, in percent of one core",
-    "pipelines settled rows  worker %  PostgreSQL % without worker transactions/s",
+    "pipelines settled rows  worker % PostgreSQL % both % without worker transactions/s",
     ...lines,
   ].join("\n");
 }
