@@ -96,7 +96,8 @@ create table rowmill.arrivals (
   -- Null: "sweep", after TRUNCATE or when a declared column is gone.
   keys text[],
   arrived_at timestamptz not null default now()
-) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000,
+  toast.autovacuum_vacuum_scale_factor = 0.01, toast.autovacuum_vacuum_threshold = 1000);
 -- Uncompressed: to compress them would be paid for inside the user's own write too, and how many they are could not be told unread.
 alter table rowmill.arrivals alter column keys set storage external;
 
@@ -196,7 +197,9 @@ create table rowmill.queue (
   not_before timestamptz not null default now(),
   n integer not null generated always as (cardinality(ids)) stored,
   ids bigint[] not null check (cardinality(ids) > 0)
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+-- Few rows that come and go, with their arrays beside them.
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 100,
+  toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_threshold = 100);
 create index queue_by_turn on rowmill.queue (pipeline_id, not_before, no) where batch is null;
 create index queue_by_batch on rowmill.queue (batch, no) where batch is not null;
 
@@ -309,7 +312,8 @@ create table rowmill.lines (
   first integer not null,
   ids bigint[] not null,
   primary key (batch, part)
-);
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 100,
+  toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_threshold = 100);
 
 -- Of batches that were adopted or recovered: how their lines are named, by other code or by a state of this ledger that is lost. The name
 -- as it was written, and not by the key: a row may get another key while it is being answered.

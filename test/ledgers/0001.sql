@@ -417,7 +417,7 @@ CREATE TABLE rowmill.arrivals (
     keys text[],
     arrived_at timestamp with time zone DEFAULT now() NOT NULL
 )
-WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000');
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000', toast.autovacuum_vacuum_scale_factor='0.01', toast.autovacuum_vacuum_threshold='1000');
 ALTER TABLE ONLY rowmill.arrivals ALTER COLUMN keys SET STORAGE EXTERNAL;
 CREATE TABLE rowmill.attempts (
     request_id bigint NOT NULL,
@@ -605,7 +605,8 @@ CREATE TABLE rowmill.lines (
     part integer NOT NULL,
     first integer NOT NULL,
     ids bigint[] NOT NULL
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='100', toast.autovacuum_vacuum_scale_factor='0.02', toast.autovacuum_vacuum_threshold='100');
 CREATE TABLE rowmill.migrations (
     version integer NOT NULL,
     name text NOT NULL,
@@ -677,7 +678,7 @@ CREATE TABLE rowmill.queue (
     ids bigint[] NOT NULL,
     CONSTRAINT queue_ids_check CHECK ((cardinality(ids) > 0))
 )
-WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='100', toast.autovacuum_vacuum_scale_factor='0.02', toast.autovacuum_vacuum_threshold='100');
 ALTER TABLE rowmill.queue ALTER COLUMN no ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowmill.queue_no_seq
     START WITH 1
@@ -838,10 +839,10 @@ ALTER TABLE rowmill_worker._private_tasks ALTER COLUMN id ADD GENERATED ALWAYS A
     NO MAXVALUE
     CACHE 1
 );
-INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-26 17:43:09.428317+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-26 17:43:09.428317+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-26 17:43:09.428317+00', 'gpt-4o-mini');
-INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-26 17:43:10.578852+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (5, '{drama}', '2026-11-26 18:20:19.750157+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (1, '{war}', '2026-11-26 18:20:19.750157+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (2, '{romance}', '2026-11-26 18:20:19.750157+00', 'gpt-4o-mini');
+INSERT INTO public.note_answers VALUES (3, '{drama}', '2026-11-26 18:20:21.135105+00', 'gpt-4o-mini');
 INSERT INTO public.notes VALUES (1, 'A war film.');
 INSERT INTO public.notes VALUES (2, 'A love story.');
 INSERT INTO public.notes VALUES (3, 'Odd at first. [[demo:mismatch-once]]');
@@ -850,73 +851,73 @@ INSERT INTO public.notes VALUES (6, 'A comedy.');
 INSERT INTO public.notes VALUES (7, 'A ghost story.');
 INSERT INTO public.notes VALUES (8, 'A western.');
 INSERT INTO public.notes VALUES (9, 'A fairy tale.');
-INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-26 17:43:09.428317+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-26 17:43:09.428317+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-26 17:43:09.428317+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-26 17:43:09.428317+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL);
-INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-26 17:43:09.428317+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL);
-INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-26 17:43:10.578852+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '51d883b0-0a94-4efa-8e3a-53b09d351aa6', NULL, 'planned', 'flush', NULL, '2026-11-26 17:43:08.01209+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '51d883b0-0a94-4efa-8e3a-53b09d351aa6', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-26 17:43:08.123712+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '51d883b0-0a94-4efa-8e3a-53b09d351aa6', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 17:43:08.252346+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '51d883b0-0a94-4efa-8e3a-53b09d351aa6', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 17:43:08.286443+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '51d883b0-0a94-4efa-8e3a-53b09d351aa6', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 17:43:09.371747+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '51d883b0-0a94-4efa-8e3a-53b09d351aa6', 'collecting', 'settled', 'every request was named in the results', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-26 17:43:09.480984+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, 'c8cdd09d-b024-4758-85cc-5df1f0fd4be8', NULL, 'planned', 'flush', NULL, '2026-11-26 17:43:09.509188+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, 'c8cdd09d-b024-4758-85cc-5df1f0fd4be8', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-26 17:43:09.564581+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, 'c8cdd09d-b024-4758-85cc-5df1f0fd4be8', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 17:43:09.584187+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, 'c8cdd09d-b024-4758-85cc-5df1f0fd4be8', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 17:43:09.599894+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, 'c8cdd09d-b024-4758-85cc-5df1f0fd4be8', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 17:43:10.561692+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, 'c8cdd09d-b024-4758-85cc-5df1f0fd4be8', 'collecting', 'settled', 'every request was named in the results', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-26 17:43:10.613875+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, '9364a9e9-2e80-4960-8e10-70a6b0c296da', NULL, 'planned', 'threshold', NULL, '2026-11-26 17:43:16.606544+00');
-INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, '9364a9e9-2e80-4960-8e10-70a6b0c296da', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-26 17:43:16.766886+00');
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('51d883b0-0a94-4efa-8e3a-53b09d351aa6', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:35943/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '6d51a8a7-6801-4451-8d5c-93030a4db10e', NULL, false, false, '{"refs": {"error": "file-7ae5b9babc44cb5ce92b78683d0dc431", "input": "file-0dbc73b66f68600a08865cdb12487615", "output": "file-0bf344c8d606bf50b6577df8fd2917d6"}, "staged": "file-0dbc73b66f68600a08865cdb12487615", "baseline": null, "intendedAt": 1795714988.277694}', NULL, 1, false, 'batch_7a83657bcdcf84575471883640dcd93f', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, NULL, NULL, 'f59e2eb1-bdb3-4356-9dbc-9d0b231089ea', '2026-11-26 17:43:29.490567+00', 'b5dce6d4-ff9d-4fbd-b0e6-a4b1b7a8b492', '2026-11-26 17:43:09.336749+00', 0, 0, 24, '2026-11-26 17:43:08.01209+00', '2026-11-26 17:43:08.286443+00', '2026-11-26 17:43:09.371747+00', '2026-11-26 17:43:09.480984+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('9364a9e9-2e80-4960-8e10-70a6b0c296da', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:35943/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, 'bae564e4-0e38-45da-a416-857b21797081', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 17:43:39.004786+00', 0, 2, 24, '2026-11-26 17:43:16.606544+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('c8cdd09d-b024-4758-85cc-5df1f0fd4be8', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:35943/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '6d51a8a7-6801-4451-8d5c-93030a4db10e', NULL, false, false, '{"refs": {"error": null, "input": "file-32705f1fd96daa8246134d5663d8a6c6", "output": "file-048a92108d217718e20de84b884e0e8b"}, "staged": "file-32705f1fd96daa8246134d5663d8a6c6", "baseline": null, "intendedAt": 1795714989.593303}', NULL, 1, false, 'batch_f81009336d795e29877f504061a6039a', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, NULL, NULL, 'a7f01615-01d4-44cf-b4f0-07931ffde280', '2026-11-26 17:43:30.617417+00', 'b5dce6d4-ff9d-4fbd-b0e6-a4b1b7a8b492', '2026-11-26 17:43:10.534136+00', 0, 0, 24, '2026-11-26 17:43:09.509188+00', '2026-11-26 17:43:09.599894+00', '2026-11-26 17:43:10.561692+00', '2026-11-26 17:43:10.613875+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0);
+INSERT INTO rowmill.attempts VALUES (5, 2325, '2026-11-26 18:20:19.750157+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (1, 2325, '2026-11-26 18:20:19.750157+00', 1, 1, 7, 0, 6, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (2, 2700, '2026-11-26 18:20:19.750157+00', 1, 1, 8, 0, 7, 100, 'succeeded', 0, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 3375, '2026-11-26 18:20:19.750157+00', 1, 1, 13, 0, 8, 100, 'returned', 1, 'invalid', 'gpt-4o-mini', 'categories: Invalid input: expected array, received undefined', '{"unexpected":[1,"two",null]}', NULL);
+INSERT INTO rowmill.attempts VALUES (4, 0, '2026-11-26 18:20:19.750157+00', 1, 1, 0, 0, 0, 100, 'failed', 0, 'permanent', NULL, 'The message asked for this error (400).', NULL, NULL);
+INSERT INTO rowmill.attempts VALUES (3, 2775, '2026-11-26 18:20:21.135105+00', 2, 2, 13, 0, 6, 100, 'succeeded', 1, 'answered', 'gpt-4o-mini', NULL, NULL, NULL);
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (1, '4f9d6b57-6c13-4713-89df-3e58a2f1b05b', NULL, 'planned', 'flush', NULL, '2026-11-26 18:20:18.395962+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (2, '4f9d6b57-6c13-4713-89df-3e58a2f1b05b', 'planned', 'uploading', '5 lines, 2190 bytes', NULL, '2026-11-26 18:20:18.459902+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (3, '4f9d6b57-6c13-4713-89df-3e58a2f1b05b', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 18:20:18.718054+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (4, '4f9d6b57-6c13-4713-89df-3e58a2f1b05b', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 18:20:18.737665+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (5, '4f9d6b57-6c13-4713-89df-3e58a2f1b05b', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 18:20:19.720959+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (6, '4f9d6b57-6c13-4713-89df-3e58a2f1b05b', 'collecting', 'settled', 'every request was named in the results', '{"lines": 5, "missing": 0, "unknown": 0}', '2026-11-26 18:20:19.779492+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (7, '280512cd-8978-4f86-b09c-191d2dfc7df1', NULL, 'planned', 'flush', NULL, '2026-11-26 18:20:19.855625+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (8, '280512cd-8978-4f86-b09c-191d2dfc7df1', 'planned', 'uploading', '1 lines, 455 bytes', NULL, '2026-11-26 18:20:19.914564+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (9, '280512cd-8978-4f86-b09c-191d2dfc7df1', 'uploading', 'submitting', 'the input file was uploaded', NULL, '2026-11-26 18:20:19.940787+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (10, '280512cd-8978-4f86-b09c-191d2dfc7df1', 'submitting', 'running', 'the provider took it', NULL, '2026-11-26 18:20:19.958788+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (11, '280512cd-8978-4f86-b09c-191d2dfc7df1', 'running', 'collecting', 'the provider says completed', NULL, '2026-11-26 18:20:21.121598+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (12, '280512cd-8978-4f86-b09c-191d2dfc7df1', 'collecting', 'settled', 'every request was named in the results', '{"lines": 1, "missing": 0, "unknown": 0}', '2026-11-26 18:20:21.149547+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (13, 'b7630a86-1abf-40fa-b2aa-eb650d48939c', NULL, 'planned', 'threshold', NULL, '2026-11-26 18:20:26.862773+00');
+INSERT INTO rowmill.batch_events OVERRIDING SYSTEM VALUE VALUES (14, 'b7630a86-1abf-40fa-b2aa-eb650d48939c', 'planned', 'uploading', '2 lines, 861 bytes', NULL, '2026-11-26 18:20:26.916337+00');
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('4f9d6b57-6c13-4713-89df-3e58a2f1b05b', 1, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:38889/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 5, 5, 2190, 'd86543ffcc3e08999e73d0b7dd2b9a1aafae41218c714808a45ac411584a4b88', 0, 0, '9876ba2b-424f-4427-93b2-6ec9b0672cb4', NULL, false, false, '{"refs": {"error": "file-557a9c2b8aaef34c2cca0a8c3dc7a784", "input": "file-5f382551c353d95da4f1f02d2b81a5d9", "output": "file-4bda9a9fc50cbdfaf686588fd8bfa579"}, "staged": "file-5f382551c353d95da4f1f02d2b81a5d9", "baseline": null, "intendedAt": 1795717218.729531}', NULL, 1, false, 'batch_56857d7ac8757f4930608284133a9885', false, 'completed', '{"total": 5, "failed": 1, "completed": 4}', NULL, NULL, 0, NULL, NULL, NULL, '3bda6f12-0c65-4305-b88d-52a71ffff033', '2026-11-26 18:20:39.781845+00', '83bfe1a0-bf8f-42bb-a20d-0a46866c517c', '2026-11-26 18:20:19.698276+00', 0, 0, 24, '2026-11-26 18:20:18.395962+00', '2026-11-26 18:20:18.737665+00', '2026-11-26 18:20:19.720959+00', '2026-11-26 18:20:19.779492+00', 3, 1, 1, 35, 0, 27, 10725, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('b7630a86-1abf-40fa-b2aa-eb650d48939c', 3, 1, 'uploading', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:38889/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 2, 2, 861, '27705eabc91c07c0e0b2c3a2c36fa30cb4069bd788c71331e386b80673395d8b', 74325, 191, 'fff2ff06-7d3b-4d37-b8e9-111b6e43725b', NULL, false, false, '{}', NULL, 0, false, NULL, false, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 18:20:50.906316+00', 0, 2, 24, '2026-11-26 18:20:26.862773+00', NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO rowmill.batches OVERRIDING SYSTEM VALUE VALUES ('280512cd-8978-4f86-b09c-191d2dfc7df1', 2, 1, 'settled', '913e1ffc9e0c7db32936fadcf3a61a23', 'openai', 'http://127.0.0.1:38889/v1||', 'gpt-4o-mini', '/v1/chat/completions', '{"model": "gpt-4o-mini", "steps": [{"inputPicoUsd": 150000, "outputPicoUsd": 600000, "fromInputTokens": 0, "cachedInputPicoUsd": 75000}]}', 0.5, 100, 1, 1, 455, 'd9bdb26cf38775484e878445c94bd56a10bff61caf804abe6e40228d525d8aa5', 0, 0, '9876ba2b-424f-4427-93b2-6ec9b0672cb4', NULL, false, false, '{"refs": {"error": null, "input": "file-515a2145e92e1b04231bbb0d5712b048", "output": "file-34698f60606f61b8a8623ff54540ccd3"}, "staged": "file-515a2145e92e1b04231bbb0d5712b048", "baseline": null, "intendedAt": 1795717219.948916}', NULL, 1, false, 'batch_69fd89450fad04dbfc886ff6715ed4ff', false, 'completed', '{"total": 1, "failed": 0, "completed": 1}', NULL, NULL, 0, NULL, NULL, NULL, '569f9039-adbb-408c-845d-5d2c352a3860', '2026-11-26 18:20:41.153356+00', '83bfe1a0-bf8f-42bb-a20d-0a46866c517c', '2026-11-26 18:20:21.08848+00', 0, 0, 24, '2026-11-26 18:20:19.855625+00', '2026-11-26 18:20:19.958788+00', '2026-11-26 18:20:21.121598+00', '2026-11-26 18:20:21.149547+00', 1, 0, 0, 13, 0, 6, 2775, 0, 0);
 INSERT INTO rowmill.counts VALUES (1, 2, 2, 3, 1, 0, 1);
-INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-26 17:43:07.534208+00');
-INSERT INTO rowmill.deployment VALUES (true, '0c34563a-e1af-4f15-90e5-9797e2b9cecf', '7712537134381407837', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-26 17:43:07.331125+00');
+INSERT INTO rowmill.definitions VALUES (1, '913e1ffc9e0c7db32936fadcf3a61a23', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": {"table": "note_answers", "columns": {}}, "attempts": 3, "parameters": {}, "maxOutputTokens": 100}', '{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{"categories":{"type":"array","items":{"type":"string","x-zod":[{"checks":[],"coerce":false}]}}},"required":["categories"]}', '2026-11-26 18:20:17.875088+00');
+INSERT INTO rowmill.deployment VALUES (true, '1cd4cae7-eaac-4c48-b979-5ea9ebf8e890', '7712546715591428945', 'postgres', 13695, NULL, NULL, NULL, NULL, 1, '2026-11-26 18:20:17.702537+00');
 INSERT INTO rowmill.lines VALUES (3, 0, 1, '{6,7}');
-INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '9103d15fab4a1ae7c43a4e175f0d7ee0963763d5687184626b888b006d6c1a98', '2026-11-26 17:43:07.331125+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-26 17:43:07.534208+00');
-INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-26 17:43:07.853215+00');
-INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:35943/v1||', '{"rows": 5, "tries": 3, "inputTokens": 270, "liveNanoUsd": 1021500, "batchNanoUsd": 510750, "outputTokens": 1500}', 0, 0, '"public"."notes"', 16384, '4c35b8dbd28dde8e59f58a17388c5aa9', '763:763:', 'note_answers', NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 17:43:07.534208+00');
-INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-26 17:43:31.563794+00', '2026-11-26 17:43:31.563794+00', DEFAULT, '{8,9}');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-26 17:43:31.563794+00', '2026-11-26 17:43:31.563794+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-26 17:43:31.563794+00', '2026-11-26 17:43:31.563794+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-26 17:43:07.583479+00', '2026-11-26 17:43:09.428317+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-26 17:43:07.583479+00', '2026-11-26 17:43:09.428317+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-26 17:43:07.583479+00', '2026-11-26 17:43:09.456309+00', NULL, 1, 1, 1, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-26 17:43:07.583479+00', '2026-11-26 17:43:10.578852+00', NULL, 1, 2, 2, 2, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-26 17:43:07.583479+00', '2026-11-26 17:43:12.775033+00', NULL, 1, 1, 1, 1, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-26 17:43:12.775033+00', '2026-11-26 17:43:16.750688+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
-INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-26 17:43:12.775033+00', '2026-11-26 17:43:16.750688+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
-INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-26 17:43:07.574655+00', '2026-11-26 17:43:07.596643+00');
-INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 17:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:51d883b0-0a94-4efa-8e3a-53b09d351aa6', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:c8cdd09d-b024-4758-85cc-5df1f0fd4be8', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:9364a9e9-2e80-4960-8e10-70a6b0c296da', NULL, NULL, DEFAULT);
-INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "9364a9e9-2e80-4960-8e10-70a6b0c296da"}', 0, '2026-11-26 17:43:39.007787+00', 0, 25, NULL, '2026-11-26 17:43:16.606544+00', '2026-11-26 17:43:38.73798+00', 'batch:9364a9e9-2e80-4960-8e10-70a6b0c296da', NULL, NULL, 2, NULL, DEFAULT);
+INSERT INTO rowmill.migrations VALUES (1, '0001_ledger.sql', '7cbf6ed3aafba8b002f19f66009ed7ab73f781137011ce74389526a431fc24f8', '2026-11-26 18:20:17.702537+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (1, 1, 'created', NULL, NULL, '2026-11-26 18:20:17.875088+00');
+INSERT INTO rowmill.pipeline_events OVERRIDING SYSTEM VALUE VALUES (2, 1, 'approved', 'its estimate is not above approveAboveUsd', NULL, '2026-11-26 18:20:18.283255+00');
+INSERT INTO rowmill.pipelines OVERRIDING SYSTEM VALUE VALUES (1, 'notes', '{"user": "{{ body }}", "when": {"rows": 1000, "maxWaitMs": 86400000}, "limit": null, "model": "gpt-4o-mini", "price": null, "answer": {"type": "object", "required": ["categories"], "properties": {"categories": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": false}, "budget": null, "source": {"key": ["id"], "table": "notes", "where": null, "columns": ["body"]}, "system": null, "target": "note_answers", "parameters": {}, "maxOutputTokens": 100}', '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 'http://127.0.0.1:38889/v1||', '{"rows": 5, "tries": 3, "inputTokens": 270, "liveNanoUsd": 1021500, "batchNanoUsd": 510750, "outputTokens": 1500}', 0, 0, '"public"."notes"', 16384, '4c35b8dbd28dde8e59f58a17388c5aa9', '763:763:', 'note_answers', NULL, NULL, NULL, NULL, NULL, NULL, '2026-11-26 18:20:17.875088+00');
+INSERT INTO rowmill.queue OVERRIDING SYSTEM VALUE VALUES (4, 1, NULL, '2026-11-26 18:20:43.375885+00', '2026-11-26 18:20:43.375885+00', DEFAULT, '{8,9}');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (8, '2026-11-26 18:20:43.375885+00', '2026-11-26 18:20:43.375885+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '8');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (9, '2026-11-26 18:20:43.375885+00', '2026-11-26 18:20:43.375885+00', NULL, 1, NULL, 0, NULL, 0, 0, 'waiting', NULL, false, false, NULL, NULL, NULL, NULL, NULL, NULL, '9');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (1, '2026-11-26 18:20:17.903209+00', '2026-11-26 18:20:19.750157+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', '\xdfaa114fe7bb1977b27c4a151c8d55b3', '\xf348c8c18aa1913f64a880acf0ef6325', NULL, NULL, '1');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (2, '2026-11-26 18:20:17.903209+00', '2026-11-26 18:20:19.750157+00', NULL, 1, 1, 1, 1, 0, 0, 'succeeded', NULL, true, false, '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', '\xdaf856fae87a2db1e811f50dce213658', '\x36a60d21c34b4648b34031408aa68d5f', NULL, NULL, '2');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (4, '2026-11-26 18:20:17.903209+00', '2026-11-26 18:20:19.760359+00', NULL, 1, 1, 1, NULL, 0, 0, 'failed', NULL, true, false, '\xb39df82f1bc869514f57ea40ecdbdc06', '\x13643ae3e5df0b9941dcf54dc4153eea', NULL, NULL, 'permanent', 'The message asked for this error (400).', '4');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (3, '2026-11-26 18:20:17.903209+00', '2026-11-26 18:20:21.135105+00', NULL, 1, 2, 2, 2, 1, 0, 'succeeded', NULL, true, false, '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', '\x35d0c30aba9b37713baf9e6fc7538847', '\xe9358206ab2792a5f2b0e0b7746d6cf6', NULL, NULL, '3');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (5, '2026-11-26 18:20:17.903209+00', '2026-11-26 18:20:23.027836+00', NULL, 1, 1, 1, 1, 0, 0, 'gone', 'succeeded', true, false, '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', '\xc9544ffa65527e56d3a4bd996f305b3d', '\x3796abff78cf087df18ca9ca8cd37f7b', NULL, NULL, '5');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (6, '2026-11-26 18:20:23.027836+00', '2026-11-26 18:20:26.903019+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\xfaee8ed819b901db0ff2e65f69d7006e', '\x8931f707b5c95fadedb6984f2d8d33fe', NULL, NULL, NULL, NULL, '6');
+INSERT INTO rowmill.requests OVERRIDING SYSTEM VALUE VALUES (7, '2026-11-26 18:20:23.027836+00', '2026-11-26 18:20:26.903019+00', NULL, 1, 3, 1, NULL, 0, 0, 'batched', NULL, false, false, '\x144479e04ad122e372830bb71d2d88fb', '\xf65bdfe857487004e8989adf921814e3', NULL, NULL, NULL, NULL, '7');
+INSERT INTO rowmill.sweeps VALUES (1, NULL, NULL, 'idle', NULL, 0, 0, '913e1ffc9e0c7db32936fadcf3a61a23', '913e1ffc9e0c7db32936fadcf3a61a23', 5, 5, '2026-11-26 18:20:17.900034+00', '2026-11-26 18:20:17.915335+00');
+INSERT INTO rowmill.usage VALUES (1, NULL, '2026-11-26 18:00:00+00', 4, 1, 1, 48, 0, 33, 13500, 0);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (1, 'batch:4f9d6b57-6c13-4713-89df-3e58a2f1b05b', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (5, 'batch:280512cd-8978-4f86-b09c-191d2dfc7df1', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_job_queues OVERRIDING SYSTEM VALUE VALUES (9, 'batch:b7630a86-1abf-40fa-b2aa-eb650d48939c', NULL, NULL, DEFAULT);
+INSERT INTO rowmill_worker._private_jobs OVERRIDING SYSTEM VALUE VALUES (9, 9, 1, '{"batchId" : "b7630a86-1abf-40fa-b2aa-eb650d48939c"}', 0, '2026-11-26 18:20:50.912449+00', 0, 25, NULL, '2026-11-26 18:20:26.862773+00', '2026-11-26 18:20:50.585883+00', 'batch:b7630a86-1abf-40fa-b2aa-eb650d48939c', NULL, NULL, 2, NULL, DEFAULT);
 INSERT INTO rowmill_worker._private_tasks OVERRIDING SYSTEM VALUE VALUES (1, 'batch');
-INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-26 17:43:07.442918+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-26 17:43:07.450288+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-26 17:43:07.453618+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-26 17:43:07.455806+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-26 17:43:07.457658+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-26 17:43:07.460036+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-26 17:43:07.462505+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-26 17:43:07.464674+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-26 17:43:07.466824+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-26 17:43:07.468078+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-26 17:43:07.468858+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-26 17:43:07.482485+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-26 17:43:07.484142+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-26 17:43:07.486116+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-26 17:43:07.487554+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-26 17:43:07.488873+00', true);
-INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-26 17:43:07.491592+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-26 17:43:07.493722+00', false);
-INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-26 17:43:07.495565+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (1, '2026-11-26 18:20:17.799883+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (2, '2026-11-26 18:20:17.805804+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (3, '2026-11-26 18:20:17.808741+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (4, '2026-11-26 18:20:17.81103+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (5, '2026-11-26 18:20:17.812755+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (6, '2026-11-26 18:20:17.814686+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (7, '2026-11-26 18:20:17.816326+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (8, '2026-11-26 18:20:17.818131+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (9, '2026-11-26 18:20:17.819979+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (10, '2026-11-26 18:20:17.821082+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (11, '2026-11-26 18:20:17.821998+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (12, '2026-11-26 18:20:17.833007+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (13, '2026-11-26 18:20:17.834542+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (14, '2026-11-26 18:20:17.836293+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (15, '2026-11-26 18:20:17.837768+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (16, '2026-11-26 18:20:17.838777+00', true);
+INSERT INTO rowmill_worker.migrations VALUES (17, '2026-11-26 18:20:17.841224+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (18, '2026-11-26 18:20:17.843029+00', false);
+INSERT INTO rowmill_worker.migrations VALUES (19, '2026-11-26 18:20:17.845062+00', true);
 SELECT pg_catalog.setval('rowmill.batch_events_id_seq', 14, true);
 SELECT pg_catalog.setval('rowmill.batches_no_seq', 3, true);
 SELECT pg_catalog.setval('rowmill.pipeline_events_id_seq', 2, true);
