@@ -1,18 +1,21 @@
 /**
  * Owns running the user's config file. TypeScript and JavaScript go through jiti, where the name `rowmill` is this
  * running copy itself, so that a config outside of any node_modules works and its `z` is ours. Nothing is
- * written: jiti's cache on disk is off, because a config may hold secrets.
+ * written: jiti's cache on disk is off, because a config may hold secrets. JavaScript for which it would make no difference is
+ * left to Node (`plain-script.ts`).
  *
  * A config is a program of the user's: it may throw, hang or be no module at all. Each of these ends in a
  * `config_invalid` that names the file and, where it can be known, the line.
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { createJiti } from "jiti";
+import { pathToFileURL } from "node:url";
 import * as publicFace from "../index.js";
+import { commonjs } from "../model/commonjs.js";
 import { RowmillError } from "../model/errors.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { findJsonMistake } from "./json-position.js";
+import { isPlainScript } from "./plain-script.js";
 
 /** For the whole evaluation, imports and top-level awaits included. */
 const evaluationMsMax = 30_000;
@@ -34,22 +37,39 @@ async function readJson(file: string): Promise<unknown> {
   return JSON.parse(text);
 }
 
+/** Node reads a file once in a process. */
+const readByNode = new Set<string>();
+
 async function runModule(file: string, msMax: number): Promise<unknown> {
-  const jiti = createJiti(file, {
+  return exported((await runByNode(file, msMax)) ?? (await runByJiti(file, msMax)), file);
+}
+
+/** Null: it is nothing for Node, or it failed, and jiti says how. */
+async function runByNode(file: string, msMax: number): Promise<unknown> {
+  if (readByNode.has(file) || !(await isPlainScript(file))) return null;
+  readByNode.add(file);
+  try {
+    return await withDeadline(import(pathToFileURL(file).href), file, msMax);
+  } catch (error) {
+    if (error instanceof RowmillError) throw error;
+    return null;
+  }
+}
+
+async function runByJiti(file: string, msMax: number): Promise<unknown> {
+  const jiti = commonjs("jiti").createJiti(file, {
     fsCache: false,
     // A config is read afresh each time; and a module that failed must not stay half loaded.
     moduleCache: false,
     virtualModules: { rowmill: publicFace },
     transformOptions: { retainLines: true },
   });
-  let loaded: unknown;
   try {
-    loaded = await withDeadline(jiti.import(file), file, msMax);
+    return await withDeadline(jiti.import(file), file, msMax);
   } catch (error) {
     if (error instanceof RowmillError) throw error;
     throw failureOf(error, file);
   }
-  return exported(loaded, file);
 }
 
 async function withDeadline<T>(evaluation: Promise<T>, file: string, msMax: number): Promise<T> {
