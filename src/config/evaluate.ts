@@ -1,7 +1,7 @@
 /**
  * Owns running the user's config file. TypeScript and JavaScript go through jiti, where the name `rowmill` is this
  * running copy itself, so that a config outside of any node_modules works and its `z` is ours. Nothing is
- * written: jiti's cache on disk is off, because a config may hold secrets. JavaScript for which it would make no difference is
+ * written: jiti's cache on disk is off, because a config may hold secrets. JavaScript for which it makes no difference is
  * left to Node (`plain-script.ts`).
  *
  * A config is a program of the user's: it may throw, hang or be no module at all. Each of these ends in a
@@ -15,7 +15,7 @@ import { commonjs } from "../model/commonjs.js";
 import { RowmillError } from "../model/errors.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { findJsonMistake } from "./json-position.js";
-import { isPlainScript } from "./plain-script.js";
+import { isModule, isPlainScript } from "./plain-script.js";
 
 /** For the whole evaluation, imports and top-level awaits included. */
 const evaluationMsMax = 30_000;
@@ -65,7 +65,11 @@ async function runByJiti(file: string, msMax: number): Promise<unknown> {
     transformOptions: { retainLines: true },
   });
   try {
-    return await withDeadline(jiti.import(file), file, msMax);
+    if (!(await isModule(file))) return await withDeadline(jiti.import(file), file, msMax);
+    // By itself it asks Node first, which finds `rowmill` or not: the text of a function, and with it the hash, would depend on that.
+    const options = { filename: file, async: true, forceTranspile: true };
+    const evaluation = Promise.resolve(jiti.evalModule(await readFile(file, "utf8"), options));
+    return await withDeadline(evaluation, file, msMax);
   } catch (error) {
     if (error instanceof RowmillError) throw error;
     throw failureOf(error, file);

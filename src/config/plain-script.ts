@@ -20,7 +20,8 @@ export async function isPlainScript(file: string): Promise<boolean> {
   return !notPlain.test(text) && importsOnly(text) && isThisCopy(file);
 }
 
-async function isModule(file: string): Promise<boolean> {
+/** Of JavaScript, as Node sees it. */
+export async function isModule(file: string): Promise<boolean> {
   const extension = path.extname(file);
   return extension === ".mjs" || (extension === ".js" && (await isInModulePackage(path.dirname(file))));
 }

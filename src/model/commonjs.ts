@@ -6,11 +6,13 @@ import { createRequire } from "node:module";
 
 interface Packages {
   readonly "@pydantic/genai-prices": typeof import("@pydantic/genai-prices");
+  readonly dotenv: typeof import("dotenv");
   readonly "graphile-worker": typeof import("graphile-worker");
   readonly jiti: typeof import("jiti");
   readonly liquidjs: typeof import("liquidjs");
   readonly openai: typeof import("openai");
   readonly pg: typeof import("pg");
+  readonly "pg-connection-string": typeof import("pg-connection-string");
   readonly pino: typeof import("pino");
 }
 
