@@ -1,21 +1,20 @@
 /**
  * Owns running the user's config file. TypeScript and JavaScript go through jiti, where the name `rowmill` is this
  * running copy itself, so that a config outside of any node_modules works and its `z` is ours. Nothing is
- * written: jiti's cache on disk is off, because a config may hold secrets. JavaScript for which it makes no difference is
- * left to Node (`plain-script.ts`).
+ * written: jiti's cache on disk is off, because a config may hold secrets. What needs no translation is left to Node
+ * (`plain-script.ts`).
  *
  * A config is a program of the user's: it may throw, hang or be no module at all. Each of these ends in a
  * `config_invalid` that names the file and, where it can be known, the line.
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
 import * as publicFace from "../index.js";
 import { commonjs } from "../model/commonjs.js";
 import { RowmillError } from "../model/errors.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { findJsonMistake } from "./json-position.js";
-import { isModule, isPlainScript } from "./plain-script.js";
+import { isModule, runPlainScript } from "./plain-script.js";
 
 /** For the whole evaluation, imports and top-level awaits included. */
 const evaluationMsMax = 30_000;
@@ -37,23 +36,9 @@ async function readJson(file: string): Promise<unknown> {
   return JSON.parse(text);
 }
 
-/** Node reads a file once in a process. */
-const readByNode = new Set<string>();
-
 async function runModule(file: string, msMax: number): Promise<unknown> {
-  return exported((await runByNode(file, msMax)) ?? (await runByJiti(file, msMax)), file);
-}
-
-/** Null: it is nothing for Node, or it failed, and jiti says how. */
-async function runByNode(file: string, msMax: number): Promise<unknown> {
-  if (readByNode.has(file) || !(await isPlainScript(file))) return null;
-  readByNode.add(file);
-  try {
-    return await withDeadline(import(pathToFileURL(file).href), file, msMax);
-  } catch (error) {
-    if (error instanceof RowmillError) throw error;
-    return null;
-  }
+  const plain = await withDeadline(runPlainScript(file), file, msMax);
+  return exported(plain ?? (await runByJiti(file, msMax)), file);
 }
 
 async function runByJiti(file: string, msMax: number): Promise<unknown> {
