@@ -35,7 +35,7 @@ export async function queueFiles(client: Reader): Promise<{ files: QueueFile[]; 
 export async function migrateQueue(database: Database): Promise<void> {
   const { files, last } = await database.transaction(queueFiles, { readOnly: true });
   if (last !== null && last === files.at(-1)?.number) return;
-  const { runMigrations } = commonjs("graphile-worker");
+  const { runMigrations } = commonjs("graphile-worker") as typeof import("graphile-worker");
   await runMigrations({ pgPool: pinnedPool(database.pool), schema: QUEUE_SCHEMA }).catch((error: unknown) => {
     throw explainDatabaseError(error);
   });

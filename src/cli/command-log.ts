@@ -5,7 +5,7 @@ import type { LogLevel } from "./cli.js";
 import type { Terminal } from "./terminal.js";
 import { fit, indented } from "./text.js";
 
-const { pino } = commonjs("pino");
+const { pino } = commonjs("pino") as typeof import("pino");
 
 /** Shorter ids are enough to tell batches apart. */
 const ID_CHARACTERS = 8;

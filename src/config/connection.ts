@@ -12,7 +12,7 @@ import type { Environment } from "./environment.js";
 import { Problems, listWords } from "./problems.js";
 import { tlsOptions, tlsParameters, tlsSettings } from "./tls.js";
 
-const { parseIntoClientConfig } = commonjs("pg-connection-string");
+const { parseIntoClientConfig } = commonjs("pg-connection-string") as typeof import("pg-connection-string");
 
 /** Until the server has greeted us; `connect_timeout` of the URL (seconds) goes before. */
 const connectMsDefault = 10_000;

@@ -25,7 +25,8 @@ export async function completeFromDotenv(
       `${file} is larger than ${bytesMax} bytes; it should hold NAME=value lines`,
     );
   }
-  for (const [name, value] of Object.entries(commonjs("dotenv").parse(text))) variables[name] ??= value;
+  for (const [name, value] of Object.entries((commonjs("dotenv") as typeof import("dotenv")).parse(text)))
+    variables[name] ??= value;
 }
 
 async function readIfPresent(file: string): Promise<string | null> {

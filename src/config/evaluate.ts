@@ -42,7 +42,7 @@ async function runModule(file: string, msMax: number): Promise<unknown> {
 }
 
 async function runByJiti(file: string, msMax: number): Promise<unknown> {
-  const jiti = commonjs("jiti").createJiti(file, {
+  const jiti = (commonjs("jiti") as typeof import("jiti")).createJiti(file, {
     fsCache: false,
     // A config is read afresh each time; and a module that failed must not stay half loaded.
     moduleCache: false,

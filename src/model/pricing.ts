@@ -44,7 +44,7 @@ const CENTS_SHOWN_FROM_USD = 0.1;
 
 /** The live price of a provider's model at a date, or null when the table has none. `list`: the provider's name in the table. */
 export function listPrice(list: string, model: string, at: Date): Price | null {
-  const { calcPrice } = commonjs("@pydantic/genai-prices");
+  const { calcPrice } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
   const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, { providerId: list, timestamp: at });
   if (found === null || found.model_price["input_mtok"] === undefined) return null;
   const price = found.model_price;
@@ -58,7 +58,7 @@ export function nearListed(list: string, model: string, at: Date): string | null
   if (listPrice(list, model, at) !== null) return null;
   // A nought is often an `o` that was misread.
   const digits = (name: string) => name.replaceAll(/[^1-9]/g, "");
-  const { findProvider } = commonjs("@pydantic/genai-prices");
+  const { findProvider } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
   const names = findProvider({ providerId: list })?.models.map(({ id }) => id) ?? [];
   return nearMatch(
     model,

@@ -21,7 +21,7 @@ import { printedJson, withJsonCells } from "./json-cell.js";
 import { nearMatch } from "./near-match.js";
 import { thrownMessage } from "./thrown-message.js";
 
-const { Context, Liquid, TokenKind } = commonjs("liquidjs");
+const { Context, Liquid, TokenKind } = commonjs("liquidjs") as typeof import("liquidjs");
 
 /** In characters. */
 export const TEMPLATE_LENGTH_MAX = 1_000_000;

@@ -20,8 +20,7 @@ import {
 import { RowmillError } from "../model/errors.js";
 
 export { join, raw, sql, type Sql };
-const { Client, Pool } = commonjs("pg");
-
+const { Client, Pool } = commonjs("pg") as typeof pg;
 /** For statements over our own tables and bounded chunks of a user's. */
 export const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 15_000;

@@ -74,7 +74,7 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
   const proxies = options.proxies ?? NO_PROXIES;
   const send = fetchThrough(proxies, options.fetch ?? globalThis.fetch);
   const open = () =>
-    new (commonjs("openai").OpenAI)({
+    new (commonjs("openai") as typeof import("openai")).OpenAI({
       apiKey: options.apiKey,
       baseURL,
       // Null, not absent: the SDK would read the environment.

@@ -57,7 +57,7 @@ export function errorReader(connection: ReaderOptions): ErrorReader {
   return {
     read(error, call) {
       if (error instanceof RowmillError) return error;
-      const { APIError, APIUserAbortError } = commonjs("openai");
+      const { APIError, APIUserAbortError } = commonjs("openai") as typeof import("openai");
       if (call.ended !== null || error instanceof APIUserAbortError)
         return endedError(call, connection.proxy);
       if (error instanceof APIError && typeof error.status === "number")
@@ -210,7 +210,7 @@ function connectionError(
   const code = causes.map(codeOf).find((found) => found !== null) ?? null;
   const certificate = code !== null && CERTIFICATE_CODE.test(code);
   const neverSent = certificate || (code !== null && NEVER_SENT.has(code));
-  const { APIConnectionTimeoutError } = commonjs("openai");
+  const { APIConnectionTimeoutError } = commonjs("openai") as typeof import("openai");
   const slow =
     error instanceof APIConnectionTimeoutError ? "it took too long to connect" : "the connection broke";
   const trust = certificate
@@ -247,7 +247,7 @@ function proxyAdvice({ from }: Proxy, baseUrl: string): string {
 
 /** The error and what caused it, outermost first, without the SDK's own, which may quote the key. */
 function causesOf(error: unknown): readonly Error[] {
-  const { APIError } = commonjs("openai");
+  const { APIError } = commonjs("openai") as typeof import("openai");
   const causes: Error[] = [];
   for (let next = error; next instanceof Error && causes.length < CAUSES_MAX; next = next.cause) {
     if (!(next instanceof APIError)) causes.push(next);
