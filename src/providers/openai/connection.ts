@@ -73,8 +73,9 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
   const timeouts = { ...OPENAI_TIMEOUTS_DEFAULT, ...options.timeouts };
   const proxies = options.proxies ?? NO_PROXIES;
   const send = fetchThrough(proxies, options.fetch ?? globalThis.fetch);
-  const open = () =>
-    new (commonjs("openai") as typeof import("openai")).OpenAI({
+  const open = () => {
+    const { OpenAI } = commonjs("openai") as typeof import("openai");
+    return new OpenAI({
       apiKey: options.apiKey,
       baseURL,
       // Null, not absent: the SDK would read the environment.
@@ -94,6 +95,7 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
         return isStreamed(url, response) ? response : bounded(response);
       },
     });
+  };
   const proxy = proxyFor(new URL(baseURL), proxies);
   const errors = errorReader({ apiKey: options.apiKey, baseUrl: baseURL, proxy });
   let client: OpenAI | null = null;
