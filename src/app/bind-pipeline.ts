@@ -61,7 +61,7 @@ export interface Examined {
 export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
   const { dialect } = config.provider;
   const rates = ratesFor(dialect, config.request, new Date());
-  if (rates.price === null && config.budget !== null) {
+  if (config.budget !== null && rates.price === null) {
     const near = dialect.nearModel(config.request.model, new Date());
     throw new RowmillError(
       "config_invalid",
@@ -76,11 +76,14 @@ export async function examinePipeline(database: Database, config: PipelineConfig
     );
   }
   const answer = compileAnswer(config.answer);
-  const table = await inspectTable(database, config.source);
+  const table = await database.transaction((tx) => inspectTable(tx, config.source), { readOnly: true });
   refuseWrongPaths(config, table);
   await checkPredicate(database, config, table);
-  if (!(await triggersInPlace(database, config, table))) await requireTriggerRight(database, table);
-  const wanted = await wantedTarget(database, config, table);
+  const look = async (tx: Queryable): Promise<Wanted> => {
+    if (!(await triggersInPlace(tx, config, table))) await requireTriggerRight(tx, table);
+    return wantedTarget(tx, config, table);
+  };
+  const wanted = await database.transaction(look, { readOnly: true });
   const plan = await examineTarget(database, wanted);
   const refusal = refusalOf(plan.faults);
   if (refusal !== null) throw refusal;

@@ -2,9 +2,7 @@
 import { dirname, join } from "node:path";
 import { connectionFacts, connectionOptions, describeServer } from "../config/connection.js";
 import type { Environment } from "../config/environment.js";
-import { openEmbedded } from "../embedded/embedded.js";
 import { exists } from "../embedded/file-errors.js";
-import { acquireWorkerLock } from "../embedded/worker-lock.js";
 import { prefixed, RowmillError } from "../model/errors.js";
 import type { ProjectConfig } from "../model/pipeline.js";
 import { explainWith, openDatabase, sql, type Database, type DatabaseOptions } from "../store/database.js";
@@ -50,6 +48,8 @@ function openServer(
 }
 
 async function openBeside(config: ProjectConfig, options: DatabaseOptions): Promise<OpenedDatabase> {
+  // Only now, as its lock below: a server needs none of it.
+  const { openEmbedded } = await import("../embedded/embedded.js");
   const dataDir = embeddedFolder(config);
   const embedded = await openEmbedded({ dataDir });
   const database = openDatabase(embedded.connection, options);
@@ -76,6 +76,7 @@ export async function hasDatabase(config: ProjectConfig): Promise<boolean> {
 /** The embedded database has one session: a second worker process would only wait for the first. */
 export async function lockForWork(config: ProjectConfig, command: string): Promise<() => void> {
   if (config.database.kind === "server") return () => undefined;
+  const { acquireWorkerLock } = await import("../embedded/worker-lock.js");
   const lock = await acquireWorkerLock({ dataDir: embeddedFolder(config), command });
   if ("release" in lock) return () => lock.release();
   const holder = lock.heldBy;

@@ -29,8 +29,10 @@ export async function lookAtPlace(
 
 /** When a worker opens the ledger. Repeatable; what was seen stays until a person decides. */
 export async function noticeMove(database: Database, config: Place): Promise<void> {
-  if ((await suspicion(database)) !== null) return;
-  const { identity, difference } = await lookAtPlace(database, config);
+  const look = async (tx: Reader) => ((await suspicion(tx)) === null ? await lookAtPlace(tx, config) : null);
+  const seen = await database.transaction(look, { readOnly: true });
+  if (seen === null) return;
+  const { identity, difference } = seen;
   if (difference === null) await recordIdentity(database, identity);
   else await suspect(database, suspicionText(difference));
 }

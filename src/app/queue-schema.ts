@@ -5,6 +5,7 @@
 import { readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { commonjs } from "../model/commonjs.js";
 import { explainDatabaseError, sql, type Database, type Reader } from "../store/database.js";
 import { pinnedPool } from "../store/pinned-pool.js";
 
@@ -32,9 +33,9 @@ export async function queueFiles(client: Reader): Promise<{ files: QueueFile[]; 
 
 /** Repeatable, and safe from several processes at once. */
 export async function migrateQueue(database: Database): Promise<void> {
-  const { files, last } = await queueFiles(database);
+  const { files, last } = await database.transaction(queueFiles, { readOnly: true });
   if (last !== null && last === files.at(-1)?.number) return;
-  const { runMigrations } = await import("graphile-worker");
+  const { runMigrations } = commonjs("graphile-worker") as typeof import("graphile-worker");
   await runMigrations({ pgPool: pinnedPool(database.pool), schema: QUEUE_SCHEMA }).catch((error: unknown) => {
     throw explainDatabaseError(error);
   });

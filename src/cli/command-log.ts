@@ -1,8 +1,11 @@
 /** The log of a command: pino's records as lines for a person, on stderr above the live lines. */
-import { pino, type Logger } from "pino";
+import type { Logger } from "pino";
+import { commonjs } from "../model/commonjs.js";
 import type { LogLevel } from "./cli.js";
 import type { Terminal } from "./terminal.js";
 import { fit, indented } from "./text.js";
+
+const { pino } = commonjs("pino") as typeof import("pino");
 
 /** Shorter ids are enough to tell batches apart. */
 const ID_CHARACTERS = 8;

@@ -3,14 +3,16 @@
  * reading of `sslmode` differs (its `require` is libpq's `verify-full`), so the TLS parameters of the URL are
  * taken here and never reach it. Opens no connection; reads the certificate files that are named.
  */
-import { parseIntoClientConfig } from "pg-connection-string";
 import type pg from "pg";
+import { commonjs } from "../model/commonjs.js";
 import type { ConnectionFacts } from "../model/database-failure.js";
 import { nearMatch } from "../model/near-match.js";
 import type { DatabaseAddress } from "../model/pipeline.js";
 import type { Environment } from "./environment.js";
 import { Problems, listWords } from "./problems.js";
 import { tlsOptions, tlsParameters, tlsSettings } from "./tls.js";
+
+const { parseIntoClientConfig } = commonjs("pg-connection-string") as typeof import("pg-connection-string");
 
 /** Until the server has greeted us; `connect_timeout` of the URL (seconds) goes before. */
 const connectMsDefault = 10_000;

@@ -1,7 +1,7 @@
 /** Owns the file `.env` beside the config. It fills gaps only: a variable that is set, even to nothing, stays as it is. */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { parse } from "dotenv";
+import { commonjs } from "../model/commonjs.js";
 import { RowmillError } from "../model/errors.js";
 import { isSystemError } from "./system-error.js";
 
@@ -25,7 +25,8 @@ export async function completeFromDotenv(
       `${file} is larger than ${bytesMax} bytes; it should hold NAME=value lines`,
     );
   }
-  for (const [name, value] of Object.entries(parse(text))) variables[name] ??= value;
+  for (const [name, value] of Object.entries((commonjs("dotenv") as typeof import("dotenv")).parse(text)))
+    variables[name] ??= value;
 }
 
 async function readIfPresent(file: string): Promise<string | null> {

@@ -1,18 +1,20 @@
 /**
  * Owns running the user's config file. TypeScript and JavaScript go through jiti, where the name `rowmill` is this
  * running copy itself, so that a config outside of any node_modules works and its `z` is ours. Nothing is
- * written: jiti's cache on disk is off, because a config may hold secrets.
+ * written: jiti's cache on disk is off, because a config may hold secrets. What needs no translation is left to Node
+ * (`plain-script.ts`).
  *
  * A config is a program of the user's: it may throw, hang or be no module at all. Each of these ends in a
  * `config_invalid` that names the file and, where it can be known, the line.
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import { createJiti } from "jiti";
 import * as publicFace from "../index.js";
+import { commonjs } from "../model/commonjs.js";
 import { RowmillError } from "../model/errors.js";
 import { thrownMessage } from "../model/thrown-message.js";
 import { findJsonMistake } from "./json-position.js";
+import { isModule, runPlainScript } from "./plain-script.js";
 
 /** For the whole evaluation, imports and top-level awaits included. */
 const evaluationMsMax = 30_000;
@@ -35,21 +37,28 @@ async function readJson(file: string): Promise<unknown> {
 }
 
 async function runModule(file: string, msMax: number): Promise<unknown> {
-  const jiti = createJiti(file, {
+  const plain = await withDeadline(runPlainScript(file), file, msMax);
+  return exported(plain ?? (await runByJiti(file, msMax)), file);
+}
+
+async function runByJiti(file: string, msMax: number): Promise<unknown> {
+  const jiti = (commonjs("jiti") as typeof import("jiti")).createJiti(file, {
     fsCache: false,
     // A config is read afresh each time; and a module that failed must not stay half loaded.
     moduleCache: false,
     virtualModules: { rowmill: publicFace },
     transformOptions: { retainLines: true },
   });
-  let loaded: unknown;
   try {
-    loaded = await withDeadline(jiti.import(file), file, msMax);
+    if (!(await isModule(file))) return await withDeadline(jiti.import(file), file, msMax);
+    // By itself it asks Node first, which finds `rowmill` or not: the text of a function, and with it the hash, would depend on that.
+    const options = { filename: file, async: true, forceTranspile: true };
+    const evaluation = Promise.resolve(jiti.evalModule(await readFile(file, "utf8"), options));
+    return await withDeadline(evaluation, file, msMax);
   } catch (error) {
     if (error instanceof RowmillError) throw error;
     throw failureOf(error, file);
   }
-  return exported(loaded, file);
 }
 
 async function withDeadline<T>(evaluation: Promise<T>, file: string, msMax: number): Promise<T> {

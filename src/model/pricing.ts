@@ -1,12 +1,13 @@
 /**
  * Knows what tokens cost, from the dated table of `@pydantic/genai-prices` (no network: the table is in the
  * package). Pure: the date is an input. A model that is not in the table has no price, which is null and
- * never zero.
+ * never zero. The table is loaded when the first price is asked for: that takes 33 ms, and most commands ask for none.
  *
  * All sums are integers: prices in pico-dollars per token, costs in nano-dollars (1e-9 USD), rounded up once
  * per sum. What a batch costs of it, the provider's dialect says.
  */
-import { calcPrice, findProvider, type ModelPrice } from "@pydantic/genai-prices";
+import type { ModelPrice } from "@pydantic/genai-prices";
+import { commonjs } from "./commonjs.js";
 import { nearMatch } from "./near-match.js";
 import type { TokenUsage } from "./outcome.js";
 import type { PipelineConfig } from "./pipeline.js";
@@ -43,6 +44,7 @@ const CENTS_SHOWN_FROM_USD = 0.1;
 
 /** The live price of a provider's model at a date, or null when the table has none. `list`: the provider's name in the table. */
 export function listPrice(list: string, model: string, at: Date): Price | null {
+  const { calcPrice } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
   const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, { providerId: list, timestamp: at });
   if (found === null || found.model_price["input_mtok"] === undefined) return null;
   const price = found.model_price;
@@ -56,6 +58,7 @@ export function nearListed(list: string, model: string, at: Date): string | null
   if (listPrice(list, model, at) !== null) return null;
   // A nought is often an `o` that was misread.
   const digits = (name: string) => name.replaceAll(/[^1-9]/g, "");
+  const { findProvider } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
   const names = findProvider({ providerId: list })?.models.map(({ id }) => id) ?? [];
   return nearMatch(
     model,

@@ -13,12 +13,15 @@
  * A path into a column of json or jsonb (`{{ meta.tags[0] }}`) gives what is there, and what is not there is empty, as a null column is.
  * The column as a whole stays its exact text, so that a template without such a path has the words that it always had.
  */
-import { Context, Liquid, TokenKind, type Template } from "liquidjs";
+import type { Liquid as Engine, Template } from "liquidjs";
+import { commonjs } from "./commonjs.js";
 import type { MessageSource, RowCells } from "./pipeline.js";
 import { RowmillError } from "./errors.js";
 import { printedJson, withJsonCells } from "./json-cell.js";
 import { nearMatch } from "./near-match.js";
 import { thrownMessage } from "./thrown-message.js";
+
+const { Context, Liquid, TokenKind } = commonjs("liquidjs") as typeof import("liquidjs");
 
 /** In characters. */
 export const TEMPLATE_LENGTH_MAX = 1_000_000;
@@ -217,15 +220,15 @@ function syntaxProblem(error: unknown): string {
   return `the template cannot be read: ${message}`;
 }
 
-let shared: Liquid | null = null;
+let shared: Engine | null = null;
 
 /** One engine for all: it keeps nothing between renders. */
-function engine(): Liquid {
+function engine(): Engine {
   shared ??= sandboxed();
   return shared;
 }
 
-function sandboxed(): Liquid {
+function sandboxed(): Engine {
   const liquid = new Liquid({
     templates: {},
     strictVariables: true,
@@ -252,7 +255,7 @@ function refuseTag(tag: string): () => never {
 }
 
 /** liquidjs reads the words `now` and `today` as the current time. */
-function refuseCurrentTime(liquid: Liquid, name: string): void {
+function refuseCurrentTime(liquid: Engine, name: string): void {
   const original = liquid.filters[name];
   if (typeof original !== "function") throw new RowmillError("internal", `liquidjs has no filter "${name}"`);
   liquid.registerFilter(name, function (value: unknown, ...rest: unknown[]) {

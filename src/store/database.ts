@@ -8,8 +8,9 @@
  * Every statement runs in a transaction, and every transaction has its `search_path` pinned: a function, operator or type that another
  * role puts into a schema of the role's own path is never called with our rights. `underRolePath` marks the few exceptions.
  */
-import pg from "pg";
+import type pg from "pg";
 import sql, { join, raw, type Sql } from "sql-template-tag";
+import { commonjs } from "../model/commonjs.js";
 import {
   explainFailure,
   passesByItself,
@@ -19,7 +20,7 @@ import {
 import { RowmillError } from "../model/errors.js";
 
 export { join, raw, sql, type Sql };
-
+const { Client, Pool } = commonjs("pg") as typeof pg;
 /** For statements over our own tables and bounded chunks of a user's. */
 export const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 15_000;
@@ -78,7 +79,7 @@ export interface DatabaseOptions {
 }
 
 export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions = {}): Database {
-  const pool = new pg.Pool({
+  const pool = new Pool({
     ...config,
     max: options.poolMax ?? POOL_MAX_DEFAULT,
     connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
@@ -130,7 +131,7 @@ function dropUnfit(pool: pg.Pool): NoteFailure {
   pool.on("connect", (client) => opened.set(client, present));
   pool.on("release", (_error, client) => {
     const owed = "readyForQuery" in client && client.readyForQuery === false;
-    if ((owed || opened.get(client) !== present) && client instanceof pg.Client) void client.end();
+    if ((owed || opened.get(client) !== present) && client instanceof Client) void client.end();
   });
   return (error) => {
     if (isWriteRefused(error)) present++;

@@ -31,9 +31,12 @@ export interface Migration {
 
 /** Names of the migrations that were applied; none when the schema is current. */
 export async function migrate(database: Database): Promise<string[]> {
-  await requireOwnLedger(database);
   const migrations = await readMigrations();
-  if (await isCurrent(database, migrations)) return [];
+  const look = async (tx: Queryable): Promise<boolean> => {
+    await requireOwnLedger(tx);
+    return isCurrent(tx, migrations);
+  };
+  if (await database.transaction(look, { readOnly: true })) return [];
   for (let tries = 1; ; tries++) {
     try {
       return await applyMissing(database, migrations);

@@ -59,7 +59,7 @@ export async function ensureTarget(
   allowed: readonly string[],
 ): Promise<TargetTable> {
   const { config } = wanted;
-  const plan = await planTarget(database, wanted);
+  const plan = await database.transaction((tx) => planTarget(tx, wanted), { readOnly: true });
   const refusal = refusalOf(plan.faults);
   if (refusal !== null) throw refusal;
   if (plan.table !== null) return plan.table;

@@ -11,6 +11,7 @@ import { compileAnswer } from "../../src/model/answer.js";
 import { RowmillError } from "../../src/model/errors.js";
 import type { ProjectConfig } from "../../src/model/pipeline.js";
 import { z } from "../../src/index.js";
+import { buildCli } from "../support/build.js";
 
 const repository = path.resolve(import.meta.dirname, "../..");
 
@@ -55,6 +56,55 @@ const films = pipeline({
 });
 export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { films } });
 `;
+
+async function linkToBuilt(project: string): Promise<void> {
+  await mkdir(path.join(project, "node_modules"), { recursive: true });
+  await symlink(repository, path.join(project, "node_modules/rowmill"));
+}
+
+interface LoadedBuilt {
+  readonly by?: "node" | "jiti";
+  readonly hash?: string;
+  readonly table?: string;
+  readonly error?: string;
+}
+
+/** By one process of the built package. What has another text is loaded again after that change. */
+async function loadBuilt(
+  files: readonly { readonly file: string; readonly text?: string; readonly otherText?: string }[],
+): Promise<readonly LoadedBuilt[]> {
+  await buildCli();
+  const program = `
+    import { readFileSync, writeFileSync } from "node:fs";
+    import { createRequire } from "node:module";
+    const [dist, files] = process.argv.slice(1);
+    const { loadConfig } = await import(dist + "/config/load.js");
+    const { definitionHash } = await import(dist + "/config/definition.js");
+    const { cache } = createRequire(import.meta.url);
+    const ofJiti = () => Object.keys(cache).filter((name) => name.includes("/jiti/"));
+    const results = [];
+    for (const { file, text, otherText } of JSON.parse(files)) {
+      const load = () => loadConfig({ cwd: process.cwd(), file, env: { DATABASE_URL: "embedded" } });
+      for (const name of ofJiti()) delete cache[name];
+      try {
+        let config = await load();
+        const by = ofJiti().length > 0 ? "jiti" : "node";
+        if (text !== undefined) {
+          writeFileSync(file, readFileSync(file, "utf8").replace(text, otherText));
+          config = await load();
+        }
+        const [films] = config.pipelines;
+        const hash = definitionHash(films, { name: "openai", endpoint: "/v1" });
+        results.push({ by, hash, table: films.source.table });
+      } catch (error) {
+        results.push({ error: error.message });
+      }
+    }
+    console.log(JSON.stringify(results));`;
+  const args = ["--input-type=module", "-e", program, path.join(repository, "dist"), JSON.stringify(files)];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder });
+  return JSON.parse(stdout) as readonly LoadedBuilt[];
+}
 
 const json = {
   database: "embedded",
@@ -175,6 +225,98 @@ describe("a config in a folder of its own", () => {
     const env = { ...process.env, DATABASE_URL: "postgres://db/app" };
     const { stdout } = await run(process.execPath, [path.join(built, "run.mjs"), folder], { env });
     expect(stdout).toBe("postgres://db/app true\n");
+  });
+
+  describe("of JavaScript", () => {
+    const plain = script.replace("(row) => row.Title", '"Taken from {{ Title }}"');
+    const withFunction = (text: string) => script.replace("user: (row) => row.Title", text);
+
+    test("is run by Node where that makes no difference, else by jiti, and is the same by both", async () => {
+      // Babel prints it in another way.
+      const arrow = withFunction("user: (row)   =>   row.Title");
+      await linkToBuilt(path.join(folder, "here"));
+      await write({
+        "here/plain.mjs": plain,
+        "elsewhere/plain.mjs": plain,
+        "elsewhere/arrow.mjs": arrow,
+        "elsewhere/arrow.ts": arrow,
+        "here/plain.ts": `// of films\n${plain}`,
+        "here/comments.mjs": `/* One. */ ${plain.replace("z.string() }),", "z.string() }), // ) of (this) => that".replace(" => that", ""))}`,
+        "here/typed.ts": plain.replace("films =", "films: unknown ="),
+        "here/argument.ts": plain.replace("z.string()", "z.enum<['a', 'b']>(['a', 'b'])"),
+        "here/interface.ts": `${plain}\ninterface Film { title: string }`,
+        "here/in-text.mjs": plain.replace(
+          '"Taken',
+          '"Taken from "rowmill" '.replaceAll('"rowmill"', "'rowmill'"),
+        ),
+        "here/untyped.js": plain,
+        "here/modules/package.json": '{"type":"module"}',
+        "here/modules/plain.js": plain,
+        "here/arrow.mjs": arrow,
+        "here/method.mjs": withFunction("user(row) { return row.Title; }"),
+        "here/method-with-comment.mjs": withFunction("user(row) /* of it */ { return row.Title; }"),
+        "here/text.mjs": 'export const user = "{{ Title }}";',
+        "here/imports.mjs": `import { user } from "./text.mjs";\n${withFunction("user")}`,
+        "here/hidden-import.mjs": `import { user } from /* there */ "./text.mjs";\n${withFunction("user")}`,
+        "here/zod.mjs": plain.replace("z }", "z as zed }").replaceAll(" z.", " zed."),
+        "other/node_modules/rowmill/package.json": '{"type":"module","exports":"./index.js"}',
+        "other/node_modules/rowmill/index.js": "throw new Error('another copy');",
+        "other/plain.mjs": plain,
+      });
+      const files = [
+        ["here/plain.mjs", "node"],
+        ["here/modules/plain.js", "node"],
+        ["here/zod.mjs", "node"],
+        ["elsewhere/plain.mjs", "node"],
+        ["other/plain.mjs", "node"],
+        ["here/plain.ts", "node"],
+        ["here/comments.mjs", "node"],
+        ["here/typed.ts", "jiti"],
+        ["here/argument.ts", "jiti"],
+        ["here/interface.ts", "jiti"],
+        ["here/in-text.mjs", "node"],
+        ["here/untyped.js", "node"],
+        ["here/arrow.mjs", "jiti"],
+        ["elsewhere/arrow.mjs", "jiti"],
+        ["elsewhere/arrow.ts", "jiti"],
+        ["here/method.mjs", "jiti"],
+        ["here/method-with-comment.mjs", "jiti"],
+        ["here/imports.mjs", "jiti"],
+        ["here/hidden-import.mjs", "jiti"],
+      ] as const;
+      const loaded = await loadBuilt(files.map(([file]) => ({ file })));
+      expect(files.map(([file], index) => [file, loaded[index]?.by])).toEqual(files);
+      const hashesOf = (name: string) =>
+        new Set(loaded.filter((_, index) => files[index]?.[0].includes(name)).map(({ hash }) => hash));
+      expect([...hashesOf("plain")]).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/)]);
+      expect([...hashesOf("arrow")]).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/)]);
+      expect(loaded.filter(({ error }) => error !== undefined)).toEqual([]);
+    });
+
+    test("is read afresh by a second load, and fails in jiti's words", async () => {
+      await linkToBuilt(folder);
+      await write({
+        "plain.mjs": plain,
+        "arrow.mjs": script,
+        "throws.mjs": `${plain}\nthrow new Error("boom");`,
+        "broken.mjs": `${plain}\n{{;`,
+        "missing.mjs": `import { gone } from "node:gone";\n${plain}`,
+        "empty.mjs": 'import { z } from "rowmill";',
+      });
+      const changed = { text: 'table: "films"', otherText: 'table: "movies"' };
+      const loaded = await loadBuilt([
+        { file: "plain.mjs", ...changed },
+        { file: "arrow.mjs", ...changed },
+        ...["throws.mjs", "broken.mjs", "missing.mjs", "empty.mjs"].map((file) => ({ file })),
+      ]);
+      expect(loaded.slice(0, 2)).toMatchObject([{ table: "movies" }, { table: "movies" }]);
+      expect(loaded.slice(2).map(({ error }) => error?.replaceAll(folder, ""))).toEqual([
+        "/throws.mjs:11: boom",
+        expect.stringMatching(/^\/broken\.mjs:\d+:\d+: /),
+        expect.stringContaining("node:gone"),
+        "/empty.mjs has no default export",
+      ]);
+    });
   });
 });
 

@@ -3,7 +3,8 @@
  * lists page by page. The SDK is used for the wire, but neither its retries (three POSTs for one batch whose
  * reply was lost: measured), nor its time-outs (they end with the headers), nor its logging.
  */
-import OpenAI from "openai";
+import type { OpenAI } from "openai";
+import { commonjs } from "../../model/commonjs.js";
 import { RowmillError } from "../../model/errors.js";
 import { JSON_VALUES_MAX, ValueCounter } from "../../model/json-values.js";
 import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../../model/proxy.js";
@@ -53,6 +54,7 @@ export interface OpenAIOptions {
 
 /** Everything that the calls need. */
 export interface Connection {
+  /** Loads the SDK at the first call: most commands make none. */
   readonly client: OpenAI;
   readonly call: Caller;
   readonly timeouts: OpenAITimeouts;
@@ -71,29 +73,40 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
   const timeouts = { ...OPENAI_TIMEOUTS_DEFAULT, ...options.timeouts };
   const proxies = options.proxies ?? NO_PROXIES;
   const send = fetchThrough(proxies, options.fetch ?? globalThis.fetch);
-  const client = new OpenAI({
-    apiKey: options.apiKey,
-    baseURL,
-    // Null, not absent: the SDK would read the environment.
-    organization: options.organization || null,
-    project: options.project || null,
-    adminAPIKey: null,
-    webhookSecret: null,
-    maxRetries: 0,
-    timeout: Math.max(timeouts.callMs, timeouts.uploadMs),
-    logLevel: "off",
-    // A redirect would turn a POST into a GET, or post twice.
-    fetchOptions: { redirect: "manual" },
-    fetch: async (url, init) => {
-      const response = await send(url, init);
-      const date = Date.parse(response.headers.get("date") ?? "");
-      if (!Number.isNaN(date)) clock.seconds = Math.floor(date / 1_000);
-      return isStreamed(url, response) ? response : bounded(response);
-    },
-  });
+  const open = () => {
+    const { OpenAI } = commonjs("openai") as typeof import("openai");
+    return new OpenAI({
+      apiKey: options.apiKey,
+      baseURL,
+      // Null, not absent: the SDK would read the environment.
+      organization: options.organization || null,
+      project: options.project || null,
+      adminAPIKey: null,
+      webhookSecret: null,
+      maxRetries: 0,
+      timeout: Math.max(timeouts.callMs, timeouts.uploadMs),
+      logLevel: "off",
+      // A redirect would turn a POST into a GET, or post twice.
+      fetchOptions: { redirect: "manual" },
+      fetch: async (url, init) => {
+        const response = await send(url, init);
+        const date = Date.parse(response.headers.get("date") ?? "");
+        if (!Number.isNaN(date)) clock.seconds = Math.floor(date / 1_000);
+        return isStreamed(url, response) ? response : bounded(response);
+      },
+    });
+  };
   const proxy = proxyFor(new URL(baseURL), proxies);
   const errors = errorReader({ apiKey: options.apiKey, baseUrl: baseURL, proxy });
-  return { client, timeouts, call: caller(errors, timeouts.backoffMs), clockSeconds: () => clock.seconds };
+  let client: OpenAI | null = null;
+  return {
+    get client() {
+      return (client ??= open());
+    },
+    timeouts,
+    call: caller(errors, timeouts.backoffMs),
+    clockSeconds: () => clock.seconds,
+  };
 }
 
 /** Whoever is on the way of plain http reads the key, and every row. */

@@ -5,7 +5,8 @@
  * No message, cause or field holds the API key: OpenAI's own 401 echoes a part of it, so the SDK's errors are
  * never kept as causes and their words are redacted.
  */
-import { APIConnectionTimeoutError, APIError, APIUserAbortError } from "openai";
+import type { APIError } from "openai";
+import { commonjs } from "../../model/commonjs.js";
 import { storableText } from "../../model/storable-text.js";
 import { RowmillError } from "../../model/errors.js";
 import { proxyText, type Proxy } from "../../model/proxy.js";
@@ -56,6 +57,7 @@ export function errorReader(connection: ReaderOptions): ErrorReader {
   return {
     read(error, call) {
       if (error instanceof RowmillError) return error;
+      const { APIError, APIUserAbortError } = commonjs("openai") as typeof import("openai");
       if (call.ended !== null || error instanceof APIUserAbortError)
         return endedError(call, connection.proxy);
       if (error instanceof APIError && typeof error.status === "number")
@@ -208,6 +210,7 @@ function connectionError(
   const code = causes.map(codeOf).find((found) => found !== null) ?? null;
   const certificate = code !== null && CERTIFICATE_CODE.test(code);
   const neverSent = certificate || (code !== null && NEVER_SENT.has(code));
+  const { APIConnectionTimeoutError } = commonjs("openai") as typeof import("openai");
   const slow =
     error instanceof APIConnectionTimeoutError ? "it took too long to connect" : "the connection broke";
   const trust = certificate
@@ -244,6 +247,7 @@ function proxyAdvice({ from }: Proxy, baseUrl: string): string {
 
 /** The error and what caused it, outermost first, without the SDK's own, which may quote the key. */
 function causesOf(error: unknown): readonly Error[] {
+  const { APIError } = commonjs("openai") as typeof import("openai");
   const causes: Error[] = [];
   for (let next = error; next instanceof Error && causes.length < CAUSES_MAX; next = next.cause) {
     if (!(next instanceof APIError)) causes.push(next);

@@ -39,7 +39,7 @@ export function openai(config: OpenAIConfig = {}): ProviderChoice {
       const { apiKey, ...others } = settings(given, setup);
       if (apiKey === null && setup.offline !== true) throw withoutKey();
       if (setup.offline !== true) requireWay(openaiAccount(others), setup);
-      // Only now: the SDK takes 80 ms to load, and most commands make no call.
+      // Only now: it is thirty files, and most commands make no call.
       const { createOpenAIProvider } = await import("./adapter.js");
       return createOpenAIProvider({
         ...others,
