@@ -1,13 +1,13 @@
 /**
  * Stays beside a running worker: shows its progress, settles approvals, and ends when nothing moves any more (`--until-idle`) or
- * when the person interrupts. The work itself does not depend on it. It asks the database only where the worker's own question
- * shows that something happened.
+ * when the person interrupts. The work itself does not depend on it. It looks when the worker has a new answer, and asks the database only where
+ * that shows that something happened.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { idleState } from "../app/idle.js";
 import { DatabaseError } from "../store/database.js";
 import type { Due } from "../store/due.js";
+import { Alarm } from "../worker/attend.js";
 import type { WorkerContext } from "../worker/context.js";
 import { errorWaitMs } from "../worker/loop.js";
 import type { Worker } from "../worker/worker.js";
@@ -15,7 +15,9 @@ import type { Approvals } from "./approvals.js";
 import { WAIT_MS_MAX } from "./patience.js";
 import type { WorkProgress } from "./work-progress.js";
 
+/** Between two looks; and at most, where nothing moves on a screen and no end is waited for. */
 const ROUND_MS = 500;
+const ROUND_MS_MAX = 5_000;
 /** Looking may take at most a third of the time, and a person is kept waiting for no news so long at most. */
 const REST_FACTOR = 2;
 const REST_MAX_MS = 5_000;
@@ -25,7 +27,7 @@ const IDLE_ROUNDS = 2;
 const IDLE_LOOK_MS = 5_000;
 
 export interface Following {
-  readonly worker: Pick<Worker, "seen">;
+  readonly worker: Pick<Worker, "seen" | "onSeen">;
   readonly approvals: Approvals;
   readonly progress: WorkProgress;
   readonly log: Logger;
@@ -35,18 +37,23 @@ export interface Following {
 
 /** Resolves when idle. @throws the signal's reason when it is aborted; RowmillError when a newer version took the ledger over. */
 export async function follow(context: WorkerContext, following: Following): Promise<void> {
-  const { log, signal, worker } = following;
+  const { log, signal, worker, progress, untilIdle } = following;
   const idle = new IdleWatch(context, following);
+  const alarm = new Alarm();
+  let notBeforeMs = 0;
+  worker.onSeen(() => alarm.hasten(notBeforeMs - performance.now()));
+  signal.addEventListener("abort", () => alarm.hasten(0), { once: true });
   let wellAtMs = performance.now();
   for (let troubles = 0; ;) {
     signal.throwIfAborted();
     const startedAtMs = performance.now();
-    const { due, trouble } = worker.seen();
+    const seen = worker.seen();
+    const { due, trouble } = seen;
     if (trouble !== null) throwIfLasting(trouble.error, trouble.sinceMs);
     try {
       if (due !== null) {
         await following.approvals.settleLater(unapproved(context, due));
-        await following.progress.update(due);
+        await progress.update(due);
         if (await idle.look(due)) return;
       }
       troubles = 0;
@@ -58,13 +65,14 @@ export async function follow(context: WorkerContext, following: Following): Prom
       idle.forget();
       log.warn({ err: error }, "the progress could not be read; trying again");
     }
-    const restMs = Math.min(REST_MAX_MS, (performance.now() - startedAtMs) * REST_FACTOR);
-    await rest(
+    const restMs =
       troubles > 0
         ? Math.min(REST_MAX_MS, errorWaitMs(troubles, context.random()))
-        : Math.max(ROUND_MS, restMs),
-      signal,
-    );
+        : Math.max(ROUND_MS, Math.min(REST_MAX_MS, (performance.now() - startedAtMs) * REST_FACTOR));
+    notBeforeMs = performance.now() + restMs;
+    const isWaiting = troubles === 0 && worker.seen() === seen && !untilIdle && !progress.moves;
+    signal.throwIfAborted();
+    await alarm.rest(isWaiting ? Math.max(restMs, ROUND_MS_MAX) : restMs);
   }
 }
 
@@ -110,8 +118,4 @@ class IdleWatch {
   forget(): void {
     this.#rounds = 0;
   }
-}
-
-async function rest(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }

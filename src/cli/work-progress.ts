@@ -38,6 +38,11 @@ export class WorkProgress {
     this.#flush = options.flush;
   }
 
+  /** It changes with the time, also where nothing happens. */
+  get moves(): boolean {
+    return this.#terminal.drawsOver;
+  }
+
   async update(due: Due): Promise<void> {
     const nowMs = performance.now();
     if (this.#isNews(due, nowMs)) await this.#count(due, nowMs);

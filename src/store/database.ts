@@ -18,23 +18,23 @@ import {
   type DatabaseFailure,
 } from "../model/database-failure.js";
 import { RowmillError } from "../model/errors.js";
+import {
+  asItStands,
+  beginText,
+  inOneMessage,
+  messageText,
+  PIN_PATH,
+  UNPIN_PATH,
+  type TransactionOptions,
+} from "./transaction-text.js";
 
-export { join, raw, sql, type Sql };
+export { asItStands, inOneMessage, join, raw, sql, type Sql };
+
 const { Client, Pool } = commonjs("pg") as typeof pg;
-/** For statements over our own tables and bounded chunks of a user's. */
-export const STATEMENT_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** Client-side bound over everything a statement may need, lock waits and network included. */
 const QUERY_TIMEOUT_MS = 90_000;
-/** A process that is frozen in a transaction holds its locks for so long at most; ours are never silent for more than moments. */
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
 const POOL_MAX_DEFAULT = 10;
-/** Where names without a schema are looked up. Last, since a temporary table or type would else come first. */
-const PINNED_PATH = "pg_catalog, pg_temp";
-/** In SQL's own words, for transactions that do not begin here. */
-export const PIN_PATH = `select pg_catalog.set_config('search_path', '${PINNED_PATH}', true)`;
-/** Null resets to what the server, the database or the role has set. */
-const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
 
 /** Asks. A function that takes this one writes nothing. */
 export interface Reader {
@@ -48,18 +48,6 @@ export interface Reader {
 export interface Queryable extends Reader {
   /** How many rows the statement wrote. */
   run(statement: Sql): Promise<number>;
-}
-
-export interface TransactionOptions {
-  statementTimeoutMs?: number;
-  /** How long to wait for a lock before giving up; null: as long as the statement may last. */
-  lockTimeoutMs?: number;
-  /** The server refuses every write in it. */
-  readOnly?: boolean;
-  /** The pipeline whose results are written: its own triggers pass such writes over, those of other pipelines do not. */
-  writingFor?: number;
-  /** Rolls back at its end: what was done was a trial. */
-  trial?: boolean;
 }
 
 export interface Database extends Queryable {
@@ -92,14 +80,17 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
   pool.on("connect", (client) => client.on("error", () => undefined));
   const noteFailure = dropUnfit(pool);
   let closing: Promise<void> | null = null;
-  const transaction: Database["transaction"] = (work, transactionOptions = {}) =>
-    runTransaction({ pool, noteFailure }, work, transactionOptions);
+  const parts = { pool, noteFailure };
+  const alone = async <T>(statement: Sql, work: (tx: Queryable) => Promise<T>): Promise<T> => {
+    const message = messageText(statement);
+    return runTransaction(parts, work, message === null ? {} : { message });
+  };
   return {
     pool,
-    rows: (statement) => transaction((tx) => tx.rows(statement)),
-    first: (statement) => transaction((tx) => tx.first(statement)),
-    run: (statement) => transaction((tx) => tx.run(statement)),
-    transaction,
+    rows: (statement) => alone(statement, (tx) => tx.rows(statement)),
+    first: (statement) => alone(statement, (tx) => tx.first(statement)),
+    run: (statement) => alone(statement, (tx) => tx.run(statement)),
+    transaction: (work, transactionOptions = {}) => runTransaction(parts, work, transactionOptions),
     close: () => (closing ??= pool.end()),
   };
 }
@@ -141,24 +132,29 @@ function dropUnfit(pool: pg.Pool): NoteFailure {
 /** One statement at a time. */
 type Transaction = Queryable & { commit(): Promise<void> };
 
-async function begin(
-  client: Pick<pg.PoolClient, "query">,
-  noteFailure: NoteFailure,
-  options: TransactionOptions,
-): Promise<Transaction> {
-  let isPinned = true;
-  let ranUsersCode = false;
-  const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
+interface RunOptions extends TransactionOptions {
+  /** All that there is to say: the one statement, or that before its commit. */
+  readonly message?: string;
+}
+
+/** @throws DatabaseError */
+type Ask = <Row extends object>(query: pg.QueryConfig) => Promise<pg.QueryResult<Row>>;
+
+function asking(client: Pick<pg.PoolClient, "query">, noteFailure: NoteFailure): Ask {
+  return async <Row extends object>(query: pg.QueryConfig) => {
     try {
       return await client.query<Row>(query);
     } catch (error) {
-      // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
-      isPinned = true;
       const explained = explainDatabaseError(error);
       noteFailure(explained);
       throw explained;
     }
   };
+}
+
+async function begin(ask: Ask, options: TransactionOptions): Promise<Transaction> {
+  let isPinned = true;
+  let ranUsersCode = false;
   const pin = async (wanted: boolean): Promise<void> => {
     if (isPinned !== wanted) await ask({ text: wanted ? PIN_PATH : UNPIN_PATH });
     isPinned = wanted;
@@ -166,29 +162,50 @@ async function begin(
   const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
     const isRoles = roleStatements.has(statement);
     ranUsersCode ||= isRoles;
-    await pin(!isRoles);
-    return ask<Row>({ text: statement.text, values: statement.values });
+    try {
+      await pin(!isRoles);
+      return await ask<Row>({ text: statement.text, values: statement.values });
+    } catch (error) {
+      // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
+      isPinned = true;
+      throw error;
+    }
   };
   await ask({ text: beginText(options) });
+  const commit = () => ask({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" });
+  return { ...queryable(send), commit: async () => void (await commit()) };
+}
+
+/** Said with its only statement. */
+function beginTogether(ask: Ask, text: string): Transaction {
+  const send = async <Row extends object>(): Promise<pg.QueryResult<Row>> => {
+    const results: pg.QueryResult<Row> | pg.QueryResult<Row>[] = await ask<Row>({ text });
+    const [result] = [results].flat().slice(-2);
+    if (result === undefined) throw new RowmillError("internal", "A message had no result.");
+    return result;
+  };
+  return { ...queryable(send), commit: () => Promise.resolve() };
+}
+
+function queryable(send: <Row extends object>(statement: Sql) => Promise<pg.QueryResult<Row>>): Queryable {
   return {
     rows: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows,
     first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
     run: async (statement) => (await send(statement)).rowCount ?? 0,
-    commit: async () => {
-      await ask({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" });
-    },
   };
 }
 
 async function runTransaction<T>(
   { pool, noteFailure }: { pool: pg.Pool; noteFailure: NoteFailure },
   work: (tx: Queryable) => Promise<T>,
-  options: TransactionOptions,
+  options: RunOptions,
 ): Promise<T> {
   const client = await connect(pool);
   let broken: Error | undefined;
   try {
-    const tx = await begin(client, noteFailure, options);
+    const ask = asking(client, noteFailure);
+    const { message } = options;
+    const tx = message === undefined ? await begin(ask, options) : beginTogether(ask, message);
     const result = await work(tx);
     if (options.trial === true) broken = await rollBack(client);
     else await tx.commit();
@@ -218,32 +235,6 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   } catch (error) {
     throw explainDatabaseError(error);
   }
-}
-
-/**
- * Content is compared as text, so what shapes a value's text is pinned in every transaction. `row_security = off` makes a
- * read that policies would silently thin out an error instead. The isolation is named, whatever the database's default is: a later
- * statement must see what was committed after an earlier one took its locks.
- */
-function beginText(options: TransactionOptions): string {
-  const settings = {
-    search_path: PINNED_PATH,
-    TimeZone: "UTC",
-    DateStyle: "ISO, YMD",
-    IntervalStyle: "postgres",
-    extra_float_digits: "1",
-    bytea_output: "hex",
-    row_security: "off",
-    statement_timeout: String(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS),
-    lock_timeout: String(options.lockTimeoutMs ?? 0),
-    idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_TIMEOUT_MS),
-    "rowmill.writing": options.writingFor === undefined ? "" : String(options.writingFor),
-  };
-  const calls = Object.entries(settings).map(
-    ([name, value]) => `pg_catalog.set_config('${name}', ${quoteLiteral(value)}, true)`,
-  );
-  const access = options.readOnly === true ? " read only" : "";
-  return `begin isolation level read committed${access}; select ${calls.join(", ")}`;
 }
 
 /** A PostgreSQL identifier, always quoted. Values are never written this way. */

@@ -1,11 +1,11 @@
 /**
- * What there is to do, for all pipelines of a worker at once: one statement, and the only one that an idle worker repeats each second.
- * It decides nothing: who acts on an answer reads its own rows again, under its own locks.
+ * What there is to do, for all pipelines of a worker at once, in one statement. It decides nothing: who acts on an answer reads its own rows
+ * again, under its own locks. An idle worker asks each second only whether the answer that it has still holds.
  *
  * Whatever has settled costs it nothing: it reads what arrived, the queue, the batches that have not ended, and one row a pipeline of
  * everything else.
  */
-import { sql, type Reader, type Sql } from "./database.js";
+import { asItStands, inOneMessage, sql, type Reader, type Sql } from "./database.js";
 import type { PauseKind } from "./pipelines.js";
 import { sweepFacts, type SweepFacts } from "./sweeps.js";
 import { refuseNewer, requireUnderstood } from "./understood.js";
@@ -42,12 +42,25 @@ export interface Due {
   readonly pipelines: ReadonlyMap<number, PipelineDue>;
   /** Unfinished batches that are due, and that nobody holds. */
   readonly batches: number;
+  /** Until the next batch is due, the next wait that a provider asked for is over, or a worker that stays silent is dead. Null: never. */
+  readonly nextMs: number | null;
   /** A worker has not been seen for too long. */
   readonly dead: boolean;
   /** An unfinished batch has no wake-up. False where that was not asked. */
   readonly orphan: boolean;
   /** Another one than before: something happened that may let others go on, or that a person wants to see. By whichever worker. */
   readonly revision: string;
+  /** What had been committed when it was asked. */
+  readonly snapshot: string;
+}
+
+/**
+ * Whether all that the answer was made from is as it was: who sees the same transactions sees the same rows. It costs next to nothing. Where others
+ * write all the time it says no all the time, and the question is asked.
+ */
+export async function holds(client: Reader, { snapshot }: Pick<Due, "snapshot">): Promise<boolean> {
+  const statement = asItStands(sql`select pg_catalog.pg_current_snapshot() as snapshot`);
+  return (await client.first<{ snapshot: string }>(statement))?.snapshot === snapshot;
 }
 
 /** @throws RowmillError `version_too_old` */
@@ -58,16 +71,18 @@ export async function askDue(client: Reader, question: DueQuestion): Promise<Due
     throw error;
   });
   if (row === null) throw new Error("The database did not say what is due.");
-  const { oldest, batches, dead, orphan } = row;
+  const { oldest, batches, nextMs, dead, orphan, snapshot } = row;
   refuseNewer(oldest);
   const asked = new Map(question.pipelines.map(({ id, definitionHash }) => [id, definitionHash]));
   const all = row.pipelines.map((one) => toPipeline(one, row, asked.get(one.id) ?? ""));
   return {
     pipelines: new Map(all.map((one) => [one.id, one])),
     batches,
+    nextMs,
     dead,
     orphan,
     revision: revisionOf(row),
+    snapshot,
   };
 }
 
@@ -83,7 +98,7 @@ interface PipelineRecord extends Pick<
   readonly sweep: SweepFacts | null;
 }
 
-interface DueRecord extends Pick<Due, "batches" | "dead" | "orphan"> {
+interface DueRecord extends Pick<Due, "batches" | "nextMs" | "dead" | "orphan" | "snapshot"> {
   readonly oldest: number;
   readonly suspected: boolean;
   /** Ids of pipelines, as are the next ones. */
@@ -121,8 +136,8 @@ function revisionOf({ news, suspected, arrived, pipelines }: DueRecord): string 
 }
 
 function statement({ pipelines, thorough }: DueQuestion): Sql {
-  return sql`
-    select coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest, to_jsonb(d) ->> 'suspicion' is not null as suspected,
+  return inOneMessage(sql`
+    select pg_current_snapshot() as snapshot, coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest, to_jsonb(d) ->> 'suspicion' is not null as suspected,
       (select array_agg(distinct pipeline_id) from rowmill.arrivals) as arrived,
       (select coalesce(json_agg(p), '[]') from (
         select p.id, p.definition_hash as "definitionHash", p.approved_hash as "approvedHash", p.pause_kind as "pauseKind",
@@ -137,17 +152,24 @@ function statement({ pipelines, thorough }: DueQuestion): Sql {
           from rowmill.queue where batch is null group by pipeline_id) w on w.pipeline_id = p.id
         where p.id = any(${pipelines.map(({ id }) => id)}::int[])) p) as pipelines,
       u.due as batches,
-      exists (select from rowmill.workers where seen_at < clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})) as dead,
+      (extract(epoch from least(u.wakes, l.over, w.dies) - clock_timestamp()) * 1000)::float8 as "nextMs",
+      coalesce(w.dead, false) as dead,
       ${thorough ? orphan : sql`false`} as orphan, ${thorough ? demo : sql`null`} as demo,
-      concat_ws(' ', u.unfinished, u.planned, u.lease, u.next, (select max(id) from rowmill.requests),
-        -- A wait that is over is news too.
-        (select string_agg(concat_ws(',', account, model, learned_at, not_before, not_before > clock_timestamp()), ' ' order by account, model)
-         from rowmill.learned_limits)) as news
+      concat_ws(' ', u.unfinished, u.planned, u.lease, u.next, (select max(id) from rowmill.requests), l.limits) as news
     from (values (1)) one left join rowmill.deployment d on true cross join (
       select count(*) as unfinished, max(planned_at) as planned, max(lease_until) as lease, max(next_at) as next,
-        count(*) filter (where next_at <= clock_timestamp() and (lease_until is null or lease_until < clock_timestamp()))::int as due
-      from rowmill.batches where settled_at is null) u`;
+        count(*) filter (where ${wakesAt} <= clock_timestamp())::int as due, min(${wakesAt}) filter (where ${wakesAt} > clock_timestamp()) as wakes
+      from rowmill.batches where settled_at is null) u cross join (
+      -- A wait that is over is news too.
+      select string_agg(concat_ws(',', account, model, learned_at, not_before, not_before > clock_timestamp()), ' ' order by account, model) as limits,
+        min(not_before) filter (where not_before > clock_timestamp()) as over
+      from rowmill.learned_limits) l cross join (
+      select bool_or(${diesAt} < clock_timestamp()) as dead, min(${diesAt}) filter (where ${diesAt} > clock_timestamp()) as dies from rowmill.workers) w`);
 }
+
+/** Null of a lease counts for nothing. */
+const wakesAt = sql`greatest(next_at, lease_until)`;
+const diesAt = sql`seen_at + make_interval(secs => ${WORKER_SILENCE_MS / 1000})`;
 
 const orphan = sql`exists (select from rowmill.batches b where b.settled_at is null and not exists (
   select from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts))`;

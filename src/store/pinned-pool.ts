@@ -5,7 +5,8 @@
  * It asks each client for one statement at a time. Outside of a transaction of its own each one becomes a transaction.
  */
 import type pg from "pg";
-import { DatabaseError, explainDatabaseError, PIN_PATH } from "./database.js";
+import { DatabaseError, explainDatabaseError } from "./database.js";
+import { PIN_PATH } from "./transaction-text.js";
 
 /** A process that is frozen between its statement and its commit holds a job's row for so long at most: others wait for it. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;

@@ -1,5 +1,5 @@
 /** Processes that work, by heartbeat; and the jobs of those that died, freed for others. */
-import { sql, type Queryable, type Reader } from "./database.js";
+import { inOneMessage, sql, type Queryable, type Reader } from "./database.js";
 import { isUnderstood } from "./understood.js";
 
 /** A worker that was not seen for so long is dead: four heartbeats. */
@@ -10,10 +10,12 @@ export async function beat(
   client: Queryable,
   worker: { id: string; poolId: string | null; host: string; pid: number; version: string },
 ): Promise<void> {
-  await client.run(sql`
+  await client.run(
+    inOneMessage(sql`
     insert into rowmill.workers (id, pool_id, host, pid, version)
     select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version} where ${isUnderstood}
-    on conflict (id) do update set seen_at = clock_timestamp(), pool_id = excluded.pool_id`);
+    on conflict (id) do update set seen_at = clock_timestamp(), pool_id = excluded.pool_id`),
+  );
 }
 
 export async function signOff(client: Queryable, workerId: string): Promise<void> {

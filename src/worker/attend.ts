@@ -1,7 +1,7 @@
 /**
  * When a worker does what. It asks one question again and again, what is due, and starts what the answer names, each concern beside the
- * others and at most once at a time. Without work the questions become rare. It holds nothing that a crash may take: the next
- * answer names again what was not done.
+ * others and at most once at a time. Without work the questions become rare, and then it asks only whether the answer still holds, until the hour
+ * comes that the answer told. It holds nothing that a crash may take: the next answer names again what was not done.
  */
 import type { Due } from "../store/due.js";
 import type { WorkerContext } from "./context.js";
@@ -11,6 +11,8 @@ import { errorWaitMs } from "./loop.js";
 const ASK_MS_MIN = 200;
 const ASK_MS_MAX = 1_000;
 const ASK_GROWTH = 1.5;
+/** An answer is not kept for longer, though nothing speaks against it. */
+const ANSWER_MS_MAX = 5_000;
 
 /** What a concern says when it stopped before it was through: it is asked at once what is due. */
 export const more = Symbol("more");
@@ -34,6 +36,8 @@ export interface Seen {
 
 export interface Attendance {
   seen(): Seen;
+  /** Called at each new answer and at each new trouble. */
+  onSeen(listener: () => void): void;
   /** Something may be due: it is asked soon. */
   hasten(): void;
   /** Resolves, after the signal, when everything that was started has ended. Never rejects. */
@@ -42,6 +46,8 @@ export interface Attendance {
 
 export interface AttendOptions {
   readonly ask: () => Promise<Due>;
+  /** Whether nothing has happened since that answer. */
+  readonly holds: (due: Due) => Promise<boolean>;
   /** When something becomes due that the answer does not name yet, in milliseconds from it; null: nobody knows. */
   readonly nextMs: (due: Due) => number | null;
   readonly concerns: readonly Concern[];
@@ -51,10 +57,16 @@ export interface AttendOptions {
 export function attend(context: Pick<WorkerContext, "log" | "random">, options: AttendOptions): Attendance {
   const { signal } = options;
   const alarm = new Alarm();
+  const listeners: (() => void)[] = [];
   let seen: Seen = { due: null, trouble: null };
   let quietRounds = 0;
   let failures = 0;
   let askedAtMs = performance.now();
+  let keptUntilMs = askedAtMs;
+  const see = (next: Seen): void => {
+    seen = next;
+    for (const listener of listeners) listener();
+  };
   const hasten = (): void => {
     quietRounds = 0;
     if (failures === 0) alarm.hasten(askedAtMs + ASK_MS_MIN - performance.now());
@@ -67,19 +79,32 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
         if (result === more) alarm.hasten(0);
       }),
   );
+  const rhythmMs = (): number => Math.min(ASK_MS_MIN * ASK_GROWTH ** quietRounds, ASK_MS_MAX);
+  const ask = async (): Promise<void> => {
+    const due = await options.ask();
+    // A wait of a concern, or of a pipeline, may be over soon after something happened.
+    if (due.revision !== seen.due?.revision) quietRounds = 0;
+    const waitsMs = attended.map((one) => (signal.aborted ? Infinity : one.start(due, signal)));
+    if (waitsMs.includes(0)) quietRounds = 0;
+    keptUntilMs = askedAtMs + Math.min(ANSWER_MS_MAX, options.nextMs(due) ?? Infinity, ...waitsMs);
+    see({ due, trouble: null });
+    failures = 0;
+  };
+  const mayKeep = async ({ due, trouble }: Seen): Promise<boolean> =>
+    due !== null &&
+    trouble === null &&
+    rhythmMs() === ASK_MS_MAX &&
+    askedAtMs < keptUntilMs &&
+    (await options.holds(due));
   const round = async (): Promise<number> => {
     askedAtMs = performance.now();
+    quietRounds++;
     try {
-      const due = await options.ask();
-      seen = { due, trouble: null };
-      failures = 0;
-      quietRounds++;
-      for (const one of attended) if (!signal.aborted && one.start(due, signal)) quietRounds = 0;
-      const nextMs = options.nextMs(due) ?? Infinity;
-      return Math.max(ASK_MS_MIN, Math.min(nextMs, ASK_MS_MIN * ASK_GROWTH ** quietRounds, ASK_MS_MAX));
+      if (!(await mayKeep(seen))) await ask();
+      return Math.max(ASK_MS_MIN, Math.min(keptUntilMs - askedAtMs, rhythmMs()));
     } catch (error) {
       failures++;
-      seen = { ...seen, trouble: { error, sinceMs: seen.trouble?.sinceMs ?? askedAtMs } };
+      see({ ...seen, trouble: { error, sinceMs: seen.trouble?.sinceMs ?? askedAtMs } });
       if (!signal.aborted) context.log.warn({ loop: "due", err: error }, "a round failed; trying again");
       return errorWaitMs(failures, context.random());
     }
@@ -92,7 +117,12 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
     }
     for (const one of attended) await one.running;
   };
-  return { seen: () => seen, hasten, ended: run() };
+  return {
+    seen: () => seen,
+    onSeen: (listener) => void listeners.push(listener),
+    hasten,
+    ended: run(),
+  };
 }
 
 class Attended {
@@ -114,15 +144,18 @@ class Attended {
     this.#worked = worked;
   }
 
-  /** Whether there is work: by this answer, or since before. */
-  start(due: Due, signal: AbortSignal): boolean {
+  /** Until it should be asked again, in milliseconds: 0 while there is work, by this answer or since before; infinite when there is none. */
+  start(due: Due, signal: AbortSignal): number {
     const { regular = false } = this.#concern;
-    if (this.running !== null) return !regular;
-    if (performance.now() < this.#notBeforeMs) return false;
+    const busyMs = regular ? Infinity : 0;
+    if (this.running !== null) return busyMs;
+    const restMs = this.#notBeforeMs - performance.now();
+    if (regular && restMs > 0) return Infinity;
     const work = this.#concern.work(due);
-    if (work === null) return false;
+    if (work === null) return Infinity;
+    if (restMs > 0) return restMs;
     this.running = this.#run(work, signal);
-    return !regular;
+    return busyMs;
   }
 
   async #run(work: () => Promise<unknown>, signal: AbortSignal): Promise<void> {
@@ -143,7 +176,7 @@ class Attended {
 }
 
 /** A rest that can be cut short. */
-class Alarm {
+export class Alarm {
   #timer: NodeJS.Timeout | null = null;
   #ring: () => void = () => undefined;
   #ringsAtMs = 0;
@@ -163,9 +196,12 @@ class Alarm {
   #set(ms: number): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#ringsAtMs = performance.now() + ms;
-    this.#timer = setTimeout(() => {
-      this.#timer = null;
-      this.#ring();
-    }, ms);
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.#ring();
+      },
+      Math.max(0, ms),
+    );
   }
 }

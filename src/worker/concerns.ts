@@ -17,6 +17,7 @@ import type { Queue } from "./queue.js";
 import { runRescuer } from "./rescuer.js";
 import { isSweepDue, sweepChunk } from "./sweeper.js";
 
+const LOOK_EVERY_MS = 1_000;
 const INTAKE_REST_MS = 200;
 const SWEEP_REST_MS = 1_000;
 /** A sweep waits no longer than this for rows that keep arriving. */
@@ -77,13 +78,15 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
   ];
 }
 
-/** Until the next deadline, or the end of the next back-off; null: none is known. */
-export function nextMs({ pipelines: ours }: WorkerContext, { pipelines }: Due): number | null {
-  const waits = [...pipelines.values()].flatMap((one) => {
+/** Until the next deadline, the end of the next back-off, or the next batch's turn; null: none is known. */
+export function nextMs({ pipelines: ours }: WorkerContext, due: Due): number | null {
+  const waits = [...due.pipelines.values()].flatMap((one) => {
     const maxWaitMs = ours.get(one.id)?.config.when.maxWaitMs ?? Infinity;
     return [one.nextReadyMs ?? Infinity, maxWaitMs - (one.oldestWaitMs ?? -Infinity)];
   });
-  const next = Math.min(...waits.filter((ms) => ms > 0));
+  // Batches that are due may wait for a queue that did not hear of them.
+  const lookMs = due.batches > 0 ? LOOK_EVERY_MS : Infinity;
+  const next = Math.min(lookMs, ...[...waits, due.nextMs ?? Infinity].filter((ms) => ms > 0));
   return Number.isFinite(next) ? next : null;
 }
 

@@ -17,10 +17,10 @@ import { errorWaitMs, pause } from "./loop.js";
 const CONCURRENCY = 4;
 /**
  * So often each of them looks for work by itself. Whoever makes a wake-up that is due says so here, LISTEN tells it where the connection
- * allows it (a transaction pooler and the embedded database do not), and the question what is due finds the rest: this is for what
- * all of them missed. Its local queue would look as seldom, but it locks what it cannot start yet, and keeps lost replies to itself.
+ * allows it (a transaction pooler and the embedded database do not), and the question what is due finds the rest, again and again: this is for
+ * what all of them missed. All look at once, each by a connection of its own, which is dear where nothing happens. Its local queue would look as seldom, but it locks what it cannot start yet, and keeps lost replies to itself.
  */
-const QUEUE_POLL_MS = 20_000;
+const QUEUE_POLL_MS = 300_000;
 /** A look that is no further away is remembered to the moment; the question what is due finds others, a second late at most. */
 const REMEMBERED_MS_MAX = 10_000;
 

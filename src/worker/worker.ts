@@ -6,10 +6,10 @@ import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../model/errors.js";
-import { askDue, type Due } from "../store/due.js";
+import { askDue, holds, type Due } from "../store/due.js";
 import { beat, signOff } from "../store/workers.js";
 import { version } from "../version.js";
-import { attend, type Seen } from "./attend.js";
+import { attend, type Attendance } from "./attend.js";
 import { concernsOf, nextMs } from "./concerns.js";
 import type { WorkerContext } from "./context.js";
 import { loop } from "./loop.js";
@@ -17,14 +17,13 @@ import { startQueue, type Queue } from "./queue.js";
 
 const BEAT_EVERY_MS = 5_000;
 /** What takes a closer look is asked less often: batches without a wake-up, and rows that the demo model answered. */
-const THOROUGH_EVERY_MS = 5_000;
+const THOROUGH_EVERY_MS = 4_000;
 const STOP_LIMIT_MS = 20_000;
 /** Of the signal to stop: each call of a turn in hand; above it Node warns of a leak. */
 const LISTENERS_MAX = 100;
 
-export interface Worker {
-  /** What there was to do when it looked last. With a trouble that is no error of the database it has ended by itself. */
-  seen(): Seen;
+/** What it has seen is what there was to do when it asked last. With a trouble that is no error of the database it has ended by itself. */
+export interface Worker extends Pick<Attendance, "seen" | "onSeen"> {
   /** Resolves when the process may exit. Repeatable. */
   stop(): Promise<void>;
 }
@@ -50,17 +49,19 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   }
   const attendance = attend(context, {
     ask: asker(context, stopping),
+    holds: (due) => holds(context.read, due),
     nextMs: (due) => nextMs(context, due),
     concerns: concernsOf(context, { ...options, queue, signal }),
     signal,
   });
+  const { seen, onSeen } = attendance;
   ({ hasten } = attendance);
   const heart = loop(context, { name: "heartbeat", everyMs: BEAT_EVERY_MS, signal }, () =>
     heartbeat(context, queue),
   );
   let stopped: Promise<void> | null = null;
   const running = { stopping, queue, ended: [heart, attendance.ended] };
-  return { seen: attendance.seen, stop: () => (stopped ??= stopAll(context, running)) };
+  return { seen, onSeen, stop: () => (stopped ??= stopAll(context, running)) };
 }
 
 /** Once a newer version took the ledger over nothing more is begun: all that runs here ends, as by `stop`. */
