@@ -8,7 +8,8 @@ import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
-import { raw, sql } from "../../src/store/database.js";
+import { openDatabase, raw, sql } from "../../src/store/database.js";
+import { holds } from "../../src/store/due.js";
 import { buildCli, filmsPipeline, runCli, startCliProject, type Variables } from "../support/cli.js";
 import { serverVersions } from "../support/databases.js";
 import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";
@@ -162,6 +163,10 @@ describe.each(ways)(
       expect(status).toMatchObject({ pipelines: [{ succeeded: 1 }, { succeeded: 29 }, { succeeded: 2 }] });
       expect(await command("show", "films", "2")).toContain("Another text.");
       await command("show", "pairs", "a", "1");
+      // What an idle worker asks each second, in no transaction whose path is pinned.
+      const database = openDatabase({ connectionString: env["DATABASE_URL"], ssl: false });
+      closers.push(() => database.close());
+      expect(await holds(database, { snapshot: "" })).toBe(false);
       await command("uninstall");
       await command("uninstall", "--purge", "--yes");
       expect(await recordedCalls(server.url)).toEqual([]);
