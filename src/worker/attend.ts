@@ -82,7 +82,7 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
   const rhythmMs = (): number => Math.min(ASK_MS_MIN * ASK_GROWTH ** quietRounds, ASK_MS_MAX);
   const ask = async (): Promise<void> => {
     const due = await options.ask();
-    // A wait of a concern, or of a pipeline, may be over soon after something happened.
+    // What comes of it may be due soon.
     if (due.revision !== seen.due?.revision) quietRounds = 0;
     const waitsMs = attended.map((one) => (signal.aborted ? Infinity : one.start(due, signal)));
     if (waitsMs.includes(0)) quietRounds = 0;
@@ -150,10 +150,9 @@ class Attended {
     const busyMs = regular ? Infinity : 0;
     if (this.running !== null) return busyMs;
     const restMs = this.#notBeforeMs - performance.now();
-    if (regular && restMs > 0) return Infinity;
+    if (restMs > 0) return regular ? Infinity : restMs;
     const work = this.#concern.work(due);
     if (work === null) return Infinity;
-    if (restMs > 0) return restMs;
     this.running = this.#run(work, signal);
     return busyMs;
   }
