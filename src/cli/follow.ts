@@ -15,9 +15,9 @@ import type { Approvals } from "./approvals.js";
 import { WAIT_MS_MAX } from "./patience.js";
 import type { WorkProgress } from "./work-progress.js";
 
-/** Between two looks; and at most, where nothing moves on a screen and no end is waited for. */
+/** Between two looks; and at most, where nothing moves on a screen and no end is waited for: the worker has another answer sooner. */
 const ROUND_MS = 500;
-const ROUND_MS_MAX = 5_000;
+const ROUND_MS_MAX = 15_000;
 /** Looking may take at most a third of the time, and a person is kept waiting for no news so long at most. */
 const REST_FACTOR = 2;
 const REST_MAX_MS = 5_000;
