@@ -27,7 +27,7 @@ const SOURCE_CHECK_EVERY_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
 /** After something happened, and when nothing did. */
 const CLEAN_REST_MS = 10_000;
-const CLEAN_REST_MS_MAX = 60_000;
+const CLEAN_REST_MS_MAX = 300_000;
 /** Between two rounds of planning: rows that come meanwhile share a batch. For a pipeline that came to nothing it doubles while nothing happens. */
 const PLAN_REST_MS = 500;
 const PLAN_REST_MS_MAX = 60_000;
