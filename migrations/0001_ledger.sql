@@ -186,7 +186,7 @@ create table rowmill.requests (
 ) with (fillfactor = 33);
 create index requests_of_demo on rowmill.requests (pipeline_id, id) where demo;
 
--- The queue: a row for up to 1,000 requests. It may name requests that do not wait any more, and one twice: the state decides, when they
+-- The queue: a row for up to 2,000 requests. It may name requests that do not wait any more, and one twice: the state decides, when they
 -- are rendered.
 create table rowmill.queue (
   no bigint generated always as identity primary key,
@@ -304,7 +304,7 @@ create index batches_due on rowmill.batches (next_at) where settled_at is null;
 create index batches_by_definition on rowmill.batches (pipeline_id, definition_hash, settled_at);
 create unique index batches_one_open_create on rowmill.batches (account) where one_create and create_intent_at is not null;
 
--- Which requests entered a batch, a row for up to 1,000, in the order of its file. Deleted when it ends.
+-- Which requests entered a batch, a row for up to 2,000, in the order of its file. Deleted when it ends.
 create table rowmill.lines (
   batch integer not null,
   part integer not null,

@@ -1,13 +1,13 @@
 /**
- * What waits: rows of up to a thousand request ids, in the order in which they came. A planner gives whole rows to a batch, so that planning
+ * What waits: rows of up to some thousand request ids, in the order in which they came. A planner gives whole rows to a batch, so that planning
  * a hundred thousand requests writes a hundred rows. An id may stand here although its request does not wait any more, or twice: who
  * renders looks at the state. So the sum is an upper bound; `tidy` makes it exact where that matters.
  */
 import { int8Array } from "./arrays.js";
 import { sql, type Queryable, type Reader, type Sql } from "./database.js";
 
-/** Ids of one row, which are read, rendered and taken together. */
-export const QUEUE_ROW = 1_000;
+/** Ids of one row, which are read, rendered and taken together. With half as many all of it took 7 % longer, with fewer MB of memory (340 for 386). */
+export const QUEUE_ROW = 2_000;
 
 /** Requests of one transaction that wait since now. `delayMs`: until they may go out. */
 export async function enqueue(

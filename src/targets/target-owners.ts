@@ -37,28 +37,28 @@ export interface CodeOfWriting {
   readonly builtIn: boolean;
 }
 
-/** By little reading, and for most tables all that has to be known. Null: there is no such table. */
+/**
+ * By little reading, and for most tables all that has to be known. Null: there is no such table. `relhastriggers` is true for foreign keys in
+ * both directions too, and may be so for no reason any more: then the catalogue is searched.
+ */
 export function codeOfWriting(
   client: Reader,
   { target, source }: Pick<Ownership, "target" | "source">,
 ): Promise<CodeOfWriting | null> {
   const users = sql`>= ${FIRST_USER_OID}::oid`;
   return client.first<CodeOfWriting>(sql`
-    select p.plain, p.plain and c.relowner in (select oid from pg_catalog.pg_roles where rolname = current_user
-          union all select s.relowner from pg_catalog.pg_class s where s.oid = to_regclass(${source}))
-      and not c.relispartition and not c.relam ${users}
+    select p.plain, p.plain and not c.relispartition and not c.relhastriggers and c.relchecks = 0 and not c.relam ${users}
+      and (pg_get_userbyid(c.relowner) = current_user or c.relowner = (select s.relowner from pg_catalog.pg_class s where s.oid = to_regclass(${source})))
       and not exists (select from pg_catalog.pg_policy y where y.polrelid = c.oid)
-      and not exists (select from pg_catalog.pg_attrdef d where d.adrelid = c.oid)
-      and not exists (select from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype not in ('p', 'u', 'n'))
-      and not exists (select from pg_catalog.pg_constraint k where k.confrelid = c.oid)
       and not exists (select from pg_catalog.pg_statistic_ext e where e.stxrelid = c.oid)
-      and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.atttypid ${users})
+      and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and (a.atthasdef or a.atttypid ${users}))
       and not exists (select from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid
-        and (i.indexprs is not null or i.indpred is not null or x.relam ${users} or exists (select from unnest(i.indclass::oid[]) o (id) where o.id ${users})))
+        and (i.indexprs is not null or i.indpred is not null or i.indisexclusion or x.relam ${users}
+          or exists (select from unnest(i.indclass::oid[]) o (id) where o.id ${users})))
       as "builtIn"
     from pg_catalog.pg_class c cross join lateral (
-      select c.relkind = 'r' and not c.relhasrules and not c.relhassubclass
-        and not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as plain) p
+      select c.relkind = 'r' and not c.relhasrules and not c.relhassubclass and (not c.relhastriggers
+        or not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)) as plain) p
     where c.oid = to_regclass(${target})`);
 }
 

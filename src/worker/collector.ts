@@ -26,7 +26,7 @@ import { eachStep } from "./step.js";
 import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
-const CHUNK_LINES = 1_000;
+const CHUNK_LINES = 2_000;
 const CHUNK_BYTES = 8 * 1024 * 1024;
 const FOREIGN = "its results name none of our requests";
 

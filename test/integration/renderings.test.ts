@@ -1,11 +1,12 @@
 /** A batch is rendered from the start where a rendering broke off: what had entered it leaves it again, under the attempt of before. */
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { QUEUE_ROW } from "../../src/store/queue.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
 /** Two rows of the queue. */
-const ROWS = 1_001;
+const ROWS = QUEUE_ROW + 1;
 
 describeDatabases(
   "A rendering that broke off",
@@ -34,7 +35,7 @@ describeDatabases(
     it("leaves nothing behind: each row is asked once, under its first attempt", async () => {
       await createNotes(project, plain(ROWS));
       await breakOff();
-      expect(await parts()).toEqual([1_000, 1]);
+      expect(await parts()).toEqual([QUEUE_ROW, 1]);
       expect(await batchRows(project)).toMatchObject([{ state: "planned" }]);
       await project.check();
       await project.drain(await project.worker({ notes: notesPipeline() }));
@@ -47,7 +48,7 @@ describeDatabases(
     });
 
     it("or one that did not has come to each row of its queue", async () => {
-      const rows = 11 * 1_000 + 1;
+      const rows = 10 * QUEUE_ROW + 1;
       await createNotes(project, plain(rows));
       await project.drain(await project.worker({ notes: notesPipeline() }));
       expect((await batchRows(project)).length).toBe(1);
