@@ -7,11 +7,12 @@ import type { Json } from "../model/pipeline.js";
 import { parseCustomId } from "../model/custom-id.js";
 import type { AnswerOutcome } from "../model/outcome.js";
 import * as batches from "../store/batches.js";
-import { DatabaseError, isConflict, isDataError, isDatabaseWide } from "../store/database.js";
+import { DatabaseError, isDataError } from "../store/database.js";
 import { acceptMany, type GoodAnswer } from "../store/attempts.js";
 import { lockQuietly } from "../store/in-flight.js";
 import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes, type Place } from "./answer-chunk.js";
 import { countedUsage, storable } from "./ending.js";
+import { causeOf } from "./row-refusal.js";
 
 /** A user who holds a row waits for ours no longer. Far below the time after which PostgreSQL looks for a deadlock, and cancels somebody. */
 const LOCK_TIMEOUT_MS = 100;
@@ -49,9 +50,8 @@ export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promi
 /** What a single row, or whoever holds it, can cause: looked at row by row, the others are written. */
 function mayBeOneRow(error: unknown, { atTarget }: Place): boolean {
   if (error instanceof NotWritten) return true;
-  if (!(error instanceof DatabaseError) || isDatabaseWide(error)) return false;
-  const isTooMuch = error.sqlState === TOO_LONG;
-  return atTarget || isTooMuch || isConflict(error) || isDataError(error);
+  if (!(error instanceof DatabaseError)) return false;
+  return causeOf(error, atTarget) !== null || isDataError(error) || error.sqlState === TOO_LONG;
 }
 
 /** The row itself is not needed: neither for `validate`, nor to compare definitions or names, nor as what is written. */

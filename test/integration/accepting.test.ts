@@ -64,6 +64,10 @@ describeDatabases(
 
     it.each([
       ["raises", "raise exception 'not this one'"],
+      ["raises a server's shutdown", "raise exception 'not this one' using errcode = '57P01'"],
+      ["raises that there is no room", "raise exception 'not this one' using errcode = '53100'"],
+      ["raises that no write is taken", "raise exception 'not this one' using errcode = '25006'"],
+      ["raises a lost connection", "raise exception 'not this one' using errcode = '08006'"],
       ["returns nothing", "return null"],
     ])("are written but for the one for which the target's trigger %s", async (_, does) => {
       await createNotes(project, plain(ROWS));
