@@ -121,7 +121,7 @@ function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Conc
   };
   const plan = async (pipelines: readonly Pipeline[], revision: string): Promise<void> => {
     for (const pipeline of pipelines) {
-      const batches = await planPipeline(context, pipeline, flush);
+      const batches = await planPipeline(context, pipeline, { flush, mayWait: true });
       if (batches > 0) rests.end(pipeline);
       else rests.begin(pipeline, revision);
       queue.look(batches);
