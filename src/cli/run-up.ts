@@ -7,6 +7,8 @@ import { lockForWork, openProjectDatabase } from "../app/open-database.js";
 import { openProject } from "../app/open-project.js";
 import { openProviders } from "../app/providers.js";
 import { runRound, sweepAll } from "../app/round.js";
+import type { Reader } from "../store/database.js";
+import { byId } from "../store/pipelines.js";
 import { isSwept, wantSweep } from "../store/sweeps.js";
 import { withdrawLocalApproval } from "../worker/approval.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
@@ -108,16 +110,18 @@ async function lookFirst(
   if (!once)
     for (const id of context.pipelines.keys())
       await wantSweep(context.database, id, "rowmill up", startedAgoMs);
-  const looked = once ? context : await withoutSwept(context);
+  for (const pipeline of context.pipelines.values()) await withdrawLocalApproval(context, pipeline);
+  const unswept = once ? context : await only(context, isUnswept);
+  // What waits is what an approval is asked for, or given by: so all that has come counts, or little would approve the rest.
+  const uncounted = once ? context : await only(context, isUncounted);
   // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
-  await runIntake(looked, signal);
+  await runIntake(uncounted, signal);
   const progress = new SweepProgress(terminal);
-  await sweepAll(looked, signal, progress.onChunk);
+  await sweepAll(unswept, signal, progress.onChunk);
   progress.end();
-  await runIntake(looked, signal);
+  await runIntake(uncounted, signal);
   for (const pipeline of context.pipelines.values()) {
     const { name } = pipeline.config;
-    await withdrawLocalApproval(context, pipeline);
     const rows = await askAgainAfterDemo(context, pipeline, signal);
     if (rows > 0)
       terminal.note(
@@ -126,12 +130,25 @@ async function lookFirst(
   }
 }
 
-/** The others are swept by the worker. */
-async function withoutSwept(context: WorkerContext): Promise<WorkerContext> {
-  const unswept = new Map<number, Pipeline>();
+/** The others are looked at by the worker. */
+async function only(
+  context: WorkerContext,
+  isMeant: (client: Reader, pipeline: Pipeline) => Promise<boolean>,
+): Promise<WorkerContext> {
+  const meant = new Map<number, Pipeline>();
   for (const [id, pipeline] of context.pipelines)
-    if (!(await isSwept(context.read, id, pipeline.definitionHash))) unswept.set(id, pipeline);
-  return { ...context, pipelines: unswept };
+    if (await isMeant(context.read, pipeline)) meant.set(id, pipeline);
+  return { ...context, pipelines: meant };
+}
+
+async function isUnswept(client: Reader, { id, definitionHash }: Pipeline): Promise<boolean> {
+  return !(await isSwept(client, id, definitionHash));
+}
+
+/** Also what was swept, and still needs an approval. */
+async function isUncounted(client: Reader, pipeline: Pipeline): Promise<boolean> {
+  const row = await byId(client, pipeline.id);
+  return row?.approvedHash !== pipeline.definitionHash || isUnswept(client, pipeline);
 }
 
 async function workOn(

@@ -21,7 +21,11 @@ export interface ChunkBounds {
 const isWithoutRow = (of: Sql): Sql => sql`(${of}.state operator(pg_catalog.=) 'gone'
   or (${of}.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[]) and ${of}.row_gone))`;
 
-/** Of a set of requests, by their ids; in whatever order and pieces, since the XOR of two sets that share none is that of both. `of`: with id, state and row_gone. */
+/**
+ * Of a set of requests, by their ids; in whatever order and pieces, since the XOR of two sets that share none is that of both. `of`: with id, state
+ * and row_gone. A sweep compares that of the requests whose rows it met with that of all: a request whose row is gone is in the second one alone. What
+ * moves meanwhile, or is met twice under two keys, makes the two differ, which costs a pass over the ledger, and never hides another one.
+ */
 export function metHash(of: Sql, lastId: string): Sql {
   return sql`coalesce(pg_catalog.bit_xor(pg_catalog.hashint8extended(${of}.id, 0)) filter (
     where ${of}.id operator(pg_catalog.<=) ${lastId}::pg_catalog.int8 and not ${isWithoutRow(of)}), 0)::pg_catalog.text`;

@@ -61,15 +61,15 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
   let seen: Seen = { due: null, trouble: null };
   let quietRounds = 0;
   let failures = 0;
-  let askedAtMs = performance.now();
-  let keptUntilMs = askedAtMs;
+  let roundAtMs = performance.now();
+  let keptUntilMs = roundAtMs;
   const see = (next: Seen): void => {
     seen = next;
     for (const listener of listeners) listener();
   };
   const hasten = (): void => {
     quietRounds = 0;
-    if (failures === 0) alarm.hasten(askedAtMs + ASK_MS_MIN - performance.now());
+    if (failures === 0) alarm.hasten(roundAtMs + ASK_MS_MIN - performance.now());
   };
   const attended = options.concerns.map(
     (concern) =>
@@ -86,7 +86,7 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
     if (due.revision !== seen.due?.revision) quietRounds = 0;
     const waitsMs = attended.map((one) => (signal.aborted ? Infinity : one.start(due, signal)));
     if (waitsMs.includes(0)) quietRounds = 0;
-    keptUntilMs = askedAtMs + Math.min(ANSWER_MS_MAX, options.nextMs(due) ?? Infinity, ...waitsMs);
+    keptUntilMs = roundAtMs + Math.min(ANSWER_MS_MAX, options.nextMs(due) ?? Infinity, ...waitsMs);
     see({ due, trouble: null });
     failures = 0;
   };
@@ -94,17 +94,17 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
     due !== null &&
     trouble === null &&
     rhythmMs() === ASK_MS_MAX &&
-    askedAtMs < keptUntilMs &&
+    roundAtMs < keptUntilMs &&
     (await options.holds(due));
   const round = async (): Promise<number> => {
-    askedAtMs = performance.now();
+    roundAtMs = performance.now();
     quietRounds++;
     try {
       if (!(await mayKeep(seen))) await ask();
-      return Math.max(ASK_MS_MIN, Math.min(keptUntilMs - askedAtMs, rhythmMs()));
+      return Math.max(ASK_MS_MIN, Math.min(keptUntilMs - roundAtMs, rhythmMs()));
     } catch (error) {
       failures++;
-      see({ ...seen, trouble: { error, sinceMs: seen.trouble?.sinceMs ?? askedAtMs } });
+      see({ ...seen, trouble: { error, sinceMs: seen.trouble?.sinceMs ?? roundAtMs } });
       if (!signal.aborted) context.log.warn({ loop: "due", err: error }, "a round failed; trying again");
       return errorWaitMs(failures, context.random());
     }
@@ -113,7 +113,7 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
       const restMs = await round();
-      if (!signal.aborted) await alarm.rest(askedAtMs + restMs - performance.now());
+      if (!signal.aborted) await alarm.rest(roundAtMs + restMs - performance.now());
     }
     for (const one of attended) await one.running;
   };

@@ -121,7 +121,7 @@ function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Conc
   };
   const plan = async (pipelines: readonly Pipeline[], revision: string): Promise<void> => {
     for (const pipeline of pipelines) {
-      const batches = await planPipeline(context, pipeline, flush);
+      const batches = await planPipeline(context, pipeline, { flush, mayWait: true });
       if (batches > 0) rests.end(pipeline);
       else rests.begin(pipeline, revision);
       queue.look(batches);
@@ -166,22 +166,23 @@ class Rests {
  * with its former one, and a sweep would come to the new key alone, and ask it again.
  */
 function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern {
-  let dueSinceMs: number | null = null;
-  const mayBegin = (arrived: boolean): boolean => {
-    dueSinceMs ??= performance.now();
-    return !arrived || performance.now() - dueSinceMs > ARRIVALS_MS_MAX;
-  };
+  /** Since when one waits that is due; null: none does. */
+  let waitsSinceMs: number | null = null;
   return {
     name: "sweeper",
     restMs: SWEEP_REST_MS,
     work: (due) => {
+      const sinceMs = waitsSinceMs ?? performance.now();
+      waitsSinceMs = null;
       const one = current(due, pipeline);
       if (one === null || !mayLook(one)) return null;
       const { sweep } = one;
       const isUnderWay = sweep === null || sweep.phase !== "idle";
       if (!isUnderWay && sweep.sweptHash === pipeline.definitionHash && !isSweepDue(sweep)) return null;
-      if (!isUnderWay && !mayBegin(one.arrived)) return null;
-      dueSinceMs = null;
+      if (!isUnderWay && one.arrived && performance.now() - sinceMs <= ARRIVALS_MS_MAX) {
+        waitsSinceMs = sinceMs;
+        return null;
+      }
       return async () => {
         while (!signal.aborted && (await sweepChunk(context, pipeline)) !== null);
       };

@@ -44,10 +44,19 @@ export type PlanOutcome =
         | "target";
     };
 
-/** One round: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
+/** What else than a threshold and a deadline sends what waits. */
+export interface Flushing {
+  /** All that waits, whatever the threshold. */
+  readonly flush: boolean;
+  /** There is a next round soon, so a flush may wait for rows that are being taken in. */
+  readonly mayWait: boolean;
+}
+
+/** One round by itself: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
 export async function runPlanner(context: WorkerContext, flush: boolean): Promise<number> {
   let batches = 0;
-  for (const pipeline of context.pipelines.values()) batches += await planPipeline(context, pipeline, flush);
+  for (const pipeline of context.pipelines.values())
+    batches += await planPipeline(context, pipeline, { flush, mayWait: false });
   return batches;
 }
 
@@ -55,10 +64,10 @@ export async function runPlanner(context: WorkerContext, flush: boolean): Promis
 export async function planPipeline(
   context: WorkerContext,
   pipeline: Pipeline,
-  flush: boolean,
+  flushing: Flushing,
 ): Promise<number> {
   for (let made = 0; made < BATCHES_MAX; made++) {
-    const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flush));
+    const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flushing));
     if (outcome?.batchId === undefined) {
       await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
       return made;
@@ -75,18 +84,18 @@ export async function planPipeline(
 async function planApproved(
   context: WorkerContext,
   pipeline: Pipeline,
-  flush: boolean,
+  flushing: Flushing,
 ): Promise<PlanOutcome> {
-  const outcome = await planOnce(context, pipeline, flush);
+  const outcome = await planOnce(context, pipeline, flushing);
   if (outcome.because !== "approval") return outcome;
   const approval = await approvalOf(context, pipeline);
-  return approval.kind === "cheap" ? planOnce(context, pipeline, flush) : outcome;
+  return approval.kind === "cheap" ? planOnce(context, pipeline, flushing) : outcome;
 }
 
-export async function planOnce(
+async function planOnce(
   context: WorkerContext,
   pipeline: Pipeline,
-  flush: boolean,
+  flushing: Flushing,
 ): Promise<PlanOutcome> {
   // Most rounds end here, before a lock is taken or a row is read; what is ready is counted under the lock.
   const { ready } = await readyFacts(context.read, pipeline.id);
@@ -96,7 +105,7 @@ export async function planOnce(
   const bounds = await requestBounds(context, pipeline, pipeline.rates);
   const plan = () =>
     context.step("plan.batch", () =>
-      context.database.transaction((tx) => planInTransaction(context, tx, { pipeline, flush, bounds })),
+      context.database.transaction((tx) => planInTransaction(context, tx, { ...flushing, pipeline, bounds })),
     );
   const outcome = await plan();
   if (outcome.because !== "target") return outcome;
@@ -107,9 +116,8 @@ export async function planOnce(
 /** With how many ready requests, counted up to the threshold. */
 type Ready = Planning & { readonly ready: number };
 
-interface Planning {
+interface Planning extends Flushing {
   readonly pipeline: Pipeline;
-  readonly flush: boolean;
   readonly bounds: RequestBounds;
 }
 
@@ -118,7 +126,7 @@ async function planInTransaction(
   tx: Queryable,
   planning: Planning,
 ): Promise<PlanOutcome> {
-  const { pipeline, flush } = planning;
+  const { pipeline, flush, mayWait } = planning;
   const { config } = pipeline;
   const row = await pipelines.lock(tx, pipeline.id);
   if (!row || row.definitionHash !== pipeline.definitionHash || row.uninstalledAt)
@@ -126,11 +134,12 @@ async function planInTransaction(
   if (row.pauseKind !== null && row.pauseKind !== "budget") return { planned: 0, because: "paused" };
   const { requestsMin } = pipeline.provider.limits;
   const facts = await exactEnough(tx, pipeline, Math.max(config.when.rows, requestsMin));
+  const waits = mayWait && isFilling({ ...facts, requestsMax: requestsMax(pipeline) });
   const decision = decidePlanning({
     ...facts,
     rowsThreshold: config.when.rows,
     maxWaitMs: config.when.maxWaitMs,
-    flush: (flush || row.flushAt !== null) && !isFilling({ ...facts, requestsMax: requestsMax(pipeline) }),
+    flush: (flush || row.flushAt !== null) && !waits,
   });
   if (!decision.plan) return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
   if (facts.ready < requestsMin) return { planned: 0, because: "tooFew" };

@@ -132,12 +132,13 @@ interface ReadChunk {
   readonly left: readonly string[];
 }
 
-/** While one chunk is rendered and taken, the next one is read. False: the lease is lost. */
+/** While one row of the queue is taken the next one is read, except where this one takes more reads. False: the lease is lost. */
 async function renderAllChunks(turn: Planned, rendering: Rendering): Promise<boolean> {
   let read = await readNext(turn, null);
   while (read !== null && !rendering.progress.full) {
     turn.signal.throwIfAborted();
-    const [done, next] = await bothOf(renderChunk(turn, rendering, read), readNext(turn, read.no));
+    const ahead = read.left.length > 0 ? Promise.resolve(null) : readNext(turn, read.no);
+    const [done, next] = await bothOf(renderChunk(turn, rendering, read), ahead);
     if (done === null) return false;
     // What it had no room or no time for stands in the queue as before.
     read = done.left > 0 ? await readNext(turn, null) : next;

@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -220,6 +221,36 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(await readFile(ended, "utf8")).toBe("129\n");
     expect(await project.database.rows(sql`select id from rowmill.workers`)).toEqual([]);
   });
+
+  it.skipIf(!hasScript)(
+    `asks at its start also for rows that came since all was compared${unlessScript}`,
+    async () => {
+      await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
+      await project.run("up", "--once");
+      await insertFilms(project, 3);
+      const command = `stty cols 200; timeout --foreground -s KILL 60 "${process.execPath}" "${cliScript}" up --until-idle`;
+      const terminal = spawn(terminalProgram, ["-qefc", command, "/dev/null"], {
+        cwd: project.folder,
+        env: { PATH: process.env["PATH"], SHELL: "/bin/sh", ...project.env },
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      let shown = "";
+      terminal.stdout.on("data", (chunk: Buffer) => (shown += chunk.toString()));
+      const ended = once(terminal, "close");
+      try {
+        await until("the question, or work without it", () =>
+          Promise.resolve(/Send the rows|waits for approval/.test(shown)),
+        );
+        expect(shown).toMatch(/films: 3 rows[^]*Send the rows of films\?/);
+        terminal.stdin.write("y");
+        await ended;
+      } finally {
+        terminal.kill("SIGKILL");
+      }
+      expect(shown).toContain("films: 3 succeeded");
+      await project.check();
+    },
+  );
 
   it("works the same on the embedded database", async () => {
     await project.close();

@@ -1,5 +1,5 @@
 /** The one question that a worker repeats: what it names, what it leaves out, and that nothing else is asked when nothing is due. */
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { catalogueState } from "../../src/sources/catalogue-state.js";
 import type { Reader } from "../../src/store/database.js";
 import { askDue, holds, type Due } from "../../src/store/due.js";
@@ -7,6 +7,7 @@ import * as pipelines from "../../src/store/pipelines.js";
 import { enqueue } from "../../src/store/queue.js";
 import { wantSweep } from "../../src/store/sweeps.js";
 import type { WorkerContext } from "../../src/worker/context.js";
+import { concernsOf } from "../../src/worker/concerns.js";
 import { startWorker } from "../../src/worker/worker.js";
 import { bookKeepers, describeDatabases, newestKinds } from "../support/databases.js";
 import { createNotes, insertNotes, notesPipeline, plain } from "../support/notes.js";
@@ -54,6 +55,34 @@ describeDatabases(
       const due = await ask(worker);
       expect(due).toMatchObject({ batches: 0, orphan: false, dead: false });
       expect(ofNotes(due)).toMatchObject({ arrived: false, ready: 0, nextReadyMs: null, flush: false });
+    });
+
+    it("lets each sweep wait for what has arrived, also after another worker did the one before", async () => {
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.drain(worker);
+      const { signal } = new AbortController();
+      const queue = { poolId: () => null, look: () => undefined, ended: Promise.resolve() };
+      const sweeper = concernsOf(worker, { flush: false, queue, signal }).find(
+        ({ name }) => name === "sweeper",
+      );
+      const begins = async (): Promise<boolean> => sweeper?.work(await ask(worker)) !== null;
+      const want = async (): Promise<void> => {
+        for (const id of worker.pipelines.keys()) await wantSweep(project.database, id, "the test");
+      };
+      const clock = vi.spyOn(performance, "now");
+      try {
+        await insertNotes(project, plain(1, "one more"));
+        await want();
+        expect(await begins()).toBe(false);
+        await project.round(worker);
+        expect(await begins()).toBe(false);
+        clock.mockReturnValue(performance.now() + 3_600_000);
+        await insertNotes(project, plain(1, "and one more"));
+        await want();
+        expect(await begins()).toBe(false);
+      } finally {
+        clock.mockRestore();
+      }
     });
 
     it("says when a back-off ends, and names no row before", async () => {

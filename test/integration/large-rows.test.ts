@@ -139,6 +139,23 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 8, gone: 1, stale: 1 });
     });
 
+    it("that are read in parts have nothing behind them read in vain", async () => {
+      const worker = inPairs(await project.worker({ notes: notesPipeline() }));
+      // Two rows of the queue.
+      await insertNotes(project, plain(4));
+      await project.round(worker, { flush: false });
+      await insertNotes(project, plain(4, "later"));
+      let reads = 0;
+      const step: typeof worker.step = (name, work) => {
+        if (name === "render.read") reads++;
+        return worker.step(name, work);
+      };
+      await project.drain({ ...worker, step });
+      expect(await outcomes(project)).toEqual({ answered: 8 });
+      // Two of each, and one that finds no more.
+      expect(reads).toBe(5);
+    });
+
     it("that come back, or whose definition changes, are compared to the last one", async () => {
       await insertNotes(project, plain(7));
       const worker = inPairs(await project.worker({ notes: notesPipeline() }));

@@ -416,6 +416,18 @@ describeDatabases(
       expect(calls.get("DELETE /v1/files/:id")).toBe(2);
     });
 
+    it("flushes in a round by itself what waits, though more rows have just arrived", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(2));
+      const worker = await project.worker({ notes: notesPipeline() });
+      await project.round(worker, { flush: false });
+      await project.run(sql`insert into notes (body) values ('It came a moment later.')`);
+      await project.run(sql`update rowmill.pipelines set flush_at = clock_timestamp()`);
+      expect(await runPlanner(worker, false)).toBe(1);
+      await project.drain(worker);
+      await project.check();
+    });
+
     it("lets one of many workers act on a batch at a time", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(5));
