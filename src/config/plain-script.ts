@@ -1,7 +1,7 @@
 /**
  * Runs the configs that need neither jiti nor the Babel that it brings, which take 140 ms of processor time: modules that are JavaScript as
  * they stand, import only Rowmill and what Node brings along, and hold no function. (The text of a function is part of the definition's
- * hash, and Babel prints it anew: it must be the same wherever the config is run.) Most configs that `rowmill init` writes are such.
+ * hash, and Babel prints it in its own way: it must be the same wherever the config is run.) Most configs that `rowmill init` writes are such.
  * Whatever is not certain is left to jiti, and so is what fails.
  */
 import { readFile } from "node:fs/promises";

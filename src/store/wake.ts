@@ -1,7 +1,7 @@
 /** Makes unfinished batches be looked at: by a job of graphile-worker, and by the time that `up --once` goes by. */
 import { sql, type Queryable } from "./database.js";
 
-/** All of a pipeline, for when a person has mended what they waited for. Returns how many. */
+/** All of a pipeline, for when a person has fixed what they waited for. Returns how many. */
 export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<number> {
   const batches = await tx.rows<{ id: string }>(sql`
     update rowmill.batches set next_at = clock_timestamp() where pipeline_id = ${pipelineId} and settled_at is null returning id`);
