@@ -2,7 +2,7 @@
  * Runs one statement over many items; when the data of one of them makes it fail, halves until that one stands alone.
  * Works inside a transaction, by savepoints: what the other items wrote stays.
  */
-import { isDataError, sql, type Queryable } from "./database.js";
+import { isDataError, sentAhead, sql, type Queryable } from "./database.js";
 
 /**
  * `work` may be called for any part of `items`; `poison` for a single one that fails by its own data. Errors of another
@@ -25,15 +25,15 @@ export async function bisect<Item>(
 }
 
 async function attempt(tx: Queryable, work: () => Promise<void>): Promise<Error | null> {
-  await tx.run(sql`savepoint rowmill_chunk`);
+  await tx.run(sentAhead(sql`savepoint rowmill_chunk`));
   try {
     await work();
-    await tx.run(sql`release savepoint rowmill_chunk`);
+    await tx.run(sentAhead(sql`release savepoint rowmill_chunk`));
     return null;
   } catch (error) {
     if (!(error instanceof Error) || !isDataError(error)) throw error;
-    await tx.run(sql`rollback to savepoint rowmill_chunk`);
-    await tx.run(sql`release savepoint rowmill_chunk`);
+    await tx.run(sentAhead(sql`rollback to savepoint rowmill_chunk`));
+    await tx.run(sentAhead(sql`release savepoint rowmill_chunk`));
     return error;
   }
 }

@@ -1,5 +1,5 @@
 /** Reads what the data of one row may make too much for the database: for its time, its memory or the longest value it can build. */
-import { DatabaseError, raw, statementsOwn, type Queryable } from "./database.js";
+import { DatabaseError, raw, sentAhead, statementsOwn, type Queryable } from "./database.js";
 
 /** For the reading of rows by their keys. Two of these and what is read meanwhile take less time than a lease. */
 export const READ_TIMEOUT_MS = 6_000;
@@ -15,7 +15,7 @@ export async function boundedRead<Result>(
 ): Promise<Result | null> {
   const limit =
     timeoutMs === null ? "" : `; select pg_catalog.set_config('statement_timeout', '${timeoutMs}', true)`;
-  await tx.run(raw(`savepoint rowmill_read${limit}`));
+  await tx.run(sentAhead(raw(`savepoint rowmill_read${limit}`)));
   try {
     const result = await read();
     await undo(tx);
@@ -28,7 +28,7 @@ export async function boundedRead<Result>(
 }
 
 async function undo(tx: Queryable): Promise<void> {
-  await tx.run(raw("rollback to savepoint rowmill_read; release savepoint rowmill_read"));
+  await tx.run(sentAhead(raw("rollback to savepoint rowmill_read; release savepoint rowmill_read")));
 }
 
 /**

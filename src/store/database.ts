@@ -74,6 +74,8 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
     query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS,
     application_name: "rowmill",
     allowExitOnIdle: true,
+    // What is sent ahead goes out at once, and is answered in order.
+    pipeline: true,
   });
   // A connection that breaks while idle, or between two statements, is replaced at the next use; that one's error matters.
   pool.on("error", () => undefined);
@@ -129,6 +131,17 @@ function dropUnfit(pool: pg.Pool): NoteFailure {
   };
 }
 
+const aheadStatements = new WeakSet<Sql>();
+
+/**
+ * Marks a statement whose result nobody reads: in a transaction it is sent, and the next statement or the commit waits for both. If it failed, its
+ * error is what that one throws. Whoever is told that it ran may not rely on it before then.
+ */
+export function sentAhead(statement: Sql): Sql {
+  aheadStatements.add(statement);
+  return statement;
+}
+
 /** One statement at a time. */
 type Transaction = Queryable & { commit(): Promise<void> };
 
@@ -152,28 +165,53 @@ function asking(client: Pick<pg.PoolClient, "query">, noteFailure: NoteFailure):
   };
 }
 
-async function begin(ask: Ask, options: TransactionOptions): Promise<Transaction> {
+function begin(ask: Ask, options: TransactionOptions): Transaction {
   let isPinned = true;
   let ranUsersCode = false;
-  const pin = async (wanted: boolean): Promise<void> => {
-    if (isPinned !== wanted) await ask({ text: wanted ? PIN_PATH : UNPIN_PATH });
+  let ahead: Promise<unknown>[] = [];
+  const sendAhead = (query: pg.QueryConfig): void => {
+    const answer = ask(query);
+    answer.catch(() => undefined);
+    ahead.push(answer);
+  };
+  /** With what was sent ahead: the first error counts, since those after it are its consequences. */
+  const askAfter = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
+    const before = ahead;
+    ahead = [];
+    const answer = ask<Row>(query);
+    await Promise.allSettled([...before, answer]);
+    await Promise.all(before);
+    return answer;
+  };
+  const pin = (wanted: boolean): void => {
+    if (isPinned !== wanted) sendAhead({ text: wanted ? PIN_PATH : UNPIN_PATH });
     isPinned = wanted;
   };
   const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
     const isRoles = roleStatements.has(statement);
     ranUsersCode ||= isRoles;
+    pin(!isRoles);
     try {
-      await pin(!isRoles);
-      return await ask<Row>({ text: statement.text, values: statement.values });
+      return await askAfter<Row>({ text: statement.text, values: statement.values });
     } catch (error) {
       // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
       isPinned = true;
       throw error;
     }
   };
-  await ask({ text: beginText(options) });
-  const commit = () => ask({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" });
-  return { ...queryable(send), commit: async () => void (await commit()) };
+  sendAhead({ text: beginText(options) });
+  const tx = queryable(send);
+  return {
+    ...tx,
+    run: (statement) => {
+      if (!aheadStatements.has(statement)) return tx.run(statement);
+      pin(true);
+      sendAhead({ text: statement.text, values: statement.values });
+      return Promise.resolve(0);
+    },
+    commit: async () =>
+      void (await askAfter({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" })),
+  };
 }
 
 /** Said with its only statement. */
@@ -205,7 +243,7 @@ async function runTransaction<T>(
   try {
     const ask = asking(client, noteFailure);
     const { message } = options;
-    const tx = message === undefined ? await begin(ask, options) : beginTogether(ask, message);
+    const tx = message === undefined ? begin(ask, options) : beginTogether(ask, message);
     const result = await work(tx);
     if (options.trial === true) broken = await rollBack(client);
     else await tx.commit();

@@ -1,7 +1,7 @@
 /** Requests in a batch that has not ended: how they enter it, part by part, and how they are found. */
 import { byteaArray, hiddenState, int4Array, int8Array, sideBySide } from "./arrays.js";
 import { countChanges, endedOf } from "./counts.js";
-import { sql, type Queryable, type Reader, type Sql } from "./database.js";
+import { sentAhead, sql, type Queryable, type Reader, type Sql } from "./database.js";
 import { shortened } from "./queue.js";
 import { hex } from "./requests.js";
 
@@ -57,9 +57,11 @@ export async function lockQuietly(
   batch: number,
   requestIds: readonly string[],
 ): Promise<void> {
-  await tx.run(sql`select count(*) from (
+  await tx.run(
+    sentAhead(sql`select count(*) from (
     select 1 from rowmill.requests r where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
-    order by r.id for update) locked`);
+    order by r.id for update) locked`),
+  );
 }
 
 /** Of these requests, those in flight in this batch: what was sent, by request id. */

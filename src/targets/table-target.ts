@@ -4,7 +4,7 @@
  *
  * A write runs the user's triggers, so it runs under the role's own search path, and every name in it is qualified.
  */
-import { identifier, join, raw, sql, underRolePath, type Queryable, type Sql } from "../store/database.js";
+import { identifier, join, raw, sentAhead, sql, underRolePath, type Queryable, type Sql } from "../store/database.js";
 import { keyEquals, keyValues, type TableColumn } from "../sources/table-inspection.js";
 import type { Result, Target } from "./target.js";
 import { codeOfWriting, refuseStrangers, type Ownership } from "./target-owners.js";
@@ -48,7 +48,7 @@ async function checkOwners(client: Queryable, { ownership }: TargetTable): Promi
 }
 
 async function lock(tx: Queryable, table: TargetTable): Promise<{ plain: boolean }> {
-  await tx.run(sql`lock table ${raw(table.qualified)} in row exclusive mode`);
+  await tx.run(sentAhead(sql`lock table ${raw(table.qualified)} in row exclusive mode`));
   const { ownership, qualified } = table;
   const code = await codeOfWriting(tx, ownership ?? { target: qualified, source: qualified });
   if (code?.builtIn !== true) await checkOwners(tx, table);
