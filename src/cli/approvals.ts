@@ -4,9 +4,10 @@
  */
 import type { AllowChange } from "../app/open-project.js";
 import { safeSql } from "../model/one-line.js";
-import { approvalOf, approve } from "../worker/approval.js";
+import { approvalOf, approve, type Approval } from "../worker/approval.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import type { Estimate } from "../worker/estimate.js";
+import { runIntake } from "../worker/intake.js";
 import { askYesNo } from "./ask.js";
 import type { Terminal } from "./terminal.js";
 import { describeEstimate } from "./text.js";
@@ -24,28 +25,37 @@ export class Approvals {
     this.#yes = yes;
   }
 
-  /** Says what each new or changed pipeline will cost, and asks. */
+  /** Says what each new or changed pipeline will cost, and asks: of a person, once it is known what has arrived. */
   async settleAtStart(signal: AbortSignal): Promise<void> {
-    for (const pipeline of this.#context.pipelines.values()) await this.#settle(pipeline, signal);
+    const asks = this.#terminal.interactive && !this.#yes;
+    for (const pipeline of this.#context.pipelines.values()) {
+      let approval = await approvalOf(this.#context, pipeline);
+      if (asks && "estimate" in approval && approval.kind !== "cheap" && approval.estimate.arrived > 0) {
+        await runIntake(this.#context, signal);
+        approval = await approvalOf(this.#context, pipeline);
+      }
+      await this.#settle(pipeline, approval, asks ? signal : null);
+    }
   }
 
   /** The same later on, for rows that came since; of all, or of these. Asks nobody: the screen belongs to the progress by then. */
   async settleLater(ids?: ReadonlySet<number>): Promise<void> {
     for (const pipeline of this.#context.pipelines.values()) {
       if (ids?.has(pipeline.id) === false || this.#told.has(pipeline.id)) continue;
-      await this.#settle(pipeline, null);
+      await this.#settle(pipeline, await approvalOf(this.#context, pipeline), null);
     }
   }
 
-  async #settle(pipeline: Pipeline, ask: AbortSignal | null): Promise<void> {
-    const approval = await approvalOf(this.#context, pipeline);
+  async #settle(pipeline: Pipeline, approval: Approval, ask: AbortSignal | null): Promise<void> {
     if (approval.kind === "approved" || approval.kind === "nothing") return;
+    // Without anybody to ask it is decided when what has arrived was looked at.
+    if (approval.kind === "open" && ask === null && !this.#yes) return;
     const { name, approveAboveUsd } = pipeline.config;
     this.#say(pipeline, approval.estimate);
     if (approval.kind === "cheap")
       return this.#terminal.note(`${name}: approved, not above $${approveAboveUsd}`);
     if (this.#yes) return this.#approve(pipeline, "--yes");
-    if (ask !== null && this.#terminal.interactive && (await askYesNo(`Send the rows of ${name}?`, ask)))
+    if (ask !== null && (await askYesNo(`Send the rows of ${name}?`, ask)))
       return this.#approve(pipeline, "a person, asked by rowmill up");
     this.#told.add(pipeline.id);
     this.#terminal.note(`${name}: waits for approval. To approve it: rowmill approve ${name}`);

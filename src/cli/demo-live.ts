@@ -16,7 +16,7 @@ export async function agreeToSpend(
   for (const pipeline of context.pipelines.values()) {
     const waiting = await countState(context.database, pipeline.id, "waiting");
     if (waiting === 0) continue;
-    const estimate = await estimatePipeline(context, pipeline, waiting);
+    const estimate = await estimatePipeline(context, pipeline, { waiting, arrived: 0 });
     terminal.note(
       `This asks ${pipeline.provider.accountText(pipeline.provider.account)}: ${describeEstimate(estimate, pipeline.config)}.`,
     );

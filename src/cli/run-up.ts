@@ -7,6 +7,7 @@ import { lockForWork, openProjectDatabase } from "../app/open-database.js";
 import { openProject } from "../app/open-project.js";
 import { openProviders } from "../app/providers.js";
 import { runRound, sweepAll } from "../app/round.js";
+import { pipelinesWithArrivals } from "../store/arrivals.js";
 import type { Reader } from "../store/database.js";
 import { byId } from "../store/pipelines.js";
 import { isSwept, wantSweep } from "../store/sweeps.js";
@@ -112,14 +113,13 @@ async function lookFirst(
       await wantSweep(context.database, id, "rowmill up", startedAgoMs);
   for (const pipeline of context.pipelines.values()) await withdrawLocalApproval(context, pipeline);
   const unswept = once ? context : await only(context, isUnswept);
-  // What waits is what an approval is asked for, or given by: so all that has come counts, or little would approve the rest.
-  const uncounted = once ? context : await only(context, isUncounted);
   // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
-  await runIntake(uncounted, signal);
+  await runIntake(unswept, signal);
   const progress = new SweepProgress(terminal);
   await sweepAll(unswept, signal, progress.onChunk);
   progress.end();
-  await runIntake(uncounted, signal);
+  await runIntake(unswept, signal);
+  await takeSample(context, signal);
   for (const pipeline of context.pipelines.values()) {
     const { name } = pipeline.config;
     const rows = await askAgainAfterDemo(context, pipeline, signal);
@@ -128,6 +128,20 @@ async function lookFirst(
         `${name}: the demo model, which is no language model, answered ${counted(rows, "row")}; now ${pipeline.provider.accountText(pipeline.provider.account)} is asked:`,
       );
   }
+}
+
+/** Some rows, by which the others are estimated; and meanwhile what counts their tokens, which takes as long to load. */
+async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<void> {
+  const arrived = await pipelinesWithArrivals(context.read);
+  const unapproved = await only(
+    context,
+    async (client, pipeline) =>
+      arrived.includes(pipeline.id) &&
+      (await byId(client, pipeline.id))?.approvedHash !== pipeline.definitionHash,
+  );
+  for (const { provider, config } of unapproved.pipelines.values())
+    provider.tokenizer(config.request.model).catch(() => undefined);
+  await runIntake(unapproved, signal, { arrived, roundsMax: 1 });
 }
 
 /** The others are looked at by the worker. */
@@ -143,12 +157,6 @@ async function only(
 
 async function isUnswept(client: Reader, { id, definitionHash }: Pipeline): Promise<boolean> {
   return !(await isSwept(client, id, definitionHash));
-}
-
-/** Also what was swept, and still needs an approval. */
-async function isUncounted(client: Reader, pipeline: Pipeline): Promise<boolean> {
-  const row = await byId(client, pipeline.id);
-  return row?.approvedHash !== pipeline.definitionHash || isUnswept(client, pipeline);
 }
 
 async function workOn(

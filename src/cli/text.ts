@@ -70,7 +70,8 @@ export function describeEstimate(
       ? `the price of ${config?.request.model ?? "its model"} is not known`
       : `at most ${formatUsd(estimate.batchNanoUsd)} by batch (${formatUsd(estimate.liveNanoUsd ?? 0)} live)`;
   const tries = estimate.tries > 1 ? `, with ${estimate.tries} tries a row` : "";
-  return `${counted(estimate.rows, "row")}, ${tokens}; ${price}${tries}${stopText(estimate, config?.budget ?? null)}`;
+  const rows = `${estimate.arrived > 0 ? "up to " : ""}${counted(estimate.rows, "row")}`;
+  return `${rows}, ${tokens}; ${price}${tries}${stopText(estimate, config?.budget ?? null)}`;
 }
 
 function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]): string {
@@ -82,7 +83,7 @@ function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]):
 /** An estimate as it was recorded; null: none, or one that a newer version wrote. */
 export function readEstimate(recorded: unknown): Estimate | null {
   if (typeof recorded !== "object" || recorded === null) return null;
-  const { rows, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = {
+  const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = {
     ...noEstimate,
     ...recorded,
   };
@@ -90,6 +91,7 @@ export function readEstimate(recorded: unknown): Estimate | null {
     return null;
   return {
     rows,
+    arrived: typeof arrived === "number" ? arrived : 0,
     tries: typeof tries === "number" ? tries : 1,
     inputTokens,
     outputTokens,
@@ -100,6 +102,7 @@ export function readEstimate(recorded: unknown): Estimate | null {
 
 const noEstimate: Readonly<Record<keyof Estimate, unknown>> = {
   rows: null,
+  arrived: null,
   tries: null,
   inputTokens: null,
   outputTokens: null,

@@ -112,6 +112,14 @@ export async function dropForeignArrivals(client: Queryable): Promise<number> {
     select id from rowmill.pipelines where uninstalled_at is null)`);
 }
 
+/** Keys that have arrived and were not looked at; one may be among them several times, and a row that nothing is to be asked about. */
+export async function countArrivedKeys(client: Reader, pipelineId: number): Promise<number> {
+  const row = await client.first<{ count: number }>(
+    sql`select coalesce(sum(cardinality(keys)), 0)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,
+  );
+  return row?.count ?? 0;
+}
+
 export async function countArrivals(client: Queryable, pipelineId: number): Promise<number> {
   const row = await client.first<{ count: number }>(
     sql`select count(*)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,

@@ -1,5 +1,6 @@
 /** May a new or changed pipeline send its first batch? By its estimate, or by a person. */
 import type { Json } from "../model/pipeline.js";
+import { countArrivedKeys } from "../store/arrivals.js";
 import { countState } from "../store/counts.js";
 import * as pipelines from "../store/pipelines.js";
 import { isSwept } from "../store/sweeps.js";
@@ -13,12 +14,14 @@ export type Approval =
   | { readonly kind: "nothing" }
   /** Cheap enough by `approveAboveUsd`: approved by this call. */
   | { readonly kind: "cheap"; readonly estimate: Estimate }
+  /** Cheap or not, by what has arrived and was not looked at yet: decided when it was. */
+  | { readonly kind: "open"; readonly estimate: Estimate }
   /** A person has to say yes; price unknown or above `approveAboveUsd`. */
   | { readonly kind: "needed"; readonly estimate: Estimate };
 
 /**
- * Call it after the first sweep, and again when a first batch is due: it counts what waits. While the sweep is under way, perhaps
- * in another process, that would be some of the rows only, and their sum would approve all of them.
+ * Call it after the first sweep, and again when a first batch is due. It counts what waits and what has arrived, or little would approve the
+ * rest. While the sweep is under way, perhaps in another process, that would be some of the rows only.
  */
 export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
   const row = await pipelines.byId(context.read, pipeline.id);
@@ -26,15 +29,21 @@ export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Pr
   if (!(await isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
   const waiting = await countState(context.read, pipeline.id, "waiting");
   if (waiting === 0) return { kind: "nothing" };
-  const estimate = await estimatePipeline(context, pipeline, waiting);
+  const arrived = await countArrivedKeys(context.read, pipeline.id);
+  const estimate = await estimatePipeline(context, pipeline, { waiting, arrived });
   await context.step("plan.estimate", () =>
     pipelines.recordEstimate(context.database, pipeline.id, { ...estimate } satisfies Json),
   );
-  const cheap =
-    estimate.batchNanoUsd !== null && estimate.batchNanoUsd <= pipeline.config.approveAboveUsd * 1e9;
-  if (!cheap) return { kind: "needed", estimate };
-  await approve(context, pipeline, "its estimate is not above approveAboveUsd");
-  return { kind: "cheap", estimate };
+  if (isCheap(pipeline, estimate)) {
+    await approve(context, pipeline, "its estimate is not above approveAboveUsd");
+    return { kind: "cheap", estimate };
+  }
+  const least = await estimatePipeline(context, pipeline, { waiting, arrived: 0 });
+  return { kind: isCheap(pipeline, least) ? "open" : "needed", estimate };
+}
+
+function isCheap({ config }: Pipeline, { batchNanoUsd }: Estimate): boolean {
+  return batchNanoUsd !== null && batchNanoUsd <= config.approveAboveUsd * 1e9;
 }
 
 export async function approve(context: WorkerContext, pipeline: Pipeline, by: string): Promise<void> {

@@ -49,7 +49,7 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
           .filter((one) => one.arrived && mayLook(one))
           .map(({ id }) => id);
         if (arrived.length === 0) return null;
-        return async () => ((await runIntake(context, signal, arrived)).full ? more : null);
+        return async () => ((await runIntake(context, signal, { arrived })).full ? more : null);
       },
     },
     planner(context, options),

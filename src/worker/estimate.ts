@@ -112,6 +112,8 @@ export function lineBound({ pipeline, rates }: Billed, tokens: number): { tokens
 /** "At most" is when every row takes all its tries, and each answer all of its room. */
 export interface Estimate {
   readonly rows: number;
+  /** Of these, at most: they have arrived, and what is to be asked of them is not known yet. */
+  readonly arrived: number;
   readonly tries: number;
   /** When each row is asked once. */
   readonly inputTokens: number;
@@ -122,14 +124,15 @@ export interface Estimate {
   readonly liveNanoUsd: number | null;
 }
 
-/** What all waiting rows would cost, for the question before the first batch. */
+/** What all rows would cost that wait or have arrived, for the question before the first batch. */
 export async function estimatePipeline(
   context: Sampling,
   pipeline: Pipeline,
-  waiting: number,
+  { waiting, arrived }: { readonly waiting: number; readonly arrived: number },
 ): Promise<Estimate> {
-  const rows = Math.min(waiting, pipeline.config.limit ?? waiting);
-  return estimateOf(pipeline, await sampleOf(context, pipeline), rows);
+  const rows = Math.min(waiting + arrived, pipeline.config.limit ?? Infinity);
+  const estimate = estimateOf(pipeline, await sampleOf(context, pipeline), rows);
+  return { ...estimate, arrived: Math.max(0, rows - waiting) };
 }
 
 /** What it would cost to ask so many rows again, of which these keys are some: no `limit` holds them back. */
@@ -152,6 +155,7 @@ function estimateOf(pipeline: Pipeline, sample: Sample, rows: number): Estimate 
   };
   return {
     rows,
+    arrived: 0,
     tries,
     inputTokens: rows * each,
     outputTokens: usage.outputTokens,

@@ -24,11 +24,11 @@ export interface IntakeCounts {
   refused: number;
 }
 
-/** One round: every pipeline of this worker for which something arrived. `arrived`: their ids, where they are known. */
+/** One round: every pipeline of this worker for which something arrived. `arrived`: their ids, where they are known. `roundsMax`: over each of them. */
 export async function runIntake(
   context: WorkerContext,
   signal?: AbortSignal,
-  arrived?: readonly number[],
+  { arrived, roundsMax = ROUNDS_MAX }: { arrived?: readonly number[]; roundsMax?: number } = {},
 ): Promise<IntakeCounts & { full: boolean }> {
   // Full: the round ended before there were no more arrivals.
   const total = { arrivals: 0, added: 0, moved: 0, refused: 0, full: false };
@@ -38,7 +38,7 @@ export async function runIntake(
     const startedAt = performance.now();
     for (let round = 0; ; round++) {
       if (signal?.aborted) return total;
-      if (round === ROUNDS_MAX || performance.now() - startedAt > ROUNDS_MS_MAX) {
+      if (round === roundsMax || performance.now() - startedAt > ROUNDS_MS_MAX) {
         total.full = true;
         break;
       }
