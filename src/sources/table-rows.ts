@@ -261,12 +261,13 @@ async function readOneByOne(tx: Queryable, parts: TableParts, keys: readonly str
  */
 async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<ContentRow[]> {
   const { rows } = parts;
-  const max = sql`${CONTENT_BYTES_MAX}::pg_catalog.numeric`;
+  const max = sql`${CONTENT_BYTES_MAX}::pg_catalog.int8`;
   const before = sql`over (order by "rowmill position" rows unbounded preceding)`;
   /** Some rows were taken before this one, and with it they are too much. */
   const isOverfull = (sum: Sql, own: Sql) =>
     sql`(${sum} ${before} operator(pg_catalog.>) ${own} and ${sum} ${before} operator(pg_catalog.>) ${max})`;
-  const bytes = sql`w."rowmill bytes"`;
+  // Of int4, whose sum is an int8; what is too much by itself is too much as far as that goes.
+  const bytes = sql`least(w."rowmill bytes", ${raw(String(CONTENT_BYTES_MAX + 1))})::pg_catalog.int4`;
   const length = sql`coalesce(pg_catalog.octet_length(c.content), 0)`;
   const isLight = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))} and not s."rowmill later"`;
   const isSent = sql`r.fits and not ${isOver(sql`r.content`)}`;

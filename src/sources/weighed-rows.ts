@@ -54,8 +54,9 @@ export function weigh(
     key === undefined
       ? sql`0`
       : sql`least(pg_catalog.octet_length(${key}) operator(pg_catalog.*) ${raw(String(KEY_FACTOR))}, ${raw(String(KEY_SHARE_MAX))})`;
-  return sql`(select w.*, pg_catalog.sum(least(w."rowmill bytes", ${raw(String(ROW_BYTES_MAX))}) operator(pg_catalog.+) w."rowmill share")
-      over (rows unbounded preceding) operator(pg_catalog.>) ${HASH_BYTES_MAX}::pg_catalog.numeric as "rowmill later"
+  // Of int4, whose sum is an int8: that of int8 is a numeric, which costs more than all else here.
+  return sql`(select w.*, pg_catalog.sum((least(w."rowmill bytes", ${raw(String(ROW_BYTES_MAX))}) operator(pg_catalog.+) w."rowmill share")::pg_catalog.int4)
+      over (rows unbounded preceding) operator(pg_catalog.>) ${HASH_BYTES_MAX}::pg_catalog.int8 as "rowmill later"
     from (select ${own}, ${rows.cells}, ${rows.bytes} as "rowmill bytes", ${weight} as "rowmill weight", ${keyShare} as "rowmill share"
       from ${from}) w)`;
 }
