@@ -52,28 +52,29 @@ function writeInt8(array: Buffer, value: string | number, at: number): number {
 
 /** Bytes in hexadecimal digits, such as hashes. */
 export function byteaArray(values: readonly (string | null)[]): Sql {
-  return ofBytes(
-    OID.bytea,
-    values.map((value) => (value === null ? null : Buffer.from(value, "hex"))),
-    sql`pg_catalog.bytea[]`,
-  );
+  return ofTexts(OID.bytea, values, { encoding: "hex", type: sql`pg_catalog.bytea[]` });
 }
 
 export function textArray(values: readonly (string | null)[]): Sql {
-  return ofBytes(
-    OID.text,
-    values.map((value) => (value === null ? null : Buffer.from(value))),
-    sql`pg_catalog.text[]`,
-  );
+  return ofTexts(OID.text, values, { encoding: "utf8", type: sql`pg_catalog.text[]` });
 }
 
-function ofBytes(oid: number, values: readonly (Buffer | null)[], type: Sql): Sql {
-  const bytes = values.reduce((sum, value) => sum + 4 + (value?.length ?? 0), 0);
+/** Written into their place at once: a buffer for each would cost more than all else. */
+function ofTexts(
+  oid: number,
+  values: readonly (string | null)[],
+  { encoding, type }: { readonly encoding: "hex" | "utf8"; readonly type: Sql },
+): Sql {
+  const bytes = values.reduce(
+    (sum, value) => sum + 4 + (value === null ? 0 : Buffer.byteLength(value, encoding)),
+    0,
+  );
   const array = header(oid, values.length, { bytes, nulls: true });
   let at = HEADER_BYTES;
   for (const value of values) {
-    at = array.writeInt32BE(value?.length ?? NULL_LENGTH, at);
-    if (value !== null) at += value.copy(array, at);
+    const length = value === null ? NULL_LENGTH : array.write(value, at + 4, encoding);
+    array.writeInt32BE(length, at);
+    at += 4 + Math.max(0, length);
   }
   return hidden(array, type);
 }

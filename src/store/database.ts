@@ -20,35 +20,36 @@ import {
 import { RowmillError } from "../model/errors.js";
 import {
   asItStands,
-  beginText,
+  begin,
+  beginTogether,
   inOneMessage,
   messageText,
-  PIN_PATH,
-  UNPIN_PATH,
+  sentAhead,
+  underRolePath,
+  type Ask,
+  type Queryable,
+  type Reader,
   type TransactionOptions,
-} from "./transaction-text.js";
+} from "./transaction.js";
 
-export { asItStands, inOneMessage, join, raw, sql, type Sql };
+export {
+  asItStands,
+  inOneMessage,
+  join,
+  raw,
+  sentAhead,
+  sql,
+  underRolePath,
+  type Queryable,
+  type Reader,
+  type Sql,
+};
 
 const { Client, Pool } = commonjs("pg") as typeof pg;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** Client-side bound over everything a statement may need, lock waits and network included. */
 const QUERY_TIMEOUT_MS = 90_000;
 const POOL_MAX_DEFAULT = 10;
-
-/** Asks. A function that takes this one writes nothing. */
-export interface Reader {
-  /** All rows; statements are written so that their number is bounded. */
-  rows<Row extends object>(statement: Sql): Promise<Row[]>;
-  /** The first row, or null. */
-  first<Row extends object>(statement: Sql): Promise<Row | null>;
-}
-
-/** Runs statements: the pool, or one open transaction. */
-export interface Queryable extends Reader {
-  /** How many rows the statement wrote. */
-  run(statement: Sql): Promise<number>;
-}
 
 export interface Database extends Queryable {
   readonly pool: pg.Pool;
@@ -97,19 +98,6 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
   };
 }
 
-const roleStatements = new WeakSet<Sql>();
-
-/**
- * Marks a statement that runs code of the user's (a predicate, the triggers of a target) or looks names up as the user's own statements
- * would. It runs under the role's own path, which others may be able to write to. So everything in it is qualified, also operators, as
- * `operator(pg_catalog.=)`; and it uses none of what cannot be: IN, IS DISTINCT FROM, NULLIF, CASE x WHEN, JOIN USING, LIKE, BETWEEN,
- * comparisons of rows. Its deferred triggers too find that path, at COMMIT.
- */
-export function underRolePath(statement: Sql): Sql {
-  roleStatements.add(statement);
-  return statement;
-}
-
 /** Told of every statement that failed. */
 type NoteFailure = (error: Error) => void;
 
@@ -131,27 +119,10 @@ function dropUnfit(pool: pg.Pool): NoteFailure {
   };
 }
 
-const aheadStatements = new WeakSet<Sql>();
-
-/**
- * Marks a statement whose result nobody reads: in a transaction it is sent, and the next statement or the commit waits for both. If it failed, its
- * error is what that one throws. Whoever is told that it ran may not rely on it before then.
- */
-export function sentAhead(statement: Sql): Sql {
-  aheadStatements.add(statement);
-  return statement;
-}
-
-/** One statement at a time. */
-type Transaction = Queryable & { commit(): Promise<void> };
-
 interface RunOptions extends TransactionOptions {
   /** All that there is to say: the one statement, or that before its commit. */
   readonly message?: string;
 }
-
-/** @throws DatabaseError */
-type Ask = <Row extends object>(query: pg.QueryConfig) => Promise<pg.QueryResult<Row>>;
 
 function asking(client: Pick<pg.PoolClient, "query">, noteFailure: NoteFailure): Ask {
   return async <Row extends object>(query: pg.QueryConfig) => {
@@ -162,74 +133,6 @@ function asking(client: Pick<pg.PoolClient, "query">, noteFailure: NoteFailure):
       noteFailure(explained);
       throw explained;
     }
-  };
-}
-
-function begin(ask: Ask, options: TransactionOptions): Transaction {
-  let isPinned = true;
-  let ranUsersCode = false;
-  let ahead: Promise<unknown>[] = [];
-  const sendAhead = (query: pg.QueryConfig): void => {
-    const answer = ask(query);
-    answer.catch(() => undefined);
-    ahead.push(answer);
-  };
-  /** With what was sent ahead: the first error counts, since those after it are its consequences. */
-  const askAfter = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
-    const before = ahead;
-    ahead = [];
-    const answer = ask<Row>(query);
-    await Promise.allSettled([...before, answer]);
-    await Promise.all(before);
-    return answer;
-  };
-  const pin = (wanted: boolean): void => {
-    if (isPinned !== wanted) sendAhead({ text: wanted ? PIN_PATH : UNPIN_PATH });
-    isPinned = wanted;
-  };
-  const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
-    const isRoles = roleStatements.has(statement);
-    ranUsersCode ||= isRoles;
-    pin(!isRoles);
-    try {
-      return await askAfter<Row>({ text: statement.text, values: statement.values });
-    } catch (error) {
-      // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
-      isPinned = true;
-      throw error;
-    }
-  };
-  sendAhead({ text: beginText(options) });
-  const tx = queryable(send);
-  return {
-    ...tx,
-    run: (statement) => {
-      if (!aheadStatements.has(statement)) return tx.run(statement);
-      pin(true);
-      sendAhead({ text: statement.text, values: statement.values });
-      return Promise.resolve(0);
-    },
-    commit: async () =>
-      void (await askAfter({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" })),
-  };
-}
-
-/** Said with its only statement. */
-function beginTogether(ask: Ask, text: string): Transaction {
-  const send = async <Row extends object>(): Promise<pg.QueryResult<Row>> => {
-    const results: pg.QueryResult<Row> | pg.QueryResult<Row>[] = await ask<Row>({ text });
-    const [result] = [results].flat().slice(-2);
-    if (result === undefined) throw new RowmillError("internal", "A message had no result.");
-    return result;
-  };
-  return { ...queryable(send), commit: () => Promise.resolve() };
-}
-
-function queryable(send: <Row extends object>(statement: Sql) => Promise<pg.QueryResult<Row>>): Queryable {
-  return {
-    rows: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows,
-    first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
-    run: async (statement) => (await send(statement)).rowCount ?? 0,
   };
 }
 

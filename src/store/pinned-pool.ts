@@ -6,7 +6,7 @@
  */
 import type pg from "pg";
 import { DatabaseError, explainDatabaseError } from "./database.js";
-import { PIN_PATH } from "./transaction-text.js";
+import { PIN_PATH } from "./transaction.js";
 
 /** A process that is frozen between its statement and its commit holds a job's row for so long at most: others wait for it. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;

@@ -95,9 +95,10 @@ async function write(
 ): Promise<ReadonlySet<string>> {
   if (results.length === 0) return new Set();
   const recordset = recordsetOf(table, results);
-  await tx.run(
-    underRolePath(table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset)),
+  const statement = underRolePath(
+    table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset),
   );
+  await tx.run(plain ? sentAhead(statement) : statement);
   if (plain) return new Set();
   const missing = await notWritten(
     tx,

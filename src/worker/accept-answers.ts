@@ -116,9 +116,11 @@ function accept(
   return context.step("collect.chunk", () =>
     context.database.transaction(
       async (tx) => {
-        if (!(await batches.holds(tx, lease, pipeline))) return null;
+        // Asked for together, one after the other: locks alone are nothing to undo.
+        const held = batches.holds(tx, lease, pipeline);
         await lockQuietly(tx, batch.no, [...good.keys()]);
-        const { plain } = await target.lock(tx);
+        const [isHeld, { plain }] = await Promise.all([held, target.lock(tx)]);
+        if (!isHeld) return null;
         const { ids, keys, at } = await acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
         const results = ids.map((id, index) => {
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };

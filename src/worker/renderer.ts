@@ -35,14 +35,12 @@ import { encoderFor, lineBound, requestBounds, type RequestBounds } from "./esti
 import { endAll, endingOf, type EndingFacts } from "./ending.js";
 import { fileLimits, type FileLimits } from "./file-limits.js";
 import { moveBatch } from "./move-batch.js";
-import { openSpool, type SpoolWriter } from "./spool.js";
+import { DraftLines, openSpool, type SpoolWriter } from "./spool.js";
 import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
 import { userCodeTimer } from "./user-code.js";
 import { withdraw } from "./withdraw.js";
 
 type Planned = Turn<BatchIn<"planned">>;
-
-type LineBounds = Pick<LineSize, "tokens" | "nanoUsd">;
 
 interface Limits extends PackingLimits, FileLimits {
   /** The account's own limit, where one was learned. */
@@ -181,9 +179,10 @@ async function renderChunk(
     const rendered = renderAll(turn, rendering, read);
     const taken = await context.database.transaction((tx) => take(turn, tx, { read, rendered, before }));
     if (taken === null) return null;
-    const lines = rendered.lines.filter(({ request }) => taken.has(request.requestId));
+    const isTaken = (place: number) => taken.has(rendered.lines[place]?.request.requestId ?? "");
+    const lines = rendered.lines.filter((_line, place) => isTaken(place));
     rendering.progress.packed = lines.reduce((packed, { line }) => addLine(packed, line.size), before);
-    for (const { line } of lines) await rendering.spool.write(line.text);
+    await rendering.spool.append(rendered.draft, isTaken);
     return { left: rendered.left.length };
   });
 }
@@ -203,7 +202,9 @@ async function readChunk(pipeline: Pipeline, tx: Queryable, { no, requests }: Qu
 }
 
 interface Rendered {
+  /** In the order of the draft. */
   readonly lines: readonly { readonly request: Request; readonly line: Line }[];
+  readonly draft: DraftLines;
   readonly endings: readonly { readonly request: Request; readonly facts: EndingFacts }[];
   /** Ids that the batch has no room for, though others may have. */
   readonly waiting: readonly string[];
@@ -215,18 +216,20 @@ function renderAll(turn: Planned, rendering: Rendering, { asked, left }: ReadChu
   const lines: Rendered["lines"][number][] = [];
   const endings: Rendered["endings"][number][] = [];
   const waiting: string[] = [];
+  const draft = new DraftLines(turn.pipeline.provider.frame);
+  const drafting = { ...rendering, draft };
   const isTimeOver = userCodeTimer();
   for (const [index, one] of asked.entries()) {
-    const line = isTimeOver() ? "full" : renderOne(turn, rendering, one);
+    const line = isTimeOver() ? "full" : renderOne(turn, drafting, one);
     if (line === "full") {
       const rest = asked.slice(index).map(({ request }) => request.requestId);
-      return { lines, endings, waiting, left: [...rest, ...left] };
+      return { lines, draft, endings, waiting, left: [...rest, ...left] };
     }
     if (line === "overflow") waiting.push(one.request.requestId);
     else if ("outcome" in line) endings.push({ request: one.request, facts: line });
     else lines.push({ line, request: one.request });
   }
-  return { lines, endings, waiting, left };
+  return { lines, draft, endings, waiting, left };
 }
 
 /** Null: the lease is lost. Else the ids that entered the batch. */
@@ -269,8 +272,9 @@ function takenOf(
   return { id: requestId, attempt: attempt + 1, hash, fingerprint, sent: fingerprint !== null };
 }
 
+type Drafting = Rendering & { readonly draft: DraftLines };
+
 interface Line {
-  readonly text: string;
   readonly hash: string;
   readonly fingerprint: string;
   readonly size: LineSize;
@@ -281,7 +285,7 @@ type OneRendered = Line | EndingFacts | "full" | "overflow";
 
 function renderOne(
   turn: Planned,
-  rendering: Rendering,
+  rendering: Drafting,
   asked: { request: Request; row: SourceRow | undefined },
 ): OneRendered {
   const { pipeline, batch } = turn;
@@ -304,24 +308,26 @@ function renderOne(
     return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
   }
   const bounds = lineBound({ pipeline, rates: batch.rates }, encoded.boundTokens);
-  return packOne(turn, rendering, { line: { text, hash: row.hash, fingerprint }, bounds });
+  const size = { bytes: rendering.draft.add(text), ...bounds };
+  const refused = refusalOf(turn, rendering, { size, hash: row.hash });
+  if (refused === null) return { hash: row.hash, fingerprint, size };
+  rendering.draft.dropLast();
+  return refused;
 }
 
-function packOne(
+/** Null: the line is packed. */
+function refusalOf(
   turn: Planned,
   { limits, progress }: Rendering,
-  packing: { line: Omit<Line, "size">; bounds: LineBounds },
-): OneRendered {
-  const { line, bounds } = packing;
-  const separator = turn.pipeline.provider.frame.separator;
-  const size: LineSize = { bytes: Buffer.byteLength(line.text) + Buffer.byteLength(separator), ...bounds };
+  { size, hash }: Pick<Line, "size" | "hash">,
+): Exclude<OneRendered, Line> | null {
   const tooLarge = overWhole(turn.pipeline, size, limits);
-  if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash: line.hash };
+  if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash };
   const { requests, bytes } = progress.packed;
   const isLikely = limits.bytesGuess === null || requests === 0 || bytes + size.bytes <= limits.bytesGuess;
   if (isLikely && pack(progress.packed, size, limits) === "take") {
     progress.packed = addLine(progress.packed, size);
-    return { text: line.text, hash: line.hash, fingerprint: line.fingerprint, size };
+    return null;
   }
   // Over what was reserved for the whole batch: this line has to wait for a larger reservation, the others need not.
   if (pack(nothingPacked, size, limits) !== "take") {
@@ -361,15 +367,10 @@ async function finish(
   const { requestsMin } = turn.pipeline.provider.limits;
   if (packed.requests < requestsMin) {
     await spool.abandon();
-    return withdraw(
-      turn,
-      `it has ${packed.requests} requests, and a batch there has at least ${requestsMin}`,
-      {
-        delayMs: turn.pipeline.config.polling.maxMs,
-      },
-    );
+    const why = `it has ${packed.requests} requests, and a batch there has at least ${requestsMin}`;
+    return withdraw(turn, why, { delayMs: turn.pipeline.config.polling.maxMs });
   }
-  const file = await spool.close();
+  const file = await spool.close(turn.lease);
   const ended = await countEnded(turn.context.read, batch.no);
   const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
     room: turn.pipeline.config.request.maxOutputTokens,

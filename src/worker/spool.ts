@@ -4,12 +4,13 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
-import { createReadStream, createWriteStream, type WriteStream } from "node:fs";
+import { createReadStream, createWriteStream, type BigIntStats, type WriteStream } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { RowmillError } from "../model/errors.js";
 import type { Frame, SpoolFile } from "../model/provider.js";
+import type { Lease } from "../store/batches.js";
 
 export interface Spooled {
   readonly bytes: number;
@@ -18,18 +19,65 @@ export interface Spooled {
 
 export interface SpoolWriter {
   readonly path: string;
-  /** One request more. Waits while the disk is slower than the rendering. */
-  write(line: string): Promise<void>;
-  close(): Promise<Spooled>;
+  /** Those lines of the draft that are taken, by their place in it, from 0. Waits while the disk is slower than the rendering. */
+  append(draft: DraftLines, isTaken: (place: number) => boolean): Promise<void>;
+  /** Under whose lease it was written. */
+  close(lease: Lease): Promise<Spooled>;
   abandon(): Promise<void>;
   /** Lets go of the file without removing it: by now it may be another worker's of the same name. */
   leave(): void;
 }
 
 const endings = ".jsonl";
-/** Lines are gathered to so much: each by itself would be a write and an update of the hash, which cost more than its rendering. */
-const GATHERED_BYTES = 256 * 1024;
+/** Lines stand together in so much: each by itself would be a write and an update of the hash, which cost more than its rendering. */
+const SLAB_BYTES = 256 * 1024;
 const CHARACTER_BYTES_MAX = 3;
+
+/**
+ * Lines that may go into the file, as its bytes: a text that waits for its transaction is moved by the garbage collector again and again, which
+ * costs more than to make it. A separator stands before each.
+ */
+export class DraftLines {
+  readonly #separator: string;
+  readonly #lines: { readonly slab: Buffer; readonly start: number; readonly end: number }[] = [];
+  #slab = Buffer.alloc(0);
+  #used = 0;
+
+  constructor({ separator }: Pick<Frame, "separator">) {
+    this.#separator = separator;
+  }
+
+  /** Returns its bytes in the file, those of its separator included. */
+  add(line: string): number {
+    const most = (this.#separator.length + line.length) * CHARACTER_BYTES_MAX;
+    if (most > this.#slab.length - this.#used) {
+      this.#slab = Buffer.allocUnsafe(Math.max(most, SLAB_BYTES));
+      this.#used = 0;
+    }
+    const start = this.#used;
+    const middle = start + this.#slab.write(this.#separator, start);
+    this.#used = middle + this.#slab.write(line, middle);
+    this.#lines.push({ slab: this.#slab, start, end: this.#used });
+    return this.#used - start;
+  }
+
+  dropLast(): void {
+    const last = this.#lines.pop();
+    if (last !== undefined) this.#used = last.start;
+  }
+
+  /** What is taken, neighbours together. */
+  taken(isTaken: (place: number) => boolean): Buffer[] {
+    const runs: { readonly slab: Buffer; readonly start: number; end: number }[] = [];
+    for (const [place, line] of this.#lines.entries()) {
+      if (!isTaken(place)) continue;
+      const last = runs.at(-1);
+      if (last?.slab === line.slab && last.end === line.start) last.end = line.end;
+      else runs.push({ ...line });
+    }
+    return runs.map(({ slab, start, end }) => slab.subarray(start, end));
+  }
+}
 
 export function spoolPath(folder: string, batchId: string): string {
   return join(folder, `${batchId}${endings}`);
@@ -54,30 +102,22 @@ export async function openSpool(folder: string, batchId: string, frame: Frame): 
     hash.update(chunk);
     if (!stream.write(chunk)) await drained(stream, path);
   };
-  let gathered = Buffer.allocUnsafe(GATHERED_BYTES);
-  let used = 0;
-  const sendGathered = async () => {
-    const chunk = gathered.subarray(0, used);
-    // The stream keeps the former one until it is written.
-    gathered = Buffer.allocUnsafe(GATHERED_BYTES);
-    used = 0;
-    await send(chunk);
-  };
-  const put = async (...texts: readonly string[]) => {
-    for (const text of texts) {
-      const most = text.length * CHARACTER_BYTES_MAX;
-      if (most > GATHERED_BYTES - used) await sendGathered();
-      if (most > GATHERED_BYTES) await send(Buffer.from(text));
-      else used += gathered.write(text, used);
-    }
-  };
+  const separatorBytes = Buffer.byteLength(frame.separator);
   return {
     path,
-    write: (line) => put(state.bytes + used === 0 ? frame.head : frame.separator, line),
-    close: async () => {
-      await put(frame.tail);
-      await sendGathered();
-      return closeSpool(stream, path, () => ({ bytes: state.bytes, sha256: digest(hash) }));
+    append: async (draft, isTaken) => {
+      for (const lines of draft.taken(isTaken)) {
+        const isFirst = state.bytes === 0;
+        if (isFirst) await send(Buffer.from(frame.head));
+        await send(isFirst ? lines.subarray(separatorBytes) : lines);
+      }
+    },
+    close: async (lease) => {
+      await send(Buffer.from(frame.tail));
+      await closeSpool(stream, path);
+      const found = await statOf(path);
+      if (found !== null) written.set(lease, identity(found));
+      return { bytes: state.bytes, sha256: digest(hash) };
     },
     abandon: async () => {
       stream.destroy();
@@ -99,14 +139,13 @@ async function drained(stream: WriteStream, path: string): Promise<void> {
   }
 }
 
-async function closeSpool(stream: WriteStream, path: string, result: () => Spooled): Promise<Spooled> {
+async function closeSpool(stream: WriteStream, path: string): Promise<void> {
   stream.end();
   try {
     await finished(stream);
   } catch (error) {
     throw spoolError(path, error);
   }
-  return result();
 }
 
 function spoolError(path: string, cause: unknown): RowmillError {
@@ -117,16 +156,30 @@ function spoolError(path: string, cause: unknown): RowmillError {
   });
 }
 
+/** By the lease under which it was written: what the file was then, so that it is not read once more to know that it is the same. */
+const written = new WeakMap<Lease, string>();
+
 /** True when the file is there, whole, as it was rendered. */
-export async function isWhole({ path, ...expected }: SpoolFile): Promise<boolean> {
-  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw spoolError(path, error);
-  });
-  if (found === null || found.size !== expected.bytes) return false;
+export async function isWhole({ path, ...expected }: SpoolFile, lease: Lease): Promise<boolean> {
+  const found = await statOf(path);
+  if (found === null || found.size !== BigInt(expected.bytes)) return false;
+  if (written.get(lease) === identity(found)) return true;
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
   return digest(hash) === expected.sha256;
+}
+
+/** Null: it is not there. */
+function statOf(path: string): Promise<BigIntStats | null> {
+  return stat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw spoolError(path, error);
+  });
+}
+
+/** Another one after every write, and of every other file. */
+function identity({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs, ctimeNs].join();
 }
 
 export async function removeSpool(folder: string, batchId: string): Promise<void> {

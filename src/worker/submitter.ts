@@ -50,7 +50,7 @@ export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
 /** Null: it may be sent. */
 async function whyNotSent(turn: Turn<BatchIn<"uploading">>): Promise<Next | null> {
   const { context, batch } = turn;
-  if (!(await isWhole(spoolFile(turn)))) {
+  if (!(await isWhole(spoolFile(turn), turn.lease))) {
     const reason = "the rendered file is not on this machine";
     const moved = await moveBatch("upload.move", turn, { batch, event: "spoolLost", reason });
     return moved ? again : lost;
@@ -151,7 +151,7 @@ async function findStaged(turn: Turn<BatchIn<"uploading">>, staging: Staging): P
 export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const { context, pipeline, batch, signal } = turn;
   const { provider } = pipeline;
-  if (provider.staging === null && !(await isWhole(spoolFile(turn))))
+  if (provider.staging === null && !(await isWhole(spoolFile(turn), turn.lease)))
     return uploadAnew(turn, "the rendered file is not on this machine");
   const isAlone = isByCircumstance(turn);
   // Before the baseline: it may be a person who is waited for, and the list is asked each time.

@@ -1,0 +1,212 @@
+/**
+ * What a transaction says, and when. Mostly a begin, its statements and a commit, of which the client waits for those with a result; or, for a
+ * statement that is marked for it, all in one message: each round trip wakes two processes, and that is what an idle worker costs.
+ */
+import type pg from "pg";
+import type { Sql } from "sql-template-tag";
+import { commonjs } from "../model/commonjs.js";
+import { RowmillError } from "../model/errors.js";
+
+const { escapeLiteral } = commonjs("pg") as typeof pg;
+/** For statements over our own tables and bounded chunks of a user's. */
+const STATEMENT_TIMEOUT_MS = 60_000;
+/** A process that is frozen in a transaction holds its locks for so long at most; ours are never silent for more than moments. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
+/** Where names without a schema are looked up. Last, since a temporary table or type would else come first. */
+const PINNED_PATH = "pg_catalog, pg_temp";
+/** In SQL's own words, for transactions that do not begin here. */
+export const PIN_PATH = `select pg_catalog.set_config('search_path', '${PINNED_PATH}', true)`;
+/** Null resets to what the server, the database or the role has set. */
+export const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
+
+export interface TransactionOptions {
+  statementTimeoutMs?: number;
+  /** How long to wait for a lock before giving up; null: as long as the statement may last. */
+  lockTimeoutMs?: number;
+  /** The server refuses every write in it. */
+  readOnly?: boolean;
+  /** The pipeline whose results are written: its own triggers pass such writes over, those of other pipelines do not. */
+  writingFor?: number;
+  /** Rolls back at its end: what was done was a trial. */
+  trial?: boolean;
+}
+
+/** Asks. A function that takes this one writes nothing. */
+export interface Reader {
+  /** All rows; statements are written so that their number is bounded. */
+  rows<Row extends object>(statement: Sql): Promise<Row[]>;
+  /** The first row, or null. */
+  first<Row extends object>(statement: Sql): Promise<Row | null>;
+}
+
+/** Runs statements: the pool, or one open transaction. */
+export interface Queryable extends Reader {
+  /** How many rows the statement wrote. */
+  run(statement: Sql): Promise<number>;
+}
+
+/**
+ * Content is compared as text, so what shapes a value's text is pinned in every transaction. `row_security = off` makes a
+ * read that policies would silently thin out an error instead. The isolation is named, whatever the database's default is: a later
+ * statement must see what was committed after an earlier one took its locks.
+ */
+export function beginText(options: TransactionOptions): string {
+  const settings = {
+    search_path: PINNED_PATH,
+    TimeZone: "UTC",
+    DateStyle: "ISO, YMD",
+    IntervalStyle: "postgres",
+    extra_float_digits: "1",
+    bytea_output: "hex",
+    row_security: "off",
+    statement_timeout: String(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS),
+    lock_timeout: String(options.lockTimeoutMs ?? 0),
+    idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+    "rowmill.writing": options.writingFor === undefined ? "" : String(options.writingFor),
+  };
+  const calls = Object.entries(settings).map(
+    ([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`,
+  );
+  const access = options.readOnly === true ? " read only" : "";
+  return `begin isolation level read committed${access}; select ${calls.join(", ")}`;
+}
+
+type Message = (text: string) => string;
+const messages = new WeakMap<Sql, Message>();
+
+/**
+ * Marks a small statement of our own that is repeated all the time: outside of a transaction it goes out with the begin and the commit of its own,
+ * in one message; within one it is like any other. Such a message takes no parameters, so its values stand in its text, quoted: numbers,
+ * whole numbers in arrays, texts and nulls. Never for content of rows.
+ */
+export function inOneMessage(statement: Sql): Sql {
+  messages.set(statement, (text) => `${beginText({})}; ${text}; commit`);
+  return statement;
+}
+
+/**
+ * The same for a read that needs no transaction of ours, with its begin, pins and commit: every function, operator and type in it is qualified, and
+ * no setting counts for it.
+ */
+export function asItStands(statement: Sql): Sql {
+  messages.set(statement, (text) => text);
+  return statement;
+}
+
+/** Null: it is not marked so. */
+export function messageText(statement: Sql): string | null {
+  const message = messages.get(statement);
+  if (message === undefined) return null;
+  const { strings, values } = statement;
+  return message(strings.reduce((text, part, index) => text + literal(values[index - 1]) + part));
+}
+
+/** Takes the type that its place asks for, as a parameter does. */
+function literal(value: unknown): string {
+  if (value === null) return "null";
+  if (typeof value === "number" && Number.isFinite(value)) return `'${value}'`;
+  if (typeof value === "string" && !value.includes("\0")) return escapeLiteral(value);
+  if (Array.isArray(value) && value.every(Number.isSafeInteger)) return `'{${value.join(",")}}'`;
+  throw new RowmillError("internal", "A statement in one message has a value that cannot stand in its text.");
+}
+
+const roleStatements = new WeakSet<Sql>();
+
+/**
+ * Marks a statement that runs code of the user's (a predicate, the triggers of a target) or looks names up as the user's own statements
+ * would. It runs under the role's own path, which others may be able to write to. So everything in it is qualified, also operators, as
+ * `operator(pg_catalog.=)`; and it uses none of what cannot be: IN, IS DISTINCT FROM, NULLIF, CASE x WHEN, JOIN USING, LIKE, BETWEEN,
+ * comparisons of rows. Its deferred triggers too find that path, at COMMIT.
+ */
+export function underRolePath(statement: Sql): Sql {
+  roleStatements.add(statement);
+  return statement;
+}
+
+const aheadStatements = new WeakSet<Sql>();
+
+/**
+ * Marks a statement whose result nobody reads: in a transaction it is sent, and the next statement or the commit waits for both. If it failed, its
+ * error is what that one throws. Whoever is told that it ran may not rely on it before then.
+ */
+export function sentAhead(statement: Sql): Sql {
+  aheadStatements.add(statement);
+  return statement;
+}
+
+/** @throws DatabaseError */
+export type Ask = <Row extends object>(query: pg.QueryConfig) => Promise<pg.QueryResult<Row>>;
+
+/** One statement at a time. */
+export type Transaction = Queryable & { commit(): Promise<void> };
+
+export function begin(ask: Ask, options: TransactionOptions): Transaction {
+  let isPinned = true;
+  let ranUsersCode = false;
+  let ahead: Promise<unknown>[] = [];
+  const sendAhead = (query: pg.QueryConfig): void => {
+    const answer = ask(query);
+    answer.catch(() => undefined);
+    ahead.push(answer);
+  };
+  /** With what was sent ahead: the first error counts, since those after it are its consequences. */
+  const askAfter = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
+    const before = ahead;
+    ahead = [];
+    const answer = ask<Row>(query);
+    await Promise.allSettled([...before, answer]);
+    await Promise.all(before);
+    return answer;
+  };
+  const pin = (wanted: boolean): void => {
+    if (isPinned !== wanted) sendAhead({ text: wanted ? PIN_PATH : UNPIN_PATH });
+    isPinned = wanted;
+  };
+  const prepare = (statement: Sql): pg.QueryConfig => {
+    const isRoles = roleStatements.has(statement);
+    ranUsersCode ||= isRoles;
+    pin(!isRoles);
+    return { text: statement.text, values: statement.values };
+  };
+  const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
+    const query = prepare(statement);
+    try {
+      return await askAfter<Row>(query);
+    } catch (error) {
+      // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
+      isPinned = true;
+      throw error;
+    }
+  };
+  sendAhead({ text: beginText(options) });
+  const tx = queryable(send);
+  return {
+    ...tx,
+    run: (statement) => {
+      if (!aheadStatements.has(statement)) return tx.run(statement);
+      sendAhead(prepare(statement));
+      return Promise.resolve(0);
+    },
+    commit: async () =>
+      void (await askAfter({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" })),
+  };
+}
+
+/** Said with its only statement. */
+export function beginTogether(ask: Ask, text: string): Transaction {
+  const send = async <Row extends object>(): Promise<pg.QueryResult<Row>> => {
+    const results: pg.QueryResult<Row> | pg.QueryResult<Row>[] = await ask<Row>({ text });
+    const [result] = [results].flat().slice(-2);
+    if (result === undefined) throw new RowmillError("internal", "A message had no result.");
+    return result;
+  };
+  return { ...queryable(send), commit: () => Promise.resolve() };
+}
+
+function queryable(send: <Row extends object>(statement: Sql) => Promise<pg.QueryResult<Row>>): Queryable {
+  return {
+    rows: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows,
+    first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
+    run: async (statement) => (await send(statement)).rowCount ?? 0,
+  };
+}
