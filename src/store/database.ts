@@ -26,7 +26,7 @@ import {
   messageText,
   sentAhead,
   underRolePath,
-  type Ask,
+  type Line,
   type Queryable,
   type Reader,
   type TransactionOptions,
@@ -124,15 +124,26 @@ interface RunOptions extends TransactionOptions {
   readonly message?: string;
 }
 
-function asking(client: Pick<pg.PoolClient, "query">, noteFailure: NoteFailure): Ask {
-  return async <Row extends object>(query: pg.QueryConfig) => {
-    try {
-      return await client.query<Row>(query);
-    } catch (error) {
-      const explained = explainDatabaseError(error);
-      noteFailure(explained);
-      throw explained;
-    }
+function lineOver(client: pg.PoolClient, noteFailure: NoteFailure): Line {
+  const { stream } = client.connection;
+  return {
+    ask: async <Row extends object>(query: pg.QueryConfig) => {
+      try {
+        return await client.query<Row>(query);
+      } catch (error) {
+        const explained = explainDatabaseError(error);
+        noteFailure(explained);
+        throw explained;
+      }
+    },
+    together: (work) => {
+      stream.cork();
+      try {
+        return work();
+      } finally {
+        stream.uncork();
+      }
+    },
   };
 }
 
@@ -144,9 +155,9 @@ async function runTransaction<T>(
   const client = await connect(pool);
   let broken: Error | undefined;
   try {
-    const ask = asking(client, noteFailure);
+    const line = lineOver(client, noteFailure);
     const { message } = options;
-    const tx = message === undefined ? begin(ask, options) : beginTogether(ask, message);
+    const tx = message === undefined ? begin(line, options) : beginTogether(line, message);
     const result = await work(tx);
     if (options.trial === true) broken = await rollBack(client);
     else await tx.commit();

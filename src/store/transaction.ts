@@ -126,81 +126,104 @@ export function underRolePath(statement: Sql): Sql {
 const aheadStatements = new WeakSet<Sql>();
 
 /**
- * Marks a statement whose result nobody reads: in a transaction it is sent, and the next statement or the commit waits for both. If it failed, its
- * error is what that one throws. Whoever is told that it ran may not rely on it before then.
+ * Marks a statement whose result nobody reads: in a transaction it goes out with the next statement or the commit, which waits for both. If it
+ * failed, its error is what that one throws. Whoever asked for it may not rely on it before then.
  */
 export function sentAhead(statement: Sql): Sql {
   aheadStatements.add(statement);
   return statement;
 }
 
-/** @throws DatabaseError */
-export type Ask = <Row extends object>(query: pg.QueryConfig) => Promise<pg.QueryResult<Row>>;
+/** A connection, as transactions speak over it. */
+export interface Line {
+  /** What is asked before an answer came is answered in the same order. @throws DatabaseError */
+  ask<Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
+  /** What the work asks goes out in one write. */
+  together<T>(work: () => T): T;
+}
 
 /** One statement at a time. */
 export type Transaction = Queryable & { commit(): Promise<void> };
 
-export function begin(ask: Ask, options: TransactionOptions): Transaction {
+export function begin(line: Line, options: TransactionOptions): Transaction {
   let isPinned = true;
   let ranUsersCode = false;
-  let ahead: Promise<unknown>[] = [];
-  const sendAhead = (query: pg.QueryConfig): void => {
-    const answer = ask(query);
-    answer.catch(() => undefined);
-    ahead.push(answer);
-  };
-  /** With what was sent ahead: the first error counts, since those after it are its consequences. */
-  const askAfter = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
-    const before = ahead;
+  let isAsked = false;
+  let ahead: pg.QueryConfig[] = [{ text: beginText(options) }];
+  /** With what is said ahead: the first error counts, since those after it are its consequences. */
+  const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
+    const messages = inFewMessages([...ahead, query]);
     ahead = [];
-    const answer = ask<Row>(query);
-    await Promise.allSettled([...before, answer]);
-    await Promise.all(before);
-    return answer;
-  };
-  const pin = (wanted: boolean): void => {
-    if (isPinned !== wanted) sendAhead({ text: wanted ? PIN_PATH : UNPIN_PATH });
-    isPinned = wanted;
+    isAsked = true;
+    const answers = line.together(() => messages.map((message) => line.ask<Row>(message)));
+    await Promise.allSettled(answers);
+    return known((await Promise.all(answers)).flatMap(results).at(-1));
   };
   const prepare = (statement: Sql): pg.QueryConfig => {
     const isRoles = roleStatements.has(statement);
     ranUsersCode ||= isRoles;
-    pin(!isRoles);
+    if (isPinned === isRoles) ahead.push({ text: isRoles ? UNPIN_PATH : PIN_PATH });
+    isPinned = !isRoles;
     return { text: statement.text, values: statement.values };
   };
   const send = async <Row extends object>(statement: Sql): Promise<pg.QueryResult<Row>> => {
     const query = prepare(statement);
     try {
-      return await askAfter<Row>(query);
+      return await ask<Row>(query);
     } catch (error) {
       // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
       isPinned = true;
       throw error;
     }
   };
-  sendAhead({ text: beginText(options) });
   const tx = queryable(send);
   return {
     ...tx,
     run: (statement) => {
       if (!aheadStatements.has(statement)) return tx.run(statement);
-      sendAhead(prepare(statement));
+      ahead.push(prepare(statement));
       return Promise.resolve(0);
     },
-    commit: async () =>
-      void (await askAfter({ text: ranUsersCode && isPinned ? `${UNPIN_PATH}; commit` : "commit" })),
+    commit: async () => {
+      const isBegunOnly = !isAsked && ahead.length === 1;
+      if (isBegunOnly) return;
+      if (ranUsersCode && isPinned) ahead.push({ text: UNPIN_PATH });
+      await ask({ text: "commit" });
+    },
   };
 }
 
-/** Said with its only statement. */
-export function beginTogether(ask: Ask, text: string): Transaction {
-  const send = async <Row extends object>(): Promise<pg.QueryResult<Row>> => {
-    const results: pg.QueryResult<Row> | pg.QueryResult<Row>[] = await ask<Row>({ text });
-    const [result] = [results].flat().slice(-2);
-    if (result === undefined) throw new RowmillError("internal", "A message had no result.");
-    return result;
+/** What has no parameters is said in one message with its neighbours. */
+function inFewMessages(queries: readonly pg.QueryConfig[]): readonly pg.QueryConfig[] {
+  const messages: pg.QueryConfig[] = [];
+  for (const query of queries) {
+    const last = messages.at(-1);
+    const isPlain = !query.values?.length;
+    if (last !== undefined && isPlain && !last.values?.length) last.text += `; ${query.text}`;
+    else messages.push({ ...query });
+  }
+  return messages;
+}
+
+/** Said with its only statement, whose result is the only one, or the last before that of the commit. */
+export function beginTogether(line: Line, text: string): Transaction {
+  const send = async <Row extends object>() => {
+    const [result] = results(await line.ask<Row>({ text })).slice(-2);
+    return known(result);
   };
   return { ...queryable(send), commit: () => Promise.resolve() };
+}
+
+/** A message with several statements has a result for each of them. */
+function results<Row extends object>(
+  answer: pg.QueryResult<Row> | pg.QueryResult<Row>[],
+): pg.QueryResult<Row>[] {
+  return [answer].flat();
+}
+
+function known<Row extends object>(result: pg.QueryResult<Row> | undefined): pg.QueryResult<Row> {
+  if (result === undefined) throw new RowmillError("internal", "A message had no result.");
+  return result;
 }
 
 function queryable(send: <Row extends object>(statement: Sql) => Promise<pg.QueryResult<Row>>): Queryable {
