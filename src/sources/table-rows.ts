@@ -217,22 +217,30 @@ export async function readRows(tx: Queryable, parts: TableParts, keys: readonly 
   return { rows: read?.rows ?? [], left: [...(read?.left ?? []), ...later] };
 }
 
-interface ContentRow extends Omit<RowVersion, "hash"> {
+/** In few values: each value of each row costs the client more than all else here. */
+interface ContentRow {
+  /** Of its key, from 1. */
   readonly position: string;
   /** JSON array of the declared columns' texts, as text; null: it does not fit, or is too large to be read. */
   readonly content: string | null;
+  /** Null: all as usual. */
+  readonly unusual: UnusualRow | null;
+}
+
+interface UnusualRow extends Pick<RowVersion, "existedBefore"> {
   /** The version of a row that is not read. */
   readonly large: string | null;
   /** False: it does not go into memory together with those before it, or has to be read alone. */
   readonly fits: boolean;
-  readonly weight: number;
 }
+
+const usual: UnusualRow = { existedBefore: false, large: null, fits: true };
 
 async function readFitting(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<RowsRead> {
   const found = await boundedRead(tx, READ_TIMEOUT_MS, () => fittingRows(tx, parts, keys));
   if (found === null) return readOneByOne(tx, parts, keys);
-  const over = found.findIndex((row) => !row.fits);
-  const rows = (over === -1 ? found : found.slice(0, over)).map((row) => readRow(parts, row));
+  const over = found.findIndex((row) => row.unusual?.fits === false);
+  const rows = (over === -1 ? found : found.slice(0, over)).map((row) => readRow(parts, keys, row));
   const left = over === -1 ? [] : keys.slice(Number(found[over]?.position) - 1);
   const [next] = left;
   if (next === undefined || rows.length > 0) return { rows, left };
@@ -270,20 +278,20 @@ async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly stri
   const bytes = sql`least(w."rowmill bytes", ${raw(String(CONTENT_BYTES_MAX + 1))})::pg_catalog.int4`;
   const length = sql`coalesce(pg_catalog.octet_length(c.content), 0)`;
   const isLight = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))} and not s."rowmill later"`;
-  const isSent = sql`r.fits and not ${isOver(sql`r.content`)}`;
+  // What was not read is not over anything.
+  const isSent = sql`coalesce(r.fits and not ${isOver(sql`r.content`)}, false)`;
   return tx.rows<ContentRow>(
     parts.statement(sql`
-    select r.position, r.key, r.existed as "existedBefore", r.weight, r.fits,
-      case when r.content is null or ${isOver(sql`r.content`)} then ${hexOf(largeHash(sql`r.bytes`))} end as large,
-      case when ${isSent} then r.content end as content
+    select r.position, case when ${isSent} then r.content end as content,
+      case when r.existed or not ${isSent} then pg_catalog.json_build_object('existedBefore', r.existed, 'fits', r.fits,
+        'large', case when r.content is null or ${isOver(sql`r.content`)} then ${hexOf(largeHash(sql`r.bytes`))} end) end as unusual
     from (
-      select s."rowmill position" as position, s."rowmill key" as key, s."rowmill existed" as existed, s."rowmill weight" as weight,
-        s."rowmill bytes" as bytes, c.content,
+      select s."rowmill position" as position, s."rowmill existed" as existed, s."rowmill bytes" as bytes, c.content,
         not s."rowmill later" and s."rowmill weight" operator(pg_catalog.<>) ${raw(String(WEIGHT.alone))}
           and not ${isOverfull(sql`pg_catalog.sum(${length})`, length)} as fits
       from (
         select w.*, ${isOverfull(sql`pg_catalog.sum(${bytes})`, bytes)} as "rowmill later"
-        from (select k.key as "rowmill key", k.position as "rowmill position", s.*, ${rows.bytes} as "rowmill bytes", ${rows.weight} as "rowmill weight"
+        from (select k.position as "rowmill position", s.*, ${rows.bytes} as "rowmill bytes", ${rows.weight} as "rowmill weight"
           from ${eachKey(keys)} cross join lateral ${rowOf(parts)} s) w) s
       cross join lateral ${rows.content(isLight)} c) r
     order by r.position`),
@@ -291,16 +299,15 @@ async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly stri
 }
 
 /** The hash is that which PostgreSQL makes (`hashOf`): of the same bytes, and cheaper here. */
-function readRow(parts: TableParts, { key, existedBefore, large, content }: ContentRow): SourceRow {
+function readRow(parts: TableParts, keys: readonly string[], row: ContentRow): SourceRow {
+  const { position, content, unusual } = row;
+  const { existedBefore, large } = unusual ?? usual;
+  const key = keys[Number(position) - 1] ?? "";
   if (content === null) return { key, existedBefore, hash: large ?? "", cells: null };
   const version = hash("sha256", content, "hex").slice(0, HASH_DIGITS);
   // PostgreSQL wrote it.
-  return {
-    key,
-    existedBefore,
-    hash: version,
-    cells: cellsOf(parts.columns, JSON.parse(content) as (string | null)[]),
-  };
+  const texts = JSON.parse(content) as (string | null)[];
+  return { key, existedBefore, hash: version, cells: cellsOf(parts.columns, texts) };
 }
 
 function sourceRow(

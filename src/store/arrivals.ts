@@ -75,9 +75,11 @@ function addNew(pipelineId: number, rows: RowSql): Sql {
       where not ${mayBeRenamed} and key.id is null and key.bytes operator(pg_catalog.>) 0 and key.bytes operator(pg_catalog.<=) ${KEY_BYTES_MAX} and ${rows.exists(sql`key.key`)}
       order by key.bytes, key.key collate pg_catalog."C" returning id),
     queued as (
-      insert into rowmill.queue (pipeline_id, ids) select ${pipelineId}, pg_catalog.array_agg(id order by id) from (
-        select id, (pg_catalog.row_number() over (order by id) operator(pg_catalog.-) 1) operator(pg_catalog./) ${QUEUE_ROW} as slice from added) sliced
-      group by slice order by slice),
+      insert into rowmill.queue (pipeline_id, ids)
+      select ${pipelineId}, all_ids.ids[first:first operator(pg_catalog.+) ${QUEUE_ROW - 1}::pg_catalog.int4]
+      from (select pg_catalog.array_agg(id order by id) as ids from added) all_ids
+        cross join lateral pg_catalog.generate_series(1, pg_catalog.cardinality(all_ids.ids), ${QUEUE_ROW}::pg_catalog.int4) as x (first)
+      order by first),
     counted as (
       insert into rowmill.counts (pipeline_id, waiting) select ${pipelineId}, pg_catalog.count(*) from added
       having pg_catalog.count(*) operator(pg_catalog.>) 0)`;

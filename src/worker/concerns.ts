@@ -72,7 +72,10 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
       name: "comparison",
       restMs: COMPARE_EVERY_MS,
       regular: true,
-      work: () => () => compareWithList(context, signal),
+      work: ({ pipelines }) => {
+        const isSoonNeeded = [...pipelines.values()].some((one) => one.approved && one.ready > 0);
+        return () => compareWithList(context, signal, isSoonNeeded);
+      },
     },
     sourceCheck(context, signal),
   ];

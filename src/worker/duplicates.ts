@@ -60,12 +60,17 @@ export async function lookOnce(
   return (await suspicion(context.read)) === null;
 }
 
-/** One look. What the provider does not answer is looked for by the next one. */
-export async function compareWithList(context: WorkerContext, signal: AbortSignal): Promise<CompareCounts> {
+/** One look. What the provider does not answer is looked for by the next one. `isSoonNeeded`: there is something to send. */
+export async function compareWithList(
+  context: WorkerContext,
+  signal: AbortSignal,
+  isSoonNeeded = false,
+): Promise<CompareCounts> {
   const counts: CompareCounts = { found: 0, cancelled: 0 };
   for (const provider of providersOf(context)) {
     try {
-      if (await isLookDue(context, provider)) counts.found += await look(context, provider, signal);
+      if (await isLookDue(context, provider, isSoonNeeded))
+        counts.found += await look(context, provider, signal);
       counts.cancelled += await cancelDuplicates(context, provider, { signal });
     } catch (error) {
       signal.throwIfAborted();
@@ -84,10 +89,14 @@ function providersOf(context: WorkerContext): Iterable<Provider> {
   return new Map(all).values();
 }
 
-async function isLookDue(context: WorkerContext, provider: Provider): Promise<boolean> {
+async function isLookDue(
+  context: WorkerContext,
+  provider: Provider,
+  isSoonNeeded: boolean,
+): Promise<boolean> {
   const last = looks.get(provider);
-  // Where there never was a batch the first upload is soon enough.
-  if (last === undefined) return hasBatches(context.read);
+  // Where there never was a batch, and nothing is to be sent, there is nothing to find, and perhaps no key yet.
+  if (last === undefined) return isSoonNeeded || hasBatches(context.read);
   if (performance.now() - last.atMs > LOOK_AGAIN_MS) return true;
   const since = { hours: lookBackHours(provider), restSeconds: REST_SECONDS };
   return mayHaveDuplicates(context.read, provider.account, since);
