@@ -1,9 +1,12 @@
 /** Budgets, limits, approval: what may be spent, and that batches in flight count. */
 import { afterEach, expect, it } from "vitest";
+import { sweepAll } from "../../src/app/round.js";
 import { pipeline, z } from "../../src/index.js";
+import { runIntake } from "../../src/worker/intake.js";
+import { runPlanner } from "../../src/worker/planner.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
-import { batchRows, createNotes, plain, requests } from "../support/notes.js";
+import { batchRows, createNotes, insertNotes, plain, requests } from "../support/notes.js";
 import { approvalOf, sql, startProject, type TestProject } from "../support/project.js";
 
 interface Money {
@@ -124,6 +127,45 @@ describeDatabases(
       await project.run(sql`update rowmill.pipelines set approved_hash = definition_hash`);
       await project.drain(worker);
       expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([20]);
+    });
+
+    it("is not approved by the first part of a load, nor held by arrivals that ask for nothing", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(4));
+      const worker = await project.worker(
+        { notes: notesPipeline({ approveAboveUsd: 0 }) },
+        { approve: false },
+      );
+      const [dear] = worker.pipelines.values();
+      if (!dear) throw new Error("There is no pipeline.");
+      await sweepAll(worker, new AbortController().signal);
+      const all = await approvalOf(worker, dear);
+      const costOf4 = all.kind === "needed" ? (all.estimate.batchNanoUsd ?? 0) : 0;
+      expect(costOf4).toBeGreaterThan(0);
+      const pipelineFor8 = { ...dear, config: { ...dear.config, approveAboveUsd: (2 * costOf4) / 1e9 } };
+      const context = { ...worker, pipelines: new Map([[dear.id, pipelineFor8]]) };
+      // Nine have arrived by then, or four of them again and again: nobody has looked.
+      await insertNotes(project, plain(5, "another"));
+      const before = await approvalOf(context, pipelineFor8);
+      expect(before).toMatchObject({ kind: "open", estimate: { rows: 9, arrived: 5 } });
+      expect(await runPlanner(context, true)).toBe(0);
+      await runIntake(context);
+      const counted = await approvalOf(context, pipelineFor8);
+      expect(counted).toMatchObject({ kind: "needed", estimate: { rows: 9, arrived: 0 } });
+      await project.run(sql`delete from notes where id > 4`);
+      for (let times = 0; times < 5; times++) await project.run(sql`update notes set body = body || '.'`);
+      const updated = await approvalOf(context, pipelineFor8);
+      expect(updated).toMatchObject({ kind: "needed", estimate: { arrived: 25 } });
+      await runIntake(context);
+      expect(await approvalOf(context, pipelineFor8)).toMatchObject({
+        kind: "cheap",
+        estimate: { rows: 4, arrived: 0 },
+      });
+      await project.drain(context);
+      expect((await requests(project)).map(({ state }) => state).sort()).toEqual([
+        ...Array<string>(5).fill("gone"),
+        ...Array<string>(4).fill("succeeded"),
+      ]);
     });
 
     it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {

@@ -124,6 +124,8 @@ describe("Why a pipeline does not go on", () => {
     expect(pausedText({ ...pipeline, estimate: { ...estimate, batchNanoUsd: null } }, undefined)).toContain(
       "the price of its model is not known",
     );
+    const arrived = { ...estimate, rows: 1_234, arrived: 1_000 };
+    expect(pausedText({ ...pipeline, estimate: arrived }, undefined)).toContain(": up to 1,234 rows, ");
   });
 
   it("is nothing while no row waits, before an estimate, and after an approval", () => {
