@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { pipeline as stream } from "node:stream/promises";
+import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
@@ -43,12 +44,14 @@ describeDatabases(
     it("are labelled when one COPY brings them", async ({ skip }) => {
       if (kind === "embedded") skip("the embedded database refuses COPY FROM STDIN, see docs/embedded.md");
       const worker = await project.worker({ movies: moviesPipeline() });
-      const client = await project.database.pool.connect();
+      // The user's own connection: ours takes no streams.
+      const client = new pg.Client({ connectionString: project.url });
+      await client.connect();
       const escape = (text: string) =>
         text.replaceAll("\\", "\\\\").replaceAll("\t", "\\t").replaceAll("\n", "\\n");
       const lines = films().map((film) => `${film.id}\t${escape(film.title)}\t${escape(film.description)}\n`);
       await stream(Readable.from(lines), client.query(copyFrom(`copy public.imdb_dataset from stdin`)));
-      client.release();
+      await client.end();
       await project.drain(worker);
       await expectEachOnce();
     });
