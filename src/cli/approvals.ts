@@ -30,8 +30,8 @@ export class Approvals {
     const asks = this.#terminal.interactive && !this.#yes;
     for (const pipeline of this.#context.pipelines.values()) {
       let approval = await approvalOf(this.#context, pipeline);
-      if (asks && "estimate" in approval && approval.kind !== "cheap" && approval.estimate.arrived > 0) {
-        await runIntake(this.#context, signal);
+      if (asks && mayChange(approval)) {
+        await runIntake(this.#context, signal, { arrived: [pipeline.id] });
         approval = await approvalOf(this.#context, pipeline);
       }
       await this.#settle(pipeline, approval, asks ? signal : null);
@@ -69,6 +69,12 @@ export class Approvals {
   #say(pipeline: Pipeline, estimate: Estimate): void {
     this.#terminal.note(`${pipeline.config.name}: ${describeEstimate(estimate, pipeline.config)}`);
   }
+}
+
+/** By what has arrived: all that waits may be among it. */
+function mayChange(approval: Approval): boolean {
+  if (approval.kind === "nothing") return true;
+  return (approval.kind === "open" || approval.kind === "needed") && approval.estimate.arrived > 0;
 }
 
 /** Shows how a target is changed, and asks unless the config or `--yes` allows it. */

@@ -222,12 +222,11 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(await project.database.rows(sql`select id from rowmill.workers`)).toEqual([]);
   });
 
-  it.skipIf(!hasScript)(
-    `asks at its start also for rows that came since all was compared${unlessScript}`,
-    async () => {
-      await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
-      await project.run("up", "--once");
-      await insertFilms(project, 3);
+  describe("asks at its start also for rows that came since all was compared", () => {
+    const config = (where: string) =>
+      `films: pipeline({ source: { ...source, where: "${where}" }, polling, request, answer, target: { table: "film_labels" }, approveAboveUsd: 0 })`;
+
+    async function expectToBeAsked(): Promise<void> {
       const command = `stty cols 200; timeout --foreground -s KILL 60 "${process.execPath}" "${cliScript}" up --until-idle`;
       const terminal = spawn(terminalProgram, ["-qefc", command, "/dev/null"], {
         cwd: project.folder,
@@ -249,8 +248,25 @@ describe("rowmill up", { timeout: 90_000 }, () => {
       }
       expect(shown).toContain("films: 3 succeeded");
       await project.check();
-    },
-  );
+    }
+
+    it.skipIf(!hasScript)(`where there are few${unlessScript}`, async () => {
+      await project.writeConfig(config("true"));
+      await project.run("up", "--once");
+      await insertFilms(project, 3);
+      await expectToBeAsked();
+    });
+
+    it.skipIf(!hasScript)(`where many others came first${unlessScript}`, async () => {
+      await project.writeConfig(config("id < 3"));
+      await project.run("up", "--once");
+      await project.database.run(
+        sql`insert into films select id, 'Another', 'An other film.' from generate_series(10, 12000) id`,
+      );
+      await insertFilms(project, 3);
+      await expectToBeAsked();
+    });
+  });
 
   it("works the same on the embedded database", async () => {
     await project.close();
