@@ -10,8 +10,10 @@ type Facts = Pick<
   "name" | "waiting" | "pauseReason" | "definitionHash" | "approvedHash" | "estimate" | "uninstalledAt"
 >;
 
+type Config = Pick<PipelineConfig, "approveAboveUsd" | "budget" | "request">;
+
 /** Null: nothing holds it back. `config` is absent for a pipeline that only the database knows. */
-export function pausedText(pipeline: Facts, config: PipelineConfig | undefined): string | null {
+export function pausedText(pipeline: Facts, config: Config | undefined): string | null {
   if (pipeline.uninstalledAt !== null) return "uninstalled; rowmill up puts its triggers back";
   if (pipeline.pauseReason !== null) return pipeline.pauseReason;
   if (!waitsForApproval(pipeline, config)) return null;
@@ -24,10 +26,12 @@ export function pausedText(pipeline: Facts, config: PipelineConfig | undefined):
  * Rows below `approveAboveUsd` need nobody's approval: a worker gives it when their batch is due. Before the first estimate it
  * is open who decides.
  */
-function waitsForApproval(pipeline: Facts, config: PipelineConfig | undefined): boolean {
+function waitsForApproval(pipeline: Facts, config: Config | undefined): boolean {
   if (pipeline.waiting === 0 || pipeline.approvedHash === pipeline.definitionHash) return false;
   const estimate = readEstimate(pipeline.estimate);
   if (estimate === null) return false;
   if (config === undefined || estimate.batchNanoUsd === null) return true;
-  return estimate.batchNanoUsd > config.approveAboveUsd * NANO_USD_PER_USD;
+  // What has arrived may come to nothing.
+  const share = (estimate.rows - estimate.arrived) / estimate.rows;
+  return estimate.batchNanoUsd * share > config.approveAboveUsd * NANO_USD_PER_USD;
 }

@@ -128,6 +128,16 @@ describe("Why a pipeline does not go on", () => {
     expect(pausedText({ ...pipeline, estimate: arrived }, undefined)).toContain(": up to 1,234 rows, ");
   });
 
+  it("is no approval that is needed only if all that has arrived is to be asked about", () => {
+    const user = { kind: "template", text: "" } as const;
+    const request = { model: "m", parameters: {}, system: null, user, maxOutputTokens: 100, price: null };
+    const config = { approveAboveUsd: 1, budget: null, request };
+    const paused = (arrived: number) =>
+      pausedText({ ...pipeline, estimate: { ...estimate, rows: 4, arrived } }, config);
+    expect(paused(2)).toBeNull();
+    expect(paused(1)).toContain("waits for approval: up to 4 rows, ");
+  });
+
   it("is nothing while no row waits, before an estimate, and after an approval", () => {
     expect(pausedText({ ...pipeline, waiting: 0 }, undefined)).toBeNull();
     expect(pausedText({ ...pipeline, estimate: null }, undefined)).toBeNull();
