@@ -38,12 +38,19 @@ export class Approvals {
     }
   }
 
-  /** The same later on, for rows that came since; of all, or of these. Asks nobody: the screen belongs to the progress by then. */
-  async settleLater(ids?: ReadonlySet<number>): Promise<void> {
+  /**
+   * The same later on, for rows that came since; of all, or of these. Asks nobody: the screen belongs to the progress by then. False: of some
+   * it is open until what has arrived was looked at.
+   */
+  async settleLater(ids?: ReadonlySet<number>): Promise<boolean> {
+    let settled = true;
     for (const pipeline of this.#context.pipelines.values()) {
       if (ids?.has(pipeline.id) === false || this.#told.has(pipeline.id)) continue;
-      await this.#settle(pipeline, await approvalOf(this.#context, pipeline), null);
+      const approval = await approvalOf(this.#context, pipeline);
+      await this.#settle(pipeline, approval, null);
+      if (approval.kind === "open" && !this.#yes) settled = false;
     }
+    return settled;
   }
 
   async #settle(pipeline: Pipeline, approval: Approval, ask: AbortSignal | null): Promise<void> {

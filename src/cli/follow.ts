@@ -109,9 +109,9 @@ class IdleWatch {
     const isNews = revision !== this.#looked.revision || performance.now() - this.#looked.atMs > IDLE_LOOK_MS;
     if (!isNews && this.#rounds === 0) return false;
     this.#looked = { revision, atMs: performance.now() };
-    // First: a pipeline that is cheap enough would else count as one that waits for a person.
-    await this.#following.approvals.settleLater();
-    this.#rounds = (await idleState(this.#context)).idle ? this.#rounds + 1 : 0;
+    // First: a pipeline that is cheap enough, or may be, would else count as one that waits for a person.
+    const settled = await this.#following.approvals.settleLater();
+    this.#rounds = settled && (await idleState(this.#context)).idle ? this.#rounds + 1 : 0;
     return this.#rounds >= IDLE_ROUNDS;
   }
 

@@ -27,9 +27,10 @@ export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Pr
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
   if (!(await isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
+  // In this order: what is taken in between is counted twice, and not left out.
+  const arrived = await countArrivedKeys(context.read, pipeline.id);
   const waiting = await countState(context.read, pipeline.id, "waiting");
   if (waiting === 0) return { kind: "nothing" };
-  const arrived = await countArrivedKeys(context.read, pipeline.id);
   const estimate = await estimatePipeline(context, pipeline, { waiting, arrived });
   await context.step("plan.estimate", () =>
     pipelines.recordEstimate(context.database, pipeline.id, { ...estimate } satisfies Json),

@@ -1,7 +1,10 @@
 /** Budgets, limits, approval: what may be spent, and that batches in flight count. */
 import { afterEach, expect, it } from "vitest";
 import { sweepAll } from "../../src/app/round.js";
+import { Approvals } from "../../src/cli/approvals.js";
+import { openTerminal, type Terminal } from "../../src/cli/terminal.js";
 import { pipeline, z } from "../../src/index.js";
+import type { Reader, Sql } from "../../src/store/database.js";
 import { runIntake } from "../../src/worker/intake.js";
 import { runPlanner } from "../../src/worker/planner.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
@@ -166,6 +169,37 @@ describeDatabases(
         ...Array<string>(5).fill("gone"),
         ...Array<string>(4).fill("succeeded"),
       ]);
+    });
+
+    it("is not spent by an estimate that leaves out rows which are being taken in meanwhile", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(1));
+      const worker = await project.worker(
+        { notes: notesPipeline({ approveAboveUsd: 0.001 }) },
+        { approve: false },
+      );
+      await sweepAll(worker, new AbortController().signal);
+      await insertNotes(project, plain(20, "a later note"));
+      const [notes] = worker.pipelines.values();
+      if (!notes) throw new Error("There is no pipeline.");
+      const said: string[] = [];
+      const terminal: Terminal = { ...openTerminal(), note: (text) => void said.push(text) };
+      const approvals = new Approvals(terminal, worker, false);
+      expect(await approvals.settleLater()).toBe(false);
+      expect(said).toEqual([]);
+      const takingInBetween: Reader = {
+        rows: (statement) => worker.read.rows(statement),
+        first: async <Row extends object>(statement: Sql) => {
+          const row = await worker.read.first<Row>(statement);
+          if (/from rowmill\.(counts|arrivals)/.test(statement.text)) await runIntake(worker);
+          return row;
+        },
+      };
+      const approval = await approvalOf({ ...worker, read: takingInBetween }, notes);
+      expect(approval.kind).toBe("needed");
+      expect(await approvalOf(worker, notes)).toMatchObject({ kind: "needed", estimate: { rows: 21 } });
+      expect(await approvals.settleLater()).toBe(true);
+      expect(said).toContain("notes: waits for approval. To approve it: rowmill approve notes");
     });
 
     it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {
