@@ -4,13 +4,14 @@
  */
 import type { AllowChange } from "../app/open-project.js";
 import { safeSql } from "../model/one-line.js";
+import { byId } from "../store/pipelines.js";
 import { approvalOf, approve, type Approval } from "../worker/approval.js";
 import type { Pipeline, WorkerContext } from "../worker/context.js";
 import type { Estimate } from "../worker/estimate.js";
 import { runIntake } from "../worker/intake.js";
 import { askYesNo } from "./ask.js";
 import type { Terminal } from "./terminal.js";
-import { describeEstimate } from "./text.js";
+import { describeEstimate, readEstimate } from "./text.js";
 
 export class Approvals {
   readonly #terminal: Terminal;
@@ -18,6 +19,8 @@ export class Approvals {
   readonly #yes: boolean;
   /** Pipelines whose waiting was already told. */
   readonly #told = new Set<number>();
+  /** Pipelines that were open when they were last looked at. */
+  readonly #open = new Set<number>();
 
   constructor(terminal: Terminal, context: WorkerContext, yes: boolean) {
     this.#terminal = terminal;
@@ -45,7 +48,8 @@ export class Approvals {
   async settleLater(ids?: ReadonlySet<number>): Promise<boolean> {
     let settled = true;
     for (const pipeline of this.#context.pipelines.values()) {
-      if (ids?.has(pipeline.id) === false || this.#told.has(pipeline.id)) continue;
+      const { id } = pipeline;
+      if ((ids?.has(id) === false && !this.#open.has(id)) || this.#told.has(id)) continue;
       const approval = await approvalOf(this.#context, pipeline);
       await this.#settle(pipeline, approval, null);
       if (approval.kind === "open" && !this.#yes) settled = false;
@@ -54,9 +58,11 @@ export class Approvals {
   }
 
   async #settle(pipeline: Pipeline, approval: Approval, ask: AbortSignal | null): Promise<void> {
+    const wasOpen = this.#open.delete(pipeline.id);
+    if (approval.kind === "approved" && wasOpen) return this.#sayApproved(pipeline);
     if (approval.kind === "approved" || approval.kind === "nothing") return;
     // Without anybody to ask it is decided when what has arrived was looked at.
-    if (approval.kind === "open" && ask === null && !this.#yes) return;
+    if (approval.kind === "open" && ask === null && !this.#yes) return void this.#open.add(pipeline.id);
     const { name, approveAboveUsd } = pipeline.config;
     this.#say(pipeline, approval.estimate);
     if (approval.kind === "cheap")
@@ -71,6 +77,14 @@ export class Approvals {
   async #approve(pipeline: Pipeline, by: string): Promise<void> {
     await approve(this.#context, pipeline, by);
     this.#terminal.note(`${pipeline.config.name}: approved by ${by}`);
+  }
+
+  /** By a worker, whose estimate it was. */
+  async #sayApproved(pipeline: Pipeline): Promise<void> {
+    const row = await byId(this.#context.read, pipeline.id);
+    const estimate = readEstimate(row?.estimate);
+    if (estimate !== null) this.#say(pipeline, estimate);
+    this.#terminal.note(`${pipeline.config.name}: approved`);
   }
 
   #say(pipeline: Pipeline, estimate: Estimate): void {

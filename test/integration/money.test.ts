@@ -202,6 +202,26 @@ describeDatabases(
       expect(said).toContain("notes: waits for approval. To approve it: rowmill approve notes");
     });
 
+    it("below approveAboveUsd after all is said too, when it was open at first", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(1));
+      const worker = await project.worker(
+        { notes: notesPipeline({ approveAboveUsd: 0.001 }) },
+        { approve: false },
+      );
+      await sweepAll(worker, new AbortController().signal);
+      await insertNotes(project, plain(20, "a later note"));
+      await project.run(sql`delete from public.notes where id > 3`);
+      const said: string[] = [];
+      const terminal: Terminal = { ...openTerminal(), note: (text) => void said.push(text) };
+      const approvals = new Approvals(terminal, worker, false);
+      expect(await approvals.settleLater()).toBe(false);
+      await project.drain(worker);
+      expect(await batchRows(project)).toHaveLength(1);
+      expect(await approvals.settleLater(new Set())).toBe(true);
+      expect(said).toEqual([expect.stringMatching(/^notes: 3 rows, /), "notes: approved"]);
+    });
+
     it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(20));
