@@ -4,7 +4,16 @@
  *
  * A write runs the user's triggers, so it runs under the role's own search path, and every name in it is qualified.
  */
-import { identifier, join, raw, sentAhead, sql, underRolePath, type Queryable, type Sql } from "../store/database.js";
+import {
+  identifier,
+  join,
+  raw,
+  sentAhead,
+  sql,
+  underRolePath,
+  type Queryable,
+  type Sql,
+} from "../store/database.js";
 import { keyEquals, keyValues, type TableColumn } from "../sources/table-inspection.js";
 import type { Result, Target } from "./target.js";
 import { codeOfWriting, refuseStrangers, type Ownership } from "./target-owners.js";
