@@ -13,9 +13,9 @@ export async function boundedRead<Result>(
   timeoutMs: number | null,
   read: () => Promise<Result>,
 ): Promise<Result | null> {
-  const limit =
-    timeoutMs === null ? "" : `; select pg_catalog.set_config('statement_timeout', '${timeoutMs}', true)`;
-  await tx.run(sentAhead(raw(`savepoint rowmill_read${limit}`)));
+  await tx.run(sentAhead(raw("savepoint rowmill_read")));
+  if (timeoutMs !== null)
+    await tx.run(sentAhead(raw(`select pg_catalog.set_config('statement_timeout', '${timeoutMs}', true)`)));
   try {
     const result = await read();
     await undo(tx);
@@ -28,7 +28,8 @@ export async function boundedRead<Result>(
 }
 
 async function undo(tx: Queryable): Promise<void> {
-  await tx.run(sentAhead(raw("rollback to savepoint rowmill_read; release savepoint rowmill_read")));
+  await tx.run(sentAhead(raw("rollback to savepoint rowmill_read")));
+  await tx.run(sentAhead(raw("release savepoint rowmill_read")));
 }
 
 /**

@@ -45,7 +45,7 @@ export {
   type Sql,
 };
 
-const { Client, Pool } = commonjs("pg") as typeof pg;
+const { Client, Pool, Query } = commonjs("pg") as typeof pg;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** Client-side bound over everything a statement may need, lock waits and network included. */
 const QUERY_TIMEOUT_MS = 90_000;
@@ -126,16 +126,19 @@ interface RunOptions extends TransactionOptions {
 
 function lineOver(client: pg.PoolClient, noteFailure: NoteFailure): Line {
   const { stream } = client.connection;
+  const noted = async <Result>(answer: Promise<Result>): Promise<Result> => {
+    try {
+      return await answer;
+    } catch (error) {
+      const explained = explainDatabaseError(error);
+      noteFailure(explained);
+      throw explained;
+    }
+  };
   return {
-    ask: async <Row extends object>(query: pg.QueryConfig) => {
-      try {
-        return await client.query<Row>(query);
-      } catch (error) {
-        const explained = explainDatabaseError(error);
-        noteFailure(explained);
-        throw explained;
-      }
-    },
+    ask: <Row extends object>(query: pg.QueryConfig) => noted(client.query<Row>(query)),
+    askAfter: <Row extends object>(texts: readonly string[], query: pg.QueryConfig) =>
+      noted(queryAfter<Row>(client, texts, query)),
     together: (work) => {
       stream.cork();
       try {
@@ -145,6 +148,31 @@ function lineOver(client: pg.PoolClient, noteFailure: NoteFailure): Line {
       }
     },
   };
+}
+
+/** All up to one Sync: after an error the server passes over what is left of it. */
+function queryAfter<Row extends object>(
+  client: pg.PoolClient,
+  texts: readonly string[],
+  query: pg.QueryConfig,
+): Promise<pg.QueryResult<Row>> {
+  return new Promise((resolve, reject) => {
+    const asked = new Query<Row>(query, (error, result) => {
+      if (error) reject(error);
+      else resolve(result);
+    });
+    const submit = asked.submit.bind(asked);
+    asked.submit = (connection) => {
+      for (const text of texts) {
+        connection.parse({ name: "", text, types: [] }, true);
+        connection.bind({}, true);
+        connection.describe({ type: "P", name: "" }, true);
+        connection.execute({}, true);
+      }
+      return submit(connection);
+    };
+    client.query(asked);
+  });
 }
 
 async function runTransaction<T>(

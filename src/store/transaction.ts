@@ -51,6 +51,10 @@ export interface Queryable extends Reader {
  * statement must see what was committed after an earlier one took its locks.
  */
 export function beginText(options: TransactionOptions): string {
+  return beginTexts(options).join("; ");
+}
+
+function beginTexts(options: TransactionOptions): string[] {
   const settings = {
     search_path: PINNED_PATH,
     TimeZone: "UTC",
@@ -68,7 +72,7 @@ export function beginText(options: TransactionOptions): string {
     ([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`,
   );
   const access = options.readOnly === true ? " read only" : "";
-  return `begin isolation level read committed${access}; select ${calls.join(", ")}`;
+  return [`begin isolation level read committed${access}`, `select ${calls.join(", ")}`];
 }
 
 type Message = (text: string) => string;
@@ -126,7 +130,7 @@ export function underRolePath(statement: Sql): Sql {
 const aheadStatements = new WeakSet<Sql>();
 
 /**
- * Marks a statement whose result nobody reads: in a transaction it goes out with the next statement or the commit, which waits for both. If it
+ * Marks a single statement whose result nobody reads: in a transaction it goes out with the next statement or the commit, which waits for both. If it
  * failed, its error is what that one throws. Whoever asked for it may not rely on it before then.
  */
 export function sentAhead(statement: Sql): Sql {
@@ -138,6 +142,8 @@ export function sentAhead(statement: Sql): Sql {
 export interface Line {
   /** What is asked before an answer came is answered in the same order. @throws DatabaseError */
   ask<Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
+  /** The same, after these, each a single statement; nothing of it is done once one of them failed. */
+  askAfter<Row extends object>(texts: readonly string[], query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
   /** What the work asks goes out in one write. */
   together<T>(work: () => T): T;
 }
@@ -149,13 +155,16 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
   let isPinned = true;
   let ranUsersCode = false;
   let isAsked = false;
-  let ahead: pg.QueryConfig[] = [{ text: beginText(options) }];
+  let ahead: pg.QueryConfig[] = [];
   /** With what is said ahead: the first error counts, since those after it are its consequences. */
   const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
-    const messages = inFewMessages([...ahead, query]);
+    const queries = [...ahead, query];
+    const opening = isAsked ? null : beginTexts(options);
     ahead = [];
     isAsked = true;
-    const answers = line.together(() => messages.map((message) => line.ask<Row>(message)));
+    const answers = line.together(() =>
+      opening === null ? askAll<Row>(line, queries) : askWithBegin<Row>(line, opening, queries),
+    );
     await Promise.allSettled(answers);
     return known((await Promise.all(answers)).flatMap(results).at(-1));
   };
@@ -185,7 +194,7 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
       return Promise.resolve(0);
     },
     commit: async () => {
-      const isBegunOnly = !isAsked && ahead.length === 1;
+      const isBegunOnly = !isAsked && ahead.length === 0;
       if (isBegunOnly) return;
       if (ranUsersCode && isPinned) ahead.push({ text: UNPIN_PATH });
       await ask({ text: "commit" });
@@ -193,16 +202,40 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
   };
 }
 
+/** Else what follows a begin that failed, as by a time-out of the role's, would be done outside of a transaction, and under the role's path. */
+function askWithBegin<Row extends object>(
+  line: Line,
+  opening: readonly string[],
+  queries: readonly pg.QueryConfig[],
+): Promise<pg.QueryResult<Row>>[] {
+  const place = queries.findIndex((query) => !isPlain(query));
+  const plain = place === -1 ? queries : queries.slice(0, place);
+  const texts = [...opening, ...plain.map(({ text }) => text)];
+  const query = queries[place];
+  if (query === undefined) return [line.ask<Row>({ text: texts.join("; ") })];
+  return [line.askAfter<Row>(texts, query), ...askAll<Row>(line, queries.slice(place + 1))];
+}
+
+function askAll<Row extends object>(
+  line: Line,
+  queries: readonly pg.QueryConfig[],
+): Promise<pg.QueryResult<Row>>[] {
+  return inFewMessages(queries).map((message) => line.ask<Row>(message));
+}
+
 /** What has no parameters is said in one message with its neighbours. */
 function inFewMessages(queries: readonly pg.QueryConfig[]): readonly pg.QueryConfig[] {
   const messages: pg.QueryConfig[] = [];
   for (const query of queries) {
     const last = messages.at(-1);
-    const isPlain = !query.values?.length;
-    if (last !== undefined && isPlain && !last.values?.length) last.text += `; ${query.text}`;
+    if (last !== undefined && isPlain(query) && isPlain(last)) last.text += `; ${query.text}`;
     else messages.push({ ...query });
   }
   return messages;
+}
+
+function isPlain({ values }: pg.QueryConfig): boolean {
+  return !values?.length;
 }
 
 /** Said with its only statement, whose result is the only one, or the last before that of the commit. */

@@ -50,6 +50,21 @@ describeDatabases("A statement that is sent ahead", (kind) => {
     expect(await words()).toEqual(["a", "bb", "cc"]);
   });
 
+  it("goes with the begin and the first statement in one unit, of which nothing is done once the begin failed", async () => {
+    const client = await database.pool.connect();
+    const answered: string[] = [];
+    const note = () => void answered.push("ready");
+    client.connection.on("readyForQuery", note);
+    client.release();
+    await database.transaction(async (tx) => {
+      await tx.run(sentAhead(raw("savepoint before")));
+      await tx.run(sql`insert into public.words values (${"one"})`);
+      expect(answered).toEqual(["ready"]);
+    });
+    client.connection.off("readyForQuery", note);
+    expect(await words()).toEqual(["one"]);
+  });
+
   it("is committed where nothing comes after it", async () => {
     await database.transaction((tx) => tx.run(add("only")));
     expect(await words()).toEqual(["only"]);
