@@ -1,18 +1,18 @@
 /** Owns the way from the command line to an open database: config, variables, ledger. Makes nothing in the database. */
-import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open-database.js";
-import { readEnvironment, type Environment } from "../config/environment.js";
-import { loadConfig } from "../config/load.js";
+import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open/open-database.js";
+import { readEnvironment, type Environment } from "../config/load/environment.js";
+import { loadConfig } from "../config/load/load.js";
 import { RowmillError } from "../model/errors.js";
-import { nearMatch } from "../model/near-match.js";
+import { nearMatch } from "../model/words/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { adapters } from "../providers/adapters.js";
-import type { Database } from "../store/database.js";
-import { pendingMigrations } from "../store/migrations.js";
-import { ledgerExists } from "../store/overview.js";
-import * as pipelines from "../store/pipelines.js";
-import { requireUnderstood } from "../store/understood.js";
-import type { Terminal } from "./terminal.js";
-import { urlSecrets } from "./url-secrets.js";
+import type { Database } from "../postgres/database.js";
+import { pendingMigrations } from "../store/ledger/migrations.js";
+import { ledgerExists } from "../store/ledger/overview.js";
+import * as pipelines from "../store/pipelines/pipelines.js";
+import { requireUnderstood } from "../store/ledger/understood.js";
+import type { Terminal } from "./screen/terminal.js";
+import { urlSecrets } from "./screen/url-secrets.js";
 
 export interface Project {
   readonly config: ProjectConfig;

@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { expect, it, vi } from "vitest";
 import { execArgvFor } from "../../src/embedded/spawn-script.js";
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import { eventually, playScene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";
 import { films } from "../support/films.js";

@@ -1,9 +1,9 @@
 /** Budgets, limits, approval: what may be spent, and that batches in flight count. */
 import { afterEach, expect, it } from "vitest";
-import { sweepAll } from "../../src/app/round.js";
+import { sweepAll } from "../../src/app/open/round.js";
 import { pipeline, z } from "../../src/index.js";
-import { runIntake } from "../../src/worker/intake.js";
-import { runPlanner } from "../../src/worker/planner.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
+import { runPlanner } from "../../src/worker/rounds/planner.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { batchRows, createNotes, insertNotes, plain, requests } from "../support/notes.js";

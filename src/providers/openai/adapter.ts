@@ -5,9 +5,9 @@
  * nobody recorded; both carry names by which they are found again (`findInputs`, `findBatches`).
  */
 import { RowmillError } from "../../model/errors.js";
-import type { AnswerOutcome, ModelRequest } from "../../model/outcome.js";
-import type { CallOptions, Provider } from "../../model/provider.js";
-import { NO_PROXIES } from "../../model/proxy.js";
+import type { AnswerOutcome, ModelRequest } from "../../model/provider/outcome.js";
+import type { CallOptions, Provider } from "../../model/provider/provider.js";
+import { NO_PROXIES } from "../../model/provider/proxy.js";
 import { cleanBaseUrl, openaiAccount, OPENAI_BASE_URL_DEFAULT } from "./account.js";
 import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } from "./batches.js";
 import { connect, type Connection, type OpenAIOptions } from "./connection.js";

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isRedirect, type ErrorReader } from "./errors.js";
-import { ProviderError } from "../../model/provider.js";
+import { ProviderError } from "../../model/provider/provider.js";
 
 /** Calls after the first one. */
 export const RETRIES_MAX = 3;

@@ -1,5 +1,5 @@
 /** What OpenAI's Batch API takes and what it costs, as the engine asks it. Pure; needs no key. */
-import { LINES, type Dialect } from "../../model/provider.js";
+import { LINES, type Dialect } from "../../model/provider/provider.js";
 import { accountText, accountVariables } from "./account.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
 import { parameterProblems } from "./parameters.js";

@@ -1,5 +1,5 @@
 /** Reads a line of a batch's input file that other code wrote. Pure; nothing of it is trusted. */
-import { isOverfull, LINE_VALUES_MAX } from "../../model/json-values.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../model/json/json-values.js";
 import type { Json } from "../../model/pipeline.js";
 import { roomOf } from "./encoder.js";
 import { asRecord, textOf } from "./wire.js";

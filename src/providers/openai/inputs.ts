@@ -5,7 +5,7 @@ import {
   type CallOptions,
   type InputLine,
   type Inputs,
-} from "../../model/provider.js";
+} from "../../model/provider/provider.js";
 import type { Connection } from "./connection.js";
 import { fingerprintOfBody } from "./encoder.js";
 import { readLines } from "./files.js";

@@ -4,7 +4,7 @@
  * Shapes: content as text, as a list of parts or as the object itself; tool calls and the older function call; reasoning under the names of
  * vLLM, SGLang and DeepSeek (`reasoning_content`), OpenRouter and newer vLLM (`reasoning`), Ollama (`thinking`), Mistral (parts).
  */
-import type { Said } from "../../model/outcome.js";
+import type { Said } from "../../model/provider/outcome.js";
 import { asRecord, textOf } from "./wire.js";
 
 type Json = Readonly<Record<string, unknown>>;

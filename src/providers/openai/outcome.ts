@@ -1,7 +1,7 @@
 /** Reads what one line of an output or error file says. Pure; never throws: a broken line is an outcome too. */
-import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../../model/outcome.js";
-import { isOverfull, LINE_VALUES_MAX } from "../../model/json-values.js";
-import { storableText } from "../../model/storable-text.js";
+import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage } from "../../model/provider/outcome.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../model/json/json-values.js";
+import { storableText } from "../../model/words/storable-text.js";
 import { readMessage } from "./message.js";
 import { asRecord, textOf, wholeOf } from "./wire.js";
 

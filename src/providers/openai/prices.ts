@@ -1,5 +1,5 @@
 /** Knows what OpenAI's models cost: its price list, and half of it by batch, for every kind of token. Pure. */
-import { listPrice, nearListed, type Price, type Rates } from "../../model/pricing.js";
+import { listPrice, nearListed, type Price, type Rates } from "../../model/provider/pricing.js";
 
 /** Its name in the price table. */
 const LIST = "openai";

@@ -1,6 +1,6 @@
 /** Input files on their way into a batch: their names tell which batch and which content they are, so that a crashed worker's is found. */
 import type { Json } from "../../model/pipeline.js";
-import type { CallOptions, SpoolFile, Staged, Staging } from "../../model/provider.js";
+import type { CallOptions, SpoolFile, Staged, Staging } from "../../model/provider/provider.js";
 import type { Connection } from "./connection.js";
 import { deleteFile, findInputs, inspectFile, uploadInput } from "./files.js";
 import { fileIdOf } from "./refs.js";

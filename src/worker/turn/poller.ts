@@ -1,0 +1,79 @@
+/** running: asks the provider how the batch stands, at a growing interval. Only reads there; a crash costs one question. */
+import { pollDelayMs } from "../../model/batch/schedule.js";
+import { ProviderError, type ProviderBatch } from "../../model/provider/provider.js";
+import * as batches from "../../store/batches/batches.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import { moveBatch } from "./move-batch.js";
+import { refute } from "./reconciler.js";
+import { refuse } from "./refusal.js";
+import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { warnOverdue } from "./warn-overdue.js";
+
+/** In a row: then a person is asked what the provider's word for a batch means. */
+const UNKNOWN_POLLS_MAX = 10;
+
+export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
+  const { context, pipeline, batch, lease, signal } = turn;
+  const seen = await context.step("poll.ask", async () => {
+    try {
+      return await pipeline.provider.status(batch.providerBatchId, { signal });
+    } catch (error) {
+      // In an account of our own nobody else can have removed it.
+      const isAnothers = batch.presumed && !pipeline.provider.recovery.exclusive;
+      if (isAnothers && error instanceof ProviderError && error.kind === "notFound") return null;
+      throw error;
+    }
+  });
+  if (seen === null) return refute(turn, "it was removed by somebody else");
+  if (seen.status === "failed" && batch.presumed) return refute(turn, "it failed, and ran nothing");
+  if (seen.status === "failed") return refuse(turn, seen.errors);
+  if (seen.terminal) return beginCollecting(turn, seen);
+  const noted = await context.step("poll.note", () =>
+    batches.update(context.database, lease, {
+      provider_status: seen.statusText,
+      provider_counts: seen.counts && { ...seen.counts },
+      polls: batch.polls + 1,
+    }),
+  );
+  if (!noted) return lost;
+  await warnOverdue(turn);
+  const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
+  if (seen.status !== "unknown") return { next: "wait", delayMs };
+  if (batch.failures + 1 >= UNKNOWN_POLLS_MAX) return askAbout(turn, seen, delayMs);
+  return { next: "wait", delayMs, failures: batch.failures + 1 };
+}
+
+/** The word may mean an end, and its answers are paid for. Under another pause, one that lets the polls go on, it is asked after as many more. */
+async function askAbout(
+  { context, pipeline }: Turn,
+  { id, statusText }: ProviderBatch,
+  delayMs: number,
+): Promise<Next> {
+  const { name } = pipeline.config;
+  const reason = `The provider says of batch ${id} that its status is "${statusText}", a word that Rowmill does not know: neither that it runs nor that it ended. It was asked ${UNKNOWN_POLLS_MAX} times. To ask again: rowmill resume ${name}.`;
+  await context.step("turn.pause", () =>
+    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
+  );
+  return { next: "wait", delayMs };
+}
+
+async function beginCollecting(
+  { context, batch, lease }: Turn<BatchIn<"running">>,
+  seen: ProviderBatch,
+): Promise<Next> {
+  const moved = await moveBatch(
+    "poll.move",
+    { context, lease },
+    {
+      batch,
+      event: "providerDone",
+      reason: `the provider says ${seen.statusText}`,
+      fields: {
+        provider_status: seen.statusText,
+        provider_counts: seen.counts && { ...seen.counts },
+        provider_data: { refs: seen.refs },
+      },
+    },
+  );
+  return moved ? again : lost;
+}
