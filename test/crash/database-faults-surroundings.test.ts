@@ -5,7 +5,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 import { expect, it, vi } from "vitest";
-import { execArgvFor } from "../../src/embedded/spawn-script.js";
+import { execArgvFor } from "../../src/embedded/attachment.js";
 import { sql } from "../../src/postgres/database.js";
 import { eventually, playScene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import type pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { prepareSchemas } from "../../src/app/open/open-project.js";
-import { execArgvFor } from "../../src/embedded/spawn-script.js";
+import { execArgvFor } from "../../src/embedded/attachment.js";
 import * as batches from "../../src/store/batches/batches.js";
 import { pinnedPool } from "../../src/postgres/pinned-pool.js";
 import { startWorker, type Worker } from "../../src/worker/process/worker.js";

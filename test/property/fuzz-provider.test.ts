@@ -6,7 +6,7 @@ import { formatCustomId, parseCustomId } from "../../src/model/request/custom-id
 import { LineTooLongError, splitLines } from "../../src/model/json/jsonl.js";
 import { downloadLines } from "../../src/providers/openai/download.js";
 import { UnreadableReply } from "../../src/providers/openai/errors.js";
-import { readInputLine } from "../../src/providers/openai/input-line.js";
+import { readInputLine } from "../../src/providers/openai/inputs.js";
 import { readOutcome } from "../../src/providers/openai/outcome.js";
 import {
   readBatch,

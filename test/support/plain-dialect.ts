@@ -12,7 +12,7 @@ import type {
   ProviderLimits,
   RequestShape,
 } from "../../src/model/provider/provider.js";
-import { boundTokens } from "../../src/model/request/token-bound.js";
+import { boundTokens } from "../../src/model/request/tokens.js";
 
 const ENDPOINT = "/batches";
 export const PLAIN_FRAME: Frame = { head: '{"requests":[', separator: ",\n", tail: "]}" };

@@ -3,6 +3,7 @@
  * what a kill cuts off is picked up from the database by the next worker.
  */
 import type { Logger } from "pino";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import { lockForWork, openProjectDatabase } from "../../app/open/open-database.js";
 import { openProject } from "../../app/open/open-project.js";
 import { openProviders } from "../../app/open/providers.js";
@@ -22,13 +23,13 @@ import { openLog } from "../screen/command-log.js";
 import { exitStatus } from "../screen/exit-status.js";
 import { follow } from "../parts/follow.js";
 import { listenForInterruption } from "../screen/interruption.js";
-import { warnOfLeftovers } from "../parts/leftover-pipelines.js";
 import { noPatience, patience, type Patience } from "../screen/patience.js";
 import { loadProject } from "../project.js";
 import { sayHowItEnded } from "../words/closing-words.js";
 import { SweepProgress } from "../screen/sweep-progress.js";
 import { counted } from "../words/text.js";
 import { WorkProgress } from "../screen/work-progress.js";
+import type { Terminal } from "../screen/terminal.js";
 
 export interface UpOptions extends ProjectOptions {
   readonly once?: true;
@@ -177,4 +178,19 @@ async function workOn(
   const end = await sayHowItEnded(terminal, context);
   if (end.blocked > 0) return exitStatus.blocked;
   return end.failed > 0 ? exitStatus.rowsFailed : exitStatus.ok;
+}
+
+/** Their triggers go on, and what they tell piles up, because nobody takes it. */
+async function warnOfLeftovers(
+  terminal: Terminal,
+  context: WorkerContext,
+  configFile: string,
+): Promise<void> {
+  for (const row of await pipelines.all(context.database)) {
+    if (row.uninstalledAt !== null || context.pipelines.has(row.id)) continue;
+    terminal.note(
+      `${row.name}: is set up in this database, but ${configFile} has no pipeline of that name, so its rows are not looked at, and what its triggers tell piles up. ` +
+        `If no other config has it either: rowmill uninstall ${row.name}`,
+    );
+  }
 }

@@ -10,18 +10,17 @@ import { AppendFile } from "../storage/append-file.js";
 import type { BatchRecord } from "../storage/batch-store.js";
 import type { FileStore } from "../storage/file-store.js";
 import type { GatewaySettings } from "../settings.js";
-import { shuffledOrder } from "./shuffle.js";
 import type { WorkFile } from "../storage/work-file.js";
 
 const LINES_PER_WRITE = 500;
 
-export interface OutputParts {
+interface OutputParts {
   readonly files: FileStore;
   readonly settings: GatewaySettings;
 }
 
 /** Null stands for a file that would have no line. */
-export interface OutputFileIds {
+interface OutputFileIds {
   readonly output: string | null;
   readonly error: string | null;
 }
@@ -95,4 +94,29 @@ class OutputFile {
     this.file.close();
     rmSync(this.path, { force: true });
   }
+}
+
+/** The numbers 0 … count - 1, in an order of the seed: out of order, and yet the same each time. In order when it is null. */
+export function shuffledOrder(count: number, seed: number | null): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, index) => index);
+  if (seed === null) return order;
+  const next = mulberry32(seed);
+  for (let last = count - 1; last > 0; last--) {
+    const chosen = Math.floor(next() * (last + 1));
+    const kept = order[last] ?? 0;
+    order[last] = order[chosen] ?? 0;
+    order[chosen] = kept;
+  }
+  return order;
+}
+
+/** Tommy Ettinger's Mulberry32, public domain: uniform in [0, 1). */
+function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
 }

@@ -4,7 +4,7 @@ import { canonicalJson } from "../../model/json/canonical-json.js";
 import type { ModelRequest } from "../../model/provider/outcome.js";
 import type { Json } from "../../model/pipeline.js";
 import type { Attempt, Encoder, RequestShape } from "../../model/provider/provider.js";
-import { boundTokens } from "../../model/request/token-bound.js";
+import { boundTokens } from "../../model/request/tokens.js";
 import { TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/request/tokens.js";
 
 export const CHAT_ENDPOINT = "/v1/chat/completions";

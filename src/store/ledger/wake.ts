@@ -17,3 +17,8 @@ export async function schedule(client: Queryable, id: string, delayMs: number): 
     queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
     run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
 }
+
+/** Frees the jobs that this pool of graphile-worker still holds: else they stay locked for four hours. Repeatable. */
+export async function freeJobs(client: Queryable, poolId: string): Promise<void> {
+  await client.run(sql`select rowmill_worker.force_unlock_workers(${[poolId]}::text[])`);
+}

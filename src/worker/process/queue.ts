@@ -8,7 +8,7 @@ import { EventEmitter } from "node:events";
 import type { Runner, WorkerEvents, WorkerPool } from "graphile-worker";
 import { explainDatabaseError, isDatabaseWide, plainMessage } from "../../postgres/database.js";
 import { pinnedPool } from "../../postgres/pinned-pool.js";
-import { freeJobs } from "../../store/ledger/free-jobs.js";
+import { freeJobs } from "../../store/ledger/wake.js";
 import { advanceBatch } from "../turn/advance.js";
 import type { WorkerContext } from "../context.js";
 import { errorWaitMs, pause } from "../loop.js";

@@ -1,13 +1,14 @@
 /** running: asks the provider how the batch stands, at a growing interval. Only reads there; a crash costs one question. */
-import { pollDelayMs } from "../../model/batch/schedule.js";
-import { ProviderError, type ProviderBatch } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import { pollDelayMs } from "../../model/batch/schedule.js";
+import { ProviderError, type ProviderBatch } from "../../model/provider/provider.js";
 import { moveBatch } from "./move-batch.js";
 import { refute } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
-import { warnOverdue } from "./warn-overdue.js";
+import { overdueText } from "../../model/batch/overdue.js";
+import { overdueBatches } from "../../store/batches/overdue-batches.js";
 
 /** In a row: then a person is asked what the provider's word for a batch means. */
 const UNKNOWN_POLLS_MAX = 10;
@@ -76,4 +77,28 @@ async function beginCollecting(
     },
   );
   return moved ? again : lost;
+}
+
+/**
+ * Says of a batch that the provider has had it for longer than its window: once a day and process. Nothing else follows: only a person
+ * can ask the provider. A crash forgets that it was said, and it is said once more.
+ */
+
+const SAY_AGAIN_MS = 24 * 3_600_000;
+/** Batches remembered; beyond that one may be told of again too soon. */
+const TOLD_MAX = 1_000;
+
+/** When it was said of which batch, by the process's own clock that never jumps. */
+const toldAtMs = new Map<string, number>();
+
+/** For a batch that was just found not to have ended. */
+async function warnOverdue({ context, batch }: Turn<BatchIn<"running">>): Promise<void> {
+  const before = toldAtMs.get(batch.id);
+  if (before !== undefined && performance.now() - before < SAY_AGAIN_MS) return;
+  const [overdue] = await overdueBatches(context.read, { max: 1, of: batch.id });
+  if (overdue === undefined) return;
+  if (toldAtMs.size >= TOLD_MAX) toldAtMs.clear();
+  toldAtMs.set(batch.id, performance.now());
+  const { wrong, mend } = overdueText(overdue);
+  context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, `${wrong} ${mend}`);
 }

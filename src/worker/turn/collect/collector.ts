@@ -5,25 +5,25 @@
  * Answers whose target rows somebody holds are kept in the ledger. Once the results were read to their end and nothing else is open, the
  * batch says so (`results_read`), and later turns write from what is kept, and read no results again.
  */
+import * as batches from "../../../store/batches/batches.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
 import { matchesContent, parseCustomId } from "../../../model/request/custom-id.js";
 import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import { ProviderError, type ResultsEnd } from "../../../model/provider/provider.js";
 import { pollDelayMs } from "../../../model/batch/schedule.js";
-import * as batches from "../../../store/batches/batches.js";
-import type { Queryable } from "../../../postgres/database.js";
+import type { Queryable, Reader } from "../../../postgres/database.js";
 import { countUnanswered, inFlightOf } from "../../../store/batches/in-flight.js";
 import { nextKept, passStart, type KeptAnswer } from "../../../store/batches/kept-answers.js";
-import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { Collecting } from "./answer-chunk.js";
 import { askedBy } from "./asked.js";
 import { endAnswers, type Waits } from "./end-answers.js";
 import { endAll } from "../ending.js";
 import { pauseWhenFailing } from "../../rounds/failing-answers.js";
-import { attributeLines } from "./line-requests.js";
 import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForResults } from "./missing-results.js";
 import { refute } from "../reconciler.js";
 import { eachStep } from "../../step.js";
 import { done, lost, type BatchIn, type Next, type Turn } from "../turn.js";
+import { requestsByCustomId } from "../../../store/batches/adoption.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
 const CHUNK_LINES = 2_000;
@@ -230,4 +230,36 @@ function unnamed(
   const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
   const detail = `The provider's results do not name this request; the batch was ${providerStatus ?? "done"}.`;
   return { outcome, detail };
+}
+
+/** Which request each line of an answer file is about: by our own names, or by those of the code that created an adopted batch. */
+
+interface Attributed {
+  /** By request, all lines that name it, in the file's order: which one counts, its attempt and content decide. */
+  readonly outcomes: ReadonlyMap<string, readonly AnswerOutcome[]>;
+  /** Lines about no request of the batch. */
+  readonly unknown: number;
+}
+
+async function attributeLines(
+  client: Reader,
+  batch: { readonly no: number; readonly adoptedPattern: string | null; readonly recovered: boolean },
+  read: readonly AnswerOutcome[],
+): Promise<Attributed> {
+  const noted = batch.adoptedPattern !== null || batch.recovered;
+  const names = () => read.flatMap((outcome) => outcome.customId ?? []);
+  const adopted = noted ? await requestsByCustomId(client, batch.no, names()) : null;
+  const outcomes = new Map<string, AnswerOutcome[]>();
+  let unknown = 0;
+  for (const outcome of read) {
+    const name = outcome.customId ?? "";
+    const id = adopted === null ? parseCustomId(name)?.requestId : adopted.get(name);
+    if (id === undefined) unknown++;
+    else {
+      const said = outcomes.get(id);
+      if (said === undefined) outcomes.set(id, [outcome]);
+      else said.push(outcome);
+    }
+  }
+  return { outcomes, unknown };
 }
