@@ -2,7 +2,7 @@
  * Owns running the user's config file. TypeScript and JavaScript go through jiti, where the name `rowmill` is this
  * running copy itself, so that a config outside of any node_modules works and its `z` is ours. Nothing is
  * written: jiti's cache on disk is off, because a config may hold secrets. What needs no translation is left to Node
- * (`plain-script.ts`).
+ * (`runPlainScript`).
  *
  * A config is a program of the user's: it may throw, hang or be no module at all. Each of these ends in a
  * `config_invalid` that names the file and, where it can be known, the line.
