@@ -80,3 +80,8 @@ export function currentFingerprint(pipeline: Pipeline, cells: RowCells | null): 
 export function firstAttempt({ request }: Pick<PipelineConfig, "request">): Attempt {
   return { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
 }
+
+/** Each account once, by one of the pipelines that use it. */
+export function providersOf({ pipelines }: Pick<WorkerContext, "pipelines">): Iterable<Provider> {
+  return new Map([...pipelines.values()].map(({ provider }) => [provider.account, provider])).values();
+}

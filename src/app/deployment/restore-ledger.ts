@@ -26,7 +26,7 @@ import {
   type UnfinishedBatch,
 } from "../../store/ledger/recovery.js";
 import { listOurs, logUntold } from "../../worker/rounds/duplicates.js";
-import { currentFingerprint, type Pipeline, type WorkerContext } from "../../worker/context.js";
+import { currentFingerprint, providersOf, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { requestBounds } from "../../worker/rounds/estimate.js";
 import { catchUp } from "../../worker/rounds/intake.js";
 import { listSince } from "../../worker/rounds/provider-clock.js";
@@ -83,10 +83,6 @@ export async function prepareRestore(context: WorkerContext, signal: AbortSignal
   }
   const unsent = unfinished.filter(({ sent, pipelineId }) => !sent && context.pipelines.has(pipelineId));
   return { lost, unlisted, gone, unsent };
-}
-
-function providersOf({ pipelines }: WorkerContext): Iterable<Provider> {
-  return new Map([...pipelines.values()].map(({ provider }) => [provider.account, provider])).values();
 }
 
 async function lostBatches(

@@ -29,7 +29,7 @@ import {
   recordDuplicate,
   unresolvedCreates,
 } from "../../store/batches/duplicates.js";
-import type { WorkerContext } from "../context.js";
+import { providersOf, type WorkerContext } from "../context.js";
 import { CLOCKS_APART_SECONDS, listSince } from "./provider-clock.js";
 
 /** So far back by its creation the list is read, in windows of a batch, */
@@ -88,11 +88,6 @@ export async function compareWithList(
     }
   }
   return counts;
-}
-
-function providersOf(context: WorkerContext): Iterable<Provider> {
-  const all = [...context.pipelines.values()].map(({ provider }) => [provider.account, provider] as const);
-  return new Map(all).values();
 }
 
 async function isLookDue(
