@@ -3,11 +3,18 @@
  * attempts, reservations and the wake-up are one transaction: a crash leaves all of it or nothing.
  */
 import { randomUUID } from "node:crypto";
+import { roomFor, type NoRoom, type RoomFacts } from "../../model/batch/room.js";
 import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
 import { insertPlanned, nextNumber } from "../../store/batches/batches.js";
 import { schedule } from "../../store/ledger/wake.js";
 import type { Queryable } from "../../postgres/database.js";
-import { isSending, lockLimits, reservedTokens, spending } from "../../store/batches/money.js";
+import {
+  isSending,
+  lockLimits,
+  reservedTokens,
+  spending,
+  type LearnedLimits,
+} from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { giveToBatch, readyFacts, takeBack, tidy, type ReadyFacts } from "../../store/requests/queue.js";
 import { countAsked } from "../../store/requests/requests.js";
@@ -15,7 +22,7 @@ import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
 import { pauseWhenFailing } from "./failing-answers.js";
-import { fileLimits, requestsMax } from "./file-limits.js";
+import { fileLimits, requestsMax, type FileLimits } from "./file-limits.js";
 import { guarded } from "../guard.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
@@ -163,18 +170,21 @@ async function exactEnough(tx: Queryable, { id }: Pipeline, needed: number): Pro
 
 interface Room {
   readonly requests: number;
-  /** Null: `limit` is not set. */
+  /** Of requests that were never asked; null: `limit` is not set. */
   readonly newRequests: number | null;
   readonly nanoUsd: number;
   readonly tokens: number;
 }
 
+type NoRoomYet = NoRoom | "waiting" | "capacity";
+
+/** Reads what bounds the batch, decides, and pauses where nothing that is waited for can make room. */
 async function findRoom(
   context: WorkerContext,
   tx: Queryable,
   planning: Ready,
-): Promise<Room | { because: "waiting" | "tooFew" | "limit" | "capacity" | "noTokens" | "noMoney" }> {
-  const { pipeline, bounds } = planning;
+): Promise<Room | { because: NoRoomYet }> {
+  const { pipeline } = planning;
   const { config, provider } = pipeline;
   const limits = await lockLimits(tx, provider.account, config.request.model);
   if (limits.waitMs > 0) return { because: "capacity" };
@@ -182,38 +192,78 @@ async function findRoom(
   // One file at a time, until one has passed: many would all be refused for the same reason.
   if (file.bytesGuess !== null && (await isSending(tx, pipeline.id, provider.account)))
     return { because: "waiting" };
-  const bytesMax = Math.min(file.bytesMax, file.bytesGuess ?? Infinity);
-  // What does not fit is given back at rendering, and leaves an attempt each time.
-  const most = Math.min(file.requestsMax, Math.max(1, Math.floor(bytesMax / bounds.bytesEach)));
-  const newRequests =
-    config.limit === null ? null : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
+  const facts = await roomFacts(context, tx, { ...planning, file, tokensMax: limits.enqueuedTokens });
+  const decision = roomFor(facts);
+  if ("because" in decision) {
+    await pauseWithoutHope(tx, planning, { facts, because: decision.because, limits });
+    return decision;
+  }
+  const { fresh, tokens, money } = facts;
+  return {
+    requests: decision.requests,
+    newRequests: config.limit === null ? null : fresh,
+    tokens: tokens.left,
+    nanoUsd: money.left,
+  };
+}
+
+interface Bounded extends Ready {
+  readonly file: FileLimits;
+  /** Enqueued at once, of the account and model; null: no limit is known. */
+  readonly tokensMax: number | null;
+}
+
+interface Facts extends RoomFacts {
+  readonly money: RoomFacts["money"] & { readonly spentNanoUsd: number };
+}
+
+async function roomFacts(
+  context: WorkerContext,
+  tx: Queryable,
+  { pipeline, bounds, ready, file, tokensMax }: Bounded,
+): Promise<Facts> {
+  const { config, provider } = pipeline;
   const least = provider.limits.requestsMin;
-  if (most < least) {
-    await pauseWhenNoneFits(tx, planning, most);
-    return { because: "tooFew" };
-  }
-  if (newRequests !== null && newRequests < least) {
-    const again = await pipelines.countWaitingAgain(tx, pipeline.id);
-    if (newRequests + again < least) return { because: "limit" };
-  }
-  const tokens =
-    limits.enqueuedTokens === null
-      ? null
-      : limits.enqueuedTokens - (await reservedTokens(tx, provider.account, config.request.model));
-  if (tokens !== null && tokens < least * bounds.tokensEach) {
-    await pauseWhenHopeless(tx, planning, limits.enqueuedTokens ?? 0);
-    return { because: "noTokens" };
-  }
-  const money = await moneyRoom(context, tx, planning);
-  if (money !== null && money.room < least * bounds.nanoUsdEach) return { because: "noMoney" };
-  // What is reserved by batches in flight mostly comes back when they settle: better to wait for it than to send fragments.
-  if (money !== null && money.inFlight && money.room < planning.ready * bounds.nanoUsdEach)
-    return { because: "noMoney" };
-  const byTokens = tokens === null ? Infinity : Math.floor(tokens / bounds.tokensEach);
-  const byMoney =
-    money === null || bounds.nanoUsdEach === 0 ? Infinity : Math.floor(money.room / bounds.nanoUsdEach);
-  const requests = Math.min(most, byTokens, byMoney);
-  return { requests, newRequests, tokens: tokens ?? Infinity, nanoUsd: money?.room ?? Infinity };
+  const bytesMax = Math.min(file.bytesMax, file.bytesGuess ?? Infinity);
+  const fresh =
+    config.limit === null ? Infinity : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
+  const reserved = tokensMax === null ? 0 : await reservedTokens(tx, provider.account, config.request.model);
+  return {
+    least,
+    ready,
+    // What does not fit is given back at rendering, and leaves an attempt each time.
+    inFile: Math.min(file.requestsMax, Math.max(1, Math.floor(bytesMax / bounds.bytesEach))),
+    fresh,
+    again: fresh < least ? await pipelines.countWaitingAgain(tx, pipeline.id) : 0,
+    tokens: { left: (tokensMax ?? Infinity) - reserved, each: bounds.tokensEach },
+    money: { ...(await moneyLeft(context, tx, pipeline)), each: bounds.nanoUsdEach },
+  };
+}
+
+/** In 1e-9 US dollars. Without a budget there is no end of it. */
+async function moneyLeft(
+  context: WorkerContext,
+  tx: Queryable,
+  { id, config: { budget }, provider: { account } }: Pipeline,
+): Promise<{ left: number; inFlight: boolean; spentNanoUsd: number }> {
+  if (budget === null) return { left: Infinity, inFlight: false, spentNanoUsd: 0 };
+  const spent = await spending(tx, id, { per: budget.per, runId: context.runId, account });
+  return {
+    left: budget.usd * 1e9 - spent.spentNanoUsd - spent.reservedNanoUsd,
+    inFlight: spent.batchesInFlight > 0,
+    spentNanoUsd: spent.spentNanoUsd,
+  };
+}
+
+/** What can be waited for pauses nothing: tokens and money that batches in flight give back, and rows that come. */
+async function pauseWithoutHope(
+  tx: Queryable,
+  planning: Planning,
+  { facts, because, limits }: { facts: Facts; because: NoRoom; limits: LearnedLimits },
+): Promise<void> {
+  if (because === "tooFew") return pauseWhenNoneFits(tx, planning, facts.inFile);
+  if (because === "noTokens") return pauseWhenHopeless(tx, planning, limits.enqueuedTokens ?? 0);
+  if (because === "noMoney" && !facts.money.inFlight) return pauseWhenSpent(tx, planning, facts.money);
 }
 
 /** The provider wants more requests in a batch than may be in one. */
@@ -247,31 +297,25 @@ async function pauseWhenHopeless(
   });
 }
 
-/** What may still be reserved, in 1e-9 US dollars; null: no budget. With nothing in flight and no room the pipeline pauses. */
-async function moneyRoom(
-  context: WorkerContext,
+/** It pauses when nothing is in flight that could give money back. */
+async function pauseWhenSpent(
   tx: Queryable,
   { pipeline, bounds }: Planning,
-): Promise<{ room: number; inFlight: boolean } | null> {
-  const { budget } = pipeline.config;
-  if (budget === null) return null;
-  const spent = await spending(tx, pipeline.id, {
-    per: budget.per,
-    runId: context.runId,
-    account: pipeline.provider.account,
-  });
-  const room = budget.usd * 1e9 - spent.spentNanoUsd - spent.reservedNanoUsd;
+  { left, spentNanoUsd }: Facts["money"],
+): Promise<void> {
+  const { name, budget } = pipeline.config;
+  if (budget === null) return;
   const need = pipeline.provider.limits.requestsMin * bounds.nanoUsdEach;
-  if (room < need && spent.batchesInFlight === 0) {
-    const left = Math.max(0, room) / 1e9;
-    await pipelines.pause(tx, pipeline.id, {
-      kind: "budget",
-      reason:
-        `The budget of $${budget.usd} per ${budget.per} is used up: $${(spent.spentNanoUsd / 1e9).toFixed(6)} spent, $${left.toFixed(6)} left, ` +
-        `and ${leastText(pipeline, "one more request")} may cost $${(need / 1e9).toFixed(6)}. It goes on by itself when there is room again; raise pipelines.${pipeline.config.name}.budget.usd to go on now.`,
-    });
-  }
-  return { room, inFlight: spent.batchesInFlight > 0 };
+  await pipelines.pause(tx, pipeline.id, {
+    kind: "budget",
+    reason:
+      `The budget of $${budget.usd} per ${budget.per} is used up: ${dollars(spentNanoUsd)} spent, ${dollars(Math.max(0, left))} left, ` +
+      `and ${leastText(pipeline, "one more request")} may cost ${dollars(need)}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`,
+  });
+}
+
+function dollars(nanoUsd: number): string {
+  return `$${(nanoUsd / 1e9).toFixed(6)}`;
 }
 
 /** Lines differ from the average: some slack, and one line's worth more for a batch of few; rendering gives back what is over. */
