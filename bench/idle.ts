@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { raw } from "../src/store/database.js";
+import { raw } from "../src/postgres/database.js";
 import type { BenchOptions } from "./bench-options.js";
 import { oneNumber, startBenchServer, type BenchServer } from "./bench-server.js";
 import { openLiveProject } from "./live-project.js";

@@ -3,8 +3,8 @@
  * which nothing happened and while other pipelines work; and from the instant at which the provider is done to the target's row.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Call } from "../src/gateway/faults.js";
-import { raw } from "../src/store/database.js";
+import type { Call } from "../src/gateway/engine/faults.js";
+import { raw } from "../src/postgres/database.js";
 import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer } from "./bench-server.js";
 import { openLiveProject, type LiveProject } from "./live-project.js";

@@ -8,7 +8,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startGateway, type Gateway, type GatewayOptions } from "../src/gateway/gateway.js";
-import { openDatabase, raw, type Database } from "../src/store/database.js";
+import { openDatabase, raw, type Database } from "../src/postgres/database.js";
 import { endWithBench } from "./clean-up.js";
 
 /** A worker that does not work by then is an error of the bench. */

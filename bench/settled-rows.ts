@@ -3,8 +3,8 @@
  * answer and its batch.
  */
 import type pg from "pg";
-import { openDatabase } from "../src/store/database.js";
-import { audit } from "../src/store/invariants.js";
+import { openDatabase } from "../src/postgres/database.js";
+import { audit } from "../src/store/ledger/invariants.js";
 import { withDatabase, type BenchServer } from "./bench-server.js";
 import { createFilms, filmValues, insertFilms, ROW_BYTES } from "./films.js";
 import { run, type Command } from "./measured-process.js";

@@ -5,11 +5,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { prepareSchemas } from "../src/app/open-project.js";
-import { inspectTable, type SourceTable } from "../src/sources/table-inspection.js";
-import { installTriggers } from "../src/sources/table-triggers.js";
-import { triggerFunctionText } from "../src/sources/trigger-function.js";
-import { openDatabase, raw, type Database } from "../src/store/database.js";
+import { prepareSchemas } from "../src/app/open/open-project.js";
+import { inspectTable, type SourceTable } from "../src/sources/table/inspection.js";
+import { installTriggers } from "../src/sources/table/triggers.js";
+import { triggerFunctionText } from "../src/sources/table/trigger-function.js";
+import { openDatabase, raw, type Database } from "../src/postgres/database.js";
 import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer } from "./bench-server.js";
 import { printMachine } from "./report.js";
@@ -80,7 +80,7 @@ export async function runTriggers(options: BenchOptions): Promise<void> {
 }
 
 async function textOf(checkout: string): Promise<TriggerText> {
-  const file = join(checkout, "src/sources/trigger-function.ts");
+  const file = join(checkout, "src/sources/table/trigger-function.ts");
   const loaded: { triggerFunctionText: TriggerText } = await import(pathToFileURL(file).href);
   return loaded.triggerFunctionText;
 }

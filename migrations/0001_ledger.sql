@@ -1,5 +1,5 @@
 -- The ledger of Rowmill: all its state, in one schema. Forward only.
--- Run inside one transaction, under the migration lock, by src/store/migrations.ts.
+-- Run inside one transaction, under the migration lock, by src/store/ledger/migrations.ts.
 
 -- Which database this ledger was made in, so that a copy and a restored backup are noticed at start.
 create table rowmill.deployment (
@@ -63,7 +63,7 @@ create table rowmill.definitions (
   definition_hash text not null,
   -- What the user's config said, without functions. Never a secret.
   definition jsonb not null,
-  -- What zod takes, as JSON schema, from which src/model/stored-answer.ts makes a schema again. Null: plain text. As text, since the order of
+  -- What zod takes, as JSON schema, from which src/model/answer/stored-answer.ts makes a schema again. Null: plain text. As text, since the order of
   -- the fields counts.
   answer_schema json,
   registered_at timestamptz not null default now(),

@@ -1,7 +1,109 @@
 /**
- * A rule of this project's own for oxlint: what a stage makes durable, and what it asks of a provider, goes through a named step,
+ * Rules of this project's own for oxlint. `one-way`: a room imports only what lies below it. `through-step`: what a stage makes durable, and what it asks of a provider, goes through a named step,
  * where it is timed and can be made to fail. Reads go through `context.read`, whose type has no way to write.
  */
+import { posix } from "node:path";
+
+/**
+ * What each room may import beside its own files, by the beginnings of paths in src. A path without a slash at its end is one file.
+ */
+const below = {
+  model: [],
+  postgres: ["model/"],
+  embedded: ["model/"],
+  gateway: ["model/errors", "model/words/one-line", "model/json/json-values"],
+  providers: ["model/"],
+  store: ["model/", "postgres/"],
+  sources: ["model/", "postgres/", "store/"],
+  targets: ["model/", "postgres/", "sources/table/columns", "sources/table/inspection"],
+  config: ["model/", "postgres/failure", "providers/adapters", "index"],
+  // Only app names concrete adapters.
+  worker: [
+    "model/",
+    "postgres/",
+    "store/",
+    "sources/source",
+    "sources/table/inspection",
+    "targets/target",
+    "version",
+  ],
+  app: [
+    "model/",
+    "postgres/",
+    "store/",
+    "config/",
+    "embedded/",
+    "sources/",
+    "targets/",
+    "providers/adapters",
+    "worker/",
+  ],
+  cli: [
+    "model/",
+    "postgres/",
+    "store/",
+    "config/",
+    "embedded/",
+    "providers/adapters",
+    "worker/",
+    "app/",
+    "gateway/",
+    "version",
+  ],
+  // The library: what a config needs, and nothing that connects to anything.
+  index: ["config/", "model/", "providers/adapters"],
+  version: [],
+};
+/** Rooms in a room, which import one way too: none of these its neighbours that stand further right. */
+const inside = {
+  config: ["config/read", "config/load", "config/database"],
+  worker: ["worker/rounds", "worker/turn", "worker/process"],
+};
+
+/** A vendor's folder knows no other vendor. */
+const vendors = /^providers\/[^/]+(?=\/)/;
+
+/** Of `worker/turn/advance` for example `worker`: where a file's own files are, and what it may import beside them. */
+function roomOf(file) {
+  const [vendor] = vendors.exec(file) ?? [];
+  const [top] = file.split("/");
+  return { room: vendor ?? top, others: below[vendor === undefined ? top : "providers"] ?? [] };
+}
+
+function whyNot(file, imported) {
+  const { room, others } = roomOf(file);
+  const isOwn = imported.startsWith(`${room}/`);
+  if (!isOwn && !others.some((path) => (path.endsWith("/") ? imported.startsWith(path) : imported === path)))
+    return `src/${room} imports of src only its own files and: ${others.join(", ") || "nothing"}.`;
+  const order = inside[room] ?? [];
+  const place = (path) => order.findIndex((one) => path.startsWith(`${one}/`));
+  return isOwn && place(file) !== -1 && place(imported) > place(file)
+    ? `Of the rooms in src/${room} each imports those before it: ${order.join(", ")}.`
+    : null;
+}
+
+const oneWay = {
+  meta: { type: "problem", schema: [] },
+  create(context) {
+    const [, file] = /(?:^|[\\/])src[\\/](.*)[.]ts$/.exec(context.filename) ?? [];
+    if (file === undefined) return {};
+    const check = (node) => {
+      const { source } = node;
+      if (typeof source?.value !== "string" || !source.value.startsWith(".")) return;
+      const imported = posix
+        .join(posix.dirname(file.replaceAll("\\", "/")), source.value)
+        .replace(/[.]js$/, "");
+      const message = whyNot(file.replaceAll("\\", "/"), imported);
+      if (message !== null) context.report({ node: source, message });
+    };
+    return {
+      ImportDeclaration: check,
+      ImportExpression: check,
+      ExportNamedDeclaration: check,
+      ExportAllDeclaration: check,
+    };
+  },
+};
 
 /** The calls of a provider that go over the network, by what they are made on. */
 const remoteCalls = {
@@ -81,4 +183,4 @@ const throughStep = {
   },
 };
 
-export default { meta: { name: "rowmill" }, rules: { "through-step": throughStep } };
+export default { meta: { name: "rowmill" }, rules: { "one-way": oneWay, "through-step": throughStep } };

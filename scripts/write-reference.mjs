@@ -10,10 +10,10 @@ import { fileURLToPath } from "node:url";
 import { format, resolveConfig } from "prettier";
 import ts from "typescript-5.9";
 import { buildProgram } from "../dist/cli/program.js";
-import { openTerminal } from "../dist/cli/terminal.js";
-import { ConfigError } from "../dist/config/problems.js";
-import { validateConfig } from "../dist/config/validate.js";
-import { promiseOf } from "../dist/model/promise.js";
+import { openTerminal } from "../dist/cli/screen/terminal.js";
+import { ConfigError } from "../dist/config/read/problems.js";
+import { validateConfig } from "../dist/config/read/validate.js";
+import { promiseOf } from "../dist/model/words/promise.js";
 import { adapters } from "../dist/providers/adapters.js";
 import { stepNames } from "../dist/worker/step-names.js";
 

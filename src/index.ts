@@ -4,7 +4,7 @@
  */
 export { z } from "zod";
 export { defineConfig, json, pipeline } from "./config/spec.js";
-export { LINES, ProviderError } from "./model/provider.js";
+export { LINES, ProviderError } from "./model/provider/provider.js";
 export { openai, type OpenAIConfig } from "./providers/adapters.js";
 export type {
   AnswerField,
@@ -28,9 +28,9 @@ export type {
   WhenSpec,
 } from "./config/spec.js";
 export type { Duration } from "./model/duration.js";
-export type { AnswerOutcome, ModelRequest, Question, Said, TokenUsage } from "./model/outcome.js";
+export type { AnswerOutcome, ModelRequest, Question, Said, TokenUsage } from "./model/provider/outcome.js";
 export type { BudgetPeriod, Json } from "./model/pipeline.js";
-export type { Price, PriceStep, Rates } from "./model/pricing.js";
+export type { Price, PriceStep, Rates } from "./model/provider/pricing.js";
 export type {
   Attempt,
   BatchMark,
@@ -63,7 +63,7 @@ export type {
   SpoolFile,
   Staged,
   Staging,
-} from "./model/provider.js";
-export type { ProviderChoice, ProviderSetup, SettingProblem } from "./model/provider-choice.js";
-export type { Proxies, Proxy } from "./model/proxy.js";
-export type { BatchInputError, Refusal, RefusalAbout } from "./model/refusal.js";
+} from "./model/provider/provider.js";
+export type { ProviderChoice, ProviderSetup, SettingProblem } from "./model/provider/provider-choice.js";
+export type { Proxies, Proxy } from "./model/provider/proxy.js";
+export type { BatchInputError, Refusal, RefusalAbout } from "./model/batch/refusal.js";

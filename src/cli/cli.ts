@@ -1,6 +1,6 @@
 /** What every command is given, and the options that most of them share. */
 import { Command, Option } from "commander";
-import type { Terminal } from "./terminal.js";
+import type { Terminal } from "./screen/terminal.js";
 
 export interface Cli {
   readonly terminal: Terminal;

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /** The process behind `rowmill`: runs one command, reports its error, and ends with its status. */
-import { departInOrder } from "./departure.js";
+import { departInOrder } from "./screen/departure.js";
 
 departInOrder();
 // Only now: loading them takes so long that a person may press Ctrl-C meanwhile.
-const { exitStatusOf } = await import("./exit-status.js");
+const { exitStatusOf } = await import("./screen/exit-status.js");
 const { buildProgram, statusOfParsing } = await import("./program.js");
-const { reportError } = await import("./report-error.js");
-const { openTerminal } = await import("./terminal.js");
+const { reportError } = await import("./screen/report-error.js");
+const { openTerminal } = await import("./screen/terminal.js");
 
 const terminal = openTerminal();
 let status = 0;

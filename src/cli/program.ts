@@ -1,47 +1,9 @@
 /** The command line as a whole: every command with its options. Parses and starts; what a command does is in its own file. */
 import { Command, CommanderError } from "commander";
 import { version } from "../version.js";
-import { adoptCommand } from "./adopt.js";
-import { approveCommand } from "./approve.js";
-import { cancelCommand } from "./cancel.js";
 import type { Cli } from "./cli.js";
-import { demoCommand } from "./demo.js";
-import { deploymentCommand } from "./deployment.js";
-import { doctorCommand } from "./doctor.js";
-import { exitStatus } from "./exit-status.js";
-import { failuresCommand } from "./failures.js";
-import { flushCommand } from "./flush.js";
-import { gatewayCommand } from "./gateway.js";
-import { initCommand } from "./init.js";
-import { pauseCommand } from "./pause.js";
-import { resumeCommand } from "./resume.js";
-import { retryCommand } from "./retry.js";
-import { showCommand } from "./show.js";
-import { statusCommand } from "./status.js";
-import { sweepCommand } from "./sweep.js";
-import { uninstallCommand } from "./uninstall.js";
-import { upCommand } from "./up.js";
-
-const commands = [
-  initCommand,
-  upCommand,
-  statusCommand,
-  failuresCommand,
-  showCommand,
-  flushCommand,
-  sweepCommand,
-  pauseCommand,
-  resumeCommand,
-  approveCommand,
-  retryCommand,
-  adoptCommand,
-  cancelCommand,
-  deploymentCommand,
-  doctorCommand,
-  uninstallCommand,
-  gatewayCommand,
-  demoCommand,
-];
+import { commands } from "./command-list.js";
+import { exitStatus } from "./screen/exit-status.js";
 
 const introduction = `Turns the rows of a Postgres table into LLM batch requests, and the answers back into typed columns.
 

@@ -1,18 +1,17 @@
 /** Owns the way from the command line to an open database: config, variables, ledger. Makes nothing in the database. */
-import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open-database.js";
-import { readEnvironment, type Environment } from "../config/environment.js";
-import { loadConfig } from "../config/load.js";
+import * as pipelines from "../store/pipelines/pipelines.js";
+import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open/open-database.js";
+import { readEnvironment, type Environment } from "../config/load/environment.js";
+import { loadConfig } from "../config/load/load.js";
 import { RowmillError } from "../model/errors.js";
-import { nearMatch } from "../model/near-match.js";
+import { nearMatch } from "../model/words/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { adapters } from "../providers/adapters.js";
-import type { Database } from "../store/database.js";
-import { pendingMigrations } from "../store/migrations.js";
-import { ledgerExists } from "../store/overview.js";
-import * as pipelines from "../store/pipelines.js";
-import { requireUnderstood } from "../store/understood.js";
-import type { Terminal } from "./terminal.js";
-import { urlSecrets } from "./url-secrets.js";
+import type { Database } from "../postgres/database.js";
+import { pendingMigrations } from "../store/ledger/migrations.js";
+import { ledgerExists } from "../store/ledger/overview.js";
+import { requireUnderstood } from "../store/ledger/understood.js";
+import type { Terminal } from "./screen/terminal.js";
 
 export interface Project {
   readonly config: ProjectConfig;
@@ -137,4 +136,36 @@ function unknownPipeline(name: string, all: readonly pipelines.PipelineRow[]): R
 
 export function configOf(project: Project, name: string): PipelineConfig | undefined {
   return project.config.pipelines.find((pipeline) => pipeline.name === name);
+}
+
+/** What of a database's URL may be shown nowhere. Pure. Reads also what no connection could use: it was typed all the same. */
+
+const PASSWORD_CHARACTERS_MIN = 12;
+
+/** The URL and its password in each form that a message may have it in; none where it holds no password. */
+export function urlSecrets(text: string): readonly string[] {
+  // With a slash or a question mark that should have been encoded, it ends at the last @.
+  const [, password = ""] =
+    /:\/\/[^:@/?#]*:([^/?#]*)@/.exec(text) ?? /:\/\/[^:@/?#]*:(.*)@/s.exec(text) ?? [];
+  const parameters = [...text.matchAll(/[?&]password=([^&#]+)/g)].map(([, value = ""]) => value);
+  const passwords = [...(password === "" ? [] : [password]), ...parameters];
+  if (passwords.length === 0) return [];
+  return [
+    text,
+    ...(password === "" ? [] : [`:${password}@`]),
+    ...parameters.map((value) => `password=${value}`),
+    // A short one may be an ordinary word of our own messages, such as "postgres".
+    ...passwords
+      .flatMap((found) => [found, decoded(found), decoded(found.replaceAll("+", " "))])
+      .filter((found) => found.length >= PASSWORD_CHARACTERS_MIN),
+  ];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // Malformed percent-encoding is the one thing that it throws for.
+    return text;
+  }
 }

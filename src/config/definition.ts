@@ -3,8 +3,8 @@
  * before does not hold, and rows are asked again. Pure.
  */
 import { createHash } from "node:crypto";
-import { compileAnswer } from "../model/answer.js";
-import { canonicalJson } from "../model/canonical-json.js";
+import { compileAnswer } from "../model/answer/answer.js";
+import { canonicalJson } from "../model/json/canonical-json.js";
 import type { Json, MessageSource, PipelineConfig } from "../model/pipeline.js";
 
 const hashCharacters = 32;

@@ -8,9 +8,9 @@
  */
 import type { BudgetPeriod } from "../model/pipeline.js";
 import type { Duration } from "../model/duration.js";
-import type { Provider } from "../model/provider.js";
-import type { ProviderChoice } from "../model/provider-choice.js";
-import { FREE_JSON } from "../model/free-json.js";
+import type { Provider } from "../model/provider/provider.js";
+import type { ProviderChoice } from "../model/provider/provider-choice.js";
+import { FREE_JSON } from "../model/json/free-json.js";
 
 /** Any zod 4 schema, recognised by its shape: the user's own copy of zod 4 serves as well as ours. */
 export interface AnswerSchema {

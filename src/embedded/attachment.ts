@@ -6,10 +6,12 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { open, type FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { EmbeddedPaths } from "./embedded-paths.js";
 import { connectToHolder } from "./living-lock.js";
 import { closingLine, readyLine, serverLockName, type ServerOptions } from "./server-options.js";
-import { nodeArgs, siblingScript } from "./spawn-script.js";
 import { RowmillError } from "../model/errors.js";
 
 /** How often it is looked whether the server that was started has its lock. */
@@ -24,7 +26,7 @@ const livedMs = 60_000;
 /** All that the server needs. The rest may hold secrets, and options of Node that are not for it. */
 const passedEnvironment = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG"];
 
-export interface AttachmentOptions {
+interface AttachmentOptions {
   readonly paths: EmbeddedPaths;
   readonly timeoutMs: number;
   /** For a server that is started here. */
@@ -174,4 +176,29 @@ async function readiness(socket: Socket, deadline: number): Promise<"ready" | "g
       resolve(outcome);
     }
   });
+}
+
+/**
+ * Owns one thing: how Node starts another script of ours, as a child process or as a worker thread. A build runs
+ * the `.js` beside its caller; from source (tests, development) the same script is `.ts` and needs jiti's hooks.
+ */
+
+/**
+ * A sibling script, in the language that the caller runs in: `siblingScript(import.meta.url, "server-process")`.
+ */
+function siblingScript(callerUrl: string, name: string): URL {
+  return new URL(`./${name}${callerUrl.endsWith(".ts") ? ".ts" : ".js"}`, callerUrl);
+}
+
+/** Node's own options for running that script: for `spawn` before the path, for a `Worker` as `execArgv`. */
+export function execArgvFor(script: URL): string[] {
+  if (!script.pathname.endsWith(".ts")) return [];
+  // By path, not by the name `jiti/register`: Node looks a name up from the child's working directory.
+  const jiti = dirname(createRequire(import.meta.url).resolve("jiti/package.json"));
+  return ["--import", pathToFileURL(join(jiti, "lib", "jiti-register.mjs")).href];
+}
+
+/** All arguments of `node` for running that script in a process. */
+function nodeArgs(script: URL, args: readonly string[]): string[] {
+  return [...execArgvFor(script), fileURLToPath(script), ...args];
 }

@@ -2,8 +2,8 @@
  * `rowmill gateway`: starts the server with its keys, prints how to use it, stops on the signal. The CLI owns arguments and signals.
  */
 import { RowmillError } from "../model/errors.js";
-import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./api-keys.js";
-import { oneLine } from "../model/one-line.js";
+import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./storage/api-keys.js";
+import { oneLine } from "../model/words/one-line.js";
 import { startGateway } from "./gateway.js";
 
 export const keysVariable = "ROWMILL_GATEWAY_KEYS";

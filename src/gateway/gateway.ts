@@ -6,19 +6,19 @@
  */
 import multipart from "@fastify/multipart";
 import { RowmillError } from "../model/errors.js";
-import { BatchStore } from "./batch-store.js";
-import { addBatchRoutes } from "./batch-routes.js";
-import { CreationLimit } from "./creation-limit.js";
-import { createDemoModel } from "./demo-model.js";
-import { Engine } from "./engine.js";
-import { addFileRoutes } from "./file-routes.js";
-import { FileStore } from "./file-store.js";
-import { HttpServer } from "./http-server.js";
-import { Journal, type JournalReader } from "./journal.js";
-import { addModelRoutes } from "./model-routes.js";
+import { BatchStore } from "./storage/batch-store.js";
+import { addBatchRoutes } from "./http/batch-routes.js";
+import { CreationLimit } from "./http/creation-limit.js";
+import { createDemoModel } from "./demo-model/demo-model.js";
+import { Engine } from "./engine/engine.js";
+import { addFileRoutes } from "./http/file-routes.js";
+import { FileStore } from "./storage/file-store.js";
+import { HttpServer } from "./http/http-server.js";
+import { Journal, type JournalReader } from "./storage/journal.js";
+import { addModelRoutes } from "./http/model-routes.js";
 import { settingsOf, type GatewayOptions, type GatewaySettings } from "./settings.js";
-import { openStateDir, type StateDir } from "./state-dir.js";
-import { isTerminal, type BatchObject } from "./wire.js";
+import { openStateDir, type StateDir } from "./storage/state-dir.js";
+import { isTerminal, type BatchObject } from "./protocol/wire.js";
 
 export type { GatewayOptions } from "./settings.js";
 

@@ -3,9 +3,9 @@
  * is opened.
  */
 import { RowmillError } from "../model/errors.js";
-import { knownKey, type ApiKey, type KnownKey } from "./api-keys.js";
-import { oneLine } from "../model/one-line.js";
-import { noFaults, type GatewayFaults } from "./faults.js";
+import { knownKey, type ApiKey, type KnownKey } from "./storage/api-keys.js";
+import { oneLine } from "../model/words/one-line.js";
+import { noFaults, type GatewayFaults } from "./engine/faults.js";
 
 export interface Clock {
   /** Milliseconds since the epoch. All timestamps, expiries and Date headers come from here. */

@@ -5,7 +5,7 @@
  * A message says what was wrong, where, and what to do. It never holds a secret: build it from names and
  * places, not from connection strings or headers. What it quotes cannot forge a line: a message has the line breaks of `lines` only.
  */
-import { oneLine } from "./one-line.js";
+import { oneLine } from "./words/one-line.js";
 
 /** Stable codes: the CLI maps them to exit statuses, scripts may test for them. */
 export type ErrorCode =

@@ -3,8 +3,8 @@
  * `config/` makes it from what the user wrote; nothing after it looks at the user's object again.
  */
 import type { z } from "zod";
-import type { FreeJson } from "./free-json.js";
-import type { ProviderChoice } from "./provider-choice.js";
+import type { FreeJson } from "./json/free-json.js";
+import type { ProviderChoice } from "./provider/provider-choice.js";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 

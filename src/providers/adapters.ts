@@ -1,5 +1,5 @@
 /** The one list that names the adapters, and what of them a config may say. */
-import type { Adapter } from "../model/provider-choice.js";
+import type { Adapter } from "../model/provider/provider-choice.js";
 import { openaiVariables, otherNames, variableProblems } from "./openai/environment.js";
 import { openai } from "./openai/openai.js";
 

@@ -2,8 +2,8 @@
  * What a source of rows must answer. The stages know only this; a table of PostgreSQL is the first kind.
  * All reads run inside a transaction of the caller, who has pinned the settings that text depends on.
  */
-import type { Queryable } from "../store/database.js";
-import type { RowSql } from "../store/row-sql.js";
+import type { Queryable } from "../postgres/database.js";
+import type { RowSql } from "../store/requests/row-sql.js";
 import type { RowCells } from "../model/pipeline.js";
 
 /** A row as it is now, without its content. */

@@ -1,6 +1,6 @@
 /** What a target of results must answer: created when missing, written set by set, driven by the ledger's guarded updates. */
 import type { Json } from "../model/pipeline.js";
-import type { Queryable } from "../store/database.js";
+import type { Queryable } from "../postgres/database.js";
 
 export interface Result {
   readonly key: string;

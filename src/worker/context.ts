@@ -1,14 +1,14 @@
 /** What a stage is given: the parts that `app.ts` put together. A worker holds nothing here that a crash may take. */
 import type { Logger } from "pino";
-import type { AnswerColumn } from "../model/answer-columns.js";
-import type { CompiledAnswer } from "../model/answer.js";
+import type { AnswerColumn } from "../model/answer/answer-columns.js";
+import type { CompiledAnswer } from "../model/answer/answer.js";
 import type { PipelineConfig, RowCells } from "../model/pipeline.js";
-import type { Rates } from "../model/pricing.js";
-import type { Attempt, Encoder, Provider } from "../model/provider.js";
-import type { Rendered } from "../model/render-request.js";
-import type { SourceTable } from "../sources/table-inspection.js";
+import type { Rates } from "../model/provider/pricing.js";
+import type { Attempt, Encoder, Provider } from "../model/provider/provider.js";
+import type { Rendered } from "../model/request/render-request.js";
+import type { SourceTable } from "../sources/table/inspection.js";
 import type { Source } from "../sources/source.js";
-import type { Database, Reader } from "../store/database.js";
+import type { Database, Reader } from "../postgres/database.js";
 import type { Target } from "../targets/target.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
 import type { RunStep } from "./step.js";
@@ -79,4 +79,9 @@ export function currentFingerprint(pipeline: Pipeline, cells: RowCells | null): 
 /** As much room as the config gives, and nothing that a try has of its own. */
 export function firstAttempt({ request }: Pick<PipelineConfig, "request">): Attempt {
   return { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
+}
+
+/** Each account once, by one of the pipelines that use it. */
+export function providersOf({ pipelines }: Pick<WorkerContext, "pipelines">): Iterable<Provider> {
+  return new Map([...pipelines.values()].map(({ provider }) => [provider.account, provider])).values();
 }

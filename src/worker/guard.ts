@@ -9,9 +9,9 @@ import {
   isDatabaseWide,
   isLastingRefusal,
   type Reader,
-} from "../store/database.js";
-import * as pipelines from "../store/pipelines.js";
-import { requireUnderstood } from "../store/understood.js";
+} from "../postgres/database.js";
+import * as pipelines from "../store/pipelines/pipelines.js";
+import { requireUnderstood } from "../store/ledger/understood.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
 /** The same error that may pass, but comes again and again: so often it is waited out. */

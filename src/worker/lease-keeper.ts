@@ -3,8 +3,8 @@
  * holder's writes then change nothing, since the token stands in each of them.
  */
 import type { Logger } from "pino";
-import { LEASE_MS, renew, type Lease } from "../store/batches.js";
-import type { Database } from "../store/database.js";
+import { LEASE_MS, renew, type Lease } from "../store/batches/batches.js";
+import type { Database } from "../postgres/database.js";
 import type { RunStep } from "./step.js";
 
 const RENEW_EVERY_MS = LEASE_MS / 4;

@@ -1,6 +1,6 @@
 /** Work that is done again and again until a signal: an error is said and waited out, longer each time, and never ends the loop. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { backoffMs } from "../model/schedule.js";
+import { backoffMs } from "../model/batch/schedule.js";
 import type { WorkerContext } from "./context.js";
 
 const LOOP_ERROR_BASE_MS = 1_000;

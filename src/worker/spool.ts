@@ -9,8 +9,8 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { RowmillError } from "../model/errors.js";
-import type { Frame, SpoolFile } from "../model/provider.js";
-import type { Lease } from "../store/batches.js";
+import type { Frame, SpoolFile } from "../model/provider/provider.js";
+import type { Lease } from "../store/batches/batches.js";
 
 export interface Spooled {
   readonly bytes: number;

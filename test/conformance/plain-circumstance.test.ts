@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { setImmediate as turn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
-import type { CreateIntent, Provider } from "../../src/model/provider.js";
+import type { CreateIntent, Provider } from "../../src/model/provider/provider.js";
 import { plain, type PlainOptions } from "../support/plain-provider.js";
 import {
   PLAIN_KEY,

@@ -5,7 +5,7 @@ import type http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { readEnvironment } from "../../src/config/environment.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
 import type { OpenAIOptions } from "../../src/providers/openai/adapter.js";
 import { uploadInput } from "../../src/providers/openai/files.js";
 import { startHttpProxy, type HttpProxy } from "../support/http-proxy.js";

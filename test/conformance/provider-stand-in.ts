@@ -7,8 +7,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { compileAnswer } from "../../src/model/answer.js";
-import type { AnswerOutcome } from "../../src/model/outcome.js";
+import { compileAnswer } from "../../src/model/answer/answer.js";
+import type { AnswerOutcome } from "../../src/model/provider/outcome.js";
 import type {
   CreateIntent,
   Provider,
@@ -16,7 +16,7 @@ import type {
   RequestShape,
   ResultsEnd,
   SpoolFile,
-} from "../../src/model/provider.js";
+} from "../../src/model/provider/provider.js";
 
 export type SuiteCall = "create" | "list" | "status" | "results" | "cancel";
 

@@ -4,7 +4,7 @@ import http from "node:http";
 import { unlink } from "node:fs/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
-import type { CallOptions, Provider, ProviderBatch } from "../../src/model/provider.js";
+import type { CallOptions, Provider, ProviderBatch } from "../../src/model/provider/provider.js";
 import { drained, FAR_PAST, type At, type SuiteFault } from "./provider-stand-in.js";
 
 const servers: http.Server[] = [];

@@ -1,7 +1,7 @@
 /** Of the suite: what an adapter says without a call. */
 import { describe, expect, test } from "vitest";
-import type { Attempt, Provider } from "../../src/model/provider.js";
-import { tokensPerByte } from "../../src/model/tokens.js";
+import type { Attempt, Provider } from "../../src/model/provider/provider.js";
+import { tokensPerByte } from "../../src/model/request/tokens.js";
 import { answer, shapeOf, type At } from "./provider-stand-in.js";
 
 const QUESTION = { system: "Label films.", user: "A cop hunts a thief." };

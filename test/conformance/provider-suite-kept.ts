@@ -1,6 +1,6 @@
 /** Of the suite: what lies at the vendor for one batch, from the upload of its input until it is forgotten. */
 import { describe, expect, test, type TestContext } from "vitest";
-import type { Staging } from "../../src/model/provider.js";
+import type { Staging } from "../../src/model/provider/provider.js";
 import { ended, UNSHOWN, type At } from "./provider-stand-in.js";
 
 const IN_THE_CREATE = "its input is the body of the create";

@@ -1,7 +1,7 @@
 /** Of the suite: what a batch answered. */
 import { describe, expect, test } from "vitest";
-import type { AnswerOutcome, TokenUsage } from "../../src/model/outcome.js";
-import { ProviderError } from "../../src/model/provider.js";
+import type { AnswerOutcome, TokenUsage } from "../../src/model/provider/outcome.js";
+import { ProviderError } from "../../src/model/provider/provider.js";
 import {
   answer,
   created,

@@ -3,7 +3,7 @@
  * `Provider` alone; what is a vendor's own (words, bodies) the stand-in gives.
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { CreateIntent, ListedBatch, Provider } from "../../src/model/provider.js";
+import type { CreateIntent, ListedBatch, Provider } from "../../src/model/provider/provider.js";
 import { describeCalls } from "./provider-suite-calls.js";
 import { describeDialect } from "./provider-suite-dialect.js";
 import { describeResults } from "./provider-suite-results.js";

@@ -5,8 +5,8 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { compareWithList } from "../../src/worker/duplicates.js";
-import type { Call } from "../../src/gateway/faults.js";
+import { compareWithList } from "../../src/worker/rounds/duplicates.js";
+import type { Call } from "../../src/gateway/engine/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import { runCli, serverKind, unlessServer } from "../support/cli.js";
 import {

@@ -4,12 +4,12 @@
  * With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
  */
 import { pino } from "pino";
-import { openProject } from "../../dist/app/open-project.js";
-import { openProviders } from "../../dist/app/providers.js";
-import { openProjectDatabase } from "../../dist/app/open-database.js";
-import { readEnvironment } from "../../dist/config/environment.js";
-import { loadConfig } from "../../dist/config/load.js";
-import { startWorker } from "../../dist/worker/worker.js";
+import { openProject } from "../../dist/app/open/open-project.js";
+import { openProviders } from "../../dist/app/open/providers.js";
+import { openProjectDatabase } from "../../dist/app/open/open-database.js";
+import { readEnvironment } from "../../dist/config/load/environment.js";
+import { loadConfig } from "../../dist/config/load/load.js";
+import { startWorker } from "../../dist/worker/process/worker.js";
 
 /** @type {{ step: string, when: string, action: string } | null} */
 const fault = JSON.parse(process.env["CRASH_FAULT"] ?? "null");

@@ -1,8 +1,8 @@
 /** The database answers, but not as it should: the work waits, comes again, and what users do goes first. */
 import { expect, it, vi } from "vitest";
-import { raw, sql } from "../../src/store/database.js";
-import { lockSweep } from "../../src/store/sweeps.js";
-import { runIntake } from "../../src/worker/intake.js";
+import { raw, sql } from "../../src/postgres/database.js";
+import { lockSweep } from "../../src/store/requests/sweeps.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
 import { batchesAre, eventually, playScene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";
 import { notesPipeline } from "../support/notes.js";

@@ -1,8 +1,8 @@
 /** The way to the database breaks: the work pauses, goes on by itself, and nothing is lost or asked twice. */
 import { expect, it, vi } from "vitest";
-import { connectionOptions } from "../../src/config/connection.js";
-import { readEnvironment } from "../../src/config/environment.js";
-import { isDatabaseWide, openDatabase, raw, sql } from "../../src/store/database.js";
+import { connectionOptions } from "../../src/config/database/connection.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { isDatabaseWide, openDatabase, raw, sql } from "../../src/postgres/database.js";
 import { batchesAre, eventually, playScene, type Scene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";
 import { startOwnServer } from "../support/own-server.js";

@@ -4,7 +4,7 @@
  * provider is judged by its own promise.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import type { GatewayFaults } from "../../src/gateway/faults.js";
+import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import {
   accounts,
   startCrashProject,

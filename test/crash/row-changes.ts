@@ -3,7 +3,7 @@
  * some of them rolled back. The tables keep their own history, by triggers, so that a test can tell afterwards what was written when.
  */
 import { setTimeout as pause } from "node:timers/promises";
-import { raw, type Queryable } from "../../src/store/database.js";
+import { raw, type Queryable } from "../../src/postgres/database.js";
 import { sql, type TestProject } from "../support/project.js";
 
 const KEYS = 24;

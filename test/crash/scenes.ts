@@ -4,8 +4,8 @@
  */
 import { randomUUID } from "node:crypto";
 import OpenAI, { toFile } from "openai";
-import { prepareRestore, restoreLedger } from "../../src/app/restore-ledger.js";
-import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
+import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";
+import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import { takeForDead, type CrashProject, type CrashWorker } from "../support/crash-project.js";

@@ -9,13 +9,17 @@ import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import pg from "pg";
 import { afterEach, describe, expect, it } from "vitest";
-import { copyLedger, prepareCopy } from "../../src/app/copy-ledger.js";
-import { idleState } from "../../src/app/idle.js";
-import { prepareRestore, restoreLedger, type RestoreCounts } from "../../src/app/restore-ledger.js";
-import { describeRestoration } from "../../src/cli/deployment-text.js";
-import type { GatewayFaults } from "../../src/gateway/faults.js";
+import { copyLedger, prepareCopy } from "../../src/app/deployment/copy-ledger.js";
+import { idleState } from "../../src/app/open/idle.js";
+import {
+  prepareRestore,
+  restoreLedger,
+  type RestoreCounts,
+} from "../../src/app/deployment/restore-ledger.js";
+import { describeRestoration } from "../../src/cli/words/deployment-text.js";
+import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import { pipeline } from "../../src/index.js";
-import { resume } from "../../src/store/pipelines.js";
+import { resume } from "../../src/store/pipelines/pipelines.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { StepName } from "../../src/worker/step-names.js";
 import { serverKind, unlessServer } from "../support/cli.js";

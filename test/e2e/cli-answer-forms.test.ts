@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { raw, sql } from "../../src/store/database.js";
+import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 
 beforeAll(buildCli, 150_000);

@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { sql } from "../../src/store/database.js";
-import { pipelineOverviews } from "../../src/store/overview.js";
+import { sql } from "../../src/postgres/database.js";
+import { pipelineOverviews } from "../../src/store/ledger/overview.js";
 import {
   buildCli,
   filmsPipeline,

@@ -1,6 +1,6 @@
 /** What becomes of a batch that is at the provider when the config changes: its price, and its paid answers. */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 import { sendHere } from "../support/work-here.js";

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startGateway } from "../../src/gateway/gateway.js";
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import { createFilms, insertFilms } from "../support/cli-films.js";
 import {
   buildCli,

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, realpath, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
-import { raw } from "../../src/store/database.js";
+import { raw } from "../../src/postgres/database.js";
 import { buildCli, runCli, serverKind, unlessServer, type Ended, type Variables } from "../support/cli.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
 import {

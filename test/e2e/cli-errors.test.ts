@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import {
   buildCli,
   filmsPipeline,

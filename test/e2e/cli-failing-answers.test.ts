@@ -1,7 +1,7 @@
 /** What a failure that hits every row costs, from the command line: one batch, and no row twice. */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { GatewayFaults } from "../../src/gateway/faults.js";
-import { sql } from "../../src/store/database.js";
+import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
+import { sql } from "../../src/postgres/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { createFilms, insertFilms } from "../support/cli-films.js";
 

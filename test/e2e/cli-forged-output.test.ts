@@ -1,8 +1,8 @@
 import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Fault, GatewayFaults } from "../../src/gateway/faults.js";
-import { identifier, raw, sql } from "../../src/store/database.js";
+import type { Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
+import { identifier, raw, sql } from "../../src/postgres/database.js";
 import { buildCli, runCli, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { is, refusal } from "../support/provider-faults.js";
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 import { answerHere, sendHere } from "../support/work-here.js";

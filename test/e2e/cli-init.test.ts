@@ -13,7 +13,7 @@ import {
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
-import { raw, type Database } from "../../src/store/database.js";
+import { raw, type Database } from "../../src/postgres/database.js";
 import { stopEmbedded } from "../../src/embedded/embedded.js";
 import { buildCli, runCli, serverKind, type Ended } from "../support/cli.js";
 import { embeddedDataDir } from "../support/embedded-template.js";

@@ -2,7 +2,7 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { raw, sql } from "../../src/store/database.js";
+import { raw, sql } from "../../src/postgres/database.js";
 import {
   buildCli,
   serverKind,

@@ -2,8 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { promiseOf } from "../../src/model/promise.js";
-import { sql } from "../../src/store/database.js";
+import { promiseOf } from "../../src/model/words/promise.js";
+import { sql } from "../../src/postgres/database.js";
 import {
   buildCli,
   filmsPipeline,

@@ -1,8 +1,8 @@
 /** `rowmill up` with servers that speak OpenAI's API otherwise than OpenAI does: what a person sees, and what it costs in calls. */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
-import type { Answer } from "../../src/gateway/wire.js";
-import { sql } from "../../src/store/database.js";
+import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
+import type { Answer } from "../../src/gateway/protocol/wire.js";
+import { sql } from "../../src/postgres/database.js";
 import { buildCli, filmsPipeline, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 import { drop, faultsOf, is, refusal } from "../support/provider-faults.js";

@@ -107,7 +107,7 @@ describe("A network with a proxy", { timeout: 120_000 }, () => {
     const bytes = Buffer.from(`${randomBytes(10_000_000).toString("hex")}\n`);
     await writeFile(path, bytes);
     const script = `import { createOpenAIProvider } from ${JSON.stringify(providerScript)};
-      import { readEnvironment } from ${JSON.stringify(resolve(providerScript, "../../../config/environment.js"))};
+      import { readEnvironment } from ${JSON.stringify(resolve(providerScript, "../../../config/load/environment.js"))};
       const { proxies } = readEnvironment(process.env).provider;
       const provider = createOpenAIProvider({ apiKey: "sk-test", baseURL: process.env.OPENAI_BASE_URL, proxies });
       const spool = { batchId: "large", path: ${JSON.stringify(path)}, bytes: ${bytes.length}, sha256: "0".repeat(64) };

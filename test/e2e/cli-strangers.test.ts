@@ -1,7 +1,7 @@
 /** An ordinary role makes the target before anybody runs Rowmill, with code in it that makes a superuser. */
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeAll, beforeEach, expect, it } from "vitest";
-import { openDatabase, sql } from "../../src/store/database.js";
+import { openDatabase, sql } from "../../src/postgres/database.js";
 import { buildCli, filmsPipeline, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 import { describeDatabases, serverVersions } from "../support/databases.js";

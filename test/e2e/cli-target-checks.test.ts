@@ -1,7 +1,7 @@
 /** Targets that could not hold the answers: said before anything is paid, and by no code of theirs that fires. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import { brokenTargets, soundTargets, targetPipeline, type BrokenTarget } from "../support/broken-targets.js";
 import {
   buildCli,

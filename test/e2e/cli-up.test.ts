@@ -4,8 +4,8 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { sql } from "../../src/store/database.js";
-import { pipelineOverviews } from "../../src/store/overview.js";
+import { sql } from "../../src/postgres/database.js";
+import { pipelineOverviews } from "../../src/store/ledger/overview.js";
 import {
   buildCli,
   cliScript,

@@ -1,8 +1,8 @@
 /** Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's migration. */
 import { readFile } from "node:fs/promises";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { raw, sql } from "../../src/store/database.js";
-import { LEDGER_VERSION } from "../../src/store/understood.js";
+import { raw, sql } from "../../src/postgres/database.js";
+import { LEDGER_VERSION } from "../../src/store/ledger/understood.js";
 import {
   buildCli,
   filmsPipeline,

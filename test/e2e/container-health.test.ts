@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import { buildCli, cliScript, filmsPipeline, serverKind, startCliProject, until } from "../support/cli.js";
 
 const dockerfile = await readFile(resolve(import.meta.dirname, "../../Dockerfile"), "utf8");

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { raw, sql } from "../../src/store/database.js";
+import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, cliScript, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 
 const examples = resolve(import.meta.dirname, "../../examples");

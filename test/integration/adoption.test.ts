@@ -1,8 +1,8 @@
 /** A batch that other code created at the provider is collected, and nothing of it is paid twice. */
 import type OpenAI from "openai";
 import { afterEach, describe, expect, it } from "vitest";
-import { adoptBatch, prepareAdoption, type Adopted } from "../../src/app/adopt-batch.js";
-import { sweepAll } from "../../src/app/round.js";
+import { adoptBatch, prepareAdoption, type Adopted } from "../../src/app/adopt/adopt-batch.js";
+import { sweepAll } from "../../src/app/open/round.js";
 import { pipeline, z } from "../../src/index.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { until } from "../support/cli.js";

@@ -1,6 +1,6 @@
 /** What the lines of an answer file may say, and what becomes of each request: kept, asked again, or failed with its reason. */
 import { afterEach, expect, it } from "vitest";
-import type { Call } from "../../src/gateway/faults.js";
+import type { Call } from "../../src/gateway/engine/faults.js";
 import { pipeline, z } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
@@ -13,7 +13,7 @@ import {
   plain,
   requests,
 } from "../support/notes.js";
-import { requestFlush } from "../../src/store/pipelines.js";
+import { requestFlush } from "../../src/store/pipelines/pipelines.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { hurry } from "../support/provider-faults.js";
 

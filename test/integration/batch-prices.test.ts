@@ -1,15 +1,15 @@
 /** A batch costs what its own price says: that of the model that it asked, on the day on which it was planned. */
 import { afterEach, expect, it } from "vitest";
-import { duplicatesAmong, recordDuplicate } from "../../src/store/duplicates.js";
+import { duplicatesAmong, recordDuplicate } from "../../src/store/batches/duplicates.js";
 
-import { moneyOverviews } from "../../src/store/overview.js";
-import { audit } from "../../src/store/invariants.js";
+import { moneyOverviews } from "../../src/store/ledger/overview.js";
+import { audit } from "../../src/store/ledger/invariants.js";
 import { pipeline, z } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, insertNotes, plain, requests } from "../support/notes.js";
 import { approvalOf, sql, startProject, type TestProject } from "../support/project.js";
-import { approve } from "../../src/worker/approval.js";
+import { approve } from "../../src/worker/rounds/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 
 const ROWS = 5;

@@ -3,7 +3,7 @@
  * source says, and content that did not change was asked once.
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import type { Call } from "../../src/gateway/faults.js";
+import type { Call } from "../../src/gateway/engine/faults.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { films } from "../support/films.js";
 import { createMovies, differences, executions, insertMovies, moviesPipeline } from "../support/movies.js";

@@ -1,12 +1,12 @@
 /** Answers to a definition that changed while its batch was in flight count as if the batch had settled before the change. */
 import { afterEach, expect, it } from "vitest";
-import { adoptBatch, prepareAdoption } from "../../src/app/adopt-batch.js";
-import { sweepAll } from "../../src/app/round.js";
+import { adoptBatch, prepareAdoption } from "../../src/app/adopt/adopt-batch.js";
+import { sweepAll } from "../../src/app/open/round.js";
 import { pipeline, z } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, outcomes, plain, requests } from "../support/notes.js";
-import { approve } from "../../src/worker/approval.js";
+import { approve } from "../../src/worker/rounds/approval.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { createTutorialBatch } from "../support/tutorial-batch.js";
 import type { WorkerContext } from "../../src/worker/context.js";

@@ -1,8 +1,8 @@
 /** What the doctor says of batches at the provider: of those that nobody knows, and of those that do not end. */
 import { randomUUID } from "node:crypto";
 import { afterEach, expect, it } from "vitest";
-import { examine } from "../../src/app/doctor-examine.js";
-import { startLook } from "../../src/app/doctor-look.js";
+import { examine } from "../../src/app/doctor/examine.js";
+import { startLook } from "../../src/app/doctor/look.js";
 import { startCrashProject, type CrashProject } from "../support/crash-project.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { createNotes, plain } from "../support/notes.js";

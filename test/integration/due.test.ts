@@ -1,14 +1,14 @@
 /** The one question that a worker repeats: what it names, what it leaves out, and that nothing else is asked when nothing is due. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { catalogueState } from "../../src/sources/catalogue-state.js";
-import type { Reader } from "../../src/store/database.js";
-import { askDue, holds, type Due } from "../../src/store/due.js";
-import * as pipelines from "../../src/store/pipelines.js";
-import { enqueue } from "../../src/store/queue.js";
-import { wantSweep } from "../../src/store/sweeps.js";
+import { catalogueState } from "../../src/sources/table/catalogue-state.js";
+import type { Reader } from "../../src/postgres/database.js";
+import { askDue, holds, type Due } from "../../src/store/ledger/due.js";
+import * as pipelines from "../../src/store/pipelines/pipelines.js";
+import { enqueue } from "../../src/store/requests/queue.js";
+import { wantSweep } from "../../src/store/requests/sweeps.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { concernsOf } from "../../src/worker/concerns.js";
-import { startWorker } from "../../src/worker/worker.js";
+import { concernsOf } from "../../src/worker/process/concerns.js";
+import { startWorker } from "../../src/worker/process/worker.js";
 import { bookKeepers, describeDatabases, newestKinds } from "../support/databases.js";
 import { createNotes, insertNotes, notesPipeline, plain } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";

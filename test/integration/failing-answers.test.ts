@@ -1,8 +1,8 @@
 /** Answers that mostly fail: the pipeline pauses before more of them are paid for, and a person says whether so many are normal. */
 import { afterEach, expect, it } from "vitest";
-import { ANSWERS_JUDGED } from "../../src/model/failing.js";
+import { ANSWERS_JUDGED } from "../../src/model/batch/failing.js";
 import { pipeline, z } from "../../src/index.js";
-import * as pipelines from "../../src/store/pipelines.js";
+import * as pipelines from "../../src/store/pipelines/pipelines.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";

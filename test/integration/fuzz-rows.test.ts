@@ -5,8 +5,8 @@
 import fc from "fast-check";
 import { afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
-import { contentHashOf } from "../../src/gateway/journal.js";
-import type { AttemptOutcome } from "../../src/model/what-next.js";
+import { contentHashOf } from "../../src/gateway/storage/journal.js";
+import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { fuzz, fuzzCases, fuzzSeed, oddJson, oddText, unhandledDuring } from "../support/fuzz.js";
 import { quick } from "../support/movies.js";

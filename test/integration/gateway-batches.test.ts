@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { contentHashOf } from "../../src/gateway/journal.js";
+import { contentHashOf } from "../../src/gateway/storage/journal.js";
 import {
   chatLine,
   chatLines,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import OpenAI from "openai";
-import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
+import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
 import {
   chatLine,
   chatLines,

@@ -5,7 +5,7 @@ import http from "node:http";
 import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { describe, expect, test } from "vitest";
-import type { Call } from "../../src/gateway/faults.js";
+import type { Call } from "../../src/gateway/engine/faults.js";
 import {
   chatLine,
   chatLines,

@@ -4,7 +4,7 @@ import https from "node:https";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
-import type { JournalEntry } from "../../src/gateway/journal.js";
+import type { JournalEntry } from "../../src/gateway/storage/journal.js";
 import {
   chatBody,
   chatLines,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import readline from "node:readline";
 import { pipeline } from "node:stream/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { readJournal } from "../../src/gateway/journal.js";
+import { readJournal } from "../../src/gateway/storage/journal.js";
 import {
   chatLine,
   chatLines,

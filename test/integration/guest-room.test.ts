@@ -1,11 +1,11 @@
 /** The user's database is a guest room: our triggers and writes must not raise, block, leak rights or cost money in circles. */
 import pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { removeTriggers } from "../../src/sources/table-triggers.js";
+import { removeTriggers } from "../../src/sources/table/triggers.js";
 import { pipeline } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
-import { raw } from "../../src/store/database.js";
+import { raw } from "../../src/postgres/database.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 
 function textPipeline(target = "answers") {

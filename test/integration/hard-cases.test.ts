@@ -1,10 +1,10 @@
 /** Cases that an attack on the engine found: each lost answers, money or rights before its mend. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
-import { wantSweep } from "../../src/store/sweeps.js";
-import { runIntake } from "../../src/worker/intake.js";
-import { runPlanner } from "../../src/worker/planner.js";
-import { sweepAll } from "../../src/app/round.js";
+import { wantSweep } from "../../src/store/requests/sweeps.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
+import { runPlanner } from "../../src/worker/rounds/planner.js";
+import { sweepAll } from "../../src/app/open/round.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, insertNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";

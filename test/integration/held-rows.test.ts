@@ -1,10 +1,10 @@
 /** Answers whose target rows somebody holds: kept in the ledger, written from there, and the provider's files are read once. */
 import { afterEach, expect, it } from "vitest";
 import type pg from "pg";
-import { abandonBatch } from "../../src/app/abandon-batch.js";
-import type { GatewayFaults } from "../../src/gateway/faults.js";
-import { ANSWERS_JUDGED } from "../../src/model/failing.js";
-import { raw } from "../../src/store/database.js";
+import { abandonBatch } from "../../src/app/adopt/abandon-batch.js";
+import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
+import { ANSWERS_JUDGED } from "../../src/model/batch/failing.js";
+import { raw } from "../../src/postgres/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import {

@@ -1,11 +1,11 @@
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { idleState } from "../../src/app/idle.js";
-import { sweepAll } from "../../src/app/round.js";
-import type { GatewayFaults } from "../../src/gateway/faults.js";
-import { schedule } from "../../src/store/wake.js";
-import { runIntake } from "../../src/worker/intake.js";
-import { runJanitor } from "../../src/worker/janitor.js";
+import { idleState } from "../../src/app/open/idle.js";
+import { sweepAll } from "../../src/app/open/round.js";
+import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
+import { schedule } from "../../src/store/ledger/wake.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
+import { runJanitor } from "../../src/worker/rounds/janitor.js";
 import { serverKind } from "../support/cli.js";
 import { createNotes, insertNotes, notesPipeline, plain } from "../support/notes.js";
 import { approvalOf, sql, startProject, type TestProject } from "../support/project.js";

@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { CONTENT_BYTES_MAX, contentsOf, type Source, type SourceRow } from "../../src/sources/source.js";
-import { createTableSource } from "../../src/sources/table-source.js";
-import { inspectTable } from "../../src/sources/table-inspection.js";
+import { createTableSource } from "../../src/sources/table/table-source.js";
+import { inspectTable } from "../../src/sources/table/inspection.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";

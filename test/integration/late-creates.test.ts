@@ -1,9 +1,9 @@
 /** A create that reaches the provider after its input file was deleted and another one sent: it stands for nothing, and harms nobody. */
 import { afterEach, expect, it } from "vitest";
-import type { Call, Fault } from "../../src/gateway/faults.js";
-import type { Answer } from "../../src/gateway/wire.js";
-import type { ProviderBatch } from "../../src/model/provider.js";
-import { advanceBatch } from "../../src/worker/advance.js";
+import type { Call, Fault } from "../../src/gateway/engine/faults.js";
+import type { Answer } from "../../src/gateway/protocol/wire.js";
+import type { ProviderBatch } from "../../src/model/provider/provider.js";
+import { advanceBatch } from "../../src/worker/turn/advance.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { createNotes, notesPipeline, plain } from "../support/notes.js";

@@ -1,9 +1,9 @@
 /** The right to act on a batch: whoever has it no more changes nothing, whichever write it tries. */
 import { randomUUID } from "node:crypto";
 import { afterEach, expect, it } from "vitest";
-import type { Queryable } from "../../src/store/database.js";
-import * as batches from "../../src/store/batches.js";
-import type { Batch, Lease } from "../../src/store/batches.js";
+import type { Queryable } from "../../src/postgres/database.js";
+import * as batches from "../../src/store/batches/batches.js";
+import type { Batch, Lease } from "../../src/store/batches/batches.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { createNotes, notesPipeline, plain } from "../support/notes.js";

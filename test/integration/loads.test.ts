@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { films } from "../support/films.js";
 import type { Pipeline, WorkerContext } from "../../src/worker/context.js";
-import { catchUp } from "../../src/worker/intake.js";
+import { catchUp } from "../../src/worker/rounds/intake.js";
 import { createNotes, notesPipeline } from "../support/notes.js";
 import { createMovies, differences, insertMovies, moviesPipeline } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";

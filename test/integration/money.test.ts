@@ -1,12 +1,12 @@
 /** Budgets, limits, approval: what may be spent, and that batches in flight count. */
 import { afterEach, expect, it } from "vitest";
-import { sweepAll } from "../../src/app/round.js";
-import { Approvals } from "../../src/cli/approvals.js";
-import { openTerminal, type Terminal } from "../../src/cli/terminal.js";
+import { sweepAll } from "../../src/app/open/round.js";
+import { Approvals } from "../../src/cli/parts/approvals.js";
+import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 import { pipeline, z } from "../../src/index.js";
-import type { Reader, Sql } from "../../src/store/database.js";
-import { runIntake } from "../../src/worker/intake.js";
-import { runPlanner } from "../../src/worker/planner.js";
+import type { Reader, Sql } from "../../src/postgres/database.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
+import { runPlanner } from "../../src/worker/rounds/planner.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { batchRows, createNotes, insertNotes, plain, requests } from "../support/notes.js";

@@ -8,7 +8,7 @@ import {
   sql,
   type Database,
   type Sql,
-} from "../../src/store/database.js";
+} from "../../src/postgres/database.js";
 import { createDatabase, describeDatabases, type TestDatabase } from "../support/databases.js";
 
 const texts = ["it's", "back\\slash \\' E'", "$1 and ${2}; commit; --", "two\nlines", "ä€😀", "", 'a "name"'];

@@ -1,8 +1,8 @@
 /** Statements that only rows over the bound bring about: they too look nothing up along the role's own path. */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { inspectTable } from "../../src/sources/table-inspection.js";
-import { createTableSource } from "../../src/sources/table-source.js";
-import { openDatabase, raw } from "../../src/store/database.js";
+import { inspectTable } from "../../src/sources/table/inspection.js";
+import { createTableSource } from "../../src/sources/table/table-source.js";
+import { openDatabase, raw } from "../../src/postgres/database.js";
 import { describeDatabases } from "../support/databases.js";
 import { startProject, type TestProject } from "../support/project.js";
 

@@ -4,7 +4,7 @@
  */
 import { afterEach, expect, test } from "vitest";
 import { pipeline, z } from "../../src/index.js";
-import { ProviderError, type Provider } from "../../src/model/provider.js";
+import { ProviderError, type Provider } from "../../src/model/provider/provider.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { batchRows, createNotes, insertNotes, plain } from "../support/notes.js";

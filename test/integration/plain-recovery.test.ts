@@ -1,8 +1,8 @@
 /** What circumstance alone must never lead to: rows that are paid twice, a search without an end, a row blamed for another's batch. */
 import { afterEach, expect, test, vi } from "vitest";
-import { idleState } from "../../src/app/idle.js";
+import { idleState } from "../../src/app/open/idle.js";
 import { pipeline, z } from "../../src/index.js";
-import type { Provider, Results } from "../../src/model/provider.js";
+import type { Provider, Results } from "../../src/model/provider/provider.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";

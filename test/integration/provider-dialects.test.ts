@@ -3,8 +3,8 @@
  * entries and words that nobody knows. What is not needed may be anything; no row pays for what is not its own fault.
  */
 import { afterEach, expect, it } from "vitest";
-import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
-import type { Answer } from "../../src/gateway/wire.js";
+import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
+import type { Answer } from "../../src/gateway/protocol/wire.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";

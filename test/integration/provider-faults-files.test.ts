@@ -1,9 +1,9 @@
 /** A provider whose files misbehave: gone, late, damaged, foreign. What becomes of the rows, and what a person sees. */
 import { afterEach, expect, it } from "vitest";
-import type { Call, Fault, GatewayFaults } from "../../src/gateway/faults.js";
+import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
 import type { GatewayOptions } from "../../src/gateway/gateway.js";
-import { RETURNS_MAX } from "../../src/model/what-next.js";
-import { believeMissing } from "../../src/store/recovery.js";
+import { RETURNS_MAX } from "../../src/model/words/what-next.js";
+import { believeMissing } from "../../src/store/ledger/recovery.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";

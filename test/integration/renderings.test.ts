@@ -1,6 +1,6 @@
 /** A batch is rendered from the start where a rendering broke off: what had entered it leaves it again, under the attempt of before. */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { QUEUE_ROW } from "../../src/store/queue.js";
+import { QUEUE_ROW } from "../../src/store/requests/queue.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";

@@ -1,9 +1,9 @@
 /** Kept answers that `rowmill retry` writes into the target, and those that it must not write. */
 import { afterEach, expect, it } from "vitest";
-import { askAgain, prepareAgain } from "../../src/app/ask-again.js";
-import { writeKept, type KeptTally, type Writing } from "../../src/app/write-kept.js";
+import { askAgain, prepareAgain } from "../../src/app/story/ask-again.js";
+import { writeKept, type KeptTally, type Writing } from "../../src/app/story/write-kept.js";
 import { pipeline, z } from "../../src/index.js";
-import { readFailures, type FailedRows } from "../../src/store/failures.js";
+import { readFailures, type FailedRows } from "../../src/store/requests/failures.js";
 import type { Pipeline, WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";

@@ -2,9 +2,9 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { READ_KEYS_MAX, ROW_BYTES_MAX, type RowVersion, type Source } from "../../src/sources/source.js";
-import { createTableSource } from "../../src/sources/table-source.js";
-import { inspectTable } from "../../src/sources/table-inspection.js";
-import { raw, type Queryable } from "../../src/store/database.js";
+import { createTableSource } from "../../src/sources/table/table-source.js";
+import { inspectTable } from "../../src/sources/table/inspection.js";
+import { raw, type Queryable } from "../../src/postgres/database.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { createNotes, outcomes, plain, requests } from "../support/notes.js";

@@ -1,7 +1,7 @@
 /** Statements that go out with the next one: in order, each under its own path, and none fails unseen. */
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { bisect } from "../../src/store/bisect.js";
-import { boundedRead } from "../../src/store/bounded-read.js";
+import { bisect } from "../../src/postgres/bisect.js";
+import { boundedRead } from "../../src/postgres/bounded-read.js";
 import {
   openDatabase,
   raw,
@@ -10,7 +10,7 @@ import {
   underRolePath,
   type Database,
   type Queryable,
-} from "../../src/store/database.js";
+} from "../../src/postgres/database.js";
 import { createDatabase, describeDatabases, type TestDatabase } from "../support/databases.js";
 
 describeDatabases("A statement that is sent ahead", (kind) => {

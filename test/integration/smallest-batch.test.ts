@@ -1,6 +1,6 @@
 /** A provider that takes no batch below a number of requests: where that many may not go, a person is told, and nothing waits for ever. */
 import { afterEach, expect, test } from "vitest";
-import { idleState } from "../../src/app/idle.js";
+import { idleState } from "../../src/app/open/idle.js";
 import { pipeline, z } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";

@@ -1,10 +1,10 @@
 /** Which tables can be watched, and that every way of writing to one is noticed, sooner by a trigger or later by a sweep. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
-import { raw, type Sql } from "../../src/store/database.js";
-import { wantSweep } from "../../src/store/sweeps.js";
+import { raw, type Sql } from "../../src/postgres/database.js";
+import { wantSweep } from "../../src/store/requests/sweeps.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { sweepChunk } from "../../src/worker/sweeper.js";
+import { sweepChunk } from "../../src/worker/rounds/sweeper.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";

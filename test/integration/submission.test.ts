@@ -2,10 +2,10 @@
 import { readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import type { Call, Fault } from "../../src/gateway/faults.js";
+import type { Call, Fault } from "../../src/gateway/engine/faults.js";
 import { pipeline, z } from "../../src/index.js";
-import { advanceBatch } from "../../src/worker/advance.js";
-import { runPlanner } from "../../src/worker/planner.js";
+import { advanceBatch } from "../../src/worker/turn/advance.js";
+import { runPlanner } from "../../src/worker/rounds/planner.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { batchRows, createNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";

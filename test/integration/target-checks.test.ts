@@ -2,12 +2,12 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, inject, it } from "vitest";
-import { loadConfig } from "../../src/config/load.js";
+import { loadConfig } from "../../src/config/load/load.js";
 import type { PipelineConfig } from "../../src/model/pipeline.js";
-import { compileAnswer } from "../../src/model/answer.js";
-import { inspectTable } from "../../src/sources/table-inspection.js";
-import { openDatabase, raw, sql, type Database } from "../../src/store/database.js";
-import { examineTarget } from "../../src/targets/ensure-target.js";
+import { compileAnswer } from "../../src/model/answer/answer.js";
+import { inspectTable } from "../../src/sources/table/inspection.js";
+import { openDatabase, raw, sql, type Database } from "../../src/postgres/database.js";
+import { examineTarget } from "../../src/targets/table/ensure.js";
 import { brokenTargets, soundTargets, targetPipeline } from "../support/broken-targets.js";
 import { createDatabase, describeDatabases, type DatabaseKind, newestKinds } from "../support/databases.js";
 import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";

@@ -2,8 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
-import { raw } from "../../src/store/database.js";
-import { codeOfWriting } from "../../src/targets/target-owners.js";
+import { raw } from "../../src/postgres/database.js";
+import { codeOfWriting } from "../../src/targets/table/owners.js";
 import { guarded } from "../../src/worker/guard.js";
 import { describeDatabases, newestKinds, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";

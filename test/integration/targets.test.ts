@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { describeDatabases, newestKinds } from "../support/databases.js";
 import { quick } from "../support/movies.js";
-import { raw } from "../../src/store/database.js";
+import { raw } from "../../src/postgres/database.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { recount } from "../support/recount.js";
 

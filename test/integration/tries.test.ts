@@ -1,8 +1,8 @@
 /** The fingerprint is that of definition and row: what a single try had of its own stands on the attempt, and asks no row again. */
 import { afterEach, expect, it } from "vitest";
-import { adoptBatch, prepareAdoption } from "../../src/app/adopt-batch.js";
-import { prepareRestore, restoreLedger } from "../../src/app/restore-ledger.js";
-import { sweepAll } from "../../src/app/round.js";
+import { adoptBatch, prepareAdoption } from "../../src/app/adopt/adopt-batch.js";
+import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";
+import { sweepAll } from "../../src/app/open/round.js";
 import { pipeline, z } from "../../src/index.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { until } from "../support/cli.js";

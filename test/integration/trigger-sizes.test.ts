@@ -1,8 +1,8 @@
 /** What a trigger tells of statements below, at and above the number of keys that one arrival holds. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
-import { raw } from "../../src/store/database.js";
-import { runIntake } from "../../src/worker/intake.js";
+import { raw } from "../../src/postgres/database.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
 import { describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { answerProblems, compileAnswer, compileStored } from "../../src/model/answer.js";
-import { FREE_JSON } from "../../src/model/free-json.js";
+import { answerProblems, compileAnswer, compileStored } from "../../src/model/answer/answer.js";
+import { FREE_JSON } from "../../src/model/json/free-json.js";
 import type { Json } from "../../src/model/pipeline.js";
 
 type Strict = {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatCustomId, matchesContent, parseCustomId } from "../../src/model/custom-id.js";
+import { formatCustomId, matchesContent, parseCustomId } from "../../src/model/request/custom-id.js";
 
 const BIGINT_MAX = 2n ** 63n - 1n;
 const INTEGER_MAX = 2 ** 31 - 1;

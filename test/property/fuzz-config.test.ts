@@ -4,11 +4,11 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "../../src/index.js";
-import { loadConfig } from "../../src/config/load.js";
-import { ConfigError } from "../../src/config/problems.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { loadConfig } from "../../src/config/load/load.js";
+import { ConfigError } from "../../src/config/read/problems.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 import { RowmillError } from "../../src/model/errors.js";
-import { textProblem } from "../../src/model/storable-text.js";
+import { textProblem } from "../../src/model/words/storable-text.js";
 import { changed, fuzz, mutated, oddJson, oddText, placesIn, torn } from "../support/fuzz.js";
 
 const films = {

@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
-import { canonicalJson } from "../../src/model/canonical-json.js";
+import { canonicalJson } from "../../src/model/json/canonical-json.js";
 import type { Json, MessageSource, PipelineConfig, RowCells } from "../../src/model/pipeline.js";
-import { compileRequest } from "../../src/model/render-request.js";
-import { textProblem } from "../../src/model/storable-text.js";
-import { compileMessage, templateProblems } from "../../src/model/template.js";
+import { compileRequest } from "../../src/model/request/render-request.js";
+import { textProblem } from "../../src/model/words/storable-text.js";
+import { compileMessage, templateProblems } from "../../src/model/request/template.js";
 import { fingerprintOfBody, openaiEncoder } from "../../src/providers/openai/encoder.js";
 import { asRecord } from "../../src/providers/openai/wire.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 import { fuzz, oddText, unhandledDuring } from "../support/fuzz.js";
 
 const columns = ["body", "My Column", "__proto__", "{{"] as const;

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "../../src/index.js";
-import { compileAnswer } from "../../src/model/answer.js";
-import { formatCustomId, parseCustomId } from "../../src/model/custom-id.js";
-import { LineTooLongError, splitLines } from "../../src/model/jsonl.js";
+import { compileAnswer } from "../../src/model/answer/answer.js";
+import { formatCustomId, parseCustomId } from "../../src/model/request/custom-id.js";
+import { LineTooLongError, splitLines } from "../../src/model/json/jsonl.js";
 import { downloadLines } from "../../src/providers/openai/download.js";
 import { UnreadableReply } from "../../src/providers/openai/errors.js";
-import { readInputLine } from "../../src/providers/openai/input-line.js";
+import { readInputLine } from "../../src/providers/openai/inputs.js";
 import { readOutcome } from "../../src/providers/openai/outcome.js";
 import {
   readBatch,
@@ -16,7 +16,7 @@ import {
   readPage,
   untoldReason,
 } from "../../src/providers/openai/wire.js";
-import { ProviderError } from "../../src/model/provider.js";
+import { ProviderError } from "../../src/model/provider/provider.js";
 import { fuzz, mutated, oddJson, oddText, torn, unstorable } from "../support/fuzz.js";
 
 const CUSTOM_ID = "17-2-0123456789ab";

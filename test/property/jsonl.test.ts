@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { splitLines } from "../../src/model/jsonl.js";
+import { splitLines } from "../../src/model/json/jsonl.js";
 
 async function collect(split: AsyncIterable<readonly string[]>): Promise<string[]> {
   const collected: string[] = [];

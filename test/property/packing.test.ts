@@ -7,7 +7,7 @@ import {
   type LineSize,
   type PackedSoFar,
   type PackingLimits,
-} from "../../src/model/packing.js";
+} from "../../src/model/request/packing.js";
 
 interface NumberedLine extends LineSize {
   readonly number: number;

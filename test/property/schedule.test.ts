@@ -7,7 +7,7 @@ import {
   isFilling,
   pollDelayMs,
   type PlanningFacts,
-} from "../../src/model/schedule.js";
+} from "../../src/model/batch/schedule.js";
 
 const HOUR_MS = 3_600_000;
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });

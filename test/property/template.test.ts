@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { Liquid } from "liquidjs";
 import { expect, test } from "vitest";
-import { compileMessage } from "../../src/model/template.js";
+import { compileMessage } from "../../src/model/request/template.js";
 
 /** As far as text and cells go, the engine of `template.ts`. */
 const liquid = new Liquid({ strictVariables: true, strictFilters: true, ownPropertyOnly: true });

@@ -1,5 +1,5 @@
 /** The table of films that tests of the command line work on. */
-import { sql } from "../../src/store/database.js";
+import { sql } from "../../src/postgres/database.js";
 import type { CliProject } from "./cli.js";
 import { films } from "./films.js";
 

@@ -10,7 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { inject } from "vitest";
 import { stopEmbedded } from "../../src/embedded/embedded.js";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
-import type { Database } from "../../src/store/database.js";
+import type { Database } from "../../src/postgres/database.js";
 import { cliScript } from "./build.js";
 import { openEmbedded } from "./built.js";
 import { createDatabase, databaseKinds, type DatabaseKind } from "./databases.js";

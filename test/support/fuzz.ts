@@ -4,7 +4,7 @@
  */
 import { randomInt } from "node:crypto";
 import fc from "fast-check";
-import { textProblem } from "../../src/model/storable-text.js";
+import { textProblem } from "../../src/model/words/storable-text.js";
 
 /** Cases by kind. Each test makes as many as stand here, and prints it. */
 export const fuzzCases = {

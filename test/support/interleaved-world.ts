@@ -3,18 +3,18 @@
  * story can be shrunk and printed; one that means nothing at its moment does nothing.
  */
 import { pino } from "pino";
-import { idleState } from "../../src/app/idle.js";
-import { runRound, sweepAll } from "../../src/app/round.js";
-import type { Call } from "../../src/gateway/faults.js";
-import { isTerminal, type BatchObject } from "../../src/gateway/wire.js";
-import { advanceBatch } from "../../src/worker/advance.js";
-import { compareWithList } from "../../src/worker/duplicates.js";
+import { idleState } from "../../src/app/open/idle.js";
+import { runRound, sweepAll } from "../../src/app/open/round.js";
+import type { Call } from "../../src/gateway/engine/faults.js";
+import { isTerminal, type BatchObject } from "../../src/gateway/protocol/wire.js";
+import { advanceBatch } from "../../src/worker/turn/advance.js";
+import { compareWithList } from "../../src/worker/rounds/duplicates.js";
 import type { WorkerContext } from "../../src/worker/context.js";
-import { runIntake } from "../../src/worker/intake.js";
-import { runJanitor } from "../../src/worker/janitor.js";
-import { runPlanner } from "../../src/worker/planner.js";
-import { runRescuer } from "../../src/worker/rescuer.js";
-import { sweepChunk } from "../../src/worker/sweeper.js";
+import { runIntake } from "../../src/worker/rounds/intake.js";
+import { runJanitor } from "../../src/worker/rounds/janitor.js";
+import { runPlanner } from "../../src/worker/rounds/planner.js";
+import { runRescuer } from "../../src/worker/rounds/rescuer.js";
+import { sweepChunk } from "../../src/worker/rounds/sweeper.js";
 import { pipeline, z } from "../../src/index.js";
 import { quick } from "./movies.js";
 import { emptyList, is } from "./provider-faults.js";

@@ -1,6 +1,6 @@
-/** The invariants of the ledger (src/store/invariants.ts) for tests: run after every test that touches the store. */
-import type { Queryable } from "../../src/store/database.js";
-import { audit } from "../../src/store/invariants.js";
+/** The invariants of the ledger (src/store/ledger/invariants.ts) for tests: run after every test that touches the store. */
+import type { Queryable } from "../../src/postgres/database.js";
+import { audit } from "../../src/store/ledger/invariants.js";
 
 /** Nothing when all of them hold. */
 export async function findViolations(database: Queryable): Promise<string[]> {

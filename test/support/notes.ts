@@ -1,6 +1,6 @@
 /** A small table of texts, whose words choose how the demo model ends each request; and a pipeline over it. */
 import { pipeline, z } from "../../src/index.js";
-import type { Provider } from "../../src/model/provider.js";
+import type { Provider } from "../../src/model/provider/provider.js";
 import { sql, type TestProject } from "./project.js";
 import { quick } from "./movies.js";
 

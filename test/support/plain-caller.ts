@@ -3,11 +3,11 @@
  * request for everything else. No error holds the key: causes are not kept, and words are redacted.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { isOverfull } from "../../src/model/json-values.js";
+import { isOverfull } from "../../src/model/json/json-values.js";
 import { RowmillError } from "../../src/model/errors.js";
-import { ProviderError, type ProviderErrorKind } from "../../src/model/provider.js";
-import type { Refusal } from "../../src/model/refusal.js";
-import { storableText } from "../../src/model/storable-text.js";
+import { ProviderError, type ProviderErrorKind } from "../../src/model/provider/provider.js";
+import type { Refusal } from "../../src/model/batch/refusal.js";
+import { storableText } from "../../src/model/words/storable-text.js";
 
 export interface PlainTimeouts {
   /** A whole small call. */

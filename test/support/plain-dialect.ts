@@ -1,9 +1,9 @@
 /** What the vendor "plain" takes and costs: pure, and known without a key. */
 import { createHash } from "node:crypto";
-import { canonicalJson } from "../../src/model/canonical-json.js";
-import { nearMatch } from "../../src/model/near-match.js";
+import { canonicalJson } from "../../src/model/json/canonical-json.js";
+import { nearMatch } from "../../src/model/words/near-match.js";
 import type { Json } from "../../src/model/pipeline.js";
-import type { Price } from "../../src/model/pricing.js";
+import type { Price } from "../../src/model/provider/pricing.js";
 import type {
   Attempt,
   Dialect,
@@ -11,8 +11,8 @@ import type {
   Frame,
   ProviderLimits,
   RequestShape,
-} from "../../src/model/provider.js";
-import { boundTokens } from "../../src/model/token-bound.js";
+} from "../../src/model/provider/provider.js";
+import { boundTokens } from "../../src/model/request/tokens.js";
 
 const ENDPOINT = "/batches";
 export const PLAIN_FRAME: Frame = { head: '{"requests":[', separator: ",\n", tail: "]}" };

@@ -4,14 +4,14 @@
  */
 import { join } from "node:path";
 import { pino } from "pino";
-import { openProject } from "../../src/app/open-project.js";
-import { connectionOptions } from "../../src/config/connection.js";
-import { readEnvironment } from "../../src/config/environment.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { openProject } from "../../src/app/open/open-project.js";
+import { connectionOptions } from "../../src/config/database/connection.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 import { defineConfig } from "../../src/index.js";
-import type { Provider } from "../../src/model/provider.js";
-import { openDatabase } from "../../src/store/database.js";
-import { approve } from "../../src/worker/approval.js";
+import type { Provider } from "../../src/model/provider/provider.js";
+import { openDatabase } from "../../src/postgres/database.js";
+import { approve } from "../../src/worker/rounds/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { DatabaseKind } from "./databases.js";
 import { notesPipeline, type NotesChanges } from "./notes.js";

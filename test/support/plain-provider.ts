@@ -16,7 +16,7 @@ import {
   type ProviderFinding,
   type ProviderLimits,
   type SpoolFile,
-} from "../../src/model/provider.js";
+} from "../../src/model/provider/provider.js";
 import {
   PlainCaller,
   recordOf,

@@ -7,8 +7,13 @@ import {
   LineTooLongError,
   splitLines,
   TooManyLinesError,
-} from "../../src/model/jsonl.js";
-import { ProviderError, type EndedBatch, type Results, type ResultsEnd } from "../../src/model/provider.js";
+} from "../../src/model/json/jsonl.js";
+import {
+  ProviderError,
+  type EndedBatch,
+  type Results,
+  type ResultsEnd,
+} from "../../src/model/provider/provider.js";
 import type { PlainCaller } from "./plain-caller.js";
 import { readResult, resultsPathOf } from "./plain-wire.js";
 

@@ -1,10 +1,14 @@
 /** Reads what the vendor "plain" says of batches and requests. Pure. */
-import { isOverfull, LINE_VALUES_MAX } from "../../src/model/json-values.js";
-import type { AnswerOutcome, TokenUsage } from "../../src/model/outcome.js";
-import { type BatchRef, type ProviderBatch, type ProviderBatchStatus } from "../../src/model/provider.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../src/model/json/json-values.js";
+import type { AnswerOutcome, TokenUsage } from "../../src/model/provider/outcome.js";
+import {
+  type BatchRef,
+  type ProviderBatch,
+  type ProviderBatchStatus,
+} from "../../src/model/provider/provider.js";
 import { unreadableRefs } from "../../src/model/errors.js";
 import type { Json } from "../../src/model/pipeline.js";
-import { storableText } from "../../src/model/storable-text.js";
+import { storableText } from "../../src/model/words/storable-text.js";
 import { recordOf, UnreadableReply } from "./plain-caller.js";
 
 type Fields = Readonly<Record<string, unknown>>;

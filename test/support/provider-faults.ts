@@ -2,21 +2,21 @@
 import { Writable } from "node:stream";
 import { pino, type Logger } from "pino";
 import { expect } from "vitest";
-import { runRound } from "../../src/app/round.js";
-import { idleState } from "../../src/app/idle.js";
-import { pausedText } from "../../src/cli/paused-text.js";
-import { renderStatus } from "../../src/cli/status-text.js";
-import type { Call, Fault } from "../../src/gateway/faults.js";
+import { runRound } from "../../src/app/open/round.js";
+import { idleState } from "../../src/app/open/idle.js";
+import { pausedText } from "../../src/cli/words/paused-text.js";
+import { renderStatus } from "../../src/cli/words/status-text.js";
+import type { Call, Fault } from "../../src/gateway/engine/faults.js";
 import {
   batchOverviews,
   lastEvents,
   livingWorkers,
   moneyOverviews,
   pipelineOverviews,
-} from "../../src/store/overview.js";
-import { overdueBatches } from "../../src/store/overdue-batches.js";
-import { resume } from "../../src/store/pipelines.js";
-import { wakeBatches } from "../../src/store/wake.js";
+} from "../../src/store/ledger/overview.js";
+import { overdueBatches } from "../../src/store/batches/overdue-batches.js";
+import { resume } from "../../src/store/pipelines/pipelines.js";
+import { wakeBatches } from "../../src/store/ledger/wake.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { requests } from "./notes.js";
 import { sql, type TestProject } from "./project.js";

@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { createServer, request, type IncomingMessage, type ServerResponse } from "node:http";
 import { startGateway, type Gateway, type GatewayOptions } from "../../src/gateway/gateway.js";
-import { DEMO_FINGERPRINT, DEMO_OWNER } from "../../src/model/outcome.js";
+import { DEMO_FINGERPRINT, DEMO_OWNER } from "../../src/model/provider/outcome.js";
 
 export interface RealGateway {
   /** As `OPENAI_BASE_URL`. */

@@ -1,5 +1,5 @@
 /** For tests that write into the ledger by hand: what is derived from requests and attempts is derived anew. */
-import { raw, type Database } from "../../src/store/database.js";
+import { raw, type Database } from "../../src/postgres/database.js";
 
 const statements = [
   "delete from rowmill.queue where batch is null",

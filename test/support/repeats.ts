@@ -2,7 +2,7 @@
  * Whether the provider was asked again without a reason: the journal's executions, beside what the ledger says of each attempt. For
  * tests in which rows change, so that the same content may rightly be asked again.
  */
-import { parseCustomId } from "../../src/model/custom-id.js";
+import { parseCustomId } from "../../src/model/request/custom-id.js";
 import { sql, type TestProject } from "./project.js";
 
 interface Asked {

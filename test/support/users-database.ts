@@ -5,7 +5,7 @@ import {
   type Database,
   type Queryable,
   type Sql,
-} from "../../src/store/database.js";
+} from "../../src/postgres/database.js";
 
 export function openUsersDatabase(...given: Parameters<typeof openDatabase>): Database {
   const database = openDatabase(...given);

@@ -3,12 +3,12 @@
  * of the built CLI costs a second or more of one core, and each of them that is not the subject would cost it too.
  */
 import { pino } from "pino";
-import { openProjectDatabase } from "../../src/app/open-database.js";
-import { openProject } from "../../src/app/open-project.js";
-import { runRound, sweepAll } from "../../src/app/round.js";
-import { readEnvironment } from "../../src/config/environment.js";
-import { loadConfig } from "../../src/config/load.js";
-import { approve } from "../../src/worker/approval.js";
+import { openProjectDatabase } from "../../src/app/open/open-database.js";
+import { openProject } from "../../src/app/open/open-project.js";
+import { runRound, sweepAll } from "../../src/app/open/round.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { loadConfig } from "../../src/config/load/load.js";
+import { approve } from "../../src/worker/rounds/approval.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import type { CliProject } from "./cli.js";
 import { drain } from "./project.js";

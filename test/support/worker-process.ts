@@ -1,13 +1,13 @@
 /** One worker in a process of its own, to be killed by a test. Says so over IPC when it works. */
 import { join } from "node:path";
 import { pino } from "pino";
-import { openProject } from "../../src/app/open-project.js";
-import { connectionOptions } from "../../src/config/connection.js";
-import { readEnvironment } from "../../src/config/environment.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { openProject } from "../../src/app/open/open-project.js";
+import { connectionOptions } from "../../src/config/database/connection.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 import { defineConfig } from "../../src/index.js";
-import { openDatabase } from "../../src/store/database.js";
-import { startWorker } from "../../src/worker/worker.js";
+import { openDatabase } from "../../src/postgres/database.js";
+import { startWorker } from "../../src/worker/process/worker.js";
 import { moviesPipeline } from "./movies-pipeline.js";
 
 const url = process.env["DATABASE_URL"] ?? "";

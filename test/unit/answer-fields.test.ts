@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readAnswerFields } from "../../src/app/answer-fields.js";
+import { readAnswerFields } from "../../src/app/init/answer-fields.js";
 
 describe("The fields of an answer, as a person types them", () => {
   it("become zod schemas, lists and null included", () => {

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { answerProblems as ownProblems, compileAnswer } from "../../src/model/answer.js";
+import { answerProblems as ownProblems, compileAnswer } from "../../src/model/answer/answer.js";
 import { schemaProblems } from "../../src/providers/openai/schema.js";
 
 /** As a config for OpenAI judges it. */

@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { Due } from "../../src/store/due.js";
-import { attend, type Attendance, type Concern } from "../../src/worker/attend.js";
+import type { Due } from "../../src/store/ledger/due.js";
+import { attend, type Attendance, type Concern } from "../../src/worker/process/attend.js";
 
 const context = { log: pino({ enabled: false }), random: () => 0 };
 const nothing: Due = {

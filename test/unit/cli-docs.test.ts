@@ -2,9 +2,9 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
-import { exitStatus } from "../../src/cli/exit-status.js";
+import { exitStatus } from "../../src/cli/screen/exit-status.js";
 import { buildProgram } from "../../src/cli/program.js";
-import { openTerminal } from "../../src/cli/terminal.js";
+import { openTerminal } from "../../src/cli/screen/terminal.js";
 
 const guide = await readFile(resolve(import.meta.dirname, "../../docs/cli.md"), "utf8");
 const program = buildProgram({ terminal: openTerminal(), finish: () => undefined });

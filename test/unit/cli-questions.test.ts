@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { syncBuiltinESMExports } from "node:module";
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { askText, askYesNo } from "../../src/cli/ask.js";
-import { Interrupted } from "../../src/cli/interruption.js";
+import { askText, askYesNo } from "../../src/cli/screen/ask.js";
+import { Interrupted } from "../../src/cli/screen/interruption.js";
 
 const CTRL_D = "\u0004";
 const SHOW_CURSOR = "\u001b[?25h";

@@ -1,17 +1,17 @@
-import { failedReasons, fixOf } from "../../src/model/failure-fixes.js";
-import { failureLines, type ShownFailure } from "../../src/cli/failure-text.js";
+import { failedReasons, fixOf } from "../../src/model/words/failure-fixes.js";
+import { failureLines, type ShownFailure } from "../../src/cli/words/failure-text.js";
 import { describe, expect, it } from "vitest";
-import type { RowStory } from "../../src/app/row-story.js";
-import { exitStatusOf } from "../../src/cli/exit-status.js";
-import { Interrupted } from "../../src/cli/interruption.js";
-import { listUnwatchable } from "../../src/cli/init-text.js";
-import { pausedText } from "../../src/cli/paused-text.js";
-import { renderStory } from "../../src/cli/row-story-text.js";
-import { renderStatus, type StatusFacts } from "../../src/cli/status-text.js";
-import { renderTable, wrap, wrapQuoted, type TableColumn } from "../../src/cli/table.js";
-import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/text.js";
+import type { RowStory } from "../../src/app/story/row-story.js";
+import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
+import { Interrupted } from "../../src/cli/screen/interruption.js";
+import { listUnwatchable } from "../../src/cli/words/init-text.js";
+import { pausedText } from "../../src/cli/words/paused-text.js";
+import { renderStory } from "../../src/cli/words/row-story-text.js";
+import { renderStatus, type StatusFacts } from "../../src/cli/words/status-text.js";
+import { renderTable, wrap, wrapQuoted, type TableColumn } from "../../src/cli/words/table.js";
+import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/words/text.js";
 import { RowmillError } from "../../src/model/errors.js";
-import type { AttemptStory } from "../../src/store/overview.js";
+import type { AttemptStory } from "../../src/store/ledger/overview.js";
 
 const header: readonly TableColumn[] = [
   { title: "name", align: "left" },

@@ -7,9 +7,9 @@ import path from "node:path";
 import { inspect, promisify } from "node:util";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from "vitest";
-import { connectionOptions, describeServer } from "../../src/config/connection.js";
-import { readEnvironment } from "../../src/config/environment.js";
-import { PreferTlsSocket } from "../../src/config/prefer-tls-socket.js";
+import { connectionOptions, describeServer } from "../../src/config/database/connection.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { PreferTlsSocket } from "../../src/config/database/prefer-tls-socket.js";
 import { describeDatabases } from "../support/databases.js";
 import { startPostgresServer, type PostgresServer } from "../support/postgres-servers.js";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { definitionHash } from "../../src/config/definition.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 import { z } from "../../src/index.js";
 import type { PipelineConfig } from "../../src/model/pipeline.js";
 

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { readEnvironment } from "../../src/config/environment.js";
-import { ConfigError } from "../../src/config/problems.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { ConfigError } from "../../src/config/read/problems.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 
 const repository = path.resolve(import.meta.dirname, "../..");
 const guide = await readFile(path.join(repository, "docs/configuration.md"), "utf8");
@@ -87,7 +87,7 @@ describe("docs/configuration.md", () => {
     ["example", ["movies"]],
     ["complete", ["movies", "opinions", "facts"]],
   ])("shows configs that load: %s", async (name, pipelines) => {
-    const { evaluateConfig } = await import("../../src/config/evaluate.js");
+    const { evaluateConfig } = await import("../../src/config/load/evaluate.js");
     const definition = await evaluateConfig(path.join(repository, `test/types/${name}.ts`));
     const config = validateConfig(definition, { ...origin, databaseUrl: "postgres://db/app" });
     expect(config.pipelines.map((pipeline) => pipeline.name)).toEqual(pipelines);

@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { readEnvironment, type Environment } from "../../src/config/environment.js";
-import { ConfigError } from "../../src/config/problems.js";
+import { readEnvironment, type Environment } from "../../src/config/load/environment.js";
+import { ConfigError } from "../../src/config/read/problems.js";
 import { openai } from "../../src/index.js";
 
 function mistakesOf(variables: Record<string, string>): ConfigError {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { findJsonMistake } from "../../src/config/json-position.js";
+import { findJsonMistake } from "../../src/config/load/json-position.js";
 
 function isJson(text: string): boolean {
   try {

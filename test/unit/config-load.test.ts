@@ -5,9 +5,9 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { definitionHash } from "../../src/config/definition.js";
-import { evaluateConfig } from "../../src/config/evaluate.js";
-import { loadConfig } from "../../src/config/load.js";
-import { compileAnswer } from "../../src/model/answer.js";
+import { evaluateConfig } from "../../src/config/load/evaluate.js";
+import { loadConfig } from "../../src/config/load/load.js";
+import { compileAnswer } from "../../src/model/answer/answer.js";
 import { RowmillError } from "../../src/model/errors.js";
 import type { ProjectConfig } from "../../src/model/pipeline.js";
 import { z } from "../../src/index.js";
@@ -78,7 +78,7 @@ async function loadBuilt(
     import { readFileSync, writeFileSync } from "node:fs";
     import { createRequire } from "node:module";
     const [dist, files] = process.argv.slice(1);
-    const { loadConfig } = await import(dist + "/config/load.js");
+    const { loadConfig } = await import(dist + "/config/load/load.js");
     const { definitionHash } = await import(dist + "/config/definition.js");
     const { cache } = createRequire(import.meta.url);
     const ofJiti = () => Object.keys(cache).filter((name) => name.includes("/jiti/"));
@@ -211,10 +211,10 @@ describe("a config in a folder of its own", () => {
           typeRoots: [path.join(repository, "node_modules/@types")],
         },
         include: [],
-        files: [path.join(repository, "src/config/load.ts")],
+        files: [path.join(repository, "src/config/load/load.ts")],
       }),
       "built/run.mjs": `
-        import { loadConfig } from "./dist/config/load.js";
+        import { loadConfig } from "./dist/config/load/load.js";
         import { z } from "./dist/index.js";
         const config = await loadConfig({ cwd: process.argv[2], env: process.env });
         console.log(config.database.url, config.pipelines[0].answer instanceof z.ZodObject);`,

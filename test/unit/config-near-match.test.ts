@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { nearMatch } from "../../src/model/near-match.js";
+import { nearMatch } from "../../src/model/words/near-match.js";
 
 const keys = ["rows", "maxWait", "maxOutputTokens", "topP", "per", "usd"];
 

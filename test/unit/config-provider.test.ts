@@ -1,15 +1,15 @@
 /** Whom a pipeline asks: what `openai()` or an object of the user's own says, completed by the environment, and judged at load. */
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { accountsOf, openProviders, presentAccount } from "../../src/app/providers.js";
+import { accountsOf, openProviders, presentAccount } from "../../src/app/open/providers.js";
 import { definitionHash } from "../../src/config/definition.js";
-import { readEnvironment } from "../../src/config/environment.js";
-import { ConfigError, type ConfigProblem } from "../../src/config/problems.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { ConfigError, type ConfigProblem } from "../../src/config/read/problems.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 import { json, openai, z } from "../../src/index.js";
 import type { ProjectConfig } from "../../src/model/pipeline.js";
-import { ratesFor } from "../../src/model/pricing.js";
-import { compileRequest } from "../../src/model/render-request.js";
+import { ratesFor } from "../../src/model/provider/pricing.js";
+import { compileRequest } from "../../src/model/request/render-request.js";
 import { openaiDialect } from "../../src/providers/openai/dialect.js";
 
 const origin = { file: "/project/rowmill.config.ts", language: "script", databaseUrl: null } as const;

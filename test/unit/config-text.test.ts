@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { readAnswerFields } from "../../src/app/answer-fields.js";
-import { checkConfigText } from "../../src/app/check-config-text.js";
-import { configText, type Choices } from "../../src/app/config-text.js";
-import { compileMessage } from "../../src/model/template.js";
+import { readAnswerFields } from "../../src/app/init/answer-fields.js";
+import { checkConfigText } from "../../src/app/init/check-config-text.js";
+import { configText, type Choices } from "../../src/app/init/config-text.js";
+import { compileMessage } from "../../src/model/request/template.js";
 
 const choices: Choices = {
   name: "films",

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { z as zod3 } from "zod/v3";
-import { ConfigError, type ConfigProblem } from "../../src/config/problems.js";
-import { validateConfig } from "../../src/config/validate.js";
+import { ConfigError, type ConfigProblem } from "../../src/config/read/problems.js";
+import { validateConfig } from "../../src/config/read/validate.js";
 import { defineConfig, openai, pipeline, z } from "../../src/index.js";
 import type { ProjectConfig } from "../../src/model/pipeline.js";
 import { adapters } from "../../src/providers/adapters.js";

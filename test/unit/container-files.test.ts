@@ -106,7 +106,8 @@ describe("compose.yaml", () => {
   });
 
   it("gives a worker more time to stop than it takes at most", async () => {
-    const limit = /^const STOP_LIMIT_MS = ([\d_]+);$/m.exec(await text("src/worker/worker.ts"))?.[1] ?? "";
+    const limit =
+      /^const STOP_LIMIT_MS = ([\d_]+);$/m.exec(await text("src/worker/process/worker.ts"))?.[1] ?? "";
     const graceMs = Number.parseInt(services.rowmill.stop_grace_period, 10) * 1000;
     expect(Number(limit.replaceAll("_", ""))).toBeGreaterThan(0);
     expect(graceMs).toBeGreaterThan(Number(limit.replaceAll("_", "")) * 1.5);

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { judgeCreated, type CreatedBatch } from "../../src/model/created-batches.js";
+import { judgeCreated, type CreatedBatch } from "../../src/model/batch/created-batches.js";
 
 function batch(id: string, changes: Partial<CreatedBatch> = {}): CreatedBatch {
   return { id, status: "in_progress", isOfThisCreate: true, createdAt: 100, ...changes };

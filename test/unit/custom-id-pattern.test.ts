@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compileCustomIdPattern } from "../../src/model/custom-id-pattern.js";
+import { compileCustomIdPattern } from "../../src/model/request/custom-id-pattern.js";
 
 const id = { name: "imdb_id", type: "bigint" };
 const day = { name: "day", type: "date" };

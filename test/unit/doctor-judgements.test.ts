@@ -1,20 +1,20 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { judgeClock } from "../../src/app/doctor-clock.js";
-import { judgeNames } from "../../src/app/doctor-config-checks.js";
+import { judgeClock } from "../../src/app/doctor/clock.js";
+import { judgeNames } from "../../src/app/doctor/config-checks.js";
 import {
   judgeEncoding,
   judgePooler,
   judgeSearchPath,
   judgeTls,
   judgeVersion,
-} from "../../src/app/doctor-database-checks.js";
-import { checks } from "../../src/app/doctor-examine.js";
-import { judgeDisk, judgeNode } from "../../src/app/doctor-machine-checks.js";
-import { judgeReplicaRole, postingBody } from "../../src/app/doctor-triggers.js";
-import { explainFailure, passesByItself, type ConnectionFacts } from "../../src/model/database-failure.js";
-import { ProviderError } from "../../src/model/provider.js";
+} from "../../src/app/doctor/database-checks.js";
+import { checks } from "../../src/app/doctor/examine.js";
+import { judgeDisk, judgeNode } from "../../src/app/doctor/machine-checks.js";
+import { judgeReplicaRole, postingBody } from "../../src/app/doctor/triggers.js";
+import { explainFailure, passesByItself, type ConnectionFacts } from "../../src/postgres/failure.js";
+import { ProviderError } from "../../src/model/provider/provider.js";
 import { judgeModel, judgeRefusal } from "../../src/providers/openai/examine.js";
 
 const remote: ConnectionFacts = {

@@ -8,8 +8,8 @@ import {
   refusesAll,
   type Refusal,
   type JudgedAnswer,
-} from "../../src/model/failing.js";
-import type { AttemptOutcome } from "../../src/model/what-next.js";
+} from "../../src/model/batch/failing.js";
+import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 
 function answers(
   counts: Partial<Record<AttemptOutcome, number>>,

@@ -1,10 +1,10 @@
 /** Where an answer is found in what a model said, and where it is not. */
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { compileAnswer } from "../../src/model/answer.js";
-import { CANDIDATES_MAX } from "../../src/model/find-answer.js";
-import { FREE_JSON } from "../../src/model/free-json.js";
-import { JSON_DEPTH_MAX } from "../../src/model/json-values.js";
+import { compileAnswer } from "../../src/model/answer/answer.js";
+import { CANDIDATES_MAX } from "../../src/model/json/find-answer.js";
+import { FREE_JSON } from "../../src/model/json/free-json.js";
+import { JSON_DEPTH_MAX } from "../../src/model/json/json-values.js";
 
 const labelled = compileAnswer(z.object({ label: z.string(), tags: z.array(z.string()).default([]) }));
 const free = compileAnswer(FREE_JSON);
@@ -157,7 +157,7 @@ describe("an answer of any JSON object", () => {
   });
 
   test("comes back from the ledger as what it was", async () => {
-    const { compileStored } = await import("../../src/model/answer.js");
+    const { compileStored } = await import("../../src/model/answer/answer.js");
     expect(compileStored(JSON.parse(JSON.stringify(free.stored))).columns).toEqual(free.columns);
     expect(compileStored(free.stored).parse(numbers)).toEqual(free.parse(numbers));
   });

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import type { ChatReply } from "../../src/gateway/chat-model.js";
-import { DEMO_FINGERPRINT, DEMO_OWNER } from "../../src/model/outcome.js";
-import { createDemoModel } from "../../src/gateway/demo-model.js";
-import { isJsonObject, type Json, type JsonObject } from "../../src/gateway/json.js";
+import type { ChatReply } from "../../src/gateway/engine/chat-model.js";
+import { DEMO_FINGERPRINT, DEMO_OWNER } from "../../src/model/provider/outcome.js";
+import { createDemoModel } from "../../src/gateway/demo-model/demo-model.js";
+import { isJsonObject, type Json, type JsonObject } from "../../src/gateway/protocol/json.js";
 
 const context = { id: "chatcmpl-1", nowSeconds: 1_000 };
 

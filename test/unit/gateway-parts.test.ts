@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { AppendFile } from "../../src/gateway/append-file.js";
-import { LINE_BYTES_MAX, readLineChunks } from "../../src/gateway/input-lines.js";
-import { shuffledOrder } from "../../src/gateway/shuffle.js";
-import { Slots } from "../../src/gateway/signal.js";
-import { WorkFile } from "../../src/gateway/work-file.js";
+import { AppendFile } from "../../src/gateway/storage/append-file.js";
+import { LINE_BYTES_MAX, readLineChunks } from "../../src/gateway/protocol/input-lines.js";
+import { shuffledOrder } from "../../src/gateway/engine/output-files.js";
+import { Slots } from "../../src/gateway/protocol/signal.js";
+import { WorkFile } from "../../src/gateway/storage/work-file.js";
 
 let dir = "";
 beforeAll(() => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { LineTooLongError, splitLines, TooManyLinesError } from "../../src/model/jsonl.js";
+import { LineTooLongError, splitLines, TooManyLinesError } from "../../src/model/json/jsonl.js";
 
 async function linesOf(chunks: readonly (string | Uint8Array)[], lineBytesMax = 1_000): Promise<string[]> {
   const bytes = chunks.map((chunk) => (typeof chunk === "string" ? Buffer.from(chunk) : chunk));

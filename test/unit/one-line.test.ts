@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
-import { oneLine, proseLine, safeSql } from "../../src/model/one-line.js";
+import { oneLine, proseLine, safeSql } from "../../src/model/words/one-line.js";
 
 /** Whatever could begin a line, steer a terminal, or change the order of what is read. */
 const unsafe = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Surrogate}]/u;

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import type { ModelRequest } from "../../src/model/outcome.js";
+import type { ModelRequest } from "../../src/model/provider/outcome.js";
 import type { Json } from "../../src/model/pipeline.js";
-import type { Attempt, Encoded } from "../../src/model/provider.js";
+import type { Attempt, Encoded } from "../../src/model/provider/provider.js";
 import { fingerprintOfBody, openaiEncoder, roomOf } from "../../src/providers/openai/encoder.js";
 
 const request: ModelRequest = {

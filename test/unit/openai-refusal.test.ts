@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { RefusalAbout } from "../../src/model/refusal.js";
+import type { RefusalAbout } from "../../src/model/batch/refusal.js";
 import { judgeRefusal } from "../../src/providers/openai/refusal.js";
 
 const said = { code: null, line: null };

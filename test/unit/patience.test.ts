@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { patience, WAIT_MS_MAX } from "../../src/cli/patience.js";
-import { openTerminal } from "../../src/cli/terminal.js";
-import { explainDatabaseError } from "../../src/store/database.js";
+import { patience, WAIT_MS_MAX } from "../../src/cli/screen/patience.js";
+import { openTerminal } from "../../src/cli/screen/terminal.js";
+import { explainDatabaseError } from "../../src/postgres/database.js";
 
 test("A database that is away is waited for as long as is said, whatever of that the tries take themselves", async () => {
   const notes: string[] = [];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { costNanoUsd, formatUsd, ratesFor } from "../../src/model/pricing.js";
+import { costNanoUsd, formatUsd, ratesFor } from "../../src/model/provider/pricing.js";
 import { openaiDialect } from "../../src/providers/openai/dialect.js";
 
 const november2026 = new Date("2026-11-22T00:00:00Z");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { promiseOf } from "../../src/model/promise.js";
+import { promiseOf } from "../../src/model/words/promise.js";
 import { adapters } from "../../src/providers/adapters.js";
 
 describe("What is promised after a lost reply", () => {

@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { readEnvironment } from "../../src/config/environment.js";
-import { proxyFor } from "../../src/model/proxy.js";
+import { readEnvironment } from "../../src/config/load/environment.js";
+import { proxyFor } from "../../src/model/provider/proxy.js";
 
 const both = { HTTPS_PROXY: "http://secure:3128", HTTP_PROXY: "http://plain:3128" };
 

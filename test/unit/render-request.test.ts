@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { canonicalJson } from "../../src/model/canonical-json.js";
+import { canonicalJson } from "../../src/model/json/canonical-json.js";
 import type { Json, MessageSource, PipelineConfig, RowCells } from "../../src/model/pipeline.js";
 import { openai } from "../../src/index.js";
-import { compileRequest } from "../../src/model/render-request.js";
+import { compileRequest } from "../../src/model/request/render-request.js";
 
 const template = (text: string): MessageSource => ({ kind: "template", text });
 const call = (render: (row: RowCells) => unknown): MessageSource => ({

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import { reportError } from "../../src/cli/report-error.js";
+import { reportError } from "../../src/cli/screen/report-error.js";
 import { RowmillError } from "../../src/model/errors.js";
-import { openTerminal, type Terminal } from "../../src/cli/terminal.js";
+import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 
 it("An error that has no words is told too, and told from the expected ones", () => {
   const notes: string[] = [];

@@ -1,7 +1,7 @@
 /** Which errors of a transaction with answers are a row's doing. */
 import { describe, expect, it } from "vitest";
-import { DatabaseError } from "../../src/store/database.js";
-import { causeOf, isOfStatement } from "../../src/worker/row-refusal.js";
+import { DatabaseError } from "../../src/postgres/database.js";
+import { causeOf, isOfStatement } from "../../src/worker/turn/collect/row-refusal.js";
 
 function failed(sqlState: string | null, where?: string, routine?: string): DatabaseError {
   const code =

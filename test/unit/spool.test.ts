@@ -3,8 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { LINES, type Frame } from "../../src/model/provider.js";
-import type { Lease } from "../../src/store/batches.js";
+import { LINES, type Frame } from "../../src/model/provider/provider.js";
+import type { Lease } from "../../src/store/batches/batches.js";
 import { DraftLines, isWhole, openSpool } from "../../src/worker/spool.js";
 
 let folder = "";

@@ -6,11 +6,15 @@ import {
   batchEvents,
   batchStates,
   batchTransitions,
-} from "../../src/model/batch-transitions.js";
-import { batchPhases, heldPhases } from "../../src/model/holding.js";
-import { requestEvents, requestStates, requestTransitions } from "../../src/model/request-transitions.js";
-import type { AttemptOutcome } from "../../src/model/what-next.js";
-import { whatNext } from "../../src/model/what-next.js";
+} from "../../src/model/batch/batch-transitions.js";
+import { batchPhases, heldPhases } from "../../src/model/batch/holding.js";
+import {
+  requestEvents,
+  requestStates,
+  requestTransitions,
+} from "../../src/model/request/request-transitions.js";
+import type { AttemptOutcome } from "../../src/model/words/what-next.js";
+import { whatNext } from "../../src/model/words/what-next.js";
 
 const repository = join(import.meta.dirname, "../..");
 const page = await readFile(join(repository, "docs/state-machine.md"), "utf8");

@@ -13,7 +13,7 @@ import {
   type BatchEvent,
   type BatchMove,
   type BatchState,
-} from "../../src/model/batch-transitions.js";
+} from "../../src/model/batch/batch-transitions.js";
 import {
   heldPhases,
   holdReasons,
@@ -21,7 +21,7 @@ import {
   phaseOf,
   type BatchPhase,
   type HoldReason,
-} from "../../src/model/holding.js";
+} from "../../src/model/batch/holding.js";
 import {
   compareRow,
   moveRequest,
@@ -32,7 +32,7 @@ import {
   type RequestEvent,
   type RequestMove,
   type RequestState,
-} from "../../src/model/request-transitions.js";
+} from "../../src/model/request/request-transitions.js";
 
 const repository = join(import.meta.dirname, "../..");
 

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { isSweepDue } from "../../src/worker/sweeper.js";
+import { isSweepDue } from "../../src/worker/rounds/sweeper.js";
 
 const idle = { wanted: false, mayRest: false, finishedAgoMs: 1_000, lastedMs: 100 };
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { nameFor, targetFor } from "../../src/app/config-text.js";
-import { isNamed } from "../../src/app/list-tables.js";
+import { nameFor, targetFor } from "../../src/app/init/config-text.js";
+import { isNamed } from "../../src/app/init/list-tables.js";
 import { parseTableName, writeTableName } from "../../src/model/table-name.js";
 
 const part = fc.string({ minLength: 1 }).filter((text) => !text.includes("\0"));

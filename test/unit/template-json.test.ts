@@ -1,6 +1,6 @@
 /** Paths into columns of json and jsonb. */
 import { describe, expect, test } from "vitest";
-import { compileMessage, pathProblems } from "../../src/model/template.js";
+import { compileMessage, pathProblems } from "../../src/model/request/template.js";
 
 const meta = `{"title": "Heat", "price": 1.10, "big": 12345678901234567890, "huge": 1e400, "year": 1995, "seen": true, "none": null,
   "tags": ["crime", "LA"], "cast": [{"name": "Pacino"}, {"name": "De Niro"}], "odd key": {"a.b": "x"}, "": "nothing", "size": 7,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { compileMessage, templateProblems, TEMPLATE_LENGTH_MAX } from "../../src/model/template.js";
-import { nearMatch } from "../../src/model/near-match.js";
+import { compileMessage, templateProblems, TEMPLATE_LENGTH_MAX } from "../../src/model/request/template.js";
+import { nearMatch } from "../../src/model/words/near-match.js";
 
 const render = (text: string, row: Record<string, string | null>, role?: "user" | "system") =>
   compileMessage({ kind: "template", text }, role)(row);

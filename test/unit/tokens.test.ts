@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inputTokenBound, tokensPerByte } from "../../src/model/tokens.js";
+import { inputTokenBound, tokensPerByte } from "../../src/model/request/tokens.js";
 import { tokenizer } from "../../src/providers/openai/tokenizer.js";
 
 async function countTokens(text: string, model: string): Promise<number> {

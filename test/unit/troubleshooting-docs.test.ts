@@ -1,9 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { exitStatusOf } from "../../src/cli/exit-status.js";
+import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { RowmillError, type ErrorCode } from "../../src/model/errors.js";
-import type { AttemptOutcome } from "../../src/model/what-next.js";
+import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 
 const repository = join(import.meta.dirname, "../..");
 const page = await readFile(join(repository, "docs/troubleshooting.md"), "utf8");

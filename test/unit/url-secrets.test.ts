@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { urlSecrets } from "../../src/cli/url-secrets.js";
+import { urlSecrets } from "../../src/cli/project.js";
 
 describe("The secrets of a database's URL", () => {
   it.each([

@@ -5,23 +5,23 @@
  * nobody recorded; both carry names by which they are found again (`findInputs`, `findBatches`).
  */
 import { RowmillError } from "../../model/errors.js";
-import type { AnswerOutcome, ModelRequest } from "../../model/outcome.js";
-import type { CallOptions, Provider } from "../../model/provider.js";
-import { NO_PROXIES } from "../../model/proxy.js";
+import type { AnswerOutcome, ModelRequest } from "../../model/provider/outcome.js";
+import type { CallOptions, Provider, SpoolFile, Staged, Staging } from "../../model/provider/provider.js";
+import { NO_PROXIES } from "../../model/provider/proxy.js";
 import { cleanBaseUrl, openaiAccount, OPENAI_BASE_URL_DEFAULT } from "./account.js";
 import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } from "./batches.js";
 import { connect, type Connection, type OpenAIOptions } from "./connection.js";
 import { openaiDialect } from "./dialect.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
 import { examine } from "./examine.js";
-import { deleteFile } from "./files.js";
+import { deleteFile, findInputs, inspectFile, uploadInput } from "./files.js";
 import { openaiInputs } from "./inputs.js";
 import { servesDemo } from "./models.js";
 import { readCompletion } from "./outcome.js";
 import { fileIdOf, refsOf } from "./refs.js";
 import { readResults } from "./results.js";
-import { openaiStaging } from "./staging.js";
-import { asRecord } from "./wire.js";
+import { asRecord, type WireFile } from "./wire.js";
+import type { Json } from "../../model/pipeline.js";
 
 export type { OpenAIOptions } from "./connection.js";
 
@@ -83,4 +83,49 @@ async function answerLive(
   const path = CHAT_ENDPOINT.slice("/v1".length);
   const reply = await call(plan, (signal) => client.post<unknown>(path, { body, signal }));
   return readCompletion("live", asRecord(reply));
+}
+
+/** Input files on their way into a batch: their names tell which batch and which content they are, so that a crashed worker's is found. */
+
+const SHA256_CHARACTERS = 16;
+
+function openaiStaging(connection: Connection): Staging {
+  return {
+    send: async (spool, options) => {
+      const input = { path: spool.path, filename: inputFileName(spool) };
+      return toStaged(await uploadInput(connection, input, options));
+    },
+    find: (spool, options) => findStaged(connection, spool, options),
+    inspect: async (ref, options) => {
+      const file = await inspectFile(connection, fileIdOf(ref), options);
+      return file && { ...toStaged(file), ref };
+    },
+    remove: (ref, options) => deleteFile(connection, fileIdOf(ref), options),
+  };
+}
+
+function inputFileName({ batchId, sha256 }: Pick<SpoolFile, "batchId" | "sha256">): string {
+  return `${inputFilePrefix(batchId)}${sha256.slice(0, SHA256_CHARACTERS)}.jsonl`;
+}
+
+function inputFilePrefix(batchId: string): string {
+  return `rowmill-${batchId}-`;
+}
+
+function toStaged({ id, readiness, details }: WireFile): Staged {
+  return { ref: id, readiness, details };
+}
+
+async function findStaged(
+  connection: Connection,
+  spool: SpoolFile,
+  options?: CallOptions,
+): Promise<{ same: Staged | null; others: readonly Json[] }> {
+  const files = await findInputs(connection, inputFilePrefix(spool.batchId), options);
+  const filename = inputFileName(spool);
+  const same = files.find(
+    (file) => file.filename === filename && file.bytes === spool.bytes && file.readiness !== "failed",
+  );
+  const others = files.filter((file) => file !== same).map(({ id }) => id);
+  return { same: same === undefined ? null : toStaged(same), others };
 }

@@ -11,7 +11,7 @@ import {
   type FoundBatches,
   type ListedBatch,
   type ProviderBatch,
-} from "../../model/provider.js";
+} from "../../model/provider/provider.js";
 import { eachPage, type Connection, type ListPlan } from "./connection.js";
 import { CHAT_ENDPOINT } from "./encoder.js";
 import { fileIdOf, refsOf } from "./refs.js";

@@ -4,20 +4,20 @@
  * reply was lost: measured), nor its time-outs (they end with the headers), nor its logging.
  */
 import type { OpenAI } from "openai";
+import { setTimeout as sleep } from "node:timers/promises";
 import { commonjs } from "../../model/commonjs.js";
 import { RowmillError } from "../../model/errors.js";
-import { JSON_VALUES_MAX, ValueCounter } from "../../model/json-values.js";
-import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../../model/proxy.js";
-import { caller, type Caller } from "./call.js";
-import { errorReader, UnreadableReply } from "./errors.js";
+import { JSON_VALUES_MAX, ValueCounter } from "../../model/json/json-values.js";
+import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../../model/provider/proxy.js";
+import { errorReader, UnreadableReply, isRedirect, type ErrorReader } from "./errors.js";
 import { fetchThrough } from "./proxy.js";
 import { readPage } from "./wire.js";
-import { ProviderError, type CallOptions } from "../../model/provider.js";
+import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
 
 /** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */
 const REPLY_BYTES_MAX = 8 * 1024 * 1024;
 
-export interface OpenAITimeouts {
+interface OpenAITimeouts {
   /** A whole small call, its reply included. */
   readonly callMs: number;
   /** The create of a batch: what it may have done is looked for so much longer. */
@@ -190,4 +190,84 @@ export async function* eachPage<T extends { readonly id: string }>(
     }
     if (items.every(({ id }) => seen.has(id))) return hasMore !== true;
   }
+}
+
+/**
+ * Owns how one call to OpenAI is made: a time-out over the whole reply (the SDK's own ends with the headers:
+ * a stalled body hangs for ever), a bounded number of retries where repeating is harmless, and no retry at all
+ * where it is not. A crash in here loses nothing: who calls has recorded the intent before.
+ */
+
+/** Calls after the first one. */
+export const RETRIES_MAX = 3;
+/** A longer wait is left to the caller, who can come back later instead of holding a worker. */
+const WAIT_IN_CALL_MS_MAX = 20_000;
+
+interface CallPlan {
+  /** For messages, after "could not": `list batches`. */
+  readonly what: string;
+  readonly timeoutMs: number;
+  /** Exactly one request is sent; what is not certain is `ambiguous`. */
+  readonly unrepeatable?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Makes a call. `run` must hand its signal to the SDK and read the reply to its end; it is run once a try.
+ * Throws what `ErrorReader` makes.
+ */
+type Caller = <T>(plan: CallPlan, run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
+
+export function caller(errors: ErrorReader, backoffMs: number): Caller {
+  return async (plan, run) => {
+    const triesMax = plan.unrepeatable === true ? 1 : 1 + RETRIES_MAX;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await callOnce(plan, errors, run);
+      } catch (error) {
+        const waitMs = tries < triesMax ? waitBefore(error, tries, backoffMs) : null;
+        if (waitMs === null || plan.signal?.aborted === true) throw error;
+        await sleep(waitMs, undefined, plan.signal === undefined ? {} : { signal: plan.signal }).catch(() => {
+          throw error;
+        });
+      }
+    }
+  };
+}
+
+async function callOnce<T>(
+  plan: CallPlan,
+  errors: ErrorReader,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { what, timeoutMs, signal } = plan;
+  if (signal?.aborted === true) {
+    throw new ProviderError("retryable", `the call to OpenAI "${what}" was interrupted before it was made`);
+  }
+  const controller = new AbortController();
+  let ended: "timeout" | "interrupted" | null = null;
+  const end = (why: "timeout" | "interrupted") => {
+    ended ??= why;
+    controller.abort();
+  };
+  const interrupt = () => end("interrupted");
+  const timer = setTimeout(() => end("timeout"), timeoutMs);
+  signal?.addEventListener("abort", interrupt, { once: true });
+  try {
+    return await run(controller.signal);
+  } catch (error) {
+    throw errors.read(error, { what, timeoutMs, unrepeatable: plan.unrepeatable === true, ended });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", interrupt);
+  }
+}
+
+/** How long to wait before the next try, or null when there should be none in this call. */
+function waitBefore(error: unknown, tries: number, backoffMs: number): number | null {
+  if (!(error instanceof ProviderError) || error.kind !== "retryable" || isRedirect(error.status))
+    return null;
+  const spread = 0.75 + Math.random() * 0.5;
+  const waitMs = error.retryAfterMs ?? backoffMs * 2 ** (tries - 1) * spread;
+  return waitMs <= WAIT_IN_CALL_MS_MAX ? waitMs : null;
 }

@@ -1,11 +1,11 @@
 /** What OpenAI's Batch API takes and what it costs, as the engine asks it. Pure; needs no key. */
-import { LINES, type Dialect } from "../../model/provider.js";
+import { LINES, type Dialect } from "../../model/provider/provider.js";
 import { accountText, accountVariables } from "./account.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
 import { parameterProblems } from "./parameters.js";
-import { nearModel, rates } from "./prices.js";
 import { schemaProblems } from "./schema.js";
 import { tokenizer } from "./tokenizer.js";
+import { listPrice, nearListed, type Price, type Rates } from "../../model/provider/pricing.js";
 
 const HOURS_PER_DAY = 24;
 
@@ -36,3 +36,23 @@ export const openaiDialect: Dialect = {
   accountText,
   accountVariables,
 };
+
+/** Its name in the price table. */
+const LIST = "openai";
+const BATCH_FACTOR = 0.5;
+
+export function rates(model: string, at: Date): Rates {
+  let price: Price | null | undefined;
+  return {
+    // Read when it is wanted: the table is large.
+    get price() {
+      if (price === undefined) price = listPrice(LIST, model, at);
+      return price;
+    },
+    batchFactor: BATCH_FACTOR,
+  };
+}
+
+export function nearModel(model: string, at: Date): string | null {
+  return nearListed(LIST, model, at);
+}

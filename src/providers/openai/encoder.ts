@@ -1,11 +1,11 @@
 /** Writes the lines that OpenAI's chat completions take, and reads what they asked. Pure: equal requests give equal bytes. */
 import { hash } from "node:crypto";
-import { canonicalJson } from "../../model/canonical-json.js";
-import type { ModelRequest } from "../../model/outcome.js";
+import { canonicalJson } from "../../model/json/canonical-json.js";
+import type { ModelRequest } from "../../model/provider/outcome.js";
 import type { Json } from "../../model/pipeline.js";
-import type { Attempt, Encoder, RequestShape } from "../../model/provider.js";
-import { boundTokens } from "../../model/token-bound.js";
-import { TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/tokens.js";
+import type { Attempt, Encoder, RequestShape } from "../../model/provider/provider.js";
+import { boundTokens } from "../../model/request/tokens.js";
+import { TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/request/tokens.js";
 
 export const CHAT_ENDPOINT = "/v1/chat/completions";
 

@@ -1,6 +1,6 @@
 /** Owns the variables of OpenAI's adapter: their names, what they may hold, and how they complete the options of a config. */
-import { proxyProblem } from "../../model/proxy.js";
-import type { ProviderSetup, SettingProblem } from "../../model/provider-choice.js";
+import { proxyProblem } from "../../model/provider/proxy.js";
+import type { ProviderSetup, SettingProblem } from "../../model/provider/provider-choice.js";
 import { OPENAI_BASE_URL_DEFAULT } from "./account.js";
 
 export const openaiVariables = [

@@ -1,7 +1,7 @@
 /** What `doctor` says of OpenAI: is the key accepted, are the models there? Asks once for the list of models, which needs no quota. */
-import { nearMatch } from "../../model/near-match.js";
-import { ProviderError, type CallOptions, type ProviderFinding } from "../../model/provider.js";
-import { proxyFor, proxyText, type Proxies } from "../../model/proxy.js";
+import { nearMatch } from "../../model/words/near-match.js";
+import { ProviderError, type CallOptions, type ProviderFinding } from "../../model/provider/provider.js";
+import { proxyFor, proxyText, type Proxies } from "../../model/provider/proxy.js";
 import { OPENAI_BASE_URL_DEFAULT } from "./account.js";
 import type { Connection } from "./connection.js";
 import { listModels } from "./models.js";

@@ -4,7 +4,7 @@ import { RowmillError } from "../../model/errors.js";
 import { eachPage, type Connection, type ListPlan } from "./connection.js";
 import { downloadLines, type FileBounds } from "./download.js";
 import { readFile, readListedFile, type WireFile } from "./wire.js";
-import { ProviderError, type CallOptions } from "../../model/provider.js";
+import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
 
 /**
  * Otherwise `fetch` copies a body that it sends, in case it must be sent again: 200 MB of file took 220 MB of

@@ -1,8 +1,8 @@
 /** Owns the questions about models: which does this key see, and is it the demo model? They need no quota. */
-import { DEMO_OWNER } from "../../model/outcome.js";
+import { DEMO_OWNER } from "../../model/provider/outcome.js";
 import type { Connection } from "./connection.js";
 import { asRecord, readPage } from "./wire.js";
-import { ProviderError, type CallOptions } from "../../model/provider.js";
+import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
 
 /** Asked once, without retries. @throws ProviderError whose `kind` says what is wrong */
 export function listModels(

@@ -1,8 +1,8 @@
 /** `openai({ … })` of a config: whom a pipeline asks. What an option leaves out, the environment says. */
 import { RowmillError } from "../../model/errors.js";
-import { nearMatch } from "../../model/near-match.js";
-import { proxyProblem } from "../../model/proxy.js";
-import type { ProviderChoice, ProviderSetup, SettingProblem } from "../../model/provider-choice.js";
+import { nearMatch } from "../../model/words/near-match.js";
+import { proxyProblem } from "../../model/provider/proxy.js";
+import type { ProviderChoice, ProviderSetup, SettingProblem } from "../../model/provider/provider-choice.js";
 import { Secret } from "../../model/secret.js";
 import { openaiAccount } from "./account.js";
 import { openaiDialect } from "./dialect.js";

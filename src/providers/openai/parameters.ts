@@ -10,7 +10,7 @@
  * "Unrecognized request argument supplied: reasoning_effort" (gpt-4o-mini, gpt-4.1).
  */
 import type { Json } from "../../model/pipeline.js";
-import type { ParameterProblem } from "../../model/provider.js";
+import type { ParameterProblem } from "../../model/provider/provider.js";
 
 /** Wire names and values. */
 type Parameters = Readonly<Record<string, Json>>;

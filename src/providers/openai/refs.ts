@@ -1,7 +1,7 @@
 /** What the ledger keeps for this adapter: the id of a staged file, and the ids of a batch's files. Parsed when it comes back. Pure. */
 import type { Json } from "../../model/pipeline.js";
 import { unreadableRefs } from "../../model/errors.js";
-import type { BatchRef } from "../../model/provider.js";
+import type { BatchRef } from "../../model/provider/provider.js";
 import { asRecord } from "./wire.js";
 
 /** A type, not an interface: it is written as JSON. */

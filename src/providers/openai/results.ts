@@ -2,8 +2,13 @@
  * What a batch answered: its output and its error file as one stream. A file that is gone does not lose the other one; a file that is
  * counted and not named is asked for once more. Nothing is remembered: after a crash everything is read again.
  */
-import type { AnswerOutcome } from "../../model/outcome.js";
-import { ProviderError, type CallOptions, type EndedBatch, type ResultsEnd } from "../../model/provider.js";
+import type { AnswerOutcome } from "../../model/provider/outcome.js";
+import {
+  ProviderError,
+  type CallOptions,
+  type EndedBatch,
+  type ResultsEnd,
+} from "../../model/provider/provider.js";
 import { completeRefs } from "./batches.js";
 import type { Connection } from "./connection.js";
 import { OverlongFile, type FileBounds } from "./download.js";

@@ -3,12 +3,12 @@
  * times as ISO 8601, numbers as text, and words in capitals; what is not needed may be anything. Pure; throws `UnreadableReply`, with
  * field and value, where something is missing that nothing can be done without.
  */
-import { proseLine } from "../../model/one-line.js";
-import type { BatchInputError } from "../../model/refusal.js";
-import { storableText } from "../../model/storable-text.js";
+import { proseLine } from "../../model/words/one-line.js";
+import type { BatchInputError } from "../../model/batch/refusal.js";
+import { storableText } from "../../model/words/storable-text.js";
 import { UnreadableReply } from "./errors.js";
 import { judgeRefusal } from "./refusal.js";
-import type { ProviderBatch, ProviderBatchStatus, Readiness } from "../../model/provider.js";
+import type { ProviderBatch, ProviderBatchStatus, Readiness } from "../../model/provider/provider.js";
 
 /** What it writes about a refused file is kept and shown: enough to say what was wrong. */
 const MESSAGE_CHARACTERS_MAX = 2_000;

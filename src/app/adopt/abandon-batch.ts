@@ -1,0 +1,128 @@
+/**
+ * Gives a batch up: its rows wait again, what it may have cost counts as spent, and whatever its provider still answers changes nothing.
+ * One transaction under the batch's lease: a crash leaves the batch as it was. Nothing is asked of the provider, whose account may be gone.
+ */
+import { randomUUID } from "node:crypto";
+import type { AccountWords } from "../../model/provider/account.js";
+import { RowmillError } from "../../model/errors.js";
+import { ProviderError } from "../../model/provider/provider.js";
+import * as batches from "../../store/batches/batches.js";
+import type { Batch, Lease } from "../../store/batches/batches.js";
+import type { Database, Queryable } from "../../postgres/database.js";
+import { endMany, type AttemptEnding } from "../../store/requests/attempts.js";
+import { countOpen, lockPart, type InFlight } from "../../store/batches/in-flight.js";
+import { moneyAtRisk } from "../../store/batches/money.js";
+import { lock } from "../../store/pipelines/pipelines.js";
+import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
+import { choiceOf, makeProvider, presentAccount, type Configured } from "../open/providers.js";
+
+const REASON = "a person gave it up";
+
+export interface Abandoned {
+  readonly rows: number;
+  readonly lostNanoUsd: number;
+}
+
+/** Null: it ended meanwhile. @throws RowmillError `refused` when a worker keeps it in hand. */
+export async function abandonBatch(database: Database, batchId: string): Promise<Abandoned | null> {
+  const lease: Lease = { batchId, token: randomUUID() };
+  const isWanted = (batch: Batch) => !isEnded(batch);
+  const batch = await claimBatch(database, lease, { holder: "rowmill cancel", isWanted });
+  if (batch === null) return null;
+  return database.transaction((tx) => abandon(tx, lease, batch));
+}
+
+async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Abandoned> {
+  // Before the batch and its requests, as everywhere.
+  await lock(tx, batch.pipelineId);
+  let rows = (await countOpen(tx, batch.no)).queued;
+  for (let part = 0, more = true; more; part++) {
+    if (!(await batches.holds(tx, lease))) throw batchInUse(batch.id);
+    const chunk = await lockPart(tx, batch.no, part);
+    await endMany(tx, batch, chunk.requests.map(endingOf));
+    rows += chunk.requests.length;
+    more = !chunk.isLast;
+  }
+  const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await moneyAtRisk(tx, batch.id));
+  const given = {
+    batch,
+    event: "abandoned",
+    reason: REASON,
+    fields: { lost_nano_usd: lostNanoUsd },
+  } as const;
+  if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } })))
+    throw batchInUse(batch.id);
+  return { rows, lostNanoUsd };
+}
+
+function endingOf({ requestId, attempt, tries, returns, room }: InFlight): AttemptEnding {
+  return {
+    id: requestId,
+    attempt,
+    ending: "returned",
+    outcome: "abandoned",
+    detail: "Its batch was given up; whether it was answered is not known.",
+    answer: null,
+    model: null,
+    input: 0,
+    cached: 0,
+    output: 0,
+    cost: 0,
+    room,
+    demo: false,
+    rowGone: false,
+    to: "waiting",
+    hash: null,
+    fingerprint: null,
+    tries,
+    returns,
+    delayMs: 0,
+  };
+}
+
+/** @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this key. */
+export async function refuseCollectable(project: Configured, batch: Batch): Promise<void> {
+  const account = presentAccount(project, batch.pipeline);
+  const { dialect } = choiceOf(project, batch.pipeline);
+  if (batch.account !== account) return;
+  const here = `Batch ${batch.id} belongs to the account that is set here, ${dialect.accountText(account)}`;
+  if (batch.state !== "running" && batch.state !== "collecting")
+    throw refused(
+      isUnsent(batch)
+        ? `${here}, and is not sent yet: nothing would be lost by waiting.`
+        : `${here}, and may be at the provider: a worker looks for it there.`,
+      ["Go on with it: rowmill up", `Or send nothing more: rowmill pause ${batch.pipeline}`],
+    );
+  try {
+    const { statusText } = await (await makeProvider(project, batch.pipeline)).status(batch.providerBatchId);
+    throw batch.presumed
+      ? refused(
+          `${here}, and is taken to be ${batch.providerBatchId} (${statusText}), by time and number of requests: its results will tell.`,
+          ["Let a worker find out: rowmill up"],
+        )
+      : refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
+          "Collect them: rowmill up",
+        ]);
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    if (error.kind === "notFound" || error.kind === "account") return;
+    throw refused(`${here}, and whether it can be collected is not known: ${error.message}`, [
+      `Try again when the provider answers; or, if it is gone for good, ${nameAnother(dialect, account)}`,
+    ]);
+  }
+}
+
+function nameAnother(words: AccountWords, account: string): string {
+  const [variable = ""] =
+    words
+      .accountVariables(account, "")
+      .find((each) => each.includes("="))
+      ?.split("=") ?? [];
+  return variable === ""
+    ? "let the config name the one that is asked from now on."
+    : `set ${variable} to the one that is asked from now on.`;
+}
+
+function refused(message: string, hints: readonly string[]): RowmillError {
+  return new RowmillError("refused", message, { hints: [...hints, "Nothing was given up."] });
+}

@@ -1,0 +1,56 @@
+/**
+ * What both answers to "restored or copied?" have in common. Everything is held back while a person's word is carried out, and stays so
+ * when it is cut off: the same command begins anew, and finds what is done already.
+ */
+import { randomUUID } from "node:crypto";
+import { suspicionText } from "../../model/deployment-identity.js";
+import type { Lease } from "../../store/batches/batches.js";
+import { clearSuspicion, suspect } from "../../store/ledger/deployment.js";
+import { pipelineIdsOf, type UnfinishedBatch } from "../../store/ledger/recovery.js";
+import { wakeBatches } from "../../store/ledger/wake.js";
+import type { WorkerContext } from "../../worker/context.js";
+import { endAll } from "../../worker/turn/ending.js";
+import { batchInUse, claimBatch, isUnsent } from "../adopt/claim-batch.js";
+import { lookAtPlace, type Place } from "../open/place-of-ledger.js";
+
+/** Until `finishDecision` nothing is sent, collected or deleted, whoever works. */
+export async function holdBack({ database }: WorkerContext): Promise<void> {
+  await suspect(database, suspicionText("A person began to say what this database is, and was interrupted."));
+}
+
+/** Takes back what certainly is not sent: its rows wait again. Batches of pipelines that the config lacks stay as they are. */
+export async function withdrawUnsent(
+  context: WorkerContext,
+  unfinished: readonly UnfinishedBatch[],
+  reason: string,
+): Promise<void> {
+  for (const { id, pipelineId } of unfinished.filter(({ sent }) => !sent)) {
+    const pipeline = context.pipelines.get(pipelineId);
+    if (pipeline === undefined) continue;
+    const lease: Lease = { batchId: id, token: randomUUID() };
+    const batch = await claimBatch(context.database, lease, { holder: context.workerId, isWanted: isUnsent });
+    if (batch === null) continue;
+    context.leases.hold(lease);
+    try {
+      const event = batch.state === "planned" ? "nothingToSend" : "refused";
+      const facts = () => ({ outcome: "noRoom" as const, detail: reason });
+      const ended = await endAll(context, { pipeline, batch, lease, facts, event, reason });
+      if (ended === "lost") throw batchInUse(id);
+    } finally {
+      context.leases.drop(lease);
+    }
+  }
+}
+
+/** The ledger goes on here. */
+export async function finishDecision(
+  context: WorkerContext,
+  place: Place,
+  decision: { renamed: boolean; event: string; reason: string },
+): Promise<void> {
+  const { identity } = await lookAtPlace(context.database, place);
+  await context.database.transaction(async (tx) => {
+    await clearSuspicion(tx, { identity, ...decision });
+    for (const id of await pipelineIdsOf(tx)) await wakeBatches(tx, id);
+  });
+}

@@ -1,0 +1,89 @@
+/**
+ * Owns the order of the doctor's checks and their time: one after another, each bounded, all of them within half a minute even
+ * when nothing answers. Writes nothing anywhere.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { RowmillError } from "../../model/errors.js";
+import { notChecked, problem, type Check, type Finding } from "./check.js";
+import { configChecks } from "./config-checks.js";
+import { databaseChecks } from "./database-checks.js";
+import type { Look } from "./look.js";
+import { machineChecks } from "./machine-checks.js";
+import { foreignTriggersCheck, pipelineChecks } from "./pipeline-checks.js";
+import { providerChecks } from "./provider-checks.js";
+import { rightsCheck, tableChecks } from "./table-checks.js";
+
+const CHECK_MS_MAX = 10_000;
+const ALL_MS_MAX = 28_000;
+/** A connection that no longer answers is left to the end of the process. */
+const CLOSE_MS_MAX = 1_000;
+
+/** What a check needs stands before it. */
+export const checks: readonly Check[] = [
+  ...machineChecks,
+  ...configChecks,
+  ...databaseChecks,
+  rightsCheck,
+  ...tableChecks,
+  foreignTriggersCheck,
+  ...providerChecks,
+  ...pipelineChecks,
+];
+
+export interface CheckReport {
+  readonly check: Check;
+  readonly findings: readonly Finding[];
+}
+
+/** One report a check, in the order of `checks`. */
+export async function examine(look: Look): Promise<readonly CheckReport[]> {
+  const reports = new Map<string, CheckReport>();
+  const deadlineMs = performance.now() + ALL_MS_MAX;
+  try {
+    for (const check of checks) {
+      const reason = obstacle(check, reports);
+      const leftMs = deadlineMs - performance.now();
+      const findings =
+        reason === null ? await runCheck(check, look, Math.min(CHECK_MS_MAX, leftMs)) : [notChecked(reason)];
+      reports.set(check.id, { check, findings });
+    }
+  } finally {
+    await Promise.race([look.opened?.close(), sleep(CLOSE_MS_MAX, undefined, { ref: false })]);
+  }
+  return [...reports.values()];
+}
+
+/** Why the check cannot be made; null: it can. */
+function obstacle(check: Check, reports: ReadonlyMap<string, CheckReport>): string | null {
+  for (const id of check.needs) {
+    const report = reports.get(id);
+    if (report === undefined)
+      throw new RowmillError("internal", `${check.id} needs ${id}, which comes later.`);
+    const stop = report.findings.find((finding) => finding.stops);
+    if (stop === undefined) continue;
+    return stop.level === "notChecked" || stop.level === "ok" ? stop.text : report.check.otherwise;
+  }
+  return null;
+}
+
+async function runCheck(check: Check, look: Look, msMax: number): Promise<readonly Finding[]> {
+  if (msMax <= 0) return [notChecked("no time was left")];
+  const patience = new AbortController();
+  const late = sleep(msMax, [tooLate(msMax)], { signal: patience.signal });
+  try {
+    return await Promise.race([check.run(look), late]);
+  } catch (error) {
+    if (!(error instanceof RowmillError)) throw error;
+    return [problem(error.message, { mends: error.hints })];
+  } finally {
+    patience.abort();
+    // Its own end is of no interest once the race is decided.
+    late.catch(() => undefined);
+  }
+}
+
+function tooLate(msMax: number): Finding {
+  return problem(`No answer came within ${Math.round(msMax / 1_000)} s.`, {
+    mends: ["Try again; if it stays so, look at the load of the machine that should answer."],
+  });
+}

@@ -1,0 +1,133 @@
+/** Writes the first config of a project, as a person would. Pure. */
+import { parseTableName, writeTableName } from "../../model/table-name.js";
+import type { AnswerFieldChoice } from "./answer-fields.js";
+
+export interface Choices {
+  readonly name: string;
+  readonly table: string;
+  readonly key: readonly string[];
+  readonly columns: readonly string[];
+  readonly model: string;
+  /** What the model shall do; a template over the columns where it names one, else the system message. */
+  readonly prompt: string;
+  /** The columns as a function of the row, and not as a template. */
+  readonly asFunction: boolean;
+  /** Null: the model's text as it is. */
+  readonly answer: readonly AnswerFieldChoice[] | null;
+  readonly target: string;
+  readonly embedded: boolean;
+}
+
+/** Words that cannot name a constant, that the loader of configs takes, or that the config imports. */
+const taken = new Set(
+  "arguments await break case catch class const continue debugger default delete do else enum eval export exports extends false finally for function if implements import in instanceof interface let module new null package private protected public require return static super switch this throw true try typeof undefined var void while with yield defineConfig pipeline z".split(
+    " ",
+  ),
+);
+
+export function configText(choices: Choices): string {
+  const { name, answer, embedded } = choices;
+  const variable = variableOf(name);
+  const named = variable === name ? name : `${JSON.stringify(name)}: ${variable}`;
+  const imports = answer === null ? "defineConfig, pipeline" : "defineConfig, pipeline, z";
+  const database = embedded ? `database: "embedded", ` : "";
+  const where = embedded
+    ? ""
+    : "// The database is the one of the variable DATABASE_URL, from the environment or from .env beside this file.\n";
+  return `import { ${imports} } from "rowmill";
+
+const ${variable} = pipeline({
+  source: ${sourceText(choices)},
+  // A batch starts when so many rows wait, or when the oldest has waited so long.
+  when: { rows: 1000, maxWait: "10m" },
+  request: {
+    model: ${JSON.stringify(choices.model)},
+${messages(choices).join("\n")}
+  },
+${answer === null ? "" : answerText(answer)}  // Made by Rowmill, with a column for each field of the answer; a new field gets its column.
+  target: { table: ${JSON.stringify(choices.target)}, addColumns: true },
+});
+
+${where}export default defineConfig({ ${database}pipelines: { ${named} } });
+`;
+}
+
+function variableOf(name: string): string {
+  const word = name.replaceAll("-", "_");
+  return taken.has(word) ? `${word}_rows` : word;
+}
+
+function sourceText({ table, key, columns }: Choices): string {
+  const list = (names: readonly string[]) => `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
+  const keyText = key.length === 1 ? JSON.stringify(key[0]) : list(key);
+  const line = `{ table: ${JSON.stringify(table)}, key: ${keyText}, columns: ${list(columns)} }`;
+  if (line.length <= 90) return line;
+  return `{
+    table: ${JSON.stringify(table)},
+    key: ${keyText},
+    columns: [
+${columns.map((name) => `      ${JSON.stringify(name)},`).join("\n")}
+    ],
+  }`;
+}
+
+function messages({ prompt, columns, asFunction }: Choices): string[] {
+  if (/\{\{|\{%/.test(prompt)) return [`    user: ${JSON.stringify(prompt)},`];
+  const user = asFunction ? functionText(columns) : JSON.stringify(templateText(columns));
+  return [`    system: ${JSON.stringify(prompt)},`, `    user: ${user},`];
+}
+
+/** What a template reads as something else than a column: its literals and operators, and the row as a whole. */
+const templateWords = new Set("empty nil null true false blank and or not contains row".split(" "));
+
+function templateText(columns: readonly string[]): string {
+  const cell = (name: string) =>
+    isWord(name) && !templateWords.has(name) ? `{{ ${name} }}` : `{{ row[${JSON.stringify(name)}] }}`;
+  const [only] = columns;
+  if (columns.length === 1 && only !== undefined) return cell(only);
+  return columns.map((name) => `${withoutBraces(name)}: ${cell(name)}`).join("\n");
+}
+
+function functionText(columns: readonly string[]): string {
+  const cell = (name: string) => (isWord(name) ? `row.${name}` : `row[${JSON.stringify(name)}]`);
+  const [only] = columns;
+  if (columns.length === 1 && only !== undefined) return `(row) => ${cell(only)}`;
+  const lines = columns.map((name) => `${escaped(name)}: \${${cell(name)} ?? ""}`);
+  return `(row) => \`${lines.join("\\n")}\``;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[\\`$]/g, String.raw`\$&`);
+}
+
+function withoutBraces(name: string): string {
+  return name.replaceAll(/[{}%]/g, " ");
+}
+
+function isWord(name: string): boolean {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name);
+}
+
+function answerText(fields: readonly AnswerFieldChoice[]): string {
+  return `  answer: z.object({
+${fields.map(({ name, zod }) => `    ${name}: ${zod},`).join("\n")}
+  }),
+`;
+}
+
+/** A pipeline's name made of a table's: a lower-case letter first, at most forty. */
+export function nameFor(table: string): string {
+  const { name } = parseTableName(table) ?? { name: table };
+  const plain = name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, "_");
+  const letters = plain.replace(/^[^a-z]+/, "").slice(0, 40);
+  return letters === "" ? "rows" : letters;
+}
+
+/** Room for the ending in PostgreSQL's 63 bytes. */
+const TARGET_STEM_CHARACTERS_MAX = 40;
+
+export function targetFor(table: string): string {
+  const schema = parseTableName(table)?.schema ?? null;
+  const stem = nameFor(table).replaceAll("-", "_").slice(0, TARGET_STEM_CHARACTERS_MAX);
+  return writeTableName({ schema, name: `${stem}_answers` });
+}

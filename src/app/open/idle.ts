@@ -1,0 +1,110 @@
+/** Is there anything left that goes on by itself? For `--until-idle`, tests and the demo. */
+import { heldText, type HeldBatch } from "../../model/provider/account.js";
+import { countArrivals } from "../../store/requests/arrivals.js";
+import { countUnfinished } from "../../store/batches/batches.js";
+import { countAsked } from "../../store/requests/requests.js";
+import { heldBatches } from "../../store/batches/held-batches.js";
+import { waitingForPerson, type WaitingCreates } from "../../store/batches/create-intents.js";
+import { countState, countStates } from "../../store/requests/counts.js";
+import type { Queryable } from "../../postgres/database.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import { countUnnamed } from "../../store/requests/refused-keys.js";
+import { isSwept, isSweepPending } from "../../store/requests/sweeps.js";
+import type { Pipeline, WorkerContext } from "../../worker/context.js";
+
+export interface IdleState {
+  /** Nothing moves any more unless a person or the source's writers do something. */
+  readonly idle: boolean;
+  /** Pipelines that wait for a person, with the reason. */
+  readonly blocked: readonly { readonly pipeline: string; readonly reason: string }[];
+  /** Rows that failed for good, and rows whose key cannot name them. */
+  readonly failed: number;
+}
+
+/** In one transaction, which spares each of a dozen questions two round trips. */
+export async function idleState({ database, pipelines: ours }: WorkerContext): Promise<IdleState> {
+  return database.transaction((tx) => look(tx, ours), { readOnly: true });
+}
+
+async function look(client: Queryable, ours: WorkerContext["pipelines"]): Promise<IdleState> {
+  const blocked: { pipeline: string; reason: string }[] = [];
+  let idle = true;
+  for (const pipeline of ours.values()) {
+    const state = await pipelineState(client, pipeline);
+    if (state.blocked !== null) blocked.push({ pipeline: pipeline.config.name, reason: state.blocked });
+    else if (state.busy) idle = false;
+  }
+  return { idle, blocked, failed: await countFailed(client, ours) };
+}
+
+async function countFailed(client: Queryable, ours: WorkerContext["pipelines"]): Promise<number> {
+  const failed = (await countStates(client))
+    .filter((row) => ours.has(row.pipelineId))
+    .map((row) => row.counts.failed);
+  const refused = (await countUnnamed(client))
+    .filter((row) => ours.has(row.pipelineId))
+    .map((row) => row.rows);
+  return [...failed, ...refused].reduce((sum, count) => sum + count, 0);
+}
+
+async function pipelineState(
+  client: Queryable,
+  pipeline: Pipeline,
+): Promise<{ busy: boolean; blocked: string | null }> {
+  const row = await pipelines.byId(client, pipeline.id);
+  if (row === null) return { busy: false, blocked: "It is not registered any more." };
+  // The planner leaves both alone, so their rows would be waited for without end.
+  if (row.uninstalledAt !== null)
+    return { busy: false, blocked: "It was uninstalled; rowmill up sets it up again." };
+  if (row.definitionHash !== pipeline.definitionHash)
+    return {
+      busy: false,
+      blocked: "Another rowmill up was started with a changed config; this one is out of date.",
+    };
+  if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
+  const unswept =
+    (await isSweepPending(client, pipeline.id)) || !(await isSwept(client, pipeline.id, row.definitionHash));
+  const unseen = unswept || (await countArrivals(client, pipeline.id)) > 0;
+  const inFlight = await countUnfinished(client, [pipeline.id]);
+  const waiting = await waitingWithinLimit(client, pipeline);
+  // Before the sweep is through nobody is asked: it is not known yet how many rows there are.
+  if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
+    return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
+  }
+  const { requestsMin } = pipeline.provider.limits;
+  if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {
+    const isLimited = waiting < (await countState(client, pipeline.id, "waiting"));
+    const mend = isLimited ? `raise pipelines.${pipeline.config.name}.limit` : "more rows have to come";
+    const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so ${mend}.`;
+    return { busy: false, blocked: reason };
+  }
+  const held = await heldBatches(client, {
+    max: inFlight,
+    of: { pipelineId: pipeline.id, account: pipeline.provider.account },
+  });
+  const behind = inFlight > 0 ? await waitingForPerson(client, pipeline.id) : null;
+  const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
+  return { busy, blocked: busy ? null : (heldReason(held, pipeline) ?? behindReason(behind)) };
+}
+
+/** Nothing comes of waiting for them: a person has to bring their account back, or give them up. */
+function heldReason([first, ...others]: readonly HeldBatch[], { provider }: Pipeline): string | null {
+  if (first === undefined) return null;
+  const { wrong, mends } = heldText(first, { of: provider, present: provider });
+  const more = others.length === 0 ? [] : [`So do ${others.length} more, see rowmill status.`];
+  return [wrong, ...mends, ...more].join(" ");
+}
+
+function behindReason(behind: WaitingCreates | null): string | null {
+  if (behind === null) return null;
+  const { batchId, pipeline } = behind;
+  return `It waits for batch ${batchId} of the pipeline ${pipeline}, which waits for a person: nothing else is created in its account before it is known what became of it.`;
+}
+
+/** Rows beyond `limit` wait for ever; they are no work. */
+async function waitingWithinLimit(client: Queryable, pipeline: Pipeline): Promise<number> {
+  const waiting = await countState(client, pipeline.id, "waiting");
+  if (pipeline.config.limit === null || waiting === 0) return waiting;
+  const left = Math.max(0, pipeline.config.limit - (await countAsked(client, pipeline.id)));
+  return Math.min(waiting, left + (await pipelines.countWaitingAgain(client, pipeline.id)));
+}

@@ -1,0 +1,108 @@
+/** Opens the config's database: a server by its URL, or the embedded one beside the config file. */
+import { dirname, join } from "node:path";
+import { connectionFacts, connectionOptions, describeServer } from "../../config/database/connection.js";
+import type { Environment } from "../../config/load/environment.js";
+import { exists } from "../../embedded/file-errors.js";
+import { prefixed, RowmillError } from "../../model/errors.js";
+import type { ProjectConfig } from "../../model/pipeline.js";
+import {
+  explainWith,
+  openDatabase,
+  sql,
+  type Database,
+  type DatabaseOptions,
+} from "../../postgres/database.js";
+
+/** Spool files and the embedded database live here, beside the config file. */
+export function stateFolder(config: Pick<ProjectConfig, "file">): string {
+  return join(dirname(config.file), ".rowmill");
+}
+
+export interface OpenedDatabase {
+  readonly database: Database;
+  /** For people: where this is, without user and password. */
+  readonly place: string;
+  close(): Promise<void>;
+}
+
+export async function openProjectDatabase(
+  config: ProjectConfig,
+  environment: Environment,
+  options: DatabaseOptions = {},
+): Promise<OpenedDatabase> {
+  const { database: address } = config;
+  const opened =
+    address.kind === "server" ? openServer(address, environment, options) : await openBeside(config, options);
+  try {
+    await opened.database.first(sql`select 1 as one`);
+    return opened;
+  } catch (error) {
+    await opened.close();
+    const explained =
+      address.kind === "server" ? explainWith(error, connectionFacts(address, environment)) : error;
+    throw withPlace(explained, opened.place);
+  }
+}
+
+function openServer(
+  address: Extract<ProjectConfig["database"], { kind: "server" }>,
+  environment: Environment,
+  options: DatabaseOptions,
+): OpenedDatabase {
+  const database = openDatabase(connectionOptions(address, environment), options);
+  return { database, place: describeServer(address), close: () => database.close() };
+}
+
+async function openBeside(config: ProjectConfig, options: DatabaseOptions): Promise<OpenedDatabase> {
+  // Only now, as its lock below: a server needs none of it.
+  const { openEmbedded } = await import("../../embedded/embedded.js");
+  const dataDir = embeddedFolder(config);
+  const embedded = await openEmbedded({ dataDir });
+  const database = openDatabase(embedded.connection, options);
+  return {
+    database,
+    place: `the embedded database in ${dataDir}`,
+    close: async () => {
+      await database.close();
+      await embedded.close();
+    },
+  };
+}
+
+/** Of the embedded database, beside the config file. */
+export function embeddedFolder(config: Pick<ProjectConfig, "file">): string {
+  return join(stateFolder(config), "database");
+}
+
+/** False for an embedded database that was never opened: looking at it would make one. A server is always there to be asked. */
+export async function hasDatabase(config: ProjectConfig): Promise<boolean> {
+  return config.database.kind === "server" || exists(join(embeddedFolder(config), "postgres"));
+}
+
+/** The embedded database has one session: a second worker process would only wait for the first. */
+export async function lockForWork(config: ProjectConfig, command: string): Promise<() => void> {
+  if (config.database.kind === "server") return () => undefined;
+  const { acquireWorkerLock } = await import("../../embedded/worker-lock.js");
+  const lock = await acquireWorkerLock({ dataDir: embeddedFolder(config), command });
+  if ("release" in lock) return () => lock.release();
+  const holder = lock.heldBy;
+  const who =
+    holder === null
+      ? "another process"
+      : `process ${holder.pid} (${holder.command}, since ${holder.startedAt})`;
+  throw new RowmillError(
+    "embedded_in_use",
+    `${who} already works on this embedded database; only one worker can.`,
+    {
+      hints: [
+        "All other commands work beside it: status, show, flush, sweep, pause, resume, approve.",
+        "For several workers, use a PostgreSQL server: set DATABASE_URL.",
+      ],
+    },
+  );
+}
+
+function withPlace(error: unknown, place: string): unknown {
+  if (!(error instanceof RowmillError)) return error;
+  return prefixed(error, `Cannot use ${place}. `);
+}

@@ -1,0 +1,150 @@
+/**
+ * The composition root: the only place that names concrete adapters. From a checked config and the environment it makes what the
+ * stages work with.
+ */
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Environment } from "../../config/load/environment.js";
+import { sameTable } from "../../config/read/cross-checks.js";
+import { definitionHash } from "../../config/definition.js";
+import { prefixed, RowmillError } from "../../model/errors.js";
+import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
+import type { Provider } from "../../model/provider/provider.js";
+import { catalogueState } from "../../sources/table/catalogue-state.js";
+import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
+import { DatabaseError, type Database } from "../../postgres/database.js";
+import { migrate } from "../../store/ledger/migrations.js";
+import type { Pipeline, WorkerContext } from "../../worker/context.js";
+import { keepLeases } from "../../worker/lease-keeper.js";
+import { makeStep, type StepOptions } from "../../worker/step.js";
+import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./bind-pipeline.js";
+import { stateFolder } from "./open-database.js";
+import { noticeMove } from "./place-of-ledger.js";
+import { openProviders, type OpenedProviders } from "./providers.js";
+import { migrateQueue } from "./queue-schema.js";
+
+/** Workers that start at once on an empty database; each further try finds more of it made. */
+const BIND_TRIES = 5;
+/** Unique violation, duplicate table, object and function, object in use, and "tuple concurrently updated". */
+const raceStates = new Set(["23505", "42P07", "42710", "42723", "42704", "42883", "40P01", "XX000"]);
+
+export interface ProjectParts {
+  readonly config: ProjectConfig;
+  readonly environment: Environment;
+  readonly database: Database;
+  readonly log: Logger;
+  /** Where they were made before the database was opened. */
+  readonly providers?: OpenedProviders;
+  readonly steps?: StepOptions;
+  /** May a target that exists be changed so? Without it, as far as the config allows it. */
+  readonly allowChange?: AllowChange;
+}
+
+export type AllowChange = (pipeline: PipelineConfig, plan: TargetPlan) => Promise<boolean>;
+
+/** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
+export async function prepareSchemas(database: Database): Promise<string[]> {
+  const applied = await migrate(database);
+  await migrateQueue(database);
+  return applied;
+}
+
+/** Everything that a worker needs: schemas, provider, every pipeline bound to its table. */
+export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
+  const { config, database, log } = parts;
+  const providers = parts.providers ?? (await openProviders(parts));
+  // All of them before anything is made: a mistake in the last one leaves no trace of the others.
+  const examined = new Map<PipelineConfig, Examined>();
+  for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
+    examined.set(pipeline, await explained(pipeline, () => examinePipeline(database, pipeline)));
+  for (const [pipeline, { plan }] of examined)
+    await explained(pipeline, () => settleChange(parts, pipeline, plan));
+  await prepareSchemas(database);
+  await noticeMove(database, config);
+  const pipelines = new Map<number, Pipeline>();
+  for (const pipeline of config.pipelines) {
+    const bound = await explained(pipeline, async () =>
+      bindAgain(
+        database,
+        examined.get(pipeline) ?? (await examineLate(parts, pipeline)),
+        providers(pipeline),
+      ),
+    );
+    pipelines.set(bound.id, bound);
+  }
+  const step = makeStep(log, parts.steps);
+  return {
+    database,
+    read: database,
+    step,
+    pipelines,
+    workerId: randomUUID(),
+    runId: randomUUID(),
+    spoolFolder: join(stateFolder(config), "spool"),
+    leases: keepLeases(database, log, step),
+    log,
+    random: Math.random,
+    catalogueState: () => catalogueState(database),
+    refreshSource: (pipeline) => refreshSource(database, pipeline),
+  };
+}
+
+async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promise<Examined> {
+  const seen = await examinePipeline(parts.database, pipeline);
+  await settleChange(parts, pipeline, seen.plan);
+  return seen;
+}
+
+/** @throws RowmillError `refused` */
+async function settleChange(
+  { allowChange }: ProjectParts,
+  pipeline: PipelineConfig,
+  plan: TargetPlan,
+): Promise<void> {
+  if (!plan.exists || plan.statements.length === 0) return;
+  const allowed = allowChange === undefined ? !plan.asks : await allowChange(pipeline, plan);
+  if (!allowed) throw refuseChange(pipeline.target, plan);
+}
+
+/** For what never calls the provider, though it may make requests to compare them. */
+export function openWithoutKey(parts: ProjectParts): Promise<WorkerContext> {
+  const { environment } = parts;
+  const provider = { ...environment.provider, offline: true } as const;
+  return openProject({ ...parts, environment: { ...environment, provider } });
+}
+
+/** Its source is what another pipeline writes: not there, or not whole, before that one is bound. Those stand in the config's order. */
+function readsTargetOf(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
+  return all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
+}
+
+/** Whatever goes wrong names the pipeline. */
+async function explained<T>(config: PipelineConfig, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof RowmillError) || error.message.startsWith("pipelines.")) throw error;
+    throw prefixed(error, `pipelines.${config.name}: `);
+  }
+}
+
+async function bindAgain(database: Database, seen: Examined, provider: Provider): Promise<Pipeline> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await bindPipeline(database, seen, provider);
+    } catch (error) {
+      if (tries === BIND_TRIES || !isRace(error)) throw error;
+    }
+  }
+}
+
+/** Two processes that make the same table, role or function at once: one of them meets a catalogue row of the other's. */
+function isRace(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
+}
+
+/** By which a worker with this config knows the pipeline. */
+export function configuredHash(config: PipelineConfig): string {
+  return definitionHash(config, config.provider.dialect);
+}

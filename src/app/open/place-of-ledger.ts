@@ -1,0 +1,44 @@
+/**
+ * Notices that the ledger is in another database than it was: a restored dump, a copy on the same server, a copied folder. A rename and a
+ * failover are none. What has the same identity as before (a physical copy, a server's own backup) only the provider's list can tell.
+ */
+import { realpath, stat } from "node:fs/promises";
+import { differenceOf, suspicionText, type DeploymentIdentity } from "../../model/deployment-identity.js";
+import type { ProjectConfig } from "../../model/pipeline.js";
+import type { Database, Reader } from "../../postgres/database.js";
+import {
+  presentIdentity,
+  recordedIdentity,
+  recordIdentity,
+  suspect,
+  suspicion,
+} from "../../store/ledger/deployment.js";
+import { embeddedFolder } from "./open-database.js";
+
+/** What of a config says where its database is. */
+export type Place = Pick<ProjectConfig, "database" | "file">;
+
+/** Where the ledger is, and what speaks against its being where it was; null: nothing. Only reads. */
+export async function lookAtPlace(
+  client: Reader,
+  config: Place,
+): Promise<{ identity: DeploymentIdentity; difference: string | null }> {
+  const identity = await presentIdentity(client, await folderOf(config));
+  return { identity, difference: differenceOf(await recordedIdentity(client), identity) };
+}
+
+/** When a worker opens the ledger. Repeatable; what was seen stays until a person decides. */
+export async function noticeMove(database: Database, config: Place): Promise<void> {
+  const look = async (tx: Reader) => ((await suspicion(tx)) === null ? await lookAtPlace(tx, config) : null);
+  const seen = await database.transaction(look, { readOnly: true });
+  if (seen === null) return;
+  const { identity, difference } = seen;
+  if (difference === null) await recordIdentity(database, identity);
+  else await suspect(database, suspicionText(difference));
+}
+
+async function folderOf(config: Place): Promise<Pick<DeploymentIdentity, "folder" | "folderInode">> {
+  if (config.database.kind === "server") return { folder: null, folderInode: null };
+  const folder = embeddedFolder(config);
+  return { folder: await realpath(folder), folderInode: String((await stat(folder, { bigint: true })).ino) };
+}

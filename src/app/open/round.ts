@@ -1,0 +1,47 @@
+/** One round of each stage, without the queue: `up --once`, for cron. Batches that are due go as far as they can. */
+import * as batches from "../../store/batches/batches.js";
+import { advanceBatch } from "../../worker/turn/advance.js";
+import { compareWithList } from "../../worker/rounds/duplicates.js";
+import type { WorkerContext } from "../../worker/context.js";
+import { runIntake } from "../../worker/rounds/intake.js";
+import { runJanitor } from "../../worker/rounds/janitor.js";
+import { runPlanner } from "../../worker/rounds/planner.js";
+import { runRescuer } from "../../worker/rounds/rescuer.js";
+import { sweepChunk } from "../../worker/rounds/sweeper.js";
+
+const DUE_MAX = 1_000;
+
+/** Sweeps that are due, to their end. `onChunk` tells a person how far it is. */
+export async function sweepAll(
+  context: WorkerContext,
+  signal: AbortSignal,
+  onChunk?: (pipeline: string, rows: number) => void,
+): Promise<void> {
+  for (const pipeline of context.pipelines.values()) {
+    for (;;) {
+      signal.throwIfAborted();
+      const progress = await sweepChunk(context, pipeline);
+      if (progress === null) break;
+      onChunk?.(pipeline.config.name, progress.rowsSeen);
+    }
+  }
+}
+
+export interface RoundOptions {
+  readonly flush: boolean;
+  readonly signal: AbortSignal;
+}
+
+export async function runRound(context: WorkerContext, { flush, signal }: RoundOptions): Promise<void> {
+  await runRescuer(context);
+  await runIntake(context, signal);
+  await sweepAll(context, signal);
+  await runIntake(context, signal);
+  await runPlanner(context, flush);
+  for (const id of await batches.due(context.database, DUE_MAX)) {
+    signal.throwIfAborted();
+    await advanceBatch(context, id, signal);
+  }
+  await compareWithList(context, signal);
+  await runJanitor(context, signal);
+}

@@ -1,0 +1,146 @@
+/**
+ * Puts one row's story together: its cells as they are now, its request, every attempt, what happened to the batches, and the
+ * result. A table that cannot be read leaves a reason in its place; what the ledger knows is told all the same.
+ */
+import { compileAnswer } from "../../model/answer/answer.js";
+import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig, RowCells } from "../../model/pipeline.js";
+import { shownJson } from "../../sources/table/shown-cells.js";
+import { readColumns } from "../../sources/table/columns.js";
+import { findRelation, inspectTable, type SourceTable } from "../../sources/table/inspection.js";
+import { createTableSource } from "../../sources/table/table-source.js";
+import { identifier, join, raw, sql, type Database, type Queryable } from "../../postgres/database.js";
+import { refuseStrangers } from "../../targets/table/owners.js";
+import { keyParts, spellKey } from "./row-key.js";
+import {
+  attemptStories,
+  batchEventStories,
+  refusedKeyReason,
+  requestStory,
+  type AttemptStory,
+  type BatchEventStory,
+  type RequestStory,
+} from "../../store/ledger/overview.js";
+import type { PipelineRow } from "../../store/pipelines/pipelines.js";
+
+/** The row as it is now. */
+export type RowNow =
+  | { readonly state: "present"; readonly cells: RowCells; readonly matchesWhere: boolean }
+  | { readonly state: "absent" }
+  | { readonly state: "unknown"; readonly reason: string };
+
+export type ResultNow =
+  | { readonly state: "present"; readonly cells: Readonly<Record<string, unknown>> }
+  | { readonly state: "absent" }
+  | { readonly state: "unknown"; readonly reason: string };
+
+/** The shape of `show --json`. */
+export interface RowStory {
+  readonly pipeline: string;
+  /** As the ledger spells it: composite keys as a JSON array. */
+  readonly key: string;
+  readonly row: RowNow;
+  readonly request: RequestStory | null;
+  /** Why there can be no request; null where there is or may be one. */
+  readonly refused: string | null;
+  readonly attempts: readonly AttemptStory[];
+  readonly events: readonly BatchEventStory[];
+  readonly result: ResultNow;
+}
+
+export async function readRowStory(
+  database: Database,
+  pipeline: PipelineRow,
+  wanted: { config: PipelineConfig | undefined; key: readonly string[] },
+): Promise<RowStory> {
+  const { config } = wanted;
+  const table = await lookAtTable(database, config);
+  const parts = keyParts(wanted.key, table.seen?.key.length ?? config?.source.key.length ?? null);
+  return database.transaction(async (tx) => {
+    const key = await spellKey(tx, table.seen, parts);
+    const request = await requestStory(tx, pipeline.id, key);
+    const attempts = request === null ? [] : await attemptStories(tx, request.id);
+    const batches = [...new Set(attempts.map((attempt) => attempt.batchId))];
+    const reachable = table.seen !== null && config !== undefined;
+    return {
+      pipeline: pipeline.name,
+      key,
+      row: reachable
+        ? await readRow(tx, { table: table.seen, config, pipelineId: pipeline.id, key })
+        : { state: "unknown", reason: table.reason },
+      request,
+      refused: request === null ? await refusedKeyReason(tx, pipeline.id, key) : null,
+      attempts,
+      events: await batchEventStories(tx, batches),
+      result: reachable
+        ? await readResult(tx, { table: table.seen, config, parts })
+        : { state: "unknown", reason: table.reason },
+    };
+  });
+}
+
+async function lookAtTable(
+  database: Database,
+  config: PipelineConfig | undefined,
+): Promise<{ seen: SourceTable; reason: string } | { seen: null; reason: string }> {
+  if (config === undefined) return { seen: null, reason: "The config has no such pipeline any more." };
+  const seen = await inspectTable(database, config.source).catch(reasonOfUnsupported);
+  return "reason" in seen ? { seen: null, reason: seen.reason } : { seen, reason: "" };
+}
+
+/** A table that is not as the config says is a part of the story. */
+function reasonOfUnsupported(error: unknown): { reason: string } {
+  const isTable = error instanceof RowmillError && /^(?:source|target)_unsupported$/.test(error.code);
+  if (isTable) return { reason: error.message };
+  throw error;
+}
+
+async function readRow(
+  tx: Queryable,
+  wanted: { table: SourceTable; config: PipelineConfig; pipelineId: number; key: string },
+): Promise<RowNow> {
+  const { table, config, pipelineId, key } = wanted;
+  const read = async (where: string | null) => {
+    return createTableSource(table, { pipelineId, where, skipBefore: null }).readShown(tx, key);
+  };
+  const matching = await read(config.source.where);
+  if (matching !== null) return { state: "present", cells: matching, matchesWhere: true };
+  const leftOut = config.source.where === null ? null : await read(null);
+  return leftOut === null ? { state: "absent" } : { state: "present", cells: leftOut, matchesWhere: false };
+}
+
+/** The columns that this pipeline writes, and no others of a table that may be the user's own. */
+async function readResult(
+  tx: Queryable,
+  wanted: { table: SourceTable; config: PipelineConfig; parts: readonly string[] },
+): Promise<ResultNow> {
+  const { table, config, parts } = wanted;
+  const relation = await findRelation(tx, config.target.table).catch(reasonOfUnsupported);
+  if ("reason" in relation) return { state: "unknown", reason: relation.reason };
+  // To read a table is to plan over its indexes, whose expressions are its owner's code.
+  if (!config.target.trustOwner) {
+    await tx.run(sql`lock table only ${raw(relation.qualified)} in access share mode`);
+    const key = table.key.map((column) => column.name);
+    const owners = { target: relation.qualified, source: table.qualified, key };
+    const refused = await refuseStrangers(tx, owners).catch(reasonOfUnsupported);
+    if (refused !== undefined) return { state: "unknown", reason: refused.reason };
+  }
+  const written = compileAnswer(config.answer).columns.map(
+    (column) => config.target.columns?.[column.field] ?? column.field,
+  );
+  const where = join(
+    table.key.map(
+      (column, index) => sql`t.${identifier(column.name)} = ${parts[index] ?? ""}::text::${raw(column.type)}`,
+    ),
+    " and ",
+  );
+  const columns = await readColumns(tx, relation.oid, [...written, "rowmill_at", "rowmill_model"]);
+  const cellsNow = join(columns.map((column) => shownJson("t", column)));
+  const row = await tx.first<{ cells: unknown[] }>(
+    sql`select pg_catalog.json_build_array(variadic array[${cellsNow}]::pg_catalog.json[]) as cells from ${raw(relation.from)} t where ${where}`,
+  );
+  if (row === null) return { state: "absent" };
+  const cells = Object.fromEntries(columns.map((column, index) => [column.name, row.cells[index]]));
+  const empty = Object.values(cells).every((value) => value === null);
+  return empty ? { state: "absent" } : { state: "present", cells };
+}

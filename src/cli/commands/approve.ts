@@ -1,0 +1,66 @@
+/** `rowmill approve`: a person's yes to what a new or changed pipeline will cost. Approves the definition shown, no later one. */
+import { presentAccount } from "../../app/open/providers.js";
+import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import type { Database } from "../../postgres/database.js";
+import { countState } from "../../store/requests/counts.js";
+import { approve, type PipelineRow } from "../../store/pipelines/pipelines.js";
+import { wakeBatches } from "../../store/ledger/wake.js";
+import { askYesNo } from "../screen/ask.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
+import { counted, describeEstimate, readEstimate } from "../words/text.js";
+
+export interface ApproveOptions extends ProjectOptions {
+  readonly yes?: true;
+}
+
+export async function runApprove(cli: Cli, name: string, options: ApproveOptions): Promise<number> {
+  const { terminal } = cli;
+  const project = await loadProject(terminal, options.config);
+  return withExistingLedger(project, async ({ database }) => {
+    const row = await registeredPipeline(database, name);
+    if (row.approvedHash === row.definitionHash) {
+      terminal.print(`${name} was approved already, as it is now.`);
+      return exitStatus.ok;
+    }
+    const waiting = await countState(database, row.id, "waiting");
+    terminal.print(`${name}: ${describe(row, waiting, configOf(project, name))}`);
+    if (options.yes !== true && !(await ask(cli, name))) {
+      terminal.print("Nothing was approved.");
+      return exitStatus.blocked;
+    }
+    await approveShown(database, row, presentAccount(project, row.name));
+    terminal.print(`${name} is approved.`);
+    return exitStatus.ok;
+  });
+}
+
+function describe(row: PipelineRow, waiting: number, config: PipelineConfig | undefined): string {
+  const estimate = readEstimate(row.estimate);
+  if (estimate === null)
+    return `${counted(waiting, "row")} waiting; there is no estimate yet, rowmill up makes one.`;
+  const since = waiting === estimate.rows ? "" : ` (${counted(waiting, "row")} waiting by now)`;
+  return `${describeEstimate(estimate, config)}${since}.`;
+}
+
+async function ask({ terminal }: Cli, name: string): Promise<boolean> {
+  if (terminal.interactive) return askYesNo(`Send the rows of ${name}?`);
+  throw new RowmillError("refused", "There is no terminal to ask on.", {
+    hints: [`To approve without a question: rowmill approve ${name} --yes`],
+  });
+}
+
+/** @throws RowmillError `refused` when the pipeline was changed while the person read. */
+async function approveShown(database: Database, row: PipelineRow, account: string): Promise<void> {
+  const shown = { definitionHash: row.definitionHash, by: "a person, by rowmill approve", account };
+  const approved = await database.transaction(async (tx) => {
+    await wakeBatches(tx, row.id);
+    return approve(tx, row.id, shown);
+  });
+  if (approved) return;
+  throw new RowmillError("refused", `${row.name} was changed or approved by somebody else meanwhile.`, {
+    hints: [`Look again: rowmill approve ${row.name}`],
+  });
+}

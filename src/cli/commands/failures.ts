@@ -1,0 +1,56 @@
+/** `rowmill failures`: the rows that failed, grouped by what made them fail. Reads only. */
+import { fixOf } from "../../model/words/failure-fixes.js";
+import { readFailures, type FailureGroup } from "../../store/requests/failures.js";
+import type { PipelineRow } from "../../store/pipelines/pipelines.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { failureLines, moreLine, type ShownFailure } from "../words/failure-text.js";
+import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
+
+/** Of each pipeline; the rest is counted. */
+const GROUPS_SHOWN = 20;
+
+export interface FailuresOptions extends ProjectOptions {
+  readonly json?: true;
+}
+
+export async function runFailures(
+  { terminal }: Cli,
+  name: string | undefined,
+  options: FailuresOptions,
+): Promise<number> {
+  const project = await loadProject(terminal, options.config);
+  return withExistingLedger(project, async ({ database }) => {
+    const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
+    const wanted = { pipelineIds: rows.map(({ id }) => id), groupsMax: GROUPS_SHOWN, rowsMax: null };
+    const { groups, more } = await readFailures(database, wanted);
+    const failures = groups.flatMap((group) => shownFailure(project, rows, group));
+    if (options.json) terminal.print(JSON.stringify({ failures, more }));
+    else if (failures.length === 0) terminal.print("No row failed.");
+    else for (const line of linesOf(failures, more, terminal)) terminal.print(line);
+    return exitStatus.ok;
+  });
+}
+
+function shownFailure(
+  project: Project,
+  rows: readonly PipelineRow[],
+  { pipelineId, ...group }: FailureGroup,
+): ShownFailure[] {
+  const row = rows.find(({ id }) => id === pipelineId);
+  if (row === undefined) return [];
+  const { request } = configOf(project, row.name) ?? {};
+  return [{ pipeline: row.name, ...group, fix: fixOf(group.reason, { name: row.name, request }) }];
+}
+
+function linesOf(
+  failures: readonly ShownFailure[],
+  more: { readonly groups: number; readonly rows: number },
+  style: Cli["terminal"],
+): string[] {
+  const blocks = failures.map((failure) => failureLines(failure, style));
+  const rest = more.groups === 0 ? [] : [moreLine(more)];
+  return [...blocks, rest]
+    .filter((block) => block.length > 0)
+    .flatMap((block, index) => (index === 0 ? block : ["", ...block]));
+}

@@ -1,0 +1,51 @@
+/** `rowmill gateway`: the local Batch API server, until Ctrl-C. */
+import { resolve } from "node:path";
+import { completeFromDotenv } from "../../config/load/dotenv.js";
+import { keysVariable, runGateway } from "../../gateway/command.js";
+import { RowmillError } from "../../model/errors.js";
+import type { Cli, LogOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { listenForInterruption } from "../screen/interruption.js";
+
+export interface GatewayOptions extends LogOptions {
+  readonly demoModel?: true;
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly apiKeyFile?: string;
+}
+
+/** A stop by Ctrl-C is the usual end of a server, and no failure. */
+export async function serveGateway({ terminal }: Cli, options: GatewayOptions): Promise<number> {
+  const { host, port, demoModel = false } = options;
+  await completeFromDotenv(process.env, process.cwd());
+  const keys = { file: options.apiKeyFile ?? null, variable: process.env[keysVariable] || null };
+  const warn = (text: string) => terminal.note(`Warning: ${text}`);
+  const interruption = listenForInterruption(() => undefined);
+  try {
+    const dataDir = resolve(options.dataDir);
+    await runGateway({ host, port, dataDir, demoModel, keys, warn, signal: interruption.signal });
+    return exitStatus.ok;
+  } catch (error) {
+    throw explainListen(error, options);
+  } finally {
+    interruption.dispose();
+  }
+}
+
+const listenErrors: Readonly<Record<string, string>> = {
+  EADDRINUSE: "is in use",
+  EACCES: "may not be used by this user",
+  EADDRNOTAVAIL: "is no address of this machine",
+  ENOTFOUND: "is no address of this machine",
+};
+
+function explainListen(error: unknown, { host, port }: GatewayOptions): unknown {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const why = listenErrors[code];
+  if (why === undefined || error instanceof RowmillError) return error;
+  return new RowmillError("usage", `The gateway cannot listen: ${host}:${port} ${why}.`, {
+    cause: error,
+    hints: ["Choose another one with --port and --host; --port 0 takes any free port."],
+  });
+}

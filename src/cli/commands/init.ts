@@ -1,0 +1,132 @@
+/**
+ * `rowmill init`: chooses with a person or by options what to ask of which table, and writes the config. Nothing is written before
+ * everything is known and the config was read back; nothing at all is done in a database on a server.
+ */
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { checkConfigText } from "../../app/init/check-config-text.js";
+import { configText, type Choices } from "../../app/init/config-text.js";
+import {
+  isNamed,
+  listTables,
+  refusalOfTable,
+  requireWatchable,
+  type FoundTable,
+} from "../../app/init/list-tables.js";
+import {
+  configFileName,
+  ignoreOwnFiles,
+  writeTsconfig,
+  writeVariable,
+} from "../../app/init/project-files.js";
+import { RowmillError } from "../../model/errors.js";
+import { adapters } from "../../providers/adapters.js";
+import { askYesNo } from "../screen/ask.js";
+import type { Cli, LogOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { openInitDatabase, type InitDatabase } from "../parts/init-database.js";
+import { askChoices, choicesOfOptions, missingOptions, noTable } from "../parts/init-questions.js";
+import { describeWritten } from "../words/init-text.js";
+
+/** What it takes on the command line. */
+export interface InitOptions extends LogOptions {
+  readonly table?: string;
+  readonly key?: string;
+  readonly columns?: string;
+  readonly model?: string;
+  readonly prompt?: string;
+  readonly function?: true;
+  readonly answer?: string;
+  readonly target?: string;
+  readonly name?: string;
+  readonly embedded?: true;
+  readonly sql?: string;
+  readonly force?: true;
+}
+
+export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
+  const folder = process.cwd();
+  const existing = await existingConfig(folder);
+  if (existing !== null) await requireForce(cli, existing, options);
+  const database = await openInitDatabase(cli, folder, options);
+  let choices: Choices;
+  try {
+    choices = await choicesFor(cli, database, options);
+  } finally {
+    await database.close();
+  }
+  const file = existing ?? (await configFileName(folder));
+  const text = configText(choices);
+  const databaseUrl = database.typedUrl ?? process.env["DATABASE_URL"] ?? null;
+  await checkConfigText(text, { file: join(folder, file), databaseUrl });
+  await writeProject(cli, folder, { file, text, database });
+  return exitStatus.ok;
+}
+
+async function existingConfig(folder: string): Promise<string | null> {
+  const names = (await readdir(folder)).filter((name) => /^rowmill\.config\.(?:m?[tj]s|json)$/.test(name));
+  return names.sort()[0] ?? null;
+}
+
+async function requireForce({ terminal }: Cli, existing: string, options: InitOptions): Promise<void> {
+  if (!existing.endsWith("ts"))
+    throw new RowmillError("refused", `There is ${existing} already, and this command writes TypeScript.`, {
+      hints: ["Remove it first, or go on with it.", "Nothing was written."],
+    });
+  if (options.force) return;
+  if (!terminal.interactive)
+    throw new RowmillError("refused", `There is ${existing} already.`, {
+      hints: ["To write a new one in its place: add --force", "Nothing was written."],
+    });
+  if (!(await askYesNo(`There is ${existing} already. Write a new one in its place?`)))
+    throw new RowmillError("refused", "Nothing was written.");
+}
+
+async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOptions): Promise<Choices> {
+  const { database, place, embedded } = opened;
+  const found = { tables: await listTables(database), place };
+  const options = asListed(typed, found.tables);
+  if (options.table === undefined && found.tables.every((table) => table.problem !== null))
+    throw noTable(found);
+  const named = found.tables.find((table) => table.name === options.table);
+  // Before anything else is asked or missed.
+  if (named !== undefined && named.problem !== null) throw refusalOfTable(named);
+  if (options.table !== undefined && named === undefined)
+    await requireWatchable(database, { table: options.table, key: [], columns: [] });
+  const given = choicesOfOptions(options, found);
+  if (given === null && !terminal.interactive) throw missingOptions(options, found);
+  const wanted = given ?? (await askChoices(terminal, options, found));
+  await requireWatchable(database, wanted);
+  return {
+    ...wanted,
+    embedded: embedded && opened.typedUrl === null && process.env["DATABASE_URL"] !== "embedded",
+  };
+}
+
+/** The table as the list spells it. */
+function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {
+  const { table } = options;
+  const found = table === undefined ? undefined : tables.find((candidate) => isNamed(candidate, table));
+  return found === undefined ? options : { ...options, table: found.name };
+}
+
+async function writeProject(
+  { terminal }: Cli,
+  folder: string,
+  written: { file: string; text: string; database: InitDatabase },
+): Promise<void> {
+  const { file, text, database } = written;
+  const ignored = await ignoreOwnFiles(folder);
+  if (database.typedUrl !== null) await writeVariable(folder, "DATABASE_URL", database.typedUrl);
+  const tsconfig = await writeTsconfig(folder, file);
+  await writeFile(join(folder, file), text);
+  const lines = describeWritten({
+    config: file,
+    tsconfig,
+    env: database.typedUrl !== null,
+    ignored,
+    embedded: database.embedded,
+    hasKey: (process.env[adapters[0].keyVariable] ?? "") !== "",
+  });
+  for (const line of lines) terminal.print(line);
+}

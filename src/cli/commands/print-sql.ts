@@ -1,0 +1,36 @@
+/** `rowmill up --print-sql`: what `up` would run, as a script to be reviewed. Changes nothing, and needs no key. */
+import { installationSql } from "../../app/open/installation-sql.js";
+import { startLook } from "../../app/doctor/look.js";
+import { hasDatabase, openProjectDatabase } from "../../app/open/open-database.js";
+import { RowmillError } from "../../model/errors.js";
+import type { Cli } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { loadProject } from "../project.js";
+
+/** `usage` when a pipeline's tables are not as its config says: its part is missing then. */
+export async function printSql({ terminal }: Cli, options: { readonly config?: string }): Promise<number> {
+  const { config, environment } = await loadProject(terminal, options.config);
+  if (!(await hasDatabase(config))) {
+    throw new RowmillError(
+      "not_found",
+      "The embedded database is not made yet, so there are no tables to look at.",
+      {
+        hints: ["It is this user's own, and needs no review: rowmill up makes it."],
+      },
+    );
+  }
+  const opened = await openProjectDatabase(config, environment);
+  try {
+    const look = startLook({
+      cwd: process.cwd(),
+      configFile: options.config,
+      variables: {},
+      nodeVersion: process.versions.node,
+    });
+    const script = await installationSql(Object.assign(look, { config, environment, opened }));
+    for (const line of script.text.split("\n")) terminal.print(line);
+    return script.complete ? exitStatus.ok : exitStatus.usage;
+  } finally {
+    await opened.close();
+  }
+}

@@ -1,0 +1,73 @@
+/** `rowmill resume`: ends a pause, whoever made it, and makes what waited for it due at once. */
+import { RowmillError } from "../../model/errors.js";
+import { ANSWERS_JUDGED, failuresToAccept } from "../../model/batch/failing.js";
+import type { Queryable } from "../../postgres/database.js";
+import { acceptFailures, lastAnswers } from "../../store/batches/last-answers.js";
+import { livingWorkers } from "../../store/ledger/overview.js";
+import { lock, resume, type PipelineRow } from "../../store/pipelines/pipelines.js";
+import { wakeBatches } from "../../store/ledger/wake.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
+import { counted } from "../words/text.js";
+
+export interface ResumeOptions extends ProjectOptions {
+  readonly accept?: true;
+}
+
+export async function runResume(cli: Cli, name: string, options: ResumeOptions): Promise<number> {
+  const project = await loadProject(cli.terminal, options.config);
+  return withExistingLedger(project, async ({ database }) => {
+    const row = await registeredPipeline(database, name);
+    if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
+    const done = await database.transaction(async (tx) => {
+      const accepted = options.accept ? await accept(tx, row) : [];
+      return { accepted, resumed: await resume(tx, row.id), batches: await wakeBatches(tx, row.id) };
+    });
+    const are = done.batches === 1 ? "is" : "are";
+    const woken =
+      done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} ${are} due at once`;
+    const normal =
+      done.accepted.length === 0
+        ? ""
+        : `; its definition does not pause for ${done.accepted.join(" or ")} answers any more`;
+    cli.terminal.print(done.resumed ? `${name} goes on${normal}${woken}` : `${name} was not paused${woken}`);
+    if ((await livingWorkers(database)).length === 0)
+      cli.terminal.note("No worker is running. Start one: rowmill up");
+    return exitStatus.ok;
+  });
+}
+
+async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonly string[]> {
+  const row = await lock(tx, id);
+  if (row?.pauseKind === "target") {
+    await acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, ["unwritable"]);
+    return ["unwritable"];
+  }
+  if (row?.pauseKind !== "answers")
+    throw new RowmillError(
+      "usage",
+      `${name} is not paused because of its answers or its target: there is nothing to accept.`,
+      {
+        hints: [`To resume it: rowmill resume ${name}`],
+      },
+    );
+  const of = { pipelineId: id, definitionHash: row.definitionHash };
+  const answers = await lastAnswers(tx, of, { max: ANSWERS_JUDGED, first: false });
+  const outcomes = failuresToAccept(answers);
+  if (outcomes.length === 0)
+    throw new RowmillError(
+      "refused",
+      `Fewer than half of the last answers of ${name} failed: there is nothing to accept.`,
+      { hints: [`To resume it: rowmill resume ${name}`] },
+    );
+  await acceptFailures(tx, of, outcomes);
+  return outcomes;
+}
+
+/** Of every pipeline at once, and what lifts it changes more than one of them. */
+function suspected(reason: string): RowmillError {
+  return new RowmillError("refused", reason, {
+    hints: ["What each of them would do: rowmill help deployment"],
+  });
+}

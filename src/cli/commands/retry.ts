@@ -1,0 +1,317 @@
+/**
+ * `rowmill retry`: what the target refused and takes by now is written at no cost; other failed rows are asked again, after a person heard
+ * what it costs. Needs no key: it asks no provider, and a worker sends what waits.
+ */
+import { askAgain, prepareAgain, type Again } from "../../app/story/ask-again.js";
+import { configuredHash, openWithoutKey } from "../../app/open/open-project.js";
+import { keyParts, spellKeys } from "../../app/story/row-key.js";
+import { writeKept, type KeptTally } from "../../app/story/write-kept.js";
+import { RowmillError } from "../../model/errors.js";
+import { failedReasons } from "../../model/words/failure-fixes.js";
+import { nearMatch } from "../../model/words/near-match.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import type { Database } from "../../postgres/database.js";
+import { suspicion } from "../../store/ledger/deployment.js";
+import { countFailed, statesOf, type FailedRows } from "../../store/requests/failures.js";
+import { livingWorkers } from "../../store/ledger/overview.js";
+import { addEvent, type PipelineRow } from "../../store/pipelines/pipelines.js";
+import type { Pipeline, WorkerContext } from "../../worker/context.js";
+import { askYesNo } from "../screen/ask.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { openLog } from "../screen/command-log.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { listenForInterruption } from "../screen/interruption.js";
+import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
+import {
+  noteCost,
+  noteProgress,
+  noteWritten,
+  retriedJson,
+  retriedLines,
+  type Left,
+  type Retried,
+} from "../words/retry-text.js";
+
+export interface RetryOptions extends ProjectOptions {
+  readonly reason?: readonly string[];
+  readonly key?: readonly string[];
+  readonly yes?: true;
+  readonly json?: true;
+}
+
+/** In one command. */
+const KEYS_MAX = 1_000;
+
+export async function runRetry(cli: Cli, name: string | undefined, options: RetryOptions): Promise<number> {
+  checkOptions(name, options);
+  const { terminal } = cli;
+  const project = await loadProject(terminal, options.config);
+  const interruption = listenForInterruption(() => terminal.note("Stopping after this chunk of rows."));
+  const { signal } = interruption;
+  try {
+    return await withExistingLedger(project, async ({ database }) => {
+      const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
+      const wanted = await withFailures(database, project, { rows, isNamed: name !== undefined });
+      const retried = await retryAll(cli, options, { project, database, wanted, signal });
+      if (options.json) terminal.print(JSON.stringify({ pipelines: retried.map(retriedJson) }));
+      else for (const line of retriedLines(retried)) terminal.print(line);
+      signal.throwIfAborted();
+      await noteWorkers(cli, database, retried);
+      return statusOf(cli, { name, options, retried });
+    });
+  } finally {
+    terminal.endLive();
+    interruption.dispose();
+  }
+}
+
+function checkOptions(name: string | undefined, { reason = [], key = [] }: RetryOptions): void {
+  const unknown = reason.find((each) => !failedReasons.some((known) => known === each));
+  if (unknown !== undefined) {
+    const near = nearMatch(unknown, failedReasons);
+    throw new RowmillError(
+      "usage",
+      `--reason: no row fails by "${unknown}"${near === null ? "." : `; did you mean "${near}"?`}`,
+      { hints: [`There are: ${failedReasons.join(", ")}.`, "Those of your rows: rowmill failures"] },
+    );
+  }
+  if (key.length > 0 && name === undefined)
+    throw new RowmillError("usage", "--key: say of which pipeline the row is.", {
+      hints: ["rowmill retry PIPELINE --key KEY"],
+    });
+  if (key.length > KEYS_MAX)
+    throw new RowmillError(
+      "usage",
+      `--key: at most ${KEYS_MAX} rows in one command; ${key.length} were given.`,
+    );
+}
+
+interface Wanted {
+  readonly row: PipelineRow;
+  readonly config: PipelineConfig;
+}
+
+/** Those with failed rows. @throws RowmillError where one cannot be worked on as the config has it. */
+async function withFailures(
+  database: Database,
+  project: Project,
+  { rows, isNamed }: { rows: readonly PipelineRow[]; isNamed: boolean },
+): Promise<Wanted[]> {
+  const wanted: Wanted[] = [];
+  for (const row of rows) {
+    const config = configOf(project, row.name);
+    const { kept, lost } = await countFailed(database, { pipelineId: row.id, reasons: null, keys: null }, 0);
+    if (kept + lost === 0 && !isNamed) continue;
+    refuseUnfit(project, row, config);
+    if (config !== undefined) wanted.push({ row, config });
+  }
+  return wanted;
+}
+
+function refuseUnfit(project: Project, row: PipelineRow, config: PipelineConfig | undefined): void {
+  const { name } = row;
+  if (config === undefined)
+    throw new RowmillError(
+      "not_found",
+      `The config ${project.config.file} has no pipeline "${name}" any more.`,
+    );
+  if (row.uninstalledAt !== null)
+    throw new RowmillError("refused", `${name} is uninstalled.`, { hints: ["Set it up again: rowmill up"] });
+  if (configuredHash(config) === row.definitionHash) return;
+  throw new RowmillError(
+    "refused",
+    `The config asks something else of ${name} than the last rowmill up did.`,
+    {
+      hints: [
+        "Rows that are asked something else by now are asked again by a worker, after it said what that costs: rowmill up",
+        "Nothing was written, and nothing is asked again.",
+      ],
+    },
+  );
+}
+
+interface Parts {
+  readonly project: Project;
+  readonly database: Database;
+  readonly wanted: readonly Wanted[];
+  readonly signal: AbortSignal;
+}
+
+async function retryAll(cli: Cli, options: RetryOptions, parts: Parts): Promise<Retried[]> {
+  const { project, database, wanted, signal } = parts;
+  if (wanted.length === 0) return [];
+  const context = await openWithoutKey({
+    config: { ...project.config, pipelines: wanted.map(({ config }) => config) },
+    environment: project.environment,
+    database,
+    log: openLog(cli.terminal, options.logLevel),
+  });
+  try {
+    // Opening it may have noticed that the ledger was restored or copied.
+    const suspected = await suspicion(database);
+    if (suspected !== null)
+      throw new RowmillError("refused", suspected, {
+        hints: ["First say which it is: rowmill help deployment"],
+      });
+    const retried: Retried[] = [];
+    for (const { row } of wanted) {
+      const pipeline = context.pipelines.get(row.id);
+      if (pipeline === undefined || signal.aborted) continue;
+      retried.push(await retryOne(cli, options, { context, pipeline, signal }));
+    }
+    return retried;
+  } finally {
+    context.leases.stop();
+  }
+}
+
+interface One {
+  readonly context: WorkerContext;
+  readonly pipeline: Pipeline;
+  readonly signal: AbortSignal;
+}
+
+async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retried> {
+  const { context, pipeline, signal } = one;
+  const { database } = context;
+  const keys = options.key === undefined ? null : await spelt(database, pipeline, options.key);
+  const meant: FailedRows = { pipelineId: pipeline.id, reasons: options.reason ?? null, keys };
+  const besides = keys === null ? [] : await notFailed(database, pipeline, keys);
+  const kept = await writeKept({
+    database,
+    pipeline,
+    meant,
+    account: pipeline.provider.account,
+    signal,
+    onChunk: ({ written }) => noteProgress(cli.terminal, pipeline.config.name, written),
+  });
+  cli.terminal.endLive();
+  // Before the question, which may be answered by Ctrl-C.
+  await record(database, pipeline, { count: kept.written, what: "kept answers written at no cost" });
+  const { overtaken } = kept;
+  const again = await prepareAgain(context, pipeline, { meant, overtaken });
+  const isConfirmed =
+    again.rows > 0 &&
+    !signal.aborted &&
+    (await confirm(cli, options, { ...one, again, written: kept.written }));
+  const askedAgain = isConfirmed ? await askAgain(context, { meant, overtaken, signal }) : 0;
+  await record(database, pipeline, { count: askedAgain, what: "rows asked again" });
+  const unconfirmed = isConfirmed ? 0 : again.rows;
+  return {
+    pipeline: pipeline.config.name,
+    written: kept.written,
+    askedAgain,
+    mostNanoUsd: again.estimate?.batchNanoUsd ?? null,
+    left: [
+      ...leftOf(kept),
+      ...(unconfirmed === 0 ? [] : [{ why: "notConfirmed" as const, rows: unconfirmed }]),
+      ...besides,
+    ],
+  };
+}
+
+function leftOf({ refused, example, held, gone, overtakenMore }: KeptTally): Left[] {
+  const left: readonly Left[] = [
+    { why: "unwritable", rows: refused, ...example },
+    { why: "held", rows: held },
+    { why: "gone", rows: gone },
+    { why: "nextTime", rows: overtakenMore },
+  ];
+  return left.filter(({ rows }) => rows > 0);
+}
+
+/** In the ledger's spelling. @throws RowmillError `usage` */
+async function spelt(database: Database, pipeline: Pipeline, given: readonly string[]): Promise<string[]> {
+  const { table } = pipeline;
+  const parts = given.map((text) => keyParts([text], table.key.length));
+  const keys = await database.transaction((tx) => spellKeys(tx, table, parts));
+  return keys.map((key, index) => {
+    if (key !== null) return key;
+    const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
+    throw new RowmillError(
+      "usage",
+      `--key: ${given[index] ?? ""} cannot be a key of ${table.qualified}: it consists of ${types}.`,
+    );
+  });
+}
+
+/** @throws RowmillError `not_found` for a key that no request has. */
+async function notFailed(database: Database, pipeline: Pipeline, keys: readonly string[]): Promise<Left[]> {
+  const states = new Map((await statesOf(database, pipeline.id, keys)).map(({ key, state }) => [key, state]));
+  return keys.flatMap((key): Left[] => {
+    const state = states.get(key);
+    if (state === undefined)
+      throw new RowmillError(
+        "not_found",
+        `There is no request for the key ${key} in ${pipeline.config.name}.`,
+        {
+          hints: [`What is known of it: rowmill show ${pipeline.config.name} KEY`],
+        },
+      );
+    return state === "failed" ? [] : [{ why: "notFailed", rows: 1, key, message: state }];
+  });
+}
+
+/** False: a person said no, or there is none to ask. */
+async function confirm(
+  { terminal }: Cli,
+  options: RetryOptions,
+  { pipeline, again, written, signal }: One & { again: Again; written: number },
+): Promise<boolean> {
+  if (written > 0) noteWritten(terminal, pipeline.config.name, written);
+  noteCost(terminal, pipeline.config, again);
+  if (options.yes) return true;
+  if (!terminal.interactive) return false;
+  return askYesNo(
+    `Ask ${again.rows === 1 ? "this row" : "these rows"} of ${pipeline.config.name} again?`,
+    signal,
+  );
+}
+
+async function record(
+  database: Database,
+  { id }: Pipeline,
+  { count, what }: { count: number; what: string },
+): Promise<void> {
+  if (count > 0)
+    await addEvent(database, id, { event: "retried", reason: `rowmill retry: ${count} ${what}` });
+}
+
+async function noteWorkers(
+  { terminal }: Cli,
+  database: Database,
+  retried: readonly Retried[],
+): Promise<void> {
+  if (retried.every(({ askedAgain }) => askedAgain === 0)) return;
+  if ((await livingWorkers(database)).length === 0)
+    terminal.note("No worker is running. Start one: rowmill up");
+}
+
+/** @throws RowmillError `refused` where somebody has to be asked and cannot be. */
+function statusOf(
+  { terminal }: Cli,
+  {
+    name,
+    options,
+    retried,
+  }: { name: string | undefined; options: RetryOptions; retried: readonly Retried[] },
+): number {
+  const has = (...whys: readonly Left["why"][]) =>
+    retried.some(({ left }) => left.some(({ why }) => whys.includes(why)));
+  if (has("notConfirmed")) {
+    if (!terminal.interactive) throw nobodyToAsk(name, options);
+    return exitStatus.blocked;
+  }
+  return has("unwritable", "held", "nextTime") ? exitStatus.rowsFailed : exitStatus.ok;
+}
+
+function nobodyToAsk(name: string | undefined, { reason = [], key = [] }: RetryOptions): RowmillError {
+  const same = [...(name === undefined ? [] : [name]), ...reason.map((each) => `--reason ${each}`)];
+  const rows = key.length === 0 ? [] : ["--key …"];
+  return new RowmillError("refused", "There is no terminal to ask on.", {
+    hints: [
+      `To ask these rows again without a question: ${["rowmill retry", ...same, ...rows, "--yes"].join(" ")}`,
+      "No row is asked again.",
+    ],
+  });
+}

@@ -1,0 +1,225 @@
+/** `rowmill status`: where every pipeline and batch stands. Reads only, and needs no key of a provider. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { OpenedDatabase } from "../../app/open/open-database.js";
+import { accountWords, choiceOf, promisesOf } from "../../app/open/providers.js";
+import {
+  BATCHES_SHOWN_MAX,
+  batchOverviews,
+  lastEvents,
+  livingWorkers,
+  moneyOverviews,
+  pipelineOverviews,
+  type BatchOverview,
+  type LivingWorker,
+  type PipelineOverview,
+} from "../../store/ledger/overview.js";
+import type { OverdueBatch } from "../../model/batch/overdue.js";
+import { abandonCommand, heldText, type HeldBatch } from "../../model/provider/account.js";
+import { readFailures, type FailureGroup } from "../../store/requests/failures.js";
+import { heldBatches } from "../../store/batches/held-batches.js";
+import { accountWaits, type AccountWait } from "../../store/batches/money.js";
+import { overdueBatches } from "../../store/batches/overdue-batches.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { listenForInterruption } from "../screen/interruption.js";
+import { pausedText } from "../words/paused-text.js";
+import { configOf, loadProject, requireBroughtForward, withLedger, type Project } from "../project.js";
+import { renderStatus } from "../words/status-text.js";
+
+const WATCH_EVERY_MS = 2_000;
+/** A look may take at most a tenth of the time. */
+const WATCH_REST_FACTOR = 10;
+const EVENTS_SHOWN = 8;
+const BATCHES_SHOWN = 20;
+const OVERDUE_SHOWN = 5;
+const HELD_SHOWN = 5;
+const WAITS_SHOWN = 5;
+/** Of each pipeline: looked at for the reason that comes first. */
+const FAILED_ROWS_SEEN = 20_000;
+
+export interface StatusOptions extends ProjectOptions {
+  readonly json?: true;
+  readonly watch?: true;
+}
+
+export async function runStatus(cli: Cli, options: StatusOptions): Promise<number> {
+  const project = await loadProject(cli.terminal, options.config);
+  if (options.watch) return watch(cli, project, options);
+  return withLedger(project, async (opened) => {
+    if (opened !== null) await requireBroughtForward(opened.database);
+    if (options.json) {
+      cli.terminal.print(JSON.stringify(await statusObject(project, opened)));
+      return exitStatus.ok;
+    }
+    if (opened === null) return sayNotSetUp(cli);
+    for (const line of await statusLines(cli, project, opened)) cli.terminal.print(line);
+    return exitStatus.ok;
+  });
+}
+
+function sayNotSetUp(cli: Cli): number {
+  cli.terminal.note("Rowmill is not set up in this database yet: there are no pipelines in it.");
+  cli.terminal.note("  - Set it up and start working: rowmill up");
+  return exitStatus.usage;
+}
+
+/** Ends by the interruption's own throw. */
+async function watch(cli: Cli, project: Project, options: StatusOptions): Promise<number> {
+  const interruption = listenForInterruption(() => undefined);
+  try {
+    return await withLedger(project, async (opened) => {
+      if (opened === null && !options.json) return sayNotSetUp(cli);
+      if (opened !== null) await requireBroughtForward(opened.database);
+      const showJson = jsonChanges(cli);
+      for (;;) {
+        const startedAtMs = performance.now();
+        if (options.json || opened === null) showJson(JSON.stringify(await statusObject(project, opened)));
+        else redraw(cli, await statusLines(cli, project, opened));
+        const tookMs = performance.now() - startedAtMs;
+        await rest(Math.max(WATCH_EVERY_MS, tookMs * WATCH_REST_FACTOR), interruption.signal);
+      }
+    });
+  } finally {
+    cli.terminal.endLive();
+    interruption.dispose();
+  }
+}
+
+async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
+function jsonChanges(cli: Cli): (text: string) => void {
+  let before = "";
+  return (text) => {
+    if (text !== before) cli.terminal.print(text);
+    before = text;
+  };
+}
+
+function redraw({ terminal }: Cli, lines: readonly string[]): void {
+  if (terminal.drawsOver) terminal.live(lines);
+  else for (const line of [...lines, ""]) terminal.print(line);
+}
+
+interface StatusObject {
+  readonly pipelines: readonly object[];
+  readonly batches: readonly object[];
+  readonly workers: readonly object[];
+  /** Batches that the provider has had for longer than their window. */
+  readonly overdue: readonly object[];
+  /** Accounts to which nothing is sent for now. */
+  readonly waits: readonly object[];
+  /** What is promised at each provider of the config. */
+  readonly providers: readonly object[];
+}
+
+async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
+  if (opened === null)
+    return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
+  const pipelines = await pipelineOverviews(opened.database);
+  const top = await topFailures(opened, pipelines);
+  const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
+  const overdue = await overdueBatches(opened.database, { max: BATCHES_SHOWN_MAX });
+  const held = new Map(
+    (await heldBatches(opened.database, { max: BATCHES_SHOWN_MAX })).map((batch) => [batch.id, batch]),
+  );
+  return {
+    pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
+    batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(project, held.get(batch.id)) })),
+    workers: (await livingWorkers(opened.database)).map(workerObject),
+    overdue: overdue.map(overdueObject),
+    waits: (await accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
+    providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
+      name,
+      title,
+      found,
+      fenced,
+      paidTwice,
+    })),
+  };
+}
+
+/** By pipeline; of those without failed rows none. */
+async function topFailures(
+  { database }: OpenedDatabase,
+  pipelines: readonly PipelineOverview[],
+): Promise<ReadonlyMap<number, FailureGroup>> {
+  const pipelineIds = pipelines.filter(({ failed }) => failed > 0).map(({ id }) => id);
+  if (pipelineIds.length === 0) return new Map();
+  const { groups } = await readFailures(database, { pipelineIds, groupsMax: 1, rowsMax: FAILED_ROWS_SEEN });
+  return new Map(groups.map((group) => [group.pipelineId, group]));
+}
+
+function pipelineObject(project: Project, pipeline: PipelineOverview, top: FailureGroup | undefined): object {
+  const { name, waiting, batched, succeeded, failed, cancelled, gone, unnamed } = pipeline;
+  const paused = pausedText(pipeline, configOf(project, name));
+  const topFailure = top === undefined ? null : failureObject(top);
+  return { name, waiting, batched, succeeded, failed, cancelled, gone, paused, unnamed, topFailure };
+}
+
+function failureObject({ reason, rows, key, message }: FailureGroup): object {
+  return { reason, rows, key, message };
+}
+
+function batchObject(batch: BatchOverview): object {
+  const { id, pipeline, state, provider, providerBatchId, presumed, requests } = batch;
+  const { succeeded, failed, returned } = batch;
+  return { id, pipeline, state, provider, providerBatchId, presumed, requests, succeeded, failed, returned };
+}
+
+/** Only of batches that wait for another account than the present one. */
+function heldObject(project: Project, held: HeldBatch | undefined): object {
+  if (held === undefined) return {};
+  const { account, presentAccount } = held;
+  const missing = accountWords(project, held.provider).accountVariables(account, presentAccount);
+  return { held: { account, presentAccount, missing, abandon: abandonCommand(held) } };
+}
+
+function heldWords(project: Project, held: HeldBatch): ReturnType<typeof heldText> {
+  const present = choiceOf(project, held.pipeline).dialect;
+  return heldText(held, { of: accountWords(project, held.provider), present });
+}
+
+/** Without the time, so that a watcher is not told the same again. */
+function overdueObject({ pipeline, providerBatchId, providerStatus }: OverdueBatch): object {
+  return { pipeline, providerBatchId, providerStatus };
+}
+
+/** Without the time, so that a watcher is not told the same again. */
+function waitObject({ provider, account, model, message }: AccountWait): object {
+  return { provider, account, model, message };
+}
+
+function workerObject({ host, pid, startedAt }: LivingWorker): object {
+  return { host, pid, startedAt: startedAt.toISOString() };
+}
+
+async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): Promise<string[]> {
+  const { database, place } = opened;
+  const overviews = await pipelineOverviews(database);
+  const top = await topFailures(opened, overviews);
+  return renderStatus(
+    {
+      place,
+      pipelines: overviews.map((pipeline) => ({
+        ...pipeline,
+        paused: pausedText(pipeline, configOf(project, pipeline.name)),
+        personPaused: pipeline.pauseKind === "person",
+        topFailure: top.get(pipeline.id) ?? null,
+      })),
+      money: await moneyOverviews(database),
+      batches: await batchOverviews(database, BATCHES_SHOWN),
+      waits: (await accountWaits(database, WAITS_SHOWN)).map((wait) => ({
+        ...wait,
+        place: accountWords(project, wait.provider).accountText(wait.account),
+      })),
+      held: (await heldBatches(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
+      overdue: await overdueBatches(database, { max: OVERDUE_SHOWN }),
+      events: await lastEvents(database, EVENTS_SHOWN),
+      workers: await livingWorkers(database),
+      promises: promisesOf(project),
+    },
+    cli.terminal,
+  );
+}

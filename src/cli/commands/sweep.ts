@@ -1,0 +1,41 @@
+/**
+ * `rowmill sweep`: compares every row of the source with the ledger, for rows that no trigger could report. A worker does it
+ * where one lives; otherwise this command does it itself. It sends nothing, so it needs no key.
+ */
+import { RowmillError } from "../../model/errors.js";
+import { livingWorkers } from "../../store/ledger/overview.js";
+import { wantSweep } from "../../store/requests/sweeps.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
+
+export async function runSweep(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
+  const project = await loadProject(cli.terminal, options.config);
+  return withExistingLedger(project, async ({ database }) => {
+    const wanted = await registeredPipelines(database, names);
+    const configs = wanted.flatMap((row) => {
+      const config = configOf(project, row.name);
+      if (config === undefined && names.includes(row.name)) throw notInConfig(project, row.name);
+      return config === undefined ? [] : [config];
+    });
+    for (const row of wanted) await wantSweep(database, row.id, "rowmill sweep");
+    const [worker] = await livingWorkers(database);
+    if (worker !== undefined) {
+      const list = wanted.map((row) => row.name).join(", ");
+      cli.terminal.print(`${list}: will be swept by the worker, process ${worker.pid} on ${worker.host}.`);
+      cli.terminal.note("To see what it finds: rowmill status");
+      return exitStatus.ok;
+    }
+    cli.terminal.note("No worker is running: sweeping here.");
+    const { sweepHere } = await import("../parts/sweep-here.js");
+    await sweepHere(cli, options, { project, database, configs });
+    return exitStatus.ok;
+  });
+}
+
+function notInConfig(project: Project, name: string): RowmillError {
+  return new RowmillError(
+    "not_found",
+    `The config ${project.config.file} has no pipeline "${name}" any more.`,
+  );
+}

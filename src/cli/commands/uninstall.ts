@@ -1,0 +1,129 @@
+/**
+ * `rowmill uninstall`: takes the triggers of all or of some pipelines off the user's tables and nothing else. With `--purge` also
+ * Rowmill's own schemas. Targets and sources keep every row.
+ */
+import type { OpenedDatabase } from "../../app/open/open-database.js";
+import { uninstall } from "../../app/open/uninstall.js";
+import { RowmillError } from "../../model/errors.js";
+import type { Database } from "../../postgres/database.js";
+import { livingWorkers } from "../../store/ledger/overview.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import {
+  countInFlightBatches,
+  dropArrivalsRole,
+  dropSchemas,
+  foreignRelations,
+} from "../../store/ledger/uninstallation.js";
+import { askTyped } from "../screen/ask.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { exitStatus } from "../screen/exit-status.js";
+import { loadProject, registeredPipelines, withLedger } from "../project.js";
+import { counted } from "../words/text.js";
+
+export interface UninstallOptions extends ProjectOptions {
+  readonly purge?: true;
+  readonly yes?: true;
+}
+
+export async function runUninstall(
+  cli: Cli,
+  names: readonly string[],
+  options: UninstallOptions,
+): Promise<number> {
+  if (options.purge && names.length > 0)
+    throw new RowmillError("usage", "--purge takes all pipelines at once, not some of them.", {
+      hints: [`To take the triggers of these off, and no more: rowmill uninstall ${names.join(" ")}`],
+    });
+  const project = await loadProject(cli.terminal, options.config);
+  return withLedger(project, async (opened) => {
+    if (opened === null) {
+      cli.terminal.print("Rowmill is not set up in this database: there is nothing to take away.");
+      return exitStatus.ok;
+    }
+    if (options.purge) await requirePurgeable(cli, opened, options);
+    await takeTriggers(cli, opened.database, names);
+    if (options.purge) await purge(cli, opened.database);
+    else await sayWhoWorks(cli, opened.database);
+    return exitStatus.ok;
+  });
+}
+
+async function takeTriggers({ terminal }: Cli, database: Database, names: readonly string[]): Promise<void> {
+  // Those that were uninstalled before are among them: a crash may have left some of their triggers.
+  const wanted =
+    names.length === 0 ? await pipelines.all(database) : await registeredPipelines(database, names);
+  const removed = await uninstall(
+    database,
+    wanted.map((row) => row.id),
+  );
+  if (removed === 0) {
+    const which = names.length === 0 ? "no pipeline" : "none of these pipelines";
+    terminal.print(`There is nothing to remove: ${which} has triggers on your tables.`);
+    return;
+  }
+  const whose = names.length === 0 ? counted(removed, "pipeline") : wanted.map((row) => row.name).join(", ");
+  terminal.print(`The triggers of ${whose} are removed. Tables and answers are as they were.`);
+}
+
+async function sayWhoWorks({ terminal }: Cli, database: Database): Promise<void> {
+  if ((await livingWorkers(database)).length > 0)
+    terminal.note(
+      "A worker is running: it collects what is in flight and sends nothing more. Stop it when that is done.",
+    );
+}
+
+/** @throws RowmillError `refused` when something would be lost, `usage` when nobody can be asked. */
+async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: UninstallOptions): Promise<void> {
+  const { database } = opened;
+  const batches = await countInFlightBatches(database);
+  if (batches > 0) {
+    throw new RowmillError(
+      "refused",
+      `${counted(batches, "batch")} ${batches === 1 ? "is" : "are"} in flight: paid answers would be lost.`,
+      { hints: ["Let them settle first: rowmill up --until-idle", "Nothing was removed."] },
+    );
+  }
+  const workers = await livingWorkers(database);
+  if (workers.length > 0) {
+    const pids = workers.map((worker) => `${worker.pid} on ${worker.host}`).join(", ");
+    throw new RowmillError("refused", `A worker is running: process ${pids}.`, {
+      hints: ["Stop it first. One that was killed counts as running for 20 seconds.", "Nothing was removed."],
+    });
+  }
+  const foreign = await foreignRelations(database);
+  if (foreign.length > 0) {
+    throw new RowmillError(
+      "refused",
+      `Not Rowmill's own, and would be dropped with it: ${foreign.join(", ")}.`,
+      {
+        hints: [
+          "Move them out of the schemas rowmill and rowmill_worker, or drop them yourself.",
+          "Nothing was removed.",
+        ],
+      },
+    );
+  }
+  if (options.yes !== true) await requireYes(cli, opened);
+}
+
+async function requireYes({ terminal }: Cli, { place }: OpenedDatabase): Promise<void> {
+  if (!terminal.interactive) {
+    throw new RowmillError("refused", "There is no terminal to ask on.", {
+      hints: ["To purge without a question: rowmill uninstall --purge --yes", "Nothing was removed."],
+    });
+  }
+  const question = `This forgets what was asked, answered and spent in ${place}. Rows are asked again if Rowmill comes back.`;
+  if (await askTyped(question, "purge")) return;
+  throw new RowmillError("refused", "Nothing was removed.");
+}
+
+async function purge({ terminal }: Cli, database: Database): Promise<void> {
+  await dropSchemas(database);
+  terminal.print("The schemas rowmill and rowmill_worker are dropped.");
+  const role = await dropArrivalsRole(database);
+  if (role === "dropped") terminal.print("The role rowmill_arrivals is dropped.");
+  if (role === "kept")
+    terminal.note(
+      "The role rowmill_arrivals stays: another database of this server needs it, or it is not ours to drop.",
+    );
+}

@@ -1,0 +1,182 @@
+/** Owns what a config needs to know: taken from the options, else asked, else said what is missing. */
+import { ANSWER_EXAMPLE, readAnswerFields } from "../../app/init/answer-fields.js";
+import { nameFor, targetFor, type Choices } from "../../app/init/config-text.js";
+import type { FoundTable } from "../../app/init/list-tables.js";
+import { pipelineNameProblem } from "../../config/read/read-names.js";
+import { RowmillError } from "../../model/errors.js";
+import { adapters } from "../../providers/adapters.js";
+import { askText, choose, chooseSome } from "../screen/ask.js";
+import type { InitOptions } from "../commands/init.js";
+import { listFound, listUnwatchable } from "../words/init-text.js";
+import type { Terminal } from "../screen/terminal.js";
+
+export interface Found {
+  readonly tables: readonly FoundTable[];
+  /** For people: where these tables are. */
+  readonly place: string;
+}
+
+type Wanted = Omit<Choices, "embedded">;
+
+const MODEL_DEFAULT = adapters[0].choice.dialect.exampleModel;
+const required = ["table", "columns", "model", "prompt", "answer"] as const;
+
+/** What the options say alone. @throws RowmillError `usage` when something is missing or cannot be read. */
+export function choicesOfOptions(options: InitOptions, found: Found): Wanted | null {
+  const { table, columns, model, prompt, answer } = options;
+  if (table === undefined || columns === undefined || model === undefined) return null;
+  if (prompt === undefined || answer === undefined) return null;
+  const known = found.tables.find((candidate) => candidate.name === table);
+  return {
+    name: checkedName(options.name) ?? nameFor(table),
+    table,
+    key: listOf(options.key) ?? known?.keys[0] ?? [],
+    columns: listOf(columns) ?? [],
+    model,
+    prompt,
+    asFunction: options.function === true,
+    answer: readAnswerFields(answer),
+    target: options.target ?? targetFor(table),
+  };
+}
+
+/** For where nobody can be asked. */
+export function missingOptions(options: InitOptions, found: Found): RowmillError {
+  const missing = required.filter((name) => options[name] === undefined).map((name) => `--${name}`);
+  return new RowmillError(
+    "usage",
+    `There is no terminal to ask on, and ${missing.length === 1 ? "an option is" : "options are"} missing: ${missing.join(", ")}.`,
+    {
+      hints: [
+        `As in: rowmill init --table films --columns title,description --model ${MODEL_DEFAULT} --prompt "Summarise the film." --answer ${ANSWER_EXAMPLE}`,
+        `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),
+        ...listFound(found.tables, options.table),
+      ],
+    },
+  );
+}
+
+/** @throws Interrupted when a question is answered with Ctrl-C. */
+export async function askChoices(terminal: Terminal, options: InitOptions, found: Found): Promise<Wanted> {
+  const table =
+    options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
+  const key = listOf(options.key) ?? (await askKey(table));
+  const columns = listOf(options.columns) ?? (await askColumns(table, key));
+  const model = options.model ?? (await askText("Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
+  const prompt =
+    options.prompt ??
+    (await askText("What shall it do with a row? One or two sentences.", { check: notEmpty }));
+  const asFunction = options.function ?? (await askForm(prompt));
+  const answer =
+    options.answer ??
+    (await askText("What shall the answer hold? Fields with types; or: text", {
+      initial: ANSWER_EXAMPLE,
+      check: answerProblem,
+    }));
+  return {
+    name:
+      checkedName(options.name) ??
+      (await askText("A name for it?", { initial: nameFor(table.name), check: pipelineNameProblem })),
+    table: table.name,
+    key,
+    columns,
+    model,
+    prompt,
+    asFunction,
+    answer: readAnswerFields(answer),
+    target:
+      options.target ??
+      (await askText("Which table shall the answers go to? It is made if it is not there.", {
+        initial: targetFor(table.name),
+        check: notEmpty,
+      })),
+  };
+}
+
+/** A table that is not in the list is judged by the inspection, which knows what was probably meant. */
+function tableNamed(found: Found, name: string): FoundTable {
+  return (
+    found.tables.find((table) => table.name === name) ?? {
+      name,
+      qualified: name,
+      columns: [],
+      keys: [],
+      problem: null,
+    }
+  );
+}
+
+async function askTable(terminal: Terminal, { tables, place }: Found): Promise<FoundTable> {
+  const usable = tables.filter((table) => table.problem === null);
+  if (usable.length === 0) throw noTable({ tables, place });
+  for (const line of listUnwatchable(tables)) terminal.note(line);
+  const options = usable.map(({ name, columns }) => ({
+    value: name,
+    label: name,
+    hint: columns.map((column) => column.name).join(", "),
+  }));
+  const name = await choose("Which table?", options);
+  return tableNamed({ tables, place }, name);
+}
+
+/** @returns what to say where no table can be chosen. */
+export function noTable({ tables, place }: Found): RowmillError {
+  const embedded = place.startsWith("the embedded database");
+  const make = embedded
+    ? "Make one with a file of SQL (create table …; insert into …;): rowmill init --embedded --sql FILE"
+    : "Make one with a primary key, or add one to a table that has none.";
+  return new RowmillError("not_found", `There is no table that could be watched in ${place}.`, {
+    hints: [...listFound(tables, undefined), make],
+  });
+}
+
+async function askKey({ name, keys }: FoundTable): Promise<readonly string[]> {
+  const [only, ...more] = keys;
+  if (only === undefined || more.length === 0) return only ?? [];
+  const options = keys.map((key, index) => ({ value: String(index), label: key.join(", ") }));
+  return keys[Number(await choose(`What tells the rows of ${name} apart?`, options))] ?? only;
+}
+
+async function askColumns({ columns }: FoundTable, key: readonly string[]): Promise<readonly string[]> {
+  const options = columns.map(({ name, type }) => ({ value: name, label: name, hint: type }));
+  const texts = columns.filter(({ name, type }) => /^(?:text|character)/.test(type) && !key.includes(name));
+  return chooseSome(
+    "Which columns shall the model read? A row is asked again when one of them changes.",
+    options,
+    texts.map((column) => column.name),
+  );
+}
+
+async function askForm(prompt: string): Promise<boolean> {
+  if (/\{\{|\{%/.test(prompt)) return false;
+  const form = await choose("How shall the columns stand in the prompt?", [
+    { value: "template", label: "As a template", hint: "{{ title }}" },
+    { value: "function", label: "As a function", hint: "(row) => row.title" },
+  ]);
+  return form === "function";
+}
+
+function answerProblem(text: string): string | null {
+  try {
+    readAnswerFields(text);
+    return null;
+  } catch (error) {
+    if (error instanceof RowmillError) return error.message.replace(/^--answer: /, "");
+    throw error;
+  }
+}
+
+function notEmpty(text: string): string | null {
+  return text === "" ? "Please write something." : null;
+}
+
+function listOf(text: string | undefined): readonly string[] | null {
+  return text === undefined ? null : text.split(",").map((part) => part.trim());
+}
+
+/** It becomes a variable of the config, which is run to be checked: nothing else may get there. @throws RowmillError `usage` */
+function checkedName(name: string | undefined): string | undefined {
+  const problem = name === undefined ? null : pipelineNameProblem(name);
+  if (problem === null) return name;
+  throw new RowmillError("usage", `--name: expected ${problem}, found ${JSON.stringify(name)}.`);
+}

@@ -1,0 +1,54 @@
+/** The log of a command: pino's records as lines for a person, on stderr above the live lines. */
+import type { Logger } from "pino";
+import { commonjs } from "../../model/commonjs.js";
+import type { LogLevel } from "../cli.js";
+import type { Terminal } from "./terminal.js";
+import { fit, indented } from "../words/text.js";
+
+const { pino } = commonjs("pino") as typeof import("pino");
+
+/** Shorter ids are enough to tell batches apart. */
+const ID_CHARACTERS = 8;
+const VALUE_CHARACTERS_MAX = 300;
+const notShown = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
+
+export function openLog(terminal: Terminal, level: LogLevel): Logger {
+  return pino(
+    { level, base: null },
+    {
+      write: (line: string) => {
+        for (const text of describeRecord(parseRecord(line), terminal.debug)) terminal.note(text);
+      },
+    },
+  );
+}
+
+function describeRecord(record: Readonly<Record<string, unknown>>, withStack: boolean): string[] {
+  const details = Object.entries(record)
+    .filter(([name]) => !notShown.has(name))
+    .map(([name, value]) => `${name} ${shown(name, value)}`);
+  const where = details.length === 0 ? "" : ` (${details.join(", ")})`;
+  const time = new Date(Number(record["time"])).toISOString().slice(11, 19);
+  const level = pino.levels.labels[Number(record["level"])] ?? "log";
+  const text = `${time} ${level}: ${String(record["msg"] ?? "")}${where}`;
+  const error = errorOf(record["err"]);
+  if (error === null) return [text];
+  return withStack ? [text, ...indented(error.stack)] : [`${text}: ${error.message}`];
+}
+
+function parseRecord(line: string): Record<string, unknown> {
+  const parsed: unknown = JSON.parse(line);
+  return typeof parsed === "object" && parsed !== null ? { ...parsed } : {};
+}
+
+function shown(name: string, value: unknown): string {
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return name === "batch" ? text.slice(0, ID_CHARACTERS) : fit(text, VALUE_CHARACTERS_MAX);
+}
+
+/** As pino serialises errors: `message`, `stack`. */
+function errorOf(error: unknown): { message: string; stack: string } | null {
+  if (typeof error !== "object" || error === null) return null;
+  const { message, stack } = { message: "", stack: "", ...error };
+  return { message: String(message), stack: String(stack) };
+}

@@ -1,0 +1,74 @@
+/**
+ * Owns the lines at the bottom of a terminal that are drawn again and again. Not what they say. They are found again after the
+ * window was made narrower, which breaks them into more rows, and given up after `fg`, when a shell has written below them.
+ */
+import { stripVTControlCharacters } from "node:util";
+import { fit } from "../words/text.js";
+
+const ROW_UP_AND_ERASED = "\u001b[1A\u001b[2K";
+/** Where the stream does not know. */
+const COLUMNS_DEFAULT = 80;
+
+/** Of several, the first that fits is shown, and the last one cut off where none does. */
+export type LiveLine = string | readonly string[];
+
+export interface LiveBoard {
+  show(next: readonly LiveLine[]): void;
+  draw(): void;
+  clear(): void;
+}
+
+type Stream = NodeJS.WritableStream & { readonly columns: number };
+
+/** What draws is loaded with the first lines: most commands never draw, and it takes longer to load than they do. */
+export function openLiveBoard(stream: Stream): LiveBoard {
+  let lines: readonly LiveLine[] = [];
+  /** As they stand on the screen. */
+  let drawn: readonly string[] = [];
+  let update: ReturnType<typeof import("log-update").createLogUpdate> | null = null;
+  let loading: Promise<void> | null = null;
+  const columns = (): number => stream.columns || COLUMNS_DEFAULT;
+  const load = async (): Promise<void> => {
+    const { createLogUpdate } = await import("log-update");
+    update = createLogUpdate(stream, { showCursor: true });
+    process.on("SIGCONT", () => {
+      update?.done();
+      drawn = [];
+    });
+    board.draw();
+  };
+  const eraseBroken = (): void => {
+    const rows = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / columns())), 0);
+    if (rows > drawn.length) stream.write(ROW_UP_AND_ERASED.repeat(rows - drawn.length));
+    drawn = [];
+  };
+  const board = {
+    show: (next: readonly LiveLine[]): void => {
+      lines = next;
+      board.draw();
+    },
+    draw: (): void => {
+      if (lines.length === 0) return;
+      if (update === null) {
+        loading ??= load();
+        return;
+      }
+      eraseBroken();
+      const shown = lines.map((line) => fitting(line, columns()));
+      update(shown.join("\n"));
+      drawn = shown.map(stripVTControlCharacters);
+    },
+    clear: (): void => {
+      if (lines.length === 0) return;
+      eraseBroken();
+      update?.clear();
+    },
+  };
+  return board;
+}
+
+function fitting(line: LiveLine, columns: number): string {
+  const texts = typeof line === "string" ? [line] : line;
+  const fits = texts.find((text) => stripVTControlCharacters(text).length <= columns);
+  return fits ?? fit(stripVTControlCharacters(texts.at(-1) ?? ""), columns);
+}

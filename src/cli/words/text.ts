@@ -1,0 +1,111 @@
+/** Small pieces of text that several commands show. Pure. */
+import { proseLine } from "../../model/words/one-line.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import { formatUsd } from "../../model/provider/pricing.js";
+import type { Estimate } from "../../worker/rounds/estimate.js";
+
+const NANO_USD_PER_USD = 1e9;
+const KEY_CHARACTERS = 64;
+
+/** One line that is not wrapped. */
+export function fit(text: string, columns: number): string {
+  const line = proseLine(text);
+  return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
+}
+
+/** A row's key among other words. */
+export function fitKey(key: string): string {
+  return key === "" ? '""' : fit(key, KEY_CHARACTERS);
+}
+
+/** A text of several lines, such as a stack: each stands below a line of ours, and cannot be taken for one. */
+export function indented(text: string): string[] {
+  return text.split("\n").map((line) => `  ${line}`);
+}
+
+/** `1,234,567` */
+export function formatCount(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** `1 row`, `2,000 rows`. */
+export function counted(count: number, noun: string): string {
+  const plural = noun.endsWith("h") ? `${noun}es` : `${noun}s`;
+  return `${formatCount(count)} ${count === 1 ? noun : plural}`;
+}
+
+const units = [
+  { ms: 86_400_000, name: "d" },
+  { ms: 3_600_000, name: "h" },
+  { ms: 60_000, name: "min" },
+] as const;
+
+/** `now`, `12 s`, `4 min`, `23 h`: as exact as a person wants it. */
+export function formatWait(ms: number): string {
+  if (ms < 500) return "now";
+  const unit = units.find((candidate) => ms >= 2 * candidate.ms);
+  return unit === undefined
+    ? `${Math.max(1, Math.round(ms / 1_000))} s`
+    : `${Math.round(ms / unit.ms)} ${unit.name}`;
+}
+
+/** `2026-11-22 15:04:05 UTC` */
+export function formatTime(at: Date): string {
+  return `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
+/** The first digits of a UUID tell batches apart. */
+export function shortId(id: string): string {
+  return id.slice(0, 8);
+}
+
+/** What an estimate says, in one sentence without a full stop. `config` is absent for a pipeline that only the database knows. */
+export function describeEstimate(
+  estimate: Estimate,
+  config: Pick<PipelineConfig, "request" | "budget"> | undefined,
+): string {
+  const tokens = `about ${formatCount(estimate.inputTokens)} input and at most ${formatCount(estimate.outputTokens)} output tokens`;
+  const price =
+    estimate.batchNanoUsd === null
+      ? `the price of ${config?.request.model ?? "its model"} is not known`
+      : `at most ${formatUsd(estimate.batchNanoUsd)} by batch (${formatUsd(estimate.liveNanoUsd ?? 0)} live)`;
+  const tries = estimate.tries > 1 ? `, with ${estimate.tries} tries a row` : "";
+  const rows = `${estimate.arrived > 0 ? "up to " : ""}${counted(estimate.rows, "row")}`;
+  return `${rows}, ${tokens}; ${price}${tries}${stopText(estimate, config?.budget ?? null)}`;
+}
+
+function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]): string {
+  if (budget === null || batchNanoUsd === null || batchNanoUsd <= budget.usd * NANO_USD_PER_USD) return "";
+  const period = budget.per === "total" ? "in all" : `per ${budget.per}`;
+  return `; the budget of $${budget.usd} ${period} stops it there`;
+}
+
+/** An estimate as it was recorded; null: none, or one that a newer version wrote. */
+export function readEstimate(recorded: unknown): Estimate | null {
+  if (typeof recorded !== "object" || recorded === null) return null;
+  const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = {
+    ...noEstimate,
+    ...recorded,
+  };
+  if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number")
+    return null;
+  return {
+    rows,
+    arrived: typeof arrived === "number" ? arrived : 0,
+    tries: typeof tries === "number" ? tries : 1,
+    inputTokens,
+    outputTokens,
+    batchNanoUsd: typeof batchNanoUsd === "number" ? batchNanoUsd : null,
+    liveNanoUsd: typeof liveNanoUsd === "number" ? liveNanoUsd : null,
+  };
+}
+
+const noEstimate: Readonly<Record<keyof Estimate, unknown>> = {
+  rows: null,
+  arrived: null,
+  tries: null,
+  inputTokens: null,
+  outputTokens: null,
+  batchNanoUsd: null,
+  liveNanoUsd: null,
+};

@@ -1,0 +1,40 @@
+/** Owns the file `.env` beside the config. It fills gaps only: a variable that is set, even to nothing, stays as it is. */
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { commonjs } from "../../model/commonjs.js";
+import { RowmillError } from "../../model/errors.js";
+import { isSystemError } from "./system-error.js";
+
+/** A file of variables is small; anything larger is something else. */
+const bytesMax = 1_000_000;
+
+/**
+ * Completes `variables` in place with what `.env` in `folder` adds; no such file adds nothing.
+ * @throws RowmillError `config_invalid` when the file is there and cannot be read.
+ */
+export async function completeFromDotenv(
+  variables: Record<string, string | undefined>,
+  folder: string,
+): Promise<void> {
+  const file = path.join(folder, ".env");
+  const text = await readIfPresent(file);
+  if (text === null) return;
+  if (text.length > bytesMax) {
+    throw new RowmillError(
+      "config_invalid",
+      `${file} is larger than ${bytesMax} bytes; it should hold NAME=value lines`,
+    );
+  }
+  for (const [name, value] of Object.entries((commonjs("dotenv") as typeof import("dotenv")).parse(text)))
+    variables[name] ??= value;
+}
+
+async function readIfPresent(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (isSystemError(error) && error.code === "ENOENT") return null;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new RowmillError("config_invalid", `${file} cannot be read: ${reason}`, { cause: error });
+  }
+}

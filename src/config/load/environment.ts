@@ -1,0 +1,125 @@
+/**
+ * Owns the variables that Rowmill reads, all of them: `DATABASE_URL`, those of the adapters, `ROWMILL_ALLOW_HTTP`, `PGSSLMODE`,
+ * `PGSSLROOTCERT`, and `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`
+ * in upper or lower case. A variable that is set but empty counts as absent. Parsed once at the rim; nothing after it looks at
+ * `process.env`. (`pg` itself falls back on `PGUSER`, `PGPASSWORD` and the like where the URL leaves them out.)
+ */
+import { nearMatch } from "../../model/words/near-match.js";
+import type { ProjectConfig } from "../../model/pipeline.js";
+import type { Adapter, ProviderSetup } from "../../model/provider/provider-choice.js";
+import type { Proxies, Proxy } from "../../model/provider/proxy.js";
+import { Secret } from "../../model/secret.js";
+import { adapters } from "../../providers/adapters.js";
+import { Problems, listWords } from "../read/problems.js";
+
+const ALLOW_HTTP = "ROWMILL_ALLOW_HTTP";
+
+/** The names and meanings of libpq. */
+const sslModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
+
+export type SslMode = (typeof sslModes)[number];
+
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+export interface Environment {
+  readonly databaseUrl: Secret | null;
+  /** What providers are made of where the config leaves it out. */
+  readonly provider: ProviderSetup;
+  /** What the database's URL does not say itself. `rootCertFile`: a path, or `system` for the roots that Node trusts. */
+  readonly tls: { readonly mode: SslMode | null; readonly rootCertFile: string | null };
+}
+
+type Pipelines = Pick<ProjectConfig, "pipelines">;
+
+/** Adapters of ours that the config's pipelines ask; without a config, all of them. */
+export function adaptersIn(config: Pipelines | null): readonly Adapter[] {
+  if (config === null) return adapters;
+  const asked = new Set(config.pipelines.map(({ provider }) => provider.dialect.name));
+  return adapters.filter(({ choice }) => asked.has(choice.dialect.name));
+}
+
+/**
+ * Reads the variables; a key that is not needed is not asked for, and variables of providers that the config does not ask are not judged.
+ * @throws ConfigError (`config_invalid`) with every variable that cannot be used.
+ */
+export function readEnvironment(variables: Variables, config: Pipelines | null = null): Environment {
+  const problems = new Problems();
+  const provider = readSetup(variables, { judged: adaptersIn(config), problems });
+  const environment: Environment = {
+    databaseUrl: secret(variables, "DATABASE_URL"),
+    provider,
+    tls: { mode: readSslMode(variables, problems), rootCertFile: present(variables, "PGSSLROOTCERT") },
+  };
+  problems.throwIfAny("the environment");
+  return environment;
+}
+
+function readSetup(
+  variables: Variables,
+  { judged, problems }: { judged: readonly Adapter[]; problems: Problems },
+): ProviderSetup {
+  const names = adapters.flatMap((adapter) => adapter.variables.map(({ name }) => name));
+  // Behind a function, where nothing prints them.
+  const values = new Map(names.map((name) => [name, present(variables, name)]));
+  const setup = {
+    variable: (name: string) => values.get(name) ?? null,
+    proxies: readProxies(variables),
+    allowHttp: present(variables, ALLOW_HTTP) === "1",
+  };
+  for (const { name, found, expected } of judged.flatMap((adapter) => adapter.variableProblems(setup)))
+    problems.add(name, expected, found === null ? {} : { found });
+  checkAllowHttp(variables, problems);
+  return setup;
+}
+
+function present(variables: Variables, name: string): string | null {
+  const value = variables[name];
+  return value === undefined || value === "" ? null : value;
+}
+
+function secret(variables: Variables, name: string): Secret | null {
+  const value = present(variables, name);
+  return value === null ? null : new Secret(value);
+}
+
+function readProxies(variables: Variables): Proxies {
+  return {
+    https: readProxy(variables, "HTTPS_PROXY"),
+    http: readProxy(variables, "HTTP_PROXY"),
+    except: present(variables, "no_proxy") ?? present(variables, "NO_PROXY") ?? "",
+  };
+}
+
+function readProxy(variables: Variables, name: "HTTPS_PROXY" | "HTTP_PROXY"): Proxy | null {
+  // As curl and undici have it: the lower-case name goes before.
+  const from = [name.toLowerCase(), name].find((spelled) => present(variables, spelled) !== null);
+  if (from === undefined) return null;
+  const value = present(variables, from) ?? "";
+  const text = value.includes("://") ? value : `http://${value}`;
+  const url = URL.canParse(text) ? new URL(text) : null;
+  // An @ behind the host: a slash in the password was not encoded, and what seems to be the host is user and password.
+  const isCut = url !== null && /@/.test(url.pathname + url.search + url.hash);
+  if (url === null || isCut || !["http:", "https:"].includes(url.protocol))
+    return { from, place: "", address: null };
+  return { from, place: url.origin, address: new Secret(text) };
+}
+
+function checkAllowHttp(variables: Variables, problems: Problems): void {
+  const value = present(variables, ALLOW_HTTP);
+  if (value !== null && value !== "1")
+    problems.add(ALLOW_HTTP, "1, or to be unset", { found: JSON.stringify(value.slice(0, 60)) });
+}
+
+function readSslMode(variables: Variables, problems: Problems): SslMode | null {
+  const value = present(variables, "PGSSLMODE");
+  return value === null ? null : parseSslMode(value, "PGSSLMODE", problems);
+}
+
+/** Null after a mistake, which is noted at `path`. */
+export function parseSslMode(value: string, path: string, problems: Problems): SslMode | null {
+  const mode = sslModes.find((known) => known === value);
+  if (mode !== undefined) return mode;
+  const found = JSON.stringify(value.slice(0, 60));
+  problems.add(path, listWords(sslModes), { found, nearMatch: nearMatch(value, sslModes) });
+  return null;
+}

@@ -1,0 +1,152 @@
+/**
+ * Reads `provider`: what an adapter's function gave, or an object of the user's own that implements `Provider`. Both are known by their shape, so
+ * that a config may meet another copy of this module. Its members are code of the user's: a getter may throw.
+ */
+import type { Provider } from "../../model/provider/provider.js";
+import type { ProviderChoice } from "../../model/provider/provider-choice.js";
+import { thrownMessage } from "../../model/words/thrown-message.js";
+import { adapters } from "../../providers/adapters.js";
+import { childPath } from "./problems.js";
+import type { ConfigLanguage } from "./read-answer.js";
+import { refuse, type Place } from "./readers.js";
+
+const EXPECTED = `what ${adapters.map(({ configExample }) => configExample).join(" or ")} gives, or an object that implements Provider`;
+
+/** What a member must be: `null` where it may also be null. */
+type Kind =
+  "text" | "function" | "object" | "number" | "function or null" | "object or null" | "text or null";
+
+const DIALECT: Readonly<Record<string, Kind>> = {
+  name: "text",
+  title: "text",
+  exampleModel: "text",
+  endpoint: "text",
+  limits: "object",
+  recovery: "object",
+  frame: "object",
+  tokenizer: "function",
+  rates: "function",
+  nearModel: "function",
+  schemaProblems: "function",
+  freeJsonWord: "text or null",
+  parameterProblems: "function",
+  accountText: "function",
+  accountVariables: "function",
+};
+
+const PROVIDER: Readonly<Record<string, Kind>> = {
+  ...DIALECT,
+  account: "text",
+  createMs: "number",
+  encoder: "function",
+  staging: "object or null",
+  baseline: "function or null",
+  create: "function",
+  find: "function",
+  list: "function",
+  status: "function",
+  cancel: "function",
+  forget: "function",
+  results: "function",
+  inputs: "object or null",
+  answer: "function or null",
+  examine: "function",
+  servesDemo: "function",
+  clockSeconds: "function",
+};
+
+/** Of members that are objects. */
+const INSIDE: Readonly<Record<string, Readonly<Record<string, Kind | "boolean">>>> = {
+  limits: {
+    requestsMin: "number",
+    requestsMax: "number",
+    bytesMax: "number",
+    oneModel: "boolean",
+    windowHours: "number",
+    resultsKeptHours: "number",
+  },
+  frame: { head: "text", separator: "text", tail: "text" },
+  recovery: { find: "text", fence: "text", exclusive: "boolean" },
+  staging: { send: "function", find: "function", inspect: "function", remove: "function" },
+  inputs: { read: "function", kept: "function" },
+};
+
+/** The environment's own choice stands in where it was misread: what else is wrong is said too. */
+export function readProvider(place: Place, language: ConfigLanguage): ProviderChoice {
+  const fallback = adapters[0].choice;
+  const { path, value, problems } = place;
+  if (language === "json") {
+    refuse(
+      place,
+      "nothing: a provider needs a config in TypeScript or JavaScript; the environment says the account",
+    );
+    return fallback;
+  }
+  if (typeof value !== "object" || value === null) {
+    refuse(place, EXPECTED);
+    return fallback;
+  }
+  try {
+    if (isChoice(value)) {
+      for (const { name, found, expected } of value.problems)
+        problems.add(name === "" ? path : childPath(path, name), expected, found === null ? {} : { found });
+      return problems.clean(path) ? value : fallback;
+    }
+    if (Object.keys(PROVIDER).some((name) => name in value)) judge(place, value, PROVIDER);
+    else refuse(place, EXPECTED);
+    return problems.clean(path) ? chosen(value as Provider) : fallback;
+  } catch (error) {
+    problems.add(path, `${EXPECTED}; it cannot be read: ${thrownMessage(error)}`);
+    return fallback;
+  }
+}
+
+function isChoice(value: object): value is ProviderChoice {
+  return "dialect" in value && "open" in value && typeof value.open === "function" && "problems" in value;
+}
+
+/** Names what is missing and what is of another kind, never what stands there: it may be a secret. */
+function judge(
+  { path, problems }: Pick<Place, "path" | "problems">,
+  object: object,
+  members: Readonly<Record<string, Kind | "boolean">>,
+): void {
+  for (const [name, kind] of Object.entries(members)) {
+    const member: unknown = Reflect.get(object, name);
+    const at = childPath(path, name);
+    if (!isOf(member, kind))
+      problems.add(
+        at,
+        `${kind === "text" ? kind : `${kind.startsWith("o") ? "an" : "a"} ${kind}`}, as Provider has it`,
+        {
+          found: kindOf(member),
+        },
+      );
+    const inside = INSIDE[name];
+    if (inside !== undefined && typeof member === "object" && member !== null)
+      judge({ path: at, problems }, member, inside);
+  }
+}
+
+function kindOf(member: unknown): string {
+  if (member === undefined) return "nothing";
+  return member === null ? "null" : `a ${typeof member}`;
+}
+
+function isOf(member: unknown, kind: Kind | "boolean"): boolean {
+  const [word = "", orNull] = kind.split(" or ");
+  if (member === null) return orNull === "null";
+  if (word === "text") return typeof member === "string";
+  return word === "number" ? Number.isFinite(member) : typeof member === word;
+}
+
+/** It is open already, and has its account. */
+function chosen(provider: Provider): ProviderChoice {
+  return {
+    dialect: provider,
+    problems: [],
+    account: () => provider.account,
+    secrets: () => [],
+    open: () => Promise.resolve(provider),
+  };
+}

@@ -1,0 +1,42 @@
+/**
+ * Owns the way from what the user wrote to a complete `ProjectConfig`: every mistake at once, defaults filled in.
+ * Pure; reads no file and no variable but those it is given. Throws only `ConfigError`, and functions of the user's
+ * are never called.
+ */
+import type { ProjectConfig } from "../../model/pipeline.js";
+import { Problems, describe } from "./problems.js";
+import type { ConfigLanguage } from "./read-answer.js";
+import { readDatabase } from "./read-database.js";
+import { checkPipelineName } from "./read-names.js";
+import { readPipeline } from "./read-pipeline.js";
+import { entries, section, type Place } from "./readers.js";
+
+export interface ConfigOrigin {
+  /** Absolute path of the config's file; stands in the result and in the error. */
+  readonly file: string;
+  /** JSON: templates only, and `answer` is a JSON Schema. */
+  readonly language: ConfigLanguage;
+  /** The variable `DATABASE_URL`; null when it is not set. */
+  readonly databaseUrl: string | null;
+}
+
+/**
+ * The config that `definition` describes; `definition` is what `defineConfig` returned, or parsed JSON.
+ * @throws ConfigError (`config_invalid`) with all mistakes.
+ */
+export function validateConfig(definition: unknown, origin: ConfigOrigin): ProjectConfig {
+  const problems = new Problems();
+  const root: Place = { path: "", value: definition, problems };
+  const at = section(root, ["database", "pipelines"]);
+  const database = readDatabase(at.database, origin.databaseUrl);
+  const named = entries(at.pipelines, "an object of at least one pipeline by its name");
+  if (named.length === 0 && at.pipelines.problems.clean(at.pipelines.path)) {
+    at.pipelines.problems.add(at.pipelines.path, "at least one pipeline", { found: describe({}) });
+  }
+  const pipelines = named.map((place) => {
+    checkPipelineName(place, place.key);
+    return readPipeline(place, place.key, origin.language);
+  });
+  problems.throwIfAny(origin.file);
+  return { file: origin.file, database, pipelines };
+}

@@ -1,0 +1,122 @@
+/**
+ * Makes the output and the error file of a batch from its work file, in shuffled order.
+ *
+ * Both files get the ids that were chosen with the batch: writing them again after a crash replaces the former ones.
+ * Memory: five hundred lines, whatever the batch.
+ */
+import { rmSync } from "node:fs";
+import { setImmediate as breathe } from "node:timers/promises";
+import { AppendFile } from "../storage/append-file.js";
+import type { BatchRecord } from "../storage/batch-store.js";
+import type { FileStore } from "../storage/file-store.js";
+import type { GatewaySettings } from "../settings.js";
+import type { WorkFile } from "../storage/work-file.js";
+
+const LINES_PER_WRITE = 500;
+
+interface OutputParts {
+  readonly files: FileStore;
+  readonly settings: GatewaySettings;
+}
+
+/** Null stands for a file that would have no line. */
+interface OutputFileIds {
+  readonly output: string | null;
+  readonly error: string | null;
+}
+
+export async function writeOutputFiles(
+  record: BatchRecord,
+  work: WorkFile,
+  parts: OutputParts,
+): Promise<OutputFileIds> {
+  const output = new OutputFile(record, "output", parts);
+  const error = new OutputFile(record, "error", parts);
+  const { shuffleSeed } = parts.settings;
+  const order = shuffledOrder(work.lines, shuffleSeed === null ? null : shuffleSeed + record.sequence);
+  try {
+    for (let start = 0; start < order.length; start += LINES_PER_WRITE) {
+      for (const index of order.subarray(start, start + LINES_PER_WRITE)) {
+        const line = work.line(index);
+        (line.ok ? output : error).add(line.text);
+      }
+      output.flush();
+      error.flush();
+      await breathe();
+    }
+    return { output: output.finish(), error: error.finish() };
+  } finally {
+    output.close();
+    error.close();
+  }
+}
+
+class OutputFile {
+  private readonly record: BatchRecord;
+  private readonly name: "output" | "error";
+  private readonly parts: OutputParts;
+  private readonly path: string;
+  private readonly file: AppendFile;
+  private pending: string[] = [];
+
+  constructor(record: BatchRecord, name: "output" | "error", parts: OutputParts) {
+    this.record = record;
+    this.name = name;
+    this.parts = parts;
+    this.path = parts.files.temporaryPath();
+    this.file = new AppendFile(this.path);
+  }
+
+  add(line: string): void {
+    const place = { batchId: this.record.batch.id, file: this.name };
+    this.pending.push(...(this.parts.settings.faults.transformOutput(line, place) ?? [line]));
+  }
+
+  flush(): void {
+    if (this.pending.length > 0) this.file.append(this.pending.map((line) => `${line}\n`).join(""));
+    this.pending = [];
+  }
+
+  finish(): string | null {
+    if (this.file.bytes === 0) return null;
+    const { record, name } = this;
+    return this.parts.files.add({
+      id: name === "output" ? record.outputFileId : record.errorFileId,
+      owner: record.owner,
+      from: this.path,
+      filename: `${record.batch.id}_${name}.jsonl`,
+      purpose: "batch_output",
+      ttlSeconds: record.outputTtlSeconds ?? this.parts.settings.fileTtlSeconds,
+    }).id;
+  }
+
+  close(): void {
+    this.file.close();
+    rmSync(this.path, { force: true });
+  }
+}
+
+/** The numbers 0 … count - 1, in an order of the seed: out of order, and yet the same each time. In order when it is null. */
+export function shuffledOrder(count: number, seed: number | null): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, index) => index);
+  if (seed === null) return order;
+  const next = mulberry32(seed);
+  for (let last = count - 1; last > 0; last--) {
+    const chosen = Math.floor(next() * (last + 1));
+    const kept = order[last] ?? 0;
+    order[last] = order[chosen] ?? 0;
+    order[chosen] = kept;
+  }
+  return order;
+}
+
+/** Tommy Ettinger's Mulberry32, public domain: uniform in [0, 1). */
+function mulberry32(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * Receives an upload: the multipart body goes to disk as it comes, byte for byte, whatever its framing, and is looked
+ * at on the way. A client that goes away leaves a `.tmp` file at most, which is removed at once or at the next start.
+ */
+import { createWriteStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import { Transform, type Readable, type TransformCallback } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { FastifyRequest } from "fastify";
+import type { Owner } from "../storage/api-keys.js";
+import { readExpiry } from "../protocol/expiry-field.js";
+import type { FileStore } from "../storage/file-store.js";
+import { newFileId } from "../protocol/ids.js";
+import { LINE_BYTES_MAX } from "../protocol/input-lines.js";
+import { parseJson } from "../protocol/json.js";
+import type { Journal } from "../storage/journal.js";
+import type { GatewaySettings } from "../settings.js";
+import { ok, refusal, type Answer } from "../protocol/wire.js";
+
+const purposes = ["fine-tune", "assistants", "batch", "user_data", "vision", "evals"];
+
+export interface UploadParts {
+  readonly settings: GatewaySettings;
+  readonly files: FileStore;
+  readonly journal: Journal;
+}
+
+interface Received {
+  readonly filename: string;
+  readonly bytes: number;
+  readonly tooLarge: boolean;
+  readonly isUtf8: boolean;
+  readonly firstLine: string;
+}
+
+/** Answers with the file object, or refuses and keeps nothing. */
+export async function receiveUpload(
+  request: FastifyRequest,
+  parts: UploadParts,
+  owner: Owner,
+): Promise<Answer> {
+  if (!request.isMultipart()) return refusal(400, "Expected a multipart/form-data body with a file.");
+  const path = parts.files.temporaryPath();
+  try {
+    const { fields, received } = await readParts(request, path);
+    return storeUpload(parts, { path, owner, fields, received });
+  } catch (error) {
+    if (!isClientsFault(error, request)) throw error;
+    return refusal(400, "The multipart body could not be read to its end.");
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+/** A body that breaks off or is malformed: the parser's errors carry no code, those of the disk do. */
+function isClientsFault(error: unknown, request: FastifyRequest): boolean {
+  return (error instanceof Error && !("code" in error)) || (request.raw.destroyed && !request.raw.complete);
+}
+
+async function readParts(
+  request: FastifyRequest,
+  path: string,
+): Promise<{ fields: ReadonlyMap<string, string>; received: Received | null }> {
+  const fields = new Map<string, string>();
+  let received: Received | null = null;
+  for await (const part of request.parts()) {
+    if (part.type === "field") fields.set(part.fieldname, String(part.value));
+    else if (part.fieldname === "file") received = await receive(part.file, part.filename, path);
+    else part.file.resume();
+  }
+  return { fields, received };
+}
+
+async function receive(
+  file: Readable & { truncated?: boolean },
+  filename: string,
+  path: string,
+): Promise<Received> {
+  const look = new Look();
+  await pipeline(file, look, createWriteStream(path, { mode: 0o600 }));
+  const { bytes, isUtf8, firstLine } = look;
+  return { filename: filename || "upload", bytes, tooLarge: file.truncated === true, isUtf8, firstLine };
+}
+
+interface ArrivedUpload {
+  readonly path: string;
+  readonly owner: Owner;
+  readonly fields: ReadonlyMap<string, string>;
+  readonly received: Received | null;
+}
+
+function storeUpload(
+  { settings, files, journal }: UploadParts,
+  { path, owner, fields, received }: ArrivedUpload,
+): Answer {
+  const purpose = fields.get("purpose");
+  if (purpose === undefined) return missing("purpose");
+  if (!purposes.includes(purpose)) {
+    const allowed = purposes.map((name) => `'${name}'`).join(", ");
+    return refusal(400, `'${purpose}' is not one of [${allowed}] - 'purpose'`);
+  }
+  if (received === null) return missing("file");
+  const expiry = readExpiry(
+    fields.get("expires_after[anchor]"),
+    fields.get("expires_after[seconds]"),
+    "expires_after",
+  );
+  if ("refused" in expiry) return expiry.refused;
+  if (received.tooLarge) return refusal(400, "File is too large.");
+  const wrong = purpose === "batch" ? batchFileProblem(received) : null;
+  if (wrong !== null) return refusal(400, wrong);
+  const ttlDefault = purpose === "batch" ? settings.fileTtlSeconds : null;
+  const ttlSeconds = expiry.ttlSeconds ?? ttlDefault;
+  const { filename } = received;
+  const file = files.add({ id: newFileId(), owner, from: path, filename, purpose, ttlSeconds });
+  journal.append({ kind: "file", at: settings.clock.nowMs(), fileId: file.id, filename, bytes: file.bytes });
+  return ok(file);
+}
+
+/** What OpenAI looks at before it takes a batch file; a bad line further down passes (recorded). */
+function batchFileProblem({ filename, bytes, isUtf8, firstLine }: Received): string | null {
+  const wrongFormat = "Invalid file format for Batch API. Must be .jsonl";
+  if (!filename.toLowerCase().endsWith(".jsonl") || bytes === 0) return wrongFormat;
+  if (!isUtf8) return "Invalid file for Batch API. Must be utf-8 encoded";
+  return firstLine.length < LINE_BYTES_MAX && parseJson(firstLine) === undefined ? wrongFormat : null;
+}
+
+function missing(name: string): Answer {
+  return refusal(400, `Missing required parameter: '${name}'.`, {
+    param: name,
+    code: "missing_required_parameter",
+  });
+}
+
+/** Passes bytes on unchanged; keeps their number, whether they are UTF-8, and the first line. */
+class Look extends Transform {
+  bytes = 0;
+  isUtf8 = true;
+  firstLine = "";
+  private readonly decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  private inFirstLine = true;
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.bytes += chunk.length;
+    this.decode(chunk, true);
+    done(null, chunk);
+  }
+
+  override _flush(done: TransformCallback): void {
+    this.decode(undefined, false);
+    done();
+  }
+
+  private decode(chunk: Buffer | undefined, more: boolean): void {
+    if (!this.isUtf8) return;
+    try {
+      this.keepFirstLine(this.decoder.decode(chunk, { stream: more }));
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      this.isUtf8 = false;
+    }
+  }
+
+  private keepFirstLine(text: string): void {
+    if (!this.inFirstLine) return;
+    const end = text.indexOf("\n");
+    this.firstLine += end === -1 ? text : text.slice(0, end);
+    this.inFirstLine = end === -1 && this.firstLine.length < LINE_BYTES_MAX;
+  }
+}

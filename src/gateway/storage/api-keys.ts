@@ -1,0 +1,165 @@
+/**
+ * The keys that a gateway takes: given by code, a file or a variable, or one of its own that it makes at its first start. Owns
+ * `api-key` in the state folder, and who the owner of files and batches is: a name that stands before the key, or a hash of the key.
+ *
+ * A crash while a key of its own is made leaves it whole or not at all: it is written aside and linked into place. No key stands in a
+ * message, in the journal, or beside what it owns.
+ */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { RowmillError } from "../../model/errors.js";
+import { isErrno } from "./state-dir.js";
+
+const KEYS_MAX = 1_000;
+const KEY_CHARS_MAX = 512;
+const KEY_FILE_BYTES_MAX = KEYS_MAX * KEY_CHARS_MAX;
+/** Shorter ones are taken, with a warning. */
+const KEY_CHARS_SAFE = 16;
+const OWN_KEY_BYTES = 32;
+const OWNER_HASH_CHARS = 32;
+/** What a bearer token may consist of (RFC 6750); a colon is no part of it. */
+const keyPattern = /^[\w.~+/-]+=*$/;
+const namePattern = /^[\w.-]{1,64}$/;
+
+export interface ApiKey {
+  readonly key: string;
+  /** Keys of one name see the same files and batches. Absent: the key sees its own. */
+  readonly name?: string;
+}
+
+/** Of a file or a batch, and who calls. Null: of nobody, and a caller for whom everything is there, since the gateway has no keys. */
+export type Owner = string | null;
+
+export interface KnownKey {
+  readonly digest: Buffer;
+  readonly owner: string;
+}
+
+/** Whether what belongs to `owner` is there for the caller. */
+export function maySee(caller: Owner, owner: Owner): boolean {
+  return caller === null || caller === owner;
+}
+
+export function knownKey(given: string | ApiKey): KnownKey {
+  const { key, name = undefined } = typeof given === "string" ? { key: given } : given;
+  const digest = digestOf(key);
+  const owner =
+    name === undefined ? `key:${digest.toString("hex", 0, OWNER_HASH_CHARS / 2)}` : `name:${name}`;
+  return { digest, owner };
+}
+
+/** Null for a key that is not known. Takes as long for one as for the other. */
+export function ownerOf(key: string, known: readonly KnownKey[]): string | null {
+  const digest = digestOf(key);
+  return known.filter((candidate) => timingSafeEqual(candidate.digest, digest))[0]?.owner ?? null;
+}
+
+function digestOf(key: string): Buffer {
+  return createHash("sha256").update(key, "utf8").digest();
+}
+
+/**
+ * Keys one a line or separated by commas, each `KEY` or `NAME:KEY`; lines that begin with `#` are left out. `where` names the file
+ * or the variable.
+ * @throws RowmillError `usage` when there is none, or one that cannot be used.
+ */
+export function parseKeys(text: string, where: string): ApiKey[] {
+  const lines = text.split("\n").filter((line) => !line.trim().startsWith("#"));
+  const entries = lines.flatMap((line) => line.split(",")).map((entry) => entry.trim());
+  const keys = entries.filter((entry) => entry !== "").map((entry, index) => parseKey(entry, index, where));
+  if (keys.length === 0) {
+    throw new RowmillError("usage", `There is no key in ${where}.`, {
+      hints: [
+        "Put one key on each line, such as one that this command makes: openssl rand -hex 32",
+        "Without --api-key-file and ROWMILL_GATEWAY_KEYS the gateway makes a key of its own.",
+      ],
+    });
+  }
+  if (keys.length > KEYS_MAX)
+    throw new RowmillError("usage", `${where} has more than the ${KEYS_MAX} keys that a gateway takes.`);
+  if (new Set(keys.map(({ key }) => key)).size < keys.length)
+    throw new RowmillError("usage", `${where} has the same key twice.`);
+  return keys;
+}
+
+function parseKey(entry: string, index: number, where: string): ApiKey {
+  const colon = entry.indexOf(":");
+  const name = colon === -1 ? undefined : entry.slice(0, colon).trim();
+  const key = entry.slice(colon + 1).trim();
+  if (!keyPattern.test(key) || key.length > KEY_CHARS_MAX) {
+    throw new RowmillError("usage", `Key ${index + 1} in ${where} cannot be used.`, {
+      hints: [
+        `A key is at most ${KEY_CHARS_MAX} letters, digits and the characters - . _ ~ + / with = at its end.`,
+      ],
+    });
+  }
+  if (name !== undefined && !namePattern.test(name)) {
+    throw new RowmillError("usage", `The name of key ${index + 1} in ${where} cannot be used.`, {
+      hints: ["A name is at most 64 letters, digits and the characters . _ - before a colon: NAME:KEY"],
+    });
+  }
+  return name === undefined ? { key } : { key, name };
+}
+
+export interface GivenKeys {
+  readonly keys: readonly ApiKey[];
+  /** What should be told to who started the gateway. */
+  readonly warnings: readonly string[];
+}
+
+export function keysFromVariable(text: string, name: string): GivenKeys {
+  const keys = parseKeys(text, name);
+  return { keys, warnings: shortKeyWarnings(keys, name) };
+}
+
+/** @throws RowmillError `usage` when it cannot be read, or has no key that can be used. */
+export function keysFromFile(path: string): GivenKeys {
+  const keys = parseKeys(readKeyFile(path), path);
+  return { keys, warnings: [...readableWarnings(path), ...shortKeyWarnings(keys, path)] };
+}
+
+/** The key of the gateway on this state folder, made when there is none yet. */
+export function ownKeyOf(dataDir: string): GivenKeys & { readonly path: string } {
+  const path = join(dataDir, "api-key");
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) makeOwnKey(path);
+  return { ...keysFromFile(path), path };
+}
+
+/** Where two gateways start at once, the first one's key stays. */
+function makeOwnKey(path: string): void {
+  const aside = `${path}.${process.pid}.tmp`;
+  writeFileSync(aside, `rowmill-${randomBytes(OWN_KEY_BYTES).toString("hex")}\n`, { mode: 0o600 });
+  try {
+    linkSync(aside, path);
+  } catch (error) {
+    if (!isErrno(error, "EEXIST")) throw error;
+  } finally {
+    rmSync(aside, { force: true });
+  }
+}
+
+function readKeyFile(path: string): string {
+  try {
+    const { size } = statSync(path);
+    if (size <= KEY_FILE_BYTES_MAX) return readFileSync(path, "utf8");
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new RowmillError("usage", `The key file ${path} cannot be read: ${reason}`, { cause });
+  }
+  throw new RowmillError("usage", `${path} is larger than a file of keys can be.`);
+}
+
+function readableWarnings(path: string): string[] {
+  const isReadable = process.platform !== "win32" && (statSync(path).mode & 0o077) !== 0;
+  return isReadable
+    ? [`Other users of this machine can read the keys in ${path}. Close it: chmod 600 ${path}`]
+    : [];
+}
+
+function shortKeyWarnings(keys: readonly ApiKey[], where: string): string[] {
+  const short = keys.filter(({ key }) => key.length < KEY_CHARS_SAFE).length;
+  if (short === 0) return [];
+  return [`Keys in ${where} that are shorter than ${KEY_CHARS_SAFE} characters can be guessed: ${short}.`];
+}

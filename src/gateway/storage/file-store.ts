@@ -1,0 +1,152 @@
+/**
+ * Files: uploads and the outputs of batches. Owns `files/`: for each file its bytes and a JSON object.
+ *
+ * The bytes are in place before the object is written, and the object goes first when a file is deleted: a crash
+ * leaves bytes that nothing names, which the next start removes, never a file without its bytes.
+ */
+import { linkSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { RowmillError } from "../../model/errors.js";
+import { maySee, type Owner } from "./api-keys.js";
+import { newFileId } from "../protocol/ids.js";
+import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
+import { nowSeconds, type Clock } from "../settings.js";
+import type { FileObject } from "../protocol/wire.js";
+
+/** The objects are held in memory, about 1 kB each. */
+const FILES_MAX = 100_000;
+
+const recordSchema = z.object({
+  sequence: z.number().int(),
+  /** Absent in what was written before there were owners. */
+  owner: z.string().nullable().default(null),
+  file: z.object({
+    id: z.string(),
+    object: z.literal("file"),
+    bytes: z.number().int(),
+    created_at: z.number().int(),
+    filename: z.string(),
+    purpose: z.string(),
+    status: z.literal("processed"),
+    status_details: z.null(),
+    expires_at: z.number().int().nullable(),
+  }),
+});
+type FileRecord = z.infer<typeof recordSchema>;
+
+export interface NewFile {
+  readonly id: string;
+  readonly owner: Owner;
+  /** Where its bytes lie now, in the same folder tree; they are moved. */
+  readonly from: string;
+  readonly filename: string;
+  readonly purpose: string;
+  /** Null: never. */
+  readonly ttlSeconds: number | null;
+}
+
+export class FileStore {
+  private readonly records = new Map<string, FileRecord>();
+  private readonly dir: string;
+  private readonly clock: Clock;
+  private nextSequence = 1;
+
+  constructor(dir: string, clock: Clock) {
+    this.dir = dir;
+    this.clock = clock;
+    const stored = readJsonObjects(dir).map((value) => recordSchema.parse(value));
+    for (const record of stored.sort((a, b) => a.sequence - b.sequence)) this.remember(record);
+    for (const name of readdirSync(dir)) {
+      if (name.endsWith(".bytes") && !this.records.has(name.slice(0, -".bytes".length)))
+        rmSync(join(dir, name));
+    }
+  }
+
+  /** A path in the store's folder for bytes that are still arriving; a crash leaves it for the next start to remove. */
+  temporaryPath(): string {
+    return join(this.dir, `${newFileId()}.tmp`);
+  }
+
+  /** Takes the bytes over. Adding an id again replaces that file: a restarted batch writes its output anew. */
+  add(file: NewFile): FileObject {
+    if (this.records.size >= FILES_MAX) {
+      throw new RowmillError("refused", `The gateway already holds ${FILES_MAX} files.`, {
+        hints: ["Delete some, or start with an empty data folder."],
+      });
+    }
+    const createdAt = nowSeconds(this.clock);
+    const object: FileObject = {
+      id: file.id,
+      object: "file",
+      bytes: statSync(file.from).size,
+      created_at: createdAt,
+      filename: file.filename,
+      purpose: file.purpose,
+      status: "processed",
+      status_details: null,
+      expires_at: file.ttlSeconds === null ? null : createdAt + file.ttlSeconds,
+    };
+    renameSync(file.from, this.bytesPath(file.id));
+    const record = { sequence: this.nextSequence, owner: file.owner, file: object };
+    this.save(record);
+    this.remember(record);
+    return object;
+  }
+
+  /** Undefined when it never was, was deleted, has expired, or is another's. */
+  get(id: string, caller: Owner): FileObject | undefined {
+    const record = this.records.get(id);
+    if (record === undefined || !maySee(caller, record.owner)) return undefined;
+    const { expires_at: expiresAt } = record.file;
+    if (expiresAt === null || expiresAt > nowSeconds(this.clock)) return record.file;
+    this.delete(id);
+    return undefined;
+  }
+
+  bytesPath(id: string): string {
+    return join(this.dir, `${id}.bytes`);
+  }
+
+  /** True when it was there. */
+  delete(id: string): boolean {
+    if (!this.records.delete(id)) return false;
+    rmSync(this.objectPath(id), { force: true });
+    rmSync(this.bytesPath(id), { force: true });
+    return true;
+  }
+
+  /** A second name for the bytes, which then outlive a deletion of the file. Replaces what was at `path`. */
+  link(id: string, path: string): void {
+    rmSync(path, { force: true });
+    linkSync(this.bytesPath(id), path);
+  }
+
+  /** Oldest first; expired ones and those of others are left out. */
+  list(caller: Owner): FileObject[] {
+    return [...this.records.keys()].flatMap((id) => this.get(id, caller) ?? []);
+  }
+
+  /** Gives what belongs to nobody to this owner. */
+  adopt(owner: string): void {
+    for (const record of this.records.values()) {
+      if (record.owner !== null) continue;
+      record.owner = owner;
+      this.save(record);
+    }
+  }
+
+  private save(record: FileRecord): void {
+    writeJsonAtomic(this.objectPath(record.file.id), record);
+  }
+
+  private remember(record: FileRecord): void {
+    this.records.delete(record.file.id);
+    this.records.set(record.file.id, record);
+    this.nextSequence = Math.max(this.nextSequence, record.sequence + 1);
+  }
+
+  private objectPath(id: string): string {
+    return join(this.dir, `${id}.json`);
+  }
+}

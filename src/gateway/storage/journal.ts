@@ -1,0 +1,184 @@
+/**
+ * The journal: what was asked of the gateway with a key and what it did, one JSON object a line, only appended. It owns
+ * `journal.jsonl` and answers the questions that tests put to it.
+ *
+ * An entry is on its way to the disk before the reply leaves; a crash may cut the last line, which the next start
+ * removes. It holds names, numbers and hashes: no key, no message text. It grows without end: delete it while
+ * the gateway stands still.
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { AppendFile } from "./append-file.js";
+import { readLineChunks } from "../protocol/input-lines.js";
+import { journalPathOf } from "./state-dir.js";
+import { RowmillError } from "../../model/errors.js";
+import type { BatchStatus } from "../protocol/wire.js";
+
+const READ_LINES = 1_000;
+/** A summary holds one counter for each custom id: above this it is refused, read the entries instead. */
+const SUMMARY_ENTRIES_MAX = 5_000_000;
+
+/** `at` is milliseconds since the epoch by the gateway's clock. */
+export type JournalEntry =
+  | {
+      readonly kind: "call";
+      readonly at: number;
+      readonly requestId: string;
+      readonly method: string;
+      readonly route: string;
+      /** Its first 200 characters. */
+      readonly path: string;
+      /** Null: no reply left (a scripted drop). */
+      readonly status: number | null;
+    }
+  | {
+      readonly kind: "file";
+      readonly at: number;
+      readonly fileId: string;
+      readonly filename: string;
+      readonly bytes: number;
+    }
+  | { readonly kind: "fileDeleted"; readonly at: number; readonly fileId: string }
+  | {
+      readonly kind: "batch";
+      readonly at: number;
+      readonly batchId: string;
+      readonly inputFileId: string;
+      /** Null when that file does not exist. */
+      readonly inputFilename: string | null;
+      readonly metadata: Readonly<Record<string, string>> | null;
+    }
+  | { readonly kind: "status"; readonly at: number; readonly batchId: string; readonly status: BatchStatus }
+  | ExecutedEntry;
+
+/** One request that the model executed. `contentHash` is of its user message (`contentHashOf`). */
+export interface ExecutedEntry {
+  readonly kind: "executed";
+  readonly at: number;
+  /** Null: a live call. */
+  readonly batchId: string | null;
+  readonly customId: string | null;
+  readonly model: string;
+  readonly contentHash: string;
+  readonly status: number;
+  /** The special text that chose the ending, such as `invalid-once`; null for an ordinary answer. */
+  readonly behaviour: string | null;
+}
+
+export interface CreatedBatch {
+  readonly batchId: string;
+  readonly inputFileId: string;
+  readonly inputFilename: string | null;
+  readonly metadata: Readonly<Record<string, string>> | null;
+}
+
+export interface JournalSummary {
+  /** Calls by `METHOD route`, such as `POST /v1/batches`, whatever the answer. */
+  readonly calls: ReadonlyMap<string, number>;
+  /** In the order of their creation. */
+  readonly batches: readonly CreatedBatch[];
+  /** Requests executed in batches. */
+  readonly executed: number;
+  readonly executedByCustomId: ReadonlyMap<string, number>;
+  /** Keys are `contentHashOf(user message)`. */
+  readonly executedByContent: ReadonlyMap<string, number>;
+}
+
+export interface JournalReader {
+  /** All entries, oldest first, streamed. */
+  entries(): AsyncGenerator<JournalEntry>;
+  /** Throws `refused` above five million entries. */
+  summary(): Promise<JournalSummary>;
+}
+
+/** The hash that stands in `ExecutedEntry.contentHash`: 32 hex digits of the SHA-256 of the user message's text. */
+export function contentHashOf(userMessage: string): string {
+  return createHash("sha256").update(userMessage, "utf8").digest("hex").slice(0, 32);
+}
+
+/** Reads the journal of a gateway that runs or ran on this folder, also in another process. */
+export function readJournal(dataDir: string): JournalReader {
+  return readerOf(journalPathOf(dataDir));
+}
+
+export class Journal implements JournalReader {
+  private readonly file: AppendFile;
+  private readonly reader: JournalReader;
+  private isClosed = false;
+
+  constructor(path: string) {
+    this.file = new AppendFile(path);
+    this.reader = readerOf(path);
+  }
+
+  /** In this order, in one write. Nothing after `close`: a call that was cut off then got no reply either. */
+  append(...entries: readonly JournalEntry[]): void {
+    if (entries.length > 0 && !this.isClosed)
+      this.file.append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+  }
+
+  entries(): AsyncGenerator<JournalEntry> {
+    return this.reader.entries();
+  }
+
+  summary(): Promise<JournalSummary> {
+    return this.reader.summary();
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.file.close();
+  }
+}
+
+function readerOf(path: string): JournalReader {
+  const entries = () => readEntries(path);
+  return { entries, summary: () => summarise(entries()) };
+}
+
+async function* readEntries(path: string): AsyncGenerator<JournalEntry> {
+  if (!existsSync(path)) return;
+  for await (const lines of readLineChunks(path, READ_LINES)) {
+    for (const line of lines) {
+      const entry = line === null ? null : parseEntry(line);
+      if (entry !== null) yield entry;
+    }
+  }
+}
+
+/** Null for a line that is being written at this instant by another process, or was cut by a crash. */
+function parseEntry(line: string): JournalEntry | null {
+  try {
+    return JSON.parse(line) as JournalEntry;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+async function summarise(entries: AsyncIterable<JournalEntry>): Promise<JournalSummary> {
+  const calls = new Map<string, number>();
+  const executedByCustomId = new Map<string, number>();
+  const executedByContent = new Map<string, number>();
+  const batches: CreatedBatch[] = [];
+  let executed = 0;
+  let seen = 0;
+  for await (const entry of entries) {
+    if (++seen > SUMMARY_ENTRIES_MAX) {
+      throw new RowmillError("refused", `The journal has more than ${SUMMARY_ENTRIES_MAX} entries.`, {
+        hints: ["Read them one by one with entries()."],
+      });
+    }
+    if (entry.kind === "call") count(calls, `${entry.method} ${entry.route}`);
+    if (entry.kind === "batch") batches.push(entry);
+    if (entry.kind !== "executed" || entry.batchId === null || entry.customId === null) continue;
+    executed += 1;
+    count(executedByCustomId, entry.customId);
+    count(executedByContent, entry.contentHash);
+  }
+  return { calls, batches, executed, executedByCustomId, executedByContent };
+}
+
+function count(counters: Map<string, number>, key: string): void {
+  counters.set(key, (counters.get(key) ?? 0) + 1);
+}

@@ -1,0 +1,132 @@
+/**
+ * The gateway's folder on disk: its layout, its lock, and atomic writes of small JSON objects.
+ *
+ * A crash leaves a `.tmp` file or a stale lock at most: objects are renamed into place, and a lock whose process is
+ * gone is taken over. Nothing is fsynced: a power cut may lose the last moments, a killed process does not.
+ */
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join, resolve } from "node:path";
+import { RowmillError } from "../../model/errors.js";
+
+export interface StateDir {
+  readonly filesDir: string;
+  readonly batchesDir: string;
+  readonly workDir: string;
+  readonly journalPath: string;
+  /** Gives the lock back. */
+  close(): void;
+}
+
+const openHere = new Set<string>();
+
+/** Creates the folder when missing and locks it. Throws `refused` while another gateway holds it. */
+export function openStateDir(dataDir: string): StateDir {
+  const root = resolve(dataDir);
+  const paths = {
+    filesDir: join(root, "files"),
+    batchesDir: join(root, "batches"),
+    workDir: join(root, "work"),
+    journalPath: journalPathOf(root),
+  };
+  for (const dir of [root, paths.filesDir, paths.batchesDir, paths.workDir]) {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  }
+  const lockPath = join(root, "lock");
+  takeLock(root, lockPath);
+  removeLeftovers(paths.filesDir);
+  removeLeftovers(paths.batchesDir);
+  return {
+    ...paths,
+    close: () => {
+      openHere.delete(root);
+      rmSync(lockPath, { force: true });
+    },
+  };
+}
+
+export function journalPathOf(dataDir: string): string {
+  return join(resolve(dataDir), "journal.jsonl");
+}
+
+function takeLock(root: string, lockPath: string): void {
+  if (tryLock(root, lockPath)) return;
+  const holder = Number(readFileSync(lockPath, "utf8"));
+  // A pid of our own that we do not know is a former process with the same number, as in restarted containers.
+  const held = holder === process.pid ? openHere.has(root) : isAlive(holder);
+  if (!held) rmSync(lockPath, { force: true });
+  if (held || !tryLock(root, lockPath)) {
+    throw new RowmillError("refused", `Another gateway (process ${holder}) works in ${root}.`, {
+      hints: ["Stop it, or give this gateway a data folder of its own."],
+    });
+  }
+}
+
+function tryLock(root: string, lockPath: string): boolean {
+  try {
+    const fd = openSync(lockPath, "wx", 0o600);
+    writeFileSync(fd, String(process.pid));
+    closeSync(fd);
+  } catch (error) {
+    if (isErrno(error, "EEXIST")) return false;
+    throw error;
+  }
+  openHere.add(root);
+  return true;
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return isErrno(error, "EPERM");
+  }
+}
+
+function removeLeftovers(dir: string): void {
+  for (const name of readdirSync(dir)) {
+    if (name.endsWith(".tmp")) rmSync(join(dir, name), { force: true });
+  }
+}
+
+/** Whether a file system call failed for this reason. */
+export function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
+/**
+ * Writes a small object so that readers and restarts see all of it or the former one. Synchronous on purpose: the
+ * object is on disk before the reply that tells of it, and two writes of one object cannot overtake each other.
+ */
+export function writeJsonAtomic(path: string, value: object): void {
+  const temporary = `${path}.tmp`;
+  writeFileSync(temporary, JSON.stringify(value), { mode: 0o600 });
+  renameSync(temporary, path);
+}
+
+/** All objects of a folder, unparsed by any schema. Throws `internal` with the path of one that is not JSON. */
+export function readJsonObjects(dir: string): unknown[] {
+  return readdirSync(dir)
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => {
+      const path = join(dir, name);
+      try {
+        return JSON.parse(readFileSync(path, "utf8")) as unknown;
+      } catch (cause) {
+        throw new RowmillError("internal", `The gateway's record ${path} is not JSON.`, {
+          cause,
+          hints: ["Remove that file; what it described is lost."],
+        });
+      }
+    });
+}

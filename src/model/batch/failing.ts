@@ -1,0 +1,130 @@
+/**
+ * Answers that fail one after another for a reason of the model's making: further tries, and the rows that wait, would mostly be paid for
+ * nothing. Decides when that is so, and says it. Pure.
+ */
+import { changes } from "../words/failure-fixes.js";
+import { proseLine } from "../words/one-line.js";
+import type { PipelineConfig } from "../pipeline.js";
+import { failureOutcomes, type AttemptOutcome, type FailureOutcome } from "../words/what-next.js";
+
+/** So many answers of a definition, the last ones over all its batches, are judged; fewer say nothing yet. */
+export const ANSWERS_JUDGED = 20;
+/** The part of them that may fail, in percent. */
+export const FAILED_PERCENT_MAX = 50;
+const KEY_CHARACTERS_MAX = 40;
+const DETAIL_CHARACTERS_MAX = 200;
+
+export interface JudgedAnswer {
+  readonly key: string;
+  readonly outcome: AttemptOutcome;
+  readonly detail: string | null;
+  /** A person said that so many failures of this kind are normal for the definition. */
+  readonly accepted: boolean;
+}
+
+type Failure = JudgedAnswer & { readonly outcome: FailureOutcome };
+
+/**
+ * The failures among a definition's last answers, newest first; none when too few failed, or too few answers are there to say. `first`:
+ * the last ones to rows that had not failed before. Where those are well, a few hard rows are merely asked again.
+ */
+export function failuresAmong(
+  answers: readonly JudgedAnswer[],
+  first: readonly JudgedAnswer[],
+): readonly Failure[] {
+  const enough =
+    answers.length >= ANSWERS_JUDGED && mostlyFailed(answers) && (first.length === 0 || mostlyFailed(first));
+  return enough ? answers.filter(isFailure) : [];
+}
+
+function mostlyFailed(answers: readonly JudgedAnswer[]): boolean {
+  return answers.filter(isFailure).length * 100 > FAILED_PERCENT_MAX * answers.length;
+}
+
+function isFailure(answer: JudgedAnswer): answer is Failure {
+  return !answer.accepted && isFailureOutcome(answer.outcome);
+}
+
+function isFailureOutcome(outcome: AttemptOutcome): boolean {
+  return failureOutcomes.some((failure) => failure === outcome);
+}
+
+/** The kinds of failure that have to be normal for the others not to be too many, the most frequent ones. */
+export function failuresToAccept(answers: readonly JudgedAnswer[]): FailureOutcome[] {
+  const [most] = countsOf(answers.filter(isFailure));
+  if (most === undefined || !mostlyFailed(answers)) return [];
+  const rest = answers.map((answer) => ({
+    ...answer,
+    accepted: answer.accepted || answer.outcome === most.outcome,
+  }));
+  return [most.outcome, ...failuresToAccept(rest)];
+}
+
+function countsOf(failures: readonly Failure[]): { outcome: FailureOutcome; count: number }[] {
+  return failureOutcomes
+    .map((outcome) => ({ outcome, count: failures.filter((failure) => failure.outcome === outcome).length }))
+    .filter(({ count }) => count > 0)
+    .sort((one, other) => other.count - one.count);
+}
+
+/** For a person, on one line: what failed, an example, the key to change, and how to go on. */
+export function failingText(
+  failures: readonly Failure[],
+  config: Pick<PipelineConfig, "name" | "request">,
+): string {
+  const counts = countsOf(failures);
+  const most = counts[0]?.outcome ?? "invalid";
+  const example = failures.find(({ outcome }) => outcome === most);
+  return [
+    `${failures.length} of the last ${ANSWERS_JUDGED} answers failed: ${counts.map(({ outcome, count }) => `${count} ${outcome}`).join(", ")}.`,
+    `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
+    `${changes[most](config)}, and start rowmill up again.`,
+    `To try again as it is: rowmill resume ${config.name}. If so many failures are normal: rowmill resume ${config.name} --accept`,
+  ].join(" ");
+}
+
+/** An answer that fits, and that the target refused when its row was written alone. */
+export interface Refusal {
+  readonly key: string;
+  /** SQLSTATE of the database's error; null: there was none, and the table does not hold what was written. */
+  readonly sqlState: string | null;
+  readonly detail: string;
+  /** The database said it of the statement, and not of this row: a right or a column is missing. */
+  readonly ofStatement: boolean;
+}
+
+/**
+ * Is it the target that refuses, and not its rows? So where it refuses all rows of a chunk alike, and has taken none of the last answers of the
+ * definition. One row alone says nothing, unless the database says it of the statement, or the target took none of so many: a pipeline that
+ * sends row by row would pay for answers for ever that nothing can hold.
+ */
+export function refusesAll(refusals: readonly Refusal[], last: readonly JudgedAnswer[]): boolean {
+  const [first] = refusals;
+  if (first === undefined || refusals.some(({ sqlState }) => sqlState !== first.sqlState)) return false;
+  const before = last.map(({ outcome }) => outcome).filter((outcome) => !isFailureOutcome(outcome));
+  const unwritten = before.slice(0, Math.max(0, ANSWERS_JUDGED - refusals.length));
+  const isEnough =
+    refusals.length > 1 || first.ofStatement || refusals.length + unwritten.length === ANSWERS_JUDGED;
+  return isEnough && unwritten.every((outcome) => outcome === "unwritable");
+}
+
+/** For a person, on one line: what the target refuses, an example, and that nothing is lost. */
+export function refusalText(
+  refusals: readonly Refusal[],
+  { name, target }: Pick<PipelineConfig, "name" | "target">,
+): string {
+  const [example] = refusals;
+  const answers = refusals.length === 1 ? "The answer" : `Each of ${refusals.length} answers`;
+  return [
+    `${answers} was refused by the target ${proseLine(target.table)}.`,
+    `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
+    "No answer is lost, and no row failed: they are written once the target takes them.",
+    `If these rows should fail instead, each with its reason: rowmill resume ${name} --accept.`,
+  ].join(" ");
+}
+
+/** Text of rows and models as a part of one line. */
+function quoted(text: string, charactersMax: number): string {
+  const cut = text.length > charactersMax ? `${text.slice(0, charactersMax - 1)}…` : text;
+  return proseLine(JSON.stringify(cut));
+}

@@ -1,0 +1,137 @@
+/**
+ * Knows what tokens cost, from the dated table of `@pydantic/genai-prices` (no network: the table is in the
+ * package). Pure: the date is an input. A model that is not in the table has no price, which is null and
+ * never zero. The table is loaded when the first price is asked for: that takes 33 ms, and most commands ask for none.
+ *
+ * All sums are integers: prices in pico-dollars per token, costs in nano-dollars (1e-9 USD), rounded up once
+ * per sum. What a batch costs of it, the provider's dialect says.
+ */
+import type { ModelPrice } from "@pydantic/genai-prices";
+import { commonjs } from "../commonjs.js";
+import { nearMatch } from "../words/near-match.js";
+import type { TokenUsage } from "./outcome.js";
+import type { PipelineConfig } from "../pipeline.js";
+
+export interface Price {
+  /** The table's name of the model: that of its family for a dated one. */
+  readonly model: string;
+  /** Ascending; the first starts at 0. The last one that a request's input tokens reach prices all its tokens. */
+  readonly steps: readonly PriceStep[];
+}
+
+export interface PriceStep {
+  readonly fromInputTokens: number;
+  /** Live prices in pico-dollars (1e-12 USD) per token. */
+  readonly inputPicoUsd: number;
+  readonly cachedInputPicoUsd: number;
+  readonly outputPicoUsd: number;
+}
+
+/** What a batch is billed by. It is fixed when the batch is planned: the config and the price list may change while it runs. */
+export interface Rates {
+  /** Null: not known. */
+  readonly price: Price | null;
+  /** What a batch costs of the live price. */
+  readonly batchFactor: number;
+}
+
+const FACTOR_PARTS = 1_000_000;
+const PICO_PER_TOKEN_OF_USD_PER_MILLION = 1_000_000;
+const PICO_PER_NANO = 1_000n;
+const NANO_PER_USD = 1e9;
+/** Below ten cents two digits that say something are shown, not two decimals. */
+const CENTS_SHOWN_FROM_USD = 0.1;
+
+/** The live price of a provider's model at a date, or null when the table has none. `list`: the provider's name in the table. */
+export function listPrice(list: string, model: string, at: Date): Price | null {
+  const { calcPrice } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
+  const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, { providerId: list, timestamp: at });
+  if (found === null || found.model_price["input_mtok"] === undefined) return null;
+  const price = found.model_price;
+  const starts = ["input_mtok", "cache_read_mtok", "output_mtok"].flatMap((key) => startsOf(price[key]));
+  const steps = [...new Set([0, ...starts])].sort((a, b) => a - b).map((from) => stepAt(price, from));
+  return { model: found.model.id, steps };
+}
+
+/** The name of a listed model that an unknown one was probably meant for; null for a known one. Another number is another model, not a slip: new ones appear. */
+export function nearListed(list: string, model: string, at: Date): string | null {
+  if (listPrice(list, model, at) !== null) return null;
+  // A nought is often an `o` that was misread.
+  const digits = (name: string) => name.replaceAll(/[^1-9]/g, "");
+  const { findProvider } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
+  const names = findProvider({ providerId: list })?.models.map(({ id }) => id) ?? [];
+  return nearMatch(
+    model,
+    names.filter((name) => digits(name) === digits(model) && !name.includes(":")),
+  );
+}
+
+/** By the price that the config gives, else by the provider's own at a date. */
+export function ratesFor(
+  dialect: { rates(model: string, at: Date): Rates },
+  { model, price }: Pick<PipelineConfig["request"], "model" | "price">,
+  at: Date,
+): Rates {
+  const known = dialect.rates(model, at);
+  if (price === null) return known;
+  const pico = (usdPerMillion: number) => Math.round(usdPerMillion * PICO_PER_TOKEN_OF_USD_PER_MILLION);
+  const step = {
+    fromInputTokens: 0,
+    inputPicoUsd: pico(price.input),
+    cachedInputPicoUsd: pico(price.cachedInput),
+    outputPicoUsd: pico(price.output),
+  };
+  return { price: { model, steps: [step] }, batchFactor: known.batchFactor };
+}
+
+/**
+ * What a request's tokens cost, in whole nano-dollars, rounded up; null without a price. Sums of tokens of
+ * many requests may be priced at once where the price has one step.
+ */
+export function costNanoUsd(usage: TokenUsage, rates: Rates, tier: "batch" | "live"): number | null {
+  const step = rates.price?.steps.findLast((candidate) => candidate.fromInputTokens <= usage.inputTokens);
+  if (step === undefined) return null;
+  const cached = Math.min(usage.cachedInputTokens, usage.inputTokens);
+  const pico =
+    BigInt(usage.inputTokens - cached) * BigInt(step.inputPicoUsd) +
+    BigInt(cached) * BigInt(step.cachedInputPicoUsd) +
+    BigInt(usage.outputTokens) * BigInt(step.outputPicoUsd);
+  const parts = BigInt(Math.round((tier === "batch" ? rates.batchFactor : 1) * FACTOR_PARTS));
+  const divisor = PICO_PER_NANO * BigInt(FACTOR_PARTS);
+  return Number((pico * parts + divisor - 1n) / divisor);
+}
+
+/** For people: `$1,234.50`, `$0.46`, and two digits that say something below ten cents: `$0.0042`. */
+export function formatUsd(nanoUsd: number): string {
+  const usd = Math.abs(nanoUsd) / NANO_PER_USD;
+  const sign = nanoUsd < 0 ? "-" : "";
+  if (usd === 0 || usd >= CENTS_SHOWN_FROM_USD) {
+    const [whole = "0", cents = "00"] = usd.toFixed(2).split(".");
+    return `${sign}$${whole.replace(/\B(?=(\d{3})+$)/g, ",")}.${cents}`;
+  }
+  const digits = Number(usd.toPrecision(2)).toFixed(9).replace(/0+$/, "");
+  return `${sign}$${digits.length < "0.00".length ? usd.toFixed(2) : digits}`;
+}
+
+function stepAt(price: ModelPrice, from: number): PriceStep {
+  const input = picoAt(price["input_mtok"], from) ?? 0;
+  return {
+    fromInputTokens: from,
+    inputPicoUsd: input,
+    cachedInputPicoUsd: picoAt(price["cache_read_mtok"], from) ?? input,
+    outputPicoUsd: picoAt(price["output_mtok"], from) ?? 0,
+  };
+}
+
+/** The table's tiers begin *after* their `start`: 271,999 means 272,000 tokens and more. */
+function startsOf(rate: ModelPrice[string]): readonly number[] {
+  return typeof rate === "object" ? rate.tiers.map((tier) => tier.start + 1) : [];
+}
+
+function picoAt(rate: ModelPrice[string], from: number): number | null {
+  if (rate === undefined) return null;
+  const reached = typeof rate === "object" ? rate.tiers.filter((tier) => tier.start < from) : [];
+  const base = typeof rate === "object" ? rate.base : rate;
+  const last = reached.sort((a, b) => a.start - b.start).at(-1);
+  return Math.round((last?.price ?? base) * PICO_PER_TOKEN_OF_USD_PER_MILLION);
+}

@@ -1,0 +1,269 @@
+/**
+ * Owns the words that are sent for one row: a Liquid template over its cells, or the user's own function.
+ *
+ * Templates are sandboxed: no files, no prototypes, bounded length, time and memory, and no filter whose
+ * value changes by itself (a random pick, the current time): equal cells must give equal words, because a
+ * request is paid for again when its words change. Dates are formatted in UTC and English, whatever the
+ * machine. A render that fails throws; whoever renders makes a failed row of it (`render-request.ts`).
+ *
+ * Which rows have nothing to ask: a *user* message gives null when it names at least one column and every
+ * column that it names is null or blank, or when the words themselves are blank. A *system* message gives
+ * null only when the words are blank: its constant part is meant for every row.
+ *
+ * A path into a column of json or jsonb (`{{ meta.tags[0] }}`) gives what is there, and what is not there is empty, as a null column is.
+ * The column as a whole stays its exact text, so that a template without such a path has the words that it always had.
+ */
+import type { Liquid as Engine, Template } from "liquidjs";
+import { commonjs } from "../commonjs.js";
+import type { MessageSource, RowCells } from "../pipeline.js";
+import { RowmillError } from "../errors.js";
+import { printedJson, withJsonCells } from "../json/json-cell.js";
+import { nearMatch } from "../words/near-match.js";
+import { thrownMessage } from "../words/thrown-message.js";
+
+const { Context, Liquid, TokenKind } = commonjs("liquidjs") as typeof import("liquidjs");
+
+/** In characters. */
+export const TEMPLATE_LENGTH_MAX = 1_000_000;
+/** For one row's message; templates over cells take microseconds. */
+const RENDER_MS_MAX = 5_000;
+/** In liquidjs's own count, roughly the characters and list entries that a render makes. */
+const RENDER_MEMORY_MAX = 100_000_000;
+
+/** The name under which the whole row stands, for columns whose names are no plain words. */
+const ROW_NAME = "row";
+const FILE_TAGS = ["include", "render", "layout", "block"] as const;
+const UNSTABLE_FILTERS = ["sample"] as const;
+const DATE_FILTERS = ["date", "date_to_xmlschema", "date_to_rfc822", "date_to_string", "date_to_long_string"];
+
+export type MessageRole = "user" | "system";
+
+/**
+ * Compiles a message once for many rows. The returned function is pure for templates; it gives null when
+ * there is nothing to ask (see the module comment for the rule), and throws when the render fails.
+ * @throws RowmillError `config_invalid` when the template does not parse.
+ */
+export function compileMessage(
+  source: MessageSource,
+  role: MessageRole = "user",
+  jsonColumns: ReadonlySet<string> = new Set(),
+): (row: RowCells) => string | null {
+  return source.kind === "function" ? source.render : compileTemplate(source.text, role, jsonColumns);
+}
+
+/**
+ * What is wrong with a template over the given columns, one sentence each; empty when nothing is.
+ * A column is written `{{ Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`.
+ */
+export function templateProblems(text: string, columns: readonly string[]): readonly string[] {
+  let parsed: Template[];
+  try {
+    parsed = engine().parse(text);
+  } catch (error) {
+    return [syntaxProblem(error)];
+  }
+  const unknown = new Set<string>();
+  for (const { column } of references(parsed)) {
+    if (column !== null && !columns.includes(column)) unknown.add(column);
+  }
+  return [...unknown].map((name) => unknownColumn(name, columns));
+}
+
+/**
+ * What is wrong with the paths of a template that can be read, by the columns' types (as PostgreSQL names them); empty when nothing is.
+ */
+export function pathProblems(text: string, types: ReadonlyMap<string, string>): readonly string[] {
+  const wrong = references(engine().parse(text)).filter(
+    ({ column, path }) => column !== null && !isJsonType(types.get(column)) && !isOfText(path),
+  );
+  return [...new Set(wrong.map(({ column }) => column ?? ""))].map(
+    (column) =>
+      `the template goes into ${JSON.stringify(column)}, which is of type ${types.get(column) ?? "unknown"}: only json and jsonb have something inside; name the column alone, make it jsonb, or write a function of the row`,
+  );
+}
+
+export function isJsonType(type: string | undefined): boolean {
+  return type === "json" || type === "jsonb";
+}
+
+/** What Liquid itself knows of a text: how long it is, and its characters. */
+function isOfText(path: readonly Segment[]): boolean {
+  const [first, ...further] = path;
+  if (first === undefined) return true;
+  return further.length === 0 && (/^(?:size|length|\d+)$/.test(String(first)) || typeof first === "object");
+}
+
+function compileTemplate(
+  text: string,
+  role: MessageRole,
+  jsonColumns: ReadonlySet<string>,
+): (row: RowCells) => string | null {
+  const liquid = engine();
+  let parsed: Template[];
+  try {
+    parsed = liquid.parse(text);
+  } catch (error) {
+    throw new RowmillError("config_invalid", syntaxProblem(error), { cause: error });
+  }
+  const named = references(parsed);
+  const walked = new Set(
+    named.flatMap(({ column, path }) =>
+      column !== null && path.length > 0 && jsonColumns.has(column) ? [column] : [],
+    ),
+  );
+  // Only a path into JSON may lead nowhere.
+  const options = { strictVariables: walked.size === 0 };
+  const plain = plainParts(parsed);
+  return (row) => {
+    const cells = walked.size === 0 ? row : withJsonCells(row, walked);
+    if (role === "user" && named.length > 0 && everyBlank(named, cells)) return null;
+    const words =
+      plainWords(plain, cells) ?? String(liquid.renderSync(parsed, { ...cells, [ROW_NAME]: cells }, options));
+    return words.trim() === "" ? null : words;
+  };
+}
+
+/** A text as it stands, or the name of a column whose whole cell stands there. */
+type PlainPart = { readonly text: string } | { readonly column: string };
+
+/** `{{ Title }}`, `{{ row.Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`: the cell alone, and nothing is done with it. */
+const WHOLE_CELL = /^\{\{-?\s*(?:(?:row\.)?[\p{L}\p{N}_-]+|(?:row)?\[(?:"[^"\\]*"|'[^'\\]*')\])\s*-?\}\}$/u;
+
+/** Most templates are nothing but text and whole cells: liquidjs takes ten times as long to put these together. Null: there is more. */
+function plainParts(parsed: readonly Template[]): readonly PlainPart[] | null {
+  const parts = parsed.map((template): PlainPart | null => {
+    const { token } = template;
+    if (token.kind === TokenKind.HTML) return { text: String(engine().renderSync([template])) };
+    if (token.kind !== TokenKind.Output || !WHOLE_CELL.test(token.getText())) return null;
+    const [only, ...others] = references([template]);
+    const isWhole = only !== undefined && others.length === 0 && only.path.length === 0;
+    return isWhole && only.column !== null ? { column: only.column } : null;
+  });
+  return parts.includes(null) ? null : parts.filter((part) => part !== null);
+}
+
+/** Null: liquidjs has to say it, or what is wrong with the row. */
+function plainWords(parts: readonly PlainPart[] | null, cells: Cells): string | null {
+  if (parts === null) return null;
+  let words = "";
+  for (const part of parts) {
+    if ("text" in part) {
+      words += part.text;
+      continue;
+    }
+    const cell = Object.hasOwn(cells, part.column) ? cells[part.column] : undefined;
+    if (cell !== null && typeof cell !== "string") return null;
+    words += cell ?? "";
+  }
+  return words;
+}
+
+type Cells = Readonly<Record<string, unknown>>;
+
+/** A column that the row has not is not blank: the render says what is wrong. */
+function everyBlank(named: readonly Reference[], cells: Cells): boolean {
+  if (named.some(({ column }) => column === null)) return Object.values(cells).every(isBlank);
+  return named.every(({ column, path }) => {
+    const name = column ?? "";
+    const cell = Object.hasOwn(cells, name) ? cells[name] : undefined;
+    return isBlank(typeof cell === "object" && cell !== null ? valueIn(cells, name, path) : cell);
+  });
+}
+
+function isBlank(value: unknown): boolean {
+  return value === null || (typeof value === "string" && value.trim() === "");
+}
+
+/** Null: there is nothing. A computed segment, and what follows it, may lead anywhere: the place before it counts. */
+function valueIn(cells: Cells, column: string, path: readonly Segment[]): unknown {
+  const computed = path.findIndex((segment) => typeof segment === "object");
+  const fixed = path
+    .slice(0, computed === -1 ? path.length : computed)
+    .filter((segment) => typeof segment !== "object");
+  const context = new Context(cells, engine().options, { sync: true, strictVariables: false });
+  return context.getSync([column, ...fixed]) ?? null;
+}
+
+/** A key or an index; a list for one that is worked out for each row. */
+type Segment = string | number | readonly unknown[];
+
+interface Reference {
+  /** Null stands for "any of them": `row` as a whole, or a computed name. */
+  readonly column: string | null;
+  /** What follows the column's name. */
+  readonly path: readonly Segment[];
+}
+
+/** The columns that a template names, each time that it does. */
+function references(parsed: Template[]): readonly Reference[] {
+  return engine()
+    .globalVariableSegmentsSync(parsed)
+    .map((segments) => {
+      const [name, ...path] = segments[0] === ROW_NAME ? segments.slice(1) : segments;
+      const isName = typeof name === "string" || typeof name === "number";
+      return { column: isName ? String(name) : null, path };
+    });
+}
+
+function unknownColumn(name: string, columns: readonly string[]): string {
+  const near = nearMatch(name, columns);
+  const known = columns.length === 0 ? "none" : columns.map((column) => JSON.stringify(column)).join(", ");
+  const hint = near === null ? `the columns are: ${known}` : `did you mean ${JSON.stringify(near)}?`;
+  return `the template names ${JSON.stringify(name)}, which is not a declared column; ${hint}`;
+}
+
+function syntaxProblem(error: unknown): string {
+  const message = thrownMessage(error);
+  if (message.includes("parse length limit")) {
+    return `the template is longer than ${TEMPLATE_LENGTH_MAX} characters`;
+  }
+  return `the template cannot be read: ${message}`;
+}
+
+let shared: Engine | null = null;
+
+/** One engine for all: it keeps nothing between renders. */
+function engine(): Engine {
+  shared ??= sandboxed();
+  return shared;
+}
+
+function sandboxed(): Engine {
+  const liquid = new Liquid({
+    templates: {},
+    strictVariables: true,
+    strictFilters: true,
+    ownPropertyOnly: true,
+    timezoneOffset: 0,
+    locale: "en-US",
+    parseLimit: TEMPLATE_LENGTH_MAX,
+    renderLimit: RENDER_MS_MAX,
+    memoryLimit: RENDER_MEMORY_MAX,
+    // Liquid prints a list as its entries without anything between, and an object as "[object Object]".
+    outputEscape: (value: unknown) => (printedJson(value) ?? value) as string,
+  });
+  for (const tag of FILE_TAGS) liquid.registerTag(tag, { parse: refuseTag(tag), render: () => "" });
+  for (const filter of UNSTABLE_FILTERS) liquid.unregisterFilter(filter);
+  for (const filter of DATE_FILTERS) refuseCurrentTime(liquid, filter);
+  return liquid;
+}
+
+function refuseTag(tag: string): () => never {
+  return () => {
+    throw new Error(`the tag "${tag}" is not available: a template cannot read other files`);
+  };
+}
+
+/** liquidjs reads the words `now` and `today` as the current time. */
+function refuseCurrentTime(liquid: Engine, name: string): void {
+  const original = liquid.filters[name];
+  if (typeof original !== "function") throw new RowmillError("internal", `liquidjs has no filter "${name}"`);
+  liquid.registerFilter(name, function (value: unknown, ...rest: unknown[]) {
+    if (value === "now" || value === "today") {
+      throw new Error(
+        `the filter "${name}" cannot be given the current time: every render would differ and be paid for again`,
+      );
+    }
+    return original.call(this, value, ...rest);
+  });
+}

@@ -1,0 +1,122 @@
+/**
+ * What becomes of a request after one attempt: keep, return (ask again, when), or fail. Pure.
+ * Two bounds: the model's tries (`attempts` in the config) and the provider's faults (RETURNS_MAX).
+ */
+import { backoffMs } from "../batch/schedule.js";
+
+/** How one attempt of one request ended. `sent` ones went to the provider; the rest were dropped on the way. */
+export type AttemptOutcome =
+  | "answered"
+  // its row is gone, and the answer is kept
+  | "answeredGone"
+  // the model's fault: counts as a try
+  | "invalid"
+  | "truncated"
+  | "refused"
+  // the provider's fault
+  | "rateLimited"
+  | "expired"
+  | "cancelled"
+  | "transient"
+  | "missing"
+  // final
+  | "permanent"
+  | "unwritable"
+  // overtaken by the row or by the definition
+  | "stale"
+  | "gone"
+  // given up by a person
+  | "abandoned"
+  // not executed, with the whole file
+  | "batchRefused"
+  // not sent
+  | "empty"
+  | "unrenderable"
+  | "tooLarge"
+  | "noRoom"
+  | "alreadyAnswered";
+
+/** An answer came, and is no use for a reason of the model's making. */
+export const failureOutcomes = ["truncated", "invalid", "refused"] as const satisfies AttemptOutcome[];
+export type FailureOutcome = (typeof failureOutcomes)[number];
+/** The model gave an answer, whatever it is worth. */
+export const answerOutcomes: readonly AttemptOutcome[] = [
+  "answered",
+  "answeredGone",
+  "unwritable",
+  ...failureOutcomes,
+];
+
+export type Ending = "succeeded" | "failed" | "returned";
+
+export interface Counters {
+  readonly tries: number;
+  readonly returns: number;
+}
+
+export interface Policy {
+  readonly triesMax: number;
+  /** First wait after a fault of the provider. */
+  readonly baseDelayMs: number;
+  /** The next try would have more room for its answer than this one had. */
+  readonly moreRoom: boolean;
+}
+
+/** Attempts in a row that may end by the provider's fault before the request fails. */
+export const RETURNS_MAX = 10;
+
+export interface Next {
+  readonly ending: Ending;
+  readonly tries: number;
+  readonly returns: number;
+  /** From now until it may go out again; 0 unless returned. */
+  readonly delayMs: number;
+}
+
+export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Policy, chance: number): Next {
+  switch (outcome) {
+    case "answered":
+    case "answeredGone":
+    case "alreadyAnswered":
+      return {
+        ending: outcome === "alreadyAnswered" ? "returned" : "succeeded",
+        tries: before.tries,
+        returns: 0,
+        delayMs: 0,
+      };
+    case "invalid":
+    case "truncated":
+    case "refused": {
+      const tries = before.tries + 1;
+      // With the same room the answer would be cut off, and paid for, again.
+      const spent = tries >= policy.triesMax || (outcome === "truncated" && !policy.moreRoom);
+      return { ending: spent ? "failed" : "returned", tries, returns: 0, delayMs: 0 };
+    }
+    case "rateLimited":
+    case "expired":
+    case "cancelled":
+    case "transient":
+    case "missing": {
+      const returns = before.returns + 1;
+      const delayMs = backoffMs(before.returns, policy.baseDelayMs, chance);
+      return returns >= RETURNS_MAX
+        ? { ending: "failed", tries: before.tries, returns, delayMs: 0 }
+        : { ending: "returned", tries: before.tries, returns, delayMs };
+    }
+    case "permanent":
+    case "unwritable":
+    case "empty":
+    case "unrenderable":
+    case "tooLarge":
+      return { ending: "failed", tries: before.tries, returns: before.returns, delayMs: 0 };
+    // Another content or definition starts to count anew.
+    case "stale":
+      return { ending: "returned", tries: 0, returns: 0, delayMs: 0 };
+    case "gone":
+    case "abandoned":
+    case "noRoom":
+    // A refusal that names no line says nothing of a row: whoever ends it so decides when it goes out again, and when a person is told.
+    case "batchRefused":
+      return { ending: "returned", tries: before.tries, returns: before.returns, delayMs: 0 };
+  }
+}

@@ -1,0 +1,366 @@
+/**
+ * The one seam to PostgreSQL. Every statement of Rowmill passes here: time-outs, pinned settings, errors in one shape.
+ *
+ * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables that outlive their
+ * transaction; so the same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
+ * with `set_config(…, true)` inside a transaction. A crash at any point rolls the open transaction back, nothing else.
+ *
+ * Every statement runs in a transaction, and every transaction has its `search_path` pinned: a function, operator or type that another
+ * role puts into a schema of the role's own path is never called with our rights. `underRolePath` marks the few exceptions.
+ */
+import type pg from "pg";
+import sql, { join, raw, type Sql } from "sql-template-tag";
+import { commonjs } from "../model/commonjs.js";
+import { explainFailure, passesByItself, type ConnectionFacts, type DatabaseFailure } from "./failure.js";
+import { RowmillError } from "../model/errors.js";
+import {
+  asItStands,
+  begin,
+  beginTogether,
+  inOneMessage,
+  messageText,
+  sentAhead,
+  underRolePath,
+  type Line,
+  type Queryable,
+  type Reader,
+  type TransactionOptions,
+} from "./transaction.js";
+
+export {
+  asItStands,
+  inOneMessage,
+  join,
+  raw,
+  sentAhead,
+  sql,
+  underRolePath,
+  type Queryable,
+  type Reader,
+  type Sql,
+};
+
+const { Client, Pool, Query } = commonjs("pg") as typeof pg;
+const CONNECT_TIMEOUT_MS = 15_000;
+/** Client-side bound over everything a statement may need, lock waits and network included. */
+const QUERY_TIMEOUT_MS = 90_000;
+const POOL_MAX_DEFAULT = 10;
+
+export interface Database extends Queryable {
+  readonly pool: pg.Pool;
+  /** One transaction; a throw rolls it back. Never open a second one inside: the embedded database has a single session. */
+  transaction<T>(work: (tx: Queryable) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /** Repeatable. */
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly poolMax?: number;
+  /** For a new connection, login included. */
+  readonly connectTimeoutMs?: number;
+  /** For a statement on the client's side, lock waits and network included. */
+  readonly queryTimeoutMs?: number;
+}
+
+export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions = {}): Database {
+  const pool = new Pool({
+    ...config,
+    max: options.poolMax ?? POOL_MAX_DEFAULT,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS,
+    application_name: "rowmill",
+    allowExitOnIdle: true,
+    // What is sent ahead goes out at once, and is answered in order.
+    pipeline: true,
+  });
+  // A connection that breaks while idle, or between two statements, is replaced at the next use; that one's error matters.
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  const noteFailure = dropUnfit(pool);
+  let closing: Promise<void> | null = null;
+  const parts = { pool, noteFailure };
+  const alone = async <T>(statement: Sql, work: (tx: Queryable) => Promise<T>): Promise<T> => {
+    const message = messageText(statement);
+    return runTransaction(parts, work, message === null ? {} : { message });
+  };
+  return {
+    pool,
+    rows: (statement) => alone(statement, (tx) => tx.rows(statement)),
+    first: (statement) => alone(statement, (tx) => tx.first(statement)),
+    run: (statement) => alone(statement, (tx) => tx.run(statement)),
+    transaction: (work, transactionOptions = {}) => runTransaction(parts, work, transactionOptions),
+    close: () => (closing ??= pool.end()),
+  };
+}
+
+/** Told of every statement that failed. */
+type NoteFailure = (error: Error) => void;
+
+/**
+ * Drops connections that are handed back and can be of no more use: those on which the server still owes an answer, and after a
+ * write was refused (25006) all that were open then, since they may lead to what is a replica now. Ours are dropped by their errors too;
+ * graphile-worker, which shares the pool, hands back whatever it has.
+ */
+function dropUnfit(pool: pg.Pool): NoteFailure {
+  let present = 0;
+  const opened = new WeakMap<pg.PoolClient, number>();
+  pool.on("connect", (client) => opened.set(client, present));
+  pool.on("release", (_error, client) => {
+    const owed = "readyForQuery" in client && client.readyForQuery === false;
+    if ((owed || opened.get(client) !== present) && client instanceof Client) void client.end();
+  });
+  return (error) => {
+    if (isWriteRefused(error)) present++;
+  };
+}
+
+interface RunOptions extends TransactionOptions {
+  /** All that there is to say: the one statement, or that before its commit. */
+  readonly message?: string;
+}
+
+function lineOver(client: pg.PoolClient, noteFailure: NoteFailure): Line {
+  const { stream } = client.connection;
+  const noted = async <Result>(answer: Promise<Result>): Promise<Result> => {
+    try {
+      return await answer;
+    } catch (error) {
+      const explained = explainDatabaseError(error);
+      noteFailure(explained);
+      throw explained;
+    }
+  };
+  return {
+    ask: <Row extends object>(query: pg.QueryConfig) => noted(client.query<Row>(query)),
+    askAfter: <Row extends object>(texts: readonly string[], query: pg.QueryConfig) =>
+      noted(queryAfter<Row>(client, texts, query)),
+    together: (work) => {
+      stream.cork();
+      try {
+        return work();
+      } finally {
+        stream.uncork();
+      }
+    },
+  };
+}
+
+/** All up to one Sync: after an error the server passes over what is left of it. */
+function queryAfter<Row extends object>(
+  client: pg.PoolClient,
+  texts: readonly string[],
+  query: pg.QueryConfig,
+): Promise<pg.QueryResult<Row>> {
+  return new Promise((resolve, reject) => {
+    const asked = new Query<Row>(query, (error, result) => {
+      if (error) reject(error);
+      else resolve(result);
+    });
+    const submit = asked.submit.bind(asked);
+    asked.submit = (connection) => {
+      for (const text of texts) {
+        connection.parse({ name: "", text, types: [] }, true);
+        connection.bind({}, true);
+        connection.describe({ type: "P", name: "" }, true);
+        connection.execute({}, true);
+      }
+      return submit(connection);
+    };
+    client.query(asked);
+  });
+}
+
+async function runTransaction<T>(
+  { pool, noteFailure }: { pool: pg.Pool; noteFailure: NoteFailure },
+  work: (tx: Queryable) => Promise<T>,
+  options: RunOptions,
+): Promise<T> {
+  const client = await connect(pool);
+  let broken: Error | undefined;
+  try {
+    const line = lineOver(client, noteFailure);
+    const { message } = options;
+    const tx = message === undefined ? begin(line, options) : beginTogether(line, message);
+    const result = await work(tx);
+    if (options.trial === true) broken = await rollBack(client);
+    else await tx.commit();
+    return result;
+  } catch (error) {
+    // After a loss nothing answers any more: to roll back would be to wait once again for as long.
+    broken = isConnectionLoss(error) ? asError(error) : await rollBack(client);
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** Undefined when the connection can be used again; its error otherwise, so that the pool drops it. */
+async function rollBack(client: pg.PoolClient): Promise<Error | undefined> {
+  try {
+    await client.query("rollback");
+    return undefined;
+  } catch (error) {
+    return asError(error);
+  }
+}
+
+async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (error) {
+    throw explainDatabaseError(error);
+  }
+}
+
+/** A PostgreSQL identifier, always quoted. Values are never written this way. */
+export function identifier(name: string): Sql {
+  return raw(quoteIdentifier(name));
+}
+
+export function quoteIdentifier(name: string): string {
+  if (name.includes("\0"))
+    throw new RowmillError("config_invalid", "A name in the database cannot hold a NUL character.");
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** For the few places that take no parameters: bodies of functions and triggers. */
+export function quoteLiteral(text: string): string {
+  if (text.includes("\0"))
+    throw new RowmillError("config_invalid", "Text in the database cannot hold a NUL character.");
+  const body = text.replaceAll("'", "''");
+  return text.includes("\\") ? `E'${body.replaceAll("\\", "\\\\")}'` : `'${body}'`;
+}
+
+/** An error of the database with its SQLSTATE, so that callers can tell data from circumstances. */
+export class DatabaseError extends RowmillError {
+  override readonly name = "DatabaseError";
+  /** Five characters, or null when the server never answered. */
+  readonly sqlState: string | null;
+  /** The same may succeed later, with nothing changed. */
+  readonly passes: boolean;
+
+  constructor(
+    code: "database_unreachable" | "database_refused" | "database_timeout",
+    message: string,
+    options: { sqlState: string | null; passes: boolean; cause: unknown; hints?: readonly string[] },
+  ) {
+    super(code, message, {
+      cause: options.cause,
+      ...(options.hints === undefined ? {} : { hints: options.hints }),
+    });
+    this.sqlState = options.sqlState;
+    this.passes = options.passes;
+  }
+}
+
+/** The same error with what to do about it where this connection goes; any other error as it is. */
+export function explainWith(error: unknown, facts: ConnectionFacts): unknown {
+  return error instanceof DatabaseError ? describeFailure(asError(error.cause), facts) : error;
+}
+
+/** An error of `pg`, which every error of a statement is that did not come through here, in the shape of this module. */
+export function explainDatabaseError(error: unknown): Error {
+  return error instanceof RowmillError ? error : describeFailure(asError(error), null);
+}
+
+function describeFailure(cause: Error, facts: ConnectionFacts | null): DatabaseError {
+  const failure = failureOf(cause);
+  const { sqlState, message } = failure;
+  const { lead, mends } = explainFailure(failure, facts);
+  const passes = passesByItself(failure);
+  const describe = (code: ConstructorParameters<typeof DatabaseError>[0], otherwise: string) =>
+    new DatabaseError(code, `${lead ?? otherwise}: ${message}.`, { sqlState, passes, cause, hints: mends });
+  if (sqlState === null) {
+    const timedOut = message === "Query read timeout";
+    return describe(timedOut ? "database_timeout" : "database_unreachable", "The database did not answer");
+  }
+  if (sqlState === "57014" || sqlState === "55P03")
+    return describe("database_timeout", "The database gave up");
+  return describe(
+    isLossState(sqlState) ? "database_unreachable" : "database_refused",
+    "The database refused",
+  );
+}
+
+/** What the driver says to whoever comes too late: a loop or a queue that had not noticed yet that its process ends. */
+const POOL_ENDED = "Cannot use a pool after calling end on the pool";
+
+/** A message of the driver, or one that quotes it, for people. */
+export function plainMessage(message: string): string {
+  return message.replaceAll(POOL_ENDED, "this process is ending, and its connections are closed");
+}
+
+/** Node tries each address of a host, and puts the failures of all into one error that says nothing itself. */
+function failureOf(error: Error): DatabaseFailure {
+  const [first]: unknown[] = error instanceof AggregateError ? error.errors : [];
+  const telling = error.message === "" && first instanceof Error ? first : error;
+  const errorCode = "code" in telling && typeof telling.code === "string" ? telling.code : null;
+  return {
+    sqlState: sqlStateOf(error),
+    errorCode,
+    message: plainMessage(telling.message).replace(/[.]$/, ""),
+  };
+}
+
+function sqlStateOf(error: unknown): string | null {
+  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return null;
+  return /^[0-9A-Z]{5}$/.test(error.code) && "severity" in error ? error.code : null;
+}
+
+function isLossState(sqlState: string): boolean {
+  return sqlState.startsWith("08") || sqlState.startsWith("57P") || sqlState.startsWith("53");
+}
+
+function isConnectionLoss(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    (error.code === "database_unreachable" || (error.code === "database_timeout" && error.sqlState === null))
+  );
+}
+
+function isWriteRefused(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState === "25006";
+}
+
+/**
+ * No fault of any pipeline: the server is away, does not answer, has no room, or takes no writes (25006, as in the moments of a
+ * failover). Whether a statement took effect whose answer is missing, nobody knows.
+ */
+export function isDatabaseWide(error: unknown): boolean {
+  return isConnectionLoss(error) || isWriteRefused(error);
+}
+
+/** Too many columns or arguments: the statement's own fault, whatever the rows are. */
+export const statementsOwn = /^540(11|23)/;
+
+/** Errors that the data of single rows can cause (class 22: bad values, 23: constraints, 54: too large): bisect, never retry. */
+export function isDataError(error: unknown): boolean {
+  if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
+  return /^(22|23|54)/.test(error.sqlState) && !statementsOwn.test(error.sqlState);
+}
+
+/**
+ * What may pass by itself: connections (08), read-only times (25), logins (28, 3D), conflicts (40), resources (53), locks and states of
+ * objects (55), cancelled and stopped (57), the server's files (58, F0), snapshots (72), other servers' data (HV), internal troubles (XX).
+ */
+const passing = /^(08|25|28|3D|40|53|55|57|58|72|F0|HV|XX)/;
+
+/**
+ * Refusals that no waiting mends: all others, such as bad values (22), constraints (23), a missing table, column or right (42), an error that
+ * a function of the user's raises (P0). The pipeline pauses until a person acts.
+ */
+export function isLastingRefusal(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && error.sqlState !== null && !passing.test(error.sqlState);
+}
+
+/** Deadlock, serialisation, lock time-out: the same work may simply be done again. */
+export function isConflict(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    (error.sqlState === "40P01" || error.sqlState === "40001" || error.sqlState === "55P03")
+  );
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,306 @@
+/**
+ * Looks at a user's table before anything is installed: what it is, its key, its columns, its partitions. Refuses, with the
+ * reason and what to do, whatever could not be watched safely. Only reads.
+ */
+import { RowmillError } from "../../model/errors.js";
+import { nearMatch } from "../../model/words/near-match.js";
+import { parseTableName } from "../../model/table-name.js";
+import {
+  identifier,
+  join,
+  quoteIdentifier,
+  raw,
+  sql,
+  underRolePath,
+  type Reader,
+  type Sql,
+} from "../../postgres/database.js";
+import { catalogueColumns, type CatalogueColumn, type TableColumn } from "./columns.js";
+
+export type { TableColumn } from "./columns.js";
+
+/**
+ * The column's value as text, null for null. A cast of somebody's own type would run its owner's code with our rights, also one
+ * that is defined after this look; its output function cannot be replaced so.
+ */
+export function textOf(alias: string, column: TableColumn): string {
+  const value = `${alias}.${quoteIdentifier(column.name)}`;
+  return column.builtIn
+    ? `${value}::pg_catalog.text`
+    : `case when ${value} is not null then pg_catalog.format('%s', ${value}) end`;
+}
+
+/** A ledger key's parts, each cast to the type of its column. */
+export function keyValues(key: readonly TableColumn[], ledgerKey: Sql): Sql[] {
+  const [only] = key;
+  if (key.length === 1 && only) return [sql`${ledgerKey}::${raw(only.castType)}`];
+  return key.map(
+    (column, index) =>
+      sql`(${ledgerKey}::pg_catalog.json operator(pg_catalog.->>) ${raw(String(index))})::${raw(column.castType)}`,
+  );
+}
+
+/** `alias.key = <text>::type and …`, for an index look-up by a ledger key. */
+export function keyEquals(alias: string, key: readonly TableColumn[], ledgerKey: Sql): Sql {
+  const values = keyValues(key, ledgerKey);
+  return join(
+    key.map(
+      ({ name }, index) =>
+        sql`${raw(alias)}.${identifier(name)} operator(pg_catalog.=) ${values[index] ?? sql`null`}`,
+    ),
+    " and ",
+  );
+}
+
+export interface SourceTable {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** Quoted and schema-qualified. */
+  readonly qualified: string;
+  /** The same as it stands in FROM. */
+  readonly from: string;
+  readonly key: readonly TableColumn[];
+  readonly columns: readonly TableColumn[];
+  /** Names of key columns that a row may leave null; it has no key then. */
+  readonly nullableKey: readonly string[];
+  /** The table itself and each of its partitions, at any depth: where triggers belong. */
+  readonly relations: readonly { readonly oid: number; readonly qualified: string }[];
+}
+
+/** Base types whose text is a faithful name of a row: equal values have equal text, and text casts back. */
+const keyTypes = new Set([
+  "int2",
+  "int4",
+  "int8",
+  "uuid",
+  "text",
+  "varchar",
+  "numeric",
+  "date",
+  "timestamp",
+  "timestamptz",
+  "oid",
+]);
+
+export interface Relation {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** Quoted and schema-qualified. */
+  readonly qualified: string;
+  /**
+   * The same as it stands in FROM and UPDATE: without the rows of inheritance children, whose keys are none of this table's. Partitions
+   * are the table's own.
+   */
+  readonly from: string;
+  /** As pg_class.relkind has it. */
+  readonly kind: string;
+  readonly persistence: string;
+}
+
+export async function inspectTable(
+  client: Reader,
+  wanted: { table: string; key: readonly string[]; columns: readonly string[] },
+): Promise<SourceTable> {
+  await requireUtf8(client);
+  const relation = await findRelation(client, wanted.table);
+  refuseUnwatchable(relation, wanted.table);
+  const columns = await catalogueColumns(client, relation.oid);
+  const key = wanted.key.map((name) => pickColumn(columns, name, wanted.table, "key"));
+  const declared = wanted.columns.map((name) => pickColumn(columns, name, wanted.table, "columns"));
+  for (const column of key) refuseKeyType(column, wanted.table);
+  for (const column of [...key, ...declared]) refuseCast(column, wanted.table);
+  await requireUnique(client, relation, wanted);
+  return {
+    oid: relation.oid,
+    schema: relation.schema,
+    name: relation.name,
+    qualified: relation.qualified,
+    from: relation.from,
+    key,
+    columns: declared,
+    nullableKey: key.filter((column) => !column.notNull).map((column) => column.name),
+    relations: await readRelations(client, relation.oid),
+  };
+}
+
+async function requireUtf8(client: Reader): Promise<void> {
+  const row = await client.first<{ encoding: string }>(
+    sql`select current_setting('server_encoding') as encoding`,
+  );
+  if (row?.encoding === "UTF8") return;
+  throw new RowmillError(
+    "source_unsupported",
+    `The database's encoding is ${row?.encoding ?? "unknown"}; Rowmill needs UTF8.`,
+  );
+}
+
+/** Where this role looks up names that come without a schema; the first is where it creates. Those that exist, in order. */
+export async function schemasOnPath(client: Reader): Promise<readonly string[]> {
+  const row = await client.first<{ schemas: string[] }>(
+    underRolePath(sql`select pg_catalog.current_schemas(false)::pg_catalog.text[] as schemas`),
+  );
+  return row?.schemas ?? [];
+}
+
+/** The relation of that name: in the schema named, else the first on the connection's search path, else in `public`; or null. */
+export async function relationNamed(client: Reader, table: string): Promise<Relation | null> {
+  const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
+  const schemas = schema === null ? [...(await schemasOnPath(client)), "public"] : [schema];
+  const [found, other] = await client.rows<
+    Omit<Relation, "oid" | "qualified" | "from"> & { oid: string }
+  >(sql`
+    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname = any(${schemas}::text[])
+    order by array_position(${schemas}::text[], n.nspname::text) limit 2`);
+  // Whoever may create where a name is looked up first decides which table it is: so the config has to.
+  if (found !== undefined && other !== undefined)
+    throw new RowmillError(
+      "source_unsupported",
+      `The name ${table} may mean ${qualify(found)} or ${qualify(other)}: write its schema before a dot.`,
+    );
+  if (found === undefined) return null;
+  const qualified = qualify(found);
+  const from = found.kind === "p" ? qualified : `only ${qualified}`;
+  return { ...found, oid: Number(found.oid), qualified, from };
+}
+
+/** As `relationNamed`. @throws RowmillError `source_unsupported` when there is none, with the name that is nearest. */
+export async function findRelation(client: Reader, table: string): Promise<Relation> {
+  const found = await relationNamed(client, table);
+  if (found) return found;
+  throw new RowmillError(
+    "source_unsupported",
+    `There is no table ${table} in this database${await suggestTable(client, parseTableName(table)?.name ?? table)}`,
+    {
+      hints: [
+        "Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table",
+      ],
+    },
+  );
+}
+
+const schemaOwners: Readonly<Record<string, string>> = {
+  rowmill: "Rowmill's own",
+  rowmill_worker: "Rowmill's own",
+  pg_catalog: "PostgreSQL's own",
+  pg_toast: "PostgreSQL's own",
+  information_schema: "PostgreSQL's own",
+};
+
+/** Of a schema where no table is anybody's to watch or to write to: whose it is instead, for a message; else null. */
+export function ownerOfSchema(schema: string): string | null {
+  return Object.hasOwn(schemaOwners, schema) ? (schemaOwners[schema] ?? null) : null;
+}
+
+async function suggestTable(client: Reader, name: string): Promise<string> {
+  const rows = await client.rows<{ name: string }>(sql`
+    select c.relname as name from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
+    order by 1 limit 1000`);
+  const near = nearMatch(
+    name,
+    rows.map((row) => row.name),
+  );
+  return near === null ? "." : `; did you mean "${near}"?`;
+}
+
+const unwatchable: Readonly<Record<string, string>> = {
+  v: "is a view: no trigger can tell which of its rows changed. Name the table behind it",
+  m: "is a materialized view: it has no rows of its own to watch. Name the table behind it",
+  f: "is a foreign table: triggers with transition tables cannot be put on it. Run Rowmill on the database that holds it",
+};
+
+function refuseUnwatchable(relation: Relation, table: string): void {
+  const owner = ownerOfSchema(relation.schema);
+  if (owner !== null)
+    throw new RowmillError(
+      "source_unsupported",
+      `${table} is in the schema ${relation.schema}, which is ${owner}: its tables cannot be watched. Name a table of yours.`,
+    );
+  const reason = unwatchable[relation.kind];
+  if (reason) throw new RowmillError("source_unsupported", `${table} ${reason}.`);
+  if (relation.persistence === "t")
+    throw new RowmillError(
+      "source_unsupported",
+      `${table} is a temporary table: other sessions cannot see it.`,
+    );
+}
+
+function pickColumn(
+  columns: readonly CatalogueColumn[],
+  name: string,
+  table: string,
+  where: "key" | "columns",
+): CatalogueColumn {
+  const found = columns.find((column) => column.name === name);
+  if (found) return found;
+  const near = nearMatch(
+    name,
+    columns.map((column) => column.name),
+  );
+  const hint =
+    near === null
+      ? `its columns are ${columns.map((column) => column.name).join(", ")}`
+      : `did you mean "${near}"?`;
+  throw new RowmillError("source_unsupported", `source.${where}: ${table} has no column "${name}"; ${hint}`);
+}
+
+function refuseKeyType(column: CatalogueColumn, table: string): void {
+  if (column.builtIn && keyTypes.has(column.baseType)) return;
+  throw new RowmillError(
+    "source_unsupported",
+    `source.key: ${table}."${column.name}" is of type ${column.type}, which cannot name a row; use a key of integer, uuid or text.`,
+  );
+}
+
+/** Seen: a user-defined cast ran with the rights of the trigger's owner. */
+function refuseCast(column: CatalogueColumn, table: string): void {
+  if (!column.foreignCast) return;
+  throw new RowmillError(
+    "source_unsupported",
+    `${table}."${column.name}" is of type ${column.type}, for which somebody defined a cast of their own. Rowmill reads values as text inside a trigger and does not run such casts; leave the column out, or drop the cast.`,
+  );
+}
+
+async function requireUnique(
+  client: Reader,
+  relation: Relation,
+  wanted: { table: string; key: readonly string[] },
+): Promise<void> {
+  const found = await client.first(sql`
+    select 1 as one from pg_catalog.pg_index i
+    where i.indrelid = ${relation.oid}::oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+      and (select array_agg(a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
+           and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) <@ ${wanted.key}::text[]`);
+  if (found) return;
+  const columns = wanted.key.map(quoteIdentifier).join(", ");
+  throw new RowmillError(
+    "source_unsupported",
+    `source.key: no unique index of ${wanted.table} covers (${columns}), so a key might name two rows.`,
+    {
+      hints: [
+        `create unique index concurrently on ${relation.qualified} (${columns});`,
+        `or: alter table ${relation.qualified} add primary key (${columns});`,
+      ],
+    },
+  );
+}
+
+async function readRelations(client: Reader, oid: number): Promise<{ oid: number; qualified: string }[]> {
+  const rows = await client.rows<{ oid: string; schema: string; name: string }>(sql`
+    with recursive tree as (
+      select ${oid}::oid as oid
+      union select i.inhrelid from pg_catalog.pg_inherits i join tree on tree.oid = i.inhparent
+        join pg_catalog.pg_class p on p.oid = i.inhrelid where p.relispartition and p.relkind in ('r', 'p'))
+    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name
+    from tree join pg_catalog.pg_class c on c.oid = tree.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    order by c.oid`);
+  return rows.map((row) => ({ oid: Number(row.oid), qualified: qualify(row) }));
+}
+
+function qualify(relation: { schema: string; name: string }): string {
+  return `${quoteIdentifier(relation.schema)}.${quoteIdentifier(relation.name)}`;
+}

@@ -1,0 +1,76 @@
+/**
+ * The fragments from which every statement over a user's table is made. With a predicate of the user's the statements run under the
+ * role's own search path, so every name in them is qualified.
+ */
+import { identifier, join, raw, sql, underRolePath, type Sql } from "../../postgres/database.js";
+import { textArray } from "../../postgres/arrays.js";
+import { visibleBefore } from "../../postgres/visible.js";
+import { keyEquals, textOf, type SourceTable, type TableColumn } from "./inspection.js";
+import { weighRows, type WeighedRows } from "./weighed-rows.js";
+
+export interface TableSourceOptions {
+  readonly pipelineId: number;
+  readonly where: string | null;
+  /** With `existing: "skip"`, the snapshot of the installation: rows that it sees unchanged were there before. */
+  readonly skipBefore: string | null;
+}
+
+/** Fragments over the source under the alias `s`, put together once. */
+export interface TableParts {
+  readonly pipelineId: number;
+  readonly columns: readonly TableColumn[];
+  readonly key: readonly TableColumn[];
+  readonly from: Sql;
+  readonly keyText: Sql;
+  /** The key's parts as a JSON array of texts. */
+  readonly keyParts: Sql;
+  /** The same of a key as the ledger spells it, for the cursor. */
+  readonly partsOf: (key: Sql) => Sql;
+  readonly keyColumns: Sql;
+  readonly keyNotNull: Sql;
+  readonly rows: WeighedRows;
+  readonly matches: Sql;
+  readonly existedBefore: Sql;
+  /** Every statement over the table goes through this. */
+  readonly statement: (statement: Sql) => Sql;
+}
+
+export function tableParts(table: SourceTable, options: TableSourceOptions): TableParts {
+  const texts = table.key.map((column) => raw(textOf("s", column)));
+  const keyParts = sql`pg_catalog.json_build_array(${join(texts)})::pg_catalog.text`;
+  const [only] = texts;
+  return {
+    pipelineId: options.pipelineId,
+    columns: table.columns,
+    key: table.key,
+    from: raw(table.from),
+    keyText: texts.length === 1 && only ? only : keyParts,
+    keyParts,
+    partsOf: (key) =>
+      texts.length === 1 ? sql`pg_catalog.json_build_array(${key})` : sql`${key}::pg_catalog.json`,
+    keyColumns: join(table.key.map((column) => sql`s.${identifier(column.name)}`)),
+    keyNotNull: join(
+      table.key.map((column) => sql`s.${identifier(column.name)} is not null`),
+      " and ",
+    ),
+    rows: weighRows(table.columns),
+    matches: options.where === null ? sql`true` : sql`(${raw(options.where)})`,
+    existedBefore: options.skipBefore === null ? sql`false` : visibleBefore(sql`s.xmin`, options.skipBefore),
+    statement: options.where === null ? (statement) => statement : underRolePath,
+  };
+}
+
+/** As `k`, with the place of each from 1 on. */
+export function eachKey(keys: readonly string[]): Sql {
+  return sql`pg_catalog.unnest(${textArray(keys)}) with ordinality as k (key, position)`;
+}
+
+/** The row of `k.key`, unread. */
+export function rowOf(parts: TableParts): Sql {
+  return sql`(select ${parts.rows.cells}, ${parts.existedBefore} as "rowmill existed" from ${parts.from} s
+    where ${isRowOf(parts, sql`k.key`)})`;
+}
+
+export function isRowOf(parts: TableParts, ledgerKey: Sql): Sql {
+  return sql`${keyEquals("s", parts.key, ledgerKey)} and ${parts.keyText} operator(pg_catalog.=) ${ledgerKey} and ${parts.matches}`;
+}

@@ -1,0 +1,83 @@
+/** Reads a user's table: rows by key, and chunks for the sweeper. */
+import { quoteIdentifier, raw, sql, type Queryable } from "../../postgres/database.js";
+import type { RowSql } from "../../store/requests/row-sql.js";
+import { boundedRead } from "../../postgres/bounded-read.js";
+import { WEIGHT } from "./row-size.js";
+import type { KeylessRows, Source } from "../source.js";
+import { askedChunk, compareChunk } from "./chunks.js";
+import type { SourceTable } from "./inspection.js";
+import { eachKey, isRowOf, tableParts, type TableParts, type TableSourceOptions } from "./parts.js";
+import { readable, readRows, readShown, readVersions } from "./rows.js";
+import { hashOf, isOver } from "./weighed-rows.js";
+
+/** A count reads the whole table, or an index; of a table that takes longer the last count stands. */
+const COUNT_TIMEOUT_MS = 30_000;
+
+export function createTableSource(table: SourceTable, options: TableSourceOptions): Source {
+  const parts = tableParts(table, options);
+  return {
+    inSql: rowSql(parts),
+    looksAtNew: options.skipBefore !== null,
+    readVersions: (tx, keys) => readVersions(tx, parts, keys),
+    readRows: (tx, keys) => readRows(tx, parts, keys),
+    readShown: (tx, key) => readShown(tx, parts, key),
+    compareChunk: (tx, place, rowsMax) => compareChunk(tx, parts, place, rowsMax),
+    askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
+    countKeyless: (tx) => countKeyless(tx, table, parts),
+    missingKeys: (tx, keys) => missingKeys(tx, parts, keys),
+    spellKey: (keyParts) => spellKey(keyParts, table.key.length),
+  };
+}
+
+function rowSql(parts: TableParts): RowSql {
+  const { rows, from, statement } = parts;
+  const light = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}`;
+  return {
+    statement,
+    // Both are looked up by the key for each row (`offset 0` sees to it); joined, a planner may read the whole table for each chunk.
+    exists: (key) => sql`exists (select 1 from ${from} s where ${isRowOf(parts, key)} offset 0)`,
+    hash: (key) => sql`(select case when not ${isOver(sql`c.content`)} then ${hashOf(sql`c.content`)} end
+      from (select ${rows.cells}, ${rows.weight} as "rowmill weight" from ${from} s where ${isRowOf(parts, key)}) s
+      cross join lateral ${rows.content(light)} c)`,
+  };
+}
+
+/** By key order no page comes to them: there is none for a null. */
+async function countKeyless(
+  tx: Queryable,
+  table: SourceTable,
+  parts: TableParts,
+): Promise<KeylessRows | null> {
+  const names = table.nullableKey.map(quoteIdentifier);
+  const isNull = names.map((name) => `${name} is null`).join(" or ");
+  const isWhole = names.map((name) => `${name} is not null`).join(" and ");
+  const reason = `A column of the key is null, so no key names the row. Fill it in and the row is asked: select * from ${table.from} where ${isNull}; To leave such rows out on purpose, write into source.where: ${isWhole}`;
+  if (names.length === 0) return { rows: 0, example: null, reason };
+  const found = await boundedRead(tx, COUNT_TIMEOUT_MS, () =>
+    tx.first<{ rows: number; example: string | null }>(
+      parts.statement(sql`
+      select pg_catalog.count(*)::pg_catalog.float8 as rows, pg_catalog.min(${parts.keyParts}) as example
+      from ${parts.from} s where not (${parts.keyNotNull}) and ${parts.matches} and not ${parts.existedBefore}`),
+    ),
+  );
+  return found && { ...found, reason };
+}
+
+async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<string[]> {
+  const present = await readable(tx, keys, (part) =>
+    tx.rows<{ key: string }>(
+      parts.statement(sql`
+      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
+    ),
+  );
+  const found = new Set(present.map((row) => row.key));
+  return keys.filter((key) => !found.has(key));
+}
+
+/** As `json_build_array(…)::text` writes it: `["1", "x"]`. */
+function spellKey(parts: readonly string[], columns: number): string {
+  const [only] = parts;
+  return columns === 1 && only !== undefined
+    ? only
+    : `[${parts.map((part) => JSON.stringify(part)).join(", ")}]`;
+}

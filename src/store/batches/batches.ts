@@ -1,0 +1,398 @@
+/**
+ * Batches: rows, moves and leases. Every move is guarded by the state it starts from and by the lease of its holder, writes a
+ * line to `batch_events`, and says whether it won.
+ */
+import { moveBatch, type BatchEvent, type BatchState } from "../../model/batch/batch-transitions.js";
+import type { Json } from "../../model/pipeline.js";
+import type { Price, Rates } from "../../model/provider/pricing.js";
+import type { BatchInputError } from "../../model/batch/refusal.js";
+import { storableJson, storableText } from "../../model/words/storable-text.js";
+import { join, raw, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { endedOf, usageColumns, usageOf } from "../requests/counts.js";
+import { forgetLines } from "./in-flight.js";
+import { noData, type ProviderData } from "./provider-data.js";
+import { takeBack } from "../requests/queue.js";
+import { isUnderstood } from "../ledger/understood.js";
+
+/** What the results of a batch said, in numbers. */
+export interface ResultsRead {
+  readonly lines: number;
+  /** Lines about no request of the batch. */
+  readonly unknown: number;
+  /** Requests that they did not name. */
+  readonly missing: number;
+}
+
+interface BatchBase {
+  readonly id: string;
+  /** Its name in the tables through which every row passes. */
+  readonly no: number;
+  readonly pipelineId: number;
+  readonly pipeline: string;
+  readonly definitionHash: string;
+  readonly provider: string;
+  readonly account: string;
+  readonly model: string;
+  readonly endpoint: string;
+  /** As planned: every cost of the batch is computed from them. */
+  readonly rates: Rates;
+  /** The most tokens that each of its answers may have; null: not rendered yet, or each line says it for itself. */
+  readonly room: number | null;
+  /** Planned: how many are queued for it; then those that entered it. */
+  readonly requests: number;
+  readonly reservedNanoUsd: number;
+  readonly reservedTokens: number;
+  readonly data: ProviderData;
+  /** Age of a create that may be on its way; null: certainly none is. */
+  readonly createIntentAgoMs: number | null;
+  /** The same instant, in seconds since the epoch. */
+  readonly createIntentAt: number | null;
+  readonly creates: number;
+  readonly providerStatus: string | null;
+  readonly providerCounts: { total: number; completed: number; failed: number } | null;
+  /** Its provider batch is not proved to be ours. */
+  readonly presumed: boolean;
+  /** A person was told what is missing in this state: after "go on" it is believed. */
+  readonly told: boolean;
+  /** Why the provider refused the input, once it did: its requests are being ended. */
+  readonly refusal: readonly BatchInputError[] | null;
+  readonly downloads: number;
+  /** What the results said, once they are not needed any more: the answers that are left are kept in the ledger. */
+  readonly resultsRead: ResultsRead | null;
+  /** Answers of it are kept in the ledger until their rows can be written. */
+  readonly keepsAnswers: boolean;
+  readonly polls: number;
+  readonly failures: number;
+  readonly plannedAt: Date;
+  /** How other code named the requests of a batch that was adopted; null: the batch is our own. */
+  readonly adoptedPattern: string | null;
+  /** Created by a state of this ledger that is lost, under our own names. */
+  readonly recovered: boolean;
+  /** Its files, and the batch at the provider, belong to another database too: never deleted, never cancelled. */
+  readonly shared: boolean;
+  /** The account of the worker that looked at it last, where that was another one than the batch's. */
+  readonly heldFor: string | null;
+}
+
+/** What was rendered for it. */
+interface Sent {
+  readonly lines: number;
+  readonly spoolBytes: number;
+}
+
+interface Spool extends Sent {
+  readonly spoolSha256: string;
+}
+
+/** A batch that is not settled, by its state: what a state promises, its type has. */
+export type Batch =
+  | (BatchBase & { readonly state: "planned" })
+  | (BatchBase & Spool & { readonly state: "uploading" })
+  | (BatchBase & Spool & { readonly state: "submitting" })
+  | (BatchBase & Sent & { readonly state: "running"; readonly providerBatchId: string })
+  | (BatchBase & Sent & { readonly state: "collecting"; readonly providerBatchId: string })
+  | (BatchBase & { readonly state: "settled" | "rejected" | "cancelled" });
+
+interface BatchRecord extends Omit<BatchBase, "rates" | "data"> {
+  data: Partial<ProviderData>;
+  price: Price | null;
+  batchFactor: number;
+  state: BatchState;
+  lines: number | null;
+  spoolBytes: string | null;
+  spoolSha256: string | null;
+  providerBatchId: string | null;
+}
+
+const columns = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
+  b.provider, b.account, b.model, b.endpoint, b.price, b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
+  b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed, b.told_at is not null as told,
+  (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
+  extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
+  b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
+  b.provider_errors as refusal, b.downloads, b.results_read as "resultsRead",
+  exists (select 1 from rowmill.kept_answers k where k.batch = b.no) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
+  b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
+const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
+
+/** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
+function toBatch(row: BatchRecord): Batch {
+  const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, data, ...rest } = row;
+  const base = { ...rest, data: { ...noData, ...data }, rates: { price, batchFactor } };
+  if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
+    return { ...base, state };
+  if (lines === null || spoolBytes === null) throw new Error(`Batch ${row.id} is ${state} without a file.`);
+  const sent = { lines, spoolBytes: Number(spoolBytes) };
+  if (state === "running" || state === "collecting") {
+    if (providerBatchId === null) throw new Error(`Batch ${row.id} is ${state} without a provider batch.`);
+    return { ...base, ...sent, state, providerBatchId };
+  }
+  if (spoolSha256 === null) throw new Error(`Batch ${row.id} is ${state} without a spool file.`);
+  return { ...base, ...sent, spoolSha256, state };
+}
+
+export interface PlannedBatch {
+  readonly id: string;
+  readonly no: number;
+  readonly pipelineId: number;
+  readonly definitionHash: string;
+  readonly provider: string;
+  readonly account: string;
+  readonly model: string;
+  readonly endpoint: string;
+  readonly windowHours: number;
+  readonly rates: Rates;
+  readonly requests: number;
+  readonly reservedNanoUsd: number;
+  readonly reservedTokens: number;
+  readonly runId: string | null;
+  readonly because: string;
+}
+
+/** For a batch that is about to be made. */
+export async function nextNumber(tx: Queryable): Promise<number> {
+  const row = await tx.first<{ no: number }>(
+    sql`select nextval(pg_get_serial_sequence('rowmill.batches', 'no'))::int as no`,
+  );
+  if (row === null) throw new Error("The sequence of batches gave no number.");
+  return row.no;
+}
+
+export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
+  await tx.run(sql`insert into rowmill.batches
+      (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, reserved_nano_usd,
+       reserved_tokens, window_hours, run_id)
+    overriding system value values (${batch.id}, ${batch.no}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
+      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours}, ${batch.runId})`);
+  await addBatchEvent(tx, batch.id, { from: null, to: "planned", reason: batch.because });
+}
+
+/** The columns `price` and `batch_factor`. */
+export function ratesValues({ price, batchFactor }: Rates): Sql {
+  return sql`${price === null ? null : JSON.stringify(price)}::jsonb, ${batchFactor}::numeric`;
+}
+
+/** Null: it is not there, or this Rowmill is too old for the ledger. */
+export async function get(client: Reader, id: string): Promise<Batch | null> {
+  const row = await client.first<BatchRecord>(
+    sql`select ${columns} from ${from} where b.id = ${id} and ${isUnderstood}`,
+  );
+  return row && toBatch(row);
+}
+
+/** Enough to know whether one is meant. */
+const NAMED_MAX = 5;
+
+/** Batches whose id is this or begins so, or whose provider batch is this. */
+export async function idsByName(client: Reader, name: string): Promise<string[]> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select id from rowmill.batches where starts_with(id::text, ${name.toLowerCase()}) or provider_batch_id = ${name}
+    order by planned_at desc limit ${NAMED_MAX}`);
+  return name === "" ? [] : rows.map((row) => row.id);
+}
+
+/** The right to act on one batch until a time; its token stands in every write of its holder. */
+export interface Lease {
+  readonly batchId: string;
+  readonly token: string;
+}
+
+/** A lease that is not renewed for so long is free again. */
+export const LEASE_MS = 20_000;
+
+/** Null: it is done, somebody else holds it, or this Rowmill is too old for the ledger. */
+export async function claim(
+  client: Queryable,
+  id: string,
+  holder: { token: string; worker: string },
+): Promise<Batch | null> {
+  const won = await client.run(sql`
+    update rowmill.batches set lease_token = ${holder.token}, lease_worker = ${holder.worker}, lease_until = ${leaseEnd()}
+    where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp()) and ${isUnderstood}`);
+  // The statement above may have waited for a migration's end, and has judged by what it saw before: `get` looks again.
+  return won === 0 ? null : get(client, id);
+}
+
+function leaseEnd(): Sql {
+  return sql`clock_timestamp() + make_interval(secs => ${LEASE_MS / 1000})`;
+}
+
+/** Those of the tokens that still hold. */
+export async function renew(client: Queryable, tokens: readonly string[]): Promise<string[]> {
+  const rows = await client.rows<{ token: string }>(sql`
+    update rowmill.batches set lease_until = ${leaseEnd()}
+    where id in (
+      -- One whose row a running chunk has locked is skipped: that chunk's end must not cost the others their leases.
+      select id from rowmill.batches where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp() for update skip locked)
+    returning lease_token as token`);
+  return rows.map((row) => row.token);
+}
+
+/** When the current lease ends, in milliseconds from now; 0: it is free; null: the batch is done. */
+export async function leaseLeftMs(client: Reader, id: string): Promise<number | null> {
+  const row = await client.first<{ left: number | null }>(sql`
+    select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
+    from rowmill.batches where id = ${id} and settled_at is null`);
+  return row?.left ?? null;
+}
+
+/**
+ * Locks the batch for this transaction if the lease still holds, and renews it: every write of a stage begins with it. The keeper's
+ * own renewals skip a batch that is locked, and of chunks that follow each other closely they may never find the gap. `under`: only while
+ * this is the pipeline's definition, which then stays so until the transaction ends: the pipeline is locked first.
+ */
+export async function holds(
+  tx: Queryable,
+  lease: Lease,
+  under: { readonly id: number; readonly definitionHash: string } | null = null,
+): Promise<boolean> {
+  const [kept, isKept] =
+    under === null
+      ? [sql``, sql`where`]
+      : [
+          sql`with kept as materialized (select definition_hash as hash from rowmill.pipelines where id = ${under.id} for key share)`,
+          sql`from kept where kept.hash = ${under.definitionHash} and`,
+        ];
+  const held = await tx.run(sql`${kept} update rowmill.batches b set lease_until = ${leaseEnd()} ${isKept}
+    b.id = ${lease.batchId} and b.lease_token = ${lease.token} and b.lease_until > clock_timestamp()`);
+  return held > 0;
+}
+
+/** Gives the batch back, to be looked at again after `delayMs`. */
+export async function release(
+  client: Queryable,
+  lease: Lease,
+  next: { delayMs: number; failures: number; heldFor?: string },
+): Promise<void> {
+  await client.run(sql`
+    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures}, held_for = ${next.heldFor ?? null},
+      next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
+    where id = ${lease.batchId} and lease_token = ${lease.token}`);
+}
+
+/** What a move may write beside the state. */
+export interface BatchFields {
+  room?: number;
+  requests?: number;
+  lines?: number;
+  spool_bytes?: number;
+  spool_sha256?: string;
+  reserved_nano_usd?: number;
+  reserved_tokens?: number;
+  lost_nano_usd?: number;
+  /** Members that are given replace those of before. */
+  provider_data?: Partial<ProviderData>;
+  provider_batch_id?: string | null;
+  presumed?: boolean;
+  /** True: a person is told now. */
+  told?: boolean;
+  provider_status?: string | null;
+  provider_counts?: Json;
+  provider_errors?: Json;
+  downloads?: number;
+  results_read?: ResultsRead;
+  polls?: number;
+  /** True: a create may be on its way from now on; false: certainly none is; "still": it may be, after all. */
+  create_intent?: boolean | "still";
+  /** Only circumstance tells its create from others: one may be open in an account. */
+  one_create?: boolean;
+}
+
+/** Writes fields under the lease, without a move. False: the lease is lost. */
+export async function update(client: Queryable, lease: Lease, fields: BatchFields): Promise<boolean> {
+  const written = await client.run(sql`update rowmill.batches set ${assignments(fields)}
+    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+  return written > 0;
+}
+
+export interface BatchMoveRequest {
+  readonly batch: Pick<Batch, "id" | "no" | "state">;
+  readonly event: BatchEvent;
+  readonly reason: string;
+  readonly fields?: BatchFields;
+  readonly detail?: Json;
+}
+
+/** False: the lease is lost, or somebody else moved the batch. Ending moves free what was reserved. */
+export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest): Promise<boolean> {
+  const { batch, event, reason, fields = {}, detail } = wanted;
+  const to = moveBatch(batch.state, event);
+  const written =
+    await tx.run(sql`update rowmill.batches set state = ${to}, polls = 0, ${stamps(to)} ${assignments(fields)}
+    where id = ${batch.id} and state = ${batch.state} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+  if (written === 0) return false;
+  if (batch.state === "planned") await takeBack(tx, batch.no);
+  if (isEnd(to)) await forgetLines(tx, batch.no);
+  await addBatchEvent(tx, batch.id, {
+    from: batch.state,
+    to,
+    reason,
+    ...(detail === undefined ? {} : { detail }),
+  });
+  return true;
+}
+
+function isEnd(to: BatchState): boolean {
+  return to === "settled" || to === "rejected" || to === "cancelled";
+}
+
+function stamps(to: BatchState): Sql {
+  // Token room is free when the provider is done; money when the answers are counted. That results are gone may have been told before.
+  if (to === "collecting") return sql`provider_done_at = now(), reserved_tokens = 0,`;
+  const untold = sql`told_at = null,`;
+  if (to === "running")
+    return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
+  if (isEnd(to))
+    return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,
+      (${usageColumns}) = ${usageOf(sql`no`)}, requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end,`;
+  return untold;
+}
+
+const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "results_read"]);
+
+function assignments(fields: BatchFields): Sql {
+  const { create_intent: createIntent, provider_data: data, told, ...plain } = fields;
+  const list = Object.entries(plain).map(([name, value]) =>
+    jsonFields.has(name)
+      ? sql`${raw(name)} = ${value === null ? null : storableJson(value)}::jsonb`
+      : sql`${raw(name)} = ${name === "provider_status" && typeof value === "string" ? storableText(value) : value}`,
+  );
+  const intended =
+    createIntent === true
+      ? sql`|| jsonb_build_object('intendedAt', extract(epoch from clock_timestamp()))`
+      : sql``;
+  if (data !== undefined || createIntent === true)
+    list.push(sql`provider_data = provider_data || ${storableJson(data ?? {})}::jsonb ${intended}`);
+  if (told !== undefined) list.push(sql`told_at = ${told ? sql`clock_timestamp()` : sql`null`}`);
+  if (createIntent === true) list.push(sql`create_intent_at = clock_timestamp()`, sql`creates = creates + 1`);
+  // As old as it is: what the list shows from before it, and from long after it, is another.
+  if (createIntent === "still")
+    list.push(
+      sql`create_intent_at = coalesce(to_timestamp((provider_data ->> 'intendedAt')::float8), clock_timestamp())`,
+    );
+  if (createIntent === false) list.push(sql`create_intent_at = null`);
+  return list.length === 0 ? sql`id = id` : join(list);
+}
+
+export async function addBatchEvent(
+  client: Queryable,
+  id: string,
+  event: { from: BatchState | null; to: BatchState; reason: string; detail?: Json },
+): Promise<void> {
+  await client.run(sql`insert into rowmill.batch_events (batch_id, from_state, to_state, reason, detail)
+    values (${id}, ${event.from}, ${event.to}, ${storableText(event.reason)}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+}
+
+/** Ids of unfinished batches whose next step is due and whose lease is free. */
+export async function due(client: Queryable, limit: number): Promise<string[]> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select id from rowmill.batches where settled_at is null and next_at <= clock_timestamp()
+      and (lease_until is null or lease_until < clock_timestamp()) order by next_at limit ${limit}`);
+  return rows.map((row) => row.id);
+}
+
+export async function countUnfinished(client: Queryable, pipelineIds: readonly number[]): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`
+    select count(*)::int as count from rowmill.batches where settled_at is null and pipeline_id = any(${pipelineIds}::int[])`);
+  return row?.count ?? 0;
+}

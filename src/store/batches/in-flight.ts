@@ -1,0 +1,260 @@
+/** Requests in a batch that has not ended: how they enter it, part by part, and how they are found. */
+import { byteaArray, int4Array, int8Array, sideBySide } from "../../postgres/arrays.js";
+import { countChanges, endedOf } from "../requests/counts.js";
+import { sentAhead, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { shortened } from "../requests/queue.js";
+import { hex, hiddenState } from "../requests/requests.js";
+
+/** A batch by both of its names. */
+export interface BatchName {
+  readonly id: string;
+  /** As the tables say through which every row passes. */
+  readonly no: number;
+  readonly pipelineId: number;
+}
+
+/** What is known of a request, whether it waits for its turn or is in the batch. */
+export interface Request {
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly key: string;
+  readonly tries: number;
+  readonly returns: number;
+  readonly answeredHash: string | null;
+  readonly answeredFingerprint: string | null;
+}
+
+export interface InFlight extends Request {
+  /** As rendered. */
+  readonly contentHash: string | null;
+  readonly fingerprint: string | null;
+  /** The most tokens that this try's answer may have; null: not known. */
+  readonly room: number | null;
+  /** As other code named it, in a batch that was adopted; null: our own name, which says everything. */
+  readonly customId: string | null;
+}
+
+const requestColumns = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns, ${hex(sql`r.answered_hash`)} as "answeredHash",
+  ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
+const columns = sql`${requestColumns}, ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.fingerprint`)} as fingerprint,
+  coalesce(b.room, l.room) as room, l.custom_id as "customId"`;
+const from = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch`;
+
+/** Of these requests, those that are in flight in this batch; locked in id order. */
+export async function lockMany(
+  tx: Queryable,
+  batch: number,
+  requestIds: readonly string[],
+): Promise<InFlight[]> {
+  return tx.rows<InFlight>(sql`
+    select ${columns} from ${from} where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
+    order by r.id for update of r`);
+}
+
+/** Locks them in id order, and says nothing of them: a statement over them then waits for nobody and sees what others wrote before. */
+export async function lockQuietly(
+  tx: Queryable,
+  batch: number,
+  requestIds: readonly string[],
+): Promise<void> {
+  await tx.run(
+    sentAhead(sql`select count(*) from (
+    select 1 from rowmill.requests r where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
+    order by r.id for update) locked`),
+  );
+}
+
+/** Of these requests, those in flight in this batch: what was sent, by request id. */
+export async function inFlightOf(
+  client: Reader,
+  batch: number,
+  requestIds: readonly string[],
+): Promise<ReadonlyMap<string, { readonly attempt: number; readonly contentHash: string }>> {
+  const rows = await client.rows<{ id: string; attempt: number; contentHash: string }>(sql`
+    select id::text as id, attempt, ${hex(sql`content_hash`)} as "contentHash" from rowmill.requests
+    where id = any(${int8Array(requestIds)}) and state = 'batched' and batch = ${batch}`);
+  return new Map(rows.map(({ id, ...sent }) => [id, sent]));
+}
+
+/** One of the parts of a batch's file. */
+export interface Part {
+  readonly requests: readonly (InFlight & {
+    /** 1-based, in the file that was sent. */
+    readonly line: number;
+  })[];
+  readonly isLast: boolean;
+}
+
+/** The part's requests that are still in flight; locked in id order. `part`: from 0 on. */
+export function lockPart(tx: Queryable, batch: number, part: number): Promise<Part> {
+  return partOf(tx, { batch, part, which: sql`true` });
+}
+
+/** Of these, those of which no answer is kept. */
+export function lockUnanswered(tx: Queryable, batch: number, part: number): Promise<Part> {
+  return partOf(tx, {
+    batch,
+    part,
+    which: sql`not exists (select 1 from rowmill.kept_answers k where k.request_id = r.id)`,
+  });
+}
+
+async function partOf(
+  tx: Queryable,
+  { batch, part, which }: { readonly batch: number; readonly part: number; readonly which: Sql },
+): Promise<Part> {
+  const requests = await tx.rows<Part["requests"][number]>(sql`
+    select ${columns}, (p.first + x.place - 1)::int as line
+    from rowmill.lines p cross join unnest(p.ids) with ordinality as x (id, place) join rowmill.requests r on r.id = x.id
+      join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
+    where p.batch = ${batch} and p.part = ${part} and r.state = 'batched' and r.batch = ${batch} and ${which}
+    order by r.id for update of r`);
+  const row = await tx.first<{ last: boolean }>(
+    sql`select coalesce(max(part), -1) <= ${part} as last from rowmill.lines where batch = ${batch}`,
+  );
+  return { requests, isLast: row?.last ?? true };
+}
+
+export interface OpenRequests {
+  /** Of a batch that is planned: those that entered it so far. */
+  readonly inFlight: number;
+  /** Of these: with an answer that is kept. */
+  readonly kept: number;
+  /** Not in it yet. */
+  readonly queued: number;
+}
+
+/** Of `b`, which has not ended: requests in it. While it is planned, those that entered it so far, which are few. */
+export const openOf = sql`(case when b.state = 'planned' then (
+    select count(*) from rowmill.lines l cross join unnest(l.ids) x (id) join rowmill.requests r on r.id = x.id
+    where l.batch = b.no and r.state = 'batched' and r.batch = b.no)
+  else b.requests - ${endedOf(sql`b.no`)} end)::int`;
+
+/** Of a batch that has not ended. */
+export async function countOpen(client: Reader, batch: number): Promise<OpenRequests> {
+  const row = await client.first<OpenRequests>(sql`
+    select ${openOf} as "inFlight",
+      (select count(*) from rowmill.kept_answers k where k.batch = b.no)::int as kept,
+      (select coalesce(sum(n), 0) from rowmill.queue q where q.batch = b.no)::int as queued
+    from rowmill.batches b where b.no = ${batch} and b.settled_at is null`);
+  return row ?? { inFlight: 0, kept: 0, queued: 0 };
+}
+
+/** Requests that entered it and have ended. */
+export async function countEnded(client: Reader, batch: number): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`select ${endedOf(sql`${batch}::int`)} as count`);
+  return row?.count ?? 0;
+}
+
+export async function countUnanswered(client: Reader, batch: number): Promise<number> {
+  const { inFlight, kept } = await countOpen(client, batch);
+  return inFlight - kept;
+}
+
+/** A row of a batch's queue. */
+export interface QueueRow {
+  readonly no: string;
+  /** Those of its requests that wait and may go out, in the order of their ids. */
+  readonly requests: readonly Request[];
+}
+
+/** The next row of the batch's queue, after this one (null: the first). Null: there is none. */
+export async function nextOfBatch(
+  client: Reader,
+  batch: number,
+  after: string | null,
+): Promise<QueueRow | null> {
+  // `q.no`: the other one is a text, of which 10 comes before 2.
+  const rows = await client.rows<{ no: string } & (Request | { requestId: null })>(sql`
+    select q.no::text as no, ${requestColumns}
+    from (select q.no, q.ids from rowmill.queue q where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint order by q.no limit 1) q
+    left join rowmill.requests r on r.id = any(q.ids) and r.state = ${hiddenState("waiting")} and (r.not_before is null or r.not_before <= now())
+    order by r.id`);
+  const [first] = rows;
+  const requests = rows.flatMap((row) => (row.requestId === null ? [] : [row]));
+  return first === undefined ? null : { no: first.no, requests };
+}
+
+export interface TakenRequest {
+  readonly id: string;
+  /** Of this sending. */
+  readonly attempt: number;
+  /** As rendered; null: it is not sent, and there is no such row. */
+  readonly hash: string | null;
+  readonly fingerprint: string | null;
+  /** It has a line in the batch's file. */
+  readonly sent: boolean;
+}
+
+/**
+ * From the queue into the batch, under a new attempt: those that still wait as they were read. Returns their ids. Those that are sent are the
+ * next part of the batch's file, in this order, from line `first` on; the others end in the same transaction. `queued`: the row of the queue
+ * that they stand in, of which these ids are left.
+ */
+export async function takeIntoBatch(
+  tx: Queryable,
+  batch: BatchName,
+  {
+    requests,
+    first,
+    queued,
+  }: {
+    readonly requests: readonly TakenRequest[];
+    readonly first: number;
+    readonly queued: { readonly no: string; readonly left: readonly string[] };
+  },
+): Promise<ReadonlySet<string>> {
+  const dequeued = shortened(queued.no, queued.left);
+  if (requests.length === 0) {
+    await tx.run(dequeued);
+    return new Set();
+  }
+  const row = await tx.first<{ ids: string[] | null }>(sql`
+    with moved as (
+    update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
+      content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint)
+    from ${sideBySide([
+      int8Array(requests.map(({ id }) => id)),
+      int4Array(requests.map(({ attempt }) => attempt)),
+      byteaArray(requests.map(({ hash }) => hash)),
+      byteaArray(requests.map(({ fingerprint }) => fingerprint)),
+      int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
+    ])} with ordinality as x (id, attempt, hash, fingerprint, sent, place)
+    where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1 returning r.id, x.sent, x.place),
+    counted as (
+      insert into rowmill.counts (pipeline_id, waiting, batched) select ${batch.pipelineId}::int, - count(*), count(*) from moved having count(*) > 0),
+    part as (
+      insert into rowmill.lines (batch, part, first, ids)
+      select ${batch.no}::int, (select coalesce(max(part), -1) + 1 from rowmill.lines where batch = ${batch.no}), ${first}::int, array_agg(id order by place)
+      from moved where sent = 1 having count(*) > 0),
+    dequeued as (${dequeued})
+    select json_agg(id::text) as ids from moved`);
+  return new Set(row?.ids);
+}
+
+/**
+ * Undoes the newest part of a rendering that broke off: nothing of it was sent, so its requests wait again as before, queued for
+ * this batch. False: there is none.
+ */
+export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean> {
+  const row = await tx.first<{ parts: number; undone: number }>(sql`
+    with part as (
+      delete from rowmill.lines where batch = ${batch.no}
+        and part = (select max(part) from rowmill.lines where batch = ${batch.no}) returning ids),
+    queued as (
+      insert into rowmill.queue (pipeline_id, batch, ids) select ${batch.pipelineId}, ${batch.no}, ids from part),
+    undone as (
+      update rowmill.requests r set state = 'waiting', attempt = r.attempt - 1, changed_at = now()
+      where r.id = any (array(select unnest(ids) from part)) and r.state = 'batched' and r.batch = ${batch.no} returning r.id)
+    select (select count(*)::int from part) as parts, (select count(*)::int from undone) as undone`);
+  const { parts, undone } = row ?? { parts: 0, undone: 0 };
+  await countChanges(tx, batch.pipelineId, { waiting: undone, batched: -undone });
+  return parts > 0;
+}
+
+/** What only a batch that has not ended needs. In the move that ends it. */
+export async function forgetLines(tx: Queryable, batch: number): Promise<void> {
+  await tx.run(sql`delete from rowmill.lines where batch = ${batch}`);
+  await tx.run(sql`delete from rowmill.named_lines where batch = ${batch}`);
+  await tx.run(sql`update rowmill.usage set batch = null where batch = ${batch}`);
+}

@@ -1,0 +1,116 @@
+/** The last answers of a definition, whatever became of them, and which of its failures a person called normal. */
+import type { JudgedAnswer } from "../../model/batch/failing.js";
+import { answerOutcomes, failureOutcomes, type FailureOutcome } from "../../model/words/what-next.js";
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { addEvent } from "../pipelines/pipelines.js";
+
+/** Batches that are looked at for them, the last ones that settled; answers of before are too old to say anything. */
+const BATCHES_MAX = 30;
+
+export interface DefinitionOf {
+  readonly pipelineId: number;
+  readonly definitionHash: string;
+}
+
+/**
+ * At most `max`, newest first: of batches that are being collected, and of those that settled last. `first`: only those to rows that had
+ * not failed before.
+ */
+export async function lastAnswers(
+  client: Reader,
+  of: DefinitionOf,
+  { max, first }: { max: number; first: boolean },
+): Promise<JudgedAnswer[]> {
+  const answers: TimedAnswer[] = [];
+  for (const { no, settledAt } of await lastBatches(client, of)) {
+    const oldest = answers[max - 1];
+    // What ended in a batch that had settled before then is older than all of them.
+    if (oldest !== undefined && settledAt !== null && settledAt < oldest.at) break;
+    answers.push(...(await answersOf(client, of, { no, max, first })));
+    answers.sort((a, b) => (a.at === b.at ? a.turn - b.turn : a.at < b.at ? 1 : -1));
+    answers.splice(max);
+  }
+  return answers.map(({ key, outcome, detail, accepted }) => ({ key, outcome, detail, accepted }));
+}
+
+/** May at least `count` of a definition's last answers be failures? By an index of failures alone, which mostly are few. */
+export async function mayHaveFailed(client: Reader, of: DefinitionOf, count: number): Promise<boolean> {
+  const batches = (await lastBatches(client, of)).map(({ no }) => no);
+  const row = await client.first<{ failures: number }>(sql`
+    select count(*)::int as failures from (
+      select from rowmill.attempts where batch = any(${batches}::int[]) and ${isFailure} limit ${count}) found`);
+  return (row?.failures ?? 0) >= count;
+}
+
+/** As the index says. */
+const isFailure = sql`outcome in ('truncated', 'invalid', 'refused')`;
+
+/** Those that are being collected, then those that settled last, newest first. */
+function lastBatches(
+  client: Reader,
+  { pipelineId, definitionHash }: DefinitionOf,
+): Promise<{ no: number; settledAt: string | null }[]> {
+  const batches = sql`rowmill.batches where pipeline_id = ${pipelineId} and definition_hash = ${definitionHash}`;
+  return client.rows(sql`
+    select no, ${sortable(sql`settled_at`)} as "settledAt" from (
+      (select no, settled_at from ${batches} and settled_at is null and state = 'collecting')
+      union all (select no, settled_at from ${batches} and settled_at is not null order by settled_at desc limit ${BATCHES_MAX})) last
+    order by settled_at desc nulls first`);
+}
+
+interface TimedAnswer extends JudgedAnswer {
+  readonly at: string;
+  /** Among those of one instant. */
+  readonly turn: number;
+}
+
+/** Microseconds too: those of one chunk are of one instant. */
+function sortable(at: Sql): Sql {
+  return sql`to_char(${at}, 'YYYY-MM-DD HH24:MI:SS.US')`;
+}
+
+function answersOf(
+  client: Reader,
+  { pipelineId, definitionHash }: DefinitionOf,
+  { no, max, first }: { no: number; max: number; first: boolean },
+): Promise<TimedAnswer[]> {
+  return client.rows<TimedAnswer>(sql`
+    select r.key, a.outcome, a.detail, ${sortable(sql`a.at`)} as at, a.turn, exists (select 1 from rowmill.accepted_failures f
+      where f.pipeline_id = ${pipelineId} and f.definition_hash = ${definitionHash} and f.outcome = a.outcome) as accepted
+    from (
+      -- What a retry wrote since is no refusal any more.
+      select a.request_id, case when a.written_at is null then a.outcome else 'answered' end as outcome, a.detail, a.at,
+        hashint8(a.request_id) as turn
+      from rowmill.attempts a
+      where a.batch = ${no} and a.outcome = any(${[...answerOutcomes]}::text[])
+        and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...failureOutcomes]}::text[]))::int)
+        and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}), '-infinity')
+      -- Of those of one instant any, wherever they stand in the table and whatever became of them.
+      order by a.at desc, turn limit ${max}) a
+    join rowmill.requests r on r.id = a.request_id order by a.at desc, a.turn`);
+}
+
+/** A failure that a person may call normal: the model's, or that of rows which the target refuses. */
+export type AcceptableFailure = FailureOutcome | "unwritable";
+
+export async function isAccepted(
+  client: Reader,
+  { pipelineId, definitionHash }: DefinitionOf,
+  outcome: AcceptableFailure,
+): Promise<boolean> {
+  const row = await client.first(sql`select 1 as one from rowmill.accepted_failures
+    where pipeline_id = ${pipelineId} and definition_hash = ${definitionHash} and outcome = ${outcome}`);
+  return row !== null;
+}
+
+/** These failures are normal for the definition: its pipeline does not pause for them any more. */
+export async function acceptFailures(
+  tx: Queryable,
+  { pipelineId, definitionHash }: DefinitionOf,
+  outcomes: readonly AcceptableFailure[],
+): Promise<void> {
+  if (outcomes.length === 0) return;
+  await tx.run(sql`insert into rowmill.accepted_failures (pipeline_id, definition_hash, outcome)
+    select ${pipelineId}, ${definitionHash}, x.outcome from unnest(${[...outcomes]}::text[]) as x (outcome) on conflict do nothing`);
+  await addEvent(tx, pipelineId, { event: "accepted", reason: `answers that are ${outcomes.join(" or ")}` });
+}

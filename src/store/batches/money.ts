@@ -1,0 +1,174 @@
+/** What was spent and what is reserved, derived from what attempts came to and from batches in flight; and limits that providers told us. */
+import type { BudgetPeriod } from "../../model/pipeline.js";
+import { storableText } from "../../model/words/storable-text.js";
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+
+export interface Spending {
+  /** 1e-9 US dollars, in the period; the day of a sum is the day of its batch's submission (UTC). */
+  readonly spentNanoUsd: number;
+  /** Batches in flight, whenever they were planned: they may still cost it. */
+  readonly reservedNanoUsd: number;
+  /** Of this account: those of another one wait for it, and nothing comes back by waiting for them. */
+  readonly batchesInFlight: number;
+}
+
+/** The caller holds the pipeline's lock, so that two planners cannot count on the same money. */
+export async function spending(
+  tx: Queryable,
+  pipelineId: number,
+  period: { per: BudgetPeriod; runId: string | null; account: string },
+): Promise<Spending> {
+  const row = await tx.first<Spending>(sql`
+    select
+      coalesce((select sum(b.cost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+      + coalesce((select sum(u.cost_nano_usd) from rowmill.usage u join rowmill.batches b on b.no = u.batch
+        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+      + coalesce((select sum(s.reserved_nano_usd) from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id
+        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+      + coalesce((select sum(b.lost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
+        as "spentNanoUsd",
+      coalesce((select sum(b.reserved_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null), 0)::float8
+        as "reservedNanoUsd",
+      (select count(*) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null and b.account = ${period.account})::int
+        as "batchesInFlight"`);
+  return row ?? { spentNanoUsd: 0, reservedNanoUsd: 0, batchesInFlight: 0 };
+}
+
+function inPeriod(period: { per: BudgetPeriod; runId: string | null }): Sql {
+  const at = sql`coalesce(b.submitted_at, b.planned_at) at time zone 'UTC'`;
+  switch (period.per) {
+    case "total":
+      return sql`true`;
+    case "run":
+      return sql`b.run_id = ${period.runId}::uuid`;
+    case "day":
+      return sql`date_trunc('day', ${at}) = date_trunc('day', now() at time zone 'UTC')`;
+    case "month":
+      return sql`date_trunc('month', ${at}) = date_trunc('month', now() at time zone 'UTC')`;
+  }
+}
+
+export interface LearnedLimits {
+  readonly enqueuedTokens: number | null;
+  readonly inputBytes: number | null;
+  /** How often it was guessed, one after the other, since the provider names none; 0: it named it. */
+  readonly sizeGuesses: number;
+  /** Until the provider is asked again to take anything; 0: it may be asked now. */
+  readonly waitMs: number;
+}
+
+/** A guess about the provider may be wrong, or the provider better by now. */
+const GUESS_HOURS_MAX = 24;
+const GUESS_GROWTH = 4;
+
+/** Locks the account's entry for the model, where there is one, so that all workers and pipelines reserve one after another. */
+export function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
+  return limitsBy(tx, sql`account = ${account} and model = ${model} for update`);
+}
+
+export function learnedLimits(client: Reader, account: string, model: string): Promise<LearnedLimits> {
+  return limitsBy(client, sql`account = ${account} and model = ${model}`);
+}
+
+async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
+  const holds = sql`size_guesses = 0 or learned_at > now() - make_interval(hours => ${GUESS_HOURS_MAX})`;
+  const row = await client.first<LearnedLimits>(sql`
+    select enqueued_tokens::float8 as "enqueuedTokens", case when ${holds} then input_bytes end::float8 as "inputBytes",
+      case when ${holds} then size_guesses else 0 end::int as "sizeGuesses",
+      greatest(0, coalesce(extract(epoch from not_before - clock_timestamp()) * 1000, 0))::float8 as "waitMs"
+    from rowmill.learned_limits where ${which}`);
+  return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0, waitMs: 0 };
+}
+
+/** A batch of the pipeline that the provider has not taken yet. */
+export async function isSending(tx: Reader, pipelineId: number, account: string): Promise<boolean> {
+  const row =
+    await tx.first(sql`select 1 as one from rowmill.batches where pipeline_id = ${pipelineId} and account = ${account}
+    and settled_at is null and state in ('planned', 'uploading', 'submitting') limit 1`);
+  return row !== null;
+}
+
+/** Tokens of all batches that the provider has not finished, of every pipeline. */
+export async function reservedTokens(tx: Reader, account: string, model: string): Promise<number> {
+  const row = await tx.first<{ tokens: number }>(sql`
+    select coalesce(sum(reserved_tokens), 0)::float8 as tokens from rowmill.batches
+    where account = ${account} and model = ${model} and settled_at is null`);
+  return row?.tokens ?? 0;
+}
+
+export interface Learned {
+  readonly enqueuedTokens?: number;
+  readonly inputBytes?: number;
+  /** How the bytes were guessed; absent: the provider named them. */
+  readonly guess?: { readonly count: number; readonly refusedBytes: number };
+  readonly message: string;
+}
+
+export async function learnLimit(
+  client: Queryable,
+  of: { account: string; model: string },
+  { enqueuedTokens, inputBytes, guess, message }: Learned,
+): Promise<void> {
+  await client.run(sql`
+    insert into rowmill.learned_limits as l (account, model, enqueued_tokens, input_bytes, size_guesses, refused_bytes, message)
+    values (${of.account}, ${of.model}, ${enqueuedTokens ?? null}, ${inputBytes ?? null}, ${guess?.count ?? 0},
+      ${guess?.refusedBytes ?? null}, ${storableText(message)})
+    on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, l.enqueued_tokens),
+      input_bytes = coalesce(excluded.input_bytes, l.input_bytes),
+      size_guesses = case when excluded.input_bytes is null then l.size_guesses else excluded.size_guesses end,
+      refused_bytes = case when excluded.input_bytes is null then l.refused_bytes else excluded.refused_bytes end,
+      message = excluded.message, learned_at = now()`);
+}
+
+/** Nothing is sent to the account for the model before then: the provider asked for it, or has no room. */
+export async function learnWait(
+  client: Queryable,
+  of: { account: string; model: string },
+  { waitMs, message }: { waitMs: number; message: string },
+): Promise<void> {
+  const until = sql`clock_timestamp() + make_interval(secs => ${waitMs / 1_000})`;
+  await client.run(sql`
+    insert into rowmill.learned_limits as l (account, model, not_before, message)
+    values (${of.account}, ${of.model}, ${until}, ${storableText(message)})
+    on conflict (account, model) do update set not_before = greatest(l.not_before, excluded.not_before), message = excluded.message`);
+}
+
+export interface AccountWait {
+  readonly provider: string;
+  readonly account: string;
+  readonly model: string;
+  readonly waitMs: number;
+  /** What the provider said. */
+  readonly message: string;
+}
+
+/** Accounts to which nothing is sent for now, the longest wait first; at most `max`. */
+export async function accountWaits(client: Reader, max: number): Promise<AccountWait[]> {
+  return client.rows<AccountWait>(sql`
+    select b.provider, l.account, l.model, l.message, (extract(epoch from l.not_before - clock_timestamp()) * 1000)::float8 as "waitMs"
+    from rowmill.learned_limits l
+    cross join lateral (select provider from rowmill.batches where account = l.account limit 1) b
+    where l.not_before > clock_timestamp() order by l.not_before desc limit ${max}`);
+}
+
+/** A file passed: the next ones may be larger, up to half of the one that did not. */
+export async function raiseGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
+  await client.run(sql`update rowmill.learned_limits
+    set input_bytes = greatest(input_bytes, least(input_bytes * ${GUESS_GROWTH}, refused_bytes / 2)), size_guesses = 1
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
+}
+
+/** Smaller files did not help: what was guessed of their size was wrong. */
+export async function forgetGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
+  await client.run(sql`update rowmill.learned_limits set input_bytes = null, size_guesses = 0, refused_bytes = null
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
+}
+
+/** What this batch may have cost beyond what its attempts say. */
+export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> {
+  const row = await tx.first<{ nanoUsd: number }>(sql`
+    select greatest(0, b.reserved_nano_usd - b.cost_nano_usd - coalesce((select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no), 0))::float8
+      as "nanoUsd"
+    from rowmill.batches b where b.id = ${batchId}`);
+  return row?.nanoUsd ?? 0;
+}

@@ -1,0 +1,183 @@
+/**
+ * What there is to do, for all pipelines of a worker at once, in one statement. It decides nothing: who acts on an answer reads its own rows
+ * again, under its own locks. An idle worker asks each second only whether the answer that it has still holds.
+ *
+ * Whatever has settled costs it nothing: it reads what arrived, the queue, the batches that have not ended, and one row a pipeline of
+ * everything else.
+ */
+import { asItStands, inOneMessage, sql, type Reader, type Sql } from "../../postgres/database.js";
+import type { PauseKind } from "../pipelines/pipelines.js";
+import { sweepFacts, type SweepFacts } from "../requests/sweeps.js";
+import { refuseNewer, requireUnderstood } from "./understood.js";
+import { WORKER_SILENCE_MS } from "./workers.js";
+
+export interface DueQuestion {
+  readonly pipelines: readonly { readonly id: number; readonly definitionHash: string }[];
+  /** Also what takes a look at each unfinished batch, or by an index of its own: `orphan` and `demo`. */
+  readonly thorough: boolean;
+}
+
+export interface PipelineDue {
+  readonly id: number;
+  /** This worker's definition counts, and it is not uninstalled: it may be worked on. */
+  readonly current: boolean;
+  readonly pauseKind: PauseKind | null;
+  readonly approved: boolean;
+  readonly arrived: boolean;
+  /** Requests that may go out now, as the queue says: it may name more than wait. */
+  readonly ready: number;
+  /** Null: none is ready. */
+  readonly oldestWaitMs: number | null;
+  /** Until the next of the others may go out. Null: there is none. */
+  readonly nextReadyMs: number | null;
+  readonly flush: boolean;
+  /** Null: it was never swept. */
+  readonly sweep: SweepFacts | null;
+  /** The demo model answered rows of it. False where that was not asked. */
+  readonly demo: boolean;
+}
+
+export interface Due {
+  /** By their ids; without those that are not registered any more. */
+  readonly pipelines: ReadonlyMap<number, PipelineDue>;
+  /** Unfinished batches that are due, and that nobody holds. */
+  readonly batches: number;
+  /** Until the next batch is due, the next wait that a provider asked for is over, or a worker that stays silent is dead. Null: never. */
+  readonly nextMs: number | null;
+  /** A worker has not been seen for too long. */
+  readonly dead: boolean;
+  /** An unfinished batch has no wake-up. False where that was not asked. */
+  readonly orphan: boolean;
+  /** Another one than before: something happened that may let others go on, or that a person wants to see. By whichever worker. */
+  readonly revision: string;
+  /** What had been committed when it was asked. */
+  readonly snapshot: string;
+}
+
+/**
+ * Whether all that the answer was made from is as it was: who sees the same transactions sees the same rows. It costs next to nothing. Where others
+ * write all the time it says no all the time, and the question is asked.
+ */
+export async function holds(client: Reader, { snapshot }: Pick<Due, "snapshot">): Promise<boolean> {
+  const statement = asItStands(sql`select pg_catalog.pg_current_snapshot() as snapshot`);
+  return (await client.first<{ snapshot: string }>(statement))?.snapshot === snapshot;
+}
+
+/** @throws RowmillError `version_too_old` */
+export async function askDue(client: Reader, question: DueQuestion): Promise<Due> {
+  const row = await client.first<DueRecord>(statement(question)).catch(async (error: unknown) => {
+    // The ledger may have been changed by a newer version so that the statement itself fails.
+    await requireUnderstood(client);
+    throw error;
+  });
+  if (row === null) throw new Error("The database did not say what is due.");
+  const { oldest, batches, nextMs, dead, orphan, snapshot } = row;
+  refuseNewer(oldest);
+  const asked = new Map(question.pipelines.map(({ id, definitionHash }) => [id, definitionHash]));
+  const all = row.pipelines.map((one) => toPipeline(one, row, asked.get(one.id) ?? ""));
+  return {
+    pipelines: new Map(all.map((one) => [one.id, one])),
+    batches,
+    nextMs,
+    dead,
+    orphan,
+    revision: revisionOf(row),
+    snapshot,
+  };
+}
+
+interface PipelineRecord extends Pick<
+  PipelineDue,
+  "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs"
+> {
+  readonly definitionHash: string;
+  readonly approvedHash: string | null;
+  readonly flushAt: string | null;
+  readonly uninstalledAt: string | null;
+  readonly answersSince: string | null;
+  readonly sweep: SweepFacts | null;
+}
+
+interface DueRecord extends Pick<Due, "batches" | "nextMs" | "dead" | "orphan" | "snapshot"> {
+  readonly oldest: number;
+  readonly suspected: boolean;
+  /** Ids of pipelines, as are the next ones. */
+  readonly arrived: readonly number[] | null;
+  readonly demo: readonly number[] | null;
+  readonly pipelines: readonly PipelineRecord[];
+  /** What may change without a change of the pipelines' own rows. */
+  readonly news: string;
+}
+
+function toPipeline(one: PipelineRecord, row: DueRecord, definitionHash: string): PipelineDue {
+  const { id, ready, oldestWaitMs, nextReadyMs, sweep } = one;
+  return {
+    id,
+    current: one.definitionHash === definitionHash && one.uninstalledAt === null,
+    pauseKind: row.suspected ? "deployment" : one.pauseKind,
+    approved: one.approvedHash === one.definitionHash,
+    arrived: row.arrived?.includes(id) === true,
+    ready,
+    oldestWaitMs,
+    nextReadyMs,
+    flush: one.flushAt !== null,
+    sweep,
+    demo: row.demo?.includes(id) === true,
+  };
+}
+
+function revisionOf({ news, suspected, arrived, pipelines }: DueRecord): string {
+  const states = pipelines.map(({ oldestWaitMs: _waits, nextReadyMs: _next, sweep, ...state }) => [
+    state,
+    sweep?.phase,
+    sweep?.sweptHash,
+  ]);
+  return JSON.stringify([news, suspected, arrived, states]);
+}
+
+function statement({ pipelines, thorough }: DueQuestion): Sql {
+  return inOneMessage(sql`
+    select pg_current_snapshot() as snapshot, coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest, to_jsonb(d) ->> 'suspicion' is not null as suspected,
+      (select array_agg(distinct pipeline_id) from rowmill.arrivals) as arrived,
+      (select coalesce(json_agg(p), '[]') from (
+        select p.id, p.definition_hash as "definitionHash", p.approved_hash as "approvedHash", p.pause_kind as "pauseKind",
+          p.flush_at as "flushAt", p.uninstalled_at as "uninstalledAt", p.answers_since as "answersSince", coalesce(w.ready, 0) as ready,
+          (extract(epoch from clock_timestamp() - w.oldest) * 1000)::float8 as "oldestWaitMs",
+          (extract(epoch from w.next - clock_timestamp()) * 1000)::float8 as "nextReadyMs", to_json(s) as sweep
+        from rowmill.pipelines p
+        left join (select pipeline_id, ${sweepFacts} from rowmill.sweeps) s on s.pipeline_id = p.id
+        left join (
+          select pipeline_id, sum(n) filter (where not_before <= now())::int as ready, min(since) filter (where not_before <= now()) as oldest,
+            min(not_before) filter (where not_before > now()) as next
+          from rowmill.queue where batch is null group by pipeline_id) w on w.pipeline_id = p.id
+        where p.id = any(${pipelines.map(({ id }) => id)}::int[])) p) as pipelines,
+      u.due as batches,
+      (extract(epoch from least(u.wakes, l.over, w.dies) - clock_timestamp()) * 1000)::float8 as "nextMs",
+      coalesce(w.dead, false) as dead,
+      ${thorough ? orphan : sql`false`} as orphan, ${thorough ? demo : sql`null`} as demo,
+      concat_ws(' ', u.unfinished, u.planned, u.lease, u.next, (select max(id) from rowmill.requests), l.limits) as news
+    from (values (1)) one left join rowmill.deployment d on true cross join (
+      select count(*) as unfinished, max(planned_at) as planned, max(lease_until) as lease, max(next_at) as next,
+        count(*) filter (where ${wakesAt} <= clock_timestamp())::int as due, min(${wakesAt}) filter (where ${wakesAt} > clock_timestamp()) as wakes
+      from rowmill.batches where settled_at is null) u cross join (
+      -- A wait that is over is news too.
+      select string_agg(concat_ws(',', account, model, learned_at, not_before, not_before > clock_timestamp()), ' ' order by account, model) as limits,
+        min(not_before) filter (where not_before > clock_timestamp()) as over
+      from rowmill.learned_limits) l cross join (
+      select bool_or(${diesAt} < clock_timestamp()) as dead, min(${diesAt}) filter (where ${diesAt} > clock_timestamp()) as dies from rowmill.workers) w`);
+}
+
+/** Null of a lease counts for nothing. */
+const wakesAt = sql`greatest(next_at, lease_until)`;
+const diesAt = sql`seen_at + make_interval(secs => ${WORKER_SILENCE_MS / 1000})`;
+
+const orphan = sql`exists (select from rowmill.batches b where b.settled_at is null and not exists (
+  select from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts))`;
+
+/** From one pipeline to the next by the index: of each a row, and none of those that have no such row. */
+const demo = sql`(
+  with recursive found (id) as (
+    (select pipeline_id from rowmill.requests where demo order by pipeline_id limit 1)
+    union all select (select r.pipeline_id from rowmill.requests r where r.demo and r.pipeline_id > found.id order by r.pipeline_id limit 1)
+    from found where found.id is not null)
+  select array_agg(id) from found)`;

@@ -1,0 +1,86 @@
+/** Processes that work, by heartbeat; and the jobs of those that died, freed for others. */
+import { inOneMessage, sql, type Queryable, type Reader } from "../../postgres/database.js";
+import { isUnderstood } from "./understood.js";
+
+/** A worker that was not seen for so long is dead: four heartbeats. */
+export const WORKER_SILENCE_MS = 20_000;
+
+/** Not in a ledger that this Rowmill is too old for. */
+export async function beat(
+  client: Queryable,
+  worker: { id: string; poolId: string | null; host: string; pid: number; version: string },
+): Promise<void> {
+  await client.run(
+    inOneMessage(sql`
+    insert into rowmill.workers (id, pool_id, host, pid, version)
+    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version} where ${isUnderstood}
+    on conflict (id) do update set seen_at = clock_timestamp(), pool_id = excluded.pool_id`),
+  );
+}
+
+export async function signOff(client: Queryable, workerId: string): Promise<void> {
+  await client.run(sql`delete from rowmill.workers where id = ${workerId}`);
+}
+
+export interface Buried {
+  readonly workers: number;
+  /** Batches that they held. */
+  readonly batchIds: readonly string[];
+}
+
+/**
+ * Frees what dead workers held: their leases, and their jobs, which would else stay locked for four hours (`locked_by` holds the
+ * id of the *pool*). One that was only frozen finds its leases lost, and writes nothing more.
+ */
+export async function buryDead(tx: Queryable): Promise<Buried> {
+  const dead = await tx.rows<{ id: string; poolId: string | null }>(sql`
+    delete from rowmill.workers where id in (
+      select id from rowmill.workers where seen_at < clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
+      for update skip locked)
+    returning id, pool_id as "poolId"`);
+  if (dead.length === 0) return { workers: 0, batchIds: [] };
+  const pools = dead.flatMap((worker) => worker.poolId ?? []);
+  if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
+  // One that was frozen in the middle of a transaction may still hold a batch's row: that lease ends by itself.
+  const freed = await tx.rows<{ id: string }>(sql`
+    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null
+    where id in (
+      select id from rowmill.batches where settled_at is null and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
+      for update skip locked)
+    returning id`);
+  return { workers: dead.length, batchIds: freed.map((batch) => batch.id) };
+}
+
+/** Every unfinished batch without a job that could wake it. */
+export async function batchesWithoutJob(client: Reader, limit: number): Promise<string[]> {
+  const rows = await client.rows<{ id: string }>(sql`
+    select b.id from rowmill.batches b where b.settled_at is null and not exists (
+      select 1 from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts) limit ${limit}`);
+  return rows.map((row) => row.id);
+}
+
+/**
+ * Takes the jobs of batches that have ended out of the queue, as `up --once` leaves them: it acts on batches without their jobs.
+ * One that a worker holds is left to that worker, which finds the batch ended; it ends the job itself. Returns how many.
+ */
+export async function removeSpentJobs(client: Queryable, limit: number): Promise<number> {
+  const row = await client.first<{ removed: number }>(sql`
+    select count(*)::int as removed from (
+      select j.key from rowmill_worker.jobs j join rowmill.batches b on j.key = 'batch:' || b.id
+      where b.settled_at is not null and j.locked_at is null limit ${limit}) spent
+    cross join lateral rowmill_worker.remove_job(spent.key) r`);
+  return row?.removed ?? 0;
+}
+
+/**
+ * A queue of one's own keeps two workers from taking one batch's job at once; graphile-worker keeps its row for ever, and reads them
+ * all at each look for work. Its own clean-up may take a queue from under a job that is just being added; long after a batch ended
+ * none is. Returns how many.
+ */
+export async function removeSpentQueues(client: Queryable, limit: number): Promise<number> {
+  return client.run(sql`
+    delete from rowmill_worker._private_job_queues where id in (
+      select q.id from rowmill_worker._private_job_queues q join rowmill.batches b on q.queue_name = 'batch:' || b.id
+      where b.settled_at < now() - interval '1 hour' and q.locked_at is null
+        and not exists (select 1 from rowmill_worker._private_jobs j where j.job_queue_id = q.id) limit ${limit})`);
+}

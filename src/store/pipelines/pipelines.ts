@@ -1,0 +1,239 @@
+/** Pipelines as registered in the database: definition, approval, pauses, flushes. Each change leaves an event. */
+import type { Json } from "../../model/pipeline.js";
+import { recordDefinition } from "./definitions.js";
+import { storableText } from "../../model/words/storable-text.js";
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { suspicionValue } from "../ledger/deployment.js";
+
+/**
+ * `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. `deployment` is no pipeline's own:
+ * while the ledger is suspected to be a copy, it stands in the place of whatever each of them has.
+ */
+export type PauseKind =
+  "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment" | "answers";
+
+export interface Pause {
+  readonly kind: PauseKind;
+  /** For the person who has to act. */
+  readonly reason: string;
+}
+
+export interface PipelineRow {
+  readonly id: number;
+  readonly name: string;
+  readonly definitionHash: string;
+  readonly approvedHash: string | null;
+  readonly estimate: Json;
+  readonly sourceOid: number;
+  readonly sourceSignature: string | null;
+  readonly installedSnapshot: string | null;
+  readonly pauseKind: PauseKind | null;
+  readonly pauseReason: string | null;
+  readonly pausedAt: Date | null;
+  readonly flushAt: Date | null;
+  readonly uninstalledAt: Date | null;
+}
+
+/** Of a row of rowmill.pipelines, as it holds now. */
+export const pauseKindValue = sql`case when ${suspicionValue} is null then pause_kind else 'deployment' end`;
+export const pauseReasonValue = sql`coalesce(${suspicionValue}, pause_reason)`;
+
+const columns = sql`id, name, definition_hash as "definitionHash", approved_hash as "approvedHash", estimate,
+  source_oid::int8::int as "sourceOid", source_signature as "sourceSignature", installed_snapshot::text as "installedSnapshot",
+  ${pauseKindValue} as "pauseKind", ${pauseReasonValue} as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
+  uninstalled_at as "uninstalledAt"`;
+
+export interface Registration {
+  readonly name: string;
+  readonly definition: Json;
+  /** The same without functions, and what else it takes to judge the answers to it later. */
+  readonly version: Json;
+  readonly answer: Json;
+  readonly definitionHash: string;
+  readonly sourceTable: string;
+  readonly sourceOid: number;
+  readonly targetTable: string;
+}
+
+/** Makes or changes the pipeline of that name. A changed definition has to be approved and swept again, a changed price approved. */
+export async function register(tx: Queryable, wanted: Registration): Promise<PipelineRow> {
+  const definition = JSON.stringify(wanted.definition);
+  const before = await tx.first<{ id: number; hash: string; repriced: boolean; approved: boolean }>(
+    sql`select id, definition_hash as hash, approved_hash is not null as approved,
+      (definition ->> 'price') is distinct from (${definition}::jsonb ->> 'price') as repriced
+    from rowmill.pipelines where name = ${wanted.name} for update`,
+  );
+  if (before?.repriced && before.approved)
+    await withdrawApproval(tx, before.id, "request.price changed, and with it what the rows cost");
+  // What answers to other questions were worth says nothing about this one.
+  if (before && before.hash !== wanted.definitionHash)
+    await resume(tx, before.id, "answers", { forget: false });
+  const row = await tx.first<PipelineRow>(sql`
+    insert into rowmill.pipelines as p (name, definition, definition_hash, source_table, source_oid, target_table)
+    values (${wanted.name}, ${definition}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
+      ${wanted.sourceOid}::oid, ${wanted.targetTable})
+    on conflict (name) do update set definition = excluded.definition, definition_hash = excluded.definition_hash,
+      -- Learned at the former price.
+      line_nano_usd_max = case when p.definition_hash = excluded.definition_hash and ${!before?.repriced}::boolean then p.line_nano_usd_max else 0 end,
+      source_table = excluded.source_table, source_oid = excluded.source_oid, target_table = excluded.target_table, uninstalled_at = null
+    returning ${columns}`);
+  if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
+  const { version: says, answer } = wanted;
+  await recordDefinition(tx, row.id, { hash: wanted.definitionHash, says, answer });
+  if (before?.hash !== wanted.definitionHash)
+    await addEvent(tx, row.id, { event: before ? "changed" : "created" });
+  return row;
+}
+
+export async function all(client: Queryable): Promise<PipelineRow[]> {
+  return client.rows<PipelineRow>(sql`select ${columns} from rowmill.pipelines order by name`);
+}
+
+export async function byId(client: Reader, id: number): Promise<PipelineRow | null> {
+  return client.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where id = ${id}`);
+}
+
+/** First in the lock order: pipeline, batch, requests, target. */
+export async function lock(tx: Queryable, id: number): Promise<PipelineRow | null> {
+  return tx.first<PipelineRow>(
+    sql`select ${columns} from rowmill.pipelines where id = ${id} for no key update`,
+  );
+}
+
+/** The definition that counts until this transaction ends: `register` waits for it, planners and pauses do not. Null: no such pipeline. */
+export async function keepDefinition(tx: Queryable, id: number): Promise<string | null> {
+  const row = await tx.first<{ hash: string }>(
+    sql`select definition_hash as hash from rowmill.pipelines where id = ${id} for key share`,
+  );
+  return row?.hash ?? null;
+}
+
+/** One intake or sweeper chunk of a pipeline at a time. A statement of its own, so that the next one sees newer data. */
+export async function lockIntake(tx: Queryable, id: number): Promise<void> {
+  await tx.run(sql`select pg_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int)`);
+}
+
+/** As lockIntake, without waiting; false: somebody else is at it. */
+export async function tryLockIntake(tx: Queryable, id: number): Promise<boolean> {
+  const row = await tx.first<{ locked: boolean }>(
+    sql`select pg_try_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int) as locked`,
+  );
+  return row?.locked ?? false;
+}
+
+/** Any number, but always this one: the advisory locks of the intake. */
+const INTAKE_LOCK = 726_973;
+
+export async function recordInstallation(
+  tx: Queryable,
+  id: number,
+  installed: { signature: string; snapshot: string | null },
+): Promise<void> {
+  await tx.run(sql`update rowmill.pipelines set source_signature = ${installed.signature},
+    installed_snapshot = coalesce(installed_snapshot, ${installed.snapshot}::pg_snapshot) where id = ${id}`);
+}
+
+/** Leaves a former pause in place: the first reason is the one to mend. True when it is paused by this call. */
+export async function pause(client: Queryable, id: number, why: Pause): Promise<boolean> {
+  const reason = storableText(why.reason);
+  const changed =
+    await client.run(sql`update rowmill.pipelines set pause_kind = ${why.kind}, pause_reason = ${reason}, paused_at = now()
+    where id = ${id} and pause_kind is null`);
+  if (changed > 0) await addEvent(client, id, { event: "paused", reason });
+  return changed > 0;
+}
+
+/** True when it was paused; `onlyKind` spares other pauses. `forget`: answers of before do not count any more. */
+export async function resume(
+  client: Queryable,
+  id: number,
+  onlyKind?: PauseKind,
+  { forget }: { forget: boolean } = { forget: true },
+): Promise<boolean> {
+  const changed =
+    await client.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null,
+      answers_since = case when pause_kind = 'answers' and ${forget}::boolean then clock_timestamp() else answers_since end
+    where id = ${id} and pause_kind is not null and (${onlyKind ?? null}::text is null or pause_kind = ${onlyKind ?? null}::text)`);
+  if (changed > 0) await addEvent(client, id, { event: "resumed" });
+  return changed > 0;
+}
+
+export async function recordEstimate(client: Queryable, id: number, estimate: Json): Promise<void> {
+  await client.run(
+    sql`update rowmill.pipelines set estimate = ${JSON.stringify(estimate)}::jsonb where id = ${id}`,
+  );
+}
+
+/** Approves the definition that was estimated, not whichever is current by then. */
+export async function approve(
+  client: Queryable,
+  id: number,
+  approved: { definitionHash: string; by: string; account: string },
+): Promise<boolean> {
+  const changed =
+    await client.run(sql`update rowmill.pipelines set approved_hash = ${approved.definitionHash}, approved_account = ${approved.account}
+    where id = ${id} and definition_hash = ${approved.definitionHash} and approved_hash is distinct from ${approved.definitionHash}`);
+  if (changed > 0) await addEvent(client, id, { event: "approved", reason: approved.by });
+  return changed > 0;
+}
+
+/** What was said yes to is not what it would cost now. */
+export async function withdrawApproval(client: Queryable, id: number, reason: string): Promise<void> {
+  await client.run(sql`update rowmill.pipelines set approved_hash = null, estimate = null where id = ${id}`);
+  await addEvent(client, id, { event: "approval needed", reason });
+}
+
+/** The answers so far say nothing about those to come: neither do they count, nor does a pause because of them hold. */
+export async function forgetAnswers(client: Queryable, id: number): Promise<void> {
+  await resume(client, id, "answers");
+  await client.run(sql`update rowmill.pipelines set answers_since = clock_timestamp() where id = ${id}`);
+}
+
+/**
+ * An approval that was given for a server by plain HTTP, as the demo's, does not hold for one by HTTPS: what costs nothing here is paid
+ * there. Between others it holds.
+ */
+export async function withdrawLocalApproval(client: Queryable, id: number, account: string): Promise<void> {
+  if (!account.startsWith("https:")) return;
+  const row = await client.first(sql`select 1 as one from rowmill.pipelines
+    where id = ${id} and approved_hash is not null and starts_with(approved_account, 'http:') for update`);
+  if (row !== null) await withdrawApproval(client, id, "it was approved for a server by plain HTTP");
+}
+
+/** All that waits now goes out at the next planning, whatever threshold and deadline say. */
+export async function requestFlush(client: Queryable, id: number): Promise<void> {
+  await client.run(sql`update rowmill.pipelines set flush_at = clock_timestamp() where id = ${id}`);
+}
+
+/** A flush is over at the latest then, if all that had come before it is on its way: under a steady stream nothing is ever empty. */
+const FLUSH_SECONDS_MAX = 10;
+
+/** A flush is spent when everything that had arrived by then is on its way: nothing to look at, nothing ready. */
+export async function clearSpentFlush(client: Queryable, id: number): Promise<void> {
+  await client.run(sql`update rowmill.pipelines p set flush_at = null where id = ${id} and flush_at is not null
+    and not exists (select 1 from rowmill.arrivals a where a.pipeline_id = p.id and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
+    and not exists (select 1 from rowmill.queue w where w.pipeline_id = p.id and w.batch is null and w.not_before <= now()
+      and (w.since <= p.flush_at or p.flush_at > ${tooOld()}))`);
+}
+
+function tooOld(): Sql {
+  return sql`clock_timestamp() - make_interval(secs => ${FLUSH_SECONDS_MAX})`;
+}
+
+export async function addEvent(
+  client: Queryable,
+  id: number,
+  event: { event: string; reason?: string; detail?: Json },
+): Promise<void> {
+  await client.run(sql`insert into rowmill.pipeline_events (pipeline_id, event, reason, detail)
+    values (${id}, ${event.event}, ${event.reason ?? null}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+}
+
+/** Waiting requests that were asked before: retries, which no `limit` holds back. */
+export async function countWaitingAgain(client: Queryable, id: number): Promise<number> {
+  const row = await client.first<{ count: number }>(sql`
+    select count(distinct r.id)::int as count from rowmill.queue q cross join unnest(q.ids) x (id)
+    join rowmill.requests r on r.id = x.id and r.state = 'waiting' and r.attempt > 0
+    where q.pipeline_id = ${id} and q.batch is null`);
+  return row?.count ?? 0;
+}

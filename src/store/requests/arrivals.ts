@@ -1,0 +1,130 @@
+/** The hints that triggers append. Taking them deletes them, in the transaction that acts on them. */
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { QUEUE_ROW } from "./queue.js";
+import type { RowSql } from "./row-sql.js";
+import { visibleBefore, type Moment } from "../../postgres/visible.js";
+
+/** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
+export const TAKE_KEYS = 5_000;
+const TAKE_ARRIVALS_MAX = 5_000;
+/** About how many keys an arrival has, by what it is stored in: of short ones; of longer ones fewer are taken at once. It is not read for that. */
+const keysInside = sql`greatest(1, (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
+/** Longer keys fit no index of ours; the sweeper finds and refuses them. */
+export const KEY_BYTES_MAX = 1_024;
+
+export interface TakenArrivals {
+  /** Still to be looked at: the ledger knows them, or they name no row that could be told here. */
+  readonly keys: readonly string[];
+  /** Requests that were made for rows which the ledger did not know. */
+  readonly added: number;
+  readonly sweepWanted: boolean;
+  /** Rows that no key names were among what was written. */
+  readonly keyless: boolean;
+  readonly count: number;
+  /** When the oldest of them arrived; null: there were none. */
+  readonly since: string | null;
+}
+
+/**
+ * Oldest first by place in the table. The caller holds the pipeline's intake lock, so nobody else takes the same.
+ * `before`: only what had arrived by then, also what was put back since; null: whatever there is.
+ * `rows`: requests for new rows are made at once, unread, by the same statement; null: each key is looked at.
+ */
+export async function takeArrivals(
+  tx: Queryable,
+  pipelineId: number,
+  { before, rows }: { readonly before: Moment | null; readonly rows: RowSql | null },
+): Promise<TakenArrivals> {
+  const taken = sql`taken as (delete from rowmill.arrivals where ctid operator(pg_catalog.=) any (array(
+      select ctid from (
+        select ctid, pg_catalog.sum(size) over (order by ctid) operator(pg_catalog.-) size as before
+        from (select ctid, ${keysInside} as size from rowmill.arrivals a where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
+          limit ${TAKE_ARRIVALS_MAX}) oldest_first
+      ) counted where before operator(pg_catalog.<) ${TAKE_KEYS})) returning keys, arrived_at),
+    key as materialized (
+      select u.key, r.id, r.state, pg_catalog.octet_length(u.key) as bytes
+      from (select distinct u.key from taken cross join lateral pg_catalog.unnest(taken.keys) as u (key)) u
+      left join lateral (select r.id, r.state from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${pipelineId} and r.key operator(pg_catalog.=) u.key offset 0) r on true)`;
+  const statement = sql`
+    with ${taken}${rows === null ? sql`` : sql`, ${addNew(pipelineId, rows)}`}
+    select pg_catalog.count(*)::pg_catalog.int4 as count, coalesce(pg_catalog.bool_or(keys is null), false) as "sweepWanted",
+      pg_catalog.min(arrived_at)::pg_catalog.text as since,
+      exists (select 1 from key where bytes operator(pg_catalog.=) 0) as keyless,
+      ${rows === null ? sql`0` : sql`(select pg_catalog.count(*)::pg_catalog.int4 from added)`} as added,
+      (select coalesce(pg_catalog.json_agg(key), '[]') from key
+        where bytes operator(pg_catalog.>) 0 and (${rows === null ? sql`true` : sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${mayBeRenamed}`})) as keys
+    from taken`;
+  const found = await tx.first<TakenArrivals>(rows === null ? statement : rows.statement(statement));
+  return found ?? { keys: [], added: 0, sweepWanted: false, keyless: false, count: 0, since: null };
+}
+
+function arrivedBefore(before: Moment | null): Sql {
+  return before === null
+    ? sql`true`
+    : sql`(a.arrived_at operator(pg_catalog.<=) ${before.at}::pg_catalog.timestamptz or ${visibleBefore(sql`a.xmin`, before.snapshot)})`;
+}
+
+/** A row that is being answered is among them: a new key may be the one that it has now. */
+const mayBeRenamed = sql`exists (select 1 from key where state operator(pg_catalog.=) 'batched')`;
+
+/** CTEs after `key`. By their length and bytes, so that whole numbers come in their order: near each other in the source, too. */
+function addNew(pipelineId: number, rows: RowSql): Sql {
+  return sql`added as (
+      insert into rowmill.requests (pipeline_id, key) select ${pipelineId}, key.key from key
+      where not ${mayBeRenamed} and key.id is null and key.bytes operator(pg_catalog.>) 0 and key.bytes operator(pg_catalog.<=) ${KEY_BYTES_MAX} and ${rows.exists(sql`key.key`)}
+      order by key.bytes, key.key collate pg_catalog."C" returning id),
+    queued as (
+      insert into rowmill.queue (pipeline_id, ids)
+      select ${pipelineId}, all_ids.ids[first:first operator(pg_catalog.+) ${QUEUE_ROW - 1}::pg_catalog.int4]
+      from (select pg_catalog.array_agg(id order by id) as ids from added) all_ids
+        cross join lateral pg_catalog.generate_series(1, pg_catalog.cardinality(all_ids.ids), ${QUEUE_ROW}::pg_catalog.int4) as x (first)
+      order by first),
+    counted as (
+      insert into rowmill.counts (pipeline_id, waiting) select ${pipelineId}, pg_catalog.count(*) from added
+      having pg_catalog.count(*) operator(pg_catalog.>) 0)`;
+}
+
+/**
+ * Keys that nothing is known about yet, in the transaction that found them: a later look takes them, and a crash loses none. They count
+ * as arrived when they first were; null: now.
+ */
+export async function putBack(
+  tx: Queryable,
+  pipelineId: number,
+  { keys, since }: { keys: readonly string[]; since: string | null },
+): Promise<void> {
+  for (let start = 0; start < keys.length; start += TAKE_KEYS) {
+    await tx.run(sql`insert into rowmill.arrivals (pipeline_id, keys, arrived_at)
+      values (${pipelineId}, ${keys.slice(start, start + TAKE_KEYS)}::text[], coalesce(${since}::timestamptz, now()))`);
+  }
+}
+
+/** Ids of pipelines for which something arrived. */
+export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
+  const rows = await client.rows<{ id: number }>(
+    sql`select distinct pipeline_id as id from rowmill.arrivals`,
+  );
+  return rows.map((row) => row.id);
+}
+
+/** Hints for pipelines that are uninstalled or not there any more: nobody will ever take them. */
+export async function dropForeignArrivals(client: Queryable): Promise<number> {
+  return client.run(sql`delete from rowmill.arrivals where pipeline_id not in (
+    select id from rowmill.pipelines where uninstalled_at is null)`);
+}
+
+/** Keys that have arrived and were not looked at; one may be among them several times, and a row that nothing is to be asked about. */
+export async function countArrivedKeys(client: Reader, pipelineId: number): Promise<number> {
+  const row = await client.first<{ count: number }>(
+    sql`select coalesce(sum(cardinality(keys)), 0)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,
+  );
+  return row?.count ?? 0;
+}
+
+export async function countArrivals(client: Queryable, pipelineId: number): Promise<number> {
+  const row = await client.first<{ count: number }>(
+    sql`select count(*)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,
+  );
+  return row?.count ?? 0;
+}

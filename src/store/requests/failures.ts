@@ -1,0 +1,181 @@
+/** Which rows failed, and why: grouped for a person, and asked again by one. */
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { standingRefusals } from "./refused-keys.js";
+import { reopenMany } from "./requests.js";
+
+/** Of a message; what tells two causes apart stands at its beginning. */
+const COMPARED_CHARACTERS = 300;
+const MESSAGE_CHARACTERS = 1_000;
+
+/** Words after which PostgreSQL quotes the name of an object. In other quotes stand values. */
+const BEFORE_NAME =
+  "(column|constraint|relation|table|type|enum|function|trigger|schema|domain|index|role|policy|view|rule|operator) $";
+/** Messages of a provider: they name calls and files. */
+const providersOwn = ["permanent", "batchRefused", "transient", "rateLimited"] as const;
+const SINGLE_QUOTED = "'[^']*'";
+const NAMED_CALL = String.raw`\w*\d\w*`;
+
+/**
+ * The message of `r` without what is of one row only (values, numbers, ids), so that one cause is one group. It is split at its quotes,
+ * since a regular expression that looks behind takes PostgreSQL 60 µs a row. A refusal is the model's own words: all are one group.
+ */
+// `offset 0`: else they are worked out again at each mention. A value after a colon ends the message, and may hold quotes itself.
+const messageParts = sql`lateral (
+  select s.parts, case when s.parts[1] like '%: ' then s.parts[1] when s.parts[3] like '%: ' then concat_ws('…', s.parts[1], s.parts[3])
+    else concat_ws('…', s.parts[1], s.parts[3], s.parts[5], s.parts[7]) end as outside
+  from (select string_to_array(left(r.error, ${COMPARED_CHARACTERS}), '"') as parts offset 0) s offset 0) m`;
+const cause = sql`case when r.error_code = 'refused' then '' when m.parts[1] like 'the answer is not JSON:%' then 'not JSON'
+  when r.error_code = any(${[...providersOwn]}::text[]) then regexp_replace(m.outside, ${NAMED_CALL}, '', 'g')
+  else concat(regexp_replace(translate(m.outside, '0123456789', ''), ${SINGLE_QUOTED}, '', 'g'),
+    case when m.parts[1] ~ ${BEFORE_NAME} then m.parts[2] end, case when m.parts[3] ~ ${BEFORE_NAME} then m.parts[4] end,
+    case when m.parts[5] ~ ${BEFORE_NAME} then m.parts[6] end) end`;
+
+/** Of the request `r`: its last attempt's answer, which the target refused then, is still there. */
+export const keptAttempt = sql`r.error_code = 'unwritable' and a.request_id = r.id and a.attempt = r.attempt
+  and a.outcome = 'unwritable' and a.answer is not null`;
+
+export interface FailureGroup {
+  readonly pipelineId: number;
+  /** An outcome; `refusedKey`: the row has a key that can name no request. */
+  readonly reason: string;
+  readonly rows: number;
+  /** Of these rows: whose answer was kept when the target refused it. */
+  readonly kept: number;
+  /** Of the row that failed so first; of a refused key the first 100 characters. */
+  readonly key: string;
+  readonly message: string;
+}
+
+export interface Failures {
+  /** The largest first, of each pipeline at most as many as were wanted. */
+  readonly groups: readonly FailureGroup[];
+  /** Groups and rows that are not among them. */
+  readonly more: { readonly groups: number; readonly rows: number };
+}
+
+export interface FailuresWanted {
+  readonly pipelineIds: readonly number[];
+  /** Of each pipeline. */
+  readonly groupsMax: number;
+  /** Of each pipeline; null: every failed row is read, which is for a report, not for a loop. */
+  readonly rowsMax: number | null;
+}
+
+export async function readFailures(client: Reader, wanted: FailuresWanted): Promise<Failures> {
+  const { pipelineIds, groupsMax, rowsMax } = wanted;
+  const rows = await client.rows<FailureGroup & { groups: number; all: number }>(sql`
+    with grouped as (
+      select r.pipeline_id, r.error_code as reason, ${cause} as cause, count(*)::int as rows, count(a.request_id)::int as kept,
+        min(r.id) as first
+      from unnest(${[...pipelineIds]}::int[]) as p (id)
+      cross join lateral (select * from rowmill.requests q where q.pipeline_id = p.id and q.state = 'failed' limit ${rowsMax}) r
+      cross join ${messageParts} left join rowmill.attempts a on ${keptAttempt}
+      group by 1, 2, 3),
+    every_group as (
+      select g.pipeline_id, g.reason, g.rows, g.kept, g.first, null as key, null as message from grouped g
+      union all
+      select k.pipeline_id, 'refusedKey', sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason) from ${standingRefusals}
+        and k.pipeline_id = any(${[...pipelineIds]}::int[]) group by k.pipeline_id, k.reason),
+    numbered as (
+      select *, row_number() over (partition by pipeline_id order by rows desc, first) as place, count(*) over ()::int as groups,
+        sum(rows) over ()::int as all
+      from every_group)
+    select n.pipeline_id as "pipelineId", n.reason, n.rows, n.kept, coalesce(n.key, r.key) as key,
+      left(coalesce(n.message, r.error, ''), ${MESSAGE_CHARACTERS}) as message, n.groups, n.all
+    from numbered n left join rowmill.requests r on r.id = n.first
+    where n.place <= ${groupsMax} order by n.rows desc, n.pipeline_id, n.place`);
+  const groups = rows.map(({ pipelineId, reason, rows: count, kept, key, message }) => {
+    return { pipelineId, reason, rows: count, kept, key, message };
+  });
+  const [first] = rows;
+  const shown = groups.reduce((sum, group) => sum + group.rows, 0);
+  return {
+    groups,
+    more: { groups: (first?.groups ?? 0) - groups.length, rows: (first?.all ?? 0) - shown },
+  };
+}
+
+/** Which failed rows of one pipeline a person means. */
+export interface FailedRows {
+  readonly pipelineId: number;
+  /** Null: whatever the reason. */
+  readonly reasons: readonly string[] | null;
+  /** Null: all. */
+  readonly keys: readonly string[] | null;
+}
+
+/** Of the request `r`. */
+export function isMeant({ pipelineId, reasons, keys }: FailedRows): Sql {
+  return sql`r.pipeline_id = ${pipelineId} and r.state = 'failed'
+    and (${reasons}::text[] is null or r.error_code = any(${reasons}::text[])) and (${keys}::text[] is null or r.key = any(${keys}::text[]))`;
+}
+
+const isKept = sql`exists (select 1 from rowmill.attempts a where ${keptAttempt})`;
+
+export interface FailedCounts {
+  /** Whose answer is kept, and was refused by the target. */
+  readonly kept: number;
+  /** All others. */
+  readonly lost: number;
+  /** Of the others: cut off with no less room than `room`. */
+  readonly sameRoom: number;
+}
+
+export async function countFailed(client: Reader, meant: FailedRows, room: number): Promise<FailedCounts> {
+  const row = await client.first<FailedCounts>(sql`
+    select count(*) filter (where kept)::int as kept, count(*) filter (where not kept)::int as lost,
+      count(*) filter (where error_code = 'truncated' and room >= ${room}::int)::int as "sameRoom"
+    from (select r.error_code, ${isKept} as kept,
+        case when r.error_code = 'truncated' then (select t.room from rowmill.attempts t where t.request_id = r.id and t.attempt = r.attempt) end as room
+      from rowmill.requests r where ${isMeant(meant)}) failed`);
+  return row ?? { kept: 0, lost: 0, sameRoom: 0 };
+}
+
+/** Some keys of rows without a kept answer, of the first and the last ones. */
+export async function failedSample(client: Reader, meant: FailedRows, max: number): Promise<string[]> {
+  const half = Math.ceil(max / 2);
+  const rows = await client.rows<{ key: string }>(sql`
+    (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${isKept} order by r.id limit ${half})
+    union (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${isKept} order by r.id desc limit ${half})`);
+  return rows.map((row) => row.key);
+}
+
+/** The states of these keys' requests; a key without one is left out. */
+export async function statesOf(
+  client: Reader,
+  pipelineId: number,
+  keys: readonly string[],
+): Promise<{ key: string; state: string }[]> {
+  return client.rows(sql`select key, state from rowmill.requests
+    where pipeline_id = ${pipelineId} and key = any(${[...keys]}::text[])`);
+}
+
+/** The next ones without a kept answer wait again. Returns the last id and how many were reopened; null: there are none. */
+export async function reopenLost(
+  tx: Queryable,
+  meant: FailedRows,
+  { after, max }: { after: string; max: number },
+): Promise<{ last: string; reopened: number } | null> {
+  const rows = await tx.rows<{ id: string }>(sql`
+    select r.id::text as id from rowmill.requests r where ${isMeant(meant)} and not ${isKept} and r.id > ${after}::bigint
+    order by r.id limit ${max} for update of r`);
+  const last = rows.at(-1)?.id;
+  if (last === undefined) return null;
+  const ids = rows.map((row) => row.id);
+  return { last, reopened: await reopenMany(tx, meant.pipelineId, ids) };
+}
+
+/** Those of these requests that still are failed wait again: not one that was answered meanwhile. */
+export async function reopenFailed(
+  tx: Queryable,
+  pipelineId: number,
+  ids: readonly string[],
+): Promise<number> {
+  const rows = await tx.rows<{ id: string }>(sql`
+    select id::text as id from rowmill.requests where id = any(${[...ids]}::bigint[]) and state = 'failed' order by requests.id for update`);
+  return reopenMany(
+    tx,
+    pipelineId,
+    rows.map((row) => row.id),
+  );
+}

@@ -1,0 +1,376 @@
+/**
+ * Makes the target table, or checks one that exists: key, columns, types. Idempotent; a crash leaves the table whole or absent.
+ * A table that we make belongs to nobody else: row-level security on, and no grants, unless the user wants them inherited
+ * (seen: under Supabase's default privileges a new table in `public` was writable by `anon`).
+ */
+import type { AnswerColumn } from "../../model/answer/answer-columns.js";
+import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import { parseTableName } from "../../model/table-name.js";
+import {
+  ownerOfSchema,
+  relationNamed,
+  schemasOnPath,
+  type Relation,
+  type SourceTable,
+} from "../../sources/table/inspection.js";
+import {
+  DatabaseError,
+  quoteIdentifier,
+  raw,
+  sql,
+  type Database,
+  type Reader,
+} from "../../postgres/database.js";
+import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
+import { faultsOf, nameFaults, structuralFaults } from "./judge.js";
+import { narrowingFaults } from "./narrowing-faults.js";
+import type { TargetTable } from "./table-target.js";
+import { lookAtTarget, targetSignature, type TargetFacts } from "./catalogue.js";
+import { refuseStrangers, type Ownership } from "./owners.js";
+import {
+  additionStatement,
+  creationStatements,
+  listedValues,
+  stampColumns,
+  wideningStatements,
+  type WantedColumn,
+  type Widening,
+} from "./statements.js";
+import { tryAnswers } from "./try-answers.js";
+
+/** A change waits for its lock so long, and whoever reads the table waits behind it. */
+const LOCK_TIMEOUT_MS = 2_000;
+const LOOK_MS_MAX = 6_000;
+/** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
+const outsideRoles = ["anon", "authenticated"] as const;
+
+type TargetConfig = PipelineConfig["target"];
+
+/** What a target is to hold, and of which rows. */
+export interface Wanted {
+  readonly config: TargetConfig;
+  readonly source: SourceTable;
+  readonly answer: readonly AnswerColumn[];
+  /** Of the definition that the ledger knows; null: of none. */
+  readonly former: readonly AnswerColumn[] | null;
+}
+
+/**
+ * Makes the target, or changes it by the statements of its plan.
+ * @throws RowmillError `target_unsupported`; `refused` where it would take other changes than those `allowed`
+ */
+export async function ensureTarget(
+  database: Database,
+  wanted: Wanted,
+  allowed: readonly string[],
+): Promise<TargetTable> {
+  const { config } = wanted;
+  const plan = await database.transaction((tx) => planTarget(tx, wanted), { readOnly: true });
+  const refusal = refusalOf(plan.faults);
+  if (refusal !== null) throw refusal;
+  if (plan.table !== null) return plan.table;
+  if (!plan.exists) await createTarget(database, plan.statements);
+  else {
+    if (plan.asks && plan.statements.some((statement) => !allowed.includes(statement)))
+      throw refuseChange(config, plan);
+    for (const statement of plan.statements) await change(database, statement);
+  }
+  const found = await fitTarget(database, wanted);
+  if (typeof found === "string") throw new RowmillError("target_unsupported", found);
+  return found;
+}
+
+/** The target as it is, for answers that another definition asked for; text: why it can hold none of them. */
+export async function fitTarget(
+  client: Reader,
+  wanted: Pick<Wanted, "config" | "source" | "answer">,
+): Promise<TargetTable | string> {
+  const { config, source } = wanted;
+  const relation = await findTarget(client, config, source);
+  if (relation === null) return `The target ${config.table} is not there any more.`;
+  const judged = await judgedOf(client, wanted, relation);
+  return refusalOf(structuralFaults(judged))?.message ?? tableOf(judged);
+}
+
+/** What `ensureTarget` would do, without doing it. */
+export interface TargetPlan {
+  /** Quoted and schema-qualified. */
+  readonly qualified: string;
+  readonly schema: string;
+  readonly exists: boolean;
+  /** In order; none where the table is as it must be. */
+  readonly statements: readonly string[];
+  /** A person has to allow them: the config does not. */
+  readonly asks: boolean;
+  /** What keeps answers out even then. */
+  readonly faults: readonly Fault[];
+  /** As it is now; null: it has to be made or changed first, or holds no answer. */
+  readonly table: TargetTable | null;
+  /** `targetSignature`, from before it was looked at; null: it is not there. */
+  readonly signature: string | null;
+}
+
+/** Whether every answer that the schema allows can be written, as far as looking and trying tell. Changes nothing. */
+export async function examineTarget(database: Database, wanted: Wanted): Promise<TargetPlan> {
+  const plan = await lookBriefly(database, wanted);
+  if (plan.judged === null || refusalOf(plan.faults) !== null) return plan;
+  const { judged } = plan;
+  const ownership = ownershipOf(wanted.config, judged.facts, wanted.source);
+  return { ...plan, faults: [...plan.faults, ...(await tryAnswers(database, judged, ownership))] };
+}
+
+/** The catalogue writes a CHECK out only when nobody has the table for himself, as a migration does. */
+async function lookBriefly(database: Database, wanted: Wanted): Promise<Planned> {
+  try {
+    return await database.transaction((tx) => planTarget(tx, wanted), {
+      readOnly: true,
+      statementTimeoutMs: LOOK_MS_MAX,
+      lockTimeoutMs: LOCK_TIMEOUT_MS,
+    });
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
+    throw new RowmillError(
+      "database_timeout",
+      `target: another session kept ${wanted.config.table} locked for ${LOCK_TIMEOUT_MS} ms, so it could not be looked at.`,
+      {
+        cause: error,
+        hints: [
+          "Try again when that has ended. To find it: select pid, state, xact_start, query from pg_stat_activity order by xact_start;",
+        ],
+      },
+    );
+  }
+}
+
+/** The statements that would change a table, as an error. */
+export function refuseChange(config: TargetConfig, { qualified, statements }: TargetPlan): RowmillError {
+  return new RowmillError(
+    "refused",
+    `target: ${config.table} must be changed before it can hold the answers, and you have not allowed it yet.`,
+    {
+      lines: statements.map((statement) => `${statement};`),
+      hints: [
+        `Let Rowmill change ${qualified} so: rowmill up --yes`,
+        "Or run the statements yourself, and start rowmill up again.",
+      ],
+    },
+  );
+}
+
+/** `judged`: null for a table that is not there yet. */
+type Planned = TargetPlan & { readonly judged: Judged | null };
+
+async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
+  const { config, source } = wanted;
+  const columns = wantedColumns(config, wanted.answer);
+  const names = nameFaults(parseTableName(config.table)?.name ?? config.table, columns);
+  const relation = await findTarget(client, config, source);
+  if (relation === null) {
+    const { schema, qualified } = await newTarget(client, config);
+    const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
+    const statements = creationStatements({
+      access: config.access,
+      source,
+      wanted: columns,
+      qualified,
+      roles,
+    });
+    const none = { exists: false, asks: false, judged: null, table: null, signature: null };
+    return { qualified, schema, statements, faults: names, ...none };
+  }
+  const signature = await targetSignature(client, relation.qualified);
+  const whole = await judgedOf(client, wanted, relation);
+  const changes = changesOf(whole, wanted.former);
+  const judged = afterChanges(whole, changes);
+  const { qualified, schema } = relation;
+  const faults = [
+    ...names,
+    ...faultsOf(judged),
+    ...ownerFaults(whole.facts, changes),
+    ...(await narrowingFaults(client, judged, wanted.former)),
+  ];
+  const { statements, asks } = changes;
+  const table = statements.length > 0 || refusalOf(faults) !== null ? null : tableOf(judged);
+  return { qualified, schema, exists: true, statements, asks, faults, table, signature, judged };
+}
+
+function wantedColumns(config: TargetConfig, answer: readonly AnswerColumn[]): WantedColumn[] {
+  return answer.map((column) => ({ ...column, name: config.columns?.[column.field] ?? column.field }));
+}
+
+async function judgedOf(
+  client: Reader,
+  { config, source, answer }: Pick<Wanted, "config" | "source" | "answer">,
+  relation: Relation,
+): Promise<Judged> {
+  const key = source.key.map((column) => column.name);
+  const facts = await lookAtTarget(client, relation, key);
+  const isSource = relation.oid === source.oid;
+  return { config, facts, source, wanted: wantedColumns(config, answer), isSource };
+}
+
+interface Changes {
+  readonly statements: readonly string[];
+  readonly asks: boolean;
+  /** Columns that are added. */
+  readonly added: ReadonlySet<string>;
+  /** CHECKs that let more through then. */
+  readonly widened: ReadonlySet<string>;
+}
+
+/** What only adds to a table: columns where the config says so or the table is Rowmill's, and values in a CHECK of Rowmill's. */
+function changesOf(judged: Judged, former: Wanted["former"]): Changes {
+  const { config, facts, wanted } = judged;
+  const present = new Set(facts.columns.map(({ name }) => name));
+  const mayAdd = config.addColumns || facts.made;
+  // Answers can be written without them, but not beside one of the two alone, which may be required.
+  const stampsPresent = stampColumns.filter(({ name }) => present.has(name)).length;
+  const stamps = facts.owns && (config.addColumns || stampsPresent === 1);
+  const addition = mayAdd ? additionStatement(facts.qualified, { wanted, stamps }, present) : null;
+  const widenings = facts.made ? wideningsOf(judged, former ?? []) : [];
+  return {
+    statements: [
+      ...(addition === null ? [] : [addition]),
+      ...widenings.flatMap((widening) => wideningStatements(facts.qualified, widening)),
+    ],
+    asks: widenings.length > 0 || (addition !== null && !config.addColumns),
+    added: new Set(mayAdd ? wanted.map(({ name }) => name).filter((name) => !present.has(name)) : []),
+    widened: new Set(widenings.map(({ constraint }) => constraint)),
+  };
+}
+
+function wideningsOf(judged: Judged, former: readonly AnswerColumn[]): Widening[] {
+  return pairsOf(judged).flatMap(({ wanted, found }) => {
+    const isFreed = former.some(({ field, check }) => field === wanted.field && check !== null);
+    return judged.facts.checks.flatMap(({ name, text }): Widening[] => {
+      const listed = listedValues(text, found.name);
+      if (listed === null || wanted.type !== "text") return [];
+      const valid = !text.endsWith(" NOT VALID");
+      // A list for an answer that was free before too is somebody else's.
+      if (wanted.check === null)
+        return isFreed ? [{ constraint: name, column: found.name, values: null, valid }] : [];
+      // Those that are there stay: of rows that are not asked again yet, and of a worker with the former definition.
+      const values = [...new Set([...listed, ...wanted.check])];
+      return values.length === listed.length ? [] : [{ constraint: name, column: found.name, values, valid }];
+    });
+  });
+}
+
+function afterChanges(judged: Judged, { added, widened }: Changes): Judged {
+  const checks = judged.facts.checks.filter(({ name }) => !widened.has(name));
+  return {
+    ...judged,
+    facts: { ...judged.facts, checks },
+    wanted: judged.wanted.filter(({ name }) => !added.has(name)),
+  };
+}
+
+function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): readonly Fault[] {
+  if (facts.owns || statements.length === 0) return [];
+  const what =
+    widened.size === 0
+      ? "lacks columns, and only its owner may add them"
+      : "must be changed, and only its owner may change it";
+  return [
+    fault(`${facts.qualified} ${what}.`, {
+      kind: "right",
+      sql: statements.map((statement) => `${statement};`),
+    }),
+  ];
+}
+
+/** As a write needs it. */
+function tableOf(judged: Judged): TargetTable {
+  const { config, facts, source, isSource } = judged;
+  const columns = pairsOf(judged).map(({ wanted, found }) => ({
+    field: wanted.field,
+    name: found.name,
+    typeOid: found.typeOid,
+    isJsonText: wanted.isJsonText === true,
+    ...found.declared,
+  }));
+  const stamped = stampColumns.every(({ name }) => facts.columns.some((column) => column.name === name));
+  const ownership = ownershipOf(config, facts, source);
+  const { qualified, from } = facts;
+  return { qualified, from, key: source.key, columns, stamped, isSource, ownership };
+}
+
+/** Whatever is found may be written to: nothing of it is anybody's whom the config does not trust. */
+async function findTarget(
+  client: Reader,
+  config: TargetConfig,
+  source: SourceTable,
+): Promise<Relation | null> {
+  const relation = await relationNamed(client, config.table);
+  if (relation === null) return null;
+  refuseSchema(config, relation.schema);
+  const ownership = ownershipOf(config, relation, source);
+  if (ownership !== null) await refuseStrangers(client, ownership);
+  return relation;
+}
+
+function ownershipOf(
+  config: TargetConfig,
+  { qualified }: { readonly qualified: string },
+  source: SourceTable,
+): Ownership | null {
+  const key = source.key.map((column) => column.name);
+  return config.trustOwner ? null : { target: qualified, source: source.qualified, key };
+}
+
+async function createTarget(database: Database, statements: readonly string[]): Promise<void> {
+  await database.transaction(
+    async (tx) => {
+      for (const statement of statements) await tx.run(raw(statement));
+    },
+    { lockTimeoutMs: LOCK_TIMEOUT_MS },
+  );
+}
+
+async function change(database: Database, statement: string): Promise<void> {
+  try {
+    await database.transaction((tx) => tx.run(raw(statement)), { lockTimeoutMs: LOCK_TIMEOUT_MS });
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
+    throw new RowmillError(
+      "database_timeout",
+      `target: ${statement}: another session held the table for ${LOCK_TIMEOUT_MS} ms.`,
+      {
+        cause: error,
+        hints: ["Nothing was changed by it. Start rowmill up again when the table is less busy."],
+      },
+    );
+  }
+}
+
+async function newTarget(
+  client: Reader,
+  config: TargetConfig,
+): Promise<{ schema: string; qualified: string }> {
+  const { schema: named, name } = parseTableName(config.table) ?? { schema: null, name: config.table };
+  const schema = named ?? (await defaultSchema(client));
+  refuseSchema(config, schema);
+  return { schema, qualified: `${quoteIdentifier(schema)}.${quoteIdentifier(name)}` };
+}
+
+function refuseSchema(config: TargetConfig, schema: string): void {
+  const owner = ownerOfSchema(schema);
+  if (owner === null) return;
+  throw new RowmillError(
+    "target_unsupported",
+    `target.table: ${config.table} is in the schema ${schema}, which is ${owner}: no results are written there. Name a table of yours.`,
+  );
+}
+
+async function defaultSchema(client: Reader): Promise<string> {
+  const [first] = await schemasOnPath(client);
+  return first ?? "public";
+}
+
+async function presentOutsideRoles(client: Reader): Promise<string[]> {
+  const roles = await client.rows<{ name: string }>(
+    sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...outsideRoles]}::text[])`,
+  );
+  return roles.map((role) => role.name);
+}

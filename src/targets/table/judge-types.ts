@@ -1,0 +1,154 @@
+/** Types, lengths, ranges and labels of a target's columns against what the answer's schema allows. Pure. */
+import type { AnswerColumn } from "../../model/answer/answer-columns.js";
+import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
+import { fault, namedValues, pairsOf, textOfValue, type Fault, type Judged, type Pair } from "./fault.js";
+import { listedValues } from "./statements.js";
+
+type AnswerType = AnswerColumn["type"];
+
+/** Types of a target that can hold no answer of the wanted type; what is not named here PostgreSQL may convert by itself. */
+const unfit: Readonly<Record<AnswerType, RegExp>> = {
+  text: /^(bigint|integer|smallint|double precision|real|boolean|.*\[\])$/,
+  bigint: /^(boolean|date|timestamp.*|uuid|.*\[\])$/,
+  "double precision": /^(bigint|integer|smallint|boolean|date|timestamp.*|uuid|.*\[\])$/,
+  boolean: /^(bigint|integer|smallint|double precision|real|numeric.*|date|timestamp.*|uuid|.*\[\])$/,
+  "text[]": /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
+  jsonb: /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
+};
+
+/** Built-in types that a column may have that Rowmill made for an answer of this type; with another one the answer has changed its type since. */
+const ours: Readonly<Record<AnswerType, RegExp>> = {
+  text: /^(?!.*\[\]$|numeric|jsonb?$|bigint|integer|smallint|double precision|real|boolean)/,
+  bigint: /^(bigint|integer|smallint|numeric.*)$/,
+  "double precision": /^(double precision|real|numeric.*)$/,
+  boolean: /^boolean$/,
+  "text[]": /\[\]$/,
+  jsonb: /^jsonb?$/,
+};
+
+/** Better said now than by every answer, after it was paid for. */
+export function typeFaults(judged: Judged): readonly Fault[] {
+  return pairsOf(judged).flatMap((pair) => typeFault(judged, pair) ?? []);
+}
+
+function typeFault({ config, facts }: Judged, { wanted, found }: Pair): Fault | null {
+  const { limitedType, builtIn, declared } = found;
+  const lists = facts.checks.filter(({ text }) => listedValues(text, found.name) !== null);
+  // What a CHECK lists are texts: another type of answer is never among them.
+  const isListed = lists.length > 0 && wanted.type !== "text" && wanted.limits?.values == null;
+  const isRetyped = facts.made && builtIn && !ours[wanted.type].test(limitedType);
+  if (!unfit[wanted.type].test(limitedType) && !isListed && !isRetyped) return null;
+  const drops = lists.map(({ name }) => `drop constraint ${quoteIdentifier(name)}, `).join("");
+  const name = quoteIdentifier(wanted.name);
+  const using = conversion(name, limitedType, wanted.type);
+  return fault(
+    `target: ${config.table}."${wanted.name}" is of type ${declared.type}, which cannot hold the answer's "${wanted.field}" (${wanted.type}).`,
+    {
+      mends: [
+        `alter table ${facts.qualified} ${drops}alter column ${name} type ${wanted.type} using ${using};`,
+        ...(using === "null" ? ["This drops the values in the column. Rowmill asks the rows again."] : []),
+        'or name another column: target: { columns: { field: "column" } }',
+      ],
+    },
+  );
+}
+
+function conversion(name: string, from: string, to: AnswerType): string {
+  const isText = /^(text|character|citext)/.test(from);
+  if (to === "text") return `${name}::text`;
+  if (to === "jsonb") return `to_jsonb(${name})`;
+  if (to === "text[]") return from.endsWith("[]") ? `${name}::text[]` : `array[${name}::text]`;
+  return isText || from === "jsonb" || from.endsWith("[]") || to === "boolean"
+    ? "null"
+    : `${name}::text::${to}`;
+}
+
+/** Single answers that a column of a fitting type does not hold. */
+export function limitFaults(judged: Judged): readonly Fault[] {
+  return pairsOf(judged).flatMap((pair) => {
+    if (typeFault(judged, pair) !== null) return [];
+    return pair.found.labels === null
+      ? [...lengthFaults(judged, pair), ...rangeFaults(judged, pair)]
+      : labelFaults(judged, pair, pair.found.labels);
+  });
+}
+
+function labelFaults(
+  { config }: Judged,
+  { wanted, found }: Pair,
+  labels: readonly string[],
+): readonly Fault[] {
+  const values = wanted.limits?.values?.map(textOfValue) ?? null;
+  const of = `${config.table}."${found.name}" is of the enum ${found.declared.type}`;
+  if (values === null)
+    return [
+      fault(`target: ${of}, which has only ${namedValues(labels)}, and the answer may be another.`, {
+        level: "warning",
+        mends: [`Give the answer's "${wanted.field}" these values: z.enum([…])`],
+      }),
+    ];
+  const unknown = values.filter((value) => !labels.includes(value));
+  if (unknown.length === 0) return [];
+  return [
+    fault(`target: ${of}, which has no ${namedValues(unknown)}.`, {
+      sql: unknown.map(
+        (value) => `alter type ${found.limitedType.replace(/\[\]$/, "")} add value ${quoteLiteral(value)};`,
+      ),
+    }),
+  ];
+}
+
+/** Of text, and of the items of a list: in characters. */
+function lengthFaults({ config, facts }: Judged, { wanted, found }: Pair): readonly Fault[] {
+  const [, kind = "", room, list = ""] =
+    /^(character varying|character)\((\d+)\)(\[\])?$/.exec(found.limitedType) ?? [];
+  if (room === undefined || (wanted.type !== "text" && wanted.type !== "text[]")) return [];
+  const lengthMax = wanted.limits?.lengthMax ?? null;
+  const values = wanted.limits?.values?.map(textOfValue) ?? null;
+  const of = `${config.table}."${found.name}" holds ${room} characters`;
+  const alter = `alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} type`;
+  if (lengthMax === null)
+    return [
+      fault(`target: ${of}, and the answer's "${wanted.field}" may be longer.`, {
+        level: "warning",
+        mends: [
+          `${alter} text${list};`,
+          `or tell the model: z.string().max(${room}), for "${wanted.field}" of the answer`,
+        ],
+      }),
+    ];
+  if (lengthMax <= Number(room)) return [];
+  const long = values?.filter((value) => [...value].length > Number(room)) ?? [];
+  const what =
+    long.length > 0
+      ? `too few for ${namedValues(long)}`
+      : `and the answer's "${wanted.field}" may have ${lengthMax}`;
+  return [fault(`target: ${of}, ${what}.`, { sql: [`${alter} ${kind}(${lengthMax})${list};`] })];
+}
+
+const INTEGER_BITS: Readonly<Record<string, number>> = { smallint: 15, integer: 31 };
+
+function rangeFaults({ config, facts }: Judged, { wanted, found }: Pair): readonly Fault[] {
+  if (wanted.type !== "bigint" && wanted.type !== "double precision") return [];
+  const { min = null, max = null } = wanted.limits ?? {};
+  const bits = INTEGER_BITS[found.limitedType];
+  const [, digits, scale] = /^numeric\((\d+),(-?\d+)\)$/.exec(found.limitedType) ?? [];
+  if (bits === undefined && digits === undefined) return [];
+  const bound = bits === undefined ? 10 ** (Number(digits) - Number(scale)) : 2 ** bits;
+  const alter = `alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} type`;
+  const of = `${config.table}."${found.name}" is of type ${found.declared.type}`;
+  if ((max ?? 0) < bound && (min ?? 0) >= -bound) {
+    if (found.limitedType !== "smallint" || (min !== null && max !== null)) return [];
+    return [
+      fault(`target: ${of}, and the answer's "${wanted.field}" may be larger.`, {
+        level: "warning",
+        mends: [`${alter} ${wanted.type};`, `or bound the answer: z.int().min(…).max(…)`],
+      }),
+    ];
+  }
+  return [
+    fault(`target: ${of}, and the answer's "${wanted.field}" may be ${(max ?? 0) >= bound ? max : min}.`, {
+      sql: [`${alter} ${bits === undefined ? "numeric" : wanted.type};`],
+    }),
+  ];
+}

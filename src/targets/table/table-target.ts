@@ -1,0 +1,212 @@
+/**
+ * Writes results into a table of the user's database: one upsert a chunk, or an update where the target is the source itself.
+ * Never deletes a row. The caller holds the ledger's rows and repeats the transaction if it fails; nothing here outlives it.
+ *
+ * A write runs the user's triggers, so it runs under the role's own search path, and every name in it is qualified.
+ */
+import {
+  identifier,
+  join,
+  raw,
+  sentAhead,
+  sql,
+  underRolePath,
+  type Queryable,
+  type Sql,
+} from "../../postgres/database.js";
+import { keyEquals, keyValues, type TableColumn } from "../../sources/table/inspection.js";
+import type { Result, Target } from "../target.js";
+import { codeOfWriting, refuseStrangers, type Ownership } from "./owners.js";
+
+export interface TargetColumn extends TableColumn {
+  /** The answer's field that is written here. */
+  readonly field: string;
+  /** See `AnswerColumn`. */
+  readonly isJsonText: boolean;
+}
+
+export interface TargetTable {
+  readonly qualified: string;
+  /** The same as it stands in FROM and UPDATE. */
+  readonly from: string;
+  /** The source's key columns, by the same names. */
+  readonly key: readonly TableColumn[];
+  readonly columns: readonly TargetColumn[];
+  /** Whether the table has `rowmill_at` and `rowmill_model`. */
+  readonly stamped: boolean;
+  readonly isSource: boolean;
+  /** Looked at again before each write; null: the config trusts whoever owns it. */
+  readonly ownership: Ownership | null;
+}
+
+export function createTableTarget(table: TargetTable): Target {
+  return {
+    isSource: table.isSource,
+    checkOwners: (client) => checkOwners(client, table),
+    lock: (tx) => lock(tx, table),
+    lockFree: (tx, keys) => lockFree(tx, table, keys),
+    write: (tx, results, plain = false) => write(tx, table, { results, plain }),
+    present: (tx, keys) => present(tx, table, keys),
+  };
+}
+
+const stamps = ["rowmill_at", "rowmill_model"] as const;
+
+async function checkOwners(client: Queryable, { ownership }: TargetTable): Promise<void> {
+  if (ownership !== null) await refuseStrangers(client, ownership);
+}
+
+async function lock(tx: Queryable, table: TargetTable): Promise<{ plain: boolean }> {
+  await tx.run(sentAhead(sql`lock table ${raw(table.qualified)} in row exclusive mode`));
+  const { ownership, qualified } = table;
+  const code = await codeOfWriting(tx, ownership ?? { target: qualified, source: qualified });
+  if (code?.builtIn !== true) await checkOwners(tx, table);
+  return { plain: code?.plain === true };
+}
+
+async function lockFree(
+  tx: Queryable,
+  table: TargetTable,
+  keys: readonly string[],
+): Promise<{ busy: ReadonlySet<string> }> {
+  await lock(tx, table);
+  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
+  const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
+  const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
+  const locked = new Set(free.map((row) => row.key));
+  return { busy: new Set(existing.map((row) => row.key).filter((key) => !locked.has(key))) };
+}
+
+async function present(
+  tx: Queryable,
+  table: TargetTable,
+  keys: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (keys.length === 0) return new Set();
+  // To read it, too, runs its owner's code: expressions of indexes are worked out where a statement is planned.
+  await tx.run(sql`lock table only ${raw(table.qualified)} in access share mode`);
+  await checkOwners(tx, table);
+  const written = table.stamped
+    ? sql`t.rowmill_at is not null`
+    : join(
+        table.columns.map((column) => sql`t.${identifier(column.name)} is not null`),
+        " or ",
+      );
+  const rows = await tx.rows<{ key: string }>(sql`
+    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${written}`);
+  return new Set(rows.map((row) => row.key));
+}
+
+async function write(
+  tx: Queryable,
+  table: TargetTable,
+  { results, plain }: { readonly results: readonly Result[]; readonly plain: boolean },
+): Promise<ReadonlySet<string>> {
+  if (results.length === 0) return new Set();
+  const recordset = recordsetOf(table, results);
+  const statement = underRolePath(
+    table.isSource ? updateStatement(table, recordset) : upsertStatement(table, recordset),
+  );
+  await tx.run(plain ? sentAhead(statement) : statement);
+  if (plain) return new Set();
+  const missing = await notWritten(
+    tx,
+    table,
+    results.map((result) => result.key),
+  );
+  if (missing.size === 0) return missing;
+  return differing(
+    tx,
+    table,
+    results.filter((result) => missing.has(result.key)),
+  );
+}
+
+/** One row a result, as `x`: its key, its model, and the answer's columns by their place. */
+function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
+  const rows = results.map((result) => ({
+    k: result.key,
+    m: result.model,
+    ...Object.fromEntries(
+      table.columns.map((column, index) => [`c${index}`, result.cells[column.field] ?? null]),
+    ),
+  }));
+  const columns = table.columns
+    .map((column, index) => `, c${index} ${column.isJsonText ? "pg_catalog.text" : column.castType}`)
+    .join("");
+  return sql`pg_catalog.json_to_recordset(${JSON.stringify(rows)}::pg_catalog.json)
+    as x (k pg_catalog.text, m pg_catalog.text${raw(columns)})`;
+}
+
+/**
+ * Row counts would not tell: a trigger that moves rows into another table reports none, or all. The stamp tells also a row that a trigger left
+ * as it was; a second less, for columns that round their times. Without stamps a row tells whether this transaction wrote it: its version is as
+ * young as the transaction, which locked it before, or younger (written in a block of a trigger's own).
+ */
+async function notWritten(
+  tx: Queryable,
+  table: TargetTable,
+  keys: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const fresh = table.stamped
+    ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
+    : sql`pg_catalog.age(t.xmin) <= 0`;
+  const held = await tx.rows<{ key: string }>(sql`
+    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${fresh}`);
+  const missing = new Set(keys);
+  for (const { key } of held) missing.delete(key);
+  return missing;
+}
+
+/**
+ * Of these rows, which no write reached, the keys of those that do not hold the answer. A trigger may leave out an update that would change
+ * nothing (PostgreSQL has one for it), and what it keeps is what was to be written. As texts, since not every type can be compared.
+ */
+async function differing(
+  tx: Queryable,
+  table: TargetTable,
+  results: readonly Result[],
+): Promise<ReadonlySet<string>> {
+  const same = answerValues(table).map(
+    ({ name, value }) =>
+      sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
+  );
+  const held = await tx.rows<{ key: string }>(sql`
+    select x.k as key from ${recordsetOf(table, results)} join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
+    where ${join(same, " and ")}`);
+  const missing = new Set(results.map((result) => result.key));
+  for (const { key } of held) missing.delete(key);
+  return missing;
+}
+
+function answerValues(table: TargetTable): { name: string; value: Sql }[] {
+  return table.columns.map((column, index) => ({
+    name: column.name,
+    // As a text until here: our own JSON would make doubles of its numbers.
+    value: column.isJsonText
+      ? sql`x.${raw(`c${index}`)}::${raw(column.castType)}`
+      : sql`x.${raw(`c${index}`)}`,
+  }));
+}
+
+/** Column name and the value it gets, key columns left out. */
+function assignments(table: TargetTable): { name: string; value: Sql }[] {
+  const answers = answerValues(table);
+  const [at, model] = stamps;
+  return table.stamped
+    ? [...answers, { name: at, value: sql`pg_catalog.now()` }, { name: model, value: sql`x.m` }]
+    : answers;
+}
+
+function updateStatement(table: TargetTable, recordset: Sql): Sql {
+  const set = join(assignments(table).map(({ name, value }) => sql`${identifier(name)} = ${value}`));
+  return sql`update ${raw(table.from)} t set ${set} from ${recordset} where ${keyEquals("t", table.key, sql`x.k`)}`;
+}
+
+function upsertStatement(table: TargetTable, recordset: Sql): Sql {
+  const assigned = assignments(table);
+  const keyNames = join(table.key.map((column) => identifier(column.name)));
+  return sql`insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
+    select ${join(keyValues(table.key, sql`x.k`))}, ${join(assigned.map(({ value }) => value))} from ${recordset}
+    on conflict (${keyNames}) do update set ${join(assigned.map(({ name }) => sql`${identifier(name)} = excluded.${identifier(name)}`))}`;
+}

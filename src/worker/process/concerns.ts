@@ -1,0 +1,250 @@
+/**
+ * What an answer to the question what is due gives this worker to do, concern by concern. An answer only says where to look: each stage
+ * decides under its own locks, and finds nothing to do where another worker was first.
+ */
+import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
+import type { Due, PipelineDue } from "../../store/ledger/due.js";
+import { more, type Concern } from "./attend.js";
+import type { Pipeline, WorkerContext } from "../context.js";
+import { askAgainAfterDemo, mayAskAgain } from "../rounds/demo-answers.js";
+import { compareWithList } from "../rounds/duplicates.js";
+import { requestsMax } from "../rounds/file-limits.js";
+import { guarded } from "../guard.js";
+import { runIntake } from "../rounds/intake.js";
+import { runJanitor } from "../rounds/janitor.js";
+import { planPipeline } from "../rounds/planner.js";
+import type { Queue } from "./queue.js";
+import { runRescuer } from "../rounds/rescuer.js";
+import { isSweepDue, sweepChunk } from "../rounds/sweeper.js";
+
+const LOOK_EVERY_MS = 1_000;
+const INTAKE_REST_MS = 200;
+const SWEEP_REST_MS = 1_000;
+/** A sweep waits no longer than this for rows that keep arriving. */
+const ARRIVALS_MS_MAX = 60_000;
+const RESCUE_REST_MS = 1_000;
+const SOURCE_CHECK_EVERY_MS = 30_000;
+const COMPARE_EVERY_MS = 3_600_000;
+/** After something happened, and when nothing did. */
+const CLEAN_REST_MS = 10_000;
+const CLEAN_REST_MS_MAX = 300_000;
+/** Between two rounds of planning: rows that come meanwhile share a batch. For a pipeline that came to nothing it doubles while nothing happens. */
+const PLAN_REST_MS = 500;
+const PLAN_REST_MS_MAX = 60_000;
+
+export interface ConcernOptions {
+  readonly flush: boolean;
+  readonly queue: Queue;
+  readonly signal: AbortSignal;
+}
+
+export function concernsOf(context: WorkerContext, options: ConcernOptions): readonly Concern[] {
+  const { queue, signal } = options;
+  return [
+    {
+      name: "intake",
+      restMs: INTAKE_REST_MS,
+      work: ({ pipelines }) => {
+        const arrived = [...pipelines.values()]
+          .filter((one) => one.arrived && mayLook(one))
+          .map(({ id }) => id);
+        if (arrived.length === 0) return null;
+        return async () => ((await runIntake(context, signal, { arrived })).full ? more : null);
+      },
+    },
+    planner(context, options),
+    ...[...context.pipelines.values()].map((pipeline) => sweeper(context, pipeline, signal)),
+    demoAnswers(context, signal),
+    {
+      name: "queue",
+      restMs: 0,
+      regular: true,
+      work: ({ batches }) => (batches === 0 ? null : () => Promise.resolve(queue.look(batches))),
+    },
+    {
+      name: "rescuer",
+      restMs: RESCUE_REST_MS,
+      work: ({ dead, orphan }) =>
+        dead || orphan ? async () => queue.look((await runRescuer(context)).batches) : null,
+    },
+    janitor(context, signal),
+    {
+      name: "comparison",
+      restMs: COMPARE_EVERY_MS,
+      regular: true,
+      work: ({ pipelines }) => {
+        const isSoonNeeded = [...pipelines.values()].some((one) => one.approved && one.ready > 0);
+        return () => compareWithList(context, signal, isSoonNeeded);
+      },
+    },
+    sourceCheck(context, signal),
+  ];
+}
+
+/** Until the next deadline, the end of the next back-off, or the next batch's turn; null: none is known. */
+export function nextMs({ pipelines: ours }: WorkerContext, due: Due): number | null {
+  const waits = [...due.pipelines.values()].flatMap((one) => {
+    const maxWaitMs = ours.get(one.id)?.config.when.maxWaitMs ?? Infinity;
+    return [one.nextReadyMs ?? Infinity, maxWaitMs - (one.oldestWaitMs ?? -Infinity)];
+  });
+  // Batches that are due may wait for a queue that did not hear of them.
+  const lookMs = due.batches > 0 ? LOOK_EVERY_MS : Infinity;
+  const next = Math.min(lookMs, ...[...waits, due.nextMs ?? Infinity].filter((ms) => ms > 0));
+  return Number.isFinite(next) ? next : null;
+}
+
+/** As `guard.ts` has it: nothing that is known to end there is begun. */
+function mayLook({ current, pauseKind }: PipelineDue): boolean {
+  return current && pauseKind !== "source";
+}
+
+/** What an answer says of one of ours, where it may be worked on. */
+function current({ pipelines }: Due, { id }: Pipeline): PipelineDue | null {
+  const found = pipelines.get(id);
+  return found?.current === true ? found : null;
+}
+
+function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Concern {
+  const rests = new Rests();
+  const isDue = (pipeline: Pipeline, due: Due): boolean => {
+    const one = current(due, pipeline);
+    if (one === null) return false;
+    const filling = isFilling({
+      ...one,
+      arriving: one.arrived && mayLook(one),
+      requestsMax: requestsMax(pipeline),
+    });
+    // Also of a pipeline that is paused: what was asked for is over when nothing waits.
+    if (one.flush && !filling) return true;
+    if (one.pauseKind !== null && one.pauseKind !== "budget") return false;
+    const { rows, maxWaitMs } = pipeline.config.when;
+    const { ready, oldestWaitMs } = one;
+    return decidePlanning({ ready, oldestWaitMs, rowsThreshold: rows, maxWaitMs, flush: flush && !filling })
+      .plan;
+  };
+  const plan = async (pipelines: readonly Pipeline[], revision: string): Promise<void> => {
+    for (const pipeline of pipelines) {
+      const batches = await planPipeline(context, pipeline, { flush, mayWait: true });
+      if (batches > 0) rests.end(pipeline);
+      else rests.begin(pipeline, revision);
+      queue.look(batches);
+    }
+  };
+  return {
+    name: "planner",
+    restMs: PLAN_REST_MS,
+    work: (due) => {
+      const pipelines = [...context.pipelines.values()].filter(
+        (pipeline) => isDue(pipeline, due) && !rests.holds(pipeline, due.revision),
+      );
+      return pipelines.length === 0 ? null : () => plan(pipelines, due.revision);
+    },
+  };
+}
+
+/** Of pipelines that came to nothing: until something happens in the ledger, less and less often. */
+class Rests {
+  readonly #rests = new Map<Pipeline, { revision: string; fromMs: number; ms: number }>();
+
+  holds(pipeline: Pipeline, revision: string): boolean {
+    const rest = this.#rests.get(pipeline);
+    if (rest === undefined) return false;
+    const ms = rest.revision === revision ? rest.ms : PLAN_REST_MS;
+    return performance.now() - rest.fromMs < ms;
+  }
+
+  begin(pipeline: Pipeline, revision: string): void {
+    const before = this.#rests.get(pipeline);
+    const ms = before?.revision === revision ? Math.min(PLAN_REST_MS_MAX, before.ms * 2) : PLAN_REST_MS;
+    this.#rests.set(pipeline, { revision, fromMs: performance.now(), ms });
+  }
+
+  end(pipeline: Pipeline): void {
+    this.#rests.delete(pipeline);
+  }
+}
+
+/**
+ * One a pipeline: a long sweep keeps nobody else's waiting. What has arrived is taken in before one begins: an arrival tells a row's new key
+ * with its former one, and a sweep would come to the new key alone, and ask it again.
+ */
+function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern {
+  /** Since when one waits that is due; null: none does. */
+  let waitsSinceMs: number | null = null;
+  return {
+    name: "sweeper",
+    restMs: SWEEP_REST_MS,
+    work: (due) => {
+      const sinceMs = waitsSinceMs ?? performance.now();
+      waitsSinceMs = null;
+      const one = current(due, pipeline);
+      if (one === null || !mayLook(one)) return null;
+      const { sweep } = one;
+      const isUnderWay = sweep === null || sweep.phase !== "idle";
+      if (!isUnderWay && sweep.sweptHash === pipeline.definitionHash && !isSweepDue(sweep)) return null;
+      if (!isUnderWay && one.arrived && performance.now() - sinceMs <= ARRIVALS_MS_MAX) {
+        waitsSinceMs = sinceMs;
+        return null;
+      }
+      return async () => {
+        while (!signal.aborted && (await sweepChunk(context, pipeline)) !== null);
+      };
+    },
+  };
+}
+
+function demoAnswers(context: WorkerContext, signal: AbortSignal): Concern {
+  return {
+    name: "demo answers",
+    restMs: 0,
+    work: (due) => {
+      const pipelines = [...context.pipelines.values()].filter(
+        (pipeline) => current(due, pipeline)?.demo === true && mayAskAgain(pipeline.provider),
+      );
+      if (pipelines.length === 0) return null;
+      return async () => {
+        for (const pipeline of pipelines)
+          await guarded(context, pipeline, () => askAgainAfterDemo(context, pipeline, signal));
+      };
+    },
+  };
+}
+
+function janitor(context: WorkerContext, signal: AbortSignal): Concern {
+  let cleaned = { revision: "", atMs: -Infinity };
+  return {
+    name: "janitor",
+    restMs: CLEAN_REST_MS,
+    regular: true,
+    work: ({ revision }) => {
+      if (revision === cleaned.revision && performance.now() - cleaned.atMs < CLEAN_REST_MS_MAX) return null;
+      return async () => {
+        await runJanitor(context, signal);
+        cleaned = { revision, atMs: performance.now() };
+      };
+    },
+  };
+}
+
+/** All pipelines after any change in the catalogue, else those that wait for their source, or could not be checked. */
+function sourceCheck(context: WorkerContext, signal: AbortSignal): Concern {
+  const checked = new WeakMap<Pipeline, string>();
+  const check = async (due: Due): Promise<void> => {
+    const state = await context.catalogueState();
+    for (const pipeline of context.pipelines.values()) {
+      signal.throwIfAborted();
+      const isPaused = current(due, pipeline)?.pauseKind === "source";
+      if (!isPaused && checked.get(pipeline) === state) continue;
+      await guarded(context, pipeline, async () => {
+        await context.refreshSource(pipeline);
+        checked.set(pipeline, state);
+      });
+    }
+  };
+  return {
+    name: "source check",
+    restMs: SOURCE_CHECK_EVERY_MS,
+    regular: true,
+    work: (due) => () => check(due),
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * One process that works: what is quick and shared it starts itself, as one question names it; graphile-worker has the turns with single
+ * batches. Stopping lets each step in hand finish, within a limit; whatever is cut off is picked up by others from the database.
+ */
+import { setMaxListeners } from "node:events";
+import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { RowmillError } from "../../model/errors.js";
+import { askDue, holds, type Due } from "../../store/ledger/due.js";
+import { beat, signOff } from "../../store/ledger/workers.js";
+import { version } from "../../version.js";
+import { attend, type Attendance } from "./attend.js";
+import { concernsOf, nextMs } from "./concerns.js";
+import type { WorkerContext } from "../context.js";
+import { loop } from "../loop.js";
+import { startQueue, type Queue } from "./queue.js";
+
+const BEAT_EVERY_MS = 5_000;
+/** What takes a closer look is asked less often: batches without a wake-up, and rows that the demo model answered. */
+const THOROUGH_EVERY_MS = 4_000;
+const STOP_LIMIT_MS = 20_000;
+/** Of the signal to stop: each call of a turn in hand; above it Node warns of a leak. */
+const LISTENERS_MAX = 100;
+
+/** What it has seen is what there was to do when it asked last. With a trouble that is no error of the database it has ended by itself. */
+export interface Worker extends Pick<Attendance, "seen" | "onSeen"> {
+  /** Resolves when the process may exit. Repeatable. */
+  stop(): Promise<void>;
+}
+
+export interface WorkerOptions {
+  /** Plan all that waits, whatever threshold and deadline say. */
+  readonly flush: boolean;
+}
+
+export async function startWorker(context: WorkerContext, options: WorkerOptions): Promise<Worker> {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  setMaxListeners(LISTENERS_MAX, signal);
+  let hasten = (): void => undefined;
+  const queue = await startQueue(context, { signal, onNews: () => hasten() });
+  try {
+    await heartbeat(context, queue);
+  } catch (error) {
+    // Whoever called closes the database next: nothing may still be asking it.
+    stopping.abort();
+    await queue.ended;
+    throw error;
+  }
+  const attendance = attend(context, {
+    ask: asker(context, stopping),
+    holds: (due) => holds(context.read, due),
+    nextMs: (due) => nextMs(context, due),
+    concerns: concernsOf(context, { ...options, queue, signal }),
+    signal,
+  });
+  const { seen, onSeen } = attendance;
+  ({ hasten } = attendance);
+  const heart = loop(context, { name: "heartbeat", everyMs: BEAT_EVERY_MS, signal }, () =>
+    heartbeat(context, queue),
+  );
+  let stopped: Promise<void> | null = null;
+  const running = { stopping, queue, ended: [heart, attendance.ended] };
+  return { seen, onSeen, stop: () => (stopped ??= stopAll(context, running)) };
+}
+
+/** Once a newer version took the ledger over nothing more is begun: all that runs here ends, as by `stop`. */
+function asker(context: WorkerContext, stopping: AbortController): () => Promise<Due> {
+  const pipelines = [...context.pipelines.values()];
+  let thoroughAtMs = 0;
+  return async () => {
+    const thorough = performance.now() >= thoroughAtMs;
+    try {
+      const due = await askDue(context.read, { pipelines, thorough });
+      if (thorough) thoroughAtMs = performance.now() + THOROUGH_EVERY_MS;
+      return due;
+    } catch (error) {
+      if (error instanceof RowmillError && error.code === "version_too_old" && !stopping.signal.aborted) {
+        context.log.error({ err: error }, "this worker begins nothing more");
+        stopping.abort();
+      }
+      throw error;
+    }
+  };
+}
+
+async function stopAll(
+  context: WorkerContext,
+  running: { stopping: AbortController; queue: Queue; ended: readonly Promise<void>[] },
+): Promise<void> {
+  running.stopping.abort();
+  const all = Promise.allSettled([running.queue.ended, ...running.ended]);
+  const limit = new AbortController();
+  const late = await Promise.race([
+    all.then(() => false),
+    sleep(STOP_LIMIT_MS, true, { signal: limit.signal }).catch(() => false),
+  ]);
+  limit.abort();
+  if (late) context.log.warn("a step did not end in time; its batch goes on when its lease ends");
+  context.leases.stop();
+  try {
+    await context.step("worker.signOff", () => signOff(context.database, context.workerId));
+  } catch (error) {
+    // The others take its silence for the same.
+    context.log.warn({ err: error }, "could not sign off");
+  }
+}
+
+function heartbeat(context: WorkerContext, queue: Queue): Promise<void> {
+  const worker = {
+    id: context.workerId,
+    poolId: queue.poolId(),
+    host: hostname(),
+    pid: process.pid,
+    version,
+  };
+  return context.step("worker.beat", () => beat(context.database, worker));
+}

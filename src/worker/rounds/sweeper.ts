@@ -1,0 +1,206 @@
+/**
+ * Compares source and ledger, chunk by chunk in key order: the backfill at first, then what no trigger told. It only finds keys;
+ * what they mean is decided by `look.ts`. Its place is kept in the database after every chunk, so a crash costs one chunk, and
+ * several workers share one sweep.
+ */
+import { boundedRead, READ_TIMEOUT_MS } from "../../postgres/bounded-read.js";
+import { READ_KEYS_MAX } from "../../sources/source.js";
+import { lockIntake } from "../../store/pipelines/pipelines.js";
+import type { Queryable } from "../../postgres/database.js";
+import { cutShort, reaffirmMany, reopenMany } from "../../store/requests/requests.js";
+import { keepKeyless, refuseKeyless } from "../../store/requests/refused-keys.js";
+import { bisect } from "../../postgres/bisect.js";
+import {
+  ledgerChunk,
+  metByAll,
+  type ChunkBounds,
+  type LedgerChunk,
+} from "../../store/requests/ledger-chunks.js";
+import {
+  advanceSweep,
+  lockSweep,
+  startSweep,
+  type SweepPhase,
+  type SweepRow,
+} from "../../store/requests/sweeps.js";
+import { currentFingerprint, type Pipeline, type WorkerContext } from "../context.js";
+import { guarded, mayLook } from "../guard.js";
+import { lookAt } from "./look.js";
+
+/** Rows whose fingerprints are compared at once; fewer where their contents are large. */
+const DEFINITION_ROWS = 1_000;
+export const SWEEP_EVERY_MS = 600_000;
+/** A sweep may take at most about a twentieth of the time. */
+const SWEEP_REST_FACTOR = 20;
+const CHUNK_TIMEOUT_MS = 60_000;
+
+export interface SweepProgress {
+  readonly phase: SweepPhase;
+  readonly rowsSeen: number;
+  readonly keysFound: number;
+}
+
+/** The next chunk of this pipeline's sweep, if one is due; null: nothing to do, or another worker is at it. */
+export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Promise<SweepProgress | null> {
+  const progress = await guarded(context, pipeline, () =>
+    context.step("sweep.chunk", () =>
+      context.database.transaction(
+        async (tx) => {
+          if (!(await mayLook(tx, pipeline))) return null;
+          const sweep = await lockSweep(tx, pipeline.id);
+          if (sweep === null) return null;
+          if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
+          const chunk = await doChunk(tx, pipeline, sweep);
+          await advanceSweep(tx, pipeline.id, chunk);
+          return {
+            phase: chunk.phase,
+            rowsSeen: sweep.rowsSeen + chunk.rows,
+            keysFound: sweep.keysFound + chunk.keys,
+          };
+        },
+        { statementTimeoutMs: CHUNK_TIMEOUT_MS },
+      ),
+    ),
+  );
+  return progress;
+}
+
+async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepProgress | null> {
+  const changed = sweep.sweptHash !== pipeline.definitionHash;
+  if (!changed && !isSweepDue(sweep)) return null;
+  await startSweep(tx, pipeline.id, changed ? pipeline.definitionHash : null);
+  return { phase: "source", rowsSeen: 0, keysFound: 0 };
+}
+
+/** Of a pipeline whose definition was swept. Pure. */
+export function isSweepDue({
+  wanted,
+  mayRest,
+  finishedAgoMs,
+  lastedMs,
+}: Pick<SweepRow, "wanted" | "mayRest" | "finishedAgoMs" | "lastedMs">): boolean {
+  if (finishedAgoMs === null) return wanted;
+  const restMs = (lastedMs ?? 0) * SWEEP_REST_FACTOR;
+  if (finishedAgoMs > Math.max(SWEEP_EVERY_MS, restMs)) return true;
+  return wanted && (!mayRest || finishedAgoMs > restMs);
+}
+
+interface ChunkDone {
+  readonly phase: SweepPhase;
+  readonly cursor: readonly string[] | null;
+  readonly rows: number;
+  readonly keys: number;
+  readonly met: string;
+}
+
+async function doChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
+  if (sweep.phase === "source") return sourceChunk(tx, pipeline, sweep);
+  return sweep.phase === "definition" ? definitionChunk(tx, pipeline, sweep) : goneChunk(tx, pipeline, sweep);
+}
+
+async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
+  const chunk = await pipeline.source.compareChunk(tx, sweep, READ_KEYS_MAX);
+  await lookAtFound(tx, pipeline, chunk.keys);
+  if (chunk.cursor === null) await countKeyless(tx, pipeline);
+  // What this sweep itself found is as it was read just now.
+  const met = String(BigInt(sweep.met) ^ BigInt(chunk.met));
+  const afterAll = async (): Promise<SweepPhase> => {
+    if (sweep.lastRequestId === "0") return "idle";
+    return sweep.definitionHash === null ? afterRows(tx, { ...sweep, met }) : "definition";
+  };
+  return {
+    phase: chunk.cursor === null ? await afterAll() : "source",
+    cursor: chunk.cursor,
+    rows: chunk.rows,
+    keys: chunk.keys.length,
+    met,
+  };
+}
+
+async function countKeyless(tx: Queryable, pipeline: Pipeline): Promise<void> {
+  const found = await pipeline.source.countKeyless(tx);
+  if (found === null) await keepKeyless(tx, pipeline.id);
+  else if (found.rows > 0) await refuseKeyless(tx, pipeline.id, found);
+}
+
+/** A changed definition asks again only those rows that would now be asked something else, or get the room that their answer lacked. */
+async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
+  await lockIntake(tx, pipeline.id);
+  const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
+  const { rows, left } = await pipeline.source.readRows(
+    tx,
+    chunk.rows.map((asked) => asked.key),
+  );
+  const contents = new Map(rows.map((row) => [row.key, row]));
+  const reopened: string[] = [];
+  const reaffirmed: string[] = [];
+  const failed: string[] = [];
+  for (const asked of chunk.rows) {
+    const row = contents.get(asked.key);
+    if (row === undefined || row.cells === null || row.hash !== asked.contentHash) continue;
+    const fingerprint = currentFingerprint(pipeline, row.cells);
+    if (asked.state === "waiting") {
+      if (fingerprint === asked.answeredFingerprint) reaffirmed.push(asked.requestId);
+    } else if (fingerprint !== asked.fingerprint) reopened.push(asked.requestId);
+    else if (asked.state === "failed") failed.push(asked.requestId);
+  }
+  reopened.push(...(await cutShort(tx, failed, pipeline.config.request.maxOutputTokens)));
+  const moved =
+    (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, pipeline.id, reaffirmed));
+  const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
+  const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
+  const { met } = sweep;
+  return {
+    phase: cursor === null ? await afterRows(tx, sweep) : "definition",
+    cursor,
+    rows: 0,
+    keys: moved,
+    met,
+  };
+}
+
+async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
+  const { keys, lastKey } = await goneKeys(tx, pipeline, {
+    pipelineId: pipeline.id,
+    after: sweep.cursor?.[0] ?? null,
+    lastId: sweep.lastRequestId,
+    max: READ_KEYS_MAX,
+  });
+  await lookAtFound(tx, pipeline, keys);
+  return {
+    phase: lastKey === null ? "idle" : "ledger",
+    cursor: lastKey === null ? null : [lastKey],
+    rows: 0,
+    keys: keys.length,
+    met: sweep.met,
+  };
+}
+
+/** Where every request's row was among those that were read, none has to be looked for. To know that may be too much for one statement. */
+async function afterRows(tx: Queryable, { pipelineId, lastRequestId, met }: SweepRow): Promise<SweepPhase> {
+  const all = await boundedRead(tx, READ_TIMEOUT_MS, () => metByAll(tx, pipelineId, lastRequestId));
+  return all === met ? "idle" : "ledger";
+}
+
+/** By one statement; where the data of one row makes that fail, row by row. */
+async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds): Promise<LedgerChunk> {
+  let chunk: LedgerChunk | null = null;
+  await bisect(
+    tx,
+    [bounds],
+    async () => {
+      chunk = await ledgerChunk(tx, bounds, source.inSql);
+    },
+    async () => {
+      const { keys, lastKey } = await ledgerChunk(tx, bounds, null);
+      chunk = { keys: await source.missingKeys(tx, keys), lastKey };
+    },
+  );
+  return chunk ?? { keys: [], lastKey: null };
+}
+
+async function lookAtFound(tx: Queryable, pipeline: Pipeline, keys: readonly string[]): Promise<void> {
+  if (keys.length === 0) return;
+  await lockIntake(tx, pipeline.id);
+  await lookAt(tx, pipeline, { keys, since: null });
+}

@@ -1,0 +1,136 @@
+/**
+ * The usual case of a chunk of lines: answers that fit the schema, to the definition that is present. Nothing of their rows has to be read for
+ * them: the statement that ends the requests compares the content itself. Whatever is not so, or fails, is left to `end-answers.ts`, which
+ * looks at each row.
+ */
+import type { Json } from "../../../model/pipeline.js";
+import { parseCustomId } from "../../../model/request/custom-id.js";
+import type { AnswerOutcome } from "../../../model/provider/outcome.js";
+import * as batches from "../../../store/batches/batches.js";
+import { DatabaseError, isDataError } from "../../../postgres/database.js";
+import { acceptMany, type GoodAnswer } from "../../../store/requests/attempts.js";
+import { lockQuietly } from "../../../store/batches/in-flight.js";
+import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes, type Place } from "./answer-chunk.js";
+import { countedUsage, storable } from "../ending.js";
+import { causeOf } from "./row-refusal.js";
+
+/** A user who holds a row waits for ours no longer. Far below the time after which PostgreSQL looks for a deadlock, and cancels somebody. */
+const LOCK_TIMEOUT_MS = 100;
+
+/** A statement over many large rows; they are read by their sizes then. */
+const TOO_LONG = "57014";
+
+export interface Accepted {
+  /** What is left to be looked at. */
+  readonly left: Outcomes;
+  readonly written: number;
+  /** The instant of those that were written, for the others of the chunk: which came first is not known. Null: none was. */
+  readonly at: string | null;
+}
+
+/** Null: the lease is lost. */
+export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promise<Accepted | null> {
+  const good = mayAccept(turn) ? goodAnswers(turn, outcomes) : new Map<string, Good>();
+  if (good.size === 0) return { left: outcomes, written: 0, at: null };
+  const place: Place = { atTarget: false };
+  let written: Written | null;
+  try {
+    written = await accept(turn, good, place);
+  } catch (error) {
+    if (!mayBeOneRow(error, place)) throw error;
+    turn.context.log.debug({ batch: turn.batch.id, err: error }, "a chunk is looked at row by row");
+    return { left: outcomes, written: 0, at: null };
+  }
+  if (written === null) return null;
+  const { ids, at } = written;
+  const left = new Map([...outcomes].filter(([id]) => !ids.has(id)));
+  return { left, written: ids.size, at };
+}
+
+/** What a single row, or whoever holds it, can cause: looked at row by row, the others are written. */
+function mayBeOneRow(error: unknown, { atTarget }: Place): boolean {
+  if (error instanceof NotWritten) return true;
+  if (!(error instanceof DatabaseError)) return false;
+  return causeOf(error, atTarget) !== null || isDataError(error) || error.sqlState === TOO_LONG;
+}
+
+/** The row itself is not needed: neither for `validate`, nor to compare definitions or names, nor as what is written. */
+function mayAccept({ pipeline, batch, asked: { changed, target } }: Collecting): boolean {
+  const isOurs = batch.adoptedPattern === null && !batch.recovered;
+  const isApart = typeof target !== "string" && !target.isSource;
+  return isOurs && isApart && !changed && pipeline.config.validate === null;
+}
+
+interface Good {
+  readonly answer: GoodAnswer;
+  readonly cells: Readonly<Record<string, Json>>;
+}
+
+function goodAnswers(turn: Collecting, outcomes: Outcomes): Map<string, Good> {
+  const good = new Map<string, Good>();
+  for (const [id, lines] of outcomes) {
+    const [line] = lines;
+    const one = line !== undefined && lines.length === 1 ? goodAnswer(turn, line) : null;
+    if (one !== null) good.set(id, one);
+  }
+  return good;
+}
+
+function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good | null {
+  const name = line.kind === "text" ? parseCustomId(line.customId) : null;
+  if (line.kind !== "text" || name === null) return null;
+  const parsed = pipeline.answer.parse(line.text, line);
+  if (!parsed.ok) return null;
+  const { input, cached, output, cost } = countedUsage(batch, line.usage);
+  const answer: GoodAnswer = {
+    id: name.requestId,
+    attempt: name.attempt,
+    ending: "succeeded",
+    hashPrefix: name.hashPrefix,
+    model: storable(line.model),
+    input,
+    cached,
+    output,
+    cost,
+    demo: line.demo === true,
+  };
+  return { answer, cells: parsed.cells };
+}
+
+/** A trigger or a rule of the user's did something else. */
+class NotWritten extends Error {}
+
+interface Written {
+  readonly ids: ReadonlySet<string>;
+  readonly at: string | null;
+}
+
+/** Null: the lease is lost, or the definition is another one by now. Else the requests that are answered. */
+function accept(
+  { context, pipeline, batch, lease, asked: { target } }: Collecting,
+  good: ReadonlyMap<string, Good>,
+  place: Place,
+): Promise<Written | null> {
+  if (typeof target === "string") return Promise.resolve({ ids: new Set(), at: null });
+  const answers = [...good.values()].map(({ answer }) => answer);
+  return context.step("collect.chunk", () =>
+    context.database.transaction(
+      async (tx) => {
+        // Asked for together, one after the other: locks alone are nothing to undo.
+        const held = batches.holds(tx, lease, pipeline);
+        await lockQuietly(tx, batch.no, [...good.keys()]);
+        const [isHeld, { plain }] = await Promise.all([held, target.lock(tx)]);
+        if (!isHeld) return null;
+        const { ids, keys, at } = await acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
+        const results = ids.map((id, index) => {
+          const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
+          return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model };
+        });
+        place.atTarget = true;
+        if ((await target.write(tx, results, plain)).size > 0) throw new NotWritten();
+        return { ids: new Set(ids), at: ids.length === 0 ? null : at };
+      },
+      { writingFor: pipeline.id, lockTimeoutMs: LOCK_TIMEOUT_MS, statementTimeoutMs: WRITE_TIMEOUT_MS },
+    ),
+  );
+}

@@ -1,0 +1,93 @@
+/**
+ * The definition that asked a batch, by which its answers are judged although the config says something else by now: exactly as if the
+ * batch had settled before the change. `validate` alone is the present one, since a ledger keeps no functions.
+ */
+import { canonicalJson } from "../../../model/json/canonical-json.js";
+import { compileStored, type CompiledAnswer } from "../../../model/answer/answer.js";
+import { RowmillError } from "../../../model/errors.js";
+import { thrownMessage } from "../../../model/words/thrown-message.js";
+import { definitionOf, type AskedDefinition } from "../../../store/pipelines/definitions.js";
+import type { Source } from "../../../sources/source.js";
+import type { Batch } from "../../../store/batches/batches.js";
+import type { Target } from "../../../targets/target.js";
+import type { Pipeline, WorkerContext } from "../../context.js";
+
+export interface Asked {
+  /** It is another one than the present. */
+  readonly changed: boolean;
+  /** Null: nobody knows what was asked. An answer counts only where the present definition would ask the same. */
+  readonly answer: CompiledAnswer | null;
+  readonly triesMax: number;
+  /** With the content that was asked about; null: that of the present definition. */
+  readonly source: Source | null;
+  /** Text: why the target, as it is now, cannot hold such answers. They are kept in the ledger. */
+  readonly target: Target | string;
+}
+
+interface Asking {
+  readonly context: WorkerContext;
+  readonly pipeline: Pipeline;
+  readonly batch: Batch;
+}
+
+export async function askedBy({ context, pipeline, batch }: Asking): Promise<Asked> {
+  const { config, target } = pipeline;
+  const present = { answer: pipeline.answer, triesMax: config.attempts, source: null, target };
+  if (batch.definitionHash === pipeline.definitionHash) return { changed: false, ...present };
+  const definition = await definitionOf(context.read, pipeline.id, batch.definitionHash);
+  const answer = definition && compiled({ context, pipeline, batch }, definition);
+  if (!definition || !answer) return { changed: true, ...present, answer: null };
+  return {
+    changed: true,
+    answer,
+    triesMax: definition.attempts ?? config.attempts,
+    source: await contentSource({ context, pipeline, batch }, definition),
+    target: await targetOf({ context, pipeline, batch }, definition, answer),
+  };
+}
+
+/** The present schema where it is the same, functions and all. Null, with a warning: a newer version wrote what this one cannot read. */
+function compiled({ context, pipeline, batch }: Asking, { answer }: AskedDefinition): CompiledAnswer | null {
+  if (canonicalJson(answer) === canonicalJson(pipeline.answer.stored)) return pipeline.answer;
+  try {
+    return compileStored(answer);
+  } catch (error) {
+    context.log.warn(
+      { pipeline: batch.pipeline, batch: batch.id, err: error },
+      `the answer schema that the batch was asked by cannot be read: ${thrownMessage(error)}`,
+    );
+    return null;
+  }
+}
+
+/** Where a column is gone, or table or key are others, no one can tell whether a row still is what was asked about: it counts as changed. */
+async function contentSource(
+  { context, pipeline }: Asking,
+  { content }: AskedDefinition,
+): Promise<Source | null> {
+  if (content === null || content.join() === pipeline.config.source.columns.join()) return null;
+  try {
+    return await pipeline.sourceFor(context.read, content);
+  } catch (error) {
+    if (!(error instanceof RowmillError) || error.code !== "source_unsupported") throw error;
+    return null;
+  }
+}
+
+/** A field that the config still has goes where the config says; one that it has no more, where it went then. */
+function targetOf(
+  { context, pipeline }: Asking,
+  { columns: then }: AskedDefinition,
+  answer: CompiledAnswer,
+): Promise<Target | string> {
+  const { columns: now } = pipeline.config.target;
+  const present = new Set(pipeline.answer.columns.map(({ field }) => field));
+  const columns = answer.columns.map(({ field }): [string, string] => [
+    field,
+    (present.has(field) ? now?.[field] : then?.[field]) ?? field,
+  ]);
+  return pipeline.targetFor(context.read, {
+    answer: answer.columns,
+    columns: Object.fromEntries(columns),
+  });
+}

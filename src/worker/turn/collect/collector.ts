@@ -1,0 +1,265 @@
+/**
+ * collecting → settled: reads the results as one stream and gives every request of the batch its ending, chunk by chunk
+ * (`end-answers.ts`). After a crash they are read again from the start; lines whose requests have left the batch change nothing.
+ *
+ * Answers whose target rows somebody holds are kept in the ledger. Once the results were read to their end and nothing else is open, the
+ * batch says so (`results_read`), and later turns write from what is kept, and read no results again.
+ */
+import * as batches from "../../../store/batches/batches.js";
+import * as pipelines from "../../../store/pipelines/pipelines.js";
+import { matchesContent, parseCustomId } from "../../../model/request/custom-id.js";
+import type { AnswerOutcome } from "../../../model/provider/outcome.js";
+import { ProviderError, type ResultsEnd } from "../../../model/provider/provider.js";
+import { pollDelayMs } from "../../../model/batch/schedule.js";
+import type { Queryable, Reader } from "../../../postgres/database.js";
+import { countUnanswered, inFlightOf } from "../../../store/batches/in-flight.js";
+import { nextKept, passStart, type KeptAnswer } from "../../../store/batches/kept-answers.js";
+import type { Collecting } from "./answer-chunk.js";
+import { askedBy } from "./asked.js";
+import { endAnswers, type Waits } from "./end-answers.js";
+import { endAll } from "../ending.js";
+import { pauseWhenFailing } from "../../rounds/failing-answers.js";
+import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForResults } from "./missing-results.js";
+import { refute } from "../reconciler.js";
+import { eachStep } from "../../step.js";
+import { done, lost, type BatchIn, type Next, type Turn } from "../turn.js";
+import { requestsByCustomId } from "../../../store/batches/adoption.js";
+
+/** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
+const CHUNK_LINES = 2_000;
+const CHUNK_BYTES = 8 * 1024 * 1024;
+const FOREIGN = "its results name none of our requests";
+
+interface Tally extends batches.ResultsRead {
+  /** How the results ended; what was read in an earlier turn ended whole. */
+  readonly end: ResultsEnd;
+  /** What was presumed is still: no line named anything. */
+  readonly isUnproved: boolean;
+}
+
+export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Next> {
+  const turn = { ...claimed, asked: await askedBy(claimed) };
+  const waits: Waits = { alone: 0 };
+  if (turn.batch.keepsAnswers && !(await collectKept(turn, waits))) return lost;
+  const { resultsRead } = turn.batch;
+  if (resultsRead !== null)
+    return settle(turn, { ...resultsRead, end: wholeEnd(turn, resultsRead.lines), isUnproved: false });
+  const read = await collectResults(turn, waits);
+  if (read === "lost") return lost;
+  if (read === "foreign") return refute(turn, FOREIGN);
+  return (await lookForResults(turn, read.end)) ?? (await doubt(turn, read)) ?? settle(turn, read);
+}
+
+/** Null: it is ours, or a person was told that its answers are lost. Of what may be another's, that it says nothing is no reason to ask our rows again. */
+async function doubt(turn: Collecting, { isUnproved, end, lines }: Tally): Promise<Next | null> {
+  if (!isUnproved || (turn.batch.told && !end.complete)) return null;
+  return isShort(turn, lines) ? lookOnceMore(turn) : refute(turn, FOREIGN);
+}
+
+/** Fewer than the provider counts: they may be late, and are read again a few times. */
+function isShort({ batch: { providerCounts: counts, downloads } }: Collecting, lines: number): boolean {
+  return counts !== null && lines < counts.completed + counts.failed && downloads + 1 < DOWNLOADS_MAX;
+}
+
+function lookOnceMore(turn: Collecting): Promise<Next> {
+  return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: turn.batch.downloads + 1 });
+}
+
+function wholeEnd({ batch }: Collecting, lines: number): ResultsEnd {
+  return { complete: true, lines, gone: [], unread: null, pending: null, refs: batch.data.refs };
+}
+
+/** "foreign": what was presumed to be this batch is another one. */
+async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "lost" | "foreign"> {
+  let { presumed } = turn.batch;
+  const tally = { lines: 0, unknown: 0, missing: 0 };
+  const chunks = resultChunks(turn);
+  try {
+    for (let next = chunks.next(); ;) {
+      const chunk = await next;
+      if (chunk.done === true) {
+        const end = chunk.value;
+        return { ...tally, lines: end.lines, end, isUnproved: presumed };
+      }
+      // Read while this one is written. An error of it is thrown where it is awaited.
+      next = chunks.next();
+      next.catch(() => undefined);
+      const proof = presumed ? await proofIn(turn, chunk.value) : null;
+      if (proof === "foreign") return proof;
+      if (proof === "ours" && !(await noteProof(turn))) return "lost";
+      presumed &&= proof === null;
+      const { outcomes, unknown } = await attributeLines(turn.context.read, turn.batch, chunk.value);
+      tally.unknown += unknown;
+      if (!(await endAnswers(turn, outcomes, waits))) return "lost";
+    }
+  } finally {
+    await chunks.return(wholeEnd(turn, 0));
+  }
+}
+
+/** Whose the lines are that name anything: ours, if most of them name a request as it was sent in this batch. Null: none does. */
+async function proofIn(
+  { context, batch }: Collecting,
+  read: readonly AnswerOutcome[],
+): Promise<"ours" | "foreign" | null> {
+  const named = read.flatMap(({ customId }) => (customId === null ? [] : [parseCustomId(customId)]));
+  if (named.length === 0) return null;
+  const ids = named.flatMap((name) => name?.requestId ?? []);
+  const sent = await inFlightOf(context.read, batch.no, ids);
+  const ours = named.filter((name) => {
+    const request = name === null ? undefined : sent.get(name.requestId);
+    return name !== null && request?.attempt === name.attempt && matchesContent(name, request.contentHash);
+  });
+  return ours.length * 2 > named.length ? "ours" : "foreign";
+}
+
+function noteProof({ context, lease }: Collecting): Promise<boolean> {
+  return context.step("collect.prove", () => batches.update(context.database, lease, { presumed: false }));
+}
+
+/** A person said that what is gone is gone: so is the batch itself. */
+async function* resultChunks(turn: Collecting): AsyncGenerator<AnswerOutcome[], ResultsEnd> {
+  const { context, pipeline, batch, signal } = turn;
+  const { providerBatchId: id, providerCounts: counts, lines } = batch;
+  const ended = { id, refs: batch.data.refs, counts };
+  const options = { signal, requests: lines };
+  try {
+    return yield* eachStep(context.step, "collect.read", chunked(pipeline.provider.results(ended, options)));
+  } catch (error) {
+    const isGone = error instanceof ProviderError && error.kind === "notFound";
+    if (!isGone || !batch.told) throw error;
+    return { ...wholeEnd(turn, 0), complete: false, gone: [`batch ${id}`] };
+  }
+}
+
+async function* chunked(
+  results: AsyncGenerator<AnswerOutcome, ResultsEnd>,
+): AsyncGenerator<AnswerOutcome[], ResultsEnd> {
+  let chunk: AnswerOutcome[] = [];
+  let bytes = 0;
+  for (let next = await results.next(); ; next = await results.next()) {
+    if (next.done === true) {
+      if (chunk.length > 0) yield chunk;
+      return next.value;
+    }
+    chunk.push(next.value);
+    bytes += sizeOf(next.value);
+    if (chunk.length < CHUNK_LINES && bytes < CHUNK_BYTES) continue;
+    yield chunk;
+    chunk = [];
+    bytes = 0;
+  }
+}
+
+/** About: what a line holds beside its texts is small. */
+function sizeOf(outcome: AnswerOutcome): number {
+  const calls = "calls" in outcome ? (outcome.calls ?? []) : [];
+  const texts = ["text" in outcome ? outcome.text : null, "reasoning" in outcome ? outcome.reasoning : null];
+  return [...calls, ...texts].reduce((sum, text) => sum + (text?.length ?? 0), 0);
+}
+
+/** Tries once more to write what came in an earlier turn and could not be written then. False: the lease is lost. */
+async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
+  const { context, batch } = turn;
+  const before = await passStart(context.read);
+  for (let after: KeptAnswer | null = null; ;) {
+    const pass = { before, after };
+    const kept = await nextKept(context.read, batch.no, { pass, max: CHUNK_LINES, bytesMax: CHUNK_BYTES });
+    after = kept.at(-1) ?? null;
+    if (after === null) return true;
+    const outcomes = new Map(kept.map(({ requestId, outcome }) => [requestId, [outcome]]));
+    if (!(await endAnswers(turn, outcomes, waits))) return false;
+  }
+}
+
+async function settle(turn: Collecting, tally: Tally): Promise<Next> {
+  const { context, pipeline, batch } = turn;
+  const left = await countUnanswered(context.read, batch.no);
+  if (left > 0 && !batch.told && isShort(turn, tally.lines)) return lookOnceMore(turn);
+  const { outcome, detail } = unnamed(batch, tally.end);
+  const read = { lines: tally.lines, unknown: tally.unknown, missing: tally.missing + left };
+  const ended = await endAll(context, {
+    ...turn,
+    facts: () => ({ outcome, detail }),
+    event: "allEnded",
+    reason:
+      read.missing === 0
+        ? "every request was named in the results"
+        : `${read.missing} requests were not named in the results: ${outcome}`,
+    detail: read,
+    fields: { provider_data: { refs: tally.end.refs } },
+    first: (tx) => lookAtAnswers(tx, pipeline),
+  });
+  if (ended === "lost") return lost;
+  if (ended === "kept") return waitForRows(turn, read, tally.end);
+  context.log.info({ pipeline: batch.pipeline, batch: batch.id, requests: batch.requests }, "batch settled");
+  return done;
+}
+
+/** The results are not needed any more. */
+function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: ResultsEnd): Promise<Next> {
+  const { context, pipeline, batch } = turn;
+  context.log.info(
+    { pipeline: batch.pipeline, batch: batch.id },
+    "answers are kept until their rows can be written: others hold them",
+  );
+  const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
+  return lookAgain(turn, delayMs, {
+    polls: batch.polls + 1,
+    results_read: read,
+    provider_data: { refs },
+  });
+}
+
+/** Before the batch is over, so that whoever waits for the end sees the pause. Locks the pipeline, which comes before its batches. */
+async function lookAtAnswers(tx: Queryable, pipeline: Collecting["pipeline"]): Promise<void> {
+  const row = await pipelines.lock(tx, pipeline.id);
+  if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);
+}
+
+/** How requests end that no line names. */
+function unnamed(
+  { providerStatus }: Collecting["batch"],
+  { gone }: ResultsEnd,
+): { outcome: "expired" | "cancelled" | "missing"; detail: string } {
+  if (gone.length > 0)
+    return {
+      outcome: "missing",
+      detail: `The provider does not have ${gone.join(" and ")} of the batch any more.`,
+    };
+  const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
+  const detail = `The provider's results do not name this request; the batch was ${providerStatus ?? "done"}.`;
+  return { outcome, detail };
+}
+
+/** Which request each line of an answer file is about: by our own names, or by those of the code that created an adopted batch. */
+
+interface Attributed {
+  /** By request, all lines that name it, in the file's order: which one counts, its attempt and content decide. */
+  readonly outcomes: ReadonlyMap<string, readonly AnswerOutcome[]>;
+  /** Lines about no request of the batch. */
+  readonly unknown: number;
+}
+
+async function attributeLines(
+  client: Reader,
+  batch: { readonly no: number; readonly adoptedPattern: string | null; readonly recovered: boolean },
+  read: readonly AnswerOutcome[],
+): Promise<Attributed> {
+  const noted = batch.adoptedPattern !== null || batch.recovered;
+  const names = () => read.flatMap((outcome) => outcome.customId ?? []);
+  const adopted = noted ? await requestsByCustomId(client, batch.no, names()) : null;
+  const outcomes = new Map<string, AnswerOutcome[]>();
+  let unknown = 0;
+  for (const outcome of read) {
+    const name = outcome.customId ?? "";
+    const id = adopted === null ? parseCustomId(name)?.requestId : adopted.get(name);
+    if (id === undefined) unknown++;
+    else {
+      const said = outcomes.get(id);
+      if (said === undefined) outcomes.set(id, [outcome]);
+      else said.push(outcome);
+    }
+  }
+  return { outcomes, unknown };
+}

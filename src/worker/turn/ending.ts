@@ -1,0 +1,174 @@
+/** One attempt's ending, put together from what was decided; and the ending of a whole batch's remaining requests. */
+import type { Json } from "../../model/pipeline.js";
+import type { TokenUsage } from "../../model/provider/outcome.js";
+import { costNanoUsd } from "../../model/provider/pricing.js";
+import { storableText } from "../../model/words/storable-text.js";
+import { whatNext, type AttemptOutcome } from "../../model/words/what-next.js";
+import * as batches from "../../store/batches/batches.js";
+import type { Batch, BatchFields, Lease } from "../../store/batches/batches.js";
+import type { BatchEvent } from "../../model/batch/batch-transitions.js";
+import type { Queryable } from "../../postgres/database.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import { reopenMany } from "../../store/requests/requests.js";
+import { endMany, type AttemptEnding } from "../../store/requests/attempts.js";
+import {
+  countOpen,
+  countUnanswered,
+  lockUnanswered,
+  type InFlight,
+  type Part,
+} from "../../store/batches/in-flight.js";
+import type { Pipeline, WorkerContext } from "../context.js";
+import type { Turn } from "./turn.js";
+
+const DETAIL_CHARACTERS_MAX = 2_000;
+const TOKENS_MAX = 2_147_483_647;
+
+export interface EndingFacts {
+  readonly outcome: AttemptOutcome;
+  readonly detail?: string | null;
+  /** Text that was paid for and cannot be used. */
+  readonly answer?: string | null;
+  readonly model?: string | null;
+  readonly usage?: TokenUsage;
+  /** The demo model made it end so. */
+  readonly demo?: boolean;
+  /** The row was gone, and what came for it is to be kept. */
+  readonly rowGone?: boolean;
+  /** The row's content now; null: gone. Undefined: not looked at. */
+  readonly hash?: string | null;
+  readonly fingerprint?: string | null;
+  /** Drawn once for requests that should wait equally long, and go out together again. */
+  readonly chance?: number;
+  /** Of the definition that asked, where it is known; else of the present one. */
+  readonly triesMax?: number;
+  /** Overrides the wait before the next attempt. */
+  readonly delayMs?: number;
+}
+
+const noUsage = { input: 0, cached: 0, output: 0, cost: 0 };
+
+export function endingOf(
+  { context, pipeline, batch }: Pick<Turn, "context" | "pipeline" | "batch">,
+  request: Pick<InFlight, "requestId" | "attempt" | "tries" | "returns" | "room">,
+  facts: EndingFacts,
+): AttemptEnding {
+  const { config } = pipeline;
+  const policy = {
+    triesMax: facts.triesMax ?? config.attempts,
+    baseDelayMs: config.polling.minMs,
+    // Not known: other code's request, or one of an older version.
+    moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
+  };
+  const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
+  return {
+    id: request.requestId,
+    attempt: request.attempt,
+    ending: next.ending,
+    outcome: facts.outcome,
+    detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
+    answer: storable(facts.answer),
+    model: storable(facts.model),
+    ...(facts.usage === undefined ? noUsage : countedUsage(batch, facts.usage)),
+    room: request.room,
+    demo: facts.demo ?? false,
+    rowGone: facts.rowGone ?? false,
+    to: nextState(facts.outcome, next.ending),
+    hash: facts.hash ?? null,
+    fingerprint: facts.fingerprint ?? null,
+    tries: next.tries,
+    returns: next.returns,
+    delayMs: facts.delayMs ?? next.delayMs,
+  };
+}
+
+/** What a model wrote may hold what PostgreSQL cannot store; the story must be kept all the same. */
+export function storable(text: string | null | undefined): string | null {
+  return text === null || text === undefined ? null : storableText(text);
+}
+
+/** Tokens as an attempt records them, with what they cost by the batch's own price. */
+export function countedUsage(
+  { rates }: Pick<Batch, "rates">,
+  usage: TokenUsage,
+): Pick<AttemptEnding, "input" | "cached" | "output" | "cost"> {
+  const input = countable(usage.inputTokens);
+  const cached = countable(usage.cachedInputTokens);
+  const output = countable(usage.outputTokens);
+  const bounded = { inputTokens: input, cachedInputTokens: Math.min(cached, input), outputTokens: output };
+  return { input, cached, output, cost: costNanoUsd(bounded, rates, "batch") };
+}
+
+/** A provider may say anything; what no integer column holds is cut to what it does. */
+function countable(tokens: number): number {
+  return Math.min(TOKENS_MAX, Math.max(0, Math.trunc(tokens) || 0));
+}
+
+function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): AttemptEnding["to"] {
+  if (outcome === "gone") return "gone";
+  if (outcome === "alreadyAnswered") return "succeeded";
+  return ending === "returned" ? "waiting" : ending;
+}
+
+/** A row fails for good under a definition that asked about it, and not under the next one, whose sweep left out what was in flight. */
+async function reopenFailed(
+  tx: Queryable,
+  pipeline: Pipeline,
+  endings: readonly AttemptEnding[],
+): Promise<void> {
+  const failed = endings.filter(({ ending }) => ending === "failed").map(({ id }) => id);
+  await reopenMany(tx, pipeline.id, failed);
+}
+
+export interface EndAll {
+  readonly pipeline: Pipeline;
+  readonly batch: Batch;
+  readonly lease: Lease;
+  readonly facts: (request: Part["requests"][number]) => EndingFacts;
+  readonly event: BatchEvent;
+  readonly reason: string;
+  readonly fields?: BatchFields;
+  readonly detail?: Json;
+  /** In the transaction that ends the batch, before anything is locked. */
+  readonly first?: (tx: Queryable) => Promise<void>;
+}
+
+/** Ends every request in flight in the batch of which no answer is kept, part by part; then the batch itself, unless answers are kept. */
+export async function endAll(context: WorkerContext, end: EndAll): Promise<"ended" | "kept" | "lost"> {
+  let more = (await countUnanswered(context.read, end.batch.no)) > 0;
+  for (let part = 0; more; part++) {
+    const ended = await context.step("end.chunk", () =>
+      context.database.transaction((tx) => endPart(context, tx, { end, part })),
+    );
+    if (ended === "lost") return "lost";
+    more = ended === "more";
+  }
+  const { batch, lease, event, reason, fields = {} } = end;
+  const detail = end.detail === undefined ? {} : { detail: end.detail };
+  return context.step("end.chunk", () =>
+    context.database.transaction(async (tx) => {
+      await end.first?.(tx);
+      if (!(await batches.holds(tx, lease))) return "lost";
+      if ((await countOpen(tx, batch.no)).inFlight > 0) return "kept";
+      return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail })) ? "ended" : "lost";
+    }),
+  );
+}
+
+async function endPart(
+  context: WorkerContext,
+  tx: Queryable,
+  { end, part }: { end: EndAll; part: number },
+): Promise<"more" | "last" | "lost"> {
+  const { pipeline, batch, lease } = end;
+  // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
+  const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
+  if (!(await batches.holds(tx, lease))) return "lost";
+  const { requests, isLast } = await lockUnanswered(tx, batch.no, part);
+  const endings = requests.map((request) =>
+    endingOf({ context, pipeline, batch }, request, end.facts(request)),
+  );
+  await endMany(tx, batch, endings);
+  if (isChanged) await reopenFailed(tx, pipeline, endings);
+  return isLast ? "last" : "more";
+}

@@ -1,0 +1,400 @@
+/**
+ * planned → uploading: renders the rows that were queued for a batch, as they are now, into its spool file. Only here a request enters the
+ * batch. A row that is gone, empty, already answered or too large ends at once; what does not fit stays in the queue. Nothing is spent yet:
+ * after a crash the batch is rendered again.
+ */
+import { formatCustomId } from "../../model/request/custom-id.js";
+import {
+  addLine,
+  nothingPacked,
+  pack,
+  type LineSize,
+  type PackedSoFar,
+  type PackingLimits,
+} from "../../model/request/packing.js";
+import { tooLargeText, type SourceRow } from "../../sources/source.js";
+import * as batches from "../../store/batches/batches.js";
+import type { Queryable } from "../../postgres/database.js";
+import { raiseLineMaxima } from "../../store/batches/estimates.js";
+import { endMany } from "../../store/requests/attempts.js";
+import {
+  countEnded,
+  nextOfBatch,
+  takeIntoBatch,
+  undoPart,
+  type QueueRow,
+  type Request,
+  type TakenRequest,
+} from "../../store/batches/in-flight.js";
+import { lockLimits } from "../../store/batches/money.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import { putBack } from "../../store/requests/queue.js";
+import type { Encoder } from "../../model/provider/provider.js";
+import { firstAttempt, type Pipeline } from "../context.js";
+import { encoderFor, lineBound, requestBounds, type RequestBounds } from "../rounds/estimate.js";
+import { endAll, endingOf, type EndingFacts } from "./ending.js";
+import { fileLimits, type FileLimits } from "../rounds/file-limits.js";
+import { moveBatch } from "./move-batch.js";
+import { DraftLines, openSpool, type SpoolWriter } from "../spool.js";
+import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { userCodeTimer } from "../user-code.js";
+import { withdraw } from "./withdraw.js";
+
+type Planned = Turn<BatchIn<"planned">>;
+
+interface Limits extends PackingLimits, FileLimits {
+  /** The account's own limit, where one was learned. */
+  readonly tokensWhole: number | null;
+}
+
+/** Where the rendering stands: everything of one batch that lives in memory, a few numbers. */
+interface Progress {
+  packed: PackedSoFar;
+  /** Set when no further line fits. */
+  full: boolean;
+  /** The first line that did not fit, for the next plan. */
+  overflow: LineSize | null;
+}
+
+export async function render(turn: Planned): Promise<Next> {
+  const { context, pipeline, batch } = turn;
+  if (!(await undoFormer(turn))) return lost;
+  if (batch.definitionHash !== pipeline.definitionHash)
+    return giveBack(turn, "the definition changed since it was planned");
+  const bounds = await requestBounds(context, pipeline, batch.rates);
+  const limits = await packingLimits(turn);
+  const spool = await openSpool(context.spoolFolder, batch.id, pipeline.provider.frame);
+  const encode = encoderFor(pipeline, bounds.ratio);
+  const progress: Progress = { packed: nothingPacked, full: false, overflow: null };
+  try {
+    if (!(await renderAllChunks(turn, { encode, limits, progress, spool }))) {
+      spool.leave();
+      return lost;
+    }
+    return await finish(turn, spool, { progress, bounds });
+  } catch (error) {
+    await spool.abandon();
+    throw error;
+  }
+}
+
+/** What a rendering that broke off took into the batch was not sent. False: the lease is lost. */
+async function undoFormer({ context, batch, lease }: Planned): Promise<boolean> {
+  for (;;) {
+    const undone = await context.step("render.undo", () =>
+      context.database.transaction(async (tx) =>
+        (await batches.holds(tx, lease)) ? undoPart(tx, batch) : "lost",
+      ),
+    );
+    if (undone === "lost") return false;
+    if (!undone) return true;
+  }
+}
+
+async function giveBack(turn: Planned, reason: string): Promise<Next> {
+  const ended = await endAll(turn.context, {
+    ...turn,
+    facts: () => ({ outcome: "noRoom", detail: reason }),
+    event: "nothingToSend",
+    reason,
+  });
+  return ended === "lost" ? lost : done;
+}
+
+/** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
+async function packingLimits({ context, pipeline, batch }: Planned): Promise<Limits> {
+  const learned = await context.step("render.limits", () =>
+    context.database.transaction((tx) => lockLimits(tx, batch.account, batch.model)),
+  );
+  return {
+    ...fileLimits(pipeline, learned),
+    tokensWhole: learned.enqueuedTokens,
+    tokensMax: learned.enqueuedTokens === null ? null : batch.reservedTokens,
+    nanoUsdMax: pipeline.config.budget === null ? null : batch.reservedNanoUsd,
+  };
+}
+
+interface Rendering {
+  readonly encode: Encoder;
+  readonly limits: Limits;
+  readonly progress: Progress;
+  readonly spool: SpoolWriter;
+}
+
+/** Of one row of the batch's queue, what was read together. */
+interface ReadChunk {
+  /** Of the row of the queue. */
+  readonly no: string;
+  readonly asked: readonly { readonly request: Request; readonly row: SourceRow | undefined }[];
+  /** Ids that were not read, for the next chunk. */
+  readonly left: readonly string[];
+}
+
+/** While one row of the queue is taken the next one is read, except where this one takes more reads. False: the lease is lost. */
+async function renderAllChunks(turn: Planned, rendering: Rendering): Promise<boolean> {
+  let read = await readNext(turn, null);
+  while (read !== null && !rendering.progress.full) {
+    turn.signal.throwIfAborted();
+    const ahead = read.left.length > 0 ? Promise.resolve(null) : readNext(turn, read.no);
+    const [done, next] = await bothOf(renderChunk(turn, rendering, read), ahead);
+    if (done === null) return false;
+    // What it had no room or no time for stands in the queue as before.
+    read = done.left > 0 ? await readNext(turn, null) : next;
+  }
+  return true;
+}
+
+/** Waits for both, so that nothing goes on behind an error. @throws the first one's error, else the second one's */
+async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([first, second]);
+  return [await first, await second];
+}
+
+/** The row of the queue after this one; null: there is none. */
+function readNext({ context, pipeline, batch }: Planned, after: string | null): Promise<ReadChunk | null> {
+  return context.step("render.read", () =>
+    context.database.transaction(
+      async (tx) => {
+        const queued = await nextOfBatch(tx, batch.no, after);
+        return queued === null ? null : readChunk(pipeline, tx, queued);
+      },
+      { readOnly: true },
+    ),
+  );
+}
+
+/**
+ * As many requests as a row of the queue has, or as their contents go into memory together, or as are rendered in time. No lock is held
+ * while they are read and the user's functions run. Then, in one transaction, those that still wait as they were enter the batch; and
+ * only their lines go into the file. A crash before the file is whole costs the whole rendering. Null: the lease is lost.
+ */
+async function renderChunk(
+  turn: Planned,
+  rendering: Rendering,
+  read: ReadChunk,
+): Promise<{ readonly left: number } | null> {
+  const { context } = turn;
+  return context.step("render.chunk", async () => {
+    const before = rendering.progress.packed;
+    const rendered = renderAll(turn, rendering, read);
+    const taken = await context.database.transaction((tx) => take(turn, tx, { read, rendered, before }));
+    if (taken === null) return null;
+    const isTaken = (place: number) => taken.has(rendered.lines[place]?.request.requestId ?? "");
+    const lines = rendered.lines.filter((_line, place) => isTaken(place));
+    rendering.progress.packed = lines.reduce((packed, { line }) => addLine(packed, line.size), before);
+    await rendering.spool.append(rendered.draft, isTaken);
+    return { left: rendered.left.length };
+  });
+}
+
+async function readChunk(pipeline: Pipeline, tx: Queryable, { no, requests }: QueueRow): Promise<ReadChunk> {
+  const { rows, left } = await pipeline.source.readRows(
+    tx,
+    requests.map(({ key }) => key),
+  );
+  const byKey = new Map(rows.map((row) => [row.key, row]));
+  const readable = requests.slice(0, requests.length - left.length);
+  return {
+    no,
+    asked: readable.map((request) => ({ request, row: byKey.get(request.key) })),
+    left: requests.slice(readable.length).map(({ requestId }) => requestId),
+  };
+}
+
+interface Rendered {
+  /** In the order of the draft. */
+  readonly lines: readonly { readonly request: Request; readonly line: Line }[];
+  readonly draft: DraftLines;
+  readonly endings: readonly { readonly request: Request; readonly facts: EndingFacts }[];
+  /** Ids that the batch has no room for, though others may have. */
+  readonly waiting: readonly string[];
+  /** Ids for which there was no room or no time. */
+  readonly left: readonly string[];
+}
+
+function renderAll(turn: Planned, rendering: Rendering, { asked, left }: ReadChunk): Rendered {
+  const lines: Rendered["lines"][number][] = [];
+  const endings: Rendered["endings"][number][] = [];
+  const waiting: string[] = [];
+  const draft = new DraftLines(turn.pipeline.provider.frame);
+  const drafting = { ...rendering, draft };
+  const isTimeOver = userCodeTimer();
+  for (const [index, one] of asked.entries()) {
+    const line = isTimeOver() ? "full" : renderOne(turn, drafting, one);
+    if (line === "full") {
+      const rest = asked.slice(index).map(({ request }) => request.requestId);
+      return { lines, draft, endings, waiting, left: [...rest, ...left] };
+    }
+    if (line === "overflow") waiting.push(one.request.requestId);
+    else if ("outcome" in line) endings.push({ request: one.request, facts: line });
+    else lines.push({ line, request: one.request });
+  }
+  return { lines, draft, endings, waiting, left };
+}
+
+/** Null: the lease is lost. Else the ids that entered the batch. */
+async function take(
+  turn: Planned,
+  tx: Queryable,
+  { read, rendered, before }: { read: ReadChunk; rendered: Rendered; before: PackedSoFar },
+): Promise<ReadonlySet<string> | null> {
+  const { pipeline, batch, lease } = turn;
+  if (!(await batches.holds(tx, lease))) return null;
+  const { lines, endings } = rendered;
+  await putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
+  const taken = await takeIntoBatch(tx, batch, {
+    first: before.requests + 1,
+    queued: { no: read.no, left: rendered.left },
+    requests: [
+      ...lines.map(({ request, line }) => takenOf(request, line)),
+      ...endings.map(({ request, facts }) =>
+        takenOf(request, { hash: facts.hash ?? null, fingerprint: null }),
+      ),
+    ],
+  });
+  const room = pipeline.config.request.maxOutputTokens;
+  const ended = endings.filter(({ request }) => taken.has(request.requestId));
+  await endMany(
+    tx,
+    batch,
+    ended.map(({ request, facts }) =>
+      endingOf(turn, { ...request, attempt: request.attempt + 1, room }, facts),
+    ),
+  );
+  return taken;
+}
+
+/** What has a fingerprint is sent. */
+function takenOf(
+  { requestId, attempt }: Request,
+  { hash, fingerprint }: Pick<TakenRequest, "hash" | "fingerprint">,
+): TakenRequest {
+  return { id: requestId, attempt: attempt + 1, hash, fingerprint, sent: fingerprint !== null };
+}
+
+type Drafting = Rendering & { readonly draft: DraftLines };
+
+interface Line {
+  readonly hash: string;
+  readonly fingerprint: string;
+  readonly size: LineSize;
+}
+
+/** `full`: no further line goes into this batch. `overflow`: this one does not, others may. */
+type OneRendered = Line | EndingFacts | "full" | "overflow";
+
+function renderOne(
+  turn: Planned,
+  rendering: Drafting,
+  asked: { request: Request; row: SourceRow | undefined },
+): OneRendered {
+  const { pipeline, batch } = turn;
+  const { request, row } = asked;
+  if (row === undefined) return { outcome: "gone" };
+  if (row.cells === null) return { outcome: "tooLarge", detail: tooLargeText(row.hash), hash: row.hash };
+  const rendered = pipeline.render(row.cells);
+  if (rendered.kind === "empty")
+    return {
+      outcome: "empty",
+      detail: "There is nothing to ask about this row: its message is empty.",
+      hash: row.hash,
+    };
+  if (rendered.kind === "failed")
+    return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
+  const name = formatCustomId(request.requestId, request.attempt + 1, row.hash);
+  const encoded = rendering.encode(name, rendered.request, firstAttempt(pipeline.config));
+  const { line: text, fingerprint } = encoded;
+  if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
+    return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
+  }
+  const bounds = lineBound({ pipeline, rates: batch.rates }, encoded.boundTokens);
+  const size = { bytes: rendering.draft.add(text), ...bounds };
+  const refused = refusalOf(turn, rendering, { size, hash: row.hash });
+  if (refused === null) return { hash: row.hash, fingerprint, size };
+  rendering.draft.dropLast();
+  return refused;
+}
+
+/** Null: the line is packed. */
+function refusalOf(
+  turn: Planned,
+  { limits, progress }: Rendering,
+  { size, hash }: Pick<Line, "size" | "hash">,
+): Exclude<OneRendered, Line> | null {
+  const tooLarge = overWhole(turn.pipeline, size, limits);
+  if (tooLarge !== null) return { outcome: "tooLarge", detail: tooLarge, hash };
+  const { requests, bytes } = progress.packed;
+  const isLikely = limits.bytesGuess === null || requests === 0 || bytes + size.bytes <= limits.bytesGuess;
+  if (isLikely && pack(progress.packed, size, limits) === "take") {
+    progress.packed = addLine(progress.packed, size);
+    return null;
+  }
+  // Over what was reserved for the whole batch: this line has to wait for a larger reservation, the others need not.
+  if (pack(nothingPacked, size, limits) !== "take") {
+    progress.overflow = size;
+    return "overflow";
+  }
+  progress.full = true;
+  return "full";
+}
+
+/** Why no batch can ever hold this line; null: some can. */
+function overWhole(pipeline: Planned["pipeline"], size: LineSize, limits: Limits): string | null {
+  const { budget } = pipeline.config;
+  if (size.bytes > limits.bytesMax)
+    return `The request has ${size.bytes} bytes; a batch file may have ${limits.bytesMax}.`;
+  if (limits.tokensWhole !== null && size.tokens > limits.tokensWhole) {
+    return `The request may need ${size.tokens} tokens; the account may have ${limits.tokensWhole} enqueued for this model.`;
+  }
+  if (budget === null || size.nanoUsd <= budget.usd * 1e9) return null;
+  return `The request may cost $${(size.nanoUsd / 1e9).toFixed(6)}, more than the whole budget of $${budget.usd} per ${budget.per}.`;
+}
+
+async function finish(
+  turn: Planned,
+  spool: SpoolWriter,
+  rendered: { progress: Progress; bounds: RequestBounds },
+): Promise<Next> {
+  const { batch } = turn;
+  const { packed, overflow } = rendered.progress;
+  if (overflow) await makeRoom(turn, overflow, rendered);
+  const move = (event: "rendered" | "nothingToSend", reason: string, fields: batches.BatchFields) =>
+    moveBatch("render.move", turn, { batch, event, reason, fields });
+  if (packed.requests === 0) {
+    await spool.abandon();
+    return (await move("nothingToSend", "no request was left to send", {})) ? done : lost;
+  }
+  const { requestsMin } = turn.pipeline.provider.limits;
+  if (packed.requests < requestsMin) {
+    await spool.abandon();
+    const why = `it has ${packed.requests} requests, and a batch there has at least ${requestsMin}`;
+    return withdraw(turn, why, { delayMs: turn.pipeline.config.polling.maxMs });
+  }
+  const file = await spool.close(turn.lease);
+  const ended = await countEnded(turn.context.read, batch.no);
+  const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
+    room: turn.pipeline.config.request.maxOutputTokens,
+    requests: packed.requests + ended,
+    lines: packed.requests,
+    spool_bytes: file.bytes,
+    spool_sha256: file.sha256,
+    reserved_tokens: Math.ceil(packed.tokens),
+    reserved_nano_usd: Math.ceil(packed.nanoUsd),
+  });
+  return moved ? again : lost;
+}
+
+/** The next plan reserves enough for the line that did not fit; if this one had known already, there is no more money. */
+async function makeRoom(
+  { context, pipeline }: Planned,
+  overflow: LineSize,
+  { progress, bounds }: { progress: Progress; bounds: RequestBounds },
+): Promise<void> {
+  await context.step("render.learn", () => raiseLineMaxima(context.database, pipeline.id, overflow));
+  const { budget, name } = pipeline.config;
+  if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
+  const reason = `The next request may cost $${(overflow.nanoUsd / 1e9).toFixed(6)}, more than is left of the budget of $${budget.usd} per ${budget.per}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`;
+  await context.step("turn.pause", () =>
+    pipelines.pause(context.database, pipeline.id, { kind: "budget", reason }),
+  );
+}

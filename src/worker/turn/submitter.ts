@@ -1,0 +1,301 @@
+/**
+ * uploading → submitting → running: the staged input and the create, each committed as intent before it takes effect.
+ *
+ * The dangerous instant is the create: it costs money, and a lost reply looks like a failure. The intent is durable before the
+ * POST, and from then on the batch is only ever looked for (`reconciler.ts`), until it is found or fenced off.
+ */
+import { asSentence } from "../../model/words/as-sentence.js";
+import type { Json } from "../../model/pipeline.js";
+import {
+  ProviderError,
+  type ProviderBatch,
+  type Staged,
+  type Staging,
+} from "../../model/provider/provider.js";
+import { backoffMs } from "../../model/batch/schedule.js";
+import * as batches from "../../store/batches/batches.js";
+import { intend, isOtherOpen } from "../../store/batches/create-intents.js";
+import { forgetPossible } from "../../store/batches/duplicates.js";
+import { learnedLimits, raiseGuess } from "../../store/batches/money.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import { createIntent, spoolFile } from "./create-intent.js";
+import { moveBatch } from "./move-batch.js";
+import { refuse } from "./refusal.js";
+import { isWhole, removeSpool } from "../spool.js";
+import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { withdraw } from "./withdraw.js";
+
+/** A file is sometimes not to be found for a moment after its upload: so often the create is tried with one file. */
+const CREATES_PER_FILE = 5;
+/** Creates of one batch without an ending, or without its file, after which a person has to look; and again after as many more. */
+const CREATES_MAX = 10;
+const CREATE_PAUSE_MS = 2_000;
+/** How often it is looked whether the provider has worked on a file that it took; then the create itself has to say. */
+const READY_LOOKS_MAX = 30;
+/** The same where it only says that it took it: at some providers it never says more. */
+const STAGED_LOOKS_MAX = 3;
+const READY_PAUSE_MS = 2_000;
+const READY_PAUSE_MAX_MS = 60_000;
+/** How soon an ambiguous create is looked for. */
+export const FIRST_LOOK_MS = 1_000;
+/** While another create of the account is open that only circumstance tells from this one. */
+const OPEN_CREATE_PAUSE_MS = 5_000;
+
+/** Brings the input to the provider, or takes the very same that a crashed worker brought. Where it goes with the create, nothing is to be done. */
+export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
+  const { pipeline, batch } = turn;
+  const { staging } = pipeline.provider;
+  if (staging === null)
+    return (await whyNotSent(turn)) ?? toCreate(turn, null, "its input goes with the create");
+  if (batch.data.staged !== null) return lookAgain(turn, staging, batch.data.staged);
+  const found = await findStaged(turn, staging);
+  return found === null ? send(turn, staging) : staged(turn, found, "the input file was there already");
+}
+
+/** Null: it may be sent. */
+async function whyNotSent(turn: Turn<BatchIn<"uploading">>): Promise<Next | null> {
+  const { context, batch } = turn;
+  if (!(await isWhole(spoolFile(turn), turn.lease))) {
+    const reason = "the rendered file is not on this machine";
+    const moved = await moveBatch("upload.move", turn, { batch, event: "spoolLost", reason });
+    return moved ? again : lost;
+  }
+  const { inputBytes } = await learnedLimits(context.read, batch.account, batch.model);
+  const isTooLarge = inputBytes !== null && batch.spoolBytes > inputBytes && batch.lines > 1;
+  return isTooLarge ? withdraw(turn, "it was rendered before it was known how large a file may be") : null;
+}
+
+async function send(turn: Turn<BatchIn<"uploading">>, staging: Staging): Promise<Next> {
+  const { context, signal } = turn;
+  const held = await whyNotSent(turn);
+  if (held !== null) return held;
+  try {
+    const sent = await context.step("upload.send", () => staging.send(spoolFile(turn), { signal }));
+    return await staged(turn, sent, "the input file was uploaded");
+  } catch (error) {
+    if (!(error instanceof ProviderError) || error.kind !== "refused") throw error;
+    return refuse(turn, [error.refusal]);
+  }
+}
+
+/** Of input that was not ready before. That nothing is to be learned of it is no reason to wait: then the create says what it is. */
+async function lookAgain(turn: Turn<BatchIn<"uploading">>, staging: Staging, ref: Json): Promise<Next> {
+  const { context, signal } = turn;
+  const seen = await context.step("upload.look", async () => {
+    try {
+      return await staging.inspect(ref, { signal });
+    } catch (error) {
+      if (!(error instanceof ProviderError) || error.kind === "account" || signal.aborted) throw error;
+      return null;
+    }
+  });
+  const reason = "the input file was uploaded, and the provider has worked on it";
+  return staged(turn, seen ?? { ref, readiness: "ready", details: null }, reason);
+}
+
+/** To the create, as soon as the input may be ready for it. */
+async function staged(
+  turn: Turn<BatchIn<"uploading">>,
+  { ref, readiness, details }: Staged,
+  reason: string,
+): Promise<Next> {
+  const { context, pipeline, batch, lease } = turn;
+  if (readiness === "failed") {
+    const noted = await context.step("upload.wait", () =>
+      batches.update(context.database, lease, { provider_data: { staged: null }, polls: 0 }),
+    );
+    if (!noted) return lost;
+    const why = `The provider cannot use the input file of batch ${batch.id}: ${details ?? "it gives no reason"}. To upload it again: rowmill resume ${pipeline.config.name}`;
+    return pauseForProvider(turn, why);
+  }
+  const looksMax = { ready: 0, staged: STAGED_LOOKS_MAX, pending: READY_LOOKS_MAX }[readiness];
+  if (batch.polls < looksMax) return waitUntilReady(turn, "upload.wait", { provider_data: { staged: ref } });
+  return toCreate(turn, ref, reason);
+}
+
+async function toCreate(turn: Turn<BatchIn<"uploading">>, ref: Json | null, reason: string): Promise<Next> {
+  const fields = { provider_data: { staged: ref }, create_intent: false };
+  const moved = await moveBatch("upload.move", turn, {
+    batch: turn.batch,
+    event: "uploaded",
+    reason,
+    fields,
+  });
+  return moved ? again : lost;
+}
+
+async function waitUntilReady(
+  { context, batch, lease }: Turn,
+  step: "upload.wait" | "submit.takeBack",
+  fields: batches.BatchFields,
+): Promise<Next> {
+  const noted = await context.step(step, () =>
+    batches.update(context.database, lease, { ...fields, polls: batch.polls + 1 }),
+  );
+  if (!noted) return lost;
+  const delayMs = Math.min(READY_PAUSE_MAX_MS, backoffMs(batch.polls, READY_PAUSE_MS, context.random()));
+  return { next: "wait", delayMs };
+}
+
+async function pauseForProvider({ context, pipeline }: Turn, reason: string): Promise<Next> {
+  await context.step("turn.pause", () =>
+    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
+  );
+  return again;
+}
+
+/** The same input under this batch's name; whatever else bears it is removed, so that none can be sent by mistake. */
+async function findStaged(turn: Turn<BatchIn<"uploading">>, staging: Staging): Promise<Staged | null> {
+  const { context, signal } = turn;
+  const { same, others } = await context.step("upload.look", () => staging.find(spoolFile(turn), { signal }));
+  for (const ref of others) await context.step("upload.delete", () => staging.remove(ref, { signal }));
+  return same;
+}
+
+/** Posts the create once. Its intent is committed first; an ambiguous ending is left to reconciliation. */
+export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
+  const { context, pipeline, batch, signal } = turn;
+  const { provider } = pipeline;
+  if (provider.staging === null && !(await isWhole(spoolFile(turn), turn.lease)))
+    return uploadAnew(turn, "the rendered file is not on this machine");
+  const isAlone = isByCircumstance(turn);
+  // Before the baseline: it may be a person who is waited for, and the list is asked each time.
+  if (isAlone && (await isOtherOpen(context.read, batch.id)))
+    return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
+  const baseline = await askBaseline(turn);
+  const intended = await context.step("submit.intent", () =>
+    intend(context.database, turn.lease, { baseline, alone: isAlone }),
+  );
+  if (intended === "lost") return lost;
+  if (intended === "taken") return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
+  const intendedMs = performance.now();
+  const intent = { ...(await createIntent(turn)), baseline };
+  try {
+    const created = await context.step("submit.create", () =>
+      performance.now() - intendedMs < batches.LEASE_MS
+        ? provider.create(intent, { signal })
+        : Promise.resolve(null),
+    );
+    if (created === null) return await tooLate(turn);
+    if (created.id === "") throw new ProviderError("ambiguous", "the reply to the create names no batch");
+    return await adopt(turn, created, { reason: "the provider took it" });
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    return afterFailedCreate(turn, error);
+  }
+}
+
+async function askBaseline({ context, pipeline, signal }: Turn): Promise<Json | null> {
+  const { provider } = pipeline;
+  if (provider.baseline === null) return null;
+  return context.step("submit.baseline", async () => provider.baseline?.({ signal }) ?? null);
+}
+
+/** This process stood still: by now another one may look for the create, in vain, and make it itself. Nothing was sent. */
+async function tooLate({ context, lease }: Turn): Promise<Next> {
+  const takenBack = await context.step("submit.takeBack", () =>
+    batches.update(context.database, lease, { create_intent: false }),
+  );
+  return takenBack ? again : lost;
+}
+
+export function isByCircumstance({ pipeline }: Pick<Turn, "pipeline">): boolean {
+  return pipeline.provider.recovery.find === "circumstance";
+}
+
+async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: ProviderError): Promise<Next> {
+  const { context, batch, lease } = turn;
+  if (error.kind === "ambiguous") {
+    context.log.warn(
+      { batch: batch.id, err: error },
+      "the create may or may not have taken effect; looking for it",
+    );
+    return { next: "wait", delayMs: FIRST_LOOK_MS };
+  }
+  // Everything else certainly had no effect: the intent ends here, so that nobody looks for a batch that cannot be.
+  if (error.kind === "refused" && error.refusal.about === "notReady") return afterNotReady(turn, error);
+  const takenBack = await context.step("submit.takeBack", () =>
+    batches.update(context.database, lease, { create_intent: false }),
+  );
+  if (!takenBack) return lost;
+  if (error.kind === "refused") return refuse(turn, [error.refusal]);
+  if (error.kind !== "notFound") throw error;
+  const createdNow = batch.creates + 1;
+  if (createdNow % CREATES_PER_FILE !== 0) return { next: "wait", delayMs: CREATE_PAUSE_MS };
+  // The list may still show it: it would be taken for a good upload, again and again.
+  await fence("upload.delete", turn);
+  const counted = { ...turn, batch: { ...batch, creates: createdNow } };
+  return uploadAnew(counted, `the provider does not find the input file: ${error.message}`);
+}
+
+async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: ProviderError): Promise<Next> {
+  const { context, pipeline, batch, lease } = turn;
+  if (batch.polls < READY_LOOKS_MAX) return waitUntilReady(turn, "submit.takeBack", { create_intent: false });
+  const takenBack = await context.step("submit.takeBack", () =>
+    batches.update(context.database, lease, { create_intent: false, polls: 0 }),
+  );
+  if (!takenBack) return lost;
+  return pauseForProvider(
+    turn,
+    `${asSentence(message)} To try again: rowmill resume ${pipeline.config.name}`,
+  );
+}
+
+/** Removes the staged input, so that a create which still lingers somewhere names nothing. */
+export async function fence(
+  step: "upload.delete" | "reconcile.fence",
+  { context, pipeline, batch, signal }: Turn<BatchIn<"submitting">>,
+): Promise<void> {
+  const { staging } = pipeline.provider;
+  const { staged: ref } = batch.data;
+  if (staging !== null && ref !== null) await context.step(step, () => staging.remove(ref, { signal }));
+}
+
+/** Back to the upload, with nothing staged and no create outstanding. */
+export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: string): Promise<Next> {
+  const { pipeline, batch } = turn;
+  const moved = await moveBatch("submit.anew", turn, {
+    batch,
+    event: "fenced",
+    reason,
+    fields: { provider_data: { staged: null }, create_intent: false },
+    // What the first one, should it be seen later after all, may have cost: the batch itself may end with nothing reserved.
+    detail: { reservedNanoUsd: batch.reservedNanoUsd },
+  });
+  if (!moved) return lost;
+  if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return again;
+  const why = `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${asSentence(reason)} When the provider is well again: rowmill resume ${pipeline.config.name}`;
+  return pauseForProvider(turn, why);
+}
+
+/** Records the provider's batch as ours; `presumed`: by circumstance alone, until its results prove it. */
+export async function adopt(
+  turn: Turn<BatchIn<"submitting">>,
+  found: ProviderBatch,
+  { reason, presumed = false }: { reason: string; presumed?: boolean },
+): Promise<Next> {
+  const { context, batch, lease } = turn;
+  const fields = {
+    provider_batch_id: found.id,
+    provider_status: found.statusText,
+    provider_data: { refs: found.refs },
+    presumed,
+  };
+  const moved = await context.step("submit.record", () =>
+    context.database.transaction(async (tx) => {
+      // It may have been told as another's duplicate, by circumstance.
+      await forgetPossible(tx, { account: batch.account, providerBatchId: found.id });
+      return batches.move(tx, lease, { batch, event: "created", reason, fields });
+    }),
+  );
+  if (!moved) return lost;
+  if ((await learnedLimits(context.read, batch.account, batch.model)).sizeGuesses > 0)
+    await context.step("refuse.learn", () => raiseGuess(context.database, batch));
+  context.log.info(
+    { pipeline: batch.pipeline, batch: batch.id, providerBatch: found.id, requests: batch.lines },
+    "batch submitted",
+  );
+  // What is presumed may have to be sent after all.
+  if (!presumed) await context.step("clean.spool", () => removeSpool(context.spoolFolder, batch.id));
+  return again;
+}
