@@ -222,6 +222,23 @@ describeDatabases(
       expect(said).toEqual([expect.stringMatching(/^notes: 3 rows, /), "notes: approved"]);
     });
 
+    it("is estimated by what arrived last, too: the first rows of a load may be short", async () => {
+      project = await startProject(kind);
+      await createNotes(project, plain(4));
+      const worker = await project.worker(
+        { notes: notesPipeline({ approveAboveUsd: 0 }) },
+        { approve: false },
+      );
+      const [notes] = worker.pipelines.values();
+      if (!notes) throw new Error("There is no pipeline.");
+      await sweepAll(worker, new AbortController().signal);
+      await insertNotes(project, plain(4, "a long word ".repeat(500)));
+      const approval = await approvalOf(worker, notes);
+      expect(approval).toMatchObject({ kind: "needed", estimate: { rows: 8, arrived: 4 } });
+      // A thousand and more each of the four long ones: by the short ones alone it would be some hundred.
+      expect("estimate" in approval && approval.estimate.inputTokens).toBeGreaterThan(4_000);
+    });
+
     it("below approveAboveUsd needs nobody, and a changed definition is asked about anew", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(20));

@@ -122,6 +122,16 @@ export async function countArrivedKeys(client: Reader, pipelineId: number): Prom
   return row?.count ?? 0;
 }
 
+/** Some keys of those that arrived last: the first of a load may be unlike them. */
+export async function arrivedSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
+  const rows = await client.rows<{ key: string }>(sql`
+    select distinct k.key
+    from (select keys from rowmill.arrivals where pipeline_id = ${pipelineId} and keys is not null order by ctid desc limit ${max}) a
+      cross join unnest(a.keys[greatest(1, cardinality(a.keys) - ${max} + 1):]) k (key)
+    where k.key <> '' limit ${max}`);
+  return rows.map((row) => row.key);
+}
+
 export async function countArrivals(client: Queryable, pipelineId: number): Promise<number> {
   const row = await client.first<{ count: number }>(
     sql`select count(*)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,

@@ -14,6 +14,7 @@ import {
   type TokenRatio,
 } from "../../model/request/tokens.js";
 import type { Queryable } from "../../postgres/database.js";
+import { arrivedSample } from "../../store/requests/arrivals.js";
 import { lineMaxima } from "../../store/batches/estimates.js";
 import { waitingSample } from "../../store/requests/queue.js";
 import { firstAttempt, type Pipeline, type WorkerContext } from "../context.js";
@@ -173,7 +174,10 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     performance.now() - known.takenAtMs < SAMPLE_AGE_MAX_MS
   )
     return known;
-  const sample = await takeSample(context, pipeline, (tx) => waitingSample(tx, pipeline.id, SAMPLE_ROWS));
+  const sample = await takeSample(context, pipeline, async (tx) => [
+    ...(await waitingSample(tx, pipeline.id, SAMPLE_ROWS)),
+    ...(await arrivedSample(tx, pipeline.id, SAMPLE_ROWS / 2)),
+  ]);
   samples.set(pipeline, sample);
   return sample;
 }
