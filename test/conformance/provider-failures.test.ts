@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
-import { RETRIES_MAX } from "../../src/providers/openai/connection.js";
+import { RETRIES_MAX } from "../../src/providers/openai/http/connection.js";
 import { deleteFile, findInputs, readLines, uploadInput } from "../../src/providers/openai/files.js";
 import {
   BATCH,

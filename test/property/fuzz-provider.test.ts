@@ -4,8 +4,8 @@ import { z } from "../../src/index.js";
 import { compileAnswer } from "../../src/model/answer/answer.js";
 import { formatCustomId, parseCustomId } from "../../src/model/request/custom-id.js";
 import { LineTooLongError, splitLines } from "../../src/model/json/jsonl.js";
-import { downloadLines } from "../../src/providers/openai/download.js";
-import { UnreadableReply } from "../../src/providers/openai/errors.js";
+import { downloadLines } from "../../src/providers/openai/http/download.js";
+import { UnreadableReply } from "../../src/providers/openai/http/errors.js";
 import { readInputLine } from "../../src/providers/openai/inputs.js";
 import { readOutcome } from "../../src/providers/openai/outcome.js";
 import {

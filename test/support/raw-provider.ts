@@ -5,7 +5,7 @@ import { expect } from "vitest";
 import { RowmillError } from "../../src/model/errors.js";
 import type { BatchMark, CreateIntent, Provider } from "../../src/model/provider/provider.js";
 import { createOpenAIProvider, type OpenAIOptions } from "../../src/providers/openai/adapter.js";
-import { connect, type Connection } from "../../src/providers/openai/connection.js";
+import { connect, type Connection } from "../../src/providers/openai/http/connection.js";
 import { findInputs, readLines } from "../../src/providers/openai/files.js";
 
 export const KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz";

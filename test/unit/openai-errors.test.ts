@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { redactor, retryAfterMs, RETRY_AFTER_MS_MAX } from "../../src/providers/openai/errors.js";
+import { redactor, retryAfterMs, RETRY_AFTER_MS_MAX } from "../../src/providers/openai/http/errors.js";
 
 describe("redaction", () => {
   const key = "sk-proj-abcDEF123_456-789";

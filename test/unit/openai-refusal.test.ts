@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { RefusalAbout } from "../../src/model/batch/refusal.js";
-import { judgeRefusal } from "../../src/providers/openai/refusal.js";
+import { judgeRefusal } from "../../src/providers/openai/http/refusal.js";
 
 const said = { code: null, line: null };
 

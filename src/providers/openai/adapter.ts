@@ -10,7 +10,7 @@ import type { CallOptions, Provider, SpoolFile, Staged, Staging } from "../../mo
 import { NO_PROXIES } from "../../model/provider/proxy.js";
 import { cleanBaseUrl, openaiAccount, OPENAI_BASE_URL_DEFAULT } from "./account.js";
 import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } from "./batches.js";
-import { connect, type Connection, type OpenAIOptions } from "./connection.js";
+import { connect, type Connection, type OpenAIOptions } from "./http/connection.js";
 import { openaiDialect } from "./dialect.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
 import { examine } from "./examine.js";
@@ -23,7 +23,7 @@ import { readResults } from "./results.js";
 import { asRecord, type WireFile } from "./wire.js";
 import type { Json } from "../../model/pipeline.js";
 
-export type { OpenAIOptions } from "./connection.js";
+export type { OpenAIOptions } from "./http/connection.js";
 
 /**
  * Makes no call by itself. Empty strings count as not given.

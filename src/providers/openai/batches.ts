@@ -12,7 +12,7 @@ import {
   type ListedBatch,
   type ProviderBatch,
 } from "../../model/provider/provider.js";
-import { eachPage, type Connection, type ListPlan } from "./connection.js";
+import { eachPage, type Connection, type ListPlan } from "./http/connection.js";
 import { CHAT_ENDPOINT } from "./encoder.js";
 import { fileIdOf, refsOf } from "./refs.js";
 import { readBatch, readListedBatch, untoldReason, type WireBatch } from "./wire.js";

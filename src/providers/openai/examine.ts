@@ -3,7 +3,7 @@ import { nearMatch } from "../../model/words/near-match.js";
 import { ProviderError, type CallOptions, type ProviderFinding } from "../../model/provider/provider.js";
 import { proxyFor, proxyText, type Proxies } from "../../model/provider/proxy.js";
 import { OPENAI_BASE_URL_DEFAULT } from "./account.js";
-import type { Connection } from "./connection.js";
+import type { Connection } from "./http/connection.js";
 import { listModels } from "./models.js";
 
 export interface Way {

@@ -1,8 +1,8 @@
 /** Owns the calls about files: upload, find, delete, read. Each may be repeated without harm. */
 import { openAsBlob } from "node:fs";
 import { RowmillError } from "../../model/errors.js";
-import { eachPage, type Connection, type ListPlan } from "./connection.js";
-import { downloadLines, type FileBounds } from "./download.js";
+import { eachPage, type Connection, type ListPlan } from "./http/connection.js";
+import { downloadLines, type FileBounds } from "./http/download.js";
 import { readFile, readListedFile, type WireFile } from "./wire.js";
 import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
 

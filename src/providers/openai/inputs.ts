@@ -6,7 +6,7 @@ import {
   type InputLine,
   type Inputs,
 } from "../../model/provider/provider.js";
-import type { Connection } from "./connection.js";
+import type { Connection } from "./http/connection.js";
 import { fingerprintOfBody, roomOf } from "./encoder.js";
 import { readLines } from "./files.js";
 import { refsOf } from "./refs.js";

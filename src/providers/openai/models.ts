@@ -1,6 +1,6 @@
 /** Owns the questions about models: which does this key see, and is it the demo model? They need no quota. */
 import { DEMO_OWNER } from "../../model/provider/outcome.js";
-import type { Connection } from "./connection.js";
+import type { Connection } from "./http/connection.js";
 import { asRecord, readPage } from "./wire.js";
 import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
 

@@ -10,8 +10,8 @@ import {
   type ResultsEnd,
 } from "../../model/provider/provider.js";
 import { completeRefs } from "./batches.js";
-import type { Connection } from "./connection.js";
-import { OverlongFile, type FileBounds } from "./download.js";
+import type { Connection } from "./http/connection.js";
+import { OverlongFile, type FileBounds } from "./http/download.js";
 import { readLines } from "./files.js";
 import { readOutcome } from "./outcome.js";
 import { refsOf, type Refs } from "./refs.js";

@@ -6,8 +6,8 @@
 import { proseLine } from "../../model/words/one-line.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
 import { storableText } from "../../model/words/storable-text.js";
-import { UnreadableReply } from "./errors.js";
-import { judgeRefusal } from "./refusal.js";
+import { UnreadableReply } from "./http/errors.js";
+import { judgeRefusal } from "./http/refusal.js";
 import type { ProviderBatch, ProviderBatchStatus, Readiness } from "../../model/provider/provider.js";
 
 /** What it writes about a refused file is kept and shown: enough to say what was wrong. */

@@ -2,7 +2,7 @@
  * Types a refusal: the one place that knows by which codes and words OpenAI, Azure and the servers that speak their API say what is wrong.
  * Pure. What is not known here is `other`, which never costs a row anything.
  */
-import type { BatchInputError, Refusal, RefusalAbout } from "../../model/batch/refusal.js";
+import type { BatchInputError, Refusal, RefusalAbout } from "../../../model/batch/refusal.js";
 
 export type RefusalWords = Pick<BatchInputError, "code" | "line" | "message"> & {
   /** Of the HTTP reply; absent: it is about a batch that failed later. */

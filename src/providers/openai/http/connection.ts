@@ -5,14 +5,14 @@
  */
 import type { OpenAI } from "openai";
 import { setTimeout as sleep } from "node:timers/promises";
-import { commonjs } from "../../model/commonjs.js";
-import { RowmillError } from "../../model/errors.js";
-import { JSON_VALUES_MAX, ValueCounter } from "../../model/json/json-values.js";
-import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../../model/provider/proxy.js";
+import { commonjs } from "../../../model/commonjs.js";
+import { RowmillError } from "../../../model/errors.js";
+import { JSON_VALUES_MAX, ValueCounter } from "../../../model/json/json-values.js";
+import { isLoopback, NO_PROXIES, proxyFor, type Proxies } from "../../../model/provider/proxy.js";
 import { errorReader, UnreadableReply, isRedirect, type ErrorReader } from "./errors.js";
 import { fetchThrough } from "./proxy.js";
-import { readPage } from "./wire.js";
-import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
+import { readPage } from "../wire.js";
+import { ProviderError, type CallOptions } from "../../../model/provider/provider.js";
 
 /** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */
 const REPLY_BYTES_MAX = 8 * 1024 * 1024;

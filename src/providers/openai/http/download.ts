@@ -4,14 +4,14 @@
  * not whole. The file's record is asked only then, and decides nothing by itself: it may be gone or wrong while the content is right.
  * Lines that were already given stay given: whoever collects must take a line twice, because the whole file is read again after a failure.
  */
-import { isOverfull, LINE_VALUES_MAX } from "../../model/json/json-values.js";
+import { isOverfull, LINE_VALUES_MAX } from "../../../model/json/json-values.js";
 import {
   LINE_BYTES_MAX_DEFAULT,
   LineTooLongError,
   splitLines,
   TooManyLinesError,
-} from "../../model/json/jsonl.js";
-import { ProviderError } from "../../model/provider/provider.js";
+} from "../../../model/json/jsonl.js";
+import { ProviderError } from "../../../model/provider/provider.js";
 
 /** What a file may have: whoever sends it does not decide how much is read. */
 export interface FileBounds {

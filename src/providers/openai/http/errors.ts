@@ -6,14 +6,14 @@
  * never kept as causes and their words are redacted.
  */
 import type { APIError } from "openai";
-import { commonjs } from "../../model/commonjs.js";
-import { storableText } from "../../model/words/storable-text.js";
-import { RowmillError } from "../../model/errors.js";
-import { proxyText, type Proxy } from "../../model/provider/proxy.js";
+import { commonjs } from "../../../model/commonjs.js";
+import { storableText } from "../../../model/words/storable-text.js";
+import { RowmillError } from "../../../model/errors.js";
+import { proxyText, type Proxy } from "../../../model/provider/proxy.js";
 import { refusedByProxy } from "./proxy.js";
-import type { Refusal } from "../../model/batch/refusal.js";
+import type { Refusal } from "../../../model/batch/refusal.js";
 import { judgeRefusal, MISSING_FILE, NO_CAPACITY } from "./refusal.js";
-import { ProviderError, type ProviderErrorKind } from "../../model/provider/provider.js";
+import { ProviderError, type ProviderErrorKind } from "../../../model/provider/provider.js";
 
 /** How long a provider may make us wait; it has asked for hours. */
 export const RETRY_AFTER_MS_MAX = 5 * 60_000;

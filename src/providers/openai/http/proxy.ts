@@ -3,7 +3,7 @@
  * and files are the ones that the SDK sends (undici's own `fetch` uploads the text `[object FormData]`: measured). What a proxy refuses never reached the provider.
  */
 import type { Dispatcher, ProxyAgent } from "undici";
-import { proxyFor, type Proxies, type Proxy } from "../../model/provider/proxy.js";
+import { proxyFor, type Proxies, type Proxy } from "../../../model/provider/proxy.js";
 
 /** For a proxy to answer that the way is open; the call's own time-out may end it before. */
 const CONNECT_MS_MAX = 30_000;
