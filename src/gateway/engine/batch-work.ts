@@ -14,42 +14,42 @@ import { WorkFile } from "../storage/work-file.js";
 
 export class BatchWork {
   readonly inputPath: string;
-  private readonly workPath: string;
-  private readonly record: BatchRecord;
-  private open: WorkFile | null = null;
+  readonly #workPath: string;
+  readonly #record: BatchRecord;
+  #open: WorkFile | null = null;
   /** How many of its lines the journal has as executed. */
   journalled: number;
 
   constructor(record: BatchRecord, workDir: string, journalled: number) {
-    this.record = record;
+    this.#record = record;
     this.journalled = journalled;
     this.inputPath = join(workDir, `${record.batch.id}.input`);
-    this.workPath = join(workDir, `${record.batch.id}.work`);
+    this.#workPath = join(workDir, `${record.batch.id}.work`);
   }
 
   /** The bytes stay readable under `inputPath` whatever becomes of the file. */
   keepInput(files: FileStore): void {
-    files.link(this.record.batch.input_file_id, this.inputPath);
+    files.link(this.#record.batch.input_file_id, this.inputPath);
   }
 
   /** Opened on first use with the lines that are journalled; counts and usage of the record then say what they hold. */
   async file(): Promise<WorkFile> {
-    if (this.open !== null) return this.open;
-    const { work, tokens } = await WorkFile.open(this.workPath, this.record.endedAfter ?? this.journalled);
-    this.record.batch.usage = usageOf(tokens.input, tokens.output);
-    countLines(this.record, work);
-    this.open = work;
+    if (this.#open !== null) return this.#open;
+    const { work, tokens } = await WorkFile.open(this.#workPath, this.#record.endedAfter ?? this.journalled);
+    this.#record.batch.usage = usageOf(tokens.input, tokens.output);
+    countLines(this.#record, work);
+    this.#open = work;
     return work;
   }
 
   close(): void {
-    this.open?.close();
-    this.open = null;
+    this.#open?.close();
+    this.#open = null;
   }
 
   remove(): void {
     this.close();
     rmSync(this.inputPath, { force: true });
-    rmSync(this.workPath, { force: true });
+    rmSync(this.#workPath, { force: true });
   }
 }

@@ -40,21 +40,21 @@ export interface EngineParts {
 }
 
 export class Engine {
-  private readonly parts: EngineParts;
-  private readonly closing = new AbortController();
-  private readonly changed = new Signal();
-  private readonly woken = new Signal();
-  private readonly slots = new Slots(BATCHES_AT_ONCE);
-  private readonly running = new Set<Promise<void>>();
+  readonly #parts: EngineParts;
+  readonly #closing = new AbortController();
+  readonly #changed = new Signal();
+  readonly #woken = new Signal();
+  readonly #slots = new Slots(BATCHES_AT_ONCE);
+  readonly #running = new Set<Promise<void>>();
 
   constructor(parts: EngineParts) {
-    this.parts = parts;
-    for (const record of parts.batches.listRunning()) this.start(record);
+    this.#parts = parts;
+    for (const record of parts.batches.listRunning()) this.#start(record);
   }
 
   /** On disk and journalled before it returns; it runs by itself. */
   create(input: NewBatch): BatchRecord {
-    const { batches, files, journal, settings } = this.parts;
+    const { batches, files, journal, settings } = this.#parts;
     const record = batches.add(newRecord(input, nowSeconds(settings.clock)));
     journal.append({
       kind: "batch",
@@ -64,154 +64,154 @@ export class Engine {
       inputFilename: files.get(input.inputFileId, input.owner)?.filename ?? null,
       metadata: input.metadata,
     });
-    this.start(record);
+    this.#start(record);
     return record;
   }
 
   /** Begins to cancel a batch that has not ended; one that is being cancelled stays as it is. */
   cancel(record: BatchRecord): void {
     if (record.batch.status === "cancelling" || isTerminal(record.batch.status)) return;
-    this.move(record, "cancelling");
-    this.slots.hurry();
-    this.woken.notify();
+    this.#move(record, "cancelling");
+    this.#slots.hurry();
+    this.#woken.notify();
   }
 
   /** From the provider's side: the batch ends so once it has executed that many requests, whatever holds it. */
   stopAfter(id: string, as: "expired" | "cancelled", afterRequests: number): void {
-    const record = this.parts.batches.get(id, null);
+    const record = this.#parts.batches.get(id, null);
     if (record === undefined || isTerminal(record.batch.status)) {
       const state = record === undefined ? "is not known" : `is already ${record.batch.status}`;
       throw new RowmillError("refused", `Batch ${id} cannot become ${as}: it ${state}.`);
     }
     record.stop = { as, afterRequests };
-    this.parts.batches.save(record);
-    this.woken.notify();
+    this.#parts.batches.save(record);
+    this.#woken.notify();
   }
 
   /** Asks `hold` again for each batch that is held, and looks at the clock. */
   wake(): void {
-    this.woken.notify();
+    this.#woken.notify();
   }
 
   /** Resolves with the batch as soon as `is` says yes. Rejects with `interrupted` when the gateway closes first. */
   async until(id: string, is: (batch: BatchObject) => boolean): Promise<BatchObject> {
     for (;;) {
-      const record = this.parts.batches.get(id, null);
+      const record = this.#parts.batches.get(id, null);
       if (record === undefined) throw new RowmillError("not_found", `The gateway has no batch ${id}.`);
       const batch = this.show(record);
       if (is(batch)) return batch;
-      if (this.closing.signal.aborted) throw new RowmillError("interrupted", `The gateway was closed.`);
-      await this.changed.next();
+      if (this.#closing.signal.aborted) throw new RowmillError("interrupted", `The gateway was closed.`);
+      await this.#changed.next();
     }
   }
 
   /** The batch as replies show it. */
   show(record: BatchRecord): BatchObject {
-    const { settings } = this.parts;
+    const { settings } = this.#parts;
     return settings.faults.showBatch(wireForm(record, settings.absentFileIds));
   }
 
   /** Stops between two lines; the next start goes on there. */
   async close(): Promise<void> {
-    this.closing.abort();
-    this.woken.notify();
-    this.changed.notify();
-    await Promise.all(this.running);
+    this.#closing.abort();
+    this.#woken.notify();
+    this.#changed.notify();
+    await Promise.all(this.#running);
   }
 
-  private start(record: BatchRecord): void {
-    const run = this.run(record)
+  #start(record: BatchRecord): void {
+    const run = this.#run(record)
       .catch((error: unknown) =>
-        this.parts.settings.log(`batch ${record.batch.id} stands still: ${String(error)}`),
+        this.#parts.settings.log(`batch ${record.batch.id} stands still: ${String(error)}`),
       )
-      .finally(() => this.running.delete(run));
-    this.running.add(run);
+      .finally(() => this.#running.delete(run));
+    this.#running.add(run);
   }
 
-  private async run(record: BatchRecord): Promise<void> {
-    const work = new BatchWork(record, this.parts.workDir, this.parts.journalled.get(record.batch.id) ?? 0);
+  async #run(record: BatchRecord): Promise<void> {
+    const work = new BatchWork(record, this.#parts.workDir, this.#parts.journalled.get(record.batch.id) ?? 0);
     let failed = { status: record.batch.status, times: 0 };
-    while (!isTerminal(record.batch.status) && !this.closing.signal.aborted) {
+    while (!isTerminal(record.batch.status) && !this.#closing.signal.aborted) {
       try {
         if (record.batch.status === "cancelling" && failed.times >= CANCEL_TRIES_MAX)
-          this.move(record, "cancelled");
-        else await this.advance(record, work);
+          this.#move(record, "cancelled");
+        else await this.#advance(record, work);
       } catch (error) {
-        if (this.closing.signal.aborted) break;
+        if (this.#closing.signal.aborted) break;
         const { status } = record.batch;
         failed = { status, times: status === failed.status ? failed.times + 1 : 1 };
         work.close();
-        await this.recover(record, failed.times, error);
+        await this.#recover(record, failed.times, error);
       }
     }
     if (isTerminal(record.batch.status)) work.remove();
     else work.close();
   }
 
-  private async advance(record: BatchRecord, work: BatchWork): Promise<void> {
-    await this.mayMove(record);
-    if (this.closing.signal.aborted) return;
+  async #advance(record: BatchRecord, work: BatchWork): Promise<void> {
+    await this.#mayMove(record);
+    if (this.#closing.signal.aborted) return;
     const isCancelled = () => record.batch.status === "cancelling";
-    await this.slots.run(() => this.step(record, work), isCancelled);
+    await this.#slots.run(() => this.#step(record, work), isCancelled);
   }
 
   /** Logs the error, and waits until it is time for another try, or until the batch is cancelled. */
-  private async recover(record: BatchRecord, times: number, error: unknown): Promise<void> {
+  async #recover(record: BatchRecord, times: number, error: unknown): Promise<void> {
     const { status, id } = record.batch;
     const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const waitMs = Math.min(RETRY_MS_FIRST * 2 ** (times - 1), RETRY_MS_MAX);
-    this.parts.settings.log(`batch ${id}, ${status}, is tried again in ${waitMs} ms: ${reason}`);
+    this.#parts.settings.log(`batch ${id}, ${status}, is tried again in ${waitMs} ms: ${reason}`);
     let isDue = false;
     const timer = setTimeout(() => {
       isDue = true;
-      this.woken.notify();
+      this.#woken.notify();
     }, waitMs);
-    const waits = () => !isDue && !this.closing.signal.aborted && record.batch.status === status;
-    while (waits()) await this.woken.next();
+    const waits = () => !isDue && !this.#closing.signal.aborted && record.batch.status === status;
+    while (waits()) await this.#woken.next();
     clearTimeout(timer);
   }
 
   /** Waits for the least time in a status, and for as long as the batch is held. */
-  private async mayMove(record: BatchRecord): Promise<void> {
-    const { batchDelayMs, faults } = this.parts.settings;
-    if (batchDelayMs > 0) await pause(batchDelayMs, undefined, { signal: this.closing.signal });
-    const held = () => record.stop === null && !this.isLate(record) && faults.hold(this.show(record));
-    while (!this.closing.signal.aborted && held()) await this.woken.next();
+  async #mayMove(record: BatchRecord): Promise<void> {
+    const { batchDelayMs, faults } = this.#parts.settings;
+    if (batchDelayMs > 0) await pause(batchDelayMs, undefined, { signal: this.#closing.signal });
+    const held = () => record.stop === null && !this.#isLate(record) && faults.hold(this.show(record));
+    while (!this.#closing.signal.aborted && held()) await this.#woken.next();
   }
 
-  private step(record: BatchRecord, work: BatchWork): Promise<void> {
-    if (record.batch.status === "validating") return this.validate(record, work);
-    if (record.batch.status === "in_progress") return this.execute(record, work);
-    if (record.batch.status === "cancelling") return this.finishCancelled(record, work);
-    return this.finish(record, work, "completed");
+  #step(record: BatchRecord, work: BatchWork): Promise<void> {
+    if (record.batch.status === "validating") return this.#validate(record, work);
+    if (record.batch.status === "in_progress") return this.#execute(record, work);
+    if (record.batch.status === "cancelling") return this.#finishCancelled(record, work);
+    return this.#finish(record, work, "completed");
   }
 
-  private async validate(record: BatchRecord, work: BatchWork): Promise<void> {
-    const { files, settings, model } = this.parts;
+  async #validate(record: BatchRecord, work: BatchWork): Promise<void> {
+    const { files, settings, model } = this.#parts;
     const { endpoint, input_file_id: fileId } = record.batch;
-    const abandoned = () => this.closing.signal.aborted || record.batch.status !== "validating";
+    const abandoned = () => this.#closing.signal.aborted || record.batch.status !== "validating";
     const isThere = () => files.get(fileId, record.owner) !== undefined && settings.faults.seesInput(fileId);
     const missing = [missingFileError(fileId, settings.organization)];
-    if (!isThere()) return this.fail(record, missing);
+    if (!isThere()) return this.#fail(record, missing);
     work.keepInput(files);
     const validation = await validateInput(work.inputPath, { endpoint, model, settings }, abandoned);
     if (abandoned()) return;
-    if (!isThere()) return this.fail(record, missing);
-    if ("errors" in validation) return this.fail(record, validation.errors);
-    const overLimit = this.tokenLimitError(validation.input);
-    if (overLimit !== null) return this.fail(record, [overLimit]);
+    if (!isThere()) return this.#fail(record, missing);
+    if ("errors" in validation) return this.#fail(record, validation.errors);
+    const overLimit = this.#tokenLimitError(validation.input);
+    if (overLimit !== null) return this.#fail(record, [overLimit]);
     record.enqueuedTokens = validation.input.promptTokens;
     record.batch.model = validation.input.model;
     record.batch.request_counts = { total: validation.input.requests, completed: 0, failed: 0 };
-    this.move(record, "in_progress");
+    this.#move(record, "in_progress");
   }
 
-  private tokenLimitError({ model, promptTokens }: ValidInput): BatchInputError | null {
-    const { limits, organization } = this.parts.settings;
+  #tokenLimitError({ model, promptTokens }: ValidInput): BatchInputError | null {
+    const { limits, organization } = this.#parts.settings;
     const perModel = limits.enqueuedTokensPerModel;
     const limit = typeof perModel === "number" ? perModel : (perModel?.[model] ?? null);
     if (limit === null) return null;
-    const queued = this.parts.batches
+    const queued = this.#parts.batches
       .listRunning()
       .filter((other) => other.batch.model === model)
       .reduce((sum, other) => sum + other.enqueuedTokens, 0);
@@ -223,65 +223,65 @@ export class Engine {
     return { code: "token_limit_exceeded", line: null, param: null, message };
   }
 
-  private fail(record: BatchRecord, errors: readonly BatchInputError[]): void {
-    this.change(record, () => failWith(record, errors, this.now()));
+  #fail(record: BatchRecord, errors: readonly BatchInputError[]): void {
+    this.#change(record, () => failWith(record, errors, this.#now()));
   }
 
-  private async execute(record: BatchRecord, work: BatchWork): Promise<void> {
-    const execution = await this.executionOf(record, work);
-    const mayGoOn = () => record.batch.status === "in_progress" && !this.isLate(record);
-    const mayExecute = () => (mayGoOn() ? this.requestsAllowed(record) : 0);
+  async #execute(record: BatchRecord, work: BatchWork): Promise<void> {
+    const execution = await this.#executionOf(record, work);
+    const mayGoOn = () => record.batch.status === "in_progress" && !this.#isLate(record);
+    const mayExecute = () => (mayGoOn() ? this.#requestsAllowed(record) : 0);
     if (record.endedAfter === null) await executeRequests({ ...execution, mayExecute });
-    if (this.closing.signal.aborted || record.batch.status !== "in_progress") return;
-    if (record.stop?.as === "cancelled") return this.move(record, "cancelling");
+    if (this.#closing.signal.aborted || record.batch.status !== "in_progress") return;
+    if (record.stop?.as === "cancelled") return this.#move(record, "cancelling");
     const unfinished = execution.work.lines < record.batch.request_counts.total;
     if (!unfinished && record.endedAfter === null && record.stop === null)
-      return this.move(record, "finalizing");
-    await this.abandonRest(record, execution, "expired");
-    await this.finish(record, work, "expired");
+      return this.#move(record, "finalizing");
+    await this.#abandonRest(record, execution, "expired");
+    await this.#finish(record, work, "expired");
   }
 
-  private async finishCancelled(record: BatchRecord, work: BatchWork): Promise<void> {
+  async #finishCancelled(record: BatchRecord, work: BatchWork): Promise<void> {
     const wasValidated = record.batch.request_counts.total > 0;
-    if (!wasValidated) return this.move(record, "cancelled");
-    const execution = await this.executionOf(record, work);
-    if (!this.parts.settings.faults.cancelWins(this.show(record))) {
-      await executeRequests({ ...execution, mayExecute: () => this.requestsAllowed(record) });
-      if (!this.closing.signal.aborted) await this.finish(record, work, "completed");
+    if (!wasValidated) return this.#move(record, "cancelled");
+    const execution = await this.#executionOf(record, work);
+    if (!this.#parts.settings.faults.cancelWins(this.show(record))) {
+      await executeRequests({ ...execution, mayExecute: () => this.#requestsAllowed(record) });
+      if (!this.#closing.signal.aborted) await this.#finish(record, work, "completed");
       return;
     }
-    await this.abandonRest(record, execution, "cancelled");
-    await this.finish(record, work, "cancelled");
+    await this.#abandonRest(record, execution, "cancelled");
+    await this.#finish(record, work, "cancelled");
   }
 
-  private async abandonRest(
+  async #abandonRest(
     record: BatchRecord,
     execution: Execution,
     as: "expired" | "cancelled",
   ): Promise<void> {
     if (record.endedAfter === null) {
       record.endedAfter = execution.work.lines;
-      this.parts.batches.save(record);
+      this.#parts.batches.save(record);
     }
     await writeUnexecuted(execution, as);
   }
 
-  private async finish(
+  async #finish(
     record: BatchRecord,
     work: BatchWork,
     status: "completed" | "expired" | "cancelled",
   ): Promise<void> {
-    const { work: lines } = await this.executionOf(record, work);
-    const ids = await writeOutputFiles(record, lines, this.parts);
-    this.change(record, () => {
+    const { work: lines } = await this.#executionOf(record, work);
+    const ids = await writeOutputFiles(record, lines, this.#parts);
+    this.#change(record, () => {
       record.batch.output_file_id = ids.output;
       record.batch.error_file_id = ids.error;
-      moveTo(record, status, this.now());
+      moveTo(record, status, this.#now());
     });
   }
 
-  private async executionOf(record: BatchRecord, work: BatchWork): Promise<Execution> {
-    const { model, journal, settings } = this.parts;
+  async #executionOf(record: BatchRecord, work: BatchWork): Promise<Execution> {
+    const { model, journal, settings } = this.#parts;
     const lines = await work.file();
     return {
       record,
@@ -290,30 +290,30 @@ export class Engine {
       model,
       journal,
       settings,
-      closing: this.closing.signal,
+      closing: this.#closing.signal,
       mayExecute: () => 0,
       progressed: () => {
         work.journalled = lines.lines;
-        this.changed.notify();
+        this.#changed.notify();
       },
     };
   }
 
-  private requestsAllowed(record: BatchRecord): number {
-    return this.closing.signal.aborted ? 0 : (record.stop?.afterRequests ?? Infinity);
+  #requestsAllowed(record: BatchRecord): number {
+    return this.#closing.signal.aborted ? 0 : (record.stop?.afterRequests ?? Infinity);
   }
 
-  private isLate(record: BatchRecord): boolean {
-    return this.now() >= record.batch.expires_at;
+  #isLate(record: BatchRecord): boolean {
+    return this.#now() >= record.batch.expires_at;
   }
 
-  private move(record: BatchRecord, status: Parameters<typeof moveTo>[1]): void {
-    this.change(record, () => moveTo(record, status, this.now()));
+  #move(record: BatchRecord, status: Parameters<typeof moveTo>[1]): void {
+    this.#change(record, () => moveTo(record, status, this.#now()));
   }
 
   /** On disk and journalled, or undone when it throws. */
-  private change(record: BatchRecord, change: () => void): void {
-    const { batches, journal, settings } = this.parts;
+  #change(record: BatchRecord, change: () => void): void {
+    const { batches, journal, settings } = this.#parts;
     const before = structuredClone(record.batch);
     change();
     try {
@@ -324,10 +324,10 @@ export class Engine {
     }
     const { id: batchId, status } = record.batch;
     journal.append({ kind: "status", at: settings.clock.nowMs(), batchId, status });
-    this.changed.notify();
+    this.#changed.notify();
   }
 
-  private now(): number {
-    return nowSeconds(this.parts.settings.clock);
+  #now(): number {
+    return nowSeconds(this.#parts.settings.clock);
   }
 }

@@ -52,47 +52,46 @@ export async function writeOutputFiles(
 }
 
 class OutputFile {
-  private readonly record: BatchRecord;
-  private readonly name: "output" | "error";
-  private readonly parts: OutputParts;
-  private readonly path: string;
-  private readonly file: AppendFile;
-  private pending: string[] = [];
+  readonly #record: BatchRecord;
+  readonly #name: "output" | "error";
+  readonly #parts: OutputParts;
+  readonly #path: string;
+  readonly #file: AppendFile;
+  #pending: string[] = [];
 
   constructor(record: BatchRecord, name: "output" | "error", parts: OutputParts) {
-    this.record = record;
-    this.name = name;
-    this.parts = parts;
-    this.path = parts.files.temporaryPath();
-    this.file = new AppendFile(this.path);
+    this.#record = record;
+    this.#name = name;
+    this.#parts = parts;
+    this.#path = parts.files.temporaryPath();
+    this.#file = new AppendFile(this.#path);
   }
 
   add(line: string): void {
-    const place = { batchId: this.record.batch.id, file: this.name };
-    this.pending.push(...(this.parts.settings.faults.transformOutput(line, place) ?? [line]));
+    const place = { batchId: this.#record.batch.id, file: this.#name };
+    this.#pending.push(...(this.#parts.settings.faults.transformOutput(line, place) ?? [line]));
   }
 
   flush(): void {
-    if (this.pending.length > 0) this.file.append(this.pending.map((line) => `${line}\n`).join(""));
-    this.pending = [];
+    if (this.#pending.length > 0) this.#file.append(this.#pending.map((line) => `${line}\n`).join(""));
+    this.#pending = [];
   }
 
   finish(): string | null {
-    if (this.file.bytes === 0) return null;
-    const { record, name } = this;
-    return this.parts.files.add({
-      id: name === "output" ? record.outputFileId : record.errorFileId,
-      owner: record.owner,
-      from: this.path,
-      filename: `${record.batch.id}_${name}.jsonl`,
+    if (this.#file.bytes === 0) return null;
+    return this.#parts.files.add({
+      id: this.#name === "output" ? this.#record.outputFileId : this.#record.errorFileId,
+      owner: this.#record.owner,
+      from: this.#path,
+      filename: `${this.#record.batch.id}_${this.#name}.jsonl`,
       purpose: "batch_output",
-      ttlSeconds: record.outputTtlSeconds ?? this.parts.settings.fileTtlSeconds,
+      ttlSeconds: this.#record.outputTtlSeconds ?? this.#parts.settings.fileTtlSeconds,
     }).id;
   }
 
   close(): void {
-    this.file.close();
-    rmSync(this.path, { force: true });
+    this.#file.close();
+    rmSync(this.#path, { force: true });
   }
 }
 

@@ -38,18 +38,18 @@ export type Effect = (request: FastifyRequest, caller: Owner) => Answer | Promis
 
 export class HttpServer {
   readonly app: FastifyInstance;
-  private readonly parts: HttpParts;
+  readonly #parts: HttpParts;
   /** The calls that came with a key. */
-  private readonly known = new WeakMap<FastifyRequest, { readonly caller: Owner }>();
+  readonly #known = new WeakMap<FastifyRequest, { readonly caller: Owner }>();
 
   constructor(parts: HttpParts) {
-    this.parts = parts;
+    this.#parts = parts;
     this.app = createApp(parts.settings);
     this.app.removeAllContentTypeParsers();
     this.app.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => done(null, body));
-    this.app.addHook("onRequest", (request, reply) => this.receive(request, reply));
-    this.app.setNotFoundHandler((request, reply) => this.send(request, reply, unknownUrl(request)));
-    this.app.setErrorHandler((error, request, reply) => this.send(request, reply, this.answerTo(error)));
+    this.app.addHook("onRequest", (request, reply) => this.#receive(request, reply));
+    this.app.setNotFoundHandler((request, reply) => this.#send(request, reply, unknownUrl(request)));
+    this.app.setErrorHandler((error, request, reply) => this.#send(request, reply, this.#answerTo(error)));
   }
 
   /** `effect` has taken place, on disk, when it returns. */
@@ -58,27 +58,27 @@ export class HttpServer {
       method,
       url,
       handler: async (request, reply) => {
-        const known = this.known.get(request);
+        const known = this.#known.get(request);
         if (known === undefined) throw new Error("a call that was not authorised");
         const answer = await effect(request, known.caller);
-        const fault = await this.parts.settings.faults.afterEffect(callOf(request), answer);
-        return this.send(request, reply, answer, fault);
+        const fault = await this.#parts.settings.faults.afterEffect(callOf(request), answer);
+        return this.#send(request, reply, answer, fault);
       },
     });
   }
 
-  private async receive(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
+  async #receive(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
     reply.header("x-request-id", request.id);
-    reply.header("date", new Date(this.parts.settings.clock.nowMs()).toUTCString());
-    const known = this.authorise(request.headers.authorization);
-    if ("refused" in known) return this.send(request, reply, known.refused);
-    this.known.set(request, known);
-    const fault = await this.parts.settings.faults.beforeEffect(callOf(request));
+    reply.header("date", new Date(this.#parts.settings.clock.nowMs()).toUTCString());
+    const known = this.#authorise(request.headers.authorization);
+    if ("refused" in known) return this.#send(request, reply, known.refused);
+    this.#known.set(request, known);
+    const fault = await this.#parts.settings.faults.beforeEffect(callOf(request));
     if (fault === undefined) return undefined;
-    return this.send(request, reply, refusal(500, "A scripted fault without a reply."), fault);
+    return this.#send(request, reply, refusal(500, "A scripted fault without a reply."), fault);
   }
 
-  private authorise(header: string | undefined): { readonly caller: Owner } | { readonly refused: Answer } {
+  #authorise(header: string | undefined): { readonly caller: Owner } | { readonly refused: Answer } {
     const key = /^Bearer\s+(\S+)\s*$/i.exec(header ?? "")?.[1];
     if (key === undefined) {
       const message =
@@ -86,7 +86,7 @@ export class HttpServer {
         "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
       return { refused: refusal(401, message) };
     }
-    const { keys } = this.parts.settings;
+    const { keys } = this.#parts.settings;
     if (keys === null) return { caller: null };
     const caller = ownerOf(key, keys);
     if (caller !== null) return { caller };
@@ -94,27 +94,27 @@ export class HttpServer {
     return { refused: refusal(401, "Incorrect API key provided.", { code: "invalid_api_key" }) };
   }
 
-  private send(request: FastifyRequest, reply: FastifyReply, answer: Answer, fault?: Fault): FastifyReply {
+  #send(request: FastifyRequest, reply: FastifyReply, answer: Answer, fault?: Fault): FastifyReply {
     const changed: Answer = fault?.kind === "reply" ? { ...fault, kind: "json" } : answer;
-    this.note(request, fault?.kind === "drop" ? null : changed.status);
+    this.#note(request, fault?.kind === "drop" ? null : changed.status);
     if (fault === undefined || fault.kind === "reply") return sendWhole(reply, changed);
     sendBroken(reply, changed, fault);
     return reply;
   }
 
   /** Only calls with a key: others would fill the disk. */
-  private note(request: FastifyRequest, status: number | null): void {
-    if (!this.known.has(request)) return;
+  #note(request: FastifyRequest, status: number | null): void {
+    if (!this.#known.has(request)) return;
     const { method, route, requestId, ...call } = callOf(request);
-    const at = this.parts.settings.clock.nowMs();
+    const at = this.#parts.settings.clock.nowMs();
     const path = call.path.slice(0, JOURNAL_PATH_CHARS_MAX);
-    this.parts.journal.append({ kind: "call", at, requestId, method, route, path, status });
+    this.#parts.journal.append({ kind: "call", at, requestId, method, route, path, status });
   }
 
-  private answerTo(error: unknown): Answer {
+  #answerTo(error: unknown): Answer {
     const { statusCode, message } = describeError(error);
     if (statusCode < 500) return refusal(statusCode, message);
-    this.parts.settings.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    this.#parts.settings.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
     const sorry = "The server had an error while processing your request. Sorry about that!";
     return refusal(500, sorry, { type: "server_error" });
   }

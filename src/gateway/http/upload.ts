@@ -137,34 +137,34 @@ class Look extends Transform {
   bytes = 0;
   isUtf8 = true;
   firstLine = "";
-  private readonly decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  private inFirstLine = true;
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  #inFirstLine = true;
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     this.bytes += chunk.length;
-    this.decode(chunk, true);
+    this.#decode(chunk, true);
     done(null, chunk);
   }
 
   override _flush(done: TransformCallback): void {
-    this.decode(undefined, false);
+    this.#decode(undefined, false);
     done();
   }
 
-  private decode(chunk: Buffer | undefined, more: boolean): void {
+  #decode(chunk: Buffer | undefined, more: boolean): void {
     if (!this.isUtf8) return;
     try {
-      this.keepFirstLine(this.decoder.decode(chunk, { stream: more }));
+      this.#keepFirstLine(this.#decoder.decode(chunk, { stream: more }));
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
       this.isUtf8 = false;
     }
   }
 
-  private keepFirstLine(text: string): void {
-    if (!this.inFirstLine) return;
+  #keepFirstLine(text: string): void {
+    if (!this.#inFirstLine) return;
     const end = text.indexOf("\n");
     this.firstLine += end === -1 ? text : text.slice(0, end);
-    this.inFirstLine = end === -1 && this.firstLine.length < LINE_BYTES_MAX;
+    this.#inFirstLine = end === -1 && this.firstLine.length < LINE_BYTES_MAX;
   }
 }

@@ -43,37 +43,37 @@ export async function* readLineChunks(
 
 /** Cuts a stream of bytes into lines; what is left of the last one waits, `LINE_BYTES_MAX` at most. */
 class LineSplitter {
-  private pending: Buffer[] = [];
-  private pendingBytes = 0;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
 
   *push(bytes: Buffer): Generator<string | null> {
     let start = 0;
     for (;;) {
       const end = bytes.indexOf(0x0a, start);
       if (end === -1) break;
-      yield this.take(bytes.subarray(start, end));
+      yield this.#take(bytes.subarray(start, end));
       start = end + 1;
     }
-    this.keep(bytes.subarray(start));
+    this.#keep(bytes.subarray(start));
   }
 
   *end(): Generator<string | null> {
-    if (this.pendingBytes > 0) yield this.take(Buffer.alloc(0));
+    if (this.#pendingBytes > 0) yield this.#take(Buffer.alloc(0));
   }
 
-  private take(last: Buffer): string | null {
-    const tooLong = this.pendingBytes + last.length > LINE_BYTES_MAX;
-    const line = this.pendingBytes === 0 ? last : Buffer.concat([...this.pending, last]);
-    this.pending = [];
-    this.pendingBytes = 0;
+  #take(last: Buffer): string | null {
+    const tooLong = this.#pendingBytes + last.length > LINE_BYTES_MAX;
+    const line = this.#pendingBytes === 0 ? last : Buffer.concat([...this.#pending, last]);
+    this.#pending = [];
+    this.#pendingBytes = 0;
     return tooLong ? null : line.toString("utf8");
   }
 
-  private keep(rest: Buffer): void {
+  #keep(rest: Buffer): void {
     if (rest.length === 0) return;
-    this.pendingBytes += rest.length;
+    this.#pendingBytes += rest.length;
     // The caller's buffer is used again, so a copy; beyond the limit only the count matters.
-    if (this.pendingBytes <= LINE_BYTES_MAX) this.pending.push(Buffer.from(rest));
-    else this.pending = [];
+    if (this.#pendingBytes <= LINE_BYTES_MAX) this.#pending.push(Buffer.from(rest));
+    else this.#pending = [];
   }
 }

@@ -18,23 +18,23 @@ export class Turns {
 
 /** Many wait, one fires; who waits afterwards waits for the next time. */
 export class Signal {
-  private fire: () => void = () => undefined;
-  private promise: Promise<void> = this.renewed();
+  #fire: () => void = () => undefined;
+  #promise: Promise<void> = this.#renewed();
 
   /** Resolves at the next `notify`. */
   next(): Promise<void> {
-    return this.promise;
+    return this.#promise;
   }
 
   notify(): void {
-    const fire = this.fire;
-    this.promise = this.renewed();
+    const fire = this.#fire;
+    this.#promise = this.#renewed();
     fire();
   }
 
-  private renewed(): Promise<void> {
+  #renewed(): Promise<void> {
     return new Promise((resolve) => {
-      this.fire = resolve;
+      this.#fire = resolve;
     });
   }
 }

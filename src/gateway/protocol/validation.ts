@@ -47,53 +47,53 @@ export async function validateInput(
 }
 
 class InputTally {
-  private readonly rules: ValidationRules;
-  private readonly errors: BatchInputError[] = [];
-  private readonly customIds = new Set<string>();
-  private model: string | null = null;
-  private line = 0;
-  private promptTokens = 0;
+  readonly #rules: ValidationRules;
+  readonly #errors: BatchInputError[] = [];
+  readonly #customIds = new Set<string>();
+  #model: string | null = null;
+  #line = 0;
+  #promptTokens = 0;
 
   constructor(rules: ValidationRules) {
-    this.rules = rules;
+    this.#rules = rules;
   }
 
   get isFull(): boolean {
-    return this.errors.length >= INPUT_ERRORS_MAX || this.line > this.rules.settings.limits.requestsMax;
+    return this.#errors.length >= INPUT_ERRORS_MAX || this.#line > this.#rules.settings.limits.requestsMax;
   }
 
   take(text: string | null): void {
     if (this.isFull) return;
-    this.line += 1;
-    const { endpoint, settings } = this.rules;
+    this.#line += 1;
+    const { endpoint, settings } = this.#rules;
     const verdict = checkLine(text, { endpoint, models: settings.models });
-    if ("error" in verdict) this.errors.push({ ...verdict.error, line: this.line });
-    else this.accept(verdict.request);
+    if ("error" in verdict) this.#errors.push({ ...verdict.error, line: this.#line });
+    else this.#accept(verdict.request);
   }
 
-  private accept({ customId, model, body }: InputLine): void {
-    this.model ??= model;
-    if (model !== this.model) this.errors.push({ ...mismatchError(model), line: this.line });
-    else if (this.customIds.has(customId)) this.errors.push({ ...duplicateError(customId), line: this.line });
-    this.customIds.add(customId);
-    this.promptTokens += this.rules.model.countPromptTokens(body);
+  #accept({ customId, model, body }: InputLine): void {
+    this.#model ??= model;
+    if (model !== this.#model) this.#errors.push({ ...mismatchError(model), line: this.#line });
+    else if (this.#customIds.has(customId)) this.#errors.push({ ...duplicateError(customId), line: this.#line });
+    this.#customIds.add(customId);
+    this.#promptTokens += this.#rules.model.countPromptTokens(body);
   }
 
   verdict(bytes: number): Validation {
-    const { requestsMax, modelBytesMax } = this.rules.settings.limits;
-    if (this.line > requestsMax) {
+    const { requestsMax, modelBytesMax } = this.#rules.settings.limits;
+    if (this.#line > requestsMax) {
       const message = `The batch input file has more than the ${requestsMax} requests that a batch may hold.`;
       return { errors: [{ code: "too_many_tasks", line: null, param: null, message }] };
     }
-    if (this.errors.length > 0) return { errors: this.errors };
-    if (this.model === null) {
+    if (this.#errors.length > 0) return { errors: this.#errors };
+    if (this.#model === null) {
       const message = "The input file is empty. Please ensure that the batch contains at least one request.";
       return { errors: [{ code: "empty_file", line: null, param: null, message }] };
     }
     if (bytes > modelBytesMax) {
-      const message = `The batch input file is larger than the ${modelBytesMax} maximum for the ${this.model} model`;
+      const message = `The batch input file is larger than the ${modelBytesMax} maximum for the ${this.#model} model`;
       return { errors: [{ code: "invalid_request", line: null, param: null, message }] };
     }
-    return { input: { requests: this.line, model: this.model, promptTokens: this.promptTokens } };
+    return { input: { requests: this.#line, model: this.#model, promptTokens: this.#promptTokens } };
   }
 }

@@ -7,45 +7,45 @@ import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } fr
 const TAIL_BYTES = 64 * 1024;
 
 export class AppendFile {
-  private readonly fd: number;
-  private size: number;
+  readonly #fd: number;
+  #size: number;
 
   constructor(path: string) {
-    this.fd = openSync(path, "a+", 0o600);
-    this.size = endOfLastLine(this.fd);
-    ftruncateSync(this.fd, this.size);
+    this.#fd = openSync(path, "a+", 0o600);
+    this.#size = endOfLastLine(this.#fd);
+    ftruncateSync(this.#fd, this.#size);
   }
 
   get bytes(): number {
-    return this.size;
+    return this.#size;
   }
 
   /** `text` is whole lines, each with its line feed. All of them, or none when it throws (a full disk). */
   append(text: string): void {
     const bytes = Buffer.from(text, "utf8");
     try {
-      for (let done = 0; done < bytes.length;) done += writeSync(this.fd, bytes, done);
+      for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done);
     } catch (error) {
-      ftruncateSync(this.fd, this.size);
+      ftruncateSync(this.#fd, this.#size);
       throw error;
     }
-    this.size += bytes.length;
+    this.#size += bytes.length;
   }
 
   /** Text of a range of bytes. */
   read(offset: number, length: number): string {
     const bytes = Buffer.allocUnsafe(length);
-    const got = readSync(this.fd, bytes, 0, length, offset);
+    const got = readSync(this.#fd, bytes, 0, length, offset);
     return bytes.toString("utf8", 0, got);
   }
 
   truncate(bytes: number): void {
-    ftruncateSync(this.fd, bytes);
-    this.size = bytes;
+    ftruncateSync(this.#fd, bytes);
+    this.#size = bytes;
   }
 
   close(): void {
-    closeSync(this.fd);
+    closeSync(this.#fd);
   }
 }
 

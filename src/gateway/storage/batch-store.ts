@@ -70,50 +70,50 @@ const recordSchema = z.object({
 export type BatchRecord = z.infer<typeof recordSchema>;
 
 export class BatchStore {
-  private readonly records = new Map<string, BatchRecord>();
-  private readonly running = new Set<BatchRecord>();
-  private readonly dir: string;
-  private nextSequence = 1;
+  readonly #records = new Map<string, BatchRecord>();
+  readonly #running = new Set<BatchRecord>();
+  readonly #dir: string;
+  #nextSequence = 1;
 
   constructor(dir: string) {
-    this.dir = dir;
+    this.#dir = dir;
     const stored = readJsonObjects(dir).map((value) => recordSchema.parse(value));
-    for (const record of stored.sort((a, b) => a.sequence - b.sequence)) this.remember(record);
+    for (const record of stored.sort((a, b) => a.sequence - b.sequence)) this.#remember(record);
   }
 
   /** Writes it to disk. Throws `refused` when there are too many. */
   add(record: Omit<BatchRecord, "sequence">): BatchRecord {
-    if (this.records.size >= BATCHES_MAX) {
+    if (this.#records.size >= BATCHES_MAX) {
       throw new RowmillError("refused", `The gateway already holds ${BATCHES_MAX} batches.`, {
         hints: ["Start with an empty data folder."],
       });
     }
-    const numbered = { ...record, sequence: this.nextSequence };
+    const numbered = { ...record, sequence: this.#nextSequence };
     this.save(numbered);
-    this.remember(numbered);
+    this.#remember(numbered);
     return numbered;
   }
 
   /** Writes the record as it is now; forgets it as running when it has ended. */
   save(record: BatchRecord): void {
-    writeJsonAtomic(join(this.dir, `${record.batch.id}.json`), record);
-    if (isTerminal(record.batch.status)) this.running.delete(record);
+    writeJsonAtomic(join(this.#dir, `${record.batch.id}.json`), record);
+    if (isTerminal(record.batch.status)) this.#running.delete(record);
   }
 
   /** Undefined when it is not there, or is another's. */
   get(id: string, caller: Owner): BatchRecord | undefined {
-    const record = this.records.get(id);
+    const record = this.#records.get(id);
     return record !== undefined && maySee(caller, record.owner) ? record : undefined;
   }
 
   /** Oldest first, without those of others. */
   list(caller: Owner): BatchRecord[] {
-    return [...this.records.values()].filter(({ owner }) => maySee(caller, owner));
+    return [...this.#records.values()].filter(({ owner }) => maySee(caller, owner));
   }
 
   /** Gives what belongs to nobody to this owner. */
   adopt(owner: string): void {
-    for (const record of this.records.values()) {
+    for (const record of this.#records.values()) {
       if (record.owner !== null) continue;
       record.owner = owner;
       this.save(record);
@@ -122,13 +122,13 @@ export class BatchStore {
 
   /** Those that have not ended. */
   listRunning(): BatchRecord[] {
-    return [...this.running];
+    return [...this.#running];
   }
 
-  private remember(record: BatchRecord): void {
-    this.records.set(record.batch.id, record);
-    if (!isTerminal(record.batch.status)) this.running.add(record);
-    this.nextSequence = Math.max(this.nextSequence, record.sequence + 1);
+  #remember(record: BatchRecord): void {
+    this.#records.set(record.batch.id, record);
+    if (!isTerminal(record.batch.status)) this.#running.add(record);
+    this.#nextSequence = Math.max(this.#nextSequence, record.sequence + 1);
   }
 }
 

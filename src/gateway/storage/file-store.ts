@@ -47,35 +47,35 @@ export interface NewFile {
 }
 
 export class FileStore {
-  private readonly records = new Map<string, FileRecord>();
-  private readonly dir: string;
-  private readonly clock: Clock;
-  private nextSequence = 1;
+  readonly #records = new Map<string, FileRecord>();
+  readonly #dir: string;
+  readonly #clock: Clock;
+  #nextSequence = 1;
 
   constructor(dir: string, clock: Clock) {
-    this.dir = dir;
-    this.clock = clock;
+    this.#dir = dir;
+    this.#clock = clock;
     const stored = readJsonObjects(dir).map((value) => recordSchema.parse(value));
-    for (const record of stored.sort((a, b) => a.sequence - b.sequence)) this.remember(record);
+    for (const record of stored.sort((a, b) => a.sequence - b.sequence)) this.#remember(record);
     for (const name of readdirSync(dir)) {
-      if (name.endsWith(".bytes") && !this.records.has(name.slice(0, -".bytes".length)))
+      if (name.endsWith(".bytes") && !this.#records.has(name.slice(0, -".bytes".length)))
         rmSync(join(dir, name));
     }
   }
 
   /** A path in the store's folder for bytes that are still arriving; a crash leaves it for the next start to remove. */
   temporaryPath(): string {
-    return join(this.dir, `${newFileId()}.tmp`);
+    return join(this.#dir, `${newFileId()}.tmp`);
   }
 
   /** Takes the bytes over. Adding an id again replaces that file: a restarted batch writes its output anew. */
   add(file: NewFile): FileObject {
-    if (this.records.size >= FILES_MAX) {
+    if (this.#records.size >= FILES_MAX) {
       throw new RowmillError("refused", `The gateway already holds ${FILES_MAX} files.`, {
         hints: ["Delete some, or start with an empty data folder."],
       });
     }
-    const createdAt = nowSeconds(this.clock);
+    const createdAt = nowSeconds(this.#clock);
     const object: FileObject = {
       id: file.id,
       object: "file",
@@ -88,30 +88,30 @@ export class FileStore {
       expires_at: file.ttlSeconds === null ? null : createdAt + file.ttlSeconds,
     };
     renameSync(file.from, this.bytesPath(file.id));
-    const record = { sequence: this.nextSequence, owner: file.owner, file: object };
-    this.save(record);
-    this.remember(record);
+    const record = { sequence: this.#nextSequence, owner: file.owner, file: object };
+    this.#save(record);
+    this.#remember(record);
     return object;
   }
 
   /** Undefined when it never was, was deleted, has expired, or is another's. */
   get(id: string, caller: Owner): FileObject | undefined {
-    const record = this.records.get(id);
+    const record = this.#records.get(id);
     if (record === undefined || !maySee(caller, record.owner)) return undefined;
     const { expires_at: expiresAt } = record.file;
-    if (expiresAt === null || expiresAt > nowSeconds(this.clock)) return record.file;
+    if (expiresAt === null || expiresAt > nowSeconds(this.#clock)) return record.file;
     this.delete(id);
     return undefined;
   }
 
   bytesPath(id: string): string {
-    return join(this.dir, `${id}.bytes`);
+    return join(this.#dir, `${id}.bytes`);
   }
 
   /** True when it was there. */
   delete(id: string): boolean {
-    if (!this.records.delete(id)) return false;
-    rmSync(this.objectPath(id), { force: true });
+    if (!this.#records.delete(id)) return false;
+    rmSync(this.#objectPath(id), { force: true });
     rmSync(this.bytesPath(id), { force: true });
     return true;
   }
@@ -124,29 +124,29 @@ export class FileStore {
 
   /** Oldest first; expired ones and those of others are left out. */
   list(caller: Owner): FileObject[] {
-    return [...this.records.keys()].flatMap((id) => this.get(id, caller) ?? []);
+    return [...this.#records.keys()].flatMap((id) => this.get(id, caller) ?? []);
   }
 
   /** Gives what belongs to nobody to this owner. */
   adopt(owner: string): void {
-    for (const record of this.records.values()) {
+    for (const record of this.#records.values()) {
       if (record.owner !== null) continue;
       record.owner = owner;
-      this.save(record);
+      this.#save(record);
     }
   }
 
-  private save(record: FileRecord): void {
-    writeJsonAtomic(this.objectPath(record.file.id), record);
+  #save(record: FileRecord): void {
+    writeJsonAtomic(this.#objectPath(record.file.id), record);
   }
 
-  private remember(record: FileRecord): void {
-    this.records.delete(record.file.id);
-    this.records.set(record.file.id, record);
-    this.nextSequence = Math.max(this.nextSequence, record.sequence + 1);
+  #remember(record: FileRecord): void {
+    this.#records.delete(record.file.id);
+    this.#records.set(record.file.id, record);
+    this.#nextSequence = Math.max(this.#nextSequence, record.sequence + 1);
   }
 
-  private objectPath(id: string): string {
-    return join(this.dir, `${id}.json`);
+  #objectPath(id: string): string {
+    return join(this.#dir, `${id}.json`);
   }
 }

@@ -102,32 +102,32 @@ export function readJournal(dataDir: string): JournalReader {
 }
 
 export class Journal implements JournalReader {
-  private readonly file: AppendFile;
-  private readonly reader: JournalReader;
-  private isClosed = false;
+  readonly #file: AppendFile;
+  readonly #reader: JournalReader;
+  #isClosed = false;
 
   constructor(path: string) {
-    this.file = new AppendFile(path);
-    this.reader = readerOf(path);
+    this.#file = new AppendFile(path);
+    this.#reader = readerOf(path);
   }
 
   /** In this order, in one write. Nothing after `close`: a call that was cut off then got no reply either. */
   append(...entries: readonly JournalEntry[]): void {
-    if (entries.length > 0 && !this.isClosed)
-      this.file.append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+    if (entries.length > 0 && !this.#isClosed)
+      this.#file.append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
   }
 
   entries(): AsyncGenerator<JournalEntry> {
-    return this.reader.entries();
+    return this.#reader.entries();
   }
 
   summary(): Promise<JournalSummary> {
-    return this.reader.summary();
+    return this.#reader.summary();
   }
 
   close(): void {
-    this.isClosed = true;
-    this.file.close();
+    this.#isClosed = true;
+    this.#file.close();
   }
 }
 

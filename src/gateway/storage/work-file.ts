@@ -23,13 +23,13 @@ export interface Tokens {
 }
 
 export class WorkFile {
-  private readonly file: AppendFile;
+  readonly #file: AppendFile;
   /** Where each line begins; one number a line is all that memory holds of them. */
-  private readonly starts: number[] = [];
-  private succeeded = 0;
+  readonly #starts: number[] = [];
+  #succeeded = 0;
 
   private constructor(path: string) {
-    this.file = new AppendFile(path);
+    this.#file = new AppendFile(path);
   }
 
   /** Opens it with its first `linesMax` lines, and says what tokens those report. Later lines are cut off. */
@@ -39,49 +39,49 @@ export class WorkFile {
     let end = 0;
     reading: for await (const lines of readLineChunks(path, READ_LINES)) {
       for (const line of lines) {
-        if (line === null || work.starts.length === linesMax) break reading;
+        if (line === null || work.#starts.length === linesMax) break reading;
         tokens = addTokens(tokens, line);
-        work.note(line, end);
+        work.#note(line, end);
         end += Buffer.byteLength(line) + 1;
       }
     }
-    work.file.truncate(end);
+    work.#file.truncate(end);
     return { work, tokens };
   }
 
   get lines(): number {
-    return this.starts.length;
+    return this.#starts.length;
   }
 
   get completed(): number {
-    return this.succeeded;
+    return this.#succeeded;
   }
 
   append(lines: readonly MadeLine[]): void {
     const texts = lines.map((line) => (line.ok ? "+" : "-") + line.text);
-    let start = this.file.bytes;
+    let start = this.#file.bytes;
     for (const text of texts) {
-      this.note(text, start);
+      this.#note(text, start);
       start += Buffer.byteLength(text) + 1;
     }
-    this.file.append(texts.map((text) => `${text}\n`).join(""));
+    this.#file.append(texts.map((text) => `${text}\n`).join(""));
   }
 
   line(index: number): MadeLine {
-    const start = this.starts[index];
+    const start = this.#starts[index];
     if (start === undefined) throw new RangeError(`The work file has no line ${index}.`);
-    const end = this.starts[index + 1] ?? this.file.bytes;
-    const text = this.file.read(start, end - start - 1);
+    const end = this.#starts[index + 1] ?? this.#file.bytes;
+    const text = this.#file.read(start, end - start - 1);
     return { ok: text.startsWith("+"), text: text.slice(1) };
   }
 
   close(): void {
-    this.file.close();
+    this.#file.close();
   }
 
-  private note(text: string, start: number): void {
-    this.starts.push(start);
-    if (text.startsWith("+")) this.succeeded += 1;
+  #note(text: string, start: number): void {
+    this.#starts.push(start);
+    if (text.startsWith("+")) this.#succeeded += 1;
   }
 }
 

@@ -11,26 +11,26 @@ const [QUOTE, COMMA, BRACKET, BRACE, BACKSLASH] = [0x22, 0x2c, 0x5b, 0x7b, 0x5c]
 
 /** Takes a text in pieces, as characters or bytes of UTF-8, and counts what begins or separates values, outside of strings. */
 export class ValueCounter {
-  private values = 0;
-  private isInString = false;
-  private isEscaped = false;
-  private readonly max: number;
+  #values = 0;
+  #isInString = false;
+  #isEscaped = false;
+  readonly #max: number;
 
   constructor(max = JSON_VALUES_MAX) {
-    this.max = max;
+    this.#max = max;
   }
 
   get isOverfull(): boolean {
-    return this.values > this.max;
+    return this.#values > this.#max;
   }
 
   add(code: number): void {
-    if (!this.isInString) {
-      if (code === QUOTE) this.isInString = true;
-      else if (code === COMMA || code === BRACKET || code === BRACE) this.values += 1;
-    } else if (this.isEscaped) this.isEscaped = false;
-    else if (code === BACKSLASH) this.isEscaped = true;
-    else if (code === QUOTE) this.isInString = false;
+    if (!this.#isInString) {
+      if (code === QUOTE) this.#isInString = true;
+      else if (code === COMMA || code === BRACKET || code === BRACE) this.#values += 1;
+    } else if (this.#isEscaped) this.#isEscaped = false;
+    else if (code === BACKSLASH) this.#isEscaped = true;
+    else if (code === QUOTE) this.#isInString = false;
   }
 }
 
