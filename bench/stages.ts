@@ -23,7 +23,7 @@ import { runIntake } from "../src/worker/rounds/intake.js";
 import { runPlanner } from "../src/worker/rounds/planner.js";
 import { poll } from "../src/worker/turn/poller.js";
 import { render } from "../src/worker/turn/renderer.js";
-import { done, type Next, type Turn } from "../src/worker/turn/turn.js";
+import { DONE, type Next, type Turn } from "../src/worker/turn/turn.js";
 import { create, upload } from "../src/worker/turn/submitter.js";
 import { sweepChunk } from "../src/worker/rounds/sweeper.js";
 import type { BenchOptions } from "./bench-options.js";
@@ -198,6 +198,6 @@ function stepOf(turn: Turn): { stage: keyof StageTimes | null; run: () => Promis
     case "collecting":
       return { stage: "collect", run: () => collect({ ...turn, batch }) };
     default:
-      return { stage: null, run: async () => done };
+      return { stage: null, run: async () => DONE };
   }
 }

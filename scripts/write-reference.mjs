@@ -14,8 +14,8 @@ import { openTerminal } from "../dist/cli/screen/terminal.js";
 import { ConfigError } from "../dist/config/read/problems.js";
 import { validateConfig } from "../dist/config/read/validate.js";
 import { promiseOf } from "../dist/model/words/promise.js";
-import { adapters } from "../dist/providers/adapters.js";
-import { stepNames } from "../dist/worker/step-names.js";
+import { ADAPTERS } from "../dist/providers/adapters.js";
+import { STEP_NAMES } from "../dist/worker/step-names.js";
 
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));
 const lastOptions = ["--config <file>", "--log-level <level>"];
@@ -98,12 +98,12 @@ function cellText(text) {
 function writeSteps(page) {
   const mark = /(<!-- written by scripts\/write-reference\.mjs -->\n\n)\| step .*\n(?:\|.*\n)+/;
   if (!mark.test(page)) throw new Error("docs/state-machine.md lacks a mark.");
-  const rows = Object.entries(stepNames).map(([name, meaning]) => [`\`${name}\``, cellText(meaning)]);
+  const rows = Object.entries(STEP_NAMES).map(([name, meaning]) => [`\`${name}\``, cellText(meaning)]);
   return page.replace(mark, (_, before) => before + tableOf(["step", "what it does"], rows));
 }
 
 async function writeProviders(page) {
-  const dialects = adapters.map(({ choice }) => choice.dialect);
+  const dialects = ADAPTERS.map(({ choice }) => choice.dialect);
   const promises = dialects.map(({ title, recovery }) => {
     const { found, fenced, paidTwice } = promiseOf(recovery);
     return [title, found, fenced, paidTwice];

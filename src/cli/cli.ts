@@ -8,8 +8,8 @@ export interface Cli {
   finish(status: number): void;
 }
 
-const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
-export type LogLevel = (typeof logLevels)[number];
+const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface LogOptions {
   readonly logLevel: LogLevel;
@@ -22,7 +22,7 @@ export interface ProjectOptions extends LogOptions {
 export function withLogLevel(command: Command): Command {
   return command.addOption(
     new Option("--log-level <level>", "how much the log on stderr says; debug: stack traces as well")
-      .choices([...logLevels])
+      .choices([...LOG_LEVELS])
       .default("warn"),
   );
 }

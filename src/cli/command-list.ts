@@ -24,7 +24,7 @@ import type { UpOptions } from "./commands/up.js";
 const GATEWAY_PORT = 4_477;
 const PORT_MAX = 65_535;
 
-export const commands: readonly ((cli: Cli) => Command)[] = [
+export const COMMANDS: readonly ((cli: Cli) => Command)[] = [
   initCommand,
   upCommand,
   statusCommand,

@@ -1,15 +1,15 @@
 /** The command line as a whole: every command with its options. Parses and starts; what a command does is in its own file. */
 import { Command, CommanderError } from "commander";
-import { version } from "../version.js";
+import { VERSION } from "../version.js";
 import type { Cli } from "./cli.js";
-import { commands } from "./command-list.js";
-import { exitStatus } from "./screen/exit-status.js";
+import { COMMANDS } from "./command-list.js";
+import { EXIT_STATUS } from "./screen/exit-status.js";
 
-const introduction = `Turns the rows of a Postgres table into LLM batch requests, and the answers back into typed columns.
+const INTRODUCTION = `Turns the rows of a Postgres table into LLM batch requests, and the answers back into typed columns.
 
 It reads rowmill.config.ts (or .js, .json) in this folder, and .env beside it.`;
 
-const examples = `
+const EXAMPLES = `
 Examples:
   rowmill up                       install and work until Ctrl-C
   rowmill up --until-idle --yes    send all that waits, wait for the answers, exit
@@ -22,21 +22,21 @@ More: rowmill help COMMAND, and docs/cli.md`;
 
 export function buildProgram(cli: Cli): Command {
   const program = new Command("rowmill")
-    .description(introduction)
-    .version(version, "-V, --version", "print the version")
+    .description(INTRODUCTION)
+    .version(VERSION, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
-    .addHelpText("after", examples)
+    .addHelpText("after", EXAMPLES)
     .showHelpAfterError("(rowmill --help shows every command, rowmill help COMMAND its options)")
     .exitOverride()
     .hook("preAction", (_program, command) => {
       cli.terminal.debug = command.opts()["logLevel"] === "debug";
     });
-  for (const build of commands) program.addCommand(build(cli).copyInheritedSettings(program));
+  for (const build of COMMANDS) program.addCommand(build(cli).copyInheritedSettings(program));
   return program;
 }
 
 /** The status for what commander throws after it has printed help, the version or a mistake; null: not commander's. */
 export function statusOfParsing(error: unknown): number | null {
   if (!(error instanceof CommanderError)) return null;
-  return error.exitCode === 0 ? exitStatus.ok : exitStatus.usage;
+  return error.exitCode === 0 ? EXIT_STATUS.ok : EXIT_STATUS.usage;
 }

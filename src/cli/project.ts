@@ -6,7 +6,7 @@ import { loadConfig } from "../config/load/load.js";
 import { RowmillError } from "../model/errors.js";
 import { nearMatch } from "../model/words/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
-import { adapters } from "../providers/adapters.js";
+import { ADAPTERS } from "../providers/adapters.js";
 import type { Database } from "../postgres/database.js";
 import { pendingMigrations } from "../store/ledger/migrations.js";
 import { ledgerExists } from "../store/ledger/overview.js";
@@ -41,7 +41,7 @@ export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): v
 
 /** Twice: before the config is run, and after `.env` was read. */
 export function hideVariables(terminal: Terminal): void {
-  for (const { name, secret } of adapters.flatMap((adapter) => adapter.variables))
+  for (const { name, secret } of ADAPTERS.flatMap((adapter) => adapter.variables))
     if (secret) terminal.hide(process.env[name] ?? "");
   hideUrl(terminal, process.env["DATABASE_URL"] ?? "");
   for (const name of ["HTTPS_PROXY", "HTTP_PROXY"])

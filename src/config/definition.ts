@@ -7,7 +7,7 @@ import { compileAnswer } from "../model/answer/answer.js";
 import { canonicalJson } from "../model/json/canonical-json.js";
 import type { Json, MessageSource, PipelineConfig } from "../model/pipeline.js";
 
-const hashCharacters = 32;
+const HASH_CHARACTERS = 32;
 
 /**
  * 32 hexadecimal digits (half of a SHA-256) over everything static that shapes an answer.
@@ -42,7 +42,7 @@ export function definitionHash(
     key: [...source.key],
     columns: [...source.columns],
   };
-  return createHash("sha256").update(canonicalJson(definition)).digest("hex").slice(0, hashCharacters);
+  return createHash("sha256").update(canonicalJson(definition)).digest("hex").slice(0, HASH_CHARACTERS);
 }
 
 function describeMessage(message: MessageSource): Json {

@@ -226,15 +226,15 @@ export interface PipelineSpec<
 }
 
 /** `Symbol.for`: a config that met another copy of this module still carries a definition that we find. */
-export const definitionSymbol: unique symbol = Symbol.for("rowmill.pipeline");
+export const DEFINITION_SYMBOL: unique symbol = Symbol.for("rowmill.pipeline");
 
 /** Exists in types only. */
-declare const inferred: unique symbol;
+declare const INFERRED: unique symbol;
 
 /** What `pipeline` returns: to be listed in `defineConfig`, and asked for its answer's type by `AnswerOf`. */
 export interface Pipeline<Answer = unknown, Column extends string = string, Key extends string = string> {
-  readonly [definitionSymbol]: object;
-  readonly [inferred]?: { readonly answer: Answer; readonly column: Column; readonly key: Key };
+  readonly [DEFINITION_SYMBOL]: object;
+  readonly [INFERRED]?: { readonly answer: Answer; readonly column: Column; readonly key: Key };
 }
 
 /** The type of a pipeline's answers: what its schema yields, or `string` without a schema. */
@@ -262,7 +262,7 @@ export function pipeline<
   const Key extends string,
   const Schema extends AnswerSchema | undefined = undefined,
 >(spec: PipelineSpec<Column, Key, Schema>): Pipeline<AnswerValue<Schema>, Column, Key> {
-  return { [definitionSymbol]: spec };
+  return { [DEFINITION_SYMBOL]: spec };
 }
 
 /**

@@ -11,20 +11,20 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { EmbeddedPaths } from "./embedded-paths.js";
 import { connectToHolder } from "./living-lock.js";
-import { closingLine, readyLine, serverLockName, type ServerOptions } from "./server-options.js";
+import { CLOSING_LINE, READY_LINE, SERVER_LOCK_NAME, type ServerOptions } from "./server-options.js";
 import { RowmillError } from "../model/errors.js";
 
 /** How often it is looked whether the server that was started has its lock. */
-const lookMs = 25;
+const LOOK_MS = 25;
 /** The log is emptied above this, when a server starts. */
-const logBytesMax = 1024 * 1024;
-const logTailBytes = 4_000;
+const LOG_BYTES_MAX = 1024 * 1024;
+const LOG_TAIL_BYTES = 4_000;
 /** Servers started anew in a row after deaths; then the clients' own errors speak. */
-const revivalsMax = 5;
+const REVIVALS_MAX = 5;
 /** A server that lived so long ends the row. */
-const livedMs = 60_000;
+const LIVED_MS = 60_000;
 /** All that the server needs. The rest may hold secrets, and options of Node that are not for it. */
-const passedEnvironment = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG"];
+const PASSED_ENVIRONMENT = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG"];
 
 interface AttachmentOptions {
   readonly paths: EmbeddedPaths;
@@ -56,14 +56,14 @@ export class Attachment {
     let started: StartedServer | null = null;
     try {
       while (performance.now() < deadline) {
-        const socket = await connectToHolder(this.#options.paths.socketDir, serverLockName);
+        const socket = await connectToHolder(this.#options.paths.socketDir, SERVER_LOCK_NAME);
         if (socket !== null) {
           if ((await readiness(socket, deadline)) === "gone") continue;
           this.#keep(socket);
           return;
         }
         started = await this.#ensureStarted(started);
-        await sleep(lookMs);
+        await sleep(LOOK_MS);
       }
     } finally {
       await started?.log.close();
@@ -89,7 +89,7 @@ export class Attachment {
   async #start(): Promise<StartedServer> {
     const { paths, server } = this.#options;
     const log = await open(paths.log, "a+", 0o600);
-    if ((await log.stat()).size > logBytesMax) await log.truncate(0);
+    if ((await log.stat()).size > LOG_BYTES_MAX) await log.truncate(0);
     const logStart = (await log.stat()).size;
     const script = siblingScript(import.meta.url, "server-process");
     const child = spawn(process.execPath, nodeArgs(script, [JSON.stringify(server)]), {
@@ -97,7 +97,7 @@ export class Attachment {
       // A session of its own: Ctrl-C and the end of the terminal are not for the database.
       detached: true,
       stdio: ["ignore", "ignore", log.fd],
-      env: Object.fromEntries(passedEnvironment.map((name) => [name, process.env[name]])),
+      env: Object.fromEntries(PASSED_ENVIRONMENT.map((name) => [name, process.env[name]])),
     });
     // Without a listener the error would be thrown; `exitCode` stays null and the time-out speaks.
     child.on("error", (error) =>
@@ -115,14 +115,14 @@ export class Attachment {
     socket.on("data", (chunk) => (told += chunk.toString()));
     socket.on("close", () => {
       this.#socket = null;
-      if (performance.now() - since > livedMs) this.#revivals = 0;
-      if (!this.#closed && !told.includes(closingLine)) void this.#revive();
+      if (performance.now() - since > LIVED_MS) this.#revivals = 0;
+      if (!this.#closed && !told.includes(CLOSING_LINE)) void this.#revive();
     });
   }
 
   /** The clients of this process reconnect by themselves, so what they reconnect to must be there again. */
   async #revive(): Promise<void> {
-    if (this.#revivals >= revivalsMax) return;
+    if (this.#revivals >= REVIVALS_MAX) return;
     this.#revivals += 1;
     try {
       await this.open();
@@ -134,7 +134,7 @@ export class Attachment {
 
   async #didNotStart(started: StartedServer): Promise<RowmillError> {
     const { size } = await started.log.stat();
-    const from = Math.max(started.logStart, size - logTailBytes);
+    const from = Math.max(started.logStart, size - LOG_TAIL_BYTES);
     const { buffer, bytesRead } = await started.log.read(Buffer.alloc(size - from), 0, size - from, from);
     const words = buffer.toString("utf8", 0, bytesRead).trim();
     const { exitCode, signalCode } = started.process;
@@ -168,7 +168,7 @@ async function readiness(socket: Socket, deadline: number): Promise<"ready" | "g
     socket.on("data", listen);
     function listen(chunk: Buffer): void {
       told += chunk.toString();
-      if (told.startsWith(readyLine)) settle("ready");
+      if (told.startsWith(READY_LINE)) settle("ready");
     }
     function settle(outcome: "ready" | "gone"): void {
       clearTimeout(timer);

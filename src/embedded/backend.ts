@@ -9,7 +9,7 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { PGlite } from "@electric-sql/pglite";
-import { durable, smallBuffers, syncFolder, syncTree } from "./durable-files.js";
+import { durable, SMALL_BUFFERS, syncFolder, syncTree } from "./durable-files.js";
 import { exists } from "./file-errors.js";
 import {
   dataRowCells,
@@ -17,14 +17,14 @@ import {
   message,
   messagesIn,
   queryMessage,
-  syncMessage,
+  SYNC_MESSAGE,
   textAt,
   type TransactionStatus,
 } from "./wire-messages.js";
 
 /** The answer of one cycle is held in memory until its client has read it. */
-const answerBytesMax = 512 * 1024 * 1024;
-const startLinesMax = 50;
+const ANSWER_BYTES_MAX = 512 * 1024 * 1024;
+const START_LINES_MAX = 50;
 
 export interface Answer {
   /** For the client that asked: everything but notifications. */
@@ -40,7 +40,7 @@ export interface Answer {
 }
 
 /** Sent after each cycle: ignored by PostgreSQL, but a COPY FROM STDIN that waits for data it ends with an error. */
-const refuseCopy = message(
+const REFUSE_COPY = message(
   "f",
   "the embedded database does not take COPY FROM STDIN; insert rows, or use a PostgreSQL server",
 );
@@ -59,11 +59,11 @@ export class Backend {
 
   /** Runs messages, joined here and nowhere else since one may hold megabytes, up to and with a Sync, Query, FunctionCall or Flush. */
   async run(cycle: readonly Buffer[]): Promise<Answer> {
-    const first = await this.#exchange(Buffer.concat([...cycle, refuseCopy]));
+    const first = await this.#exchange(Buffer.concat([...cycle, REFUSE_COPY]));
     if (first.status !== null || first.cut || !first.copyRefused) return first;
     // In the extended protocol the refusal's error makes PostgreSQL skip to a Sync, and the client's own was read
     // as a part of the COPY.
-    const rest = await this.#exchange(syncMessage);
+    const rest = await this.#exchange(SYNC_MESSAGE);
     return { ...rest, bytes: Buffer.concat([first.bytes, rest.bytes]) };
   }
 
@@ -90,11 +90,11 @@ export class Backend {
     const onRawData = (data: Uint8Array): void => {
       length += data.length;
       // The data lies in the memory of WebAssembly and is overwritten by the next chunk.
-      if (length <= answerBytesMax) chunks.push(Buffer.from(data));
+      if (length <= ANSWER_BYTES_MAX) chunks.push(Buffer.from(data));
     };
     await this.#db.runExclusive(() => this.#db.execProtocolRawStream(bytes, { onRawData }));
     const [only] = chunks;
-    return readAnswer(only && chunks.length === 1 ? only : Buffer.concat(chunks), length > answerBytesMax);
+    return readAnswer(only && chunks.length === 1 ? only : Buffer.concat(chunks), length > ANSWER_BYTES_MAX);
   }
 }
 
@@ -128,7 +128,7 @@ async function openCluster(cluster: string): Promise<PGlite> {
   const words: string[] = [];
   let starting = true;
   const onStderr = (text: string): boolean => {
-    if (starting && words.length < startLinesMax) words.push(text);
+    if (starting && words.length < START_LINES_MAX) words.push(text);
     return false;
   };
   try {
@@ -154,7 +154,7 @@ export async function makeMissingCluster(cluster: string): Promise<boolean> {
   // Optimised code pays off in a process that lives on: without, a third less of processor time, and 100 MB.
   setFlagsFromString("--liftoff-only");
   const db = await PGlite.create(unfinished, {
-    startParams: [...PGlite.defaultStartParams, ...smallBuffers],
+    startParams: [...PGlite.defaultStartParams, ...SMALL_BUFFERS],
   });
   await db.close();
   await syncTree(unfinished);

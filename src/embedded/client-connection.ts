@@ -11,25 +11,25 @@ import type { Mux, MuxClient } from "./mux.js";
 import { errorResponse, MessageCutter, type WireError, type WireMessage } from "./wire-messages.js";
 
 /** One message, e.g. one Bind with a large parameter. */
-const messageBytesMax = 256 * 1024 * 1024;
+const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
 /** All messages up to a Sync. */
-const cycleBytesMax = 512 * 1024 * 1024;
+const CYCLE_BYTES_MAX = 512 * 1024 * 1024;
 /** Complete cycles that wait, and their bytes; above, nothing more is read from the client. */
-const waitingCyclesMax = 64;
-const waitingBytesMax = 16 * 1024 * 1024;
+const WAITING_CYCLES_MAX = 64;
+const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 /** Answers that the client has not read; above, its next cycle waits. */
-const unreadBytesMax = 8 * 1024 * 1024;
+const UNREAD_BYTES_MAX = 8 * 1024 * 1024;
 /** With notifications, which do not wait for the client to read: above, it is cut off. */
-const unreadNotifiedBytesMax = 64 * 1024 * 1024;
+const UNREAD_NOTIFIED_BYTES_MAX = 64 * 1024 * 1024;
 /** For the first packet, so that a mute connection does not keep the database alive. */
-const startupMs = 30_000;
+const STARTUP_MS = 30_000;
 /** For the client's own end, after ours. */
-const hangUpMs = 5_000;
+const HANG_UP_MS = 5_000;
 
-const cycleEnds = new Set(["Q", "S", "H", "F"]);
-const cycleParts = new Set(["P", "B", "D", "C", "E"]);
+const CYCLE_ENDS = new Set(["Q", "S", "H", "F"]);
+const CYCLE_PARTS = new Set(["P", "B", "D", "C", "E"]);
 /** Data of a COPY that was refused; PostgreSQL ignores it as well. */
-const copyParts = new Set(["d", "c", "f"]);
+const COPY_PARTS = new Set(["d", "c", "f"]);
 
 export interface ClientConnectionOptions {
   readonly socket: Socket;
@@ -43,7 +43,7 @@ export interface ClientConnectionOptions {
 export class ClientConnection implements MuxClient {
   session: ClientSession;
   readonly #options: ClientConnectionOptions;
-  readonly #cutter = new MessageCutter(messageBytesMax);
+  readonly #cutter = new MessageCutter(MESSAGE_BYTES_MAX);
   readonly #cycles: { readonly messages: readonly WireMessage[]; readonly bytes: number }[] = [];
   #waitingBytes = 0;
   #parts: WireMessage[] = [];
@@ -56,7 +56,7 @@ export class ClientConnection implements MuxClient {
     this.#options = options;
     this.session = new ClientSession(options.id, new Map());
     const { socket } = options;
-    socket.setTimeout(startupMs);
+    socket.setTimeout(STARTUP_MS);
     socket.on("timeout", () => socket.destroy());
     socket.on("data", (chunk) => this.#receive(chunk));
     socket.on("drain", () => options.mux.wake(this));
@@ -67,7 +67,7 @@ export class ClientConnection implements MuxClient {
 
   takeCycle(): readonly WireMessage[] | null {
     const { socket } = this.#options;
-    if (this.#gone || socket.writableLength > unreadBytesMax) return null;
+    if (this.#gone || socket.writableLength > UNREAD_BYTES_MAX) return null;
     const cycle = this.#cycles.shift();
     if (cycle === undefined) {
       if (this.#terminating) this.#hangUp();
@@ -83,7 +83,7 @@ export class ClientConnection implements MuxClient {
   }
 
   notify(bytes: Buffer): void {
-    if (this.#options.socket.writableLength > unreadNotifiedBytesMax) this.#options.socket.destroy();
+    if (this.#options.socket.writableLength > UNREAD_NOTIFIED_BYTES_MAX) this.#options.socket.destroy();
     else this.write(bytes);
   }
 
@@ -136,21 +136,22 @@ export class ClientConnection implements MuxClient {
 
   #readMessage(message: WireMessage): void {
     const { type, bytes } = message;
-    if (copyParts.has(type)) return;
+    if (COPY_PARTS.has(type)) return;
     if (type === "X") {
       this.#terminating = true;
       this.#options.mux.wake(this);
       return;
     }
-    if (!cycleParts.has(type) && !cycleEnds.has(type)) {
+    if (!CYCLE_PARTS.has(type) && !CYCLE_ENDS.has(type)) {
       // PostgreSQL would end the session, and with it the database of all clients.
       this.fail(protocolError(`the client sent a message of the unknown type ${JSON.stringify(type)}`));
       return;
     }
     this.#parts.push(message);
     this.#partsBytes += bytes.length;
-    if (this.#partsBytes > cycleBytesMax) this.fail(protocolError("the client sent too much before a Sync"));
-    else if (cycleEnds.has(type)) this.#completeCycle();
+    if (this.#partsBytes > CYCLE_BYTES_MAX)
+      this.fail(protocolError("the client sent too much before a Sync"));
+    else if (CYCLE_ENDS.has(type)) this.#completeCycle();
   }
 
   #completeCycle(): void {
@@ -163,7 +164,7 @@ export class ClientConnection implements MuxClient {
   }
 
   #hasEnough(): boolean {
-    return this.#cycles.length >= waitingCyclesMax || this.#waitingBytes > waitingBytesMax;
+    return this.#cycles.length >= WAITING_CYCLES_MAX || this.#waitingBytes > WAITING_BYTES_MAX;
   }
 
   /** What is written is still sent; what comes is not read any more. */
@@ -171,7 +172,7 @@ export class ClientConnection implements MuxClient {
     const { socket } = this.#options;
     socket.end();
     socket.resume();
-    socket.setTimeout(hangUpMs);
+    socket.setTimeout(HANG_UP_MS);
     this.#leave();
   }
 

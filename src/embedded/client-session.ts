@@ -8,15 +8,15 @@
  */
 import { message, textAt, type WireMessage } from "./wire-messages.js";
 
-const headerBytes = 5;
+const HEADER_BYTES = 5;
 /** A longer unnamed statement is not kept, and its client is told that it does not exist. */
-const unnamedBytesMax = 1024 * 1024;
+const UNNAMED_BYTES_MAX = 1024 * 1024;
 /** As much of a statement is searched for what changes the session. */
-const searchedBytesMax = 64 * 1024;
+const SEARCHED_BYTES_MAX = 64 * 1024;
 /** Tags after which a session's settings may have changed. */
-const settingTags = new Set(["SET", "RESET", "DISCARD ALL"]);
-const sessionSetConfig = /set_config\s*\([^)]*\bfalse\b/i;
-const listenStatement = /\b(un)?listen\s+(\*|"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)/giu;
+const SETTING_TAGS = new Set(["SET", "RESET", "DISCARD ALL"]);
+const SESSION_SET_CONFIG = /set_config\s*\([^)]*\bfalse\b/i;
+const LISTEN_STATEMENT = /\b(un)?listen\s+(\*|"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)/giu;
 
 /** A setting by name; `role` and `session_authorization` are settings too. */
 export type Settings = ReadonlyMap<string, string>;
@@ -52,7 +52,7 @@ export class ClientSession {
   completed(cycle: readonly WireMessage[], tags: readonly string[]): boolean {
     this.#noteUnnamed(cycle);
     const texts = cycle.map(sqlOf).filter((sql) => sql !== null);
-    if (tags.some((tag) => settingTags.has(tag)) || texts.some((sql) => sessionSetConfig.test(sql))) {
+    if (tags.some((tag) => SETTING_TAGS.has(tag)) || texts.some((sql) => SESSION_SET_CONFIG.test(sql))) {
       this.settingsChanged = true;
     }
     if (!tags.some((tag) => tag === "LISTEN" || tag === "UNLISTEN" || tag === "DISCARD ALL")) return false;
@@ -62,7 +62,7 @@ export class ClientSession {
   }
 
   #noteChannels(sql: string): void {
-    for (const [, un, name] of sql.matchAll(listenStatement)) {
+    for (const [, un, name] of sql.matchAll(LISTEN_STATEMENT)) {
       if (name === undefined) continue;
       const channel = name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase();
       if (un === undefined) this.channels.add(channel);
@@ -74,12 +74,12 @@ export class ClientSession {
   #noteUnnamed(cycle: readonly WireMessage[]): void {
     for (const one of cycle) {
       // PostgreSQL drops the unnamed statement at every simple query.
-      if (one.type === "Q" || (isStatementClose(one) && textAt(one.bytes, headerBytes + 1) === "")) {
+      if (one.type === "Q" || (isStatementClose(one) && textAt(one.bytes, HEADER_BYTES + 1) === "")) {
         this.#unnamedParse = null;
       }
-      if (one.type !== "P" || one.bytes[headerBytes] !== 0) continue;
+      if (one.type !== "P" || one.bytes[HEADER_BYTES] !== 0) continue;
       // A copy: the message is a part of a buffer that may hold megabytes of parameters.
-      this.#unnamedParse = one.bytes.length > unnamedBytesMax ? null : Buffer.from(one.bytes);
+      this.#unnamedParse = one.bytes.length > UNNAMED_BYTES_MAX ? null : Buffer.from(one.bytes);
     }
   }
 
@@ -89,10 +89,10 @@ export class ClientSession {
   }
 
   #ownNames({ type, bytes }: WireMessage): Buffer {
-    if (type === "P") return this.#prefixed(type, bytes, headerBytes);
-    if (type === "B") return this.#prefixed(type, bytes, bytes.indexOf(0, headerBytes) + 1);
-    if ((type === "D" || type === "C") && bytes[headerBytes] === 0x53) {
-      return this.#prefixed(type, bytes, headerBytes + 1);
+    if (type === "P") return this.#prefixed(type, bytes, HEADER_BYTES);
+    if (type === "B") return this.#prefixed(type, bytes, bytes.indexOf(0, HEADER_BYTES) + 1);
+    if ((type === "D" || type === "C") && bytes[HEADER_BYTES] === 0x53) {
+      return this.#prefixed(type, bytes, HEADER_BYTES + 1);
     }
     return bytes;
   }
@@ -101,27 +101,27 @@ export class ClientSession {
   #prefixed(type: string, bytes: Buffer, at: number): Buffer {
     if (at >= bytes.length || bytes[at] === 0) return bytes;
     this.hasNamedStatements = true;
-    return message(type, bytes.subarray(headerBytes, at), Buffer.from(this.prefix), bytes.subarray(at));
+    return message(type, bytes.subarray(HEADER_BYTES, at), Buffer.from(this.prefix), bytes.subarray(at));
   }
 }
 
 function usesUnnamedFirst(cycle: readonly WireMessage[]): boolean {
   for (const { type, bytes } of cycle) {
-    if (type === "Q" || (type === "P" && bytes[headerBytes] === 0)) return false;
-    if (type === "B" && bytes[bytes.indexOf(0, headerBytes) + 1] === 0) return true;
-    if (type === "D" && bytes[headerBytes] === 0x53 && bytes[headerBytes + 1] === 0) return true;
+    if (type === "Q" || (type === "P" && bytes[HEADER_BYTES] === 0)) return false;
+    if (type === "B" && bytes[bytes.indexOf(0, HEADER_BYTES) + 1] === 0) return true;
+    if (type === "D" && bytes[HEADER_BYTES] === 0x53 && bytes[HEADER_BYTES + 1] === 0) return true;
   }
   return false;
 }
 
 function isStatementClose({ type, bytes }: WireMessage): boolean {
-  return type === "C" && bytes[headerBytes] === 0x53;
+  return type === "C" && bytes[HEADER_BYTES] === 0x53;
 }
 
 /** The SQL text of a Query or Parse message. */
 function sqlOf({ type, bytes }: WireMessage): string | null {
-  const searched = bytes.subarray(0, searchedBytesMax);
-  if (type === "Q") return textAt(searched, headerBytes);
-  if (type === "P") return textAt(searched, searched.indexOf(0, headerBytes) + 1);
+  const searched = bytes.subarray(0, SEARCHED_BYTES_MAX);
+  if (type === "Q") return textAt(searched, HEADER_BYTES);
+  if (type === "P") return textAt(searched, searched.indexOf(0, HEADER_BYTES) + 1);
   return null;
 }

@@ -3,10 +3,10 @@
  * can reach the socket may do all, and only the database's owner can.
  */
 import { randomInt } from "node:crypto";
-import { embeddedDatabase, embeddedUser } from "./embedded-paths.js";
+import { EMBEDDED_DATABASE, EMBEDDED_USER } from "./embedded-paths.js";
 import type { Settings } from "./client-session.js";
 import {
-  authenticationOk,
+  AUTHENTICATION_OK,
   backendKeyData,
   message,
   readyForQuery,
@@ -14,13 +14,13 @@ import {
   type WireError,
 } from "./wire-messages.js";
 
-const cancelRequest = 80877102;
-const sslRequest = 80877103;
-const gssRequest = 80877104;
-const protocolMajor = 3;
+const CANCEL_REQUEST = 80877102;
+const SSL_REQUEST = 80877103;
+const GSS_REQUEST = 80877104;
+const PROTOCOL_MAJOR = 3;
 
 /** Known, but without effect on what a client sees. */
-const ignored = new Set(["user", "database", "options", "replication", "application_name"]);
+const IGNORED = new Set(["user", "database", "options", "replication", "application_name"]);
 
 export type FirstPacket =
   /** Answer one byte, N: not offered. Another first packet follows. */
@@ -33,19 +33,19 @@ export type FirstPacket =
 export function readFirstPacket(bytes: Buffer): FirstPacket {
   if (bytes.length < 8) return refused("08P01", "the first packet is too short");
   const code = bytes.readInt32BE(4);
-  if (code === sslRequest || code === gssRequest) return { kind: "encryption" };
-  if (code === cancelRequest) return { kind: "cancel" };
-  if (code >> 16 !== protocolMajor)
+  if (code === SSL_REQUEST || code === GSS_REQUEST) return { kind: "encryption" };
+  if (code === CANCEL_REQUEST) return { kind: "cancel" };
+  if (code >> 16 !== PROTOCOL_MAJOR)
     return refused("0A000", "only version 3 of PostgreSQL's protocol is spoken");
   const parameters = startupParameters(bytes);
   const user = parameters.get("user") ?? "";
   const database = parameters.get("database") ?? user;
-  if (database !== embeddedDatabase) {
-    return refused("3D000", `database "${database}" does not exist`, `It is named "${embeddedDatabase}".`);
+  if (database !== EMBEDDED_DATABASE) {
+    return refused("3D000", `database "${database}" does not exist`, `It is named "${EMBEDDED_DATABASE}".`);
   }
   const settings = startupSettings(parameters);
   if (settings === null) return refused("22023", "options are understood only as -c name=value");
-  if (user !== embeddedUser) settings.set("session_authorization", user);
+  if (user !== EMBEDDED_USER) settings.set("session_authorization", user);
   return { kind: "start", settings, olderProtocol: (code & 0xffff) !== 0 };
 }
 
@@ -58,7 +58,7 @@ export function greeting(reported: Settings, settings: Settings, olderProtocol: 
   // NegotiateProtocolVersion: minor version 0, no options.
   const negotiation = olderProtocol ? [message("v", Buffer.alloc(8))] : [];
   const key = backendKeyData(process.pid, randomInt(2 ** 31 - 1));
-  return Buffer.concat([...negotiation, authenticationOk, ...statuses, key, readyForQuery("I")]);
+  return Buffer.concat([...negotiation, AUTHENTICATION_OK, ...statuses, key, readyForQuery("I")]);
 }
 
 function startupSettings(parameters: ReadonlyMap<string, string>): Map<string, string> | null {
@@ -66,7 +66,7 @@ function startupSettings(parameters: ReadonlyMap<string, string>): Map<string, s
   if (settings === null) return null;
   for (const [name, value] of parameters) {
     const isUtf8 = name === "client_encoding" && /^'?utf-?8'?$/i.test(value);
-    if (!isUtf8 && !ignored.has(name) && !name.startsWith("_pq_.")) settings.set(name, value);
+    if (!isUtf8 && !IGNORED.has(name) && !name.startsWith("_pq_.")) settings.set(name, value);
   }
   return settings;
 }

@@ -35,7 +35,7 @@ class DurableFiles extends NodeFS {
  * PostgreSQL's default, 128 MB, costs as much of memory; what 16 MB do not hold is read from the page cache of the operating system.
  * The write-ahead log's share would shrink along to 0.5 MB, and each write to disk with it.
  */
-export const smallBuffers = ["-c", "shared_buffers=16MB", "-c", "wal_buffers=4MB"];
+export const SMALL_BUFFERS = ["-c", "shared_buffers=16MB", "-c", "wal_buffers=4MB"];
 
 /** For `PGlite.create`: the cluster in that folder, with fsync. */
 export function durable(folder: string, syncFile: SyncFile = fsyncSync): PGliteOptions {
@@ -45,7 +45,7 @@ export function durable(folder: string, syncFile: SyncFile = fsyncSync): PGliteO
     startParams: [
       ...PGlite.defaultStartParams.filter((one) => one !== "-F"),
       ...["wal_sync_method=fsync", "max_wal_size=128MB"].flatMap((setting) => ["-c", setting]),
-      ...smallBuffers,
+      ...SMALL_BUFFERS,
     ],
   };
 }

@@ -18,13 +18,13 @@ import { hasCode } from "./file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
 /** `sun_path` holds 108 bytes with its final zero on Linux, 104 on macOS and the BSDs. */
-const socketPathBytesMax = process.platform === "linux" ? 107 : 103;
+const SOCKET_PATH_BYTES_MAX = process.platform === "linux" ? 107 : 103;
 /** The longest of the names below the folder; a lock's generation and temporary names fit as well. */
-const longestSocketName = "/server-XXXXXX/s";
+const LONGEST_SOCKET_NAME = "/server-XXXXXX/s";
 
-export const embeddedPort = 5432;
-export const embeddedUser = "postgres";
-export const embeddedDatabase = "postgres";
+export const EMBEDDED_PORT = 5432;
+export const EMBEDDED_USER = "postgres";
+export const EMBEDDED_DATABASE = "postgres";
 
 export interface EmbeddedPaths {
   /** The data folder's real path. */
@@ -52,13 +52,13 @@ export async function embeddedPaths(dataDir: string): Promise<EmbeddedPaths> {
     dataDir: real,
     socketDir,
     cluster: join(real, "postgres"),
-    serviceSocket: join(socketDir, `.s.PGSQL.${embeddedPort}`),
+    serviceSocket: join(socketDir, `.s.PGSQL.${EMBEDDED_PORT}`),
     log: join(real, "server.log"),
   };
 }
 
 function fits(folder: string): boolean {
-  return Buffer.byteLength(folder + longestSocketName) <= socketPathBytesMax;
+  return Buffer.byteLength(folder + LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES_MAX;
 }
 
 async function shortAlias(real: string): Promise<string> {

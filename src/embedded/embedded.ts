@@ -7,18 +7,18 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Attachment } from "./attachment.js";
-import { embeddedDatabase, embeddedPaths, embeddedPort, embeddedUser } from "./embedded-paths.js";
+import { EMBEDDED_DATABASE, embeddedPaths, EMBEDDED_PORT, EMBEDDED_USER } from "./embedded-paths.js";
 import { exists, hasCode } from "./file-errors.js";
 import { connectToHolder, holderOf } from "./living-lock.js";
-import { serverLockName } from "./server-options.js";
+import { SERVER_LOCK_NAME } from "./server-options.js";
 import { RowmillError } from "../model/errors.js";
 
 /** The first start makes the cluster: 3 to 5 s on two cores, more on a small machine. */
-const timeoutMsDefault = 60_000;
-const graceMsDefault = 2_000;
-const transactionIdleMsDefault = 60_000;
+const TIMEOUT_MS_DEFAULT = 60_000;
+const GRACE_MS_DEFAULT = 2_000;
+const TRANSACTION_IDLE_MS_DEFAULT = 60_000;
 /** For the last statement, the checkpoint and the end. */
-const stopMs = 30_000;
+const STOP_MS = 30_000;
 
 export interface OpenEmbeddedOptions {
   /** Made when it is missing, with mode 0700. On a local disk. */
@@ -53,23 +53,23 @@ export async function openEmbedded(options: OpenEmbeddedOptions): Promise<Embedd
   const paths = await embeddedPaths(options.dataDir);
   const attachment = new Attachment({
     paths,
-    timeoutMs: options.timeoutMs ?? timeoutMsDefault,
+    timeoutMs: options.timeoutMs ?? TIMEOUT_MS_DEFAULT,
     server: {
       dataDir: paths.dataDir,
-      graceMs: options.graceMs ?? graceMsDefault,
-      transactionIdleMs: options.transactionIdleMs ?? transactionIdleMsDefault,
+      graceMs: options.graceMs ?? GRACE_MS_DEFAULT,
+      transactionIdleMs: options.transactionIdleMs ?? TRANSACTION_IDLE_MS_DEFAULT,
     },
   });
   await attachment.open();
   const connection = {
     host: paths.socketDir,
-    port: embeddedPort,
-    user: embeddedUser,
-    database: embeddedDatabase,
+    port: EMBEDDED_PORT,
+    user: EMBEDDED_USER,
+    database: EMBEDDED_DATABASE,
     ssl: false,
   } as const;
   // The authority's host is not used: without one, the URL class refuses the user's name.
-  const url = `postgresql://${embeddedUser}@localhost:${embeddedPort}/${embeddedDatabase}?host=${encodeURIComponent(paths.socketDir)}&sslmode=disable`;
+  const url = `postgresql://${EMBEDDED_USER}@localhost:${EMBEDDED_PORT}/${EMBEDDED_DATABASE}?host=${encodeURIComponent(paths.socketDir)}&sslmode=disable`;
   return { url, connection, close: async () => attachment.close() };
 }
 
@@ -77,21 +77,21 @@ export async function openEmbedded(options: OpenEmbeddedOptions): Promise<Embedd
 export async function stopEmbedded(options: { readonly dataDir: string }): Promise<void> {
   if (!(await exists(options.dataDir))) return;
   const paths = await embeddedPaths(options.dataDir);
-  const socket = await connectToHolder(paths.socketDir, serverLockName);
+  const socket = await connectToHolder(paths.socketDir, SERVER_LOCK_NAME);
   if (socket === null) return;
-  const holder = await holderOf(paths.socketDir, serverLockName);
+  const holder = await holderOf(paths.socketDir, SERVER_LOCK_NAME);
   if (holder !== null) terminate(holder.pid);
   socket.resume();
   // Closed by the operating system at the process's end, and by nothing else.
   const gone = new Promise<"gone">((resolve) => socket.once("close", () => resolve("gone")));
   const patience = new AbortController();
-  const outcome = await Promise.race([gone, sleep(stopMs, "late" as const, { signal: patience.signal })]);
+  const outcome = await Promise.race([gone, sleep(STOP_MS, "late" as const, { signal: patience.signal })]);
   patience.abort();
   if (outcome === "gone") return;
   socket.destroy();
   throw new RowmillError(
     "database_timeout",
-    `The embedded database in ${paths.dataDir} did not end in ${stopMs} ms.`,
+    `The embedded database in ${paths.dataDir} did not end in ${STOP_MS} ms.`,
     {
       hints: [`Its process has the id ${holder?.pid ?? "in the newest server.<n>/holder.json"}.`],
     },

@@ -6,12 +6,12 @@
  */
 import type { Backend } from "./backend.js";
 
-const checkpointAfterBytes = 64 * 1024 * 1024;
+const CHECKPOINT_AFTER_BYTES = 64 * 1024 * 1024;
 /** The most that one round looks after; the next round takes the rest. */
-const tablesMax = 20;
+const TABLES_MAX = 20;
 
 /** The thresholds are PostgreSQL's own defaults for autovacuum. */
-const dueTables = `
+const DUE_TABLES = `
   SELECT pg_catalog.format(CASE WHEN vacuum THEN 'VACUUM (ANALYZE) %I.%I' ELSE 'ANALYZE %I.%I' END,
                            schemaname, relname)
   FROM (
@@ -25,9 +25,9 @@ const dueTables = `
   ) AS t
   WHERE vacuum OR n_mod_since_analyze > 50 + 0.1 * live
   ORDER BY n_mod_since_analyze DESC
-  LIMIT ${tablesMax}`;
+  LIMIT ${TABLES_MAX}`;
 
-const bytesSinceCheckpoint = `
+const BYTES_SINCE_CHECKPOINT = `
   SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), redo_lsn)
   FROM pg_catalog.pg_control_checkpoint()`;
 
@@ -52,10 +52,10 @@ export class Housekeeper {
       return;
     }
     this.#due = false;
-    const { rows: written } = await backend.query(bytesSinceCheckpoint);
-    const { rows: tables } = await backend.query(dueTables);
+    const { rows: written } = await backend.query(BYTES_SINCE_CHECKPOINT);
+    const { rows: tables } = await backend.query(DUE_TABLES);
     this.#statements = tables.map(([text]) => text ?? "");
-    if (Number(written[0]?.[0]) > checkpointAfterBytes) this.#statements.push("CHECKPOINT");
+    if (Number(written[0]?.[0]) > CHECKPOINT_AFTER_BYTES) this.#statements.push("CHECKPOINT");
   }
 
   /** A table that cannot be vacuumed is a matter for its owner, not a reason to stop serving. */

@@ -16,9 +16,9 @@ import { hasCode } from "./file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
 /** Each attempt is lost only to another process that made progress. */
-const attemptsMax = 50;
+const ATTEMPTS_MAX = 50;
 /** Old generations kept, so that a process that read the folder long ago still sees that it is late. */
-const generationsKept = 16;
+const GENERATIONS_KEPT = 16;
 
 export interface LockHolder {
   readonly pid: number;
@@ -50,7 +50,7 @@ export interface LockRequest {
 /** Never waits for a holder: answers at once who it is. */
 export async function acquireLivingLock(request: LockRequest): Promise<LockAttempt> {
   const { folder, name } = request;
-  for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
     const latest = await latestGeneration(folder, name);
     if (latest > 0 && (await isHeld(folder, name, latest))) {
       return { kind: "held", by: await readHolder(folder, name, latest) };
@@ -60,7 +60,7 @@ export async function acquireLivingLock(request: LockRequest): Promise<LockAttem
   }
   throw new RowmillError(
     "embedded_in_use",
-    `The lock "${name}" in ${folder} changed hands ${attemptsMax} times.`,
+    `The lock "${name}" in ${folder} changed hands ${ATTEMPTS_MAX} times.`,
     {
       hints: ["Find out which processes start and die again and again on this embedded database."],
     },
@@ -122,7 +122,7 @@ async function latestGeneration(folder: string, name: string): Promise<number> {
 
 async function removeOld(folder: string, name: string, current: number): Promise<void> {
   for (const generation of await generations(folder, name)) {
-    if (generation > current - generationsKept) continue;
+    if (generation > current - GENERATIONS_KEPT) continue;
     await rm(join(folder, `${name}.${generation}`), { recursive: true, force: true });
   }
 }

@@ -13,7 +13,7 @@ import { applySettings, readSettings, resetSettings } from "./session-settings.j
 import {
   message,
   queryMessage,
-  syncMessage,
+  SYNC_MESSAGE,
   textAt,
   type WireError,
   type WireMessage,
@@ -138,7 +138,7 @@ export class Mux {
     this.#hold(client, answer.status);
     client.write(added ? withoutCompletion(answer.bytes) : answer.bytes);
     this.#deliver(answer.notifications);
-    if (answer.cut) client.fail(answerTooLong);
+    if (answer.cut) client.fail(ANSWER_TOO_LONG);
   }
 
   #hold(client: MuxClient, status: Answer["status"]): void {
@@ -151,7 +151,7 @@ export class Mux {
 
   async #rollBack(): Promise<void> {
     clearTimeout(this.#holderTimer);
-    const status = this.#holderStatus ?? (await this.#backend.run(failAndSync)).status;
+    const status = this.#holderStatus ?? (await this.#backend.run(FAIL_AND_SYNC)).status;
     // After a cut answer it is not known whether a transaction is open; a ROLLBACK too many is only a warning.
     if (status !== "I") await this.#backend.run([queryMessage("ROLLBACK")]);
     this.#holder = null;
@@ -246,9 +246,9 @@ function quoted(identifier: string): string {
 }
 
 /** A Sync alone would commit what an unfinished cycle has done; after an error it does not. */
-const failAndSync = [message("P", "", "the client has hung up", Buffer.alloc(2)), syncMessage];
+const FAIL_AND_SYNC = [message("P", "", "the client has hung up", Buffer.alloc(2)), SYNC_MESSAGE];
 
-const answerTooLong: WireError = {
+const ANSWER_TOO_LONG: WireError = {
   severity: "FATAL",
   code: "54000",
   message: "the answer is too long for the embedded database",

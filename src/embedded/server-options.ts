@@ -7,11 +7,11 @@ export interface ServerOptions {
 }
 
 /** Lines that the server writes to those who are attached to its lock. */
-export const readyLine = "ready\n";
+export const READY_LINE = "ready\n";
 /** It ends by intent: nobody should start it again. */
-export const closingLine = "closing\n";
+export const CLOSING_LINE = "closing\n";
 
-export const serverLockName = "server";
+export const SERVER_LOCK_NAME = "server";
 
 export function parseServerOptions(text: string): ServerOptions {
   const value: unknown = JSON.parse(text);

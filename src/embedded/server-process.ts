@@ -17,24 +17,24 @@ import { Housekeeper } from "./housekeeping.js";
 import { acquireLivingLock, type LivingLock } from "./living-lock.js";
 import { Mux } from "./mux.js";
 import {
-  closingLine,
+  CLOSING_LINE,
   parseServerOptions,
-  readyLine,
-  serverLockName,
+  READY_LINE,
+  SERVER_LOCK_NAME,
   type ServerOptions,
 } from "./server-options.js";
 import { readReported } from "./session-settings.js";
 import { errorResponse } from "./wire-messages.js";
 
-const clientsMax = 500;
+const CLIENTS_MAX = 500;
 /** Half of autovacuum's, because a round costs little: 2 ms when there is nothing to do. */
-const housekeepingMs = 30_000;
+const HOUSEKEEPING_MS = 30_000;
 
 /**
  * V8 compiles a WebAssembly function again, optimised, once it ran for this many bytes; by default 1.8 million, which a server that
  * lives for seconds never earns back: the demo needs 13 s of processor time instead of 15. After a minute of work both run alike.
  */
-const wasmTieringBudget = 100_000_000;
+const WASM_TIERING_BUDGET = 100_000_000;
 
 class EmbeddedServer {
   readonly #options: ServerOptions;
@@ -58,7 +58,7 @@ class EmbeddedServer {
   async start(): Promise<boolean> {
     const attempt = await acquireLivingLock({
       folder: this.#paths.socketDir,
-      name: serverLockName,
+      name: SERVER_LOCK_NAME,
       holder: { pid: process.pid, startedAt: new Date().toISOString(), command: "embedded database" },
       onConnection: (socket) => this.#attach(socket),
     });
@@ -69,7 +69,7 @@ class EmbeddedServer {
     this.#backend = await Backend.open(this.#paths.cluster);
     await this.#listen(this.#backend);
     this.#ready = true;
-    for (const socket of this.#attached) socket.write(readyLine);
+    for (const socket of this.#attached) socket.write(READY_LINE);
     this.#watchForIdleness();
     return true;
   }
@@ -82,7 +82,7 @@ class EmbeddedServer {
     }
     this.#closing = true;
     // Not ended: they close at the end of the process, which is what a waiting successor wants to know.
-    for (const socket of this.#attached) socket.write(closingLine);
+    for (const socket of this.#attached) socket.write(CLOSING_LINE);
     for (const client of this.#clients) {
       client.fail({ severity: "FATAL", code: "57P01", message: "the embedded database is closing" });
     }
@@ -102,7 +102,7 @@ class EmbeddedServer {
         process.exit(1);
       },
     });
-    setInterval(() => mux.keepHouse(), housekeepingMs).unref();
+    setInterval(() => mux.keepHouse(), HOUSEKEEPING_MS).unref();
     // Ours to remove: we hold the lock, so whoever bound it is dead.
     await rm(this.#paths.serviceSocket, { force: true });
     this.#service = createServer((socket) => this.#accept(socket, mux, reported));
@@ -111,7 +111,7 @@ class EmbeddedServer {
   }
 
   #accept(socket: Socket, mux: Mux, reported: ReadonlyMap<string, string>): void {
-    if (this.#closing || this.#clients.size >= clientsMax) {
+    if (this.#closing || this.#clients.size >= CLIENTS_MAX) {
       socket.on("error", () => socket.destroy());
       socket.end(
         errorResponse({ severity: "FATAL", code: "53300", message: "too many clients, or closing" }),
@@ -143,8 +143,8 @@ class EmbeddedServer {
       this.#watchForIdleness();
     });
     socket.resume();
-    if (this.#closing) socket.write(closingLine);
-    else if (this.#ready) socket.write(readyLine);
+    if (this.#closing) socket.write(CLOSING_LINE);
+    else if (this.#ready) socket.write(READY_LINE);
     this.#watchForIdleness();
   }
 
@@ -156,7 +156,7 @@ class EmbeddedServer {
 }
 
 try {
-  setFlagsFromString(`--wasm-tiering-budget=${wasmTieringBudget}`);
+  setFlagsFromString(`--wasm-tiering-budget=${WASM_TIERING_BUDGET}`);
   const options = parseServerOptions(process.argv[2] ?? "");
   const server = new EmbeddedServer(options, await embeddedPaths(options.dataDir));
   if (!(await server.start())) process.exit(0);

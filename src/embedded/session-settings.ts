@@ -6,10 +6,10 @@ import type { Backend } from "./backend.js";
 import type { Settings } from "./client-session.js";
 
 /** What PostgreSQL leaves out of pg_settings, or out of RESET ALL. In the order in which they can be set. */
-const identity = ["session_authorization", "role"];
+const IDENTITY = ["session_authorization", "role"];
 
 /** Settings reported to every client at its start. Source: PostgreSQL's documentation, "Asynchronous Operations". */
-const reported = [
+const REPORTED = [
   "application_name",
   "client_encoding",
   "DateStyle",
@@ -28,7 +28,7 @@ const reported = [
 ];
 
 export async function readReported(backend: Backend): Promise<Settings> {
-  const names = reported.map((name) => `(${literal(name)})`).join(", ");
+  const names = REPORTED.map((name) => `(${literal(name)})`).join(", ");
   const { rows } = await backend.query(
     `SELECT n, pg_catalog.current_setting(n) FROM (VALUES ${names}) AS v (n)`,
   );
@@ -52,9 +52,9 @@ export async function resetSettings(backend: Backend): Promise<void> {
 
 /** Throws when the database refuses one, e.g. a role that does not exist. */
 export async function applySettings(backend: Backend, settings: Settings): Promise<void> {
-  const names = [...settings.keys()].filter((name) => !identity.includes(name));
+  const names = [...settings.keys()].filter((name) => !IDENTITY.includes(name));
   // The identity comes last: another role may not be allowed to set the rest.
-  const ordered = [...names, ...identity.filter((name) => settings.has(name))];
+  const ordered = [...names, ...IDENTITY.filter((name) => settings.has(name))];
   const calls = ordered.map(
     (name) => `SELECT pg_catalog.set_config(${literal(name)}, ${literal(settings.get(name) ?? "")}, false)`,
   );

@@ -3,7 +3,7 @@
  * embedded server says by itself. Pure. Source: PostgreSQL's documentation, "Message Formats".
  */
 
-const headerBytes = 5;
+const HEADER_BYTES = 5;
 
 export interface WireMessage {
   /** The first byte as a character; empty for the first packet of a connection, which has none. */
@@ -19,7 +19,7 @@ export class MessageCutter {
   readonly #bytesMax: number;
   #chunks: Buffer[] = [];
   #length = 0;
-  #needed = headerBytes;
+  #needed = HEADER_BYTES;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -46,7 +46,7 @@ export class MessageCutter {
       this.#needed = total;
       return null;
     }
-    this.#needed = headerBytes;
+    this.#needed = HEADER_BYTES;
     this.#chunks = buffer.length === total ? [] : [buffer.subarray(total)];
     this.#length = buffer.length - total;
     const type = startup ? "" : String.fromCharCode(buffer[0]!);
@@ -56,7 +56,7 @@ export class MessageCutter {
 
 /** Where each message of an answer lies. A last message that is cut short ends at the end of the bytes. */
 export function* messagesIn(bytes: Buffer): Generator<{ type: string; start: number; end: number }> {
-  for (let start = 0; start + headerBytes <= bytes.length;) {
+  for (let start = 0; start + HEADER_BYTES <= bytes.length;) {
     const end = Math.min(start + 1 + bytes.readInt32BE(start + 1), bytes.length);
     yield { type: String.fromCharCode(bytes[start]!), start, end };
     start = end;
@@ -73,14 +73,14 @@ export function message(type: string, ...parts: readonly (Buffer | string)[]): B
   const body = Buffer.concat(
     parts.map((part) => (typeof part === "string" ? Buffer.from(`${part}\0`) : part)),
   );
-  const header = Buffer.alloc(headerBytes);
+  const header = Buffer.alloc(HEADER_BYTES);
   header.write(type, 0, "latin1");
   header.writeInt32BE(body.length + 4, 1);
   return Buffer.concat([header, body]);
 }
 
-export const syncMessage = message("S");
-export const authenticationOk = message("R", Buffer.alloc(4));
+export const SYNC_MESSAGE = message("S");
+export const AUTHENTICATION_OK = message("R", Buffer.alloc(4));
 
 export function queryMessage(sql: string): Buffer {
   return message("Q", sql);
@@ -114,7 +114,7 @@ export function errorResponse(error: WireError): Buffer {
 /** The fields of an ErrorResponse by their letter: `M` message, `C` SQLSTATE, `S` severity. */
 export function errorFields(bytes: Buffer): Map<string, string> {
   const fields = new Map<string, string>();
-  for (let at = headerBytes; at < bytes.length && bytes[at] !== 0;) {
+  for (let at = HEADER_BYTES; at < bytes.length && bytes[at] !== 0;) {
     const text = textAt(bytes, at + 1);
     fields.set(String.fromCharCode(bytes[at]!), text);
     at += 2 + Buffer.byteLength(text);
@@ -125,8 +125,8 @@ export function errorFields(bytes: Buffer): Map<string, string> {
 /** The cells of a DataRow as text; null for SQL's null. */
 export function dataRowCells(bytes: Buffer): (string | null)[] {
   const cells: (string | null)[] = [];
-  let at = headerBytes + 2;
-  for (let left = bytes.readInt16BE(headerBytes); left > 0; left -= 1) {
+  let at = HEADER_BYTES + 2;
+  for (let left = bytes.readInt16BE(HEADER_BYTES); left > 0; left -= 1) {
     const length = bytes.readInt32BE(at);
     at += 4;
     cells.push(length < 0 ? null : bytes.toString("utf8", at, at + length));

@@ -6,7 +6,7 @@ import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./stor
 import { oneLine } from "../model/words/one-line.js";
 import { startGateway } from "./gateway.js";
 
-export const keysVariable = "ROWMILL_GATEWAY_KEYS";
+export const KEYS_VARIABLE = "ROWMILL_GATEWAY_KEYS";
 
 export interface GatewayCommand {
   readonly host: string;
@@ -24,7 +24,7 @@ export interface GatewayCommand {
 const BATCH_DELAY_MS = 300;
 
 /** Hosts that mean every address, and the one by which this machine itself reaches them. */
-const everyAddress: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
+const EVERY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
 
 /** Resolves when the gateway has stopped. Throws `usage` without the demo model: nothing else is built yet. */
 export async function runGateway(command: GatewayCommand): Promise<void> {
@@ -64,7 +64,7 @@ function readKeys({ keys, dataDir }: GatewayCommand): { given: GivenKeys; how: r
   ];
   if (keys.file !== null) return { given: keysFromFile(keys.file), how: oneOf(keys.file) };
   if (keys.variable !== null)
-    return { given: keysFromVariable(keys.variable, keysVariable), how: oneOf(keysVariable) };
+    return { given: keysFromVariable(keys.variable, KEYS_VARIABLE), how: oneOf(KEYS_VARIABLE) };
   const own = ownKeyOf(dataDir);
   const how = [
     `  export OPENAI_API_KEY=${own.keys[0]?.key ?? ""}`,
@@ -75,7 +75,7 @@ function readKeys({ keys, dataDir }: GatewayCommand): { given: GivenKeys; how: r
 }
 
 function urlFor(host: string, url: string): string {
-  const reachable = everyAddress[host];
+  const reachable = EVERY_ADDRESS[host];
   return reachable === undefined ? url : url.replace(/\/\/(?:\[::\]|0\.0\.0\.0):/, `//${reachable}:`);
 }
 

@@ -80,7 +80,7 @@ export interface GatewaySettings {
   readonly log: (message: string) => void;
 }
 
-const limitsDefault: GatewayLimits = {
+const LIMITS_DEFAULT: GatewayLimits = {
   requestsMax: 50_000,
   bytesMax: 209_715_200,
   modelBytesMax: 209_715_200,
@@ -89,13 +89,13 @@ const limitsDefault: GatewayLimits = {
 };
 
 const FILE_TTL_SECONDS_DEFAULT = 30 * 86_400;
-const loopbackHosts = ["127.0.0.1", "::1", "localhost"];
+const LOOPBACK_HOSTS = ["127.0.0.1", "::1", "localhost"];
 
 /** Defaults filled in. Throws `usage` for an address that others can reach without keys of its own. */
 export function settingsOf(options: GatewayOptions): GatewaySettings {
   const host = options.host ?? "127.0.0.1";
   const keys = options.apiKeys?.map(knownKey) ?? null;
-  if (keys === null && !loopbackHosts.includes(host)) {
+  if (keys === null && !LOOPBACK_HOSTS.includes(host)) {
     throw new RowmillError(
       "usage",
       `The gateway would listen on ${host}, which other machines can reach, and accept any key.`,
@@ -111,7 +111,7 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
     clock: options.clock ?? { nowMs: () => Date.now() },
     latencyMs: options.latencyMs ?? 0,
     batchDelayMs: options.batchDelayMs ?? 5,
-    limits: { ...limitsDefault, ...options.limits },
+    limits: { ...LIMITS_DEFAULT, ...options.limits },
     fileTtlSeconds: options.fileTtlSeconds ?? FILE_TTL_SECONDS_DEFAULT,
     shuffleSeed: options.shuffleSeed === undefined ? 1 : options.shuffleSeed,
     absentFileIds: options.absentFileIds ?? null,

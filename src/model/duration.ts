@@ -3,24 +3,24 @@
  * Owns the grammar and nothing else: which durations a key allows is said where the key is read. Pure.
  */
 
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-type Unit = keyof typeof unitMs;
+type Unit = keyof typeof UNIT_MS;
 
 /** A whole number and a unit; `bigint`, because a fraction (`"1.5h"`) shall be red in the editor. */
 export type Duration = `${bigint}${Unit}`;
 
-const durationPattern = /^(0|[1-9][0-9]{0,15})(ms|s|m|h|d)$/;
+const DURATION_PATTERN = /^(0|[1-9][0-9]{0,15})(ms|s|m|h|d)$/;
 
 function isUnit(text: string | undefined): text is Unit {
-  return text !== undefined && Object.hasOwn(unitMs, text);
+  return text !== undefined && Object.hasOwn(UNIT_MS, text);
 }
 
 /** Milliseconds, or null when the text is no duration or exceeds what a number holds exactly. */
 export function parseDuration(text: string): number | null {
-  const [, count, unit] = durationPattern.exec(text) ?? [];
+  const [, count, unit] = DURATION_PATTERN.exec(text) ?? [];
   if (count === undefined || !isUnit(unit)) return null;
-  const ms = Number(count) * unitMs[unit];
+  const ms = Number(count) * UNIT_MS[unit];
   return Number.isSafeInteger(ms) ? ms : null;
 }
 
@@ -29,6 +29,6 @@ export function formatDuration(ms: number): Duration {
   if (!Number.isSafeInteger(ms) || ms < 0)
     throw new RangeError(`A duration is a whole number of milliseconds, not ${ms}`);
   const largestFirst = ["d", "h", "m", "s"] as const;
-  const unit = ms === 0 ? "s" : (largestFirst.find((candidate) => ms % unitMs[candidate] === 0) ?? "ms");
-  return `${BigInt(ms / unitMs[unit])}${unit}`;
+  const unit = ms === 0 ? "s" : (largestFirst.find((candidate) => ms % UNIT_MS[candidate] === 0) ?? "ms");
+  return `${BigInt(ms / UNIT_MS[unit])}${unit}`;
 }

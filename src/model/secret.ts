@@ -1,7 +1,7 @@
 /** A text that must not be seen. Printing, inspecting, JSON, templates and string concatenation show `[secret]`. */
 import { inspect } from "node:util";
 
-const shown = "[secret]";
+const SHOWN = "[secret]";
 
 export class Secret {
   readonly #text: string;
@@ -16,14 +16,14 @@ export class Secret {
   }
 
   toString(): string {
-    return shown;
+    return SHOWN;
   }
 
   toJSON(): string {
-    return shown;
+    return SHOWN;
   }
 
   [inspect.custom](): string {
-    return shown;
+    return SHOWN;
   }
 }

@@ -6,15 +6,15 @@ export interface TableName {
   readonly name: string;
 }
 
-const part = `("(?:[^"]|"")+"|[^".]+)`;
-const pattern = new RegExp(`^(?:${part}[.])?${part}$`, "u");
+const PART = `("(?:[^"]|"")+"|[^".]+)`;
+const PATTERN = new RegExp(`^(?:${PART}[.])?${PART}$`, "u");
 
 /**
  * `table` or `schema.table`, never folded to lower case; a part that holds a dot or a double quote stands in double quotes, with its
  * own doubled, as in SQL: `other."odd.name"`. Null for anything else.
  */
 export function parseTableName(text: string): TableName | null {
-  const [, schema, name] = pattern.exec(text) ?? [];
+  const [, schema, name] = PATTERN.exec(text) ?? [];
   return name === undefined
     ? null
     : { schema: schema === undefined ? null : plain(schema), name: plain(name) };

@@ -1,5 +1,5 @@
 /** Reads what the data of one row may make too much for the database: for its time, its memory or the longest value it can build. */
-import { DatabaseError, raw, sentAhead, statementsOwn, type Queryable } from "./database.js";
+import { DatabaseError, raw, sentAhead, STATEMENTS_OWN, type Queryable } from "./database.js";
 
 /** For the reading of rows by their keys. Two of these and what is read meanwhile take less time than a lease. */
 export const READ_TIMEOUT_MS = 6_000;
@@ -39,5 +39,5 @@ async function undo(tx: Queryable): Promise<void> {
 function isTooMuch(error: unknown): boolean {
   if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
   if (error.sqlState === "XX000") return error.message.includes("invalid memory alloc request size");
-  return /^(57014|53200|54)/.test(error.sqlState) && !statementsOwn.test(error.sqlState);
+  return /^(57014|53200|54)/.test(error.sqlState) && !STATEMENTS_OWN.test(error.sqlState);
 }

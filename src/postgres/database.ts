@@ -331,26 +331,26 @@ export function isDatabaseWide(error: unknown): boolean {
 }
 
 /** Too many columns or arguments: the statement's own fault, whatever the rows are. */
-export const statementsOwn = /^540(11|23)/;
+export const STATEMENTS_OWN = /^540(11|23)/;
 
 /** Errors that the data of single rows can cause (class 22: bad values, 23: constraints, 54: too large): bisect, never retry. */
 export function isDataError(error: unknown): boolean {
   if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
-  return /^(22|23|54)/.test(error.sqlState) && !statementsOwn.test(error.sqlState);
+  return /^(22|23|54)/.test(error.sqlState) && !STATEMENTS_OWN.test(error.sqlState);
 }
 
 /**
  * What may pass by itself: connections (08), read-only times (25), logins (28, 3D), conflicts (40), resources (53), locks and states of
  * objects (55), cancelled and stopped (57), the server's files (58, F0), snapshots (72), other servers' data (HV), internal troubles (XX).
  */
-const passing = /^(08|25|28|3D|40|53|55|57|58|72|F0|HV|XX)/;
+const PASSING = /^(08|25|28|3D|40|53|55|57|58|72|F0|HV|XX)/;
 
 /**
  * Refusals that no waiting mends: all others, such as bad values (22), constraints (23), a missing table, column or right (42), an error that
  * a function of the user's raises (P0). The pipeline pauses until a person acts.
  */
 export function isLastingRefusal(error: unknown): error is DatabaseError {
-  return error instanceof DatabaseError && error.sqlState !== null && !passing.test(error.sqlState);
+  return error instanceof DatabaseError && error.sqlState !== null && !PASSING.test(error.sqlState);
 }
 
 /** Deadlock, serialisation, lock time-out: the same work may simply be done again. */

@@ -53,7 +53,7 @@ interface Words {
 
 /** What to do about it; nothing for a failure that is not known. */
 export function explainFailure(failure: DatabaseFailure, facts: ConnectionFacts | null): Explanation {
-  const rule = rules.find((candidate) => candidate.applies(failure));
+  const rule = RULES.find((candidate) => candidate.applies(failure));
   if (rule === undefined) return { lead: null, mends: [] };
   return { lead: rule.lead ?? null, mends: rule.mends(wordsOf(facts), failure) };
 }
@@ -91,10 +91,10 @@ function wordsOf(facts: ConnectionFacts | null): Words {
   };
 }
 
-const encodings = "its characters : / ? # [ ] @ % are written as %3A %2F %3F %23 %5B %5D %40 %25";
-const untrusted = /^(SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_(VERIFY|GET_ISSUER)|CERT_(UNTRUSTED|SIGNATURE))/;
-const supabaseDirect = /^db\.[a-z0-9]+\.supabase\.co$/;
-const loopback = /^(localhost|127\.|::1$)/;
+const ENCODINGS = "its characters : / ? # [ ] @ % are written as %3A %2F %3F %23 %5B %5D %40 %25";
+const UNTRUSTED = /^(SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_(VERIFY|GET_ISSUER)|CERT_(UNTRUSTED|SIGNATURE))/;
+const SUPABASE_DIRECT = /^db\.[a-z0-9]+\.supabase\.co$/;
+const LOOPBACK = /^(localhost|127\.|::1$)/;
 
 function byCode(...codes: string[]): Rule["applies"] {
   return (failure) => failure.sqlState === null && codes.includes(failure.errorCode ?? "");
@@ -108,12 +108,12 @@ function byWords(pattern: RegExp): Rule["applies"] {
   return (failure) => pattern.test(failure.message);
 }
 
-const networkRules: readonly Rule[] = [
+const NETWORK_RULES: readonly Rule[] = [
   {
     applies: byCode("ECONNREFUSED", "ENOENT"),
     mends: (at) => [
       `Nothing listens at ${at.place}: check host and port in ${at.address}, and that the server runs.`,
-      ...(loopback.test(at.host)
+      ...(LOOPBACK.test(at.host)
         ? ["Inside a container this host is the container itself: name the database's own host."]
         : []),
     ],
@@ -140,14 +140,14 @@ const networkRules: readonly Rule[] = [
 ];
 
 function supabaseHint(at: Words): string[] {
-  return supabaseDirect.test(at.host)
+  return SUPABASE_DIRECT.test(at.host)
     ? [
         "Supabase's direct host has IPv6 addresses only: on a network without IPv6 take the URL of its session pooler (Connect, Session pooler).",
       ]
     : [];
 }
 
-const tlsRules: readonly Rule[] = [
+const TLS_RULES: readonly Rule[] = [
   {
     applies: byWords(/server does not support SSL connections/),
     lead: "The database offers no TLS",
@@ -161,7 +161,7 @@ const tlsRules: readonly Rule[] = [
     mends: (at) => [`Something else listens at ${at.place}: check host and port in ${at.address}.`],
   },
   {
-    applies: (failure) => untrusted.test(failure.errorCode ?? ""),
+    applies: (failure) => UNTRUSTED.test(failure.errorCode ?? ""),
     lead: "The server's certificate is not trusted",
     mends: (at) => [
       at.rootCert === null
@@ -191,7 +191,7 @@ const tlsRules: readonly Rule[] = [
   },
 ];
 
-const loginRules: readonly Rule[] = [
+const LOGIN_RULES: readonly Rule[] = [
   {
     applies: byWords(/no pg_hba\.conf entry.*no encryption/s),
     mends: (at) => [
@@ -223,7 +223,7 @@ const loginRules: readonly Rule[] = [
   },
   {
     applies: byState("28P01"),
-    mends: (at) => [`Check the password of ${at.user} in ${at.address}; ${encodings}.`],
+    mends: (at) => [`Check the password of ${at.user} in ${at.address}; ${ENCODINGS}.`],
   },
   {
     applies: byState("28000"),
@@ -237,10 +237,10 @@ const loginRules: readonly Rule[] = [
   },
 ];
 
-const longTransactions =
+const LONG_TRANSACTIONS =
   "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by xact_start;";
 
-const serverRules: readonly Rule[] = [
+const SERVER_RULES: readonly Rule[] = [
   {
     applies: byState("53300"),
     mends: () => [
@@ -274,12 +274,12 @@ const serverRules: readonly Rule[] = [
     applies: byState("57014"),
     mends: (at) => [
       `If the role or the database has a short statement_timeout, raise it for ${at.user}: alter role … set statement_timeout = '60s';`,
-      longTransactions,
+      LONG_TRANSACTIONS,
     ],
   },
   {
     applies: (failure) => failure.sqlState === "55P03" || failure.message === "Query read timeout",
-    mends: () => [longTransactions],
+    mends: () => [LONG_TRANSACTIONS],
   },
 ];
 
@@ -294,4 +294,4 @@ const droppedRule: Rule = {
 };
 
 /** The first that applies counts. */
-const rules: readonly Rule[] = [...tlsRules, ...loginRules, ...networkRules, ...serverRules, droppedRule];
+const RULES: readonly Rule[] = [...TLS_RULES, ...LOGIN_RULES, ...NETWORK_RULES, ...SERVER_RULES, droppedRule];

@@ -28,7 +28,7 @@ export interface SpoolWriter {
   leave(): void;
 }
 
-const endings = ".jsonl";
+const ENDINGS = ".jsonl";
 /** Lines stand together in so much: each by itself would be a write and an update of the hash, which cost more than its rendering. */
 const SLAB_BYTES = 256 * 1024;
 const CHARACTER_BYTES_MAX = 3;
@@ -80,7 +80,7 @@ export class DraftLines {
 }
 
 export function spoolPath(folder: string, batchId: string): string {
-  return join(folder, `${batchId}${endings}`);
+  return join(folder, `${batchId}${ENDINGS}`);
 }
 
 /** Starts the file anew; whatever an earlier rendering left is overwritten. */
@@ -192,5 +192,5 @@ export async function listSpools(folder: string): Promise<string[]> {
     if (error.code === "ENOENT") return [];
     throw spoolError(folder, error);
   });
-  return names.filter((name) => name.endsWith(endings)).map((name) => name.slice(0, -endings.length));
+  return names.filter((name) => name.endsWith(ENDINGS)).map((name) => name.slice(0, -ENDINGS.length));
 }

@@ -2,7 +2,7 @@
  * The steps of the stages: everything that a worker makes durable, and every call to a provider, by its name. docs/state-machine.md
  * lists them from here, and the crash suite kills a worker before and after each of them.
  */
-export const stepNames = {
+export const STEP_NAMES = {
   "worker.beat": "the worker says that it lives",
   "worker.signOff": "the worker says that it ends",
   "lease.renew": "the leases of this process are prolonged",
@@ -81,4 +81,4 @@ export const stepNames = {
   "clean.ledger": "what nobody needs any more is deleted from the ledger and the queue",
 } as const;
 
-export type StepName = keyof typeof stepNames;
+export type StepName = keyof typeof STEP_NAMES;

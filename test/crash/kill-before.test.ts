@@ -1,13 +1,13 @@
 /** A worker is killed before each step of the stages; another one brings everything to its end. */
 import { describe, expect, it } from "vitest";
-import { stepNames } from "../../src/worker/step-names.js";
+import { STEP_NAMES } from "../../src/worker/step-names.js";
 import { plainScenes } from "./plain-scenes.js";
 import { strike, struck } from "./strike.js";
 
 describe("Every step", () => {
   it("is struck in a scene, and no scene strikes at one that is not there", () => {
     const names = new Set([...struck.map(({ step }) => step), ...plainScenes.flatMap(({ steps }) => steps)]);
-    expect([...names].toSorted()).toEqual(Object.keys(stepNames).toSorted());
+    expect([...names].toSorted()).toEqual(Object.keys(STEP_NAMES).toSorted());
   });
 });
 

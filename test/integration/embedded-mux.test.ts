@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import pg from "pg";
-import { message, queryMessage, syncMessage } from "../../src/embedded/wire-messages.js";
+import { message, queryMessage, SYNC_MESSAGE } from "../../src/embedded/wire-messages.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
 import {
   bind,
@@ -298,11 +298,11 @@ describe("prepared statements on the embedded database", () => {
 
   test("without a name survive another client's between Parse and Bind", async () => {
     const [a, b] = [await rawClient(), await rawClient()];
-    a.send(parse("", "SELECT 'a'"), syncMessage);
+    a.send(parse("", "SELECT 'a'"), SYNC_MESSAGE);
     await a.until("Z");
-    b.send(parse("", "SELECT 'b'"), syncMessage);
+    b.send(parse("", "SELECT 'b'"), SYNC_MESSAGE);
     await b.until("Z");
-    a.send(bind("", ""), execute("", 0), syncMessage);
+    a.send(bind("", ""), execute("", 0), SYNC_MESSAGE);
     const answer = await a.until("Z");
     expect(types(answer)).toBe("2DCZ");
     expect(firstCells(answer)).toEqual(["a"]);
@@ -311,20 +311,20 @@ describe("prepared statements on the embedded database", () => {
   test("without a name survive what the server does for itself between Parse and Bind", async () => {
     const [a, listener] = [await rawClient(), await client()];
     await listener.query("LISTEN anything");
-    a.send(parse("", "SELECT 'a'"), syncMessage);
+    a.send(parse("", "SELECT 'a'"), SYNC_MESSAGE);
     await a.until("Z");
     open.splice(open.indexOf(listener), 1);
     await listener.end();
     expect(await value(await client(), "SELECT count(*)::int FROM pg_listening_channels()")).toBe(0);
-    a.send(bind("", ""), execute("", 0), syncMessage);
+    a.send(bind("", ""), execute("", 0), SYNC_MESSAGE);
     expect(firstCells(await a.until("Z"))).toEqual(["a"]);
   });
 
   test("without a name are never another client's", async () => {
     const [a, b] = [await rawClient(), await rawClient()];
-    a.send(parse("", "SELECT 'secret'"), syncMessage);
+    a.send(parse("", "SELECT 'secret'"), SYNC_MESSAGE);
     await a.until("Z");
-    b.send(bind("", ""), execute("", 0), syncMessage);
+    b.send(bind("", ""), execute("", 0), SYNC_MESSAGE);
     expect(errorText(await b.until("Z"))).toContain("unnamed prepared statement does not exist");
   });
 
@@ -335,7 +335,7 @@ describe("prepared statements on the embedded database", () => {
     const waiting = value(b, "SELECT 'b'");
     a.send(execute("p", 2), flush);
     expect(firstCells(await a.until("s"))).toEqual(["3", "4"]);
-    a.send(execute("p", 0), syncMessage);
+    a.send(execute("p", 0), SYNC_MESSAGE);
     expect(firstCells(await a.until("Z"))).toEqual(["5"]);
     expect(await waiting).toBe("b");
   });

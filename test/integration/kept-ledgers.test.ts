@@ -4,7 +4,7 @@ import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { openDatabase, raw, sql, type Database } from "../../src/postgres/database.js";
-import { migrate, MIGRATION_LOCK, schemaStatements } from "../../src/store/ledger/migrations.js";
+import { migrate, MIGRATION_LOCK, SCHEMA_STATEMENTS } from "../../src/store/ledger/migrations.js";
 import { LEDGER_VERSION } from "../../src/store/ledger/understood.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
 import { createPreparedDatabase } from "../support/prepared-databases.js";
@@ -70,7 +70,7 @@ describeDatabases(
     // The embedded one has one session, which nothing else can be in the way of.
     if (kind !== "embedded")
       it("is brought forward although the first try loses a deadlock", async () => {
-        for (const statement of schemaStatements) await project.run(raw(statement));
+        for (const statement of SCHEMA_STATEMENTS) await project.run(raw(statement));
         const other = new pg.Client({ connectionString: project.url });
         await other.connect();
         try {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   addLine,
-  nothingPacked,
+  NOTHING_PACKED,
   pack,
   type LineSize,
   type PackedSoFar,
@@ -51,7 +51,7 @@ function packAll(all: readonly NumberedLine[], within: PackingLimits) {
   const batches: NumberedLine[][] = [];
   const never: NumberedLine[] = [];
   let batch: NumberedLine[] = [];
-  let soFar = nothingPacked;
+  let soFar = NOTHING_PACKED;
   for (let next = 0; next < all.length;) {
     const offered = all[next];
     if (offered === undefined) break;
@@ -60,7 +60,7 @@ function packAll(all: readonly NumberedLine[], within: PackingLimits) {
       if (batch.length === 0) return { batches, never, left: all.slice(next) };
       batches.push(batch);
       batch = [];
-      soFar = nothingPacked;
+      soFar = NOTHING_PACKED;
       continue;
     }
     next++;
@@ -122,7 +122,7 @@ describe("packing", () => {
         const outgrown =
           offered.tokens > (within.tokensMax ?? Infinity) ||
           offered.nanoUsd > (within.nanoUsdMax ?? Infinity);
-        expect(pack(nothingPacked, offered, within) === "full").toBe(
+        expect(pack(NOTHING_PACKED, offered, within) === "full").toBe(
           outgrown && offered.bytes <= within.bytesMax,
         );
       }),
@@ -132,7 +132,7 @@ describe("packing", () => {
   it("counts every line once", () => {
     fc.assert(
       fc.property(lines, (all) => {
-        expect(all.reduce<PackedSoFar>(addLine, nothingPacked)).toEqual(totalOf(all));
+        expect(all.reduce<PackedSoFar>(addLine, NOTHING_PACKED)).toEqual(totalOf(all));
       }),
     );
   });

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
-import { exitStatus } from "../../src/cli/screen/exit-status.js";
+import { EXIT_STATUS } from "../../src/cli/screen/exit-status.js";
 import { buildProgram } from "../../src/cli/program.js";
 import { openTerminal } from "../../src/cli/screen/terminal.js";
 
@@ -44,6 +44,6 @@ describe("docs/cli.md", () => {
 
   it("has every exit status of ours", () => {
     const listed = [...section("## Exit statuses").matchAll(/^\| (\d+) /gm)].map((match) => Number(match[1]));
-    expect(listed).toEqual([...Object.values(exitStatus), 130, 143]);
+    expect(listed).toEqual([...Object.values(EXIT_STATUS), 130, 143]);
   });
 });

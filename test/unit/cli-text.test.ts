@@ -1,4 +1,4 @@
-import { failedReasons, fixOf } from "../../src/model/words/failure-fixes.js";
+import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
 import { failureLines, type ShownFailure } from "../../src/cli/words/failure-text.js";
 import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/story/row-story.js";
@@ -239,7 +239,7 @@ describe("A failure", () => {
     expect(further.every((line) => line.startsWith("  ") && line.length <= 40)).toBe(true);
   });
 
-  it.each([...failedReasons, "refusedKey", "ofANewerVersion"])(
+  it.each([...FAILED_REASONS, "refusedKey", "ofANewerVersion"])(
     "as %s has something that fixes it",
     (reason) => {
       expect(fixOf(reason, { name: "films" })).toMatch(/films/);

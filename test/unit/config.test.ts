@@ -4,7 +4,7 @@ import { ConfigError, type ConfigProblem } from "../../src/config/read/problems.
 import { validateConfig } from "../../src/config/read/validate.js";
 import { defineConfig, openai, pipeline, z } from "../../src/index.js";
 import type { ProjectConfig } from "../../src/model/pipeline.js";
-import { adapters } from "../../src/providers/adapters.js";
+import { ADAPTERS } from "../../src/providers/adapters.js";
 
 const origin = { file: "/project/rowmill.config.ts", language: "script", databaseUrl: null } as const;
 
@@ -40,7 +40,7 @@ describe("a correct config", () => {
   test("gets every default of the documentation", () => {
     expect(validate(minimal).pipelines[0]).toEqual({
       name: "films",
-      provider: adapters[0].choice,
+      provider: ADAPTERS[0].choice,
       source: {
         kind: "table",
         table: "films",

@@ -10,7 +10,7 @@ import {
   judgeTls,
   judgeVersion,
 } from "../../src/app/doctor/database-checks.js";
-import { checks } from "../../src/app/doctor/examine.js";
+import { CHECKS } from "../../src/app/doctor/examine.js";
 import { judgeDisk, judgeNode } from "../../src/app/doctor/machine-checks.js";
 import { judgeReplicaRole, postingBody } from "../../src/app/doctor/triggers.js";
 import { explainFailure, passesByItself, type ConnectionFacts } from "../../src/postgres/failure.js";
@@ -176,9 +176,9 @@ describe("The doctor's judgement", () => {
 
 describe("The doctor's list of checks", () => {
   it("has each check once, after all that it needs", () => {
-    const ids = checks.map((check) => check.id);
+    const ids = CHECKS.map((check) => check.id);
     expect(new Set(ids).size).toBe(ids.length);
-    for (const [index, check] of checks.entries())
+    for (const [index, check] of CHECKS.entries())
       for (const need of check.needs)
         expect(ids.slice(0, index), `${check.id} needs ${need}`).toContain(need);
   });

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { promiseOf } from "../../src/model/words/promise.js";
-import { adapters } from "../../src/providers/adapters.js";
+import { ADAPTERS } from "../../src/providers/adapters.js";
 
 describe("What is promised after a lost reply", () => {
   it("is at OpenAI that nothing is paid twice", () => {
-    const [{ choice }] = adapters;
+    const [{ choice }] = ADAPTERS;
     expect(promiseOf(choice.dialect.recovery)).toMatchObject({
       paidTwice: "Nothing.",
       short: "nothing is paid twice",

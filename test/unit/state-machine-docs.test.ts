@@ -2,16 +2,16 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
-  batchBeginnings,
-  batchEvents,
-  batchStates,
-  batchTransitions,
+  BATCH_BEGINNINGS,
+  BATCH_EVENTS,
+  BATCH_STATES,
+  BATCH_TRANSITIONS,
 } from "../../src/model/batch/batch-transitions.js";
-import { batchPhases, heldPhases } from "../../src/model/batch/holding.js";
+import { BATCH_PHASES, HELD_PHASES } from "../../src/model/batch/holding.js";
 import {
-  requestEvents,
-  requestStates,
-  requestTransitions,
+  REQUEST_EVENTS,
+  REQUEST_STATES,
+  REQUEST_TRANSITIONS,
 } from "../../src/model/request/request-transitions.js";
 import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 import { whatNext } from "../../src/model/words/what-next.js";
@@ -64,9 +64,9 @@ function firstColumn(header: RegExp, within = page): string[] {
 describe("docs/state-machine.md", () => {
   it("has the requests' table as the code has it, and no cell more", () => {
     const fromCode = Object.fromEntries(
-      requestEvents.map((event) => [
+      REQUEST_EVENTS.map((event) => [
         event,
-        Object.fromEntries(requestStates.map((state) => [state, requestTransitions[state][event]])),
+        Object.fromEntries(REQUEST_STATES.map((state) => [state, REQUEST_TRANSITIONS[state][event]])),
       ]),
     );
     expect(tableOf("requests")).toEqual(fromCode);
@@ -74,9 +74,9 @@ describe("docs/state-machine.md", () => {
 
   it("has the batches' table as the code has it, and no cell more", () => {
     const fromCode = Object.fromEntries(
-      batchEvents.map((event) => [
+      BATCH_EVENTS.map((event) => [
         event,
-        Object.fromEntries(batchStates.map((state) => [state, batchTransitions[state][event]])),
+        Object.fromEntries(BATCH_STATES.map((state) => [state, BATCH_TRANSITIONS[state][event]])),
       ]),
     );
     expect(tableOf("batches")).toEqual(fromCode);
@@ -85,26 +85,26 @@ describe("docs/state-machine.md", () => {
   it("has how batches begin as the code has it", () => {
     const rows = cellsAfter("beginnings").slice(1);
     const fromPage = Object.fromEntries(rows.map(([name = "", state]) => [name.replaceAll("`", ""), state]));
-    expect(fromPage).toEqual(batchBeginnings);
+    expect(fromPage).toEqual(BATCH_BEGINNINGS);
   });
 
   it("has what each pause holds back as the code has it, and no cell more", () => {
     const [[, ...phases] = [], ...rows] = cellsAfter("pauses");
-    expect(phases).toEqual([...batchPhases]);
+    expect(phases).toEqual([...BATCH_PHASES]);
     const fromPage = rows.map(([reason = "", ...marks]) => [
       reason.replaceAll("`", ""),
       phases.filter((_, index) => marks[index] === "×"),
     ]);
     expect(rows.flatMap(([, ...marks]) => marks).filter((mark) => !/^[×✓]$/.test(mark))).toEqual([]);
-    expect(Object.fromEntries(fromPage)).toEqual(heldPhases);
+    expect(Object.fromEntries(fromPage)).toEqual(HELD_PHASES);
   });
 
   it("explains every state and every event", () => {
-    expect(firstColumn(/\| state +\| meaning +\|/)).toEqual([...requestStates]);
-    expect(firstColumn(/\| state +\| meaning, and/)).toEqual([...batchStates]);
-    expect(firstColumn(/\| event +\| it happens when/)).toEqual([...requestEvents]);
+    expect(firstColumn(/\| state +\| meaning +\|/)).toEqual([...REQUEST_STATES]);
+    expect(firstColumn(/\| state +\| meaning, and/)).toEqual([...BATCH_STATES]);
+    expect(firstColumn(/\| event +\| it happens when/)).toEqual([...REQUEST_EVENTS]);
     const batches = page.slice(page.indexOf("\n## Batches\n"));
-    expect(firstColumn(/\| event +\| it happens when/, batches)).toEqual([...batchEvents]);
+    expect(firstColumn(/\| event +\| it happens when/, batches)).toEqual([...BATCH_EVENTS]);
   });
 
   it("groups every outcome of an attempt, each once, as whatNext treats it", () => {

@@ -6,17 +6,17 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
-  batchEvents,
-  batchStates,
-  batchTransitions,
+  BATCH_EVENTS,
+  BATCH_STATES,
+  BATCH_TRANSITIONS,
   moveBatch,
   type BatchEvent,
   type BatchMove,
   type BatchState,
 } from "../../src/model/batch/batch-transitions.js";
 import {
-  heldPhases,
-  holdReasons,
+  HELD_PHASES,
+  HOLD_REASONS,
   isHeld,
   phaseOf,
   type BatchPhase,
@@ -25,9 +25,9 @@ import {
 import {
   compareRow,
   moveRequest,
-  requestEvents,
-  requestStates,
-  requestTransitions,
+  REQUEST_EVENTS,
+  REQUEST_STATES,
+  REQUEST_TRANSITIONS,
   type KnownRequest,
   type RequestEvent,
   type RequestMove,
@@ -210,8 +210,10 @@ const holds: Record<HoldReason, Record<BatchPhase, boolean>> = {
   unapproved: { unsent: true, sent: false, collecting: false },
 };
 
-const requestCells = requestStates.flatMap((state) => requestEvents.map((event) => [state, event] as const));
-const batchCells = batchStates.flatMap((state) => batchEvents.map((event) => [state, event] as const));
+const requestCells = REQUEST_STATES.flatMap((state) =>
+  REQUEST_EVENTS.map((event) => [state, event] as const),
+);
+const batchCells = BATCH_STATES.flatMap((state) => BATCH_EVENTS.map((event) => [state, event] as const));
 
 function known(state: RequestState, more: Partial<KnownRequest> = {}): KnownRequest {
   return { state, goneFrom: null, contentHash: "now", answeredHash: null, rowGone: false, ...more };
@@ -219,11 +221,11 @@ function known(state: RequestState, more: Partial<KnownRequest> = {}): KnownRequ
 
 describe("A request", () => {
   it.each(requestCells)("that is %s and meets %s goes where the design says", (state, event) => {
-    expect(requestTransitions[state][event]).toBe(requests[state][event]);
+    expect(REQUEST_TRANSITIONS[state][event]).toBe(requests[state][event]);
   });
 
   it("has the states that the database allows", async () => {
-    expect(await statesInSchema("requests")).toEqual([...requestStates]);
+    expect(await statesInSchema("requests")).toEqual([...REQUEST_STATES]);
   });
 
   it("comes back from gone to the state that it had, and waits where none is known", () => {
@@ -268,11 +270,11 @@ describe("A request", () => {
 
 describe("A batch", () => {
   it.each(batchCells)("that is %s and meets %s goes where the design says", (state, event) => {
-    expect(batchTransitions[state][event]).toBe(batches[state][event]);
+    expect(BATCH_TRANSITIONS[state][event]).toBe(batches[state][event]);
   });
 
   it("has the states that the database allows", async () => {
-    expect(await statesInSchema("batches")).toEqual([...batchStates]);
+    expect(await statesInSchema("batches")).toEqual([...BATCH_STATES]);
   });
 
   it("moves, or stops whoever asks for the impossible", () => {
@@ -285,11 +287,11 @@ describe("A batch", () => {
 
   it("can reach an end from every state that it can be in", () => {
     const ends: readonly BatchState[] = ["settled", "rejected", "cancelled"];
-    for (const state of batchStates) {
+    for (const state of BATCH_STATES) {
       const reached = new Set<BatchMove>([state]);
       for (const from of reached) {
         if (from !== "impossible")
-          for (const event of batchEvents) reached.add(batchTransitions[from][event]);
+          for (const event of BATCH_EVENTS) reached.add(BATCH_TRANSITIONS[from][event]);
       }
       expect(ends.some((end) => reached.has(end))).toBe(true);
     }
@@ -299,11 +301,11 @@ describe("A batch", () => {
 describe("Work on a batch", () => {
   const phases = ["unsent", "sent", "collecting"] as const;
 
-  it.each(holdReasons.flatMap((reason) => phases.map((phase) => [reason, phase] as const)))(
+  it.each(HOLD_REASONS.flatMap((reason) => phases.map((phase) => [reason, phase] as const)))(
     "waits or goes on as the design says: %s, %s",
     (reason, phase) => {
       expect(isHeld(phase, [reason])).toBe(holds[reason][phase]);
-      expect(heldPhases[reason].includes(phase)).toBe(holds[reason][phase]);
+      expect(HELD_PHASES[reason].includes(phase)).toBe(holds[reason][phase]);
     },
   );
 
@@ -314,16 +316,16 @@ describe("Work on a batch", () => {
   });
 
   it("counts as sent from the moment when a create may be on its way", () => {
-    const phaseByState = batchStates.map((state) => [phaseOf(state, false), phaseOf(state, true)]);
-    expect(Object.fromEntries(batchStates.map((state, index) => [state, phaseByState[index]]))).toMatchObject(
-      {
-        planned: ["unsent", "unsent"],
-        uploading: ["unsent", "unsent"],
-        submitting: ["unsent", "sent"],
-        running: ["sent", "sent"],
-        collecting: ["collecting", "collecting"],
-      },
-    );
+    const phaseByState = BATCH_STATES.map((state) => [phaseOf(state, false), phaseOf(state, true)]);
+    expect(
+      Object.fromEntries(BATCH_STATES.map((state, index) => [state, phaseByState[index]])),
+    ).toMatchObject({
+      planned: ["unsent", "unsent"],
+      uploading: ["unsent", "unsent"],
+      submitting: ["unsent", "sent"],
+      running: ["sent", "sent"],
+      collecting: ["collecting", "collecting"],
+    });
   });
 });
 
@@ -348,8 +350,8 @@ describe("A cell that is left out", () => {
     const table: Record<BatchState, Record<BatchEvent, BatchMove>> = tooFewStates;
     expect([endedAnswered, cancelled]).toEqual(["impossible", nothingMore]);
     expect([Object.keys(row).length, Object.keys(table).length]).toEqual([
-      requestEvents.length - 1,
-      batchStates.length - 1,
+      REQUEST_EVENTS.length - 1,
+      BATCH_STATES.length - 1,
     ]);
   });
 });

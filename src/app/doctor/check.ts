@@ -1,8 +1,8 @@
 /** What a check of the doctor is, and what it may say. Pure. */
 import type { Look } from "./look.js";
 
-export const groups = ["Machine", "Config", "Database", "Tables", "Provider", "Pipelines"] as const;
-export type Group = (typeof groups)[number];
+export const GROUPS = ["Machine", "Config", "Database", "Tables", "Provider", "Pipelines"] as const;
+export type Group = (typeof GROUPS)[number];
 
 /** `warning`: it works, but a person should know. `problem`: something has to be changed. */
 export type Level = "ok" | "warning" | "problem" | "notChecked";

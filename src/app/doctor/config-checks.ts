@@ -5,7 +5,7 @@ import { RowmillError } from "../../model/errors.js";
 import { counted, ok, problem, sentence, warning, type Check, type Finding } from "./check.js";
 import type { Look } from "./look.js";
 
-export const configChecks: readonly Check[] = [
+export const CONFIG_CHECKS: readonly Check[] = [
   {
     id: "config",
     group: "Config",

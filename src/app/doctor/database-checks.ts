@@ -14,11 +14,11 @@ const QUERY_MS_MAX = 7_000;
 /** Supabase's transaction pooler. */
 const TRANSACTION_POOLER_PORT = 6543;
 
-const database = { group: "Database", otherwise: "the database is not as it must be" } as const;
+const DATABASE = { group: "Database", otherwise: "the database is not as it must be" } as const;
 
-export const databaseChecks: readonly Check[] = [
+export const DATABASE_CHECKS: readonly Check[] = [
   {
-    ...database,
+    ...DATABASE,
     id: "connection",
     title: "Connection",
     needs: ["config", "variables"],
@@ -26,7 +26,7 @@ export const databaseChecks: readonly Check[] = [
     run: connect,
   },
   {
-    ...database,
+    ...DATABASE,
     id: "version",
     title: "Version",
     needs: ["connection"],
@@ -34,17 +34,17 @@ export const databaseChecks: readonly Check[] = [
     run: lookAtVersion,
   },
   {
-    ...database,
+    ...DATABASE,
     id: "encoding",
     title: "Encoding",
     needs: ["connection"],
     otherwise: "the database has another encoding than UTF8",
     run: lookAtEncoding,
   },
-  { ...database, id: "pooler", title: "Pooler", needs: ["connection"], run: lookForPooler },
-  { ...database, id: "tls", title: "TLS", needs: ["connection"], run: lookAtTls },
-  { ...database, id: "search-path", title: "Search path", needs: ["connection"], run: lookAtSearchPath },
-  { ...database, id: "database-clock", title: "Clock", needs: ["connection"], run: compareClocks },
+  { ...DATABASE, id: "pooler", title: "Pooler", needs: ["connection"], run: lookForPooler },
+  { ...DATABASE, id: "tls", title: "TLS", needs: ["connection"], run: lookAtTls },
+  { ...DATABASE, id: "search-path", title: "Search path", needs: ["connection"], run: lookAtSearchPath },
+  { ...DATABASE, id: "database-clock", title: "Clock", needs: ["connection"], run: compareClocks },
 ];
 
 async function connect(look: Look): Promise<readonly Finding[]> {

@@ -5,13 +5,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
 import { notChecked, problem, type Check, type Finding } from "./check.js";
-import { configChecks } from "./config-checks.js";
-import { databaseChecks } from "./database-checks.js";
+import { CONFIG_CHECKS } from "./config-checks.js";
+import { DATABASE_CHECKS } from "./database-checks.js";
 import type { Look } from "./look.js";
-import { machineChecks } from "./machine-checks.js";
-import { foreignTriggersCheck, pipelineChecks } from "./pipeline-checks.js";
-import { providerChecks } from "./provider-checks.js";
-import { rightsCheck, tableChecks } from "./table-checks.js";
+import { MACHINE_CHECKS } from "./machine-checks.js";
+import { foreignTriggersCheck, PIPELINE_CHECKS } from "./pipeline-checks.js";
+import { PROVIDER_CHECKS } from "./provider-checks.js";
+import { rightsCheck, TABLE_CHECKS } from "./table-checks.js";
 
 const CHECK_MS_MAX = 10_000;
 const ALL_MS_MAX = 28_000;
@@ -19,15 +19,15 @@ const ALL_MS_MAX = 28_000;
 const CLOSE_MS_MAX = 1_000;
 
 /** What a check needs stands before it. */
-export const checks: readonly Check[] = [
-  ...machineChecks,
-  ...configChecks,
-  ...databaseChecks,
+export const CHECKS: readonly Check[] = [
+  ...MACHINE_CHECKS,
+  ...CONFIG_CHECKS,
+  ...DATABASE_CHECKS,
   rightsCheck,
-  ...tableChecks,
+  ...TABLE_CHECKS,
   foreignTriggersCheck,
-  ...providerChecks,
-  ...pipelineChecks,
+  ...PROVIDER_CHECKS,
+  ...PIPELINE_CHECKS,
 ];
 
 export interface CheckReport {
@@ -35,12 +35,12 @@ export interface CheckReport {
   readonly findings: readonly Finding[];
 }
 
-/** One report a check, in the order of `checks`. */
+/** One report a check, in the order of `CHECKS`. */
 export async function examine(look: Look): Promise<readonly CheckReport[]> {
   const reports = new Map<string, CheckReport>();
   const deadlineMs = performance.now() + ALL_MS_MAX;
   try {
-    for (const check of checks) {
+    for (const check of CHECKS) {
       const reason = obstacle(check, reports);
       const leftMs = deadlineMs - performance.now();
       const findings =

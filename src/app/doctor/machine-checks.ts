@@ -8,12 +8,12 @@ import { ok, problem, warning, type Check, type Finding } from "./check.js";
 import type { Look } from "./look.js";
 
 /** package.json's `engines`, compared with it by a test. */
-const nodeMin = { major: 20, minor: 19 } as const;
+const NODE_MIN = { major: 20, minor: 19 } as const;
 /** A batch's file has at most 200 MB, and several are made at once. */
 const FREE_BYTES_WARN = 1_000_000_000;
 const FREE_BYTES_MIN = 50_000_000;
 
-export const machineChecks: readonly Check[] = [
+export const MACHINE_CHECKS: readonly Check[] = [
   {
     id: "node",
     group: "Machine",
@@ -34,7 +34,7 @@ export const machineChecks: readonly Check[] = [
 
 export function judgeNode(version: string): Finding {
   const [major = 0, minor = 0] = version.split(".").map(Number);
-  const { major: majorMin, minor: minorMin } = nodeMin;
+  const { major: majorMin, minor: minorMin } = NODE_MIN;
   if (major > majorMin || (major === majorMin && minor >= minorMin)) return ok(version);
   return problem(`${version} is too old.`, {
     mends: [`Install Node.js ${majorMin}.${minorMin} or later: https://nodejs.org`],

@@ -35,7 +35,7 @@ const LIST_MS_MAX = 30_000;
 const OVERDUE_SHOWN_MAX = 5;
 const HELD_SHOWN_MAX = 5;
 
-const ledger = { group: "Pipelines", otherwise: "Rowmill's schema cannot be used" } as const;
+const LEDGER = { group: "Pipelines", otherwise: "Rowmill's schema cannot be used" } as const;
 
 export const foreignTriggersCheck: Check = {
   id: "foreign-triggers",
@@ -56,13 +56,13 @@ export const foreignTriggersCheck: Check = {
   },
 };
 
-export const pipelineChecks: readonly Check[] = [
-  { ...ledger, id: "ledger", title: "Ledger", needs: ["version", "encoding"], run: lookAtLedger },
-  { ...ledger, id: "triggers", title: "Triggers", needs: ["ledger"], run: lookAtTriggers },
-  { ...ledger, id: "unconfigured", title: "Config", needs: ["ledger"], run: lookForUnconfigured },
-  { ...ledger, id: "pauses", title: "Pauses", needs: ["ledger"], run: lookAtPauses },
-  { ...ledger, id: "work", title: "Work", needs: ["ledger"], run: lookAtWork },
-  { ...ledger, id: "orphans", title: "Batches", needs: ["ledger", "key"], run: lookForOrphans },
+export const PIPELINE_CHECKS: readonly Check[] = [
+  { ...LEDGER, id: "ledger", title: "Ledger", needs: ["version", "encoding"], run: lookAtLedger },
+  { ...LEDGER, id: "triggers", title: "Triggers", needs: ["ledger"], run: lookAtTriggers },
+  { ...LEDGER, id: "unconfigured", title: "Config", needs: ["ledger"], run: lookForUnconfigured },
+  { ...LEDGER, id: "pauses", title: "Pauses", needs: ["ledger"], run: lookAtPauses },
+  { ...LEDGER, id: "work", title: "Work", needs: ["ledger"], run: lookAtWork },
+  { ...LEDGER, id: "orphans", title: "Batches", needs: ["ledger", "key"], run: lookForOrphans },
 ];
 
 async function lookAtLedger(look: Look): Promise<readonly Finding[]> {

@@ -3,7 +3,7 @@ import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { ratesFor } from "../../model/provider/pricing.js";
 import type { ProviderFinding } from "../../model/provider/provider.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 import { notChecked, ok, problem, warning, type Check, type Finding } from "./check.js";
 import { judgeClock } from "./clock.js";
 import { known, type Look, type SeenProvider } from "./look.js";
@@ -13,28 +13,28 @@ const CALL_MS_MAX = 7_000;
 /** The Date header has whole seconds. */
 const DATE_UNSURE_MS = 1_500;
 
-const provider = { group: "Provider", otherwise: "the provider is not as it must be" } as const;
+const PROVIDER = { group: "Provider", otherwise: "the provider is not as it must be" } as const;
 
-export const providerChecks: readonly Check[] = [
+export const PROVIDER_CHECKS: readonly Check[] = [
   {
-    ...provider,
+    ...PROVIDER,
     id: "key",
     title: "Key",
     needs: ["variables"],
     otherwise: "the provider did not accept the key, or did not answer",
     run: lookAtKey,
   },
-  { ...provider, id: "model", title: "Model", needs: ["config", "key"], run: lookForModels },
-  { ...provider, id: "promise", title: "Promise", needs: ["config"], run: sayPromises },
-  { ...provider, id: "price", title: "Price", needs: ["config"], run: lookAtPrices },
-  { ...provider, id: "provider-clock", title: "Clock", needs: ["key"], run: compareClocks },
+  { ...PROVIDER, id: "model", title: "Model", needs: ["config", "key"], run: lookForModels },
+  { ...PROVIDER, id: "promise", title: "Promise", needs: ["config"], run: sayPromises },
+  { ...PROVIDER, id: "price", title: "Price", needs: ["config"], run: lookAtPrices },
+  { ...PROVIDER, id: "provider-clock", title: "Clock", needs: ["key"], run: compareClocks },
 ];
 
 /** Without a config that can be read, whatever the environment says is examined. */
 function accountsAt(look: Look): readonly Account[] {
   const environment = known(look.environment, "variables");
   if (look.config !== null) return accountsOf({ config: look.config, environment });
-  const [{ choice }] = adapters;
+  const [{ choice }] = ADAPTERS;
   return [{ choice, account: choice.account(environment.provider), pipelines: [] }];
 }
 

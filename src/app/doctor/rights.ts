@@ -3,9 +3,9 @@
  * looks only read the catalogue; the judgements are pure.
  */
 import type { SourceTable } from "../../sources/table/inspection.js";
-import { arrivalsRole } from "../../sources/table/triggers.js";
+import { ARRIVALS_ROLE } from "../../sources/table/triggers.js";
 import { quoteIdentifier, sql, type Queryable } from "../../postgres/database.js";
-import { isTrustedOwner, ourSchemas } from "../../store/ledger/ledger-owners.js";
+import { isTrustedOwner, OUR_SCHEMAS } from "../../store/ledger/ledger-owners.js";
 import type { TargetPlan } from "../../targets/table/ensure.js";
 import { thinnedFault } from "../../targets/table/judge.js";
 import { problem, warning, type Finding } from "./check.js";
@@ -26,13 +26,13 @@ export async function lookAtDatabaseRights(tx: Queryable): Promise<DatabaseRight
       coalesce((select json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
           'ours', pg_has_role(n.nspowner, 'USAGE') and ${isTrustedOwner(sql`n.nspowner`, "u")}) order by n.nspname)
         from pg_catalog.pg_namespace n join pg_catalog.pg_roles u on u.rolname = current_user
-        where n.nspname = any(${[...ourSchemas]}::text[])), '[]') as schemas,
+        where n.nspname = any(${[...OUR_SCHEMAS]}::text[])), '[]') as schemas,
       (select json_build_object(
           'exists', a.oid is not null,
           'mayBecome', coalesce(me.rolsuper or pg_has_role(me.oid, a.oid, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)
             or pg_has_role(me.oid, a.oid, 'MEMBER WITH ADMIN OPTION') or (me.rolcreaterole and current_setting('server_version_num')::int < 160000), false),
           'mayCreate', me.rolsuper or me.rolcreaterole)
-        from pg_catalog.pg_roles me left join pg_catalog.pg_roles a on a.rolname = ${arrivalsRole} where me.rolname = current_user) as role`);
+        from pg_catalog.pg_roles me left join pg_catalog.pg_roles a on a.rolname = ${ARRIVALS_ROLE} where me.rolname = current_user) as role`);
   if (row === null) throw new Error("The catalogue does not know the current user.");
   return row;
 }
@@ -44,7 +44,7 @@ export function judgeDatabaseRights(rights: DatabaseRights): readonly Finding[] 
 
 function judgeSchemas({ user, database, mayCreateSchema, schemas }: DatabaseRights): readonly Finding[] {
   const me = quoteIdentifier(user);
-  const missing = ourSchemas.filter((name) => !schemas.some((schema) => schema.name === name));
+  const missing = OUR_SCHEMAS.filter((name) => !schemas.some((schema) => schema.name === name));
   const foreign = schemas.filter((schema) => !schema.ours);
   return [
     ...(missing.length > 0 && !mayCreateSchema
@@ -74,13 +74,13 @@ export function lacksArrivalsRole({ role }: DatabaseRights): boolean {
 function judgeRole(rights: DatabaseRights): readonly Finding[] {
   const { user, role } = rights;
   if (!lacksArrivalsRole(rights)) return [];
-  const create = role.exists ? [] : [`create role ${arrivalsRole} nologin noinherit;`];
+  const create = role.exists ? [] : [`create role ${ARRIVALS_ROLE} nologin noinherit;`];
   return [
     warning(
-      `The role ${arrivalsRole} cannot be ${role.exists ? "used" : "made"}, so trigger functions will belong to "${user}", who may do more than they need.`,
+      `The role ${ARRIVALS_ROLE} cannot be ${role.exists ? "used" : "made"}, so trigger functions will belong to "${user}", who may do more than they need.`,
       {
         mends: ["It works without. With the role, a trigger may add arrivals and nothing else."],
-        sql: [...create, `grant ${arrivalsRole} to ${quoteIdentifier(user)};`],
+        sql: [...create, `grant ${ARRIVALS_ROLE} to ${quoteIdentifier(user)};`],
       },
     ),
   ];

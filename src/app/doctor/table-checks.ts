@@ -19,13 +19,13 @@ import {
 } from "./rights.js";
 import { triggersInPlace } from "../open/triggers-in-place.js";
 
-const usableDatabase = ["version", "encoding"] as const;
+const USABLE_DATABASE = ["version", "encoding"] as const;
 
 export const rightsCheck: Check = {
   id: "rights",
   group: "Database",
   title: "Rights",
-  needs: usableDatabase,
+  needs: USABLE_DATABASE,
   otherwise: "rights are missing",
   run: async (look) => {
     const findings = judgeDatabaseRights(await readOnly(look, lookAtDatabaseRights));
@@ -33,12 +33,12 @@ export const rightsCheck: Check = {
   },
 };
 
-export const tableChecks: readonly Check[] = [
+export const TABLE_CHECKS: readonly Check[] = [
   {
     id: "source",
     group: "Tables",
     title: "Source",
-    needs: usableDatabase,
+    needs: USABLE_DATABASE,
     otherwise: "a source cannot be watched",
     run: (look) => eachPipeline(look, lookAtSource),
   },
@@ -46,7 +46,7 @@ export const tableChecks: readonly Check[] = [
     id: "target",
     group: "Tables",
     title: "Target",
-    needs: usableDatabase,
+    needs: USABLE_DATABASE,
     otherwise: "a target cannot be written",
     run: (look) =>
       eachPipeline(look, async (pipeline) => {

@@ -144,7 +144,7 @@ export async function lookAtForeignTriggers(
   return { triggers, functions };
 }
 
-const posts = /\bhttp_(post|get|put|delete|request)\b|\bhttp\s*\(|\bpg_net\b|\bnet\.http/i;
+const POSTS = /\bhttp_(post|get|put|delete|request)\b|\bhttp\s*\(|\bpg_net\b|\bnet\.http/i;
 
 export function judgeForeignTriggers(
   pipeline: string,
@@ -173,7 +173,7 @@ export function postingBody(body: string, functions: readonly DatabaseFunction[]
   const seen = new Set<string>();
   let bodies = [withoutComments(body)];
   for (let depth = 0; depth < CALLS_MAX && bodies.length > 0; depth++) {
-    const found = bodies.find((text) => posts.test(text));
+    const found = bodies.find((text) => POSTS.test(text));
     if (found !== undefined) return found;
     const called = new Set(bodies.flatMap(namesCalled));
     const next = functions.filter(({ name }) => called.has(name) && !seen.has(name));

@@ -8,7 +8,7 @@ export interface AnswerFieldChoice {
   readonly zod: string;
 }
 
-const plain: Readonly<Record<string, string>> = {
+const PLAIN: Readonly<Record<string, string>> = {
   string: "z.string()",
   integer: "z.int()",
   number: "z.number()",
@@ -41,13 +41,13 @@ function readField(part: string): AnswerFieldChoice {
 }
 
 function readType(type: string): string {
-  const known = Object.hasOwn(plain, type) ? plain[type] : undefined;
+  const known = Object.hasOwn(PLAIN, type) ? PLAIN[type] : undefined;
   if (known !== undefined) return known;
   if (type.endsWith("[]")) return `z.array(${readType(type.slice(0, -2).trim())})`;
   const words = type.split("|").map((word) => word.trim());
   if (words.length > 1 && !words.includes(""))
     return `z.enum(${JSON.stringify(words).replaceAll(",", ", ")})`;
-  const near = nearMatch(type, Object.keys(plain));
+  const near = nearMatch(type, Object.keys(PLAIN));
   const meant = near === null ? "" : `; did you mean "${near}"?`;
   throw refused(
     `"${type}" is no type: string, integer, number, boolean, each also as a list (string[]), or words such as red|green${meant}`,

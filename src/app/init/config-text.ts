@@ -19,7 +19,7 @@ export interface Choices {
 }
 
 /** Words that cannot name a constant, that the loader of configs takes, or that the config imports. */
-const taken = new Set(
+const TAKEN = new Set(
   "arguments await break case catch class const continue debugger default delete do else enum eval export exports extends false finally for function if implements import in instanceof interface let module new null package private protected public require return static super switch this throw true try typeof undefined var void while with yield defineConfig pipeline z".split(
     " ",
   ),
@@ -54,7 +54,7 @@ ${where}export default defineConfig({ ${database}pipelines: { ${named} } });
 
 function variableOf(name: string): string {
   const word = name.replaceAll("-", "_");
-  return taken.has(word) ? `${word}_rows` : word;
+  return TAKEN.has(word) ? `${word}_rows` : word;
 }
 
 function sourceText({ table, key, columns }: Choices): string {
@@ -78,11 +78,11 @@ function messages({ prompt, columns, asFunction }: Choices): string[] {
 }
 
 /** What a template reads as something else than a column: its literals and operators, and the row as a whole. */
-const templateWords = new Set("empty nil null true false blank and or not contains row".split(" "));
+const TEMPLATE_WORDS = new Set("empty nil null true false blank and or not contains row".split(" "));
 
 function templateText(columns: readonly string[]): string {
   const cell = (name: string) =>
-    isWord(name) && !templateWords.has(name) ? `{{ ${name} }}` : `{{ row[${JSON.stringify(name)}] }}`;
+    isWord(name) && !TEMPLATE_WORDS.has(name) ? `{{ ${name} }}` : `{{ row[${JSON.stringify(name)}] }}`;
   const [only] = columns;
   if (columns.length === 1 && only !== undefined) return cell(only);
   return columns.map((name) => `${withoutBraces(name)}: ${cell(name)}`).join("\n");

@@ -91,14 +91,14 @@ async function readRelations(client: Queryable): Promise<Relation[]> {
     order by 5 desc, n.nspname, c.relname limit ${TABLES_MAX}`);
 }
 
-const kinds: Readonly<Record<string, string>> = {
+const KINDS: Readonly<Record<string, string>> = {
   v: "a view: no trigger can tell which of its rows changed",
   m: "a materialized view: it has no rows of its own to watch",
   f: "a foreign table: no trigger can watch it",
 };
 
 function problemOf(relation: Relation): string | null {
-  const kind = kinds[relation.kind];
+  const kind = KINDS[relation.kind];
   if (kind !== undefined) return kind;
   if (!relation.readable) return `you may not read it (it belongs to ${relation.owner})`;
   if (!relation.triggerable) return `you may not put triggers on it (it belongs to ${relation.owner})`;

@@ -73,14 +73,14 @@ export async function writeVariable(folder: string, name: string, value: string)
   await appendFile(file, `${gap}${line}\n`);
 }
 
-const ignored = [".env", ".rowmill"] as const;
+const IGNORED = [".env", ".rowmill"] as const;
 
 /** The lines that were added to `.gitignore`; none outside of a git repository. */
 export async function ignoreOwnFiles(folder: string): Promise<readonly string[]> {
   const repository = await nearest(folder, ".git");
   if (repository === null) return [];
   const missing = [];
-  for (const name of ignored) if (!(await isIgnored(folder, dirname(repository), name))) missing.push(name);
+  for (const name of IGNORED) if (!(await isIgnored(folder, dirname(repository), name))) missing.push(name);
   if (missing.length === 0) return [];
   const file = join(folder, ".gitignore");
   const before = await readIfThere(file);

@@ -11,7 +11,7 @@ import type { PipelineConfig } from "../../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
 import { installTriggers, triggerSignature } from "../../sources/table/triggers.js";
 import { quoteIdentifier, quoteLiteral, type Database, type Queryable } from "../../postgres/database.js";
-import { deploymentStatement, pendingMigrations, schemaStatements } from "../../store/ledger/migrations.js";
+import { DEPLOYMENT_STATEMENT, pendingMigrations, SCHEMA_STATEMENTS } from "../../store/ledger/migrations.js";
 import { ledgerExists } from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { refusalOf } from "../../targets/table/fault.js";
@@ -121,12 +121,12 @@ async function schemaSections(tx: Queryable): Promise<Section[]> {
         pending.length === 0
           ? []
           : [
-              ...schemaStatements,
+              ...SCHEMA_STATEMENTS,
               ...pending.flatMap(({ version, name, text, sha256 }) => [
                 text,
                 `insert into rowmill.migrations (version, name, sha256) values (${version}, ${quoteLiteral(name)}, ${quoteLiteral(sha256)})`,
               ]),
-              deploymentStatement,
+              DEPLOYMENT_STATEMENT,
             ],
     },
     { title: "The queue that wakes workers, graphile-worker's own", statements: await queueStatements(tx) },

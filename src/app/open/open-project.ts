@@ -27,7 +27,7 @@ import { migrateQueue } from "./queue-schema.js";
 /** Workers that start at once on an empty database; each further try finds more of it made. */
 const BIND_TRIES = 5;
 /** Unique violation, duplicate table, object and function, object in use, and "tuple concurrently updated". */
-const raceStates = new Set(["23505", "42P07", "42710", "42723", "42704", "42883", "40P01", "XX000"]);
+const RACE_STATES = new Set(["23505", "42P07", "42710", "42723", "42704", "42883", "40P01", "XX000"]);
 
 export interface ProjectParts {
   readonly config: ProjectConfig;
@@ -141,7 +141,7 @@ async function bindAgain(database: Database, seen: Examined, provider: Provider)
 
 /** Two processes that make the same table, role or function at once: one of them meets a catalogue row of the other's. */
 function isRace(error: unknown): boolean {
-  return error instanceof DatabaseError && error.sqlState !== null && raceStates.has(error.sqlState);
+  return error instanceof DatabaseError && error.sqlState !== null && RACE_STATES.has(error.sqlState);
 }
 
 /** By which a worker with this config knows the pipeline. */

@@ -6,7 +6,7 @@ import type { Provider } from "../../model/provider/provider.js";
 import type { ProviderChoice } from "../../model/provider/provider-choice.js";
 import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
 import { promiseOf, type SubmissionPromise } from "../../model/words/promise.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 
 export interface Configured {
   readonly config: Pick<ProjectConfig, "pipelines">;
@@ -18,7 +18,7 @@ export type OpenedProviders = (pipeline: PipelineConfig) => Provider;
 
 /** By the pipeline's name; of one that is not in the config: what the environment says. */
 export function choiceOf({ config }: Pick<Configured, "config">, pipeline: string): ProviderChoice {
-  return config.pipelines.find(({ name }) => name === pipeline)?.provider ?? adapters[0].choice;
+  return config.pipelines.find(({ name }) => name === pipeline)?.provider ?? ADAPTERS[0].choice;
 }
 
 /** What the pipeline's batches belong to from now on, with a key or without. @throws RowmillError `config_invalid` */
@@ -81,7 +81,7 @@ export type ProviderPromise = SubmissionPromise & Pick<AccountWords, "name" | "t
 export function accountWords({ config }: Pick<Configured, "config">, provider: string): AccountWords {
   const choices = [
     ...config.pipelines.map((pipeline) => pipeline.provider),
-    ...adapters.map(({ choice }) => choice),
+    ...ADAPTERS.map(({ choice }) => choice),
   ];
   return choices.find(({ dialect }) => dialect.name === provider)?.dialect ?? unknownWords(provider);
 }

@@ -13,7 +13,7 @@ import { adoptedJson, describeAdopted, describeAdoption } from "../words/adopt-t
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { configOf, loadProject, type Project } from "../project.js";
 import { SweepProgress } from "../screen/sweep-progress.js";
@@ -68,13 +68,13 @@ async function adopt(cli: Cli, { context, worker }: OpenedForAdoption, wanted: W
   for (const line of describeAdoption(adoption, config)) terminal.note(line);
   if (wanted.yes !== true && !(await askToAdopt(adoption, signal))) {
     terminal.note("Nothing was adopted.");
-    return exitStatus.blocked;
+    return EXIT_STATUS.blocked;
   }
   signal.throwIfAborted();
   const adopted = await adoptBatch(context, pipeline, adoption);
   if (wanted.json) terminal.print(JSON.stringify(adoptedJson(adoption, adopted, config)));
   else for (const line of describeAdopted(adopted, { adoption, config, worker })) terminal.print(line);
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 function askToAdopt({ batch, expected }: Adoption, signal: AbortSignal): Promise<boolean> {

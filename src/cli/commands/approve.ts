@@ -8,7 +8,7 @@ import { approve, type PipelineRow } from "../../store/pipelines/pipelines.js";
 import { wakeBatches } from "../../store/ledger/wake.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
 import { counted, describeEstimate, readEstimate } from "../words/text.js";
 
@@ -23,17 +23,17 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
     const row = await registeredPipeline(database, name);
     if (row.approvedHash === row.definitionHash) {
       terminal.print(`${name} was approved already, as it is now.`);
-      return exitStatus.ok;
+      return EXIT_STATUS.ok;
     }
     const waiting = await countState(database, row.id, "waiting");
     terminal.print(`${name}: ${describe(row, waiting, configOf(project, name))}`);
     if (options.yes !== true && !(await ask(cli, name))) {
       terminal.print("Nothing was approved.");
-      return exitStatus.blocked;
+      return EXIT_STATUS.blocked;
     }
     await approveShown(database, row, presentAccount(project, row.name));
     terminal.print(`${name} is approved.`);
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 

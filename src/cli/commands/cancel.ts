@@ -13,7 +13,7 @@ import { moneyAtRisk } from "../../store/batches/money.js";
 import { livingWorkers } from "../../store/ledger/overview.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, withExistingLedger } from "../project.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted } from "../words/text.js";
@@ -44,7 +44,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
       !(await ask(cli, database, { batch, words: accountWords(project, batch.provider) }))
     ) {
       terminal.note("Nothing was given up.");
-      return exitStatus.blocked;
+      return EXIT_STATUS.blocked;
     }
     const abandoned = await abandonBatch(database, batch.id);
     const now = (await batches.get(database, batch.id)) ?? batch;
@@ -52,7 +52,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
     tell(terminal, options, { batch: now, abandoned });
     if ((await livingWorkers(database)).length === 0)
       terminal.note("No worker is running. Start one: rowmill up");
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 
@@ -134,5 +134,5 @@ function tell(
     terminal.print(
       `Batch ${id} is given up: ${counted(rows, "row")} of ${pipeline} ${rows === 1 ? "waits" : "wait"} again, and ${formatUsd(lostNanoUsd)} counts as spent.`,
     );
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }

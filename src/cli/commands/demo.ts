@@ -18,7 +18,7 @@ import { stopEmbedded } from "../../embedded/embedded.js";
 import { RowmillError } from "../../model/errors.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
 import type { WorkerContext } from "../../worker/context.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 import { startWorker } from "../../worker/process/worker.js";
 import { Approvals } from "../parts/approvals.js";
 import type { Cli, LogOptions } from "../cli.js";
@@ -28,7 +28,7 @@ import { requireSameProvider, startDemoGateway } from "../demo/gateway.js";
 import { agreeToSpend } from "../demo/live.js";
 import { loadFilms, writeDemoConfig } from "../demo/project.js";
 import { demoReport } from "../demo/report.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { follow } from "../parts/follow.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { hideSecrets } from "../project.js";
@@ -66,7 +66,7 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
     if (environment !== null) return await runOn(cli, options, { ...start, environment });
     const gateway = await startDemoGateway(folder);
     try {
-      const local = readEnvironment(adapters[0].variablesFor({ url: gateway.url, key: "demo" }));
+      const local = readEnvironment(ADAPTERS[0].variablesFor({ url: gateway.url, key: "demo" }));
       return await runOn(cli, options, { ...start, environment: local });
     } finally {
       await gateway.close();
@@ -82,7 +82,7 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
 async function liveEnvironment(): Promise<Environment> {
   await completeFromDotenv(process.env, process.cwd());
   const environment = readEnvironment(process.env);
-  const [{ choice, keyVariable, keyExample }] = adapters;
+  const [{ choice, keyVariable, keyExample }] = ADAPTERS;
   if (choice.secrets(environment.provider).length > 0) return environment;
   throw new RowmillError("usage", `${keyVariable} is not set, so ${choice.dialect.title} cannot be asked.`, {
     hints: [`Put it into .env in this folder: ${keyExample}`, "Without a key and without cost: rowmill demo"],
@@ -131,11 +131,11 @@ async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<
     await sweepAll(context, signal);
     const agreed =
       options.live !== true || (await agreeToSpend(terminal, context, { yes: options.yes, signal }));
-    if (!agreed) return exitStatus.blocked;
+    if (!agreed) return EXIT_STATUS.blocked;
     await work(cli, context, { log, signal });
     if ((await idleState(context)).blocked.length > 0) {
       await sayHowItEnded(terminal, context);
-      return exitStatus.blocked;
+      return EXIT_STATUS.blocked;
     }
   } finally {
     context.leases.stop();
@@ -146,7 +146,7 @@ async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<
     live: options.live === true,
   };
   for (const line of await demoReport(terminal, context, report)) terminal.print(line);
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 async function work(

@@ -16,13 +16,13 @@ import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import {
-  copied,
+  COPIED,
   describeCopy,
   describeRestoration,
   describeRestored,
   rowsAskedAgain,
 } from "../words/deployment-text.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { loadProject, withExistingLedger, type Project } from "../project.js";
 
@@ -75,7 +75,7 @@ async function show(
     terminal.print(`Ledger ${id}, in ${place}`);
     terminal.print(heldBack ?? "Nothing speaks against it: it is where it was.");
   }
-  return heldBack === null ? exitStatus.ok : exitStatus.blocked;
+  return heldBack === null ? EXIT_STATUS.ok : EXIT_STATUS.blocked;
 }
 
 interface Deciding {
@@ -105,7 +105,7 @@ async function restore(cli: Cli, deciding: Deciding, options: DeploymentOptions)
       }),
     );
   } else for (const line of describeRestored(counts)) terminal.print(line);
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 async function copy(cli: Cli, deciding: Deciding, options: DeploymentOptions): Promise<number> {
@@ -120,13 +120,13 @@ async function copy(cli: Cli, deciding: Deciding, options: DeploymentOptions): P
   if (options.json) {
     const deployment = await deploymentId(context.database);
     terminal.print(JSON.stringify({ decision: "copy", deployment, ...counts }));
-  } else for (const line of copied) terminal.print(line);
-  return exitStatus.ok;
+  } else for (const line of COPIED) terminal.print(line);
+  return EXIT_STATUS.ok;
 }
 
 function leaveIt({ terminal }: Cli): number {
   terminal.note("Nothing was changed.");
-  return exitStatus.blocked;
+  return EXIT_STATUS.blocked;
 }
 
 function nobodyToAsk({ copy: isCopy }: DeploymentOptions): RowmillError {

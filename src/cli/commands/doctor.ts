@@ -4,7 +4,7 @@ import { startLook } from "../../app/doctor/look.js";
 import { audit } from "../../store/ledger/invariants.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { auditLines, auditObject, reportLines, reportObject } from "../words/doctor-text.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { hideSecrets, loadProject, withExistingLedger } from "../project.js";
 
 const AUDIT_STATEMENT_MS_MAX = 85_000;
@@ -28,7 +28,7 @@ export async function runDoctor({ terminal }: Cli, options: DoctorOptions): Prom
   if (options.json) terminal.print(JSON.stringify(reportObject(reports)));
   else for (const line of reportLines(reports, terminal)) terminal.print(line);
   const isWrong = reports.some(({ findings }) => findings.some(({ level }) => level === "problem"));
-  return isWrong ? exitStatus.usage : exitStatus.ok;
+  return isWrong ? EXIT_STATUS.usage : EXIT_STATUS.ok;
 }
 
 /** `error` when an invariant is violated: nothing that the user could change in command or config. */
@@ -41,6 +41,6 @@ export async function runAudit({ terminal }: Cli, options: DoctorOptions): Promi
     });
     if (options.json) terminal.print(JSON.stringify(auditObject(audited)));
     else for (const line of auditLines(audited)) terminal.print(line);
-    return audited.every(({ violations }) => violations.length === 0) ? exitStatus.ok : exitStatus.error;
+    return audited.every(({ violations }) => violations.length === 0) ? EXIT_STATUS.ok : EXIT_STATUS.error;
   });
 }

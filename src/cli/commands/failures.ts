@@ -3,7 +3,7 @@ import { fixOf } from "../../model/words/failure-fixes.js";
 import { readFailures, type FailureGroup } from "../../store/requests/failures.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { failureLines, moreLine, type ShownFailure } from "../words/failure-text.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 
@@ -28,7 +28,7 @@ export async function runFailures(
     if (options.json) terminal.print(JSON.stringify({ failures, more }));
     else if (failures.length === 0) terminal.print("No row failed.");
     else for (const line of linesOf(failures, more, terminal)) terminal.print(line);
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 

@@ -2,7 +2,7 @@
 import { livingWorkers, pipelineOverviews } from "../../store/ledger/overview.js";
 import { requestFlush } from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { pausedText } from "../words/paused-text.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger } from "../project.js";
 import { counted } from "../words/text.js";
@@ -21,6 +21,6 @@ export async function runFlush(cli: Cli, names: readonly string[], options: Proj
     }
     if ((await livingWorkers(database)).length === 0)
       cli.terminal.note("No worker is running: they go out at the next rowmill up.");
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }

@@ -1,10 +1,10 @@
 /** `rowmill gateway`: the local Batch API server, until Ctrl-C. */
 import { resolve } from "node:path";
 import { completeFromDotenv } from "../../config/load/dotenv.js";
-import { keysVariable, runGateway } from "../../gateway/command.js";
+import { KEYS_VARIABLE, runGateway } from "../../gateway/command.js";
 import { RowmillError } from "../../model/errors.js";
 import type { Cli, LogOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 
 export interface GatewayOptions extends LogOptions {
@@ -19,13 +19,13 @@ export interface GatewayOptions extends LogOptions {
 export async function serveGateway({ terminal }: Cli, options: GatewayOptions): Promise<number> {
   const { host, port, demoModel = false } = options;
   await completeFromDotenv(process.env, process.cwd());
-  const keys = { file: options.apiKeyFile ?? null, variable: process.env[keysVariable] || null };
+  const keys = { file: options.apiKeyFile ?? null, variable: process.env[KEYS_VARIABLE] || null };
   const warn = (text: string) => terminal.note(`Warning: ${text}`);
   const interruption = listenForInterruption(() => undefined);
   try {
     const dataDir = resolve(options.dataDir);
     await runGateway({ host, port, dataDir, demoModel, keys, warn, signal: interruption.signal });
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   } catch (error) {
     throw explainListen(error, options);
   } finally {
@@ -33,7 +33,7 @@ export async function serveGateway({ terminal }: Cli, options: GatewayOptions): 
   }
 }
 
-const listenErrors: Readonly<Record<string, string>> = {
+const LISTEN_ERRORS: Readonly<Record<string, string>> = {
   EADDRINUSE: "is in use",
   EACCES: "may not be used by this user",
   EADDRNOTAVAIL: "is no address of this machine",
@@ -42,7 +42,7 @@ const listenErrors: Readonly<Record<string, string>> = {
 
 function explainListen(error: unknown, { host, port }: GatewayOptions): unknown {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const why = listenErrors[code];
+  const why = LISTEN_ERRORS[code];
   if (why === undefined || error instanceof RowmillError) return error;
   return new RowmillError("usage", `The gateway cannot listen: ${host}:${port} ${why}.`, {
     cause: error,

@@ -20,10 +20,10 @@ import {
   writeVariable,
 } from "../../app/init/project-files.js";
 import { RowmillError } from "../../model/errors.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, LogOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { openInitDatabase, type InitDatabase } from "../parts/init-database.js";
 import { askChoices, choicesOfOptions, missingOptions, noTable } from "../parts/init-questions.js";
 import { describeWritten } from "../words/init-text.js";
@@ -60,7 +60,7 @@ export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const databaseUrl = database.typedUrl ?? process.env["DATABASE_URL"] ?? null;
   await checkConfigText(text, { file: join(folder, file), databaseUrl });
   await writeProject(cli, folder, { file, text, database });
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 async function existingConfig(folder: string): Promise<string | null> {
@@ -126,7 +126,7 @@ async function writeProject(
     env: database.typedUrl !== null,
     ignored,
     embedded: database.embedded,
-    hasKey: (process.env[adapters[0].keyVariable] ?? "") !== "",
+    hasKey: (process.env[ADAPTERS[0].keyVariable] ?? "") !== "",
   });
   for (const line of lines) terminal.print(line);
 }

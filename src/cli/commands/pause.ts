@@ -2,7 +2,7 @@
 import type { Database } from "../../postgres/database.js";
 import { lock, pause, resume, type PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
 
 const REASON_DEFAULT = "paused by a person";
@@ -18,14 +18,14 @@ export async function runPause(cli: Cli, name: string, options: PauseOptions): P
     const before = await pauseByPerson(database, row, options.reason ?? REASON_DEFAULT);
     if (before?.pauseKind === "person") {
       cli.terminal.print(`${name} was paused already: ${before.pauseReason}`);
-      return exitStatus.ok;
+      return EXIT_STATUS.ok;
     }
     cli.terminal.print(`${name} is paused. To go on: rowmill resume ${name}`);
     if (before !== null)
       cli.terminal.note(
         `It was held back before, and will be again if that still holds: ${before.pauseReason}`,
       );
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 

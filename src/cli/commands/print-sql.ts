@@ -4,7 +4,7 @@ import { startLook } from "../../app/doctor/look.js";
 import { hasDatabase, openProjectDatabase } from "../../app/open/open-database.js";
 import { RowmillError } from "../../model/errors.js";
 import type { Cli } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject } from "../project.js";
 
 /** `usage` when a pipeline's tables are not as its config says: its part is missing then. */
@@ -29,7 +29,7 @@ export async function printSql({ terminal }: Cli, options: { readonly config?: s
     });
     const script = await installationSql(Object.assign(look, { config, environment, opened }));
     for (const line of script.text.split("\n")) terminal.print(line);
-    return script.complete ? exitStatus.ok : exitStatus.usage;
+    return script.complete ? EXIT_STATUS.ok : EXIT_STATUS.usage;
   } finally {
     await opened.close();
   }

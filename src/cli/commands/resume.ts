@@ -7,7 +7,7 @@ import { livingWorkers } from "../../store/ledger/overview.js";
 import { lock, resume, type PipelineRow } from "../../store/pipelines/pipelines.js";
 import { wakeBatches } from "../../store/ledger/wake.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
 import { counted } from "../words/text.js";
 
@@ -34,7 +34,7 @@ export async function runResume(cli: Cli, name: string, options: ResumeOptions):
     cli.terminal.print(done.resumed ? `${name} goes on${normal}${woken}` : `${name} was not paused${woken}`);
     if ((await livingWorkers(database)).length === 0)
       cli.terminal.note("No worker is running. Start one: rowmill up");
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 

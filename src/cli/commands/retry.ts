@@ -7,7 +7,7 @@ import { configuredHash, openWithoutKey } from "../../app/open/open-project.js";
 import { keyParts, spellKeys } from "../../app/story/row-key.js";
 import { writeKept, type KeptTally } from "../../app/story/write-kept.js";
 import { RowmillError } from "../../model/errors.js";
-import { failedReasons } from "../../model/words/failure-fixes.js";
+import { FAILED_REASONS } from "../../model/words/failure-fixes.js";
 import { nearMatch } from "../../model/words/near-match.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
@@ -19,7 +19,7 @@ import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 import {
@@ -66,13 +66,13 @@ export async function runRetry(cli: Cli, name: string | undefined, options: Retr
 }
 
 function checkOptions(name: string | undefined, { reason = [], key = [] }: RetryOptions): void {
-  const unknown = reason.find((each) => !failedReasons.some((known) => known === each));
+  const unknown = reason.find((each) => !FAILED_REASONS.some((known) => known === each));
   if (unknown !== undefined) {
-    const near = nearMatch(unknown, failedReasons);
+    const near = nearMatch(unknown, FAILED_REASONS);
     throw new RowmillError(
       "usage",
       `--reason: no row fails by "${unknown}"${near === null ? "." : `; did you mean "${near}"?`}`,
-      { hints: [`There are: ${failedReasons.join(", ")}.`, "Those of your rows: rowmill failures"] },
+      { hints: [`There are: ${FAILED_REASONS.join(", ")}.`, "Those of your rows: rowmill failures"] },
     );
   }
   if (key.length > 0 && name === undefined)
@@ -300,9 +300,9 @@ function statusOf(
     retried.some(({ left }) => left.some(({ why }) => whys.includes(why)));
   if (has("notConfirmed")) {
     if (!terminal.interactive) throw nobodyToAsk(name, options);
-    return exitStatus.blocked;
+    return EXIT_STATUS.blocked;
   }
-  return has("unwritable", "held", "nextTime") ? exitStatus.rowsFailed : exitStatus.ok;
+  return has("unwritable", "held", "nextTime") ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
 function nobodyToAsk(name: string | undefined, { reason = [], key = [] }: RetryOptions): RowmillError {

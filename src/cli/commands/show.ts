@@ -1,6 +1,6 @@
 /** `rowmill show`: one row's whole story, from its cells to its result. Reads only. */
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
 import { renderStory } from "../words/row-story-text.js";
 import { choiceOf } from "../../app/open/providers.js";
@@ -25,7 +25,7 @@ export async function runShow(
     ? JSON.stringify(story, undefined, 2).split("\n")
     : renderStory(story, { ...terminal, accountText: (account) => dialect.accountText(account) });
   for (const line of lines) terminal.print(line);
-  if (story.request !== null) return exitStatus.ok;
+  if (story.request !== null) return EXIT_STATUS.ok;
   if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);
-  return exitStatus.usage;
+  return EXIT_STATUS.usage;
 }

@@ -20,7 +20,7 @@ import { heldBatches } from "../../store/batches/held-batches.js";
 import { accountWaits, type AccountWait } from "../../store/batches/money.js";
 import { overdueBatches } from "../../store/batches/overdue-batches.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { pausedText } from "../words/paused-text.js";
 import { configOf, loadProject, requireBroughtForward, withLedger, type Project } from "../project.js";
@@ -49,18 +49,18 @@ export async function runStatus(cli: Cli, options: StatusOptions): Promise<numbe
     if (opened !== null) await requireBroughtForward(opened.database);
     if (options.json) {
       cli.terminal.print(JSON.stringify(await statusObject(project, opened)));
-      return exitStatus.ok;
+      return EXIT_STATUS.ok;
     }
     if (opened === null) return sayNotSetUp(cli);
     for (const line of await statusLines(cli, project, opened)) cli.terminal.print(line);
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 
 function sayNotSetUp(cli: Cli): number {
   cli.terminal.note("Rowmill is not set up in this database yet: there are no pipelines in it.");
   cli.terminal.note("  - Set it up and start working: rowmill up");
-  return exitStatus.usage;
+  return EXIT_STATUS.usage;
 }
 
 /** Ends by the interruption's own throw. */

@@ -6,7 +6,7 @@ import { RowmillError } from "../../model/errors.js";
 import { livingWorkers } from "../../store/ledger/overview.js";
 import { wantSweep } from "../../store/requests/sweeps.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 
 export async function runSweep(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
@@ -24,12 +24,12 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
       const list = wanted.map((row) => row.name).join(", ");
       cli.terminal.print(`${list}: will be swept by the worker, process ${worker.pid} on ${worker.host}.`);
       cli.terminal.note("To see what it finds: rowmill status");
-      return exitStatus.ok;
+      return EXIT_STATUS.ok;
     }
     cli.terminal.note("No worker is running: sweeping here.");
     const { sweepHere } = await import("../parts/sweep-here.js");
     await sweepHere(cli, options, { project, database, configs });
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 

@@ -16,7 +16,7 @@ import {
 } from "../../store/ledger/uninstallation.js";
 import { askTyped } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipelines, withLedger } from "../project.js";
 import { counted } from "../words/text.js";
 
@@ -38,13 +38,13 @@ export async function runUninstall(
   return withLedger(project, async (opened) => {
     if (opened === null) {
       cli.terminal.print("Rowmill is not set up in this database: there is nothing to take away.");
-      return exitStatus.ok;
+      return EXIT_STATUS.ok;
     }
     if (options.purge) await requirePurgeable(cli, opened, options);
     await takeTriggers(cli, opened.database, names);
     if (options.purge) await purge(cli, opened.database);
     else await sayWhoWorks(cli, opened.database);
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   });
 }
 

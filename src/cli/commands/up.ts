@@ -20,7 +20,7 @@ import { startWorker } from "../../worker/process/worker.js";
 import { Approvals, askForChanges } from "../parts/approvals.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
-import { exitStatus } from "../screen/exit-status.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
 import { follow } from "../parts/follow.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { noPatience, patience, type Patience } from "../screen/patience.js";
@@ -87,7 +87,7 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
     if (options.once) {
       await runRound(context, { flush: false, signal });
       await sayHowItEnded(terminal, context);
-      return exitStatus.ok;
+      return EXIT_STATUS.ok;
     }
     return await workOn(cli, context, { ...options, approvals });
   } finally {
@@ -176,8 +176,8 @@ async function workOn(
     await worker.stop();
   }
   const end = await sayHowItEnded(terminal, context);
-  if (end.blocked > 0) return exitStatus.blocked;
-  return end.failed > 0 ? exitStatus.rowsFailed : exitStatus.ok;
+  if (end.blocked > 0) return EXIT_STATUS.blocked;
+  return end.failed > 0 ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
 /** Their triggers go on, and what they tell piles up, because nobody takes it. */

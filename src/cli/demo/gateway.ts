@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { exists, hasCode } from "../../embedded/file-errors.js";
 import { startGateway, type Gateway } from "../../gateway/gateway.js";
 import { RowmillError } from "../../model/errors.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 
 const PORT_MAX = 65_535;
 
@@ -46,7 +46,7 @@ export async function requireSameProvider(folder: string, live: boolean): Promis
     "refused",
     live
       ? `The project in ${folder} has the demo model's answers: rowmill demo --keep made it.`
-      : `The project in ${folder} asks ${adapters[0].choice.dialect.title}: rowmill demo --live made it.`,
+      : `The project in ${folder} asks ${ADAPTERS[0].choice.dialect.title}: rowmill demo --live made it.`,
     {
       hints: [
         `To go on with it: rowmill demo ${live ? "--keep" : "--live"}`,

@@ -11,7 +11,7 @@ import { sql, type Database } from "../../postgres/database.js";
 
 /** Ships with the package. */
 const example = new URL("../../../examples/movies/", import.meta.url);
-const databaseFromVariable = 'database: process.env["DATABASE_URL"]';
+const DATABASE_FROM_VARIABLE = 'database: process.env["DATABASE_URL"]';
 
 /** Writes the example's config into the folder, unless one is there. */
 export async function writeDemoConfig(folder: string): Promise<void> {
@@ -19,12 +19,12 @@ export async function writeDemoConfig(folder: string): Promise<void> {
   const file = join(folder, "rowmill.config.ts");
   if (await exists(file)) return;
   const text = await readFile(new URL("rowmill.config.ts", example), "utf8");
-  if (!text.includes(databaseFromVariable))
+  if (!text.includes(DATABASE_FROM_VARIABLE))
     throw new RowmillError(
       "internal",
       "The example's config does not name its database as the demo expects.",
     );
-  await writeFile(file, text.replace(databaseFromVariable, 'database: "embedded"'));
+  await writeFile(file, text.replace(DATABASE_FROM_VARIABLE, 'database: "embedded"'));
 }
 
 /** The films, once; returns how many there are. */

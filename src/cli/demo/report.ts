@@ -102,7 +102,7 @@ async function costLines({ database, pipelines }: WorkerContext, live: boolean):
   ];
 }
 
-const tables = [
+const TABLES = [
   { schema: "public", name: "movies", what: "your rows, as they were" },
   { schema: "public", name: "movie_labels", what: "the answers in typed columns, one row each" },
   { schema: "rowmill", name: "requests", what: "the ledger: one request per row, and its state" },
@@ -117,7 +117,7 @@ const tables = [
 
 async function tableLines(database: Database): Promise<string[]> {
   const lines: string[] = [];
-  for (const { schema, name, what } of tables) {
+  for (const { schema, name, what } of TABLES) {
     const rows = await countRows(database, schema, name);
     lines.push(`${`${schema}.${name}`.padEnd(21)}${formatCount(rows).padStart(6)}  ${what}`);
   }

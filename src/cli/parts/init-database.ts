@@ -139,8 +139,8 @@ async function runFile(database: Database, file: string): Promise<void> {
 }
 
 /** Duplicate schema, table, object (a role, a type, a constraint), function, column. */
-const duplicateStates = new Set(["42P06", "42P07", "42710", "42723", "42701"]);
+const DUPLICATE_STATES = new Set(["42P06", "42P07", "42710", "42723", "42701"]);
 
 function isThereAlready(error: RowmillError): boolean {
-  return error instanceof DatabaseError && error.sqlState !== null && duplicateStates.has(error.sqlState);
+  return error instanceof DatabaseError && error.sqlState !== null && DUPLICATE_STATES.has(error.sqlState);
 }

@@ -4,7 +4,7 @@ import { nameFor, targetFor, type Choices } from "../../app/init/config-text.js"
 import type { FoundTable } from "../../app/init/list-tables.js";
 import { pipelineNameProblem } from "../../config/read/read-names.js";
 import { RowmillError } from "../../model/errors.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 import { askText, choose, chooseSome } from "../screen/ask.js";
 import type { InitOptions } from "../commands/init.js";
 import { listFound, listUnwatchable } from "../words/init-text.js";
@@ -18,8 +18,8 @@ export interface Found {
 
 type Wanted = Omit<Choices, "embedded">;
 
-const MODEL_DEFAULT = adapters[0].choice.dialect.exampleModel;
-const required = ["table", "columns", "model", "prompt", "answer"] as const;
+const MODEL_DEFAULT = ADAPTERS[0].choice.dialect.exampleModel;
+const REQUIRED = ["table", "columns", "model", "prompt", "answer"] as const;
 
 /** What the options say alone. @throws RowmillError `usage` when something is missing or cannot be read. */
 export function choicesOfOptions(options: InitOptions, found: Found): Wanted | null {
@@ -42,7 +42,7 @@ export function choicesOfOptions(options: InitOptions, found: Found): Wanted | n
 
 /** For where nobody can be asked. */
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
-  const missing = required.filter((name) => options[name] === undefined).map((name) => `--${name}`);
+  const missing = REQUIRED.filter((name) => options[name] === undefined).map((name) => `--${name}`);
   return new RowmillError(
     "usage",
     `There is no terminal to ask on, and ${missing.length === 1 ? "an option is" : "options are"} missing: ${missing.join(", ")}.`,

@@ -10,7 +10,7 @@ const { pino } = commonjs("pino") as typeof import("pino");
 /** Shorter ids are enough to tell batches apart. */
 const ID_CHARACTERS = 8;
 const VALUE_CHARACTERS_MAX = 300;
-const notShown = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
+const NOT_SHOWN = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
 
 export function openLog(terminal: Terminal, level: LogLevel): Logger {
   return pino(
@@ -25,7 +25,7 @@ export function openLog(terminal: Terminal, level: LogLevel): Logger {
 
 function describeRecord(record: Readonly<Record<string, unknown>>, withStack: boolean): string[] {
   const details = Object.entries(record)
-    .filter(([name]) => !notShown.has(name))
+    .filter(([name]) => !NOT_SHOWN.has(name))
     .map(([name, value]) => `${name} ${shown(name, value)}`);
   const where = details.length === 0 ? "" : ` (${details.join(", ")})`;
   const time = new Date(Number(record["time"])).toISOString().slice(11, 19);

@@ -8,11 +8,11 @@ import { endAtSignals } from "./interruption.js";
 
 /** 128 and the number of SIGHUP: what a shell says of a program whose terminal was closed. */
 const TERMINAL_CLOSED_STATUS = 129;
-const standardStreams = [0, 1, 2] as const;
+const STANDARD_STREAMS = [0, 1, 2] as const;
 
 /** To be called first of all: what comes before it ends as Node likes it. */
 export function departInOrder(): void {
-  const terminals = standardStreams.filter((stream) => isatty(stream));
+  const terminals = STANDARD_STREAMS.filter((stream) => isatty(stream));
   process.on("exit", () => closeDead(terminals));
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(statusOfUnreadable(error)));
   // A worker without its log goes on.

@@ -2,7 +2,7 @@
 import { RowmillError, type ErrorCode } from "../../model/errors.js";
 import { Interrupted } from "./interruption.js";
 
-export const exitStatus = {
+export const EXIT_STATUS = {
   ok: 0,
   /** Anything that has no status of its own; the same command may succeed later. */
   error: 1,
@@ -14,17 +14,17 @@ export const exitStatus = {
   blocked: 4,
 } as const;
 
-const byCode: Readonly<Partial<Record<ErrorCode, number>>> = {
-  usage: exitStatus.usage,
-  config_invalid: exitStatus.usage,
-  config_not_found: exitStatus.usage,
-  source_unsupported: exitStatus.usage,
-  target_unsupported: exitStatus.usage,
-  not_found: exitStatus.usage,
-  refused: exitStatus.blocked,
+const BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
+  usage: EXIT_STATUS.usage,
+  config_invalid: EXIT_STATUS.usage,
+  config_not_found: EXIT_STATUS.usage,
+  source_unsupported: EXIT_STATUS.usage,
+  target_unsupported: EXIT_STATUS.usage,
+  not_found: EXIT_STATUS.usage,
+  refused: EXIT_STATUS.blocked,
 };
 
 export function exitStatusOf(error: unknown): number {
   if (error instanceof Interrupted) return error.exitStatus;
-  return error instanceof RowmillError ? (byCode[error.code] ?? exitStatus.error) : exitStatus.error;
+  return error instanceof RowmillError ? (BY_CODE[error.code] ?? EXIT_STATUS.error) : EXIT_STATUS.error;
 }

@@ -5,8 +5,8 @@
 import { constants } from "node:os";
 import { RowmillError } from "../../model/errors.js";
 
-const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-type StopSignal = (typeof signals)[number];
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+type StopSignal = (typeof SIGNALS)[number];
 
 /** A shell adds the signal's number to this. */
 const SIGNALLED = 128;
@@ -36,7 +36,7 @@ let listening = 0;
 
 /** While no command listens there is nothing to finish: the first signal ends the process, with its status. */
 export function endAtSignals(onEnd: () => void): void {
-  for (const signal of signals)
+  for (const signal of SIGNALS)
     process.on(signal, () => {
       if (listening > 0) return;
       onEnd();
@@ -59,13 +59,13 @@ export function listenForInterruption(onFirst: () => void): Interruption {
     onFirst();
     controller.abort(interrupted);
   };
-  for (const signal of signals) process.on(signal, listener);
+  for (const signal of SIGNALS) process.on(signal, listener);
   listening += 1;
   return {
     signal: controller.signal,
     dispose: () => {
       listening -= 1;
-      for (const signal of signals) process.off(signal, listener);
+      for (const signal of SIGNALS) process.off(signal, listener);
     },
   };
 }

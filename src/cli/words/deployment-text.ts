@@ -78,7 +78,7 @@ export function describeCopy(copy: CopyCounts): string[] {
   ];
 }
 
-export const copied: readonly string[] = [
+export const COPIED: readonly string[] = [
   "This database is a ledger of its own from now on.",
   "Next: rowmill up. To keep it from asking what the other one asks: rowmill pause PIPELINE",
 ];

@@ -1,24 +1,24 @@
 /** What the doctor shows: lines for a person, objects for a program. Pure. docs/cli.md has the shape of the objects. */
-import { groups, type Finding, type Level } from "../../app/doctor/check.js";
+import { GROUPS, type Finding, type Level } from "../../app/doctor/check.js";
 import type { CheckReport } from "../../app/doctor/examine.js";
 import { proseLine, safeSql } from "../../model/words/one-line.js";
 import type { AuditedInvariant } from "../../store/ledger/invariants.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted } from "./text.js";
 
-const words: Readonly<Record<Level, string>> = {
+const WORDS: Readonly<Record<Level, string>> = {
   ok: "ok",
   warning: "warning",
   problem: "problem",
   notChecked: "not checked",
 };
-const wordWidth = Math.max(...Object.values(words).map((word) => word.length));
+const WORD_WIDTH = Math.max(...Object.values(WORDS).map((word) => word.length));
 /** From mildest to worst; a check is as bad as its worst finding. */
-const order: readonly Level[] = ["ok", "notChecked", "warning", "problem"];
+const ORDER: readonly Level[] = ["ok", "notChecked", "warning", "problem"];
 
 /** One line a finding, in groups; what to do below it. Checks that one obstacle keeps from being made share a line. */
 export function reportLines(reports: readonly CheckReport[], { bold }: Pick<Terminal, "bold">): string[] {
-  const grouped = groups.flatMap((group) => {
+  const grouped = GROUPS.flatMap((group) => {
     const ofGroup = reports.filter(({ check }) => check.group === group);
     const titled = ofGroup.flatMap(({ check, findings }) =>
       findings.map((finding) => ({ title: check.title, finding })),
@@ -50,12 +50,12 @@ function joinUnchecked(titled: readonly Titled[]): Titled[] {
 
 function findingLines(title: string, { level, text, mends, sql }: Finding): string[] {
   return [
-    `  ${words[level].padEnd(wordWidth)}  ${title}: ${proseLine(text)}`,
-    ...mends.map((mend) => `${" ".repeat(wordWidth + 4)}- ${proseLine(mend)}`),
+    `  ${WORDS[level].padEnd(WORD_WIDTH)}  ${title}: ${proseLine(text)}`,
+    ...mends.map((mend) => `${" ".repeat(WORD_WIDTH + 4)}- ${proseLine(mend)}`),
     ...(sql.length === 0
       ? []
-      : [`${" ".repeat(wordWidth + 4)}- To be run by an administrator or the owner:`]),
-    ...sql.map((statement) => `${" ".repeat(wordWidth + 8)}${safeSql(statement)}`),
+      : [`${" ".repeat(WORD_WIDTH + 4)}- To be run by an administrator or the owner:`]),
+    ...sql.map((statement) => `${" ".repeat(WORD_WIDTH + 8)}${safeSql(statement)}`),
   ];
 }
 
@@ -87,13 +87,13 @@ export function reportObject(reports: readonly CheckReport[]): object {
 }
 
 function worst(findings: readonly Finding[]): Level {
-  return order[Math.max(0, ...findings.map(({ level }) => order.indexOf(level)))] ?? "ok";
+  return ORDER[Math.max(0, ...findings.map(({ level }) => ORDER.indexOf(level)))] ?? "ok";
 }
 
 export function auditLines(audited: readonly AuditedInvariant[]): string[] {
   const lines = audited.flatMap(({ number, title, violations }) => [
-    `  ${(violations.length === 0 ? "holds" : "violated").padEnd(wordWidth)}  ${number}. ${title}`,
-    ...violations.map((violation) => `${" ".repeat(wordWidth + 4)}- ${proseLine(violation)}`),
+    `  ${(violations.length === 0 ? "holds" : "violated").padEnd(WORD_WIDTH)}  ${number}. ${title}`,
+    ...violations.map((violation) => `${" ".repeat(WORD_WIDTH + 4)}- ${proseLine(violation)}`),
   ]);
   const broken = audited.filter(({ violations }) => violations.length > 0).length;
   return [

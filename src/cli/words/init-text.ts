@@ -1,6 +1,6 @@
 /** What `rowmill init` says. Pure. */
 import type { FoundTable } from "../../app/init/list-tables.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 
 /** A person wants to choose, not to read a catalogue. */
 const TABLES_SHOWN_MAX = 20;
@@ -54,7 +54,7 @@ export function describeWritten(written: Written): string[] {
       : [`Added ${written.ignored.join(" and ")} to .gitignore: secrets and state are not for git.`]),
   ];
   const steps = [
-    ...(written.hasKey ? [] : [`Put your key into .env: ${adapters[0].keyExample}`]),
+    ...(written.hasKey ? [] : [`Put your key into .env: ${ADAPTERS[0].keyExample}`]),
     "Look whether all is well: rowmill doctor",
     "Begin; it says what it will cost and asks: rowmill up",
   ];

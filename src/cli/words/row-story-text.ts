@@ -107,7 +107,7 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[],
   ];
 }
 
-const answerNames: Readonly<Record<string, string>> = {
+const ANSWER_NAMES: Readonly<Record<string, string>> = {
   invalid: "unusable answer",
   truncated: "answer that was cut off",
   refused: "refusal",
@@ -118,7 +118,7 @@ const answerNames: Readonly<Record<string, string>> = {
 
 /** Of an answer that is not in the target: by its outcome, because many of them are good. */
 function answerName(outcome: string | null): string {
-  return answerNames[outcome ?? ""] ?? "answer";
+  return ANSWER_NAMES[outcome ?? ""] ?? "answer";
 }
 
 function usageLines(attempt: AttemptStory): string[] {

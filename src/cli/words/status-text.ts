@@ -127,7 +127,7 @@ function arrivalNote(pipeline: PipelineOverview): string | null {
   return pipeline.arrivals === 0 ? null : `${counted(pipeline.arrivals, "changed row")} not looked at yet`;
 }
 
-const batchHeader: readonly TableColumn[] = [
+const BATCH_HEADER: readonly TableColumn[] = [
   { title: "batch", align: "left" },
   { title: "pipeline", align: "left" },
   { title: "state", align: "left" },
@@ -147,7 +147,7 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
     ...[batch.requests, batch.succeeded, batch.failed, batch.returned].map(formatCount),
     batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
   ]);
-  return ["", ...emphasised(renderTable(batchHeader, rows, style.columns()), style)];
+  return ["", ...emphasised(renderTable(BATCH_HEADER, rows, style.columns()), style)];
 }
 
 function heldLines(facts: StatusFacts, style: Style): string[] {

@@ -34,7 +34,7 @@ export function counted(count: number, noun: string): string {
   return `${formatCount(count)} ${count === 1 ? noun : plural}`;
 }
 
-const units = [
+const UNITS = [
   { ms: 86_400_000, name: "d" },
   { ms: 3_600_000, name: "h" },
   { ms: 60_000, name: "min" },
@@ -43,7 +43,7 @@ const units = [
 /** `now`, `12 s`, `4 min`, `23 h`: as exact as a person wants it. */
 export function formatWait(ms: number): string {
   if (ms < 500) return "now";
-  const unit = units.find((candidate) => ms >= 2 * candidate.ms);
+  const unit = UNITS.find((candidate) => ms >= 2 * candidate.ms);
   return unit === undefined
     ? `${Math.max(1, Math.round(ms / 1_000))} s`
     : `${Math.round(ms / unit.ms)} ${unit.name}`;
@@ -84,7 +84,7 @@ function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]):
 export function readEstimate(recorded: unknown): Estimate | null {
   if (typeof recorded !== "object" || recorded === null) return null;
   const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = {
-    ...noEstimate,
+    ...NO_ESTIMATE,
     ...recorded,
   };
   if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number")
@@ -100,7 +100,7 @@ export function readEstimate(recorded: unknown): Estimate | null {
   };
 }
 
-const noEstimate: Readonly<Record<keyof Estimate, unknown>> = {
+const NO_ESTIMATE: Readonly<Record<keyof Estimate, unknown>> = {
   rows: null,
   arrived: null,
   tries: null,

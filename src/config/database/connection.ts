@@ -10,12 +10,12 @@ import { nearMatch } from "../../model/words/near-match.js";
 import type { DatabaseAddress } from "../../model/pipeline.js";
 import type { Environment } from "../load/environment.js";
 import { Problems, listWords } from "../read/problems.js";
-import { tlsOptions, tlsParameters, tlsSettings } from "./tls.js";
+import { tlsOptions, TLS_PARAMETERS, tlsSettings } from "./tls.js";
 
 const { parseIntoClientConfig } = commonjs("pg-connection-string") as typeof import("pg-connection-string");
 
 /** Until the server has greeted us; `connect_timeout` of the URL (seconds) goes before. */
-const connectMsDefault = 10_000;
+const CONNECT_MS_DEFAULT = 10_000;
 
 type ServerAddress = DatabaseAddress & { readonly kind: "server" };
 
@@ -80,7 +80,7 @@ export function connectionFacts(
 
 function connectMs(seconds: string | null): number {
   const ms = Number(seconds) * 1_000;
-  return Number.isSafeInteger(ms) && ms > 0 ? ms : connectMsDefault;
+  return Number.isSafeInteger(ms) && ms > 0 ? ms : CONNECT_MS_DEFAULT;
 }
 
 function withHost(url: string): string {
@@ -102,8 +102,8 @@ function withoutTls(url: string): string {
 /** A misspelt `sslmode` must not become an unencrypted connection. */
 function refuseUnknownTlsParameters(parameters: URLSearchParams, problems: Problems): void {
   for (const name of parameters.keys()) {
-    if (!/^ssl/i.test(name) || tlsParameters.some((known) => known === name)) continue;
-    const details = { found: JSON.stringify(name), nearMatch: nearMatch(name, tlsParameters) };
-    problems.add("parameters of the URL", listWords(tlsParameters), details);
+    if (!/^ssl/i.test(name) || TLS_PARAMETERS.some((known) => known === name)) continue;
+    const details = { found: JSON.stringify(name), nearMatch: nearMatch(name, TLS_PARAMETERS) };
+    problems.add("parameters of the URL", listWords(TLS_PARAMETERS), details);
   }
 }

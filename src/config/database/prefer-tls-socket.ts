@@ -12,10 +12,10 @@ import { Duplex } from "node:stream";
 import tls from "node:tls";
 
 /** Length 8 and the code 80877103 (https://www.postgresql.org/docs/current/protocol-message-formats.html). */
-const sslRequest = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 
-const codeOfYes = "S".charCodeAt(0);
-const codeOfNo = "N".charCodeAt(0);
+const CODE_OF_YES = "S".charCodeAt(0);
+const CODE_OF_NO = "N".charCodeAt(0);
 
 type WriteCallback = (error?: Error | null) => void;
 
@@ -33,7 +33,7 @@ export class PreferTlsSocket extends Duplex {
   /** As `net.Socket.connect`; emits `connect` once, after TLS is settled, or `error`. */
   connect(port: number, host: string): this {
     this.#open(port, host, (socket) => {
-      socket.write(sslRequest);
+      socket.write(SSL_REQUEST);
       socket.once("data", (answer) => this.#settle(socket, answer, port, host));
     });
     return this;
@@ -74,8 +74,8 @@ export class PreferTlsSocket extends Duplex {
   #settle(socket: net.Socket, answer: Buffer, port: number, host: string): void {
     const [code] = answer;
     // Anything behind the one byte was sent by somebody in between (CVE-2021-23222).
-    if (answer.length === 1 && code === codeOfYes) this.#upgrade(socket, port, host);
-    else if (answer.length === 1 && code === codeOfNo) this.#adopt(socket);
+    if (answer.length === 1 && code === CODE_OF_YES) this.#upgrade(socket, port, host);
+    else if (answer.length === 1 && code === CODE_OF_NO) this.#adopt(socket);
     else this.destroy(new Error("The server did not answer the request for TLS as PostgreSQL does"));
   }
 

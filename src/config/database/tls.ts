@@ -13,10 +13,10 @@ import type { Problems } from "../read/problems.js";
 import { PreferTlsSocket } from "./prefer-tls-socket.js";
 
 /** All parameters of a URL that begin with `ssl` and mean something here. `ssl=true` is `sslmode=require`. */
-export const tlsParameters = ["sslmode", "sslrootcert", "sslcert", "sslkey", "ssl"] as const;
+export const TLS_PARAMETERS = ["sslmode", "sslrootcert", "sslcert", "sslkey", "ssl"] as const;
 
 /** libpq's word for the roots that the system trusts; here: those that Node trusts. */
-const systemRoots = "system";
+const SYSTEM_ROOTS = "system";
 
 type TlsClientConfig = Pick<pg.ClientConfig, "ssl" | "stream">;
 
@@ -75,7 +75,7 @@ function modeOf(
   const mode = fromUrl ?? env.mode;
   const inUrl = named === null ? "ssl" : "sslmode";
   const modeFrom = fromUrl !== null ? inUrl : env.mode === null ? null : "PGSSLMODE";
-  if (rootCert.file !== systemRoots) return { mode: mode ?? "prefer", modeFrom };
+  if (rootCert.file !== SYSTEM_ROOTS) return { mode: mode ?? "prefer", modeFrom };
   if (mode !== null && mode !== "verify-full") {
     const expected = `"verify-full": with ${rootCert.from}=system anyone's certificate is trusted, so the name must be checked`;
     problems.add(modeFrom ?? "sslmode", expected, { found: JSON.stringify(mode) });
@@ -106,7 +106,7 @@ function readRoots({ file, from }: RootCert, mode: SslMode, problems: Problems):
       "the file of the certificate authority (sslrootcert or PGSSLROOTCERT), which verify-ca needs";
     problems.add("sslrootcert", expected, { found: "nothing" });
   }
-  if (file === null || file === systemRoots || mode === "allow" || mode === "prefer") return {};
+  if (file === null || file === SYSTEM_ROOTS || mode === "allow" || mode === "prefer") return {};
   const ca = readPem(file, from, problems);
   if (ca !== null) requireCertificate(ca, { file, from }, problems);
   return { ca: ca ?? "" };

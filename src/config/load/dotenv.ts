@@ -6,7 +6,7 @@ import { RowmillError } from "../../model/errors.js";
 import { isSystemError } from "./system-error.js";
 
 /** A file of variables is small; anything larger is something else. */
-const bytesMax = 1_000_000;
+const BYTES_MAX = 1_000_000;
 
 /**
  * Completes `variables` in place with what `.env` in `folder` adds; no such file adds nothing.
@@ -19,10 +19,10 @@ export async function completeFromDotenv(
   const file = path.join(folder, ".env");
   const text = await readIfPresent(file);
   if (text === null) return;
-  if (text.length > bytesMax) {
+  if (text.length > BYTES_MAX) {
     throw new RowmillError(
       "config_invalid",
-      `${file} is larger than ${bytesMax} bytes; it should hold NAME=value lines`,
+      `${file} is larger than ${BYTES_MAX} bytes; it should hold NAME=value lines`,
     );
   }
   for (const [name, value] of Object.entries((commonjs("dotenv") as typeof import("dotenv")).parse(text)))

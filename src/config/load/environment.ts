@@ -9,15 +9,15 @@ import type { ProjectConfig } from "../../model/pipeline.js";
 import type { Adapter, ProviderSetup } from "../../model/provider/provider-choice.js";
 import type { Proxies, Proxy } from "../../model/provider/proxy.js";
 import { Secret } from "../../model/secret.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 import { Problems, listWords } from "../read/problems.js";
 
 const ALLOW_HTTP = "ROWMILL_ALLOW_HTTP";
 
 /** The names and meanings of libpq. */
-const sslModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
+const SSL_MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] as const;
 
-export type SslMode = (typeof sslModes)[number];
+export type SslMode = (typeof SSL_MODES)[number];
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -33,9 +33,9 @@ type Pipelines = Pick<ProjectConfig, "pipelines">;
 
 /** Adapters of ours that the config's pipelines ask; without a config, all of them. */
 export function adaptersIn(config: Pipelines | null): readonly Adapter[] {
-  if (config === null) return adapters;
+  if (config === null) return ADAPTERS;
   const asked = new Set(config.pipelines.map(({ provider }) => provider.dialect.name));
-  return adapters.filter(({ choice }) => asked.has(choice.dialect.name));
+  return ADAPTERS.filter(({ choice }) => asked.has(choice.dialect.name));
 }
 
 /**
@@ -58,7 +58,7 @@ function readSetup(
   variables: Variables,
   { judged, problems }: { judged: readonly Adapter[]; problems: Problems },
 ): ProviderSetup {
-  const names = adapters.flatMap((adapter) => adapter.variables.map(({ name }) => name));
+  const names = ADAPTERS.flatMap((adapter) => adapter.variables.map(({ name }) => name));
   // Behind a function, where nothing prints them.
   const values = new Map(names.map((name) => [name, present(variables, name)]));
   const setup = {
@@ -117,9 +117,9 @@ function readSslMode(variables: Variables, problems: Problems): SslMode | null {
 
 /** Null after a mistake, which is noted at `path`. */
 export function parseSslMode(value: string, path: string, problems: Problems): SslMode | null {
-  const mode = sslModes.find((known) => known === value);
+  const mode = SSL_MODES.find((known) => known === value);
   if (mode !== undefined) return mode;
   const found = JSON.stringify(value.slice(0, 60));
-  problems.add(path, listWords(sslModes), { found, nearMatch: nearMatch(value, sslModes) });
+  problems.add(path, listWords(SSL_MODES), { found, nearMatch: nearMatch(value, SSL_MODES) });
   return null;
 }

@@ -17,12 +17,12 @@ import { thrownMessage } from "../../model/words/thrown-message.js";
 import { findJsonMistake } from "./json-position.js";
 
 /** For the whole evaluation, imports and top-level awaits included. */
-const evaluationMsMax = 30_000;
+const EVALUATION_MS_MAX = 30_000;
 
-const defaultExport = "End it with `export default defineConfig({ … })`.";
+const DEFAULT_EXPORT = "End it with `export default defineConfig({ … })`.";
 
 /** What the file exports by default, or the parsed JSON; not looked at yet. `msMax`: when a hanging one is given up. */
-export async function evaluateConfig(file: string, msMax: number = evaluationMsMax): Promise<unknown> {
+export async function evaluateConfig(file: string, msMax: number = EVALUATION_MS_MAX): Promise<unknown> {
   return path.extname(file) === ".json" ? readJson(file) : runModule(file, msMax);
 }
 
@@ -79,7 +79,7 @@ function exported(loaded: unknown, file: string): unknown {
   if (isModule && Object.hasOwn(loaded, "default") && "default" in loaded) return loaded.default;
   // `module.exports = …` of a CommonJS config arrives as it is.
   if (isModule && Object.hasOwn(loaded, "pipelines")) return loaded;
-  throw new RowmillError("config_invalid", `${file} has no default export`, { hints: [defaultExport] });
+  throw new RowmillError("config_invalid", `${file} has no default export`, { hints: [DEFAULT_EXPORT] });
 }
 
 function failureOf(error: unknown, file: string): RowmillError {
@@ -121,13 +121,13 @@ function lineIn(stack: string, file: string): string | null {
  */
 
 /** Comments and imports with which a file begins, where no text of the user's can look like one. */
-const heading =
+const HEADING =
   /^\uFEFF?(?:\s|\/\/.*|\/\*[^]*?\*\/|import\b(?:[\w$*{},\s]+\bfrom\b)?\s*(["'])(?:rowmill|node:[\w/]+)\1\s*;?)*/;
 /** Functions of any kind, further imports, and what only jiti gives to a module. */
-const notPlain =
+const NOT_PLAIN =
   /=>|\b(?:function|class|import|require|module|exports|__dirname|__filename)\b|\)(?:\s|\/\/.*|\/\*[^]*?\*\/)*\{/;
 /** Type arguments can be read as comparisons; all else of TypeScript is no JavaScript. */
-const perhapsTyped = /[<>]/;
+const PERHAPS_TYPED = /[<>]/;
 
 /** This running copy, wherever the config is. */
 const ownFace = new URL("../../index.js", import.meta.url).href;
@@ -138,10 +138,10 @@ let runs = 0;
 async function runPlainScript(file: string): Promise<unknown> {
   try {
     const text = await readFile(file, "utf8");
-    const [head = ""] = heading.exec(text) ?? [];
+    const [head = ""] = HEADING.exec(text) ?? [];
     const rest = text.slice(head.length);
-    const isTyped = path.extname(file).endsWith("ts") && perhapsTyped.test(rest);
-    if (isTyped || notPlain.test(rest) || !/\bexport\s+default\b/.test(rest)) return null;
+    const isTyped = path.extname(file).endsWith("ts") && PERHAPS_TYPED.test(rest);
+    if (isTyped || NOT_PLAIN.test(rest) || !/\bexport\s+default\b/.test(rest)) return null;
     const imports = head.replace(/^\uFEFF/, "").replaceAll(/(["'])rowmill\1/g, () => JSON.stringify(ownFace));
     runs++;
     // Of its own each time, since Node keeps what it has run; and by its name in a stack, which would show the whole config.

@@ -3,7 +3,7 @@
  * others, which in a config may be a password. Pure.
  */
 
-const tokenPattern =
+const TOKEN_PATTERN =
   /[ \t\n\r]*(?:([{}[\]:,])|("(?:[ !#-[\]-\uFFFF]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)))/y;
 
 interface Token {
@@ -30,7 +30,7 @@ export function findJsonMistake(text: string): JsonMistake | null {
     if (step === "done") return null;
     if (!isState(step)) return { ...lineAndColumn(text, token.index), expected: step.expected };
     state = step;
-    position = tokenPattern.lastIndex;
+    position = TOKEN_PATTERN.lastIndex;
   }
 }
 
@@ -41,15 +41,15 @@ function isState(step: State | { expected: string }): step is State {
 }
 
 function nextToken(text: string, from: number): Token {
-  tokenPattern.lastIndex = from;
-  const match = tokenPattern.exec(text);
+  TOKEN_PATTERN.lastIndex = from;
+  const match = TOKEN_PATTERN.exec(text);
   if (match === null) {
     const index = from + (/^[ \t\n\r]*/.exec(text.slice(from))?.[0].length ?? 0);
     return { kind: index === text.length ? "end" : "other", index };
   }
   const literal = match[2];
   const kind = match[1] ?? (literal?.startsWith('"') === true ? "string" : "value");
-  return { kind, index: tokenPattern.lastIndex - (match[1] ?? literal ?? "").length };
+  return { kind, index: TOKEN_PATTERN.lastIndex - (match[1] ?? literal ?? "").length };
 }
 
 function advance(state: State, kind: string, open: ("{" | "[")[]): State | "done" | { expected: string } {

@@ -58,10 +58,10 @@ function setVariable(name: string, value: string | undefined): void {
   else process.env[name] = value;
 }
 
-const extensions = [".ts", ".mts", ".js", ".mjs", ".json"] as const;
+const EXTENSIONS = [".ts", ".mts", ".js", ".mjs", ".json"] as const;
 
 /** The names that are looked for in the working folder. */
-const configNames: readonly string[] = extensions.map((extension) => `rowmill.config${extension}`);
+const CONFIG_NAMES: readonly string[] = EXTENSIONS.map((extension) => `rowmill.config${extension}`);
 
 /**
  * Absolute path of the config: `file` as given (relative to `cwd`), else the one config in `cwd`.
@@ -69,14 +69,14 @@ const configNames: readonly string[] = extensions.map((extension) => `rowmill.co
  */
 async function findConfig(cwd: string, file: string | null): Promise<string> {
   if (file !== null) return namedConfig(path.resolve(cwd, file));
-  const candidates = configNames.map((name) => path.join(cwd, name));
+  const candidates = CONFIG_NAMES.map((name) => path.join(cwd, name));
   const present = await Promise.all(candidates.map(isFile));
   const found = candidates.filter((_, index) => present[index] === true);
   const [only, ...others] = found;
   if (only === undefined) {
     throw new RowmillError(
       "config_not_found",
-      `There is no config in ${cwd}: looked for ${configNames.join(", ")}`,
+      `There is no config in ${cwd}: looked for ${CONFIG_NAMES.join(", ")}`,
       {
         hints: [
           "rowmill init writes one, from a few questions or by options.",
@@ -96,10 +96,10 @@ async function findConfig(cwd: string, file: string | null): Promise<string> {
 }
 
 async function namedConfig(file: string): Promise<string> {
-  if (!extensions.some((extension) => extension === path.extname(file))) {
+  if (!EXTENSIONS.some((extension) => extension === path.extname(file))) {
     throw new RowmillError(
       "config_invalid",
-      `${file} is no config: its name must end in ${extensions.join(", ")}`,
+      `${file} is no config: its name must end in ${EXTENSIONS.join(", ")}`,
     );
   }
   if (!(await isFile(file))) throw new RowmillError("config_not_found", `There is no config at ${file}`);

@@ -10,7 +10,7 @@ import { answerFields } from "./read-answer.js";
 import type { Place } from "./readers.js";
 
 /** Columns of our own in every target. */
-const ownColumns = ["rowmill_at", "rowmill_model"] as const;
+const OWN_COLUMNS = ["rowmill_at", "rowmill_model"] as const;
 
 /** `place`: the pipeline's. */
 export function checkAcrossSections(place: Place, config: PipelineConfig): void {
@@ -88,7 +88,7 @@ function checkTargetColumns(place: Place, config: PipelineConfig): void {
 }
 
 function reservedBecause(column: string, { source, target }: PipelineConfig): string | null {
-  if (ownColumns.some((own) => own === column)) return "is one that Rowmill fills itself";
+  if (OWN_COLUMNS.some((own) => own === column)) return "is one that Rowmill fills itself";
   if (source.key.includes(column)) return "is a key column, which the target has too";
   // The answer would change the content that it was made from, and be asked again without end.
   const isOwnSource = sameTable(source.table, target.table);

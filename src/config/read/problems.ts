@@ -62,7 +62,7 @@ function isWithin(path: string, ancestor: string): boolean {
   return path === ancestor || path.startsWith(`${ancestor}.`) || path.startsWith(`${ancestor}[`);
 }
 
-const foundCharactersMax = 60;
+const FOUND_CHARACTERS_MAX = 60;
 
 /** A value as a message shows it, with its type where that is the mistake: `"1000" (text)`. */
 export function describe(value: unknown): string {
@@ -78,7 +78,7 @@ export function describe(value: unknown): string {
 }
 
 function quoteShort(text: string): string {
-  const short = text.length > foundCharactersMax ? `${text.slice(0, foundCharactersMax)}…` : text;
+  const short = text.length > FOUND_CHARACTERS_MAX ? `${text.slice(0, FOUND_CHARACTERS_MAX)}…` : text;
   return JSON.stringify(short);
 }
 

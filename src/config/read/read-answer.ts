@@ -11,7 +11,7 @@ import { isPlainObject, refuse, type Place } from "./readers.js";
 
 export type ConfigLanguage = "script" | "json";
 
-const zod4 = 'a zod 4 schema: `import { z } from "rowmill"`, or json() for any object';
+const ZOD4 = 'a zod 4 schema: `import { z } from "rowmill"`, or json() for any object';
 
 /** Null after a mistake. A schema is code too: its getters may fail when it is looked at. */
 export function readAnswer(place: Place, language: ConfigLanguage): AnswerSpec | null {
@@ -45,8 +45,8 @@ function canBeWritten(schema: z.ZodType): boolean {
 function readSchema(place: Place, language: ConfigLanguage): z.ZodType | null {
   if (isZodSchema(place.value)) return place.value;
   if (language === "json" && isPlainObject(place.value)) return fromJsonSchema(place, place.value);
-  if (isZod3Schema(place.value)) place.problems.add(place.path, zod4, { found: "a zod 3 schema" });
-  else refuse(place, language === "json" ? 'a JSON Schema, or "json" for any object' : zod4);
+  if (isZod3Schema(place.value)) place.problems.add(place.path, ZOD4, { found: "a zod 3 schema" });
+  else refuse(place, language === "json" ? 'a JSON Schema, or "json" for any object' : ZOD4);
   return null;
 }
 

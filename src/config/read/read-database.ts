@@ -5,7 +5,7 @@
 import type { DatabaseAddress } from "../../model/pipeline.js";
 import type { Place } from "./readers.js";
 
-const expected = 'a URL such as "postgres://user@host:5432/database", or "embedded"';
+const EXPECTED = 'a URL such as "postgres://user@host:5432/database", or "embedded"';
 
 /** The config's own key, else the variable `DATABASE_URL`; neither is a mistake, never an empty database. */
 export function readDatabase(place: Place, databaseUrl: string | null): DatabaseAddress {
@@ -17,7 +17,7 @@ export function readDatabase(place: Place, databaseUrl: string | null): Database
   if (found !== null) {
     place.problems.add(
       path,
-      value === undefined ? `${expected}; or set the variable DATABASE_URL` : expected,
+      value === undefined ? `${EXPECTED}; or set the variable DATABASE_URL` : EXPECTED,
       { found },
     );
   }

@@ -3,9 +3,9 @@ import { parseTableName } from "../../model/table-name.js";
 import { refuse, text, type Place, type Reader } from "./readers.js";
 
 /** PostgreSQL cuts longer names (NAMEDATALEN - 1): two names that differ only behind the cut would be one. */
-const nameBytesMax = 63;
+const NAME_BYTES_MAX = 63;
 
-const pipelineNamePattern = /^[a-z][a-z0-9_-]{0,39}$/;
+const PIPELINE_NAME_PATTERN = /^[a-z][a-z0-9_-]{0,39}$/;
 
 /** A column's name as the database has it. */
 export const columnName: Reader<string> = (place) => {
@@ -32,8 +32,8 @@ export const tableName: Reader<string> = (place) => {
 
 function checkLength(place: Place, names: readonly string[], what: string): void {
   if (!place.problems.clean(place.path)) return;
-  if (names.some((name) => Buffer.byteLength(name) > nameBytesMax))
-    refuse(place, `the name of ${what} of at most ${nameBytesMax} bytes, as PostgreSQL has them`);
+  if (names.some((name) => Buffer.byteLength(name) > NAME_BYTES_MAX))
+    refuse(place, `the name of ${what} of at most ${NAME_BYTES_MAX} bytes, as PostgreSQL has them`);
 }
 
 /** Notes what is wrong with a pipeline's name, which is the key at `place`. */
@@ -45,6 +45,6 @@ export function checkPipelineName(place: Place, name: string): void {
 
 /** What was expected; null: it is one. */
 export function pipelineNameProblem(name: string): string | null {
-  if (pipelineNamePattern.test(name)) return null;
+  if (PIPELINE_NAME_PATTERN.test(name)) return null;
   return "a name of a lower-case letter, then at most 39 lower-case letters, digits, _ and -";
 }

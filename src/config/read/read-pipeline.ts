@@ -1,6 +1,6 @@
 /** Reads one pipeline: sections, bounds and defaults. What concerns several sections is in `cross-checks.ts`. */
 import type { AnswerSpec, PipelineConfig, RowCells } from "../../model/pipeline.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 import { checkAcrossSections } from "./cross-checks.js";
 import { readAnswer, type ConfigLanguage } from "./read-answer.js";
 import { columnName, tableName } from "./read-names.js";
@@ -21,30 +21,30 @@ import {
   uniqueList,
   type Place,
 } from "./readers.js";
-import { definitionSymbol } from "../spec.js";
+import { DEFINITION_SYMBOL } from "../spec.js";
 
-const day = 86_400_000;
+const DAY = 86_400_000;
 
-const rowsDefault = 1_000;
-const maxWaitMsDefault = 600_000;
-const attemptsDefault = 3;
-const approveAboveUsdDefault = 1;
-const pollingMinMsDefault = 15_000;
-const pollingMaxMsDefault = 300_000;
-const reconcileWindowMsDefault = 120_000;
+const ROWS_DEFAULT = 1_000;
+const MAX_WAIT_MS_DEFAULT = 600_000;
+const ATTEMPTS_DEFAULT = 3;
+const APPROVE_ABOVE_USD_DEFAULT = 1;
+const POLLING_MIN_MS_DEFAULT = 15_000;
+const POLLING_MAX_MS_DEFAULT = 300_000;
+const RECONCILE_WINDOW_MS_DEFAULT = 120_000;
 
-const countMax = 1_000_000;
-const limitMax = 1_000_000_000;
-const usdMax = 1_000_000_000;
-const bytes = { min: 1_024, max: 1_000_000_000 };
-const attemptsMax = 20;
-const maxWaitMs = { min: 0, max: 30 * day };
+const COUNT_MAX = 1_000_000;
+const LIMIT_MAX = 1_000_000_000;
+const USD_MAX = 1_000_000_000;
+const BYTES = { min: 1_024, max: 1_000_000_000 };
+const ATTEMPTS_MAX = 20;
+const MAX_WAIT_MS = { min: 0, max: 30 * DAY };
 /** Ten milliseconds: a gateway on the same machine may be asked often. */
-const pollingMs = { min: 10, max: day };
+const POLLING_MS = { min: 10, max: DAY };
 /** A batch that is not found after a day has expired at the provider, too. */
-const reconcileWindowMs = { min: 10, max: day };
+const RECONCILE_WINDOW_MS = { min: 10, max: DAY };
 
-const sections = [
+const SECTIONS = [
   "provider",
   "source",
   "when",
@@ -64,16 +64,16 @@ const sections = [
 
 /** The definition inside of what `pipeline()` returned; a plain object, as in a JSON config, is its own. */
 function definitionOf(value: unknown): unknown {
-  return typeof value === "object" && value !== null && definitionSymbol in value
-    ? value[definitionSymbol]
+  return typeof value === "object" && value !== null && DEFINITION_SYMBOL in value
+    ? value[DEFINITION_SYMBOL]
     : value;
 }
 
 export function readPipeline(place: Place, name: string, language: ConfigLanguage): PipelineConfig {
-  const at = section({ ...place, value: definitionOf(place.value) }, sections);
+  const at = section({ ...place, value: definitionOf(place.value) }, SECTIONS);
   const source = readSource(at.source);
   const columns = place.problems.clean(at.source.path) ? source.columns : null;
-  const provider = optional(at.provider, (given) => readProvider(given, language), adapters[0].choice);
+  const provider = optional(at.provider, (given) => readProvider(given, language), ADAPTERS[0].choice);
   const config: PipelineConfig = {
     name,
     provider,
@@ -83,15 +83,15 @@ export function readPipeline(place: Place, name: string, language: ConfigLanguag
     request: readRequest(at.request, { dialect: provider.dialect, columns, language }),
     answer: optional(at.answer, (answer): AnswerSpec | null => readAnswer(answer, language), null),
     validate: optional(at.validate, (validate) => readValidate(validate, language), null),
-    attempts: optional(at.attempts, integer({ min: 1, max: attemptsMax }), attemptsDefault),
+    attempts: optional(at.attempts, integer({ min: 1, max: ATTEMPTS_MAX }), ATTEMPTS_DEFAULT),
     target: readTarget(at.target),
     budget: optional(at.budget, readBudget, null),
     approveAboveUsd: optional(
       at.approveAboveUsd,
-      number({ min: 0, max: usdMax }, " (US dollars)"),
-      approveAboveUsdDefault,
+      number({ min: 0, max: USD_MAX }, " (US dollars)"),
+      APPROVE_ABOVE_USD_DEFAULT,
     ),
-    limit: optional(at.limit, integer({ min: 1, max: limitMax }, " rows"), null),
+    limit: optional(at.limit, integer({ min: 1, max: LIMIT_MAX }, " rows"), null),
     polling: readPolling(at.polling),
     files: { keep: optional(section(orEmpty(at.files), ["keep"]).keep, boolean, false) },
     reconcile: readReconcile(at.reconcile),
@@ -128,16 +128,16 @@ function readPredicate(place: Place): string {
 function readWhen(place: Place): PipelineConfig["when"] {
   const at = section(orEmpty(place), ["rows", "maxWait"]);
   return {
-    rows: optional(at.rows, integer({ min: 1, max: countMax }), rowsDefault),
-    maxWaitMs: optional(at.maxWait, duration(maxWaitMs), maxWaitMsDefault),
+    rows: optional(at.rows, integer({ min: 1, max: COUNT_MAX }), ROWS_DEFAULT),
+    maxWaitMs: optional(at.maxWait, duration(MAX_WAIT_MS), MAX_WAIT_MS_DEFAULT),
   };
 }
 
 function readBatch(place: Place): PipelineConfig["batch"] {
   const at = section(orEmpty(place), ["maxRequests", "maxBytes"]);
   return {
-    requestsMax: optional(at.maxRequests, integer({ min: 1, max: countMax }), null),
-    bytesMax: optional(at.maxBytes, integer(bytes, " bytes"), null),
+    requestsMax: optional(at.maxRequests, integer({ min: 1, max: COUNT_MAX }), null),
+    bytesMax: optional(at.maxBytes, integer(BYTES, " bytes"), null),
   };
 }
 
@@ -171,7 +171,7 @@ function readColumnMapping(place: Place): Readonly<Record<string, string>> {
 function readBudget(place: Place): PipelineConfig["budget"] {
   const at = section(place, ["usd", "per"]);
   return {
-    usd: number({ min: 0, max: usdMax, above: true }, " (US dollars)")(at.usd),
+    usd: number({ min: 0, max: USD_MAX, above: true }, " (US dollars)")(at.usd),
     per: oneOf(["run", "day", "month", "total"])(at.per),
   };
 }
@@ -179,15 +179,15 @@ function readBudget(place: Place): PipelineConfig["budget"] {
 function readPolling(place: Place): PipelineConfig["polling"] {
   const at = section(orEmpty(place), ["min", "max"]);
   return {
-    minMs: optional(at.min, duration(pollingMs), pollingMinMsDefault),
-    maxMs: optional(at.max, duration(pollingMs), pollingMaxMsDefault),
+    minMs: optional(at.min, duration(POLLING_MS), POLLING_MIN_MS_DEFAULT),
+    maxMs: optional(at.max, duration(POLLING_MS), POLLING_MAX_MS_DEFAULT),
   };
 }
 
 function readReconcile(place: Place): PipelineConfig["reconcile"] {
   const at = section(orEmpty(place), ["window", "unknown"]);
   return {
-    windowMs: optional(at.window, duration(reconcileWindowMs), reconcileWindowMsDefault),
+    windowMs: optional(at.window, duration(RECONCILE_WINDOW_MS), RECONCILE_WINDOW_MS_DEFAULT),
     unknown: optional(at.unknown, oneOf(["again", "ask"]), null),
   };
 }

@@ -5,12 +5,12 @@
 import type { Provider } from "../../model/provider/provider.js";
 import type { ProviderChoice } from "../../model/provider/provider-choice.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
-import { adapters } from "../../providers/adapters.js";
+import { ADAPTERS } from "../../providers/adapters.js";
 import { childPath } from "./problems.js";
 import type { ConfigLanguage } from "./read-answer.js";
 import { refuse, type Place } from "./readers.js";
 
-const EXPECTED = `what ${adapters.map(({ configExample }) => configExample).join(" or ")} gives, or an object that implements Provider`;
+const EXPECTED = `what ${ADAPTERS.map(({ configExample }) => configExample).join(" or ")} gives, or an object that implements Provider`;
 
 /** What a member must be: `null` where it may also be null. */
 type Kind =
@@ -73,7 +73,7 @@ const INSIDE: Readonly<Record<string, Readonly<Record<string, Kind | "boolean">>
 
 /** The environment's own choice stands in where it was misread: what else is wrong is said too. */
 export function readProvider(place: Place, language: ConfigLanguage): ProviderChoice {
-  const fallback = adapters[0].choice;
+  const fallback = ADAPTERS[0].choice;
   const { path, value, problems } = place;
   if (language === "json") {
     refuse(

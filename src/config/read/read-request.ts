@@ -16,13 +16,13 @@ import {
   type Reader,
 } from "./readers.js";
 
-const maxOutputTokensDefault = 1_024;
-const outputTokensMax = 1_000_000;
-const stopTextsMax = 4;
+const MAX_OUTPUT_TOKENS_DEFAULT = 1_024;
+const OUTPUT_TOKENS_MAX = 1_000_000;
+const STOP_TEXTS_MAX = 4;
 /** No model costs a thousandth of it; a sum of many requests must stay a safe integer. */
-const usdPerMillionMax = 100_000;
+const USD_PER_MILLION_MAX = 100_000;
 
-const parameterReaders = {
+const PARAMETER_READERS = {
   temperature: { wire: "temperature", read: number({ min: 0, max: 2 }) },
   topP: { wire: "top_p", read: number({ min: 0, max: 1 }) },
   seed: { wire: "seed", read: integer({ min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }) },
@@ -35,7 +35,7 @@ const parameterReaders = {
   },
 } as const satisfies Record<string, { wire: string; read: Reader<Json> }>;
 
-const parameterKeys = [
+const PARAMETER_KEYS = [
   "temperature",
   "topP",
   "seed",
@@ -43,7 +43,7 @@ const parameterKeys = [
   "presencePenalty",
   "frequencyPenalty",
   "reasoningEffort",
-] as const satisfies (keyof typeof parameterReaders)[];
+] as const satisfies (keyof typeof PARAMETER_READERS)[];
 
 export interface Asked {
   readonly dialect: Dialect;
@@ -53,7 +53,7 @@ export interface Asked {
 }
 
 export function readRequest(place: Place, { dialect, columns, language }: Asked): PipelineConfig["request"] {
-  const at = section(place, ["model", "price", "system", "user", "maxOutputTokens", ...parameterKeys]);
+  const at = section(place, ["model", "price", "system", "user", "maxOutputTokens", ...PARAMETER_KEYS]);
   const message: Reader<MessageSource> = (messagePlace) => readMessage(messagePlace, columns, language);
   const model = text(`the name of a model, such as "${dialect.exampleModel}"`)(at.model);
   return {
@@ -63,8 +63,8 @@ export function readRequest(place: Place, { dialect, columns, language }: Asked)
     user: message(at.user),
     maxOutputTokens: optional(
       at.maxOutputTokens,
-      integer({ min: 1, max: outputTokensMax }, " tokens"),
-      maxOutputTokensDefault,
+      integer({ min: 1, max: OUTPUT_TOKENS_MAX }, " tokens"),
+      MAX_OUTPUT_TOKENS_DEFAULT,
     ),
     price: optional(at.price, readPrice, null),
   };
@@ -72,23 +72,23 @@ export function readRequest(place: Place, { dialect, columns, language }: Asked)
 
 function readPrice(place: Place): OwnPrice {
   const at = section(place, ["input", "cachedInput", "output"]);
-  const usd = number({ min: 0, max: usdPerMillionMax }, " (US dollars per million tokens)");
+  const usd = number({ min: 0, max: USD_PER_MILLION_MAX }, " (US dollars per million tokens)");
   const input = usd(at.input);
   return { input, cachedInput: optional(at.cachedInput, usd, input), output: usd(at.output) };
 }
 
 function readParameters(
-  at: Readonly<Record<(typeof parameterKeys)[number], Place>>,
+  at: Readonly<Record<(typeof PARAMETER_KEYS)[number], Place>>,
   dialect: Dialect,
   model: string,
 ): Readonly<Record<string, Json>> {
   const parameters: Record<string, Json> = {};
-  for (const key of parameterKeys) {
-    const parameter: { wire: string; read: Reader<Json> } = parameterReaders[key];
+  for (const key of PARAMETER_KEYS) {
+    const parameter: { wire: string; read: Reader<Json> } = PARAMETER_READERS[key];
     if (at[key].value !== undefined) parameters[parameter.wire] = parameter.read(at[key]);
   }
   for (const { name, problem } of dialect.parameterProblems(model, parameters)) {
-    const key = parameterKeys.find((candidate) => parameterReaders[candidate].wire === name);
+    const key = PARAMETER_KEYS.find((candidate) => PARAMETER_READERS[candidate].wire === name);
     if (key === undefined || !at[key].problems.clean(at[key].path)) continue;
     at[key].problems.add(at[key].path, problem);
   }
@@ -96,10 +96,10 @@ function readParameters(
 }
 
 function readStop(place: Place): Json {
-  const stop = text(`a text, or a list of up to ${stopTextsMax} texts`);
+  const stop = text(`a text, or a list of up to ${STOP_TEXTS_MAX} texts`);
   if (typeof place.value === "string") return stop(place);
-  const texts = uniqueList(place, stop, `a text, or a list of up to ${stopTextsMax} texts`);
-  if (texts.length > stopTextsMax) refuse(place, `at most ${stopTextsMax} texts`);
+  const texts = uniqueList(place, stop, `a text, or a list of up to ${STOP_TEXTS_MAX} texts`);
+  if (texts.length > STOP_TEXTS_MAX) refuse(place, `at most ${STOP_TEXTS_MAX} texts`);
   return [...texts];
 }
 

@@ -178,7 +178,7 @@ export function duration(range: Range): Reader<number> {
 }
 
 /** A table of PostgreSQL has at most 1,600 columns. */
-const listMax = 2_000;
+const LIST_MAX = 2_000;
 
 /** A non-empty list without repetitions; each element's place is `path[index]`. */
 export function uniqueList(place: Place, read: Reader<string>, expected: string): readonly string[] {
@@ -186,8 +186,8 @@ export function uniqueList(place: Place, read: Reader<string>, expected: string)
     refuse(place, expected);
     return [];
   }
-  if (place.value.length > listMax) {
-    place.problems.add(place.path, `${expected}, of at most ${listMax}`, {
+  if (place.value.length > LIST_MAX) {
+    place.problems.add(place.path, `${expected}, of at most ${LIST_MAX}`, {
       found: `a list of ${place.value.length}`,
     });
     return [];

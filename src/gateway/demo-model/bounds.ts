@@ -53,7 +53,7 @@ function tidy(value: number): number {
   return Number(value.toPrecision(12));
 }
 
-const formatDefaults: Readonly<Record<string, readonly [pattern: RegExp, example: string]>> = {
+const FORMAT_DEFAULTS: Readonly<Record<string, readonly [pattern: RegExp, example: string]>> = {
   date: [/\b\d{4}-\d\d-\d\d\b/, "1970-01-01"],
   "date-time": [/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/, "1970-01-01T00:00:00Z"],
   time: [/\b\d\d:\d\d:\d\d\b/, "00:00:00"],
@@ -69,8 +69,8 @@ const formatDefaults: Readonly<Record<string, readonly [pattern: RegExp, example
 /** Within minLength and maxLength (in characters), of the asked format; the suffix stands at the end of free text. */
 export function boundedText(schema: JsonObject, found: string, suffix: string): string {
   const named = schema["format"];
-  const isKnown = typeof named === "string" && Object.hasOwn(formatDefaults, named);
-  const format = isKnown ? formatDefaults[named] : undefined;
+  const isKnown = typeof named === "string" && Object.hasOwn(FORMAT_DEFAULTS, named);
+  const format = isKnown ? FORMAT_DEFAULTS[named] : undefined;
   if (format !== undefined) return format[0].exec(found)?.[0] ?? format[1];
   const max = numberAt(schema, "maxLength");
   const min = Math.min(numberAt(schema, "minLength") ?? 0, MIN_LENGTH_MAX);

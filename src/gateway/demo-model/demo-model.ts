@@ -26,7 +26,7 @@ const TOKENS_PER_MESSAGE = 4;
 const ONCE_SEEN_MAX = 100_000;
 
 /** What `{type: "json_object"}` without a schema gets: there is no more to go by. */
-const objectWithoutSchema: JsonObject = {
+const OBJECT_WITHOUT_SCHEMA: JsonObject = {
   type: "object",
   properties: { categories: { type: "array", items: { type: "string" } }, summary: { type: "string" } },
 };
@@ -140,7 +140,7 @@ function endingOf(body: JsonObject, text: string, behaviour: DemoBehaviour | nul
 function contentFor(body: JsonObject, asking: Asking): WrittenAnswer {
   const format = body["response_format"];
   const kind = isJsonObject(format) ? format["type"] : "text";
-  if (kind === "json_object") return answerTo(objectWithoutSchema, asking);
+  if (kind === "json_object") return answerTo(OBJECT_WITHOUT_SCHEMA, asking);
   const wrapper = isJsonObject(format) ? format["json_schema"] : undefined;
   const schema = isJsonObject(wrapper) ? wrapper["schema"] : undefined;
   if (kind === "json_schema" && isJsonObject(schema)) return answerTo(schema, asking);
@@ -208,7 +208,7 @@ function tokensIn(text: string): number {
  * A text with `-once` has its effect when the model first sees that message, and none afterwards.
  */
 
-const demoEndings = [
+const DEMO_ENDINGS = [
   "refuse",
   "invalid",
   "mismatch",
@@ -219,7 +219,7 @@ const demoEndings = [
   "filter",
   "nul",
 ] as const;
-type DemoEnding = (typeof demoEndings)[number];
+type DemoEnding = (typeof DEMO_ENDINGS)[number];
 
 interface DemoBehaviour {
   readonly ending: DemoEnding;
@@ -231,13 +231,13 @@ interface DemoBehaviour {
 }
 
 const ERROR_STATUS_DEFAULT = 500;
-const pattern = new RegExp(`\\[\\[demo:(${demoEndings.join("|")})(-once)?(?: ([45]\\d\\d))?\\]\\]`, "g");
+const PATTERN = new RegExp(`\\[\\[demo:(${DEMO_ENDINGS.join("|")})(-once)?(?: ([45]\\d\\d))?\\]\\]`, "g");
 
 /** The first special text of the message, or null. */
 function behaviourOf(text: string): DemoBehaviour | null {
   if (!text.includes("[[demo:")) return null;
-  for (const [, word, once, digits] of text.matchAll(pattern)) {
-    const ending = demoEndings.find((known) => known === word);
+  for (const [, word, once, digits] of text.matchAll(PATTERN)) {
+    const ending = DEMO_ENDINGS.find((known) => known === word);
     if (ending === undefined) continue;
     const status = digits === undefined ? ERROR_STATUS_DEFAULT : Number(digits);
     const name = `${ending}${once ?? ""}${digits === undefined ? "" : ` ${digits}`}`;
@@ -248,5 +248,5 @@ function behaviourOf(text: string): DemoBehaviour | null {
 
 /** The message without its special texts, so that they do not show up in answers. */
 function withoutBehaviour(text: string): string {
-  return text.includes("[[demo:") ? text.replaceAll(pattern, " ").trim() : text;
+  return text.includes("[[demo:") ? text.replaceAll(PATTERN, " ").trim() : text;
 }

@@ -62,7 +62,7 @@ export function usageOf(inputTokens: number, outputTokens: number): BatchRecord[
   };
 }
 
-const timestampOf = {
+const TIMESTAMP_OF = {
   in_progress: "in_progress_at",
   finalizing: "finalizing_at",
   completed: "completed_at",
@@ -73,9 +73,9 @@ const timestampOf = {
 } as const satisfies Record<Exclude<BatchStatus, "validating">, string>;
 
 /** Changes the record in memory; the caller saves it. */
-export function moveTo(record: BatchRecord, status: keyof typeof timestampOf, nowSeconds: number): void {
+export function moveTo(record: BatchRecord, status: keyof typeof TIMESTAMP_OF, nowSeconds: number): void {
   record.batch.status = status;
-  record.batch[timestampOf[status]] = nowSeconds;
+  record.batch[TIMESTAMP_OF[status]] = nowSeconds;
 }
 
 /** `failed` means that the input was refused: no request ran, all counts are zero. */

@@ -254,11 +254,7 @@ export class Engine {
     await this.#finish(record, work, "cancelled");
   }
 
-  async #abandonRest(
-    record: BatchRecord,
-    execution: Execution,
-    as: "expired" | "cancelled",
-  ): Promise<void> {
+  async #abandonRest(record: BatchRecord, execution: Execution, as: "expired" | "cancelled"): Promise<void> {
     if (record.endedAfter === null) {
       record.endedAfter = execution.work.lines;
       this.#parts.batches.save(record);

@@ -48,7 +48,7 @@ export async function executeRequests(execution: Execution): Promise<void> {
 
 /** One line for each request that was not executed, to be put into the error file. */
 export async function writeUnexecuted(execution: Execution, as: "expired" | "cancelled"): Promise<void> {
-  const error = unexecutedErrors[as];
+  const error = UNEXECUTED_ERRORS[as];
   for await (const lines of remainingLines(execution)) {
     const made = lines.map((line, index): MadeLine => {
       const id = lineId(execution.record, execution.work.lines + index);
@@ -65,7 +65,7 @@ export async function writeUnexecuted(execution: Execution, as: "expired" | "can
   }
 }
 
-const unexecutedErrors = {
+const UNEXECUTED_ERRORS = {
   expired: {
     code: "batch_expired",
     message: "This request could not be executed before the completion window expired.",

@@ -99,7 +99,7 @@ function noSuchBatch(id: string): string {
 /** The body of POST /v1/batches: read, or refused in OpenAI's words. Pure. */
 
 /** What the demo model can answer. */
-const endpoints = ["/v1/chat/completions"];
+const ENDPOINTS = ["/v1/chat/completions"];
 const METADATA_PAIRS_MAX = 16;
 const METADATA_KEY_MAX = 64;
 const METADATA_VALUE_MAX = 512;
@@ -116,8 +116,8 @@ function readCreateRequest(
       return no("invalid_type", name, typeMessage(name, "a string", body[name]));
   }
   const endpoint = String(body["endpoint"]);
-  if (!endpoints.includes(endpoint)) {
-    const supported = endpoints.map((name) => `'${name}'`).join(", ");
+  if (!ENDPOINTS.includes(endpoint)) {
+    const supported = ENDPOINTS.map((name) => `'${name}'`).join(", ");
     return no(
       "invalid_value",
       "endpoint",

@@ -17,7 +17,7 @@ import type { Journal } from "../storage/journal.js";
 import type { GatewaySettings } from "../settings.js";
 import { ok, refusal, type Answer } from "../protocol/wire.js";
 
-const purposes = ["fine-tune", "assistants", "batch", "user_data", "vision", "evals"];
+const PURPOSES = ["fine-tune", "assistants", "batch", "user_data", "vision", "evals"];
 
 export interface UploadParts {
   readonly settings: GatewaySettings;
@@ -95,8 +95,8 @@ function storeUpload(
 ): Answer {
   const purpose = fields.get("purpose");
   if (purpose === undefined) return missing("purpose");
-  if (!purposes.includes(purpose)) {
-    const allowed = purposes.map((name) => `'${name}'`).join(", ");
+  if (!PURPOSES.includes(purpose)) {
+    const allowed = PURPOSES.map((name) => `'${name}'`).join(", ");
     return refusal(400, `'${purpose}' is not one of [${allowed}] - 'purpose'`);
   }
   if (received === null) return missing("file");

@@ -6,7 +6,7 @@ import { isJsonObject, parseJson, type Json, type JsonObject } from "./json.js";
 import type { BatchInputError } from "./wire.js";
 
 /** A text that makes validation refuse the line that holds it, so that a row of data can choose this ending. */
-const badLineText = "[[demo:bad-line]]";
+const BAD_LINE_TEXT = "[[demo:bad-line]]";
 
 export interface InputLine {
   readonly customId: string;
@@ -42,8 +42,8 @@ export function checkLine(text: string | null, rules: LineRules): LineVerdict {
     const message = "The URL provided for this request does not match the batch endpoint.";
     return refuse("invalid_url", "url", message);
   }
-  if (text.includes(badLineText)) {
-    return refuse("invalid_request", "body.messages", `The text ${badLineText} asks for this refusal.`);
+  if (text.includes(BAD_LINE_TEXT)) {
+    return refuse("invalid_request", "body.messages", `The text ${BAD_LINE_TEXT} asks for this refusal.`);
   }
   return checkBody(String(line["custom_id"]), line["body"], rules);
 }

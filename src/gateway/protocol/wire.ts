@@ -19,19 +19,19 @@ export interface FileObject {
   readonly expires_at: number | null;
 }
 
-const terminalStatuses = ["failed", "completed", "expired", "cancelled"] as const;
-export const batchStatuses = [
+const TERMINAL_STATUSES = ["failed", "completed", "expired", "cancelled"] as const;
+export const BATCH_STATUSES = [
   "validating",
   "in_progress",
   "finalizing",
   "cancelling",
-  ...terminalStatuses,
+  ...TERMINAL_STATUSES,
 ] as const;
-export type BatchStatus = (typeof batchStatuses)[number];
+export type BatchStatus = (typeof BATCH_STATUSES)[number];
 
 /** Whether a batch in this status will never move again. */
 export function isTerminal(status: BatchStatus): boolean {
-  return (terminalStatuses as readonly string[]).includes(status);
+  return (TERMINAL_STATUSES as readonly string[]).includes(status);
 }
 
 /** Why an input file was refused. `line` is 1-based, null when not bound to a line. */

@@ -19,8 +19,8 @@ const KEY_CHARS_SAFE = 16;
 const OWN_KEY_BYTES = 32;
 const OWNER_HASH_CHARS = 32;
 /** What a bearer token may consist of (RFC 6750); a colon is no part of it. */
-const keyPattern = /^[\w.~+/-]+=*$/;
-const namePattern = /^[\w.-]{1,64}$/;
+const KEY_PATTERN = /^[\w.~+/-]+=*$/;
+const NAME_PATTERN = /^[\w.-]{1,64}$/;
 
 export interface ApiKey {
   readonly key: string;
@@ -87,14 +87,14 @@ function parseKey(entry: string, index: number, where: string): ApiKey {
   const colon = entry.indexOf(":");
   const name = colon === -1 ? undefined : entry.slice(0, colon).trim();
   const key = entry.slice(colon + 1).trim();
-  if (!keyPattern.test(key) || key.length > KEY_CHARS_MAX) {
+  if (!KEY_PATTERN.test(key) || key.length > KEY_CHARS_MAX) {
     throw new RowmillError("usage", `Key ${index + 1} in ${where} cannot be used.`, {
       hints: [
         `A key is at most ${KEY_CHARS_MAX} letters, digits and the characters - . _ ~ + / with = at its end.`,
       ],
     });
   }
-  if (name !== undefined && !namePattern.test(name)) {
+  if (name !== undefined && !NAME_PATTERN.test(name)) {
     throw new RowmillError("usage", `The name of key ${index + 1} in ${where} cannot be used.`, {
       hints: ["A name is at most 64 letters, digits and the characters . _ - before a colon: NAME:KEY"],
     });

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { RowmillError } from "../../model/errors.js";
 import { maySee, type Owner } from "./api-keys.js";
 import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
-import { batchStatuses, isTerminal, type BatchObject } from "../protocol/wire.js";
+import { BATCH_STATUSES, isTerminal, type BatchObject } from "../protocol/wire.js";
 
 /** The records are held in memory, about 2 kB each. */
 const BATCHES_MAX = 100_000;
@@ -34,7 +34,7 @@ const recordSchema = z.object({
     errors: z.object({ object: z.literal("list"), data: z.array(inputErrorSchema) }).nullable(),
     input_file_id: z.string(),
     completion_window: z.literal("24h"),
-    status: z.enum(batchStatuses),
+    status: z.enum(BATCH_STATUSES),
     output_file_id: z.string().nullable(),
     error_file_id: z.string().nullable(),
     created_at: z.number().int(),

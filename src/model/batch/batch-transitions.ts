@@ -2,7 +2,7 @@
  * The states of a batch and every event that may meet it. Pure; `store/batches.ts` guards each move in SQL.
  */
 
-export const batchStates = [
+export const BATCH_STATES = [
   "planned",
   "uploading",
   "submitting",
@@ -12,9 +12,9 @@ export const batchStates = [
   "rejected",
   "cancelled",
 ] as const;
-export type BatchState = (typeof batchStates)[number];
+export type BatchState = (typeof BATCH_STATES)[number];
 
-export const batchEvents = [
+export const BATCH_EVENTS = [
   /** The spool file is complete on disk. */
   "rendered",
   /** At rendering no request was left to send. */
@@ -38,10 +38,10 @@ export const batchEvents = [
   /** A person gave it up: nothing is collected from it any more. */
   "abandoned",
 ] as const;
-export type BatchEvent = (typeof batchEvents)[number];
+export type BatchEvent = (typeof BATCH_EVENTS)[number];
 
 /** How a batch comes into the ledger, and in which state. */
-export const batchBeginnings = {
+export const BATCH_BEGINNINGS = {
   /** The planner took waiting requests for it. */
   planned: "planned",
   /** A person gave it to a pipeline: other code had created it at the provider. */
@@ -50,7 +50,7 @@ export const batchBeginnings = {
 
 export type BatchMove = BatchState | "impossible";
 
-const never = {
+const NEVER = {
   rendered: "impossible",
   nothingToSend: "impossible",
   spoolLost: "impossible",
@@ -64,38 +64,38 @@ const never = {
   abandoned: "impossible",
 } as const;
 
-export const batchTransitions: Readonly<Record<BatchState, Readonly<Record<BatchEvent, BatchMove>>>> = {
-  planned: { ...never, rendered: "uploading", nothingToSend: "settled", abandoned: "cancelled" },
+export const BATCH_TRANSITIONS: Readonly<Record<BatchState, Readonly<Record<BatchEvent, BatchMove>>>> = {
+  planned: { ...NEVER, rendered: "uploading", nothingToSend: "settled", abandoned: "cancelled" },
   uploading: {
-    ...never,
+    ...NEVER,
     spoolLost: "planned",
     uploaded: "submitting",
     refused: "rejected",
     abandoned: "cancelled",
   },
   submitting: {
-    ...never,
+    ...NEVER,
     fenced: "uploading",
     created: "running",
     refused: "rejected",
     abandoned: "cancelled",
   },
   running: {
-    ...never,
+    ...NEVER,
     providerDone: "collecting",
     refuted: "submitting",
     refused: "rejected",
     abandoned: "cancelled",
   },
-  collecting: { ...never, refuted: "submitting", allEnded: "settled", abandoned: "cancelled" },
-  settled: never,
-  rejected: never,
-  cancelled: never,
+  collecting: { ...NEVER, refuted: "submitting", allEnded: "settled", abandoned: "cancelled" },
+  settled: NEVER,
+  rejected: NEVER,
+  cancelled: NEVER,
 };
 
 /** The state after `event`; throws where the table says `impossible`: that is a bug, not an ending. */
 export function moveBatch(state: BatchState, event: BatchEvent): BatchState {
-  const move = batchTransitions[state][event];
+  const move = BATCH_TRANSITIONS[state][event];
   if (move === "impossible") throw new Error(`A batch that is ${state} cannot meet "${event}".`);
   return move;
 }

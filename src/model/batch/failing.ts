@@ -2,10 +2,10 @@
  * Answers that fail one after another for a reason of the model's making: further tries, and the rows that wait, would mostly be paid for
  * nothing. Decides when that is so, and says it. Pure.
  */
-import { changes } from "../words/failure-fixes.js";
+import { CHANGES } from "../words/failure-fixes.js";
 import { proseLine } from "../words/one-line.js";
 import type { PipelineConfig } from "../pipeline.js";
-import { failureOutcomes, type AttemptOutcome, type FailureOutcome } from "../words/what-next.js";
+import { FAILURE_OUTCOMES, type AttemptOutcome, type FailureOutcome } from "../words/what-next.js";
 
 /** So many answers of a definition, the last ones over all its batches, are judged; fewer say nothing yet. */
 export const ANSWERS_JUDGED = 20;
@@ -46,7 +46,7 @@ function isFailure(answer: JudgedAnswer): answer is Failure {
 }
 
 function isFailureOutcome(outcome: AttemptOutcome): boolean {
-  return failureOutcomes.some((failure) => failure === outcome);
+  return FAILURE_OUTCOMES.some((failure) => failure === outcome);
 }
 
 /** The kinds of failure that have to be normal for the others not to be too many, the most frequent ones. */
@@ -61,8 +61,10 @@ export function failuresToAccept(answers: readonly JudgedAnswer[]): FailureOutco
 }
 
 function countsOf(failures: readonly Failure[]): { outcome: FailureOutcome; count: number }[] {
-  return failureOutcomes
-    .map((outcome) => ({ outcome, count: failures.filter((failure) => failure.outcome === outcome).length }))
+  return FAILURE_OUTCOMES.map((outcome) => ({
+    outcome,
+    count: failures.filter((failure) => failure.outcome === outcome).length,
+  }))
     .filter(({ count }) => count > 0)
     .sort((one, other) => other.count - one.count);
 }
@@ -78,7 +80,7 @@ export function failingText(
   return [
     `${failures.length} of the last ${ANSWERS_JUDGED} answers failed: ${counts.map(({ outcome, count }) => `${count} ${outcome}`).join(", ")}.`,
     `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
-    `${changes[most](config)}, and start rowmill up again.`,
+    `${CHANGES[most](config)}, and start rowmill up again.`,
     `To try again as it is: rowmill resume ${config.name}. If so many failures are normal: rowmill resume ${config.name} --accept`,
   ].join(" ");
 }

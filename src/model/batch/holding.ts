@@ -2,10 +2,10 @@
 import type { BatchState } from "./batch-transitions.js";
 
 /** Not sent: may still be taken back. Sent: paid for, perhaps. Collecting: the answers are there. */
-export const batchPhases = ["unsent", "sent", "collecting"] as const;
-export type BatchPhase = (typeof batchPhases)[number];
+export const BATCH_PHASES = ["unsent", "sent", "collecting"] as const;
+export type BatchPhase = (typeof BATCH_PHASES)[number];
 
-export const holdReasons = [
+export const HOLD_REASONS = [
   /** Somebody typed `rowmill pause`. */
   "person",
   /** No money for more; what is reserved goes on. */
@@ -22,19 +22,19 @@ export const holdReasons = [
   /** The definition was not approved yet. */
   "unapproved",
 ] as const;
-export type HoldReason = (typeof holdReasons)[number];
+export type HoldReason = (typeof HOLD_REASONS)[number];
 
-const all: readonly BatchPhase[] = batchPhases;
+const ALL: readonly BatchPhase[] = BATCH_PHASES;
 
 /** Reason → the phases that wait. What is paid for is collected wherever that is possible and right. */
-export const heldPhases: Readonly<Record<HoldReason, readonly BatchPhase[]>> = {
+export const HELD_PHASES: Readonly<Record<HoldReason, readonly BatchPhase[]>> = {
   person: ["unsent"],
   budget: [],
-  account: all,
-  provider: all,
-  source: all,
-  target: all,
-  deployment: all,
+  account: ALL,
+  provider: ALL,
+  source: ALL,
+  target: ALL,
+  deployment: ALL,
   answers: ["unsent"],
   // Answers are checked by the `validate` of the present config, and asked again as it asks: a worker with an older one has neither.
   superseded: ["unsent", "collecting"],
@@ -47,5 +47,5 @@ export function phaseOf(state: BatchState, createOutstanding: boolean): BatchPha
 }
 
 export function isHeld(phase: BatchPhase, reasons: readonly HoldReason[]): boolean {
-  return reasons.some((reason) => heldPhases[reason].includes(phase));
+  return reasons.some((reason) => HELD_PHASES[reason].includes(phase));
 }

@@ -11,17 +11,17 @@ import type { Json } from "../pipeline.js";
 import { textProblem } from "../words/storable-text.js";
 
 /** `Symbol.for`: a config that met another copy of this module is understood all the same. */
-const freeJsonSymbol: unique symbol = Symbol.for("rowmill.json");
+const FREE_JSON_SYMBOL: unique symbol = Symbol.for("rowmill.json");
 
 /** What `answer: json()` is. */
 export interface FreeJson {
-  readonly [freeJsonSymbol]: true;
+  readonly [FREE_JSON_SYMBOL]: true;
 }
 
-export const FREE_JSON: FreeJson = Object.freeze({ [freeJsonSymbol]: true as const });
+export const FREE_JSON: FreeJson = Object.freeze({ [FREE_JSON_SYMBOL]: true as const });
 
 export function isFreeJson(value: unknown): value is FreeJson {
-  return typeof value === "object" && value !== null && freeJsonSymbol in value;
+  return typeof value === "object" && value !== null && FREE_JSON_SYMBOL in value;
 }
 
 export const FREE_JSON_COLUMN: AnswerColumn = {

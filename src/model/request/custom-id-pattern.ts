@@ -24,7 +24,7 @@ export interface PatternColumn {
 type Lazily = "?" | "";
 
 const number = (lazily: Lazily) => String.raw`-?\d+${lazily}`;
-const shapes: Readonly<Record<string, (lazily: Lazily) => string>> = {
+const SHAPES: Readonly<Record<string, (lazily: Lazily) => string>> = {
   smallint: number,
   integer: number,
   bigint: number,
@@ -57,7 +57,7 @@ export function compileCustomIdPattern(text: string, key: readonly PatternColumn
 function expression(pieces: readonly string[], key: readonly PatternColumn[], lazily: Lazily): RegExp {
   const types = new Map(key.map((column) => [column.name, column.type]));
   const source = pieces.map((piece, index) =>
-    index % 2 === 0 ? escaped(piece) : `(${(shapes[types.get(piece) ?? ""] ?? anything)(lazily)})`,
+    index % 2 === 0 ? escaped(piece) : `(${(SHAPES[types.get(piece) ?? ""] ?? anything)(lazily)})`,
   );
   return new RegExp(`^${source.join("")}$`, "su");
 }

@@ -16,7 +16,7 @@ const HASH_PREFIX_LENGTH = 12;
 /** PostgreSQL's bigint and integer: a larger number is no request of ours, and would fail the statement that looks for it. */
 const REQUEST_ID_MAX = String(2n ** 63n - 1n);
 const ATTEMPT_MAX = 2 ** 31 - 1;
-const pattern = /^([1-9]\d{0,18})-([1-9]\d{0,9})-([0-9a-f]{12})$/;
+const PATTERN = /^([1-9]\d{0,18})-([1-9]\d{0,9})-([0-9a-f]{12})$/;
 
 export function formatCustomId(requestId: string, attempt: number, contentHash: string): string {
   return `${requestId}-${attempt}-${contentHash.slice(0, HASH_PREFIX_LENGTH)}`;
@@ -24,7 +24,7 @@ export function formatCustomId(requestId: string, attempt: number, contentHash: 
 
 /** Null: not one of ours. */
 export function parseCustomId(text: string): CustomId | null {
-  const match = pattern.exec(text);
+  const match = PATTERN.exec(text);
   if (!match) return null;
   const [, requestId = "", attempt = "", hashPrefix = ""] = match;
   // Digits of the same number are in the order of what they mean.

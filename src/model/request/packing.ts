@@ -26,7 +26,7 @@ export interface LineSize {
   readonly nanoUsd: number;
 }
 
-export const nothingPacked: PackedSoFar = { requests: 0, bytes: 0, tokens: 0, nanoUsd: 0 };
+export const NOTHING_PACKED: PackedSoFar = { requests: 0, bytes: 0, tokens: 0, nanoUsd: 0 };
 
 /**
  * `take`: it fits. `full`: it goes into another batch. `never`: no batch can hold it, since it alone is over a limit

@@ -3,14 +3,14 @@
  * Pure. The SQL in `store/requests.ts` guards each move with the state that this table starts from.
  */
 
-export const requestStates = ["waiting", "batched", "succeeded", "failed", "cancelled", "gone"] as const;
-export type RequestState = (typeof requestStates)[number];
+export const REQUEST_STATES = ["waiting", "batched", "succeeded", "failed", "cancelled", "gone"] as const;
+export type RequestState = (typeof REQUEST_STATES)[number];
 
 /**
  * What may happen to a request. The first five say how the row looks now, compared with what the ledger knows;
  * what a user did to it (INSERT, UPDATE, …) is never asked: only the row's present content counts.
  */
-export const requestEvents = [
+export const REQUEST_EVENTS = [
   /** The row does not exist, or does not match `source.where` any more. */
   "rowGone",
   /**
@@ -41,7 +41,7 @@ export const requestEvents = [
   /** The answer that the target refused then was kept, still is about the row, and was written now. */
   "keptWritten",
 ] as const;
-export type RequestEvent = (typeof requestEvents)[number];
+export type RequestEvent = (typeof REQUEST_EVENTS)[number];
 
 /**
  * A state to go to; `keep`: nothing to do; `restore`: back to the state from before the row was gone;
@@ -50,100 +50,101 @@ export type RequestEvent = (typeof requestEvents)[number];
 export type RequestMove = RequestState | "keep" | "restore" | "impossible";
 
 /** One cell per state and event: leaving one out does not compile. */
-export const requestTransitions: Readonly<Record<RequestState, Readonly<Record<RequestEvent, RequestMove>>>> =
-  {
-    waiting: {
-      rowGone: "gone",
-      rowAsAnswered: "succeeded",
-      rowAsKnown: "keep",
-      rowDiffers: "waiting",
-      reopened: "keep",
-      planned: "batched",
-      answered: "impossible",
-      answeredGone: "impossible",
-      failedForGood: "impossible",
-      returned: "impossible",
-      endedGone: "impossible",
-      endedAnswered: "impossible",
-      keptWritten: "impossible",
-    },
-    // While a request is in flight its row may change as it likes: the collector compares content at the end.
-    batched: {
-      rowGone: "keep",
-      rowAsAnswered: "keep",
-      rowAsKnown: "keep",
-      rowDiffers: "keep",
-      reopened: "keep",
-      planned: "impossible",
-      answered: "succeeded",
-      answeredGone: "succeeded",
-      failedForGood: "failed",
-      returned: "waiting",
-      endedGone: "gone",
-      endedAnswered: "succeeded",
-      keptWritten: "impossible",
-    },
-    succeeded: {
-      rowGone: "gone",
-      rowAsAnswered: "keep",
-      rowAsKnown: "keep",
-      rowDiffers: "waiting",
-      reopened: "waiting",
-      planned: "impossible",
-      answered: "impossible",
-      answeredGone: "impossible",
-      failedForGood: "impossible",
-      returned: "impossible",
-      endedGone: "impossible",
-      endedAnswered: "impossible",
-      keptWritten: "impossible",
-    },
-    failed: {
-      rowGone: "gone",
-      rowAsAnswered: "succeeded",
-      rowAsKnown: "keep",
-      rowDiffers: "waiting",
-      reopened: "waiting",
-      planned: "impossible",
-      answered: "impossible",
-      answeredGone: "impossible",
-      failedForGood: "impossible",
-      returned: "impossible",
-      endedGone: "impossible",
-      endedAnswered: "impossible",
-      keptWritten: "succeeded",
-    },
-    cancelled: {
-      rowGone: "gone",
-      rowAsAnswered: "succeeded",
-      rowAsKnown: "keep",
-      rowDiffers: "waiting",
-      reopened: "keep",
-      planned: "impossible",
-      answered: "impossible",
-      answeredGone: "impossible",
-      failedForGood: "impossible",
-      returned: "impossible",
-      endedGone: "impossible",
-      endedAnswered: "impossible",
-      keptWritten: "impossible",
-    },
-    gone: {
-      rowGone: "keep",
-      rowAsAnswered: "succeeded",
-      rowAsKnown: "restore",
-      rowDiffers: "waiting",
-      reopened: "keep",
-      planned: "impossible",
-      answered: "impossible",
-      answeredGone: "impossible",
-      failedForGood: "impossible",
-      returned: "impossible",
-      endedGone: "impossible",
-      endedAnswered: "impossible",
-      keptWritten: "impossible",
-    },
-  };
+export const REQUEST_TRANSITIONS: Readonly<
+  Record<RequestState, Readonly<Record<RequestEvent, RequestMove>>>
+> = {
+  waiting: {
+    rowGone: "gone",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "batched",
+    answered: "impossible",
+    answeredGone: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+    keptWritten: "impossible",
+  },
+  // While a request is in flight its row may change as it likes: the collector compares content at the end.
+  batched: {
+    rowGone: "keep",
+    rowAsAnswered: "keep",
+    rowAsKnown: "keep",
+    rowDiffers: "keep",
+    reopened: "keep",
+    planned: "impossible",
+    answered: "succeeded",
+    answeredGone: "succeeded",
+    failedForGood: "failed",
+    returned: "waiting",
+    endedGone: "gone",
+    endedAnswered: "succeeded",
+    keptWritten: "impossible",
+  },
+  succeeded: {
+    rowGone: "gone",
+    rowAsAnswered: "keep",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "waiting",
+    planned: "impossible",
+    answered: "impossible",
+    answeredGone: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+    keptWritten: "impossible",
+  },
+  failed: {
+    rowGone: "gone",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "waiting",
+    planned: "impossible",
+    answered: "impossible",
+    answeredGone: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+    keptWritten: "succeeded",
+  },
+  cancelled: {
+    rowGone: "gone",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "keep",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "impossible",
+    answered: "impossible",
+    answeredGone: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+    keptWritten: "impossible",
+  },
+  gone: {
+    rowGone: "keep",
+    rowAsAnswered: "succeeded",
+    rowAsKnown: "restore",
+    rowDiffers: "waiting",
+    reopened: "keep",
+    planned: "impossible",
+    answered: "impossible",
+    answeredGone: "impossible",
+    failedForGood: "impossible",
+    returned: "impossible",
+    endedGone: "impossible",
+    endedAnswered: "impossible",
+    keptWritten: "impossible",
+  },
+};
 
 /** What the ledger knows of a request, as far as a look at its row needs it. */
 export interface KnownRequest {
@@ -169,7 +170,7 @@ export function compareRow(request: KnownRequest, rowHash: string | null): Reque
 
 /** The state after `event`, or null when nothing is to be written. */
 export function moveRequest(request: KnownRequest, event: RequestEvent): RequestState | null {
-  const move = requestTransitions[request.state][event];
+  const move = REQUEST_TRANSITIONS[request.state][event];
   if (move === "keep" || move === "impossible") return null;
   return move === "restore" ? (request.goneFrom ?? "waiting") : move;
 }

@@ -16,7 +16,7 @@ const provider = (reason: AttemptOutcome): Fix => {
 };
 
 /** Of the model's own failures, what to change; a changed request is asked again without a command. */
-export const changes = {
+export const CHANGES = {
   truncated: ({ name, request }: FixFor) => {
     const now = request === undefined ? "" : `now ${request.maxOutputTokens}; `;
     return `Raise pipelines.${name}.request.maxOutputTokens (${now}what a reasoning model thinks counts), or lower request.reasoningEffort`;
@@ -26,12 +26,12 @@ export const changes = {
   refused: ({ name }: FixFor) => `Change the messages or the model in pipelines.${name}.request`,
 } as const satisfies Partial<Record<AttemptOutcome, Fix>>;
 
-const fixes = {
-  truncated: (pipeline) => `${changes.truncated(pipeline)}, and start rowmill up again.`,
+const FIXES = {
+  truncated: (pipeline) => `${CHANGES.truncated(pipeline)}, and start rowmill up again.`,
   invalid: (pipeline) =>
-    `${changes.invalid(pipeline)}, and start rowmill up again. As it is: ${again("invalid", pipeline.name)}`,
+    `${CHANGES.invalid(pipeline)}, and start rowmill up again. As it is: ${again("invalid", pipeline.name)}`,
   refused: (pipeline) =>
-    `${changes.refused(pipeline)}, and start rowmill up again. As it is: ${again("refused", pipeline.name)}`,
+    `${CHANGES.refused(pipeline)}, and start rowmill up again. As it is: ${again("refused", pipeline.name)}`,
   unwritable: ({ name }) =>
     `Change the target so that it takes the answer; then write what is kept, at no cost: ${again("unwritable", name)}`,
   permanent: ({ name }) =>
@@ -50,16 +50,16 @@ const fixes = {
     `Leave a column out of pipelines.${name}.source.columns, or keep a shorter text in a column of its own.`,
 } as const satisfies Partial<Record<AttemptOutcome, Fix>>;
 
-export type FailedReason = keyof typeof fixes;
+export type FailedReason = keyof typeof FIXES;
 /** Every outcome after which a row may stay failed. */
-export const failedReasons = Object.keys(fixes).filter((reason): reason is FailedReason =>
-  Object.hasOwn(fixes, reason),
+export const FAILED_REASONS = Object.keys(FIXES).filter((reason): reason is FailedReason =>
+  Object.hasOwn(FIXES, reason),
 );
 
 /** `reason`: an outcome, or `refusedKey` for a row whose key can name no request. A newer version's is not known. */
 export function fixOf(reason: string, pipeline: FixFor): string {
-  const known = failedReasons.find((each) => each === reason);
-  if (known !== undefined) return fixes[known](pipeline);
+  const known = FAILED_REASONS.find((each) => each === reason);
+  if (known !== undefined) return FIXES[known](pipeline);
   return reason === "refusedKey"
     ? `Give such rows a whole key of at most 1 kB, or leave them out with pipelines.${pipeline.name}.source.where.`
     : `See what happened: rowmill show ${pipeline.name} KEY`;

@@ -1,7 +1,7 @@
 /** Which known word did the writer of an unknown one mean? For keys, enum values, columns and names of commands. Pure. */
 
 /** Words longer than this are not compared: the distance costs the product of the two lengths. */
-const wordLengthMax = 64;
+const WORD_LENGTH_MAX = 64;
 
 /**
  * The candidate nearest to `word`, or null when none is near enough to be worth a guess. Letter case, `_` and `-`
@@ -9,12 +9,12 @@ const wordLengthMax = 64;
  * neighbours being one edit. The first of equally near candidates wins.
  */
 export function nearMatch(word: string, candidates: readonly string[]): string | null {
-  if (word.length > wordLengthMax) return null;
+  if (word.length > WORD_LENGTH_MAX) return null;
   const folded = fold(word);
   let best: string | null = null;
   let bestDistance = Infinity;
   for (const candidate of candidates) {
-    if (candidate.length > wordLengthMax) continue;
+    if (candidate.length > WORD_LENGTH_MAX) continue;
     const distance = editDistance(folded, fold(candidate));
     const allowed = Math.max(1, Math.floor(Math.max(folded.length, candidate.length) / 3));
     // One edit turns any single letter into any other: that is no likeness.

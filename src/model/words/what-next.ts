@@ -37,14 +37,14 @@ export type AttemptOutcome =
   | "alreadyAnswered";
 
 /** An answer came, and is no use for a reason of the model's making. */
-export const failureOutcomes = ["truncated", "invalid", "refused"] as const satisfies AttemptOutcome[];
-export type FailureOutcome = (typeof failureOutcomes)[number];
+export const FAILURE_OUTCOMES = ["truncated", "invalid", "refused"] as const satisfies AttemptOutcome[];
+export type FailureOutcome = (typeof FAILURE_OUTCOMES)[number];
 /** The model gave an answer, whatever it is worth. */
-export const answerOutcomes: readonly AttemptOutcome[] = [
+export const ANSWER_OUTCOMES: readonly AttemptOutcome[] = [
   "answered",
   "answeredGone",
   "unwritable",
-  ...failureOutcomes,
+  ...FAILURE_OUTCOMES,
 ];
 
 export type Ending = "succeeded" | "failed" | "returned";

@@ -3,7 +3,7 @@ import { proxyProblem } from "../../model/provider/proxy.js";
 import type { ProviderSetup, SettingProblem } from "../../model/provider/provider-choice.js";
 import { OPENAI_BASE_URL_DEFAULT } from "./account.js";
 
-export const openaiVariables = [
+export const OPENAI_VARIABLES = [
   { name: "OPENAI_API_KEY", secret: true },
   { name: "OPENAI_BASE_URL", secret: false },
   { name: "OPENAI_ORG_ID", secret: false },
@@ -11,7 +11,7 @@ export const openaiVariables = [
 ] as const;
 
 /** Names that other programs read, and the name that this one reads. */
-export const otherNames = [
+export const OTHER_NAMES = [
   ["ORG_ID", "OPENAI_ORG_ID"],
   ["OPENAI_ORGANIZATION", "OPENAI_ORG_ID"],
   ["PROJECT_ID", "OPENAI_PROJECT_ID"],

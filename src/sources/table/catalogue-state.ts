@@ -9,30 +9,30 @@ import { schemasOnPath } from "./inspection.js";
 /** What PostgreSQL brings along has lower ones. */
 const FIRST_USER_OID = 16_384;
 /** Of this process: nobody can choose changes that leave the sums as they were. */
-const seed = randomBytes(6).readUIntBE(0, 6);
+const SEED = randomBytes(6).readUIntBE(0, 6);
 
 /** Schemas of the sessions' own tables, which come and go. */
 const TEMPORARY = "^pg_(toast_)?temp_";
 /** Tables that are no session's own. */
-const lasting = sql`(select oid from pg_catalog.pg_class where relpersistence <> 't')`;
+const LASTING = sql`(select oid from pg_catalog.pg_class where relpersistence <> 't')`;
 
 /**
  * Catalogues by the column that says whose a row is, with what tells its rows apart and which count. A change of a row gives it another
  * `xmin`, for good.
  */
-const catalogues: readonly {
+const CATALOGUES: readonly {
   readonly name: string;
   readonly of: string;
   readonly part?: string;
   readonly only?: Sql;
 }[] = [
   { name: "pg_class", of: "oid", only: sql`relpersistence <> 't'` },
-  { name: "pg_attribute", of: "attrelid", part: "attnum", only: sql`attrelid in ${lasting}` },
-  { name: "pg_attrdef", of: "oid", only: sql`adrelid in ${lasting}` },
-  { name: "pg_constraint", of: "oid", only: sql`conrelid = 0 or conrelid in ${lasting}` },
-  { name: "pg_index", of: "indexrelid", only: sql`indrelid in ${lasting}` },
+  { name: "pg_attribute", of: "attrelid", part: "attnum", only: sql`attrelid in ${LASTING}` },
+  { name: "pg_attrdef", of: "oid", only: sql`adrelid in ${LASTING}` },
+  { name: "pg_constraint", of: "oid", only: sql`conrelid = 0 or conrelid in ${LASTING}` },
+  { name: "pg_index", of: "indexrelid", only: sql`indrelid in ${LASTING}` },
   { name: "pg_inherits", of: "inhrelid", part: "inhseqno" },
-  { name: "pg_trigger", of: "oid", only: sql`tgrelid in ${lasting}` },
+  { name: "pg_trigger", of: "oid", only: sql`tgrelid in ${LASTING}` },
   { name: "pg_rewrite", of: "oid" },
   { name: "pg_policy", of: "oid" },
   { name: "pg_statistic_ext", of: "oid" },
@@ -48,10 +48,10 @@ const catalogues: readonly {
   { name: "pg_namespace", of: "oid", only: sql`nspname !~ ${TEMPORARY}` },
 ];
 
-const sums = join(
-  catalogues.map(
+const SUMS = join(
+  CATALOGUES.map(
     ({ name, of, part = "0", only = sql`true` }) => sql`(
-      select coalesce(sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${seed}::int8 + ${raw(part)}))), 0) from pg_catalog.${raw(name)}
+      select coalesce(sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${SEED}::int8 + ${raw(part)}))), 0) from pg_catalog.${raw(name)}
       where ${raw(of)} >= ${FIRST_USER_OID} and (${only}))`,
   ),
 );
@@ -62,9 +62,9 @@ export async function catalogueState(database: Database): Promise<string> {
     // What this role is called and may do in all, which roles there are, and what the pipelines' triggers were made for.
     const row = await tx.first<{ state: string }>(sql`
       select concat_ws(' ', current_user, current_setting('session_replication_role'),
-        (select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${seed}::int8)) from pg_catalog.pg_roles),
-        (select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at), ${seed}::int8)) from rowmill.pipelines),
-        ${sums}) as state`);
+        (select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8)) from pg_catalog.pg_roles),
+        (select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at), ${SEED}::int8)) from rowmill.pipelines),
+        ${SUMS}) as state`);
     return [...path, row?.state ?? ""].join(" ");
   });
 }

@@ -7,7 +7,7 @@ import type { AskedRow, SweepPlace, SweptChunk } from "../source.js";
 import type { TableColumn } from "./inspection.js";
 import type { TableParts } from "./parts.js";
 import { readAlone, stopwatch } from "./rows.js";
-import { contentOfLight, hexOf, weigh, weighedHash } from "./weighed-rows.js";
+import { contentOfLight, hexOf, weigh, WEIGHED_HASH } from "./weighed-rows.js";
 
 /** Rows of a chunk of a sweep that are compared one by one, after reading more of them together was too much for the database. */
 const ROWS_ALONE_MAX = 500;
@@ -23,7 +23,7 @@ function chunkOf(parts: TableParts, page: Page): Sql {
       where ${parts.keyNotNull} and ${after(parts.key, cursor)} and ${parts.matches}
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
-  const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : weighedHash;
+  const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : WEIGHED_HASH;
   // Nothing to compare with, or not now; or it is known as too large, and still is stored in as much.
   const isUnread = sql`(r.content_hash is null or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[]) or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
   const content =

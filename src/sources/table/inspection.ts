@@ -69,7 +69,7 @@ export interface SourceTable {
 }
 
 /** Base types whose text is a faithful name of a row: equal values have equal text, and text casts back. */
-const keyTypes = new Set([
+const KEY_TYPES = new Set([
   "int2",
   "int4",
   "int8",
@@ -182,7 +182,7 @@ export async function findRelation(client: Reader, table: string): Promise<Relat
   );
 }
 
-const schemaOwners: Readonly<Record<string, string>> = {
+const SCHEMA_OWNERS: Readonly<Record<string, string>> = {
   rowmill: "Rowmill's own",
   rowmill_worker: "Rowmill's own",
   pg_catalog: "PostgreSQL's own",
@@ -192,7 +192,7 @@ const schemaOwners: Readonly<Record<string, string>> = {
 
 /** Of a schema where no table is anybody's to watch or to write to: whose it is instead, for a message; else null. */
 export function ownerOfSchema(schema: string): string | null {
-  return Object.hasOwn(schemaOwners, schema) ? (schemaOwners[schema] ?? null) : null;
+  return Object.hasOwn(SCHEMA_OWNERS, schema) ? (SCHEMA_OWNERS[schema] ?? null) : null;
 }
 
 async function suggestTable(client: Reader, name: string): Promise<string> {
@@ -207,7 +207,7 @@ async function suggestTable(client: Reader, name: string): Promise<string> {
   return near === null ? "." : `; did you mean "${near}"?`;
 }
 
-const unwatchable: Readonly<Record<string, string>> = {
+const UNWATCHABLE: Readonly<Record<string, string>> = {
   v: "is a view: no trigger can tell which of its rows changed. Name the table behind it",
   m: "is a materialized view: it has no rows of its own to watch. Name the table behind it",
   f: "is a foreign table: triggers with transition tables cannot be put on it. Run Rowmill on the database that holds it",
@@ -220,7 +220,7 @@ function refuseUnwatchable(relation: Relation, table: string): void {
       "source_unsupported",
       `${table} is in the schema ${relation.schema}, which is ${owner}: its tables cannot be watched. Name a table of yours.`,
     );
-  const reason = unwatchable[relation.kind];
+  const reason = UNWATCHABLE[relation.kind];
   if (reason) throw new RowmillError("source_unsupported", `${table} ${reason}.`);
   if (relation.persistence === "t")
     throw new RowmillError(
@@ -249,7 +249,7 @@ function pickColumn(
 }
 
 function refuseKeyType(column: CatalogueColumn, table: string): void {
-  if (column.builtIn && keyTypes.has(column.baseType)) return;
+  if (column.builtIn && KEY_TYPES.has(column.baseType)) return;
   throw new RowmillError(
     "source_unsupported",
     `source.key: ${table}."${column.name}" is of type ${column.type}, which cannot name a row; use a key of integer, uuid or text.`,

@@ -13,10 +13,10 @@ const STORED_BYTES_MAX = 4 * ROW_BYTES_MAX;
 const TOGETHER_BYTES_MAX = 256 * 1024;
 
 /** Built-in types whose length needs no reading; bytea is read as hexadecimal text. */
-const measuredTypes = new Set(["text", "character varying", "character", "bytea"]);
+const MEASURED_TYPES = new Set(["text", "character varying", "character", "bytea"]);
 
 export function isMeasured(column: TableColumn): boolean {
-  return column.builtIn && measuredTypes.has(column.type);
+  return column.builtIn && MEASURED_TYPES.has(column.type);
 }
 
 /** How a row is read: with others in one statement, alone in one, or not at all. */

@@ -18,7 +18,7 @@ import {
 } from "../source.js";
 import type { TableColumn } from "./inspection.js";
 import { eachKey, rowOf, type TableParts } from "./parts.js";
-import { contentOfLight, hashOf, hexOf, isOver, weigh, weighedHash } from "./weighed-rows.js";
+import { contentOfLight, hashOf, hexOf, isOver, weigh, WEIGHED_HASH } from "./weighed-rows.js";
 
 /** How long one read begins further statements, and then takes rows one by one; a last one may take READ_TIMEOUT_MS more. */
 const ALONE_MS_MAX = 3_000;
@@ -160,7 +160,7 @@ async function weighedVersions(
   const own = sql`k.key as "rowmill key", s."rowmill existed"`;
   return tx.rows<WeighedVersion>(
     parts.statement(sql`
-    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight, ${hexOf(weighedHash)} as hash
+    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight, ${hexOf(WEIGHED_HASH)} as hash
     from ${weigh(rows, from, { own })} s cross join lateral ${contentOfLight(rows)} c`),
   );
 }
@@ -234,7 +234,7 @@ interface UnusualRow extends Pick<RowVersion, "existedBefore"> {
   readonly fits: boolean;
 }
 
-const usual: UnusualRow = { existedBefore: false, large: null, fits: true };
+const USUAL: UnusualRow = { existedBefore: false, large: null, fits: true };
 
 async function readFitting(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<RowsRead> {
   const found = await boundedRead(tx, READ_TIMEOUT_MS, () => fittingRows(tx, parts, keys));
@@ -301,7 +301,7 @@ async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly stri
 /** The hash is that which PostgreSQL makes (`hashOf`): of the same bytes, and cheaper here. */
 function readRow(parts: TableParts, keys: readonly string[], row: ContentRow): SourceRow {
   const { position, content, unusual } = row;
-  const { existedBefore, large } = unusual ?? usual;
+  const { existedBefore, large } = unusual ?? USUAL;
   const key = keys[Number(position) - 1] ?? "";
   if (content === null) return { key, existedBefore, hash: large ?? "", cells: null };
   const version = hash("sha256", content, "hex").slice(0, HASH_DIGITS);

@@ -139,7 +139,7 @@ function appendMany(table: SourceTable, options: TriggerOptions): string {
 }
 
 /** Of a key of such a type no setting shapes the text. */
-const settledTypes = new Set([
+const SETTLED_TYPES = new Set([
   "smallint",
   "integer",
   "bigint",
@@ -149,12 +149,12 @@ const settledTypes = new Set([
   "text",
   "character varying",
 ]);
-const textTypes = new Set(["text", "character varying"]);
-const shortTypes = new Set(["smallint", "integer", "bigint", "oid", "uuid"]);
+const TEXT_TYPES = new Set(["text", "character varying"]);
+const SHORT_TYPES = new Set(["smallint", "integer", "bigint", "oid", "uuid"]);
 
 /** As the source reads its keys. Each setting costs every call of the function, so only where the key needs it. */
 function pinnedSettings(key: readonly TableColumn[]): string {
-  return key.every((column) => settledTypes.has(column.type))
+  return key.every((column) => SETTLED_TYPES.has(column.type))
     ? ""
     : " set timezone = 'UTC' set datestyle = 'ISO, YMD'";
 }
@@ -178,7 +178,7 @@ function cell(side: string, column: TableColumn): string {
 
 /** Every row has a key, and one that is short. */
 function isAlwaysUsable({ key, nullableKey }: SourceTable): boolean {
-  return nullableKey.length === 0 && key.length === 1 && key.every((column) => shortTypes.has(column.type));
+  return nullableKey.length === 0 && key.length === 1 && key.every((column) => SHORT_TYPES.has(column.type));
 }
 
 /** Key and declared columns, each once. */
@@ -211,7 +211,7 @@ function keysOf(table: SourceTable, relation: string): string {
  */
 function changedKeys(table: SourceTable, { wholeRow }: TriggerOptions, rowsAre: "few" | "many"): string {
   const isHashed = (column: TableColumn) =>
-    rowsAre === "many" && hasLength(column) && textTypes.has(column.type);
+    rowsAre === "many" && hasLength(column) && TEXT_TYPES.has(column.type);
   const cells = table.columns.map((column) => (isHashed(column) ? hashOf(column) : cell("t", column)));
   const isWhole = wholeRow || cells.length > CELLS_MAX;
   const selected = [
@@ -260,7 +260,7 @@ function changedKey(table: SourceTable): string {
 /** Equal only where the texts of two keys are. */
 function exact(part: string, type: string): string {
   if (type === "numeric") return `nullif(concat(${part}) collate "C", '')`;
-  return textTypes.has(type) ? `${part} collate "C"` : part;
+  return TEXT_TYPES.has(type) ? `${part} collate "C"` : part;
 }
 
 /** Without domains, whose functions somebody may have made. */

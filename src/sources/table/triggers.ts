@@ -30,9 +30,9 @@ const LOCK_TIMEOUT_MS = 2_000;
 const INSTALL_TRIES = 15;
 const INSTALL_PAUSE_MS = 1_000;
 /** Owns the function: may insert arrivals, and nothing else in the whole database. */
-export const arrivalsRole = "rowmill_arrivals";
+export const ARRIVALS_ROLE = "rowmill_arrivals";
 const INSUFFICIENT_PRIVILEGE = "42501";
-const events = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
+const EVENTS = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
 
 export interface Grants {
   /** True: by the time the statements run, somebody has given the user the arrivals role. */
@@ -122,14 +122,14 @@ async function ensureArrivalsRole(database: Database, { roleGranted }: Grants): 
   const now = { ...(await roleFacts(database)), ...(roleGranted ? { exists: true, member: true } : {}) };
   if (!now.exists && !now.mayCreate) return null;
   if (!now.exists) await createRole(database);
-  const role = quoteIdentifier(arrivalsRole);
+  const role = quoteIdentifier(ARRIVALS_ROLE);
   try {
     await database.transaction(async (tx) => {
       if (!now.superuser && !now.member) await tx.run(raw(`grant ${role} to current_user`));
       await tx.run(raw(`grant usage on schema rowmill to ${role}`));
       await tx.run(raw(`grant insert on rowmill.arrivals to ${role}`));
     });
-    return arrivalsRole;
+    return ARRIVALS_ROLE;
   } catch (error) {
     if (error instanceof DatabaseError && error.sqlState === INSUFFICIENT_PRIVILEGE) return null;
     throw error;
@@ -145,9 +145,9 @@ async function roleFacts(
     superuser: boolean;
     member: boolean;
   }>(sql`
-    select exists (select 1 from pg_catalog.pg_roles where rolname = ${arrivalsRole}) as exists,
+    select exists (select 1 from pg_catalog.pg_roles where rolname = ${ARRIVALS_ROLE}) as exists,
       r.rolsuper or r.rolcreaterole as "mayCreate", r.rolsuper as superuser,
-      coalesce((select pg_has_role(r.oid, a.oid, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end) from pg_catalog.pg_roles a where a.rolname = ${arrivalsRole}), false) as member
+      coalesce((select pg_has_role(r.oid, a.oid, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end) from pg_catalog.pg_roles a where a.rolname = ${ARRIVALS_ROLE}), false) as member
     from pg_catalog.pg_roles r where r.rolname = current_user`);
   return row ?? { exists: false, mayCreate: false, superuser: false, member: false };
 }
@@ -156,7 +156,7 @@ async function roleFacts(
 async function createRole(database: Database): Promise<void> {
   await database.run(
     raw(`do $$ begin
-    create role ${quoteIdentifier(arrivalsRole)} nologin noinherit;
+    create role ${quoteIdentifier(ARRIVALS_ROLE)} nologin noinherit;
   exception when duplicate_object or unique_violation then null; end $$`),
   );
 }
@@ -213,9 +213,9 @@ async function dropTriggers(tx: Queryable, pipelineId: number): Promise<void> {
 function wantedTriggers(table: SourceTable, pipelineId: number): ReadonlyMap<string, string> {
   return new Map(
     table.relations.flatMap(({ oid, qualified }) =>
-      events.map((event) => {
+      EVENTS.map((event) => {
         const name = `rowmill_${pipelineId}_${event.toLowerCase()}`;
-        const rows = transitionTables[event];
+        const rows = TRANSITION_TABLES[event];
         return [
           placeOf(String(oid), name),
           `trigger ${quoteIdentifier(name)} after ${event} on ${qualified} ${rows} for each statement execute function rowmill.${triggerFunctionName(pipelineId)}()`,
@@ -225,7 +225,7 @@ function wantedTriggers(table: SourceTable, pipelineId: number): ReadonlyMap<str
   );
 }
 
-const transitionTables = {
+const TRANSITION_TABLES = {
   INSERT: "referencing new table as rowmill_new",
   UPDATE: "referencing old table as rowmill_old new table as rowmill_new",
   DELETE: "referencing old table as rowmill_old",

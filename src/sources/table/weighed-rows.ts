@@ -69,7 +69,7 @@ export function contentOfLight(rows: WeighedRows, isKnown: Sql = sql`false`): Sq
 }
 
 /** The version of a weighed row joined with its content, as bytes; null: not read in this statement. */
-export const weighedHash = sql`case
+export const WEIGHED_HASH = sql`case
   when s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.never))} or ${isOver(sql`c.content`)} then ${largeHash(sql`s."rowmill bytes"`)}
   else ${hashOf(sql`c.content`)} end`;
 

@@ -2,7 +2,7 @@
  * Batches that other code created at the provider: their place in the ledger. The batch, its requests and the wake-up come in one
  * transaction of the caller, who holds the intake lock of the pipeline.
  */
-import { batchBeginnings } from "../../model/batch/batch-transitions.js";
+import { BATCH_BEGINNINGS } from "../../model/batch/batch-transitions.js";
 import type { Json } from "../../model/pipeline.js";
 import type { RequestState } from "../../model/request/request-transitions.js";
 import { addBatchEvent, ratesValues, type PlannedBatch } from "./batches.js";
@@ -27,7 +27,7 @@ export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
 
 /** After its requests were taken under its number: how many they are stands in it. */
 export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise<void> {
-  const state = batchBeginnings.adopted;
+  const state = BATCH_BEGINNINGS.adopted;
   await tx.run(sql`insert into rowmill.batches
       (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, lines, spool_bytes, reserved_nano_usd,
        reserved_tokens, window_hours, provider_data, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)

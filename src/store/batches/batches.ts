@@ -8,11 +8,11 @@ import type { Price, Rates } from "../../model/provider/pricing.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
 import { storableJson, storableText } from "../../model/words/storable-text.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { endedOf, usageColumns, usageOf } from "../requests/counts.js";
+import { endedOf, USAGE_COLUMNS, usageOf } from "../requests/counts.js";
 import { forgetLines } from "./in-flight.js";
-import { noData, type ProviderData } from "./provider-data.js";
+import { NO_DATA, type ProviderData } from "./provider-data.js";
 import { takeBack } from "../requests/queue.js";
-import { isUnderstood } from "../ledger/understood.js";
+import { IS_UNDERSTOOD } from "../ledger/understood.js";
 
 /** What the results of a batch said, in numbers. */
 export interface ResultsRead {
@@ -104,7 +104,7 @@ interface BatchRecord extends Omit<BatchBase, "rates" | "data"> {
   providerBatchId: string | null;
 }
 
-const columns = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
+const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
   b.provider, b.account, b.model, b.endpoint, b.price, b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
   b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed, b.told_at is not null as told,
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
@@ -113,12 +113,12 @@ const columns = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipelin
   b.provider_errors as refusal, b.downloads, b.results_read as "resultsRead",
   exists (select 1 from rowmill.kept_answers k where k.batch = b.no) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
   b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
-const from = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
+const FROM = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
 function toBatch(row: BatchRecord): Batch {
   const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, data, ...rest } = row;
-  const base = { ...rest, data: { ...noData, ...data }, rates: { price, batchFactor } };
+  const base = { ...rest, data: { ...NO_DATA, ...data }, rates: { price, batchFactor } };
   if (state === "planned" || state === "settled" || state === "rejected" || state === "cancelled")
     return { ...base, state };
   if (lines === null || spoolBytes === null) throw new Error(`Batch ${row.id} is ${state} without a file.`);
@@ -175,7 +175,7 @@ export function ratesValues({ price, batchFactor }: Rates): Sql {
 /** Null: it is not there, or this Rowmill is too old for the ledger. */
 export async function get(client: Reader, id: string): Promise<Batch | null> {
   const row = await client.first<BatchRecord>(
-    sql`select ${columns} from ${from} where b.id = ${id} and ${isUnderstood}`,
+    sql`select ${COLUMNS} from ${FROM} where b.id = ${id} and ${IS_UNDERSTOOD}`,
   );
   return row && toBatch(row);
 }
@@ -208,7 +208,7 @@ export async function claim(
 ): Promise<Batch | null> {
   const won = await client.run(sql`
     update rowmill.batches set lease_token = ${holder.token}, lease_worker = ${holder.worker}, lease_until = ${leaseEnd()}
-    where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp()) and ${isUnderstood}`);
+    where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp()) and ${IS_UNDERSTOOD}`);
   // The statement above may have waited for a migration's end, and has judged by what it saw before: `get` looks again.
   return won === 0 ? null : get(client, id);
 }
@@ -344,16 +344,16 @@ function stamps(to: BatchState): Sql {
     return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
   if (isEnd(to))
     return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,
-      (${usageColumns}) = ${usageOf(sql`no`)}, requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end,`;
+      (${USAGE_COLUMNS}) = ${usageOf(sql`no`)}, requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end,`;
   return untold;
 }
 
-const jsonFields: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "results_read"]);
+const JSON_FIELDS: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "results_read"]);
 
 function assignments(fields: BatchFields): Sql {
   const { create_intent: createIntent, provider_data: data, told, ...plain } = fields;
   const list = Object.entries(plain).map(([name, value]) =>
-    jsonFields.has(name)
+    JSON_FIELDS.has(name)
       ? sql`${raw(name)} = ${value === null ? null : storableJson(value)}::jsonb`
       : sql`${raw(name)} = ${name === "provider_status" && typeof value === "string" ? storableText(value) : value}`,
   );

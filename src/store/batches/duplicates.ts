@@ -4,7 +4,7 @@
  * restored from a backup, or copied.
  */
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { suspicionValue } from "../ledger/deployment.js";
+import { SUSPICION_VALUE } from "../ledger/deployment.js";
 
 /** Enough to tell of; each costs a look at every entry of the list. */
 const UNRESOLVED_MAX = 100;
@@ -61,7 +61,7 @@ export async function duplicatesToCancel(
 
 /** In a copy of a ledger nothing is cancelled before a person said which one lives, nor ever what it shares with the other. */
 function ofOurOwn(batchId: Sql): Sql {
-  return sql`join rowmill.batches b on b.id = ${batchId} and not b.shared and ${suspicionValue} is null
+  return sql`join rowmill.batches b on b.id = ${batchId} and not b.shared and ${SUSPICION_VALUE} is null
     join rowmill.pipelines p on p.id = b.pipeline_id`;
 }
 

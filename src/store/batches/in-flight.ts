@@ -34,11 +34,11 @@ export interface InFlight extends Request {
   readonly customId: string | null;
 }
 
-const requestColumns = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns, ${hex(sql`r.answered_hash`)} as "answeredHash",
+const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns, ${hex(sql`r.answered_hash`)} as "answeredHash",
   ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
-const columns = sql`${requestColumns}, ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.fingerprint`)} as fingerprint,
+const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.fingerprint`)} as fingerprint,
   coalesce(b.room, l.room) as room, l.custom_id as "customId"`;
-const from = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch`;
+const FROM = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
 export async function lockMany(
@@ -47,7 +47,7 @@ export async function lockMany(
   requestIds: readonly string[],
 ): Promise<InFlight[]> {
   return tx.rows<InFlight>(sql`
-    select ${columns} from ${from} where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
+    select ${COLUMNS} from ${FROM} where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
     order by r.id for update of r`);
 }
 
@@ -104,7 +104,7 @@ async function partOf(
   { batch, part, which }: { readonly batch: number; readonly part: number; readonly which: Sql },
 ): Promise<Part> {
   const requests = await tx.rows<Part["requests"][number]>(sql`
-    select ${columns}, (p.first + x.place - 1)::int as line
+    select ${COLUMNS}, (p.first + x.place - 1)::int as line
     from rowmill.lines p cross join unnest(p.ids) with ordinality as x (id, place) join rowmill.requests r on r.id = x.id
       join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
     where p.batch = ${batch} and p.part = ${part} and r.state = 'batched' and r.batch = ${batch} and ${which}
@@ -125,7 +125,7 @@ export interface OpenRequests {
 }
 
 /** Of `b`, which has not ended: requests in it. While it is planned, those that entered it so far, which are few. */
-export const openOf = sql`(case when b.state = 'planned' then (
+export const OPEN_OF = sql`(case when b.state = 'planned' then (
     select count(*) from rowmill.lines l cross join unnest(l.ids) x (id) join rowmill.requests r on r.id = x.id
     where l.batch = b.no and r.state = 'batched' and r.batch = b.no)
   else b.requests - ${endedOf(sql`b.no`)} end)::int`;
@@ -133,7 +133,7 @@ export const openOf = sql`(case when b.state = 'planned' then (
 /** Of a batch that has not ended. */
 export async function countOpen(client: Reader, batch: number): Promise<OpenRequests> {
   const row = await client.first<OpenRequests>(sql`
-    select ${openOf} as "inFlight",
+    select ${OPEN_OF} as "inFlight",
       (select count(*) from rowmill.kept_answers k where k.batch = b.no)::int as kept,
       (select coalesce(sum(n), 0) from rowmill.queue q where q.batch = b.no)::int as queued
     from rowmill.batches b where b.no = ${batch} and b.settled_at is null`);
@@ -166,7 +166,7 @@ export async function nextOfBatch(
 ): Promise<QueueRow | null> {
   // `q.no`: the other one is a text, of which 10 comes before 2.
   const rows = await client.rows<{ no: string } & (Request | { requestId: null })>(sql`
-    select q.no::text as no, ${requestColumns}
+    select q.no::text as no, ${REQUEST_COLUMNS}
     from (select q.no, q.ids from rowmill.queue q where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint order by q.no limit 1) q
     left join rowmill.requests r on r.id = any(q.ids) and r.state = ${hiddenState("waiting")} and (r.not_before is null or r.not_before <= now())
     order by r.id`);

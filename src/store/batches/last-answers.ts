@@ -1,6 +1,6 @@
 /** The last answers of a definition, whatever became of them, and which of its failures a person called normal. */
 import type { JudgedAnswer } from "../../model/batch/failing.js";
-import { answerOutcomes, failureOutcomes, type FailureOutcome } from "../../model/words/what-next.js";
+import { ANSWER_OUTCOMES, FAILURE_OUTCOMES, type FailureOutcome } from "../../model/words/what-next.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { addEvent } from "../pipelines/pipelines.js";
 
@@ -38,12 +38,12 @@ export async function mayHaveFailed(client: Reader, of: DefinitionOf, count: num
   const batches = (await lastBatches(client, of)).map(({ no }) => no);
   const row = await client.first<{ failures: number }>(sql`
     select count(*)::int as failures from (
-      select from rowmill.attempts where batch = any(${batches}::int[]) and ${isFailure} limit ${count}) found`);
+      select from rowmill.attempts where batch = any(${batches}::int[]) and ${IS_FAILURE} limit ${count}) found`);
   return (row?.failures ?? 0) >= count;
 }
 
 /** As the index says. */
-const isFailure = sql`outcome in ('truncated', 'invalid', 'refused')`;
+const IS_FAILURE = sql`outcome in ('truncated', 'invalid', 'refused')`;
 
 /** Those that are being collected, then those that settled last, newest first. */
 function lastBatches(
@@ -82,8 +82,8 @@ function answersOf(
       select a.request_id, case when a.written_at is null then a.outcome else 'answered' end as outcome, a.detail, a.at,
         hashint8(a.request_id) as turn
       from rowmill.attempts a
-      where a.batch = ${no} and a.outcome = any(${[...answerOutcomes]}::text[])
-        and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...failureOutcomes]}::text[]))::int)
+      where a.batch = ${no} and a.outcome = any(${[...ANSWER_OUTCOMES]}::text[])
+        and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...FAILURE_OUTCOMES]}::text[]))::int)
         and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}), '-infinity')
       -- Of those of one instant any, wherever they stand in the table and whatever became of them.
       order by a.at desc, turn limit ${max}) a

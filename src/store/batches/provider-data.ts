@@ -12,7 +12,7 @@ export interface ProviderData {
   readonly refuted: readonly string[];
 }
 
-export const noData: ProviderData = {
+export const NO_DATA: ProviderData = {
   staged: null,
   baseline: null,
   refs: null,

@@ -20,10 +20,10 @@ function notMigrated(): RowmillError {
 }
 
 /** Why the ledger is held back; null: it is not. In a ledger of an earlier version nothing was ever suspected. */
-export const suspicionValue: Sql = sql`(select to_jsonb(d) ->> 'suspicion' from rowmill.deployment d)`;
+export const SUSPICION_VALUE: Sql = sql`(select to_jsonb(d) ->> 'suspicion' from rowmill.deployment d)`;
 
 export async function suspicion(client: Reader): Promise<string | null> {
-  const row = await client.first<{ suspicion: string | null }>(sql`select ${suspicionValue} as suspicion`);
+  const row = await client.first<{ suspicion: string | null }>(sql`select ${SUSPICION_VALUE} as suspicion`);
   return row?.suspicion ?? null;
 }
 

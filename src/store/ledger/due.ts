@@ -7,7 +7,7 @@
  */
 import { asItStands, inOneMessage, sql, type Reader, type Sql } from "../../postgres/database.js";
 import type { PauseKind } from "../pipelines/pipelines.js";
-import { sweepFacts, type SweepFacts } from "../requests/sweeps.js";
+import { SWEEP_FACTS, type SweepFacts } from "../requests/sweeps.js";
 import { refuseNewer, requireUnderstood } from "./understood.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
@@ -145,7 +145,7 @@ function statement({ pipelines, thorough }: DueQuestion): Sql {
           (extract(epoch from clock_timestamp() - w.oldest) * 1000)::float8 as "oldestWaitMs",
           (extract(epoch from w.next - clock_timestamp()) * 1000)::float8 as "nextReadyMs", to_json(s) as sweep
         from rowmill.pipelines p
-        left join (select pipeline_id, ${sweepFacts} from rowmill.sweeps) s on s.pipeline_id = p.id
+        left join (select pipeline_id, ${SWEEP_FACTS} from rowmill.sweeps) s on s.pipeline_id = p.id
         left join (
           select pipeline_id, sum(n) filter (where not_before <= now())::int as ready, min(since) filter (where not_before <= now()) as oldest,
             min(not_before) filter (where not_before > now()) as next
@@ -154,28 +154,28 @@ function statement({ pipelines, thorough }: DueQuestion): Sql {
       u.due as batches,
       (extract(epoch from least(u.wakes, l.over, w.dies) - clock_timestamp()) * 1000)::float8 as "nextMs",
       coalesce(w.dead, false) as dead,
-      ${thorough ? orphan : sql`false`} as orphan, ${thorough ? demo : sql`null`} as demo,
+      ${thorough ? ORPHAN : sql`false`} as orphan, ${thorough ? DEMO : sql`null`} as demo,
       concat_ws(' ', u.unfinished, u.planned, u.lease, u.next, (select max(id) from rowmill.requests), l.limits) as news
     from (values (1)) one left join rowmill.deployment d on true cross join (
       select count(*) as unfinished, max(planned_at) as planned, max(lease_until) as lease, max(next_at) as next,
-        count(*) filter (where ${wakesAt} <= clock_timestamp())::int as due, min(${wakesAt}) filter (where ${wakesAt} > clock_timestamp()) as wakes
+        count(*) filter (where ${WAKES_AT} <= clock_timestamp())::int as due, min(${WAKES_AT}) filter (where ${WAKES_AT} > clock_timestamp()) as wakes
       from rowmill.batches where settled_at is null) u cross join (
       -- A wait that is over is news too.
       select string_agg(concat_ws(',', account, model, learned_at, not_before, not_before > clock_timestamp()), ' ' order by account, model) as limits,
         min(not_before) filter (where not_before > clock_timestamp()) as over
       from rowmill.learned_limits) l cross join (
-      select bool_or(${diesAt} < clock_timestamp()) as dead, min(${diesAt}) filter (where ${diesAt} > clock_timestamp()) as dies from rowmill.workers) w`);
+      select bool_or(${DIES_AT} < clock_timestamp()) as dead, min(${DIES_AT}) filter (where ${DIES_AT} > clock_timestamp()) as dies from rowmill.workers) w`);
 }
 
 /** Null of a lease counts for nothing. */
-const wakesAt = sql`greatest(next_at, lease_until)`;
-const diesAt = sql`seen_at + make_interval(secs => ${WORKER_SILENCE_MS / 1000})`;
+const WAKES_AT = sql`greatest(next_at, lease_until)`;
+const DIES_AT = sql`seen_at + make_interval(secs => ${WORKER_SILENCE_MS / 1000})`;
 
-const orphan = sql`exists (select from rowmill.batches b where b.settled_at is null and not exists (
+const ORPHAN = sql`exists (select from rowmill.batches b where b.settled_at is null and not exists (
   select from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts))`;
 
 /** From one pipeline to the next by the index: of each a row, and none of those that have no such row. */
-const demo = sql`(
+const DEMO = sql`(
   with recursive found (id) as (
     (select pipeline_id from rowmill.requests where demo order by pipeline_id limit 1)
     union all select (select r.pipeline_id from rowmill.requests r where r.demo and r.pipeline_id > found.id order by r.pipeline_id limit 1)

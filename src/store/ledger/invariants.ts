@@ -16,18 +16,18 @@ interface Invariant {
   readonly query: string;
 }
 
-const request = `(select p.name || ' ' || q.key from rowmill.requests q join rowmill.pipelines p on p.id = q.pipeline_id where q.id = `;
+const REQUEST = `(select p.name || ' ' || q.key from rowmill.requests q join rowmill.pipelines p on p.id = q.pipeline_id where q.id = `;
 
-const invariants: readonly Invariant[] = [
+const INVARIANTS: readonly Invariant[] = [
   {
     number: 1,
     title: "a request is batched exactly when it is an open line of its batch",
     query: `
       with line as (select l.batch, x.id from rowmill.lines l cross join unnest(l.ids) x (id))
-      select ${request}r.id) || ' is batched, but is no line of batch ' || r.batch as violation
+      select ${REQUEST}r.id) || ' is batched, but is no line of batch ' || r.batch as violation
       from rowmill.requests r left join line l on l.id = r.id and l.batch = r.batch where r.state = 'batched' and l.id is null
-      union all select ${request}l.id) || ' is a line of batch ' || l.batch || ' twice' from line l group by l.batch, l.id having count(*) > 1
-      union all select ${request}l.id) || ' is a line of batch ' || l.batch || ', and neither in it nor ended'
+      union all select ${REQUEST}l.id) || ' is a line of batch ' || l.batch || ' twice' from line l group by l.batch, l.id having count(*) > 1
+      union all select ${REQUEST}l.id) || ' is a line of batch ' || l.batch || ', and neither in it nor ended'
       from line l join rowmill.requests r on r.id = l.id where not (r.state = 'batched' and r.batch = l.batch)
         and not exists (select from rowmill.attempts a where a.request_id = l.id and a.batch = l.batch)`,
   },
@@ -36,14 +36,14 @@ const invariants: readonly Invariant[] = [
     title: "a request that waits is queued",
     query: `
       with queued as (select x.id from rowmill.queue q cross join unnest(q.ids) x (id))
-      select ${request}r.id) || ' waits, but is not queued' as violation
+      select ${REQUEST}r.id) || ' waits, but is not queued' as violation
       from rowmill.requests r left join queued q on q.id = r.id where r.state = 'waiting' and q.id is null`,
   },
   {
     number: 1,
     title: "nothing is in flight in a batch that ended",
     query: `
-      select ${request}r.id) || ' in ' || b.id as violation from rowmill.requests r join rowmill.batches b on b.no = r.batch
+      select ${REQUEST}r.id) || ' in ' || b.id as violation from rowmill.requests r join rowmill.batches b on b.no = r.batch
       where r.state = 'batched' and b.settled_at is not null
       union all select 'lines of ' || b.id from rowmill.lines l join rowmill.batches b on b.no = l.batch where b.settled_at is not null
       union all select 'queued for ' || b.id from rowmill.queue q join rowmill.batches b on b.no = q.batch where b.state <> 'planned'`,
@@ -52,7 +52,7 @@ const invariants: readonly Invariant[] = [
     number: 1,
     title: "an answer is kept only for a request in flight, of its batch and attempt",
     query: `
-      select coalesce(${request}k.request_id), k.request_id::text) || ' attempt ' || k.attempt || ' of batch ' || k.batch as violation
+      select coalesce(${REQUEST}k.request_id), k.request_id::text) || ' attempt ' || k.attempt || ' of batch ' || k.batch as violation
       from rowmill.kept_answers k left join rowmill.requests r
         on r.id = k.request_id and r.state = 'batched' and r.batch = k.batch and r.attempt = k.attempt
       where r.id is null`,
@@ -128,7 +128,7 @@ const invariants: readonly Invariant[] = [
     number: 3,
     title: "a succeeded request has exactly one accepted answer for its content",
     query: `
-      select ${request}r.id) as violation from rowmill.requests r where r.state = 'succeeded' and (r.answered_hash is distinct from r.content_hash
+      select ${REQUEST}r.id) as violation from rowmill.requests r where r.state = 'succeeded' and (r.answered_hash is distinct from r.content_hash
         or not exists (select 1 from rowmill.attempts a where a.request_id = r.id and (a.ending = 'succeeded' or a.written_at is not null)))`,
   },
   {
@@ -156,7 +156,7 @@ const invariants: readonly Invariant[] = [
     number: 6,
     title: "every attempt that used tokens of a batch with a price has its cost",
     query: `
-      select ${request}a.request_id) || ' attempt ' || a.attempt as violation from rowmill.attempts a join rowmill.batches b on b.no = a.batch
+      select ${REQUEST}a.request_id) || ' attempt ' || a.attempt as violation from rowmill.attempts a join rowmill.batches b on b.no = a.batch
       where a.input_tokens > 0 and a.cost_nano_usd is null
         and b.price is not null`,
   },
@@ -164,7 +164,7 @@ const invariants: readonly Invariant[] = [
     number: 6,
     title: "every attempt costs what its batch's own price says",
     query: `
-      select ${request}a.request_id) || ' attempt ' || a.attempt || ' is booked at ' || coalesce(a.cost_nano_usd::text, 'nothing') || ', not ' || due.cost as violation
+      select ${REQUEST}a.request_id) || ' attempt ' || a.attempt || ' is booked at ' || coalesce(a.cost_nano_usd::text, 'nothing') || ', not ' || due.cost as violation
       from rowmill.attempts a join rowmill.batches b on b.no = a.batch
       cross join lateral (
         select s.step from jsonb_array_elements(b.price -> 'steps') as s (step)
@@ -185,7 +185,7 @@ export interface AuditedInvariant extends Pick<Invariant, "number" | "title"> {
 /** Every invariant in order. Reads the whole ledger; writes nothing. */
 export async function audit(client: Queryable): Promise<AuditedInvariant[]> {
   const audited: AuditedInvariant[] = [];
-  for (const { number, title, query } of invariants) {
+  for (const { number, title, query } of INVARIANTS) {
     const rows = await client.rows<{ violation: string | null }>(
       sql`select v.violation from (${raw(query)}) v limit ${VIOLATIONS_MAX}`,
     );

@@ -5,7 +5,7 @@
 import { RowmillError } from "../../model/errors.js";
 import { quoteIdentifier, raw, sql, type Reader, type Sql } from "../../postgres/database.js";
 
-export const ourSchemas = ["rowmill", "rowmill_worker"] as const;
+export const OUR_SCHEMAS = ["rowmill", "rowmill_worker"] as const;
 /** Named in one message. */
 const STRANGERS_MAX = 5;
 
@@ -31,7 +31,7 @@ export async function requireOwnLedger(client: Reader): Promise<void> {
         from pg_catalog.pg_proc p)
     select o.what, pg_get_userbyid(o.owner)::text as owner
     from owned o join pg_catalog.pg_namespace n on n.oid = o.schema join pg_catalog.pg_roles me on me.rolname = current_user
-    where n.nspname = any(${[...ourSchemas]}::text[]) and not o.ours and not ${isTrustedOwner(sql`o.owner`, "me")}
+    where n.nspname = any(${[...OUR_SCHEMAS]}::text[]) and not o.ours and not ${isTrustedOwner(sql`o.owner`, "me")}
     order by o.what like 'the schema%' desc, o.what limit ${STRANGERS_MAX}`);
   const [first] = strangers;
   if (first === undefined) return;

@@ -2,8 +2,8 @@
 import type { Json } from "../../model/pipeline.js";
 import type { BatchRef } from "../../model/provider/provider.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
-import { suspicionValue } from "./deployment.js";
-import { noData, type ProviderData } from "../batches/provider-data.js";
+import { SUSPICION_VALUE } from "./deployment.js";
+import { NO_DATA, type ProviderData } from "../batches/provider-data.js";
 
 export interface Forgettable {
   readonly id: string;
@@ -25,11 +25,11 @@ export async function forgettable(
   >(sql`
     select id, pipeline_id as "pipelineId", account, provider_batch_id as "providerBatchId", provider_data as data
     from rowmill.batches where settled_at is not null and forgotten_at is null and adopted_pattern is null and not shared and not presumed
-      and ${suspicionValue} is null
+      and ${SUSPICION_VALUE} is null
       and pipeline_id = any(${of.pipelineIds}::int[]) and account = any(${of.accounts}::text[])
     order by settled_at limit ${limit}`);
   return rows.map(({ providerBatchId, data, ...batch }) => {
-    const { staged, refs } = { ...noData, ...data };
+    const { staged, refs } = { ...NO_DATA, ...data };
     return { ...batch, staged, batch: providerBatchId === null ? null : { id: providerBatchId, refs } };
   });
 }

@@ -114,7 +114,7 @@ async function requireVersion(tx: Queryable): Promise<void> {
 }
 
 /** Before the first migration; repeatable. */
-export const schemaStatements: readonly string[] = [
+export const SCHEMA_STATEMENTS: readonly string[] = [
   "create schema if not exists rowmill",
   "revoke all on schema rowmill from public",
   `create table if not exists rowmill.migrations (
@@ -122,7 +122,7 @@ export const schemaStatements: readonly string[] = [
 ];
 
 async function prepareSchema(tx: Queryable): Promise<void> {
-  for (const statement of schemaStatements) await tx.run(raw(statement));
+  for (const statement of SCHEMA_STATEMENTS) await tx.run(raw(statement));
 }
 
 async function appliedVersions(client: Queryable): Promise<Set<number>> {
@@ -138,9 +138,9 @@ async function apply(tx: Queryable, migration: Migration): Promise<void> {
 }
 
 /** After the last migration; repeatable. Which database that is, the first worker records. */
-export const deploymentStatement = `insert into rowmill.deployment (database_name) values (current_database())
+export const DEPLOYMENT_STATEMENT = `insert into rowmill.deployment (database_name) values (current_database())
     on conflict do nothing`;
 
 async function recordDeployment(tx: Queryable): Promise<void> {
-  await tx.run(raw(deploymentStatement));
+  await tx.run(raw(DEPLOYMENT_STATEMENT));
 }

@@ -4,13 +4,13 @@
  */
 import type { BatchState } from "../../model/batch/batch-transitions.js";
 import type { RequestState } from "../../model/request/request-transitions.js";
-import { countsByPipeline } from "../requests/counts.js";
+import { COUNTS_BY_PIPELINE } from "../requests/counts.js";
 import { sql, type Queryable, type Sql } from "../../postgres/database.js";
 import { requireOwnLedger } from "./ledger-owners.js";
-import { unnamedByPipeline, type UnnamedRows } from "../requests/refused-keys.js";
+import { UNNAMED_BY_PIPELINE, type UnnamedRows } from "../requests/refused-keys.js";
 import { hex } from "../requests/requests.js";
 import { shownText } from "../../postgres/shown-text.js";
-import { pauseKindValue, pauseReasonValue, type PauseKind } from "../pipelines/pipelines.js";
+import { PAUSE_KIND_VALUE, PAUSE_REASON_VALUE, type PauseKind } from "../pipelines/pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
 /** The newest ones; older batches have settled long ago. */
@@ -63,17 +63,17 @@ export interface PipelineOverview {
 export async function pipelineOverviews(client: Queryable): Promise<PipelineOverview[]> {
   return client.rows<PipelineOverview>(sql`
     with counted as (
-      ${countsByPipeline}),
+      ${COUNTS_BY_PIPELINE}),
     queued as (select pipeline_id, min(since) as oldest from rowmill.queue where batch is null group by pipeline_id),
     unfinished as (
       select pipeline_id, json_object_agg(state, batches) as states, min(next_at) as next_at
       from (select pipeline_id, state, count(*)::int as batches, min(next_at) as next_at from rowmill.batches
             where settled_at is null group by pipeline_id, state) by_state group by pipeline_id),
     arrived as (select pipeline_id, sum(coalesce(cardinality(keys), 0))::int as keys from rowmill.arrivals group by pipeline_id),
-    refused as (${unnamedByPipeline})
+    refused as (${UNNAMED_BY_PIPELINE})
     select p.id, p.name, coalesce(c.waiting, 0) as waiting, coalesce(c.batched, 0) as batched, coalesce(c.succeeded, 0) as succeeded,
       coalesce(c.failed, 0) + coalesce(k.rows, 0) as failed, coalesce(k.rows, 0) as refused, coalesce(k.unnamed, '[]') as unnamed, coalesce(c.cancelled, 0) as cancelled, coalesce(c.gone, 0) as gone,
-      ${pauseKindValue} as "pauseKind", ${pauseReasonValue} as "pauseReason", p.definition_hash as "definitionHash",
+      ${PAUSE_KIND_VALUE} as "pauseKind", ${PAUSE_REASON_VALUE} as "pauseReason", p.definition_hash as "definitionHash",
       p.approved_hash as "approvedHash", p.estimate, p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable",
       coalesce(u.states, '{}') as batches,
       (extract(epoch from q.oldest - clock_timestamp()) * 1000 + coalesce((p.definition -> 'when' ->> 'maxWaitMs')::float8, 0))::float8

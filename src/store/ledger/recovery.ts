@@ -1,6 +1,6 @@
 /** What a person's word about a restored or copied ledger changes in it: batches that are lost or shared, and the rows in them. */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
-import { openOf } from "../batches/in-flight.js";
+import { OPEN_OF } from "../batches/in-flight.js";
 
 export interface UnfinishedBatch {
   readonly id: string;
@@ -19,7 +19,7 @@ export async function unfinishedBatches(client: Reader): Promise<UnfinishedBatch
   return client.rows<UnfinishedBatch>(sql`
     select b.id, b.pipeline_id as "pipelineId", b.account, b.provider_batch_id as "providerBatchId",
       b.provider_batch_id is not null or b.create_intent_at is not null as sent,
-      (${openOf} - (select count(*) from rowmill.kept_answers k where k.batch = b.no))::int as rows
+      (${OPEN_OF} - (select count(*) from rowmill.kept_answers k where k.batch = b.no))::int as rows
     from rowmill.batches b where b.settled_at is null order by b.planned_at, b.id`);
 }
 

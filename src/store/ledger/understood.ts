@@ -10,7 +10,7 @@ import { sql, type Reader, type Sql } from "../../postgres/database.js";
 export const LEDGER_VERSION = 1;
 
 /** For a statement that must not take effect in a ledger which this Rowmill does not understand. */
-export const isUnderstood: Sql = sql`(select d.oldest_version from rowmill.deployment d) <= ${LEDGER_VERSION}`;
+export const IS_UNDERSTOOD: Sql = sql`(select d.oldest_version from rowmill.deployment d) <= ${LEDGER_VERSION}`;
 
 /** The oldest version that a worker must know to work here. Also of a ledger whose schema is older than that column. */
 export async function oldestVersion(client: Reader): Promise<number> {

@@ -1,6 +1,6 @@
 /** Processes that work, by heartbeat; and the jobs of those that died, freed for others. */
 import { inOneMessage, sql, type Queryable, type Reader } from "../../postgres/database.js";
-import { isUnderstood } from "./understood.js";
+import { IS_UNDERSTOOD } from "./understood.js";
 
 /** A worker that was not seen for so long is dead: four heartbeats. */
 export const WORKER_SILENCE_MS = 20_000;
@@ -13,7 +13,7 @@ export async function beat(
   await client.run(
     inOneMessage(sql`
     insert into rowmill.workers (id, pool_id, host, pid, version)
-    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version} where ${isUnderstood}
+    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version} where ${IS_UNDERSTOOD}
     on conflict (id) do update set seen_at = clock_timestamp(), pool_id = excluded.pool_id`),
   );
 }

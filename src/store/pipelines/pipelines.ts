@@ -3,7 +3,7 @@ import type { Json } from "../../model/pipeline.js";
 import { recordDefinition } from "./definitions.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { suspicionValue } from "../ledger/deployment.js";
+import { SUSPICION_VALUE } from "../ledger/deployment.js";
 
 /**
  * `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. `deployment` is no pipeline's own:
@@ -35,12 +35,12 @@ export interface PipelineRow {
 }
 
 /** Of a row of rowmill.pipelines, as it holds now. */
-export const pauseKindValue = sql`case when ${suspicionValue} is null then pause_kind else 'deployment' end`;
-export const pauseReasonValue = sql`coalesce(${suspicionValue}, pause_reason)`;
+export const PAUSE_KIND_VALUE = sql`case when ${SUSPICION_VALUE} is null then pause_kind else 'deployment' end`;
+export const PAUSE_REASON_VALUE = sql`coalesce(${SUSPICION_VALUE}, pause_reason)`;
 
-const columns = sql`id, name, definition_hash as "definitionHash", approved_hash as "approvedHash", estimate,
+const COLUMNS = sql`id, name, definition_hash as "definitionHash", approved_hash as "approvedHash", estimate,
   source_oid::int8::int as "sourceOid", source_signature as "sourceSignature", installed_snapshot::text as "installedSnapshot",
-  ${pauseKindValue} as "pauseKind", ${pauseReasonValue} as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
+  ${PAUSE_KIND_VALUE} as "pauseKind", ${PAUSE_REASON_VALUE} as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
   uninstalled_at as "uninstalledAt"`;
 
 export interface Registration {
@@ -76,7 +76,7 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
       -- Learned at the former price.
       line_nano_usd_max = case when p.definition_hash = excluded.definition_hash and ${!before?.repriced}::boolean then p.line_nano_usd_max else 0 end,
       source_table = excluded.source_table, source_oid = excluded.source_oid, target_table = excluded.target_table, uninstalled_at = null
-    returning ${columns}`);
+    returning ${COLUMNS}`);
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
   const { version: says, answer } = wanted;
   await recordDefinition(tx, row.id, { hash: wanted.definitionHash, says, answer });
@@ -86,17 +86,17 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
 }
 
 export async function all(client: Queryable): Promise<PipelineRow[]> {
-  return client.rows<PipelineRow>(sql`select ${columns} from rowmill.pipelines order by name`);
+  return client.rows<PipelineRow>(sql`select ${COLUMNS} from rowmill.pipelines order by name`);
 }
 
 export async function byId(client: Reader, id: number): Promise<PipelineRow | null> {
-  return client.first<PipelineRow>(sql`select ${columns} from rowmill.pipelines where id = ${id}`);
+  return client.first<PipelineRow>(sql`select ${COLUMNS} from rowmill.pipelines where id = ${id}`);
 }
 
 /** First in the lock order: pipeline, batch, requests, target. */
 export async function lock(tx: Queryable, id: number): Promise<PipelineRow | null> {
   return tx.first<PipelineRow>(
-    sql`select ${columns} from rowmill.pipelines where id = ${id} for no key update`,
+    sql`select ${COLUMNS} from rowmill.pipelines where id = ${id} for no key update`,
   );
 }
 

@@ -8,7 +8,7 @@ import { visibleBefore, type Moment } from "../../postgres/visible.js";
 export const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
 /** About how many keys an arrival has, by what it is stored in: of short ones; of longer ones fewer are taken at once. It is not read for that. */
-const keysInside = sql`greatest(1, (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
+const KEYS_INSIDE = sql`greatest(1, (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
 export const KEY_BYTES_MAX = 1_024;
 
@@ -38,7 +38,7 @@ export async function takeArrivals(
   const taken = sql`taken as (delete from rowmill.arrivals where ctid operator(pg_catalog.=) any (array(
       select ctid from (
         select ctid, pg_catalog.sum(size) over (order by ctid) operator(pg_catalog.-) size as before
-        from (select ctid, ${keysInside} as size from rowmill.arrivals a where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
+        from (select ctid, ${KEYS_INSIDE} as size from rowmill.arrivals a where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
           limit ${TAKE_ARRIVALS_MAX}) oldest_first
       ) counted where before operator(pg_catalog.<) ${TAKE_KEYS})) returning keys, arrived_at),
     key as materialized (
@@ -53,7 +53,7 @@ export async function takeArrivals(
       exists (select 1 from key where bytes operator(pg_catalog.=) 0) as keyless,
       ${rows === null ? sql`0` : sql`(select pg_catalog.count(*)::pg_catalog.int4 from added)`} as added,
       (select coalesce(pg_catalog.json_agg(key), '[]') from key
-        where bytes operator(pg_catalog.>) 0 and (${rows === null ? sql`true` : sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${mayBeRenamed}`})) as keys
+        where bytes operator(pg_catalog.>) 0 and (${rows === null ? sql`true` : sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${MAY_BE_RENAMED}`})) as keys
     from taken`;
   const found = await tx.first<TakenArrivals>(rows === null ? statement : rows.statement(statement));
   return found ?? { keys: [], added: 0, sweepWanted: false, keyless: false, count: 0, since: null };
@@ -66,13 +66,13 @@ function arrivedBefore(before: Moment | null): Sql {
 }
 
 /** A row that is being answered is among them: a new key may be the one that it has now. */
-const mayBeRenamed = sql`exists (select 1 from key where state operator(pg_catalog.=) 'batched')`;
+const MAY_BE_RENAMED = sql`exists (select 1 from key where state operator(pg_catalog.=) 'batched')`;
 
 /** CTEs after `key`. By their length and bytes, so that whole numbers come in their order: near each other in the source, too. */
 function addNew(pipelineId: number, rows: RowSql): Sql {
   return sql`added as (
       insert into rowmill.requests (pipeline_id, key) select ${pipelineId}, key.key from key
-      where not ${mayBeRenamed} and key.id is null and key.bytes operator(pg_catalog.>) 0 and key.bytes operator(pg_catalog.<=) ${KEY_BYTES_MAX} and ${rows.exists(sql`key.key`)}
+      where not ${MAY_BE_RENAMED} and key.id is null and key.bytes operator(pg_catalog.>) 0 and key.bytes operator(pg_catalog.<=) ${KEY_BYTES_MAX} and ${rows.exists(sql`key.key`)}
       order by key.bytes, key.key collate pg_catalog."C" returning id),
     queued as (
       insert into rowmill.queue (pipeline_id, ids)

@@ -2,14 +2,14 @@
  * What is counted as it happens: how many requests are in which state, and what attempts came to. Every transaction that changes it appends
  * what it changed, so nobody waits for a counter and nobody counts requests; the janitor folds the rows. The audit counts for itself.
  */
-import { requestStates, type RequestState } from "../../model/request/request-transitions.js";
+import { REQUEST_STATES, type RequestState } from "../../model/request/request-transitions.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
 export type StateChanges = Partial<Record<RequestState, number>>;
 
 /** So many more (or fewer) of the pipeline's requests are in these states now. In the transaction that moved them. */
 export async function countChanges(tx: Queryable, pipelineId: number, changes: StateChanges): Promise<void> {
-  const names = requestStates.filter((state) => (changes[state] ?? 0) !== 0);
+  const names = REQUEST_STATES.filter((state) => (changes[state] ?? 0) !== 0);
   if (names.length === 0) return;
   await tx.run(sql`insert into rowmill.counts (pipeline_id, ${join(names.map((name) => raw(name)))})
     values (${pipelineId}, ${join(names.map((name) => sql`${changes[name] ?? 0}`))})`);
@@ -34,12 +34,12 @@ export interface Counted {
 }
 
 /** A line for each pipeline that has requests, of the same names. */
-export const countsByPipeline: Sql = sql`select pipeline_id, ${join(
-  requestStates.map((state) => sql`sum(${raw(state)})::int as ${raw(state)}`),
+export const COUNTS_BY_PIPELINE: Sql = sql`select pipeline_id, ${join(
+  REQUEST_STATES.map((state) => sql`sum(${raw(state)})::int as ${raw(state)}`),
 )} from rowmill.counts group by pipeline_id`;
 
 export async function countStates(client: Reader): Promise<Counted[]> {
-  const rows = await client.rows<Record<RequestState, number> & { pipeline_id: number }>(countsByPipeline);
+  const rows = await client.rows<Record<RequestState, number> & { pipeline_id: number }>(COUNTS_BY_PIPELINE);
   return rows.map(({ pipeline_id: pipelineId, ...counts }) => ({ pipelineId, counts }));
 }
 
@@ -51,7 +51,7 @@ export async function countState(client: Reader, pipelineId: number, state: Requ
 }
 
 /** The columns of `usage` that the batch's own row has too. */
-const sums = [
+const SUMS = [
   "succeeded",
   "failed",
   "returned",
@@ -62,11 +62,11 @@ const sums = [
   "unpriced",
 ] as const;
 
-export const usageColumns: Sql = join(sums.map((name) => raw(name)));
+export const USAGE_COLUMNS: Sql = join(SUMS.map((name) => raw(name)));
 
-/** Of a batch that has not ended, as one row of `usageColumns`. */
+/** Of a batch that has not ended, as one row of `USAGE_COLUMNS`. */
 export function usageOf(batch: Sql): Sql {
-  return sql`(select ${join(sums.map((name) => sql`coalesce(sum(u.${raw(name)}), 0)::bigint`))} from rowmill.usage u where u.batch = ${batch})`;
+  return sql`(select ${join(SUMS.map((name) => sql`coalesce(sum(u.${raw(name)}), 0)::bigint`))} from rowmill.usage u where u.batch = ${batch})`;
 }
 
 /** How many requests of a batch that has not ended have. */
@@ -79,7 +79,7 @@ const FOLD_MAX = 10_000;
 
 /** Several rows of one pipeline, or of one hour of it, become one. Readers see the sum before or after, which is the same. */
 export async function foldCounts(client: Queryable): Promise<void> {
-  const states = requestStates.map((state) => raw(state));
+  const states = REQUEST_STATES.map((state) => raw(state));
   await client.run(sql`
     with taken as (
       delete from rowmill.counts where ctid = any (array(
@@ -88,7 +88,7 @@ export async function foldCounts(client: Queryable): Promise<void> {
         limit ${FOLD_MAX} for update skip locked)) returning *)
     insert into rowmill.counts (pipeline_id, ${join(states)})
     select pipeline_id, ${join(states.map((state) => sql`sum(${state})`))} from taken group by pipeline_id`);
-  const columns = sums.map((name) => raw(name));
+  const columns = SUMS.map((name) => raw(name));
   await client.run(sql`
     with taken as (
       delete from rowmill.usage where ctid = any (array(

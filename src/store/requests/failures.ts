@@ -1,6 +1,6 @@
 /** Which rows failed, and why: grouped for a person, and asked again by one. */
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { standingRefusals } from "./refused-keys.js";
+import { STANDING_REFUSALS } from "./refused-keys.js";
 import { reopenMany } from "./requests.js";
 
 /** Of a message; what tells two causes apart stands at its beginning. */
@@ -11,7 +11,7 @@ const MESSAGE_CHARACTERS = 1_000;
 const BEFORE_NAME =
   "(column|constraint|relation|table|type|enum|function|trigger|schema|domain|index|role|policy|view|rule|operator) $";
 /** Messages of a provider: they name calls and files. */
-const providersOwn = ["permanent", "batchRefused", "transient", "rateLimited"] as const;
+const PROVIDERS_OWN = ["permanent", "batchRefused", "transient", "rateLimited"] as const;
 const SINGLE_QUOTED = "'[^']*'";
 const NAMED_CALL = String.raw`\w*\d\w*`;
 
@@ -20,18 +20,18 @@ const NAMED_CALL = String.raw`\w*\d\w*`;
  * since a regular expression that looks behind takes PostgreSQL 60 µs a row. A refusal is the model's own words: all are one group.
  */
 // `offset 0`: else they are worked out again at each mention. A value after a colon ends the message, and may hold quotes itself.
-const messageParts = sql`lateral (
+const MESSAGE_PARTS = sql`lateral (
   select s.parts, case when s.parts[1] like '%: ' then s.parts[1] when s.parts[3] like '%: ' then concat_ws('…', s.parts[1], s.parts[3])
     else concat_ws('…', s.parts[1], s.parts[3], s.parts[5], s.parts[7]) end as outside
   from (select string_to_array(left(r.error, ${COMPARED_CHARACTERS}), '"') as parts offset 0) s offset 0) m`;
-const cause = sql`case when r.error_code = 'refused' then '' when m.parts[1] like 'the answer is not JSON:%' then 'not JSON'
-  when r.error_code = any(${[...providersOwn]}::text[]) then regexp_replace(m.outside, ${NAMED_CALL}, '', 'g')
+const CAUSE = sql`case when r.error_code = 'refused' then '' when m.parts[1] like 'the answer is not JSON:%' then 'not JSON'
+  when r.error_code = any(${[...PROVIDERS_OWN]}::text[]) then regexp_replace(m.outside, ${NAMED_CALL}, '', 'g')
   else concat(regexp_replace(translate(m.outside, '0123456789', ''), ${SINGLE_QUOTED}, '', 'g'),
     case when m.parts[1] ~ ${BEFORE_NAME} then m.parts[2] end, case when m.parts[3] ~ ${BEFORE_NAME} then m.parts[4] end,
     case when m.parts[5] ~ ${BEFORE_NAME} then m.parts[6] end) end`;
 
 /** Of the request `r`: its last attempt's answer, which the target refused then, is still there. */
-export const keptAttempt = sql`r.error_code = 'unwritable' and a.request_id = r.id and a.attempt = r.attempt
+export const KEPT_ATTEMPT = sql`r.error_code = 'unwritable' and a.request_id = r.id and a.attempt = r.attempt
   and a.outcome = 'unwritable' and a.answer is not null`;
 
 export interface FailureGroup {
@@ -65,16 +65,16 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
   const { pipelineIds, groupsMax, rowsMax } = wanted;
   const rows = await client.rows<FailureGroup & { groups: number; all: number }>(sql`
     with grouped as (
-      select r.pipeline_id, r.error_code as reason, ${cause} as cause, count(*)::int as rows, count(a.request_id)::int as kept,
+      select r.pipeline_id, r.error_code as reason, ${CAUSE} as cause, count(*)::int as rows, count(a.request_id)::int as kept,
         min(r.id) as first
       from unnest(${[...pipelineIds]}::int[]) as p (id)
       cross join lateral (select * from rowmill.requests q where q.pipeline_id = p.id and q.state = 'failed' limit ${rowsMax}) r
-      cross join ${messageParts} left join rowmill.attempts a on ${keptAttempt}
+      cross join ${MESSAGE_PARTS} left join rowmill.attempts a on ${KEPT_ATTEMPT}
       group by 1, 2, 3),
     every_group as (
       select g.pipeline_id, g.reason, g.rows, g.kept, g.first, null as key, null as message from grouped g
       union all
-      select k.pipeline_id, 'refusedKey', sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason) from ${standingRefusals}
+      select k.pipeline_id, 'refusedKey', sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason) from ${STANDING_REFUSALS}
         and k.pipeline_id = any(${[...pipelineIds]}::int[]) group by k.pipeline_id, k.reason),
     numbered as (
       select *, row_number() over (partition by pipeline_id order by rows desc, first) as place, count(*) over ()::int as groups,
@@ -110,7 +110,7 @@ export function isMeant({ pipelineId, reasons, keys }: FailedRows): Sql {
     and (${reasons}::text[] is null or r.error_code = any(${reasons}::text[])) and (${keys}::text[] is null or r.key = any(${keys}::text[]))`;
 }
 
-const isKept = sql`exists (select 1 from rowmill.attempts a where ${keptAttempt})`;
+const IS_KEPT = sql`exists (select 1 from rowmill.attempts a where ${KEPT_ATTEMPT})`;
 
 export interface FailedCounts {
   /** Whose answer is kept, and was refused by the target. */
@@ -125,7 +125,7 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
   const row = await client.first<FailedCounts>(sql`
     select count(*) filter (where kept)::int as kept, count(*) filter (where not kept)::int as lost,
       count(*) filter (where error_code = 'truncated' and room >= ${room}::int)::int as "sameRoom"
-    from (select r.error_code, ${isKept} as kept,
+    from (select r.error_code, ${IS_KEPT} as kept,
         case when r.error_code = 'truncated' then (select t.room from rowmill.attempts t where t.request_id = r.id and t.attempt = r.attempt) end as room
       from rowmill.requests r where ${isMeant(meant)}) failed`);
   return row ?? { kept: 0, lost: 0, sameRoom: 0 };
@@ -135,8 +135,8 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
 export async function failedSample(client: Reader, meant: FailedRows, max: number): Promise<string[]> {
   const half = Math.ceil(max / 2);
   const rows = await client.rows<{ key: string }>(sql`
-    (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${isKept} order by r.id limit ${half})
-    union (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${isKept} order by r.id desc limit ${half})`);
+    (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${IS_KEPT} order by r.id limit ${half})
+    union (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${IS_KEPT} order by r.id desc limit ${half})`);
   return rows.map((row) => row.key);
 }
 
@@ -157,7 +157,7 @@ export async function reopenLost(
   { after, max }: { after: string; max: number },
 ): Promise<{ last: string; reopened: number } | null> {
   const rows = await tx.rows<{ id: string }>(sql`
-    select r.id::text as id from rowmill.requests r where ${isMeant(meant)} and not ${isKept} and r.id > ${after}::bigint
+    select r.id::text as id from rowmill.requests r where ${isMeant(meant)} and not ${IS_KEPT} and r.id > ${after}::bigint
     order by r.id limit ${max} for update of r`);
   const last = rows.at(-1)?.id;
   if (last === undefined) return null;

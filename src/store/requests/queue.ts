@@ -31,7 +31,7 @@ export interface ReadyFacts {
 }
 
 /** Of `q`. */
-const isDue = sql`q.batch is null and q.not_before <= now()`;
+const IS_DUE = sql`q.batch is null and q.not_before <= now()`;
 
 /** How many may go out now, as the queue says, and how long the oldest has waited. */
 export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyFacts> {
@@ -42,8 +42,8 @@ export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyF
     waiting: number;
     arriving: boolean;
   }>(sql`
-    select coalesce(sum(n) filter (where ${isDue}), 0)::int as ready, coalesce(sum(n), 0)::int as queued,
-      (extract(epoch from clock_timestamp() - min(since) filter (where ${isDue})) * 1000)::float8 as oldest,
+    select coalesce(sum(n) filter (where ${IS_DUE}), 0)::int as ready, coalesce(sum(n), 0)::int as queued,
+      (extract(epoch from clock_timestamp() - min(since) filter (where ${IS_DUE})) * 1000)::float8 as oldest,
       (select coalesce(sum(waiting), 0)::int from rowmill.counts where pipeline_id = ${pipelineId}) as waiting,
       exists (select from rowmill.arrivals where pipeline_id = ${pipelineId}) as arriving
     from rowmill.queue q where pipeline_id = ${pipelineId}`);
@@ -84,7 +84,7 @@ export async function giveToBatch(
   if (bounds.newMax !== null) await isolate(tx, pipelineId, { max: bounds.max, newMax: bounds.newMax });
   const row = await tx.first<{ given: number }>(sql`
     with turn as (
-      select no, n, sum(n) over (order by not_before, no) as until from rowmill.queue q where pipeline_id = ${pipelineId} and ${isDue}
+      select no, n, sum(n) over (order by not_before, no) as until from rowmill.queue q where pipeline_id = ${pipelineId} and ${IS_DUE}
         ${bounds.newMax === null ? sql`` : sql`and not_before = '-infinity'`}),
     whole as (
       update rowmill.queue q set batch = ${batch} from turn t where q.no = t.no and t.until <= ${bounds.max} and q.batch is null returning q.n),
@@ -113,12 +113,12 @@ async function isolate(
   const chosen = sql`select id, since from (
       select x.id, q.since, q.not_before, q.no, r.attempt, count(*) filter (where r.attempt = 0) over (order by q.not_before, q.no, x.place) as fresh, x.place
       from rowmill.queue q cross join unnest(q.ids) with ordinality as x (id, place) join rowmill.requests r on r.id = x.id and r.state = 'waiting'
-      where q.pipeline_id = ${pipelineId} and ${isDue}) turn
+      where q.pipeline_id = ${pipelineId} and ${IS_DUE}) turn
     where attempt > 0 or fresh <= ${newMax} order by not_before, no, place limit ${max}`;
   await tx.run(sql`
     with chosen as materialized (${chosen}),
     cut as (
-      delete from rowmill.queue q where q.pipeline_id = ${pipelineId} and ${isDue} and q.ids && (select array_agg(id) from chosen)
+      delete from rowmill.queue q where q.pipeline_id = ${pipelineId} and ${IS_DUE} and q.ids && (select array_agg(id) from chosen)
       returning q.since, q.not_before, q.no, q.ids),
     rest as (
       insert into rowmill.queue (pipeline_id, since, not_before, ids)

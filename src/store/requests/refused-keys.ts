@@ -4,15 +4,15 @@
  */
 import { sql, type Queryable } from "../../postgres/database.js";
 
-const former = sql`exists (select 1 from rowmill.sweeps s
+const FORMER = sql`exists (select 1 from rowmill.sweeps s
   where s.pipeline_id = k.pipeline_id and s.phase = 'idle' and k.seen_at < s.started_at)`;
 
 /** What follows `from`: the refused keys `k` that still have a row, as far as is known. */
-export const standingRefusals = sql`rowmill.refused_keys k where not ${former}`;
+export const STANDING_REFUSALS = sql`rowmill.refused_keys k where not ${FORMER}`;
 
 /** Repeatable; returns how many. */
 export async function forgetFormerRefusals(client: Queryable): Promise<number> {
-  return client.run(sql`delete from rowmill.refused_keys k where ${former}`);
+  return client.run(sql`delete from rowmill.refused_keys k where ${FORMER}`);
 }
 
 export async function refuseKey(
@@ -58,14 +58,14 @@ export interface UnnamedRows {
 const REASONS_MAX = 5;
 
 /** One line for each pipeline that has any: `rows` in all, and `unnamed`, as UnnamedRows[]. */
-export const unnamedByPipeline = sql`
+export const UNNAMED_BY_PIPELINE = sql`
   select pipeline_id, sum(rows)::float8 as rows,
     json_agg(json_build_object('rows', rows, 'example', example, 'reason', reason) order by place) filter (where place <= ${REASONS_MAX}) as unnamed
   from (select k.pipeline_id, k.reason, sum(k.rows)::float8 as rows, min(k.key_prefix) as example,
       row_number() over (partition by k.pipeline_id order by sum(k.rows) desc, min(k.key_prefix)) as place
-    from ${standingRefusals} group by k.pipeline_id, k.reason) reasons
+    from ${STANDING_REFUSALS} group by k.pipeline_id, k.reason) reasons
   group by pipeline_id`;
 
 export async function countUnnamed(client: Queryable): Promise<{ pipelineId: number; rows: number }[]> {
-  return client.rows(sql`select u.pipeline_id as "pipelineId", u.rows from (${unnamedByPipeline}) u`);
+  return client.rows(sql`select u.pipeline_id as "pipelineId", u.rows from (${UNNAMED_BY_PIPELINE}) u`);
 }

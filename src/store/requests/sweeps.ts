@@ -37,7 +37,7 @@ const SWEEP_LOCK = 726_974;
 const KEYLESS_REASON = "rows without a key";
 
 /** Of a row of rowmill.sweeps: the fields of SweepFacts. */
-export const sweepFacts = sql`wanted_at is not null as wanted, coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase,
+export const SWEEP_FACTS = sql`wanted_at is not null as wanted, coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase,
   swept_hash as "sweptHash", (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
   (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"`;
 
@@ -57,7 +57,7 @@ export async function lockSweep(tx: Queryable, pipelineId: number): Promise<Swee
 
 function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
   return tx.first<SweepRow>(sql`
-    select ${sweepFacts}, pipeline_id as "pipelineId", cursor, definition_hash as "definitionHash",
+    select ${SWEEP_FACTS}, pipeline_id as "pipelineId", cursor, definition_hash as "definitionHash",
       last_request_id::text as "lastRequestId", met::text as met, rows_seen::int as "rowsSeen", keys_found::int as "keysFound"
     from rowmill.sweeps where pipeline_id = ${pipelineId}`);
 }

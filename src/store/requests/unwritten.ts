@@ -2,7 +2,7 @@
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { countChanges } from "./counts.js";
 import { hex } from "./requests.js";
-import { isMeant, keptAttempt, type FailedRows } from "./failures.js";
+import { isMeant, KEPT_ATTEMPT, type FailedRows } from "./failures.js";
 
 /** Of the answers that go into memory together. */
 const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
@@ -16,7 +16,7 @@ export async function nextKept(
   const rows = await client.rows<{ id: string }>(sql`
     select id::text as id from (
       select id, sum(bytes) over (order by id) - bytes as before from (
-        select r.id, octet_length(a.answer) as bytes from rowmill.requests r join rowmill.attempts a on ${keptAttempt}
+        select r.id, octet_length(a.answer) as bytes from rowmill.requests r join rowmill.attempts a on ${KEPT_ATTEMPT}
         where ${isMeant(meant)} and r.id > ${after}::bigint order by r.id limit ${max}) next) weighed
     where before < ${ANSWER_BYTES_MAX} order by weighed.id`);
   return rows.map((row) => row.id);
@@ -43,7 +43,7 @@ export async function lockKept(tx: Queryable, ids: readonly string[]): Promise<K
   return tx.rows<KeptAnswer>(sql`
     select r.id::text as id, r.key, ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.fingerprint`)} as fingerprint, a.answer, coalesce(a.model, b.model) as model, b.account,
       r.demo, r.row_gone as "rowGone"
-    from rowmill.requests r join rowmill.attempts a on ${keptAttempt} join rowmill.batches b on b.no = a.batch
+    from rowmill.requests r join rowmill.attempts a on ${KEPT_ATTEMPT} join rowmill.batches b on b.no = a.batch
     where r.id = any(${[...ids]}::bigint[]) and r.state = 'failed' order by r.id for update of r`);
 }
 

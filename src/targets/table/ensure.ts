@@ -32,7 +32,7 @@ import {
   additionStatement,
   creationStatements,
   listedValues,
-  stampColumns,
+  STAMP_COLUMNS,
   wideningStatements,
   type WantedColumn,
   type Widening,
@@ -43,7 +43,7 @@ import { tryAnswers } from "./try-answers.js";
 const LOCK_TIMEOUT_MS = 2_000;
 const LOOK_MS_MAX = 6_000;
 /** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
-const outsideRoles = ["anon", "authenticated"] as const;
+const OUTSIDE_ROLES = ["anon", "authenticated"] as const;
 
 type TargetConfig = PipelineConfig["target"];
 
@@ -225,7 +225,7 @@ function changesOf(judged: Judged, former: Wanted["former"]): Changes {
   const present = new Set(facts.columns.map(({ name }) => name));
   const mayAdd = config.addColumns || facts.made;
   // Answers can be written without them, but not beside one of the two alone, which may be required.
-  const stampsPresent = stampColumns.filter(({ name }) => present.has(name)).length;
+  const stampsPresent = STAMP_COLUMNS.filter(({ name }) => present.has(name)).length;
   const stamps = facts.owns && (config.addColumns || stampsPresent === 1);
   const addition = mayAdd ? additionStatement(facts.qualified, { wanted, stamps }, present) : null;
   const widenings = facts.made ? wideningsOf(judged, former ?? []) : [];
@@ -290,7 +290,7 @@ function tableOf(judged: Judged): TargetTable {
     isJsonText: wanted.isJsonText === true,
     ...found.declared,
   }));
-  const stamped = stampColumns.every(({ name }) => facts.columns.some((column) => column.name === name));
+  const stamped = STAMP_COLUMNS.every(({ name }) => facts.columns.some((column) => column.name === name));
   const ownership = ownershipOf(config, facts, source);
   const { qualified, from } = facts;
   return { qualified, from, key: source.key, columns, stamped, isSource, ownership };
@@ -370,7 +370,7 @@ async function defaultSchema(client: Reader): Promise<string> {
 
 async function presentOutsideRoles(client: Reader): Promise<string[]> {
   const roles = await client.rows<{ name: string }>(
-    sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...outsideRoles]}::text[])`,
+    sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...OUTSIDE_ROLES]}::text[])`,
   );
   return roles.map((role) => role.name);
 }

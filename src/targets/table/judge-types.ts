@@ -7,7 +7,7 @@ import { listedValues } from "./statements.js";
 type AnswerType = AnswerColumn["type"];
 
 /** Types of a target that can hold no answer of the wanted type; what is not named here PostgreSQL may convert by itself. */
-const unfit: Readonly<Record<AnswerType, RegExp>> = {
+const UNFIT: Readonly<Record<AnswerType, RegExp>> = {
   text: /^(bigint|integer|smallint|double precision|real|boolean|.*\[\])$/,
   bigint: /^(boolean|date|timestamp.*|uuid|.*\[\])$/,
   "double precision": /^(bigint|integer|smallint|boolean|date|timestamp.*|uuid|.*\[\])$/,
@@ -17,7 +17,7 @@ const unfit: Readonly<Record<AnswerType, RegExp>> = {
 };
 
 /** Built-in types that a column may have that Rowmill made for an answer of this type; with another one the answer has changed its type since. */
-const ours: Readonly<Record<AnswerType, RegExp>> = {
+const OURS: Readonly<Record<AnswerType, RegExp>> = {
   text: /^(?!.*\[\]$|numeric|jsonb?$|bigint|integer|smallint|double precision|real|boolean)/,
   bigint: /^(bigint|integer|smallint|numeric.*)$/,
   "double precision": /^(double precision|real|numeric.*)$/,
@@ -36,8 +36,8 @@ function typeFault({ config, facts }: Judged, { wanted, found }: Pair): Fault | 
   const lists = facts.checks.filter(({ text }) => listedValues(text, found.name) !== null);
   // What a CHECK lists are texts: another type of answer is never among them.
   const isListed = lists.length > 0 && wanted.type !== "text" && wanted.limits?.values == null;
-  const isRetyped = facts.made && builtIn && !ours[wanted.type].test(limitedType);
-  if (!unfit[wanted.type].test(limitedType) && !isListed && !isRetyped) return null;
+  const isRetyped = facts.made && builtIn && !OURS[wanted.type].test(limitedType);
+  if (!UNFIT[wanted.type].test(limitedType) && !isListed && !isRetyped) return null;
   const drops = lists.map(({ name }) => `drop constraint ${quoteIdentifier(name)}, `).join("");
   const name = quoteIdentifier(wanted.name);
   const using = conversion(name, limitedType, wanted.type);

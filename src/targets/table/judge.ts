@@ -6,7 +6,7 @@ import type { CatalogueColumn } from "../../sources/table/columns.js";
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 import { fault, namedValues, pairsOf, textOfValue, type Fault, type Judged } from "./fault.js";
 import { limitFaults, typeFaults } from "./judge-types.js";
-import { columnText, listedValues, stampColumns, type WantedColumn } from "./statements.js";
+import { columnText, listedValues, STAMP_COLUMNS, type WantedColumn } from "./statements.js";
 
 /** What no answer at all could be written for, whichever definition asked. */
 export function structuralFaults(judged: Judged): readonly Fault[] {
@@ -110,7 +110,7 @@ function keyFaults({ config, facts, source }: Judged): readonly Fault[] {
 }
 
 /** Built-in types of one group compare with each other, so a key of one finds its row by another. */
-const keyGroups = [
+const KEY_GROUPS = [
   /^(smallint|integer|bigint|numeric|real|double precision)$/,
   /^(text|character varying|character|name)$/,
   /^(date|timestamp with(out)? time zone)$/,
@@ -125,7 +125,7 @@ function keyTypeFaults({
   return source.key.flatMap((key) => {
     const found = facts.columns.find(({ name }) => name === key.name);
     if (found === undefined || !found.builtIn || !key.builtIn || found.type === key.type) return [];
-    if (keyGroups.some((group) => group.test(found.type) && group.test(key.type))) return [];
+    if (KEY_GROUPS.some((group) => group.test(found.type) && group.test(key.type))) return [];
     return [
       fault(
         `target: ${config.table}."${key.name}" is of type ${found.type}, and the source's key "${key.name}" is of type ${key.type}, so no answer could be written.`,
@@ -163,8 +163,8 @@ function levelOf({ facts }: Judged, { name, castType, declared }: CatalogueColum
 function writtenColumns({ facts, wanted, source, isSource }: Judged): readonly CatalogueColumn[] {
   const names = new Set(wanted.map(({ name }) => name));
   if (!isSource) for (const { name } of source.key) names.add(name);
-  const stamped = stampColumns.every(({ name }) => facts.columns.some((column) => column.name === name));
-  if (stamped) for (const { name } of stampColumns) names.add(name);
+  const stamped = STAMP_COLUMNS.every(({ name }) => facts.columns.some((column) => column.name === name));
+  if (stamped) for (const { name } of STAMP_COLUMNS) names.add(name);
   return facts.columns.filter(({ name }) => names.has(name));
 }
 

@@ -93,33 +93,33 @@ function describe({ kind, identity, owner, viaKind, via }: Stranger): string {
 }
 
 const catalog = (name: string) => raw(`'${name}'::regclass::oid`);
-const table = catalog("pg_class");
-const trigger = catalog("pg_trigger");
-const fallback = catalog("pg_attrdef");
-const constraint = catalog("pg_constraint");
-const policy = catalog("pg_policy");
-const rule = catalog("pg_rewrite");
-const statistics = catalog("pg_statistic_ext");
-const type = catalog("pg_type");
-const operator = catalog("pg_operator");
-const operatorClass = catalog("pg_opclass");
-const routine = catalog("pg_proc");
+const TABLE = catalog("pg_class");
+const TRIGGER = catalog("pg_trigger");
+const FALLBACK = catalog("pg_attrdef");
+const CONSTRAINT = catalog("pg_constraint");
+const POLICY = catalog("pg_policy");
+const RULE = catalog("pg_rewrite");
+const STATISTICS = catalog("pg_statistic_ext");
+const TYPE = catalog("pg_type");
+const OPERATOR = catalog("pg_operator");
+const OPERATOR_CLASS = catalog("pg_opclass");
+const ROUTINE = catalog("pg_proc");
 
 /** Bits of `tgtype`: INSERT (4) and UPDATE (16). A write to the target is nothing else, a rule's write to another table may be. */
 const INSERT_OR_UPDATE = 20;
 /** As `tgenabled` and `ev_enabled` have what fires in this session. */
-const firing = sql`('A', case when current_setting('session_replication_role') = 'replica' then 'R' else 'O' end)`;
+const FIRING = sql`('A', case when current_setting('session_replication_role') = 'replica' then 'R' else 'O' end)`;
 
 /** Of the table `r.object`, what a write to it runs. */
-const pieces = sql`
-  select ${trigger} as class, t.oid as object from pg_catalog.pg_trigger t
-    where t.tgrelid = r.object and t.tgenabled in ${firing} and (r.via_class is not null or t.tgtype & ${INSERT_OR_UPDATE}::int <> 0)
-  union all select ${fallback}, d.oid from pg_catalog.pg_attrdef d where d.adrelid = r.object
-  union all select ${constraint}, c.oid from pg_catalog.pg_constraint c where c.conrelid = r.object
-  union all select ${policy}, p.oid from pg_catalog.pg_policy p where p.polrelid = r.object and row_security_active(r.object)
-  union all select ${rule}, w.oid from pg_catalog.pg_rewrite w where w.ev_class = r.object and w.ev_enabled in ${firing}
-  union all select ${table}, i.indexrelid from pg_catalog.pg_index i where i.indrelid = r.object
-  union all select ${statistics}, e.oid from pg_catalog.pg_statistic_ext e where e.stxrelid = r.object`;
+const PIECES = sql`
+  select ${TRIGGER} as class, t.oid as object from pg_catalog.pg_trigger t
+    where t.tgrelid = r.object and t.tgenabled in ${FIRING} and (r.via_class is not null or t.tgtype & ${INSERT_OR_UPDATE}::int <> 0)
+  union all select ${FALLBACK}, d.oid from pg_catalog.pg_attrdef d where d.adrelid = r.object
+  union all select ${CONSTRAINT}, c.oid from pg_catalog.pg_constraint c where c.conrelid = r.object
+  union all select ${POLICY}, p.oid from pg_catalog.pg_policy p where p.polrelid = r.object and row_security_active(r.object)
+  union all select ${RULE}, w.oid from pg_catalog.pg_rewrite w where w.ev_class = r.object and w.ev_enabled in ${FIRING}
+  union all select ${TABLE}, i.indexrelid from pg_catalog.pg_index i where i.indrelid = r.object
+  union all select ${STATISTICS}, e.oid from pg_catalog.pg_statistic_ext e where e.stxrelid = r.object`;
 
 /**
  * Partitions are written through the table; triggers come down to it from the table that it is a part of. Tables that merely inherit are
@@ -137,46 +137,46 @@ const family = (key: readonly string[]) => sql`
         and a.attname <> all(${[...key]}::text[]))`;
 
 /** What a type, a constraint or an operator class runs, and no row of pg_depend shows. */
-const undepended = sql`
-  select ${constraint} as class, c.oid as object from pg_catalog.pg_constraint c where r.class = ${type} and c.contypid = r.object
-  union all select ${type}, a.atttypid from pg_catalog.pg_type t join pg_catalog.pg_attribute a on a.attrelid = t.typrelid
-    where r.class = ${type} and t.oid = r.object and a.attnum > 0
-  union all select ${operator}, unnest(c.conexclop) from pg_catalog.pg_constraint c where r.class = ${constraint} and c.oid = r.object
-  union all select ${routine}, p.amproc from pg_catalog.pg_opclass o join pg_catalog.pg_amproc p on p.amprocfamily = o.opcfamily
-    where r.class = ${operatorClass} and o.oid = r.object
-  union all select ${operator}, p.amopopr from pg_catalog.pg_opclass o join pg_catalog.pg_amop p on p.amopfamily = o.opcfamily
-    where r.class = ${operatorClass} and o.oid = r.object`;
+const UNDEPENDED = sql`
+  select ${CONSTRAINT} as class, c.oid as object from pg_catalog.pg_constraint c where r.class = ${TYPE} and c.contypid = r.object
+  union all select ${TYPE}, a.atttypid from pg_catalog.pg_type t join pg_catalog.pg_attribute a on a.attrelid = t.typrelid
+    where r.class = ${TYPE} and t.oid = r.object and a.attnum > 0
+  union all select ${OPERATOR}, unnest(c.conexclop) from pg_catalog.pg_constraint c where r.class = ${CONSTRAINT} and c.oid = r.object
+  union all select ${ROUTINE}, p.amproc from pg_catalog.pg_opclass o join pg_catalog.pg_amproc p on p.amprocfamily = o.opcfamily
+    where r.class = ${OPERATOR_CLASS} and o.oid = r.object
+  union all select ${OPERATOR}, p.amopopr from pg_catalog.pg_opclass o join pg_catalog.pg_amop p on p.amopfamily = o.opcfamily
+    where r.class = ${OPERATOR_CLASS} and o.oid = r.object`;
 
 /** `via`: the trigger, default, constraint, policy, rule, index or column that led there; a rule may lead to another table. */
 const step = (key: readonly string[]) => sql`
-  select p.class, p.object, p.class as via_class, p.object as via_object, 0 as via_part from (${pieces}) p where r.class = ${table}
+  select p.class, p.object, p.class as via_class, p.object as via_object, 0 as via_part from (${PIECES}) p where r.class = ${TABLE}
   union all
-  select ${table}, f.object, r.via_class, r.via_object, r.via_part from (${family(key)}) f where r.class = ${table}
+  select ${TABLE}, f.object, r.via_class, r.via_object, r.via_part from (${family(key)}) f where r.class = ${TABLE}
   union all
-  select u.class, u.object, r.via_class, r.via_object, r.via_part from (${undepended}) u
+  select u.class, u.object, r.via_class, r.via_object, r.via_part from (${UNDEPENDED}) u
   union all
   select d.refclassid, d.refobjid, coalesce(r.via_class, d.classid), coalesce(r.via_object, d.objid), coalesce(r.via_part, d.objsubid)
   from pg_catalog.pg_depend d where d.classid = r.class and d.objid = r.object
-    and (d.refclassid in (${routine}, ${type}, ${operator}, ${operatorClass}) or (r.class = ${rule} and d.refclassid = ${table}))`;
+    and (d.refclassid in (${ROUTINE}, ${TYPE}, ${OPERATOR}, ${OPERATOR_CLASS}) or (r.class = ${RULE} and d.refclassid = ${TABLE}))`;
 
 /** Whoever can change what `r.object` runs, as a type's owner can by a cast; nothing for what has no code of its own. Functions of our ledger are its owner's. */
-const owner = sql`
+const OWNER = sql`
   select c.relowner as id from pg_catalog.pg_class c
-    where r.class = ${table} and c.oid = r.object and c.relkind in ('r', 'p', 'v', 'm', 'f')
+    where r.class = ${TABLE} and c.oid = r.object and c.relkind in ('r', 'p', 'v', 'm', 'f')
   union all select case when n.nspname <> 'rowmill' then p.proowner
       when not me.rolsuper and pg_has_role(n.nspowner, 'USAGE') then me.oid else n.nspowner end
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where r.class = ${routine} and p.oid = r.object
-  union all select t.typowner from pg_catalog.pg_type t where r.class = ${type} and t.oid = r.object and t.typtype <> 'b'`;
+    where r.class = ${ROUTINE} and p.oid = r.object
+  union all select t.typowner from pg_catalog.pg_type t where r.class = ${TYPE} and t.oid = r.object and t.typtype <> 'b'`;
 
 function findStrangers(client: Reader, { target, source, key }: Ownership): Promise<Stranger[]> {
   return client.rows<Stranger>(sql`
     with recursive reached (class, object, via_class, via_object, via_part) as (
-      select ${table}, to_regclass(${target})::oid, null::oid, null::oid, null::int
+      select ${TABLE}, to_regclass(${target})::oid, null::oid, null::oid, null::int
       union select s.* from reached r cross join lateral (${step(key)}) s)
     select distinct on (r.class, r.object) me.rolname::text as user, i.type as kind, i.identity,
       pg_get_userbyid(o.id)::text as owner, v.type as "viaKind", v.identity as via
-    from reached r join pg_catalog.pg_roles me on me.rolname = current_user cross join lateral (${owner}) o
+    from reached r join pg_catalog.pg_roles me on me.rolname = current_user cross join lateral (${OWNER}) o
     cross join lateral pg_identify_object(r.class, r.object, 0) i
     cross join lateral pg_identify_object(r.via_class, r.via_object, r.via_part) v
     where o.id <> me.oid and not exists (select 1 from pg_catalog.pg_roles a where a.oid = o.id and a.rolsuper)

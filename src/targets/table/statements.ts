@@ -8,7 +8,7 @@ import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 export type WantedColumn = AnswerColumn & { readonly name: string };
 
 /** When an answer was written, and which model gave it. */
-export const stampColumns = [
+export const STAMP_COLUMNS = [
   { name: "rowmill_at", type: "timestamptz" },
   { name: "rowmill_model", type: "text" },
 ] as const;
@@ -28,7 +28,7 @@ export function creationStatements({ access, source, wanted, qualified, roles }:
   const columns = [
     ...source.key.map((column) => `${quoteIdentifier(column.name)} ${column.type}`),
     ...wanted.map(columnText),
-    ...stampColumns.map((column) => `${column.name} ${column.type} not null`),
+    ...STAMP_COLUMNS.map((column) => `${column.name} ${column.type} not null`),
     `primary key (${keyNames})`,
   ];
   const comment = quoteLiteral(`Answers for ${source.qualified}, written by Rowmill.`);
@@ -54,7 +54,7 @@ export function additionStatement(
 ): string | null {
   const missing = [
     ...wanted.map((column) => ({ name: column.name, text: columnText(column) })),
-    ...(stamps ? stampColumns : []).map(({ name, type }) => ({ name, text: `${name} ${type}` })),
+    ...(stamps ? STAMP_COLUMNS : []).map(({ name, type }) => ({ name, text: `${name} ${type}` })),
   ].filter((column) => !present.has(column.name));
   if (missing.length === 0) return null;
   const additions = missing.map((column) => `add column if not exists ${column.text}`).join(", ");

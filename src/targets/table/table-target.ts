@@ -50,7 +50,7 @@ export function createTableTarget(table: TargetTable): Target {
   };
 }
 
-const stamps = ["rowmill_at", "rowmill_model"] as const;
+const STAMPS = ["rowmill_at", "rowmill_model"] as const;
 
 async function checkOwners(client: Queryable, { ownership }: TargetTable): Promise<void> {
   if (ownership !== null) await refuseStrangers(client, ownership);
@@ -192,7 +192,7 @@ function answerValues(table: TargetTable): { name: string; value: Sql }[] {
 /** Column name and the value it gets, key columns left out. */
 function assignments(table: TargetTable): { name: string; value: Sql }[] {
   const answers = answerValues(table);
-  const [at, model] = stamps;
+  const [at, model] = STAMPS;
   return table.stamped
     ? [...answers, { name: at, value: sql`pg_catalog.now()` }, { name: model, value: sql`x.m` }]
     : answers;

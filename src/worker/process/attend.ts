@@ -15,7 +15,7 @@ const ASK_GROWTH = 1.5;
 const ANSWER_MS_MAX = 5_000;
 
 /** What a concern says when it stopped before it was through: it is asked at once what is due. */
-export const more = Symbol("more");
+export const MORE = Symbol("more");
 
 export interface Concern {
   readonly name: string;
@@ -76,7 +76,7 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
       new Attended(context, concern, (result) => {
         if (signal.aborted) return;
         hasten();
-        if (result === more) alarm.hasten(0);
+        if (result === MORE) alarm.hasten(0);
       }),
   );
   const rhythmMs = (): number => Math.min(ASK_MS_MIN * ASK_GROWTH ** quietRounds, ASK_MS_MAX);
@@ -161,7 +161,7 @@ class Attended {
     try {
       const result = await work();
       this.#failures = 0;
-      this.#notBeforeMs = result === more ? 0 : performance.now() + this.#concern.restMs;
+      this.#notBeforeMs = result === MORE ? 0 : performance.now() + this.#concern.restMs;
       if (this.#concern.regular !== true) this.#worked(result);
     } catch (error) {
       if (signal.aborted) return;

@@ -4,7 +4,7 @@
  */
 import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
 import type { Due, PipelineDue } from "../../store/ledger/due.js";
-import { more, type Concern } from "./attend.js";
+import { MORE, type Concern } from "./attend.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { askAgainAfterDemo, mayAskAgain } from "../rounds/demo-answers.js";
 import { compareWithList } from "../rounds/duplicates.js";
@@ -49,7 +49,7 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
           .filter((one) => one.arrived && mayLook(one))
           .map(({ id }) => id);
         if (arrived.length === 0) return null;
-        return async () => ((await runIntake(context, signal, { arrived })).full ? more : null);
+        return async () => ((await runIntake(context, signal, { arrived })).full ? MORE : null);
       },
     },
     planner(context, options),

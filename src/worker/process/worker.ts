@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
 import { askDue, holds, type Due } from "../../store/ledger/due.js";
 import { beat, signOff } from "../../store/ledger/workers.js";
-import { version } from "../../version.js";
+import { VERSION } from "../../version.js";
 import { attend, type Attendance } from "./attend.js";
 import { concernsOf, nextMs } from "./concerns.js";
 import type { WorkerContext } from "../context.js";
@@ -112,7 +112,7 @@ function heartbeat(context: WorkerContext, queue: Queue): Promise<void> {
     poolId: queue.poolId(),
     host: hostname(),
     pid: process.pid,
-    version,
+    version: VERSION,
   };
   return context.step("worker.beat", () => beat(context.database, worker));
 }

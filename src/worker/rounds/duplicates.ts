@@ -43,7 +43,7 @@ const DUPLICATES_MAX = 50;
 /** A process looks for strangers again after so long, also where nothing else makes it read the list. */
 const LOOK_AGAIN_MS = 3_500_000;
 
-const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export interface CompareCounts {
   found: number;
@@ -244,7 +244,7 @@ async function recordPossible(
 
 /** By its mark. One that failed ran nothing and cost nothing. */
 function isOurs({ status, mark }: ProviderBatch, deployment: string): boolean {
-  return status !== "failed" && mark !== null && mark.deployment === deployment && uuid.test(mark.batch);
+  return status !== "failed" && mark !== null && mark.deployment === deployment && UUID.test(mark.batch);
 }
 
 /** Cancels what is recorded and not cancelled yet: of all batches, or of one. */

@@ -25,7 +25,7 @@ import { reconcile } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { render } from "./renderer.js";
 import { create, upload } from "./submitter.js";
-import { done, type BatchIn, type Next, type Turn } from "./turn.js";
+import { DONE, type BatchIn, type Next, type Turn } from "./turn.js";
 import { withdraw } from "./withdraw.js";
 
 /** Moves in one turn; a batch needs six from plan to settlement. */
@@ -197,7 +197,7 @@ function act(turn: Turn): Promise<Next> | Next {
     case "settled":
     case "rejected":
     case "cancelled":
-      return done;
+      return DONE;
   }
 }
 

@@ -46,7 +46,7 @@ export interface EndingFacts {
   readonly delayMs?: number;
 }
 
-const noUsage = { input: 0, cached: 0, output: 0, cost: 0 };
+const NO_USAGE = { input: 0, cached: 0, output: 0, cost: 0 };
 
 export function endingOf(
   { context, pipeline, batch }: Pick<Turn, "context" | "pipeline" | "batch">,
@@ -69,7 +69,7 @@ export function endingOf(
     detail: storable(facts.detail?.slice(0, DETAIL_CHARACTERS_MAX)),
     answer: storable(facts.answer),
     model: storable(facts.model),
-    ...(facts.usage === undefined ? noUsage : countedUsage(batch, facts.usage)),
+    ...(facts.usage === undefined ? NO_USAGE : countedUsage(batch, facts.usage)),
     room: request.room,
     demo: facts.demo ?? false,
     rowGone: facts.rowGone ?? false,

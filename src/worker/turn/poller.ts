@@ -6,7 +6,7 @@ import { ProviderError, type ProviderBatch } from "../../model/provider/provider
 import { moveBatch } from "./move-batch.js";
 import { refute } from "./reconciler.js";
 import { refuse } from "./refusal.js";
-import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { AGAIN, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 import { overdueText } from "../../model/batch/overdue.js";
 import { overdueBatches } from "../../store/batches/overdue-batches.js";
 
@@ -36,7 +36,7 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
       polls: batch.polls + 1,
     }),
   );
-  if (!noted) return lost;
+  if (!noted) return LOST;
   await warnOverdue(turn);
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
   if (seen.status !== "unknown") return { next: "wait", delayMs };
@@ -76,7 +76,7 @@ async function beginCollecting(
       },
     },
   );
-  return moved ? again : lost;
+  return moved ? AGAIN : LOST;
 }
 
 /**

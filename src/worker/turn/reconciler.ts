@@ -17,7 +17,7 @@ import { cancelDuplicates } from "../rounds/duplicates.js";
 import { moveBatch } from "./move-batch.js";
 import { listSince, listUntil } from "../rounds/provider-clock.js";
 import { adopt, fence, isByCircumstance, uploadAnew } from "./submitter.js";
-import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { AGAIN, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 import { withdraw } from "./withdraw.js";
 
 const LOOK_PAUSE_MS = 5_000;
@@ -36,7 +36,7 @@ export async function reconcile(turn: Submitting): Promise<Next> {
   const ageMs = batch.createIntentAgoMs ?? windowMs;
   const mayAppear = ageMs < windowMs;
   const found = await findCreated(turn, { mayAppear });
-  if (found === "lost") return lost;
+  if (found === "lost") return LOST;
   if (found.right !== null)
     return adopt(turn, found.right, { reason: "found at the provider after its reply was lost" });
   const [presumed] = await candidates(turn, found, { mayAppear });
@@ -53,7 +53,7 @@ export async function reconcile(turn: Submitting): Promise<Next> {
   await fence("reconcile.fence", turn);
   // A create of input that is removed makes nothing that runs.
   const late = await findCreated(turn, { mayAppear: false });
-  if (late === "lost") return lost;
+  if (late === "lost") return LOST;
   if (late.right !== null)
     return adopt(turn, late.right, { reason: "found at the provider after its input file was deleted" });
   return uploadAnew(turn, `no batch was found within ${looked}; its input file was deleted`);
@@ -190,7 +190,7 @@ export async function refute(
     },
   };
   try {
-    return (await moveBatch("reconcile.refute", turn, move)) ? again : lost;
+    return (await moveBatch("reconcile.refute", turn, move)) ? AGAIN : LOST;
   } catch (error) {
     // Its create is open again, and one may be: the other one's first.
     if (isTaken(error)) return { next: "wait", delayMs: REFUTE_PAUSE_MS };

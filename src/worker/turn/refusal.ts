@@ -13,7 +13,7 @@ import * as batches from "../../store/batches/batches.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { endAll, type EndingFacts } from "./ending.js";
 import { requestBounds } from "../rounds/estimate.js";
-import { done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { DONE, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 
 type Refused = Turn<BatchIn<"uploading"> | BatchIn<"submitting"> | BatchIn<"running">>;
 
@@ -25,7 +25,7 @@ export const REFUSALS_MAX = 3;
 /** By how much a file is made smaller whose size is refused without naming a limit: 200 MB come below the usual 1 MB in two steps. */
 const SIZE_STEP = 16;
 
-const unsaid: BatchInputError = {
+const UNSAID: BatchInputError = {
   code: null,
   line: null,
   message: "The provider gave no reason.",
@@ -41,8 +41,8 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
   const noted = await context.step("refuse.note", () =>
     batches.update(context.database, lease, { provider_errors: kept }),
   );
-  if (!noted) return lost;
-  const [first = unsaid] = errors;
+  if (!noted) return LOST;
+  const [first = UNSAID] = errors;
   const judged = await judge(turn, errors, first);
   turn.context.log.warn(
     { pipeline: turn.batch.pipeline, batch: turn.batch.id, errors: errors.slice(0, 5) },
@@ -54,7 +54,7 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
     event: "refused",
     reason: `the provider refused the file: ${first.message}`,
   });
-  return ended === "lost" ? lost : done;
+  return ended === "lost" ? LOST : DONE;
 }
 
 type Judged = (request: Part["requests"][number]) => EndingFacts;

@@ -6,7 +6,7 @@
 import { formatCustomId } from "../../model/request/custom-id.js";
 import {
   addLine,
-  nothingPacked,
+  NOTHING_PACKED,
   pack,
   type LineSize,
   type PackedSoFar,
@@ -36,7 +36,7 @@ import { endAll, endingOf, type EndingFacts } from "./ending.js";
 import { fileLimits, type FileLimits } from "../rounds/file-limits.js";
 import { moveBatch } from "./move-batch.js";
 import { DraftLines, openSpool, type SpoolWriter } from "../spool.js";
-import { again, done, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { AGAIN, DONE, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 import { userCodeTimer } from "../user-code.js";
 import { withdraw } from "./withdraw.js";
 
@@ -58,18 +58,18 @@ interface Progress {
 
 export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
-  if (!(await undoFormer(turn))) return lost;
+  if (!(await undoFormer(turn))) return LOST;
   if (batch.definitionHash !== pipeline.definitionHash)
     return giveBack(turn, "the definition changed since it was planned");
   const bounds = await requestBounds(context, pipeline, batch.rates);
   const limits = await packingLimits(turn);
   const spool = await openSpool(context.spoolFolder, batch.id, pipeline.provider.frame);
   const encode = encoderFor(pipeline, bounds.ratio);
-  const progress: Progress = { packed: nothingPacked, full: false, overflow: null };
+  const progress: Progress = { packed: NOTHING_PACKED, full: false, overflow: null };
   try {
     if (!(await renderAllChunks(turn, { encode, limits, progress, spool }))) {
       spool.leave();
-      return lost;
+      return LOST;
     }
     return await finish(turn, spool, { progress, bounds });
   } catch (error) {
@@ -98,7 +98,7 @@ async function giveBack(turn: Planned, reason: string): Promise<Next> {
     event: "nothingToSend",
     reason,
   });
-  return ended === "lost" ? lost : done;
+  return ended === "lost" ? LOST : DONE;
 }
 
 /** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
@@ -330,7 +330,7 @@ function refusalOf(
     return null;
   }
   // Over what was reserved for the whole batch: this line has to wait for a larger reservation, the others need not.
-  if (pack(nothingPacked, size, limits) !== "take") {
+  if (pack(NOTHING_PACKED, size, limits) !== "take") {
     progress.overflow = size;
     return "overflow";
   }
@@ -362,7 +362,7 @@ async function finish(
     moveBatch("render.move", turn, { batch, event, reason, fields });
   if (packed.requests === 0) {
     await spool.abandon();
-    return (await move("nothingToSend", "no request was left to send", {})) ? done : lost;
+    return (await move("nothingToSend", "no request was left to send", {})) ? DONE : LOST;
   }
   const { requestsMin } = turn.pipeline.provider.limits;
   if (packed.requests < requestsMin) {
@@ -381,7 +381,7 @@ async function finish(
     reserved_tokens: Math.ceil(packed.tokens),
     reserved_nano_usd: Math.ceil(packed.nanoUsd),
   });
-  return moved ? again : lost;
+  return moved ? AGAIN : LOST;
 }
 
 /** The next plan reserves enough for the line that did not fit; if this one had known already, there is no more money. */

@@ -22,7 +22,7 @@ import { createIntent, spoolFile } from "./create-intent.js";
 import { moveBatch } from "./move-batch.js";
 import { refuse } from "./refusal.js";
 import { isWhole, removeSpool } from "../spool.js";
-import { again, lost, type BatchIn, type Next, type Turn } from "./turn.js";
+import { AGAIN, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 import { withdraw } from "./withdraw.js";
 
 /** A file is sometimes not to be found for a moment after its upload: so often the create is tried with one file. */
@@ -58,7 +58,7 @@ async function whyNotSent(turn: Turn<BatchIn<"uploading">>): Promise<Next | null
   if (!(await isWhole(spoolFile(turn), turn.lease))) {
     const reason = "the rendered file is not on this machine";
     const moved = await moveBatch("upload.move", turn, { batch, event: "spoolLost", reason });
-    return moved ? again : lost;
+    return moved ? AGAIN : LOST;
   }
   const { inputBytes } = await learnedLimits(context.read, batch.account, batch.model);
   const isTooLarge = inputBytes !== null && batch.spoolBytes > inputBytes && batch.lines > 1;
@@ -104,7 +104,7 @@ async function staged(
     const noted = await context.step("upload.wait", () =>
       batches.update(context.database, lease, { provider_data: { staged: null }, polls: 0 }),
     );
-    if (!noted) return lost;
+    if (!noted) return LOST;
     const why = `The provider cannot use the input file of batch ${batch.id}: ${details ?? "it gives no reason"}. To upload it again: rowmill resume ${pipeline.config.name}`;
     return pauseForProvider(turn, why);
   }
@@ -121,7 +121,7 @@ async function toCreate(turn: Turn<BatchIn<"uploading">>, ref: Json | null, reas
     reason,
     fields,
   });
-  return moved ? again : lost;
+  return moved ? AGAIN : LOST;
 }
 
 async function waitUntilReady(
@@ -132,7 +132,7 @@ async function waitUntilReady(
   const noted = await context.step(step, () =>
     batches.update(context.database, lease, { ...fields, polls: batch.polls + 1 }),
   );
-  if (!noted) return lost;
+  if (!noted) return LOST;
   const delayMs = Math.min(READY_PAUSE_MAX_MS, backoffMs(batch.polls, READY_PAUSE_MS, context.random()));
   return { next: "wait", delayMs };
 }
@@ -141,7 +141,7 @@ async function pauseForProvider({ context, pipeline }: Turn, reason: string): Pr
   await context.step("turn.pause", () =>
     pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
   );
-  return again;
+  return AGAIN;
 }
 
 /** The same input under this batch's name; whatever else bears it is removed, so that none can be sent by mistake. */
@@ -166,7 +166,7 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const intended = await context.step("submit.intent", () =>
     intend(context.database, turn.lease, { baseline, alone: isAlone }),
   );
-  if (intended === "lost") return lost;
+  if (intended === "lost") return LOST;
   if (intended === "taken") return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
   const intendedMs = performance.now();
   const intent = { ...(await createIntent(turn)), baseline };
@@ -196,7 +196,7 @@ async function tooLate({ context, lease }: Turn): Promise<Next> {
   const takenBack = await context.step("submit.takeBack", () =>
     batches.update(context.database, lease, { create_intent: false }),
   );
-  return takenBack ? again : lost;
+  return takenBack ? AGAIN : LOST;
 }
 
 export function isByCircumstance({ pipeline }: Pick<Turn, "pipeline">): boolean {
@@ -217,7 +217,7 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
   const takenBack = await context.step("submit.takeBack", () =>
     batches.update(context.database, lease, { create_intent: false }),
   );
-  if (!takenBack) return lost;
+  if (!takenBack) return LOST;
   if (error.kind === "refused") return refuse(turn, [error.refusal]);
   if (error.kind !== "notFound") throw error;
   const createdNow = batch.creates + 1;
@@ -234,7 +234,7 @@ async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: Pro
   const takenBack = await context.step("submit.takeBack", () =>
     batches.update(context.database, lease, { create_intent: false, polls: 0 }),
   );
-  if (!takenBack) return lost;
+  if (!takenBack) return LOST;
   return pauseForProvider(
     turn,
     `${asSentence(message)} To try again: rowmill resume ${pipeline.config.name}`,
@@ -262,8 +262,8 @@ export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: stri
     // What the first one, should it be seen later after all, may have cost: the batch itself may end with nothing reserved.
     detail: { reservedNanoUsd: batch.reservedNanoUsd },
   });
-  if (!moved) return lost;
-  if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return again;
+  if (!moved) return LOST;
+  if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return AGAIN;
   const why = `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${asSentence(reason)} When the provider is well again: rowmill resume ${pipeline.config.name}`;
   return pauseForProvider(turn, why);
 }
@@ -288,7 +288,7 @@ export async function adopt(
       return batches.move(tx, lease, { batch, event: "created", reason, fields });
     }),
   );
-  if (!moved) return lost;
+  if (!moved) return LOST;
   if ((await learnedLimits(context.read, batch.account, batch.model)).sizeGuesses > 0)
     await context.step("refuse.learn", () => raiseGuess(context.database, batch));
   context.log.info(
@@ -297,5 +297,5 @@ export async function adopt(
   );
   // What is presumed may have to be sent after all.
   if (!presumed) await context.step("clean.spool", () => removeSpool(context.spoolFolder, batch.id));
-  return again;
+  return AGAIN;
 }

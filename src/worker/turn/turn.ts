@@ -19,9 +19,9 @@ export type Next =
   /** Somebody else holds the batch by now: nothing of ours was written, nothing more may be. */
   | { readonly next: "lost" };
 
-export const again: Next = { next: "again" };
-export const done: Next = { next: "done" };
-export const lost: Next = { next: "lost" };
+export const AGAIN: Next = { next: "again" };
+export const DONE: Next = { next: "done" };
+export const LOST: Next = { next: "lost" };
 
 /** A batch, the pipeline that it belongs to, and the right to act on it. */
 export interface Turn<B extends Batch = Batch> {

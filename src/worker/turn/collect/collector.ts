@@ -22,7 +22,7 @@ import { pauseWhenFailing } from "../../rounds/failing-answers.js";
 import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForResults } from "./missing-results.js";
 import { refute } from "../reconciler.js";
 import { eachStep } from "../../step.js";
-import { done, lost, type BatchIn, type Next, type Turn } from "../turn.js";
+import { DONE, LOST, type BatchIn, type Next, type Turn } from "../turn.js";
 import { requestsByCustomId } from "../../../store/batches/adoption.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
@@ -40,12 +40,12 @@ interface Tally extends batches.ResultsRead {
 export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Next> {
   const turn = { ...claimed, asked: await askedBy(claimed) };
   const waits: Waits = { alone: 0 };
-  if (turn.batch.keepsAnswers && !(await collectKept(turn, waits))) return lost;
+  if (turn.batch.keepsAnswers && !(await collectKept(turn, waits))) return LOST;
   const { resultsRead } = turn.batch;
   if (resultsRead !== null)
     return settle(turn, { ...resultsRead, end: wholeEnd(turn, resultsRead.lines), isUnproved: false });
   const read = await collectResults(turn, waits);
-  if (read === "lost") return lost;
+  if (read === "lost") return LOST;
   if (read === "foreign") return refute(turn, FOREIGN);
   return (await lookForResults(turn, read.end)) ?? (await doubt(turn, read)) ?? settle(turn, read);
 }
@@ -190,10 +190,10 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
     fields: { provider_data: { refs: tally.end.refs } },
     first: (tx) => lookAtAnswers(tx, pipeline),
   });
-  if (ended === "lost") return lost;
+  if (ended === "lost") return LOST;
   if (ended === "kept") return waitForRows(turn, read, tally.end);
   context.log.info({ pipeline: batch.pipeline, batch: batch.id, requests: batch.requests }, "batch settled");
-  return done;
+  return DONE;
 }
 
 /** The results are not needed any more. */
