@@ -8,9 +8,9 @@ import { nearMatch } from "../model/words/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { ADAPTERS } from "../providers/adapters.js";
 import type { Database } from "../postgres/database.js";
-import { pendingMigrations } from "../store/ledger/migrations.js";
-import { ledgerExists } from "../store/ledger/overview.js";
-import { requireUnderstood } from "../store/ledger/understood.js";
+import * as migrations from "../store/ledger/migrations.js";
+import * as overview from "../store/ledger/overview.js";
+import * as understood from "../store/ledger/understood.js";
 import type { Terminal } from "./screen/terminal.js";
 
 export interface Project {
@@ -63,8 +63,8 @@ export async function withLedger<T>(
   if (!(await hasDatabase(project.config))) return work(null);
   const opened = await openProjectDatabase(project.config, project.environment);
   try {
-    if (!(await ledgerExists(opened.database))) return await work(null);
-    await requireUnderstood(opened.database);
+    if (!(await overview.ledgerExists(opened.database))) return await work(null);
+    await understood.requireUnderstood(opened.database);
     return await work(opened);
   } finally {
     await opened.close();
@@ -85,7 +85,7 @@ export async function withExistingLedger<T>(
 
 /** Commands read and write what the newest version added. @throws RowmillError `refused` */
 export async function requireBroughtForward(database: Database): Promise<void> {
-  if ((await pendingMigrations(database)).length === 0) return;
+  if ((await migrations.pendingMigrations(database)).length === 0) return;
   throw new RowmillError("refused", "The ledger in this database is of an earlier version of Rowmill.", {
     hints: ["Bring it to this one: rowmill up"],
   });

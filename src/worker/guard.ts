@@ -11,7 +11,7 @@ import {
   type Reader,
 } from "../postgres/database.js";
 import * as pipelines from "../store/pipelines/pipelines.js";
-import { requireUnderstood } from "../store/ledger/understood.js";
+import * as understood from "../store/ledger/understood.js";
 import type { Pipeline, WorkerContext } from "./context.js";
 
 /** The same error that may pass, but comes again and again: so often it is waited out. */
@@ -33,7 +33,7 @@ export async function guarded<T>(
     const why = pauseForTarget(pipeline, error) ?? pauseForSource(pipeline, error);
     if (why === null) return null;
     // Else a column that a newer version renamed would pause the pipeline for everybody.
-    await requireUnderstood(context.read);
+    await understood.requireUnderstood(context.read);
     await context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
     return null;
   }

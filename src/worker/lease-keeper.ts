@@ -3,11 +3,12 @@
  * holder's writes then change nothing, since the token stands in each of them.
  */
 import type { Logger } from "pino";
-import { LEASE_MS, renew, type Lease } from "../store/batches/batches.js";
+import * as batches from "../store/batches/batches.js";
+import type { Lease } from "../store/batches/batches.js";
 import type { Database } from "../postgres/database.js";
 import type { RunStep } from "./step.js";
 
-const RENEW_EVERY_MS = LEASE_MS / 4;
+const RENEW_EVERY_MS = batches.LEASE_MS / 4;
 
 export interface LeaseKeeper {
   hold(lease: Lease): void;
@@ -22,7 +23,7 @@ export function keepLeases(database: Database, log: Logger, step: RunStep): Leas
   const timer = setInterval(() => {
     if (renewing || tokens.size === 0) return;
     renewing = true;
-    step("lease.renew", () => renew(database, [...tokens]))
+    step("lease.renew", () => batches.renew(database, [...tokens]))
       .catch((error: unknown) => log.warn({ err: error }, "leases could not be renewed; trying again"))
       .finally(() => {
         renewing = false;

@@ -9,10 +9,12 @@ import { ProviderError } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Batch, Lease } from "../../store/batches/batches.js";
 import type { Database, Queryable } from "../../postgres/database.js";
-import { endMany, type AttemptEnding } from "../../store/requests/attempts.js";
-import { countOpen, lockPart, type InFlight } from "../../store/batches/in-flight.js";
-import { moneyAtRisk } from "../../store/batches/money.js";
-import { lock } from "../../store/pipelines/pipelines.js";
+import * as attempts from "../../store/requests/attempts.js";
+import type { AttemptEnding } from "../../store/requests/attempts.js";
+import * as inFlight from "../../store/batches/in-flight.js";
+import type { InFlight } from "../../store/batches/in-flight.js";
+import * as money from "../../store/batches/money.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
 import { choiceOf, makeProvider, presentAccount, type Configured } from "../open/providers.js";
 
@@ -34,16 +36,16 @@ export async function abandonBatch(database: Database, batchId: string): Promise
 
 async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Abandoned> {
   // Before the batch and its requests, as everywhere.
-  await lock(tx, batch.pipelineId);
-  let rows = (await countOpen(tx, batch.no)).queued;
+  await pipelines.lock(tx, batch.pipelineId);
+  let rows = (await inFlight.countOpen(tx, batch.no)).queued;
   for (let part = 0, more = true; more; part++) {
     if (!(await batches.holds(tx, lease))) throw batchInUse(batch.id);
-    const chunk = await lockPart(tx, batch.no, part);
-    await endMany(tx, batch, chunk.requests.map(endingOf));
+    const chunk = await inFlight.lockPart(tx, batch.no, part);
+    await attempts.endMany(tx, batch, chunk.requests.map(endingOf));
     rows += chunk.requests.length;
     more = !chunk.isLast;
   }
-  const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await moneyAtRisk(tx, batch.id));
+  const lostNanoUsd = isUnsent(batch) ? 0 : Math.ceil(await money.moneyAtRisk(tx, batch.id));
   const given = {
     batch,
     event: "abandoned",

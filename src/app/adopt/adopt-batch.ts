@@ -14,10 +14,10 @@ import {
   lockWaiting,
   takeAdopted,
 } from "../../store/batches/adoption.js";
-import { nextNumber } from "../../store/batches/batches.js";
-import { schedule } from "../../store/ledger/wake.js";
+import * as batches from "../../store/batches/batches.js";
+import * as wake from "../../store/ledger/wake.js";
 import type { Queryable } from "../../postgres/database.js";
-import { byId, lockIntake } from "../../store/pipelines/pipelines.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { requestBounds } from "../../worker/rounds/estimate.js";
 import { catchUp } from "../../worker/rounds/intake.js";
@@ -175,11 +175,11 @@ export async function adoptBatch(
   const bounds = await requestBounds(context, pipeline, billed.rates);
   return context.database.transaction(async (tx) => {
     // One at a time, and before the requests, as an intake does: so neither waits for the other with rows locked.
-    await lockIntake(tx, pipeline.id);
+    await pipelines.lockIntake(tx, pipeline.id);
     await refuseKnown(tx, pipeline, adoption.batch);
     await requireCurrent(tx, pipeline);
     const batchId = randomUUID();
-    const no = await nextNumber(tx);
+    const no = await batches.nextNumber(tx);
     let adopted = 0;
     for (let start = 0; start < adoption.lines.named.length; start += CHUNK) {
       adopted += await takeChunk(tx, pipeline, {
@@ -203,13 +203,13 @@ export async function adoptBatch(
       reservedTokens: adoption.batch.terminal ? 0 : Math.ceil(adopted * bounds.tokensEach),
       detail: { pattern: adoption.pattern, lines: adoption.lines.lines, ...counts },
     });
-    await schedule(tx, batchId, 0);
+    await wake.schedule(tx, batchId, 0);
     return { batchId, ...counts };
   });
 }
 
 async function requireCurrent(tx: Queryable, pipeline: Pipeline): Promise<void> {
-  const row = await byId(tx, pipeline.id);
+  const row = await pipelines.byId(tx, pipeline.id);
   if (row !== null && row.uninstalledAt === null && row.definitionHash === pipeline.definitionHash) return;
   throw new RowmillError(
     "refused",

@@ -2,12 +2,12 @@
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
-import { ledgerExists, livingWorkers } from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { WorkerContext } from "../../worker/context.js";
 import { configuredHash, openProject, type ProjectParts } from "../open/open-project.js";
 
-type LivingWorker = Awaited<ReturnType<typeof livingWorkers>>[number];
+type LivingWorker = Awaited<ReturnType<typeof overview.livingWorkers>>[number];
 
 export interface OpenedForAdoption {
   readonly context: WorkerContext;
@@ -26,8 +26,8 @@ export async function openForAdoption(
 }
 
 async function workerOf(database: Database, config: PipelineConfig): Promise<LivingWorker | null> {
-  if (!(await ledgerExists(database))) return null;
-  const [worker = null] = await livingWorkers(database);
+  if (!(await overview.ledgerExists(database))) return null;
+  const [worker = null] = await overview.livingWorkers(database);
   if (worker === null) return null;
   const row = (await pipelines.all(database)).find((known) => known.name === config.name);
   if (row === undefined || row.definitionHash === configuredHash(config)) return worker;

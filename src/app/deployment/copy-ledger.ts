@@ -2,8 +2,9 @@
  * "The other database lives on": this ledger gets a name of its own, takes back what is not sent, and only reads of what is in flight. It
  * asks nothing of the provider.
  */
-import { countState } from "../../store/requests/counts.js";
-import { shareBatches, unfinishedBatches, type UnfinishedBatch } from "../../store/ledger/recovery.js";
+import * as counts from "../../store/requests/counts.js";
+import * as recovery from "../../store/ledger/recovery.js";
+import type { UnfinishedBatch } from "../../store/ledger/recovery.js";
 import type { WorkerContext } from "../../worker/context.js";
 import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
 import type { Place } from "../open/place-of-ledger.js";
@@ -20,11 +21,11 @@ export interface CopyCounts {
 
 /** What `copyLedger` would do. Writes nothing. */
 export async function prepareCopy({ database, pipelines }: WorkerContext): Promise<CopyCounts> {
-  const unfinished = await unfinishedBatches(database);
+  const unfinished = await recovery.unfinishedBatches(database);
   const sent = unfinished.filter((batch) => batch.sent);
   const unsent = unfinished.filter((batch) => !batch.sent && pipelines.has(batch.pipelineId));
   let waiting = 0;
-  for (const id of pipelines.keys()) waiting += await countState(database, id, "waiting");
+  for (const id of pipelines.keys()) waiting += await counts.countState(database, id, "waiting");
   return {
     sharedBatches: sent.length,
     sharedRows: rowsIn(sent),
@@ -40,8 +41,8 @@ function rowsIn(batches: readonly UnfinishedBatch[]): number {
 export async function copyLedger(context: WorkerContext, place: Place): Promise<void> {
   await holdBack(context);
   // First of all: from now on nothing that was at the provider before is deleted or cancelled from here.
-  await context.database.transaction((tx) => shareBatches(tx));
-  const unfinished = await unfinishedBatches(context.database);
+  await context.database.transaction((tx) => recovery.shareBatches(tx));
+  const unfinished = await recovery.unfinishedBatches(context.database);
   await withdrawUnsent(context, unfinished, "the database was copied before the batch was sent");
   const reason = "this database is a copy; the other one lives on";
   await finishDecision(context, place, { renamed: true, event: "copied", reason });

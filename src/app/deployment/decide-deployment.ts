@@ -5,9 +5,10 @@
 import { randomUUID } from "node:crypto";
 import { suspicionText } from "../../model/deployment-identity.js";
 import type { Lease } from "../../store/batches/batches.js";
-import { clearSuspicion, suspect } from "../../store/ledger/deployment.js";
-import { pipelineIdsOf, type UnfinishedBatch } from "../../store/ledger/recovery.js";
-import { wakeBatches } from "../../store/ledger/wake.js";
+import * as deployment from "../../store/ledger/deployment.js";
+import * as recovery from "../../store/ledger/recovery.js";
+import type { UnfinishedBatch } from "../../store/ledger/recovery.js";
+import * as wake from "../../store/ledger/wake.js";
 import type { WorkerContext } from "../../worker/context.js";
 import { endAll } from "../../worker/turn/ending.js";
 import { batchInUse, claimBatch, isUnsent } from "../adopt/claim-batch.js";
@@ -15,7 +16,10 @@ import { lookAtPlace, type Place } from "../open/place-of-ledger.js";
 
 /** Until `finishDecision` nothing is sent, collected or deleted, whoever works. */
 export async function holdBack({ database }: WorkerContext): Promise<void> {
-  await suspect(database, suspicionText("A person began to say what this database is, and was interrupted."));
+  await deployment.suspect(
+    database,
+    suspicionText("A person began to say what this database is, and was interrupted."),
+  );
 }
 
 /** Takes back what certainly is not sent: its rows wait again. Batches of pipelines that the config lacks stay as they are. */
@@ -50,7 +54,7 @@ export async function finishDecision(
 ): Promise<void> {
   const { identity } = await lookAtPlace(context.database, place);
   await context.database.transaction(async (tx) => {
-    await clearSuspicion(tx, { identity, ...decision });
-    for (const id of await pipelineIdsOf(tx)) await wakeBatches(tx, id);
+    await deployment.clearSuspicion(tx, { identity, ...decision });
+    for (const id of await recovery.pipelineIdsOf(tx)) await wake.wakeBatches(tx, id);
   });
 }

@@ -12,19 +12,14 @@ import {
   type ProviderBatch,
 } from "../../model/provider/provider.js";
 import { contentsOf } from "../../sources/source.js";
-import { nextNumber } from "../../store/batches/batches.js";
-import { findByProviderBatch, insertAdopted, takeAdopted } from "../../store/batches/adoption.js";
+import * as batches from "../../store/batches/batches.js";
+import * as adoption from "../../store/batches/adoption.js";
 import type { Queryable } from "../../postgres/database.js";
 import { deploymentId } from "../../store/ledger/deployment.js";
-import { noteUnneeded, orphansAmong } from "../../store/batches/duplicates.js";
+import * as duplicates from "../../store/batches/duplicates.js";
 import { lockIntake } from "../../store/pipelines/pipelines.js";
-import {
-  believeMissing,
-  isFreeId,
-  lockWaitingById,
-  unfinishedBatches,
-  type UnfinishedBatch,
-} from "../../store/ledger/recovery.js";
+import * as recovery from "../../store/ledger/recovery.js";
+import type { UnfinishedBatch } from "../../store/ledger/recovery.js";
 import { listOurs, logUntold } from "../../worker/rounds/duplicates.js";
 import { currentFingerprint, providersOf, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { requestBounds } from "../../worker/rounds/estimate.js";
@@ -69,7 +64,7 @@ export interface Restoration {
 
 /** Looks at the ledger and at the provider. Writes nothing. */
 export async function prepareRestore(context: WorkerContext, signal: AbortSignal): Promise<Restoration> {
-  const unfinished = await unfinishedBatches(context.database);
+  const unfinished = await recovery.unfinishedBatches(context.database);
   const unlisted: string[] = [];
   const lost: LostBatch[] = [];
   const gone: UnfinishedBatch[] = [];
@@ -99,7 +94,7 @@ async function lostBatches(
   logUntold(context.log, untold);
   const named = ours.map((batch) => ({ providerBatchId: batch.id, batchId: batch.mark?.batch ?? "" }));
   const unknown = new Set(
-    await orphansAmong(context.database, provider.account, named, { orNotRecorded: true }),
+    await duplicates.orphansAmong(context.database, provider.account, named, { orNotRecorded: true }),
   );
   return ours.filter(({ id }) => unknown.has(id));
 }
@@ -147,7 +142,7 @@ export async function restoreLedger(
 ): Promise<RestoreCounts> {
   await holdBack(context);
   for (const pipeline of context.pipelines.values()) await catchUp(context, pipeline, signal);
-  const unfinished = await unfinishedBatches(context.database);
+  const unfinished = await recovery.unfinishedBatches(context.database);
   await withdrawUnsent(context, unfinished, "the database was restored before the batch was sent");
   let adoptedBatches = 0;
   let adoptedRows = 0;
@@ -159,7 +154,7 @@ export async function restoreLedger(
     if (rows > 0) adoptedBatches++;
   }
   const told = restoration.gone.map(({ id }) => id);
-  await believeMissing(context.database, told);
+  await recovery.believeMissing(context.database, told);
   const reason = "this database was restored; the former one is gone";
   await finishDecision(context, place, { renamed: false, event: "restored", reason });
   return { adoptedBatches, adoptedRows };
@@ -170,7 +165,7 @@ async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSi
   const { batch, pipeline, collectable, inputs } = lost;
   if (pipeline === null || inputs === null || !collectable) {
     const reason = "created by a former state of this ledger; its answers cannot be read any more";
-    await noteUnneeded(context.database, {
+    await duplicates.noteUnneeded(context.database, {
       account: accountOf(context, lost),
       providerBatchId: batch.id,
       reason,
@@ -204,19 +199,19 @@ async function adoptLost(
   const { account } = pipeline.provider;
   // Before the requests, as an intake does: so neither waits for the other with rows locked.
   await lockIntake(tx, pipeline.id);
-  if ((await findByProviderBatch(tx, account, batch.id)) !== null) return 0;
+  if ((await adoption.findByProviderBatch(tx, account, batch.id)) !== null) return 0;
   const name = batch.mark?.batch ?? "";
-  const id = (await isFreeId(tx, name)) ? name : randomUUID();
-  const no = await nextNumber(tx);
+  const id = (await recovery.isFreeId(tx, name)) ? name : randomUUID();
+  const no = await batches.nextNumber(tx);
   let rows = 0;
   for (let start = 0; start < lines.named.length; start += CHUNK)
     rows += await takeChunk(tx, pipeline, { no, lines: lines.named.slice(start, start + CHUNK) });
   if (rows === 0) {
     const reason = "created by a former state of this ledger; none of its rows waits for an answer";
-    await noteUnneeded(tx, { account, providerBatchId: batch.id, reason });
+    await duplicates.noteUnneeded(tx, { account, providerBatchId: batch.id, reason });
     return 0;
   }
-  await insertAdopted(tx, {
+  await adoption.insertAdopted(tx, {
     id,
     no,
     pipelineId: pipeline.id,
@@ -238,7 +233,7 @@ async function adoptLost(
     pattern: null,
     detail: { lines: lines.lines, adopted: rows },
   });
-  if (lost.gone.length > 0) await believeMissing(tx, [id]);
+  if (lost.gone.length > 0) await recovery.believeMissing(tx, [id]);
   return rows;
 }
 
@@ -249,7 +244,7 @@ async function takeChunk(
   chunk: { no: number; lines: readonly LostLine[] },
 ): Promise<number> {
   const lines = new Map(chunk.lines.map((line) => [line.name.requestId, line]));
-  const waiting = await lockWaitingById(tx, pipeline.id, [...lines.keys()]);
+  const waiting = await recovery.lockWaitingById(tx, pipeline.id, [...lines.keys()]);
   const byKey = new Map(waiting.map(({ id, key }) => [key, { id, line: lines.get(id) }]));
   let taken = 0;
   for await (const rows of contentsOf(pipeline.source, tx, [...byKey.keys()])) {
@@ -259,7 +254,7 @@ async function takeChunk(
       const fingerprint = line.fingerprint ?? currentFingerprint(pipeline, cells);
       return [{ id, hash, fingerprint, room: line.room, customId: line.customId, line: line.line }];
     });
-    taken += await takeAdopted(tx, { no: chunk.no, pipelineId: pipeline.id }, requests);
+    taken += await adoption.takeAdopted(tx, { no: chunk.no, pipelineId: pipeline.id }, requests);
   }
   return taken;
 }

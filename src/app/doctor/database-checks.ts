@@ -3,7 +3,7 @@ import type { ConnectionFacts } from "../../postgres/failure.js";
 import { RowmillError } from "../../model/errors.js";
 import { schemasOnPath } from "../../sources/table/inspection.js";
 import { quoteIdentifier, sql } from "../../postgres/database.js";
-import { POSTGRES_VERSION_MIN } from "../../store/ledger/migrations.js";
+import * as migrations from "../../store/ledger/migrations.js";
 import { hasDatabase, openProjectDatabase } from "../open/open-database.js";
 import { notChecked, ok, problem, sentence, warning, type Check, type Finding } from "./check.js";
 import { judgeClock } from "./clock.js";
@@ -75,9 +75,9 @@ async function lookAtVersion(look: Look): Promise<readonly Finding[]> {
 }
 
 export function judgeVersion(number: number, name: string): Finding {
-  if (number >= POSTGRES_VERSION_MIN) return ok(`PostgreSQL ${name}`);
+  if (number >= migrations.POSTGRES_VERSION_MIN) return ok(`PostgreSQL ${name}`);
   return problem(`PostgreSQL ${name} is too old.`, {
-    mends: [`Rowmill needs ${POSTGRES_VERSION_MIN / 10_000} or later: upgrade the server.`],
+    mends: [`Rowmill needs ${migrations.POSTGRES_VERSION_MIN / 10_000} or later: upgrade the server.`],
   });
 }
 

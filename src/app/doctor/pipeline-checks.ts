@@ -4,13 +4,13 @@ import { overdueText } from "../../model/batch/overdue.js";
 import { heldText } from "../../model/provider/account.js";
 import { countArrivals } from "../../store/requests/arrivals.js";
 import { deploymentId } from "../../store/ledger/deployment.js";
-import { heldBatches } from "../../store/batches/held-batches.js";
-import { pendingMigrations } from "../../store/ledger/migrations.js";
-import { ledgerExists, livingWorkers } from "../../store/ledger/overview.js";
-import { overdueBatches } from "../../store/batches/overdue-batches.js";
+import * as heldBatches from "../../store/batches/held-batches.js";
+import * as migrations from "../../store/ledger/migrations.js";
+import * as overview from "../../store/ledger/overview.js";
+import * as overdueBatches from "../../store/batches/overdue-batches.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { knownProviderBatches } from "../../store/batches/duplicates.js";
-import { countInFlightBatches } from "../../store/ledger/uninstallation.js";
+import * as duplicates from "../../store/batches/duplicates.js";
+import * as uninstallation from "../../store/ledger/uninstallation.js";
 import { listOurs } from "../../worker/rounds/duplicates.js";
 import { CLOCKS_APART_SECONDS } from "../../worker/rounds/provider-clock.js";
 import { counted, notChecked, ok, problem, sentence, warning, type Check, type Finding } from "./check.js";
@@ -67,9 +67,9 @@ export const PIPELINE_CHECKS: readonly Check[] = [
 
 async function lookAtLedger(look: Look): Promise<readonly Finding[]> {
   return readOnly(look, async (tx) => {
-    if (!(await ledgerExists(tx)))
+    if (!(await overview.ledgerExists(tx)))
       return [ok("Rowmill is not set up in this database yet; rowmill up does it", { stops: true })];
-    const pending = await pendingMigrations(tx);
+    const pending = await migrations.pendingMigrations(tx);
     if (pending.length === 0) return [ok("of this version")];
     return [
       ok(`of an earlier version; rowmill up brings it to this one (${counted(pending.length, "step")})`),
@@ -138,9 +138,9 @@ async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
 }
 
 async function lookAtWork(look: Look): Promise<readonly Finding[]> {
-  const overdue = await readOnly(look, (tx) => overdueBatches(tx, { max: OVERDUE_SHOWN_MAX }));
+  const overdue = await readOnly(look, (tx) => overdueBatches.readAll(tx, { max: OVERDUE_SHOWN_MAX }));
   const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
-  const held = await readOnly(look, (tx) => heldBatches(tx, { max: HELD_SHOWN_MAX }));
+  const held = await readOnly(look, (tx) => heldBatches.readAll(tx, { max: HELD_SHOWN_MAX }));
   const project = { config: known(look.config, "a config") };
   const waiting = held.map((batch) => {
     const words = {
@@ -155,11 +155,11 @@ async function lookAtWork(look: Look): Promise<readonly Finding[]> {
 
 async function lookForWorker(look: Look): Promise<readonly Finding[]> {
   return readOnly(look, async (tx) => {
-    const workers = await livingWorkers(tx);
+    const workers = await overview.livingWorkers(tx);
     if (workers.length > 0) return [ok(`${counted(workers.length, "worker")} running`)];
     let arrivals = 0;
     for (const row of await pipelines.all(tx)) arrivals += await countArrivals(tx, row.id);
-    return [judgeIdle({ arrivals, batches: await countInFlightBatches(tx) })];
+    return [judgeIdle({ arrivals, batches: await uninstallation.countInFlightBatches(tx) })];
   });
 }
 
@@ -227,6 +227,6 @@ async function orphansAt(
   });
   const ours = listed.ours.filter((batch) => (batch.createdAt ?? now) < now - ageMin);
   const ids = ours.map((batch) => batch.id);
-  const found = await readOnly(look, (tx) => knownProviderBatches(tx, provider.account, { ids }));
+  const found = await readOnly(look, (tx) => duplicates.knownProviderBatches(tx, provider.account, { ids }));
   return ours.filter((batch) => !found.has(batch.id));
 }

@@ -5,7 +5,7 @@
 import type { SourceTable } from "../../sources/table/inspection.js";
 import { ARRIVALS_ROLE } from "../../sources/table/triggers.js";
 import { quoteIdentifier, sql, type Queryable } from "../../postgres/database.js";
-import { isTrustedOwner, OUR_SCHEMAS } from "../../store/ledger/ledger-owners.js";
+import * as ledgerOwners from "../../store/ledger/ledger-owners.js";
 import type { TargetPlan } from "../../targets/table/ensure.js";
 import { thinnedFault } from "../../targets/table/judge.js";
 import { problem, warning, type Finding } from "./check.js";
@@ -24,9 +24,9 @@ export async function lookAtDatabaseRights(tx: Queryable): Promise<DatabaseRight
     select current_user::text as user, current_database()::text as database,
       has_database_privilege(current_database(), 'CREATE') as "mayCreateSchema",
       coalesce((select json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
-          'ours', pg_has_role(n.nspowner, 'USAGE') and ${isTrustedOwner(sql`n.nspowner`, "u")}) order by n.nspname)
+          'ours', pg_has_role(n.nspowner, 'USAGE') and ${ledgerOwners.isTrustedOwner(sql`n.nspowner`, "u")}) order by n.nspname)
         from pg_catalog.pg_namespace n join pg_catalog.pg_roles u on u.rolname = current_user
-        where n.nspname = any(${[...OUR_SCHEMAS]}::text[])), '[]') as schemas,
+        where n.nspname = any(${[...ledgerOwners.OUR_SCHEMAS]}::text[])), '[]') as schemas,
       (select json_build_object(
           'exists', a.oid is not null,
           'mayBecome', coalesce(me.rolsuper or pg_has_role(me.oid, a.oid, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)
@@ -44,7 +44,7 @@ export function judgeDatabaseRights(rights: DatabaseRights): readonly Finding[] 
 
 function judgeSchemas({ user, database, mayCreateSchema, schemas }: DatabaseRights): readonly Finding[] {
   const me = quoteIdentifier(user);
-  const missing = OUR_SCHEMAS.filter((name) => !schemas.some((schema) => schema.name === name));
+  const missing = ledgerOwners.OUR_SCHEMAS.filter((name) => !schemas.some((schema) => schema.name === name));
   const foreign = schemas.filter((schema) => !schema.ours);
   return [
     ...(missing.length > 0 && !mayCreateSchema

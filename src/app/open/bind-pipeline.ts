@@ -24,10 +24,10 @@ import {
   type Database,
   type Queryable,
 } from "../../postgres/database.js";
-import { registeredAnswer } from "../../store/pipelines/definitions.js";
-import { ledgerExists } from "../../store/ledger/overview.js";
+import * as definitions from "../../store/pipelines/definitions.js";
+import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { wantSweep } from "../../store/requests/sweeps.js";
+import * as sweeps from "../../store/requests/sweeps.js";
 import {
   ensureTarget,
   examineTarget,
@@ -115,8 +115,8 @@ export async function wantedTarget(
 
 /** Null: the ledger knows no such pipeline, or this version cannot read what it knows. */
 async function formerColumns(client: Queryable, name: string): Promise<readonly AnswerColumn[] | null> {
-  if (!(await ledgerExists(client))) return null;
-  const stored = await registeredAnswer(client, name);
+  if (!(await overview.ledgerExists(client))) return null;
+  const stored = await definitions.registeredAnswer(client, name);
   try {
     return stored === undefined ? null : compileStored(stored).columns;
   } catch {
@@ -309,7 +309,11 @@ async function ensureInstalled(
   const signature = await triggerSignature(database, table, options);
   await database.transaction(async (tx) => {
     await pipelines.recordInstallation(tx, row.id, { signature, snapshot });
-    await wantSweep(tx, row.id, row.sourceSignature === null ? "first" : "the table or its triggers changed");
+    await sweeps.wantSweep(
+      tx,
+      row.id,
+      row.sourceSignature === null ? "first" : "the table or its triggers changed",
+    );
   });
   return skip ? (row.installedSnapshot ?? snapshot) : null;
 }

@@ -1,15 +1,16 @@
 /** Is there anything left that goes on by itself? For `--until-idle`, tests and the demo. */
 import { heldText, type HeldBatch } from "../../model/provider/account.js";
-import { countArrivals } from "../../store/requests/arrivals.js";
-import { countUnfinished } from "../../store/batches/batches.js";
-import { countAsked } from "../../store/requests/requests.js";
-import { heldBatches } from "../../store/batches/held-batches.js";
-import { waitingForPerson, type WaitingCreates } from "../../store/batches/create-intents.js";
-import { countState, countStates } from "../../store/requests/counts.js";
+import * as arrivals from "../../store/requests/arrivals.js";
+import * as batches from "../../store/batches/batches.js";
+import * as requests from "../../store/requests/requests.js";
+import * as heldBatches from "../../store/batches/held-batches.js";
+import * as createIntents from "../../store/batches/create-intents.js";
+import type { WaitingCreates } from "../../store/batches/create-intents.js";
+import * as counts from "../../store/requests/counts.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { countUnnamed } from "../../store/requests/refused-keys.js";
-import { isSwept, isSweepPending } from "../../store/requests/sweeps.js";
+import * as refusedKeys from "../../store/requests/refused-keys.js";
+import * as sweeps from "../../store/requests/sweeps.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 
 export interface IdleState {
@@ -38,10 +39,10 @@ async function look(client: Queryable, ours: WorkerContext["pipelines"]): Promis
 }
 
 async function countFailed(client: Queryable, ours: WorkerContext["pipelines"]): Promise<number> {
-  const failed = (await countStates(client))
+  const failed = (await counts.countStates(client))
     .filter((row) => ours.has(row.pipelineId))
     .map((row) => row.counts.failed);
-  const refused = (await countUnnamed(client))
+  const refused = (await refusedKeys.countUnnamed(client))
     .filter((row) => ours.has(row.pipelineId))
     .map((row) => row.rows);
   return [...failed, ...refused].reduce((sum, count) => sum + count, 0);
@@ -63,9 +64,10 @@ async function pipelineState(
     };
   if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
   const unswept =
-    (await isSweepPending(client, pipeline.id)) || !(await isSwept(client, pipeline.id, row.definitionHash));
-  const unseen = unswept || (await countArrivals(client, pipeline.id)) > 0;
-  const inFlight = await countUnfinished(client, [pipeline.id]);
+    (await sweeps.isSweepPending(client, pipeline.id)) ||
+    !(await sweeps.isSwept(client, pipeline.id, row.definitionHash));
+  const unseen = unswept || (await arrivals.countArrivals(client, pipeline.id)) > 0;
+  const inFlight = await batches.countUnfinished(client, [pipeline.id]);
   const waiting = await waitingWithinLimit(client, pipeline);
   // Before the sweep is through nobody is asked: it is not known yet how many rows there are.
   if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
@@ -73,16 +75,16 @@ async function pipelineState(
   }
   const { requestsMin } = pipeline.provider.limits;
   if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {
-    const isLimited = waiting < (await countState(client, pipeline.id, "waiting"));
+    const isLimited = waiting < (await counts.countState(client, pipeline.id, "waiting"));
     const mend = isLimited ? `raise pipelines.${pipeline.config.name}.limit` : "more rows have to come";
     const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so ${mend}.`;
     return { busy: false, blocked: reason };
   }
-  const held = await heldBatches(client, {
+  const held = await heldBatches.readAll(client, {
     max: inFlight,
     of: { pipelineId: pipeline.id, account: pipeline.provider.account },
   });
-  const behind = inFlight > 0 ? await waitingForPerson(client, pipeline.id) : null;
+  const behind = inFlight > 0 ? await createIntents.waitingForPerson(client, pipeline.id) : null;
   const busy = unseen || inFlight > held.length + (behind?.count ?? 0) || waiting > 0;
   return { busy, blocked: busy ? null : (heldReason(held, pipeline) ?? behindReason(behind)) };
 }
@@ -103,8 +105,8 @@ function behindReason(behind: WaitingCreates | null): string | null {
 
 /** Rows beyond `limit` wait for ever; they are no work. */
 async function waitingWithinLimit(client: Queryable, pipeline: Pipeline): Promise<number> {
-  const waiting = await countState(client, pipeline.id, "waiting");
+  const waiting = await counts.countState(client, pipeline.id, "waiting");
   if (pipeline.config.limit === null || waiting === 0) return waiting;
-  const left = Math.max(0, pipeline.config.limit - (await countAsked(client, pipeline.id)));
+  const left = Math.max(0, pipeline.config.limit - (await requests.countAsked(client, pipeline.id)));
   return Math.min(waiting, left + (await pipelines.countWaitingAgain(client, pipeline.id)));
 }

@@ -11,8 +11,8 @@ import type { PipelineConfig } from "../../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
 import { installTriggers, triggerSignature } from "../../sources/table/triggers.js";
 import { quoteIdentifier, quoteLiteral, type Database, type Queryable } from "../../postgres/database.js";
-import { DEPLOYMENT_STATEMENT, pendingMigrations, SCHEMA_STATEMENTS } from "../../store/ledger/migrations.js";
-import { ledgerExists } from "../../store/ledger/overview.js";
+import * as migrations from "../../store/ledger/migrations.js";
+import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { refusalOf } from "../../targets/table/fault.js";
 import { known, readOnly, type Look } from "../doctor/look.js";
@@ -43,7 +43,9 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
   const grants = judgeDatabaseRights(rights).flatMap((finding) => finding.sql);
   const roleGranted = lacksArrivalsRole(rights);
   const schemas = await readOnly(look, schemaSections);
-  const registered = await readOnly(look, async (tx) => ((await ledgerExists(tx)) ? pipelines.all(tx) : []));
+  const registered = await readOnly(look, async (tx) =>
+    (await overview.ledgerExists(tx)) ? pipelines.all(tx) : [],
+  );
   const parts: PipelinePart[] = [];
   let newId = Math.max(0, ...registered.map((row) => row.id));
   for (const pipeline of known(look.config, "a config").pipelines) {
@@ -113,7 +115,7 @@ function terminated(statement: string): string {
 }
 
 async function schemaSections(tx: Queryable): Promise<Section[]> {
-  const pending = await pendingMigrations(tx);
+  const pending = await migrations.pendingMigrations(tx);
   return [
     {
       title: "Rowmill's own tables",
@@ -121,12 +123,12 @@ async function schemaSections(tx: Queryable): Promise<Section[]> {
         pending.length === 0
           ? []
           : [
-              ...SCHEMA_STATEMENTS,
+              ...migrations.SCHEMA_STATEMENTS,
               ...pending.flatMap(({ version, name, text, sha256 }) => [
                 text,
                 `insert into rowmill.migrations (version, name, sha256) values (${version}, ${quoteLiteral(name)}, ${quoteLiteral(sha256)})`,
               ]),
-              DEPLOYMENT_STATEMENT,
+              migrations.DEPLOYMENT_STATEMENT,
             ],
     },
     { title: "The queue that wakes workers, graphile-worker's own", statements: await queueStatements(tx) },

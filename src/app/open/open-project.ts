@@ -14,7 +14,7 @@ import type { Provider } from "../../model/provider/provider.js";
 import { catalogueState } from "../../sources/table/catalogue-state.js";
 import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
 import { DatabaseError, type Database } from "../../postgres/database.js";
-import { migrate } from "../../store/ledger/migrations.js";
+import * as migrations from "../../store/ledger/migrations.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { keepLeases } from "../../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../../worker/step.js";
@@ -45,7 +45,7 @@ export type AllowChange = (pipeline: PipelineConfig, plan: TargetPlan) => Promis
 
 /** Brings both schemas to this version. Repeatable, and safe from several processes at once. */
 export async function prepareSchemas(database: Database): Promise<string[]> {
-  const applied = await migrate(database);
+  const applied = await migrations.migrate(database);
   await migrateQueue(database);
   return applied;
 }

@@ -6,13 +6,7 @@ import { realpath, stat } from "node:fs/promises";
 import { differenceOf, suspicionText, type DeploymentIdentity } from "../../model/deployment-identity.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
 import type { Database, Reader } from "../../postgres/database.js";
-import {
-  presentIdentity,
-  recordedIdentity,
-  recordIdentity,
-  suspect,
-  suspicion,
-} from "../../store/ledger/deployment.js";
+import * as deployment from "../../store/ledger/deployment.js";
 import { embeddedFolder } from "./open-database.js";
 
 /** What of a config says where its database is. */
@@ -23,18 +17,19 @@ export async function lookAtPlace(
   client: Reader,
   config: Place,
 ): Promise<{ identity: DeploymentIdentity; difference: string | null }> {
-  const identity = await presentIdentity(client, await folderOf(config));
-  return { identity, difference: differenceOf(await recordedIdentity(client), identity) };
+  const identity = await deployment.presentIdentity(client, await folderOf(config));
+  return { identity, difference: differenceOf(await deployment.recordedIdentity(client), identity) };
 }
 
 /** When a worker opens the ledger. Repeatable; what was seen stays until a person decides. */
 export async function noticeMove(database: Database, config: Place): Promise<void> {
-  const look = async (tx: Reader) => ((await suspicion(tx)) === null ? await lookAtPlace(tx, config) : null);
+  const look = async (tx: Reader) =>
+    (await deployment.suspicion(tx)) === null ? await lookAtPlace(tx, config) : null;
   const seen = await database.transaction(look, { readOnly: true });
   if (seen === null) return;
   const { identity, difference } = seen;
-  if (difference === null) await recordIdentity(database, identity);
-  else await suspect(database, suspicionText(difference));
+  if (difference === null) await deployment.recordIdentity(database, identity);
+  else await deployment.suspect(database, suspicionText(difference));
 }
 
 async function folderOf(config: Place): Promise<Pick<DeploymentIdentity, "folder" | "folderInode">> {

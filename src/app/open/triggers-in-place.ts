@@ -3,7 +3,7 @@ import type { PipelineConfig } from "../../model/pipeline.js";
 import type { SourceTable } from "../../sources/table/inspection.js";
 import { triggerSignature, type TriggerOptions } from "../../sources/table/triggers.js";
 import type { Queryable } from "../../postgres/database.js";
-import { ledgerExists } from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 
 export function triggerOptions(config: PipelineConfig, pipelineId: number): TriggerOptions {
@@ -16,7 +16,7 @@ export async function triggersInPlace(
   config: PipelineConfig,
   table: SourceTable,
 ): Promise<boolean> {
-  if (!(await ledgerExists(client))) return false;
+  if (!(await overview.ledgerExists(client))) return false;
   const row = (await pipelines.all(client)).find(({ name }) => name === config.name);
   if (row === undefined || row.sourceSignature === null) return false;
   return (await triggerSignature(client, table, triggerOptions(config, row.id))) === row.sourceSignature;

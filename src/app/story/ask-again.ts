@@ -2,13 +2,8 @@
  * Asks failed rows again by a person's word: they wait, with tries that count anew, and a worker sends them. Chunks of one transaction each:
  * after a crash some of them wait, and the same command finds the others.
  */
-import {
-  countFailed,
-  failedSample,
-  reopenFailed,
-  reopenLost,
-  type FailedRows,
-} from "../../store/requests/failures.js";
+import * as failures from "../../store/requests/failures.js";
+import type { FailedRows } from "../../store/requests/failures.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { estimateAgain, type Estimate } from "../../worker/rounds/estimate.js";
 
@@ -33,10 +28,17 @@ export async function prepareAgain(
   { meant, overtaken }: { meant: FailedRows; overtaken: Overtaken },
 ): Promise<Again> {
   const { database } = context;
-  const { lost, sameRoom } = await countFailed(database, meant, pipeline.config.request.maxOutputTokens);
+  const { lost, sameRoom } = await failures.countFailed(
+    database,
+    meant,
+    pipeline.config.request.maxOutputTokens,
+  );
   const rows = lost + overtaken.length;
   if (rows === 0) return { rows, sameRoom, estimate: null };
-  const keys = [...(await failedSample(database, meant, SAMPLE_KEYS)), ...overtaken.map(({ key }) => key)];
+  const keys = [
+    ...(await failures.failedSample(database, meant, SAMPLE_KEYS)),
+    ...overtaken.map(({ key }) => key),
+  ];
   return { rows, sameRoom, estimate: await estimateAgain(context, pipeline, { rows, keys }) };
 }
 
@@ -48,11 +50,11 @@ export async function askAgain(
   let reopened = 0;
   for (let at = 0; at < overtaken.length && !signal.aborted; at += CHUNK_ROWS) {
     const ids = overtaken.slice(at, at + CHUNK_ROWS).map(({ id }) => id);
-    reopened += await database.transaction((tx) => reopenFailed(tx, meant.pipelineId, ids));
+    reopened += await database.transaction((tx) => failures.reopenFailed(tx, meant.pipelineId, ids));
   }
   for (let after = "0"; !signal.aborted;) {
     const bounds = { after, max: CHUNK_ROWS };
-    const chunk = await database.transaction((tx) => reopenLost(tx, meant, bounds));
+    const chunk = await database.transaction((tx) => failures.reopenLost(tx, meant, bounds));
     if (chunk === null) break;
     reopened += chunk.reopened;
     after = chunk.last;

@@ -1,6 +1,6 @@
 /** Owns how a person names a row: the parts of its key on the command line, brought into the ledger's one spelling. */
 import { RowmillError } from "../../model/errors.js";
-import { KEY_BYTES_MAX } from "../../store/requests/arrivals.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import type { SourceTable } from "../../sources/table/inspection.js";
 import { bisect } from "../../postgres/bisect.js";
 import { join, raw, sql, type Queryable } from "../../postgres/database.js";
@@ -65,7 +65,7 @@ export async function spellKeys(
       from json_to_recordset(${JSON.stringify(part)}::json) as k (position int, parts json)`);
     for (const row of rows) {
       const key = spellText(row.parts);
-      if (Buffer.byteLength(key) <= KEY_BYTES_MAX) spelt[row.position] = key;
+      if (Buffer.byteLength(key) <= arrivals.KEY_BYTES_MAX) spelt[row.position] = key;
     }
   };
   await bisect(

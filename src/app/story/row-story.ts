@@ -12,15 +12,8 @@ import { createTableSource } from "../../sources/table/table-source.js";
 import { identifier, join, raw, sql, type Database, type Queryable } from "../../postgres/database.js";
 import { refuseStrangers } from "../../targets/table/owners.js";
 import { keyParts, spellKey } from "./row-key.js";
-import {
-  attemptStories,
-  batchEventStories,
-  refusedKeyReason,
-  requestStory,
-  type AttemptStory,
-  type BatchEventStory,
-  type RequestStory,
-} from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
+import type { AttemptStory, BatchEventStory, RequestStory } from "../../store/ledger/overview.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 
 /** The row as it is now. */
@@ -58,8 +51,8 @@ export async function readRowStory(
   const parts = keyParts(wanted.key, table.seen?.key.length ?? config?.source.key.length ?? null);
   return database.transaction(async (tx) => {
     const key = await spellKey(tx, table.seen, parts);
-    const request = await requestStory(tx, pipeline.id, key);
-    const attempts = request === null ? [] : await attemptStories(tx, request.id);
+    const request = await overview.requestStory(tx, pipeline.id, key);
+    const attempts = request === null ? [] : await overview.attemptStories(tx, request.id);
     const batches = [...new Set(attempts.map((attempt) => attempt.batchId))];
     const reachable = table.seen !== null && config !== undefined;
     return {
@@ -69,9 +62,9 @@ export async function readRowStory(
         ? await readRow(tx, { table: table.seen, config, pipelineId: pipeline.id, key })
         : { state: "unknown", reason: table.reason },
       request,
-      refused: request === null ? await refusedKeyReason(tx, pipeline.id, key) : null,
+      refused: request === null ? await overview.refusedKeyReason(tx, pipeline.id, key) : null,
       attempts,
-      events: await batchEventStories(tx, batches),
+      events: await overview.batchEventStories(tx, batches),
       result: reachable
         ? await readResult(tx, { table: table.seen, config, parts })
         : { state: "unknown", reason: table.reason },

@@ -11,13 +11,8 @@ import type { Json } from "../../model/pipeline.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { DatabaseError, isConflict, type Database, type Queryable } from "../../postgres/database.js";
 import type { FailedRows } from "../../store/requests/failures.js";
-import {
-  endKept,
-  lockKept,
-  nextKept,
-  noteRefusals,
-  type KeptAnswer,
-} from "../../store/requests/unwritten.js";
+import * as unwritten from "../../store/requests/unwritten.js";
+import type { KeptAnswer } from "../../store/requests/unwritten.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Result } from "../../targets/target.js";
 import { currentFingerprint, type Pipeline } from "../../worker/context.js";
@@ -83,7 +78,7 @@ export async function writeKept(writing: Writing): Promise<KeptTally> {
   };
   const waits: Waits = { alone: 0 };
   for (let after = "0"; !signal.aborted;) {
-    const ids = await nextKept(database, meant, { after, max: CHUNK_ROWS });
+    const ids = await unwritten.nextKept(database, meant, { after, max: CHUNK_ROWS });
     const last = ids.at(-1);
     if (last === undefined) break;
     await writePart({ ...writing, waits }, tally, ids);
@@ -175,9 +170,9 @@ async function noteRefusal(
   { ids, message }: { ids: readonly string[]; message: string },
 ): Promise<void> {
   const refused = await database.transaction(async (tx) => {
-    const kept = await lockKept(tx, ids);
+    const kept = await unwritten.lockKept(tx, ids);
     const notes = kept.map(({ id, key }) => ({ id, key, message: storedMessage(message) }));
-    await noteRefusals(tx, notes);
+    await unwritten.noteRefusals(tx, notes);
     return notes;
   });
   count(tally, { written: 0, refused, held: 0, gone: 0, overtaken: [], left: [] });
@@ -193,7 +188,7 @@ function writeOnce(writing: Writing, ids: readonly string[], trial: Place): Prom
     async (tx) => {
       if ((await pipelines.keepDefinition(tx, pipeline.id)) !== pipeline.definitionHash)
         throw changed(pipeline);
-      const all = await lockKept(tx, ids);
+      const all = await unwritten.lockKept(tx, ids);
       const { busy } = await pipeline.target.lockFree(
         tx,
         all.map(({ key }) => key),
@@ -287,7 +282,7 @@ async function writeResults(
   const notHeld = fit.filter(({ result }) => missing.has(result.key));
   if (notHeld.length > 0) throw new NotHeld(new Map(notHeld.map(({ id, result }) => [id, result.key])));
   trial.atTarget = false;
-  await endKept(
+  await unwritten.endKept(
     tx,
     pipeline.id,
     fit.map(({ id }) => id),

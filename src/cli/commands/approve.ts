@@ -3,9 +3,10 @@ import { presentAccount } from "../../app/open/providers.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
-import { countState } from "../../store/requests/counts.js";
-import { approve, type PipelineRow } from "../../store/pipelines/pipelines.js";
-import { wakeBatches } from "../../store/ledger/wake.js";
+import * as counts from "../../store/requests/counts.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../store/pipelines/pipelines.js";
+import * as wake from "../../store/ledger/wake.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
@@ -25,7 +26,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
       terminal.print(`${name} was approved already, as it is now.`);
       return EXIT_STATUS.ok;
     }
-    const waiting = await countState(database, row.id, "waiting");
+    const waiting = await counts.countState(database, row.id, "waiting");
     terminal.print(`${name}: ${describe(row, waiting, configOf(project, name))}`);
     if (options.yes !== true && !(await ask(cli, name))) {
       terminal.print("Nothing was approved.");
@@ -56,8 +57,8 @@ async function ask({ terminal }: Cli, name: string): Promise<boolean> {
 async function approveShown(database: Database, row: PipelineRow, account: string): Promise<void> {
   const shown = { definitionHash: row.definitionHash, by: "a person, by rowmill approve", account };
   const approved = await database.transaction(async (tx) => {
-    await wakeBatches(tx, row.id);
-    return approve(tx, row.id, shown);
+    await wake.wakeBatches(tx, row.id);
+    return pipelines.approve(tx, row.id, shown);
   });
   if (approved) return;
   throw new RowmillError("refused", `${row.name} was changed or approved by somebody else meanwhile.`, {

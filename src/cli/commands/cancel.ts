@@ -7,10 +7,10 @@ import { formatUsd } from "../../model/provider/pricing.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Batch } from "../../store/batches/batches.js";
 import type { Database } from "../../postgres/database.js";
-import { suspicion } from "../../store/ledger/deployment.js";
+import * as deployment from "../../store/ledger/deployment.js";
 import { countOpen } from "../../store/batches/in-flight.js";
-import { moneyAtRisk } from "../../store/batches/money.js";
-import { livingWorkers } from "../../store/ledger/overview.js";
+import * as money from "../../store/batches/money.js";
+import * as overview from "../../store/ledger/overview.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
@@ -32,7 +32,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
     const batch = await findBatch(database, name);
     if (batch.state === "cancelled") return tell(terminal, options, { batch, abandoned: null });
     if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);
-    const suspected = await suspicion(database);
+    const suspected = await deployment.suspicion(database);
     if (suspected !== null)
       throw new RowmillError("refused", suspected, {
         hints: ["First say which it is: rowmill help deployment"],
@@ -50,7 +50,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
     const now = (await batches.get(database, batch.id)) ?? batch;
     if (abandoned === null && now.state !== "cancelled") throw ended(now);
     tell(terminal, options, { batch: now, abandoned });
-    if ((await livingWorkers(database)).length === 0)
+    if ((await overview.livingWorkers(database)).length === 0)
       terminal.note("No worker is running. Start one: rowmill up");
     return EXIT_STATUS.ok;
   });
@@ -80,7 +80,7 @@ async function findBatch(database: Database, name: string): Promise<Batch> {
 
 /** This shell's account says nothing about the workers': one that has the batch's own goes on with it, and its answers are paid for. */
 async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
-  const [worker] = await livingWorkers(database);
+  const [worker] = await overview.livingWorkers(database);
   if (worker === undefined || batch.heldFor !== null) return;
   throw new RowmillError(
     "refused",
@@ -106,7 +106,7 @@ async function ask(
 ): Promise<boolean> {
   const { inFlight, queued } = await countOpen(database, batch.no);
   const rows = inFlight + queued;
-  const cost = formatUsd(await moneyAtRisk(database, batch.id));
+  const cost = formatUsd(await money.moneyAtRisk(database, batch.id));
   terminal.note(
     `Batch ${batch.id} of ${batch.pipeline} is ${batch.state} at ${words.accountText(batch.account)}. What it answers is not collected any more: ` +
       `${counted(rows, "row")} will be asked again of the present account, and up to ${cost} counts as spent. Nothing is cancelled there.`,

@@ -1,7 +1,7 @@
 /** `rowmill doctor`, at work: looks, says what it found, and whether something must be changed. Changes nothing. */
 import { examine } from "../../app/doctor/examine.js";
 import { startLook } from "../../app/doctor/look.js";
-import { audit } from "../../store/ledger/invariants.js";
+import * as invariants from "../../store/ledger/invariants.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { auditLines, auditObject, reportLines, reportObject } from "../words/doctor-text.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
@@ -35,7 +35,7 @@ export async function runDoctor({ terminal }: Cli, options: DoctorOptions): Prom
 export async function runAudit({ terminal }: Cli, options: DoctorOptions): Promise<number> {
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
-    const audited = await database.transaction(audit, {
+    const audited = await database.transaction(invariants.audit, {
       readOnly: true,
       statementTimeoutMs: AUDIT_STATEMENT_MS_MAX,
     });

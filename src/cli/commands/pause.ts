@@ -1,6 +1,7 @@
 /** `rowmill pause`: nothing more is sent until a person resumes it. What is paid for is collected all the same. */
 import type { Database } from "../../postgres/database.js";
-import { lock, pause, resume, type PipelineRow } from "../../store/pipelines/pipelines.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
@@ -36,10 +37,10 @@ async function pauseByPerson(
   reason: string,
 ): Promise<PipelineRow | null> {
   return database.transaction(async (tx) => {
-    const now = await lock(tx, row.id);
+    const now = await pipelines.lock(tx, row.id);
     if (now?.pauseKind === "person") return now;
-    await resume(tx, row.id);
-    await pause(tx, row.id, { kind: "person", reason });
+    await pipelines.resume(tx, row.id);
+    await pipelines.pause(tx, row.id, { kind: "person", reason });
     return now === null || now.pauseKind === null ? null : now;
   });
 }

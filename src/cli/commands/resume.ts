@@ -2,10 +2,11 @@
 import { RowmillError } from "../../model/errors.js";
 import { ANSWERS_JUDGED, failuresToAccept } from "../../model/batch/failing.js";
 import type { Queryable } from "../../postgres/database.js";
-import { acceptFailures, lastAnswers } from "../../store/batches/last-answers.js";
-import { livingWorkers } from "../../store/ledger/overview.js";
-import { lock, resume, type PipelineRow } from "../../store/pipelines/pipelines.js";
-import { wakeBatches } from "../../store/ledger/wake.js";
+import * as lastAnswers from "../../store/batches/last-answers.js";
+import * as overview from "../../store/ledger/overview.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../store/pipelines/pipelines.js";
+import * as wake from "../../store/ledger/wake.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
@@ -22,7 +23,11 @@ export async function runResume(cli: Cli, name: string, options: ResumeOptions):
     if (row.pauseKind === "deployment") throw suspected(row.pauseReason ?? "");
     const done = await database.transaction(async (tx) => {
       const accepted = options.accept ? await accept(tx, row) : [];
-      return { accepted, resumed: await resume(tx, row.id), batches: await wakeBatches(tx, row.id) };
+      return {
+        accepted,
+        resumed: await pipelines.resume(tx, row.id),
+        batches: await wake.wakeBatches(tx, row.id),
+      };
     });
     const are = done.batches === 1 ? "is" : "are";
     const woken =
@@ -32,16 +37,18 @@ export async function runResume(cli: Cli, name: string, options: ResumeOptions):
         ? ""
         : `; its definition does not pause for ${done.accepted.join(" or ")} answers any more`;
     cli.terminal.print(done.resumed ? `${name} goes on${normal}${woken}` : `${name} was not paused${woken}`);
-    if ((await livingWorkers(database)).length === 0)
+    if ((await overview.livingWorkers(database)).length === 0)
       cli.terminal.note("No worker is running. Start one: rowmill up");
     return EXIT_STATUS.ok;
   });
 }
 
 async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonly string[]> {
-  const row = await lock(tx, id);
+  const row = await pipelines.lock(tx, id);
   if (row?.pauseKind === "target") {
-    await acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, ["unwritable"]);
+    await lastAnswers.acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, [
+      "unwritable",
+    ]);
     return ["unwritable"];
   }
   if (row?.pauseKind !== "answers")
@@ -53,7 +60,7 @@ async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonl
       },
     );
   const of = { pipelineId: id, definitionHash: row.definitionHash };
-  const answers = await lastAnswers(tx, of, { max: ANSWERS_JUDGED, first: false });
+  const answers = await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: false });
   const outcomes = failuresToAccept(answers);
   if (outcomes.length === 0)
     throw new RowmillError(
@@ -61,7 +68,7 @@ async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonl
       `Fewer than half of the last answers of ${name} failed: there is nothing to accept.`,
       { hints: [`To resume it: rowmill resume ${name}`] },
     );
-  await acceptFailures(tx, of, outcomes);
+  await lastAnswers.acceptFailures(tx, of, outcomes);
   return outcomes;
 }
 

@@ -11,10 +11,12 @@ import { FAILED_REASONS } from "../../model/words/failure-fixes.js";
 import { nearMatch } from "../../model/words/near-match.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
-import { suspicion } from "../../store/ledger/deployment.js";
-import { countFailed, statesOf, type FailedRows } from "../../store/requests/failures.js";
-import { livingWorkers } from "../../store/ledger/overview.js";
-import { addEvent, type PipelineRow } from "../../store/pipelines/pipelines.js";
+import * as deployment from "../../store/ledger/deployment.js";
+import * as failures from "../../store/requests/failures.js";
+import type { FailedRows } from "../../store/requests/failures.js";
+import * as overview from "../../store/ledger/overview.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
@@ -100,7 +102,11 @@ async function withFailures(
   const wanted: Wanted[] = [];
   for (const row of rows) {
     const config = configOf(project, row.name);
-    const { kept, lost } = await countFailed(database, { pipelineId: row.id, reasons: null, keys: null }, 0);
+    const { kept, lost } = await failures.countFailed(
+      database,
+      { pipelineId: row.id, reasons: null, keys: null },
+      0,
+    );
     if (kept + lost === 0 && !isNamed) continue;
     refuseUnfit(project, row, config);
     if (config !== undefined) wanted.push({ row, config });
@@ -148,7 +154,7 @@ async function retryAll(cli: Cli, options: RetryOptions, parts: Parts): Promise<
   });
   try {
     // Opening it may have noticed that the ledger was restored or copied.
-    const suspected = await suspicion(database);
+    const suspected = await deployment.suspicion(database);
     if (suspected !== null)
       throw new RowmillError("refused", suspected, {
         hints: ["First say which it is: rowmill help deployment"],
@@ -237,7 +243,9 @@ async function spelt(database: Database, pipeline: Pipeline, given: readonly str
 
 /** @throws RowmillError `not_found` for a key that no request has. */
 async function notFailed(database: Database, pipeline: Pipeline, keys: readonly string[]): Promise<Left[]> {
-  const states = new Map((await statesOf(database, pipeline.id, keys)).map(({ key, state }) => [key, state]));
+  const states = new Map(
+    (await failures.statesOf(database, pipeline.id, keys)).map(({ key, state }) => [key, state]),
+  );
   return keys.flatMap((key): Left[] => {
     const state = states.get(key);
     if (state === undefined)
@@ -274,7 +282,7 @@ async function record(
   { count, what }: { count: number; what: string },
 ): Promise<void> {
   if (count > 0)
-    await addEvent(database, id, { event: "retried", reason: `rowmill retry: ${count} ${what}` });
+    await pipelines.addEvent(database, id, { event: "retried", reason: `rowmill retry: ${count} ${what}` });
 }
 
 async function noteWorkers(
@@ -283,7 +291,7 @@ async function noteWorkers(
   retried: readonly Retried[],
 ): Promise<void> {
   if (retried.every(({ askedAgain }) => askedAgain === 0)) return;
-  if ((await livingWorkers(database)).length === 0)
+  if ((await overview.livingWorkers(database)).length === 0)
     terminal.note("No worker is running. Start one: rowmill up");
 }
 

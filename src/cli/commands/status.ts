@@ -2,23 +2,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { accountWords, choiceOf, promisesOf } from "../../app/open/providers.js";
-import {
-  BATCHES_SHOWN_MAX,
-  batchOverviews,
-  lastEvents,
-  livingWorkers,
-  moneyOverviews,
-  pipelineOverviews,
-  type BatchOverview,
-  type LivingWorker,
-  type PipelineOverview,
-} from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
+import type { BatchOverview, LivingWorker, PipelineOverview } from "../../store/ledger/overview.js";
 import type { OverdueBatch } from "../../model/batch/overdue.js";
 import { abandonCommand, heldText, type HeldBatch } from "../../model/provider/account.js";
-import { readFailures, type FailureGroup } from "../../store/requests/failures.js";
-import { heldBatches } from "../../store/batches/held-batches.js";
-import { accountWaits, type AccountWait } from "../../store/batches/money.js";
-import { overdueBatches } from "../../store/batches/overdue-batches.js";
+import * as failures from "../../store/requests/failures.js";
+import type { FailureGroup } from "../../store/requests/failures.js";
+import * as heldBatches from "../../store/batches/held-batches.js";
+import * as money from "../../store/batches/money.js";
+import type { AccountWait } from "../../store/batches/money.js";
+import * as overdueBatches from "../../store/batches/overdue-batches.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
@@ -117,19 +110,22 @@ interface StatusObject {
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
   if (opened === null)
     return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
-  const pipelines = await pipelineOverviews(opened.database);
+  const pipelines = await overview.pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
-  const batches = await batchOverviews(opened.database, BATCHES_SHOWN_MAX);
-  const overdue = await overdueBatches(opened.database, { max: BATCHES_SHOWN_MAX });
+  const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
+  const overdue = await overdueBatches.readAll(opened.database, { max: overview.BATCHES_SHOWN_MAX });
   const held = new Map(
-    (await heldBatches(opened.database, { max: BATCHES_SHOWN_MAX })).map((batch) => [batch.id, batch]),
+    (await heldBatches.readAll(opened.database, { max: overview.BATCHES_SHOWN_MAX })).map((batch) => [
+      batch.id,
+      batch,
+    ]),
   );
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
     batches: batches.map((batch) => ({ ...batchObject(batch), ...heldObject(project, held.get(batch.id)) })),
-    workers: (await livingWorkers(opened.database)).map(workerObject),
+    workers: (await overview.livingWorkers(opened.database)).map(workerObject),
     overdue: overdue.map(overdueObject),
-    waits: (await accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
+    waits: (await money.accountWaits(opened.database, WAITS_SHOWN)).map(waitObject),
     providers: promisesOf(project).map(({ name, title, found, fenced, paidTwice }) => ({
       name,
       title,
@@ -147,7 +143,11 @@ async function topFailures(
 ): Promise<ReadonlyMap<number, FailureGroup>> {
   const pipelineIds = pipelines.filter(({ failed }) => failed > 0).map(({ id }) => id);
   if (pipelineIds.length === 0) return new Map();
-  const { groups } = await readFailures(database, { pipelineIds, groupsMax: 1, rowsMax: FAILED_ROWS_SEEN });
+  const { groups } = await failures.readFailures(database, {
+    pipelineIds,
+    groupsMax: 1,
+    rowsMax: FAILED_ROWS_SEEN,
+  });
   return new Map(groups.map((group) => [group.pipelineId, group]));
 }
 
@@ -197,7 +197,7 @@ function workerObject({ host, pid, startedAt }: LivingWorker): object {
 
 async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): Promise<string[]> {
   const { database, place } = opened;
-  const overviews = await pipelineOverviews(database);
+  const overviews = await overview.pipelineOverviews(database);
   const top = await topFailures(opened, overviews);
   return renderStatus(
     {
@@ -208,16 +208,18 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
         personPaused: pipeline.pauseKind === "person",
         topFailure: top.get(pipeline.id) ?? null,
       })),
-      money: await moneyOverviews(database),
-      batches: await batchOverviews(database, BATCHES_SHOWN),
-      waits: (await accountWaits(database, WAITS_SHOWN)).map((wait) => ({
+      money: await overview.moneyOverviews(database),
+      batches: await overview.batchOverviews(database, BATCHES_SHOWN),
+      waits: (await money.accountWaits(database, WAITS_SHOWN)).map((wait) => ({
         ...wait,
         place: accountWords(project, wait.provider).accountText(wait.account),
       })),
-      held: (await heldBatches(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
-      overdue: await overdueBatches(database, { max: OVERDUE_SHOWN }),
-      events: await lastEvents(database, EVENTS_SHOWN),
-      workers: await livingWorkers(database),
+      held: (await heldBatches.readAll(database, { max: HELD_SHOWN })).map((batch) =>
+        heldWords(project, batch),
+      ),
+      overdue: await overdueBatches.readAll(database, { max: OVERDUE_SHOWN }),
+      events: await overview.lastEvents(database, EVENTS_SHOWN),
+      workers: await overview.livingWorkers(database),
       promises: promisesOf(project),
     },
     cli.terminal,

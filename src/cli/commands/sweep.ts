@@ -3,8 +3,8 @@
  * where one lives; otherwise this command does it itself. It sends nothing, so it needs no key.
  */
 import { RowmillError } from "../../model/errors.js";
-import { livingWorkers } from "../../store/ledger/overview.js";
-import { wantSweep } from "../../store/requests/sweeps.js";
+import * as overview from "../../store/ledger/overview.js";
+import * as sweeps from "../../store/requests/sweeps.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
@@ -18,8 +18,8 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
       if (config === undefined && names.includes(row.name)) throw notInConfig(project, row.name);
       return config === undefined ? [] : [config];
     });
-    for (const row of wanted) await wantSweep(database, row.id, "rowmill sweep");
-    const [worker] = await livingWorkers(database);
+    for (const row of wanted) await sweeps.wantSweep(database, row.id, "rowmill sweep");
+    const [worker] = await overview.livingWorkers(database);
     if (worker !== undefined) {
       const list = wanted.map((row) => row.name).join(", ");
       cli.terminal.print(`${list}: will be swept by the worker, process ${worker.pid} on ${worker.host}.`);

@@ -6,14 +6,9 @@ import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { uninstall } from "../../app/open/uninstall.js";
 import { RowmillError } from "../../model/errors.js";
 import type { Database } from "../../postgres/database.js";
-import { livingWorkers } from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import {
-  countInFlightBatches,
-  dropArrivalsRole,
-  dropSchemas,
-  foreignRelations,
-} from "../../store/ledger/uninstallation.js";
+import * as uninstallation from "../../store/ledger/uninstallation.js";
 import { askTyped } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
@@ -66,7 +61,7 @@ async function takeTriggers({ terminal }: Cli, database: Database, names: readon
 }
 
 async function sayWhoWorks({ terminal }: Cli, database: Database): Promise<void> {
-  if ((await livingWorkers(database)).length > 0)
+  if ((await overview.livingWorkers(database)).length > 0)
     terminal.note(
       "A worker is running: it collects what is in flight and sends nothing more. Stop it when that is done.",
     );
@@ -75,7 +70,7 @@ async function sayWhoWorks({ terminal }: Cli, database: Database): Promise<void>
 /** @throws RowmillError `refused` when something would be lost, `usage` when nobody can be asked. */
 async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: UninstallOptions): Promise<void> {
   const { database } = opened;
-  const batches = await countInFlightBatches(database);
+  const batches = await uninstallation.countInFlightBatches(database);
   if (batches > 0) {
     throw new RowmillError(
       "refused",
@@ -83,14 +78,14 @@ async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: Unins
       { hints: ["Let them settle first: rowmill up --until-idle", "Nothing was removed."] },
     );
   }
-  const workers = await livingWorkers(database);
+  const workers = await overview.livingWorkers(database);
   if (workers.length > 0) {
     const pids = workers.map((worker) => `${worker.pid} on ${worker.host}`).join(", ");
     throw new RowmillError("refused", `A worker is running: process ${pids}.`, {
       hints: ["Stop it first. One that was killed counts as running for 20 seconds.", "Nothing was removed."],
     });
   }
-  const foreign = await foreignRelations(database);
+  const foreign = await uninstallation.foreignRelations(database);
   if (foreign.length > 0) {
     throw new RowmillError(
       "refused",
@@ -118,9 +113,9 @@ async function requireYes({ terminal }: Cli, { place }: OpenedDatabase): Promise
 }
 
 async function purge({ terminal }: Cli, database: Database): Promise<void> {
-  await dropSchemas(database);
+  await uninstallation.dropSchemas(database);
   terminal.print("The schemas rowmill and rowmill_worker are dropped.");
-  const role = await dropArrivalsRole(database);
+  const role = await uninstallation.dropArrivalsRole(database);
   if (role === "dropped") terminal.print("The role rowmill_arrivals is dropped.");
   if (role === "kept")
     terminal.note(

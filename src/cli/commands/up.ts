@@ -8,10 +8,10 @@ import { lockForWork, openProjectDatabase } from "../../app/open/open-database.j
 import { openProject } from "../../app/open/open-project.js";
 import { openProviders } from "../../app/open/providers.js";
 import { runRound, sweepAll } from "../../app/open/round.js";
-import { pipelinesWithArrivals } from "../../store/requests/arrivals.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import type { Reader } from "../../postgres/database.js";
-import { byId } from "../../store/pipelines/pipelines.js";
-import { isSwept, wantSweep } from "../../store/requests/sweeps.js";
+
+import * as sweeps from "../../store/requests/sweeps.js";
 import { withdrawLocalApproval } from "../../worker/rounds/approval.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { askAgainAfterDemo } from "../../worker/rounds/demo-answers.js";
@@ -111,7 +111,7 @@ async function lookFirst(
   const startedAgoMs = process.uptime() * 1_000;
   if (!once)
     for (const id of context.pipelines.keys())
-      await wantSweep(context.database, id, "rowmill up", startedAgoMs);
+      await sweeps.wantSweep(context.database, id, "rowmill up", startedAgoMs);
   for (const pipeline of context.pipelines.values()) await withdrawLocalApproval(context, pipeline);
   const unswept = once ? context : await only(context, isUnswept);
   // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
@@ -133,12 +133,12 @@ async function lookFirst(
 
 /** Some rows, by which the others are estimated; and meanwhile what counts their tokens, which takes as long to load. */
 async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<void> {
-  const arrived = await pipelinesWithArrivals(context.read);
+  const arrived = await arrivals.pipelinesWithArrivals(context.read);
   const unapproved = await only(
     context,
     async (client, pipeline) =>
       arrived.includes(pipeline.id) &&
-      (await byId(client, pipeline.id))?.approvedHash !== pipeline.definitionHash,
+      (await pipelines.byId(client, pipeline.id))?.approvedHash !== pipeline.definitionHash,
   );
   for (const { provider, config } of unapproved.pipelines.values())
     provider.tokenizer(config.request.model).catch(() => undefined);
@@ -157,7 +157,7 @@ async function only(
 }
 
 async function isUnswept(client: Reader, { id, definitionHash }: Pipeline): Promise<boolean> {
-  return !(await isSwept(client, id, definitionHash));
+  return !(await sweeps.isSwept(client, id, definitionHash));
 }
 
 async function workOn(

@@ -2,7 +2,7 @@
 import { approve } from "../../worker/rounds/approval.js";
 import type { WorkerContext } from "../../worker/context.js";
 import { estimatePipeline } from "../../worker/rounds/estimate.js";
-import { countState } from "../../store/requests/counts.js";
+import * as counts from "../../store/requests/counts.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Terminal } from "../screen/terminal.js";
 import { describeEstimate } from "../words/text.js";
@@ -14,7 +14,7 @@ export async function agreeToSpend(
   options: { yes: boolean | undefined; signal: AbortSignal },
 ): Promise<boolean> {
   for (const pipeline of context.pipelines.values()) {
-    const waiting = await countState(context.database, pipeline.id, "waiting");
+    const waiting = await counts.countState(context.database, pipeline.id, "waiting");
     if (waiting === 0) continue;
     const estimate = await estimatePipeline(context, pipeline, { waiting, arrived: 0 });
     terminal.note(

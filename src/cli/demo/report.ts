@@ -4,7 +4,7 @@
  */
 import { formatUsd } from "../../model/provider/pricing.js";
 import { identifier, sql, type Database } from "../../postgres/database.js";
-import { BATCHES_SHOWN_MAX, batchOverviews, moneyOverviews } from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
 import type { WorkerContext } from "../../worker/context.js";
 import { wrap } from "../words/table.js";
 import type { Terminal } from "../screen/terminal.js";
@@ -81,7 +81,7 @@ function answerLines(row: Labelled, width: number): string[] {
 }
 
 async function accountingLines(database: Database): Promise<string[]> {
-  return (await batchOverviews(database, BATCHES_SHOWN_MAX)).map(
+  return (await overview.batchOverviews(database, overview.BATCHES_SHOWN_MAX)).map(
     (batch) =>
       `batch ${shortId(batch.id)}: ${formatCount(batch.requests)} sent = ${formatCount(batch.succeeded)} succeeded + ` +
       `${formatCount(batch.failed)} failed + ${formatCount(batch.returned)} returned`,
@@ -89,7 +89,7 @@ async function accountingLines(database: Database): Promise<string[]> {
 }
 
 async function costLines({ database, pipelines }: WorkerContext, live: boolean): Promise<string[]> {
-  const [sum] = await moneyOverviews(database);
+  const [sum] = await overview.moneyOverviews(database);
   const [pipeline] = pipelines.values();
   if (sum === undefined || pipeline === undefined) return [];
   const liveText = sum.unpriced > 0 ? "" : ` ${formatUsd(sum.liveNanoUsd)} as live requests.`;

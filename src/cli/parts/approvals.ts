@@ -4,7 +4,7 @@
  */
 import type { AllowChange } from "../../app/open/open-project.js";
 import { safeSql } from "../../model/words/one-line.js";
-import { byId } from "../../store/pipelines/pipelines.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import { approvalOf, approve, type Approval } from "../../worker/rounds/approval.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import type { Estimate } from "../../worker/rounds/estimate.js";
@@ -81,7 +81,7 @@ export class Approvals {
 
   /** By a worker, whose estimate it was. */
   async #sayApproved(pipeline: Pipeline): Promise<void> {
-    const row = await byId(this.#context.read, pipeline.id);
+    const row = await pipelines.byId(this.#context.read, pipeline.id);
     const estimate = readEstimate(row?.estimate);
     if (estimate !== null) this.#say(pipeline, estimate);
     this.#terminal.note(`${pipeline.config.name}: approved`);

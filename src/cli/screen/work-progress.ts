@@ -1,5 +1,6 @@
 /** Shows how a worker gets on: one live line a pipeline on a terminal, else a line for each change, at a calm pace. */
-import { pipelineOverviews, type PipelineOverview } from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
+import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Due } from "../../store/ledger/due.js";
 import type { WorkerContext } from "../../worker/context.js";
 import { pausedText } from "../words/paused-text.js";
@@ -59,7 +60,7 @@ export class WorkProgress {
   }
 
   async #count({ revision, pipelines }: Due, atMs: number): Promise<void> {
-    const all = await pipelineOverviews(this.#context.database);
+    const all = await overview.pipelineOverviews(this.#context.database);
     const overviews = all.filter((pipeline) => this.#context.pipelines.has(pipeline.id));
     const lastedMs = performance.now() - atMs;
     this.#counted = { overviews, revision, pauses: pausesOf(pipelines), atMs, lastedMs };

@@ -1,11 +1,7 @@
 /** What `up` says at its end: every pipeline's rows, some of those that failed, and what waits for a person. */
 import { idleState } from "../../app/open/idle.js";
-import {
-  failedKeys,
-  moneyOverviews,
-  pipelineOverviews,
-  type PipelineOverview,
-} from "../../store/ledger/overview.js";
+import * as overview from "../../store/ledger/overview.js";
+import type { PipelineOverview } from "../../store/ledger/overview.js";
 import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { WorkerContext } from "../../worker/context.js";
@@ -26,8 +22,10 @@ export interface End {
 export async function sayHowItEnded(terminal: Terminal, context: WorkerContext): Promise<End> {
   const { database } = context;
   const state = await idleState(context);
-  const money = new Map((await moneyOverviews(database)).map((sum) => [sum.pipelineId, sum.spentNanoUsd]));
-  for (const pipeline of await pipelineOverviews(database)) {
+  const money = new Map(
+    (await overview.moneyOverviews(database)).map((sum) => [sum.pipelineId, sum.spentNanoUsd]),
+  );
+  for (const pipeline of await overview.pipelineOverviews(database)) {
     if (!context.pipelines.has(pipeline.id)) continue;
     terminal.note(`${countsOf(pipeline)}; ${formatUsd(money.get(pipeline.id) ?? 0)} spent so far`);
     if (pipeline.failed > 0) await sayFailures(terminal, context, pipeline);
@@ -48,7 +46,7 @@ async function sayFailures(
   context: WorkerContext,
   pipeline: PipelineOverview,
 ): Promise<void> {
-  const failures = await failedKeys(context.database, pipeline.id, FAILURES_SHOWN);
+  const failures = await overview.failedKeys(context.database, pipeline.id, FAILURES_SHOWN);
   for (const { key, error } of failures) {
     terminal.note(`  ${fitKey(key)}: ${fit(error, ERROR_CHARACTERS)}`);
   }

@@ -1,6 +1,6 @@
 /** Chunks of a user's table in the order of its key, for the sweeper. */
 import { identifier, raw, sql, type Queryable, type Sql } from "../../postgres/database.js";
-import { metHash } from "../../store/requests/ledger-chunks.js";
+import * as ledgerChunks from "../../store/requests/ledger-chunks.js";
 import { boundedRead } from "../../postgres/bounded-read.js";
 import { largeHash } from "./row-size.js";
 import type { AskedRow, SweepPlace, SweptChunk } from "../source.js";
@@ -124,7 +124,7 @@ async function comparePage(
   return tx.first<ComparedPage>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(parts, page)}, (select ${metHash(sql`c`, page.lastRequestId)} ${known}) as met,
+    select ${chunkEnd(parts, page)}, (select ${ledgerChunks.metHash(sql`c`, page.lastRequestId)} ${known}) as met,
       (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
       (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)}))
         ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),

@@ -7,7 +7,7 @@
  */
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 import { isMeasured } from "./row-size.js";
-import { KEY_BYTES_MAX } from "../../store/requests/arrivals.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import { ROW_BYTES_MAX } from "../source.js";
 import type { SourceTable, TableColumn } from "./inspection.js";
 
@@ -198,7 +198,7 @@ function keysOf(table: SourceTable, relation: string): string {
   const key = keyText(parts);
   if (isAlwaysUsable(table)) return `select case when ${hasTypes(table)} then ${key} end from ${relation} t`;
   const told = `case when ${hasTypes(table)} then case when ${allPresent(parts)} then ${key} else '' end end`;
-  return `select case when octet_length(k.key) > ${KEY_BYTES_MAX} then '' else k.key end from (select ${told} as key from ${relation} t offset 0) k`;
+  return `select case when octet_length(k.key) > ${arrivals.KEY_BYTES_MAX} then '' else k.key end from (select ${told} as key from ${relation} t offset 0) k`;
 }
 
 /**
@@ -252,7 +252,7 @@ function changedKey(table: SourceTable): string {
   const told = ["n", "o"].map((side) => {
     const parts = table.key.map((_, index) => `${side}.k${index}`);
     const key = keyText(parts);
-    return `case when ${allPresent(parts)} and octet_length(${key}) <= ${KEY_BYTES_MAX} then ${key} end`;
+    return `case when ${allPresent(parts)} and octet_length(${key}) <= ${arrivals.KEY_BYTES_MAX} then ${key} end`;
   });
   return `coalesce(${told.join(", ")}, '')`;
 }

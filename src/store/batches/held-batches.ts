@@ -3,7 +3,7 @@ import type { HeldBatch } from "../../model/provider/account.js";
 import { sql, type Reader } from "../../postgres/database.js";
 
 /** At most `max`, the oldest first, as their workers saw it last. `of`: as a worker of this account sees it. */
-export async function heldBatches(
+export async function readAll(
   client: Reader,
   {
     max,

@@ -16,7 +16,7 @@ export interface DefinitionOf {
  * At most `max`, newest first: of batches that are being collected, and of those that settled last. `first`: only those to rows that had
  * not failed before.
  */
-export async function lastAnswers(
+export async function readAll(
   client: Reader,
   of: DefinitionOf,
   { max, first }: { max: number; first: boolean },

@@ -3,7 +3,7 @@ import { ALLOWANCE_HOURS, type OverdueBatch } from "../../model/batch/overdue.js
 import { sql, type Reader } from "../../postgres/database.js";
 
 /** At most `max`, the oldest first. `of`: only this batch. */
-export async function overdueBatches(
+export async function readAll(
   client: Reader,
   { max, of = null }: { readonly max: number; readonly of?: string | null },
 ): Promise<OverdueBatch[]> {

@@ -8,7 +8,7 @@ import { EventEmitter } from "node:events";
 import type { Runner, WorkerEvents, WorkerPool } from "graphile-worker";
 import { explainDatabaseError, isDatabaseWide, plainMessage } from "../../postgres/database.js";
 import { pinnedPool } from "../../postgres/pinned-pool.js";
-import { freeJobs } from "../../store/ledger/wake.js";
+import * as wake from "../../store/ledger/wake.js";
 import { advanceBatch } from "../turn/advance.js";
 import type { WorkerContext } from "../context.js";
 import { errorWaitMs, pause } from "../loop.js";
@@ -71,7 +71,8 @@ async function startAnew(
     await pause(errorWaitMs(failures, context.random()), signal);
     if (signal.aborted) return null;
     try {
-      if (former !== null) await context.step("rescue.bury", () => freeJobs(context.database, former.id));
+      if (former !== null)
+        await context.step("rescue.bury", () => wake.freeJobs(context.database, former.id));
       return await startRun(context, options);
     } catch (error) {
       context.log.warn({ queue: true, err: error }, "the queue did not begin; trying again");

@@ -7,7 +7,7 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
 import { askDue, holds, type Due } from "../../store/ledger/due.js";
-import { beat, signOff } from "../../store/ledger/workers.js";
+import * as workers from "../../store/ledger/workers.js";
 import { VERSION } from "../../version.js";
 import { attend, type Attendance } from "./attend.js";
 import { concernsOf, nextMs } from "./concerns.js";
@@ -99,7 +99,7 @@ async function stopAll(
   if (late) context.log.warn("a step did not end in time; its batch goes on when its lease ends");
   context.leases.stop();
   try {
-    await context.step("worker.signOff", () => signOff(context.database, context.workerId));
+    await context.step("worker.signOff", () => workers.signOff(context.database, context.workerId));
   } catch (error) {
     // The others take its silence for the same.
     context.log.warn({ err: error }, "could not sign off");
@@ -114,5 +114,5 @@ function heartbeat(context: WorkerContext, queue: Queue): Promise<void> {
     pid: process.pid,
     version: VERSION,
   };
-  return context.step("worker.beat", () => beat(context.database, worker));
+  return context.step("worker.beat", () => workers.beat(context.database, worker));
 }

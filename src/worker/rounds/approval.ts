@@ -1,9 +1,9 @@
 /** May a new or changed pipeline send its first batch? By its estimate, or by a person. */
 import type { Json } from "../../model/pipeline.js";
-import { countArrivedKeys } from "../../store/requests/arrivals.js";
-import { countState } from "../../store/requests/counts.js";
+import * as arrivals from "../../store/requests/arrivals.js";
+import * as counts from "../../store/requests/counts.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { isSwept } from "../../store/requests/sweeps.js";
+import * as sweeps from "../../store/requests/sweeps.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { estimatePipeline, type Estimate } from "./estimate.js";
 
@@ -26,10 +26,10 @@ export type Approval =
 export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
-  if (!(await isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
+  if (!(await sweeps.isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
   // In this order: what is taken in between is counted twice, and not left out.
-  const arrived = await countArrivedKeys(context.read, pipeline.id);
-  const waiting = await countState(context.read, pipeline.id, "waiting");
+  const arrived = await arrivals.countArrivedKeys(context.read, pipeline.id);
+  const waiting = await counts.countState(context.read, pipeline.id, "waiting");
   if (waiting === 0) return { kind: "nothing" };
   const estimate = await estimatePipeline(context, pipeline, { waiting, arrived });
   await context.step("plan.estimate", () =>

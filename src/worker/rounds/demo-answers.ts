@@ -5,7 +5,7 @@
  */
 import { ProviderError, type Provider } from "../../model/provider/provider.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { hasDemoAnswers, reopenDemo } from "../../store/requests/requests.js";
+import * as requests from "../../store/requests/requests.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 
 /** What a provider said holds for so long: another server may come to listen at its address. */
@@ -26,7 +26,7 @@ export async function askAgainAfterDemo(
   pipeline: Pipeline,
   signal: AbortSignal,
 ): Promise<number> {
-  if (!(await hasDemoAnswers(context.read, pipeline.id))) return 0;
+  if (!(await requests.hasDemoAnswers(context.read, pipeline.id))) return 0;
   if ((await isDemo(context, pipeline.provider, signal)) !== false) return 0;
   const reason = `rows that the demo model answered are asked again of ${pipeline.provider.accountText(pipeline.provider.account)}`;
   const rows = await context.step("sweep.chunk", () =>
@@ -35,7 +35,7 @@ export async function askAgainAfterDemo(
       const row = await pipelines.lock(tx, pipeline.id);
       if (row === null || row.uninstalledAt !== null || row.pauseKind === "deployment") return 0;
       if (row.definitionHash !== pipeline.definitionHash) return 0;
-      const reopened = await reopenDemo(tx, pipeline.id);
+      const reopened = await requests.reopenDemo(tx, pipeline.id);
       if (reopened > 0) await pipelines.withdrawApproval(tx, pipeline.id, reason);
       await pipelines.forgetAnswers(tx, pipeline.id);
       return reopened;

@@ -19,16 +19,7 @@ import {
   suspect,
   suspicion,
 } from "../../store/ledger/deployment.js";
-import {
-  duplicateCancelled,
-  duplicatesAmong,
-  duplicatesToCancel,
-  knownProviderBatches,
-  mayHaveDuplicates,
-  orphansAmong,
-  recordDuplicate,
-  unresolvedCreates,
-} from "../../store/batches/duplicates.js";
+import * as duplicates from "../../store/batches/duplicates.js";
 import { providersOf, type WorkerContext } from "../context.js";
 import { CLOCKS_APART_SECONDS, listSince } from "./provider-clock.js";
 
@@ -100,7 +91,7 @@ async function isLookDue(
   if (last === undefined) return isSoonNeeded || hasBatches(context.read);
   if (performance.now() - last.atMs > LOOK_AGAIN_MS) return true;
   const since = { hours: lookBackHours(provider), restSeconds: REST_SECONDS };
-  return mayHaveDuplicates(context.read, provider.account, since);
+  return duplicates.mayHaveDuplicates(context.read, provider.account, since);
 }
 
 /** Returns how many second batches were found. */
@@ -125,13 +116,13 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   if (recovery.find === "circumstance") return recordPossible(context, provider, listed.unmarked);
   const named = listed.ours.map(({ id, mark }) => ({ providerBatchId: id, batchId: mark?.batch ?? "" }));
   // The list first, the ledger then: what is created meanwhile is in the ledger.
-  const orphans = await orphansAmong(context.read, account, named);
+  const orphans = await duplicates.orphansAmong(context.read, account, named);
   if (orphans.length === 0) return recordDuplicates(context, account, named);
   const reason = suspicionText(unknownBatchesText(orphans));
   // Looked at again where it is written: by then a person may have said what they are, and another worker have recorded them.
   const suspected = await context.step("compare.suspect", () =>
     context.database.transaction(
-      async (tx) => (await orphansAmong(tx, account, named)).length > 0 && suspect(tx, reason),
+      async (tx) => (await duplicates.orphansAmong(tx, account, named)).length > 0 && suspect(tx, reason),
     ),
   );
   if (suspected) context.log.warn({ providerBatches: orphans }, reason);
@@ -185,11 +176,11 @@ async function recordDuplicates(
   account: string,
   named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
 ): Promise<number> {
-  const found = (await duplicatesAmong(context.read, account, named)).slice(0, DUPLICATES_MAX);
+  const found = (await duplicates.duplicatesAmong(context.read, account, named)).slice(0, DUPLICATES_MAX);
   for (const { pipeline, ...duplicate } of found) {
     const reason = "a second batch was created for the same requests, and seen late";
     await context.step("compare.record", () =>
-      recordDuplicate(context.database, { account, ...duplicate, reason, certain: true }),
+      duplicates.recordDuplicate(context.database, { account, ...duplicate, reason, certain: true }),
     );
     context.log.warn(
       { pipeline, batch: duplicate.batchId, providerBatch: duplicate.providerBatchId },
@@ -209,12 +200,12 @@ async function recordPossible(
   listed: readonly ProviderBatch[],
 ): Promise<number> {
   const { account, recovery } = provider;
-  const creates = await unresolvedCreates(context.read, account, {
+  const creates = await duplicates.unresolvedCreates(context.read, account, {
     hours: lookBackHours(provider),
     clocksApartSeconds: CLOCKS_APART_SECONDS,
   });
   const ids = listed.map(({ id }) => id);
-  const known = await knownProviderBatches(context.read, account, { ids });
+  const known = await duplicates.knownProviderBatches(context.read, account, { ids });
   const matches = listed.flatMap((batch) => {
     if (known.has(batch.id) || batch.status === "failed") return [];
     const create = creates.find(
@@ -236,7 +227,7 @@ async function recordPossible(
       reservedNanoUsd: recovery.exclusive ? create.reservedNanoUsd : 0,
       certain: false,
     };
-    await context.step("compare.record", () => recordDuplicate(context.database, duplicate));
+    await context.step("compare.record", () => duplicates.recordDuplicate(context.database, duplicate));
     context.log.warn({ batch: create.batchId, providerBatch: batch.id }, duplicate.reason);
   }
   return matches.length;
@@ -253,7 +244,7 @@ export async function cancelDuplicates(
   provider: Provider,
   of: { readonly batchId?: string; readonly signal: AbortSignal },
 ): Promise<number> {
-  const ids = await duplicatesToCancel(
+  const ids = await duplicates.duplicatesToCancel(
     context.read,
     { account: provider.account, batchId: of.batchId },
     DUPLICATES_MAX,
@@ -272,7 +263,9 @@ export async function cancelDuplicates(
       if (error.kind !== "notFound") throw error;
       context.log.warn({ providerBatch: id, err: error }, "a second batch is not at the provider any more");
     }
-    await context.step("compare.cancelled", () => duplicateCancelled(context.database, provider.account, id));
+    await context.step("compare.cancelled", () =>
+      duplicates.duplicateCancelled(context.database, provider.account, id),
+    );
     cancelled++;
   }
   return cancelled;

@@ -14,9 +14,9 @@ import {
   type TokenRatio,
 } from "../../model/request/tokens.js";
 import type { Queryable } from "../../postgres/database.js";
-import { arrivedSample } from "../../store/requests/arrivals.js";
-import { lineMaxima } from "../../store/batches/estimates.js";
-import { waitingSample } from "../../store/requests/queue.js";
+import * as arrivals from "../../store/requests/arrivals.js";
+import * as estimates from "../../store/batches/estimates.js";
+import * as queue from "../../store/requests/queue.js";
 import { firstAttempt, type Pipeline, type WorkerContext } from "../context.js";
 
 const SAMPLE_ROWS = 100;
@@ -67,7 +67,7 @@ export async function requestBounds(
   rates: Rates,
 ): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
-  const learned = await lineMaxima(context.read, pipeline.id);
+  const learned = await estimates.lineMaxima(context.read, pipeline.id);
   const line = lineBound({ pipeline, rates }, sample.meanBound);
   return {
     tokensEach: line.tokens,
@@ -175,8 +175,8 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
   )
     return known;
   const sample = await takeSample(context, pipeline, async (tx) => [
-    ...(await waitingSample(tx, pipeline.id, SAMPLE_ROWS)),
-    ...(await arrivedSample(tx, pipeline.id, SAMPLE_ROWS / 2)),
+    ...(await queue.waitingSample(tx, pipeline.id, SAMPLE_ROWS)),
+    ...(await arrivals.arrivedSample(tx, pipeline.id, SAMPLE_ROWS / 2)),
   ]);
   samples.set(pipeline, sample);
   return sample;

@@ -2,11 +2,11 @@
  * Takes arrivals and looks at their rows. An in-process loop in every worker, over all pipelines, one at a time per pipeline.
  * Arrivals are deleted in the transaction that acts on them: a crash leaves them for the next round.
  */
-import { pipelinesWithArrivals, takeArrivals } from "../../store/requests/arrivals.js";
-import { lockIntake, tryLockIntake } from "../../store/pipelines/pipelines.js";
+import * as arrivals from "../../store/requests/arrivals.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import { isDataError, type Queryable } from "../../postgres/database.js";
 import type { RowSql } from "../../store/requests/row-sql.js";
-import { wantKeylessCount, wantSweep } from "../../store/requests/sweeps.js";
+import * as sweeps from "../../store/requests/sweeps.js";
 import { presentMoment, type Moment } from "../../postgres/visible.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { guarded, mayLook } from "../guard.js";
@@ -32,7 +32,7 @@ export async function runIntake(
 ): Promise<IntakeCounts & { full: boolean }> {
   // Full: the round ended before there were no more arrivals.
   const total = { arrivals: 0, added: 0, moved: 0, refused: 0, full: false };
-  for (const id of arrived ?? (await pipelinesWithArrivals(context.read))) {
+  for (const id of arrived ?? (await arrivals.pipelinesWithArrivals(context.read))) {
     const pipeline = context.pipelines.get(id);
     if (!pipeline || !(await mayLook(context.read, pipeline))) continue;
     const startedAt = performance.now();
@@ -43,7 +43,7 @@ export async function runIntake(
         break;
       }
       const counts = await guarded(context, pipeline, () =>
-        takeOnce(context, pipeline, { lock: tryLockIntake, before: null }),
+        takeOnce(context, pipeline, { lock: pipelines.tryLockIntake, before: null }),
       );
       if (counts === null) break;
       total.arrivals += counts.arrivals;
@@ -69,7 +69,7 @@ export async function catchUp(
   let left: number;
   do {
     signal.throwIfAborted();
-    left = (await takeOnce(context, pipeline, { lock: lockIntake, before })).arrivals;
+    left = (await takeOnce(context, pipeline, { lock: pipelines.lockIntake, before })).arrivals;
   } while (left > 0);
 }
 
@@ -99,9 +99,9 @@ function take(
     context.database.transaction(async (tx) => {
       const counts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
       if ((await lock(tx, pipeline.id)) === false) return counts;
-      const taken = await takeArrivals(tx, pipeline.id, { before, rows });
-      if (taken.sweepWanted) await wantSweep(tx, pipeline.id, "arrival");
-      if (taken.keyless) await wantKeylessCount(tx, pipeline.id);
+      const taken = await arrivals.takeArrivals(tx, pipeline.id, { before, rows });
+      if (taken.sweepWanted) await sweeps.wantSweep(tx, pipeline.id, "arrival");
+      if (taken.keyless) await sweeps.wantKeylessCount(tx, pipeline.id);
       const looked = taken.keys.length === 0 ? counts : await lookAt(tx, pipeline, taken);
       return {
         arrivals: taken.count,

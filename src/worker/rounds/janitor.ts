@@ -3,14 +3,15 @@
  * repeated, it does no harm.
  */
 import { ProviderError } from "../../model/provider/provider.js";
-import { dropForeignArrivals } from "../../store/requests/arrivals.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import { foldCounts } from "../../store/requests/counts.js";
 import type { Database } from "../../postgres/database.js";
-import { suspicion } from "../../store/ledger/deployment.js";
-import { forgetUnusedAnswers } from "../../store/requests/attempts.js";
-import { forgettable, needSpool, noteForgotten, type Forgettable } from "../../store/ledger/left-behind.js";
-import { forgetFormerRefusals } from "../../store/requests/refused-keys.js";
-import { removeSpentJobs, removeSpentQueues } from "../../store/ledger/workers.js";
+import * as deployment from "../../store/ledger/deployment.js";
+import * as attempts from "../../store/requests/attempts.js";
+import * as leftBehind from "../../store/ledger/left-behind.js";
+import type { Forgettable } from "../../store/ledger/left-behind.js";
+import * as refusedKeys from "../../store/requests/refused-keys.js";
+import * as workers from "../../store/ledger/workers.js";
 import { lookOnce } from "./duplicates.js";
 import type { WorkerContext } from "../context.js";
 import { listSpools, removeSpool } from "../spool.js";
@@ -31,14 +32,14 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
   const counts: CleanCounts = { files: 0, spools: 0, answers: 0 };
   const accounts = [...context.pipelines.values()].map(({ provider }) => provider.account);
   const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
-  for (const batch of await forgettable(context.read, ours, BATCHES_MAX)) {
+  for (const batch of await leftBehind.forgettable(context.read, ours, BATCHES_MAX)) {
     signal.throwIfAborted();
     counts.files += await forget(context, batch, signal);
   }
   // A ledger that may be a copy knows nothing of what the other one's workers on this machine need.
-  if ((await suspicion(context.read)) !== null) return counts;
+  if ((await deployment.suspicion(context.read)) !== null) return counts;
   const spooled = await listSpools(context.spoolFolder);
-  const needed = spooled.length === 0 ? new Set<string>() : await needSpool(context.read, spooled);
+  const needed = spooled.length === 0 ? new Set<string>() : await leftBehind.needSpool(context.read, spooled);
   for (const id of spooled.filter((id) => !needed.has(id))) {
     await context.step("clean.spool", () => removeSpool(context.spoolFolder, id));
     counts.spools++;
@@ -48,12 +49,12 @@ export async function runJanitor(context: WorkerContext, signal: AbortSignal): P
 }
 
 async function cleanLedger(database: Database): Promise<number> {
-  await dropForeignArrivals(database);
+  await arrivals.dropForeignArrivals(database);
   await foldCounts(database);
-  await forgetFormerRefusals(database);
-  await removeSpentJobs(database, JOBS_MAX);
-  await removeSpentQueues(database, JOBS_MAX);
-  return forgetUnusedAnswers(database, { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX });
+  await refusedKeys.forgetFormerRefusals(database);
+  await workers.removeSpentJobs(database, JOBS_MAX);
+  await workers.removeSpentQueues(database, JOBS_MAX);
+  return attempts.forgetUnusedAnswers(database, { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX });
 }
 
 /** What cannot be deleted now is tried again in the next round. */
@@ -82,6 +83,6 @@ async function forget(
       return 0;
     }
   }
-  await context.step("clean.noted", () => noteForgotten(context.database, id));
+  await context.step("clean.noted", () => leftBehind.noteForgotten(context.database, id));
   return deleted;
 }

@@ -9,19 +9,12 @@
 import { compareRow, moveRequest } from "../../model/request/request-transitions.js";
 import type { RowVersion } from "../../sources/source.js";
 import { contentsOf, READ_KEYS_MAX } from "../../sources/source.js";
-import { KEY_BYTES_MAX, putBack } from "../../store/requests/arrivals.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import { bisect } from "../../postgres/bisect.js";
 import type { Queryable } from "../../postgres/database.js";
-import { refuseKey } from "../../store/requests/refused-keys.js";
-import {
-  insertMany,
-  lockByKeys,
-  moveMany,
-  renameMany,
-  type LedgerRow,
-  type NewRequest,
-  type RowMove,
-} from "../../store/requests/requests.js";
+import * as refusedKeys from "../../store/requests/refused-keys.js";
+import * as requests from "../../store/requests/requests.js";
+import type { LedgerRow, NewRequest, RowMove } from "../../store/requests/requests.js";
 import { currentFingerprint, type Pipeline } from "../context.js";
 
 export interface LookCounts {
@@ -46,9 +39,10 @@ export async function lookAt(
   const left: string[] = [];
   const sorted = [...new Set(keys)].sort();
   for (const key of sorted.filter((key) => !fits(key))) {
-    const wrong = key === "" ? "A key may not be empty." : `A key may have at most ${KEY_BYTES_MAX} bytes.`;
+    const wrong =
+      key === "" ? "A key may not be empty." : `A key may have at most ${arrivals.KEY_BYTES_MAX} bytes.`;
     const reason = `${wrong} Change it, name other columns in source.key, or leave such rows out with source.where.`;
-    await refuseKey(tx, pipeline.id, { key, reason });
+    await refusedKeys.refuseKey(tx, pipeline.id, { key, reason });
     counts.refused++;
   }
   const usable = sorted.filter(fits);
@@ -68,17 +62,17 @@ export async function lookAt(
         left.push(...done.left);
       },
       async (key, error) => {
-        await refuseKey(tx, pipeline.id, { key, reason: error.message });
+        await refusedKeys.refuseKey(tx, pipeline.id, { key, reason: error.message });
         counts.refused++;
       },
     );
   }
-  await putBack(tx, pipeline.id, { keys: left, since });
+  await arrivals.putBack(tx, pipeline.id, { keys: left, since });
   return { ...counts, left };
 }
 
 function fits(key: string): boolean {
-  return key.length > 0 && Buffer.byteLength(key) <= KEY_BYTES_MAX;
+  return key.length > 0 && Buffer.byteLength(key) <= arrivals.KEY_BYTES_MAX;
 }
 
 async function lookAtChunk(
@@ -86,7 +80,7 @@ async function lookAtChunk(
   pipeline: Pipeline,
   keys: readonly string[],
 ): Promise<Omit<LookCounts, "refused">> {
-  const known = new Map((await lockByKeys(tx, pipeline.id, keys)).map((row) => [row.key, row]));
+  const known = new Map((await requests.lockByKeys(tx, pipeline.id, keys)).map((row) => [row.key, row]));
   const { source } = pipeline;
   const mayBeRenamed = [...known.values()].some(({ state }) => state === "batched");
   const readsNew = source.looksAtNew || mayBeRenamed;
@@ -95,17 +89,17 @@ async function lookAtChunk(
   // Neither gone nor changed: nothing follows from them.
   for (const key of left) known.delete(key);
   const renamed = followRenamed({ keys, known, rows });
-  await renameMany(tx, renamed);
+  await requests.renameMany(tx, renamed);
   const passed = new Set([...renamed.map(({ key }) => key), ...left]);
   const moves = [...known.values()].flatMap((request) => moveFor(request, rows.get(request.key)));
   const settled = await withoutLostAnswers(tx, pipeline, { moves, known });
   const unknown = keys.filter((key) => !known.has(key) && !passed.has(key));
-  const added = await insertMany(
+  const added = await requests.insertMany(
     tx,
     pipeline.id,
     readsNew ? newRequests(unknown, rows) : await unreadRequests(tx, pipeline, unknown),
   );
-  return { added, moved: await moveMany(tx, pipeline.id, settled), left };
+  return { added, moved: await requests.moveMany(tx, pipeline.id, settled), left };
 }
 
 function newRequests(keys: readonly string[], rows: ReadonlyMap<string, RowVersion>): NewRequest[] {

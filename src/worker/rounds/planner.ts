@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { roomFor, type NoRoom, type RoomFacts } from "../../model/batch/room.js";
 import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
 import { insertPlanned, nextNumber } from "../../store/batches/batches.js";
-import { schedule } from "../../store/ledger/wake.js";
+import * as wake from "../../store/ledger/wake.js";
 import type { Queryable } from "../../postgres/database.js";
 import {
   isSending,
@@ -16,7 +16,8 @@ import {
   type LearnedLimits,
 } from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { giveToBatch, readyFacts, takeBack, tidy, type ReadyFacts } from "../../store/requests/queue.js";
+import * as queue from "../../store/requests/queue.js";
+import type { ReadyFacts } from "../../store/requests/queue.js";
 import { countAsked } from "../../store/requests/requests.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "../context.js";
@@ -105,7 +106,7 @@ async function planOnce(
   flushing: Flushing,
 ): Promise<PlanOutcome> {
   // Most rounds end here, before a lock is taken or a row is read; what is ready is counted under the lock.
-  const { ready } = await readyFacts(context.read, pipeline.id);
+  const { ready } = await queue.readyFacts(context.read, pipeline.id);
   if (ready === 0) return { planned: 0, because: "nothing" };
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row?.pauseKind === "source") return { planned: 0, because: "paused" };
@@ -161,11 +162,11 @@ async function planInTransaction(
 
 /** What the queue names beyond those that wait is counted away where it decides. */
 async function exactEnough(tx: Queryable, { id }: Pipeline, needed: number): Promise<ReadyFacts> {
-  const facts = await readyFacts(tx, id);
+  const facts = await queue.readyFacts(tx, id);
   const atLeast = facts.ready - facts.excess;
   if (facts.excess === 0 || (atLeast > 0 && (atLeast >= needed || facts.ready < needed))) return facts;
-  await tidy(tx, id);
-  return readyFacts(tx, id);
+  await queue.tidy(tx, id);
+  return queue.readyFacts(tx, id);
 }
 
 interface Room {
@@ -330,14 +331,14 @@ async function createBatch(
 ): Promise<PlanOutcome> {
   const { pipeline, bounds, room } = planning;
   const no = await nextNumber(tx);
-  const requests = await giveToBatch(
+  const requests = await queue.giveToBatch(
     tx,
     { pipelineId: pipeline.id, batch: no },
     { max: room.requests, newMax: room.newRequests },
   );
   const because = await refusePlan(tx, { pipeline, room, requests });
   if (because !== null) {
-    await takeBack(tx, no);
+    await queue.takeBack(tx, no);
     return { planned: 0, because };
   }
   const batchId = randomUUID();
@@ -358,7 +359,7 @@ async function createBatch(
     runId: context.runId,
     because: planning.because,
   });
-  await schedule(tx, batchId, 0);
+  await wake.schedule(tx, batchId, 0);
   return { planned: requests, batchId };
 }
 

@@ -1,7 +1,8 @@
 /** What a dead worker left: its jobs are freed, and every unfinished batch gets a wake-up. Repeatable; several may run at once. */
-import { schedule } from "../../store/ledger/wake.js";
+import * as wake from "../../store/ledger/wake.js";
 import { isConflict } from "../../postgres/database.js";
-import { batchesWithoutJob, buryDead, type Buried } from "../../store/ledger/workers.js";
+import * as workers from "../../store/ledger/workers.js";
+import type { Buried } from "../../store/ledger/workers.js";
 import type { WorkerContext } from "../context.js";
 
 /** A worker that was frozen in the middle of a statement's transaction may hold its job: the next round tries again. */
@@ -15,9 +16,9 @@ export interface RescueCounts {
 
 export async function runRescuer(context: WorkerContext): Promise<RescueCounts> {
   const buried = await bury(context);
-  const orphans = await batchesWithoutJob(context.read, BATCHES_MAX);
+  const orphans = await workers.batchesWithoutJob(context.read, BATCHES_MAX);
   const woken = new Set([...buried.batchIds, ...orphans]);
-  for (const id of woken) await context.step("rescue.wake", () => schedule(context.database, id, 0));
+  for (const id of woken) await context.step("rescue.wake", () => wake.schedule(context.database, id, 0));
   const counts = { workers: buried.workers, batches: woken.size };
   if (counts.workers > 0) context.log.warn(counts, "rescued what dead workers left");
   return counts;
@@ -26,7 +27,7 @@ export async function runRescuer(context: WorkerContext): Promise<RescueCounts> 
 async function bury(context: WorkerContext): Promise<Buried> {
   try {
     return await context.step("rescue.bury", () =>
-      context.database.transaction((tx) => buryDead(tx), { lockTimeoutMs: LOCK_TIMEOUT_MS }),
+      context.database.transaction((tx) => workers.buryDead(tx), { lockTimeoutMs: LOCK_TIMEOUT_MS }),
     );
   } catch (error) {
     if (!isConflict(error)) throw error;

@@ -5,24 +5,15 @@
  */
 import { boundedRead, READ_TIMEOUT_MS } from "../../postgres/bounded-read.js";
 import { READ_KEYS_MAX } from "../../sources/source.js";
-import { lockIntake } from "../../store/pipelines/pipelines.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Queryable } from "../../postgres/database.js";
-import { cutShort, reaffirmMany, reopenMany } from "../../store/requests/requests.js";
-import { keepKeyless, refuseKeyless } from "../../store/requests/refused-keys.js";
+import * as requests from "../../store/requests/requests.js";
+import * as refusedKeys from "../../store/requests/refused-keys.js";
 import { bisect } from "../../postgres/bisect.js";
-import {
-  ledgerChunk,
-  metByAll,
-  type ChunkBounds,
-  type LedgerChunk,
-} from "../../store/requests/ledger-chunks.js";
-import {
-  advanceSweep,
-  lockSweep,
-  startSweep,
-  type SweepPhase,
-  type SweepRow,
-} from "../../store/requests/sweeps.js";
+import * as ledgerChunks from "../../store/requests/ledger-chunks.js";
+import type { ChunkBounds, LedgerChunk } from "../../store/requests/ledger-chunks.js";
+import * as sweeps from "../../store/requests/sweeps.js";
+import type { SweepPhase, SweepRow } from "../../store/requests/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../context.js";
 import { guarded, mayLook } from "../guard.js";
 import { lookAt } from "./look.js";
@@ -47,11 +38,11 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
       context.database.transaction(
         async (tx) => {
           if (!(await mayLook(tx, pipeline))) return null;
-          const sweep = await lockSweep(tx, pipeline.id);
+          const sweep = await sweeps.lockSweep(tx, pipeline.id);
           if (sweep === null) return null;
           if (sweep.phase === "idle") return beginIfDue(tx, pipeline, sweep);
           const chunk = await doChunk(tx, pipeline, sweep);
-          await advanceSweep(tx, pipeline.id, chunk);
+          await sweeps.advanceSweep(tx, pipeline.id, chunk);
           return {
             phase: chunk.phase,
             rowsSeen: sweep.rowsSeen + chunk.rows,
@@ -68,7 +59,7 @@ export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Pr
 async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<SweepProgress | null> {
   const changed = sweep.sweptHash !== pipeline.definitionHash;
   if (!changed && !isSweepDue(sweep)) return null;
-  await startSweep(tx, pipeline.id, changed ? pipeline.definitionHash : null);
+  await sweeps.startSweep(tx, pipeline.id, changed ? pipeline.definitionHash : null);
   return { phase: "source", rowsSeen: 0, keysFound: 0 };
 }
 
@@ -119,13 +110,13 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
 
 async function countKeyless(tx: Queryable, pipeline: Pipeline): Promise<void> {
   const found = await pipeline.source.countKeyless(tx);
-  if (found === null) await keepKeyless(tx, pipeline.id);
-  else if (found.rows > 0) await refuseKeyless(tx, pipeline.id, found);
+  if (found === null) await refusedKeys.keepKeyless(tx, pipeline.id);
+  else if (found.rows > 0) await refusedKeys.refuseKeyless(tx, pipeline.id, found);
 }
 
 /** A changed definition asks again only those rows that would now be asked something else, or get the room that their answer lacked. */
 async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
-  await lockIntake(tx, pipeline.id);
+  await pipelines.lockIntake(tx, pipeline.id);
   const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
   const { rows, left } = await pipeline.source.readRows(
     tx,
@@ -144,9 +135,10 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
     } else if (fingerprint !== asked.fingerprint) reopened.push(asked.requestId);
     else if (asked.state === "failed") failed.push(asked.requestId);
   }
-  reopened.push(...(await cutShort(tx, failed, pipeline.config.request.maxOutputTokens)));
+  reopened.push(...(await requests.cutShort(tx, failed, pipeline.config.request.maxOutputTokens)));
   const moved =
-    (await reopenMany(tx, pipeline.id, reopened)) + (await reaffirmMany(tx, pipeline.id, reaffirmed));
+    (await requests.reopenMany(tx, pipeline.id, reopened)) +
+    (await requests.reaffirmMany(tx, pipeline.id, reaffirmed));
   const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
   const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
   const { met } = sweep;
@@ -178,7 +170,9 @@ async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Pr
 
 /** Where every request's row was among those that were read, none has to be looked for. To know that may be too much for one statement. */
 async function afterRows(tx: Queryable, { pipelineId, lastRequestId, met }: SweepRow): Promise<SweepPhase> {
-  const all = await boundedRead(tx, READ_TIMEOUT_MS, () => metByAll(tx, pipelineId, lastRequestId));
+  const all = await boundedRead(tx, READ_TIMEOUT_MS, () =>
+    ledgerChunks.metByAll(tx, pipelineId, lastRequestId),
+  );
   return all === met ? "idle" : "ledger";
 }
 
@@ -189,10 +183,10 @@ async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds
     tx,
     [bounds],
     async () => {
-      chunk = await ledgerChunk(tx, bounds, source.inSql);
+      chunk = await ledgerChunks.ledgerChunk(tx, bounds, source.inSql);
     },
     async () => {
-      const { keys, lastKey } = await ledgerChunk(tx, bounds, null);
+      const { keys, lastKey } = await ledgerChunks.ledgerChunk(tx, bounds, null);
       chunk = { keys: await source.missingKeys(tx, keys), lastKey };
     },
   );
@@ -201,6 +195,6 @@ async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds
 
 async function lookAtFound(tx: Queryable, pipeline: Pipeline, keys: readonly string[]): Promise<void> {
   if (keys.length === 0) return;
-  await lockIntake(tx, pipeline.id);
+  await pipelines.lockIntake(tx, pipeline.id);
   await lookAt(tx, pipeline, { keys, since: null });
 }

@@ -12,10 +12,10 @@ import { ProviderError } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Batch, Lease } from "../../store/batches/batches.js";
 import { isConflict, isLastingRefusal } from "../../postgres/database.js";
-import { learnedLimits, learnWait } from "../../store/batches/money.js";
+import * as money from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { schedule } from "../../store/ledger/wake.js";
-import { LEDGER_VERSION, oldestVersion } from "../../store/ledger/understood.js";
+import * as understood from "../../store/ledger/understood.js";
 import { lookOnce } from "../rounds/duplicates.js";
 import { collect } from "./collect/collector.js";
 import type { Pipeline, WorkerContext } from "../context.js";
@@ -139,7 +139,7 @@ async function heldBack(turn: Turn): Promise<Next | null> {
   // Before anything is sent, or staged input removed.
   if (!(await lookOnce(context, pipeline.provider, signal))) return wait;
   if (phase !== "unsent" || batch.refusal !== null) return null;
-  const { waitMs } = await learnedLimits(context.read, batch.account, batch.model);
+  const { waitMs } = await money.learnedLimits(context.read, batch.account, batch.model);
   return waitMs === 0 ? null : { next: "wait", delayMs: waitMs, failures: batch.failures };
 }
 
@@ -221,7 +221,7 @@ async function explain(turn: Turn, error: unknown): Promise<Next> {
   const why = pauseFor(pipeline, batch, error, failures);
   if (why !== null) {
     // A column that a newer version renamed is no reason to pause for everybody.
-    const isOurs = (await oldestVersion(context.read)) <= LEDGER_VERSION;
+    const isOurs = (await understood.oldestVersion(context.read)) <= understood.LEDGER_VERSION;
     if (isOurs && (await pause(context, pipeline, why)))
       return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
     // Under another pause, one that lets this work go on, it fails each time.
@@ -243,7 +243,7 @@ async function explain(turn: Turn, error: unknown): Promise<Next> {
 }
 
 function waitForAccount({ context, batch }: Turn, waitMs: number, message: string): Promise<void> {
-  return context.step("refuse.learn", () => learnWait(context.database, batch, { waitMs, message }));
+  return context.step("refuse.learn", () => money.learnWait(context.database, batch, { waitMs, message }));
 }
 
 function conflictWaitMs(context: WorkerContext, failures: number): number {

@@ -1,6 +1,6 @@
 /** What a batch's create is, was or will be, as the provider's adapter is told of it. */
 import type { BatchMark, CreateIntent, SpoolFile } from "../../model/provider/provider.js";
-import { deploymentId } from "../../store/ledger/deployment.js";
+import * as deployment from "../../store/ledger/deployment.js";
 import { spoolPath } from "../spool.js";
 import type { BatchIn, Turn } from "./turn.js";
 
@@ -12,7 +12,7 @@ export function spoolFile({ context, batch }: Turn<BatchIn<"uploading"> | BatchI
 export async function createIntent(turn: Turn<BatchIn<"submitting">>): Promise<CreateIntent> {
   const { context, pipeline, batch } = turn;
   const mark: BatchMark = {
-    deployment: await deploymentId(context.read),
+    deployment: await deployment.deploymentId(context.read),
     batch: batch.id,
     pipeline: pipeline.config.name,
     definition: batch.definitionHash,

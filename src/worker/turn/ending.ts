@@ -10,14 +10,10 @@ import type { BatchEvent } from "../../model/batch/batch-transitions.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { reopenMany } from "../../store/requests/requests.js";
-import { endMany, type AttemptEnding } from "../../store/requests/attempts.js";
-import {
-  countOpen,
-  countUnanswered,
-  lockUnanswered,
-  type InFlight,
-  type Part,
-} from "../../store/batches/in-flight.js";
+import * as attempts from "../../store/requests/attempts.js";
+import type { AttemptEnding } from "../../store/requests/attempts.js";
+import * as inFlight from "../../store/batches/in-flight.js";
+import type { InFlight, Part } from "../../store/batches/in-flight.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import type { Turn } from "./turn.js";
 
@@ -135,7 +131,7 @@ export interface EndAll {
 
 /** Ends every request in flight in the batch of which no answer is kept, part by part; then the batch itself, unless answers are kept. */
 export async function endAll(context: WorkerContext, end: EndAll): Promise<"ended" | "kept" | "lost"> {
-  let more = (await countUnanswered(context.read, end.batch.no)) > 0;
+  let more = (await inFlight.countUnanswered(context.read, end.batch.no)) > 0;
   for (let part = 0; more; part++) {
     const ended = await context.step("end.chunk", () =>
       context.database.transaction((tx) => endPart(context, tx, { end, part })),
@@ -149,7 +145,7 @@ export async function endAll(context: WorkerContext, end: EndAll): Promise<"ende
     context.database.transaction(async (tx) => {
       await end.first?.(tx);
       if (!(await batches.holds(tx, lease))) return "lost";
-      if ((await countOpen(tx, batch.no)).inFlight > 0) return "kept";
+      if ((await inFlight.countOpen(tx, batch.no)).inFlight > 0) return "kept";
       return (await batches.move(tx, lease, { batch, event, reason, fields, ...detail })) ? "ended" : "lost";
     }),
   );
@@ -164,11 +160,11 @@ async function endPart(
   // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
   const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
   if (!(await batches.holds(tx, lease))) return "lost";
-  const { requests, isLast } = await lockUnanswered(tx, batch.no, part);
+  const { requests, isLast } = await inFlight.lockUnanswered(tx, batch.no, part);
   const endings = requests.map((request) =>
     endingOf({ context, pipeline, batch }, request, end.facts(request)),
   );
-  await endMany(tx, batch, endings);
+  await attempts.endMany(tx, batch, endings);
   if (isChanged) await reopenFailed(tx, pipeline, endings);
   return isLast ? "last" : "more";
 }

@@ -8,7 +8,7 @@ import { refute } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { AGAIN, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 import { overdueText } from "../../model/batch/overdue.js";
-import { overdueBatches } from "../../store/batches/overdue-batches.js";
+import * as overdueBatches from "../../store/batches/overdue-batches.js";
 
 /** In a row: then a person is asked what the provider's word for a batch means. */
 const UNKNOWN_POLLS_MAX = 10;
@@ -95,7 +95,7 @@ const toldAtMs = new Map<string, number>();
 async function warnOverdue({ context, batch }: Turn<BatchIn<"running">>): Promise<void> {
   const before = toldAtMs.get(batch.id);
   if (before !== undefined && performance.now() - before < SAY_AGAIN_MS) return;
-  const [overdue] = await overdueBatches(context.read, { max: 1, of: batch.id });
+  const [overdue] = await overdueBatches.readAll(context.read, { max: 1, of: batch.id });
   if (overdue === undefined) return;
   if (toldAtMs.size >= TOLD_MAX) toldAtMs.clear();
   toldAtMs.set(batch.id, performance.now());

@@ -8,9 +8,10 @@
  */
 import { judgeCreated } from "../../model/batch/created-batches.js";
 import type { CreatedBatch, FoundBatches, ProviderBatch } from "../../model/provider/provider.js";
-import { holds, update, type BatchMoveRequest } from "../../store/batches/batches.js";
-import { isTaken } from "../../store/batches/create-intents.js";
-import { duplicateIdsOf, recordDuplicate, knownProviderBatches } from "../../store/batches/duplicates.js";
+import * as batches from "../../store/batches/batches.js";
+import type { BatchMoveRequest } from "../../store/batches/batches.js";
+import * as createIntents from "../../store/batches/create-intents.js";
+import * as duplicates from "../../store/batches/duplicates.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { createIntent } from "./create-intent.js";
 import { cancelDuplicates } from "../rounds/duplicates.js";
@@ -69,9 +70,9 @@ async function ask({ context, pipeline, lease }: Submitting, reason: string): Pr
   await context.step("turn.pause", () =>
     context.database.transaction(async (tx) => {
       await pipelines.lock(tx, pipeline.id);
-      if (!(await holds(tx, lease))) return;
+      if (!(await batches.holds(tx, lease))) return;
       if (await pipelines.pause(tx, pipeline.id, { kind: "provider", reason }))
-        await update(tx, lease, { told: true });
+        await batches.update(tx, lease, { told: true });
     }),
   );
   return { next: "wait", delayMs: LOOK_PAUSE_MS };
@@ -109,7 +110,7 @@ async function findCreated(turn: Submitting, { mayAppear }: { mayAppear: boolean
   const found: FoundBatches = await context.step("reconcile.look", () =>
     pipeline.provider.find(intent, since, { signal }),
   );
-  const known = await duplicateIdsOf(context.read, batch.id);
+  const known = await duplicates.duplicateIdsOf(context.read, batch.id);
   const { right, seconds } = judgeCreated(found.certain, { seconds: known, mayAppear });
   const looked = { right, possible: found.possible, doubts: right === null ? found.doubts : [] };
   if (batch.shared || looked.doubts.length > 0) return looked;
@@ -123,8 +124,8 @@ async function findCreated(turn: Submitting, { mayAppear }: { mayAppear: boolean
 async function noteDuplicate({ context, batch, lease }: Turn, duplicate: ProviderBatch): Promise<boolean> {
   const noted = await context.step("reconcile.duplicate", () =>
     context.database.transaction(async (tx) => {
-      if (!(await holds(tx, lease))) return false;
-      await recordDuplicate(tx, {
+      if (!(await batches.holds(tx, lease))) return false;
+      await duplicates.recordDuplicate(tx, {
         account: batch.account,
         providerBatchId: duplicate.id,
         batchId: batch.id,
@@ -151,7 +152,7 @@ async function candidates(
 ): Promise<readonly ProviderBatch[]> {
   if (possible.length === 0 || (mayAppear && !pipeline.provider.recovery.exclusive)) return [];
   const ids = possible.map(({ id }) => id);
-  const taken = await knownProviderBatches(context.read, batch.account, { ids, certain: true });
+  const taken = await duplicates.knownProviderBatches(context.read, batch.account, { ids, certain: true });
   const until = listUntil(pipeline.provider, (batch.createIntentAgoMs ?? 0) / 1_000);
   const open = possible.filter(
     ({ id, createdAt }) =>
@@ -193,7 +194,7 @@ export async function refute(
     return (await moveBatch("reconcile.refute", turn, move)) ? AGAIN : LOST;
   } catch (error) {
     // Its create is open again, and one may be: the other one's first.
-    if (isTaken(error)) return { next: "wait", delayMs: REFUTE_PAUSE_MS };
+    if (createIntents.isTaken(error)) return { next: "wait", delayMs: REFUTE_PAUSE_MS };
     throw error;
   }
 }

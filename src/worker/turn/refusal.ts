@@ -6,9 +6,9 @@
 import { asSentence } from "../../model/words/as-sentence.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
 import { backoffMs } from "../../model/batch/schedule.js";
-import { unexplainedRefusals } from "../../store/requests/attempts.js";
+import * as attempts from "../../store/requests/attempts.js";
 import { type Part } from "../../store/batches/in-flight.js";
-import { forgetGuess, learnedLimits, learnLimit, reservedTokens } from "../../store/batches/money.js";
+import * as money from "../../store/batches/money.js";
 import * as batches from "../../store/batches/batches.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { endAll, type EndingFacts } from "./ending.js";
@@ -113,7 +113,7 @@ function byLine({ batch }: Refused, errors: readonly BatchInputError[]): Judged 
 /** The rows wait equally long, or they would come back one by one, each of them a batch and an upload of its own. */
 async function unexplained(turn: Refused, { message }: BatchInputError): Promise<Judged> {
   const { context, pipeline, batch } = turn;
-  const before = await unexplainedRefusals(context.read, batch, REFUSALS_MAX - 1);
+  const before = await attempts.unexplainedRefusals(context.read, batch, REFUSALS_MAX - 1);
   if (before + 1 >= REFUSALS_MAX)
     await pause(
       turn,
@@ -133,7 +133,7 @@ async function learnTokens(
   { limit: named, message }: BatchInputError,
 ): Promise<number> {
   const bounds = await requestBounds(context, pipeline, batch.rates);
-  const inFlight = await reservedTokens(context.read, batch.account, batch.model);
+  const inFlight = await money.reservedTokens(context.read, batch.account, batch.model);
   const half = Math.floor(batch.reservedTokens / 2);
   const learned = named !== null && named < inFlight ? named : half;
   const enqueuedTokens = Math.ceil(Math.max(1, learned, Math.min(bounds.tokensEach, named ?? Infinity)));
@@ -148,7 +148,7 @@ async function learnBytes(turn: Refused, { limit, message }: BatchInputError): P
   const { context, batch } = turn;
   if (limit !== null && limit < batch.spoolBytes)
     return learn(context, batch, { inputBytes: limit, message });
-  const known = await learnedLimits(context.read, batch.account, batch.model);
+  const known = await money.learnedLimits(context.read, batch.account, batch.model);
   // Rendered before the last refusal: this one says nothing new.
   if (known.inputBytes !== null && batch.spoolBytes > known.inputBytes && batch.lines > 1) return;
   const guess = { count: known.sizeGuesses + 1, refusedBytes: batch.spoolBytes };
@@ -156,7 +156,7 @@ async function learnBytes(turn: Refused, { limit, message }: BatchInputError): P
     const inputBytes = Math.max(1, Math.floor(batch.spoolBytes / SIZE_STEP));
     return learn(context, batch, { inputBytes, guess, message });
   }
-  await context.step("refuse.learn", () => forgetGuess(context.database, batch));
+  await context.step("refuse.learn", () => money.forgetGuess(context.database, batch));
   const tried = `a file of ${batch.spoolBytes} bytes with ${batch.lines === 1 ? "one request" : `${batch.lines} requests`}`;
   await pause(turn, "provider", `The provider refuses even ${tried}: ${asSentence(message)} Raise its limit`);
 }
@@ -164,9 +164,9 @@ async function learnBytes(turn: Refused, { limit, message }: BatchInputError): P
 function learn(
   context: Refused["context"],
   { account, model }: Refused["batch"],
-  limit: Parameters<typeof learnLimit>[2],
+  limit: Parameters<typeof money.learnLimit>[2],
 ): Promise<void> {
-  return context.step("refuse.learn", () => learnLimit(context.database, { account, model }, limit));
+  return context.step("refuse.learn", () => money.learnLimit(context.database, { account, model }, limit));
 }
 
 /** `why` ends without a full stop where it ends with what to do. */

@@ -15,20 +15,13 @@ import {
 import { tooLargeText, type SourceRow } from "../../sources/source.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Queryable } from "../../postgres/database.js";
-import { raiseLineMaxima } from "../../store/batches/estimates.js";
-import { endMany } from "../../store/requests/attempts.js";
-import {
-  countEnded,
-  nextOfBatch,
-  takeIntoBatch,
-  undoPart,
-  type QueueRow,
-  type Request,
-  type TakenRequest,
-} from "../../store/batches/in-flight.js";
-import { lockLimits } from "../../store/batches/money.js";
+import * as estimates from "../../store/batches/estimates.js";
+import * as attempts from "../../store/requests/attempts.js";
+import * as inFlight from "../../store/batches/in-flight.js";
+import type { QueueRow, Request, TakenRequest } from "../../store/batches/in-flight.js";
+import * as money from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { putBack } from "../../store/requests/queue.js";
+import * as queue from "../../store/requests/queue.js";
 import type { Encoder } from "../../model/provider/provider.js";
 import { firstAttempt, type Pipeline } from "../context.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "../rounds/estimate.js";
@@ -83,7 +76,7 @@ async function undoFormer({ context, batch, lease }: Planned): Promise<boolean> 
   for (;;) {
     const undone = await context.step("render.undo", () =>
       context.database.transaction(async (tx) =>
-        (await batches.holds(tx, lease)) ? undoPart(tx, batch) : "lost",
+        (await batches.holds(tx, lease)) ? inFlight.undoPart(tx, batch) : "lost",
       ),
     );
     if (undone === "lost") return false;
@@ -104,7 +97,7 @@ async function giveBack(turn: Planned, reason: string): Promise<Next> {
 /** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
 async function packingLimits({ context, pipeline, batch }: Planned): Promise<Limits> {
   const learned = await context.step("render.limits", () =>
-    context.database.transaction((tx) => lockLimits(tx, batch.account, batch.model)),
+    context.database.transaction((tx) => money.lockLimits(tx, batch.account, batch.model)),
   );
   return {
     ...fileLimits(pipeline, learned),
@@ -155,7 +148,7 @@ function readNext({ context, pipeline, batch }: Planned, after: string | null): 
   return context.step("render.read", () =>
     context.database.transaction(
       async (tx) => {
-        const queued = await nextOfBatch(tx, batch.no, after);
+        const queued = await inFlight.nextOfBatch(tx, batch.no, after);
         return queued === null ? null : readChunk(pipeline, tx, queued);
       },
       { readOnly: true },
@@ -241,8 +234,8 @@ async function take(
   const { pipeline, batch, lease } = turn;
   if (!(await batches.holds(tx, lease))) return null;
   const { lines, endings } = rendered;
-  await putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
-  const taken = await takeIntoBatch(tx, batch, {
+  await queue.putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
+  const taken = await inFlight.takeIntoBatch(tx, batch, {
     first: before.requests + 1,
     queued: { no: read.no, left: rendered.left },
     requests: [
@@ -254,7 +247,7 @@ async function take(
   });
   const room = pipeline.config.request.maxOutputTokens;
   const ended = endings.filter(({ request }) => taken.has(request.requestId));
-  await endMany(
+  await attempts.endMany(
     tx,
     batch,
     ended.map(({ request, facts }) =>
@@ -371,7 +364,7 @@ async function finish(
     return withdraw(turn, why, { delayMs: turn.pipeline.config.polling.maxMs });
   }
   const file = await spool.close(turn.lease);
-  const ended = await countEnded(turn.context.read, batch.no);
+  const ended = await inFlight.countEnded(turn.context.read, batch.no);
   const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
     room: turn.pipeline.config.request.maxOutputTokens,
     requests: packed.requests + ended,
@@ -390,7 +383,9 @@ async function makeRoom(
   overflow: LineSize,
   { progress, bounds }: { progress: Progress; bounds: RequestBounds },
 ): Promise<void> {
-  await context.step("render.learn", () => raiseLineMaxima(context.database, pipeline.id, overflow));
+  await context.step("render.learn", () =>
+    estimates.raiseLineMaxima(context.database, pipeline.id, overflow),
+  );
   const { budget, name } = pipeline.config;
   if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
   const reason = `The next request may cost $${(overflow.nanoUsd / 1e9).toFixed(6)}, more than is left of the budget of $${budget.usd} per ${budget.per}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`;

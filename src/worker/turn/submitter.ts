@@ -14,9 +14,9 @@ import {
 } from "../../model/provider/provider.js";
 import { backoffMs } from "../../model/batch/schedule.js";
 import * as batches from "../../store/batches/batches.js";
-import { intend, isOtherOpen } from "../../store/batches/create-intents.js";
-import { forgetPossible } from "../../store/batches/duplicates.js";
-import { learnedLimits, raiseGuess } from "../../store/batches/money.js";
+import * as createIntents from "../../store/batches/create-intents.js";
+import * as duplicates from "../../store/batches/duplicates.js";
+import * as money from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { createIntent, spoolFile } from "./create-intent.js";
 import { moveBatch } from "./move-batch.js";
@@ -60,7 +60,7 @@ async function whyNotSent(turn: Turn<BatchIn<"uploading">>): Promise<Next | null
     const moved = await moveBatch("upload.move", turn, { batch, event: "spoolLost", reason });
     return moved ? AGAIN : LOST;
   }
-  const { inputBytes } = await learnedLimits(context.read, batch.account, batch.model);
+  const { inputBytes } = await money.learnedLimits(context.read, batch.account, batch.model);
   const isTooLarge = inputBytes !== null && batch.spoolBytes > inputBytes && batch.lines > 1;
   return isTooLarge ? withdraw(turn, "it was rendered before it was known how large a file may be") : null;
 }
@@ -160,11 +160,11 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
     return uploadAnew(turn, "the rendered file is not on this machine");
   const isAlone = isByCircumstance(turn);
   // Before the baseline: it may be a person who is waited for, and the list is asked each time.
-  if (isAlone && (await isOtherOpen(context.read, batch.id)))
+  if (isAlone && (await createIntents.isOtherOpen(context.read, batch.id)))
     return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
   const baseline = await askBaseline(turn);
   const intended = await context.step("submit.intent", () =>
-    intend(context.database, turn.lease, { baseline, alone: isAlone }),
+    createIntents.intend(context.database, turn.lease, { baseline, alone: isAlone }),
   );
   if (intended === "lost") return LOST;
   if (intended === "taken") return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
@@ -284,13 +284,13 @@ export async function adopt(
   const moved = await context.step("submit.record", () =>
     context.database.transaction(async (tx) => {
       // It may have been told as another's duplicate, by circumstance.
-      await forgetPossible(tx, { account: batch.account, providerBatchId: found.id });
+      await duplicates.forgetPossible(tx, { account: batch.account, providerBatchId: found.id });
       return batches.move(tx, lease, { batch, event: "created", reason, fields });
     }),
   );
   if (!moved) return LOST;
-  if ((await learnedLimits(context.read, batch.account, batch.model)).sizeGuesses > 0)
-    await context.step("refuse.learn", () => raiseGuess(context.database, batch));
+  if ((await money.learnedLimits(context.read, batch.account, batch.model)).sizeGuesses > 0)
+    await context.step("refuse.learn", () => money.raiseGuess(context.database, batch));
   context.log.info(
     { pipeline: batch.pipeline, batch: batch.id, providerBatch: found.id, requests: batch.lines },
     "batch submitted",

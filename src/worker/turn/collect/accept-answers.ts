@@ -8,8 +8,9 @@ import { parseCustomId } from "../../../model/request/custom-id.js";
 import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import * as batches from "../../../store/batches/batches.js";
 import { DatabaseError, isDataError } from "../../../postgres/database.js";
-import { acceptMany, type GoodAnswer } from "../../../store/requests/attempts.js";
-import { lockQuietly } from "../../../store/batches/in-flight.js";
+import * as attempts from "../../../store/requests/attempts.js";
+import type { GoodAnswer } from "../../../store/requests/attempts.js";
+import * as inFlight from "../../../store/batches/in-flight.js";
 import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes, type Place } from "./answer-chunk.js";
 import { countedUsage, storable } from "../ending.js";
 import { causeOf } from "./row-refusal.js";
@@ -118,10 +119,13 @@ function accept(
       async (tx) => {
         // Asked for together, one after the other: locks alone are nothing to undo.
         const held = batches.holds(tx, lease, pipeline);
-        await lockQuietly(tx, batch.no, [...good.keys()]);
+        await inFlight.lockQuietly(tx, batch.no, [...good.keys()]);
         const [isHeld, { plain }] = await Promise.all([held, target.lock(tx)]);
         if (!isHeld) return null;
-        const { ids, keys, at } = await acceptMany(tx, batch, { answers, row: pipeline.source.inSql });
+        const { ids, keys, at } = await attempts.acceptMany(tx, batch, {
+          answers,
+          row: pipeline.source.inSql,
+        });
         const results = ids.map((id, index) => {
           const { cells, answer } = good.get(id) ?? { cells: {}, answer: null };
           return { key: keys[index] ?? "", cells, model: answer?.model ?? batch.model };

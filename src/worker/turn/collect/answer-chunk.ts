@@ -6,9 +6,12 @@ import type { Refusal } from "../../../model/batch/failing.js";
 import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import { contentsOf, type SourceRow } from "../../../sources/source.js";
 import { sql, type Queryable } from "../../../postgres/database.js";
-import { endMany, type AttemptEnding } from "../../../store/requests/attempts.js";
-import { lockMany, type InFlight } from "../../../store/batches/in-flight.js";
-import { keepMany, type AnswerToKeep } from "../../../store/batches/kept-answers.js";
+import * as attempts from "../../../store/requests/attempts.js";
+import type { AttemptEnding } from "../../../store/requests/attempts.js";
+import * as inFlight from "../../../store/batches/in-flight.js";
+import type { InFlight } from "../../../store/batches/in-flight.js";
+import * as keptAnswers from "../../../store/batches/kept-answers.js";
+import type { AnswerToKeep } from "../../../store/batches/kept-answers.js";
 import { followContent, reopenMany } from "../../../store/requests/requests.js";
 import type { Result } from "../../../targets/target.js";
 import type { Asked } from "./asked.js";
@@ -78,7 +81,7 @@ interface ChunkOfLines {
 export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLines): Promise<Ended> {
   const { outcomes } = chunk;
   const { pipeline, batch } = turn;
-  const all = await lockMany(tx, batch.no, [...outcomes.keys()]);
+  const all = await inFlight.lockMany(tx, batch.no, [...outcomes.keys()]);
   // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
   const { busy } = await pipeline.target.lockFree(
     tx,
@@ -88,7 +91,7 @@ export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLi
   const held = answersAbout(all.filter(isBusy), outcomes);
   const judged = await judgeAll(turn, tx, { ...chunk, free: all.filter((request) => !isBusy(request)) });
   if (judged === "lookFirst") return judged;
-  await keepMany(tx, batch.no, { answers: held, failed: false });
+  await keptAnswers.keepMany(tx, batch.no, { answers: held, failed: false });
   await writeAccepted(turn, tx, { ...judged, trial: chunk.trial, at: chunk.at });
   await reopenMany(tx, pipeline.id, [...judged.again.values()]);
   return { left: judged.left };
@@ -199,7 +202,7 @@ async function writeAccepted(
   tx: Queryable,
   { accepted, others, again, trial, at }: Omit<JudgedChunk, "left"> & Pick<ChunkOfLines, "trial" | "at">,
 ): Promise<void> {
-  const moved = await endMany(tx, batch, [...others, ...accepted.map(({ ending }) => ending)], at);
+  const moved = await attempts.endMany(tx, batch, [...others, ...accepted.map(({ ending }) => ending)], at);
   const won = accepted.filter(({ ending }) => moved.has(ending.id));
   if (typeof target === "string" || won.length === 0) return;
   trial.requests = won.map(({ ending }) => ending.id);

@@ -6,7 +6,8 @@ import { canonicalJson } from "../../../model/json/canonical-json.js";
 import { compileStored, type CompiledAnswer } from "../../../model/answer/answer.js";
 import { RowmillError } from "../../../model/errors.js";
 import { thrownMessage } from "../../../model/words/thrown-message.js";
-import { definitionOf, type AskedDefinition } from "../../../store/pipelines/definitions.js";
+import * as definitions from "../../../store/pipelines/definitions.js";
+import type { AskedDefinition } from "../../../store/pipelines/definitions.js";
 import type { Source } from "../../../sources/source.js";
 import type { Batch } from "../../../store/batches/batches.js";
 import type { Target } from "../../../targets/target.js";
@@ -34,7 +35,7 @@ export async function askedBy({ context, pipeline, batch }: Asking): Promise<Ask
   const { config, target } = pipeline;
   const present = { answer: pipeline.answer, triesMax: config.attempts, source: null, target };
   if (batch.definitionHash === pipeline.definitionHash) return { changed: false, ...present };
-  const definition = await definitionOf(context.read, pipeline.id, batch.definitionHash);
+  const definition = await definitions.definitionOf(context.read, pipeline.id, batch.definitionHash);
   const answer = definition && compiled({ context, pipeline, batch }, definition);
   if (!definition || !answer) return { changed: true, ...present, answer: null };
   return {

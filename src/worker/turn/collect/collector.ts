@@ -12,8 +12,9 @@ import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import { ProviderError, type ResultsEnd } from "../../../model/provider/provider.js";
 import { pollDelayMs } from "../../../model/batch/schedule.js";
 import type { Queryable, Reader } from "../../../postgres/database.js";
-import { countUnanswered, inFlightOf } from "../../../store/batches/in-flight.js";
-import { nextKept, passStart, type KeptAnswer } from "../../../store/batches/kept-answers.js";
+import * as inFlight from "../../../store/batches/in-flight.js";
+import * as keptAnswers from "../../../store/batches/kept-answers.js";
+import type { KeptAnswer } from "../../../store/batches/kept-answers.js";
 import type { Collecting } from "./answer-chunk.js";
 import { askedBy } from "./asked.js";
 import { endAnswers, type Waits } from "./end-answers.js";
@@ -23,7 +24,7 @@ import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForResults } from "./m
 import { refute } from "../reconciler.js";
 import { eachStep } from "../../step.js";
 import { DONE, LOST, type BatchIn, type Next, type Turn } from "../turn.js";
-import { requestsByCustomId } from "../../../store/batches/adoption.js";
+import * as adoption from "../../../store/batches/adoption.js";
 
 /** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
 const CHUNK_LINES = 2_000;
@@ -105,7 +106,7 @@ async function proofIn(
   const named = read.flatMap(({ customId }) => (customId === null ? [] : [parseCustomId(customId)]));
   if (named.length === 0) return null;
   const ids = named.flatMap((name) => name?.requestId ?? []);
-  const sent = await inFlightOf(context.read, batch.no, ids);
+  const sent = await inFlight.inFlightOf(context.read, batch.no, ids);
   const ours = named.filter((name) => {
     const request = name === null ? undefined : sent.get(name.requestId);
     return name !== null && request?.attempt === name.attempt && matchesContent(name, request.contentHash);
@@ -161,10 +162,14 @@ function sizeOf(outcome: AnswerOutcome): number {
 /** Tries once more to write what came in an earlier turn and could not be written then. False: the lease is lost. */
 async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
   const { context, batch } = turn;
-  const before = await passStart(context.read);
+  const before = await keptAnswers.passStart(context.read);
   for (let after: KeptAnswer | null = null; ;) {
     const pass = { before, after };
-    const kept = await nextKept(context.read, batch.no, { pass, max: CHUNK_LINES, bytesMax: CHUNK_BYTES });
+    const kept = await keptAnswers.nextKept(context.read, batch.no, {
+      pass,
+      max: CHUNK_LINES,
+      bytesMax: CHUNK_BYTES,
+    });
     after = kept.at(-1) ?? null;
     if (after === null) return true;
     const outcomes = new Map(kept.map(({ requestId, outcome }) => [requestId, [outcome]]));
@@ -174,7 +179,7 @@ async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
 
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   const { context, pipeline, batch } = turn;
-  const left = await countUnanswered(context.read, batch.no);
+  const left = await inFlight.countUnanswered(context.read, batch.no);
   if (left > 0 && !batch.told && isShort(turn, tally.lines)) return lookOnceMore(turn);
   const { outcome, detail } = unnamed(batch, tally.end);
   const read = { lines: tally.lines, unknown: tally.unknown, missing: tally.missing + left };
@@ -248,7 +253,7 @@ async function attributeLines(
 ): Promise<Attributed> {
   const noted = batch.adoptedPattern !== null || batch.recovered;
   const names = () => read.flatMap((outcome) => outcome.customId ?? []);
-  const adopted = noted ? await requestsByCustomId(client, batch.no, names()) : null;
+  const adopted = noted ? await adoption.requestsByCustomId(client, batch.no, names()) : null;
   const outcomes = new Map<string, AnswerOutcome[]>();
   let unknown = 0;
   for (const outcome of read) {

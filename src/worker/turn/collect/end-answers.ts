@@ -9,9 +9,9 @@ import { ANSWERS_JUDGED, refusalText, refusesAll, type Refusal } from "../../../
 import { RowmillError } from "../../../model/errors.js";
 import * as batches from "../../../store/batches/batches.js";
 import type { DatabaseError } from "../../../postgres/database.js";
-import { lockMany } from "../../../store/batches/in-flight.js";
-import { keepMany } from "../../../store/batches/kept-answers.js";
-import { isAccepted, lastAnswers } from "../../../store/batches/last-answers.js";
+import * as inFlight from "../../../store/batches/in-flight.js";
+import * as keptAnswers from "../../../store/batches/kept-answers.js";
+import * as lastAnswers from "../../../store/batches/last-answers.js";
 import {
   answersAbout,
   endChunk,
@@ -169,8 +169,8 @@ function keep(
     context.database.transaction(
       async (tx) => {
         if (!(await batches.holds(tx, lease))) return null;
-        const requests = await lockMany(tx, batch.no, [...outcomes.keys()]);
-        return keepMany(tx, batch.no, { answers: answersAbout(requests, outcomes), failed });
+        const requests = await inFlight.lockMany(tx, batch.no, [...outcomes.keys()]);
+        return keptAnswers.keepMany(tx, batch.no, { answers: answersAbout(requests, outcomes), failed });
       },
       { lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),
@@ -189,8 +189,8 @@ async function refuseTarget({ context, pipeline }: Collecting, { refusals, writt
   if (written > 0) return;
   const of = { pipelineId: pipeline.id, definitionHash: pipeline.definitionHash };
   const all = [...refusals.values()];
-  const last = await lastAnswers(context.read, of, { max: ANSWERS_JUDGED, first: false });
-  if (!refusesAll(all, last) || (await isAccepted(context.read, of, "unwritable"))) return;
+  const last = await lastAnswers.readAll(context.read, of, { max: ANSWERS_JUDGED, first: false });
+  if (!refusesAll(all, last) || (await lastAnswers.isAccepted(context.read, of, "unwritable"))) return;
   throw new RowmillError("target_unsupported", refusalText(all, pipeline.config), {
     hints: ["Fix the target: its triggers, its constraints, or the rights of the database user."],
   });

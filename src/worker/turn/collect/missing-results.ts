@@ -6,7 +6,7 @@ import type { ResultsEnd } from "../../../model/provider/provider.js";
 import { pollDelayMs } from "../../../model/batch/schedule.js";
 import * as batches from "../../../store/batches/batches.js";
 import type { Queryable } from "../../../postgres/database.js";
-import { countUnanswered } from "../../../store/batches/in-flight.js";
+import * as inFlight from "../../../store/batches/in-flight.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { BatchIn, Next, Turn } from "../turn.js";
 
@@ -22,7 +22,7 @@ type Collecting = Turn<BatchIn<"collecting">>;
 export async function lookForResults(turn: Collecting, end: ResultsEnd): Promise<Next | null> {
   const { context, batch } = turn;
   if (end.complete || batch.told) return null;
-  const left = await countUnanswered(context.read, batch.no);
+  const left = await inFlight.countUnanswered(context.read, batch.no);
   if (left === 0) return null;
   return (
     (await missGone(turn, end, left)) ?? (await missRest(turn, end, left)) ?? missPending(turn, end, left)
