@@ -1,26 +1,26 @@
 /**
- * The JSON text of one answer while the demo model writes it, and what the writing has cost so far. Both are bounded, whatever the schema
- * asks for: an answer that reaches a bound ends there, as a real model's does at its output limit. Pure.
+ * The JSON text of one answer as the demo model writes it, and the work spent on it. Both have a bound, whatever the schema
+ * asks for: an answer ends there, as a real model's answer ends at its output limit. Pure.
  */
 import { cutText } from "./text.js";
 
 /** A quarter of it is the output limit of gpt-4o-mini, 16,384 tokens. */
 export const ANSWER_CHARS_MAX = 65_536;
-/** One unit takes a few microseconds, the whole at most about a second. */
+/** A unit takes a few microseconds, so an answer takes at most about a second. */
 const ANSWER_WORK_MAX = 100_000;
 const ANSWER_DEPTH_MAX = 64;
 const CHARS_PER_WORK = 64;
 
-/** Thrown by `AnswerText` at a bound; `writeAnswer` turns it into an answer that was cut. */
+/** `writeAnswer` turns it into an answer that is cut off. */
 class AnswerBound extends Error {}
 
 export interface WrittenAnswer {
   readonly text: string;
-  /** False: it reached a bound, and `text` is its beginning. */
+  /** False: the answer reached a bound, and `text` is its beginning. */
   readonly isWhole: boolean;
 }
 
-/** What `write` has written until it ended or reached a bound. */
+/** Runs `write` until it ends or reaches a bound. */
 export function writeAnswer(write: (out: AnswerText) => void): WrittenAnswer {
   const out = new AnswerText();
   try {
@@ -37,7 +37,7 @@ export class AnswerText {
   #charsLeft = ANSWER_CHARS_MAX;
   #workLeft = ANSWER_WORK_MAX;
 
-  /** Where the next piece goes, for `since`. */
+  /** The position of the next piece, for `since`. */
   get mark(): number {
     return this.#pieces.length;
   }
@@ -52,18 +52,18 @@ export class AnswerText {
     if (this.#charsLeft < 0) throw new AnswerBound("characters");
   }
 
-  /** Before `units` things are looked at. */
+  /** Call it before you read `units` things. */
   spend(units: number): void {
     this.#workLeft -= units;
     if (this.#workLeft < 0) throw new AnswerBound("work");
   }
 
-  /** Before a text is read. */
+  /** Call it before you read a text. */
   spendOn(text: string): void {
     this.spend(1 + text.length / CHARS_PER_WORK);
   }
 
-  /** Before a value is written inside of `depth` others. */
+  /** Call it before you write a value inside `depth` others. */
   enter(depth: number): void {
     if (depth > ANSWER_DEPTH_MAX) throw new AnswerBound("depth");
   }

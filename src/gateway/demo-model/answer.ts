@@ -1,11 +1,7 @@
 /**
  * An answer that fits a JSON schema, filled from the text of the message. Pure and deterministic.
- *
- * Supported: string, number, integer, boolean, null, arrays, nested objects, enum, const, anyOf/oneOf/allOf, `$ref` into
- * `$defs`, and the bounds minItems, maxItems, uniqueItems of texts, minimum, maximum, exclusive bounds, multipleOf,
- * minLength, maxLength and common formats. A `pattern` is satisfied only when a found text happens to fit.
- *
- * A schema may ask for more than anyone can answer, or for something without an end: `answer-text.ts` bounds both the answer and the work.
+ * Supports all types, enum, const, anyOf/oneOf/allOf, `$ref` into `$defs`, and the usual bounds and formats. It does not
+ * support `pattern`. `answer-text.ts` bounds the answer and the work, also for a schema without an end.
  */
 import { writeAnswer, type AnswerText, type WrittenAnswer } from "./answer-text.js";
 import { chooseFrom, listFor, numberFor, textFor, truthOf, type Field } from "./fields.js";
@@ -13,16 +9,16 @@ import { boundedNumber, boundedText } from "./bounds.js";
 import { TEXT_CHARS_MAX } from "./text.js";
 import { isJsonObject, type Json, type JsonObject } from "../protocol/json.js";
 
-/** Deeper schemas (recursive ones) end in the shortest value. */
+/** Below this depth, as in recursive schemas, the shortest value ends the answer. */
 const DEPTH_MAX = 8;
 const ITEMS_MAX = 1_000;
-/** Of a property, as far as they are looked at. */
+/** The model reads this much of a property's name and description. */
 const NAME_CHARS_MAX = 200;
 const DESCRIPTION_CHARS_MAX = 1_000;
 
 export interface Asking {
   readonly text: string;
-  /** Put behind each free text of the answer: "" but for special texts. */
+  /** Appended to each free text of the answer; "" except for special texts. */
   readonly suffix: string;
 }
 
@@ -33,7 +29,7 @@ interface Place extends Field {
   readonly out: AnswerText;
 }
 
-/** The JSON text for a whole schema; of a long message only the beginning is looked at. */
+/** The JSON text for a whole schema. Reads only the beginning of a long message. */
 export function answerTo(root: JsonObject, { text, suffix }: Asking): WrittenAnswer {
   const field = { name: "", description: "", text: text.slice(0, TEXT_CHARS_MAX) };
   return writeAnswer((out) => writeValue(root, { ...field, suffix, root, depth: 0, out }));
@@ -118,7 +114,7 @@ function lookUp(ref: string, root: JsonObject): JsonObject {
   return isJsonObject(found) ? found : {};
 }
 
-/** The type to answer with; of several the first that is not null, unless a number is wanted and the text has none. */
+/** The first declared type that is not null; null for a nullable number when the text has no number. */
 function typeOf(schema: JsonObject, place: Place): string {
   const declared = schema["type"];
   if (typeof declared === "string") return declared;
@@ -160,7 +156,7 @@ function writeObject(schema: JsonObject, place: Place): void {
   out.write(separator === "{" ? "{}" : "}");
 }
 
-/** Elements that the text has, then as many more as the schema demands, all alike. */
+/** The elements that the text has, then equal ones up to the schema's minimum. */
 function writeArray(schema: JsonObject, place: Place): void {
   const { out } = place;
   const items = isJsonObject(schema["items"]) ? resolved(schema["items"], place) : {};
@@ -184,7 +180,7 @@ function writeArray(schema: JsonObject, place: Place): void {
   out.write(count === 0 ? "[]" : "]");
 }
 
-/** Null when the text has none of their own, so that one is made. */
+/** Null: the text has no elements of this type, so the caller makes one. */
 function foundElements(items: JsonObject, place: Place): Json[] | null {
   place.out.spendOn(place.text);
   const options = items["enum"];
@@ -193,7 +189,7 @@ function foundElements(items: JsonObject, place: Place): Json[] | null {
   return listFor(place).map((text) => boundedText(items, text, place.suffix));
 }
 
-/** The options that the text's own list names, else the best single one. */
+/** The options that the text names, else the best single one. */
 function fittingOptions(options: readonly Json[], place: Place): Json[] {
   for (const option of options) place.out.spendOn(typeof option === "string" ? option : "");
   const listed = listFor(place);

@@ -1,11 +1,11 @@
-/** Bends a found number or text until it fits the bounds that a schema gives. Pure. */
+/** Makes a found number or text fit the bounds of a schema. Pure. */
 import type { JsonObject } from "../protocol/json.js";
 import { shorten } from "./text.js";
 
 const MIN_LENGTH_MAX = 10_000;
-const FILLING = " – no more is said";
+const FILLING = " – no more to say";
 
-/** Within minimum, maximum and exclusive bounds, a multiple where one is asked for; 0 or the nearest bound for null. */
+/** Within minimum, maximum and exclusive bounds, and a multiple of `multipleOf`. Null becomes 0 or the nearest bound. */
 export function boundedNumber(schema: JsonObject, found: number | null, integer: boolean): number {
   const step = numberAt(schema, "multipleOf") ?? (integer ? 1 : null);
   const wanted = found ?? 0;
@@ -17,7 +17,7 @@ export function boundedNumber(schema: JsonObject, found: number | null, integer:
   return tidy(below >= low ? below : Math.ceil(low / step) * step);
 }
 
-/** JSON schema's exclusive bound, moved inwards: by a step, or into the middle of a short range. */
+/** Moves an exclusive bound inwards: by a step, or into the middle of a short range. */
 function lowest(schema: JsonObject, step: number | null): number {
   const bound = numberAt(schema, "minimum") ?? -Infinity;
   const exclusive = numberAt(schema, "exclusiveMinimum");
@@ -48,7 +48,7 @@ function floorOf(schema: JsonObject): number {
   );
 }
 
-/** Without the dust of binary fractions: 0.30000000000000004 → 0.3. */
+/** 0.30000000000000004 → 0.3. */
 function tidy(value: number): number {
   return Number(value.toPrecision(12));
 }
@@ -57,7 +57,7 @@ const FORMAT_DEFAULTS: Readonly<Record<string, readonly [pattern: RegExp, exampl
   date: [/\b\d{4}-\d\d-\d\d\b/, "1970-01-01"],
   "date-time": [/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/, "1970-01-01T00:00:00Z"],
   time: [/\b\d\d:\d\d:\d\d\b/, "00:00:00"],
-  email: [/(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/, "nobody@example.com"],
+  email: [/(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/, "name@example.com"],
   uri: [/https?:\/\/[^\s)>"]+/, "https://example.com/"],
   uuid: [
     /\b[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}\b/i,
@@ -66,7 +66,7 @@ const FORMAT_DEFAULTS: Readonly<Record<string, readonly [pattern: RegExp, exampl
   ipv4: [/\b(?:\d{1,3}\.){3}\d{1,3}\b/, "127.0.0.1"],
 };
 
-/** Within minLength and maxLength (in characters), of the asked format; the suffix stands at the end of free text. */
+/** Within minLength and maxLength, in the given format. Free text ends with the suffix. */
 export function boundedText(schema: JsonObject, found: string, suffix: string): string {
   const named = schema["format"];
   const isKnown = typeof named === "string" && Object.hasOwn(FORMAT_DEFAULTS, named);

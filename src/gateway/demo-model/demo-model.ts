@@ -1,9 +1,7 @@
 /**
- * The built-in demo model. It is NO language model: it answers by rules and lists of words, always the same for the
- * same message, and says so in each reply's `system_fingerprint`. It reads the last user message only; the system
- * prompt has no effect.
- *
- * Owns one thing: which messages with a `…-once` text it has seen, handed in from the journal after a restart.
+ * The built-in demo model. It is NO language model: it answers by rules and word lists, the same message always the same
+ * way, and each reply's `system_fingerprint` says what it is. It reads the last user message and ignores the system prompt.
+ * Its only state is which messages with a `…-once` text it has seen; after a restart the journal provides it.
  */
 import type { WrittenAnswer } from "./answer-text.js";
 import { answerTo, type Asking } from "./answer.js";
@@ -20,19 +18,19 @@ import { isJsonObject, type Json, type JsonObject } from "../protocol/json.js";
 import { errorBody, type ErrorBody } from "../protocol/wire.js";
 
 const DEMO_FINGERPRINT = "rowmill-demo-no-language-model";
-/** Tokens are counted as a quarter of the characters: near enough for English, and fast. */
+/** Close enough for English, and fast. */
 const CHARS_PER_TOKEN = 4;
 const TOKENS_PER_MESSAGE = 4;
 const ONCE_SEEN_MAX = 100_000;
 
-/** What `{type: "json_object"}` without a schema gets: there is no more to go by. */
-const OBJECT_WITHOUT_SCHEMA: JsonObject = {
+/** The answer to `{type: "json_object"}`, which names no fields. */
+const objectWithoutSchema: JsonObject = {
   type: "object",
   properties: { categories: { type: "array", items: { type: "string" } }, summary: { type: "string" } },
 };
 
 interface DemoModelOptions {
-  /** Hashes of messages whose `…-once` text has had its effect; grows. */
+  /** Hashes of messages whose `…-once` text has taken effect. The model adds to it. */
   readonly onceSeen: Set<string>;
 }
 
@@ -75,7 +73,7 @@ function answer(body: JsonObject, context: ChatContext, onceSeen: Set<string>): 
   return { status: 200, body: completion(body, context, ending, usage), usage, behaviour: name };
 }
 
-/** True for a `…-once` text that has had its effect already; notes it otherwise. */
+/** True for a `…-once` text that has already taken effect; else records it. */
 function wasSpent(behaviour: DemoBehaviour, text: string, onceSeen: Set<string>): boolean {
   if (!behaviour.once) return false;
   const hash = contentHashOf(text);
@@ -140,11 +138,11 @@ function endingOf(body: JsonObject, text: string, behaviour: DemoBehaviour | nul
 function contentFor(body: JsonObject, asking: Asking): WrittenAnswer {
   const format = body["response_format"];
   const kind = isJsonObject(format) ? format["type"] : "text";
-  if (kind === "json_object") return answerTo(OBJECT_WITHOUT_SCHEMA, asking);
+  if (kind === "json_object") return answerTo(objectWithoutSchema, asking);
   const wrapper = isJsonObject(format) ? format["json_schema"] : undefined;
   const schema = isJsonObject(wrapper) ? wrapper["schema"] : undefined;
   if (kind === "json_schema" && isJsonObject(schema)) return answerTo(schema, asking);
-  const text = (summaryOf(asking.text) || "There is no text to answer to.") + asking.suffix;
+  const text = (summaryOf(asking.text) || "There is no text to answer.") + asking.suffix;
   return { text, isWhole: true };
 }
 
@@ -184,7 +182,7 @@ function scriptedError(status: number): ErrorBody {
   return errorBody(message, status >= 500 ? { type: "server_error" } : {});
 }
 
-/** Its errors too say whose they are. */
+/** Errors, too, show that the demo model made them. */
 function marked(body: ErrorBody): ChatReply["body"] {
   return { ...body, system_fingerprint: DEMO_FINGERPRINT };
 }
@@ -201,14 +199,8 @@ function tokensIn(text: string): number {
   return Math.ceil(text.length / CHARS_PER_TOKEN);
 }
 
-/**
- * Special texts by which a message chooses how the demo model ends, so that one row of data makes each ending:
- * `[[demo:refuse]]`, `[[demo:error 500]]`, `[[demo:invalid-once]]`. Pure.
- *
- * A text with `-once` has its effect when the model first sees that message, and none afterwards.
- */
-
-const DEMO_ENDINGS = [
+/** Special texts, with which a row of data chooses its ending: `[[demo:refuse]]`, `[[demo:error-once 500]]`. */
+const demoEndings = [
   "refuse",
   "invalid",
   "mismatch",
@@ -219,25 +211,25 @@ const DEMO_ENDINGS = [
   "filter",
   "nul",
 ] as const;
-type DemoEnding = (typeof DEMO_ENDINGS)[number];
+type DemoEnding = (typeof demoEndings)[number];
 
 interface DemoBehaviour {
   readonly ending: DemoEnding;
   /** Of `error`: the HTTP status. */
   readonly status: number;
   readonly once: boolean;
-  /** As it is journalled: `error-once 429`. */
+  /** As the journal records it: `error-once 429`. */
   readonly name: string;
 }
 
 const ERROR_STATUS_DEFAULT = 500;
-const PATTERN = new RegExp(`\\[\\[demo:(${DEMO_ENDINGS.join("|")})(-once)?(?: ([45]\\d\\d))?\\]\\]`, "g");
+const pattern = new RegExp(`\\[\\[demo:(${demoEndings.join("|")})(-once)?(?: ([45]\\d\\d))?\\]\\]`, "g");
 
 /** The first special text of the message, or null. */
 function behaviourOf(text: string): DemoBehaviour | null {
   if (!text.includes("[[demo:")) return null;
-  for (const [, word, once, digits] of text.matchAll(PATTERN)) {
-    const ending = DEMO_ENDINGS.find((known) => known === word);
+  for (const [, word, once, digits] of text.matchAll(pattern)) {
+    const ending = demoEndings.find((known) => known === word);
     if (ending === undefined) continue;
     const status = digits === undefined ? ERROR_STATUS_DEFAULT : Number(digits);
     const name = `${ending}${once ?? ""}${digits === undefined ? "" : ` ${digits}`}`;
@@ -246,7 +238,7 @@ function behaviourOf(text: string): DemoBehaviour | null {
   return null;
 }
 
-/** The message without its special texts, so that they do not show up in answers. */
+/** Answers must not show the special texts. */
 function withoutBehaviour(text: string): string {
-  return text.includes("[[demo:") ? text.replaceAll(PATTERN, " ").trim() : text;
+  return text.includes("[[demo:") ? text.replaceAll(pattern, " ").trim() : text;
 }

@@ -1,6 +1,6 @@
-/** Looking at a text as the demo model does: words, sentences, the most central sentence. Pure, no language model. */
+/** How the demo model reads a text: words, sentences, the most central sentence. Pure; no language model. */
 
-/** Longer texts are looked at only so far; keeps one answer's time bounded. */
+/** The model reads no further, which bounds the time of an answer. */
 export const TEXT_CHARS_MAX = 4_000;
 const SENTENCES_MAX = 60;
 const SUMMARY_CHARS = 160;
@@ -8,16 +8,14 @@ const LABEL_CHARS_MAX = 60;
 /** A summary is not cut before this many characters. */
 const CLAUSE_CHARS_MIN = 40;
 
-const STOP_WORDS = new Set(
-  (
-    "a an and are as at be been but by can could did do does for from had has have he her his him how i if in into is it " +
-    "its just me more most my no not of on one or our out over she so some than that the their them then there these " +
-    "they this to up us was we were what when where which while who will with would you your about after all also any " +
-    "because before between both during each few himself herself only other own same such through under until very"
-  ).split(" "),
-);
+const stopWords = wordSet(`
+  a an and are as at be been but by can could did do does for from had has have he her his him how i if in into
+  is it its just me more most my no not of on one or our out over she so some than that the their them then
+  there these they this to up us was we were what when where which while who will with would you your about
+  after all also any because before between both during each few himself herself only other own same such
+  through under until very`);
 
-/** Lower-case words of the text, in order. */
+/** The words of the text in lower case, in order. */
 export function wordsOf(text: string): string[] {
   return (
     text
@@ -27,12 +25,12 @@ export function wordsOf(text: string): string[] {
   );
 }
 
-/** Words that carry meaning: no stop words, three letters at least. */
+/** Words of three letters or more, without stop words. */
 export function contentWordsOf(text: string): string[] {
-  return wordsOf(text).filter((word) => word.length > 2 && !STOP_WORDS.has(word));
+  return wordsOf(text).filter((word) => word.length > 2 && !stopWords.has(word));
 }
 
-/** Sentences, trimmed, at most sixty. A paragraph without an end mark, such as a title, is one sentence. */
+/** At most 60 trimmed sentences. A paragraph without an end mark, such as a title, counts as one. */
 export function sentencesOf(text: string): string[] {
   const paragraphs = text.slice(0, TEXT_CHARS_MAX).split(/\n\s*\n/);
   return paragraphs.flatMap(sentencesOfParagraph).slice(0, SENTENCES_MAX);
@@ -44,7 +42,7 @@ function sentencesOfParagraph(text: string): string[] {
   return parts.filter((part) => part !== "");
 }
 
-/** The sentence whose words occur most in the whole text; the first among equals. */
+/** The sentence whose words are the most frequent in the whole text; the first among equals. */
 export function centralSentence(text: string): string {
   const sentences = sentencesOf(text);
   if (sentences.length < 2) return sentences[0] ?? "";
@@ -64,20 +62,20 @@ export function centralSentence(text: string): string {
   return best;
 }
 
-/** The central sentence, shortened at a clause, with an end mark. "" for a text without words. */
+/** The central sentence, cut after a clause, with an end mark; "" for a text without words. */
 export function summaryOf(text: string): string {
   const sentence = shorten(centralSentence(text), SUMMARY_CHARS);
   return sentence === "" || /[.!?…。！？]["'”’)]?$/u.test(sentence) ? sentence : `${sentence}.`;
 }
 
-/** The first `max` UTF-16 units, one fewer where that would leave half a character. */
+/** The first `max` UTF-16 units; one fewer if that would split a character. */
 export function cutText(text: string, max: number): string {
   if (text.length <= max) return text;
   const endsInHalf = /[\uD800-\uDBFF]/.test(text.charAt(max - 1));
   return text.slice(0, endsInHalf ? max - 1 : max);
 }
 
-/** At most `max` characters: cut behind a clause if one ends late enough, else behind a word, never in a character. */
+/** At most `max` characters. Cuts after a clause if one ends late enough, else after a word, never inside a character. */
 export function shorten(text: string, max: number): string {
   if (text.length <= max) return text;
   const head = cutText(text, max);
@@ -87,7 +85,7 @@ export function shorten(text: string, max: number): string {
   return (space > 0 ? head.slice(0, space) : head).trimEnd();
 }
 
-/** Capitalised phrases inside sentences: names of people, places, works. In order, without repetition. */
+/** Capitalized phrases inside sentences (people, places, works), in order, each once. */
 export function namesIn(text: string): string[] {
   const found = text
     .slice(0, TEXT_CHARS_MAX)
@@ -97,7 +95,7 @@ export function namesIn(text: string): string[] {
   return [...new Set([...found].map(([name]) => name.trim().replace(/[.'’-]+$/, "")))];
 }
 
-/** What follows `label:` at the beginning of a line, by the words of the label; the first of each. */
+/** What follows `label:` at the start of a line, by the words of the label. The first one of each counts. */
 export function labelsIn(text: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   if (!text.includes(":")) return found;
@@ -117,4 +115,9 @@ export function labelWords(label: string): string {
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}]+/gu, " ")
     .trim();
+}
+
+/** The words of a list that spaces and line breaks separate. */
+export function wordSet(list: string): ReadonlySet<string> {
+  return new Set(list.trim().split(/\s+/));
 }
