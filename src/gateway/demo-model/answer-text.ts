@@ -1,6 +1,6 @@
 /**
- * The JSON text of one answer as the demo model writes it, and the work spent on it. Both have a bound, whatever the schema
- * asks for: an answer ends there, as a real model's answer ends at its output limit. Pure.
+ * The JSON text of one answer as the demo model writes it, and the work spent on it. Both have a bound, whatever the
+ * schema asks for: an answer ends there, as a real model's answer ends at its output limit. Pure.
  */
 import { cutText } from "./text.js";
 

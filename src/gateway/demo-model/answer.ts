@@ -1,7 +1,7 @@
 /**
  * An answer that fits a JSON schema, filled from the text of the message. Pure and deterministic.
- * Supports all types, enum, const, anyOf/oneOf/allOf, `$ref` into `$defs`, and the usual bounds and formats. It does not
- * support `pattern`. `answer-text.ts` bounds the answer and the work, also for a schema without an end.
+ * Supports all types, enum, const, anyOf/oneOf/allOf, `$ref` into `$defs`, and the usual bounds and formats. It does
+ * not support `pattern`. `answer-text.ts` bounds the answer and the work, also for a schema without an end.
  */
 import { writeAnswer, type AnswerText, type WrittenAnswer } from "./answer-text.js";
 import { chooseFrom, listFor, numberFor, textFor, truthOf, type Field } from "./fields.js";

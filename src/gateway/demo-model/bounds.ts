@@ -5,7 +5,7 @@ import { shorten } from "./text.js";
 const MIN_LENGTH_MAX = 10_000;
 const FILLING = " – no more to say";
 
-/** Within minimum, maximum and exclusive bounds, and a multiple of `multipleOf`. Null becomes 0 or the nearest bound. */
+/** Within minimum, maximum, exclusive bounds and `multipleOf`. Null becomes 0 or the nearest bound. */
 export function boundedNumber(schema: JsonObject, found: number | null, integer: boolean): number {
   const step = numberAt(schema, "multipleOf") ?? (integer ? 1 : null);
   const wanted = found ?? 0;

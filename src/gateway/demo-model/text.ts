@@ -75,7 +75,7 @@ export function cutText(text: string, max: number): string {
   return text.slice(0, endsInHalf ? max - 1 : max);
 }
 
-/** At most `max` characters. Cuts after a clause if one ends late enough, else after a word, never inside a character. */
+/** At most `max` characters: cut after a clause that ends late enough, else after a word. */
 export function shorten(text: string, max: number): string {
   if (text.length <= max) return text;
   const head = cutText(text, max);
