@@ -13,6 +13,8 @@ const needed = [
   "CHANGELOG.md",
   "docs/cli.md",
   "docs/configuration.md",
+  "docs/internals/state-machine.md",
+  "docs/pictures/demo.svg",
   "dist/cli/main.js",
   "dist/index.js",
   "dist/index.d.ts",
@@ -20,7 +22,7 @@ const needed = [
   "examples/movies/movies.csv",
 ];
 const allowed =
-  /^(?:LICENSE|(?:README|CHANGELOG)\.md|package\.json|docs\/[\w-]+\.md|dist\/[\w/.-]+\.(?:js|d\.ts)|migrations\/\d{4}_\w+\.sql|examples\/\w+\/[\w.]+\.(?:md|sql|csv|ts))$/;
+  /^(?:LICENSE|(?:README|CHANGELOG)\.md|package\.json|docs\/(?:internals\/)?[\w-]+\.md|docs\/pictures\/[\w-]+\.svg|dist\/[\w/.-]+\.(?:js|d\.ts)|migrations\/\d{4}_\w+\.sql|examples\/\w+\/[\w.]+\.(?:md|sql|csv|ts))$/;
 const installScripts = ["preinstall", "install", "postinstall", "prepare", "prepublish"];
 
 const [folder] = process.argv.slice(2);

@@ -1,7 +1,7 @@
 /**
  * Writes the tables of the references from the code: the options of docs/cli.md from commander's own definitions, the keys of
  * docs/configuration.md from src/config/spec.ts (meaning, default) and from what the config itself says that it expects, and the
- * steps of docs/state-machine.md from src/worker/step-names.ts, the promises and options of docs/providers.md from the adapters. The third
+ * steps of docs/internals/state-machine.md from src/worker/step-names.ts, the promises and options of docs/providers.md from the adapters. The third
  * column of the options, `more`, is the page's own and stays. `--check`: compares instead of writing. Needs a build in dist.
  */
 import { readFile, writeFile } from "node:fs/promises";
@@ -22,7 +22,7 @@ const lastOptions = ["--config <file>", "--log-level <level>"];
 
 await rewrite("docs/cli.md", writeOptions);
 await rewrite("docs/configuration.md", writeKeys);
-await rewrite("docs/state-machine.md", writeSteps);
+await rewrite("docs/internals/state-machine.md", writeSteps);
 await rewrite("docs/providers.md", writeProviders);
 
 async function rewrite(name, write) {
@@ -97,7 +97,7 @@ function cellText(text) {
 
 function writeSteps(page) {
   const mark = /(<!-- written by scripts\/write-reference\.mjs -->\n\n)\| step .*\n(?:\|.*\n)+/;
-  if (!mark.test(page)) throw new Error("docs/state-machine.md lacks a mark.");
+  if (!mark.test(page)) throw new Error("docs/internals/state-machine.md lacks a mark.");
   const rows = Object.entries(STEP_NAMES).map(([name, meaning]) => [`\`${name}\``, cellText(meaning)]);
   return page.replace(mark, (_, before) => before + tableOf(["step", "what it does"], rows));
 }

@@ -1,5 +1,5 @@
 /**
- * The steps of the stages: everything that a worker makes durable, and every call to a provider, by its name. docs/state-machine.md
+ * The steps of the stages: everything that a worker makes durable, and every call to a provider, by its name. docs/internals/state-machine.md
  * lists them from here, and the crash suite kills a worker before and after each of them.
  */
 export const STEP_NAMES = {

@@ -19,7 +19,7 @@ async function rowsOf(page: string, heading: string): Promise<readonly string[]>
 }
 
 const pages = [
-  { page: "reliability.md", heading: "Faults, and the tests that prove each", rowsMin: 41 },
+  { page: "internals/reliability.md", heading: "Faults, and the tests that prove each", rowsMin: 41 },
   { page: "security.md", heading: "What an attacker may try", rowsMin: 20 },
 ];
 

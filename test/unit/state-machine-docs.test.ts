@@ -17,7 +17,7 @@ import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 import { whatNext } from "../../src/model/words/what-next.js";
 
 const repository = join(import.meta.dirname, "../..");
-const page = await readFile(join(repository, "docs/state-machine.md"), "utf8");
+const page = await readFile(join(repository, "docs/internals/state-machine.md"), "utf8");
 
 type Table = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
@@ -61,7 +61,7 @@ function firstColumn(header: RegExp, within = page): string[] {
   return cells.flatMap((cell) => [...cell.matchAll(/`(\w+)`/g)].map((match) => match[1] ?? ""));
 }
 
-describe("docs/state-machine.md", () => {
+describe("docs/internals/state-machine.md", () => {
   it("has the requests' table as the code has it, and no cell more", () => {
     const fromCode = Object.fromEntries(
       REQUEST_EVENTS.map((event) => [

@@ -14,7 +14,7 @@ describe("What scripts write", { timeout: 60_000 }, () => {
   it.each([
     [
       "write-reference.mjs",
-      "docs/cli.md is as the code says\ndocs/configuration.md is as the code says\ndocs/state-machine.md is as the code says\ndocs/providers.md is as the code says\n",
+      "docs/cli.md is as the code says\ndocs/configuration.md is as the code says\ndocs/internals/state-machine.md is as the code says\ndocs/providers.md is as the code says\n",
     ],
     ["picture-flow.mjs", "docs/pictures/flow.svg is as its script makes it\n"],
   ])("is there as %s writes it", async (script, words) => {

@@ -1,6 +1,6 @@
 /**
  * The invariants of the ledger, as queries that must find nothing. `rowmill doctor --audit` and every test that touches the store
- * run the very same. Numbers are those of docs/state-machine.md. Each query is one statement, so that a worker may go on beside it.
+ * run the very same. Numbers are those of docs/internals/state-machine.md. Each query is one statement, so that a worker may go on beside it.
  */
 import { raw, sql, type Queryable } from "../../postgres/database.js";
 
@@ -8,7 +8,7 @@ import { raw, sql, type Queryable } from "../../postgres/database.js";
 const VIOLATIONS_MAX = 5;
 
 interface Invariant {
-  /** As in docs/state-machine.md. */
+  /** As in docs/internals/state-machine.md. */
   readonly number: number;
   /** What holds. */
   readonly title: string;
