@@ -1,62 +1,51 @@
-/** Draws docs/pictures/flow.svg: the way of a row, from the user's table to the provider and back. `--check`: compares instead of writing. */
-import { escaped, monospace, sans, writeOrCheck } from "./svg-picture.mjs";
+/** Draws docs/pictures/flow.svg and flow-dark.svg: the way of a row. `--check`: compares only. */
+import { escaped, framed, monospace, sans, writeBothThemes } from "./svg-picture.mjs";
 
 const width = 800;
 const height = 360;
-const colours = {
-  paper: "#0d1117",
-  line: "#30363d",
-  ink: "#d1d7e0",
-  dim: "#9aa4b2",
-  bright: "#ffffff",
-  yours: "#1f6feb",
-  ours: "#238636",
-  theirs: "#9e6a03",
-};
-
 /** `at`: left and top corner. Title, then lines. */
 const boxes = [
   {
     at: [40, 64],
     size: [204, 104],
-    colour: colours.yours,
+    colour: "blue",
     title: "movies",
-    lines: ["your table, as it was:", "a trigger appends keys", "and does nothing else"],
+    lines: ["your table, unchanged:", "a trigger appends keys", "and does nothing else"],
   },
   {
     at: [316, 64],
     size: [204, 104],
-    colour: colours.ours,
+    colour: "green",
     title: "rowmill.*",
-    lines: ["the ledger: a request a row,", "batches, attempts, money,", "a reason for every move"],
+    lines: ["the ledger: one request per row,", "batches, attempts, cost,", "a reason for every move"],
   },
   {
     at: [610, 150],
     size: [160, 84],
-    colour: colours.theirs,
+    colour: "amber",
     title: "Batch API",
     lines: ["minutes to hours,", "half the price"],
   },
   {
     at: [40, 240],
     size: [204, 84],
-    colour: colours.yours,
+    colour: "blue",
     title: "movie_labels",
     lines: ["typed columns,", "one row for each of yours"],
   },
   {
     at: [316, 240],
     size: [204, 84],
-    colour: colours.ours,
+    colour: "green",
     title: "rowmill up",
-    lines: ["one worker or several, with", "nothing to lose in a crash"],
+    lines: ["one worker or several;", "a crash loses nothing"],
   },
 ];
 
 /** The words beside the arrow stand at `at`. */
 const arrows = [
   { path: "M244 116H310", words: ["keys"], at: [277, 106], anchor: "middle" },
-  { path: "M400 168V234", words: ["1,000 rows wait,", "or one for 10 min"], at: [410, 198] },
+  { path: "M400 168V234", words: ["1,000 rows wait, or", "10 minutes pass"], at: [410, 198] },
   {
     path: "M520 262C570 262 570 192 604 192",
     words: ["a file;", "intent first"],
@@ -65,38 +54,37 @@ const arrows = [
   },
   {
     path: "M690 234C690 302 620 302 526 302",
-    words: ["every answer, those of", "expired batches too"],
+    words: ["every answer, also of", "expired batches"],
     at: [596, 322],
   },
   { path: "M316 282H250", words: ["checked"], at: [283, 272], anchor: "middle" },
 ];
 
-await writeOrCheck("docs/pictures/flow.svg", picture());
+await writeBothThemes("flow", picture);
 
-function picture() {
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="The way of a row through Rowmill">
-<style>
-text { font-family: ${sans}; font-size: 13px; fill: ${colours.ink}; }
+function picture(colours) {
+  const style = `text { font-family: ${sans}; font-size: 13px; fill: ${colours.ink}; }
 .title { font-family: ${monospace}; font-size: 14px; font-weight: 700; fill: ${colours.bright}; }
 .words { font-size: 12px; fill: ${colours.dim}; }
-.arrow { fill: none; stroke: ${colours.dim}; stroke-width: 1.5; marker-end: url(#head); }
-</style>
-<defs><marker id="head" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="${colours.dim}"/></marker></defs>
-<rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="10" fill="${colours.paper}" stroke="${colours.line}"/>
+.arrow { fill: none; stroke: ${colours.dim}; stroke-width: 1.5; marker-end: url(#head); }`;
+  return framed(
+    { width, height, label: "The way of a row through Rowmill", style, colours },
+    `<defs><marker id="head" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="8" markerHeight="8" orient="auto">
+<path d="M0 0L8 4L0 8z" fill="${colours.dim}"/></marker></defs>
 <rect x="20" y="20" width="520" height="320" rx="8" fill="none" stroke="${colours.line}" stroke-dasharray="4 4"/>
-<text x="36" y="46" class="words">your PostgreSQL, and the machine beside it</text>
+<text x="36" y="46" class="words">your PostgreSQL, and the machine next to it</text>
 <text x="610" y="134" class="words">the provider</text>
 ${arrows.map(arrow).join("\n")}
-${boxes.map(box).join("\n")}
-</svg>
-`;
+${boxes.map((each) => box(each, colours)).join("\n")}`,
+  );
 }
 
-function box({ at: [x, y], size: [w, h], colour, title, lines }) {
+function box({ at: [x, y], size: [w, h], colour, title, lines }, colours) {
   const texts = lines.map(
     (line, index) => `<text x="${x + 14}" y="${y + 50 + index * 19}">${escaped(line)}</text>`,
   );
-  return `<rect x="${x}" y="${y}" width="${w}" height="${h}" rx="8" fill="#161b22" stroke="${colour}" stroke-width="1.5"/>
+  return `<rect x="${x}" y="${y}" width="${w}" height="${h}" rx="8" fill="${colours.bar}"
+  stroke="${colours[colour]}" stroke-width="1.5"/>
 <text x="${x + 14}" y="${y + 26}" class="title">${escaped(title)}</text>
 ${texts.join("\n")}`;
 }

@@ -1,7 +1,7 @@
 /**
  * The built-in demo model. It is NO language model: it answers by rules and word lists, the same message always the
- * same way, and each reply's `system_fingerprint` says what it is. It reads only the last user message. Its one state is
- * which messages with a `…-once` text it has seen; after a restart the journal provides it.
+ * same way, and each reply's `system_fingerprint` says what it is. It reads only the last user message. Its one state
+ * is which messages with a `…-once` text it has seen; after a restart the journal provides it.
  */
 import type { WrittenAnswer } from "./answer-text.js";
 import { answerTo, type Asking } from "./answer.js";

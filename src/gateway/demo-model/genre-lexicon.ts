@@ -17,7 +17,7 @@ const lexicon: Readonly<Record<string, string>> = {
   animation: `
     anima* cartoon* toy toys ogre* penguin* rabbit* mouse* talking pixar disney lion panda fairy* robot*`,
   biography: `
-    autobiograph* biograph* biopic real-life life-story memoir* true legendary famed renowned famous pioneer*
+    autobiograph* biograph* biopic real-life life-story memoir* true-story legendary famed renowned famous pioneer*
     mathematician painter composer emperor president activist 1930s 1940s 1950s 1960s 1970s portrayed chronicles`,
   comedy: `
     absurd* awkward bachelor* bet bumbling clumsy comed* comic crazy dysfunctional eccentric embarrass* foolish
