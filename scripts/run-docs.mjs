@@ -12,7 +12,8 @@ import { repository, run, startDocsProject } from "./docs-project.mjs";
 const block =
   /<!-- runs in CI( with PostgreSQL)? -->\n\n```(sh|sql)\n([\s\S]*?)```|<!-- in CI, (as SQL|a batch of other code for):\n([\s\S]*?)-->/g;
 
-const everyPage = ["README.md", "CONTRIBUTING.md", ...readdirSync("docs").map((name) => `docs/${name}`)];
+const docs = readdirSync("docs", { recursive: true }).map((name) => `docs/${name}`);
+const everyPage = ["README.md", "CONTRIBUTING.md", ...docs];
 const pages = process.argv.length > 2 ? process.argv.slice(2) : everyPage;
 let blocks = 0;
 for (const page of pages.filter((name) => name.endsWith(".md"))) {

@@ -1,7 +1,7 @@
 /**
  * Shows on a real PostgreSQL what the usual set-up does: a row trigger that counts the table and acts at exactly 1,000 rows, and a
  * DELETE between two ids that nobody set. Each act would be a batch of 1,000 requests; here it is noted in a table. Fails when
- * PostgreSQL does otherwise than the README says.
+ * PostgreSQL does not do what docs/internals/proofs.md says.
  */
 import { startDocsProject } from "./docs-project.mjs";
 
@@ -51,5 +51,5 @@ async function show({ what, statements, sent, left }) {
   const [found] = rows;
   console.log(`${what}: ${found.sent} batches, ${found.requests} requests; ${found.left} rows still there`);
   if (found.sent !== sent || found.left !== left)
-    throw new Error(`The README says ${sent} batches, and ${left} rows still there.`);
+    throw new Error(`docs/internals/proofs.md says ${sent} batches, and ${left} rows still there.`);
 }

@@ -139,14 +139,18 @@ async function sourceOf(name) {
   return ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
 }
 
+/** Under each key's heading: meaning, values and default from the code. The example and what follows it are the page's own. */
 async function writeKeys(page) {
   const source = await sourceOf("src/config/spec.ts");
-  const tables = [membersOf(source, "ConfigSpec"), pipelineKeys(source)].map((members) =>
-    tableOf(["key", "meaning", "values", "default"], members.map(rowOfKey)),
-  );
-  const mark = /(<!-- written by scripts\/write-reference\.mjs -->\n\n)\| key .*\n(?:\|.*\n)+/g;
-  if (page.match(mark)?.length !== tables.length) throw new Error("docs/configuration.md lacks a mark.");
-  return page.replace(mark, (_, before) => before + tables.shift());
+  const keys = [...membersOf(source, "ConfigSpec"), ...pipelineKeys(source)];
+  return keys.reduce((text, key) => {
+    const level = key.name.includes(".") ? "####" : "###";
+    const heading = `${level} \`${key.name}\`\n\n<!-- written by scripts/write-reference.mjs -->\n\n`;
+    const at = text.indexOf(heading);
+    if (at < 0) throw new Error(`docs/configuration.md lacks a section for ${key.name}.`);
+    const [before, after] = [text.slice(0, at + heading.length), text.slice(at + heading.length)];
+    return before + after.replace(/^.*\n\n(?:- .*\n)+/, () => blockOf(key));
+  }, page);
 }
 
 /** The keys of a pipeline and those inside of them, as `source.table`. */
@@ -156,7 +160,7 @@ function pipelineKeys(source) {
       ...key,
       name: `${member.name}.${key.name}`,
     }));
-    return [{ ...member, section: inside.length > 0 }, ...inside];
+    return [{ ...member, inside: inside.map(({ name }) => name) }, ...inside];
   });
 }
 
@@ -182,17 +186,22 @@ function readMember(source, member) {
     type: member.type,
     meaning,
     default: otherwise?.replace(/\.$/, "") ?? (member.questionToken ? "" : "required"),
-    section: false,
+    inside: [],
   };
 }
 
 /** A sentence that says no more than the values do is left out. */
-function rowOfKey(key) {
+function blockOf(key) {
   const meaning = key.meaning.replace(/ (?:Whole number(?:,| from) )?\d[\d,]*(?: to \d[\d,]*)?\.$/, "");
-  const values = key.section
-    ? "see below"
-    : expectedAt(key.name).replace(/^a duration such as .*, from/, "duration from");
-  return [`\`${key.name}\``, plain(meaning), plain(values), plain(key.default)];
+  const values = expectedAt(key.name).replace(/^a duration such as .*, from/, "duration from");
+  const links = key.inside.map((name) => `[\`${name}\`](#${name.replace(".", "").toLowerCase()})`);
+  const otherwise =
+    key.default === "required" ? "- Required" : `- Default: ${key.default.replace(/\.$/, "")}`;
+  const lines = [
+    links.length > 0 ? `- Keys: ${links.join(", ")}` : `- Values: ${values.replace(/\.$/, "")}`,
+    ...(key.default === "" ? [] : [otherwise]),
+  ];
+  return `${meaning.replace(/\.?$/, ".")}\n\n${lines.join("\n")}\n`;
 }
 
 function plain(text) {

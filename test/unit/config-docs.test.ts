@@ -1,6 +1,8 @@
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { readEnvironment } from "../../src/config/load/environment.js";
 import { ConfigError } from "../../src/config/read/problems.js";
 import { validateConfig } from "../../src/config/read/validate.js";
@@ -47,17 +49,71 @@ function allKeys(): readonly string[] {
   return [...top, ...pipeline, ...inside];
 }
 
+function sectionOf(heading: string): string {
+  const from = guide.indexOf(`\n## ${heading}\n`);
+  return guide.slice(from, guide.indexOf("\n## ", from + 1));
+}
+
 /** The first cells of the tables under a heading. */
 function firstCells(heading: string): readonly string[] {
-  const from = guide.indexOf(`\n## ${heading}\n`);
-  const section = guide.slice(from, guide.indexOf("\n## ", from + 1));
-  return [...section.matchAll(/^\| `([^`]+)` +\|/gm)].map((match) => match[1] ?? "");
+  return [...sectionOf(heading).matchAll(/^\| `([^`]+)` +\|/gm)].map((match) => match[1] ?? "");
+}
+
+/** The keys that have a section, each with its example. */
+function keySections(): readonly { key: string; example: string }[] {
+  const sections = sectionOf("Every key").matchAll(/^#{3,4} `([^`]+)`\n([\s\S]*?)(?=\n#{3,4} )/gm);
+  return [...sections].map(([, key = "", text = ""]) => ({
+    key,
+    example: /```ts\n([\s\S]*?)```/.exec(text)?.[1] ?? "",
+  }));
+}
+
+/** All examples as one config file, evaluated: key → what its example sets. */
+async function evaluateExamples(): Promise<Record<string, Record<string, unknown>>> {
+  const { evaluateConfig } = await import("../../src/config/load/evaluate.js");
+  const folder = await mkdtemp(path.join(tmpdir(), "rowmill-examples-"));
+  const file = path.join(folder, "rowmill.config.ts");
+  const objects = keySections().map(({ key, example }) => `"${key}": {\n${example}},`);
+  const films = `{ source: { table: "films", key: "id", columns: ["title"] } }`;
+  await writeFile(
+    file,
+    `import { openai, z } from "rowmill";\nconst films = ${films};\nexport default {\n${objects.join("\n")}\n};\n`,
+  );
+  try {
+    return (await evaluateConfig(file)) as Record<string, Record<string, unknown>>;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
 describe("docs/configuration.md", () => {
   test("has every key that the config takes, once, and no other", () => {
     expect(allKeys().length).toBeGreaterThan(40);
-    expect(firstCells("Every key").toSorted()).toEqual(allKeys().toSorted());
+    const keys = keySections().map(({ key }) => key);
+    expect(keys.toSorted()).toEqual(allKeys().toSorted());
+  });
+
+  test("has an example for every key, which sets it and which the config takes", async () => {
+    const examples = await evaluateExamples();
+    const base = {
+      source: { table: "public.films", key: "id", columns: ["title", "description"] },
+      request: { model: "gpt-4o-mini", user: "{{ title }}" },
+      answer: z.object({ categories: z.array(z.string()), summary: z.string() }),
+      target: { table: "film_answers" },
+      budget: { usd: 5, per: "day" },
+    };
+    for (const [key, example] of Object.entries(examples)) {
+      const [top = "", inner] = key.split(".");
+      expect(Object.keys(example), key).toEqual([top]);
+      if (top === "database" || top === "pipelines") continue;
+      const value = example[top];
+      if (inner !== undefined) expect(Object.keys(value as object), key).toContain(inner);
+      const given =
+        inner === undefined ? value : { ...(base as Record<string, object>)[top], ...(value as object) };
+      const definition = { database: "embedded", pipelines: { films: { ...base, [top]: given } } };
+      const mistakes = (): unknown => validateConfig(definition, origin);
+      expect(mistakes, key).not.toThrow();
+    }
   });
 
   test("has every variable that is read, those that may be in lower case once, and no other", () => {

@@ -150,7 +150,7 @@ describe("README.md", () => {
 
 describe("The documentation", () => {
   it("links only to files and headings that are there", async () => {
-    const links = await allMatches(/\]\((?!https?:|mailto:)([^)\s]+)\)/g, pages);
+    const links = await allMatches(LINK, pages);
     const broken: string[] = [];
     for (const [page = "", link = ""] of links) {
       const [path = "", anchor] = link.split("#");
@@ -188,6 +188,9 @@ describe("The documentation", () => {
   });
 });
 
+/** A link of Markdown, or a picture for light or dark pages, that leads to a file. */
+const LINK = /(?:\]\(|src(?:set)?=")(?!https?:|mailto:)([^)"\s]+)/g;
+
 function headings(page: string): ReadonlySet<string> {
   const titles = [...page.matchAll(/^#{1,6} (.+)$/gm)].map(([, title = ""]) => title);
   return new Set(
@@ -207,5 +210,17 @@ describe("The package", () => {
     expect(/^## (.+)$/m.exec(await text("CHANGELOG.md"))?.[1]).toBe("Unreleased");
     for (const entry of manifest.files.filter((name) => name !== "dist"))
       expect(await exists(entry.replace(/\/\*\.\w+$/, "")), entry).toBe(true);
+  });
+
+  it("has every file that its pages for users link to", async () => {
+    const forUsers = pages.filter((page) =>
+      /^(?:README\.md|CHANGELOG\.md|docs\/[^/]+|examples\/.*)$/.test(page),
+    );
+    const shipped = ["README.md", "CONTRIBUTING.md", "LICENSE", ...manifest.files];
+    const links = (await allMatches(LINK, forUsers)).map(([page = "", link = ""]) =>
+      link.startsWith("#") ? page : normalize(join(dirname(page), link.split("#")[0] ?? "")),
+    );
+    expect(links.length).toBeGreaterThan(20);
+    expect(links.filter((file) => !shipped.some((entry) => `${file}/`.startsWith(`${entry}/`)))).toEqual([]);
   });
 });
