@@ -12,7 +12,7 @@ import { repository, run, startDocsProject } from "./docs-project.mjs";
 const block =
   /<!-- runs in CI( with PostgreSQL)? -->\n\n```(sh|sql)\n([\s\S]*?)```|<!-- in CI, (as SQL|a batch of other code for):\n([\s\S]*?)-->/g;
 
-const docs = readdirSync("docs", { recursive: true }).map((name) => `docs/${name}`);
+const docs = readdirSync("docs", { recursive: true, encoding: "utf8" }).map((name) => `docs/${name}`);
 const everyPage = ["README.md", "CONTRIBUTING.md", ...docs];
 const pages = process.argv.length > 2 ? process.argv.slice(2) : everyPage;
 let blocks = 0;

@@ -24,7 +24,7 @@ const TOKENS_PER_MESSAGE = 4;
 const ONCE_SEEN_MAX = 100_000;
 
 /** The answer to `{type: "json_object"}`, which names no fields. */
-const objectWithoutSchema: JsonObject = {
+const OBJECT_WITHOUT_SCHEMA: JsonObject = {
   type: "object",
   properties: { categories: { type: "array", items: { type: "string" } }, summary: { type: "string" } },
 };
@@ -138,7 +138,7 @@ function endingOf(body: JsonObject, text: string, behaviour: DemoBehaviour | nul
 function contentFor(body: JsonObject, asking: Asking): WrittenAnswer {
   const format = body["response_format"];
   const kind = isJsonObject(format) ? format["type"] : "text";
-  if (kind === "json_object") return answerTo(objectWithoutSchema, asking);
+  if (kind === "json_object") return answerTo(OBJECT_WITHOUT_SCHEMA, asking);
   const wrapper = isJsonObject(format) ? format["json_schema"] : undefined;
   const schema = isJsonObject(wrapper) ? wrapper["schema"] : undefined;
   if (kind === "json_schema" && isJsonObject(schema)) return answerTo(schema, asking);
@@ -200,7 +200,7 @@ function tokensIn(text: string): number {
 }
 
 /** Special texts, with which a row of data chooses its ending: `[[demo:refuse]]`, `[[demo:error-once 500]]`. */
-const demoEndings = [
+const DEMO_ENDINGS = [
   "refuse",
   "invalid",
   "mismatch",
@@ -211,7 +211,7 @@ const demoEndings = [
   "filter",
   "nul",
 ] as const;
-type DemoEnding = (typeof demoEndings)[number];
+type DemoEnding = (typeof DEMO_ENDINGS)[number];
 
 interface DemoBehaviour {
   readonly ending: DemoEnding;
@@ -223,13 +223,13 @@ interface DemoBehaviour {
 }
 
 const ERROR_STATUS_DEFAULT = 500;
-const pattern = new RegExp(`\\[\\[demo:(${demoEndings.join("|")})(-once)?(?: ([45]\\d\\d))?\\]\\]`, "g");
+const PATTERN = new RegExp(`\\[\\[demo:(${DEMO_ENDINGS.join("|")})(-once)?(?: ([45]\\d\\d))?\\]\\]`, "g");
 
 /** The first special text of the message, or null. */
 function behaviourOf(text: string): DemoBehaviour | null {
   if (!text.includes("[[demo:")) return null;
-  for (const [, word, once, digits] of text.matchAll(pattern)) {
-    const ending = demoEndings.find((known) => known === word);
+  for (const [, word, once, digits] of text.matchAll(PATTERN)) {
+    const ending = DEMO_ENDINGS.find((known) => known === word);
     if (ending === undefined) continue;
     const status = digits === undefined ? ERROR_STATUS_DEFAULT : Number(digits);
     const name = `${ending}${once ?? ""}${digits === undefined ? "" : ` ${digits}`}`;
@@ -240,5 +240,5 @@ function behaviourOf(text: string): DemoBehaviour | null {
 
 /** Answers must not show the special texts. */
 function withoutBehaviour(text: string): string {
-  return text.includes("[[demo:") ? text.replaceAll(pattern, " ").trim() : text;
+  return text.includes("[[demo:") ? text.replaceAll(PATTERN, " ").trim() : text;
 }

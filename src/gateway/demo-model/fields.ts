@@ -30,9 +30,9 @@ const LIST_DEFAULT = 3;
 const NAMES_REMEMBERED_MAX = 1_000;
 const TITLE_CHARS = 80;
 const GENRE_WHEN_NONE = "drama";
-const numberWords = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-const fillerWords = wordSet("is has was are contains mentions mention a an the in of");
-const negations = wordSet("no not never without none isn't doesn't hasn't");
+const NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+const FILLER_WORDS = wordSet("is has was are contains mentions mention a an the in of");
+const NEGATIONS = wordSet("no not never without none isn't doesn't hasn't");
 
 /** "isScienceFiction" → "is science fiction". */
 const spokenName = remembering((name) => {
@@ -42,7 +42,7 @@ const spokenName = remembering((name) => {
 
 /** Every field of an answer reads the same message, so each fact about it is worked out once. */
 const TEXTS_REMEMBERED_MAX = 8;
-const seen = {
+const SEEN = {
   words: remembering(wordsOf, TEXTS_REMEMBERED_MAX),
   wordSet: remembering((text) => new Set(wordsOf(text)), TEXTS_REMEMBERED_MAX),
   sentences: remembering(sentencesOf, TEXTS_REMEMBERED_MAX),
@@ -59,7 +59,7 @@ const seen = {
 
 /** The value that the message gives under the field's own label: `Director: …`. */
 function labelFor({ name, text }: Field): string | undefined {
-  return seen.labels(text).get(labelWords(spokenName(name)));
+  return SEEN.labels(text).get(labelWords(spokenName(name)));
 }
 
 function about(field: Field, pattern: RegExp): boolean {
@@ -71,8 +71,8 @@ export function textFor(field: Field): string {
   const { text } = field;
   const label = labelFor(field);
   if (label !== undefined) return label;
-  if (about(field, /categor|genre|topic|tag|theme/)) return seen.genres(text)[0] ?? GENRE_WHEN_NONE;
-  if (about(field, /sentiment|mood|tone|polarity/)) return seen.sentiment(text);
+  if (about(field, /categor|genre|topic|tag|theme/)) return SEEN.genres(text)[0] ?? GENRE_WHEN_NONE;
+  if (about(field, /sentiment|mood|tone|polarity/)) return SEEN.sentiment(text);
   if (about(field, /lang|locale/)) return languageFor(field);
   if (about(field, /title|headline|subject|^name$/)) return titleOf(text);
   if (about(field, /e ?mail/)) return /(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/.exec(text)?.[0] ?? "";
@@ -80,13 +80,13 @@ export function textFor(field: Field): string {
   if (about(field, /date|when/))
     return /\b\d{4}-\d\d-\d\d\b/.exec(text)?.[0] ?? yearIn(text)?.toString() ?? "";
   if (about(field, /author|director|person|character|who|hero|actor|place|location|city|country|company/)) {
-    return seen.names(text)[0] ?? "";
+    return SEEN.names(text)[0] ?? "";
   }
-  if (about(field, /keyword|word|term/)) return seen.keywords(text)[0] ?? "";
-  if (about(field, /first|opening/)) return seen.sentences(text)[0] ?? "";
+  if (about(field, /keyword|word|term/)) return SEEN.keywords(text)[0] ?? "";
+  if (about(field, /first|opening/)) return SEEN.sentences(text)[0] ?? "";
   if (about(field, /summar|synopsis|logline|plot|one line|in short/))
-    return seen.logline(text) ?? seen.summary(text);
-  return seen.summary(text);
+    return SEEN.logline(text) ?? SEEN.summary(text);
+  return SEEN.summary(text);
 }
 
 /** Different texts for the field, best first; may be empty. */
@@ -96,50 +96,50 @@ export function listFor(field: Field): string[] {
   const label = labelFor(field);
   if (label !== undefined) return distinct(label.split(/,\s*/), most);
   if (about(field, /categor|genre|topic|tag|theme|label/)) {
-    const found = seen.genres(text);
+    const found = SEEN.genres(text);
     return found.length === 0 ? [GENRE_WHEN_NONE] : found.slice(0, most);
   }
-  if (about(field, /sentence|point|highlight|summar|fact/)) return distinct(seen.sentences(text), most);
+  if (about(field, /sentence|point|highlight|summar|fact/)) return distinct(SEEN.sentences(text), most);
   if (about(field, /name|person|people|character|actor|place|location|cit|countr|compan|entit|star|cast/)) {
-    return distinct(seen.names(text), most);
+    return distinct(SEEN.names(text), most);
   }
-  return seen.keywords(text).slice(0, most);
+  return SEEN.keywords(text).slice(0, most);
 }
 
 /** Null when the text has no number for it. */
 export function numberFor(field: Field): number | null {
   const { text } = field;
   if (about(field, /sentiment|polarity|mood/))
-    return { positive: 1, neutral: 0, negative: -1 }[seen.sentiment(text)];
-  if (about(field, /word count|words/)) return seen.words(text).length;
+    return { positive: 1, neutral: 0, negative: -1 }[SEEN.sentiment(text)];
+  if (about(field, /word count|words/)) return SEEN.words(text).length;
   if (about(field, /year/)) return yearIn(text);
   const label = labelFor(field);
   const near = label === undefined ? undefined : numbersIn(label)[0];
-  return near ?? seen.numbers(text)[0] ?? null;
+  return near ?? SEEN.numbers(text)[0] ?? null;
 }
 
 /** True when a word of the field's name occurs in the text without a negation just before it. */
 export function truthOf(field: Field): boolean {
   const wanted = spokenName(field.name)
     .split(" ")
-    .filter((word) => !fillerWords.has(word));
-  const words = seen.words(field.text);
-  if (about(field, /positive|negative/)) return wanted.includes(seen.sentiment(field.text));
+    .filter((word) => !FILLER_WORDS.has(word));
+  const words = SEEN.words(field.text);
+  if (about(field, /positive|negative/)) return wanted.includes(SEEN.sentiment(field.text));
   return wanted.some((want) => {
     const at = words.findIndex((word) => word.startsWith(stemOf(want)));
-    return at !== -1 && !words.slice(Math.max(0, at - 3), at).some((word) => negations.has(word));
+    return at !== -1 && !words.slice(Math.max(0, at - 3), at).some((word) => NEGATIONS.has(word));
   });
 }
 
 /** The option that the text names, or that fits its genre, mood or language; else a vague one, else the first. */
 export function chooseFrom(field: Field, options: readonly string[]): string | undefined {
-  const words = seen.wordSet(field.text);
+  const words = SEEN.wordSet(field.text);
   const loose = (text: string) => wordsOf(text).join(" ");
   const guesses = [
     textFor(field),
-    ...seen.genres(field.text),
-    seen.sentiment(field.text),
-    ...seen.language(field.text),
+    ...SEEN.genres(field.text),
+    SEEN.sentiment(field.text),
+    ...SEEN.language(field.text),
   ];
   const guessed = new Set(guesses.map(loose));
   return (
@@ -163,12 +163,12 @@ function keywordsOf(text: string): string[] {
 function countIn(description: string): number | null {
   const digits = /\b\d{1,2}\b/.exec(description)?.[0];
   if (digits !== undefined) return Number(digits);
-  const word = wordsOf(description).find((candidate) => numberWords.includes(candidate));
-  return word === undefined || word === "one" || word === "zero" ? null : numberWords.indexOf(word);
+  const word = wordsOf(description).find((candidate) => NUMBER_WORDS.includes(candidate));
+  return word === undefined || word === "one" || word === "zero" ? null : NUMBER_WORDS.indexOf(word);
 }
 
 function languageFor(field: Field): string {
-  const [name = "English", code = "en"] = seen.language(field.text);
+  const [name = "English", code = "en"] = SEEN.language(field.text);
   return /code|iso|locale/i.test(`${field.name} ${field.description}`) ? code : name;
 }
 
@@ -192,7 +192,9 @@ function numbersIn(text: string): number[] {
     Number(found),
   );
   if (digits.length > 0) return digits;
-  return wordsOf(text).flatMap((word) => (numberWords.indexOf(word) >= 1 ? [numberWords.indexOf(word)] : []));
+  return wordsOf(text).flatMap((word) =>
+    NUMBER_WORDS.indexOf(word) >= 1 ? [NUMBER_WORDS.indexOf(word)] : [],
+  );
 }
 
 function distinct(values: readonly string[], most: number): string[] {
@@ -203,11 +205,11 @@ function stemOf(word: string): string {
   return word.length > 5 ? word.slice(0, -2) : word;
 }
 
-const positive = wordSet(`
+const POSITIVE = wordSet(`
   good great excellent amazing wonderful love loved lovely best happy joy brilliant superb fantastic perfect
   nice enjoy enjoyed beautiful pleased recommend success triumph win wins hope friendship charming delightful
   funny heartwarming thanks thank`);
-const negative = wordSet(`
+const NEGATIVE = wordSet(`
   bad terrible awful worst hate hated horrible poor boring sad angry disappointing disappointed broken fail
   failed failure murder death dies dead kill killed killer war terror violent tragedy tragic evil fear pain loss
   lost problem late wrong ugly`);
@@ -215,12 +217,12 @@ const negative = wordSet(`
 /** By whether friendly or unfriendly words are more frequent. */
 function sentimentOf(text: string): "positive" | "negative" | "neutral" {
   let surplus = 0;
-  for (const word of wordsOf(text)) surplus += positive.has(word) ? 1 : negative.has(word) ? -1 : 0;
+  for (const word of wordsOf(text)) surplus += POSITIVE.has(word) ? 1 : NEGATIVE.has(word) ? -1 : 0;
   if (surplus === 0) return "neutral";
   return surplus > 0 ? "positive" : "negative";
 }
 
-const languages: readonly (readonly [name: string, code: string, words: ReadonlySet<string>])[] = [
+const LANGUAGES: readonly (readonly [name: string, code: string, words: ReadonlySet<string>])[] = [
   ["English", "en", wordSet("the and of to is in with that his her an who")],
   ["German", "de", wordSet("der die das und ist nicht ein eine mit von auf zu")],
   ["French", "fr", wordSet("le la les et est une des dans pour que qui avec")],
@@ -235,7 +237,7 @@ function languageOf(text: string): readonly [name: string, code: string] {
   const words = wordsOf(text);
   let best: readonly [string, string] = ["English", "en"];
   let most = 0;
-  for (const [name, code, common] of languages) {
+  for (const [name, code, common] of LANGUAGES) {
     const hits = words.filter((word) => common.has(word)).length;
     if (hits > most) [best, most] = [[name, code], hits];
   }

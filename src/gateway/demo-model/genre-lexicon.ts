@@ -3,7 +3,7 @@ import { wordsOf } from "./text.js";
 import { remembering } from "../storage/remember.js";
 
 /** `word` matches itself and its plural; `stem*` matches every word that begins with it. */
-const lexicon: Readonly<Record<string, string>> = {
+const LEXICON: Readonly<Record<string, string>> = {
   action: `
     action agent* assassin* battle* bomb* bodyguard chase* combat commando* dangerous explosi* fight* fugitive
     gun* hijack* hitman hostage* kill* martial mercenar* mission* ninja* rampage ransom rescue* revenge rogue
@@ -105,12 +105,12 @@ const STEM_LETTERS = 3;
 /** Genres below this share of the best score are dropped. */
 const SCORE_SHARE_MIN = 0.5;
 const WORDS_REMEMBERED_MAX = 50_000;
-const index: Stems = buildIndex();
+const INDEX: Stems = buildIndex();
 
 function buildIndex(): Stems {
   const words = new Map<string, string[]>();
   const stems = new Map<string, { stem: string; genre: string }[]>();
-  for (const [genre, list] of Object.entries(lexicon)) {
+  for (const [genre, list] of Object.entries(LEXICON)) {
     for (const entry of list.trim().split(/\s+/)) {
       if (!entry.endsWith("*")) words.set(entry, [...(words.get(entry) ?? []), genre]);
       else {
@@ -126,8 +126,8 @@ function buildIndex(): Stems {
 /** The genres that one word indicates. */
 function genresOfWord(word: string): readonly string[] {
   const singular = word.endsWith("s") ? word.slice(0, -1) : word;
-  const hits = new Set([...(index.words.get(word) ?? []), ...(index.words.get(singular) ?? [])]);
-  for (const { stem, genre } of index.stems.get(word.slice(0, STEM_LETTERS)) ?? []) {
+  const hits = new Set([...(INDEX.words.get(word) ?? []), ...(INDEX.words.get(singular) ?? [])]);
+  for (const { stem, genre } of INDEX.stems.get(word.slice(0, STEM_LETTERS)) ?? []) {
     if (word.startsWith(stem)) hits.add(genre);
   }
   return [...hits];

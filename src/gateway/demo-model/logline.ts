@@ -7,7 +7,7 @@ import { TEXT_CHARS_MAX, wordSet } from "./text.js";
 
 const CAST_MAX = 3;
 
-const genreNouns: Readonly<Record<string, string>> = {
+const GENRE_NOUNS: Readonly<Record<string, string>> = {
   action: "action film",
   animation: "animated film",
   crime: "crime story",
@@ -21,7 +21,7 @@ const genreNouns: Readonly<Record<string, string>> = {
   war: "war story",
 };
 
-const castNouns = wordSet(`
+const CAST_NOUNS = wordSet(`
   accomplice actor actress adviser agent airman alien ally android angel ape apprentice archaeologist aristocrat
   army artist assassin astronaut athlete aunt aviator baby babysitter baker band bandit banker barber baron bear
   beggar biker bishop bomber boss boxer boy boyfriend bride brother bullfighter bully bureaucrat burglar
@@ -50,7 +50,7 @@ const castNouns = wordSet(`
   terrorist thief tourist tramp traveller tribe trio troop tutor twin tyrant uncle vagrant vampire veteran
   victim villager violinist waiter waitress warden warlord warrior werewolf whale widow widower wife witch
   witness wizard wolf woman woodcutter worker wrestler writer youngster zombie`);
-const irregularPlurals: Readonly<Record<string, string>> = {
+const IRREGULAR_PLURALS: Readonly<Record<string, string>> = {
   men: "man",
   women: "woman",
   children: "child",
@@ -61,18 +61,18 @@ const irregularPlurals: Readonly<Record<string, string>> = {
   elves: "elf",
   mice: "mouse",
 };
-const determiners = wordSet(
+const DETERMINERS = wordSet(
   "a an the another every his her their its two three four five six seven several some",
 );
 
-const notAdjectives = wordSet("own other same only first last wrong next is was");
+const NOT_ADJECTIVES = wordSet("own other same only first last wrong next is was");
 
 /** Null when the text shows no genre, or names no one. */
 export function loglineOf(text: string): string | null {
   const [genre] = genresOf(text);
   const cast = castOf(withoutTitle(text));
   if (genre === undefined || cast.length === 0) return null;
-  const kind = genreNouns[genre] ?? genre;
+  const kind = GENRE_NOUNS[genre] ?? genre;
   return `${withArticle(kind, "A")} about ${listed(cast)}.`;
 }
 
@@ -91,8 +91,8 @@ function castOf(text: string): string[] {
     if (singular === null || found.has(singular)) continue;
     if (singularOf(words[at + 1]?.toLowerCase() ?? "") !== null) continue;
     const before = words[at - 1] ?? "";
-    const isAfterAdjective = determiners.has(words[at - 2]?.toLowerCase() ?? "");
-    if (noun === singular && !isAfterAdjective && !determiners.has(before.toLowerCase())) continue;
+    const isAfterAdjective = DETERMINERS.has(words[at - 2]?.toLowerCase() ?? "");
+    if (noun === singular && !isAfterAdjective && !DETERMINERS.has(before.toLowerCase())) continue;
     const adjective = isAfterAdjective && isAdjective(before) ? `${before} ` : "";
     const determiner = (isAfterAdjective ? words[at - 2] : before)?.toLowerCase() ?? "";
     found.set(singular, determined(adjective + noun, noun === singular, found.size > 0 ? determiner : ""));
@@ -107,19 +107,19 @@ function determined(phrase: string, isSingular: boolean, determiner: string): st
 }
 
 function isAdjective(word: string): boolean {
-  return /^\p{L}[\p{L}-]+$/u.test(word) && !determiners.has(word) && !notAdjectives.has(word);
+  return /^\p{L}[\p{L}-]+$/u.test(word) && !DETERMINERS.has(word) && !NOT_ADJECTIVES.has(word);
 }
 
 function singularOf(word: string): string | null {
-  if (castNouns.has(word)) return word;
-  const irregular = irregularPlurals[word];
+  if (CAST_NOUNS.has(word)) return word;
+  const irregular = IRREGULAR_PLURALS[word];
   if (irregular !== undefined) return irregular;
   for (const singular of [
     word.replace(/s$/, ""),
     word.replace(/(?<=[sxhz])es$/, ""),
     word.replace(/ies$/, "y"),
   ]) {
-    if (castNouns.has(singular)) return singular;
+    if (CAST_NOUNS.has(singular)) return singular;
   }
   return null;
 }

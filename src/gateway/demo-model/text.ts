@@ -8,7 +8,7 @@ const LABEL_CHARS_MAX = 60;
 /** A summary is not cut before this many characters. */
 const CLAUSE_CHARS_MIN = 40;
 
-const stopWords = wordSet(`
+const STOP_WORDS = wordSet(`
   a an and are as at be been but by can could did do does for from had has have he her his him how i if in into
   is it its just me more most my no not of on one or our out over she so some than that the their them then
   there these they this to up us was we were what when where which while who will with would you your about
@@ -27,7 +27,7 @@ export function wordsOf(text: string): string[] {
 
 /** Words of three letters or more, without stop words. */
 export function contentWordsOf(text: string): string[] {
-  return wordsOf(text).filter((word) => word.length > 2 && !stopWords.has(word));
+  return wordsOf(text).filter((word) => word.length > 2 && !STOP_WORDS.has(word));
 }
 
 /** At most 60 trimmed sentences. A paragraph without an end mark, such as a title, counts as one. */
