@@ -1,5 +1,5 @@
 /**
- * Where a JSON text goes wrong. `JSON.parse` names no position for some mistakes, and quotes the text around
+ * Finds where a JSON text goes wrong. `JSON.parse` names no position for some mistakes, and quotes the text around
  * others, which in a config may be a password. Pure.
  */
 
