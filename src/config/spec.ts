@@ -177,7 +177,7 @@ export interface PipelineSpec<
 > {
   /**
    * The provider of the model: `openai({ … })`, or your own object that implements `Provider`. Not for a JSON config.
-   * Default: OpenAI, or the server that your environment variables name.
+   * Default: the one that your environment variables name.
    */
   readonly provider?: ProviderChoice | Provider;
   /** Where rows come from. */
