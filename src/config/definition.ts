@@ -1,6 +1,6 @@
 /**
- * Owns the hash by which a changed pipeline is noticed: a new hash means other questions, so an approval given
- * before does not hold, and rows are asked again. Pure.
+ * Owns the hash that shows that a pipeline has changed. A new hash means a new question: a previous approval does not
+ * count, and rows are asked again. Pure.
  */
 import { createHash } from "node:crypto";
 import { compileAnswer } from "../model/answer/answer.js";
@@ -12,17 +12,12 @@ const HASH_CHARACTERS = 32;
 /**
  * 32 hexadecimal digits (half of a SHA-256) over everything static that shapes an answer.
  *
- * In it: provider and endpoint; model, parameters, `maxOutputTokens`; the two messages, as template or as the
- * function's source text; the strict JSON schema of the answer with its fields in order, because a model writes
- * them in that order; and what the content of a row is: table, key and columns, in order.
+ * In it: provider, endpoint, model, parameters, `maxOutputTokens`; the messages, as template or as the function's
+ * source text; the answer's strict JSON schema, whose order of fields counts because a model writes in it; table, key
+ * and columns. Not in it: what checks answers, chooses rows or moments, or limits; the target, the name, the account.
  *
- * Not in it: `validate`, which judges answers and does not shape them; `where`, `existing`, `onGone`, `when`, `batch`,
- * `limit`, which choose rows and moments; `attempts`, budget, approval, polling, files, reconcile; the target;
- * the pipeline's name; the account and its key.
- *
- * Equal definitions give equal hashes on every machine: line ends count as LF, the order of keys does not count.
- * Of a function only its source text can be seen, as jiti leaves it: a change in something that it closes
- * over or calls is not noticed here, but by the fingerprint of the rendered request.
+ * Equal definitions give equal hashes on every machine: line ends count as LF, and the order of keys does not count. A
+ * change in what a function calls shows only in the fingerprint of the rendered request.
  */
 export function definitionHash(
   pipeline: PipelineConfig,

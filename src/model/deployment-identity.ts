@@ -1,6 +1,6 @@
-/** Which database a ledger is in, and what the words are when it is another one than it was. Pure. */
+/** Decides whether a ledger is still in the same database, and owns the words if it is not. Pure. */
 
-/** Null: not known, and compared with nothing. */
+/** Null: unknown, and not compared. */
 export interface DeploymentIdentity {
   /** Of the server's cluster; a replica has the same one. */
   readonly systemIdentifier: string | null;
@@ -11,14 +11,17 @@ export interface DeploymentIdentity {
   readonly folderInode: string | null;
 }
 
-/** What was seen, as a sentence; null: it is the same database, whatever it is called. */
+/** The difference as a sentence, or null if it is the same database, even under another name. */
 export function differenceOf(recorded: DeploymentIdentity, present: DeploymentIdentity): string | null {
   const was = `This ledger was in the database "${recorded.databaseName}"`;
   if (differ(recorded.systemIdentifier, present.systemIdentifier))
-    return `${was} of another server (its identifier was ${recorded.systemIdentifier}, and is ${present.systemIdentifier}).`;
+    return (
+      `${was} of another server ` +
+      `(its identifier was ${recorded.systemIdentifier}, and is ${present.systemIdentifier}).`
+    );
   if (differ(recorded.databaseOid, present.databaseOid))
     return `${was} (oid ${recorded.databaseOid}), and is in "${present.databaseName}" (oid ${present.databaseOid}).`;
-  // Either alone changes without a copy: by a mount under another path, by a file system that numbers anew.
+  // Either alone can change without a copy: the path by a mount, the inode by a file system.
   if (
     differ(recorded.folder, present.folder) &&
     (recorded.folderInode === null || differ(recorded.folderInode, present.folderInode))
@@ -31,7 +34,7 @@ function differ(recorded: string | null, present: string | null): boolean {
   return recorded !== null && present !== null && recorded !== present;
 }
 
-/** Of these batches of ours at the provider the ledger knows nothing, or nothing of their creation. */
+/** The provider has these batches of this ledger, but the ledger has no record of their creation. */
 export function unknownBatchesText(providerBatchIds: readonly string[]): string {
   const shown = providerBatchIds.slice(0, BATCHES_SHOWN).join(", ");
   const more = providerBatchIds.length > BATCHES_SHOWN ? ", …" : "";
@@ -42,7 +45,10 @@ export function unknownBatchesText(providerBatchIds: readonly string[]): string 
 
 const BATCHES_SHOWN = 5;
 
-/** The reason of the pause. */
 export function suspicionText(seen: string): string {
-  return `${seen} It was restored from a backup, moved, or copied. Nothing is sent, collected or deleted until a person says which. If the former database is gone: rowmill deployment --restored. If it lives on: rowmill deployment --copy`;
+  return (
+    `${seen} It was restored from a backup, moved, or copied. Rowmill sends, collects and deletes nothing until you ` +
+    "say which. If the previous database is gone: rowmill deployment --restored. " +
+    "If it is still in use: rowmill deployment --copy"
+  );
 }

@@ -1,13 +1,10 @@
-/**
- * Durations as the config writes them: a whole number and one unit, `"200ms"`, `"15s"`, `"10m"`, `"24h"`, `"7d"`.
- * Owns the grammar and nothing else: which durations a key allows is said where the key is read. Pure.
- */
+/** Owns the grammar of durations in the config: a whole number and a unit, as in `"200ms"`, `"10m"`, `"7d"`. Pure. */
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
 type Unit = keyof typeof UNIT_MS;
 
-/** A whole number and a unit; `bigint`, because a fraction (`"1.5h"`) shall be red in the editor. */
+/** `bigint`, so that a fraction (`"1.5h"`) is red in the editor. */
 export type Duration = `${bigint}${Unit}`;
 
 const DURATION_PATTERN = /^(0|[1-9][0-9]{0,15})(ms|s|m|h|d)$/;
@@ -16,7 +13,7 @@ function isUnit(text: string | undefined): text is Unit {
   return text !== undefined && Object.hasOwn(UNIT_MS, text);
 }
 
-/** Milliseconds, or null when the text is no duration or exceeds what a number holds exactly. */
+/** Milliseconds, or null if the text is not a duration or too large for a safe integer. */
 export function parseDuration(text: string): number | null {
   const [, count, unit] = DURATION_PATTERN.exec(text) ?? [];
   if (count === undefined || !isUnit(unit)) return null;

@@ -1,13 +1,12 @@
 /**
- * The one base of all exceptional endings. Expected endings (a lost race, a refused line, an empty page)
- * are values, never exceptions.
+ * Owns the one base of all exceptions. Expected endings (a lost race, a refused line, an empty page) are values.
  *
- * A message says what was wrong, where, and what to do. It never holds a secret: build it from names and
- * places, not from connection strings or headers. What it quotes cannot forge a line: a message has the line breaks of `lines` only.
+ * A message says what happened, why, and what to do. It never holds a secret: build it from names and places, not from
+ * connection strings or headers. What it quotes cannot forge a line: only `lines` makes line breaks.
  */
 import { oneLine } from "./words/one-line.js";
 
-/** Stable codes: the CLI maps them to exit statuses, scripts may test for them. */
+/** Stable codes. The CLI maps them to exit statuses; scripts may test for them. */
 export type ErrorCode =
   | "config_invalid"
   | "config_not_found"
@@ -30,9 +29,9 @@ export type ErrorCode =
 
 export interface RowmillErrorOptions {
   cause?: unknown;
-  /** What the user can do about it, one sentence each; printed under the message. */
+  /** What you can do about it, one sentence each; printed below the message. */
   hints?: readonly string[];
-  /** More lines of the message, each indented. */
+  /** More lines of the message, printed indented. */
   lines?: readonly string[];
 }
 
@@ -60,10 +59,10 @@ export function prefixed(error: RowmillError, words: string, cause: unknown = er
   });
 }
 
-/** Why `refs` or `ref` is not what the adapter gave: a ledger that another adapter wrote. */
+/** `refs` or `ref` is not what this adapter wrote. */
 export function unreadableRefs(provider: string): RowmillError {
   return new RowmillError(
     "internal",
-    `What the ledger keeps of a batch was not written by the adapter "${provider}".`,
+    `The ledger's record of a batch was not written by the adapter "${provider}".`,
   );
 }

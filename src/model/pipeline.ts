@@ -1,17 +1,14 @@
-/**
- * A pipeline as the rest of the program sees it: parsed, complete, defaults filled in.
- * `config/` makes it from what the user wrote; nothing after it looks at the user's object again.
- */
+/** A pipeline as the rest of the program sees it: parsed, complete, defaults filled in by `config/`. */
 import type { z } from "zod";
 import type { FreeJson } from "./json/free-json.js";
 import type { ProviderChoice } from "./provider/provider-choice.js";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** One row's declared columns, each PostgreSQL's own text of the cell, or null. */
+/** One row's declared columns, each as PostgreSQL's text of the cell, or null. */
 export type RowCells = Readonly<Record<string, string | null>>;
 
-/** `row => text`, or a Liquid template over the cells. Null from a function means: nothing to ask. */
+/** `row => text`, or a Liquid template over the cells. A function returns null if there is nothing to ask. */
 export type MessageSource =
   | { readonly kind: "template"; readonly text: string }
   | { readonly kind: "function"; readonly render: (row: RowCells) => string | null };
@@ -24,19 +21,18 @@ export interface OwnPrice {
 
 export interface PipelineConfig {
   readonly name: string;
-  /** Whom it asks. */
   readonly provider: ProviderChoice;
   readonly source: {
     readonly kind: "table";
-    /** As the user wrote it: `table` or `schema.table`. */
+    /** As you wrote it: `table` or `schema.table`. */
     readonly table: string;
-    /** At least one column, in the user's order. */
+    /** At least one column, in your order. */
     readonly key: readonly string[];
     readonly columns: readonly string[];
-    /** SQL predicate on the row, or null for all rows. Trusted: it comes from the user's own config. */
+    /** An SQL condition, or null for all rows. Trusted, because it comes from your own config. */
     readonly where: string | null;
     readonly existing: "include" | "skip";
-    /** What becomes of the answer to a row that is gone when it comes. */
+    /** What to do with the answer to a deleted row. */
     readonly onGone: "drop" | "keepAnswer";
   };
   readonly when: { readonly rows: number; readonly maxWaitMs: number };
@@ -49,22 +45,22 @@ export interface PipelineConfig {
     readonly system: MessageSource | null;
     readonly user: MessageSource;
     readonly maxOutputTokens: number;
-    /** US dollars per million tokens of live requests, before any known price. Null: the known price, if there is one. */
+    /** US dollars per million tokens of live requests. Null: the known price, if there is one. */
     readonly price: OwnPrice | null;
   };
-  /** Null: no schema, the text goes into the column `answer`; so does any JSON object of a `FreeJson`. */
+  /** Null: the text goes into the column `answer`, as the JSON object of a `FreeJson` does. */
   readonly answer: AnswerSpec | null;
   readonly validate: ((answer: unknown, row: RowCells) => string | null) | null;
-  /** Tries that the model may use for an invalid or refused answer. */
+  /** How many times to ask for an invalid or refused answer. */
   readonly attempts: number;
   readonly target: {
     readonly table: string;
     /** Answer field → column of the target; null: the columns are named as the fields. */
     readonly columns: Readonly<Record<string, string>> | null;
-    /** `private`: row-level security on and no grants, where we create the table. */
+    /** Of a table that we create. `private`: row-level security on and no grants. */
     readonly access: "private" | "inherit";
     readonly addColumns: boolean;
-    /** Write to it whoever owns it, or what its triggers, checks and defaults run. */
+    /** Write to it even if another user owns it or the functions of its triggers, checks and defaults. */
     readonly trustOwner: boolean;
   };
   readonly budget: { readonly usd: number; readonly per: BudgetPeriod } | null;
@@ -74,7 +70,7 @@ export interface PipelineConfig {
   readonly files: { readonly keep: boolean };
   readonly reconcile: {
     readonly windowMs: number;
-    /** What becomes of a create that cannot be found, where only circumstance could show it. Null: "again" where nobody else uses the account. */
+    /** What to do if a create is not found by circumstance. Null: "again" if no one else uses the account. */
     readonly unknown: "again" | "ask" | null;
   };
 }
@@ -84,7 +80,7 @@ export type AnswerSpec = z.ZodType | FreeJson;
 export type BudgetPeriod = "run" | "day" | "month" | "total";
 
 export interface ProjectConfig {
-  /** Absolute path of the file it came from; relative paths and `.rowmill/` are beside it. */
+  /** Absolute path of its file; relative paths and `.rowmill/` start in its folder. */
   readonly file: string;
   readonly database: DatabaseAddress;
   readonly pipelines: readonly PipelineConfig[];

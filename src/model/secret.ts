@@ -1,4 +1,4 @@
-/** A text that must not be seen. Printing, inspecting, JSON, templates and string concatenation show `[secret]`. */
+/** A text that must not be seen: printing, inspecting, JSON, templates and concatenation show `[secret]`. */
 import { inspect } from "node:util";
 
 const SHOWN = "[secret]";
@@ -10,7 +10,7 @@ export class Secret {
     this.#text = text;
   }
 
-  /** The text itself; call it where it is used, and keep the result in no record that lives longer. */
+  /** The text itself. Call it where it is used, and do not keep the result. */
   reveal(): string {
     return this.#text;
   }

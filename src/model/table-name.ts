@@ -1,7 +1,7 @@
-/** How a config names a table. Pure: whether there is such a table, the database knows. */
+/** Owns how a config names a table. Pure. */
 
 export interface TableName {
-  /** Null: the connection's search path decides. */
+  /** Null: the search path decides. */
   readonly schema: string | null;
   readonly name: string;
 }
@@ -10,8 +10,8 @@ const PART = `("(?:[^"]|"")+"|[^".]+)`;
 const PATTERN = new RegExp(`^(?:${PART}[.])?${PART}$`, "u");
 
 /**
- * `table` or `schema.table`, never folded to lower case; a part that holds a dot or a double quote stands in double quotes, with its
- * own doubled, as in SQL: `other."odd.name"`. Null for anything else.
+ * `table` or `schema.table`, never folded to lower case, as in `other."odd.name"`: a part with a dot or a double
+ * quote is in double quotes, with its own doubled. Null for anything else.
  */
 export function parseTableName(text: string): TableName | null {
   const [, schema, name] = PATTERN.exec(text) ?? [];
@@ -24,7 +24,7 @@ function plain(written: string): string {
   return written.startsWith('"') ? written.slice(1, -1).replaceAll('""', '"') : written;
 }
 
-/** As `parseTableName` reads it back. */
+/** The text that `parseTableName` reads back. */
 export function writeTableName({ schema, name }: TableName): string {
   return schema === null ? written(name) : `${written(schema)}.${written(name)}`;
 }

@@ -138,7 +138,7 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
     ]);
     expect(await details("plain")).toEqual([
       "invalid: the answer is blank",
-      "invalid: the answer is blank: the model said nothing but its reasoning",
+      "invalid: the answer is blank: the model wrote only its reasoning",
     ]);
 
     const facts = await project.database.rows<{
@@ -152,7 +152,7 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
         length(facts ->> 'huge') as digits, facts ->> 'of' as of from free_out order by 2`);
     const one = { type: "jsonb", price: "1.10", id: "12345678901234567890", digits: 401, of: '["ü", null]' };
     expect(facts).toEqual([one, { ...one, price: "2.50" }]);
-    expect(await details("free")).toEqual(["invalid: the answer is JSON, but no object"]);
+    expect(await details("free")).toEqual(["invalid: the answer is JSON, but not an object"]);
 
     expect(await project.database.rows(sql`select id, answer from paths_out`)).toEqual([
       { id: 1, answer: "Heat costs 1.10 crime." },

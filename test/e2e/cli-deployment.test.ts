@@ -6,7 +6,7 @@ import { answerHere } from "../support/work-here.js";
 
 beforeAll(buildCli, 150_000);
 
-const seen = `This ledger was in the database "former" of another server (its identifier was 1, and is …). It was restored from a backup, moved, or copied. Nothing is sent, collected or deleted until a person says which. If the former database is gone: rowmill deployment --restored. If it lives on: rowmill deployment --copy`;
+const seen = `This ledger was in the database "former" of another server (its identifier was 1, and is …). It was restored from a backup, moved, or copied. Rowmill sends, collects and deletes nothing until you say which. If the previous database is gone: rowmill deployment --restored. If it is still in use: rowmill deployment --copy`;
 
 describe("rowmill deployment", { timeout: 120_000 }, () => {
   let project: CliProject;

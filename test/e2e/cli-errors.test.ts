@@ -89,7 +89,7 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
   it("says where it looked for a config", async () => {
     const ended = await rowmill("status");
     expect(ended.status).toBe(2);
-    expect(ended.stderr).toMatch(/^rowmill: There is no config in .*: looked for rowmill\.config\.ts, /);
+    expect(ended.stderr).toMatch(/^rowmill: There is no config in .* \(looked for rowmill\.config\.ts, /);
   });
 
   it("tells every mistake of a config at once", async () => {
@@ -105,7 +105,7 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
       status: 2,
       stdout: "",
       stderr: `rowmill: ${file}: 2 mistakes
-  pipelines.films.when.maxwait: unknown key; known here: rows, maxWait; did you mean "maxWait"?
+  pipelines.films.when.maxwait: unknown key (known here: rows, maxWait); did you mean "maxWait"?
   pipelines.films.request.user: the template names "titel", which is not a declared column; did you mean "title"?
 `,
     });
@@ -126,7 +126,7 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
         status: 2,
         stdout: "",
         stderr: `rowmill: ${file}: one mistake
-  database: found nothing (this key is absent or undefined, and the variable DATABASE_URL is not set), expected a URL such as "postgres://user@host:5432/database", or "embedded"; or set the variable DATABASE_URL
+  database: found nothing (and DATABASE_URL is not set), expected a URL such as "postgres://user@host:5432/database", or "embedded", here or in DATABASE_URL
 `,
       });
     }

@@ -244,7 +244,7 @@ export default defineConfig({ pipelines: { movies } });
         args: withOption("--name", "My films"),
         status: 2,
         says: () =>
-          `--name: expected a name of a lower-case letter, then at most 39 lower-case letters, digits, _ and -, found "My films".`,
+          `--name: expected a lower-case letter, then at most 39 lower-case letters, digits, _ or -, found "My films".`,
       },
       {
         title: "a view, by its schema's name too",

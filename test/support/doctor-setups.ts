@@ -151,7 +151,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       ...without("the config has mistakes"),
       Config: `  problem      Config: FOLDER/rowmill.config.ts: 2 mistakes.
-               - pipelines.films.when.maxwait: unknown key; known here: rows, maxWait; did you mean "maxWait"?
+               - pipelines.films.when.maxwait: unknown key (known here: rows, maxWait); did you mean "maxWait"?
                - pipelines.films.request.user: the template names "descripton", which is not a declared column; did you mean "description"?
   ok           Variables: all of them can be used`,
       Database: `  not checked  Connection, Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the config has mistakes`,

@@ -229,7 +229,7 @@ describe("A failure", () => {
       "films: 1,200 rows unwritable, 1,200 answers kept",
       "  The database refused: bad\\nfilms: 9 succeeded\\x1b[2K.",
       "  such as -it's: rowmill show films -- '-it'\\''s'",
-      "  Change the target so that it takes the answer; then write what is kept, at no cost: rowmill retry films --reason unwritable",
+      "  Change the target so that it accepts the answer. Then write the kept answer, at no cost: rowmill retry films --reason unwritable",
     ]);
   });
 

@@ -227,7 +227,7 @@ describe("the socket of prefer", () => {
   test.each(["Sxyz", "E", "HTTP/1.1 400 Bad Request"])("refuses a server that answers %j", async (answer) => {
     const url = await serverThat((socket) => socket.on("data", () => socket.write(answer)));
     expect(await attempt(options(url))).toBe(
-      "The server did not answer the request for TLS as PostgreSQL does",
+      "The server did not answer the request for TLS as a PostgreSQL server does",
     );
   });
 

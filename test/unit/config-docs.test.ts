@@ -19,7 +19,7 @@ function knownKeys(definition: object, at: string): readonly string[] {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const answer = error.problems.find((problem) => problem.path === at);
-    return answer?.expected.replace(/^.*known here: /, "").split(", ") ?? [];
+    return answer?.expected.replace(/^.*known here: (.*)\)$/, "$1").split(", ") ?? [];
   }
   return [];
 }

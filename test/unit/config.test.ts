@@ -197,12 +197,12 @@ describe("mistakes", () => {
     expect(error.code).toBe("config_invalid");
     expect(error.message.split("\n")).toEqual([
       "/project/rowmill.config.ts: 7 mistakes",
-      '  pipelins: unknown key; known here: database, pipelines; did you mean "pipelines"?',
-      '  pipelines.movies.when.maxwait: unknown key; known here: rows, maxWait; did you mean "maxWait"?',
+      '  pipelins: unknown key (known here: database, pipelines); did you mean "pipelines"?',
+      '  pipelines.movies.when.maxwait: unknown key (known here: rows, maxWait); did you mean "maxWait"?',
       '  pipelines.movies.when.rows: found "1000" (text), expected a whole number from 1 to 1,000,000',
       "  pipelines.movies.budget.usd: found -1, expected a number above 0 to 1,000,000,000 (US dollars)",
       '  pipelines.movies.budget.per: found "week" (text), expected "run", "day", "month" or "total"',
-      '  pipelines.Films: found "Films", expected a name of a lower-case letter, then at most 39 lower-case letters, digits, _ and -',
+      '  pipelines.Films: found "Films", expected a lower-case letter, then at most 39 lower-case letters, digits, _ or -',
       '  pipelines.Films.source.existing: found "incldue" (text), expected "include" or "skip"; did you mean "include"?',
     ]);
   });
@@ -231,37 +231,37 @@ describe("mistakes", () => {
     const [problem, ...others] = problemsOf({ ...full, [name]: { ...full[name], unheardOf: 1 } });
     expect(others).toEqual([]);
     expect(problem).toMatchObject({ path: `${name}.unheardOf`, nearMatch: null });
-    expect(problem?.expected).toMatch(/^unknown key; known here: /);
+    expect(problem?.expected).toMatch(/^unknown key \(known here: /);
   });
 
   const wrong: readonly [path: string, films: object, expected: RegExp][] = [
-    ["source", { ...minimal, source: undefined }, /^an object with "table", "key"/],
-    ["target", { ...minimal, target: "labels" }, /^an object with "table"/],
+    ["source", { ...minimal, source: undefined }, /^an object with the keys table, key/],
+    ["target", { ...minimal, target: "labels" }, /^an object with the keys table/],
     ["source.table", withSource({ table: "" }), /name of a table/],
     ["source.table", withSource({ table: "a.b.c" }), /"table" or "schema.table"/],
     ["source.table", withSource({ table: ".b" }), /"table" or "schema.table"/],
     ["source.table", withSource({ table: '"a"b"' }), /"table" or "schema.table"/],
-    ["source.table", withSource({ table: 'a"b' }), /stands in double quotes/],
+    ["source.table", withSource({ table: 'a"b' }), /in double quotes, as in SQL/],
     ["source.table", withSource({ table: `"${"é".repeat(32)}"` }), /at most 63 bytes/],
     ["source.key", withSource({ key: '"id"' }), /without quotes/],
     [
       "target",
       { ...minimal, answer: z.object({ Title: z.string() }), target: { table: 'public."films"' } },
-      /declared column/,
+      /is also in source\.columns/,
     ],
     ["source.table", withSource({ table: "é".repeat(32) }), /at most 63 bytes/],
     ["source.table", withSource({ table: "a\0b" }), /NUL/],
-    ["source.key", withSource({ key: [] }), /the name of a column, or a list/],
-    ["source.key", withSource({ key: undefined }), /the name of a column, or a list/],
+    ["source.key", withSource({ key: [] }), /a column name, or a list/],
+    ["source.key", withSource({ key: undefined }), /a column name, or a list/],
     ["source.key", withSource({ key: "" }), /the name of a column/],
-    ["source.key[1]", withSource({ key: ["id", "id"] }), /each name once/],
+    ["source.key[1]", withSource({ key: ["id", "id"] }), /each name only once/],
     ["source.columns", withSource({ columns: [] }), /at least one column/],
     ["source.columns", withSource({ columns: "Title" }), /at least one column/],
-    ["source.columns[2]", withSource({ columns: ["Title", "Description", "Title"] }), /each name once/],
+    ["source.columns[2]", withSource({ columns: ["Title", "Description", "Title"] }), /each name only once/],
     ["source.columns[1]", withSource({ columns: ["Description", 7] }), /name of a column/],
     ["source.where", withSource({ where: "WHERE id > 1" }), /without the word WHERE/],
-    ["source.where", withSource({ where: "id > 1;" }), /without a semicolon/],
-    ["source.where", withSource({ where: "  " }), /SQL predicate/],
+    ["source.where", withSource({ where: "id > 1;" }), /or a semicolon/],
+    ["source.where", withSource({ where: "  " }), /SQL condition/],
     ["when.rows", { ...minimal, when: { rows: 0 } }, /whole number from 1/],
     ["when.rows", { ...minimal, when: { rows: 1.5 } }, /whole number/],
     ["when.maxWait", { ...minimal, when: { maxWait: "10 minutes" } }, /duration such as "200ms"/],
@@ -285,7 +285,7 @@ describe("mistakes", () => {
     ["request.frequencyPenalty", withRequest({ frequencyPenalty: "1" }), /from -2 to 2/],
     ["request.reasoningEffort", withRequest({ reasoningEffort: "hihg" }), /"minimal"/],
     ["request.maxOutputTokens", withRequest({ maxOutputTokens: 0 }), /whole number from 1/],
-    ["request.price", withRequest({ price: 3 }), /"input", "cachedInput" or "output"/],
+    ["request.price", withRequest({ price: 3 }), /the keys input, cachedInput, output/],
     ["request.price.output", withRequest({ price: { input: 1 } }), /US dollars per million tokens/],
     ["request.price.input", withRequest({ price: { input: -1, output: 1 } }), /from 0 to/],
     ["request.price.input", withRequest({ price: { input: Infinity, output: 1 } }), /a number/],
@@ -318,7 +318,7 @@ describe("mistakes", () => {
     [
       "target.columns",
       { ...minimal, target: { table: "labels", columns: ["g"] } },
-      /answer field and column/,
+      /maps answer fields to columns/,
     ],
     [
       "target.columns.answer",
@@ -330,13 +330,13 @@ describe("mistakes", () => {
     ["budget.per", { ...minimal, budget: { usd: 1 } }, /"run", "day"/],
     ["approveAboveUsd", { ...minimal, approveAboveUsd: -1 }, /from 0/],
     ["limit", { ...minimal, limit: 0 }, /whole number from 1/],
-    ["polling", { ...minimal, polling: { min: "2m", max: "1m" } }, /min to be at most max/],
-    ["polling", { ...minimal, polling: { min: "10m" } }, /max 5m/],
+    ["polling", { ...minimal, polling: { min: "2m", max: "1m" } }, /a min that is not above max/],
+    ["polling", { ...minimal, polling: { min: "10m" } }, /max "5m"/],
     ["polling.min", { ...minimal, polling: { min: "1ms" } }, /from "10ms"/],
     ["files.keep", { ...minimal, files: { keep: "yes" } }, /true or false/],
     ["reconcile.window", { ...minimal, reconcile: { window: "2d" } }, /to "1d"/],
     ["reconcile.unknown", { ...minimal, reconcile: { unknown: "guess" } }, /again.*ask/],
-    ["when", { ...minimal, when: null }, /an object with "rows" or "maxWait"/],
+    ["when", { ...minimal, when: null }, /an object with the keys rows, maxWait/],
   ];
 
   function withSource(change: object): object {
@@ -361,7 +361,7 @@ describe("mistakes", () => {
       );
       expect(problems).toHaveLength(1);
       expect(message).toMatch(
-        /the config itself: found .*, expected an object with "database" or "pipelines"/,
+        /the config itself: found .*, expected an object with the keys database, pipelines/,
       );
     },
   );
@@ -379,7 +379,7 @@ describe("mistakes", () => {
     );
     const { problems } = mistakesOf(() => validateConfig({ database: "embedded", pipelines }, origin));
     expect(problems.map(({ expected }) => expected)).toEqual([
-      expect.stringMatching(/^a name of a lower-case letter/),
+      expect.stringMatching(/^a lower-case letter, then/),
     ]);
   });
 });
@@ -392,7 +392,7 @@ describe("the columns of the target", () => {
       { path: "target.columns.gener", nearMatch: "genre", expected: expect.stringContaining("genre, year") },
     ]);
     expect(problemsOf({ ...minimal, target: { table: "labels", columns: { genre: "g" } } })).toMatchObject([
-      { path: "target.columns.genre", expected: "no such field in the answer; its fields: answer" },
+      { path: "target.columns.genre", expected: "the answer has no such field. Its fields: answer" },
     ]);
   });
 
@@ -403,7 +403,7 @@ describe("the columns of the target", () => {
       target: { table: "labels", columns: { genre: "year" } },
     });
     expect(problem?.expected).toBe(
-      'the column "year" for the answer\'s field "year" is also the column of the field "genre"; map the field to another column in target.columns',
+      'the column "year" of the answer\'s field "year" is also the column of the field "genre". Map the field to another column in target.columns',
     );
   });
 
@@ -433,7 +433,7 @@ describe("the columns of the target", () => {
     "must not be declared columns when the target %s is the source",
     (table) => {
       const films = { ...minimal, answer: z.object({ Title: z.string() }), target: { table } };
-      expect(problemsOf(films)[0]?.expected).toMatch(/is a declared column of the source/);
+      expect(problemsOf(films)[0]?.expected).toMatch(/is also in source\.columns/);
       expect(validate({ ...films, target: { table: "labels" } }).pipelines).toHaveLength(1);
     },
   );
@@ -456,9 +456,7 @@ describe("the database", () => {
 
   test("is never an empty one by accident: with neither, loading says so", () => {
     const { message } = mistakesOf(() => validateConfig({ database: undefined, pipelines }, origin));
-    expect(message).toContain(
-      "database: found nothing (this key is absent or undefined, and the variable DATABASE_URL",
-    );
+    expect(message).toContain("database: found nothing (and DATABASE_URL");
     expect(message).toContain('or "embedded"');
   });
 

@@ -55,7 +55,7 @@ describe("an answer to a schema is refused", () => {
     [
       "several that do not fit",
       '{"a":1} {"label":7}',
-      "none of the 2 JSON objects in the answer fits; the last one: label",
+      "none of the 2 JSON objects in the answer fits. The last one: label",
     ],
     ["one that was cut", `Here: {"items":[${x},{"label":"y"`, "not JSON"],
     ["one inside of another", `{"answer":${x}}`, "label: "],
@@ -118,9 +118,9 @@ describe("an answer without a schema", () => {
   test.each<[string, object, string]>([
     ["", {}, "the answer is blank"],
     [" \n\t ", {}, "the answer is blank"],
-    ["<think>and so on", {}, "nothing but its reasoning"],
-    ["<think>a</think> \n", {}, "nothing but its reasoning"],
-    ["", { reasoning: "hm" }, "nothing but its reasoning"],
+    ["<think>and so on", {}, "only its reasoning"],
+    ["<think>a</think> \n", {}, "only its reasoning"],
+    ["", { reasoning: "hm" }, "only its reasoning"],
     ["", { calls: ["{}"] }, "called a tool instead"],
   ])("%j with %j is refused", (text, beside, message) => {
     expect(plain.parse(text, beside)).toEqual({ ok: false, message: expect.stringContaining(message) });
@@ -140,11 +140,11 @@ describe("an answer of any JSON object", () => {
 
   const deep = `${'{"a":'.repeat(JSON_DEPTH_MAX + 1)}1${"}".repeat(JSON_DEPTH_MAX + 1)}`;
   test.each([
-    ["[1, 2]", "no object"],
-    ['[{"a": 1}]', "no object"],
-    ["null", "no object"],
+    ["[1, 2]", "not an object"],
+    ['[{"a": 1}]', "not an object"],
+    ["null", "not an object"],
     ['"words"', "not JSON"],
-    ["7", "no object"],
+    ["7", "not an object"],
     ["", "blank"],
     ['{"a": 1} or {"a": 2}', "2 different"],
     ['{"a": "\\u0000"}', "U+0000"],

@@ -1,7 +1,7 @@
 /**
- * Owns what `pg` is told about a database server: the parts of its URL, and TLS as libpq reads it. `pg`'s own
- * reading of `sslmode` differs (its `require` is libpq's `verify-full`), so the TLS parameters of the URL are
- * taken here and never reach it. Opens no connection; reads the certificate files that are named.
+ * Owns `pg`'s options for a database server: the parts of its URL, and TLS as libpq reads it. `pg` reads `sslmode` in
+ * its own way (its `require` is libpq's `verify-full`), so the TLS parameters of the URL never reach it. Opens no
+ * connection, but reads the certificate files.
  */
 import type pg from "pg";
 import { commonjs } from "../../model/commonjs.js";
@@ -14,14 +14,14 @@ import { tlsOptions, TLS_PARAMETERS, tlsSettings } from "./tls.js";
 
 const { parseIntoClientConfig } = commonjs("pg-connection-string") as typeof import("pg-connection-string");
 
-/** Until the server has greeted us; `connect_timeout` of the URL (seconds) goes before. */
+/** Until the server has greeted us; the URL's `connect_timeout` (seconds) wins. */
 const CONNECT_MS_DEFAULT = 10_000;
 
 type ServerAddress = DatabaseAddress & { readonly kind: "server" };
 
 /**
  * Options for `pg.Client` and `pg.Pool`. The password is inside a function, so that printing them does not show it.
- * TLS: what the URL says wins over `PGSSLMODE` and `PGSSLROOTCERT`; without either, `prefer`.
+ * For TLS, the URL wins over `PGSSLMODE` and `PGSSLROOTCERT`; the default is `prefer`.
  * @throws ConfigError (`config_invalid`) for a TLS setting that cannot be used, without repeating the URL.
  */
 export function connectionOptions(address: ServerAddress, env: Pick<Environment, "tls">): pg.ClientConfig {
@@ -43,7 +43,7 @@ export function connectionOptions(address: ServerAddress, env: Pick<Environment,
     application_name: applicationName ?? "rowmill",
     connectionTimeoutMillis: connectMs(parameters.get("connect_timeout")),
     keepAlive: true,
-    // libpq binds the login to the TLS channel where it can; `pg` only when told to.
+    // libpq binds the login to the TLS channel where it can; `pg` does so only on request.
     enableChannelBinding: tls.ssl !== false,
     ...tls,
   };
@@ -55,7 +55,7 @@ export function describeServer(address: ServerAddress): string {
   return `${host ?? "localhost"}:${port ?? 5432}/${database ?? ""}`;
 }
 
-/** Where the connection goes and who said so, for messages. Reads no file; `connectionOptions` refuses what is wrong. */
+/** Where the connection goes, and which setting decided it, for messages. `connectionOptions` refuses mistakes. */
 export function connectionFacts(
   address: ServerAddress,
   env: Pick<Environment, "tls" | "databaseUrl">,
@@ -87,7 +87,7 @@ function withHost(url: string): string {
   return url.replace("@/", "@localhost/");
 }
 
-/** Keeps the rest of the text as it is: what is not well-formed as a URL may still be as a connection string. */
+/** Keeps the rest of the text: a connection string need not be a well-formed URL. */
 function withoutTls(url: string): string {
   const mark = url.indexOf("?");
   if (mark < 0) return url;

@@ -1,11 +1,8 @@
 /**
- * Owns `sslmode=prefer`, which `pg` does not have: one socket that asks the server for TLS, goes on encrypted when
- * the server has it, and in the clear when it has not or when the handshake fails. `pg` gets it as its `stream` and
- * speaks to it as to a plain connection; its `connect` comes when the way is settled.
- *
- * As libpq's `prefer`, it keeps out listeners, not impostors: nothing is verified. It does not connect
- * again in the clear when the server refuses the *login* over TLS (`hostnossl`): write `sslmode=disable` there.
- * Time is kept by `pg`, whose connect time-out destroys the socket at any stage.
+ * Owns `sslmode=prefer`, which `pg` does not have: a socket that asks the server for TLS, and continues in the clear if
+ * the server has none or the handshake fails. `pg` gets it as its `stream`. Like libpq's `prefer` it verifies nothing.
+ * Unlike it, it does not retry in the clear when the server refuses the *login* over TLS (`hostnossl`): there, write
+ * `sslmode=disable`. `pg`'s connect time-out destroys the socket at any stage.
  */
 import net from "node:net";
 import { Duplex } from "node:stream";
@@ -21,7 +18,7 @@ type WriteCallback = (error?: Error | null) => void;
 
 export class PreferTlsSocket extends Duplex {
   readonly #tlsOptions: tls.ConnectionOptions;
-  /** The socket in use; replaced while the way is settled. */
+  /** The socket in use; TLS or a second attempt replaces it. */
   #socket: net.Socket | null = null;
   #keepAlive: { readonly enable: boolean; readonly initialDelayMs: number } | null = null;
 
@@ -30,7 +27,7 @@ export class PreferTlsSocket extends Duplex {
     this.#tlsOptions = tlsOptions;
   }
 
-  /** As `net.Socket.connect`; emits `connect` once, after TLS is settled, or `error`. */
+  /** As `net.Socket.connect`; emits `connect` once, after the choice of TLS, or `error`. */
   connect(port: number, host: string): this {
     this.#open(port, host, (socket) => {
       socket.write(SSL_REQUEST);
@@ -60,7 +57,7 @@ export class PreferTlsSocket extends Duplex {
     return this;
   }
 
-  /** True when the connection is encrypted; false also while it is not settled. */
+  /** False also before `connect`. */
   get encrypted(): boolean {
     return this.#socket instanceof tls.TLSSocket;
   }
@@ -73,10 +70,10 @@ export class PreferTlsSocket extends Duplex {
 
   #settle(socket: net.Socket, answer: Buffer, port: number, host: string): void {
     const [code] = answer;
-    // Anything behind the one byte was sent by somebody in between (CVE-2021-23222).
+    // More than one byte comes from an attacker in between (CVE-2021-23222).
     if (answer.length === 1 && code === CODE_OF_YES) this.#upgrade(socket, port, host);
     else if (answer.length === 1 && code === CODE_OF_NO) this.#adopt(socket);
-    else this.destroy(new Error("The server did not answer the request for TLS as PostgreSQL does"));
+    else this.destroy(new Error("The server did not answer the request for TLS as a PostgreSQL server does"));
   }
 
   #upgrade(socket: net.Socket, port: number, host: string): void {
@@ -96,7 +93,7 @@ export class PreferTlsSocket extends Duplex {
     });
   }
 
-  /** What breaks the socket in use breaks us; one that was replaced by then is of no concern. */
+  /** A failure of the socket in use is ours; that of a replaced one is not. */
   #use(socket: net.Socket): void {
     this.#socket = socket;
     socket.on("error", (error) => {

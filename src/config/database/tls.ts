@@ -1,8 +1,8 @@
 /**
  * Owns the meaning of `sslmode` and `sslrootcert`, which is libpq's
- * (https://www.postgresql.org/docs/current/libpq-ssl.html), with three differences that are said in the docs:
- * the default files in `~/.postgresql` are not read; `verify-full` without a root certificate trusts the roots
- * that Node trusts; `allow` is read as `prefer`, because `pg` cannot repeat a refused start over TLS.
+ * (https://www.postgresql.org/docs/current/libpq-ssl.html) with three documented differences: the files in
+ * `~/.postgresql` are not read, `verify-full` without a root certificate trusts Node's roots, and `allow` is `prefer`,
+ * because `pg` cannot repeat a refused start over TLS.
  */
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,15 +12,15 @@ import { parseSslMode, type Environment, type SslMode } from "../load/environmen
 import type { Problems } from "../read/problems.js";
 import { PreferTlsSocket } from "./prefer-tls-socket.js";
 
-/** All parameters of a URL that begin with `ssl` and mean something here. `ssl=true` is `sslmode=require`. */
+/** All parameters of a URL that begin with `ssl` and have a meaning. `ssl=true` is `sslmode=require`. */
 export const TLS_PARAMETERS = ["sslmode", "sslrootcert", "sslcert", "sslkey", "ssl"] as const;
 
-/** libpq's word for the roots that the system trusts; here: those that Node trusts. */
+/** libpq's word for the roots that the system trusts; here, Node's. */
 const SYSTEM_ROOTS = "system";
 
 type TlsClientConfig = Pick<pg.ClientConfig, "ssl" | "stream">;
 
-/** `ssl` is always there, so that `pg` never looks at the variable `PGSSLMODE` itself. Mistakes are noted. */
+/** `ssl` is always set, so that `pg` never reads the variable `PGSSLMODE`. Mistakes go to `problems`. */
 export function tlsOptions(
   parameters: URLSearchParams,
   env: Environment["tls"],
@@ -40,18 +40,18 @@ export function tlsOptions(
 
 interface TlsSettings {
   readonly mode: SslMode;
-  /** The parameter or variable that says it; null: nothing does, and it is the default. */
+  /** The parameter or variable that says so, or null for the default. */
   readonly modeFrom: "sslmode" | "ssl" | "PGSSLMODE" | null;
   readonly rootCert: RootCert;
 }
 
 interface RootCert {
   readonly file: string | null;
-  /** Where it stands, or where it would be missed. */
+  /** Where it is set, or should be. */
   readonly from: "sslrootcert" | "PGSSLROOTCERT";
 }
 
-/** What holds, and which parameter of the URL or variable says so. Reads no file; mistakes are noted under that name. */
+/** The settings that apply, and which parameter or variable they come from. Reads no file. */
 export function tlsSettings(
   parameters: URLSearchParams,
   env: Environment["tls"],
@@ -77,7 +77,7 @@ function modeOf(
   const modeFrom = fromUrl !== null ? inUrl : env.mode === null ? null : "PGSSLMODE";
   if (rootCert.file !== SYSTEM_ROOTS) return { mode: mode ?? "prefer", modeFrom };
   if (mode !== null && mode !== "verify-full") {
-    const expected = `"verify-full": with ${rootCert.from}=system anyone's certificate is trusted, so the name must be checked`;
+    const expected = `"verify-full", because ${rootCert.from}=system is safe only if the name is checked`;
     problems.add(modeFrom ?? "sslmode", expected, { found: JSON.stringify(mode) });
   }
   return { mode: "verify-full", modeFrom };
@@ -102,8 +102,7 @@ function verification(
 
 function readRoots({ file, from }: RootCert, mode: SslMode, problems: Problems): ConnectionOptions {
   if (file === null && mode === "verify-ca") {
-    const expected =
-      "the file of the certificate authority (sslrootcert or PGSSLROOTCERT), which verify-ca needs";
+    const expected = "the certificate authority's file, which verify-ca needs (sslrootcert or PGSSLROOTCERT)";
     problems.add("sslrootcert", expected, { found: "nothing" });
   }
   if (file === null || file === SYSTEM_ROOTS || mode === "allow" || mode === "prefer") return {};
@@ -112,18 +111,18 @@ function readRoots({ file, from }: RootCert, mode: SslMode, problems: Problems):
   return { ca: ca ?? "" };
 }
 
-/** Node takes a file without a certificate for no authority at all, and then trusts nobody without saying why. */
+/** With a file that holds no certificate, Node would trust no server and not say why. */
 function requireCertificate(
   pem: string,
   { file, from }: { file: string; from: string },
   problems: Problems,
 ): void {
   try {
-    // Throws for what is none: that is the question.
+    // Throws if it is not a certificate.
     void new X509Certificate(pem).serialNumber;
   } catch {
     problems.add(from, "a file of certificates in PEM format", {
-      found: `${JSON.stringify(file)} (no certificate can be read in it)`,
+      found: `${JSON.stringify(file)} (it holds no readable certificate)`,
     });
   }
 }

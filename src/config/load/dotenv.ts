@@ -1,11 +1,10 @@
-/** Owns the file `.env` beside the config. It fills gaps only: a variable that is set, even to nothing, stays as it is. */
+/** Owns the file `.env` next to the config. A variable that is already set, even to nothing, keeps its value. */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { commonjs } from "../../model/commonjs.js";
 import { RowmillError } from "../../model/errors.js";
 import { isSystemError } from "./system-error.js";
 
-/** A file of variables is small; anything larger is something else. */
 const BYTES_MAX = 1_000_000;
 
 /**
@@ -22,7 +21,7 @@ export async function completeFromDotenv(
   if (text.length > BYTES_MAX) {
     throw new RowmillError(
       "config_invalid",
-      `${file} is larger than ${BYTES_MAX} bytes; it should hold NAME=value lines`,
+      `${file} is too large for NAME=value lines (over ${BYTES_MAX} bytes)`,
     );
   }
   for (const [name, value] of Object.entries((commonjs("dotenv") as typeof import("dotenv")).parse(text)))

@@ -1,8 +1,8 @@
 /**
- * Owns the variables that Rowmill reads, all of them: `DATABASE_URL`, those of the adapters, `ROWMILL_ALLOW_HTTP`, `PGSSLMODE`,
- * `PGSSLROOTCERT`, and `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`
- * in upper or lower case. A variable that is set but empty counts as absent. Parsed once at the rim; nothing after it looks at
- * `process.env`. (`pg` itself falls back on `PGUSER`, `PGPASSWORD` and the like where the URL leaves them out.)
+ * Owns all variables that Rowmill reads: `DATABASE_URL`, those of the adapters, `ROWMILL_ALLOW_HTTP`, `PGSSLMODE`,
+ * `PGSSLROOTCERT`, and `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` in upper or lower case. An empty variable counts as
+ * absent. Nothing else reads `process.env`, but `pg`, which takes `PGUSER`, `PGPASSWORD` and so on where the URL has
+ * none.
  */
 import { nearMatch } from "../../model/words/near-match.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
@@ -23,15 +23,15 @@ export type Variables = Readonly<Record<string, string | undefined>>;
 
 export interface Environment {
   readonly databaseUrl: Secret | null;
-  /** What providers are made of where the config leaves it out. */
+  /** What providers need and the config leaves out. */
   readonly provider: ProviderSetup;
-  /** What the database's URL does not say itself. `rootCertFile`: a path, or `system` for the roots that Node trusts. */
+  /** For a URL without `sslmode`. `rootCertFile`: a path, or `system` for the roots that Node trusts. */
   readonly tls: { readonly mode: SslMode | null; readonly rootCertFile: string | null };
 }
 
 type Pipelines = Pick<ProjectConfig, "pipelines">;
 
-/** Adapters of ours that the config's pipelines ask; without a config, all of them. */
+/** The adapters that the config's pipelines use; without a config, all of them. */
 export function adaptersIn(config: Pipelines | null): readonly Adapter[] {
   if (config === null) return ADAPTERS;
   const asked = new Set(config.pipelines.map(({ provider }) => provider.dialect.name));
@@ -39,7 +39,7 @@ export function adaptersIn(config: Pipelines | null): readonly Adapter[] {
 }
 
 /**
- * Reads the variables; a key that is not needed is not asked for, and variables of providers that the config does not ask are not judged.
+ * Reads the variables. Those of providers that the config does not use are not checked.
  * @throws ConfigError (`config_invalid`) with every variable that cannot be used.
  */
 export function readEnvironment(variables: Variables, config: Pipelines | null = null): Environment {
@@ -59,7 +59,7 @@ function readSetup(
   { judged, problems }: { judged: readonly Adapter[]; problems: Problems },
 ): ProviderSetup {
   const names = ADAPTERS.flatMap((adapter) => adapter.variables.map(({ name }) => name));
-  // Behind a function, where nothing prints them.
+  // Behind a function, so that nothing prints them.
   const values = new Map(names.map((name) => [name, present(variables, name)]));
   const setup = {
     variable: (name: string) => values.get(name) ?? null,
@@ -91,13 +91,13 @@ function readProxies(variables: Variables): Proxies {
 }
 
 function readProxy(variables: Variables, name: "HTTPS_PROXY" | "HTTP_PROXY"): Proxy | null {
-  // As curl and undici have it: the lower-case name goes before.
+  // As in curl and undici, the lower-case name wins.
   const from = [name.toLowerCase(), name].find((spelled) => present(variables, spelled) !== null);
   if (from === undefined) return null;
   const value = present(variables, from) ?? "";
   const text = value.includes("://") ? value : `http://${value}`;
   const url = URL.canParse(text) ? new URL(text) : null;
-  // An @ behind the host: a slash in the password was not encoded, and what seems to be the host is user and password.
+  // An @ after the host: the password has an unencoded slash, and the apparent host is user and password.
   const isCut = url !== null && /@/.test(url.pathname + url.search + url.hash);
   if (url === null || isCut || !["http:", "https:"].includes(url.protocol))
     return { from, place: "", address: null };
@@ -107,7 +107,7 @@ function readProxy(variables: Variables, name: "HTTPS_PROXY" | "HTTP_PROXY"): Pr
 function checkAllowHttp(variables: Variables, problems: Problems): void {
   const value = present(variables, ALLOW_HTTP);
   if (value !== null && value !== "1")
-    problems.add(ALLOW_HTTP, "1, or to be unset", { found: JSON.stringify(value.slice(0, 60)) });
+    problems.add(ALLOW_HTTP, "1 or no value", { found: JSON.stringify(value.slice(0, 60)) });
 }
 
 function readSslMode(variables: Variables, problems: Problems): SslMode | null {

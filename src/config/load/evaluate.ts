@@ -1,11 +1,7 @@
 /**
- * Owns running the user's config file. TypeScript and JavaScript go through jiti, where the name `rowmill` is this
- * running copy itself, so that a config outside of any node_modules works and its `z` is ours. Nothing is
- * written: jiti's cache on disk is off, because a config may hold secrets. What needs no translation is left to Node
- * (`runPlainScript`).
- *
- * A config is a program of the user's: it may throw, hang or be no module at all. Each of these ends in a
- * `config_invalid` that names the file and, where it can be known, the line.
+ * Owns running the user's config file. jiti runs it, with this running copy under the name `rowmill`, so that a config
+ * works outside any node_modules and its `z` is ours. It writes nothing: a config may hold secrets.
+ * A config is a program: if it throws, hangs or is not a module, a `config_invalid` names the file and the line.
  */
 import path from "node:path";
 import { readFile } from "node:fs/promises";
@@ -21,7 +17,7 @@ const EVALUATION_MS_MAX = 30_000;
 
 const DEFAULT_EXPORT = "End it with `export default defineConfig({ … })`.";
 
-/** What the file exports by default, or the parsed JSON; not looked at yet. `msMax`: when a hanging one is given up. */
+/** The file's default export, or the parsed JSON, unchecked. A config that hangs is stopped after `msMax`. */
 export async function evaluateConfig(file: string, msMax: number = EVALUATION_MS_MAX): Promise<unknown> {
   return path.extname(file) === ".json" ? readJson(file) : runModule(file, msMax);
 }
@@ -31,7 +27,7 @@ async function readJson(file: string): Promise<unknown> {
   const mistake = findJsonMistake(text);
   if (mistake !== null) {
     const at = `${file}:${mistake.line}:${mistake.column}`;
-    throw new RowmillError("config_invalid", `${at}: this is no JSON: expected ${mistake.expected} here`);
+    throw new RowmillError("config_invalid", `${at}: not valid JSON: expected ${mistake.expected} here`);
   }
   return JSON.parse(text);
 }
@@ -44,14 +40,14 @@ async function runModule(file: string, msMax: number): Promise<unknown> {
 async function runByJiti(file: string, msMax: number): Promise<unknown> {
   const jiti = (commonjs("jiti") as typeof import("jiti")).createJiti(file, {
     fsCache: false,
-    // A config is read afresh each time; and a module that failed must not stay half loaded.
+    // Each load reads the config again, and a module that failed must not stay half loaded.
     moduleCache: false,
     virtualModules: { rowmill: publicFace },
     transformOptions: { retainLines: true },
   });
   try {
     if (!(await isModule(file))) return await withDeadline(jiti.import(file), file, msMax);
-    // By itself it asks Node first, which finds `rowmill` or not: the text of a function, and with it the hash, would depend on that.
+    // Otherwise jiti asks Node first, and a function's text, and so the hash, would depend on Node's finding `rowmill`.
     const options = { filename: file, async: true, forceTranspile: true };
     const evaluation = Promise.resolve(jiti.evalModule(await readFile(file, "utf8"), options));
     return await withDeadline(evaluation, file, msMax);
@@ -64,7 +60,7 @@ async function runByJiti(file: string, msMax: number): Promise<unknown> {
 async function withDeadline<T>(evaluation: Promise<T>, file: string, msMax: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_, reject) => {
-    const message = `${file}: not evaluated after ${msMax / 1_000} s; does it await something that never comes?`;
+    const message = `${file}: still running after ${msMax / 1_000} s. Does it await something that never happens?`;
     timer = setTimeout(() => reject(new RowmillError("config_invalid", message)), msMax);
   });
   try {
@@ -90,19 +86,22 @@ function failureOf(error: unknown, file: string): RowmillError {
   }
   const missing = /^Cannot find (?:module|package) '([^']+)'/.exec(raw)?.[1];
   const place = (error instanceof Error ? lineIn(error.stack ?? "", file) : null) ?? file;
-  const message = missing === undefined ? raw : `it imports "${missing}", which cannot be found`;
-  const isPackage = missing !== undefined && !/^[./]/.test(missing);
-  const install = `Install "${missing}" beside the config. (zod comes with Rowmill: \`import { z } from "rowmill"\`.)`;
-  // What a config throws may have several lines: the mistakes of a schema, the place in a file.
+  const message = missing === undefined ? raw : `cannot find "${missing}", which it imports`;
+  const missingPackage = /^(?:@[^/]+\/)?[^@./][^/]*/.exec(missing ?? "")?.[0];
+  const install =
+    missingPackage === "zod"
+      ? 'Rowmill brings zod: `import { z } from "rowmill"`.'
+      : `Install it in the config's folder: npm install ${missingPackage}`;
+  // The error of a config may have several lines, such as the mistakes of a schema.
   const [first = "", ...lines] = message.split(/\r?\n/);
   return new RowmillError("config_invalid", `${place}: ${first}`, {
     cause: error,
     lines,
-    hints: isPackage ? [install] : [],
+    hints: missingPackage === undefined ? [] : [install],
   });
 }
 
-/** `file:line` of the innermost stack frame in the config or in a file beside or below it that it imports. */
+/** `file:line` of the innermost stack frame in the config's folder. */
 function lineIn(stack: string, file: string): string | null {
   const folder = path.dirname(file) + path.sep;
   const frames = stack.matchAll(/^\s+at (?:.*\()?(?:file:\/\/)?([^()]+?):(\d+):\d+\)?$/gm);
@@ -113,20 +112,19 @@ function lineIn(stack: string, file: string): string | null {
   return null;
 }
 
-/**
- * Runs the configs that need neither jiti nor the Babel that it brings, which take 140 ms of processor time: modules that are JavaScript as
- * they stand, import only Rowmill and what Node brings along, and hold no function. (The text of a function is part of the definition's
- * hash, and Babel prints it in its own way: it must be the same wherever the config is run.) Most configs that `rowmill init` writes are such.
- * Whatever is not certain is left to jiti, and so is what fails.
+/*
+ * Below: configs that run without jiti and its Babel, which take 140 ms: plain JavaScript modules that import only
+ * Rowmill and Node's modules and hold no function (its text, which Babel prints in its own way, is in the definition's
+ * hash). Most configs of `rowmill init` are such. What is uncertain, or fails, is left to jiti.
  */
 
-/** Comments and imports with which a file begins, where no text of the user's can look like one. */
+/** Comments and imports at the beginning of a file, where no text of the user can look like one. */
 const HEADING =
   /^\uFEFF?(?:\s|\/\/.*|\/\*[^]*?\*\/|import\b(?:[\w$*{},\s]+\bfrom\b)?\s*(["'])(?:rowmill|node:[\w/]+)\1\s*;?)*/;
-/** Functions of any kind, further imports, and what only jiti gives to a module. */
+/** Functions of any kind, more imports, and what only jiti gives to a module. */
 const NOT_PLAIN =
   /=>|\b(?:function|class|import|require|module|exports|__dirname|__filename)\b|\)(?:\s|\/\/.*|\/\*[^]*?\*\/)*\{/;
-/** Type arguments can be read as comparisons; all else of TypeScript is no JavaScript. */
+/** Type arguments look like comparisons; the rest of TypeScript is not JavaScript. */
 const PERHAPS_TYPED = /[<>]/;
 
 /** This running copy, wherever the config is. */
@@ -134,7 +132,7 @@ const ownFace = new URL("../../index.js", import.meta.url).href;
 
 let runs = 0;
 
-/** What the module exports; null: jiti has to run it. Reads the file afresh each time. */
+/** What the module exports, or null if jiti has to run it. */
 async function runPlainScript(file: string): Promise<unknown> {
   try {
     const text = await readFile(file, "utf8");
@@ -144,7 +142,7 @@ async function runPlainScript(file: string): Promise<unknown> {
     if (isTyped || NOT_PLAIN.test(rest) || !/\bexport\s+default\b/.test(rest)) return null;
     const imports = head.replace(/^\uFEFF/, "").replaceAll(/(["'])rowmill\1/g, () => JSON.stringify(ownFace));
     runs++;
-    // Of its own each time, since Node keeps what it has run; and by its name in a stack, which would show the whole config.
+    // A new name each time, because Node caches modules; named, because a stack would show the whole config.
     const name = `${pathToFileURL(file).href}?${runs}`;
     const module = Buffer.from(`${imports}${rest}\n//# sourceURL=${name}`).toString("base64");
     return await import(`data:text/javascript;base64,${module}`);
@@ -153,7 +151,7 @@ async function runPlainScript(file: string): Promise<unknown> {
   }
 }
 
-/** Of JavaScript, as Node sees it. */
+/** Whether Node takes this JavaScript file for a module. */
 export async function isModule(file: string): Promise<boolean> {
   const extension = path.extname(file);
   return extension === ".mjs" || (extension === ".js" && (await isInModulePackage(path.dirname(file))));

@@ -1,10 +1,12 @@
 /**
- * Where a JSON text goes wrong. `JSON.parse` names no position for some mistakes, and quotes the text around
+ * Finds where a JSON text goes wrong. `JSON.parse` names no position for some mistakes, and quotes the text around
  * others, which in a config may be a password. Pure.
  */
 
-const TOKEN_PATTERN =
-  /[ \t\n\r]*(?:([{}[\]:,])|("(?:[ !#-[\]-\uFFFF]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)))/y;
+const STRING = String.raw`"(?:[ !#-[\]-\uFFFF]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"`;
+const NUMBER = String.raw`-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])`;
+const LITERAL = String.raw`${STRING}|${NUMBER}|(?:true|false|null)(?!\w)`;
+const TOKEN_PATTERN = new RegExp(String.raw`[ \t\n\r]*(?:([{}[\]:,])|(${LITERAL}))`, "y");
 
 interface Token {
   /** A mark, or `string` or `value` for literals, or `end`, or `other` for what is no JSON at all. */

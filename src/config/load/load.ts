@@ -1,5 +1,5 @@
 /**
- * Owns the steps from a folder to a `ProjectConfig`: find the file, complete the variables from `.env` beside it,
+ * Owns the steps from a folder to a `ProjectConfig`: find the file, complete the variables from the `.env` next to it,
  * run it, check it. Writes nothing, connects to nothing.
  */
 import path from "node:path";
@@ -15,7 +15,7 @@ interface LoadOptions {
   /** From `--config FILE`, relative to `cwd`; absent: the one `rowmill.config.*` in `cwd`. */
   readonly file?: string;
   readonly cwd: string;
-  /** The variables; completed in place from `.env`, so read the environment after loading. A program gives `process.env`. */
+  /** The variables, such as `process.env`; completed in place from `.env`, so read the environment after loading. */
   readonly env: Record<string, string | undefined>;
 }
 
@@ -60,7 +60,6 @@ function setVariable(name: string, value: string | undefined): void {
 
 const EXTENSIONS = [".ts", ".mts", ".js", ".mjs", ".json"] as const;
 
-/** The names that are looked for in the working folder. */
 const CONFIG_NAMES: readonly string[] = EXTENSIONS.map((extension) => `rowmill.config${extension}`);
 
 /**
@@ -76,20 +75,17 @@ async function findConfig(cwd: string, file: string | null): Promise<string> {
   if (only === undefined) {
     throw new RowmillError(
       "config_not_found",
-      `There is no config in ${cwd}: looked for ${CONFIG_NAMES.join(", ")}`,
+      `There is no config in ${cwd} (looked for ${CONFIG_NAMES.join(", ")})`,
       {
-        hints: [
-          "rowmill init writes one, from a few questions or by options.",
-          "If there is one in another folder, start there or name it with `--config FILE`.",
-        ],
+        hints: ["Write one: rowmill init", "If your config is in another folder, add --config FILE."],
       },
     );
   }
   if (others.length > 0) {
     const names = found.map((candidate) => path.basename(candidate)).join(" and ");
-    // A compiled .js beside its .ts may be older: silently taking either could run the wrong pipelines.
+    // A compiled .js may be older than its .ts, so taking either could run the wrong pipelines.
     throw new RowmillError("config_invalid", `There are several configs in ${cwd}: ${names}`, {
-      hints: ["Name the right one with `--config FILE`, or remove the others."],
+      hints: ["Choose one with --config FILE, or remove the others."],
     });
   }
   return only;
@@ -99,7 +95,7 @@ async function namedConfig(file: string): Promise<string> {
   if (!EXTENSIONS.some((extension) => extension === path.extname(file))) {
     throw new RowmillError(
       "config_invalid",
-      `${file} is no config: its name must end in ${EXTENSIONS.join(", ")}`,
+      `${file} is not a config: its name must end in ${EXTENSIONS.slice(0, -1).join(", ")} or ${EXTENSIONS.at(-1)}`,
     );
   }
   if (!(await isFile(file))) throw new RowmillError("config_not_found", `There is no config at ${file}`);
@@ -111,6 +107,6 @@ async function isFile(file: string): Promise<boolean> {
     return (await stat(file)).isFile();
   } catch (error) {
     if (isSystemError(error) && (error.code === "ENOENT" || error.code === "ENOTDIR")) return false;
-    throw new RowmillError("config_not_found", `${file} cannot be looked at`, { cause: error });
+    throw new RowmillError("config_not_found", `${file} cannot be read`, { cause: error });
   }
 }

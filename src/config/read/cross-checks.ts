@@ -1,4 +1,4 @@
-/** Mistakes that show only between two sections of a pipeline. Judges nothing that was misread already. */
+/** Owns the mistakes that show only between two sections of a pipeline. Skips sections that have mistakes. */
 import { compileAnswer } from "../../model/answer/answer.js";
 import { nearMatch } from "../../model/words/near-match.js";
 import { formatDuration } from "../../model/duration.js";
@@ -22,7 +22,7 @@ export function checkAcrossSections(place: Place, config: PipelineConfig): void 
   if (problems.clean(`${path}.source`, `${path}.answer`, `${path}.target`)) checkTargetColumns(place, config);
 }
 
-/** What a function says is seen only when it renders: `render-request.ts` looks again, before anything is sent. */
+/** A function's text is known only when it renders; `render-request.ts` checks again before anything is sent. */
 function checkJsonWord({ path, problems }: Place, { answer, provider, request }: PipelineConfig): void {
   const { freeJsonWord: word, title } = provider.dialect;
   if (word === null || !isFreeJson(answer) || !problems.clean(`${path}.request`)) return;
@@ -30,11 +30,12 @@ function checkJsonWord({ path, problems }: Place, { answer, provider, request }:
   if (said.some((message) => message.kind === "function" || hasWord(word, message.text))) return;
   problems.add(
     `${path}.request`,
-    `the word "${word}" in \`system\` or \`user\`: ${title} refuses an answer of json() without it; add a sentence such as "Answer as a JSON object."`,
+    `for an answer of json(), ${title} needs the word "${word}" in \`system\` or \`user\`. ` +
+      `Add a sentence such as "Answer as a JSON object."`,
   );
 }
 
-/** What can be written as a schema, and is refused where it is sent. */
+/** What zod can write as a schema, but the provider refuses. */
 function checkSchema({ path, problems }: Place, { answer, provider }: PipelineConfig): void {
   if (answer === null || isFreeJson(answer) || !problems.clean(`${path}.provider`)) return;
   const { schema } = compileAnswer(answer);
@@ -46,16 +47,16 @@ function checkSchema({ path, problems }: Place, { answer, provider }: PipelineCo
 function checkPolling(place: Place, { polling }: PipelineConfig): void {
   const path = `${place.path}.polling`;
   if (!place.problems.clean(path) || polling.minMs <= polling.maxMs) return;
-  const found = `min ${JSON.stringify(formatDuration(polling.minMs))} and max ${JSON.stringify(formatDuration(polling.maxMs))}`;
-  place.problems.add(path, "min to be at most max; a key that is absent has its default (min 15s, max 5m)", {
-    found,
+  const [min, max] = [polling.minMs, polling.maxMs].map((ms) => JSON.stringify(formatDuration(ms)));
+  place.problems.add(path, 'a min that is not above max (defaults: min "15s", max "5m")', {
+    found: `min ${min} and max ${max}`,
   });
 }
 
-/** A row that is gone has no place for its answer. */
+/** In its own table, a deleted row has no place for its answer. */
 function checkOnGone({ path, problems }: Place, { source, target }: PipelineConfig): void {
   if (source.onGone === "drop" || !sameTable(source.table, target.table)) return;
-  problems.add(`${path}.source.onGone`, `"drop" where the target is the source's own table`, {
+  problems.add(`${path}.source.onGone`, `"drop", because the target is the source table`, {
     found: describe(source.onGone),
   });
 }
@@ -66,7 +67,7 @@ function checkTargetColumns(place: Place, config: PipelineConfig): void {
   for (const field of Object.keys(mapping)) {
     if (fields.includes(field)) continue;
     const path = childPath(`${place.path}.target.columns`, field);
-    const expected = `no such field in the answer; its fields: ${fields.join(", ")}`;
+    const expected = `the answer has no such field. Its fields: ${fields.join(", ")}`;
     place.problems.add(path, expected, { nearMatch: nearMatch(field, fields) });
   }
   const taken = new Map<string, string>();
@@ -82,22 +83,23 @@ function checkTargetColumns(place: Place, config: PipelineConfig): void {
       : `${place.path}.target`;
     place.problems.add(
       path,
-      `the column "${column}" for the answer's field "${field}" ${reason}; map the field to another column in target.columns`,
+      `the column "${column}" of the answer's field "${field}" ${reason}. ` +
+        "Map the field to another column in target.columns",
     );
   }
 }
 
 function reservedBecause(column: string, { source, target }: PipelineConfig): string | null {
-  if (OWN_COLUMNS.some((own) => own === column)) return "is one that Rowmill fills itself";
-  if (source.key.includes(column)) return "is a key column, which the target has too";
-  // The answer would change the content that it was made from, and be asked again without end.
+  if (OWN_COLUMNS.some((own) => own === column)) return "is reserved for Rowmill";
+  if (source.key.includes(column)) return "is also a key column of the source, which the target has too";
+  // The answer would change the content that it was made from, and so be asked again without end.
   const isOwnSource = sameTable(source.table, target.table);
   return isOwnSource && source.columns.includes(column)
-    ? "is a declared column of the source, which is also the target"
+    ? "is also in source.columns, and the target is the source table"
     : null;
 }
 
-/** As far as names can tell: `movies` is most often `public.movies`. The target looks again, in the database. */
+/** By name only: `movies` is most often `public.movies`. The target checks again in the database. */
 export function sameTable(a: string, b: string): boolean {
   return withSchema(a) === withSchema(b);
 }

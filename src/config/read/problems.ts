@@ -1,7 +1,6 @@
 /**
- * The mistakes found in a config, and the one error that reports them all. Owns the wording: where, what was
- * found, what was expected, a near match. Nothing throws here but `throwIfAny`. A value that may hold a
- * secret never comes here: who reads it gives a description instead.
+ * Owns the mistakes found in a config, their wording, and the one error that reports them all. A value that may hold
+ * a secret never comes here: its reader gives a description instead.
  */
 import { RowmillError } from "../../model/errors.js";
 
@@ -10,7 +9,7 @@ export interface ConfigProblem {
   readonly path: string;
   /** What stands there, shortened; null where the message is not about a value. */
   readonly found: string | null;
-  /** What should stand there, or what is wrong: never ends in a full stop. */
+  /** What should stand there, or what is wrong. No full stop at its end. */
   readonly expected: string;
   /** The word that was probably meant. */
   readonly nearMatch: string | null;
@@ -47,7 +46,7 @@ export class Problems {
     this.#list.push({ path, expected, found: details.found ?? null, nearMatch: details.nearMatch ?? null });
   }
 
-  /** False when a mistake was found at the path or below it: its value is a placeholder, and not to be judged further. */
+  /** False when a mistake was found at the path or below it: its value is a placeholder. */
   clean(...paths: readonly string[]): boolean {
     return !this.#list.some((problem) => paths.some((path) => isWithin(problem.path, path)));
   }

@@ -1,6 +1,6 @@
 /**
- * Reads `answer`: a zod 4 schema or `json()`, in a JSON config a JSON Schema or `"json"`. Schemas are recognised by their shape,
- * never by `instanceof`, so that a config may bring a zod 4 of its own.
+ * Reads `answer`: a zod 4 schema or `json()`, in a JSON config a JSON Schema or `"json"`. Schemas are recognized by
+ * their shape, never by `instanceof`, so that a config may bring its own zod 4.
  */
 import { z } from "zod";
 import { thrownMessage } from "../../model/words/thrown-message.js";
@@ -11,9 +11,9 @@ import { isPlainObject, refuse, type Place } from "./readers.js";
 
 export type ConfigLanguage = "script" | "json";
 
-const ZOD4 = 'a zod 4 schema: `import { z } from "rowmill"`, or json() for any object';
+const ZOD4 = 'a zod 4 schema (`import { z } from "rowmill"`), or json() for any JSON object';
 
-/** Null after a mistake. A schema is code too: its getters may fail when it is looked at. */
+/** Null after a mistake. A schema is user code: its getters may throw. */
 export function readAnswer(place: Place, language: ConfigLanguage): AnswerSpec | null {
   if (isFreeJson(place.value) || (language === "json" && place.value === "json")) return FREE_JSON;
   try {
@@ -32,12 +32,12 @@ function readUsable(place: Place, language: ConfigLanguage): z.ZodType | null {
   return mistakes.length === 0 || canBeWritten(schema) ? schema : null;
 }
 
-/** Then the provider's own rules say what else is wrong with it. */
+/** If so, the provider's rules find what else is wrong with it. */
 function canBeWritten(schema: z.ZodType): boolean {
   try {
     return compileAnswer(schema).schema !== null;
   } catch {
-    // What keeps it from being written is among the mistakes already.
+    // The reason is among the mistakes already.
     return false;
   }
 }
@@ -46,7 +46,7 @@ function readSchema(place: Place, language: ConfigLanguage): z.ZodType | null {
   if (isZodSchema(place.value)) return place.value;
   if (language === "json" && isPlainObject(place.value)) return fromJsonSchema(place, place.value);
   if (isZod3Schema(place.value)) place.problems.add(place.path, ZOD4, { found: "a zod 3 schema" });
-  else refuse(place, language === "json" ? 'a JSON Schema, or "json" for any object' : ZOD4);
+  else refuse(place, language === "json" ? 'a JSON Schema, or "json" for any JSON object' : ZOD4);
   return null;
 }
 
@@ -67,7 +67,7 @@ function fromJsonSchema(place: Place, schema: Readonly<Record<string, unknown>>)
   }
 }
 
-/** Objects that say nothing of further fields have none, as in `z.object`: strict mode knows no others. */
+/** Objects without `additionalProperties` have no further fields, as in `z.object`: strict mode needs that. */
 function closed(schema: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const members = Object.entries(schema).map(([key, value]): [string, unknown] => [key, closedInside(value)]);
   const isOpen = isPlainObject(schema["properties"]) && schema["additionalProperties"] === undefined;

@@ -1,13 +1,11 @@
-/**
- * Reads where the database is. The address holds a password, so no message repeats any part of it but the name of
- * its scheme.
- */
+/** Reads where the database is. The address holds a password, so no message repeats any of it but its scheme. */
 import type { DatabaseAddress } from "../../model/pipeline.js";
 import type { Place } from "./readers.js";
 
 const EXPECTED = 'a URL such as "postgres://user@host:5432/database", or "embedded"';
+const ENCODED = "in a password, write : / ? # [ ] @ % as %3A %2F %3F %23 %5B %5D %40 %25";
 
-/** The config's own key, else the variable `DATABASE_URL`; neither is a mistake, never an empty database. */
+/** The config's own key, else the variable `DATABASE_URL`. It is a mistake if neither is set. */
 export function readDatabase(place: Place, databaseUrl: string | null): DatabaseAddress {
   const fromVariable = place.value === undefined ? databaseUrl : null;
   const value = fromVariable ?? place.value;
@@ -15,27 +13,24 @@ export function readDatabase(place: Place, databaseUrl: string | null): Database
   if (value === "embedded") return { kind: "embedded" };
   const found = whatIsWrong(value);
   if (found !== null) {
-    place.problems.add(
-      path,
-      value === undefined ? `${EXPECTED}; or set the variable DATABASE_URL` : EXPECTED,
-      { found },
-    );
+    const hint =
+      value === undefined ? ", here or in DATABASE_URL" : found === UNREADABLE ? `. ${ENCODED}` : "";
+    place.problems.add(path, `${EXPECTED}${hint}`, { found });
   }
   return { kind: "server", url: typeof value === "string" ? value : "" };
 }
 
+const UNREADABLE = "a URL that cannot be read (not shown, because it may hold a password)";
+
 function whatIsWrong(value: unknown): string | null {
-  if (value === undefined)
-    return "nothing (this key is absent or undefined, and the variable DATABASE_URL is not set)";
+  if (value === undefined) return "nothing (and DATABASE_URL is not set)";
   if (typeof value !== "string") return value === null ? "null" : `a value of type ${typeof value}`;
   if (value === "") return "an empty text";
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(value)?.[1];
-  if (scheme === undefined) return "a text that is no URL (not shown: it may hold a password)";
+  if (scheme === undefined) return "a text that is not a URL (not shown, because it may hold a password)";
   if (scheme !== "postgres" && scheme !== "postgresql") return `a URL that begins with ${scheme}://`;
   if (value.includes("\0")) return "a URL with a NUL character";
-  return isReadable(value)
-    ? null
-    : "a URL that cannot be read (not shown: it may hold a password; its characters : / ? # [ ] @ % must be written as %3A %2F %3F %23 %5B %5D %40 %25)";
+  return isReadable(value) ? null : UNREADABLE;
 }
 
 function isReadable(value: string): boolean {
@@ -43,7 +38,7 @@ function isReadable(value: string): boolean {
   const withHost = value.replace("@/", "@localhost/");
   if (!URL.canParse(withHost)) return false;
   const url = new URL(withHost);
-  // An unencoded / ? or # of a password cuts the address short, and what follows is read as a database or a parameter.
+  // An unencoded / ? or # in a password cuts the address short, and the rest is read as database or parameter.
   if (url.hash !== "" || /@/.test(url.pathname + url.search)) return false;
   return [url.username, url.password, url.pathname].every(isDecodable);
 }
@@ -53,7 +48,7 @@ function isDecodable(part: string): boolean {
     decodeURIComponent(part);
     return true;
   } catch {
-    // Malformed percent-encoding is the one thing that it throws for.
+    // It throws only for malformed percent-encoding.
     return false;
   }
 }

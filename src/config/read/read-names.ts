@@ -2,7 +2,7 @@
 import { parseTableName } from "../../model/table-name.js";
 import { refuse, text, type Place, type Reader } from "./readers.js";
 
-/** PostgreSQL cuts longer names (NAMEDATALEN - 1): two names that differ only behind the cut would be one. */
+/** PostgreSQL cuts longer names (NAMEDATALEN - 1), so two different names could become one. */
 const NAME_BYTES_MAX = 63;
 
 const PIPELINE_NAME_PATTERN = /^[a-z][a-z0-9_-]{0,39}$/;
@@ -11,7 +11,7 @@ const PIPELINE_NAME_PATTERN = /^[a-z][a-z0-9_-]{0,39}$/;
 export const columnName: Reader<string> = (place) => {
   const name = text("the name of a column")(place);
   if (place.problems.clean(place.path) && /^".*"$/s.test(name))
-    refuse(place, "the name of a column without quotes: Rowmill quotes names itself, mixed case included");
+    refuse(place, "a column name without quotes, which Rowmill adds itself");
   checkLength(place, [name], "a column");
   return name;
 };
@@ -24,7 +24,7 @@ export const tableName: Reader<string> = (place) => {
   else if (place.problems.clean(place.path)) {
     refuse(
       place,
-      '"table" or "schema.table"; a name that holds a dot or a double quote stands in double quotes, as in SQL',
+      '"table" or "schema.table", with a name that has a dot or a double quote in double quotes, as in SQL',
     );
   }
   return written;
@@ -33,7 +33,7 @@ export const tableName: Reader<string> = (place) => {
 function checkLength(place: Place, names: readonly string[], what: string): void {
   if (!place.problems.clean(place.path)) return;
   if (names.some((name) => Buffer.byteLength(name) > NAME_BYTES_MAX))
-    refuse(place, `the name of ${what} of at most ${NAME_BYTES_MAX} bytes, as PostgreSQL has them`);
+    refuse(place, `the name of ${what} with at most ${NAME_BYTES_MAX} bytes, the limit of PostgreSQL`);
 }
 
 /** Notes what is wrong with a pipeline's name, which is the key at `place`. */
@@ -43,8 +43,8 @@ export function checkPipelineName(place: Place, name: string): void {
   place.problems.add(place.path, expected, { found: JSON.stringify(name.slice(0, 60)) });
 }
 
-/** What was expected; null: it is one. */
+/** What was expected, or null if the name is good. */
 export function pipelineNameProblem(name: string): string | null {
   if (PIPELINE_NAME_PATTERN.test(name)) return null;
-  return "a name of a lower-case letter, then at most 39 lower-case letters, digits, _ and -";
+  return "a lower-case letter, then at most 39 lower-case letters, digits, _ or -";
 }

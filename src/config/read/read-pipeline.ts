@@ -1,4 +1,4 @@
-/** Reads one pipeline: sections, bounds and defaults. What concerns several sections is in `cross-checks.ts`. */
+/** Reads one pipeline: sections, bounds and defaults. What concerns several sections is in cross-checks.ts. */
 import type { AnswerSpec, PipelineConfig, RowCells } from "../../model/pipeline.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { checkAcrossSections } from "./cross-checks.js";
@@ -39,9 +39,9 @@ const USD_MAX = 1_000_000_000;
 const BYTES = { min: 1_024, max: 1_000_000_000 };
 const ATTEMPTS_MAX = 20;
 const MAX_WAIT_MS = { min: 0, max: 30 * DAY };
-/** Ten milliseconds: a gateway on the same machine may be asked often. */
+/** From 10 ms, for a gateway on the same machine. */
 const POLLING_MS = { min: 10, max: DAY };
-/** A batch that is not found after a day has expired at the provider, too. */
+/** After a day, a batch has expired at the provider too. */
 const RECONCILE_WINDOW_MS = { min: 10, max: DAY };
 
 const SECTIONS = [
@@ -62,7 +62,7 @@ const SECTIONS = [
   "reconcile",
 ] as const;
 
-/** The definition inside of what `pipeline()` returned; a plain object, as in a JSON config, is its own. */
+/** The definition inside what `pipeline()` returned. A plain object, as in a JSON config, is its own. */
 function definitionOf(value: unknown): unknown {
   return typeof value === "object" && value !== null && DEFINITION_SYMBOL in value
     ? value[DEFINITION_SYMBOL]
@@ -108,8 +108,8 @@ function readSource(place: Place): PipelineConfig["source"] {
     key:
       typeof at.key.value === "string"
         ? [columnName(at.key)]
-        : uniqueList(at.key, columnName, "the name of a column, or a list of them"),
-    columns: uniqueList(at.columns, columnName, "a list of at least one column"),
+        : uniqueList(at.key, columnName, "a column name, or a list of column names"),
+    columns: uniqueList(at.columns, columnName, "a list of at least one column name"),
     where: optional(at.where, readPredicate, null),
     existing: optional(at.existing, oneOf(["include", "skip"]), "include"),
     onGone: optional(at.onGone, oneOf(["drop", "keepAnswer"]), "drop"),
@@ -118,7 +118,7 @@ function readSource(place: Place): PipelineConfig["source"] {
 
 function readPredicate(place: Place): string {
   const expected =
-    "an SQL predicate such as \"lang = 'en'\", without the word WHERE and without a semicolon at its end";
+    "an SQL condition such as \"lang = 'en'\", without the word WHERE or a semicolon at its end";
   const predicate = text(expected)(place);
   const isClean = place.problems.clean(place.path);
   if (isClean && (predicate.trim() === "" || /^\s*where\b|;\s*$/i.test(predicate))) refuse(place, expected);
@@ -143,8 +143,9 @@ function readBatch(place: Place): PipelineConfig["batch"] {
 
 function readValidate(place: Place, language: ConfigLanguage): PipelineConfig["validate"] {
   if (isValidate(place.value) && isPlainFunction(place.value)) return place.value;
-  if (language === "json") refuse(place, "nothing: a function needs a config in TypeScript or JavaScript");
-  else refuse(place, "a plain function (answer, row) that returns null, or what is wrong as text");
+  if (language === "json")
+    refuse(place, "nothing in a JSON config. A function needs TypeScript or JavaScript");
+  else refuse(place, "a plain function (answer, row) that returns null, or a text that says what is wrong");
   return null;
 }
 
@@ -164,7 +165,10 @@ function readTarget(place: Place): PipelineConfig["target"] {
 }
 
 function readColumnMapping(place: Place): Readonly<Record<string, string>> {
-  const pairs = entries(place, 'an object of answer field and column, such as { summary: "one_line" }');
+  const pairs = entries(
+    place,
+    'an object that maps answer fields to columns, such as { summary: "one_line" }',
+  );
   return Object.fromEntries(pairs.map((pair) => [pair.key, columnName(pair)]));
 }
 

@@ -1,6 +1,6 @@
 /**
- * Reads `provider`: what an adapter's function gave, or an object of the user's own that implements `Provider`. Both are known by their shape, so
- * that a config may meet another copy of this module. Its members are code of the user's: a getter may throw.
+ * Reads `provider`: what an adapter's function returned, or the user's own object that implements `Provider`. Both are
+ * known by their shape, so a config may load another copy of this module. Members are user code: a getter may throw.
  */
 import type { Provider } from "../../model/provider/provider.js";
 import type { ProviderChoice } from "../../model/provider/provider-choice.js";
@@ -10,7 +10,8 @@ import { childPath } from "./problems.js";
 import type { ConfigLanguage } from "./read-answer.js";
 import { refuse, type Place } from "./readers.js";
 
-const EXPECTED = `what ${ADAPTERS.map(({ configExample }) => configExample).join(" or ")} gives, or an object that implements Provider`;
+const EXAMPLES = ADAPTERS.map(({ configExample }) => configExample).join(", ");
+const EXPECTED = `${EXAMPLES}, or an object that implements Provider`;
 
 /** What a member must be: `null` where it may also be null. */
 type Kind =
@@ -55,7 +56,7 @@ const PROVIDER: Readonly<Record<string, Kind>> = {
   clockSeconds: "function",
 };
 
-/** Of members that are objects. */
+/** The members of members that are objects. */
 const INSIDE: Readonly<Record<string, Readonly<Record<string, Kind | "boolean">>>> = {
   limits: {
     requestsMin: "number",
@@ -71,14 +72,14 @@ const INSIDE: Readonly<Record<string, Readonly<Record<string, Kind | "boolean">>
   inputs: { read: "function", kept: "function" },
 };
 
-/** The environment's own choice stands in where it was misread: what else is wrong is said too. */
+/** After a mistake it returns the environment's choice, so that other mistakes are found too. */
 export function readProvider(place: Place, language: ConfigLanguage): ProviderChoice {
   const fallback = ADAPTERS[0].choice;
   const { path, value, problems } = place;
   if (language === "json") {
     refuse(
       place,
-      "nothing: a provider needs a config in TypeScript or JavaScript; the environment says the account",
+      "nothing in a JSON config. A provider needs TypeScript or JavaScript; set the account in the environment",
     );
     return fallback;
   }
@@ -96,7 +97,7 @@ export function readProvider(place: Place, language: ConfigLanguage): ProviderCh
     else refuse(place, EXPECTED);
     return problems.clean(path) ? chosen(value as Provider) : fallback;
   } catch (error) {
-    problems.add(path, `${EXPECTED}; it cannot be read: ${thrownMessage(error)}`);
+    problems.add(path, `cannot be read: ${thrownMessage(error)}`);
     return fallback;
   }
 }
@@ -105,7 +106,7 @@ function isChoice(value: object): value is ProviderChoice {
   return "dialect" in value && "open" in value && typeof value.open === "function" && "problems" in value;
 }
 
-/** Names what is missing and what is of another kind, never what stands there: it may be a secret. */
+/** Names what is missing or of the wrong kind, never the value: it may be a secret. */
 function judge(
   { path, problems }: Pick<Place, "path" | "problems">,
   object: object,
@@ -114,14 +115,10 @@ function judge(
   for (const [name, kind] of Object.entries(members)) {
     const member: unknown = Reflect.get(object, name);
     const at = childPath(path, name);
-    if (!isOf(member, kind))
-      problems.add(
-        at,
-        `${kind === "text" ? kind : `${kind.startsWith("o") ? "an" : "a"} ${kind}`}, as Provider has it`,
-        {
-          found: kindOf(member),
-        },
-      );
+    if (!isOf(member, kind)) {
+      const words = kind === "text" ? kind : `${kind.startsWith("o") ? "an" : "a"} ${kind}`;
+      problems.add(at, `${words} (see the interface Provider)`, { found: kindOf(member) });
+    }
     const inside = INSIDE[name];
     if (inside !== undefined && typeof member === "object" && member !== null)
       judge({ path: at, problems }, member, inside);
@@ -140,7 +137,7 @@ function isOf(member: unknown, kind: Kind | "boolean"): boolean {
   return word === "number" ? Number.isFinite(member) : typeof member === word;
 }
 
-/** It is open already, and has its account. */
+/** The user's own provider needs no opening and has its account. */
 function chosen(provider: Provider): ProviderChoice {
   return {
     dialect: provider,

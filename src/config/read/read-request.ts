@@ -1,4 +1,4 @@
-/** Reads `request`: the model, the messages, and the parameters under the names that they have on the wire. */
+/** Reads `request`: the model, the messages, and the parameters under their wire names. */
 import type { Json, MessageSource, OwnPrice, PipelineConfig, RowCells } from "../../model/pipeline.js";
 import type { Dialect } from "../../model/provider/provider.js";
 import { templateProblems } from "../../model/request/template.js";
@@ -19,7 +19,7 @@ import {
 const MAX_OUTPUT_TOKENS_DEFAULT = 1_024;
 const OUTPUT_TOKENS_MAX = 1_000_000;
 const STOP_TEXTS_MAX = 4;
-/** No model costs a thousandth of it; a sum of many requests must stay a safe integer. */
+/** No model costs a thousandth of it. The sum of many requests must stay a safe integer. */
 const USD_PER_MILLION_MAX = 100_000;
 
 const PARAMETER_READERS = {
@@ -47,7 +47,7 @@ const PARAMETER_KEYS = [
 
 export interface Asked {
   readonly dialect: Dialect;
-  /** The declared ones, or null when they could not be read; then templates are not judged by them. */
+  /** The declared columns, or null if they could not be read: then templates are not checked against them. */
   readonly columns: readonly string[] | null;
   readonly language: ConfigLanguage;
 }
@@ -128,7 +128,7 @@ function isRenderer(value: unknown): value is (row: RowCells) => string | null {
   return typeof value === "function";
 }
 
-/** False for async functions and generators: what they return is no text. */
+/** False for async functions and generators, which do not return a text. */
 export function isPlainFunction(value: object): boolean {
   return Object.prototype.toString.call(value) === "[object Function]";
 }

@@ -1,7 +1,7 @@
 /**
- * Small readers of untrusted values. Each looks at one place of the config, notes what is wrong with it, and returns
- * a value of its type in any case: a placeholder after a mistake, which is never used, because a config with
- * mistakes is thrown away whole. Cross checks ask `Problems.clean` first.
+ * Owns small readers of untrusted values. Each reads one place of the config, notes what is wrong, and always returns
+ * a value of its type: after a mistake a placeholder, which no one uses, because a config with mistakes is refused.
+ * Cross checks ask `Problems.clean` first.
  */
 import { nearMatch } from "../../model/words/near-match.js";
 import { formatDuration, parseDuration } from "../../model/duration.js";
@@ -34,13 +34,13 @@ export function section<const Key extends string>(
   place: Place,
   keys: readonly Key[],
 ): Readonly<Record<Key, Place>> {
-  const opened = openObject(place, `an object with ${listWords(keys)}`);
+  const opened = openObject(place, `an object with the keys ${keys.join(", ")}`);
   const object = opened ?? {};
-  // What is missing inside of something that is missing is no mistake of its own.
+  // What is missing inside a missing section is not a mistake of its own.
   const problems = opened === null ? new Problems() : place.problems;
   for (const key of Object.keys(object)) {
     if (keys.some((known) => known === key)) continue;
-    const expected = `unknown key; known here: ${keys.join(", ")}`;
+    const expected = `unknown key (known here: ${keys.join(", ")})`;
     place.problems.add(childPath(place.path, key), expected, { nearMatch: nearMatch(key, keys) });
   }
   return recordOf(
@@ -51,12 +51,12 @@ export function section<const Key extends string>(
   );
 }
 
-/** What stands in `value` under a key; `path` is its place. A config is a program: a getter may throw, and is refused where it stands. */
+/** The value under a key. A config is a program: a getter may throw, which is a mistake at `path`. */
 function valueAt({ path, value, problems }: Place & { readonly value: object }, key: string): unknown {
   try {
     return Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
   } catch (error) {
-    problems.add(path, `a value that can be read: ${thrownMessage(error)}`);
+    problems.add(path, `cannot be read: ${thrownMessage(error)}`);
     return undefined;
   }
 }
@@ -66,7 +66,7 @@ function recordOf<Key extends string, T>(entries: readonly (readonly [Key, T])[]
   return Object.fromEntries(entries) as Record<Key, T>;
 }
 
-/** The places of an object whose keys are names of the user's. */
+/** The places of an object whose keys are the user's names. */
 export function entries(place: Place, expected: string): readonly (Place & { readonly key: string })[] {
   const object = openObject(place, expected) ?? {};
   return Object.keys(object).map((key) => {
@@ -78,12 +78,12 @@ export function entries(place: Place, expected: string): readonly (Place & { rea
 function openObject(place: Place, expected: string): Readonly<Record<string, unknown>> | null {
   try {
     if (isPlainObject(place.value)) {
-      // Throws where a proxy does not tell its keys.
+      // A proxy may throw here.
       Object.keys(place.value);
       return place.value;
     }
   } catch (error) {
-    place.problems.add(place.path, `${expected} that can be read: ${thrownMessage(error)}`);
+    place.problems.add(place.path, `cannot be read: ${thrownMessage(error)}`);
     return null;
   }
   refuse(place, expected);
@@ -108,7 +108,7 @@ export function text(expected: string): Reader<string> {
       return "";
     }
     if (/\0|\p{Surrogate}/u.test(place.value))
-      refuse(place, `${expected}, without NUL characters and broken surrogate pairs`);
+      refuse(place, `${expected}, without NUL characters or broken surrogate pairs`);
     return place.value;
   };
 }
@@ -133,7 +133,7 @@ export function integer(range: Range, unit = ""): Reader<number> {
   );
 }
 
-/** `expected`: made only where it is said, since Node loads its languages for the first number that it formats (17 ms). */
+/** `expected` is a function because the first number that Node formats costs 17 ms. */
 function within(range: Range, expected: () => string, fits: (value: number) => boolean): Reader<number> {
   return (place) => {
     const value = place.value;
@@ -193,12 +193,12 @@ export function uniqueList(place: Place, read: Reader<string>, expected: string)
     return [];
   }
   const seen = new Set<string>();
-  // By its length: a hole of a list is a place with nothing in it.
+  // By index, because a hole in a list is a mistake too.
   for (let index = 0; index < place.value.length; index++) {
     const at = { path: `${place.path}[${index}]`, problems: place.problems };
     const element = { ...at, value: valueAt({ ...at, value: place.value }, String(index)) };
     const name = read(element);
-    if (seen.has(name) && place.problems.clean(element.path)) refuse(element, "each name once in the list");
+    if (seen.has(name) && place.problems.clean(element.path)) refuse(element, "each name only once");
     seen.add(name);
   }
   return [...seen];

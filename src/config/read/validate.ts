@@ -1,7 +1,6 @@
 /**
  * Owns the way from what the user wrote to a complete `ProjectConfig`: every mistake at once, defaults filled in.
- * Pure; reads no file and no variable but those it is given. Throws only `ConfigError`, and functions of the user's
- * are never called.
+ * Pure: reads no file, and no variable but those given. Never calls the user's functions.
  */
 import type { ProjectConfig } from "../../model/pipeline.js";
 import { Problems, describe } from "./problems.js";
@@ -29,7 +28,7 @@ export function validateConfig(definition: unknown, origin: ConfigOrigin): Proje
   const root: Place = { path: "", value: definition, problems };
   const at = section(root, ["database", "pipelines"]);
   const database = readDatabase(at.database, origin.databaseUrl);
-  const named = entries(at.pipelines, "an object of at least one pipeline by its name");
+  const named = entries(at.pipelines, "an object with at least one pipeline by its name");
   if (named.length === 0 && at.pipelines.problems.clean(at.pipelines.path)) {
     at.pipelines.problems.add(at.pipelines.path, "at least one pipeline", { found: describe({}) });
   }

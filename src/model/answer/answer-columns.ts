@@ -1,4 +1,4 @@
-/** Decides which column holds which field of an answer. Pure; what a table then has is `targets/`'s. */
+/** Decides which column holds which field of an answer. Pure. */
 import type { Json } from "../pipeline.js";
 import { acceptsNull, type SchemaNode } from "./answer-schema.js";
 
@@ -9,15 +9,15 @@ export interface AnswerColumn {
   readonly nullable: boolean;
   /** The only allowed values of a text column, for a CHECK; null: any. */
   readonly check: readonly string[] | null;
-  /** The cell is JSON as a text, and goes into the column as the value that it says. */
+  /** The cell is JSON as a text; the column gets its value. */
   readonly isJsonText?: true;
   /** Absent: nothing is known. */
   readonly limits?: ValueLimits;
 }
 
-/** What each value of a column keeps to, or in a list each item, as far as the schema says it. */
+/** The limits of each value of a column, or of each item of a list, as far as the schema sets them. */
 export interface ValueLimits {
-  /** All that there are; null: too many, or not known. */
+  /** All possible values; null: too many, or unknown. */
   readonly values: readonly Json[] | null;
   /** Characters of text; null: not known. */
   readonly lengthMax: number | null;
@@ -26,13 +26,10 @@ export interface ValueLimits {
   readonly max: number | null;
 }
 
-/** Where the text goes when there is no schema. */
+/** The column for the text if there is no schema. */
 export const TEXT_COLUMN: AnswerColumn = { field: "answer", type: "text", nullable: false, check: null };
 
-/**
- * One column per top-level field, in the schema's order. `output` is what zod yields, not what the model
- * sends: a field with a default is never null.
- */
+/** One column per top-level field, in the schema's order. `output` is what zod yields: a default is never null. */
 export function answerColumns(output: SchemaNode): readonly AnswerColumn[] {
   if (output.kind !== "object") return [];
   return output.fields.map(({ name, node, optional }) => ({
@@ -60,7 +57,7 @@ function columnType(node: SchemaNode): Pick<AnswerColumn, "type" | "check"> {
   }
 }
 
-/** A union of literals of one kind is as good as an enum; anything else nested or mixed is jsonb. */
+/** A union of literals of one kind is an enum; anything else nested or mixed is jsonb. */
 function choiceType(node: SchemaNode): Pick<AnswerColumn, "type" | "check"> {
   const mixed = { type: "jsonb", check: null } as const;
   if (node.kind !== "choice") return mixed;
@@ -101,7 +98,7 @@ function limitsOf(node: SchemaNode): ValueLimits {
   }
 }
 
-/** What lies just within an exclusive bound of numbers that are not whole, no number of ours says. */
+/** Of fractional numbers an exclusive bound has no nearest value, so it is unknown. */
 function boundOf(
   node: Extract<SchemaNode, { kind: string; keywords: unknown; values: unknown }>,
   name: "minimum" | "maximum",

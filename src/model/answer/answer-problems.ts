@@ -1,14 +1,14 @@
 /**
- * Says what in a zod schema cannot be written as a strict JSON schema or stored in a column, with the path
- * of the part and what to write instead; what a provider refuses in such a schema, its dialect says. Pure; never throws.
- * Reads the structure that all copies of zod 4 share (`_zod.def`), never classes, so that the user's own zod works.
+ * Finds what in a zod schema cannot be a strict JSON schema or a column, with its path and what to write instead.
+ * What a provider refuses, its dialect finds. Pure; never throws. Reads the structure that all copies of zod 4 share
+ * (`_zod.def`), never classes, so that your own zod works.
  */
 import type { z } from "zod";
 import { readSchema, type SchemaNode } from "./answer-schema.js";
 import { textProblem } from "../words/storable-text.js";
 import { thrownMessage } from "../words/thrown-message.js";
 
-/** Wrappers, arrays and unions count too; only a schema that makes itself anew for ever reaches it. */
+/** Wrappers, arrays and unions count too; only a schema without an end reaches it. */
 const WALK_DEPTH_MAX = 100;
 const PROBLEMS_MAX = 20;
 
@@ -26,21 +26,23 @@ const LEAVES = new Set(["string", "number", "boolean", "null", "enum", "template
 const WRAPPERS = new Set(["nullable", "optional", "nonoptional", "default", "prefault", "catch", "readonly"]);
 
 const REFUSED: Readonly<Record<string, string>> = {
-  date: "a date; JSON has none: use z.iso.date() or z.iso.datetime(), which is text",
-  bigint: "a bigint; JSON has none: use z.int() for whole numbers up to 2^53, or a string",
+  date: "a date, which JSON does not have; use z.iso.date() or z.iso.datetime(), which are text",
+  bigint: "a bigint, which JSON does not have; use z.int() for whole numbers up to 2^53, or a string",
   transform:
-    "a transform; answers are stored as the model gave them: describe the form that you want, or use `validate`",
-  pipe: "a transform, codec or pipe; answers are stored as the model gave them: use one schema without .transform(), .pipe(), z.preprocess() or z.stringbool()",
-  record: "a record; strict mode needs every field named: use z.array(z.object({ key: …, value: … }))",
+    "a transform, but answers are stored as the model gave them; describe the form that you want, or use `validate`",
+  pipe:
+    "a transform, codec or pipe, but answers are stored as the model gave them; " +
+    "use one schema without .transform(), .pipe(), z.preprocess() or z.stringbool()",
+  record: "a record, but strict mode needs every field named; use z.array(z.object({ key: …, value: … }))",
   map: "a map; use z.array(z.object({ key: …, value: … }))",
   set: "a set; use z.array(…)",
-  tuple: "a tuple; strict mode has none: use z.object with a name for each place, or z.array",
-  intersection: "an intersection; strict mode has none: use .extend() to make one object",
-  any: "anything at all; strict mode needs a type",
-  unknown: "anything at all; strict mode needs a type",
+  tuple: "a tuple, which strict mode does not have; use z.object with a name for each place, or z.array",
+  intersection: "an intersection, which strict mode does not have; use .extend() to make one object",
+  any: "anything, but strict mode needs a type",
+  unknown: "anything, but strict mode needs a type",
   never: "a value that cannot exist",
-  custom: "a custom type or z.instanceof(); only JSON's types can be asked for",
-  function: "a function; only JSON's types can be asked for",
+  custom: "a custom type or z.instanceof(); use only JSON's types",
+  function: "a function; use only JSON's types",
 };
 
 /**
@@ -66,7 +68,10 @@ function topLevel(schema: unknown): unknown {
     return 'the answer is not a zod 4 schema; write `answer: z.object({ … })` with z from "rowmill" or zod 4';
   if (def.type === "readonly") return topLevel(def["innerType"]);
   if (def.type !== "object") {
-    return `the answer is a zod "${def.type}" at the top level; strict mode needs an object there: write z.object({ … }) and put it into a field`;
+    return (
+      `the answer is a zod "${def.type}" at the top level, but strict mode needs an object; ` +
+      "put it into a field of z.object({ … })"
+    );
   }
   if (Object.keys(def["shape"] as object).length === 0) return "the answer has no fields; name at least one";
   return schema;
@@ -77,7 +82,9 @@ function walk(schema: unknown, place: Place, problems: string[]): void {
   const def = defOf(schema);
   if (def === null) return void problems.push(`${at(place)} is not a zod 4 schema`);
   if (place.above.includes(schema) || place.above.length >= WALK_DEPTH_MAX) {
-    return void problems.push(`${at(place)} contains itself; a column needs an end: write the levels out`);
+    return void problems.push(
+      `${at(place)} contains itself, but a column needs an end; write each level out`,
+    );
   }
   const inside = { ...place, above: [...place.above, schema] };
   if (LEAVES.has(def.type)) return;
@@ -96,7 +103,7 @@ function walk(schema: unknown, place: Place, problems: string[]): void {
       return walkLazy(def, inside, problems);
     default:
       problems.push(
-        `${at(place)} is ${REFUSED[def.type] ?? `of zod's type "${def.type}", which JSON has not`}`,
+        `${at(place)} is ${REFUSED[def.type] ?? `of zod's type "${def.type}", which JSON does not have`}`,
       );
   }
 }
@@ -105,14 +112,15 @@ function walkObject(def: Def, place: Place, problems: string[]): void {
   const rest = def["catchall"] === undefined ? null : defOf(def["catchall"]);
   if (rest !== null && rest.type !== "never") {
     problems.push(
-      `${at(place)} allows fields that are not named (z.looseObject, .loose() or .catchall()); strict mode needs every field named`,
+      `${at(place)} allows fields that are not named (z.looseObject, .loose() or .catchall()), ` +
+        "but strict mode needs every field named",
     );
   }
   for (const [name, field] of Object.entries(def["shape"] as Record<string, unknown>)) {
     const path = place.path === "" ? name : `${place.path}.${name}`;
     const unusable = name === "" || name === "__proto__" || textProblem(name) !== null;
     if (unusable)
-      problems.push(`the field ${JSON.stringify(path)} has a name that cannot be stored; choose another`);
+      problems.push(`the field ${JSON.stringify(path)} has a name that cannot be stored; use another`);
     walk(field, { ...place, path }, problems);
   }
 }
@@ -120,7 +128,7 @@ function walkObject(def: Def, place: Place, problems: string[]): void {
 function walkArray(def: Def, place: Place, problems: string[]): void {
   const element = defOf(def["element"]);
   if (element?.type === "optional") {
-    problems.push(`${at(place)} is a list with optional entries, which JSON has not; use .nullable()`);
+    problems.push(`${at(place)} is a list with optional entries, which JSON does not have; use .nullable()`);
   }
   walk(def["element"], { ...place, path: `${place.path}[]` }, problems);
 }
@@ -130,7 +138,8 @@ function walkLiteral(def: Def, place: Place, problems: string[]): void {
   const bad = values.filter(
     (value) => !["string", "boolean"].includes(typeof value) && value !== null && !Number.isFinite(value),
   );
-  if (bad.length > 0) problems.push(`${at(place)} is the literal ${String(bad[0])}, which JSON has not`);
+  if (bad.length > 0)
+    problems.push(`${at(place)} is the literal ${String(bad[0])}, which JSON does not have`);
 }
 
 function walkLazy(def: Def, place: Place, problems: string[]): void {
@@ -146,7 +155,7 @@ function walkLazy(def: Def, place: Place, problems: string[]): void {
   walk(inner, place, problems);
 }
 
-/** What only the finished schema shows: the values of its enums. */
+/** Mistakes that only the finished schema shows: the values of its enums. */
 function valueProblems(node: SchemaNode, path: string): readonly string[] {
   switch (node.kind) {
     case "object":

@@ -1,12 +1,10 @@
 /**
- * Owns the way from a zod schema to a JSON schema: first a plain tree (`SchemaNode`) that the rest of
- * `answer*.ts` reads, then the subset that every vendor's *strict* mode takes. Pure. `readSchema` throws for what
- * JSON cannot express; `answer-problems.ts` looks before and says where.
+ * Owns the way from a zod schema to a plain tree (`SchemaNode`), and to the JSON schema of a vendor's *strict* mode.
+ * Pure.
  *
- * Strict mode as documented (Structured Outputs, "Supported schemas", 2026): all properties required,
- * `additionalProperties` false, no `allOf`, `oneOf`, `not`, `minLength`, `maxLength`; regular expressions are
- * of another dialect than ours (zod's own use look-ahead). What is dropped is told to the model in the
- * description instead, and zod checks it when the answer comes.
+ * Strict mode (Structured Outputs, "Supported schemas", 2026): all properties required, `additionalProperties`
+ * false, no `allOf`, `oneOf`, `not`, `minLength`, `maxLength`, and another dialect of regular expressions. Dropped
+ * rules go into the description for the model, and zod checks them in the answer.
  */
 import { z } from "zod";
 import type { Json } from "../pipeline.js";
@@ -29,7 +27,7 @@ export type SchemaNode = { readonly description?: string } & (
 export interface SchemaField {
   readonly name: string;
   readonly node: SchemaNode;
-  /** May be absent from the answer as far as zod is concerned (optional, default, prefault). */
+  /** zod lets it be absent from the answer (optional, default, prefault). */
   readonly optional: boolean;
 }
 
@@ -51,7 +49,7 @@ export function readSchema(schema: z.ZodType, side: "input" | "output"): SchemaN
     io: side,
     cycles: "throw",
     reused: "inline",
-    // An empty registry: ids would become $defs, and examples or titles are not strict mode's words.
+    // An empty registry: ids would become $defs, and strict mode has no examples or titles.
     metadata: z.registry<Record<string, unknown>>(),
     override: ({ zodSchema, jsonSchema }) => {
       const description = descriptionOf(zodSchema);
@@ -61,7 +59,7 @@ export function readSchema(schema: z.ZodType, side: "input" | "output"): SchemaN
   return readNode(json as JsonSchema);
 }
 
-/** The schema as strict mode takes it; property order is the user's, as the model writes in that order. */
+/** The schema for strict mode. Properties keep your order, because the model writes in it. */
 export function strictSchema(node: SchemaNode): Json {
   const described = node.description === undefined ? {} : { description: node.description };
   switch (node.kind) {
@@ -89,7 +87,7 @@ export function strictSchema(node: SchemaNode): Json {
   }
 }
 
-/** Whether JSON's null is among the values of a node. */
+/** Whether a node may be null. */
 export function acceptsNull(node: SchemaNode): boolean {
   return node.kind === "choice" ? node.of.some(acceptsNull) : node.kind === "null";
 }
@@ -109,7 +107,7 @@ function withoutDescription(node: SchemaNode): SchemaNode {
   return rest as SchemaNode;
 }
 
-/** `type: [x, "null"]` where that says it all, the form that most servers read; else `anyOf`. */
+/** `type: [x, "null"]` if that is enough, because most servers read it; else `anyOf`. */
 function strictChoice(choices: readonly SchemaNode[]): Record<string, Json> {
   const others = choices.filter((choice) => choice.kind !== "null");
   const only = others[0];
@@ -128,7 +126,7 @@ function readNode(json: JsonSchema): SchemaNode {
   if (Array.isArray(choices)) return choiceNode(json, choices as JsonSchema[]);
   const values = "const" in json ? [json["const"] as Json] : ((json["enum"] as Json[] | undefined) ?? null);
   const types = typeNames(json, values);
-  if (types.length === 0) throw new Error(`strict JSON schema has no word for ${JSON.stringify(json)}`);
+  if (types.length === 0) throw new Error(`strict JSON schema cannot express ${JSON.stringify(json)}`);
   if (types.length !== 1) {
     return choiceNode(
       json,
@@ -175,7 +173,7 @@ function singleNode(json: JsonSchema, type: string, values: readonly Json[] | nu
       };
     }
     default:
-      throw new Error(`strict JSON schema has no word for ${JSON.stringify(json)}`);
+      throw new Error(`strict JSON schema cannot express ${JSON.stringify(json)}`);
   }
 }
 
@@ -212,7 +210,7 @@ function keywordsOf(json: JsonSchema, type: string): Keywords {
   return Object.fromEntries(kept);
 }
 
-/** What strict mode will not be told, in words that a model understands. */
+/** The rules that strict mode does not take, in words for the model. */
 function droppedRules(json: JsonSchema, type: string): readonly string[] {
   if (type !== "string") return [];
   const rules: string[] = [];
@@ -220,7 +218,7 @@ function droppedRules(json: JsonSchema, type: string): readonly string[] {
   if (typeof minLength === "number" && minLength > 0) rules.push(`at least ${minLength} characters`);
   if (typeof maxLength === "number") rules.push(`at most ${maxLength} characters`);
   if (typeof format === "string" && !STRICT_FORMATS.includes(format)) rules.push(`in the format ${format}`);
-  // A format's own pattern says nothing more than its name.
+  // A format's pattern adds nothing to its name.
   if (typeof pattern === "string" && typeof format !== "string") rules.push(`matching /${pattern}/`);
   return rules;
 }
@@ -231,7 +229,7 @@ function description(own: unknown, rules: readonly string[]): { description?: st
   return text === "" ? {} : { description: text };
 }
 
-/** Another copy of zod may keep its descriptions in a registry of its own, which only its getter reads. */
+/** By its getter: another copy of zod has another registry of descriptions. */
 function descriptionOf(zodSchema: object): string | null {
   const own = "description" in zodSchema ? zodSchema.description : undefined;
   return typeof own === "string" && own !== "" ? own : null;

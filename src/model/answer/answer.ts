@@ -1,10 +1,9 @@
 /**
- * Owns what a model is asked to answer and what its words become: a schema compiled once per pipeline, then
- * one `parse` per answer. Pure; `parse` never throws, also when the user's own refinements do.
+ * Owns a pipeline's answer: its schema, compiled once, and `parse` for each answer. Pure; `parse` never throws, even
+ * if the user's refinements do. find-answer.ts decides which part of what a model said is its answer.
  *
- * Decisions: JSON's null becomes "missing" where a field is optional and does not take null itself, because
- * strict mode must always send every field. Integers beyond 2^53 are invalid, never rounded. Which part of what
- * a model said is its answer, `find-answer.ts` decides.
+ * A null becomes "missing" if the field is optional and not nullable, because strict mode must send every field.
+ * Integers beyond 2^53 are invalid, never rounded.
  */
 import { z } from "zod";
 import { acceptsNull, readSchema, strictSchema, type SchemaNode } from "./answer-schema.js";
@@ -38,14 +37,13 @@ export interface CompiledAnswer {
   readonly parse: (text: string, beside?: Omit<Said, "text">) => ParsedAnswer;
 }
 
-/** Vendors want one of letters and digits; it does not shape the answer. */
+/** Vendors require a name; it does not shape the answer. */
 const SCHEMA_NAME = "answer";
 const ISSUES_MAX = 5;
 
 /**
- * Compiles the answer; null: the text goes into one column. A schema must be without
- * `answerProblems`.
- * @throws Error when it is not.
+ * Compiles the answer; null: the text goes into one column.
+ * @throws Error for a schema with `answerProblems`.
  */
 export function compileAnswer(answer: AnswerSpec | null): CompiledAnswer {
   if (answer === null) return { schema: null, stored: null, columns: [TEXT_COLUMN], parse: parseText };
@@ -71,10 +69,7 @@ function compileSchema(schema: z.ZodType): CompiledAnswer {
   };
 }
 
-/**
- * Of a schema as the ledger kept it.
- * @throws Error for what `storedSchema` did not write.
- */
+/** Compiles a schema from the ledger. @throws Error for what `storedSchema` did not write */
 export function compileStored(stored: Json): CompiledAnswer {
   if (stored === null) return compileAnswer(null);
   return compileAnswer(isStoredFreeJson(stored) ? FREE_JSON : restoredSchema(stored));
@@ -90,7 +85,7 @@ function parseText(text: string, beside: Omit<Said, "text"> = {}): ParsedAnswer 
 
 function blankBecause({ text, calls = [], reasoning }: Said): string {
   if (calls.length > 0) return ": the model called a tool instead";
-  return text.trim() !== "" || reasoning !== undefined ? ": the model said nothing but its reasoning" : "";
+  return text.trim() !== "" || reasoning !== undefined ? ": the model wrote only its reasoning" : "";
 }
 
 interface Compiled {
@@ -123,7 +118,7 @@ function cellsOf(value: unknown, columns: readonly AnswerColumn[]): ParsedAnswer
   return { ok: true, value, cells };
 }
 
-/** Removes, in place, the nulls that only stand for optional fields that are missing. */
+/** Removes, in place, the nulls that stand for missing optional fields. */
 function dropAbsent(node: SchemaNode, value: unknown): void {
   if (node.kind === "choice") {
     const branch = node.of.find((choice) => fits(choice, value));
@@ -139,7 +134,7 @@ function dropAbsent(node: SchemaNode, value: unknown): void {
   }
 }
 
-/** Whether a value has the outline of a node: enough to tell the branches of a union apart. */
+/** Whether a value has the shape of a node: enough to tell the branches of a union apart. */
 function fits(node: SchemaNode, value: unknown): boolean {
   switch (node.kind) {
     case "choice":
@@ -171,7 +166,7 @@ function mayBeAbsent(field: { readonly node: SchemaNode; readonly optional: bool
 /** `at`: where, as a path from the value. */
 type Storable = { readonly json: Json } | { readonly at: string; readonly problem: string };
 
-/** A copy that JSON and PostgreSQL can hold, or what cannot be held and where. */
+/** A copy that JSON and PostgreSQL can hold, or what they cannot hold and where. */
 function storable(value: unknown): Storable {
   if (typeof value === "string") {
     const problem = textProblem(value);

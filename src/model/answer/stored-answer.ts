@@ -1,10 +1,7 @@
 /**
- * An answer's schema as JSON that a ledger keeps, and back: answers that were paid for are judged by the schema that asked for them,
- * after the config has another one. It is zod's own JSON schema of what an answer may say; beside it, under `x-zod`, stands what JSON
- * schema has no word for. Pure.
- *
- * What is a function in the config cannot be kept: `.refine()`, `.overwrite()`, a `.catch()` that looks at its input. Such rules do not hold
- * for a restored schema.
+ * Owns an answer's schema as JSON for the ledger, and back: a paid answer is checked with the schema that asked for
+ * it, even if the config has another one now. It is zod's own JSON schema, and under `x-zod` what JSON schema cannot
+ * express. Pure. Functions are lost: `.refine()`, `.overwrite()`, and a `.catch()` that reads its input.
  */
 import { z } from "zod";
 import type { Json } from "../pipeline.js";
@@ -81,7 +78,7 @@ const OVERWRITES = {
 type OverwriteName = keyof typeof OVERWRITES;
 const PROBE = " aB\u00e9\u0065\u0301\ufb01 ";
 
-/** Formats that zod checks by more than a pattern. */
+/** Formats that zod checks with more than a pattern. */
 const FORMATS: Readonly<Record<string, (check: Check) => z.core.$ZodCheck<string>>> = {
   url: ({ protocol, hostname, normalize = false }) =>
     z.url({
@@ -97,7 +94,7 @@ const FORMATS: Readonly<Record<string, (check: Check) => z.core.$ZodCheck<string
   jwt: ({ alg }) => z.jwt(alg === undefined ? {} : { alg: alg as z.core.util.JWTAlgorithm }),
 };
 
-/** @throws Error when JSON schema has no word for a part of it. */
+/** @throws Error if JSON schema cannot express a part of it. */
 export function storedSchema(schema: z.ZodType): Json {
   const json = z.toJSONSchema(schema, {
     io: "input",
@@ -111,7 +108,7 @@ export function storedSchema(schema: z.ZodType): Json {
       jsonSchema["x-zod"] = [...inner, layer];
     },
   });
-  // A default or a catch may be anything: what the ledger keeps is JSON.
+  // A default or a catch may be anything; the ledger keeps JSON.
   const plain = (_: string, value: unknown) => (typeof value === "bigint" ? null : value);
   return JSON.parse(JSON.stringify(json, plain)) as Json;
 }
@@ -203,7 +200,7 @@ function overwriteName(tx: unknown): OverwriteName | undefined {
   }
 }
 
-/** What is there of a record. */
+/** The record without undefined values. */
 function some<Value>(record: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
   return Object.fromEntries(
     Object.entries(record).filter((entry): entry is [string, Value] => entry[1] !== undefined),
@@ -225,7 +222,7 @@ function wrap(inner: z.ZodType, layer: Layer): z.ZodType {
 
 function base(stored: Stored, layers: readonly Layer[]): z.ZodType {
   const [first] = stored.anyOf ?? [];
-  // No union of the two: zod takes null before it asks the inner schema, which may turn it into something else.
+  // Not a union: the inner schema could turn null into something else, and zod takes null first.
   if (first && layers[0] && "nullable" in layers[0]) return restore(first).nullable();
   if (stored.anyOf) return z.union(stored.anyOf.map(restore));
   if (stored.oneOf) return z.xor(stored.oneOf.map(restore));
@@ -249,14 +246,14 @@ function base(stored: Stored, layers: readonly Layer[]): z.ZodType {
     case "null":
       return z.null();
     default:
-      throw new Error(`a stored schema has no word for ${JSON.stringify(stored)}`);
+      throw new Error(`not a stored schema: ${JSON.stringify(stored)}`);
   }
 }
 
 function objectOf({ properties = {}, required = [], additionalProperties }: Stored): z.ZodType {
   const fields = Object.entries(properties).map(([name, property]): [string, z.ZodType] => {
     const field = restore(property);
-    // A schema without layers, which this file did not write.
+    // A schema without layers was not written by this file.
     const bare = property["x-zod"] === undefined && !required.includes(name);
     return [name, bare ? field.optional() : field];
   });

@@ -1,10 +1,10 @@
 /**
- * Finds the answer in what a model said: behind its reasoning, in a fence, after a sentence, in a tool's arguments. Pure.
+ * Finds the answer in what a model said: after its reasoning, in a fence, after a sentence, in a tool's arguments.
+ * Pure.
  *
- * Decisions: what counts is one value that fits the schema; several different ones are no answer, because nobody could say which is meant.
- * Reasoning is looked at only where nothing stands outside of it: a draft in it is not the answer, neither where that does not fit nor where
- * it is words. A value inside of another one is none.
- * Without a schema only reasoning at the very beginning is taken off: further on the words may be about such tags.
+ * Exactly one value must fit the schema: of several different ones, no one can say which is meant. Reasoning counts
+ * only if nothing stands outside it, because a draft is not the answer. A value inside another value does not count.
+ * Without a schema, only reasoning at the very beginning is removed: later text may be about such tags.
  */
 import { isJsonObject, jsonObjectsIn } from "./json-scan.js";
 import { isOverfull, JSON_VALUES_MAX } from "./json-values.js";
@@ -15,14 +15,14 @@ import { thrownMessage } from "../words/thrown-message.js";
 
 export type ParsedAnswer =
   | { readonly ok: true; readonly value: unknown; readonly cells: Readonly<Record<string, Json>> }
-  /** For a person and for the next try: what was wrong and where; at most `MESSAGE_CHARACTERS_MAX`. */
+  /** What was wrong and where, for you and for the next try; at most `MESSAGE_CHARACTERS_MAX`. */
   | { readonly ok: false; readonly message: string };
 
 /** JSON objects in one answer: each is checked against the schema. */
 export const CANDIDATES_MAX = 100;
 const MESSAGE_CHARACTERS_MAX = 1_000;
 
-/** `slash`: what stands before the name. Some models write `[THINK]`, or `◁think▷`. */
+/** `slash`: before the name. Some models write `[THINK]`, or `◁think▷`. */
 function reasoningTag(slash: "" | "/" | "/?"): string {
   return `(?:<${slash}(?:think|thinking|thought|reasoning)>|\\[${slash}think\\]|◁${slash}think▷)`;
 }
@@ -30,16 +30,15 @@ function reasoningTag(slash: "" | "/" | "/?"): string {
 const OPENED = new RegExp(`^\\s*${reasoningTag("")}`, "i");
 const TAGS = new RegExp(reasoningTag("/?"), "gi");
 
-/** Of JSON: what it says, which the judge may change, and as it is written. */
+/** `value`: the parsed `json`, which the judge may change. */
 type Judge = (value: unknown, json: string) => ParsedAnswer;
 
-/** The one object that `judge` takes. */
 export function findAnswer(said: Said, judge: Judge): ParsedAnswer {
   const text = decoded(said.text);
   return judgeWhole(text.trim(), said, judge) ?? searchAnswer(text, said, judge);
 }
 
-/** The usual answer: one object and nothing else, which alone can count, whatever else a search would find. Null: it is not so. */
+/** The usual answer: one object and nothing else. Null if it is not. */
 function judgeWhole(bare: string, { calls = [] }: Said, judge: Judge): ParsedAnswer | null {
   if (calls.length > 0 || !bare.startsWith("{") || !bare.endsWith("}") || isOverfull(bare)) return null;
   let value: unknown;
@@ -60,7 +59,9 @@ function searchAnswer(text: string, said: Said, judge: Judge): ParsedAnswer {
     const judged = candidates.map((candidate) => judgeBounded(candidate, judge));
     const fitting = new Map(judged.filter((one) => one.ok).map((one) => [JSON.stringify(one.value), one]));
     if (fitting.size > 1)
-      return invalid(`the answer holds ${fitting.size} different JSON objects that fit; only one can count`);
+      return invalid(
+        `the answer holds ${fitting.size} different JSON objects that fit, but only one can count`,
+      );
     const [only] = fitting.values();
     if (only !== undefined) return only;
     const refused = refusalOf(judged);
@@ -69,7 +70,7 @@ function searchAnswer(text: string, said: Said, judge: Judge): ParsedAnswer {
   return withoutCandidate(withoutReasoning(text).trim(), judge);
 }
 
-/** Where to look, in this order: at the whole, outside of the reasoning, in it. */
+/** Where to search, in this order: the whole, outside of the reasoning, inside it. */
 function placesOf(text: string, { calls = [], reasoning }: Said): readonly (readonly string[])[] {
   const bare = text.trim();
   const visible = withoutReasoning(text);
@@ -87,10 +88,10 @@ function refusalOf(judged: readonly ParsedAnswer[]): ParsedAnswer | null {
   if (last === undefined || last.ok) return null;
   return judged.length === 1
     ? last
-    : invalid(`none of the ${judged.length} JSON objects in the answer fits; the last one: ${last.message}`);
+    : invalid(`none of the ${judged.length} JSON objects in the answer fits. The last one: ${last.message}`);
 }
 
-/** A number, a text, null, or nothing of JSON at all; or JSON that is nested deeper than anyone looks for. */
+/** A number, a text, null, no JSON at all, or JSON that is nested too deep. */
 function withoutCandidate(bare: string, judge: Judge): ParsedAnswer {
   if (bare.trim() === "") return invalid("the answer is blank");
   try {
@@ -107,7 +108,7 @@ function judgeBounded(json: string, judge: Judge): ParsedAnswer {
     : judge(JSON.parse(json), json);
 }
 
-/** JSON that was written as a text of JSON, as some models do with a tool's arguments. */
+/** JSON inside a JSON string, as some models write a tool's arguments. */
 function decoded(text: string): string {
   const bare = text.trim();
   if (!bare.startsWith('"')) return text;
@@ -115,12 +116,12 @@ function decoded(text: string): string {
     const inner: unknown = JSON.parse(bare);
     return typeof inner === "string" ? inner : text;
   } catch {
-    // Words that begin with a quotation.
+    // Words that begin with a quotation mark.
     return text;
   }
 }
 
-/** Without all that stands in such tags. A tag that is not closed goes to the end, one that was not opened began before the text. */
+/** The text without tagged parts. An unclosed tag runs to the end; an unopened one began before the text. */
 function withoutReasoning(text: string): string {
   let kept = "";
   let from = 0;
@@ -135,14 +136,14 @@ function withoutReasoning(text: string): string {
   return isInside ? kept : kept + text.slice(from);
 }
 
-/** The words of an answer without a schema; blank when there is nothing but reasoning. */
+/** The words of an answer without a schema; blank if there is only reasoning. */
 export function wordsOf(text: string): string {
   if (!OPENED.test(text)) return text;
   const close = new RegExp(`${reasoningTag("/")}\\s*`, "i").exec(text);
   return close === null ? "" : text.slice(close.index + close[0].length);
 }
 
-/** For a person and for the next try; it may quote the answer, and is stored too. */
+/** The message may quote the answer, and is stored. */
 export function invalid(message: string): ParsedAnswer {
   const short =
     message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…` : message;

@@ -1,6 +1,6 @@
 /**
- * An answer that may be any JSON object: no schema, one column, the text as the model wrote it, so that numbers stay exact. Pure.
- * What PostgreSQL's jsonb cannot hold is refused here: one such value would fail a whole statement.
+ * Owns answers that may be any JSON object: no schema, one column, the model's text, so that numbers stay exact. Pure.
+ * Refuses what PostgreSQL's jsonb cannot hold: one such value would fail a whole statement.
  */
 import type { AnswerColumn } from "../answer/answer-columns.js";
 import { invalid, type ParsedAnswer } from "./find-answer.js";
@@ -10,7 +10,7 @@ import type { ModelRequest } from "../provider/outcome.js";
 import type { Json } from "../pipeline.js";
 import { textProblem } from "../words/storable-text.js";
 
-/** `Symbol.for`: a config that met another copy of this module is understood all the same. */
+/** `Symbol.for`: a config may load another copy of this module. */
 const FREE_JSON_SYMBOL: unique symbol = Symbol.for("rowmill.json");
 
 /** What `answer: json()` is. */
@@ -32,33 +32,33 @@ export const FREE_JSON_COLUMN: AnswerColumn = {
   isJsonText: true,
 };
 
-/** No schema of an answer: the adapter says in its own words that any object may come. */
+/** Not a schema: the adapter asks for any object in its own way. */
 export const FREE_JSON_SCHEMA: NonNullable<ModelRequest["schema"]> = {
   name: "json",
   schema: { type: "object" },
   isFree: true,
 };
 
-/** In any case: what some providers demand of the messages, see `Dialect.freeJsonWord`. */
+/** Ignores case. See `Dialect.freeJsonWord`. */
 export function hasWord(word: string, text: string): boolean {
   return text.toLowerCase().includes(word.toLowerCase());
 }
 
 const STORED = "x-rowmill";
 
-/** For the ledger, in place of a schema. */
+/** For the ledger, instead of a schema. */
 export const FREE_JSON_STORED: Json = { [STORED]: "json" };
 
 export function isStoredFreeJson(stored: Json): boolean {
   return typeof stored === "object" && stored !== null && !Array.isArray(stored) && stored[STORED] === "json";
 }
 
-/** The cell is the text itself: as a value its numbers would be doubles. */
+/** The cell is the text itself: parsed, its numbers would be doubles. */
 export function judgeFreeJson(parsed: unknown, json: string): ParsedAnswer {
   // It came out of JSON.parse.
   const value = parsed as Json;
   if (value === null || typeof value !== "object" || Array.isArray(value))
-    return invalid("the answer is JSON, but no object");
+    return invalid("the answer is JSON, but not an object");
   const problem = contentProblem(value, 1) ?? numberProblem(json);
   return problem === null
     ? { ok: true, value, cells: { [FREE_JSON_COLUMN.field]: json } }
@@ -76,7 +76,7 @@ function contentProblem(value: Json, depth: number): string | null {
   return null;
 }
 
-/** Of PostgreSQL's numeric, in which jsonb keeps numbers. */
+/** The limits of PostgreSQL's numeric, in which jsonb keeps numbers. */
 const DIGITS_BEFORE_POINT_MAX = 131_072;
 const DIGITS_BEHIND_POINT_MAX = 16_383;
 

@@ -1,31 +1,31 @@
 /**
- * A cell of type json or jsonb, as a template walks into it. Pure. Numbers keep their text where a double would change it (1.10, 1e400,
- * twenty digits). Printed, the whole cell is the text as it was read; an object or list inside of it is JSON, as jsonb writes it.
+ * Owns cells of type json and jsonb as a template reads them. Pure. Numbers keep their text if a double would change it
+ * (1.10, 1e400, twenty digits). A whole cell prints as the text that was read, an object or list inside it as JSON.
  */
 import { endOfString, SCALAR, skip, skipSpace } from "./json-scan.js";
 import { isOverfull, JSON_DEPTH_MAX, JSON_VALUES_MAX } from "./json-values.js";
 import type { RowCells } from "../pipeline.js";
 
-/** The text of whole cells. */
+/** The texts of whole cells. */
 const sources = new WeakMap<object, string>();
 
-/** Its own properties are the object's keys, and a template reaches nothing else. */
+/** A template reaches only its own properties, which are the keys. */
 class JsonObject {
   readonly [name: string]: unknown;
-  // No key of the object can stand in its way, as it could in that of `toString`.
+  // A symbol, because a key may be called `toString`.
   [Symbol.toPrimitive](): string {
     return jsonText(this);
   }
 }
 
 class JsonList extends Array<unknown> {
-  /** What filters make of it are plain lists. */
+  /** Filters return plain lists. */
   static override get [Symbol.species](): ArrayConstructor {
     return Array;
   }
 }
 
-/** A number that no double holds as it is written. liquidjs compares by the methods of these names. */
+/** A number whose text a double would change. liquidjs compares with the methods of these names. */
 class JsonNumber {
   readonly #text: string;
   readonly #value: number;
@@ -56,7 +56,7 @@ class JsonNumber {
   }
 }
 
-/** The row with these cells as something to walk into. @throws Error where one is no JSON, or more than anyone reads. */
+/** The row with these cells parsed. @throws Error if one is not JSON, or too large */
 export function withJsonCells(row: RowCells, names: ReadonlySet<string>): Readonly<Record<string, unknown>> {
   const walked = [...names].flatMap((name): [string, unknown][] => {
     const cell = row[name];
@@ -69,13 +69,13 @@ function jsonCell(text: string): object {
   if (isOverfull(text)) throw new Error(`a cell of JSON holds more than ${JSON_VALUES_MAX} values`);
   JSON.parse(text);
   const { value } = valueAt(text, skipSpace(text, 0), 1);
-  // A text, a number, null: there is nothing in it.
+  // A text, a number or null has nothing inside.
   const cell = value instanceof JsonObject || value instanceof JsonList ? value : new JsonObject();
   sources.set(cell, text);
   return cell;
 }
 
-/** Of an object or a list; null: it is neither, and prints by itself. */
+/** Null for what is neither object nor list, and prints by itself. */
 export function printedJson(value: unknown): string | null {
   return value instanceof JsonObject || value instanceof JsonList ? jsonText(value) : null;
 }
@@ -92,7 +92,7 @@ function jsonText(value: unknown): string {
 
 interface Read {
   readonly value: unknown;
-  /** Behind it and the white space that follows. */
+  /** After it and the white space that follows. */
   readonly end: number;
 }
 
@@ -117,7 +117,7 @@ function objectAt(json: string, opened: number, depth: number): Read {
   while (json[at] !== "}") {
     const name = valueAt(json, at, depth);
     const member = valueAt(json, skipSpace(json, name.end + 1), depth + 1);
-    // Not by assignment: a key may be called `__proto__`.
+    // Not an assignment: a key may be called `__proto__`.
     const property = { value: member.value, enumerable: true, configurable: true };
     Object.defineProperty(object, String(name.value), property);
     at = json[member.end] === "," ? skipSpace(json, member.end + 1) : member.end;

@@ -1,6 +1,6 @@
-/** Finds JSON inside of other words. Pure and linear: what was looked at is not looked at again, whatever the text. */
+/** Finds JSON inside other words. Pure, and linear for any text: nothing is read twice. */
 
-/** The objects of a text that stand in no other object or list, in their order; at most `max`. */
+/** The objects of a text that are not inside another object or list, in order; at most `max`. */
 export function jsonObjectsIn(text: string, max: number): readonly string[] {
   const found: string[] = [];
   const opening = /[[{]/g;
@@ -9,7 +9,7 @@ export function jsonObjectsIn(text: string, max: number): readonly string[] {
     if (start === undefined) break;
     const end = endOfValue(text, start);
     if (end > 0 && text[start] === "{") found.push(text.slice(start, end));
-    // What broke off is not entered again: a part of an object that was cut is not what was asked for.
+    // Not inside what broke off: a part of a cut object is not the answer.
     opening.lastIndex = end > 0 ? end : Math.max(start + 1, -end);
   }
   return found;
@@ -20,7 +20,7 @@ export function isJsonObject(text: string): boolean {
   return text.startsWith("{") && endOfValue(text, 0) === text.length;
 }
 
-/** The numbers of a valid JSON text as they are written there, outside of its strings. */
+/** The numbers of a valid JSON text as written, outside of its strings. */
 export function* numbersIn(json: string): Generator<string> {
   for (let at = 0; at < json.length;) {
     const end = json[at] === '"' ? endOfString(json, at) : skip(SCALAR, json, at);
@@ -29,7 +29,7 @@ export function* numbersIn(json: string): Generator<string> {
   }
 }
 
-/** Behind the value that begins at `start`; negative: minus the place where it stops being JSON. */
+/** The end of the value at `start`; if it is not JSON, minus the place where that shows. */
 function endOfValue(text: string, start: number): number {
   const closers: string[] = [];
   let expected: "value" | "key" | "comma" = "value";
@@ -72,7 +72,7 @@ export function skipSpace(text: string, from: number): number {
   return at;
 }
 
-/** Where the match at this place ends; the place itself without one. */
+/** The end of the match at this place, or the place itself. */
 export function skip(pattern: RegExp, text: string, at: number): number {
   pattern.lastIndex = at;
   return pattern.test(text) ? pattern.lastIndex : at;
@@ -92,7 +92,7 @@ function endOfScalar(text: string, at: number): number {
   return end > at ? end : -at;
 }
 
-/** Negative where it is no string. Step by step: over a long string a regular expression would remember each character. */
+/** Negative if it is not a string. A loop, because a regular expression would remember each character. */
 export function endOfString(text: string, opened: number): number {
   for (let at = opened + 1; at < text.length; at++) {
     const code = text.charCodeAt(at);

@@ -1,15 +1,15 @@
-/** Counts the values of a JSON text before it is parsed: each may take a hundred bytes of memory for two of text. Pure. */
+/** Counts the values of a JSON text before it is parsed: two bytes of text may take a hundred of memory. Pure. */
 
-/** More than anyone asks or answers with: a whole page of 1,000 files has 10,000. */
+/** A whole page of 1,000 files has 10,000. */
 export const JSON_VALUES_MAX = 250_000;
-/** Of a line of a provider's file: with `logprobs`, each token of an answer takes a hundred values. */
+/** For a line of a provider's file: with `logprobs`, each token of an answer takes a hundred values. */
 export const LINE_VALUES_MAX = 1_000_000;
-/** Objects and lists inside of each other. PostgreSQL's own parser gives up somewhere above, by the memory of its stack. */
+/** Nested objects and lists. PostgreSQL's own parser fails somewhere above, by the size of its stack. */
 export const JSON_DEPTH_MAX = 500;
 
 const [QUOTE, COMMA, BRACKET, BRACE, BACKSLASH] = [0x22, 0x2c, 0x5b, 0x7b, 0x5c];
 
-/** Takes a text in pieces, as characters or bytes of UTF-8, and counts what begins or separates values, outside of strings. */
+/** Takes a text as characters or bytes of UTF-8, and counts what begins or separates values outside of strings. */
 export class ValueCounter {
   #values = 0;
   #isInString = false;

@@ -1,18 +1,17 @@
 /**
- * Cuts a stream of bytes into lines, in bounded memory. Splits on the byte 0x0A only (line readers that also
- * split on U+2028 break answers: seen), so it does not matter where the chunks were cut. Bytes that are not
- * UTF-8 become U+FFFD: such a line fails alone when it is parsed.
+ * Cuts a stream of bytes into lines, in bounded memory, and only at the byte 0x0A: readers that also split on U+2028
+ * break answers (seen). Bytes that are not UTF-8 become U+FFFD, so such a line fails alone when it is parsed.
  */
 import { RowmillError } from "../errors.js";
 
-/** Longest line that is read unless told otherwise; a batch line holds one answer of one request. */
+/** A line holds one answer of one request. */
 export const LINE_BYTES_MAX_DEFAULT = 64 * 1024 * 1024;
 
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
-/** A line was longer than the limit; nothing after it was read. */
+/** A line is longer than the limit; nothing after it was read. */
 export class LineTooLongError extends RowmillError {
   override readonly name = "LineTooLongError";
   /** 1-based, empty lines counted. */
@@ -21,7 +20,7 @@ export class LineTooLongError extends RowmillError {
   constructor(line: number, lineBytesMax: number) {
     super(
       "provider_refused",
-      `line ${line} of the file is longer than ${lineBytesMax} bytes, which is not a line of answers`,
+      `line ${line} of the file is longer than ${lineBytesMax} bytes, so it is not an answer`,
     );
     this.line = line;
   }
@@ -37,9 +36,9 @@ export class TooManyLinesError extends RowmillError {
 }
 
 /**
- * The lines without line feed, trailing carriage return and the file's byte order mark; empty lines are
- * skipped, and count. Those that end in one chunk come together, since each step of a generator costs. Holds at most one line and one chunk.
- * @throws LineTooLongError, TooManyLinesError, when the lines before were given; what the source throws passes through.
+ * The lines without line feed, trailing carriage return and byte order mark. Empty lines are skipped, but count. Lines
+ * that end in one chunk come together, since each step of a generator costs. Holds at most one line and one chunk.
+ * @throws LineTooLongError, TooManyLinesError after the lines before it
  */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,

@@ -1,37 +1,37 @@
-/** What a batch of another account waits for, in words and as variables. Pure. */
+/** Owns what to do about a batch of another account, in words and as variables. Pure. */
 import type { Dialect } from "./provider.js";
 
-/** What says an account in words. */
 export type AccountWords = Pick<Dialect, "name" | "title" | "accountText" | "accountVariables">;
 
 export interface HeldBatch {
   readonly id: string;
   readonly pipeline: string;
-  /** The name of the provider that has it. */
   readonly provider: string;
-  /** That it was sent with. */
+  /** The account that it was sent with. */
   readonly account: string;
   readonly presentAccount: string;
 }
 
-/** `words`: of the batch's provider, and of the one that its pipeline asks now. */
+/** `words`: of the batch's provider, and of the one that its pipeline uses now. */
 export function heldText(
   held: HeldBatch,
   words: { readonly of: AccountWords; readonly present: AccountWords },
 ): { readonly wrong: string; readonly mends: readonly string[] } {
   const { of, present } = words;
   return {
-    wrong: `Batch ${held.id} of ${held.pipeline} was sent with ${of.accountText(held.account)}, but the worker is set up for ${present.accountText(held.presentAccount)}: its rows wait, the others go on.`,
+    wrong:
+      `Batch ${held.id} of ${held.pipeline} was sent with ${of.accountText(held.account)}, but the worker uses ` +
+      `${present.accountText(held.presentAccount)}. Its rows wait; all others continue.`,
     mends: [
       of.name === present.name
-        ? `To collect it, start rowmill up with ${variablesText(held, of)} of that account.`
-        : `To collect it, give ${held.pipeline} its former provider in the config, ${of.title}, and start rowmill up.`,
+        ? `To collect it, start rowmill up with that account's ${variablesText(held, of)}.`
+        : `To collect it, set the provider of ${held.pipeline} back to ${of.title}, and start rowmill up.`,
       `To give it up: ${abandonCommand(held)}`,
     ],
   };
 }
 
-/** Secrets come last, without their values. */
+/** Secrets last, without their values. */
 function variablesText({ account, presentAccount }: HeldBatch, words: AccountWords): string {
   const all = words.accountVariables(account, presentAccount);
   const values = all.filter((variable) => variable.includes("="));

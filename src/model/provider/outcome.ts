@@ -1,7 +1,6 @@
-/** What is asked of a model for one row, and what one line of its answer file may say. Pure. */
+/** Owns the shape of a request to a model and of one line of its answer file. Pure. */
 import type { Json } from "../pipeline.js";
 
-/** What is asked about one row. */
 export interface Question {
   readonly system: string | null;
   readonly user: string;
@@ -12,17 +11,17 @@ export interface ModelRequest extends Question {
   readonly maxOutputTokens: number;
   /** Wire names and values, merged into the body. */
   readonly parameters: Readonly<Record<string, Json>>;
-  /** The strict JSON schema of the answer with its name, or null for plain text. `isFree`: any JSON object, not held to it. */
+  /** The answer's strict JSON schema, or null for plain text. `isFree`: the schema does not bind the model. */
   readonly schema: { readonly name: string; readonly schema: Json; readonly isFree?: true } | null;
 }
 
-/** What a model said, in the places where models put their answers. */
+/** What a model said, by the places where models put their answers. */
 export interface Said {
-  /** Its words; blank where the answer stands elsewhere. */
+  /** Its text; blank if the answer is elsewhere. */
   readonly text: string;
-  /** The arguments of the tools that it called, as JSON. */
+  /** The arguments of its tool calls, as JSON. */
   readonly calls?: readonly string[];
-  /** What it thought, where the provider keeps that apart. */
+  /** Its reasoning, if the provider keeps it apart. */
   readonly reasoning?: string;
 }
 
@@ -32,15 +31,12 @@ export interface TokenUsage {
   readonly outputTokens: number;
 }
 
-/** `system_fingerprint` of all that the demo model says, as `src/gateway` writes it. */
+/** `system_fingerprint` of all answers of the demo model, as `src/gateway` writes it. */
 export const DEMO_FINGERPRINT = "rowmill-demo-no-language-model";
-/** `owned_by` of its models begins so. */
+/** `owned_by` of its models begins with this. */
 export const DEMO_OWNER = "rowmill-demo";
 
-/**
- * One line of an output or error file, as the provider adapter reads it.
- * `text` is what the model said; whether it fits the schema is decided later (`invalid`).
- */
+/** One line of an output or error file, as the adapter reads it. A `text` may still be `invalid` by its schema. */
 export type AnswerOutcome = (
   | (Said & {
       readonly kind: "text";
@@ -52,13 +48,13 @@ export type AnswerOutcome = (
       readonly kind: "truncated" | "refused" | "invalid";
       readonly customId: string;
       readonly message: string;
-      /** What was paid for though it cannot be used; kept until retention ends. */
+      /** A paid answer that cannot be used; kept until retention ends. */
       readonly text: string | null;
       readonly model: string | null;
       readonly usage: TokenUsage;
     }
   | {
-      /** No model ran, or it is not said. */
+      /** No model ran, or it is unknown. */
       readonly kind: "rateLimited" | "expired" | "cancelled" | "transient" | "permanent";
       readonly customId: string;
       readonly message: string;
@@ -67,6 +63,5 @@ export type AnswerOutcome = (
   /** A line that names no request of ours: broken JSON, no custom id. */
   | { readonly kind: "unknownId"; readonly customId: string | null; readonly message: string }
 ) & {
-  /** By the demo model. */
   readonly demo?: true;
 };

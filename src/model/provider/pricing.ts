@@ -1,10 +1,8 @@
 /**
- * Knows what tokens cost, from the dated table of `@pydantic/genai-prices` (no network: the table is in the
- * package). Pure: the date is an input. A model that is not in the table has no price, which is null and
- * never zero. The table is loaded when the first price is asked for: that takes 33 ms, and most commands ask for none.
+ * Owns what tokens cost, from the dated table in the package `@pydantic/genai-prices`, loaded at the first use (33 ms).
+ * Pure: the date is an input. An unknown model has no price: null, never zero.
  *
- * All sums are integers: prices in pico-dollars per token, costs in nano-dollars (1e-9 USD), rounded up once
- * per sum. What a batch costs of it, the provider's dialect says.
+ * All sums are integers: prices in pico-dollars per token, costs in nano-dollars (1e-9 USD), rounded up once per sum.
  */
 import type { ModelPrice } from "@pydantic/genai-prices";
 import { commonjs } from "../commonjs.js";
@@ -13,9 +11,9 @@ import type { TokenUsage } from "./outcome.js";
 import type { PipelineConfig } from "../pipeline.js";
 
 export interface Price {
-  /** The table's name of the model: that of its family for a dated one. */
+  /** The model's name in the table; for a dated model, its family's. */
   readonly model: string;
-  /** Ascending; the first starts at 0. The last one that a request's input tokens reach prices all its tokens. */
+  /** Ascending from 0. The last step that a request's input tokens reach prices all its tokens. */
   readonly steps: readonly PriceStep[];
 }
 
@@ -27,11 +25,11 @@ export interface PriceStep {
   readonly outputPicoUsd: number;
 }
 
-/** What a batch is billed by. It is fixed when the batch is planned: the config and the price list may change while it runs. */
+/** What a batch is billed by, fixed when it is planned: config and price list may change while it runs. */
 export interface Rates {
-  /** Null: not known. */
+  /** Null: unknown. */
   readonly price: Price | null;
-  /** What a batch costs of the live price. */
+  /** A batch's part of the live price. */
   readonly batchFactor: number;
 }
 
@@ -39,10 +37,10 @@ const FACTOR_PARTS = 1_000_000;
 const PICO_PER_TOKEN_OF_USD_PER_MILLION = 1_000_000;
 const PICO_PER_NANO = 1_000n;
 const NANO_PER_USD = 1e9;
-/** Below ten cents two digits that say something are shown, not two decimals. */
+/** Smaller sums are shown with two significant digits, not two decimals. */
 const CENTS_SHOWN_FROM_USD = 0.1;
 
-/** The live price of a provider's model at a date, or null when the table has none. `list`: the provider's name in the table. */
+/** The live price of a model at a date, or null if the table has none. `list`: the provider's name in the table. */
 export function listPrice(list: string, model: string, at: Date): Price | null {
   const { calcPrice } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
   const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, { providerId: list, timestamp: at });
@@ -53,10 +51,10 @@ export function listPrice(list: string, model: string, at: Date): Price | null {
   return { model: found.model.id, steps };
 }
 
-/** The name of a listed model that an unknown one was probably meant for; null for a known one. Another number is another model, not a slip: new ones appear. */
+/** The listed model that an unknown name probably means. Another number is another model: new ones appear. */
 export function nearListed(list: string, model: string, at: Date): string | null {
   if (listPrice(list, model, at) !== null) return null;
-  // A nought is often an `o` that was misread.
+  // A zero is often a misread `o`.
   const digits = (name: string) => name.replaceAll(/[^1-9]/g, "");
   const { findProvider } = commonjs("@pydantic/genai-prices") as typeof import("@pydantic/genai-prices");
   const names = findProvider({ providerId: list })?.models.map(({ id }) => id) ?? [];
@@ -66,7 +64,7 @@ export function nearListed(list: string, model: string, at: Date): string | null
   );
 }
 
-/** By the price that the config gives, else by the provider's own at a date. */
+/** From the config's price, else from the provider's list at a date. */
 export function ratesFor(
   dialect: { rates(model: string, at: Date): Rates },
   { model, price }: Pick<PipelineConfig["request"], "model" | "price">,
@@ -85,8 +83,8 @@ export function ratesFor(
 }
 
 /**
- * What a request's tokens cost, in whole nano-dollars, rounded up; null without a price. Sums of tokens of
- * many requests may be priced at once where the price has one step.
+ * The cost of a request's tokens in whole nano-dollars, rounded up; null without a price. If the price has one step,
+ * the tokens of many requests may be summed first.
  */
 export function costNanoUsd(usage: TokenUsage, rates: Rates, tier: "batch" | "live"): number | null {
   const step = rates.price?.steps.findLast((candidate) => candidate.fromInputTokens <= usage.inputTokens);
@@ -101,7 +99,7 @@ export function costNanoUsd(usage: TokenUsage, rates: Rates, tier: "batch" | "li
   return Number((pico * parts + divisor - 1n) / divisor);
 }
 
-/** For people: `$1,234.50`, `$0.46`, and two digits that say something below ten cents: `$0.0042`. */
+/** `$1,234.50`, `$0.46`, and below ten cents two significant digits: `$0.0042`. */
 export function formatUsd(nanoUsd: number): string {
   const usd = Math.abs(nanoUsd) / NANO_PER_USD;
   const sign = nanoUsd < 0 ? "-" : "";

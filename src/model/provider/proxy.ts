@@ -1,16 +1,16 @@
 /**
- * Which way a request takes: through a proxy or straight. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` mean what they mean to curl,
- * but that this machine's own addresses are never asked for elsewhere. Pure.
+ * Decides whether a request takes a proxy. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` have curl's meaning, except that
+ * this machine's own addresses never take a proxy. Pure.
  */
 import { BlockList, isIP, isIPv4 } from "node:net";
 import type { SettingProblem } from "./provider-choice.js";
 
 export interface Proxy {
-  /** The variable, as it was spelled. */
+  /** The variable's name, as spelled. */
   readonly from: string;
-  /** For people: `http://host:port`, without user and password. */
+  /** `http://host:port` for messages, without user and password. */
   readonly place: string;
-  /** Null: it is no address of an HTTP proxy. */
+  /** Null: it is not the address of an HTTP proxy. */
   readonly address: { reveal(): string } | null;
 }
 
@@ -19,36 +19,36 @@ export interface Proxies {
   readonly https: Proxy | null;
   /** For requests by http. */
   readonly http: Proxy | null;
-  /** Hosts, domains and networks that are reached without a proxy, separated by commas or spaces; `*`: all of them. */
+  /** Hosts, domains and networks without a proxy, separated by commas or spaces; `*`: all. */
   readonly except: string;
 }
 
 export const NO_PROXIES: Proxies = { https: null, http: null, except: "" };
 
-/** Null: straight. */
+/** Null: without a proxy. */
 export function proxyFor(url: URL, proxies: Proxies): Proxy | null {
   const proxy = url.protocol === "https:" ? proxies.https : proxies.http;
   if (proxy === null || isLoopback(url.hostname)) return null;
   return proxies.except.split(/[,\s]+/).some((entry) => entry !== "" && covers(entry, url)) ? null : proxy;
 }
 
-/** Other programs may understand what Rowmill does not: it is a mistake only where it would be used. Null: it can be, or is not. */
+/** Only a proxy that would be used can be a mistake: other programs may understand more kinds. */
 export function proxyProblem(url: URL, proxies: Proxies): SettingProblem | null {
   const proxy = proxyFor(url, proxies);
   if (proxy === null || proxy.address !== null) return null;
   return {
     name: proxy.from,
     found: "something else",
-    expected: `the URL of an HTTP proxy, such as "http://host:3128"; or set NO_PROXY=${url.hostname} to go without it`,
+    expected: `the URL of an HTTP proxy, such as "http://host:3128", or no proxy (NO_PROXY=${url.hostname})`,
   };
 }
 
-/** For messages, after a word: ` through the proxy http://host:port (HTTPS_PROXY)`; nothing where there is none. */
+/** For messages: ` through the proxy http://host:port (HTTPS_PROXY)`, or nothing. */
 export function proxyText(proxy: Proxy | null): string {
   return proxy === null ? "" : ` through the proxy ${proxy.place} (${proxy.from})`;
 }
 
-/** `hostname` as a URL has it. Names below `localhost` are not this machine everywhere: musl asks the network for them. */
+/** `hostname` of a URL. Names below `localhost` do not count: musl asks the network for them. */
 export function isLoopback(hostname: string): boolean {
   if (hostname === "localhost" || hostname === "[::1]") return true;
   return isIPv4(hostname) && hostname.startsWith("127.");

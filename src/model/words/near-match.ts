@@ -1,12 +1,11 @@
-/** Which known word did the writer of an unknown one mean? For keys, enum values, columns and names of commands. Pure. */
+/** Finds the known word that an unknown one probably means, for keys, values, columns and commands. Pure. */
 
-/** Words longer than this are not compared: the distance costs the product of the two lengths. */
+/** Longer words are not compared: the distance costs the product of the two lengths. */
 const WORD_LENGTH_MAX = 64;
 
 /**
- * The candidate nearest to `word`, or null when none is near enough to be worth a guess. Letter case, `_` and `-`
- * do not count (`max_wait` is `maxWait`); otherwise one edit for every three letters is allowed, a swap of two
- * neighbours being one edit. The first of equally near candidates wins.
+ * The candidate nearest to `word`, or null if none is near. Letter case, `_` and `-` do not count (`max_wait` is
+ * `maxWait`); one edit per three letters is allowed, and a swap of neighbors is one edit. The first of equals wins.
  */
 export function nearMatch(word: string, candidates: readonly string[]): string | null {
   if (word.length > WORD_LENGTH_MAX) return null;
@@ -17,7 +16,7 @@ export function nearMatch(word: string, candidates: readonly string[]): string |
     if (candidate.length > WORD_LENGTH_MAX) continue;
     const distance = editDistance(folded, fold(candidate));
     const allowed = Math.max(1, Math.floor(Math.max(folded.length, candidate.length) / 3));
-    // One edit turns any single letter into any other: that is no likeness.
+    // One edit turns any single letter into any other.
     if (distance > allowed || distance >= folded.length || distance >= bestDistance) continue;
     best = candidate;
     bestDistance = distance;
@@ -29,7 +28,7 @@ function fold(word: string): string {
   return word.toLowerCase().replace(/[_-]/g, "");
 }
 
-/** Insertions, deletions, substitutions and swaps of neighbours (optimal string alignment). */
+/** Insertions, deletions, substitutions and swaps of neighbors (optimal string alignment). */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, column) => column);

@@ -1,21 +1,24 @@
 /**
- * Makes text that others wrote (rows, keys, models, providers, the database, file names) safe as a part of one line of ours: it can
- * neither begin a line, nor move the cursor, nor change the order in which a line is read. Pure; cannot fail.
+ * Makes text that others wrote (rows, keys, models, providers, the database, file names) safe inside a line of ours: it
+ * cannot begin a line, move the cursor, or change the order in which a line is read. Pure; cannot fail.
  */
 
 /**
- * Control characters (C0 with line feeds, tabs and ESC, DEL, C1), the line separators of Unicode, spaces other than U+0020, what reorders
- * or hides (bidi controls, zero-width spaces, fillers, tags, the byte order mark), and half surrogate pairs. Joiners (U+200C, U+200D) and
- * variation selectors stay: scripts and emoji need them.
+ * Control characters (C0 with line feeds, tabs and ESC, DEL, C1), Unicode's line separators, spaces other than U+0020,
+ * what reorders or hides (bidi controls, zero-width spaces, fillers, tags, the byte order mark), and half surrogate
+ * pairs. Joiners (U+200C, U+200D) and variation selectors stay: scripts and emoji need them.
  */
-const UNSAFE =
-  /(?![ \u200c\u200d\p{Variation_Selector}])[\p{Cc}\p{Z}\p{Bidi_Control}\p{Surrogate}\p{Default_Ignorable_Code_Point}\u2060-\u206f\u2800]/gu;
+const UNSAFE = new RegExp(
+  String.raw`(?![ \u200c\u200d\p{Variation_Selector}])[\p{Cc}\p{Z}\p{Bidi_Control}\p{Surrogate}` +
+    String.raw`\p{Default_Ignorable_Code_Point}\u2060-\u206f\u2800]`,
+  "gu",
+);
 
 const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /**
- * The text with `\n`, `\x1b`, `\u202e` in place of such characters. Backslashes stay single, so it may be applied twice; a line of
- * JSON stays the same JSON, because JSON itself escapes what is below U+0020.
+ * The text with `\n`, `\x1b`, `\u202e` in place of such characters. Backslashes stay single, so it may be applied
+ * twice. A line of JSON stays the same JSON, because JSON itself escapes characters below U+0020.
  */
 export function oneLine(text: string): string {
   return text.replace(UNSAFE, (character) => {
@@ -24,12 +27,12 @@ export function oneLine(text: string): string {
   });
 }
 
-/** Beyond these, spaces are counted: enough of them would push the rest of a line to the start of a terminal's next row. */
+/** More spaces are counted: they could push the rest of a line to the start of the terminal's next row. */
 const SPACES_MAX = 2;
 const INDENT_MAX = 40;
 const SPACE_RUN = new RegExp(`^ {${INDENT_MAX + 1},}|(?<=[^ ]) {${SPACES_MAX + 1},}`, "g");
 
-/** One line as a person reads it, with `\x20{75}` in place of 75 spaces. It may be applied twice; JSON does not stay the same. */
+/** `oneLine` for prose, with `\x20{75}` in place of 75 spaces. It may be applied twice; JSON changes. */
 export function proseLine(text: string): string {
   return oneLine(text).replace(SPACE_RUN, (run, at: number) => {
     const kept = at === 0 ? INDENT_MAX : SPACES_MAX;
@@ -37,10 +40,11 @@ export function proseLine(text: string): string {
   });
 }
 
-const SQL_TOKEN =
-  /--[^\n]*|\/\*[^]*?\*\/|\$(?<tag>\w*)\$[^]*?\$\k<tag>\$|(?<!\w)[eE]'(?:[^'\\]|\\[^]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"/gu;
+const COMMENT = String.raw`--[^\n]*|/\*[^]*?\*/`;
+const STRING = String.raw`\$(?<tag>\w*)\$[^]*?\$\k<tag>\$|(?<!\w)[eE]'(?:[^'\\]|\\[^]|'')*'|'(?:[^']|'')*'`;
+const SQL_TOKEN = new RegExp(`${COMMENT}|${STRING}|"(?:[^"]|"")*"`, "gu");
 
-/** The same statement, with such characters of its names and values escaped as SQL has it: a script is read before it is run. */
+/** The same statement with such characters escaped in SQL's way, for a script that you read before you run it. */
 export function safeSql(statement: string): string {
   return statement.replace(SQL_TOKEN, (token) => {
     if (oneLine(token) === token || /^(?:--|\/\*)/.test(token)) return token;
@@ -57,7 +61,7 @@ function escaped(text: string, mark: string): string {
   return text.replace(UNSAFE, (character) => unitsOf(character, mark));
 }
 
-/** As JSON and SQL have it: two for a character beyond U+FFFF. */
+/** Two units for a character beyond U+FFFF, as in JSON and SQL. */
 function unitsOf(character: string, mark: string): string {
   return Array.from({ length: character.length }, (_, at) => mark + hex(character.charCodeAt(at), 4)).join(
     "",

@@ -1,10 +1,10 @@
-/** What an adapter promises about a create whose reply was lost, in words: from its `Recovery`, for `status`, `doctor` and docs/providers.md. Pure. */
+/** Owns the words for what an adapter promises about a create whose reply was lost, made from its `Recovery`. Pure. */
 import type { Recovery } from "../provider/provider.js";
 
 export interface SubmissionPromise {
   /** How a lost batch is found. */
   readonly found: string;
-  /** What makes it harmless where it was not found. */
+  /** What makes it harmless if it was not found. */
   readonly fenced: string;
   /** What could be paid twice, and when. */
   readonly paidTwice: string;
@@ -14,18 +14,21 @@ export interface SubmissionPromise {
 
 const FOUND: Readonly<Record<Recovery["find"], string>> = {
   token: "Rowmill sends the create again with the same token, which has no second effect.",
-  name: "The provider's list shows the batch's own id, which Rowmill gave it.",
-  input: "The provider's list shows the id of the input that Rowmill staged for it.",
+  name: "The provider's list shows the id that Rowmill gave to the batch.",
+  input: "The provider's list shows the id of the input file that Rowmill uploaded for it.",
   circumstance:
-    "Nothing of Rowmill's stands in the provider's list: the time and the number of requests point to it, and its results prove it.",
+    "The provider's list shows no name of Rowmill's. The time and the number of requests point to the batch, " +
+    "and its results prove it.",
 };
 
 const FENCED: Readonly<Record<Recovery["fence"], string>> = {
   recorded:
-    "Rowmill deletes the staged input first: a create that takes effect later then fails, as recorded of the live service.",
+    "Rowmill deletes the uploaded input first, so a create that takes effect later fails. " +
+    "This was recorded with the live service.",
   tried:
-    "Rowmill deletes the staged input first; no one has recorded that a create that takes effect later then fails.",
-  none: "There is nothing that Rowmill could delete to stop a create that takes effect later.",
+    "Rowmill deletes the uploaded input first, so a create that takes effect later should fail. " +
+    "No one has recorded it with the live service.",
+  none: "Rowmill cannot stop a create that takes effect later.",
 };
 
 export function promiseOf(recovery: Recovery): SubmissionPromise {
@@ -37,7 +40,7 @@ export function promiseOf(recovery: Recovery): SubmissionPromise {
   };
 }
 
-const NOT_NEEDED = "Nothing has to be stopped: the same token creates one batch.";
+const NOT_NEEDED = "Nothing needs to be stopped: one token creates one batch.";
 
 function paidTwice({ find, fence, exclusive }: Recovery): Pick<SubmissionPromise, "paidTwice" | "short"> {
   if (find === "token")
@@ -49,18 +52,25 @@ function paidTwice({ find, fence, exclusive }: Recovery): Pick<SubmissionPromise
     return exclusive
       ? {
           paidTwice:
-            "At most one extra batch per lost reply, and only if the create takes effect after Rowmill stopped looking for it. Rowmill shows that batch and counts it as spent; it cancels nothing that is not proved to be its own.",
+            "At most one extra batch per lost reply, and only if the create takes effect after Rowmill stopped " +
+            "looking for it. Rowmill shows that batch and counts it as spent. It cancels nothing that is not proved " +
+            "to be its own.",
           short: "at most one extra batch per lost reply, if its create takes effect late",
         }
       : {
           paidTwice:
-            "Nothing without your word: where a lost batch cannot be found, Rowmill asks you before it creates the batch again (`reconcile.unknown`). If you say yes and the first create takes effect later, there are two; Rowmill shows the other one, and cancels nothing that is not proved to be its own.",
-          short: "nothing is paid twice unless you let a lost batch be created again that cannot be found",
+            "Nothing without your consent: if Rowmill cannot find a lost batch, it asks you before it creates the " +
+            "batch again (`reconcile.unknown`). If you agree and the first create takes effect later, there are two " +
+            "batches. Rowmill shows the other one, and cancels nothing that is not proved to be its own.",
+          short: "nothing is paid twice unless you let Rowmill create a lost batch again",
         };
   return fence === "recorded"
     ? { paidTwice: "Nothing.", short: "nothing is paid twice" }
     : {
-        paidTwice: `A second batch, only if the lost create takes effect after Rowmill stopped looking for it${fence === "tried" ? " and runs although its input was deleted" : ""}. Rowmill then finds it, cancels it, and shows it.`,
+        paidTwice:
+          "A duplicate batch, only if the lost create takes effect after Rowmill stopped looking for it" +
+          `${fence === "tried" ? " and runs although its input was deleted" : ""}. ` +
+          "Rowmill then finds it, cancels it, and shows it.",
         short: "at most one extra batch per lost reply, if its create takes effect late",
       };
 }

@@ -1,4 +1,4 @@
-/** What was thrown, in words. A user's code may throw anything, also what cannot be made text; never throws itself. */
+/** What was thrown, in words. A user's code may throw anything, even what has no text. Never throws itself. */
 export function thrownMessage(thrown: unknown): string {
   try {
     const message: unknown = thrown instanceof Error ? thrown.message : thrown;

@@ -1,10 +1,10 @@
 /**
- * What becomes of a request after one attempt: keep, return (ask again, when), or fail. Pure.
+ * Decides what becomes of a request after one attempt: keep, return (ask again, and when), or fail. Pure.
  * Two bounds: the model's tries (`attempts` in the config) and the provider's faults (RETURNS_MAX).
  */
 import { backoffMs } from "../batch/schedule.js";
 
-/** How one attempt of one request ended. `sent` ones went to the provider; the rest were dropped on the way. */
+/** How one attempt of one request ended. */
 export type AttemptOutcome =
   | "answered"
   // its row is gone, and the answer is kept
@@ -25,7 +25,7 @@ export type AttemptOutcome =
   // overtaken by the row or by the definition
   | "stale"
   | "gone"
-  // given up by a person
+  // given up by you
   | "abandoned"
   // not executed, with the whole file
   | "batchRefused"
@@ -36,7 +36,7 @@ export type AttemptOutcome =
   | "noRoom"
   | "alreadyAnswered";
 
-/** An answer came, and is no use for a reason of the model's making. */
+/** An answer came, but the model made it useless. */
 export const FAILURE_OUTCOMES = ["truncated", "invalid", "refused"] as const satisfies AttemptOutcome[];
 export type FailureOutcome = (typeof FAILURE_OUTCOMES)[number];
 /** The model gave an answer, whatever it is worth. */
@@ -58,7 +58,7 @@ export interface Policy {
   readonly triesMax: number;
   /** First wait after a fault of the provider. */
   readonly baseDelayMs: number;
-  /** The next try would have more room for its answer than this one had. */
+  /** The next try has more room for its answer. */
   readonly moreRoom: boolean;
 }
 
@@ -109,13 +109,13 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
     case "unrenderable":
     case "tooLarge":
       return { ending: "failed", tries: before.tries, returns: before.returns, delayMs: 0 };
-    // Another content or definition starts to count anew.
+    // A new content or definition starts at zero.
     case "stale":
       return { ending: "returned", tries: 0, returns: 0, delayMs: 0 };
     case "gone":
     case "abandoned":
     case "noRoom":
-    // A refusal that names no line says nothing of a row: whoever ends it so decides when it goes out again, and when a person is told.
+    // A refusal that names no line is not about a row: the caller decides when to ask again, and when to report it.
     case "batchRefused":
       return { ending: "returned", tries: before.tries, returns: before.returns, delayMs: 0 };
   }

@@ -1,10 +1,10 @@
-/** Names what a user's function gave in place of text. Pure but for promises; never throws. */
+/** Names what a user's function returned instead of text. Pure except for promises; never throws. */
 import { types } from "node:util";
 
-/** `a promise`, `undefined`, `a value of type number`. A promise that fails later does no more harm: nobody waits for it. */
+/** `a promise`, `undefined`, `a value of type number`. A promise that fails later is ignored. */
 export function nameWrongValue(value: unknown): string {
   if (types.isPromise(value)) {
-    // Unhandled it would end the whole worker, for one row's function.
+    // An unhandled rejection would end the whole worker.
     void Promise.prototype.then.call(value, undefined, () => undefined);
     return "a promise";
   }

@@ -105,7 +105,7 @@ function readOptions(config: unknown): { given: Given; problems: readonly Settin
   for (const name of Object.keys(options).filter((key) => !OPTIONS.some((known) => known === key))) {
     const near = nearMatch(name, OPTIONS);
     const meant = near === null ? "" : `; did you mean ${JSON.stringify(near)}?`;
-    problems.push({ name, found: null, expected: `unknown key; known here: ${OPTIONS.join(", ")}${meant}` });
+    problems.push({ name, found: null, expected: `unknown key (known here: ${OPTIONS.join(", ")})${meant}` });
   }
   const text = (name: (typeof OPTIONS)[number], what: string): string | null => {
     const value = options[name];
