@@ -51,8 +51,12 @@ const CATALOGUES: readonly {
 const SUMS = join(
   CATALOGUES.map(
     ({ name, of, part = "0", only = sql`true` }) => sql`(
-      select coalesce(sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${SEED}::int8 + ${raw(part)}))), 0) from pg_catalog.${raw(name)}
-      where ${raw(of)} >= ${FIRST_USER_OID} and (${only}))`,
+      select coalesce(
+        sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${SEED}::int8 + ${raw(part)}))),
+        0)
+      from pg_catalog.${raw(name)}
+      where ${raw(of)} >= ${FIRST_USER_OID}
+        and (${only}))`,
   ),
 );
 
@@ -62,8 +66,13 @@ export async function catalogueState(database: Database): Promise<string> {
     // What this role is called and may do in all, which roles there are, and what the pipelines' triggers were made for.
     const row = await tx.first<{ state: string }>(sql`
       select concat_ws(' ', current_user, current_setting('session_replication_role'),
-        (select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8)) from pg_catalog.pg_roles),
-        (select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at), ${SEED}::int8)) from rowmill.pipelines),
+        (
+          select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8))
+          from pg_catalog.pg_roles),
+        (
+          select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at),
+            ${SEED}::int8))
+          from rowmill.pipelines),
         ${SUMS}) as state`);
     return [...path, row?.state ?? ""].join(" ");
   });

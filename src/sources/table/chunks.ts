@@ -25,17 +25,24 @@ function chunkOf(parts: TableParts, page: Page): Sql {
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
   const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : WEIGHED_HASH;
   // Nothing to compare with, or not now; or it is known as too large, and still is stored in as much.
-  const isUnread = sql`(r.content_hash is null or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[]) or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
+  const isUnread = sql`(r.content_hash is null
+    or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[])
+    or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
   const content =
     page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
-  return sql`chunk as materialized (
-    select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
-      s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.row_gone, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
-    from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
+  return sql`
+    chunk as materialized (
+      select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
+        s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.row_gone, r.content_hash, r.answered_hash,
+        r.fingerprint, r.answered_fingerprint
+      from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
       -- offset 0: looked up by its key. Joined, all requests were read for each chunk.
-      left join lateral (select r.* from rowmill.requests r
-        where r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key" offset 0) r on true
-      ${content})`;
+      left join lateral (
+        select r.*
+        from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId}
+          and r.key operator(pg_catalog.=) s."rowmill key"
+        offset 0) r on true ${content})`;
 }
 
 interface Page {
@@ -62,7 +69,8 @@ interface KeyPart {
 /** As a comparison of rows, which cannot be qualified, says it. The first part alone bounds the index scan. */
 function afterParts({ column, value }: KeyPart, [next, ...rest]: readonly KeyPart[]): Sql {
   if (next === undefined) return sql`${column} operator(pg_catalog.>) ${value}`;
-  return sql`${column} operator(pg_catalog.>=) ${value} and (${column} operator(pg_catalog.>) ${value} or (${afterParts(next, rest)}))`;
+  return sql`${column} operator(pg_catalog.>=) ${value}
+    and (${column} operator(pg_catalog.>) ${value} or (${afterParts(next, rest)}))`;
 }
 
 interface ChunkEnd {
@@ -73,8 +81,11 @@ interface ChunkEnd {
 
 function chunkEnd(parts: TableParts, { rowsMax }: Page): Sql {
   return sql`(select pg_catalog.count(*)::pg_catalog.int4 from chunk where not later) as rows,
-  (select pg_catalog.count(*) operator(pg_catalog.<) ${rowsMax}::pg_catalog.int4 and not coalesce(pg_catalog.bool_or(later), false) from chunk) as "isLast",
-  (select ${parts.partsOf(sql`key`)} from chunk where not later order by position desc limit 1) as last`;
+    (
+      select pg_catalog.count(*) operator(pg_catalog.<) ${rowsMax}::pg_catalog.int4
+        and not coalesce(pg_catalog.bool_or(later), false)
+      from chunk) as "isLast",
+    (select ${parts.partsOf(sql`key`)} from chunk where not later order by position desc limit 1) as last`;
 }
 
 /** Rows that there is no time to compare count as found: whoever looks at them compares them, and keeps those that there is no time for. */
@@ -125,9 +136,15 @@ async function comparePage(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
     select ${chunkEnd(parts, page)}, (select ${ledgerChunks.metHash(sql`c`, page.lastRequestId)} ${known}) as met,
-      (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
-      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)}))
-        ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
+      (
+        select pg_catalog.json_agg(c.key) ${known}
+          and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
+      (
+        select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash',
+          ${hexOf(sql`c.content_hash`)})) ${known}
+          and ${isIdle}
+          and c.hash is null
+          and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
   );
 }
 
@@ -141,14 +158,16 @@ export async function askedChunk(
   const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(parts, page)}, (
-      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', ${parts.partsOf(sql`c.key`)},
-        'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', ${hexOf(sql`c.content_hash`)},
-        'fingerprint', ${hexOf(sql`c.fingerprint`)}, 'answeredFingerprint', ${hexOf(sql`c.answered_fingerprint`)}) order by c.position)
-      from chunk c
-      where not c.later and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[])
-        or (c.state operator(pg_catalog.=) 'waiting' and c.answered_hash operator(pg_catalog.=) c.content_hash))
-    ) as asked`),
+    select ${chunkEnd(parts, page)},
+      (
+        select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor',
+          ${parts.partsOf(sql`c.key`)}, 'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash',
+          ${hexOf(sql`c.content_hash`)}, 'fingerprint', ${hexOf(sql`c.fingerprint`)}, 'answeredFingerprint',
+          ${hexOf(sql`c.answered_fingerprint`)}) order by c.position)
+        from chunk c
+        where not c.later
+          and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[])
+            or (c.state operator(pg_catalog.=) 'waiting' and c.answered_hash operator(pg_catalog.=) c.content_hash))) as asked`),
   );
   return { rows: found?.asked ?? [], cursor: nextCursor(found) };
 }

@@ -151,10 +151,15 @@ export async function relationNamed(client: Reader, table: string): Promise<Rela
   const [found, other] = await client.rows<
     Omit<Relation, "oid" | "qualified" | "from"> & { oid: string }
   >(sql`
-    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname = any(${schemas}::text[])
-    order by array_position(${schemas}::text[], n.nspname::text) limit 2`);
+    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind,
+      c.relpersistence::text as persistence
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = ${name}
+      and c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and n.nspname = any(${schemas}::text[])
+    order by array_position(${schemas}::text[], n.nspname::text)
+    limit 2`);
   // Whoever may create where a name is looked up first decides which table it is: so the config has to.
   if (found !== undefined && other !== undefined)
     throw new RowmillError(
@@ -197,9 +202,13 @@ export function ownerOfSchema(schema: string): string | null {
 
 async function suggestTable(client: Reader, name: string): Promise<string> {
   const rows = await client.rows<{ name: string }>(sql`
-    select c.relname as name from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
-    order by 1 limit 1000`);
+    select c.relname as name
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p')
+      and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
+    order by 1
+    limit 1000`);
   const near = nearMatch(
     name,
     rows.map((row) => row.name),
@@ -271,10 +280,18 @@ async function requireUnique(
   wanted: { table: string; key: readonly string[] },
 ): Promise<void> {
   const found = await client.first(sql`
-    select 1 as one from pg_catalog.pg_index i
-    where i.indrelid = ${relation.oid}::oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
-      and (select array_agg(a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
-           and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) <@ ${wanted.key}::text[]`);
+    select 1 as one
+    from pg_catalog.pg_index i
+    where i.indrelid = ${relation.oid}::oid
+      and i.indisunique
+      and i.indisvalid
+      and i.indpred is null
+      and i.indexprs is null
+      and (
+        select array_agg(a.attname::text)
+        from pg_catalog.pg_attribute a
+        where a.attrelid = i.indrelid
+          and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) <@ ${wanted.key}::text[]`);
   if (found) return;
   const columns = wanted.key.map(quoteIdentifier).join(", ");
   throw new RowmillError(
@@ -293,10 +310,17 @@ async function readRelations(client: Reader, oid: number): Promise<{ oid: number
   const rows = await client.rows<{ oid: string; schema: string; name: string }>(sql`
     with recursive tree as (
       select ${oid}::oid as oid
-      union select i.inhrelid from pg_catalog.pg_inherits i join tree on tree.oid = i.inhparent
-        join pg_catalog.pg_class p on p.oid = i.inhrelid where p.relispartition and p.relkind in ('r', 'p'))
+      union
+      select i.inhrelid
+      from pg_catalog.pg_inherits i
+      join tree on tree.oid = i.inhparent
+      join pg_catalog.pg_class p on p.oid = i.inhrelid
+      where p.relispartition
+        and p.relkind in ('r', 'p'))
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name
-    from tree join pg_catalog.pg_class c on c.oid = tree.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    from tree
+    join pg_catalog.pg_class c on c.oid = tree.oid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     order by c.oid`);
   return rows.map((row) => ({ oid: Number(row.oid), qualified: qualify(row) }));
 }

@@ -72,5 +72,7 @@ export function rowOf(parts: TableParts): Sql {
 }
 
 export function isRowOf(parts: TableParts, ledgerKey: Sql): Sql {
-  return sql`${keyEquals("s", parts.key, ledgerKey)} and ${parts.keyText} operator(pg_catalog.=) ${ledgerKey} and ${parts.matches}`;
+  return sql`${keyEquals("s", parts.key, ledgerKey)}
+    and ${parts.keyText} operator(pg_catalog.=) ${ledgerKey}
+    and ${parts.matches}`;
 }

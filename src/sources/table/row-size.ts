@@ -53,7 +53,9 @@ export function readBytes(alias: string, columns: readonly TableColumn[]): Sql {
  * that it never has the length of a hash.
  */
 export function largeHash(bytes: Sql): Sql {
-  return sql`pg_catalog.convert_to(pg_catalog.concat(${raw(quoteLiteral(LARGE_PREFIX))}, pg_catalog.lpad(${bytes}::pg_catalog.text, 13, '0')), 'UTF8')`;
+  return sql`pg_catalog.convert_to(
+    pg_catalog.concat(${raw(quoteLiteral(LARGE_PREFIX))}, pg_catalog.lpad(${bytes}::pg_catalog.text, 13, '0')),
+    'UTF8')`;
 }
 
 function knownBytes(alias: string, column: TableColumn): string {

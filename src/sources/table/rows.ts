@@ -132,7 +132,9 @@ async function lightestFirst(
   const sorted = await boundedRead(tx, READ_TIMEOUT_MS, () =>
     tx.rows<{ key: string }>(
       parts.statement(sql`
-      select k.key from ${eachKey(keys)} left join lateral (select ${parts.rows.bytes} as bytes from ${rowOf(parts)} s) b on true
+      select k.key
+      from ${eachKey(keys)}
+      left join lateral (select ${parts.rows.bytes} as bytes from ${rowOf(parts)} s) b on true
       order by b.bytes`),
     ),
   );
@@ -160,8 +162,10 @@ async function weighedVersions(
   const own = sql`k.key as "rowmill key", s."rowmill existed"`;
   return tx.rows<WeighedVersion>(
     parts.statement(sql`
-    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight, ${hexOf(WEIGHED_HASH)} as hash
-    from ${weigh(rows, from, { own })} s cross join lateral ${contentOfLight(rows)} c`),
+    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight,
+      ${hexOf(WEIGHED_HASH)} as hash
+    from ${weigh(rows, from, { own })} s
+    cross join lateral ${contentOfLight(rows)} c`),
   );
 }
 
@@ -181,7 +185,9 @@ export async function readAlone(
   // First and by itself: so the statement under the time-out waits for no lock on the table.
   const found = await tx.first<AloneRow & { weight: number }>(
     parts.statement(sql`
-    select k.key, ${hexOf(largeHash(rows.bytes))} as hash, s."rowmill existed" as "existedBefore", null as content, ${rows.weight} as weight from ${from}`),
+    select k.key, ${hexOf(largeHash(rows.bytes))} as hash, s."rowmill existed" as "existedBefore",
+      null as content, ${rows.weight} as weight
+    from ${from}`),
   );
   if (found === null) return null;
   const { weight, ...large } = found;
@@ -189,8 +195,11 @@ export async function readAlone(
   const read = await boundedRead(tx, READ_TIMEOUT_MS, () =>
     tx.first<Pick<AloneRow, "hash" | "content">>(
       parts.statement(sql`
-      select ${hexOf(hashOf(sql`c.content`))} as hash, ${withContent ? sql`c.content::pg_catalog.json` : sql`null`} as content
-      from ${from} cross join lateral ${rows.content(rows.isShort)} c where not ${isOver(sql`c.content`)}`),
+      select ${hexOf(hashOf(sql`c.content`))} as hash,
+        ${withContent ? sql`c.content::pg_catalog.json` : sql`null`} as content
+      from ${from}
+      cross join lateral ${rows.content(rows.isShort)} c
+      where not ${isOver(sql`c.content`)}`),
     ),
   );
   return { ...large, ...read };
@@ -277,22 +286,30 @@ async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly stri
   // Of int4, whose sum is an int8; what is too much by itself is too much as far as that goes.
   const bytes = sql`least(w."rowmill bytes", ${raw(String(CONTENT_BYTES_MAX + 1))})::pg_catalog.int4`;
   const length = sql`coalesce(pg_catalog.octet_length(c.content), 0)`;
-  const isLight = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))} and not s."rowmill later"`;
+  const isLight = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}
+    and not s."rowmill later"`;
   // What was not read is not over anything.
   const isSent = sql`coalesce(r.fits and not ${isOver(sql`r.content`)}, false)`;
   return tx.rows<ContentRow>(
     parts.statement(sql`
     select r.position, case when ${isSent} then r.content end as content,
-      case when r.existed or not ${isSent} then pg_catalog.json_build_object('existedBefore', r.existed, 'fits', r.fits,
-        'large', case when r.content is null or ${isOver(sql`r.content`)} then ${hexOf(largeHash(sql`r.bytes`))} end) end as unusual
+      case
+        when r.existed
+          or not ${isSent} then pg_catalog.json_build_object('existedBefore', r.existed, 'fits', r.fits, 'large',
+            case when r.content is null or ${isOver(sql`r.content`)} then ${hexOf(largeHash(sql`r.bytes`))} end) end as unusual
     from (
-      select s."rowmill position" as position, s."rowmill existed" as existed, s."rowmill bytes" as bytes, c.content,
-        not s."rowmill later" and s."rowmill weight" operator(pg_catalog.<>) ${raw(String(WEIGHT.alone))}
+      select s."rowmill position" as position, s."rowmill existed" as existed, s."rowmill bytes" as bytes,
+        c.content,
+        not s."rowmill later"
+          and s."rowmill weight" operator(pg_catalog.<>) ${raw(String(WEIGHT.alone))}
           and not ${isOverfull(sql`pg_catalog.sum(${length})`, length)} as fits
       from (
         select w.*, ${isOverfull(sql`pg_catalog.sum(${bytes})`, bytes)} as "rowmill later"
-        from (select k.position as "rowmill position", s.*, ${rows.bytes} as "rowmill bytes", ${rows.weight} as "rowmill weight"
-          from ${eachKey(keys)} cross join lateral ${rowOf(parts)} s) w) s
+        from (
+          select k.position as "rowmill position", s.*, ${rows.bytes} as "rowmill bytes",
+            ${rows.weight} as "rowmill weight"
+          from ${eachKey(keys)}
+          cross join lateral ${rowOf(parts)} s) w) s
       cross join lateral ${rows.content(isLight)} c) r
     order by r.position`),
   );
@@ -323,7 +340,8 @@ export async function readShown(tx: Queryable, parts: TableParts, key: string): 
     tx.rows<{ content: (string | null)[] }>(
       parts.statement(sql`
       select pg_catalog.json_build_array(variadic array[${cells}]::pg_catalog.text[]) as content
-      from (select ${one}::pg_catalog.text as key) k cross join lateral ${rowOf(parts)} s`),
+      from (select ${one}::pg_catalog.text as key) k
+      cross join lateral ${rowOf(parts)} s`),
     ),
   );
   const [row] = rows;

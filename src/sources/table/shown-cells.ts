@@ -12,7 +12,9 @@ export function shownCell(alias: string, column: TableColumn): Sql {
   const cell = sql`${raw(alias)}.${identifier(column.name)}`;
   const whole = raw(`(${textOf(alias, column)})`);
   if (!isMeasured(column))
-    return sql`case when ${isHeavy(cell)} then ${heavyText(cell)} else ${shownText({ whole, bytes: sql`pg_catalog.octet_length(${whole})` })} end`;
+    return sql`case
+      when ${isHeavy(cell)} then ${heavyText(cell)}
+      else ${shownText({ whole, bytes: sql`pg_catalog.octet_length(${whole})` })} end`;
   if (column.type !== "bytea") return shownText({ whole, bytes: sql`pg_catalog.octet_length(${cell})` });
   const head = sql`pg_catalog.substr(${cell}, 1, ${raw(String(SHOWN_CHARACTERS_MAX))})::pg_catalog.text`;
   return shownText({ whole, head, bytes: sql`pg_catalog.octet_length(${cell})` });

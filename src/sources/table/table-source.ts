@@ -57,7 +57,10 @@ async function countKeyless(
     tx.first<{ rows: number; example: string | null }>(
       parts.statement(sql`
       select pg_catalog.count(*)::pg_catalog.float8 as rows, pg_catalog.min(${parts.keyParts}) as example
-      from ${parts.from} s where not (${parts.keyNotNull}) and ${parts.matches} and not ${parts.existedBefore}`),
+      from ${parts.from} s
+      where not (${parts.keyNotNull})
+        and ${parts.matches}
+        and not ${parts.existedBefore}`),
     ),
   );
   return found && { ...found, reason };
@@ -67,7 +70,9 @@ async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly stri
   const present = await readable(tx, keys, (part) =>
     tx.rows<{ key: string }>(
       parts.statement(sql`
-      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
+      select k.key
+      from ${eachKey(part)}
+      where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
     ),
   );
   const found = new Set(present.map((row) => row.key));

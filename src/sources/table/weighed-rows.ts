@@ -34,7 +34,10 @@ export function weighRows(columns: readonly TableColumn[]): WeighedRows {
     weight,
     // Variadic, since a call takes 100 arguments and a table 1,600 columns. Without `offset` each mention of the content would make it again.
     content: (when) =>
-      sql`(select case when ${when} then pg_catalog.json_build_array(variadic array[${texts}]::pg_catalog.text[])::pg_catalog.text end as content offset 0)`,
+      sql`(
+        select case
+          when ${when} then pg_catalog.json_build_array(variadic array[${texts}]::pg_catalog.text[])::pg_catalog.text end as content
+        offset 0)`,
     isShort: sql`${readBytes("s", columns)} operator(pg_catalog.<=) ${ROW_BYTES_MAX}::pg_catalog.int8`,
   };
 }
@@ -53,24 +56,33 @@ export function weigh(
   const keyShare =
     key === undefined
       ? sql`0`
-      : sql`least(pg_catalog.octet_length(${key}) operator(pg_catalog.*) ${raw(String(KEY_FACTOR))}, ${raw(String(KEY_SHARE_MAX))})`;
+      : sql`least(pg_catalog.octet_length(${key}) operator(pg_catalog.*) ${raw(String(KEY_FACTOR))},
+        ${raw(String(KEY_SHARE_MAX))})`;
   // Of int4, whose sum is an int8: that of int8 is a numeric, which costs more than all else here.
-  return sql`(select w.*, pg_catalog.sum((least(w."rowmill bytes", ${raw(String(ROW_BYTES_MAX))}) operator(pg_catalog.+) w."rowmill share")::pg_catalog.int4)
-      over (rows unbounded preceding) operator(pg_catalog.>) ${HASH_BYTES_MAX}::pg_catalog.int8 as "rowmill later"
-    from (select ${own}, ${rows.cells}, ${rows.bytes} as "rowmill bytes", ${weight} as "rowmill weight", ${keyShare} as "rowmill share"
+  return sql`(
+    select w.*,
+      pg_catalog.sum((least(w."rowmill bytes", ${raw(String(ROW_BYTES_MAX))}) operator(pg_catalog.+)
+        w."rowmill share")::pg_catalog.int4) over (rows unbounded preceding) operator(pg_catalog.>)
+        ${HASH_BYTES_MAX}::pg_catalog.int8 as "rowmill later"
+    from (
+      select ${own}, ${rows.cells}, ${rows.bytes} as "rowmill bytes", ${weight} as "rowmill weight",
+        ${keyShare} as "rowmill share"
       from ${from}) w)`;
 }
 
 /** Of weighed rows, for a lateral join as `c`; none where `isKnown`. */
 export function contentOfLight(rows: WeighedRows, isKnown: Sql = sql`false`): Sql {
   return rows.content(
-    sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))} and not s."rowmill later" and not ${isKnown}`,
+    sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}
+      and not s."rowmill later"
+      and not ${isKnown}`,
   );
 }
 
 /** The version of a weighed row joined with its content, as bytes; null: not read in this statement. */
 export const WEIGHED_HASH = sql`case
-  when s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.never))} or ${isOver(sql`c.content`)} then ${largeHash(sql`s."rowmill bytes"`)}
+  when s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.never))}
+    or ${isOver(sql`c.content`)} then ${largeHash(sql`s."rowmill bytes"`)}
   else ${hashOf(sql`c.content`)} end`;
 
 /** Of bytes. */

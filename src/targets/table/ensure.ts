@@ -369,8 +369,9 @@ async function defaultSchema(client: Reader): Promise<string> {
 }
 
 async function presentOutsideRoles(client: Reader): Promise<string[]> {
-  const roles = await client.rows<{ name: string }>(
-    sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...OUTSIDE_ROLES]}::text[])`,
-  );
+  const roles = await client.rows<{ name: string }>(sql`
+    select rolname as name
+    from pg_catalog.pg_roles
+    where rolname = any(${[...OUTSIDE_ROLES]}::text[])`);
   return roles.map((role) => role.name);
 }

@@ -28,8 +28,10 @@ export async function narrowingFaults(
     if (check === undefined || now.some((value) => !before.includes(value))) continue;
     const column = identifier(found.name);
     const row = await client.first<{ value: string }>(sql`
-      select t.${column}::text as value from (select ${column} from ${raw(facts.qualified)} limit ${NARROWING_ROWS_MAX}) t
-      where t.${column}::text = any(${dropped}::text[]) limit 1`);
+      select t.${column}::text as value
+      from (select ${column} from ${raw(facts.qualified)} limit ${NARROWING_ROWS_MAX}) t
+      where t.${column}::text = any(${dropped}::text[])
+      limit 1`);
     if (row === null) continue;
     const name = quoteIdentifier(check.name);
     const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");

@@ -47,18 +47,40 @@ export function codeOfWriting(
 ): Promise<CodeOfWriting | null> {
   const users = sql`>= ${FIRST_USER_OID}::oid`;
   return client.first<CodeOfWriting>(sql`
-    select p.plain, p.plain and not c.relispartition and not c.relhastriggers and c.relchecks = 0 and not c.relam ${users}
-      and (pg_get_userbyid(c.relowner) = current_user or c.relowner = (select s.relowner from pg_catalog.pg_class s where s.oid = to_regclass(${source})))
-      and not exists (select from pg_catalog.pg_policy y where y.polrelid = c.oid)
-      and not exists (select from pg_catalog.pg_statistic_ext e where e.stxrelid = c.oid)
-      and not exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and (a.atthasdef or a.atttypid ${users}))
-      and not exists (select from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid
-        and (i.indexprs is not null or i.indpred is not null or i.indisexclusion or x.relam ${users}
-          or exists (select from unnest(i.indclass::oid[]) o (id) where o.id ${users})))
-      as "builtIn"
-    from pg_catalog.pg_class c cross join lateral (
-      select c.relkind = 'r' and not c.relhasrules and not c.relhassubclass and (not c.relhastriggers
-        or not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)) as plain) p
+    select p.plain,
+      p.plain
+        and not c.relispartition
+        and not c.relhastriggers
+        and c.relchecks = 0
+        and not c.relam ${users}
+        and (pg_get_userbyid(c.relowner) = current_user
+          or c.relowner = (select s.relowner from pg_catalog.pg_class s where s.oid = to_regclass(${source})))
+        and not exists (select from pg_catalog.pg_policy y where y.polrelid = c.oid)
+        and not exists (select from pg_catalog.pg_statistic_ext e where e.stxrelid = c.oid)
+        and not exists (
+          select
+          from pg_catalog.pg_attribute a
+          where a.attrelid = c.oid
+            and a.attnum > 0
+            and (a.atthasdef or a.atttypid ${users}))
+        and not exists (
+          select
+          from pg_catalog.pg_index i
+          join pg_catalog.pg_class x on x.oid = i.indexrelid
+          where i.indrelid = c.oid
+            and (i.indexprs is not null
+              or i.indpred is not null
+              or i.indisexclusion
+              or x.relam ${users}
+              or exists (select from unnest(i.indclass::oid[]) o (id) where o.id ${users}))) as "builtIn"
+    from pg_catalog.pg_class c
+    cross join lateral (
+      select c.relkind = 'r'
+        and not c.relhasrules
+        and not c.relhassubclass
+        and (not c.relhastriggers
+          or not exists (select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)) as plain)
+      p
     where c.oid = to_regclass(${target})`);
 }
 
@@ -112,12 +134,23 @@ const FIRING = sql`('A', case when current_setting('session_replication_role') =
 
 /** Of the table `r.object`, what a write to it runs. */
 const PIECES = sql`
-  select ${TRIGGER} as class, t.oid as object from pg_catalog.pg_trigger t
-    where t.tgrelid = r.object and t.tgenabled in ${FIRING} and (r.via_class is not null or t.tgtype & ${INSERT_OR_UPDATE}::int <> 0)
+  select ${TRIGGER} as class, t.oid as object
+  from pg_catalog.pg_trigger t
+  where t.tgrelid = r.object
+    and t.tgenabled in ${FIRING}
+    and (r.via_class is not null or t.tgtype & ${INSERT_OR_UPDATE}::int <> 0)
   union all select ${FALLBACK}, d.oid from pg_catalog.pg_attrdef d where d.adrelid = r.object
   union all select ${CONSTRAINT}, c.oid from pg_catalog.pg_constraint c where c.conrelid = r.object
-  union all select ${POLICY}, p.oid from pg_catalog.pg_policy p where p.polrelid = r.object and row_security_active(r.object)
-  union all select ${RULE}, w.oid from pg_catalog.pg_rewrite w where w.ev_class = r.object and w.ev_enabled in ${FIRING}
+  union all
+  select ${POLICY}, p.oid
+  from pg_catalog.pg_policy p
+  where p.polrelid = r.object
+    and row_security_active(r.object)
+  union all
+  select ${RULE}, w.oid
+  from pg_catalog.pg_rewrite w
+  where w.ev_class = r.object
+    and w.ev_enabled in ${FIRING}
   union all select ${TABLE}, i.indexrelid from pg_catalog.pg_index i where i.indrelid = r.object
   union all select ${STATISTICS}, e.oid from pg_catalog.pg_statistic_ext e where e.stxrelid = r.object`;
 
@@ -127,47 +160,102 @@ const PIECES = sql`
  * PostgreSQL 18 its triggers run with our rights.
  */
 const family = (key: readonly string[]) => sql`
-  select h.inhrelid as object from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhrelid
-    where h.inhparent = r.object and c.relispartition
-  union all select h.inhparent from pg_catalog.pg_inherits h join pg_catalog.pg_class c on c.oid = h.inhrelid
-    where h.inhrelid = r.object and c.relispartition
-  union all select c.conrelid from pg_catalog.pg_constraint c
-    where c.confrelid = r.object and c.contype = 'f' and c.confupdtype in ('c', 'n', 'd') and exists (
-      select 1 from pg_catalog.pg_attribute a where a.attrelid = c.confrelid and a.attnum = any(c.confkey)
+  select h.inhrelid as object
+  from pg_catalog.pg_inherits h
+  join pg_catalog.pg_class c on c.oid = h.inhrelid
+  where h.inhparent = r.object
+    and c.relispartition
+  union all
+  select h.inhparent
+  from pg_catalog.pg_inherits h
+  join pg_catalog.pg_class c on c.oid = h.inhrelid
+  where h.inhrelid = r.object
+    and c.relispartition
+  union all
+  select c.conrelid
+  from pg_catalog.pg_constraint c
+  where c.confrelid = r.object
+    and c.contype = 'f'
+    and c.confupdtype in ('c', 'n', 'd')
+    and exists (
+      select 1
+      from pg_catalog.pg_attribute a
+      where a.attrelid = c.confrelid
+        and a.attnum = any(c.confkey)
         and a.attname <> all(${[...key]}::text[]))`;
 
 /** What a type, a constraint or an operator class runs, and no row of pg_depend shows. */
 const UNDEPENDED = sql`
-  select ${CONSTRAINT} as class, c.oid as object from pg_catalog.pg_constraint c where r.class = ${TYPE} and c.contypid = r.object
-  union all select ${TYPE}, a.atttypid from pg_catalog.pg_type t join pg_catalog.pg_attribute a on a.attrelid = t.typrelid
-    where r.class = ${TYPE} and t.oid = r.object and a.attnum > 0
-  union all select ${OPERATOR}, unnest(c.conexclop) from pg_catalog.pg_constraint c where r.class = ${CONSTRAINT} and c.oid = r.object
-  union all select ${ROUTINE}, p.amproc from pg_catalog.pg_opclass o join pg_catalog.pg_amproc p on p.amprocfamily = o.opcfamily
-    where r.class = ${OPERATOR_CLASS} and o.oid = r.object
-  union all select ${OPERATOR}, p.amopopr from pg_catalog.pg_opclass o join pg_catalog.pg_amop p on p.amopfamily = o.opcfamily
-    where r.class = ${OPERATOR_CLASS} and o.oid = r.object`;
+  select ${CONSTRAINT} as class, c.oid as object
+  from pg_catalog.pg_constraint c
+  where r.class = ${TYPE}
+    and c.contypid = r.object
+  union all
+  select ${TYPE}, a.atttypid
+  from pg_catalog.pg_type t
+  join pg_catalog.pg_attribute a on a.attrelid = t.typrelid
+  where r.class = ${TYPE}
+    and t.oid = r.object
+    and a.attnum > 0
+  union all
+  select ${OPERATOR}, unnest(c.conexclop)
+  from pg_catalog.pg_constraint c
+  where r.class = ${CONSTRAINT}
+    and c.oid = r.object
+  union all
+  select ${ROUTINE}, p.amproc
+  from pg_catalog.pg_opclass o
+  join pg_catalog.pg_amproc p on p.amprocfamily = o.opcfamily
+  where r.class = ${OPERATOR_CLASS}
+    and o.oid = r.object
+  union all
+  select ${OPERATOR}, p.amopopr
+  from pg_catalog.pg_opclass o
+  join pg_catalog.pg_amop p on p.amopfamily = o.opcfamily
+  where r.class = ${OPERATOR_CLASS}
+    and o.oid = r.object`;
 
 /** `via`: the trigger, default, constraint, policy, rule, index or column that led there; a rule may lead to another table. */
 const step = (key: readonly string[]) => sql`
-  select p.class, p.object, p.class as via_class, p.object as via_object, 0 as via_part from (${PIECES}) p where r.class = ${TABLE}
+  select p.class, p.object, p.class as via_class, p.object as via_object, 0 as via_part
+  from (${PIECES}) p
+  where r.class = ${TABLE}
   union all
-  select ${TABLE}, f.object, r.via_class, r.via_object, r.via_part from (${family(key)}) f where r.class = ${TABLE}
+  select ${TABLE}, f.object, r.via_class, r.via_object, r.via_part
+  from (${family(key)}) f
+  where r.class = ${TABLE}
+  union all select u.class, u.object, r.via_class, r.via_object, r.via_part from (${UNDEPENDED}) u
   union all
-  select u.class, u.object, r.via_class, r.via_object, r.via_part from (${UNDEPENDED}) u
-  union all
-  select d.refclassid, d.refobjid, coalesce(r.via_class, d.classid), coalesce(r.via_object, d.objid), coalesce(r.via_part, d.objsubid)
-  from pg_catalog.pg_depend d where d.classid = r.class and d.objid = r.object
-    and (d.refclassid in (${ROUTINE}, ${TYPE}, ${OPERATOR}, ${OPERATOR_CLASS}) or (r.class = ${RULE} and d.refclassid = ${TABLE}))`;
+  select d.refclassid, d.refobjid, coalesce(r.via_class, d.classid), coalesce(r.via_object, d.objid),
+    coalesce(r.via_part, d.objsubid)
+  from pg_catalog.pg_depend d
+  where d.classid = r.class
+    and d.objid = r.object
+    and (d.refclassid in (${ROUTINE}, ${TYPE}, ${OPERATOR}, ${OPERATOR_CLASS})
+      or (r.class = ${RULE} and d.refclassid = ${TABLE}))`;
 
 /** Whoever can change what `r.object` runs, as a type's owner can by a cast; nothing for what has no code of its own. Functions of our ledger are its owner's. */
 const OWNER = sql`
-  select c.relowner as id from pg_catalog.pg_class c
-    where r.class = ${TABLE} and c.oid = r.object and c.relkind in ('r', 'p', 'v', 'm', 'f')
-  union all select case when n.nspname <> 'rowmill' then p.proowner
-      when not me.rolsuper and pg_has_role(n.nspowner, 'USAGE') then me.oid else n.nspowner end
-    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where r.class = ${ROUTINE} and p.oid = r.object
-  union all select t.typowner from pg_catalog.pg_type t where r.class = ${TYPE} and t.oid = r.object and t.typtype <> 'b'`;
+  select c.relowner as id
+  from pg_catalog.pg_class c
+  where r.class = ${TABLE}
+    and c.oid = r.object
+    and c.relkind in ('r', 'p', 'v', 'm', 'f')
+  union all
+  select case
+    when n.nspname <> 'rowmill' then p.proowner
+    when not me.rolsuper and pg_has_role(n.nspowner, 'USAGE') then me.oid
+    else n.nspowner end
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  where r.class = ${ROUTINE}
+    and p.oid = r.object
+  union all
+  select t.typowner
+  from pg_catalog.pg_type t
+  where r.class = ${TYPE}
+    and t.oid = r.object
+    and t.typtype <> 'b'`;
 
 function findStrangers(client: Reader, { target, source, key }: Ownership): Promise<Stranger[]> {
   return client.rows<Stranger>(sql`
@@ -176,10 +264,18 @@ function findStrangers(client: Reader, { target, source, key }: Ownership): Prom
       union select s.* from reached r cross join lateral (${step(key)}) s)
     select distinct on (r.class, r.object) me.rolname::text as user, i.type as kind, i.identity,
       pg_get_userbyid(o.id)::text as owner, v.type as "viaKind", v.identity as via
-    from reached r join pg_catalog.pg_roles me on me.rolname = current_user cross join lateral (${OWNER}) o
+    from reached r
+    join pg_catalog.pg_roles me on me.rolname = current_user
+    cross join lateral (${OWNER}) o
     cross join lateral pg_identify_object(r.class, r.object, 0) i
     cross join lateral pg_identify_object(r.via_class, r.via_object, r.via_part) v
-    where o.id <> me.oid and not exists (select 1 from pg_catalog.pg_roles a where a.oid = o.id and a.rolsuper)
-      and not exists (select 1 from pg_catalog.pg_class c where c.oid = to_regclass(${source}) and c.relowner = o.id)
-    order by r.class, r.object, r.via_class, r.via_object limit ${STRANGERS_MAX}`);
+    where o.id <> me.oid
+      and not exists (select 1 from pg_catalog.pg_roles a where a.oid = o.id and a.rolsuper)
+      and not exists (
+        select 1
+        from pg_catalog.pg_class c
+        where c.oid = to_regclass(${source})
+          and c.relowner = o.id)
+    order by r.class, r.object, r.via_class, r.via_object
+    limit ${STRANGERS_MAX}`);
 }

@@ -70,7 +70,8 @@ async function lockFree(
   keys: readonly string[],
 ): Promise<{ busy: ReadonlySet<string> }> {
   await lock(tx, table);
-  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
+  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on
+    ${keyEquals("t", table.key, sql`k.key`)}`;
   const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
   const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
   const locked = new Set(free.map((row) => row.key));
@@ -93,7 +94,10 @@ async function present(
         " or ",
       );
   const rows = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${written}`);
+    select k.key
+    from unnest(${keys}::text[]) as k (key)
+    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
+    where ${written}`);
   return new Set(rows.map((row) => row.key));
 }
 
@@ -152,7 +156,10 @@ async function notWritten(
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
     : sql`pg_catalog.age(t.xmin) <= 0`;
   const held = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${fresh}`);
+    select k.key
+    from unnest(${keys}::text[]) as k (key)
+    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
+    where ${fresh}`);
   const missing = new Set(keys);
   for (const { key } of held) missing.delete(key);
   return missing;
@@ -172,7 +179,9 @@ async function differing(
       sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
   );
   const held = await tx.rows<{ key: string }>(sql`
-    select x.k as key from ${recordsetOf(table, results)} join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
+    select x.k as key
+    from ${recordsetOf(table, results)}
+    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
     where ${join(same, " and ")}`);
   const missing = new Set(results.map((result) => result.key));
   for (const { key } of held) missing.delete(key);
@@ -200,13 +209,20 @@ function assignments(table: TargetTable): { name: string; value: Sql }[] {
 
 function updateStatement(table: TargetTable, recordset: Sql): Sql {
   const set = join(assignments(table).map(({ name, value }) => sql`${identifier(name)} = ${value}`));
-  return sql`update ${raw(table.from)} t set ${set} from ${recordset} where ${keyEquals("t", table.key, sql`x.k`)}`;
+  return sql`
+    update ${raw(table.from)} t
+    set ${set}
+    from ${recordset}
+    where ${keyEquals("t", table.key, sql`x.k`)}`;
 }
 
 function upsertStatement(table: TargetTable, recordset: Sql): Sql {
   const assigned = assignments(table);
   const keyNames = join(table.key.map((column) => identifier(column.name)));
-  return sql`insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
-    select ${join(keyValues(table.key, sql`x.k`))}, ${join(assigned.map(({ value }) => value))} from ${recordset}
-    on conflict (${keyNames}) do update set ${join(assigned.map(({ name }) => sql`${identifier(name)} = excluded.${identifier(name)}`))}`;
+  return sql`
+    insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
+    select ${join(keyValues(table.key, sql`x.k`))}, ${join(assigned.map(({ value }) => value))}
+    from ${recordset}
+    on conflict (${keyNames}) do update
+    set ${join(assigned.map(({ name }) => sql`${identifier(name)} = excluded.${identifier(name)}`))}`;
 }

@@ -124,12 +124,18 @@ async function findObstacle(tx: Queryable): Promise<{ why: string; grants: strin
     event: string | null;
   }>(sql`
     select current_user::text as user, current_database()::text as database,
-      has_database_privilege(current_database(), 'TEMP') as temporary, current_setting('transaction_read_only')::boolean as "readOnly",
-      (select e.evtname::text from pg_catalog.pg_event_trigger e join pg_catalog.pg_roles o on o.oid = e.evtowner
+      has_database_privilege(current_database(), 'TEMP') as temporary,
+      current_setting('transaction_read_only')::boolean as "readOnly",
+      (
+        select e.evtname::text
+        from pg_catalog.pg_event_trigger e
+        join pg_catalog.pg_roles o on o.oid = e.evtowner
         cross join (select oid, rolsuper from pg_catalog.pg_roles where rolname = current_user) me
-        where e.evtenabled <> 'D' and (e.evtevent like 'ddl_command_%' or e.evtevent = 'sql_drop')
+        where e.evtenabled <> 'D'
+          and (e.evtevent like 'ddl_command_%' or e.evtevent = 'sql_drop')
           and (e.evttags is null or e.evttags && array['CREATE TABLE', 'ALTER TABLE'])
-          and (o.oid = me.oid or me.rolsuper or not o.rolsuper) limit 1) as event`);
+          and (o.oid = me.oid or me.rolsuper or not o.rolsuper)
+        limit 1) as event`);
   if (row === null) throw new Error("The catalogue gave no row.");
   if (row.readOnly) return { why: "this server takes no writes", grants: [] };
   if (row.event !== null) return { why: `the event trigger "${row.event}" would fire`, grants: [] };
@@ -157,7 +163,8 @@ async function makeTable(tx: Queryable, { facts }: Judged, { found }: Pair): Pro
   ];
   try {
     await tx.run(
-      sql`create temporary table ${raw(TRIED)} (like ${raw(facts.qualified)} including constraints including generated) on commit drop`,
+      sql`create temporary table ${raw(TRIED)} (like ${raw(facts.qualified)} including constraints including
+        generated) on commit drop`,
     );
     for (const actions of changes)
       if (actions.length > 0) await tx.run(raw(`alter table ${TRIED} ${actions.join(", ")}`));
@@ -181,10 +188,10 @@ async function findRefused(tx: Queryable, { pair, values: all }: Trial): Promise
       async (values) => {
         const rows = JSON.stringify(values.map((value) => ({ v: value })));
         await tx.run(
-          underRolePath(
-            sql`insert into ${raw(TRIED)} (${identifier(found.name)})
-              select x.v from pg_catalog.json_to_recordset(${rows}::pg_catalog.json) as x (v ${raw(found.declared.castType)})`,
-          ),
+          underRolePath(sql`
+            insert into ${raw(TRIED)} (${identifier(found.name)})
+            select x.v
+            from pg_catalog.json_to_recordset(${rows}::pg_catalog.json) as x (v ${raw(found.declared.castType)})`),
         );
       },
       (value, error) => {
