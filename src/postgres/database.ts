@@ -1,8 +1,9 @@
 /**
  * Every statement of Rowmill passes here: time-outs, pinned settings, errors in one shape. SQL is stateless (no named
- * statements, session settings or session locks), so it also runs behind a transaction pooler and on the embedded database.
- * Every statement runs in a transaction with a pinned `search_path`: what another role puts into a schema of ours is
- * never called with our rights. `underRolePath` marks the exceptions. A crash rolls back the open transaction, nothing else.
+ * statements, session settings or session locks), so it also runs behind a transaction pooler and on the embedded
+ * database. Every statement runs in a transaction with a pinned `search_path`: what another role puts into a schema
+ * of ours is never called with our rights. `underRolePath` marks the exceptions. A crash rolls back the open
+ * transaction, nothing else.
  */
 import type pg from "pg";
 import sql, { join, raw, type Sql } from "sql-template-tag";
@@ -334,13 +335,14 @@ export function isDataError(error: unknown): boolean {
 
 /**
  * May resolve without a fix: connections (08), read-only times (25), logins (28, 3D), conflicts (40), resources (53),
- * locks (55), cancelled and stopped (57), the server's files (58, F0), snapshots (72), foreign data (HV), internal (XX).
+ * locks (55), cancelled and stopped (57), the server's files (58, F0), snapshots (72), foreign data (HV), internal
+ * (XX).
  */
 const PASSING = /^(08|25|28|3D|40|53|55|57|58|72|F0|HV|XX)/;
 
 /**
- * Waiting does not help: bad values (22), constraints (23), a missing table, column or right (42), an error that a user's
- * function raises (P0). The pipeline pauses until someone acts.
+ * Waiting does not help: bad values (22), constraints (23), a missing table, column or right (42), an error that a
+ * user's function raises (P0). The pipeline pauses until someone acts.
  */
 export function isLastingRefusal(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && error.sqlState !== null && !PASSING.test(error.sqlState);

@@ -142,8 +142,8 @@ const NETWORK_RULES: readonly Rule[] = [
 function supabaseHint(at: Words): string[] {
   return SUPABASE_DIRECT.test(at.host)
     ? [
-        "Supabase's direct host has only IPv6 addresses. On a network without IPv6, use the URL of its session pooler " +
-          "(Connect, Session pooler).",
+        "Supabase's direct host has only IPv6 addresses. On a network without IPv6, use the URL of its " +
+          "session pooler (Connect, Session pooler).",
       ]
     : [];
 }

@@ -1,6 +1,7 @@
 /**
- * The pool for graphile-worker: its statements, its migrations and the functions that they call run under the pinned path.
- * None of them qualifies names of pg_catalog. It sends one statement at a time; outside of a transaction each becomes one.
+ * The pool for graphile-worker: its statements, its migrations and the functions that they call run under the pinned
+ * path. None of them qualifies names of pg_catalog. It sends one statement at a time; outside of a transaction each
+ * becomes one.
  */
 import type pg from "pg";
 import { DatabaseError, explainDatabaseError } from "./database.js";

@@ -1,6 +1,6 @@
 /**
- * What a transaction sends, and when: a begin, its statements and a commit, where the client waits for those with a result;
- * or all in one message, since each round trip wakes two processes, which is what an idle worker costs.
+ * What a transaction sends, and when: a begin, its statements and a commit, where the client waits for those with a
+ * result; or all in one message, since each round trip wakes two processes, which is what an idle worker costs.
  */
 import type pg from "pg";
 import type { Sql } from "sql-template-tag";
@@ -45,9 +45,9 @@ export interface Queryable extends Reader {
 }
 
 /**
- * Content is compared as text, so all settings that shape a value's text are pinned. `row_security = off` turns a read that
- * policies would silently thin out into an error. The isolation is named, since a later statement must see what was
- * committed after an earlier one took its locks.
+ * Content is compared as text, so all settings that shape a value's text are pinned. `row_security = off` turns a
+ * read that policies would silently thin out into an error. The isolation is named, since a later statement must see
+ * what was committed after an earlier one took its locks.
  */
 export function beginText(options: TransactionOptions): string {
   return beginTexts(options).join("; ");
@@ -78,16 +78,18 @@ type Message = (text: string) => string;
 const messages = new WeakMap<Sql, Message>();
 
 /**
- * Marks a small statement that is repeated all the time: outside of a transaction it goes out with its begin and commit in
- * one message. A message takes no parameters, so values stand quoted in its text: numbers, arrays of whole numbers, texts
- * and nulls. Never for content of rows.
+ * Marks a small statement that is repeated all the time: outside of a transaction it goes out with its begin and
+ * commit in one message. A message takes no parameters, so values stand quoted in its text: numbers, arrays of whole
+ * numbers, texts and nulls. Never for content of rows.
  */
 export function inOneMessage(statement: Sql): Sql {
   messages.set(statement, (text) => `${beginText({})}; ${text}; commit`);
   return statement;
 }
 
-/** The same without begin, pins and commit: for a read whose names are all qualified, and which depends on no setting. */
+/**
+ * The same without begin, pins and commit: for a read whose names are all qualified, and which depends on no setting.
+ */
 export function asItStands(statement: Sql): Sql {
   messages.set(statement, (text) => text);
   return statement;
@@ -113,10 +115,10 @@ function literal(value: unknown): string {
 const roleStatements = new WeakSet<Sql>();
 
 /**
- * Marks a statement that runs the user's code (a predicate, a target's triggers) or looks names up as the user would. It runs
- * under the role's own path, where others may be able to create objects. So everything in it is qualified, also operators,
- * as `operator(pg_catalog.=)`; and it uses nothing that cannot be: IN, IS DISTINCT FROM, NULLIF, CASE x WHEN, JOIN USING,
- * LIKE, BETWEEN, comparisons of rows. At COMMIT its deferred triggers find that path too.
+ * Marks a statement that runs the user's code (a predicate, a target's triggers) or looks names up as the user would.
+ * It runs under the role's own path, where others may be able to create objects. So everything in it is qualified,
+ * also operators, as `operator(pg_catalog.=)`; and it uses nothing that cannot be: IN, IS DISTINCT FROM, NULLIF, CASE
+ * x WHEN, JOIN USING, LIKE, BETWEEN, comparisons of rows. At COMMIT its deferred triggers find that path too.
  */
 export function underRolePath(statement: Sql): Sql {
   roleStatements.add(statement);
@@ -126,8 +128,8 @@ export function underRolePath(statement: Sql): Sql {
 const aheadStatements = new WeakSet<Sql>();
 
 /**
- * Marks a single statement whose result is not read: in a transaction it goes out with the next statement or the commit,
- * which waits for both and throws its error if it failed. Do not rely on its effect before then.
+ * Marks a single statement whose result is not read: in a transaction it goes out with the next statement or the
+ * commit, which waits for both and throws its error if it failed. Do not rely on its effect before then.
  */
 export function sentAhead(statement: Sql): Sql {
   aheadStatements.add(statement);

@@ -9,12 +9,12 @@ import type { TableParts } from "./parts.js";
 import { readAlone, stopwatch } from "./rows.js";
 import { contentOfLight, hexOf, weigh, WEIGHED_HASH } from "./weighed-rows.js";
 
-/** Rows of a chunk of a sweep that are compared one by one, after reading more of them together was too much for the database. */
+/** Rows of a chunk that are compared one by one, after the database failed to read more of them together. */
 const ROWS_ALONE_MAX = 500;
 
 /**
- * The next rows in key order, with what is wanted of each and what the ledger knows of it; ends the statement's CTE list, to be read
- * from as `chunk`, where `later` is not a part of it.
+ * The CTE `chunk`: the next rows in key order and what the ledger knows of each. Rows with `later` do not belong to
+ * it.
  */
 function chunkOf(parts: TableParts, page: Page): Sql {
   const { cursor, rowsMax } = page;
@@ -24,7 +24,7 @@ function chunkOf(parts: TableParts, page: Page): Sql {
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
   const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : WEIGHED_HASH;
-  // Nothing to compare with, or not now; or it is known as too large, and still is stored in as much.
+  // Nothing to compare with, or not now; or it was too large, and still has the same size.
   const isUnread = sql`(r.content_hash is null
     or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[])
     or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
@@ -48,7 +48,7 @@ function chunkOf(parts: TableParts, page: Page): Sql {
 interface Page {
   readonly cursor: readonly string[] | null;
   readonly rowsMax: number;
-  /** `light`: content as far as rows can be read together. `alone`: none that is read here. */
+  /** `light`: content of rows that can be read together. `alone`: no content here. */
   readonly reads: "light" | "alone" | "nothing";
 }
 
@@ -66,7 +66,7 @@ interface KeyPart {
   readonly value: Sql;
 }
 
-/** As a comparison of rows, which cannot be qualified, says it. The first part alone bounds the index scan. */
+/** `(a, b) > (x, y)`, which cannot be qualified. The first part alone bounds the index scan. */
 function afterParts({ column, value }: KeyPart, [next, ...rest]: readonly KeyPart[]): Sql {
   if (next === undefined) return sql`${column} operator(pg_catalog.>) ${value}`;
   return sql`${column} operator(pg_catalog.>=) ${value}
@@ -88,7 +88,7 @@ function chunkEnd(parts: TableParts, { rowsMax }: Page): Sql {
     (select ${parts.partsOf(sql`key`)} from chunk where not later order by position desc limit 1) as last`;
 }
 
-/** Rows that there is no time to compare count as found: whoever looks at them compares them, and keeps those that there is no time for. */
+/** Rows that there is no time to compare count as found: the intake compares them later. */
 export async function compareChunk(
   tx: Queryable,
   parts: TableParts,
@@ -117,7 +117,7 @@ export async function compareChunk(
 interface ComparedPage extends ChunkEnd {
   readonly met: string;
   readonly keys: string[] | null;
-  /** Rows to be read alone, and the hash by which the ledger knows them. */
+  /** Rows to be read alone, with the ledger's hash. */
   readonly alone: { key: string; hash: string | null }[] | null;
 }
 
@@ -127,7 +127,7 @@ async function comparePage(
   page: Page & SweepPlace,
 ): Promise<ComparedPage | null> {
   const known = sql`from chunk c where not c.later`;
-  // What was never read has none: it is read when it is rendered.
+  // A row that was never read has no hash: rendering reads it.
   const isOther = (hash: Sql) =>
     sql`c.content_hash is not null and c.content_hash operator(pg_catalog.<>) ${hash}`;
   const isNew = sql`(c.id is null or c.state operator(pg_catalog.=) 'gone')`;
@@ -140,8 +140,8 @@ async function comparePage(
         select pg_catalog.json_agg(c.key) ${known}
           and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
       (
-        select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash',
-          ${hexOf(sql`c.content_hash`)})) ${known}
+        select pg_catalog.json_agg(
+          pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)})) ${known}
           and ${isIdle}
           and c.hash is null
           and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
@@ -160,14 +160,17 @@ export async function askedChunk(
     with ${chunkOf(parts, page)}
     select ${chunkEnd(parts, page)},
       (
-        select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor',
-          ${parts.partsOf(sql`c.key`)}, 'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash',
-          ${hexOf(sql`c.content_hash`)}, 'fingerprint', ${hexOf(sql`c.fingerprint`)}, 'answeredFingerprint',
-          ${hexOf(sql`c.answered_fingerprint`)}) order by c.position)
+        select pg_catalog.json_agg(
+          pg_catalog.json_build_object('key', c.key, 'cursor', ${parts.partsOf(sql`c.key`)},
+            'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', ${hexOf(sql`c.content_hash`)},
+            'fingerprint', ${hexOf(sql`c.fingerprint`)},
+            'answeredFingerprint', ${hexOf(sql`c.answered_fingerprint`)})
+          order by c.position)
         from chunk c
         where not c.later
           and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[])
-            or (c.state operator(pg_catalog.=) 'waiting' and c.answered_hash operator(pg_catalog.=) c.content_hash))) as asked`),
+            or (c.state operator(pg_catalog.=) 'waiting'
+              and c.answered_hash operator(pg_catalog.=) c.content_hash))) as asked`),
   );
   return { rows: found?.asked ?? [], cursor: nextCursor(found) };
 }

@@ -1,21 +1,21 @@
-/** The columns of a table, source or target, as the catalogue has them. Only reads. */
+/** The columns of a source or target, from the catalogue. Only reads. */
 import { sql, type Reader } from "../../postgres/database.js";
 
 export interface TableColumn {
   readonly name: string;
   readonly typeOid: number;
-  /** For people and for DDL; schema-qualified outside of pg_catalog. Of a domain, the type below it. */
+  /** For display and DDL; schema-qualified outside of pg_catalog. Of a domain, the type below it. */
   readonly type: string;
   /** The same, quoted and always schema-qualified: for a cast, whatever the search path. */
   readonly castType: string;
-  /** False: somebody's own type, whose casts are somebody's own code. */
+  /** False: a user-defined type, whose casts are user-defined code. */
   readonly builtIn: boolean;
 }
 
 export interface CatalogueColumn extends TableColumn {
   /** pg_type.typname of the type below all domains. */
   readonly baseType: string;
-  /** Somebody defined a cast of it to text. */
+  /** It has a user-defined cast to text. */
   readonly foreignCast: boolean;
   /** The type of the column itself, which may be a domain, and which a write casts to. */
   readonly declared: Pick<TableColumn, "type" | "castType" | "builtIn">;

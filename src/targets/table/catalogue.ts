@@ -1,11 +1,11 @@
-/** What the catalogue says of a table that answers are to be written to. Only reads, and runs no code of anybody's. */
+/** The catalogue's facts about a target. Only reads, and runs no user-defined code. */
 import type { Relation } from "../../sources/table/inspection.js";
 import { catalogueColumns, type CatalogueColumn } from "../../sources/table/columns.js";
 import { sql, type Reader, type Sql } from "../../postgres/database.js";
 
 export interface TableCheck {
   readonly name: string;
-  /** The columns that it depends on, those behind generated columns in their place. */
+  /** The columns that it depends on; in place of a generated column, those that it is made of. */
   readonly columns: readonly string[];
   /** As pg_get_constraintdef has it. */
   readonly text: string;
@@ -20,13 +20,13 @@ export interface TargetFacts {
   readonly user: string;
   /** Quoted and schema-qualified. */
   readonly qualified: string;
-  /** The same as it stands in FROM and UPDATE. */
+  /** The same in FROM and UPDATE. */
   readonly from: string;
   readonly schema: string;
   /** As pg_class.relkind has it. */
   readonly kind: string;
   readonly owns: boolean;
-  /** By Rowmill, as its comment says, which only an owner can write. */
+  /** Made by Rowmill: its comment says it, which only an owner can write. */
   readonly made: boolean;
   readonly schemaUsage: boolean;
   readonly select: boolean;
@@ -35,11 +35,13 @@ export interface TargetFacts {
   /** Policies would hide rows from this user. */
   readonly thinned: boolean;
   readonly columns: readonly CatalogueColumn[];
-  /** Columns that a trigger may give another value before NOT NULL and the CHECKs judge it: its function names them, or is in another language. */
+  /**
+   * Columns that a trigger may change before NOT NULL and the CHECKs: its function names them, or is not in PL/pgSQL.
+   */
   readonly rewritten: readonly string[];
   readonly checks: readonly TableCheck[];
   readonly foreignKeys: readonly (NamedColumns & { readonly refers: string })[];
-  /** Unique and exclusion indexes, a partial one too. */
+  /** Unique and exclusion indexes, also partial ones. */
   readonly uniques: readonly NamedColumns[];
   /** The key is unique for `on conflict`. */
   readonly keyed: boolean;
@@ -52,7 +54,7 @@ export interface TargetFacts {
   }[];
   /** How many; null: it is not partitioned. */
   readonly partitions: number | null;
-  /** Sequences that fill a column, and that this user may not use. */
+  /** Sequences that fill a column and that this user may not use. */
   readonly sequences: readonly { readonly column: string; readonly sequence: string }[];
 }
 
@@ -63,7 +65,7 @@ const MADE_BY_US = "^Answers for .*, written by Rowmill\\.$";
 const BEFORE_EACH_ROW = 3;
 const INSERT_OR_UPDATE = 20;
 
-/** What follows, up to `isKeyed`, speaks of the table `c`. */
+/** This and what follows, up to `isKeyed`: about the table `c`. */
 const REWRITTEN = sql`
   select json_agg(a.attname)
   from pg_catalog.pg_attribute a
@@ -207,8 +209,8 @@ export async function lookAtTarget(
 }
 
 /**
- * Another text whenever the table, what hangs on it, or this user's rights may have changed: the versions of the catalogue's rows. Cheap
- * enough to be asked before each batch. The bodies of functions are not in it.
+ * Changes whenever the table, what depends on it, or this user's rights may have changed; not with the bodies of
+ * functions. Cheap enough to be read before each batch.
  */
 export async function targetSignature(client: Reader, qualified: string): Promise<string> {
   const row = await client.first<{ signature: string }>(sql`
