@@ -1,10 +1,10 @@
 /**
- * Arrays as PostgreSQL's binary format has them: `pg` sends a Buffer as a binary parameter. For chunks of many rows this is several times
- * cheaper for both sides than JSON or an array's text. Source: array_recv and the *_recv functions of PostgreSQL's sources.
+ * Arrays in PostgreSQL's binary format: `pg` sends a Buffer as a binary parameter. For chunks of many rows this costs
+ * both sides a fraction of JSON or of an array's text. Source: array_recv and the *_recv functions of PostgreSQL.
  */
 import { join, sql, type Sql } from "./database.js";
 
-/** Of the types' rows in pg_type, the same in every PostgreSQL. */
+/** In pg_type, the same in every PostgreSQL. */
 const OID = { bytea: 17, int8: 20, int4: 23, text: 25 } as const;
 const HEADER_BYTES = 20;
 const NULL_LENGTH = -1;
@@ -41,7 +41,7 @@ export function bigIntArray(values: readonly (number | null)[]): Sql {
 
 const LOW = 2 ** 32;
 
-/** Returns where the next value goes. A bigint object is made only for what a number does not hold. */
+/** Returns where the next value goes. */
 function writeInt8(array: Buffer, value: string | number, at: number): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number)) return array.writeBigInt64BE(BigInt(value), at);
@@ -58,7 +58,7 @@ export function textArray(values: readonly (string | null)[]): Sql {
   return ofTexts(OID.text, values, { encoding: "utf8", type: sql`pg_catalog.text[]` });
 }
 
-/** Written into their place at once: a buffer for each would cost more than all else. */
+/** Written in place: a buffer for each value would cost more than all else. */
 function ofTexts(
   oid: number,
   values: readonly (string | null)[],
@@ -78,7 +78,7 @@ function ofTexts(
   return hidden(array, type);
 }
 
-/** One dimension, from 1 on; an empty array has the same header with a length of 0, which PostgreSQL takes. */
+/** One dimension, from 1 on. PostgreSQL accepts it with a length of 0 as an empty array. */
 function header(oid: number, length: number, { bytes, nulls }: { bytes: number; nulls: boolean }): Buffer {
   const array = Buffer.allocUnsafe(HEADER_BYTES + bytes);
   array.writeInt32BE(1, 0);
@@ -89,16 +89,16 @@ function header(oid: number, length: number, { bytes, nulls }: { bytes: number; 
   return array;
 }
 
-/** The arrays side by side, a row for each place: what follows `from`. */
+/** What follows `from`: one row for each place in the arrays. */
 export function sideBySide(arrays: readonly Sql[]): Sql {
   return sql`rows from (${join(arrays.map((array) => sql`pg_catalog.unnest(${array})`))})`;
 }
 
 /**
- * As a sub-select, whose length the planner does not know: it counts on ten rows, and looks each up by an index. With the true length and
- * without fresh statistics it chose joins over whole tables, and a chunk took 30 times as long.
+ * A sub-select hides the length from the planner, which then expects ten rows and looks each up by an index. With the
+ * true length and without fresh statistics it joined whole tables, and a chunk took 30 times as long.
  */
 function hidden(array: Buffer, type: Sql): Sql {
-  // The second cast makes an expression of it, which ANY would else take for a list of rows.
+  // Without the second cast, ANY takes it for a list of rows.
   return sql`(select ${array}::${type})::${type}`;
 }

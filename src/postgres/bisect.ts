@@ -1,12 +1,12 @@
 /**
- * Runs one statement over many items; when the data of one of them makes it fail, halves until that one stands alone.
- * Works inside a transaction, by savepoints: what the other items wrote stays.
+ * Runs one statement over many items. When the data of one makes it fail, halves until that one stands alone.
+ * Uses savepoints inside a transaction, so what the other items wrote stays.
  */
 import { isDataError, sentAhead, sql, type Queryable } from "./database.js";
 
 /**
- * `work` may be called for any part of `items`; `poison` for a single one that fails by its own data. Errors of another
- * kind (connection, lock, deadlock) are thrown: they say nothing about the data. At most 2 × items × log2(items) calls.
+ * `work` gets any part of `items`; `poison` a single one that fails by its own data. Other errors (connection, lock,
+ * deadlock) are thrown: they say nothing about the data. At most 2 × items × log2(items) calls.
  */
 export async function bisect<Item>(
   tx: Queryable,

@@ -1,12 +1,16 @@
-/** Reads what the data of one row may make too much for the database: for its time, its memory or the longest value it can build. */
+/**
+ * Reads that one row's data may make too much for the database: its time, its memory, or the longest value it can
+ * build.
+ */
 import { DatabaseError, raw, sentAhead, STATEMENTS_OWN, type Queryable } from "./database.js";
 
-/** For the reading of rows by their keys. Two of these and what is read meanwhile take less time than a lease. */
+/** For reading rows by their keys. Two of these and the reads between them take less time than a lease. */
 export const READ_TIMEOUT_MS = 6_000;
 
 /**
- * Null: it was too much; the transaction goes on as if nothing had been tried. `timeoutMs` null: the transaction's own time-out.
- * For statements that only read: what they did is undone, and with it the setting.
+ * Null: it was too much, and the transaction continues as if nothing had been tried. `timeoutMs` null: the
+ * transaction's own time-out. For statements that only read, since all that they did is rolled back, the setting
+ * included.
  */
 export async function boundedRead<Result>(
   tx: Queryable,
@@ -33,8 +37,8 @@ async function undo(tx: Queryable): Promise<void> {
 }
 
 /**
- * What the size of one row can cause: a time-out, too little memory, a value longer than PostgreSQL can build (54, or XX000 with this
- * message, which it never translates).
+ * A time-out, too little memory, or a value that is too long (54; or XX000 with this message, which is never
+ * translated).
  */
 function isTooMuch(error: unknown): boolean {
   if (!(error instanceof DatabaseError) || error.sqlState === null) return false;

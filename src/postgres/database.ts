@@ -1,12 +1,9 @@
 /**
- * The one seam to PostgreSQL. Every statement of Rowmill passes here: time-outs, pinned settings, errors in one shape.
- *
- * All SQL is stateless: no named prepared statements, no session settings, no session locks, no temporary tables that outlive their
- * transaction; so the same statements run on a direct connection, behind a transaction pooler and on the embedded database. Settings are made
- * with `set_config(…, true)` inside a transaction. A crash at any point rolls the open transaction back, nothing else.
- *
- * Every statement runs in a transaction, and every transaction has its `search_path` pinned: a function, operator or type that another
- * role puts into a schema of the role's own path is never called with our rights. `underRolePath` marks the few exceptions.
+ * Every statement of Rowmill passes here: time-outs, pinned settings, errors in one shape. SQL is stateless (no named
+ * statements, session settings or session locks), so it also runs behind a transaction pooler and on the embedded
+ * database. Every statement runs in a transaction with a pinned `search_path`: what another role puts into a schema
+ * of ours is never called with our rights. `underRolePath` marks the exceptions. A crash rolls back the open
+ * transaction, nothing else.
  */
 import type pg from "pg";
 import sql, { join, raw, type Sql } from "sql-template-tag";
@@ -42,13 +39,13 @@ export {
 
 const { Client, Pool, Query } = commonjs("pg") as typeof pg;
 const CONNECT_TIMEOUT_MS = 15_000;
-/** Client-side bound over everything a statement may need, lock waits and network included. */
+/** On the client's side, lock waits and network included. */
 const QUERY_TIMEOUT_MS = 90_000;
 const POOL_MAX_DEFAULT = 10;
 
 export interface Database extends Queryable {
   readonly pool: pg.Pool;
-  /** One transaction; a throw rolls it back. Never open a second one inside: the embedded database has a single session. */
+  /** A throw rolls it back. Never open a second one inside: the embedded database has a single session. */
   transaction<T>(work: (tx: Queryable) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** Repeatable. */
   close(): Promise<void>;
@@ -70,10 +67,9 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
     query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS,
     application_name: "rowmill",
     allowExitOnIdle: true,
-    // What is sent ahead goes out at once, and is answered in order.
     pipeline: true,
   });
-  // A connection that breaks while idle, or between two statements, is replaced at the next use; that one's error matters.
+  // A connection that breaks between two statements is replaced at the next use, whose error matters.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => client.on("error", () => undefined));
   const noteFailure = dropUnfit(pool);
@@ -93,13 +89,12 @@ export function openDatabase(config: pg.ClientConfig, options: DatabaseOptions =
   };
 }
 
-/** Told of every statement that failed. */
+/** Gets the error of every failed statement. */
 type NoteFailure = (error: Error) => void;
 
 /**
- * Drops connections that are handed back and can be of no more use: those on which the server still owes an answer, and after a
- * write was refused (25006) all that were open then, since they may lead to what is a replica now. Ours are dropped by their errors too;
- * graphile-worker, which shares the pool, hands back whatever it has.
+ * Closes returned connections on which the server still owes an answer; and once a write was refused (25006), all that
+ * were open then, since they may lead to a replica now. graphile-worker shares the pool and returns whatever it has.
  */
 function dropUnfit(pool: pg.Pool): NoteFailure {
   let present = 0;
@@ -115,7 +110,7 @@ function dropUnfit(pool: pg.Pool): NoteFailure {
 }
 
 interface RunOptions extends TransactionOptions {
-  /** All that there is to say: the one statement, or that before its commit. */
+  /** The whole transaction as one message. */
   readonly message?: string;
 }
 
@@ -145,7 +140,7 @@ function lineOver(client: pg.PoolClient, noteFailure: NoteFailure): Line {
   };
 }
 
-/** All up to one Sync: after an error the server passes over what is left of it. */
+/** All up to one Sync: after an error the server skips the rest. */
 function queryAfter<Row extends object>(
   client: pg.PoolClient,
   texts: readonly string[],
@@ -186,7 +181,7 @@ async function runTransaction<T>(
     else await tx.commit();
     return result;
   } catch (error) {
-    // After a loss nothing answers any more: to roll back would be to wait once again for as long.
+    // After a loss nothing answers: a rollback would only wait as long again.
     broken = isConnectionLoss(error) ? asError(error) : await rollBack(client);
     throw error;
   } finally {
@@ -212,7 +207,7 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   }
 }
 
-/** A PostgreSQL identifier, always quoted. Values are never written this way. */
+/** Always quoted. Never for values. */
 export function identifier(name: string): Sql {
   return raw(quoteIdentifier(name));
 }
@@ -223,7 +218,7 @@ export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** For the few places that take no parameters: bodies of functions and triggers. */
+/** For the few places that take no parameters, such as bodies of functions. */
 export function quoteLiteral(text: string): string {
   if (text.includes("\0"))
     throw new RowmillError("config_invalid", "Text in the database cannot hold a NUL character.");
@@ -253,12 +248,12 @@ export class DatabaseError extends RowmillError {
   }
 }
 
-/** The same error with what to do about it where this connection goes; any other error as it is. */
+/** Adds hints that fit this connection; any other error stays as it is. */
 export function explainWith(error: unknown, facts: ConnectionFacts): unknown {
   return error instanceof DatabaseError ? describeFailure(asError(error.cause), facts) : error;
 }
 
-/** An error of `pg`, which every error of a statement is that did not come through here, in the shape of this module. */
+/** Gives an error of `pg` the shape of this module. */
 export function explainDatabaseError(error: unknown): Error {
   return error instanceof RowmillError ? error : describeFailure(asError(error), null);
 }
@@ -266,10 +261,10 @@ export function explainDatabaseError(error: unknown): Error {
 function describeFailure(cause: Error, facts: ConnectionFacts | null): DatabaseError {
   const failure = failureOf(cause);
   const { sqlState, message } = failure;
-  const { lead, mends } = explainFailure(failure, facts);
+  const { lead, hints } = explainFailure(failure, facts);
   const passes = passesByItself(failure);
   const describe = (code: ConstructorParameters<typeof DatabaseError>[0], otherwise: string) =>
-    new DatabaseError(code, `${lead ?? otherwise}: ${message}.`, { sqlState, passes, cause, hints: mends });
+    new DatabaseError(code, `${lead ?? otherwise}: ${message}.`, { sqlState, passes, cause, hints });
   if (sqlState === null) {
     const timedOut = message === "Query read timeout";
     return describe(timedOut ? "database_timeout" : "database_unreachable", "The database did not answer");
@@ -282,15 +277,14 @@ function describeFailure(cause: Error, facts: ConnectionFacts | null): DatabaseE
   );
 }
 
-/** What the driver says to whoever comes too late: a loop or a queue that had not noticed yet that its process ends. */
+/** The driver's words to a loop or queue that has not noticed yet that its process ends. */
 const POOL_ENDED = "Cannot use a pool after calling end on the pool";
 
-/** A message of the driver, or one that quotes it, for people. */
 export function plainMessage(message: string): string {
   return message.replaceAll(POOL_ENDED, "this process is ending, and its connections are closed");
 }
 
-/** Node tries each address of a host, and puts the failures of all into one error that says nothing itself. */
+/** Node tries each address of a host and wraps all failures in one error with an empty message. */
 function failureOf(error: Error): DatabaseFailure {
   const [first]: unknown[] = error instanceof AggregateError ? error.errors : [];
   const telling = error.message === "" && first instanceof Error ? first : error;
@@ -323,37 +317,38 @@ function isWriteRefused(error: unknown): boolean {
 }
 
 /**
- * No fault of any pipeline: the server is away, does not answer, has no room, or takes no writes (25006, as in the moments of a
- * failover). Whether a statement took effect whose answer is missing, nobody knows.
+ * No pipeline's fault: the server is away, does not answer, has no room, or takes no writes (25006, as during a
+ * failover). Whether a statement without an answer took effect is unknown.
  */
 export function isDatabaseWide(error: unknown): boolean {
   return isConnectionLoss(error) || isWriteRefused(error);
 }
 
-/** Too many columns or arguments: the statement's own fault, whatever the rows are. */
+/** Too many columns or arguments: the statement's fault, not its rows'. */
 export const STATEMENTS_OWN = /^540(11|23)/;
 
-/** Errors that the data of single rows can cause (class 22: bad values, 23: constraints, 54: too large): bisect, never retry. */
+/** Caused by the data of single rows (22: bad values, 23: constraints, 54: too large): bisect, never retry. */
 export function isDataError(error: unknown): boolean {
   if (!(error instanceof DatabaseError) || error.sqlState === null) return false;
   return /^(22|23|54)/.test(error.sqlState) && !STATEMENTS_OWN.test(error.sqlState);
 }
 
 /**
- * What may pass by itself: connections (08), read-only times (25), logins (28, 3D), conflicts (40), resources (53), locks and states of
- * objects (55), cancelled and stopped (57), the server's files (58, F0), snapshots (72), other servers' data (HV), internal troubles (XX).
+ * May resolve without a fix: connections (08), read-only times (25), logins (28, 3D), conflicts (40), resources (53),
+ * locks (55), cancelled and stopped (57), the server's files (58, F0), snapshots (72), foreign data (HV), internal
+ * (XX).
  */
 const PASSING = /^(08|25|28|3D|40|53|55|57|58|72|F0|HV|XX)/;
 
 /**
- * Refusals that no waiting mends: all others, such as bad values (22), constraints (23), a missing table, column or right (42), an error that
- * a function of the user's raises (P0). The pipeline pauses until a person acts.
+ * Waiting does not help: bad values (22), constraints (23), a missing table, column or right (42), an error that a
+ * user's function raises (P0). The pipeline pauses until someone acts.
  */
 export function isLastingRefusal(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && error.sqlState !== null && !PASSING.test(error.sqlState);
 }
 
-/** Deadlock, serialisation, lock time-out: the same work may simply be done again. */
+/** Deadlock, serialization failure, lock time-out: repeat the work. */
 export function isConflict(error: unknown): boolean {
   return (
     error instanceof DatabaseError &&

@@ -1,20 +1,20 @@
 /**
- * The pool as graphile-worker gets it: its statements, its migrations and the functions that they call run under the pinned path, like
- * ours. None of them names a schema for what is in pg_catalog, and its functions take the path of their caller.
- *
- * It asks each client for one statement at a time. Outside of a transaction of its own each one becomes a transaction.
+ * The pool for graphile-worker: its statements, its migrations and the functions that they call run under the pinned
+ * path. None of them qualifies names of pg_catalog. It sends one statement at a time; outside of a transaction each
+ * becomes one.
  */
 import type pg from "pg";
 import { DatabaseError, explainDatabaseError } from "./database.js";
 import { PIN_PATH } from "./transaction.js";
 
-/** A process that is frozen between its statement and its commit holds a job's row for so long at most: others wait for it. */
+/** How long a process that froze before its commit may hold a job's row. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
-const BEGIN = `begin; ${PIN_PATH}; select pg_catalog.set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_TIMEOUT_MS}', true)`;
+const BEGIN = `begin; ${PIN_PATH};
+  select pg_catalog.set_config('idle_in_transaction_session_timeout', '${IDLE_IN_TRANSACTION_TIMEOUT_MS}', true)`;
 
 type Query = (...query: readonly unknown[]) => Promise<unknown>;
 
-/** The same pool: the same connections, events and limits. */
+/** The same connections, events and limits. */
 export function pinnedPool(pool: pg.Pool): pg.Pool {
   return withOwn(pool, {
     connect: (callback?: (error?: Error, client?: pg.PoolClient, release?: unknown) => void) => {
@@ -48,7 +48,7 @@ function pinnedQuery(client: pg.PoolClient): Query {
       return send(BEGIN);
     }
     if (text === "commit" || text === "rollback") inTransaction = false;
-    // LISTEN and UNLISTEN look nothing up.
+    // LISTEN and UNLISTEN look up no names.
     if (inTransaction || /^(commit|rollback|(un)?listen )/i.test(text)) return send(...query);
     await send(BEGIN);
     try {
@@ -56,7 +56,7 @@ function pinnedQuery(client: pg.PoolClient): Query {
       await send("commit");
       return result;
     } catch (error) {
-      // Where the server did not answer, a rollback would only wait as long again; the pool drops such a connection.
+      // Where the server did not answer, a rollback would wait as long again. The pool drops such a connection.
       const failure = explainDatabaseError(error);
       if (failure instanceof DatabaseError && failure.sqlState !== null)
         await Promise.allSettled([send("rollback")]);
@@ -70,7 +70,7 @@ function textOf(query: unknown): string {
   return typeof query === "object" && query !== null && "text" in query ? String(query.text) : "";
 }
 
-/** All else is the target's own: its methods act on it, and not on this one. */
+/** Everything else acts on the target itself. */
 function withOwn<Target extends object>(target: Target, own: Readonly<Record<string, unknown>>): Target {
   return new Proxy(target, {
     get: (_target, name) => {

@@ -1,21 +1,23 @@
-/** Cuts text in SQL that is to be shown to a person: the longest value of PostgreSQL is longer than the longest of JavaScript. */
+/** Cuts text for display in SQL: PostgreSQL's longest value is longer than JavaScript's. */
 import { raw, sql, type Sql } from "./database.js";
 
 export const SHOWN_CHARACTERS_MAX = 100_000;
-/** Below this nothing is cut; so what is cut is always longer than what is left of it. */
+/** Below this nothing is cut, so cutting always shortens. */
 const WHOLE_BYTES_MAX = 4 * SHOWN_CHARACTERS_MAX;
 
 export interface Shown {
   readonly bytes: Sql;
   readonly whole: Sql;
-  /** At least its first SHOWN_CHARACTERS_MAX characters, where they cost less than the whole. */
+  /** At least its first SHOWN_CHARACTERS_MAX characters, where those cost less than the whole. */
   readonly head?: Sql;
 }
 
 /** Null for null. */
 export function shownText({ bytes, whole, head = whole }: Shown): Sql {
-  return sql`case when ${isCut(bytes)}
-    then pg_catalog.concat(pg_catalog.left(${head}, ${raw(String(SHOWN_CHARACTERS_MAX))}), ' … [', ${bytes}, ' bytes in all]') else ${whole} end`;
+  return sql`case
+    when ${isCut(bytes)} then pg_catalog.concat(pg_catalog.left(${head}, ${raw(String(SHOWN_CHARACTERS_MAX))}),
+      ' … [', ${bytes}, ' bytes in all]')
+    else ${whole} end`;
 }
 
 export function isCut(bytes: Sql): Sql {

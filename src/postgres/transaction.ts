@@ -1,6 +1,6 @@
 /**
- * What a transaction says, and when. Mostly a begin, its statements and a commit, of which the client waits for those with a result; or, for a
- * statement that is marked for it, all in one message: each round trip wakes two processes, and that is what an idle worker costs.
+ * What a transaction sends, and when: a begin, its statements and a commit, where the client waits for those with a
+ * result; or all in one message, since each round trip wakes two processes, which is what an idle worker costs.
  */
 import type pg from "pg";
 import type { Sql } from "sql-template-tag";
@@ -8,32 +8,31 @@ import { commonjs } from "../model/commonjs.js";
 import { RowmillError } from "../model/errors.js";
 
 const { escapeLiteral } = commonjs("pg") as typeof pg;
-/** For statements over our own tables and bounded chunks of a user's. */
 const STATEMENT_TIMEOUT_MS = 60_000;
-/** A process that is frozen in a transaction holds its locks for so long at most; ours are never silent for more than moments. */
+/** How long a process that froze in a transaction may hold its locks; ours are silent only for moments. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 30_000;
-/** Where names without a schema are looked up. Last, since a temporary table or type would else come first. */
+/** pg_temp is last: otherwise a temporary table or type would come first. */
 const PINNED_PATH = "pg_catalog, pg_temp";
-/** In SQL's own words, for transactions that do not begin here. */
+/** For transactions that do not begin here. */
 export const PIN_PATH = `select pg_catalog.set_config('search_path', '${PINNED_PATH}', true)`;
-/** Null resets to what the server, the database or the role has set. */
+/** Null resets to the setting of the server, the database or the role. */
 export const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
 
 export interface TransactionOptions {
   statementTimeoutMs?: number;
-  /** How long to wait for a lock before giving up; null: as long as the statement may last. */
+  /** Default: as long as the statement may last. */
   lockTimeoutMs?: number;
   /** The server refuses every write in it. */
   readOnly?: boolean;
-  /** The pipeline whose results are written: its own triggers pass such writes over, those of other pipelines do not. */
+  /** The pipeline whose results are written: its own triggers skip such writes, those of other pipelines do not. */
   writingFor?: number;
-  /** Rolls back at its end: what was done was a trial. */
+  /** Rolls back at its end. */
   trial?: boolean;
 }
 
-/** Asks. A function that takes this one writes nothing. */
+/** A function that takes this one writes nothing. */
 export interface Reader {
-  /** All rows; statements are written so that their number is bounded. */
+  /** All rows; the statement bounds their number. */
   rows<Row extends object>(statement: Sql): Promise<Row[]>;
   /** The first row, or null. */
   first<Row extends object>(statement: Sql): Promise<Row | null>;
@@ -46,9 +45,9 @@ export interface Queryable extends Reader {
 }
 
 /**
- * Content is compared as text, so what shapes a value's text is pinned in every transaction. `row_security = off` makes a
- * read that policies would silently thin out an error instead. The isolation is named, whatever the database's default is: a later
- * statement must see what was committed after an earlier one took its locks.
+ * Content is compared as text, so all settings that shape a value's text are pinned. `row_security = off` turns a
+ * read that policies would silently thin out into an error. The isolation is named, since a later statement must see
+ * what was committed after an earlier one took its locks.
  */
 export function beginText(options: TransactionOptions): string {
   return beginTexts(options).join("; ");
@@ -79,9 +78,9 @@ type Message = (text: string) => string;
 const messages = new WeakMap<Sql, Message>();
 
 /**
- * Marks a small statement of our own that is repeated all the time: outside of a transaction it goes out with the begin and the commit of its own,
- * in one message; within one it is like any other. Such a message takes no parameters, so its values stand in its text, quoted: numbers,
- * whole numbers in arrays, texts and nulls. Never for content of rows.
+ * Marks a small statement that is repeated all the time: outside of a transaction it goes out with its begin and
+ * commit in one message. A message takes no parameters, so values stand quoted in its text: numbers, arrays of whole
+ * numbers, texts and nulls. Never for content of rows.
  */
 export function inOneMessage(statement: Sql): Sql {
   messages.set(statement, (text) => `${beginText({})}; ${text}; commit`);
@@ -89,15 +88,14 @@ export function inOneMessage(statement: Sql): Sql {
 }
 
 /**
- * The same for a read that needs no transaction of ours, with its begin, pins and commit: every function, operator and type in it is qualified, and
- * no setting counts for it.
+ * The same without begin, pins and commit: for a read whose names are all qualified, and which depends on no setting.
  */
 export function asItStands(statement: Sql): Sql {
   messages.set(statement, (text) => text);
   return statement;
 }
 
-/** Null: it is not marked so. */
+/** Null: it is not marked. */
 export function messageText(statement: Sql): string | null {
   const message = messages.get(statement);
   if (message === undefined) return null;
@@ -105,7 +103,7 @@ export function messageText(statement: Sql): string | null {
   return message(strings.reduce((text, part, index) => text + literal(values[index - 1]) + part));
 }
 
-/** Takes the type that its place asks for, as a parameter does. */
+/** Gets its type from its place, as a parameter does. */
 function literal(value: unknown): string {
   if (value === null) return "null";
   if (typeof value === "number" && Number.isFinite(value)) return `'${value}'`;
@@ -117,10 +115,10 @@ function literal(value: unknown): string {
 const roleStatements = new WeakSet<Sql>();
 
 /**
- * Marks a statement that runs code of the user's (a predicate, the triggers of a target) or looks names up as the user's own statements
- * would. It runs under the role's own path, which others may be able to write to. So everything in it is qualified, also operators, as
- * `operator(pg_catalog.=)`; and it uses none of what cannot be: IN, IS DISTINCT FROM, NULLIF, CASE x WHEN, JOIN USING, LIKE, BETWEEN,
- * comparisons of rows. Its deferred triggers too find that path, at COMMIT.
+ * Marks a statement that runs the user's code (a predicate, a target's triggers) or looks names up as the user would.
+ * It runs under the role's own path, where others may be able to create objects. So everything in it is qualified,
+ * also operators, as `operator(pg_catalog.=)`; and it uses nothing that cannot be: IN, IS DISTINCT FROM, NULLIF, CASE
+ * x WHEN, JOIN USING, LIKE, BETWEEN, comparisons of rows. At COMMIT its deferred triggers find that path too.
  */
 export function underRolePath(statement: Sql): Sql {
   roleStatements.add(statement);
@@ -130,21 +128,21 @@ export function underRolePath(statement: Sql): Sql {
 const aheadStatements = new WeakSet<Sql>();
 
 /**
- * Marks a single statement whose result nobody reads: in a transaction it goes out with the next statement or the commit, which waits for both. If it
- * failed, its error is what that one throws. Whoever asked for it may not rely on it before then.
+ * Marks a single statement whose result is not read: in a transaction it goes out with the next statement or the
+ * commit, which waits for both and throws its error if it failed. Do not rely on its effect before then.
  */
 export function sentAhead(statement: Sql): Sql {
   aheadStatements.add(statement);
   return statement;
 }
 
-/** A connection, as transactions speak over it. */
+/** A connection as transactions use it. */
 export interface Line {
-  /** What is asked before an answer came is answered in the same order. @throws DatabaseError */
+  /** Answers come in the order of the queries. @throws DatabaseError */
   ask<Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
-  /** The same, after these, each a single statement; nothing of it is done once one of them failed. */
+  /** After these, each a single statement; once one failed, the rest is not done. */
   askAfter<Row extends object>(texts: readonly string[], query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
-  /** What the work asks goes out in one write. */
+  /** Sends what the work asks in one write. */
   together<T>(work: () => T): T;
 }
 
@@ -156,7 +154,7 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
   let ranUsersCode = false;
   let isAsked = false;
   let ahead: pg.QueryConfig[] = [];
-  /** With what is said ahead: the first error counts, since those after it are its consequences. */
+  /** Together with what was sent ahead. The first error counts: later ones are its consequences. */
   const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
     const queries = [...ahead, query];
     const opening = isAsked ? null : beginTexts(options);
@@ -180,7 +178,7 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
     try {
       return await ask<Row>(query);
     } catch (error) {
-      // After it comes a rollback, of all or to a savepoint, which was set under the pinned path.
+      // A rollback follows, of all or to a savepoint, which was set under the pinned path.
       isPinned = true;
       throw error;
     }
@@ -202,7 +200,10 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
   };
 }
 
-/** Else what follows a begin that failed, as by a time-out of the role's, would be done outside of a transaction, and under the role's path. */
+/**
+ * One Sync for all: otherwise what follows a begin that failed, as by a time-out of the role, would run outside of a
+ * transaction and under the role's path.
+ */
 function askWithBegin<Row extends object>(
   line: Line,
   opening: readonly string[],
@@ -223,7 +224,7 @@ function askAll<Row extends object>(
   return inFewMessages(queries).map((message) => line.ask<Row>(message));
 }
 
-/** What has no parameters is said in one message with its neighbours. */
+/** What has no parameters goes out in one message with its neighbors. */
 function inFewMessages(queries: readonly pg.QueryConfig[]): readonly pg.QueryConfig[] {
   const messages: pg.QueryConfig[] = [];
   for (const query of queries) {
@@ -238,7 +239,7 @@ function isPlain({ values }: pg.QueryConfig): boolean {
   return !values?.length;
 }
 
-/** Said with its only statement, whose result is the only one, or the last before that of the commit. */
+/** Sent with its only statement, whose result is the only one, or the last before the commit's. */
 export function beginTogether(line: Line, text: string): Transaction {
   const send = async <Row extends object>() => {
     const [result] = results(await line.ask<Row>({ text })).slice(-2);
@@ -247,7 +248,6 @@ export function beginTogether(line: Line, text: string): Transaction {
   return { ...queryable(send), commit: () => Promise.resolve() };
 }
 
-/** A message with several statements has a result for each of them. */
 function results<Row extends object>(
   answer: pg.QueryResult<Row> | pg.QueryResult<Row>[],
 ): pg.QueryResult<Row>[] {

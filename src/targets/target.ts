@@ -1,4 +1,4 @@
-/** What a target of results must answer: created when missing, written set by set, driven by the ledger's guarded updates. */
+/** What a target of results must answer. It is written chunk by chunk, as the ledger's guarded updates decide. */
 import type { Json } from "../model/pipeline.js";
 import type { Queryable } from "../postgres/database.js";
 
@@ -12,21 +12,24 @@ export interface Result {
 export interface Target {
   /** The results go into the source's own rows. */
   readonly isSource: boolean;
-  /** @throws RowmillError `target_unsupported` where a write would run code of somebody whom the config does not trust. */
+  /**
+   * @throws RowmillError `target_unsupported` where a write would run code of an owner whom the config does not trust
+   */
   checkOwners(client: Queryable): Promise<void>;
   /**
-   * Locks the table as the write does anyway, so that from here to the commit no trigger, default or owner of it can change, and checks the
-   * owners as above. `plain`: nothing of the user's can do something else than what is written; where it fails, it says so.
+   * Takes the write's lock, so that no trigger, default or owner can change before the commit, and checks the owners.
+   * `plain`: no trigger or rule can turn the write into something else without an error.
    */
   lock(tx: Queryable): Promise<{ plain: boolean }>;
   /**
-   * Locks as above, then: of these keys, those whose target rows some other transaction holds right now: they are written later, so that a user's
-   * transaction never waits for ours. The others stay locked for this transaction.
+   * Locks as above. `busy`: the keys whose target rows another transaction holds; they are written later, so that a
+   * user's transaction never waits for ours. The others stay locked for this transaction.
    */
   lockFree(tx: Queryable, keys: readonly string[]): Promise<{ busy: ReadonlySet<string> }>;
   /**
-   * Upserts, and looks, unless the target is `plain`: the keys at which the table does not hold what was written, since a trigger or rule of the user's did something else.
-   * One result per key; the caller bounds their number, since a user's table is written, and halves them when a row is refused.
+   * Upserts one result per key. Returns the keys at which the table does not hold the result, since a trigger or rule
+   * did something else; none where the target is `plain`. The caller bounds the results, and halves them when a row
+   * is refused.
    */
   write(tx: Queryable, results: readonly Result[], plain?: boolean): Promise<ReadonlySet<string>>;
   /** Of these keys, those that have a result. */

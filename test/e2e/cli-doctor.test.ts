@@ -205,7 +205,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     const shown = ended.stdout.replace(/127\.0\.0\.1:\d+/g, "127.0.0.1:PORT");
     expect(shown).toContain(`
   problem      Connection: Cannot use 127.0.0.1:PORT/app. The database did not answer: Connection terminated due to connection timeout.
-               - Nothing came back from 127.0.0.1:PORT: check host and port in DATABASE_URL; a firewall, or a list of allowed addresses, may keep this machine out.
+               - No answer from 127.0.0.1:PORT: check host and port in DATABASE_URL. A firewall or a list of allowed addresses may block this machine.
 `);
     expect(shown).toContain(
       `problem      Key: the call to OpenAI "list models" was given up after 7000 ms without a full reply.`,

@@ -257,7 +257,7 @@ export default defineConfig({ pipelines: { movies } });
         args: withOption("--table", "imdb_datset"),
         status: 2,
         says: () => `There is no table imdb_datset in this database; did you mean "imdb_dataset"?
-  - Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table`,
+  - Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table`,
       },
       {
         title: "a view",
@@ -285,7 +285,7 @@ export default defineConfig({ pipelines: { movies } });
           ..."--table|shop.Order Lines|--key|day|--columns|note".split("|"),
         ],
         status: 2,
-        says: () => `source.key: no unique index of shop.Order Lines covers ("day"), so a key might name two rows.
+        says: () => `source.key: shop.Order Lines has no unique index on ("day"), so two rows could have the same key.
   - create unique index concurrently on "shop"."Order Lines" ("day");
   - or: alter table "shop"."Order Lines" add primary key ("day");`,
       },

@@ -147,7 +147,7 @@ describeDatabases(
         create trigger t before insert on early.film_labels for each row execute function grab();`);
       const refused = await project.run("up", "--until-idle");
       expect(refused.status).toBe(2);
-      expect(refused.stderr).toContain(`The name films may mean "early"."films" or "public"."films"`);
+      expect(refused.stderr).toContain(`films may mean "early"."films" or "public"."films"`);
       const doctor = await project.run("doctor");
       expect(doctor.stdout).toContain("write its schema before a dot");
       expect(doctor.stdout).toContain(`Trust ${intruder}, who owns it`);

@@ -123,7 +123,7 @@ describe.skipIf(serverKind === "embedded")(
       });
       const { status, stderr } = await ended;
       expect(status, stderr).toBe(1);
-      expect(stderr).toContain("another session held the table for 2000 ms");
+      expect(stderr).toContain("another session locked the table for over 2000 ms");
       expect((await tableNow()).checks.join()).not.toContain("'d'");
     });
 
@@ -159,7 +159,7 @@ describe.skipIf(serverKind === "embedded")(
       await answer(`label: z.enum(["a", "c"]), note: z.string()`);
       const narrowed = `alter table "public"."ans" drop constraint "ans_label_check", add constraint "ans_label_check" check ("label" in ('a', 'c')) not valid;`;
       await expectRefused(["--yes"], 2, [
-        `ans."label" holds "b", which the answer no longer allows. Rowmill does not narrow a CHECK`,
+        `ans."label" contains "b", which the answer no longer allows. Rowmill does not narrow a CHECK`,
         narrowed,
       ]);
       await run(narrowed);
@@ -174,7 +174,7 @@ describe.skipIf(serverKind === "embedded")(
       expect((await tableNow()).checks).toEqual([]);
       await run(`update ans set label = 'b'; alter table ans add constraint mine check (label in ('b'))`);
       expect((await project.run("doctor")).stdout).toContain(
-        'the CHECK "mine" of ans."label" lets only "b" through',
+        'the CHECK "mine" of ans."label" allows only "b"',
       );
       await project.check();
     });

@@ -119,10 +119,10 @@ describe.skipIf(serverKind === "embedded")(
         administrator,
         `grant usage on sequence public.t_hidden_n_seq to "${limited}";`,
         `problem hidden: row-level security would hide rows of "public"."t_hidden" from "${limited}".`,
-        "Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.",
+        "Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.",
         administrator,
         `alter role "${limited}" bypassrls;`,
-        `not checked event: target: the CHECKs of t_event were not tried: the user "${limited}" may make no temporary tables.`,
+        `not checked event: target: the CHECKs of t_event were not tried: the user "${limited}" may not create temporary tables.`,
         administrator,
         `grant temporary on database "${database}" to "${limited}";`,
       ]);
@@ -155,7 +155,7 @@ describe.skipIf(serverKind === "embedded")(
         await client.query("rollback");
         client.release();
       });
-      const words = "target: another session kept t_locked locked for 2000 ms, so it could not be looked at.";
+      const words = "target: another session locked t_locked for over 2000 ms, so it was not checked.";
       expect(targetFindings(doctor.stdout)[0]).toBe(`problem locked: ${words}`);
       expect(up.status, up.stderr).toBe(1);
       expect(up.stderr).toContain(words);
@@ -179,7 +179,7 @@ describe.skipIf(serverKind === "embedded")(
       await run(`${constraint}; insert into texts values (1, 'One.')`);
       await until("a pause", async () => (await paused()) !== "");
       expect(await paused()).toBe(
-        `target: "public"."t_changing"."label" refuses "long label" of the answer's "label": the CHECK "short". Change the CHECK, or allow only values in the answer that it accepts. Then: rowmill resume ${name}`,
+        `target: "public"."t_changing"."label" refuses "long label" of the answer's "label": the CHECK "short". Change the CHECK, or limit the answer to values that it accepts. Then: rowmill resume ${name}`,
       );
       // As long as it is so, to resume it pays nothing either.
       expect((await project.run("resume", name)).status).toBe(0);

@@ -160,9 +160,9 @@ describeDatabases(
       await project.run(sql`create view public.a_view as select 1 as id, 'x'::text as summary`);
       await project.run(sql`create table public.numbers (id int primary key, summary bigint)`);
       const refusal = (table: string) => project.worker({ labels: labelled({ table }) });
-      await expect(refusal("no_key")).rejects.toThrow(/lacks the source's key "id"/);
+      await expect(refusal("no_key")).rejects.toThrow(/has no column "id", the source's key/);
       await expect(refusal("no_index")).rejects.toThrow(/no unique index on \("id"\)/);
-      await expect(refusal("strict")).rejects.toThrow(/requires "must", which no answer fills/);
+      await expect(refusal("strict")).rejects.toThrow(/requires "must", which the answer does not fill/);
       await expect(refusal("numbers")).rejects.toThrow(
         /numbers."summary" is of type bigint, which cannot hold the answer's "summary" \(text\)/,
       );

@@ -19,9 +19,9 @@ const rewriting = (
   create trigger rewrites before insert on TABLE for each row execute function TABLE_rewrites();`;
 const free = "z.object({ label: z.string() })";
 const admin = "To be run by an administrator or the owner:";
-const change = "Change the CHECK, or allow only values in the answer that it accepts.";
+const change = "Change the CHECK, or limit the answer to values that it accepts.";
 const alter = 'alter table "public"."TABLE"';
-const rename = 'or name another column: target: { columns: { field: "column" } }';
+const rename = 'or map the field to another column: target: { columns: { field: "column" } }';
 
 export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
   identity_key: {
@@ -45,7 +45,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("label text generated always as ('x') stored"),
     says: [
       `problem target: TABLE."label" is a generated column, so PostgreSQL refuses every value for it.`,
-      'Or name another column: target: { columns: { field: "column" } }',
+      'Or map the field to another column: target: { columns: { field: "column" } }',
       admin,
       `${alter} alter column "label" drop expression;`,
     ],
@@ -54,7 +54,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("label text, rowmill_at timestamptz, rowmill_model text generated always as ('x') stored"),
     says: [
       `problem target: TABLE."rowmill_model" is a generated column, so PostgreSQL refuses every value for it.`,
-      'Or name another column: target: { columns: { field: "column" } }',
+      'Or map the field to another column: target: { columns: { field: "column" } }',
       admin,
       `${alter} alter column "rowmill_model" drop expression;`,
     ],
@@ -63,8 +63,8 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("label text not null"),
     answer: `z.object({ label: z.enum(["a"]).nullable() })`,
     says: [
-      `problem target: TABLE."label" may not be null, and the answer's "label" may.`,
-      "Or let the answer always have a value: leave out .nullable() and .optional().",
+      `problem target: TABLE."label" may not be null, but the answer's "label" may be.`,
+      "Or require a value in the answer: leave out .nullable() and .optional().",
       admin,
       `${alter} alter column "label" drop not null;`,
     ],
@@ -73,8 +73,8 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: `create domain filled as text not null; ${table("label filled")}`,
     answer: `z.object({ label: z.enum(["a"]).optional() })`,
     says: [
-      `problem target: TABLE."label" may not be null, and the answer's "label" may.`,
-      "Or let the answer always have a value: leave out .nullable() and .optional().",
+      `problem target: TABLE."label" may not be null, but the answer's "label" may be.`,
+      "Or require a value in the answer: leave out .nullable() and .optional().",
       admin,
       `${alter} alter column "label" drop not null;`,
     ],
@@ -100,7 +100,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("label varchar(50)"),
     answer: "z.object({ label: z.string().max(100) })",
     says: [
-      `problem target: TABLE."label" holds 50 characters, and the answer's "label" may have 100.`,
+      `problem target: TABLE."label" holds 50 characters, but the answer's "label" may have 100.`,
       admin,
       `${alter} alter column "label" type character varying(100);`,
     ],
@@ -109,9 +109,9 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("label varchar(50)"),
     answer: free,
     says: [
-      `warning target: TABLE."label" holds 50 characters, and the answer's "label" may be longer.`,
+      `warning target: TABLE."label" holds 50 characters, but the answer's "label" may be longer.`,
       `${alter} alter column "label" type text;`,
-      `or tell the model: z.string().max(50), for "label" of the answer`,
+      `or limit the answer's "label": z.string().max(50)`,
     ],
   },
   key_of_another_type: {
@@ -125,7 +125,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("score smallint"),
     answer: "z.object({ score: z.int().min(0).max(40000) })",
     says: [
-      `problem target: TABLE."score" is of type smallint, and the answer's "score" may be 40000.`,
+      `problem target: TABLE."score" is of type smallint, but the answer's "score" may be 40000.`,
       admin,
       `${alter} alter column "score" type bigint;`,
     ],
@@ -134,7 +134,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("score numeric(4,2)"),
     answer: "z.object({ score: z.number().min(0).max(100) })",
     says: [
-      `problem target: TABLE."score" is of type numeric(4,2), and the answer's "score" may be 100.`,
+      `problem target: TABLE."score" is of type numeric(4,2), but the answer's "score" may be 100.`,
       admin,
       `${alter} alter column "score" type numeric;`,
     ],
@@ -169,7 +169,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: `create type feeling as enum ('a', 'b'); ${table("label feeling")}`,
     answer: free,
     says: [
-      `warning target: TABLE."label" is of the enum public.feeling, which has only "a", "b", and the answer may be another.`,
+      `warning target: TABLE."label" is of the enum public.feeling, which has only "a", "b", but the answer may have another value.`,
       `Give the answer's "label" these values: z.enum([…])`,
     ],
   },
@@ -247,16 +247,16 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
         $$ begin if value = 'b' then raise 'not this one'; end if; return true; end $$;
       ${table("label text constraint asks check (public.picky(label))")}`,
     says: [
-      "problem target: to try an answer on TABLE failed. The database refused: not this one.",
-      "A CHECK or a domain of the table raises this error. Change it, or grant the right that it lacks.",
+      "problem target: trying an answer on TABLE failed. The database refused: not this one.",
+      "A CHECK or a domain of the table raises this error. Change it, or grant the missing right.",
     ],
   },
   /** Its triggers may make another value of an answer, or fill what no answer fills. */
   check_behind_a_trigger: {
     sql: `${table("label text constraint upper_case check (label = upper(label)), tenant text not null")} ${rewriting("new.label := upper(new.label); new.tenant := 'x';")}`,
     says: [
-      `warning target: TABLE requires "tenant", which no answer fills, so no result could be inserted unless a trigger fills it.`,
-      "Give these columns a default, or allow null, or choose another target.",
+      `warning target: TABLE requires "tenant", which the answer does not fill, so no answer could be inserted unless a trigger fills it.`,
+      "Give these columns a default, allow null, or choose another target.",
       `warning target: TABLE."label" refuses "a", "b", "long label" of the answer's "label": the CHECK "upper_case".`,
       change,
     ],
@@ -286,7 +286,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     sql: table("label text"),
     answer: `z.object({ ${"x".repeat(63)}1: z.string(), ${"x".repeat(63)}2: z.string() })`,
     says: ["1", "2"].flatMap((end, index) => [
-      `problem target: the column "${"x".repeat(63)}${end}" has a name of 64 bytes; PostgreSQL cuts names after 63, which makes it and "${"x".repeat(63)}${2 - index}" one column.`,
+      `problem target: column name "${"x".repeat(63)}${end}" has 64 bytes; PostgreSQL cuts after 63, so it would be the same column as "${"x".repeat(63)}${2 - index}".`,
       `Give it a shorter name: target: { columns: { "${"x".repeat(63)}${end}": "a_shorter_name" } }`,
     ]),
     target: "addColumns: true",
@@ -298,14 +298,14 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
       `problem target: the table TABLE exists, but has no column "Label".`,
       "Let Rowmill add what is missing: target: { addColumns: true }",
       `or: ${alter} add column "Label" text;`,
-      'or name columns that exist: target: { columns: { "Label": "label" } }',
+      'or map the fields to columns that exist: target: { columns: { "Label": "label" } }',
     ],
   },
   a_rule: {
     sql: `${table("label text")} create rule skip as on update to TABLE do instead nothing;`,
     says: [
-      `problem target: the rule "skip" on UPDATE of TABLE keeps PostgreSQL from inserting or updating by key, so no answer could be written.`,
-      "A trigger can do what the rule does.",
+      `problem target: the rule "skip" on UPDATE of TABLE prevents an upsert by key, so no answer could be written.`,
+      "Use a trigger instead of the rule.",
       admin,
       `drop rule "skip" on "public"."TABLE";`,
     ],
@@ -321,14 +321,14 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
   a_reference: {
     sql: `create table names (name text primary key); ${table("label text constraint named references names")}`,
     says: [
-      `warning target: the foreign key "named" of TABLE."label" refuses each answer that public.names does not have.`,
-      "Give the answer the values that are there: z.enum([…]). Or drop the foreign key.",
+      `warning target: the foreign key "named" of TABLE."label" refuses answers that are not in public.names.`,
+      "Limit the answer to those values: z.enum([…]). Or drop the foreign key.",
     ],
   },
   a_unique: {
     sql: table("label text constraint once unique"),
     says: [
-      `warning target: the unique index "once" of TABLE."label" refuses an answer that another row has already.`,
+      `warning target: the unique index "once" of TABLE."label" refuses an answer that another row already has.`,
       "Drop it, unless no two rows can have the same answer.",
     ],
   },
@@ -339,8 +339,8 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
       `problem target: TABLE."label" holds 3 characters, too few for "long label".`,
       admin,
       `${alter} alter column "label" type character varying(10);`,
-      `problem target: TABLE."score" may not be null, and the answer's "score" may.`,
-      "Or let the answer always have a value: leave out .nullable() and .optional().",
+      `problem target: TABLE."score" may not be null, but the answer's "score" may be.`,
+      "Or require a value in the answer: leave out .nullable() and .optional().",
       admin,
       `${alter} alter column "score" drop not null;`,
     ],

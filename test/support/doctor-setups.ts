@@ -198,7 +198,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     env: () => ({ PGSSLMODE: "require" }),
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/DATABASE. The database offers no TLS: The server does not support SSL connections.
-               - PGSSLMODE ("require") asks for TLS: turn it on at the server, or write sslmode=disable where the network between is yours.`),
+               - PGSSLMODE ("require") asks for TLS: turn TLS on at the server, or set sslmode=disable on a network that you trust.`),
       end: "1 problem, 16 not checked.",
     },
     status: 2,
@@ -317,11 +317,11 @@ export const setups: Readonly<Record<string, Setup>> = {
                - To be run by an administrator or the owner:
                    grant "postgres" to "USER_rls";`,
       Tables: `  problem      Source: films: row-level security would hide rows of "public"."films" from "USER_rls".
-               - Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.
+               - Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.
                - To be run by an administrator or the owner:
                    alter role "USER_rls" bypassrls;
   problem      Target: films: row-level security would hide rows of "public"."film_labels" from "USER_rls".
-               - Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.
+               - Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.
                - To be run by an administrator or the owner:
                    alter role "USER_rls" bypassrls;
   ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
@@ -338,7 +338,7 @@ export const setups: Readonly<Record<string, Setup>> = {
       Config: `  ok           Config: FOLDER/rowmill.config.ts: 3 pipelines
   ok           Variables: all of them can be used`,
       Tables: `  problem      Source: films: There is no table flims in this database; did you mean "films"?
-               - Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table
+               - Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table
   ok           Source: more: "public"."films" can be read and watched
   ok           Source: again: "public"."films" can be read and watched
   not checked  Target: films: its source was not found
@@ -371,8 +371,8 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       Tables: `  ok           Source: films: "public"."films" can be read and watched
   problem      Target: films: target: writing to "public"."film_labels" would run code of other roles with the rights of "postgres": the table public.film_labels belongs to "USER_maker"; the function public.shout(), which the trigger loud on public.film_labels uses, belongs to "USER_maker".
-               - Read what it does first. Then take over what you trust: alter table public.film_labels owner to "postgres"; alter function public.shout() owner to "postgres";
-               - Or accept it, whoever owns it and whatever they change: target: { trustOwner: true }
+               - Read that code first. Then take over what you trust: alter table public.film_labels owner to "postgres"; alter function public.shout() owner to "postgres";
+               - Or trust these owners, whatever they change: target: { trustOwner: true }
   ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
       end: "1 problem.",
     },

@@ -14,7 +14,7 @@ import {
   moneyOverviews,
   pipelineOverviews,
 } from "../../src/store/ledger/overview.js";
-import { readAll } from "../../src/store/batches/overdue-batches.js";
+import * as stuckBatches from "../../src/store/batches/stuck-batches.js";
 import { resume } from "../../src/store/pipelines/pipelines.js";
 import { wakeBatches } from "../../src/store/ledger/wake.js";
 import type { WorkerContext } from "../../src/worker/context.js";
@@ -126,7 +126,7 @@ export async function statusOf({ database }: TestProject): Promise<string> {
     batches: await batchOverviews(database, 20),
     held: [],
     waits: [],
-    overdue: await readAll(database, { max: 20 }),
+    overdue: await stuckBatches.overdue(database, { max: 20 }),
     events: await lastEvents(database, 20),
     workers: await livingWorkers(database),
     promises: [],

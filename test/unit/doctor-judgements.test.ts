@@ -185,21 +185,21 @@ describe("The doctor's list of checks", () => {
 });
 
 describe("An error of the database", () => {
-  const mendsOf = (
+  const explain = (
     failure: Partial<Parameters<typeof explainFailure>[0]>,
     facts: ConnectionFacts | null = remote,
   ) => explainFailure({ sqlState: null, errorCode: null, message: "", ...failure }, facts);
 
   it.each([
-    [{ errorCode: "ENETUNREACH" }, /No way leads.*\n.*Supabase's direct host has IPv6 addresses only/],
-    [{ errorCode: "ENOTFOUND" }, /check it in DATABASE_URL/],
+    [{ errorCode: "ENETUNREACH" }, /has no route to.*\n.*Supabase's direct host has only IPv6 addresses/],
+    [{ errorCode: "ENOTFOUND" }, /check its name in DATABASE_URL/],
     [{ sqlState: "XX000", message: "Tenant or user not found" }, /postgres\.PROJECT_REF/],
     [
       {
         sqlState: "28000",
         message: 'no pg_hba.conf entry for host "h", user "u", database "d", no encryption',
       },
-      /nobody in without TLS/,
+      /accepts only TLS from here/,
     ],
     [
       { message: "SASL: SCRAM-SERVER-FIRST-MESSAGE: client password must be a string" },
@@ -215,9 +215,9 @@ describe("An error of the database", () => {
       /a short statement_timeout, raise it for the user "postgres".*\n.*long transactions/,
     ],
     [{ sqlState: "57P01" }, /was restarted/],
-  ])("that is %j is told with its mend", (failure, expected) => {
-    expect(mendsOf(failure).mends.join("\n")).toMatch(expected);
-    expect(mendsOf(failure, null).mends.join("\n")).not.toMatch(/undefined|null/);
+  ])("that is %j comes with a fix", (failure, expected) => {
+    expect(explain(failure).hints.join("\n")).toMatch(expected);
+    expect(explain(failure, null).hints.join("\n")).not.toMatch(/undefined|null/);
   });
 
   it.each<[Partial<Parameters<typeof explainFailure>[0]>, boolean]>([
@@ -251,10 +251,10 @@ describe("An error of the database", () => {
     expect(passesByItself({ sqlState: null, errorCode: null, message: "", ...failure })).toBe(passes);
   });
 
-  it("that nobody knows is told without one", () => {
-    expect(mendsOf({ sqlState: "22P02", message: "invalid input syntax" })).toEqual({
+  it("that is unknown comes without a fix", () => {
+    expect(explain({ sqlState: "22P02", message: "invalid input syntax" })).toEqual({
       lead: null,
-      mends: [],
+      hints: [],
     });
   });
 });

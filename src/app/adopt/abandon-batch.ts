@@ -50,7 +50,7 @@ async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Aband
     batch,
     event: "abandoned",
     reason: REASON,
-    fields: { lost_nano_usd: lostNanoUsd },
+    fields: { lostNanoUsd: lostNanoUsd },
   } as const;
   if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } })))
     throw batchInUse(batch.id);

@@ -4,10 +4,9 @@ import { overdueText } from "../../model/batch/overdue.js";
 import { heldText } from "../../model/provider/account.js";
 import { countArrivals } from "../../store/requests/arrivals.js";
 import { deploymentId } from "../../store/ledger/deployment.js";
-import * as heldBatches from "../../store/batches/held-batches.js";
+import * as stuckBatches from "../../store/batches/stuck-batches.js";
 import * as migrations from "../../store/ledger/migrations.js";
 import * as overview from "../../store/ledger/overview.js";
-import * as overdueBatches from "../../store/batches/overdue-batches.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as duplicates from "../../store/batches/duplicates.js";
 import * as uninstallation from "../../store/ledger/uninstallation.js";
@@ -138,9 +137,9 @@ async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
 }
 
 async function lookAtWork(look: Look): Promise<readonly Finding[]> {
-  const overdue = await readOnly(look, (tx) => overdueBatches.readAll(tx, { max: OVERDUE_SHOWN_MAX }));
+  const overdue = await readOnly(look, (tx) => stuckBatches.overdue(tx, { max: OVERDUE_SHOWN_MAX }));
   const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
-  const held = await readOnly(look, (tx) => heldBatches.readAll(tx, { max: HELD_SHOWN_MAX }));
+  const held = await readOnly(look, (tx) => stuckBatches.held(tx, { max: HELD_SHOWN_MAX }));
   const project = { config: known(look.config, "a config") };
   const waiting = held.map((batch) => {
     const words = {

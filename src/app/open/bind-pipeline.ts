@@ -109,12 +109,12 @@ export async function wantedTarget(
   { name, answer, target }: PipelineConfig,
   source: SourceTable,
 ): Promise<Wanted> {
-  const former = await formerColumns(client, name);
-  return { config: target, source, answer: compileAnswer(answer).columns, former };
+  const previous = await previousColumns(client, name);
+  return { config: target, source, answer: compileAnswer(answer).columns, previous };
 }
 
 /** Null: the ledger knows no such pipeline, or this version cannot read what it knows. */
-async function formerColumns(client: Queryable, name: string): Promise<readonly AnswerColumn[] | null> {
+async function previousColumns(client: Queryable, name: string): Promise<readonly AnswerColumn[] | null> {
   if (!(await overview.ledgerExists(client))) return null;
   const stored = await definitions.registeredAnswer(client, name);
   try {
@@ -201,7 +201,7 @@ async function checkTarget(
   qualified: string,
 ): Promise<{ table: TargetTable; signature: string | null }> {
   // The same table, whatever it is called on this connection's search path; what was asked before it was bound is settled.
-  const of = { ...wanted, config: { ...wanted.config, table: qualified }, former: null };
+  const of = { ...wanted, config: { ...wanted.config, table: qualified }, previous: null };
   const plan = await examineTarget(database, of);
   const isChanged = plan.exists && plan.statements.length > 0;
   const refusal = refusalOf(plan.faults) ?? (isChanged ? refuseChange(of.config, plan) : null);

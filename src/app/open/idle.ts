@@ -3,7 +3,7 @@ import { heldText, type HeldBatch } from "../../model/provider/account.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as batches from "../../store/batches/batches.js";
 import * as requests from "../../store/requests/requests.js";
-import * as heldBatches from "../../store/batches/held-batches.js";
+import * as stuckBatches from "../../store/batches/stuck-batches.js";
 import * as createIntents from "../../store/batches/create-intents.js";
 import type { WaitingCreates } from "../../store/batches/create-intents.js";
 import * as counts from "../../store/requests/counts.js";
@@ -80,7 +80,7 @@ async function pipelineState(
     const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so ${mend}.`;
     return { busy: false, blocked: reason };
   }
-  const held = await heldBatches.readAll(client, {
+  const held = await stuckBatches.held(client, {
     max: inFlight,
     of: { pipelineId: pipeline.id, account: pipeline.provider.account },
   });

@@ -10,7 +10,7 @@ import { readColumns } from "../../sources/table/columns.js";
 import { findRelation, inspectTable, type SourceTable } from "../../sources/table/inspection.js";
 import { createTableSource } from "../../sources/table/table-source.js";
 import { identifier, join, raw, sql, type Database, type Queryable } from "../../postgres/database.js";
-import { refuseStrangers } from "../../targets/table/owners.js";
+import { refuseForeignCode } from "../../targets/table/owners.js";
 import { keyParts, spellKey } from "./row-key.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { AttemptStory, BatchEventStory, RequestStory } from "../../store/ledger/overview.js";
@@ -115,7 +115,7 @@ async function readResult(
     await tx.run(sql`lock table only ${raw(relation.qualified)} in access share mode`);
     const key = table.key.map((column) => column.name);
     const owners = { target: relation.qualified, source: table.qualified, key };
-    const refused = await refuseStrangers(tx, owners).catch(reasonOfUnsupported);
+    const refused = await refuseForeignCode(tx, owners).catch(reasonOfUnsupported);
     if (refused !== undefined) return { state: "unknown", reason: refused.reason };
   }
   const written = compileAnswer(config.answer).columns.map(

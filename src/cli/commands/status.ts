@@ -8,10 +8,9 @@ import type { OverdueBatch } from "../../model/batch/overdue.js";
 import { abandonCommand, heldText, type HeldBatch } from "../../model/provider/account.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
-import * as heldBatches from "../../store/batches/held-batches.js";
+import * as stuckBatches from "../../store/batches/stuck-batches.js";
 import * as money from "../../store/batches/money.js";
 import type { AccountWait } from "../../store/batches/money.js";
-import * as overdueBatches from "../../store/batches/overdue-batches.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
@@ -113,9 +112,9 @@ async function statusObject(project: Project, opened: OpenedDatabase | null): Pr
   const pipelines = await overview.pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
   const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
-  const overdue = await overdueBatches.readAll(opened.database, { max: overview.BATCHES_SHOWN_MAX });
+  const overdue = await stuckBatches.overdue(opened.database, { max: overview.BATCHES_SHOWN_MAX });
   const held = new Map(
-    (await heldBatches.readAll(opened.database, { max: overview.BATCHES_SHOWN_MAX })).map((batch) => [
+    (await stuckBatches.held(opened.database, { max: overview.BATCHES_SHOWN_MAX })).map((batch) => [
       batch.id,
       batch,
     ]),
@@ -214,10 +213,10 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
         ...wait,
         place: accountWords(project, wait.provider).accountText(wait.account),
       })),
-      held: (await heldBatches.readAll(database, { max: HELD_SHOWN })).map((batch) =>
+      held: (await stuckBatches.held(database, { max: HELD_SHOWN })).map((batch) =>
         heldWords(project, batch),
       ),
-      overdue: await overdueBatches.readAll(database, { max: OVERDUE_SHOWN }),
+      overdue: await stuckBatches.overdue(database, { max: OVERDUE_SHOWN }),
       events: await overview.lastEvents(database, EVENTS_SHOWN),
       workers: await overview.livingWorkers(database),
       promises: promisesOf(project),

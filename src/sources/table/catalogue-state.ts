@@ -1,25 +1,22 @@
 /**
- * One word for everything that a look at a source, at its triggers and at the owners of a target reads in the catalogue: of all tables
- * and pipelines at once, by one statement, so that a worker with many of them need not look at each. Only reads.
+ * One text that changes whenever something changes in the catalogue that decides about a source, its triggers or a
+ * target's owners. One statement for all tables, so that a worker with many pipelines need not check each. Only
+ * reads.
  */
 import { randomBytes } from "node:crypto";
 import { join, raw, sql, type Database, type Sql } from "../../postgres/database.js";
 import { schemasOnPath } from "./inspection.js";
 
-/** What PostgreSQL brings along has lower ones. */
+/** PostgreSQL's own objects have lower ones. */
 const FIRST_USER_OID = 16_384;
-/** Of this process: nobody can choose changes that leave the sums as they were. */
+/** Random, so that no one can choose changes that leave the sums as they were. */
 const SEED = randomBytes(6).readUIntBE(0, 6);
 
 /** Schemas of the sessions' own tables, which come and go. */
 const TEMPORARY = "^pg_(toast_)?temp_";
-/** Tables that are no session's own. */
 const LASTING = sql`(select oid from pg_catalog.pg_class where relpersistence <> 't')`;
 
-/**
- * Catalogues by the column that says whose a row is, with what tells its rows apart and which count. A change of a row gives it another
- * `xmin`, for good.
- */
+/** `of` and `part` identify a row; `only` selects rows. Any change gives a row another `xmin`. */
 const CATALOGUES: readonly {
   readonly name: string;
   readonly of: string;
@@ -51,19 +48,28 @@ const CATALOGUES: readonly {
 const SUMS = join(
   CATALOGUES.map(
     ({ name, of, part = "0", only = sql`true` }) => sql`(
-      select coalesce(sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${SEED}::int8 + ${raw(part)}))), 0) from pg_catalog.${raw(name)}
-      where ${raw(of)} >= ${FIRST_USER_OID} and (${only}))`,
+      select coalesce(
+        sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${SEED}::int8 + ${raw(part)}))),
+        0)
+      from pg_catalog.${raw(name)}
+      where ${raw(of)} >= ${FIRST_USER_OID}
+        and (${only}))`,
   ),
 );
 
 export async function catalogueState(database: Database): Promise<string> {
   return database.transaction(async (tx) => {
     const path = await schemasOnPath(tx);
-    // What this role is called and may do in all, which roles there are, and what the pipelines' triggers were made for.
+    // This role, all roles, and the definitions that the pipelines' triggers were made for.
     const row = await tx.first<{ state: string }>(sql`
       select concat_ws(' ', current_user, current_setting('session_replication_role'),
-        (select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8)) from pg_catalog.pg_roles),
-        (select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at), ${SEED}::int8)) from rowmill.pipelines),
+        (
+          select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8))
+          from pg_catalog.pg_roles),
+        (
+          select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at),
+            ${SEED}::int8))
+          from rowmill.pipelines),
         ${SUMS}) as state`);
     return [...path, row?.state ?? ""].join(" ");
   });

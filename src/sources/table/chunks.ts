@@ -9,12 +9,12 @@ import type { TableParts } from "./parts.js";
 import { readAlone, stopwatch } from "./rows.js";
 import { contentOfLight, hexOf, weigh, WEIGHED_HASH } from "./weighed-rows.js";
 
-/** Rows of a chunk of a sweep that are compared one by one, after reading more of them together was too much for the database. */
+/** Rows of a chunk that are compared one by one, after the database failed to read more of them together. */
 const ROWS_ALONE_MAX = 500;
 
 /**
- * The next rows in key order, with what is wanted of each and what the ledger knows of it; ends the statement's CTE list, to be read
- * from as `chunk`, where `later` is not a part of it.
+ * The CTE `chunk`: the next rows in key order and what the ledger knows of each. Rows with `later` do not belong to
+ * it.
  */
 function chunkOf(parts: TableParts, page: Page): Sql {
   const { cursor, rowsMax } = page;
@@ -24,24 +24,31 @@ function chunkOf(parts: TableParts, page: Page): Sql {
       order by ${parts.keyColumns} limit ${rowsMax}) s`;
   const rows = page.reads === "nothing" ? { ...parts.rows, bytes: sql`0` } : parts.rows;
   const hash = page.reads === "nothing" ? sql`null::pg_catalog.bytea` : WEIGHED_HASH;
-  // Nothing to compare with, or not now; or it is known as too large, and still is stored in as much.
-  const isUnread = sql`(r.content_hash is null or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[]) or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
+  // Nothing to compare with, or not now; or it was too large, and still has the same size.
+  const isUnread = sql`(r.content_hash is null
+    or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[])
+    or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
   const content =
     page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
-  return sql`chunk as materialized (
-    select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
-      s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.row_gone, r.content_hash, r.answered_hash, r.fingerprint, r.answered_fingerprint
-    from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
+  return sql`
+    chunk as materialized (
+      select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
+        s."rowmill bytes" as bytes, ${hash} as hash, r.id, r.state, r.row_gone, r.content_hash, r.answered_hash,
+        r.fingerprint, r.answered_fingerprint
+      from ${weigh(rows, from, { own, key: parts.keyText, isAlone: page.reads === "alone" })} s
       -- offset 0: looked up by its key. Joined, all requests were read for each chunk.
-      left join lateral (select r.* from rowmill.requests r
-        where r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId} and r.key operator(pg_catalog.=) s."rowmill key" offset 0) r on true
-      ${content})`;
+      left join lateral (
+        select r.*
+        from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${parts.pipelineId}
+          and r.key operator(pg_catalog.=) s."rowmill key"
+        offset 0) r on true ${content})`;
 }
 
 interface Page {
   readonly cursor: readonly string[] | null;
   readonly rowsMax: number;
-  /** `light`: content as far as rows can be read together. `alone`: none that is read here. */
+  /** `light`: content of rows that can be read together. `alone`: no content here. */
   readonly reads: "light" | "alone" | "nothing";
 }
 
@@ -59,10 +66,11 @@ interface KeyPart {
   readonly value: Sql;
 }
 
-/** As a comparison of rows, which cannot be qualified, says it. The first part alone bounds the index scan. */
+/** `(a, b) > (x, y)`, which cannot be qualified. The first part alone bounds the index scan. */
 function afterParts({ column, value }: KeyPart, [next, ...rest]: readonly KeyPart[]): Sql {
   if (next === undefined) return sql`${column} operator(pg_catalog.>) ${value}`;
-  return sql`${column} operator(pg_catalog.>=) ${value} and (${column} operator(pg_catalog.>) ${value} or (${afterParts(next, rest)}))`;
+  return sql`${column} operator(pg_catalog.>=) ${value}
+    and (${column} operator(pg_catalog.>) ${value} or (${afterParts(next, rest)}))`;
 }
 
 interface ChunkEnd {
@@ -73,11 +81,14 @@ interface ChunkEnd {
 
 function chunkEnd(parts: TableParts, { rowsMax }: Page): Sql {
   return sql`(select pg_catalog.count(*)::pg_catalog.int4 from chunk where not later) as rows,
-  (select pg_catalog.count(*) operator(pg_catalog.<) ${rowsMax}::pg_catalog.int4 and not coalesce(pg_catalog.bool_or(later), false) from chunk) as "isLast",
-  (select ${parts.partsOf(sql`key`)} from chunk where not later order by position desc limit 1) as last`;
+    (
+      select pg_catalog.count(*) operator(pg_catalog.<) ${rowsMax}::pg_catalog.int4
+        and not coalesce(pg_catalog.bool_or(later), false)
+      from chunk) as "isLast",
+    (select ${parts.partsOf(sql`key`)} from chunk where not later order by position desc limit 1) as last`;
 }
 
-/** Rows that there is no time to compare count as found: whoever looks at them compares them, and keeps those that there is no time for. */
+/** Rows that there is no time to compare count as found: the intake compares them later. */
 export async function compareChunk(
   tx: Queryable,
   parts: TableParts,
@@ -106,7 +117,7 @@ export async function compareChunk(
 interface ComparedPage extends ChunkEnd {
   readonly met: string;
   readonly keys: string[] | null;
-  /** Rows to be read alone, and the hash by which the ledger knows them. */
+  /** Rows to be read alone, with the ledger's hash. */
   readonly alone: { key: string; hash: string | null }[] | null;
 }
 
@@ -116,7 +127,7 @@ async function comparePage(
   page: Page & SweepPlace,
 ): Promise<ComparedPage | null> {
   const known = sql`from chunk c where not c.later`;
-  // What was never read has none: it is read when it is rendered.
+  // A row that was never read has no hash: rendering reads it.
   const isOther = (hash: Sql) =>
     sql`c.content_hash is not null and c.content_hash operator(pg_catalog.<>) ${hash}`;
   const isNew = sql`(c.id is null or c.state operator(pg_catalog.=) 'gone')`;
@@ -125,9 +136,15 @@ async function comparePage(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
     select ${chunkEnd(parts, page)}, (select ${ledgerChunks.metHash(sql`c`, page.lastRequestId)} ${known}) as met,
-      (select pg_catalog.json_agg(c.key) ${known} and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
-      (select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)}))
-        ${known} and ${isIdle} and c.hash is null and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
+      (
+        select pg_catalog.json_agg(c.key) ${known}
+          and (${isNew} or (${isIdle} and c.hash is not null and ${isOther(sql`c.hash`)}))) as keys,
+      (
+        select pg_catalog.json_agg(
+          pg_catalog.json_build_object('key', c.key, 'hash', ${hexOf(sql`c.content_hash`)})) ${known}
+          and ${isIdle}
+          and c.hash is null
+          and ${isOther(largeHash(sql`c.bytes`))}) as alone`),
   );
 }
 
@@ -141,14 +158,19 @@ export async function askedChunk(
   const found = await tx.first<ChunkEnd & { asked: AskedRow[] | null }>(
     parts.statement(sql`
     with ${chunkOf(parts, page)}
-    select ${chunkEnd(parts, page)}, (
-      select pg_catalog.json_agg(pg_catalog.json_build_object('key', c.key, 'cursor', ${parts.partsOf(sql`c.key`)},
-        'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', ${hexOf(sql`c.content_hash`)},
-        'fingerprint', ${hexOf(sql`c.fingerprint`)}, 'answeredFingerprint', ${hexOf(sql`c.answered_fingerprint`)}) order by c.position)
-      from chunk c
-      where not c.later and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[])
-        or (c.state operator(pg_catalog.=) 'waiting' and c.answered_hash operator(pg_catalog.=) c.content_hash))
-    ) as asked`),
+    select ${chunkEnd(parts, page)},
+      (
+        select pg_catalog.json_agg(
+          pg_catalog.json_build_object('key', c.key, 'cursor', ${parts.partsOf(sql`c.key`)},
+            'requestId', c.id::pg_catalog.text, 'state', c.state, 'contentHash', ${hexOf(sql`c.content_hash`)},
+            'fingerprint', ${hexOf(sql`c.fingerprint`)},
+            'answeredFingerprint', ${hexOf(sql`c.answered_fingerprint`)})
+          order by c.position)
+        from chunk c
+        where not c.later
+          and (c.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[])
+            or (c.state operator(pg_catalog.=) 'waiting'
+              and c.answered_hash operator(pg_catalog.=) c.content_hash))) as asked`),
   );
   return { rows: found?.asked ?? [], cursor: nextCursor(found) };
 }

@@ -1,6 +1,6 @@
 /**
- * Looks at a user's table before anything is installed: what it is, its key, its columns, its partitions. Refuses, with the
- * reason and what to do, whatever could not be watched safely. Only reads.
+ * Inspects a user's table before anything is installed: its kind, key, columns and partitions. Refuses what could not
+ * be watched safely. Only reads.
  */
 import { RowmillError } from "../../model/errors.js";
 import { nearMatch } from "../../model/words/near-match.js";
@@ -20,8 +20,8 @@ import { catalogueColumns, type CatalogueColumn, type TableColumn } from "./colu
 export type { TableColumn } from "./columns.js";
 
 /**
- * The column's value as text, null for null. A cast of somebody's own type would run its owner's code with our rights, also one
- * that is defined after this look; its output function cannot be replaced so.
+ * The column's value as text, null for null. A cast of a user-defined type would run its owner's code with our
+ * rights, even one that is defined after this inspection; an output function cannot be replaced.
  */
 export function textOf(alias: string, column: TableColumn): string {
   const value = `${alias}.${quoteIdentifier(column.name)}`;
@@ -40,7 +40,7 @@ export function keyValues(key: readonly TableColumn[], ledgerKey: Sql): Sql[] {
   );
 }
 
-/** `alias.key = <text>::type and …`, for an index look-up by a ledger key. */
+/** `alias.key = <text>::type and …`, for an index lookup by a ledger key. */
 export function keyEquals(alias: string, key: readonly TableColumn[], ledgerKey: Sql): Sql {
   const values = keyValues(key, ledgerKey);
   return join(
@@ -62,13 +62,13 @@ export interface SourceTable {
   readonly from: string;
   readonly key: readonly TableColumn[];
   readonly columns: readonly TableColumn[];
-  /** Names of key columns that a row may leave null; it has no key then. */
+  /** Key columns that may be null; such a row has no key. */
   readonly nullableKey: readonly string[];
-  /** The table itself and each of its partitions, at any depth: where triggers belong. */
+  /** The table and all its partitions, at any depth: each gets the triggers. */
   readonly relations: readonly { readonly oid: number; readonly qualified: string }[];
 }
 
-/** Base types whose text is a faithful name of a row: equal values have equal text, and text casts back. */
+/** Types that can name a row: equal values have equal text, and the text casts back. */
 const KEY_TYPES = new Set([
   "int2",
   "int4",
@@ -89,10 +89,7 @@ export interface Relation {
   readonly name: string;
   /** Quoted and schema-qualified. */
   readonly qualified: string;
-  /**
-   * The same as it stands in FROM and UPDATE: without the rows of inheritance children, whose keys are none of this table's. Partitions
-   * are the table's own.
-   */
+  /** The same in FROM and UPDATE: without the rows of inheritance children, but with those of partitions. */
   readonly from: string;
   /** As pg_class.relkind has it. */
   readonly kind: string;
@@ -136,7 +133,7 @@ async function requireUtf8(client: Reader): Promise<void> {
   );
 }
 
-/** Where this role looks up names that come without a schema; the first is where it creates. Those that exist, in order. */
+/** This role's search path, only schemas that exist; it creates in the first. */
 export async function schemasOnPath(client: Reader): Promise<readonly string[]> {
   const row = await client.first<{ schemas: string[] }>(
     underRolePath(sql`select pg_catalog.current_schemas(false)::pg_catalog.text[] as schemas`),
@@ -144,22 +141,27 @@ export async function schemasOnPath(client: Reader): Promise<readonly string[]> 
   return row?.schemas ?? [];
 }
 
-/** The relation of that name: in the schema named, else the first on the connection's search path, else in `public`; or null. */
+/** In the schema that the name has, else the first on the role's search path, else in `public`; or null. */
 export async function relationNamed(client: Reader, table: string): Promise<Relation | null> {
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
   const schemas = schema === null ? [...(await schemasOnPath(client)), "public"] : [schema];
   const [found, other] = await client.rows<
     Omit<Relation, "oid" | "qualified" | "from"> & { oid: string }
   >(sql`
-    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind, c.relpersistence::text as persistence
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname = any(${schemas}::text[])
-    order by array_position(${schemas}::text[], n.nspname::text) limit 2`);
-  // Whoever may create where a name is looked up first decides which table it is: so the config has to.
+    select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind,
+      c.relpersistence::text as persistence
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = ${name}
+      and c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and n.nspname = any(${schemas}::text[])
+    order by array_position(${schemas}::text[], n.nspname::text)
+    limit 2`);
+  // Otherwise a role that may create in the first of these schemas would decide which table is meant.
   if (found !== undefined && other !== undefined)
     throw new RowmillError(
       "source_unsupported",
-      `The name ${table} may mean ${qualify(found)} or ${qualify(other)}: write its schema before a dot.`,
+      `${table} may mean ${qualify(found)} or ${qualify(other)}: write the schema in front, as in schema.table.`,
     );
   if (found === undefined) return null;
   const qualified = qualify(found);
@@ -167,7 +169,7 @@ export async function relationNamed(client: Reader, table: string): Promise<Rela
   return { ...found, oid: Number(found.oid), qualified, from };
 }
 
-/** As `relationNamed`. @throws RowmillError `source_unsupported` when there is none, with the name that is nearest. */
+/** @throws RowmillError `source_unsupported` when there is none, with the nearest name */
 export async function findRelation(client: Reader, table: string): Promise<Relation> {
   const found = await relationNamed(client, table);
   if (found) return found;
@@ -176,7 +178,7 @@ export async function findRelation(client: Reader, table: string): Promise<Relat
     `There is no table ${table} in this database${await suggestTable(client, parseTableName(table)?.name ?? table)}`,
     {
       hints: [
-        "Names are taken as written, upper and lower case included; a schema goes before a dot: other_schema.table",
+        "Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table",
       ],
     },
   );
@@ -190,16 +192,20 @@ const SCHEMA_OWNERS: Readonly<Record<string, string>> = {
   information_schema: "PostgreSQL's own",
 };
 
-/** Of a schema where no table is anybody's to watch or to write to: whose it is instead, for a message; else null. */
+/** For a message: who owns a schema whose tables can be neither watched nor written; null: any other schema. */
 export function ownerOfSchema(schema: string): string | null {
   return Object.hasOwn(SCHEMA_OWNERS, schema) ? (SCHEMA_OWNERS[schema] ?? null) : null;
 }
 
 async function suggestTable(client: Reader, name: string): Promise<string> {
   const rows = await client.rows<{ name: string }>(sql`
-    select c.relname as name from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
-    order by 1 limit 1000`);
+    select c.relname as name
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p')
+      and n.nspname not in ('pg_catalog', 'information_schema', 'rowmill', 'rowmill_worker')
+    order by 1
+    limit 1000`);
   const near = nearMatch(
     name,
     rows.map((row) => row.name),
@@ -208,9 +214,9 @@ async function suggestTable(client: Reader, name: string): Promise<string> {
 }
 
 const UNWATCHABLE: Readonly<Record<string, string>> = {
-  v: "is a view: no trigger can tell which of its rows changed. Name the table behind it",
-  m: "is a materialized view: it has no rows of its own to watch. Name the table behind it",
-  f: "is a foreign table: triggers with transition tables cannot be put on it. Run Rowmill on the database that holds it",
+  v: "is a view, and a trigger cannot see which of its rows change. Name the table behind it",
+  m: "is a materialized view, which has no triggers. Name the table behind it",
+  f: "is a foreign table, which cannot have the triggers. Run Rowmill on the database that holds it",
 };
 
 function refuseUnwatchable(relation: Relation, table: string): void {
@@ -218,14 +224,14 @@ function refuseUnwatchable(relation: Relation, table: string): void {
   if (owner !== null)
     throw new RowmillError(
       "source_unsupported",
-      `${table} is in the schema ${relation.schema}, which is ${owner}: its tables cannot be watched. Name a table of yours.`,
+      `${table} is in the schema ${relation.schema}, which is ${owner} and cannot be watched. Name a table of yours.`,
     );
   const reason = UNWATCHABLE[relation.kind];
   if (reason) throw new RowmillError("source_unsupported", `${table} ${reason}.`);
   if (relation.persistence === "t")
     throw new RowmillError(
       "source_unsupported",
-      `${table} is a temporary table: other sessions cannot see it.`,
+      `${table} is a temporary table, which other sessions cannot see. Name a permanent table.`,
     );
 }
 
@@ -252,16 +258,18 @@ function refuseKeyType(column: CatalogueColumn, table: string): void {
   if (column.builtIn && KEY_TYPES.has(column.baseType)) return;
   throw new RowmillError(
     "source_unsupported",
-    `source.key: ${table}."${column.name}" is of type ${column.type}, which cannot name a row; use a key of integer, uuid or text.`,
+    `source.key: ${table}."${column.name}" is of type ${column.type}, which cannot identify a row. ` +
+      "Choose a key of type integer, uuid or text.",
   );
 }
 
-/** Seen: a user-defined cast ran with the rights of the trigger's owner. */
+/** A user-defined cast would run with the rights of the trigger's owner (seen). */
 function refuseCast(column: CatalogueColumn, table: string): void {
   if (!column.foreignCast) return;
   throw new RowmillError(
     "source_unsupported",
-    `${table}."${column.name}" is of type ${column.type}, for which somebody defined a cast of their own. Rowmill reads values as text inside a trigger and does not run such casts; leave the column out, or drop the cast.`,
+    `${table}."${column.name}" is of type ${column.type}, which has a user-defined cast to text. Rowmill's trigger reads ` +
+      "values as text and must not run such code. Leave the column out, or drop the cast.",
   );
 }
 
@@ -271,15 +279,23 @@ async function requireUnique(
   wanted: { table: string; key: readonly string[] },
 ): Promise<void> {
   const found = await client.first(sql`
-    select 1 as one from pg_catalog.pg_index i
-    where i.indrelid = ${relation.oid}::oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
-      and (select array_agg(a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
-           and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) <@ ${wanted.key}::text[]`);
+    select 1 as one
+    from pg_catalog.pg_index i
+    where i.indrelid = ${relation.oid}::oid
+      and i.indisunique
+      and i.indisvalid
+      and i.indpred is null
+      and i.indexprs is null
+      and (
+        select array_agg(a.attname::text)
+        from pg_catalog.pg_attribute a
+        where a.attrelid = i.indrelid
+          and a.attnum = any((i.indkey::int2[])[0:i.indnkeyatts - 1])) <@ ${wanted.key}::text[]`);
   if (found) return;
   const columns = wanted.key.map(quoteIdentifier).join(", ");
   throw new RowmillError(
     "source_unsupported",
-    `source.key: no unique index of ${wanted.table} covers (${columns}), so a key might name two rows.`,
+    `source.key: ${wanted.table} has no unique index on (${columns}), so two rows could have the same key.`,
     {
       hints: [
         `create unique index concurrently on ${relation.qualified} (${columns});`,
@@ -293,10 +309,17 @@ async function readRelations(client: Reader, oid: number): Promise<{ oid: number
   const rows = await client.rows<{ oid: string; schema: string; name: string }>(sql`
     with recursive tree as (
       select ${oid}::oid as oid
-      union select i.inhrelid from pg_catalog.pg_inherits i join tree on tree.oid = i.inhparent
-        join pg_catalog.pg_class p on p.oid = i.inhrelid where p.relispartition and p.relkind in ('r', 'p'))
+      union
+      select i.inhrelid
+      from pg_catalog.pg_inherits i
+      join tree on tree.oid = i.inhparent
+      join pg_catalog.pg_class p on p.oid = i.inhrelid
+      where p.relispartition
+        and p.relkind in ('r', 'p'))
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name
-    from tree join pg_catalog.pg_class c on c.oid = tree.oid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    from tree
+    join pg_catalog.pg_class c on c.oid = tree.oid
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     order by c.oid`);
   return rows.map((row) => ({ oid: Number(row.oid), qualified: qualify(row) }));
 }

@@ -1,6 +1,6 @@
 /**
- * The fragments from which every statement over a user's table is made. With a predicate of the user's the statements run under the
- * role's own search path, so every name in them is qualified.
+ * The fragments of every statement over a user's table. With a user's predicate the statements run under the role's own
+ * search path, so every name in them is qualified.
  */
 import { identifier, join, raw, sql, underRolePath, type Sql } from "../../postgres/database.js";
 import { textArray } from "../../postgres/arrays.js";
@@ -11,11 +11,11 @@ import { weighRows, type WeighedRows } from "./weighed-rows.js";
 export interface TableSourceOptions {
   readonly pipelineId: number;
   readonly where: string | null;
-  /** With `existing: "skip"`, the snapshot of the installation: rows that it sees unchanged were there before. */
+  /** With `existing: "skip"`, the snapshot of the installation: rows that it sees existed before. */
   readonly skipBefore: string | null;
 }
 
-/** Fragments over the source under the alias `s`, put together once. */
+/** Fragments over the source under the alias `s`. */
 export interface TableParts {
   readonly pipelineId: number;
   readonly columns: readonly TableColumn[];
@@ -24,7 +24,7 @@ export interface TableParts {
   readonly keyText: Sql;
   /** The key's parts as a JSON array of texts. */
   readonly keyParts: Sql;
-  /** The same of a key as the ledger spells it, for the cursor. */
+  /** The same from the ledger's spelling of a key, for the cursor. */
   readonly partsOf: (key: Sql) => Sql;
   readonly keyColumns: Sql;
   readonly keyNotNull: Sql;
@@ -72,5 +72,7 @@ export function rowOf(parts: TableParts): Sql {
 }
 
 export function isRowOf(parts: TableParts, ledgerKey: Sql): Sql {
-  return sql`${keyEquals("s", parts.key, ledgerKey)} and ${parts.keyText} operator(pg_catalog.=) ${ledgerKey} and ${parts.matches}`;
+  return sql`${keyEquals("s", parts.key, ledgerKey)}
+    and ${parts.keyText} operator(pg_catalog.=) ${ledgerKey}
+    and ${parts.matches}`;
 }

@@ -1,15 +1,15 @@
 /**
- * What a row's columns weigh, as far as PostgreSQL can say without reading them. The length of text and bytea stands in the pointer
- * to the stored value (0.1 ms at 600 MB); of every other type only the stored size does, which may be compressed and says little
- * about the length as text. Pure SQL text over the row under an alias, for statements that run users' code.
+ * The size of a row's columns, as far as PostgreSQL knows it without reading them: of text and bytea the length (0.1
+ * ms at 600 MB), of other types only the stored size, which may be compressed. Qualified SQL, since users' code runs
+ * next to it.
  */
 import { quoteIdentifier, quoteLiteral, raw, sql, type Sql } from "../../postgres/database.js";
 import { LARGE_PREFIX, ROW_BYTES_MAX } from "../source.js";
 import { textOf, type TableColumn } from "./inspection.js";
 
-/** Stored values above this have no text within the bound: arrays of small numbers are up to four times as long as their text. */
+/** Above this the text exceeds the bound: arrays of small numbers are up to four times as large as their text. */
 const STORED_BYTES_MAX = 4 * ROW_BYTES_MAX;
-/** Values of other types that are stored in more than this are turned into text one row a statement. */
+/** Larger values of other types are turned into text one row a statement. */
 const TOGETHER_BYTES_MAX = 256 * 1024;
 
 /** Built-in types whose length needs no reading; bytea is read as hexadecimal text. */
@@ -19,7 +19,7 @@ export function isMeasured(column: TableColumn): boolean {
   return column.builtIn && MEASURED_TYPES.has(column.type);
 }
 
-/** How a row is read: with others in one statement, alone in one, or not at all. */
+/** Read with others in one statement, alone in one, or never. */
 export const WEIGHT = { together: 0, alone: 1, never: 2 } as const;
 
 export interface RowSize {
@@ -42,23 +42,25 @@ export function rowSize(alias: string, columns: readonly TableColumn[]): RowSize
   };
 }
 
-/** The length as text of the columns that have to be read for it. */
+/** The length as text of those columns that have to be read for it. */
 export function readBytes(alias: string, columns: readonly TableColumn[]): Sql {
   const texts = columns.filter((column) => !isMeasured(column));
   return raw(sum(texts.map((column) => lengthOf(`(${textOf(alias, column)})`))));
 }
 
 /**
- * In the place of a content's hash, as bytes: so a sweep sees without reading that the row is as the ledger knows it. Its number is so long
- * that it never has the length of a hash.
+ * Stands in for a content's hash, as bytes, so that a sweep sees without reading whether a row changed. Its number is
+ * padded so that it never has the length of a hash.
  */
 export function largeHash(bytes: Sql): Sql {
-  return sql`pg_catalog.convert_to(pg_catalog.concat(${raw(quoteLiteral(LARGE_PREFIX))}, pg_catalog.lpad(${bytes}::pg_catalog.text, 13, '0')), 'UTF8')`;
+  return sql`pg_catalog.convert_to(
+    pg_catalog.concat(${raw(quoteLiteral(LARGE_PREFIX))}, pg_catalog.lpad(${bytes}::pg_catalog.text, 13, '0')),
+    'UTF8')`;
 }
 
 function knownBytes(alias: string, column: TableColumn): string {
   const length = lengthOf(cell(alias, column));
-  // All operators that are written so bind alike: hence the parentheses.
+  // Parentheses, since all qualified operators have the same precedence.
   return column.type === "bytea" ? `(${length} operator(pg_catalog.*) 2)` : length;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Rows of a user's table by their keys: their versions, and their content, as much as goes into memory. Content is PostgreSQL's own
- * text under pinned settings, made in SQL, so that every worker and every version of a client sees the same.
+ * Rows of a user's table by their keys: versions, and content as far as it fits into memory. PostgreSQL makes the
+ * texts under pinned settings, so that every worker sees the same.
  */
 import { hash } from "node:crypto";
 import type { RowCells } from "../../model/pipeline.js";
@@ -20,9 +20,9 @@ import type { TableColumn } from "./inspection.js";
 import { eachKey, rowOf, type TableParts } from "./parts.js";
 import { contentOfLight, hashOf, hexOf, isOver, weigh, WEIGHED_HASH } from "./weighed-rows.js";
 
-/** How long one read begins further statements, and then takes rows one by one; a last one may take READ_TIMEOUT_MS more. */
+/** After this no further statement begins; the last one may take READ_TIMEOUT_MS more. */
 const ALONE_MS_MAX = 3_000;
-/** 16 bytes. */
+/** Of 16 bytes. */
 const HASH_DIGITS = 32;
 
 /** A key that no longer fits its column's type (retyped since, an enum's value renamed) names no row. */
@@ -43,10 +43,7 @@ export async function readable<Row>(
   return rows;
 }
 
-/**
- * Where a key fits its column no more, the keys are halved as by `readable`. Of the parts that this makes, those for which no time is
- * left are not read.
- */
+/** Halves as `readable` does; parts for which no time is left are not read. */
 export async function readVersions(
   tx: Queryable,
   parts: TableParts,
@@ -76,7 +73,9 @@ export async function readVersions(
   return { versions, left };
 }
 
-/** Rows that are too heavy to be read together, or turned out to be, are read alone: the lightest first, so that they wait for no heavy one. */
+/**
+ * Rows that are too heavy to be read together are read alone, the lightest first, so that none waits for a heavy one.
+ */
 async function readFittingVersions(
   tx: Queryable,
   parts: TableParts,
@@ -99,7 +98,7 @@ interface ReadTogether {
   readonly left: readonly string[];
 }
 
-/** Each round reads the first of its rows, or puts it among those to be read alone. */
+/** Each round reads its first row, or leaves it to be read alone. */
 async function readTogether(
   tx: Queryable,
   parts: TableParts,
@@ -122,7 +121,7 @@ async function readTogether(
   return { versions, alone, left };
 }
 
-/** By what they are stored in. Those of which even that is too much to say stay as they are; and so keys without a row, at the end. */
+/** By stored size; keys without a row are last. If even that takes too long, the order stays. */
 async function lightestFirst(
   tx: Queryable,
   parts: TableParts,
@@ -132,7 +131,9 @@ async function lightestFirst(
   const sorted = await boundedRead(tx, READ_TIMEOUT_MS, () =>
     tx.rows<{ key: string }>(
       parts.statement(sql`
-      select k.key from ${eachKey(keys)} left join lateral (select ${parts.rows.bytes} as bytes from ${rowOf(parts)} s) b on true
+      select k.key
+      from ${eachKey(keys)}
+      left join lateral (select ${parts.rows.bytes} as bytes from ${rowOf(parts)} s) b on true
       order by b.bytes`),
     ),
   );
@@ -160,8 +161,10 @@ async function weighedVersions(
   const own = sql`k.key as "rowmill key", s."rowmill existed"`;
   return tx.rows<WeighedVersion>(
     parts.statement(sql`
-    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight, ${hexOf(WEIGHED_HASH)} as hash
-    from ${weigh(rows, from, { own })} s cross join lateral ${contentOfLight(rows)} c`),
+    select s."rowmill key" as key, s."rowmill existed" as "existedBefore", s."rowmill weight" as weight,
+      ${hexOf(WEIGHED_HASH)} as hash
+    from ${weigh(rows, from, { own })} s
+    cross join lateral ${contentOfLight(rows)} c`),
   );
 }
 
@@ -170,7 +173,7 @@ interface AloneRow extends RowVersion {
   readonly content: (string | null)[] | null;
 }
 
-/** Null: there is no such row. One that is too much for the database by itself counts as too large. */
+/** Null: there is no such row. One that the database cannot read by itself counts as too large. */
 export async function readAlone(
   tx: Queryable,
   parts: TableParts,
@@ -178,10 +181,12 @@ export async function readAlone(
 ): Promise<AloneRow | null> {
   const { rows } = parts;
   const from = sql`(select ${key}::pg_catalog.text as key) k cross join lateral ${rowOf(parts)} s`;
-  // First and by itself: so the statement under the time-out waits for no lock on the table.
+  // First, so that the statement under the time-out waits for no lock on the table.
   const found = await tx.first<AloneRow & { weight: number }>(
     parts.statement(sql`
-    select k.key, ${hexOf(largeHash(rows.bytes))} as hash, s."rowmill existed" as "existedBefore", null as content, ${rows.weight} as weight from ${from}`),
+    select k.key, ${hexOf(largeHash(rows.bytes))} as hash, s."rowmill existed" as "existedBefore",
+      null as content, ${rows.weight} as weight
+    from ${from}`),
   );
   if (found === null) return null;
   const { weight, ...large } = found;
@@ -189,17 +194,19 @@ export async function readAlone(
   const read = await boundedRead(tx, READ_TIMEOUT_MS, () =>
     tx.first<Pick<AloneRow, "hash" | "content">>(
       parts.statement(sql`
-      select ${hexOf(hashOf(sql`c.content`))} as hash, ${withContent ? sql`c.content::pg_catalog.json` : sql`null`} as content
-      from ${from} cross join lateral ${rows.content(rows.isShort)} c where not ${isOver(sql`c.content`)}`),
+      select ${hexOf(hashOf(sql`c.content`))} as hash,
+        ${withContent ? sql`c.content::pg_catalog.json` : sql`null`} as content
+      from ${from}
+      cross join lateral ${rows.content(rows.isShort)} c
+      where not ${isOver(sql`c.content`)}`),
     ),
   );
   return { ...large, ...read };
 }
 
 /**
- * Where a key fits its column no more the statement fails, and the keys are halved until it stands alone; it names no row, and is
- * passed over. Of the parts that this makes only the first readable one is read. Everything after it stays unlooked at, so `left` is
- * a proper suffix of the keys asked: what that part did not take, and all parts behind it.
+ * A key that no longer fits its column fails the statement, and is halved away. Only the first readable part is read,
+ * so that `left` is the end of the keys asked: what that part did not take, and all parts after it.
  */
 export async function readRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<RowsRead> {
   const reads: RowsRead[] = [];
@@ -217,20 +224,20 @@ export async function readRows(tx: Queryable, parts: TableParts, keys: readonly 
   return { rows: read?.rows ?? [], left: [...(read?.left ?? []), ...later] };
 }
 
-/** In few values: each value of each row costs the client more than all else here. */
+/** Few values, since each value of each row costs the client more than all else here. */
 interface ContentRow {
-  /** Of its key, from 1. */
+  /** Its key's place, from 1. */
   readonly position: string;
   /** JSON array of the declared columns' texts, as text; null: it does not fit, or is too large to be read. */
   readonly content: string | null;
-  /** Null: all as usual. */
+  /** Null: `USUAL`. */
   readonly unusual: UnusualRow | null;
 }
 
 interface UnusualRow extends Pick<RowVersion, "existedBefore"> {
   /** The version of a row that is not read. */
   readonly large: string | null;
-  /** False: it does not go into memory together with those before it, or has to be read alone. */
+  /** False: too much together with those before it, or to be read alone. */
   readonly fits: boolean;
 }
 
@@ -264,48 +271,54 @@ async function readOneByOne(tx: Queryable, parts: TableParts, keys: readonly str
 }
 
 /**
- * Reads from the first key on until a row does not fit; then `left` begins with that row's key. The first light row always fits. By what they
- * are stored in the server knows beforehand which rows it need not read at all; what it read, it sends as far as that fits.
+ * Reads from the first key on until a row does not fit. The first light row always fits. The stored sizes tell the
+ * server which rows it need not read at all; of those it read, it sends what fits.
  */
 async function fittingRows(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<ContentRow[]> {
   const { rows } = parts;
   const max = sql`${CONTENT_BYTES_MAX}::pg_catalog.int8`;
   const before = sql`over (order by "rowmill position" rows unbounded preceding)`;
-  /** Some rows were taken before this one, and with it they are too much. */
+  /** Not the first, and too much together with those before it. */
   const isOverfull = (sum: Sql, own: Sql) =>
     sql`(${sum} ${before} operator(pg_catalog.>) ${own} and ${sum} ${before} operator(pg_catalog.>) ${max})`;
-  // Of int4, whose sum is an int8; what is too much by itself is too much as far as that goes.
+  // int4, whose sum is an int8; hence the cap.
   const bytes = sql`least(w."rowmill bytes", ${raw(String(CONTENT_BYTES_MAX + 1))})::pg_catalog.int4`;
   const length = sql`coalesce(pg_catalog.octet_length(c.content), 0)`;
-  const isLight = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))} and not s."rowmill later"`;
-  // What was not read is not over anything.
+  const isLight = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}
+    and not s."rowmill later"`;
   const isSent = sql`coalesce(r.fits and not ${isOver(sql`r.content`)}, false)`;
   return tx.rows<ContentRow>(
     parts.statement(sql`
     select r.position, case when ${isSent} then r.content end as content,
-      case when r.existed or not ${isSent} then pg_catalog.json_build_object('existedBefore', r.existed, 'fits', r.fits,
-        'large', case when r.content is null or ${isOver(sql`r.content`)} then ${hexOf(largeHash(sql`r.bytes`))} end) end as unusual
+      case when r.existed or not ${isSent} then pg_catalog.json_build_object(
+        'existedBefore', r.existed, 'fits', r.fits,
+        'large', case when r.content is null or ${isOver(sql`r.content`)} then ${hexOf(largeHash(sql`r.bytes`))} end)
+      end as unusual
     from (
-      select s."rowmill position" as position, s."rowmill existed" as existed, s."rowmill bytes" as bytes, c.content,
-        not s."rowmill later" and s."rowmill weight" operator(pg_catalog.<>) ${raw(String(WEIGHT.alone))}
+      select s."rowmill position" as position, s."rowmill existed" as existed, s."rowmill bytes" as bytes,
+        c.content,
+        not s."rowmill later"
+          and s."rowmill weight" operator(pg_catalog.<>) ${raw(String(WEIGHT.alone))}
           and not ${isOverfull(sql`pg_catalog.sum(${length})`, length)} as fits
       from (
         select w.*, ${isOverfull(sql`pg_catalog.sum(${bytes})`, bytes)} as "rowmill later"
-        from (select k.position as "rowmill position", s.*, ${rows.bytes} as "rowmill bytes", ${rows.weight} as "rowmill weight"
-          from ${eachKey(keys)} cross join lateral ${rowOf(parts)} s) w) s
+        from (
+          select k.position as "rowmill position", s.*, ${rows.bytes} as "rowmill bytes",
+            ${rows.weight} as "rowmill weight"
+          from ${eachKey(keys)}
+          cross join lateral ${rowOf(parts)} s) w) s
       cross join lateral ${rows.content(isLight)} c) r
     order by r.position`),
   );
 }
 
-/** The hash is that which PostgreSQL makes (`hashOf`): of the same bytes, and cheaper here. */
+/** The same hash as PostgreSQL's (`hashOf`), but cheaper here. */
 function readRow(parts: TableParts, keys: readonly string[], row: ContentRow): SourceRow {
   const { position, content, unusual } = row;
   const { existedBefore, large } = unusual ?? USUAL;
   const key = keys[Number(position) - 1] ?? "";
   if (content === null) return { key, existedBefore, hash: large ?? "", cells: null };
   const version = hash("sha256", content, "hex").slice(0, HASH_DIGITS);
-  // PostgreSQL wrote it.
   const texts = JSON.parse(content) as (string | null)[];
   return { key, existedBefore, hash: version, cells: cellsOf(parts.columns, texts) };
 }
@@ -323,7 +336,8 @@ export async function readShown(tx: Queryable, parts: TableParts, key: string): 
     tx.rows<{ content: (string | null)[] }>(
       parts.statement(sql`
       select pg_catalog.json_build_array(variadic array[${cells}]::pg_catalog.text[]) as content
-      from (select ${one}::pg_catalog.text as key) k cross join lateral ${rowOf(parts)} s`),
+      from (select ${one}::pg_catalog.text as key) k
+      cross join lateral ${rowOf(parts)} s`),
     ),
   );
   const [row] = rows;

@@ -10,7 +10,7 @@ import { eachKey, isRowOf, tableParts, type TableParts, type TableSourceOptions 
 import { readable, readRows, readShown, readVersions } from "./rows.js";
 import { hashOf, isOver } from "./weighed-rows.js";
 
-/** A count reads the whole table, or an index; of a table that takes longer the last count stands. */
+/** The count reads the whole table or an index; if it takes longer, the previous count stands. */
 const COUNT_TIMEOUT_MS = 30_000;
 
 export function createTableSource(table: SourceTable, options: TableSourceOptions): Source {
@@ -34,7 +34,7 @@ function rowSql(parts: TableParts): RowSql {
   const light = sql`s."rowmill weight" operator(pg_catalog.=) ${raw(String(WEIGHT.together))}`;
   return {
     statement,
-    // Both are looked up by the key for each row (`offset 0` sees to it); joined, a planner may read the whole table for each chunk.
+    // `offset 0` forces a lookup by key for each row: as a join, the planner may read the whole table for each chunk.
     exists: (key) => sql`exists (select 1 from ${from} s where ${isRowOf(parts, key)} offset 0)`,
     hash: (key) => sql`(select case when not ${isOver(sql`c.content`)} then ${hashOf(sql`c.content`)} end
       from (select ${rows.cells}, ${rows.weight} as "rowmill weight" from ${from} s where ${isRowOf(parts, key)}) s
@@ -42,7 +42,7 @@ function rowSql(parts: TableParts): RowSql {
   };
 }
 
-/** By key order no page comes to them: there is none for a null. */
+/** No page in key order reaches them. */
 async function countKeyless(
   tx: Queryable,
   table: SourceTable,
@@ -51,13 +51,18 @@ async function countKeyless(
   const names = table.nullableKey.map(quoteIdentifier);
   const isNull = names.map((name) => `${name} is null`).join(" or ");
   const isWhole = names.map((name) => `${name} is not null`).join(" and ");
-  const reason = `A column of the key is null, so no key names the row. Fill it in and the row is asked: select * from ${table.from} where ${isNull}; To leave such rows out on purpose, write into source.where: ${isWhole}`;
+  const reason =
+    `A key column is null, so the row has no key. Fill it in: select * from ${table.from} where ${isNull}; ` +
+    `To leave such rows out on purpose, add to source.where: ${isWhole}`;
   if (names.length === 0) return { rows: 0, example: null, reason };
   const found = await boundedRead(tx, COUNT_TIMEOUT_MS, () =>
     tx.first<{ rows: number; example: string | null }>(
       parts.statement(sql`
       select pg_catalog.count(*)::pg_catalog.float8 as rows, pg_catalog.min(${parts.keyParts}) as example
-      from ${parts.from} s where not (${parts.keyNotNull}) and ${parts.matches} and not ${parts.existedBefore}`),
+      from ${parts.from} s
+      where not (${parts.keyNotNull})
+        and ${parts.matches}
+        and not ${parts.existedBefore}`),
     ),
   );
   return found && { ...found, reason };
@@ -67,7 +72,9 @@ async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly stri
   const present = await readable(tx, keys, (part) =>
     tx.rows<{ key: string }>(
       parts.statement(sql`
-      select k.key from ${eachKey(part)} where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
+      select k.key
+      from ${eachKey(part)}
+      where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
     ),
   );
   const found = new Set(present.map((row) => row.key));

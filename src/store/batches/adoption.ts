@@ -28,12 +28,16 @@ export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
 /** After its requests were taken under its number: how many they are stands in it. */
 export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise<void> {
   const state = BATCH_BEGINNINGS.adopted;
-  await tx.run(sql`insert into rowmill.batches
-      (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, lines, spool_bytes, reserved_nano_usd,
-       reserved_tokens, window_hours, provider_data, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
-    overriding system value values (${batch.id}, ${batch.no}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
-      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens},
-      ${batch.windowHours}, ${JSON.stringify({ refs: batch.refs })}::jsonb, ${batch.providerBatchId}, ${batch.providerStatus}, ${batch.pattern}, ${batch.pattern === null}, coalesce(to_timestamp(${batch.createdAt}), now()))`);
+  await tx.run(sql`
+    insert into rowmill.batches (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint,
+      price, batch_factor, requests, lines, spool_bytes, reserved_nano_usd, reserved_tokens, window_hours,
+      provider_data, provider_batch_id, provider_status, adopted_pattern, recovered, submitted_at)
+    overriding system value
+    values (${batch.id}, ${batch.no}, ${batch.pipelineId}, ${state}, ${batch.definitionHash}, ${batch.provider},
+      ${batch.account}, ${batch.model}, ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests},
+      ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours},
+      ${JSON.stringify({ refs: batch.refs })}::jsonb, ${batch.providerBatchId}, ${batch.providerStatus},
+      ${batch.pattern}, ${batch.pattern === null}, coalesce(to_timestamp(${batch.createdAt}), now()))`);
   const creator = batch.pattern === null ? "a former state of this ledger" : "other code";
   const reason = `adopted: ${creator} created it as ${batch.providerBatchId}`;
   await addBatchEvent(tx, batch.id, { from: null, to: state, reason, detail: batch.detail });
@@ -45,8 +49,12 @@ export async function findByProviderBatch(
   account: string,
   providerBatchId: string,
 ): Promise<{ id: string; pipeline: string } | null> {
-  return client.first(sql`select b.id, p.name as pipeline from rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id
-    where b.account = ${account} and b.provider_batch_id = ${providerBatchId}`);
+  return client.first(sql`
+    select b.id, p.name as pipeline
+    from rowmill.batches b
+    join rowmill.pipelines p on p.id = b.pipeline_id
+    where b.account = ${account}
+      and b.provider_batch_id = ${providerBatchId}`);
 }
 
 /** How many requests of these keys are in which state; keys without a request are in none. */
@@ -56,8 +64,11 @@ export async function countStatesOf(
   keys: readonly string[],
 ): Promise<ReadonlyMap<RequestState, number>> {
   const rows = await client.rows<{ state: RequestState; count: number }>(sql`
-    select state, count(*)::int as count from rowmill.requests
-    where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) group by state`);
+    select state, count(*)::int as count
+    from rowmill.requests
+    where pipeline_id = ${pipelineId}
+      and key = any(${keys}::text[])
+    group by state`);
   return new Map(rows.map((row) => [row.state, row.count]));
 }
 
@@ -67,8 +78,14 @@ export async function lockWaiting(
   pipelineId: number,
   keys: readonly string[],
 ): Promise<{ id: string; key: string }[]> {
-  return tx.rows(sql`select id::text as id, key from rowmill.requests
-    where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) and state = 'waiting' order by requests.id for update`);
+  return tx.rows(sql`
+    select id::text as id, key
+    from rowmill.requests
+    where pipeline_id = ${pipelineId}
+      and key = any(${keys}::text[])
+      and state = 'waiting'
+    order by requests.id
+    for update`);
 }
 
 export interface AdoptedRequest {
@@ -92,20 +109,30 @@ export async function takeAdopted(
   if (requests.length === 0) return 0;
   const moved = await tx.rows<{ id: string }>(sql`
     with x as (
-      select * from json_to_recordset(${JSON.stringify(requests)}::json)
-        as x (id bigint, hash text, fingerprint text, room int, "customId" text)),
+      select *
+      from json_to_recordset(${JSON.stringify(requests)}::json) as x (id bigint, hash text, fingerprint text,
+        room int, "customId" text)),
     moved as (
-      update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = r.attempt + 1, not_before = null, changed_at = now(),
+      update rowmill.requests r
+      set state = 'batched', batch = ${batch.no}, attempt = r.attempt + 1, not_before = null, changed_at = now(),
         content_hash = decode(x.hash, 'hex'), fingerprint = decode(x.fingerprint, 'hex')
-      from x where r.id = x.id and r.state = 'waiting' returning x.*),
+      from x
+      where r.id = x.id
+        and r.state = 'waiting'
+      returning x.*),
     named as (
-      insert into rowmill.named_lines (request_id, batch, custom_id, room) select id, ${batch.no}, "customId", room from moved)
+      insert into rowmill.named_lines (request_id, batch, custom_id, room)
+      select id, ${batch.no}, "customId", room from moved)
     select id::text as id from moved`);
   const taken = new Set(moved.map(({ id }) => id));
   const lines = requests.filter(({ id }) => taken.has(id));
   if (lines.length > 0)
-    await tx.run(sql`insert into rowmill.lines (batch, part, first, ids)
-      select ${batch.no}, coalesce(max(part), -1) + 1, ${lines[0]?.line ?? 1}, ${int8Array(lines.map(({ id }) => id))} from rowmill.lines where batch = ${batch.no}`);
+    await tx.run(sql`
+      insert into rowmill.lines (batch, part, first, ids)
+      select ${batch.no}, coalesce(max(part), -1) + 1, ${lines[0]?.line ?? 1},
+        ${int8Array(lines.map(({ id }) => id))}
+      from rowmill.lines
+      where batch = ${batch.no}`);
   await countChanges(tx, batch.pipelineId, { waiting: -lines.length, batched: lines.length });
   return lines.length;
 }
@@ -117,8 +144,10 @@ export async function requestsByCustomId(
   customIds: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
   const rows = await client.rows<{ customId: string; id: string }>(sql`
-    select l.custom_id as "customId", r.id::text as id from rowmill.named_lines l
+    select l.custom_id as "customId", r.id::text as id
+    from rowmill.named_lines l
     join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
-    where l.batch = ${batch} and l.custom_id = any(${customIds}::text[])`);
+    where l.batch = ${batch}
+      and l.custom_id = any(${customIds}::text[])`);
   return new Map(rows.map((row) => [row.customId, row.id]));
 }

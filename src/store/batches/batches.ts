@@ -6,13 +6,16 @@ import { moveBatch, type BatchEvent, type BatchState } from "../../model/batch/b
 import type { Json } from "../../model/pipeline.js";
 import type { Price, Rates } from "../../model/provider/pricing.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
-import { storableJson, storableText } from "../../model/words/storable-text.js";
-import { join, raw, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { storableText } from "../../model/words/storable-text.js";
+import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
+import { assignments, type BatchFields } from "./batch-fields.js";
 import { endedOf, USAGE_COLUMNS, usageOf } from "../requests/counts.js";
 import { forgetLines } from "./in-flight.js";
 import { NO_DATA, type ProviderData } from "./provider-data.js";
 import { takeBack } from "../requests/queue.js";
 import { IS_UNDERSTOOD } from "../ledger/understood.js";
+
+export type { BatchFields };
 
 /** What the results of a batch said, in numbers. */
 export interface ResultsRead {
@@ -104,15 +107,20 @@ interface BatchRecord extends Omit<BatchBase, "rates" | "data"> {
   providerBatchId: string | null;
 }
 
-const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state, b.definition_hash as "definitionHash",
-  b.provider, b.account, b.model, b.endpoint, b.price, b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.lines, b.spool_bytes as "spoolBytes", b.spool_sha256 as "spoolSha256",
-  b.reserved_nano_usd::float8 as "reservedNanoUsd", b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed, b.told_at is not null as told,
+const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipeline, b.state,
+  b.definition_hash as "definitionHash", b.provider, b.account, b.model, b.endpoint, b.price,
+  b.batch_factor::float8 as "batchFactor", b.room, b.requests, b.lines, b.spool_bytes as "spoolBytes",
+  b.spool_sha256 as "spoolSha256", b.reserved_nano_usd::float8 as "reservedNanoUsd",
+  b.reserved_tokens::float8 as "reservedTokens", b.provider_data as data, b.presumed,
+  b.told_at is not null as told,
   (extract(epoch from clock_timestamp() - b.create_intent_at) * 1000)::float8 as "createIntentAgoMs",
   extract(epoch from b.create_intent_at)::float8 as "createIntentAt", b.creates,
-  b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus", b.provider_counts as "providerCounts",
-  b.provider_errors as refusal, b.downloads, b.results_read as "resultsRead",
-  exists (select 1 from rowmill.kept_answers k where k.batch = b.no) as "keepsAnswers", b.polls, b.failures, b.planned_at as "plannedAt",
-  b.adopted_pattern as "adoptedPattern", b.recovered, b.shared, b.held_for as "heldFor"`;
+  b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
+  b.provider_counts as "providerCounts", b.provider_errors as refusal, b.downloads,
+  b.results_read as "resultsRead",
+  exists (select 1 from rowmill.kept_answers k where k.batch = b.no) as "keepsAnswers", b.polls, b.failures,
+  b.planned_at as "plannedAt", b.adopted_pattern as "adoptedPattern", b.recovered, b.shared,
+  b.held_for as "heldFor"`;
 const FROM = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
 /** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
@@ -159,11 +167,13 @@ export async function nextNumber(tx: Queryable): Promise<number> {
 }
 
 export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
-  await tx.run(sql`insert into rowmill.batches
-      (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint, price, batch_factor, requests, reserved_nano_usd,
-       reserved_tokens, window_hours, run_id)
-    overriding system value values (${batch.id}, ${batch.no}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider}, ${batch.account}, ${batch.model},
-      ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours}, ${batch.runId})`);
+  await tx.run(sql`
+    insert into rowmill.batches (id, no, pipeline_id, state, definition_hash, provider, account, model, endpoint,
+      price, batch_factor, requests, reserved_nano_usd, reserved_tokens, window_hours, run_id)
+    overriding system value
+    values (${batch.id}, ${batch.no}, ${batch.pipelineId}, 'planned', ${batch.definitionHash}, ${batch.provider},
+      ${batch.account}, ${batch.model}, ${batch.endpoint}, ${ratesValues(batch.rates)}, ${batch.requests},
+      ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours}, ${batch.runId})`);
   await addBatchEvent(tx, batch.id, { from: null, to: "planned", reason: batch.because });
 }
 
@@ -174,9 +184,11 @@ export function ratesValues({ price, batchFactor }: Rates): Sql {
 
 /** Null: it is not there, or this Rowmill is too old for the ledger. */
 export async function get(client: Reader, id: string): Promise<Batch | null> {
-  const row = await client.first<BatchRecord>(
-    sql`select ${COLUMNS} from ${FROM} where b.id = ${id} and ${IS_UNDERSTOOD}`,
-  );
+  const row = await client.first<BatchRecord>(sql`
+    select ${COLUMNS}
+    from ${FROM}
+    where b.id = ${id}
+      and ${IS_UNDERSTOOD}`);
   return row && toBatch(row);
 }
 
@@ -186,8 +198,12 @@ const NAMED_MAX = 5;
 /** Batches whose id is this or begins so, or whose provider batch is this. */
 export async function idsByName(client: Reader, name: string): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
-    select id from rowmill.batches where starts_with(id::text, ${name.toLowerCase()}) or provider_batch_id = ${name}
-    order by planned_at desc limit ${NAMED_MAX}`);
+    select id
+    from rowmill.batches
+    where starts_with(id::text, ${name.toLowerCase()})
+      or provider_batch_id = ${name}
+    order by planned_at desc
+    limit ${NAMED_MAX}`);
   return name === "" ? [] : rows.map((row) => row.id);
 }
 
@@ -207,8 +223,12 @@ export async function claim(
   holder: { token: string; worker: string },
 ): Promise<Batch | null> {
   const won = await client.run(sql`
-    update rowmill.batches set lease_token = ${holder.token}, lease_worker = ${holder.worker}, lease_until = ${leaseEnd()}
-    where id = ${id} and settled_at is null and (lease_until is null or lease_until < clock_timestamp()) and ${IS_UNDERSTOOD}`);
+    update rowmill.batches
+    set lease_token = ${holder.token}, lease_worker = ${holder.worker}, lease_until = ${leaseEnd()}
+    where id = ${id}
+      and settled_at is null
+      and (lease_until is null or lease_until < clock_timestamp())
+      and ${IS_UNDERSTOOD}`);
   // The statement above may have waited for a migration's end, and has judged by what it saw before: `get` looks again.
   return won === 0 ? null : get(client, id);
 }
@@ -220,10 +240,15 @@ function leaseEnd(): Sql {
 /** Those of the tokens that still hold. */
 export async function renew(client: Queryable, tokens: readonly string[]): Promise<string[]> {
   const rows = await client.rows<{ token: string }>(sql`
-    update rowmill.batches set lease_until = ${leaseEnd()}
+    update rowmill.batches
+    set lease_until = ${leaseEnd()}
     where id in (
       -- One whose row a running chunk has locked is skipped: that chunk's end must not cost the others their leases.
-      select id from rowmill.batches where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp() for update skip locked)
+      select id
+      from rowmill.batches
+      where lease_token = any(${tokens}::uuid[])
+        and lease_until > clock_timestamp()
+      for update skip locked)
     returning lease_token as token`);
   return rows.map((row) => row.token);
 }
@@ -232,7 +257,9 @@ export async function renew(client: Queryable, tokens: readonly string[]): Promi
 export async function leaseLeftMs(client: Reader, id: string): Promise<number | null> {
   const row = await client.first<{ left: number | null }>(sql`
     select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
-    from rowmill.batches where id = ${id} and settled_at is null`);
+    from rowmill.batches
+    where id = ${id}
+      and settled_at is null`);
   return row?.left ?? null;
 }
 
@@ -250,7 +277,12 @@ export async function holds(
     under === null
       ? [sql``, sql`where`]
       : [
-          sql`with kept as materialized (select definition_hash as hash from rowmill.pipelines where id = ${under.id} for key share)`,
+          sql`
+            with kept as materialized (
+              select definition_hash as hash
+              from rowmill.pipelines
+              where id = ${under.id}
+              for key share)`,
           sql`from kept where kept.hash = ${under.definitionHash} and`,
         ];
   const held = await tx.run(sql`${kept} update rowmill.batches b set lease_until = ${leaseEnd()} ${isKept}
@@ -265,43 +297,22 @@ export async function release(
   next: { delayMs: number; failures: number; heldFor?: string },
 ): Promise<void> {
   await client.run(sql`
-    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures}, held_for = ${next.heldFor ?? null},
+    update rowmill.batches
+    set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
+      held_for = ${next.heldFor ?? null},
       next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
-    where id = ${lease.batchId} and lease_token = ${lease.token}`);
-}
-
-/** What a move may write beside the state. */
-export interface BatchFields {
-  room?: number;
-  requests?: number;
-  lines?: number;
-  spool_bytes?: number;
-  spool_sha256?: string;
-  reserved_nano_usd?: number;
-  reserved_tokens?: number;
-  lost_nano_usd?: number;
-  /** Members that are given replace those of before. */
-  provider_data?: Partial<ProviderData>;
-  provider_batch_id?: string | null;
-  presumed?: boolean;
-  /** True: a person is told now. */
-  told?: boolean;
-  provider_status?: string | null;
-  provider_counts?: Json;
-  provider_errors?: Json;
-  downloads?: number;
-  results_read?: ResultsRead;
-  polls?: number;
-  /** True: a create may be on its way from now on; false: certainly none is; "still": it may be, after all. */
-  create_intent?: boolean | "still";
-  /** Only circumstance tells its create from others: one may be open in an account. */
-  one_create?: boolean;
+    where id = ${lease.batchId}
+      and lease_token = ${lease.token}`);
 }
 
 /** Writes fields under the lease, without a move. False: the lease is lost. */
 export async function update(client: Queryable, lease: Lease, fields: BatchFields): Promise<boolean> {
-  const written = await client.run(sql`update rowmill.batches set ${assignments(fields)}
-    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+  const written = await client.run(sql`
+    update rowmill.batches
+    set ${assignments(fields)}
+    where id = ${lease.batchId}
+      and lease_token = ${lease.token}
+      and lease_until > clock_timestamp()`);
   return written > 0;
 }
 
@@ -317,9 +328,13 @@ export interface BatchMoveRequest {
 export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest): Promise<boolean> {
   const { batch, event, reason, fields = {}, detail } = wanted;
   const to = moveBatch(batch.state, event);
-  const written =
-    await tx.run(sql`update rowmill.batches set state = ${to}, polls = 0, ${stamps(to)} ${assignments(fields)}
-    where id = ${batch.id} and state = ${batch.state} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
+  const written = await tx.run(sql`
+    update rowmill.batches
+    set state = ${to}, polls = 0, ${stamps(to)} ${assignments(fields)}
+    where id = ${batch.id}
+      and state = ${batch.state}
+      and lease_token = ${lease.token}
+      and lease_until > clock_timestamp()`);
   if (written === 0) return false;
   if (batch.state === "planned") await takeBack(tx, batch.no);
   if (isEnd(to)) await forgetLines(tx, batch.no);
@@ -344,34 +359,9 @@ function stamps(to: BatchState): Sql {
     return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
   if (isEnd(to))
     return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,
-      (${USAGE_COLUMNS}) = ${usageOf(sql`no`)}, requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end,`;
+      (${USAGE_COLUMNS}) = ${usageOf(sql`no`)},
+      requests = case when state = 'planned' then ${endedOf(sql`no`)} else requests end, `;
   return untold;
-}
-
-const JSON_FIELDS: ReadonlySet<string> = new Set(["provider_counts", "provider_errors", "results_read"]);
-
-function assignments(fields: BatchFields): Sql {
-  const { create_intent: createIntent, provider_data: data, told, ...plain } = fields;
-  const list = Object.entries(plain).map(([name, value]) =>
-    JSON_FIELDS.has(name)
-      ? sql`${raw(name)} = ${value === null ? null : storableJson(value)}::jsonb`
-      : sql`${raw(name)} = ${name === "provider_status" && typeof value === "string" ? storableText(value) : value}`,
-  );
-  const intended =
-    createIntent === true
-      ? sql`|| jsonb_build_object('intendedAt', extract(epoch from clock_timestamp()))`
-      : sql``;
-  if (data !== undefined || createIntent === true)
-    list.push(sql`provider_data = provider_data || ${storableJson(data ?? {})}::jsonb ${intended}`);
-  if (told !== undefined) list.push(sql`told_at = ${told ? sql`clock_timestamp()` : sql`null`}`);
-  if (createIntent === true) list.push(sql`create_intent_at = clock_timestamp()`, sql`creates = creates + 1`);
-  // As old as it is: what the list shows from before it, and from long after it, is another.
-  if (createIntent === "still")
-    list.push(
-      sql`create_intent_at = coalesce(to_timestamp((provider_data ->> 'intendedAt')::float8), clock_timestamp())`,
-    );
-  if (createIntent === false) list.push(sql`create_intent_at = null`);
-  return list.length === 0 ? sql`id = id` : join(list);
 }
 
 export async function addBatchEvent(
@@ -379,20 +369,30 @@ export async function addBatchEvent(
   id: string,
   event: { from: BatchState | null; to: BatchState; reason: string; detail?: Json },
 ): Promise<void> {
-  await client.run(sql`insert into rowmill.batch_events (batch_id, from_state, to_state, reason, detail)
-    values (${id}, ${event.from}, ${event.to}, ${storableText(event.reason)}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+  await client.run(sql`
+    insert into rowmill.batch_events (batch_id, from_state, to_state, reason, detail)
+    values (${id}, ${event.from}, ${event.to}, ${storableText(event.reason)},
+      ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
 }
 
 /** Ids of unfinished batches whose next step is due and whose lease is free. */
 export async function due(client: Queryable, limit: number): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
-    select id from rowmill.batches where settled_at is null and next_at <= clock_timestamp()
-      and (lease_until is null or lease_until < clock_timestamp()) order by next_at limit ${limit}`);
+    select id
+    from rowmill.batches
+    where settled_at is null
+      and next_at <= clock_timestamp()
+      and (lease_until is null or lease_until < clock_timestamp())
+    order by next_at
+    limit ${limit}`);
   return rows.map((row) => row.id);
 }
 
 export async function countUnfinished(client: Queryable, pipelineIds: readonly number[]): Promise<number> {
   const row = await client.first<{ count: number }>(sql`
-    select count(*)::int as count from rowmill.batches where settled_at is null and pipeline_id = any(${pipelineIds}::int[])`);
+    select count(*)::int as count
+    from rowmill.batches
+    where settled_at is null
+      and pipeline_id = any(${pipelineIds}::int[])`);
   return row?.count ?? 0;
 }

@@ -7,9 +7,14 @@ const UNIQUE_VIOLATION = "23505";
 
 /** Of the batch's account, a create that only circumstance tells from others. */
 export async function isOtherOpen(client: Reader, batchId: string): Promise<boolean> {
-  const row = await client.first(sql`select 1 as one from rowmill.batches b
+  const row = await client.first(sql`
+    select 1 as one
+    from rowmill.batches b
     join rowmill.batches o on o.account = b.account and o.id <> b.id
-    where b.id = ${batchId} and o.one_create and o.create_intent_at is not null limit 1`);
+    where b.id = ${batchId}
+      and o.one_create
+      and o.create_intent_at is not null
+    limit 1`);
   return row !== null;
 }
 
@@ -23,10 +28,16 @@ export interface WaitingCreates {
 /** A pipeline's batches whose create waits for an open one of the account, whose pipeline waits for a person. Null: none does. */
 export async function waitingForPerson(client: Reader, pipelineId: number): Promise<WaitingCreates | null> {
   return client.first<WaitingCreates>(sql`
-    select count(*)::int as count, o.id as "batchId", p.name as pipeline from rowmill.batches b
-    join rowmill.batches o on o.account = b.account and o.id <> b.id and o.one_create and o.create_intent_at is not null
+    select count(*)::int as count, o.id as "batchId", p.name as pipeline
+    from rowmill.batches b
+    join rowmill.batches o on o.account = b.account
+      and o.id <> b.id
+      and o.one_create
+      and o.create_intent_at is not null
     join rowmill.pipelines p on p.id = o.pipeline_id
-    where b.pipeline_id = ${pipelineId} and b.state = 'submitting' and b.create_intent_at is null
+    where b.pipeline_id = ${pipelineId}
+      and b.state = 'submitting'
+      and b.create_intent_at is null
       and p.pause_kind not in ('person', 'budget', 'answers')
     group by o.id, p.name`);
 }
@@ -42,7 +53,7 @@ export async function intend(
 ): Promise<"intended" | "taken" | "lost"> {
   if (alone && (await isOtherOpen(client, lease.batchId))) return "taken";
   try {
-    const fields = { provider_data: { baseline }, one_create: alone, create_intent: true } as const;
+    const fields = { providerData: { baseline }, oneCreate: alone, createIntent: true } as const;
     return (await update(client, lease, fields)) ? "intended" : "lost";
   } catch (error) {
     // Both looked, and saw none.

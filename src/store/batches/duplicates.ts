@@ -23,18 +23,28 @@ export interface Duplicate {
 export async function recordDuplicate(client: Queryable, duplicate: Duplicate): Promise<void> {
   await client.run(sql`
     with recorded as (
-      insert into rowmill.duplicate_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd, certain)
-      select ${duplicate.account}, ${duplicate.providerBatchId}, ${duplicate.batchId}, ${duplicate.reason}, ${Math.ceil(duplicate.reservedNanoUsd)}, ${duplicate.certain}
+      insert into rowmill.duplicate_batches (account, provider_batch_id, batch_id, reason, reserved_nano_usd,
+        certain)
+      select ${duplicate.account}, ${duplicate.providerBatchId}, ${duplicate.batchId}, ${duplicate.reason},
+        ${Math.ceil(duplicate.reservedNanoUsd)}, ${duplicate.certain}
       where not exists (${recordedAsOurs(duplicate.account, sql`${duplicate.providerBatchId}`)})
-      on conflict do nothing returning batch_id, provider_batch_id, reason, certain)
+      on conflict do nothing
+      returning batch_id, provider_batch_id, reason, certain)
     insert into rowmill.pipeline_events (pipeline_id, event, reason)
-    select b.pipeline_id, 'second batch', s.reason || ': ' || s.provider_batch_id ||
-      case when s.certain then ', to be cancelled, and counted as spent' else ', not cancelled, since nothing proves it' end
-    from recorded s join rowmill.batches b on b.id = s.batch_id`);
+    select b.pipeline_id, 'second batch',
+      s.reason || ': ' || s.provider_batch_id || case
+        when s.certain then ', to be cancelled, and counted as spent'
+        else ', not cancelled, since nothing proves it' end
+    from recorded s
+    join rowmill.batches b on b.id = s.batch_id`);
 }
 
 function recordedAsOurs(account: string, providerBatchId: Sql): Sql {
-  return sql`select 1 from rowmill.batches ours where ours.account = ${account} and ours.provider_batch_id = ${providerBatchId}`;
+  return sql`
+    select 1
+    from rowmill.batches ours
+    where ours.account = ${account}
+      and ours.provider_batch_id = ${providerBatchId}`;
 }
 
 export async function duplicateCancelled(
@@ -42,8 +52,11 @@ export async function duplicateCancelled(
   account: string,
   providerBatchId: string,
 ): Promise<void> {
-  await client.run(sql`update rowmill.duplicate_batches set cancelled_at = now()
-    where account = ${account} and provider_batch_id = ${providerBatchId}`);
+  await client.run(sql`
+    update rowmill.duplicate_batches
+    set cancelled_at = now()
+    where account = ${account}
+      and provider_batch_id = ${providerBatchId}`);
 }
 
 /** Duplicates that are recorded and not cancelled yet, oldest first: of all batches, or of one. */
@@ -53,9 +66,14 @@ export async function duplicatesToCancel(
   limit: number,
 ): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
-    select s.provider_batch_id as id from rowmill.duplicate_batches s ${ofOurOwn(sql`s.batch_id`)}
-    where s.account = ${of.account} and s.batch_id = coalesce(${of.batchId ?? null}, s.batch_id) and s.certain and s.cancelled_at is null
-    order by s.found_at limit ${limit}`);
+    select s.provider_batch_id as id
+    from rowmill.duplicate_batches s ${ofOurOwn(sql`s.batch_id`)}
+    where s.account = ${of.account}
+      and s.batch_id = coalesce(${of.batchId ?? null}, s.batch_id)
+      and s.certain
+      and s.cancelled_at is null
+    order by s.found_at
+    limit ${limit}`);
   return rows.map((row) => row.id);
 }
 
@@ -72,7 +90,10 @@ export async function mayHaveDuplicates(
   since: { hours: number; restSeconds: number },
 ): Promise<boolean> {
   const row = await client.first(sql`
-    select 1 as one from rowmill.batches where account = ${account} and creates > 0
+    select 1 as one
+    from rowmill.batches
+    where account = ${account}
+      and creates > 0
       and planned_at > now() - make_interval(hours => ${since.hours})
       and coalesce(submitted_at, settled_at) < now() - make_interval(secs => ${since.restSeconds})
     limit 1`);
@@ -89,25 +110,37 @@ export async function duplicatesAmong(
   named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
 ): Promise<(Omit<Duplicate, "account" | "reason" | "certain"> & { readonly pipeline: string })[]> {
   return client.rows(sql`
-    select x."providerBatchId", b.id as "batchId", p.name as pipeline, coalesce(
-      nullif(greatest(b.reserved_nano_usd, b.cost_nano_usd, (select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no)), 0),
-      -- Kept by each fence: what ended without being sent cost nothing itself, and the other one may have run.
-      (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id), 0)::float8 as "reservedNanoUsd"
+    select x."providerBatchId", b.id as "batchId", p.name as pipeline,
+      coalesce(nullif(greatest(b.reserved_nano_usd, b.cost_nano_usd,
+        (select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no)),
+        0),
+
+        -- Kept by each fence: what ended without being sent cost nothing itself, and the other one may have run.
+        (
+          select max((e.detail ->> 'reservedNanoUsd')::float8)
+          from rowmill.batch_events e
+          where e.batch_id = b.id),
+        0)::float8 as "reservedNanoUsd"
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
-    ${ofOurOwn(sql`x."batchId"`)}
-    where b.account = ${account} and b.provider_batch_id is distinct from x."providerBatchId"
+      ${ofOurOwn(sql`x."batchId"`)}
+    where b.account = ${account}
+      and b.provider_batch_id is distinct from x."providerBatchId"
       and (b.provider_batch_id is not null or b.settled_at is not null)
       -- A lost batch that was adopted after a restore has another name of ours than it bears.
       and not exists (${recordedAsOurs(account, sql`x."providerBatchId"`)})
-      and not exists (select 1 from rowmill.duplicate_batches s
-        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
+      and not exists (
+        select 1
+        from rowmill.duplicate_batches s
+        where s.account = ${account}
+          and s.provider_batch_id = x."providerBatchId")`);
 }
 
 /** Provider batches that are recorded as duplicates of this one, cancelled or about to be. */
 export async function duplicateIdsOf(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(
-    sql`select provider_batch_id as id from rowmill.duplicate_batches where batch_id = ${batchId}`,
-  );
+  const rows = await client.rows<{ id: string }>(sql`
+    select provider_batch_id as id
+    from rowmill.duplicate_batches
+    where batch_id = ${batchId}`);
   return new Set(rows.map((row) => row.id));
 }
 
@@ -126,9 +159,20 @@ export async function orphansAmong(
     select x."providerBatchId" as id
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
     left join rowmill.batches b on b.id = x."batchId"
-    where (b.id is null or (b.provider_batch_id is null and b.create_intent_at is null and (b.creates = 0 or ${orNotRecorded}::boolean)))
-      and not exists (select 1 from rowmill.batches k where k.account = ${account} and k.provider_batch_id = x."providerBatchId")
-      and not exists (select 1 from rowmill.duplicate_batches s where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
+    where (b.id is null
+      or (b.provider_batch_id is null
+        and b.create_intent_at is null
+        and (b.creates = 0 or ${orNotRecorded}::boolean)))
+      and not exists (
+        select 1
+        from rowmill.batches k
+        where k.account = ${account}
+          and k.provider_batch_id = x."providerBatchId")
+      and not exists (
+        select 1
+        from rowmill.duplicate_batches s
+        where s.account = ${account}
+          and s.provider_batch_id = x."providerBatchId")`);
   return rows.map((row) => row.id);
 }
 
@@ -137,8 +181,10 @@ export async function noteUnneeded(
   client: Queryable,
   batch: { account: string; providerBatchId: string; reason: string },
 ): Promise<void> {
-  await client.run(sql`insert into rowmill.duplicate_batches (account, provider_batch_id, reason)
-    values (${batch.account}, ${batch.providerBatchId}, ${batch.reason}) on conflict do nothing`);
+  await client.run(sql`
+    insert into rowmill.duplicate_batches (account, provider_batch_id, reason)
+    values (${batch.account}, ${batch.providerBatchId}, ${batch.reason})
+    on conflict do nothing`);
 }
 
 /** It is taken for one of ours: what was told of it by circumstance was another's. */
@@ -146,8 +192,11 @@ export async function forgetPossible(
   client: Queryable,
   { account, providerBatchId }: { readonly account: string; readonly providerBatchId: string },
 ): Promise<void> {
-  await client.run(sql`delete from rowmill.duplicate_batches
-    where account = ${account} and provider_batch_id = ${providerBatchId} and not certain`);
+  await client.run(sql`
+    delete from rowmill.duplicate_batches
+    where account = ${account}
+      and provider_batch_id = ${providerBatchId}
+      and not certain`);
 }
 
 /** Of these ids, those of a batch of ours, or of one that is noted as a duplicate; `certain`: not of one that only may be a duplicate. */
@@ -159,7 +208,11 @@ export async function knownProviderBatches(
   const these = sql`account = ${account} and provider_batch_id = any(${[...ids]}::text[])`;
   const rows = await client.rows<{ id: string }>(sql`
     select provider_batch_id as id from rowmill.batches where ${these}
-    union select provider_batch_id from rowmill.duplicate_batches where ${these} and (certain or not ${certain}::boolean)`);
+    union
+    select provider_batch_id
+    from rowmill.duplicate_batches
+    where ${these}
+      and (certain or not ${certain}::boolean)`);
   return new Set(rows.map((row) => row.id));
 }
 
@@ -181,18 +234,27 @@ export async function unresolvedCreates(
   within: { readonly hours: number; readonly clocksApartSeconds: number },
 ): Promise<UnresolvedCreate[]> {
   return client.rows<UnresolvedCreate>(sql`
-    select b.id as "batchId", b.lines, extract(epoch from b.planned_at)::float8 - ${within.clocksApartSeconds}::int as since,
+    select b.id as "batchId", b.lines,
+      extract(epoch from b.planned_at)::float8 - ${within.clocksApartSeconds}::int as since,
       extract(epoch from e.at)::float8 + ${within.clocksApartSeconds}::int as until,
       coalesce((e.detail ->> 'reservedNanoUsd')::float8, b.reserved_nano_usd::float8) as "reservedNanoUsd",
       coalesce(b.provider_data -> 'refuted', '[]') as refuted
-    from rowmill.batches a
-    ${ofOurOwn(sql`a.id`)}
+    from rowmill.batches a ${ofOurOwn(sql`a.id`)}
     join rowmill.batch_events e on e.batch_id = b.id and e.from_state = 'submitting' and e.to_state = 'uploading'
-    where b.account = ${account} and b.planned_at > now() - make_interval(hours => ${within.hours}) and b.lines is not null
+    where b.account = ${account}
+      and b.planned_at > now() - make_interval(hours => ${within.hours})
+      and b.lines is not null
       -- While its next create may be on its way, what the list shows may be that one.
-      and b.create_intent_at is null and b.state not in ('uploading', 'submitting')
+      and b.create_intent_at is null
+      and b.state not in ('uploading', 'submitting')
       -- Nor that of another batch, which is told from this one by nothing else.
-      and not exists (select 1 from rowmill.batches o
-        where o.account = b.account and o.one_create and o.create_intent_at is not null and o.lines = b.lines)
-    order by e.at desc limit ${UNRESOLVED_MAX}`);
+      and not exists (
+      select 1
+      from rowmill.batches o
+      where o.account = b.account
+        and o.one_create
+        and o.create_intent_at is not null
+        and o.lines = b.lines)
+    order by e.at desc
+    limit ${UNRESOLVED_MAX}`);
 }

@@ -34,11 +34,13 @@ export interface InFlight extends Request {
   readonly customId: string | null;
 }
 
-const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns, ${hex(sql`r.answered_hash`)} as "answeredHash",
-  ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
-const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.fingerprint`)} as fingerprint,
-  coalesce(b.room, l.room) as room, l.custom_id as "customId"`;
-const FROM = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch`;
+const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns,
+  ${hex(sql`r.answered_hash`)} as "answeredHash", ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
+const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash",
+  ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(b.room, l.room) as room, l.custom_id as "customId"`;
+const FROM = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on
+  l.request_id = r.id
+  and l.batch = r.batch`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
 export async function lockMany(
@@ -47,8 +49,13 @@ export async function lockMany(
   requestIds: readonly string[],
 ): Promise<InFlight[]> {
   return tx.rows<InFlight>(sql`
-    select ${COLUMNS} from ${FROM} where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
-    order by r.id for update of r`);
+    select ${COLUMNS}
+    from ${FROM}
+    where r.id = any(${int8Array(requestIds)})
+      and r.state = 'batched'
+      and r.batch = ${batch}
+    order by r.id
+    for update of r`);
 }
 
 /** Locks them in id order, and says nothing of them: a statement over them then waits for nobody and sees what others wrote before. */
@@ -58,9 +65,16 @@ export async function lockQuietly(
   requestIds: readonly string[],
 ): Promise<void> {
   await tx.run(
-    sentAhead(sql`select count(*) from (
-    select 1 from rowmill.requests r where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
-    order by r.id for update) locked`),
+    sentAhead(sql`
+    select count(*)
+    from (
+      select 1
+      from rowmill.requests r
+      where r.id = any(${int8Array(requestIds)})
+        and r.state = 'batched'
+        and r.batch = ${batch}
+      order by r.id
+      for update) locked`),
   );
 }
 
@@ -71,8 +85,11 @@ export async function inFlightOf(
   requestIds: readonly string[],
 ): Promise<ReadonlyMap<string, { readonly attempt: number; readonly contentHash: string }>> {
   const rows = await client.rows<{ id: string; attempt: number; contentHash: string }>(sql`
-    select id::text as id, attempt, ${hex(sql`content_hash`)} as "contentHash" from rowmill.requests
-    where id = any(${int8Array(requestIds)}) and state = 'batched' and batch = ${batch}`);
+    select id::text as id, attempt, ${hex(sql`content_hash`)} as "contentHash"
+    from rowmill.requests
+    where id = any(${int8Array(requestIds)})
+      and state = 'batched'
+      and batch = ${batch}`);
   return new Map(rows.map(({ id, ...sent }) => [id, sent]));
 }
 
@@ -105,13 +122,22 @@ async function partOf(
 ): Promise<Part> {
   const requests = await tx.rows<Part["requests"][number]>(sql`
     select ${COLUMNS}, (p.first + x.place - 1)::int as line
-    from rowmill.lines p cross join unnest(p.ids) with ordinality as x (id, place) join rowmill.requests r on r.id = x.id
-      join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
-    where p.batch = ${batch} and p.part = ${part} and r.state = 'batched' and r.batch = ${batch} and ${which}
-    order by r.id for update of r`);
-  const row = await tx.first<{ last: boolean }>(
-    sql`select coalesce(max(part), -1) <= ${part} as last from rowmill.lines where batch = ${batch}`,
-  );
+    from rowmill.lines p
+    cross join unnest(p.ids) with ordinality as x (id, place)
+    join rowmill.requests r on r.id = x.id
+    join rowmill.batches b on b.no = r.batch
+    left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
+    where p.batch = ${batch}
+      and p.part = ${part}
+      and r.state = 'batched'
+      and r.batch = ${batch}
+      and ${which}
+    order by r.id
+    for update of r`);
+  const row = await tx.first<{ last: boolean }>(sql`
+    select coalesce(max(part), -1) <= ${part} as last
+    from rowmill.lines
+    where batch = ${batch}`);
   return { requests, isLast: row?.last ?? true };
 }
 
@@ -136,7 +162,9 @@ export async function countOpen(client: Reader, batch: number): Promise<OpenRequ
     select ${OPEN_OF} as "inFlight",
       (select count(*) from rowmill.kept_answers k where k.batch = b.no)::int as kept,
       (select coalesce(sum(n), 0) from rowmill.queue q where q.batch = b.no)::int as queued
-    from rowmill.batches b where b.no = ${batch} and b.settled_at is null`);
+    from rowmill.batches b
+    where b.no = ${batch}
+      and b.settled_at is null`);
   return row ?? { inFlight: 0, kept: 0, queued: 0 };
 }
 
@@ -167,8 +195,16 @@ export async function nextOfBatch(
   // `q.no`: the other one is a text, of which 10 comes before 2.
   const rows = await client.rows<{ no: string } & (Request | { requestId: null })>(sql`
     select q.no::text as no, ${REQUEST_COLUMNS}
-    from (select q.no, q.ids from rowmill.queue q where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint order by q.no limit 1) q
-    left join rowmill.requests r on r.id = any(q.ids) and r.state = ${hiddenState("waiting")} and (r.not_before is null or r.not_before <= now())
+    from (
+      select q.no, q.ids
+      from rowmill.queue q
+      where q.batch = ${batch}
+        and q.no > ${after ?? "0"}::bigint
+      order by q.no
+      limit 1) q
+    left join rowmill.requests r on r.id = any(q.ids)
+      and r.state = ${hiddenState("waiting")}
+      and (r.not_before is null or r.not_before <= now())
     order by r.id`);
   const [first] = rows;
   const requests = rows.flatMap((row) => (row.requestId === null ? [] : [row]));
@@ -211,22 +247,32 @@ export async function takeIntoBatch(
   }
   const row = await tx.first<{ ids: string[] | null }>(sql`
     with moved as (
-    update rowmill.requests r set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
-      content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint)
-    from ${sideBySide([
-      int8Array(requests.map(({ id }) => id)),
-      int4Array(requests.map(({ attempt }) => attempt)),
-      byteaArray(requests.map(({ hash }) => hash)),
-      byteaArray(requests.map(({ fingerprint }) => fingerprint)),
-      int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
-    ])} with ordinality as x (id, attempt, hash, fingerprint, sent, place)
-    where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1 returning r.id, x.sent, x.place),
+      update rowmill.requests r
+      set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
+        content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint)
+      from ${sideBySide([
+        int8Array(requests.map(({ id }) => id)),
+        int4Array(requests.map(({ attempt }) => attempt)),
+        byteaArray(requests.map(({ hash }) => hash)),
+        byteaArray(requests.map(({ fingerprint }) => fingerprint)),
+        int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
+      ])} with ordinality as x (id, attempt, hash, fingerprint, sent, place)
+      where r.id = x.id
+        and r.state = ${hiddenState("waiting")}
+        and r.attempt = x.attempt - 1
+      returning r.id, x.sent, x.place),
     counted as (
-      insert into rowmill.counts (pipeline_id, waiting, batched) select ${batch.pipelineId}::int, - count(*), count(*) from moved having count(*) > 0),
+      insert into rowmill.counts (pipeline_id, waiting, batched)
+      select ${batch.pipelineId}::int, - count(*), count(*)
+      from moved
+      having count(*) > 0),
     part as (
       insert into rowmill.lines (batch, part, first, ids)
-      select ${batch.no}::int, (select coalesce(max(part), -1) + 1 from rowmill.lines where batch = ${batch.no}), ${first}::int, array_agg(id order by place)
-      from moved where sent = 1 having count(*) > 0),
+      select ${batch.no}::int, (select coalesce(max(part), -1) + 1 from rowmill.lines where batch = ${batch.no}),
+        ${first}::int, array_agg(id order by place)
+      from moved
+      where sent = 1
+      having count(*) > 0),
     dequeued as (${dequeued})
     select json_agg(id::text) as ids from moved`);
   return new Set(row?.ids);
@@ -239,13 +285,20 @@ export async function takeIntoBatch(
 export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean> {
   const row = await tx.first<{ parts: number; undone: number }>(sql`
     with part as (
-      delete from rowmill.lines where batch = ${batch.no}
-        and part = (select max(part) from rowmill.lines where batch = ${batch.no}) returning ids),
+      delete from rowmill.lines
+      where batch = ${batch.no}
+        and part = (select max(part) from rowmill.lines where batch = ${batch.no})
+      returning ids),
     queued as (
-      insert into rowmill.queue (pipeline_id, batch, ids) select ${batch.pipelineId}, ${batch.no}, ids from part),
+      insert into rowmill.queue (pipeline_id, batch, ids)
+      select ${batch.pipelineId}, ${batch.no}, ids from part),
     undone as (
-      update rowmill.requests r set state = 'waiting', attempt = r.attempt - 1, changed_at = now()
-      where r.id = any (array(select unnest(ids) from part)) and r.state = 'batched' and r.batch = ${batch.no} returning r.id)
+      update rowmill.requests r
+      set state = 'waiting', attempt = r.attempt - 1, changed_at = now()
+      where r.id = any (array(select unnest(ids) from part))
+        and r.state = 'batched'
+        and r.batch = ${batch.no}
+      returning r.id)
     select (select count(*)::int from part) as parts, (select count(*)::int from undone) as undone`);
   const { parts, undone } = row ?? { parts: 0, undone: 0 };
   await countChanges(tx, batch.pipelineId, { waiting: undone, batched: -undone });

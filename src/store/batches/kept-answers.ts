@@ -28,7 +28,8 @@ export async function keepMany(
     select r.id, r.batch, r.attempt, x.outcome::json, octet_length(x.outcome), ${failed}::boolean::int
     from json_to_recordset(${JSON.stringify(kept)}::json) as x (id bigint, outcome text)
     join rowmill.requests r on r.id = x.id and r.state = 'batched' and r.batch = ${batch}
-    on conflict (request_id) do update set tries = k.tries + excluded.tries, kept_at = now()
+    on conflict (request_id) do update
+    set tries = k.tries + excluded.tries, kept_at = now()
     returning request_id::text as id, tries`);
   return new Map(rows.map((row) => [row.id, row.tries]));
 }
@@ -58,13 +59,19 @@ export async function nextKept(
 ): Promise<KeptAnswer[]> {
   const { keptAt, requestId } = pass.after ?? { keptAt: "-infinity", requestId: "0" };
   return client.rows<KeptAnswer>(sql`
-    select request_id::text as "requestId", outcome, kept_at::text as "keptAt" from (
+    select request_id::text as "requestId", outcome, kept_at::text as "keptAt"
+    from (
       select request_id, outcome, kept_at, row_number() over turn as place, sum(bytes) over turn as bytes
       from (
-        select request_id, outcome, kept_at, bytes from rowmill.kept_answers
-        where batch = ${batch} and kept_at < ${pass.before}::timestamptz
+        select request_id, outcome, kept_at, bytes
+        from rowmill.kept_answers
+        where batch = ${batch}
+          and kept_at < ${pass.before}::timestamptz
           and (kept_at, request_id) > (${keptAt}::timestamptz, ${requestId}::bigint)
-        order by kept_at, request_id limit ${max}) next
+        order by kept_at, request_id
+        limit ${max}) next
       window turn as (order by kept_at, request_id)) measured
-    where place = 1 or bytes <= ${bytesMax} order by kept_at, request_id`);
+    where place = 1
+      or bytes <= ${bytesMax}
+    order by kept_at, request_id`);
 }

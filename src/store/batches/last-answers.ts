@@ -37,8 +37,8 @@ export async function readAll(
 export async function mayHaveFailed(client: Reader, of: DefinitionOf, count: number): Promise<boolean> {
   const batches = (await lastBatches(client, of)).map(({ no }) => no);
   const row = await client.first<{ failures: number }>(sql`
-    select count(*)::int as failures from (
-      select from rowmill.attempts where batch = any(${batches}::int[]) and ${IS_FAILURE} limit ${count}) found`);
+    select count(*)::int as failures
+    from (select from rowmill.attempts where batch = any(${batches}::int[]) and ${IS_FAILURE} limit ${count}) found`);
   return (row?.failures ?? 0) >= count;
 }
 
@@ -52,9 +52,14 @@ function lastBatches(
 ): Promise<{ no: number; settledAt: string | null }[]> {
   const batches = sql`rowmill.batches where pipeline_id = ${pipelineId} and definition_hash = ${definitionHash}`;
   return client.rows(sql`
-    select no, ${sortable(sql`settled_at`)} as "settledAt" from (
+    select no, ${sortable(sql`settled_at`)} as "settledAt"
+    from (
       (select no, settled_at from ${batches} and settled_at is null and state = 'collecting')
-      union all (select no, settled_at from ${batches} and settled_at is not null order by settled_at desc limit ${BATCHES_MAX})) last
+      union all (
+        select no, settled_at
+        from ${batches} and settled_at is not null
+        order by settled_at desc
+        limit ${BATCHES_MAX})) last
     order by settled_at desc nulls first`);
 }
 
@@ -75,19 +80,28 @@ function answersOf(
   { no, max, first }: { no: number; max: number; first: boolean },
 ): Promise<TimedAnswer[]> {
   return client.rows<TimedAnswer>(sql`
-    select r.key, a.outcome, a.detail, ${sortable(sql`a.at`)} as at, a.turn, exists (select 1 from rowmill.accepted_failures f
-      where f.pipeline_id = ${pipelineId} and f.definition_hash = ${definitionHash} and f.outcome = a.outcome) as accepted
+    select r.key, a.outcome, a.detail, ${sortable(sql`a.at`)} as at, a.turn,
+      exists (
+        select 1
+        from rowmill.accepted_failures f
+        where f.pipeline_id = ${pipelineId}
+          and f.definition_hash = ${definitionHash}
+          and f.outcome = a.outcome) as accepted
     from (
       -- What a retry wrote since is no refusal any more.
-      select a.request_id, case when a.written_at is null then a.outcome else 'answered' end as outcome, a.detail, a.at,
-        hashint8(a.request_id) as turn
+      select a.request_id, case when a.written_at is null then a.outcome else 'answered' end as outcome, a.detail,
+        a.at, hashint8(a.request_id) as turn
       from rowmill.attempts a
-      where a.batch = ${no} and a.outcome = any(${[...ANSWER_OUTCOMES]}::text[])
+      where a.batch = ${no}
+        and a.outcome = any(${[...ANSWER_OUTCOMES]}::text[])
         and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...FAILURE_OUTCOMES]}::text[]))::int)
-        and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}), '-infinity')
+        and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}),
+          '-infinity')
       -- Of those of one instant any, wherever they stand in the table and whatever became of them.
-      order by a.at desc, turn limit ${max}) a
-    join rowmill.requests r on r.id = a.request_id order by a.at desc, a.turn`);
+      order by a.at desc, turn
+      limit ${max}) a
+    join rowmill.requests r on r.id = a.request_id
+    order by a.at desc, a.turn`);
 }
 
 /** A failure that a person may call normal: the model's, or that of rows which the target refuses. */
@@ -98,8 +112,12 @@ export async function isAccepted(
   { pipelineId, definitionHash }: DefinitionOf,
   outcome: AcceptableFailure,
 ): Promise<boolean> {
-  const row = await client.first(sql`select 1 as one from rowmill.accepted_failures
-    where pipeline_id = ${pipelineId} and definition_hash = ${definitionHash} and outcome = ${outcome}`);
+  const row = await client.first(sql`
+    select 1 as one
+    from rowmill.accepted_failures
+    where pipeline_id = ${pipelineId}
+      and definition_hash = ${definitionHash}
+      and outcome = ${outcome}`);
   return row !== null;
 }
 
@@ -110,7 +128,10 @@ export async function acceptFailures(
   outcomes: readonly AcceptableFailure[],
 ): Promise<void> {
   if (outcomes.length === 0) return;
-  await tx.run(sql`insert into rowmill.accepted_failures (pipeline_id, definition_hash, outcome)
-    select ${pipelineId}, ${definitionHash}, x.outcome from unnest(${[...outcomes]}::text[]) as x (outcome) on conflict do nothing`);
+  await tx.run(sql`
+    insert into rowmill.accepted_failures (pipeline_id, definition_hash, outcome)
+    select ${pipelineId}, ${definitionHash}, x.outcome
+    from unnest(${[...outcomes]}::text[]) as x (outcome)
+    on conflict do nothing`);
   await addEvent(tx, pipelineId, { event: "accepted", reason: `answers that are ${outcomes.join(" or ")}` });
 }

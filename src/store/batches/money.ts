@@ -19,18 +19,41 @@ export async function spending(
   period: { per: BudgetPeriod; runId: string | null; account: string },
 ): Promise<Spending> {
   const row = await tx.first<Spending>(sql`
-    select
-      coalesce((select sum(b.cost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
-      + coalesce((select sum(u.cost_nano_usd) from rowmill.usage u join rowmill.batches b on b.no = u.batch
-        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
-      + coalesce((select sum(s.reserved_nano_usd) from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id
-        where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
-      + coalesce((select sum(b.lost_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}), 0)::float8
-        as "spentNanoUsd",
-      coalesce((select sum(b.reserved_nano_usd) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null), 0)::float8
-        as "reservedNanoUsd",
-      (select count(*) from rowmill.batches b where b.pipeline_id = ${pipelineId} and b.settled_at is null and b.account = ${period.account})::int
-        as "batchesInFlight"`);
+    select coalesce((
+      select sum(b.cost_nano_usd)
+      from rowmill.batches b
+      where b.pipeline_id = ${pipelineId}
+        and ${inPeriod(period)}),
+      0)::float8 + coalesce((
+      select sum(u.cost_nano_usd)
+      from rowmill.usage u
+      join rowmill.batches b on b.no = u.batch
+      where b.pipeline_id = ${pipelineId}
+        and ${inPeriod(period)}),
+      0)::float8 + coalesce((
+      select sum(s.reserved_nano_usd)
+      from rowmill.duplicate_batches s
+      join rowmill.batches b on b.id = s.batch_id
+      where b.pipeline_id = ${pipelineId}
+        and ${inPeriod(period)}),
+      0)::float8 + coalesce((
+      select sum(b.lost_nano_usd)
+      from rowmill.batches b
+      where b.pipeline_id = ${pipelineId}
+        and ${inPeriod(period)}),
+      0)::float8 as "spentNanoUsd",
+      coalesce((
+        select sum(b.reserved_nano_usd)
+        from rowmill.batches b
+        where b.pipeline_id = ${pipelineId}
+          and b.settled_at is null),
+        0)::float8 as "reservedNanoUsd",
+      (
+        select count(*)
+        from rowmill.batches b
+        where b.pipeline_id = ${pipelineId}
+          and b.settled_at is null
+          and b.account = ${period.account})::int as "batchesInFlight"`);
   return row ?? { spentNanoUsd: 0, reservedNanoUsd: 0, batchesInFlight: 0 };
 }
 
@@ -73,26 +96,36 @@ export function learnedLimits(client: Reader, account: string, model: string): P
 async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
   const holds = sql`size_guesses = 0 or learned_at > now() - make_interval(hours => ${GUESS_HOURS_MAX})`;
   const row = await client.first<LearnedLimits>(sql`
-    select enqueued_tokens::float8 as "enqueuedTokens", case when ${holds} then input_bytes end::float8 as "inputBytes",
+    select enqueued_tokens::float8 as "enqueuedTokens",
+      case when ${holds} then input_bytes end::float8 as "inputBytes",
       case when ${holds} then size_guesses else 0 end::int as "sizeGuesses",
       greatest(0, coalesce(extract(epoch from not_before - clock_timestamp()) * 1000, 0))::float8 as "waitMs"
-    from rowmill.learned_limits where ${which}`);
+    from rowmill.learned_limits
+    where ${which}`);
   return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0, waitMs: 0 };
 }
 
 /** A batch of the pipeline that the provider has not taken yet. */
 export async function isSending(tx: Reader, pipelineId: number, account: string): Promise<boolean> {
-  const row =
-    await tx.first(sql`select 1 as one from rowmill.batches where pipeline_id = ${pipelineId} and account = ${account}
-    and settled_at is null and state in ('planned', 'uploading', 'submitting') limit 1`);
+  const row = await tx.first(sql`
+    select 1 as one
+    from rowmill.batches
+    where pipeline_id = ${pipelineId}
+      and account = ${account}
+      and settled_at is null
+      and state in ('planned', 'uploading', 'submitting')
+    limit 1`);
   return row !== null;
 }
 
 /** Tokens of all batches that the provider has not finished, of every pipeline. */
 export async function reservedTokens(tx: Reader, account: string, model: string): Promise<number> {
   const row = await tx.first<{ tokens: number }>(sql`
-    select coalesce(sum(reserved_tokens), 0)::float8 as tokens from rowmill.batches
-    where account = ${account} and model = ${model} and settled_at is null`);
+    select coalesce(sum(reserved_tokens), 0)::float8 as tokens
+    from rowmill.batches
+    where account = ${account}
+      and model = ${model}
+      and settled_at is null`);
   return row?.tokens ?? 0;
 }
 
@@ -110,10 +143,12 @@ export async function learnLimit(
   { enqueuedTokens, inputBytes, guess, message }: Learned,
 ): Promise<void> {
   await client.run(sql`
-    insert into rowmill.learned_limits as l (account, model, enqueued_tokens, input_bytes, size_guesses, refused_bytes, message)
+    insert into rowmill.learned_limits as l (account, model, enqueued_tokens, input_bytes, size_guesses,
+      refused_bytes, message)
     values (${of.account}, ${of.model}, ${enqueuedTokens ?? null}, ${inputBytes ?? null}, ${guess?.count ?? 0},
       ${guess?.refusedBytes ?? null}, ${storableText(message)})
-    on conflict (account, model) do update set enqueued_tokens = coalesce(excluded.enqueued_tokens, l.enqueued_tokens),
+    on conflict (account, model) do update
+    set enqueued_tokens = coalesce(excluded.enqueued_tokens, l.enqueued_tokens),
       input_bytes = coalesce(excluded.input_bytes, l.input_bytes),
       size_guesses = case when excluded.input_bytes is null then l.size_guesses else excluded.size_guesses end,
       refused_bytes = case when excluded.input_bytes is null then l.refused_bytes else excluded.refused_bytes end,
@@ -130,7 +165,8 @@ export async function learnWait(
   await client.run(sql`
     insert into rowmill.learned_limits as l (account, model, not_before, message)
     values (${of.account}, ${of.model}, ${until}, ${storableText(message)})
-    on conflict (account, model) do update set not_before = greatest(l.not_before, excluded.not_before), message = excluded.message`);
+    on conflict (account, model) do update
+    set not_before = greatest(l.not_before, excluded.not_before), message = excluded.message`);
 }
 
 export interface AccountWait {
@@ -145,30 +181,43 @@ export interface AccountWait {
 /** Accounts to which nothing is sent for now, the longest wait first; at most `max`. */
 export async function accountWaits(client: Reader, max: number): Promise<AccountWait[]> {
   return client.rows<AccountWait>(sql`
-    select b.provider, l.account, l.model, l.message, (extract(epoch from l.not_before - clock_timestamp()) * 1000)::float8 as "waitMs"
+    select b.provider, l.account, l.model, l.message,
+      (extract(epoch from l.not_before - clock_timestamp()) * 1000)::float8 as "waitMs"
     from rowmill.learned_limits l
     cross join lateral (select provider from rowmill.batches where account = l.account limit 1) b
-    where l.not_before > clock_timestamp() order by l.not_before desc limit ${max}`);
+    where l.not_before > clock_timestamp()
+    order by l.not_before desc
+    limit ${max}`);
 }
 
 /** A file passed: the next ones may be larger, up to half of the one that did not. */
 export async function raiseGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
-  await client.run(sql`update rowmill.learned_limits
-    set input_bytes = greatest(input_bytes, least(input_bytes * ${GUESS_GROWTH}, refused_bytes / 2)), size_guesses = 1
-    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
+  await client.run(sql`
+    update rowmill.learned_limits
+    set input_bytes = greatest(input_bytes, least(input_bytes * ${GUESS_GROWTH}, refused_bytes / 2)),
+      size_guesses = 1
+    where account = ${of.account}
+      and model = ${of.model}
+      and size_guesses > 0`);
 }
 
 /** Smaller files did not help: what was guessed of their size was wrong. */
 export async function forgetGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
-  await client.run(sql`update rowmill.learned_limits set input_bytes = null, size_guesses = 0, refused_bytes = null
-    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
+  await client.run(sql`
+    update rowmill.learned_limits
+    set input_bytes = null, size_guesses = 0, refused_bytes = null
+    where account = ${of.account}
+      and model = ${of.model}
+      and size_guesses > 0`);
 }
 
 /** What this batch may have cost beyond what its attempts say. */
 export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> {
   const row = await tx.first<{ nanoUsd: number }>(sql`
-    select greatest(0, b.reserved_nano_usd - b.cost_nano_usd - coalesce((select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no), 0))::float8
-      as "nanoUsd"
-    from rowmill.batches b where b.id = ${batchId}`);
+    select greatest(0,
+      b.reserved_nano_usd - b.cost_nano_usd - coalesce(
+        (select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no), 0))::float8 as "nanoUsd"
+    from rowmill.batches b
+    where b.id = ${batchId}`);
   return row?.nanoUsd ?? 0;
 }

@@ -30,8 +30,9 @@ export async function suspicion(client: Reader): Promise<string | null> {
 /** Where the ledger was when a worker last opened it. */
 export async function recordedIdentity(client: Reader): Promise<DeploymentIdentity> {
   const row = await client.first<DeploymentIdentity>(sql`
-    select to_jsonb(d) ->> 'system_identifier' as "systemIdentifier", to_jsonb(d) ->> 'database_oid' as "databaseOid",
-      database_name as "databaseName", to_jsonb(d) ->> 'folder' as folder, to_jsonb(d) ->> 'folder_inode' as "folderInode"
+    select to_jsonb(d) ->> 'system_identifier' as "systemIdentifier",
+      to_jsonb(d) ->> 'database_oid' as "databaseOid", database_name as "databaseName",
+      to_jsonb(d) ->> 'folder' as folder, to_jsonb(d) ->> 'folder_inode' as "folderInode"
     from rowmill.deployment d`);
   if (!row) throw notMigrated();
   return row;
@@ -45,33 +46,41 @@ export async function presentIdentity(
   const row = await client.first<{ databaseOid: string; databaseName: string; allowed: boolean }>(sql`
     select d.oid::text as "databaseOid", current_database()::text as "databaseName",
       has_function_privilege('pg_catalog.pg_control_system()', 'execute') as allowed
-    from pg_catalog.pg_database d where d.datname = current_database()`);
+    from pg_catalog.pg_database d
+    where d.datname = current_database()`);
   if (!row) throw new RowmillError("internal", "The database does not know itself.");
   const { allowed, ...database } = row;
   // A statement of its own: the right is asked for before anything of it runs.
   const control = allowed
-    ? await client.first<{ systemIdentifier: string }>(
-        sql`select system_identifier::text as "systemIdentifier" from pg_catalog.pg_control_system()`,
-      )
+    ? await client.first<{ systemIdentifier: string }>(sql`
+      select system_identifier::text as "systemIdentifier"
+      from pg_catalog.pg_control_system()`)
     : null;
   return { ...database, ...folder, systemIdentifier: control?.systemIdentifier ?? null };
 }
 
 export async function recordIdentity(client: Queryable, identity: DeploymentIdentity): Promise<void> {
   const { systemIdentifier, databaseOid, databaseName, folder, folderInode } = identity;
-  await client.run(sql`update rowmill.deployment set
-    system_identifier = coalesce(${systemIdentifier}, system_identifier), database_oid = ${databaseOid}::oid,
-    database_name = ${databaseName}, folder = ${folder}, folder_inode = ${folderInode}`);
+  await client.run(sql`
+    update rowmill.deployment
+    set system_identifier = coalesce(${systemIdentifier}, system_identifier), database_oid = ${databaseOid}::oid,
+      database_name = ${databaseName}, folder = ${folder}, folder_inode = ${folderInode}`);
 }
 
 /** Holds everything back until a person decides. The first reason stays. True: by this call. */
 export async function suspect(client: Queryable, reason: string): Promise<boolean> {
   const events = await client.rows<{ suspected: boolean }>(sql`
     with suspected as (
-      update rowmill.deployment set suspicion = ${reason}, suspected_at = now() where suspicion is null returning id),
+      update rowmill.deployment
+      set suspicion = ${reason}, suspected_at = now()
+      where suspicion is null
+      returning id),
     told as (
       insert into rowmill.pipeline_events (pipeline_id, event, reason)
-      select p.id, 'paused', ${reason} from rowmill.pipelines p cross join suspected where p.uninstalled_at is null)
+      select p.id, 'paused', ${reason}
+      from rowmill.pipelines p
+      cross join suspected
+      where p.uninstalled_at is null)
     select true as suspected from suspected`);
   return events.length > 0;
 }
@@ -82,10 +91,15 @@ export async function clearSuspicion(
   decision: { identity: DeploymentIdentity; renamed: boolean; event: string; reason: string },
 ): Promise<void> {
   await recordIdentity(tx, decision.identity);
-  await tx.run(sql`update rowmill.deployment set suspicion = null, suspected_at = null,
-    id = case when ${decision.renamed}::boolean then gen_random_uuid() else id end`);
-  await tx.run(sql`insert into rowmill.pipeline_events (pipeline_id, event, reason)
-    select id, ${decision.event}, ${decision.reason} from rowmill.pipelines where uninstalled_at is null`);
+  await tx.run(sql`
+    update rowmill.deployment
+    set suspicion = null, suspected_at = null,
+      id = case when ${decision.renamed}::boolean then gen_random_uuid() else id end`);
+  await tx.run(sql`
+    insert into rowmill.pipeline_events (pipeline_id, event, reason)
+    select id, ${decision.event}, ${decision.reason}
+    from rowmill.pipelines
+    where uninstalled_at is null`);
 }
 
 /** Whether the ledger ever had one. */
@@ -96,7 +110,8 @@ export async function hasBatches(client: Reader): Promise<boolean> {
 /** Seconds since the last batch was created that this ledger knows of, or since it was made. */
 export async function secondsSinceLastCreate(client: Reader): Promise<number> {
   const row = await client.first<{ seconds: number }>(sql`
-    select extract(epoch from clock_timestamp() - coalesce((select max(submitted_at) from rowmill.batches), d.created_at))::float8 as seconds
+    select extract(epoch from clock_timestamp() - coalesce((select max(submitted_at) from rowmill.batches),
+      d.created_at))::float8 as seconds
     from rowmill.deployment d`);
   return Math.max(0, row?.seconds ?? 0);
 }

@@ -137,34 +137,50 @@ function revisionOf({ news, suspected, arrived, pipelines }: DueRecord): string 
 
 function statement({ pipelines, thorough }: DueQuestion): Sql {
   return inOneMessage(sql`
-    select pg_current_snapshot() as snapshot, coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest, to_jsonb(d) ->> 'suspicion' is not null as suspected,
+    select pg_current_snapshot() as snapshot, coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest,
+      to_jsonb(d) ->> 'suspicion' is not null as suspected,
       (select array_agg(distinct pipeline_id) from rowmill.arrivals) as arrived,
-      (select coalesce(json_agg(p), '[]') from (
-        select p.id, p.definition_hash as "definitionHash", p.approved_hash as "approvedHash", p.pause_kind as "pauseKind",
-          p.flush_at as "flushAt", p.uninstalled_at as "uninstalledAt", p.answers_since as "answersSince", coalesce(w.ready, 0) as ready,
-          (extract(epoch from clock_timestamp() - w.oldest) * 1000)::float8 as "oldestWaitMs",
-          (extract(epoch from w.next - clock_timestamp()) * 1000)::float8 as "nextReadyMs", to_json(s) as sweep
-        from rowmill.pipelines p
-        left join (select pipeline_id, ${SWEEP_FACTS} from rowmill.sweeps) s on s.pipeline_id = p.id
-        left join (
-          select pipeline_id, sum(n) filter (where not_before <= now())::int as ready, min(since) filter (where not_before <= now()) as oldest,
-            min(not_before) filter (where not_before > now()) as next
-          from rowmill.queue where batch is null group by pipeline_id) w on w.pipeline_id = p.id
-        where p.id = any(${pipelines.map(({ id }) => id)}::int[])) p) as pipelines,
+      (
+        select coalesce(json_agg(p), '[]')
+        from (
+          select p.id, p.definition_hash as "definitionHash", p.approved_hash as "approvedHash",
+            p.pause_kind as "pauseKind", p.flush_at as "flushAt", p.uninstalled_at as "uninstalledAt",
+            p.answers_since as "answersSince", coalesce(w.ready, 0) as ready,
+            (extract(epoch from clock_timestamp() - w.oldest) * 1000)::float8 as "oldestWaitMs",
+            (extract(epoch from w.next - clock_timestamp()) * 1000)::float8 as "nextReadyMs", to_json(s) as sweep
+          from rowmill.pipelines p
+          left join (select pipeline_id, ${SWEEP_FACTS} from rowmill.sweeps) s on s.pipeline_id = p.id
+          left join (
+            select pipeline_id, sum(n) filter (where not_before <= now())::int as ready,
+              min(since) filter (where not_before <= now()) as oldest,
+              min(not_before) filter (where not_before > now()) as next
+            from rowmill.queue
+            where batch is null
+            group by pipeline_id) w on w.pipeline_id = p.id
+          where p.id = any(${pipelines.map(({ id }) => id)}::int[])) p) as pipelines,
       u.due as batches,
       (extract(epoch from least(u.wakes, l.over, w.dies) - clock_timestamp()) * 1000)::float8 as "nextMs",
-      coalesce(w.dead, false) as dead,
-      ${thorough ? ORPHAN : sql`false`} as orphan, ${thorough ? DEMO : sql`null`} as demo,
+      coalesce(w.dead, false) as dead, ${thorough ? ORPHAN : sql`false`} as orphan,
+      ${thorough ? DEMO : sql`null`} as demo,
       concat_ws(' ', u.unfinished, u.planned, u.lease, u.next, (select max(id) from rowmill.requests), l.limits) as news
-    from (values (1)) one left join rowmill.deployment d on true cross join (
+    from (values (1)) one
+    left join rowmill.deployment d on true
+    cross join (
       select count(*) as unfinished, max(planned_at) as planned, max(lease_until) as lease, max(next_at) as next,
-        count(*) filter (where ${WAKES_AT} <= clock_timestamp())::int as due, min(${WAKES_AT}) filter (where ${WAKES_AT} > clock_timestamp()) as wakes
-      from rowmill.batches where settled_at is null) u cross join (
+        count(*) filter (where ${WAKES_AT} <= clock_timestamp())::int as due,
+        min(${WAKES_AT}) filter (where ${WAKES_AT} > clock_timestamp()) as wakes
+      from rowmill.batches
+      where settled_at is null) u
+    cross join (
       -- A wait that is over is news too.
-      select string_agg(concat_ws(',', account, model, learned_at, not_before, not_before > clock_timestamp()), ' ' order by account, model) as limits,
+      select string_agg(concat_ws(',', account, model, learned_at, not_before, not_before > clock_timestamp()),
+        ' ' order by account, model) as limits,
         min(not_before) filter (where not_before > clock_timestamp()) as over
-      from rowmill.learned_limits) l cross join (
-      select bool_or(${DIES_AT} < clock_timestamp()) as dead, min(${DIES_AT}) filter (where ${DIES_AT} > clock_timestamp()) as dies from rowmill.workers) w`);
+      from rowmill.learned_limits) l
+    cross join (
+      select bool_or(${DIES_AT} < clock_timestamp()) as dead,
+        min(${DIES_AT}) filter (where ${DIES_AT} > clock_timestamp()) as dies
+      from rowmill.workers) w`);
 }
 
 /** Null of a lease counts for nothing. */
@@ -178,6 +194,14 @@ const ORPHAN = sql`exists (select from rowmill.batches b where b.settled_at is n
 const DEMO = sql`(
   with recursive found (id) as (
     (select pipeline_id from rowmill.requests where demo order by pipeline_id limit 1)
-    union all select (select r.pipeline_id from rowmill.requests r where r.demo and r.pipeline_id > found.id order by r.pipeline_id limit 1)
-    from found where found.id is not null)
+    union all
+    select (
+      select r.pipeline_id
+      from rowmill.requests r
+      where r.demo
+        and r.pipeline_id > found.id
+      order by r.pipeline_id
+      limit 1)
+    from found
+    where found.id is not null)
   select array_agg(id) from found)`;

@@ -16,7 +16,14 @@ interface Invariant {
   readonly query: string;
 }
 
-const REQUEST = `(select p.name || ' ' || q.key from rowmill.requests q join rowmill.pipelines p on p.id = q.pipeline_id where q.id = `;
+/** Its pipeline and key. */
+function requestOf(id: string): string {
+  return `(
+    select p.name || ' ' || q.key
+    from rowmill.requests q
+    join rowmill.pipelines p on p.id = q.pipeline_id
+    where q.id = ${id})`;
+}
 
 const INVARIANTS: readonly Invariant[] = [
   {
@@ -24,11 +31,21 @@ const INVARIANTS: readonly Invariant[] = [
     title: "a request is batched exactly when it is an open line of its batch",
     query: `
       with line as (select l.batch, x.id from rowmill.lines l cross join unnest(l.ids) x (id))
-      select ${REQUEST}r.id) || ' is batched, but is no line of batch ' || r.batch as violation
-      from rowmill.requests r left join line l on l.id = r.id and l.batch = r.batch where r.state = 'batched' and l.id is null
-      union all select ${REQUEST}l.id) || ' is a line of batch ' || l.batch || ' twice' from line l group by l.batch, l.id having count(*) > 1
-      union all select ${REQUEST}l.id) || ' is a line of batch ' || l.batch || ', and neither in it nor ended'
-      from line l join rowmill.requests r on r.id = l.id where not (r.state = 'batched' and r.batch = l.batch)
+      select ${requestOf("r.id")} || ' is batched, but is no line of batch ' || r.batch as violation
+      from rowmill.requests r
+      left join line l on l.id = r.id and l.batch = r.batch
+      where r.state = 'batched'
+        and l.id is null
+      union all
+      select ${requestOf("l.id")} || ' is a line of batch ' || l.batch || ' twice'
+      from line l
+      group by l.batch, l.id
+      having count(*) > 1
+      union all
+      select ${requestOf("l.id")} || ' is a line of batch ' || l.batch || ', and neither in it nor ended'
+      from line l
+      join rowmill.requests r on r.id = l.id
+      where not (r.state = 'batched' and r.batch = l.batch)
         and not exists (select from rowmill.attempts a where a.request_id = l.id and a.batch = l.batch)`,
   },
   {
@@ -36,66 +53,124 @@ const INVARIANTS: readonly Invariant[] = [
     title: "a request that waits is queued",
     query: `
       with queued as (select x.id from rowmill.queue q cross join unnest(q.ids) x (id))
-      select ${REQUEST}r.id) || ' waits, but is not queued' as violation
-      from rowmill.requests r left join queued q on q.id = r.id where r.state = 'waiting' and q.id is null`,
+      select ${requestOf("r.id")} || ' waits, but is not queued' as violation
+      from rowmill.requests r
+      left join queued q on q.id = r.id
+      where r.state = 'waiting'
+        and q.id is null`,
   },
   {
     number: 1,
     title: "nothing is in flight in a batch that ended",
     query: `
-      select ${REQUEST}r.id) || ' in ' || b.id as violation from rowmill.requests r join rowmill.batches b on b.no = r.batch
-      where r.state = 'batched' and b.settled_at is not null
-      union all select 'lines of ' || b.id from rowmill.lines l join rowmill.batches b on b.no = l.batch where b.settled_at is not null
-      union all select 'queued for ' || b.id from rowmill.queue q join rowmill.batches b on b.no = q.batch where b.state <> 'planned'`,
+      select ${requestOf("r.id")} || ' in ' || b.id as violation
+      from rowmill.requests r
+      join rowmill.batches b on b.no = r.batch
+      where r.state = 'batched'
+        and b.settled_at is not null
+      union all
+      select 'lines of ' || b.id
+      from rowmill.lines l
+      join rowmill.batches b on b.no = l.batch
+      where b.settled_at is not null
+      union all
+      select 'queued for ' || b.id
+      from rowmill.queue q
+      join rowmill.batches b on b.no = q.batch
+      where b.state <> 'planned'`,
   },
   {
     number: 1,
     title: "an answer is kept only for a request in flight, of its batch and attempt",
     query: `
-      select coalesce(${REQUEST}k.request_id), k.request_id::text) || ' attempt ' || k.attempt || ' of batch ' || k.batch as violation
-      from rowmill.kept_answers k left join rowmill.requests r
-        on r.id = k.request_id and r.state = 'batched' and r.batch = k.batch and r.attempt = k.attempt
+      select coalesce(${requestOf("k.request_id")}, k.request_id::text) || ' attempt ' || k.attempt || ' of batch '
+        || k.batch as violation
+      from rowmill.kept_answers k
+      left join rowmill.requests r on r.id = k.request_id
+        and r.state = 'batched'
+        and r.batch = k.batch
+        and r.attempt = k.attempt
       where r.id is null`,
   },
   {
     number: 1,
     title: "every row of a queue, a batch or an attempt has its request and batch",
     query: `
-      select 'queued ' || x.id as violation from rowmill.queue q cross join unnest(q.ids) x (id) left join rowmill.requests r on r.id = x.id
-        where r.id is null
-      union all select 'line ' || x.id from rowmill.lines l cross join unnest(l.ids) x (id) left join rowmill.requests r on r.id = x.id
-        left join rowmill.batches b on b.no = l.batch where r.id is null or b.no is null
-      union all select 'in flight ' || r.id from rowmill.requests r left join rowmill.batches b on b.no = r.batch
-        where r.state = 'batched' and b.no is null
-      union all select 'attempt ' || a.request_id from rowmill.attempts a left join rowmill.requests r on r.id = a.request_id
-        left join rowmill.batches b on b.no = a.batch where r.id is null or b.no is null
-      union all select 'request ' || r.id from rowmill.requests r left join rowmill.pipelines p on p.id = r.pipeline_id where p.id is null`,
+      select 'queued ' || x.id as violation
+      from rowmill.queue q
+      cross join unnest(q.ids) x (id)
+      left join rowmill.requests r on r.id = x.id
+      where r.id is null
+      union all
+      select 'line ' || x.id
+      from rowmill.lines l
+      cross join unnest(l.ids) x (id)
+      left join rowmill.requests r on r.id = x.id
+      left join rowmill.batches b on b.no = l.batch
+      where r.id is null
+        or b.no is null
+      union all
+      select 'in flight ' || r.id
+      from rowmill.requests r
+      left join rowmill.batches b on b.no = r.batch
+      where r.state = 'batched'
+        and b.no is null
+      union all
+      select 'attempt ' || a.request_id
+      from rowmill.attempts a
+      left join rowmill.requests r on r.id = a.request_id
+      left join rowmill.batches b on b.no = a.batch
+      where r.id is null
+        or b.no is null
+      union all
+      select 'request ' || r.id
+      from rowmill.requests r
+      left join rowmill.pipelines p on p.id = r.pipeline_id
+      where p.id is null`,
   },
   {
     number: 2,
     title: "an ended batch accounts for every request",
     query: `
       select b.id || ': ' || b.requests || ' planned, ' || count(a.*) || ' ended' as violation
-      from rowmill.batches b left join rowmill.attempts a on a.batch = b.no
-      where b.settled_at is not null group by b.id having count(a.*) <> b.requests`,
+      from rowmill.batches b
+      left join rowmill.attempts a on a.batch = b.no
+      where b.settled_at is not null
+      group by b.id
+      having count(a.*) <> b.requests`,
   },
   {
     number: 2,
     title: "a batch in flight accounts for every request",
     query: `
-      select b.id || ': ' || b.requests || ' entered, ' || ended.n || ' ended, ' || flying.n || ' in flight' as violation from rowmill.batches b
+      select b.id || ': ' || b.requests || ' entered, ' || ended.n || ' ended, ' || flying.n || ' in flight' as violation
+      from rowmill.batches b
       cross join lateral (select count(*) as n from rowmill.attempts a where a.batch = b.no) ended
-      cross join lateral (select count(*) as n from rowmill.requests r where r.state = 'batched' and r.batch = b.no) flying
-      where b.settled_at is null and b.state <> 'planned' and b.requests <> ended.n + flying.n`,
+      cross join lateral (
+        select count(*) as n
+        from rowmill.requests r
+        where r.state = 'batched'
+          and r.batch = b.no) flying
+      where b.settled_at is null
+        and b.state <> 'planned'
+        and b.requests <> ended.n + flying.n`,
   },
   {
     number: 2,
     title: "the counts of states are those of the requests",
     query: `
       select p.name || ' ' || s.state || ': ' || coalesce(told.n, 0) || ' told, ' || coalesce(found.n, 0) || ' there' as violation
-      from rowmill.pipelines p cross join unnest(enum_range(null::rowmill.request_state)) s (state)
-      left join lateral (select sum((to_jsonb(c) ->> s.state::text)::bigint) as n from rowmill.counts c where c.pipeline_id = p.id) told on true
-      left join lateral (select count(*) as n from rowmill.requests r where r.pipeline_id = p.id and r.state = s.state) found on true
+      from rowmill.pipelines p
+      cross join unnest(enum_range(null::rowmill.request_state)) s (state)
+      left join lateral (
+        select sum((to_jsonb(c) ->> s.state::text)::bigint) as n
+        from rowmill.counts c
+        where c.pipeline_id = p.id) told on true
+      left join lateral (
+        select count(*) as n
+        from rowmill.requests r
+        where r.pipeline_id = p.id
+          and r.state = s.state) found on true
       where coalesce(told.n, 0) <> coalesce(found.n, 0)`,
   },
   {
@@ -103,76 +178,114 @@ const INVARIANTS: readonly Invariant[] = [
     title: "what is told of a batch and of an hour is what their attempts came to",
     query: `
       with attempt as (
-        select b.pipeline_id, a.batch, date_trunc('hour', a.at, 'UTC') as hour, count(*) filter (where a.ending = 'succeeded') as succeeded,
-          count(*) filter (where a.ending = 'failed') as failed, count(*) filter (where a.ending = 'returned') as returned,
-          sum(a.input_tokens) as input, sum(a.output_tokens) as output, coalesce(sum(a.cost_nano_usd), 0) as cost
-        from rowmill.attempts a join rowmill.batches b on b.no = a.batch group by 1, 2, 3),
+        select b.pipeline_id, a.batch, date_trunc('hour', a.at, 'UTC') as hour,
+          count(*) filter (where a.ending = 'succeeded') as succeeded,
+          count(*) filter (where a.ending = 'failed') as failed,
+          count(*) filter (where a.ending = 'returned') as returned, sum(a.input_tokens) as input,
+          sum(a.output_tokens) as output, coalesce(sum(a.cost_nano_usd), 0) as cost
+        from rowmill.attempts a
+        join rowmill.batches b on b.no = a.batch
+        group by 1, 2, 3),
       hours as (
-        select pipeline_id, hour, sum(succeeded) as succeeded, sum(failed) as failed, sum(returned) as returned, sum(input) as input,
-          sum(output) as output, sum(cost) as cost from attempt group by 1, 2),
+        select pipeline_id, hour, sum(succeeded) as succeeded, sum(failed) as failed, sum(returned) as returned,
+          sum(input) as input, sum(output) as output, sum(cost) as cost
+        from attempt
+        group by 1, 2),
       told as (
-        select pipeline_id, hour, sum(succeeded) as succeeded, sum(failed) as failed, sum(returned) as returned, sum(input_tokens) as input,
-          sum(output_tokens) as output, sum(cost_nano_usd) as cost from rowmill.usage group by 1, 2)
+        select pipeline_id, hour, sum(succeeded) as succeeded, sum(failed) as failed, sum(returned) as returned,
+          sum(input_tokens) as input, sum(output_tokens) as output, sum(cost_nano_usd) as cost
+        from rowmill.usage
+        group by 1, 2)
       select 'pipeline ' || coalesce(h.pipeline_id, t.pipeline_id) || ', hour ' || coalesce(h.hour, t.hour) as violation
       from hours h full join told t on t.pipeline_id = h.pipeline_id and t.hour = h.hour
-      where (h.succeeded, h.failed, h.returned, h.input, h.output, h.cost) is distinct from (t.succeeded, t.failed, t.returned, t.input, t.output, t.cost)
+      where (h.succeeded, h.failed, h.returned, h.input, h.output, h.cost) is distinct from (t.succeeded,
+        t.failed, t.returned, t.input, t.output, t.cost)
       union all
-      select 'batch ' || b.id from rowmill.batches b
-      left join (select batch, sum(succeeded) as succeeded, sum(failed) as failed, sum(returned) as returned, sum(input) as input,
-          sum(output) as output, sum(cost) as cost from attempt group by 1) a on a.batch = b.no
+      select 'batch ' || b.id
+      from rowmill.batches b
+      left join (
+        select batch, sum(succeeded) as succeeded, sum(failed) as failed, sum(returned) as returned,
+          sum(input) as input, sum(output) as output, sum(cost) as cost
+        from attempt
+        group by 1) a on a.batch = b.no
       where b.settled_at is not null
-        and (coalesce(a.succeeded, 0), coalesce(a.failed, 0), coalesce(a.returned, 0), coalesce(a.input, 0), coalesce(a.output, 0), coalesce(a.cost, 0))
-          <> (b.succeeded, b.failed, b.returned, b.input_tokens, b.output_tokens, b.cost_nano_usd)`,
+        and (coalesce(a.succeeded, 0), coalesce(a.failed, 0), coalesce(a.returned, 0), coalesce(a.input, 0),
+          coalesce(a.output, 0), coalesce(a.cost, 0)) <> (b.succeeded, b.failed, b.returned, b.input_tokens,
+          b.output_tokens, b.cost_nano_usd)`,
   },
   {
     number: 3,
     title: "a succeeded request has exactly one accepted answer for its content",
     query: `
-      select ${REQUEST}r.id) as violation from rowmill.requests r where r.state = 'succeeded' and (r.answered_hash is distinct from r.content_hash
-        or not exists (select 1 from rowmill.attempts a where a.request_id = r.id and (a.ending = 'succeeded' or a.written_at is not null)))`,
+      select ${requestOf("r.id")} as violation
+      from rowmill.requests r
+      where r.state = 'succeeded'
+        and (r.answered_hash is distinct from r.content_hash
+          or not exists (
+            select 1
+            from rowmill.attempts a
+            where a.request_id = r.id
+              and (a.ending = 'succeeded' or a.written_at is not null)))`,
   },
   {
     number: 5,
     title: "one provider batch belongs to one batch",
     query: `
-      select account || ' ' || provider_batch_id as violation from rowmill.batches where provider_batch_id is not null
-      group by account, provider_batch_id having count(*) > 1`,
+      select account || ' ' || provider_batch_id as violation
+      from rowmill.batches
+      where provider_batch_id is not null
+      group by account, provider_batch_id
+      having count(*) > 1`,
   },
   {
     number: 5,
     title: "no batch of ours is taken for a second one",
     query: `
-      select b.account || ' ' || b.provider_batch_id as violation from rowmill.batches b join rowmill.duplicate_batches s
-        on s.account = b.account and s.provider_batch_id = b.provider_batch_id
-      where s.batch_id is not null and b.adopted_pattern is null`,
+      select b.account || ' ' || b.provider_batch_id as violation
+      from rowmill.batches b
+      join rowmill.duplicate_batches s on s.account = b.account and s.provider_batch_id = b.provider_batch_id
+      where s.batch_id is not null
+        and b.adopted_pattern is null`,
   },
   {
     number: 6,
     title: "an ended batch reserves nothing",
     query: `
-      select id::text as violation from rowmill.batches where settled_at is not null and (reserved_nano_usd > 0 or reserved_tokens > 0)`,
+      select id::text as violation
+      from rowmill.batches
+      where settled_at is not null
+        and (reserved_nano_usd > 0 or reserved_tokens > 0)`,
   },
   {
     number: 6,
     title: "every attempt that used tokens of a batch with a price has its cost",
     query: `
-      select ${REQUEST}a.request_id) || ' attempt ' || a.attempt as violation from rowmill.attempts a join rowmill.batches b on b.no = a.batch
-      where a.input_tokens > 0 and a.cost_nano_usd is null
+      select ${requestOf("a.request_id")} || ' attempt ' || a.attempt as violation
+      from rowmill.attempts a
+      join rowmill.batches b on b.no = a.batch
+      where a.input_tokens > 0
+        and a.cost_nano_usd is null
         and b.price is not null`,
   },
   {
     number: 6,
     title: "every attempt costs what its batch's own price says",
     query: `
-      select ${REQUEST}a.request_id) || ' attempt ' || a.attempt || ' is booked at ' || coalesce(a.cost_nano_usd::text, 'nothing') || ', not ' || due.cost as violation
-      from rowmill.attempts a join rowmill.batches b on b.no = a.batch
+      select ${requestOf("a.request_id")} || ' attempt ' || a.attempt || ' is booked at ' || coalesce(
+        a.cost_nano_usd::text, 'nothing') || ', not ' || due.cost as violation
+      from rowmill.attempts a
+      join rowmill.batches b on b.no = a.batch
       cross join lateral (
-        select s.step from jsonb_array_elements(b.price -> 'steps') as s (step)
-        where (s.step ->> 'fromInputTokens')::bigint <= a.input_tokens order by (s.step ->> 'fromInputTokens')::bigint desc limit 1) reached
+        select s.step
+        from jsonb_array_elements(b.price -> 'steps') as s (step)
+        where (s.step ->> 'fromInputTokens')::bigint <= a.input_tokens
+        order by (s.step ->> 'fromInputTokens')::bigint desc
+        limit 1) reached
       cross join lateral (
-        select ceil((a.output_tokens * (reached.step ->> 'outputPicoUsd')::numeric
-          + greatest(a.input_tokens - a.cached_input_tokens, 0) * (reached.step ->> 'inputPicoUsd')::numeric
-          + least(a.cached_input_tokens, a.input_tokens) * (reached.step ->> 'cachedInputPicoUsd')::numeric) * b.batch_factor / 1000) as cost) due
+        select ceil((a.output_tokens * (reached.step ->> 'outputPicoUsd')::numeric + greatest(
+          a.input_tokens - a.cached_input_tokens, 0) * (reached.step ->> 'inputPicoUsd')::numeric + least(
+          a.cached_input_tokens, a.input_tokens) * (reached.step ->> 'cachedInputPicoUsd')::numeric) * b.batch_factor
+          / 1000) as cost) due
       where a.cost_nano_usd is distinct from due.cost`,
   },
 ];

@@ -15,7 +15,8 @@ const STRANGERS_MAX = 5;
  */
 export function isTrustedOwner(owner: Sql, me: string): Sql {
   const user = raw(me);
-  return sql`(${owner} = ${user}.oid or exists (select 1 from pg_catalog.pg_roles super where super.oid = ${owner} and super.rolsuper)
+  return sql`(${owner} = ${user}.oid
+    or exists (select 1 from pg_catalog.pg_roles super where super.oid = ${owner} and super.rolsuper)
     or (not ${user}.rolsuper and pg_has_role(${user}.oid, ${owner}, 'USAGE')))`;
 }
 
@@ -23,16 +24,30 @@ export function isTrustedOwner(owner: Sql, me: string): Sql {
 export async function requireOwnLedger(client: Reader): Promise<void> {
   const strangers = await client.rows<{ what: string; owner: string }>(sql`
     with owned (schema, what, owner, ours) as (
-      select n.oid, 'the schema ' || quote_ident(n.nspname), n.nspowner, false from pg_catalog.pg_namespace n
-      union all select c.relnamespace, c.oid::regclass::text, c.relowner, false from pg_catalog.pg_class c where c.relkind in ('r', 'p', 'v', 'm', 'f')
-      union all select t.typnamespace, 'the type ' || t.oid::regtype, t.typowner, false from pg_catalog.pg_type t where t.typtype in ('d', 'e', 'r')
+      select n.oid, 'the schema ' || quote_ident(n.nspname), n.nspowner, false
+      from pg_catalog.pg_namespace n
+      union all
+      select c.relnamespace, c.oid::regclass::text, c.relowner, false
+      from pg_catalog.pg_class c
+      where c.relkind in ('r', 'p', 'v', 'm', 'f')
+      union all
+      select t.typnamespace, 'the type ' || t.oid::regtype, t.typowner, false
+      from pg_catalog.pg_type t
+      where t.typtype in ('d', 'e', 'r')
       -- Trigger functions are given to a role of ours, and run in the users' writes alone.
-      union all select p.pronamespace, 'the function ' || p.oid::regprocedure, p.proowner, pg_get_userbyid(p.proowner) = 'rowmill_arrivals'
-        from pg_catalog.pg_proc p)
+      union all
+      select p.pronamespace, 'the function ' || p.oid::regprocedure, p.proowner,
+        pg_get_userbyid(p.proowner) = 'rowmill_arrivals'
+      from pg_catalog.pg_proc p)
     select o.what, pg_get_userbyid(o.owner)::text as owner
-    from owned o join pg_catalog.pg_namespace n on n.oid = o.schema join pg_catalog.pg_roles me on me.rolname = current_user
-    where n.nspname = any(${[...OUR_SCHEMAS]}::text[]) and not o.ours and not ${isTrustedOwner(sql`o.owner`, "me")}
-    order by o.what like 'the schema%' desc, o.what limit ${STRANGERS_MAX}`);
+    from owned o
+    join pg_catalog.pg_namespace n on n.oid = o.schema
+    join pg_catalog.pg_roles me on me.rolname = current_user
+    where n.nspname = any(${[...OUR_SCHEMAS]}::text[])
+      and not o.ours
+      and not ${isTrustedOwner(sql`o.owner`, "me")}
+    order by o.what like 'the schema%' desc, o.what
+    limit ${STRANGERS_MAX}`);
   const [first] = strangers;
   if (first === undefined) return;
   throw new RowmillError(

@@ -24,10 +24,17 @@ export async function forgettable(
     { providerBatchId: string | null; data: Partial<ProviderData> } & Forgettable
   >(sql`
     select id, pipeline_id as "pipelineId", account, provider_batch_id as "providerBatchId", provider_data as data
-    from rowmill.batches where settled_at is not null and forgotten_at is null and adopted_pattern is null and not shared and not presumed
+    from rowmill.batches
+    where settled_at is not null
+      and forgotten_at is null
+      and adopted_pattern is null
+      and not shared
+      and not presumed
       and ${SUSPICION_VALUE} is null
-      and pipeline_id = any(${of.pipelineIds}::int[]) and account = any(${of.accounts}::text[])
-    order by settled_at limit ${limit}`);
+      and pipeline_id = any(${of.pipelineIds}::int[])
+      and account = any(${of.accounts}::text[])
+    order by settled_at
+    limit ${limit}`);
   return rows.map(({ providerBatchId, data, ...batch }) => {
     const { staged, refs } = { ...NO_DATA, ...data };
     return { ...batch, staged, batch: providerBatchId === null ? null : { id: providerBatchId, refs } };
@@ -41,7 +48,9 @@ export async function noteForgotten(client: Queryable, id: string): Promise<void
 /** Of these ids, those of batches that still need their spool file. */
 export async function needSpool(client: Reader, ids: readonly string[]): Promise<ReadonlySet<string>> {
   const rows = await client.rows<{ id: string }>(sql`
-    select id from rowmill.batches where id::text = any(${ids}::text[])
+    select id
+    from rowmill.batches
+    where id::text = any(${ids}::text[])
       and (state in ('planned', 'uploading', 'submitting') or (presumed and settled_at is null))`);
   return new Set(rows.map((row) => row.id));
 }

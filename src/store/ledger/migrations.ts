@@ -91,9 +91,10 @@ async function readMigrations(): Promise<Migration[]> {
 }
 
 async function isCurrent(database: Queryable, migrations: readonly Migration[]): Promise<boolean> {
-  const exists = await database.first(
-    sql`select 1 as one where to_regclass('rowmill.migrations') is not null and to_regclass('rowmill.deployment') is not null`,
-  );
+  const exists = await database.first(sql`
+    select 1 as one
+    where to_regclass('rowmill.migrations') is not null
+      and to_regclass('rowmill.deployment') is not null`);
   if (!exists) return false;
   // A script of `up --print-sql` that broke off before its last statement leaves none.
   if ((await database.first(sql`select 1 as one from rowmill.deployment`)) === null) return false;
@@ -132,9 +133,9 @@ async function appliedVersions(client: Queryable): Promise<Set<number>> {
 
 async function apply(tx: Queryable, migration: Migration): Promise<void> {
   await tx.run(raw(migration.text));
-  await tx.run(
-    sql`insert into rowmill.migrations (version, name, sha256) values (${migration.version}, ${migration.name}, ${migration.sha256})`,
-  );
+  await tx.run(sql`
+    insert into rowmill.migrations (version, name, sha256)
+    values (${migration.version}, ${migration.name}, ${migration.sha256})`);
 }
 
 /** After the last migration; repeatable. Which database that is, the first worker records. */

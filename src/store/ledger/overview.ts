@@ -21,9 +21,9 @@ const EVENTS_SHOWN_MAX = 1_000;
 /** False until `up` made the schema. @throws RowmillError `database_refused` when another role made it */
 export async function ledgerExists(client: Queryable): Promise<boolean> {
   await requireOwnLedger(client);
-  const row = await client.first<{ exists: boolean }>(
-    sql`select to_regclass('rowmill.pipelines') is not null and to_regclass('rowmill_worker.jobs') is not null as exists`,
-  );
+  const row = await client.first<{ exists: boolean }>(sql`
+    select to_regclass('rowmill.pipelines') is not null
+      and to_regclass('rowmill_worker.jobs') is not null as exists`);
   return row?.exists ?? false;
 }
 
@@ -62,26 +62,41 @@ export interface PipelineOverview {
 /** Every pipeline that was ever registered, by name. */
 export async function pipelineOverviews(client: Queryable): Promise<PipelineOverview[]> {
   return client.rows<PipelineOverview>(sql`
-    with counted as (
-      ${COUNTS_BY_PIPELINE}),
-    queued as (select pipeline_id, min(since) as oldest from rowmill.queue where batch is null group by pipeline_id),
+    with counted as (${COUNTS_BY_PIPELINE}),
+    queued as (
+      select pipeline_id, min(since) as oldest
+      from rowmill.queue
+      where batch is null
+      group by pipeline_id),
     unfinished as (
       select pipeline_id, json_object_agg(state, batches) as states, min(next_at) as next_at
-      from (select pipeline_id, state, count(*)::int as batches, min(next_at) as next_at from rowmill.batches
-            where settled_at is null group by pipeline_id, state) by_state group by pipeline_id),
-    arrived as (select pipeline_id, sum(coalesce(cardinality(keys), 0))::int as keys from rowmill.arrivals group by pipeline_id),
+      from (
+        select pipeline_id, state, count(*)::int as batches, min(next_at) as next_at
+        from rowmill.batches
+        where settled_at is null
+        group by pipeline_id, state) by_state
+      group by pipeline_id),
+    arrived as (
+      select pipeline_id, sum(coalesce(cardinality(keys), 0))::int as keys
+      from rowmill.arrivals
+      group by pipeline_id),
     refused as (${UNNAMED_BY_PIPELINE})
-    select p.id, p.name, coalesce(c.waiting, 0) as waiting, coalesce(c.batched, 0) as batched, coalesce(c.succeeded, 0) as succeeded,
-      coalesce(c.failed, 0) + coalesce(k.rows, 0) as failed, coalesce(k.rows, 0) as refused, coalesce(k.unnamed, '[]') as unnamed, coalesce(c.cancelled, 0) as cancelled, coalesce(c.gone, 0) as gone,
-      ${PAUSE_KIND_VALUE} as "pauseKind", ${PAUSE_REASON_VALUE} as "pauseReason", p.definition_hash as "definitionHash",
-      p.approved_hash as "approvedHash", p.estimate, p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable",
-      coalesce(u.states, '{}') as batches,
-      (extract(epoch from q.oldest - clock_timestamp()) * 1000 + coalesce((p.definition -> 'when' ->> 'maxWaitMs')::float8, 0))::float8
-        as "deadlineMs",
-      (extract(epoch from u.next_at - clock_timestamp()) * 1000)::float8 as "nextLookMs", coalesce(a.keys, 0) as arrivals
-    from rowmill.pipelines p left join counted c on c.pipeline_id = p.id left join queued q on q.pipeline_id = p.id
-      left join unfinished u on u.pipeline_id = p.id left join arrived a on a.pipeline_id = p.id
-      left join refused k on k.pipeline_id = p.id
+    select p.id, p.name, coalesce(c.waiting, 0) as waiting, coalesce(c.batched, 0) as batched,
+      coalesce(c.succeeded, 0) as succeeded, coalesce(c.failed, 0) + coalesce(k.rows, 0) as failed,
+      coalesce(k.rows, 0) as refused, coalesce(k.unnamed, '[]') as unnamed, coalesce(c.cancelled, 0) as cancelled,
+      coalesce(c.gone, 0) as gone, ${PAUSE_KIND_VALUE} as "pauseKind", ${PAUSE_REASON_VALUE} as "pauseReason",
+      p.definition_hash as "definitionHash", p.approved_hash as "approvedHash", p.estimate,
+      p.uninstalled_at as "uninstalledAt", p.target_table as "targetTable", coalesce(u.states, '{}') as batches,
+      (extract(epoch from q.oldest - clock_timestamp()) * 1000 + coalesce(
+        (p.definition -> 'when' ->> 'maxWaitMs')::float8, 0))::float8 as "deadlineMs",
+      (extract(epoch from u.next_at - clock_timestamp()) * 1000)::float8 as "nextLookMs",
+      coalesce(a.keys, 0) as arrivals
+    from rowmill.pipelines p
+    left join counted c on c.pipeline_id = p.id
+    left join queued q on q.pipeline_id = p.id
+    left join unfinished u on u.pipeline_id = p.id
+    left join arrived a on a.pipeline_id = p.id
+    left join refused k on k.pipeline_id = p.id
     order by p.name`);
 }
 
@@ -103,23 +118,32 @@ export interface MoneyOverview {
 export async function moneyOverviews(client: Queryable): Promise<MoneyOverview[]> {
   return client.rows<MoneyOverview>(sql`
     select p.id as "pipelineId", coalesce(r.input, 0) + coalesce(u.input, 0) as "inputTokens",
-      coalesce(r.cached, 0) + coalesce(u.cached, 0) as "cachedInputTokens", coalesce(r.output, 0) + coalesce(u.output, 0) as "outputTokens",
+      coalesce(r.cached, 0) + coalesce(u.cached, 0) as "cachedInputTokens",
+      coalesce(r.output, 0) + coalesce(u.output, 0) as "outputTokens",
       coalesce(r.cost, 0) + coalesce(u.cost, 0) + coalesce(s.cost, 0) as "spentNanoUsd",
-      coalesce(r.live, 0) + coalesce(u.live, 0) + coalesce(s.live, 0) as "liveNanoUsd", coalesce(r.reserved, 0) as "reservedNanoUsd",
-      coalesce(r.unpriced, 0) + coalesce(u.unpriced, 0) as unpriced
+      coalesce(r.live, 0) + coalesce(u.live, 0) + coalesce(s.live, 0) as "liveNanoUsd",
+      coalesce(r.reserved, 0) as "reservedNanoUsd", coalesce(r.unpriced, 0) + coalesce(u.unpriced, 0) as unpriced
     from rowmill.pipelines p
-    left join (select b.pipeline_id, sum(u.input_tokens)::float8 as input, sum(u.cached_input_tokens)::float8 as cached,
-        sum(u.output_tokens)::float8 as output, sum(u.cost_nano_usd)::float8 as cost, sum(${asLive(sql`u.cost_nano_usd`)})::float8 as live,
-        sum(u.unpriced)::int as unpriced
-      from rowmill.usage u join rowmill.batches b on b.no = u.batch group by b.pipeline_id) u on u.pipeline_id = p.id
-    left join (select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
+    left join (
+      select b.pipeline_id, sum(u.input_tokens)::float8 as input, sum(u.cached_input_tokens)::float8 as cached,
+        sum(u.output_tokens)::float8 as output, sum(u.cost_nano_usd)::float8 as cost,
+        sum(${asLive(sql`u.cost_nano_usd`)})::float8 as live, sum(u.unpriced)::int as unpriced
+      from rowmill.usage u
+      join rowmill.batches b on b.no = u.batch
+      group by b.pipeline_id) u on u.pipeline_id = p.id
+    left join (
+      select b.pipeline_id, sum(s.reserved_nano_usd)::float8 as cost,
         sum(${asLive(sql`s.reserved_nano_usd`)})::float8 as live
-      from rowmill.duplicate_batches s join rowmill.batches b on b.id = s.batch_id group by b.pipeline_id) s on s.pipeline_id = p.id
-    left join (select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.input_tokens)::float8 as input,
+      from rowmill.duplicate_batches s
+      join rowmill.batches b on b.id = s.batch_id
+      group by b.pipeline_id) s on s.pipeline_id = p.id
+    left join (
+      select pipeline_id, sum(reserved_nano_usd)::float8 as reserved, sum(b.input_tokens)::float8 as input,
         sum(b.cached_input_tokens)::float8 as cached, sum(b.output_tokens)::float8 as output,
-        sum(b.cost_nano_usd + b.lost_nano_usd)::float8 as cost, sum(${asLive(sql`(b.cost_nano_usd + b.lost_nano_usd)`)})::float8 as live,
-        sum(b.unpriced)::int as unpriced
-      from rowmill.batches b group by pipeline_id) r on r.pipeline_id = p.id
+        sum(b.cost_nano_usd + b.lost_nano_usd)::float8 as cost,
+        sum(${asLive(sql`(b.cost_nano_usd + b.lost_nano_usd)`)})::float8 as live, sum(b.unpriced)::int as unpriced
+      from rowmill.batches b
+      group by pipeline_id) r on r.pipeline_id = p.id
     order by p.name`);
 }
 
@@ -148,14 +172,17 @@ export interface BatchOverview {
 /** The newest `max` batches, oldest first. */
 export async function batchOverviews(client: Queryable, max: number): Promise<BatchOverview[]> {
   return client.rows<BatchOverview>(sql`
-    select b.id, p.name as pipeline, b.state, b.provider, b.provider_batch_id as "providerBatchId", b.provider_status as "providerStatus",
-      b.presumed, b.requests, b.succeeded + ended.succeeded as succeeded, b.failed + ended.failed as failed, b.returned + ended.returned as returned, b.failures,
+    select b.id, p.name as pipeline, b.state, b.provider, b.provider_batch_id as "providerBatchId",
+      b.provider_status as "providerStatus", b.presumed, b.requests, b.succeeded + ended.succeeded as succeeded,
+      b.failed + ended.failed as failed, b.returned + ended.returned as returned, b.failures,
       case when b.settled_at is null then (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 end as "nextLookMs"
     from (select * from rowmill.batches order by planned_at desc, id desc limit ${max}) b
     join rowmill.pipelines p on p.id = b.pipeline_id
     cross join lateral (
-      select coalesce(sum(succeeded), 0)::int as succeeded, coalesce(sum(failed), 0)::int as failed, coalesce(sum(returned), 0)::int as returned
-      from rowmill.usage u where u.batch = b.no) ended
+      select coalesce(sum(succeeded), 0)::int as succeeded, coalesce(sum(failed), 0)::int as failed,
+        coalesce(sum(returned), 0)::int as returned
+      from rowmill.usage u
+      where u.batch = b.no) ended
     order by b.planned_at, b.id`);
 }
 
@@ -171,15 +198,26 @@ export interface EventOverview {
 /** The last `max` things that happened, oldest first. */
 export async function lastEvents(client: Queryable, max: number): Promise<EventOverview[]> {
   return client.rows<EventOverview>(sql`
-    select * from (
-      select * from (
-        (select e.at, p.name as pipeline, b.id as "batchId", concat_ws(' → ', e.from_state, e.to_state) as event, e.reason, e.id
-         from rowmill.batch_events e join rowmill.batches b on b.id = e.batch_id join rowmill.pipelines p on p.id = b.pipeline_id
-         order by e.id desc limit ${max})
-        union all
-        (select e.at, p.name, null, e.event, e.reason, e.id from rowmill.pipeline_events e join rowmill.pipelines p on p.id = e.pipeline_id
-         order by e.id desc limit ${max})) every_event
-      order by at desc, id desc limit ${max}) newest
+    select *
+    from (
+      select *
+      from (
+        (
+          select e.at, p.name as pipeline, b.id as "batchId", concat_ws(' → ', e.from_state, e.to_state) as event,
+            e.reason, e.id
+          from rowmill.batch_events e
+          join rowmill.batches b on b.id = e.batch_id
+          join rowmill.pipelines p on p.id = b.pipeline_id
+          order by e.id desc
+          limit ${max})
+        union all (
+          select e.at, p.name, null, e.event, e.reason, e.id
+          from rowmill.pipeline_events e
+          join rowmill.pipelines p on p.id = e.pipeline_id
+          order by e.id desc
+          limit ${max})) every_event
+      order by at desc, id desc
+      limit ${max}) newest
     order by at, id`);
 }
 
@@ -192,8 +230,10 @@ export interface LivingWorker {
 /** Workers that were seen lately enough to count as alive. */
 export async function livingWorkers(client: Queryable): Promise<LivingWorker[]> {
   return client.rows<LivingWorker>(sql`
-    select host, pid, started_at as "startedAt" from rowmill.workers
-    where seen_at >= clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000}) order by started_at`);
+    select host, pid, started_at as "startedAt"
+    from rowmill.workers
+    where seen_at >= clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
+    order by started_at`);
 }
 
 /** Some rows that failed, for a person to look at. */
@@ -203,8 +243,12 @@ export async function failedKeys(
   max: number,
 ): Promise<{ key: string; error: string }[]> {
   return client.rows(sql`
-    select key, concat_ws(': ', error_code, error) as error from rowmill.requests
-    where pipeline_id = ${pipelineId} and state = 'failed' order by id limit ${max}`);
+    select key, concat_ws(': ', error_code, error) as error
+    from rowmill.requests
+    where pipeline_id = ${pipelineId}
+      and state = 'failed'
+    order by id
+    limit ${max}`);
 }
 
 export interface RequestStory {
@@ -238,11 +282,18 @@ export async function requestStory(
 ): Promise<RequestStory | null> {
   return client.first<RequestStory>(sql`
     select r.id::text as id, r.key, r.state, r.attempt, r.tries, r.returns, r.error_code as "errorCode", r.error,
-      r.created_at as "createdAt", r.changed_at as "changedAt", ${hex(sql`r.content_hash`)} as "contentHash", ${hex(sql`r.answered_hash`)} as "answeredHash",
-      case when r.answered_hash is not null then (select b.account from rowmill.batches b where b.no = r.answered_batch) end as "answeredBy", r.demo,
-      case when r.not_before > clock_timestamp() then r.not_before end as "notBefore", b.id as "batchId"
-    from rowmill.requests r left join rowmill.batches b on b.no = r.batch and r.state = 'batched'
-    where r.pipeline_id = ${pipelineId} and r.key = ${key}`);
+      r.created_at as "createdAt", r.changed_at as "changedAt", ${hex(sql`r.content_hash`)} as "contentHash",
+      ${hex(sql`r.answered_hash`)} as "answeredHash",
+      case
+        when r.answered_hash is not null then (
+          select b.account
+          from rowmill.batches b
+          where b.no = r.answered_batch) end as "answeredBy",
+      r.demo, case when r.not_before > clock_timestamp() then r.not_before end as "notBefore", b.id as "batchId"
+    from rowmill.requests r
+    left join rowmill.batches b on b.no = r.batch and r.state = 'batched'
+    where r.pipeline_id = ${pipelineId}
+      and r.key = ${key}`);
 }
 
 export interface AttemptStory {
@@ -270,17 +321,25 @@ export interface AttemptStory {
 /** Every sending of one request in order, the one under way last. */
 export async function attemptStories(client: Queryable, requestId: string): Promise<AttemptStory[]> {
   return client.rows<AttemptStory>(sql`
-    select x.attempt, b.id as "batchId", b.provider, b.provider_batch_id as "providerBatchId", b.state as "batchState", x.ending,
-      x.outcome, x.detail, ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model, coalesce(x.input_tokens, 0) as "inputTokens",
-      coalesce(x.cached_input_tokens, 0) as "cachedInputTokens", coalesce(x.output_tokens, 0) as "outputTokens",
-      x.cost_nano_usd::float8 as "costNanoUsd", x.at, x.written_at as "writtenAt"
+    select x.attempt, b.id as "batchId", b.provider, b.provider_batch_id as "providerBatchId",
+      b.state as "batchState", x.ending, x.outcome, x.detail,
+      ${shownText({ whole: sql`x.answer`, bytes: sql`pg_catalog.octet_length(x.answer)` })} as answer, x.model,
+      coalesce(x.input_tokens, 0) as "inputTokens", coalesce(x.cached_input_tokens, 0) as "cachedInputTokens",
+      coalesce(x.output_tokens, 0) as "outputTokens", x.cost_nano_usd::float8 as "costNanoUsd", x.at,
+      x.written_at as "writtenAt"
     from (
-      select attempt, batch, ending::text, outcome, detail, answer, model, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, at, written_at
-      from rowmill.attempts where request_id = ${requestId}::bigint
+      select attempt, batch, ending::text, outcome, detail, answer, model, input_tokens, cached_input_tokens,
+        output_tokens, cost_nano_usd, at, written_at
+      from rowmill.attempts
+      where request_id = ${requestId}::bigint
       union all
       select attempt, batch, null, null, null, null, null, null, null, null, null, null, null
-      from rowmill.requests where id = ${requestId}::bigint and state = 'batched') x
-    join rowmill.batches b on b.no = x.batch order by x.attempt limit ${ATTEMPTS_SHOWN_MAX}`);
+      from rowmill.requests
+      where id = ${requestId}::bigint
+        and state = 'batched') x
+    join rowmill.batches b on b.no = x.batch
+    order by x.attempt
+    limit ${ATTEMPTS_SHOWN_MAX}`);
 }
 
 export interface BatchEventStory {
@@ -296,8 +355,11 @@ export async function batchEventStories(
   batchIds: readonly string[],
 ): Promise<BatchEventStory[]> {
   return client.rows<BatchEventStory>(sql`
-    select batch_id as "batchId", from_state as "from", to_state as "to", reason, at from rowmill.batch_events
-    where batch_id = any(${batchIds}::uuid[]) order by id limit ${EVENTS_SHOWN_MAX}`);
+    select batch_id as "batchId", from_state as "from", to_state as "to", reason, at
+    from rowmill.batch_events
+    where batch_id = any(${batchIds}::uuid[])
+    order by id
+    limit ${EVENTS_SHOWN_MAX}`);
 }
 
 /** Why this key has no request although a row may have it; null: it was not refused. */
@@ -307,7 +369,9 @@ export async function refusedKeyReason(
   key: string,
 ): Promise<string | null> {
   const row = await client.first<{ reason: string }>(sql`
-    select reason from rowmill.refused_keys
-    where pipeline_id = ${pipelineId} and key_sha256 = encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`);
+    select reason
+    from rowmill.refused_keys
+    where pipeline_id = ${pipelineId}
+      and key_sha256 = encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`);
   return row?.reason ?? null;
 }

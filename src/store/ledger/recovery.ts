@@ -20,7 +20,9 @@ export async function unfinishedBatches(client: Reader): Promise<UnfinishedBatch
     select b.id, b.pipeline_id as "pipelineId", b.account, b.provider_batch_id as "providerBatchId",
       b.provider_batch_id is not null or b.create_intent_at is not null as sent,
       (${OPEN_OF} - (select count(*) from rowmill.kept_answers k where k.batch = b.no))::int as rows
-    from rowmill.batches b where b.settled_at is null order by b.planned_at, b.id`);
+    from rowmill.batches b
+    where b.settled_at is null
+    order by b.planned_at, b.id`);
 }
 
 /** Everything that this ledger has at the provider is the other database's too. */
@@ -34,8 +36,14 @@ export async function lockWaitingById(
   pipelineId: number,
   ids: readonly string[],
 ): Promise<{ id: string; key: string }[]> {
-  return tx.rows(sql`select id::text as id, key from rowmill.requests
-    where pipeline_id = ${pipelineId} and id = any(${ids}::bigint[]) and state = 'waiting' order by requests.id for update`);
+  return tx.rows(sql`
+    select id::text as id, key
+    from rowmill.requests
+    where pipeline_id = ${pipelineId}
+      and id = any(${ids}::bigint[])
+      and state = 'waiting'
+    order by requests.id
+    for update`);
 }
 
 /** False: a batch of that id is in the ledger, under another provider batch or none. */
@@ -45,9 +53,10 @@ export async function isFreeId(tx: Queryable, id: string): Promise<boolean> {
 
 /** A person was told that results of these batches are gone: the collector asks nobody again. */
 export async function believeMissing(client: Queryable, ids: readonly string[]): Promise<void> {
-  await client.run(
-    sql`update rowmill.batches set told_at = clock_timestamp() where id = any(${ids}::uuid[])`,
-  );
+  await client.run(sql`
+    update rowmill.batches
+    set told_at = clock_timestamp()
+    where id = any(${ids}::uuid[])`);
 }
 
 export async function pipelineIdsOf(client: Reader): Promise<number[]> {

@@ -14,9 +14,9 @@ export const IS_UNDERSTOOD: Sql = sql`(select d.oldest_version from rowmill.depl
 
 /** The oldest version that a worker must know to work here. Also of a ledger whose schema is older than that column. */
 export async function oldestVersion(client: Reader): Promise<number> {
-  const row = await client.first<{ oldest: number }>(
-    sql`select coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest from rowmill.deployment d`,
-  );
+  const row = await client.first<{ oldest: number }>(sql`
+    select coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest
+    from rowmill.deployment d`);
   return row?.oldest ?? 1;
 }
 

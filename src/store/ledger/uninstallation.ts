@@ -13,8 +13,13 @@ const STILL_NEEDED = ["2BP01", "42501"];
 export async function markUninstalled(tx: Queryable, pipelineIds: readonly number[]): Promise<number> {
   return tx.run(sql`
     with marked as (
-      update rowmill.pipelines set uninstalled_at = now() where uninstalled_at is null and id = any(${pipelineIds}::int[]) returning id)
-    insert into rowmill.pipeline_events (pipeline_id, event) select id, 'uninstalled' from marked`);
+      update rowmill.pipelines
+      set uninstalled_at = now()
+      where uninstalled_at is null
+        and id = any(${pipelineIds}::int[])
+      returning id)
+    insert into rowmill.pipeline_events (pipeline_id, event)
+    select id, 'uninstalled' from marked`);
 }
 
 /** Batches that are not settled, of every pipeline. */
@@ -29,15 +34,18 @@ export async function countInFlightBatches(client: Queryable): Promise<number> {
 export async function foreignRelations(client: Queryable): Promise<string[]> {
   const rows = await client.rows<{ name: string }>(sql`
     select distinct c.oid::regclass::text as name
-    from pg_catalog.pg_depend d join pg_catalog.pg_class ours on ours.oid = d.refobjid and d.refclassid = 'pg_class'::regclass
+    from pg_catalog.pg_depend d
+    join pg_catalog.pg_class ours on ours.oid = d.refobjid and d.refclassid = 'pg_class'::regclass
     join pg_catalog.pg_namespace n on n.oid = ours.relnamespace and n.nspname in ('rowmill', 'rowmill_worker')
     join pg_catalog.pg_rewrite w on w.oid = d.objid and d.classid = 'pg_rewrite'::regclass
     join pg_catalog.pg_class c on c.oid = w.ev_class
-    join pg_catalog.pg_namespace theirs on theirs.oid = c.relnamespace and theirs.nspname not in ('rowmill', 'rowmill_worker')
+    join pg_catalog.pg_namespace theirs on theirs.oid = c.relnamespace
+      and theirs.nspname not in ('rowmill', 'rowmill_worker')
+    union select target_table from rowmill.pipelines where target_table ~ '^"?(rowmill|rowmill_worker)"?[.]'
     union
-    select target_table from rowmill.pipelines where target_table ~ '^"?(rowmill|rowmill_worker)"?[.]'
-    union
-    select source_table from rowmill.pipelines where source_table ~ '^"(rowmill|rowmill_worker)"[.]'
+    select source_table
+    from rowmill.pipelines
+    where source_table ~ '^"(rowmill|rowmill_worker)"[.]'
     order by 1`);
   return rows.map((row) => row.name);
 }

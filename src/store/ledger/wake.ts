@@ -4,18 +4,29 @@ import { sql, type Queryable } from "../../postgres/database.js";
 /** All of a pipeline, for when a person has fixed what they waited for. Returns how many. */
 export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<number> {
   const batches = await tx.rows<{ id: string }>(sql`
-    update rowmill.batches set next_at = clock_timestamp() where pipeline_id = ${pipelineId} and settled_at is null returning id`);
-  await tx.run(sql`update rowmill.learned_limits l set not_before = null from rowmill.batches b
-    where b.pipeline_id = ${pipelineId} and b.settled_at is null and l.account = b.account and l.model = b.model`);
+    update rowmill.batches
+    set next_at = clock_timestamp()
+    where pipeline_id = ${pipelineId}
+      and settled_at is null
+    returning id`);
+  await tx.run(sql`
+    update rowmill.learned_limits l
+    set not_before = null
+    from rowmill.batches b
+    where b.pipeline_id = ${pipelineId}
+      and b.settled_at is null
+      and l.account = b.account
+      and l.model = b.model`);
   for (const batch of batches) await schedule(tx, batch.id, 0);
   return batches.length;
 }
 
 /** Wakes a batch at a time: the job of graphile-worker that runs its next step. Repeatable: one waiting job a batch. */
 export async function schedule(client: Queryable, id: string, delayMs: number): Promise<void> {
-  await client.run(sql`select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
-    queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
-    run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
+  await client.run(sql`
+    select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
+      queue_name => ${`batch:${id}`}, job_key => ${`batch:${id}`},
+      run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
 }
 
 /** Frees the jobs that this pool of graphile-worker still holds: else they stay locked for four hours. Repeatable. */

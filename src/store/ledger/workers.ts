@@ -13,8 +13,10 @@ export async function beat(
   await client.run(
     inOneMessage(sql`
     insert into rowmill.workers (id, pool_id, host, pid, version)
-    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version} where ${IS_UNDERSTOOD}
-    on conflict (id) do update set seen_at = clock_timestamp(), pool_id = excluded.pool_id`),
+    select ${worker.id}, ${worker.poolId}, ${worker.host}, ${worker.pid}, ${worker.version}
+    where ${IS_UNDERSTOOD}
+    on conflict (id) do update
+    set seen_at = clock_timestamp(), pool_id = excluded.pool_id`),
   );
 }
 
@@ -34,8 +36,11 @@ export interface Buried {
  */
 export async function buryDead(tx: Queryable): Promise<Buried> {
   const dead = await tx.rows<{ id: string; poolId: string | null }>(sql`
-    delete from rowmill.workers where id in (
-      select id from rowmill.workers where seen_at < clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
+    delete from rowmill.workers
+    where id in (
+      select id
+      from rowmill.workers
+      where seen_at < clock_timestamp() - make_interval(secs => ${WORKER_SILENCE_MS / 1000})
       for update skip locked)
     returning id, pool_id as "poolId"`);
   if (dead.length === 0) return { workers: 0, batchIds: [] };
@@ -43,9 +48,13 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
   if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
   // One that was frozen in the middle of a transaction may still hold a batch's row: that lease ends by itself.
   const freed = await tx.rows<{ id: string }>(sql`
-    update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null
+    update rowmill.batches
+    set lease_token = null, lease_until = null, lease_worker = null
     where id in (
-      select id from rowmill.batches where settled_at is null and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
+      select id
+      from rowmill.batches
+      where settled_at is null
+        and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
       for update skip locked)
     returning id`);
   return { workers: dead.length, batchIds: freed.map((batch) => batch.id) };
@@ -54,8 +63,15 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
 /** Every unfinished batch without a job that could wake it. */
 export async function batchesWithoutJob(client: Reader, limit: number): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
-    select b.id from rowmill.batches b where b.settled_at is null and not exists (
-      select 1 from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts) limit ${limit}`);
+    select b.id
+    from rowmill.batches b
+    where b.settled_at is null
+      and not exists (
+        select 1
+        from rowmill_worker.jobs j
+        where j.key = 'batch:' || b.id
+          and j.attempts < j.max_attempts)
+    limit ${limit}`);
   return rows.map((row) => row.id);
 }
 
@@ -65,9 +81,14 @@ export async function batchesWithoutJob(client: Reader, limit: number): Promise<
  */
 export async function removeSpentJobs(client: Queryable, limit: number): Promise<number> {
   const row = await client.first<{ removed: number }>(sql`
-    select count(*)::int as removed from (
-      select j.key from rowmill_worker.jobs j join rowmill.batches b on j.key = 'batch:' || b.id
-      where b.settled_at is not null and j.locked_at is null limit ${limit}) spent
+    select count(*)::int as removed
+    from (
+      select j.key
+      from rowmill_worker.jobs j
+      join rowmill.batches b on j.key = 'batch:' || b.id
+      where b.settled_at is not null
+        and j.locked_at is null
+      limit ${limit}) spent
     cross join lateral rowmill_worker.remove_job(spent.key) r`);
   return row?.removed ?? 0;
 }
@@ -79,8 +100,13 @@ export async function removeSpentJobs(client: Queryable, limit: number): Promise
  */
 export async function removeSpentQueues(client: Queryable, limit: number): Promise<number> {
   return client.run(sql`
-    delete from rowmill_worker._private_job_queues where id in (
-      select q.id from rowmill_worker._private_job_queues q join rowmill.batches b on q.queue_name = 'batch:' || b.id
-      where b.settled_at < now() - interval '1 hour' and q.locked_at is null
-        and not exists (select 1 from rowmill_worker._private_jobs j where j.job_queue_id = q.id) limit ${limit})`);
+    delete from rowmill_worker._private_job_queues
+    where id in (
+      select q.id
+      from rowmill_worker._private_job_queues q
+      join rowmill.batches b on q.queue_name = 'batch:' || b.id
+      where b.settled_at < now() - interval '1 hour'
+        and q.locked_at is null
+        and not exists (select 1 from rowmill_worker._private_jobs j where j.job_queue_id = q.id)
+      limit ${limit})`);
 }

@@ -18,8 +18,10 @@ export async function recordDefinition(
 ): Promise<void> {
   await tx.run(sql`
     insert into rowmill.definitions (pipeline_id, definition_hash, definition, answer_schema)
-    values (${pipelineId}, ${hash}, ${JSON.stringify(says)}::jsonb, ${answer === null ? null : JSON.stringify(answer)}::json)
-    on conflict (pipeline_id, definition_hash) do update set definition = excluded.definition, answer_schema = excluded.answer_schema`);
+    values (${pipelineId}, ${hash}, ${JSON.stringify(says)}::jsonb,
+      ${answer === null ? null : JSON.stringify(answer)}::json)
+    on conflict (pipeline_id, definition_hash) do update
+    set definition = excluded.definition, answer_schema = excluded.answer_schema`);
 }
 
 /** What judging an answer takes. */
@@ -40,11 +42,15 @@ export async function definitionOf(
   hash: string,
 ): Promise<AskedDefinition | null> {
   return client.first<AskedDefinition>(sql`
-    select d.answer_schema as answer, (d.definition ->> 'attempts')::int as attempts, d.definition -> 'target' -> 'columns' as columns,
-      case when (d.definition -> 'source') - 'columns' - 'where' = (p.definition -> 'source') - 'columns' - 'where'
-        then d.definition -> 'source' -> 'columns' end as content
-    from rowmill.definitions d join rowmill.pipelines p on p.id = d.pipeline_id
-    where d.pipeline_id = ${pipelineId} and d.definition_hash = ${hash}`);
+    select d.answer_schema as answer, (d.definition ->> 'attempts')::int as attempts,
+      d.definition -> 'target' -> 'columns' as columns,
+      case
+        when (d.definition -> 'source') - 'columns' - 'where' = (p.definition -> 'source') - 'columns' - 'where' then
+          d.definition -> 'source' -> 'columns' end as content
+    from rowmill.definitions d
+    join rowmill.pipelines p on p.id = d.pipeline_id
+    where d.pipeline_id = ${pipelineId}
+      and d.definition_hash = ${hash}`);
 }
 
 /** Of the definition that the pipeline of this name was registered with last; undefined: of none. */
@@ -53,7 +59,9 @@ export async function registeredAnswer(client: Reader, name: string): Promise<Js
   const known = await client.first(sql`select 1 as one where to_regclass('rowmill.definitions') is not null`);
   if (known === null) return undefined;
   const row = await client.first<{ answer: Json }>(sql`
-    select d.answer_schema as answer from rowmill.pipelines p
-    join rowmill.definitions d on d.pipeline_id = p.id and d.definition_hash = p.definition_hash where p.name = ${name}`);
+    select d.answer_schema as answer
+    from rowmill.pipelines p
+    join rowmill.definitions d on d.pipeline_id = p.id and d.definition_hash = p.definition_hash
+    where p.name = ${name}`);
   return row?.answer;
 }

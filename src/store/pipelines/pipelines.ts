@@ -39,8 +39,9 @@ export const PAUSE_KIND_VALUE = sql`case when ${SUSPICION_VALUE} is null then pa
 export const PAUSE_REASON_VALUE = sql`coalesce(${SUSPICION_VALUE}, pause_reason)`;
 
 const COLUMNS = sql`id, name, definition_hash as "definitionHash", approved_hash as "approvedHash", estimate,
-  source_oid::int8::int as "sourceOid", source_signature as "sourceSignature", installed_snapshot::text as "installedSnapshot",
-  ${PAUSE_KIND_VALUE} as "pauseKind", ${PAUSE_REASON_VALUE} as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
+  source_oid::int8::int as "sourceOid", source_signature as "sourceSignature",
+  installed_snapshot::text as "installedSnapshot", ${PAUSE_KIND_VALUE} as "pauseKind",
+  ${PAUSE_REASON_VALUE} as "pauseReason", paused_at as "pausedAt", flush_at as "flushAt",
   uninstalled_at as "uninstalledAt"`;
 
 export interface Registration {
@@ -58,11 +59,12 @@ export interface Registration {
 /** Makes or changes the pipeline of that name. A changed definition has to be approved and swept again, a changed price approved. */
 export async function register(tx: Queryable, wanted: Registration): Promise<PipelineRow> {
   const definition = JSON.stringify(wanted.definition);
-  const before = await tx.first<{ id: number; hash: string; repriced: boolean; approved: boolean }>(
-    sql`select id, definition_hash as hash, approved_hash is not null as approved,
+  const before = await tx.first<{ id: number; hash: string; repriced: boolean; approved: boolean }>(sql`
+    select id, definition_hash as hash, approved_hash is not null as approved,
       (definition ->> 'price') is distinct from (${definition}::jsonb ->> 'price') as repriced
-    from rowmill.pipelines where name = ${wanted.name} for update`,
-  );
+    from rowmill.pipelines
+    where name = ${wanted.name}
+    for update`);
   if (before?.repriced && before.approved)
     await withdrawApproval(tx, before.id, "request.price changed, and with it what the rows cost");
   // What answers to other questions were worth says nothing about this one.
@@ -72,10 +74,15 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
     insert into rowmill.pipelines as p (name, definition, definition_hash, source_table, source_oid, target_table)
     values (${wanted.name}, ${definition}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
       ${wanted.sourceOid}::oid, ${wanted.targetTable})
-    on conflict (name) do update set definition = excluded.definition, definition_hash = excluded.definition_hash,
+    on conflict (name) do update
+    set definition = excluded.definition, definition_hash = excluded.definition_hash,
       -- Learned at the former price.
-      line_nano_usd_max = case when p.definition_hash = excluded.definition_hash and ${!before?.repriced}::boolean then p.line_nano_usd_max else 0 end,
-      source_table = excluded.source_table, source_oid = excluded.source_oid, target_table = excluded.target_table, uninstalled_at = null
+      line_nano_usd_max = case
+        when p.definition_hash = excluded.definition_hash
+          and ${!before?.repriced}::boolean then p.line_nano_usd_max
+        else 0 end,
+      source_table = excluded.source_table, source_oid = excluded.source_oid,
+      target_table = excluded.target_table, uninstalled_at = null
     returning ${COLUMNS}`);
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
   const { version: says, answer } = wanted;
@@ -95,16 +102,20 @@ export async function byId(client: Reader, id: number): Promise<PipelineRow | nu
 
 /** First in the lock order: pipeline, batch, requests, target. */
 export async function lock(tx: Queryable, id: number): Promise<PipelineRow | null> {
-  return tx.first<PipelineRow>(
-    sql`select ${COLUMNS} from rowmill.pipelines where id = ${id} for no key update`,
-  );
+  return tx.first<PipelineRow>(sql`
+    select ${COLUMNS}
+    from rowmill.pipelines
+    where id = ${id}
+    for no key update`);
 }
 
 /** The definition that counts until this transaction ends: `register` waits for it, planners and pauses do not. Null: no such pipeline. */
 export async function keepDefinition(tx: Queryable, id: number): Promise<string | null> {
-  const row = await tx.first<{ hash: string }>(
-    sql`select definition_hash as hash from rowmill.pipelines where id = ${id} for key share`,
-  );
+  const row = await tx.first<{ hash: string }>(sql`
+    select definition_hash as hash
+    from rowmill.pipelines
+    where id = ${id}
+    for key share`);
   return row?.hash ?? null;
 }
 
@@ -129,16 +140,21 @@ export async function recordInstallation(
   id: number,
   installed: { signature: string; snapshot: string | null },
 ): Promise<void> {
-  await tx.run(sql`update rowmill.pipelines set source_signature = ${installed.signature},
-    installed_snapshot = coalesce(installed_snapshot, ${installed.snapshot}::pg_snapshot) where id = ${id}`);
+  await tx.run(sql`
+    update rowmill.pipelines
+    set source_signature = ${installed.signature},
+      installed_snapshot = coalesce(installed_snapshot, ${installed.snapshot}::pg_snapshot)
+    where id = ${id}`);
 }
 
 /** Leaves a former pause in place: the first reason is the one to mend. True when it is paused by this call. */
 export async function pause(client: Queryable, id: number, why: Pause): Promise<boolean> {
   const reason = storableText(why.reason);
-  const changed =
-    await client.run(sql`update rowmill.pipelines set pause_kind = ${why.kind}, pause_reason = ${reason}, paused_at = now()
-    where id = ${id} and pause_kind is null`);
+  const changed = await client.run(sql`
+    update rowmill.pipelines
+    set pause_kind = ${why.kind}, pause_reason = ${reason}, paused_at = now()
+    where id = ${id}
+      and pause_kind is null`);
   if (changed > 0) await addEvent(client, id, { event: "paused", reason });
   return changed > 0;
 }
@@ -150,18 +166,24 @@ export async function resume(
   onlyKind?: PauseKind,
   { forget }: { forget: boolean } = { forget: true },
 ): Promise<boolean> {
-  const changed =
-    await client.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null,
-      answers_since = case when pause_kind = 'answers' and ${forget}::boolean then clock_timestamp() else answers_since end
-    where id = ${id} and pause_kind is not null and (${onlyKind ?? null}::text is null or pause_kind = ${onlyKind ?? null}::text)`);
+  const changed = await client.run(sql`
+    update rowmill.pipelines
+    set pause_kind = null, pause_reason = null, paused_at = null,
+      answers_since = case
+        when pause_kind = 'answers' and ${forget}::boolean then clock_timestamp()
+        else answers_since end
+    where id = ${id}
+      and pause_kind is not null
+      and (${onlyKind ?? null}::text is null or pause_kind = ${onlyKind ?? null}::text)`);
   if (changed > 0) await addEvent(client, id, { event: "resumed" });
   return changed > 0;
 }
 
 export async function recordEstimate(client: Queryable, id: number, estimate: Json): Promise<void> {
-  await client.run(
-    sql`update rowmill.pipelines set estimate = ${JSON.stringify(estimate)}::jsonb where id = ${id}`,
-  );
+  await client.run(sql`
+    update rowmill.pipelines
+    set estimate = ${JSON.stringify(estimate)}::jsonb
+    where id = ${id}`);
 }
 
 /** Approves the definition that was estimated, not whichever is current by then. */
@@ -170,16 +192,22 @@ export async function approve(
   id: number,
   approved: { definitionHash: string; by: string; account: string },
 ): Promise<boolean> {
-  const changed =
-    await client.run(sql`update rowmill.pipelines set approved_hash = ${approved.definitionHash}, approved_account = ${approved.account}
-    where id = ${id} and definition_hash = ${approved.definitionHash} and approved_hash is distinct from ${approved.definitionHash}`);
+  const changed = await client.run(sql`
+    update rowmill.pipelines
+    set approved_hash = ${approved.definitionHash}, approved_account = ${approved.account}
+    where id = ${id}
+      and definition_hash = ${approved.definitionHash}
+      and approved_hash is distinct from ${approved.definitionHash}`);
   if (changed > 0) await addEvent(client, id, { event: "approved", reason: approved.by });
   return changed > 0;
 }
 
 /** What was said yes to is not what it would cost now. */
 export async function withdrawApproval(client: Queryable, id: number, reason: string): Promise<void> {
-  await client.run(sql`update rowmill.pipelines set approved_hash = null, estimate = null where id = ${id}`);
+  await client.run(sql`
+    update rowmill.pipelines
+    set approved_hash = null, estimate = null
+    where id = ${id}`);
   await addEvent(client, id, { event: "approval needed", reason });
 }
 
@@ -195,8 +223,13 @@ export async function forgetAnswers(client: Queryable, id: number): Promise<void
  */
 export async function withdrawLocalApproval(client: Queryable, id: number, account: string): Promise<void> {
   if (!account.startsWith("https:")) return;
-  const row = await client.first(sql`select 1 as one from rowmill.pipelines
-    where id = ${id} and approved_hash is not null and starts_with(approved_account, 'http:') for update`);
+  const row = await client.first(sql`
+    select 1 as one
+    from rowmill.pipelines
+    where id = ${id}
+      and approved_hash is not null
+      and starts_with(approved_account, 'http:')
+    for update`);
   if (row !== null) await withdrawApproval(client, id, "it was approved for a server by plain HTTP");
 }
 
@@ -210,10 +243,23 @@ const FLUSH_SECONDS_MAX = 10;
 
 /** A flush is spent when everything that had arrived by then is on its way: nothing to look at, nothing ready. */
 export async function clearSpentFlush(client: Queryable, id: number): Promise<void> {
-  await client.run(sql`update rowmill.pipelines p set flush_at = null where id = ${id} and flush_at is not null
-    and not exists (select 1 from rowmill.arrivals a where a.pipeline_id = p.id and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
-    and not exists (select 1 from rowmill.queue w where w.pipeline_id = p.id and w.batch is null and w.not_before <= now()
-      and (w.since <= p.flush_at or p.flush_at > ${tooOld()}))`);
+  await client.run(sql`
+    update rowmill.pipelines p
+    set flush_at = null
+    where id = ${id}
+      and flush_at is not null
+      and not exists (
+        select 1
+        from rowmill.arrivals a
+        where a.pipeline_id = p.id
+          and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
+      and not exists (
+        select 1
+        from rowmill.queue w
+        where w.pipeline_id = p.id
+          and w.batch is null
+          and w.not_before <= now()
+          and (w.since <= p.flush_at or p.flush_at > ${tooOld()}))`);
 }
 
 function tooOld(): Sql {
@@ -225,15 +271,20 @@ export async function addEvent(
   id: number,
   event: { event: string; reason?: string; detail?: Json },
 ): Promise<void> {
-  await client.run(sql`insert into rowmill.pipeline_events (pipeline_id, event, reason, detail)
-    values (${id}, ${event.event}, ${event.reason ?? null}, ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
+  await client.run(sql`
+    insert into rowmill.pipeline_events (pipeline_id, event, reason, detail)
+    values (${id}, ${event.event}, ${event.reason ?? null},
+      ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
 }
 
 /** Waiting requests that were asked before: retries, which no `limit` holds back. */
 export async function countWaitingAgain(client: Queryable, id: number): Promise<number> {
   const row = await client.first<{ count: number }>(sql`
-    select count(distinct r.id)::int as count from rowmill.queue q cross join unnest(q.ids) x (id)
+    select count(distinct r.id)::int as count
+    from rowmill.queue q
+    cross join unnest(q.ids) x (id)
     join rowmill.requests r on r.id = x.id and r.state = 'waiting' and r.attempt > 0
-    where q.pipeline_id = ${id} and q.batch is null`);
+    where q.pipeline_id = ${id}
+      and q.batch is null`);
   return row?.count ?? 0;
 }

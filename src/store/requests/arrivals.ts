@@ -2,15 +2,29 @@
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { QUEUE_ROW } from "./queue.js";
 import type { RowSql } from "./row-sql.js";
-import { visibleBefore, type Moment } from "../../postgres/visible.js";
+import { visibleBefore } from "../../postgres/visible.js";
 
 /** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
 export const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
 /** About how many keys an arrival has, by what it is stored in: of short ones; of longer ones fewer are taken at once. It is not read for that. */
-const KEYS_INSIDE = sql`greatest(1, (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
+const KEYS_INSIDE = sql`greatest(1,
+  (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
 export const KEY_BYTES_MAX = 1_024;
+
+/** What was committed, and the database's clock. */
+export interface Moment {
+  readonly snapshot: string;
+  readonly at: string;
+}
+
+export async function presentMoment(client: Reader): Promise<Moment> {
+  const row = await client.first<Moment>(
+    sql`select pg_current_snapshot()::text as snapshot, clock_timestamp()::text as at`,
+  );
+  return row ?? { snapshot: "", at: "infinity" };
+}
 
 export interface TakenArrivals {
   /** Still to be looked at: the ledger knows them, or they name no row that could be told here. */
@@ -35,25 +49,42 @@ export async function takeArrivals(
   pipelineId: number,
   { before, rows }: { readonly before: Moment | null; readonly rows: RowSql | null },
 ): Promise<TakenArrivals> {
-  const taken = sql`taken as (delete from rowmill.arrivals where ctid operator(pg_catalog.=) any (array(
-      select ctid from (
-        select ctid, pg_catalog.sum(size) over (order by ctid) operator(pg_catalog.-) size as before
-        from (select ctid, ${KEYS_INSIDE} as size from rowmill.arrivals a where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
-          limit ${TAKE_ARRIVALS_MAX}) oldest_first
-      ) counted where before operator(pg_catalog.<) ${TAKE_KEYS})) returning keys, arrived_at),
+  const taken = sql`
+    taken as (
+      delete from rowmill.arrivals
+      where ctid operator(pg_catalog.=) any (array(
+        select ctid
+        from (
+          select ctid, pg_catalog.sum(size) over (order by ctid) operator(pg_catalog.-) size as before
+          from (
+            select ctid, ${KEYS_INSIDE} as size
+            from rowmill.arrivals a
+            where pipeline_id operator(pg_catalog.=) ${pipelineId}
+              and ${arrivedBefore(before)}
+            limit ${TAKE_ARRIVALS_MAX}) oldest_first) counted
+        where before operator(pg_catalog.<) ${TAKE_KEYS}))
+      returning keys, arrived_at),
     key as materialized (
       select u.key, r.id, r.state, pg_catalog.octet_length(u.key) as bytes
       from (select distinct u.key from taken cross join lateral pg_catalog.unnest(taken.keys) as u (key)) u
-      left join lateral (select r.id, r.state from rowmill.requests r
-        where r.pipeline_id operator(pg_catalog.=) ${pipelineId} and r.key operator(pg_catalog.=) u.key offset 0) r on true)`;
+      left join lateral (
+        select r.id, r.state
+        from rowmill.requests r
+        where r.pipeline_id operator(pg_catalog.=) ${pipelineId}
+          and r.key operator(pg_catalog.=) u.key
+        offset 0) r on true)`;
   const statement = sql`
     with ${taken}${rows === null ? sql`` : sql`, ${addNew(pipelineId, rows)}`}
-    select pg_catalog.count(*)::pg_catalog.int4 as count, coalesce(pg_catalog.bool_or(keys is null), false) as "sweepWanted",
+    select pg_catalog.count(*)::pg_catalog.int4 as count,
+      coalesce(pg_catalog.bool_or(keys is null), false) as "sweepWanted",
       pg_catalog.min(arrived_at)::pg_catalog.text as since,
       exists (select 1 from key where bytes operator(pg_catalog.=) 0) as keyless,
       ${rows === null ? sql`0` : sql`(select pg_catalog.count(*)::pg_catalog.int4 from added)`} as added,
-      (select coalesce(pg_catalog.json_agg(key), '[]') from key
-        where bytes operator(pg_catalog.>) 0 and (${rows === null ? sql`true` : sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${MAY_BE_RENAMED}`})) as keys
+      (
+        select coalesce(pg_catalog.json_agg(key), '[]')
+        from key
+        where bytes operator(pg_catalog.>) 0
+          and (${rows === null ? sql`true` : sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${MAY_BE_RENAMED}`})) as keys
     from taken`;
   const found = await tx.first<TakenArrivals>(rows === null ? statement : rows.statement(statement));
   return found ?? { keys: [], added: 0, sweepWanted: false, keyless: false, count: 0, since: null };
@@ -62,7 +93,8 @@ export async function takeArrivals(
 function arrivedBefore(before: Moment | null): Sql {
   return before === null
     ? sql`true`
-    : sql`(a.arrived_at operator(pg_catalog.<=) ${before.at}::pg_catalog.timestamptz or ${visibleBefore(sql`a.xmin`, before.snapshot)})`;
+    : sql`(a.arrived_at operator(pg_catalog.<=) ${before.at}::pg_catalog.timestamptz
+      or ${visibleBefore(sql`a.xmin`, before.snapshot)})`;
 }
 
 /** A row that is being answered is among them: a new key may be the one that it has now. */
@@ -70,18 +102,29 @@ const MAY_BE_RENAMED = sql`exists (select 1 from key where state operator(pg_cat
 
 /** CTEs after `key`. By their length and bytes, so that whole numbers come in their order: near each other in the source, too. */
 function addNew(pipelineId: number, rows: RowSql): Sql {
-  return sql`added as (
-      insert into rowmill.requests (pipeline_id, key) select ${pipelineId}, key.key from key
-      where not ${MAY_BE_RENAMED} and key.id is null and key.bytes operator(pg_catalog.>) 0 and key.bytes operator(pg_catalog.<=) ${KEY_BYTES_MAX} and ${rows.exists(sql`key.key`)}
-      order by key.bytes, key.key collate pg_catalog."C" returning id),
+  return sql`
+    added as (
+      insert into rowmill.requests (pipeline_id, key)
+      select ${pipelineId}, key.key
+      from key
+      where not ${MAY_BE_RENAMED}
+        and key.id is null
+        and key.bytes operator(pg_catalog.>) 0
+        and key.bytes operator(pg_catalog.<=) ${KEY_BYTES_MAX}
+        and ${rows.exists(sql`key.key`)}
+      order by key.bytes, key.key collate pg_catalog."C"
+      returning id),
     queued as (
       insert into rowmill.queue (pipeline_id, ids)
       select ${pipelineId}, all_ids.ids[first:first operator(pg_catalog.+) ${QUEUE_ROW - 1}::pg_catalog.int4]
       from (select pg_catalog.array_agg(id order by id) as ids from added) all_ids
-        cross join lateral pg_catalog.generate_series(1, pg_catalog.cardinality(all_ids.ids), ${QUEUE_ROW}::pg_catalog.int4) as x (first)
+      cross join lateral pg_catalog.generate_series(1, pg_catalog.cardinality(all_ids.ids),
+        ${QUEUE_ROW}::pg_catalog.int4) as x (first)
       order by first),
     counted as (
-      insert into rowmill.counts (pipeline_id, waiting) select ${pipelineId}, pg_catalog.count(*) from added
+      insert into rowmill.counts (pipeline_id, waiting)
+      select ${pipelineId}, pg_catalog.count(*)
+      from added
       having pg_catalog.count(*) operator(pg_catalog.>) 0)`;
 }
 
@@ -95,8 +138,10 @@ export async function putBack(
   { keys, since }: { keys: readonly string[]; since: string | null },
 ): Promise<void> {
   for (let start = 0; start < keys.length; start += TAKE_KEYS) {
-    await tx.run(sql`insert into rowmill.arrivals (pipeline_id, keys, arrived_at)
-      values (${pipelineId}, ${keys.slice(start, start + TAKE_KEYS)}::text[], coalesce(${since}::timestamptz, now()))`);
+    await tx.run(sql`
+      insert into rowmill.arrivals (pipeline_id, keys, arrived_at)
+      values (${pipelineId}, ${keys.slice(start, start + TAKE_KEYS)}::text[],
+        coalesce(${since}::timestamptz, now()))`);
   }
 }
 
@@ -110,15 +155,17 @@ export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
 
 /** Hints for pipelines that are uninstalled or not there any more: nobody will ever take them. */
 export async function dropForeignArrivals(client: Queryable): Promise<number> {
-  return client.run(sql`delete from rowmill.arrivals where pipeline_id not in (
-    select id from rowmill.pipelines where uninstalled_at is null)`);
+  return client.run(sql`
+    delete from rowmill.arrivals
+    where pipeline_id not in (select id from rowmill.pipelines where uninstalled_at is null)`);
 }
 
 /** Keys that have arrived and were not looked at; one may be among them several times, and a row that nothing is to be asked about. */
 export async function countArrivedKeys(client: Reader, pipelineId: number): Promise<number> {
-  const row = await client.first<{ count: number }>(
-    sql`select coalesce(sum(cardinality(keys)), 0)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,
-  );
+  const row = await client.first<{ count: number }>(sql`
+    select coalesce(sum(cardinality(keys)), 0)::int as count
+    from rowmill.arrivals
+    where pipeline_id = ${pipelineId}`);
   return row?.count ?? 0;
 }
 
@@ -126,15 +173,23 @@ export async function countArrivedKeys(client: Reader, pipelineId: number): Prom
 export async function arrivedSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
   const rows = await client.rows<{ key: string }>(sql`
     select distinct k.key
-    from (select keys from rowmill.arrivals where pipeline_id = ${pipelineId} and keys is not null order by ctid desc limit ${max}) a
-      cross join unnest(a.keys[greatest(1, cardinality(a.keys) - ${max} + 1):]) k (key)
-    where k.key <> '' limit ${max}`);
+    from (
+      select keys
+      from rowmill.arrivals
+      where pipeline_id = ${pipelineId}
+        and keys is not null
+      order by ctid desc
+      limit ${max}) a
+    cross join unnest(a.keys[greatest(1, cardinality(a.keys) - ${max} + 1):]) k (key)
+    where k.key <> ''
+    limit ${max}`);
   return rows.map((row) => row.key);
 }
 
 export async function countArrivals(client: Queryable, pipelineId: number): Promise<number> {
-  const row = await client.first<{ count: number }>(
-    sql`select count(*)::int as count from rowmill.arrivals where pipeline_id = ${pipelineId}`,
-  );
+  const row = await client.first<{ count: number }>(sql`
+    select count(*)::int as count
+    from rowmill.arrivals
+    where pipeline_id = ${pipelineId}`);
   return row?.count ?? 0;
 }

@@ -59,31 +59,41 @@ export async function endMany(
   if (endings.length === 0) return new Set();
   const rows = await tx.rows<{ id: string }>(sql`
     with x as (
-      select * from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int, ending rowmill.attempt_ending, outcome text,
-        detail text, answer text, model text, input int, cached int, output int, cost bigint, room int, demo boolean, "rowGone" boolean,
-        "to" rowmill.request_state, hash text, fingerprint text, tries int, returns int, "delayMs" float8)),
+      select *
+      from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int,
+        ending rowmill.attempt_ending, outcome text, detail text, answer text, model text, input int, cached int,
+        output int, cost bigint, room int, demo boolean, "rowGone" boolean, "to" rowmill.request_state, hash text,
+        fingerprint text, tries int, returns int, "delayMs" float8)),
     moved as (
-      update rowmill.requests r set state = x.to, changed_at = now(), tries = x.tries, returns = x.returns,
-        not_before = case when x.to = 'waiting' and x."delayMs" > 0 then now() + make_interval(secs => x."delayMs" / 1000) end,
+      update rowmill.requests r
+      set state = x.to, changed_at = now(), tries = x.tries, returns = x.returns,
+        not_before = case
+          when x.to = 'waiting' and x."delayMs" > 0 then now() + make_interval(secs => x."delayMs" / 1000) end,
         gone_from = case when x.to = 'gone' then 'waiting'::rowmill.request_state end,
         content_hash = coalesce(decode(x.hash, 'hex'), r.content_hash),
         answered_hash = case when x.to = 'succeeded' then decode(x.hash, 'hex') else r.answered_hash end,
-        answered_fingerprint = case when x.to = 'succeeded' then decode(x.fingerprint, 'hex') else r.answered_fingerprint end,
+        answered_fingerprint = case
+          when x.to = 'succeeded' then decode(x.fingerprint, 'hex')
+          else r.answered_fingerprint end,
         answered_batch = case when x.ending = 'succeeded' then ${batch.no} else r.answered_batch end,
         -- A failure leaves the previous answer in the target, and so what is said of it.
-        demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end,
-        row_gone = x."rowGone",
+        demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end, row_gone = x."rowGone",
         fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.fingerprint),
         error_code = case when x.to = 'succeeded' then null else x.outcome end,
         error = case when x.to = 'succeeded' then null else x.detail end
-      from x where r.id = x.id and r.state = ${hiddenState("batched")} and r.batch = ${hiddenNumber(batch.no)} and r.attempt = x.attempt
+      from x
+      where r.id = x.id
+        and r.state = ${hiddenState("batched")}
+        and r.batch = ${hiddenNumber(batch.no)}
+        and r.attempt = x.attempt
       returning x.*),
-    unkept as (
-      delete from rowmill.kept_answers k using moved m where k.request_id = m.id),
+    unkept as (delete from rowmill.kept_answers k using moved m where k.request_id = m.id),
     recorded as (
-      insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, detail, answer, model, input_tokens,
-        cached_input_tokens, output_tokens, cost_nano_usd, room, tries, at)
-      select id, attempt, ${batch.no}, ending, outcome, detail, answer, model, input, cached, output, cost, room, tries, ${instant(at)} from moved)
+      insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, detail, answer, model,
+        input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, room, tries, at)
+      select id, attempt, ${batch.no}, ending, outcome, detail, answer, model, input, cached, output, cost, room,
+        tries, ${instant(at)}
+      from moved)
     select id::text as id from moved`);
   const moved = new Set(rows.map((row) => row.id));
   await settleEndings(tx, batch, { ended: endings.filter(({ id }) => moved.has(id)), at });
@@ -131,10 +141,11 @@ async function countUsage(
     sum.cost += cost ?? 0;
     if (cost === null && input > 0) sum.unpriced++;
   }
-  await tx.run(sql`insert into rowmill.usage (pipeline_id, batch, hour, succeeded, failed, returned, input_tokens, cached_input_tokens, output_tokens,
-      cost_nano_usd, unpriced)
-    values (${batch.pipelineId}, ${batch.no}, date_trunc('hour', ${instant(at)}, 'UTC'), ${sum.succeeded}, ${sum.failed}, ${sum.returned}, ${sum.input}, ${sum.cached}, ${sum.output},
-      ${sum.cost}, ${sum.unpriced})`);
+  await tx.run(sql`
+    insert into rowmill.usage (pipeline_id, batch, hour, succeeded, failed, returned, input_tokens,
+      cached_input_tokens, output_tokens, cost_nano_usd, unpriced)
+    values (${batch.pipelineId}, ${batch.no}, date_trunc('hour', ${instant(at)}, 'UTC'), ${sum.succeeded},
+      ${sum.failed}, ${sum.returned}, ${sum.input}, ${sum.cached}, ${sum.output}, ${sum.cost}, ${sum.unpriced})`);
 }
 
 /** An answer to a request's present attempt that nothing of the row is needed to judge. */
@@ -177,9 +188,10 @@ export async function acceptMany(
   const accepted = await tx.first<AcceptedAnswers>(
     row.statement(sql`
     with moved as (
-      update rowmill.requests r set state = 'succeeded', changed_at = pg_catalog.now(), returns = 0, answered_hash = r.content_hash,
-        answered_fingerprint = r.fingerprint, answered_batch = ${batch.no}, demo = x.demo operator(pg_catalog.=) 1, row_gone = false,
-        error_code = null, error = null
+      update rowmill.requests r
+      set state = 'succeeded', changed_at = pg_catalog.now(), returns = 0, answered_hash = r.content_hash,
+        answered_fingerprint = r.fingerprint, answered_batch = ${batch.no},
+        demo = x.demo operator(pg_catalog.=) 1, row_gone = false, error_code = null, error = null
       from ${sideBySide([
         int8Array(list(({ id }) => id)),
         int4Array(list(({ attempt }) => attempt)),
@@ -191,28 +203,37 @@ export async function acceptMany(
         bigIntArray(list(({ cost }) => cost)),
         int4Array(list(({ demo }) => (demo ? 1 : 0))),
       ])} as x (id, attempt, prefix, model, input, cached, output, cost, demo)
-      where r.id operator(pg_catalog.=) x.id and r.state operator(pg_catalog.=) ${hiddenState("batched")} and r.batch operator(pg_catalog.=) ${hiddenNumber(batch.no)}
+      where r.id operator(pg_catalog.=) x.id
+        and r.state operator(pg_catalog.=) ${hiddenState("batched")}
+        and r.batch operator(pg_catalog.=) ${hiddenNumber(batch.no)}
         and r.attempt operator(pg_catalog.=) x.attempt
         and pg_catalog.substring(r.content_hash, 1, ${bytes}::pg_catalog.int4) operator(pg_catalog.=) x.prefix
         and r.content_hash operator(pg_catalog.=) case when x.id is not null then ${row.hash(sql`r.key`)} end
         and not exists (select 1 from rowmill.kept_answers k where k.request_id operator(pg_catalog.=) r.id)
       returning r.id, r.key, r.tries, x.attempt, x.model, x.input, x.cached, x.output, x.cost),
     recorded as (
-      insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, model, input_tokens, cached_input_tokens, output_tokens,
-        cost_nano_usd, room, tries)
-      select id, attempt, ${batch.no}::pg_catalog.int4, 'succeeded', 'answered', model, input, cached, output, cost, ${batch.room}::pg_catalog.int4, tries from moved),
+      insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, model, input_tokens,
+        cached_input_tokens, output_tokens, cost_nano_usd, room, tries)
+      select id, attempt, ${batch.no}::pg_catalog.int4, 'succeeded', 'answered', model, input, cached, output,
+        cost, ${batch.room}::pg_catalog.int4, tries
+      from moved),
     counted as (
       insert into rowmill.counts (pipeline_id, batched, succeeded)
-      select ${batch.pipelineId}::pg_catalog.int4, operator(pg_catalog.-) pg_catalog.count(*), pg_catalog.count(*) from moved
+      select ${batch.pipelineId}::pg_catalog.int4, operator(pg_catalog.-) pg_catalog.count(*), pg_catalog.count(*)
+      from moved
       having pg_catalog.count(*) operator(pg_catalog.>) 0),
     used as (
-      insert into rowmill.usage (pipeline_id, batch, hour, succeeded, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, unpriced)
-      select ${batch.pipelineId}::pg_catalog.int4, ${batch.no}::pg_catalog.int4, pg_catalog.date_trunc('hour', pg_catalog.now(), 'UTC'), pg_catalog.count(*),
-        pg_catalog.sum(input), pg_catalog.sum(cached), pg_catalog.sum(output), coalesce(pg_catalog.sum(cost), 0),
+      insert into rowmill.usage (pipeline_id, batch, hour, succeeded, input_tokens, cached_input_tokens,
+        output_tokens, cost_nano_usd, unpriced)
+      select ${batch.pipelineId}::pg_catalog.int4, ${batch.no}::pg_catalog.int4,
+        pg_catalog.date_trunc('hour', pg_catalog.now(), 'UTC'), pg_catalog.count(*), pg_catalog.sum(input),
+        pg_catalog.sum(cached), pg_catalog.sum(output), coalesce(pg_catalog.sum(cost), 0),
         pg_catalog.count(*) filter (where cost is null and input operator(pg_catalog.>) 0)
-      from moved having pg_catalog.count(*) operator(pg_catalog.>) 0)
-    select coalesce(pg_catalog.json_agg(id::pg_catalog.text), '[]') as ids, coalesce(pg_catalog.json_agg(key), '[]') as keys,
-      pg_catalog.now()::pg_catalog.text as at from moved`),
+      from moved
+      having pg_catalog.count(*) operator(pg_catalog.>) 0)
+    select coalesce(pg_catalog.json_agg(id::pg_catalog.text), '[]') as ids,
+      coalesce(pg_catalog.json_agg(key), '[]') as keys, pg_catalog.now()::pg_catalog.text as at
+    from moved`),
   );
   if (accepted === null) throw new Error("The database did not say which answers it took.");
   return accepted;
@@ -229,23 +250,41 @@ export async function unexplainedRefusals(
 ): Promise<number> {
   const row = await client.first<{ count: number }>(sql`
     with since as (
-      select coalesce(max(e.at), '-infinity') as at from rowmill.pipeline_events e
-      where e.pipeline_id = ${batch.pipelineId} and e.event = 'resumed'),
+      select coalesce(max(e.at), '-infinity') as at
+      from rowmill.pipeline_events e
+      where e.pipeline_id = ${batch.pipelineId}
+        and e.event = 'resumed'),
     last as (
-      select b.settled_at, exists (
-        select from rowmill.attempts a where a.batch = b.no and a.outcome = 'batchRefused') as unexplained
+      select b.settled_at,
+        exists (select from rowmill.attempts a where a.batch = b.no and a.outcome = 'batchRefused') as unexplained
       from rowmill.batches b, since
-      where b.pipeline_id = ${batch.pipelineId} and b.definition_hash = ${batch.definitionHash} and b.settled_at > since.at
-      order by b.settled_at desc limit ${max})
-    select greatest(
-      (select count(*) from last where unexplained
+      where b.pipeline_id = ${batch.pipelineId}
+        and b.definition_hash = ${batch.definitionHash}
+        and b.settled_at > since.at
+      order by b.settled_at desc
+      limit ${max})
+    select greatest((
+      select count(*)
+      from last
+      where unexplained
         and settled_at > (select coalesce(max(l.settled_at), '-infinity') from last l where not l.unexplained)),
-      (select count(*) as count from rowmill.lines p cross join unnest(p.ids) i (id)
-        join rowmill.attempts a on a.request_id = i.id and a.outcome = 'batchRefused' cross join since
-        where p.batch = ${batch.no} and a.at > since.at
-          and not exists (select from rowmill.attempts l
-            where l.request_id = a.request_id and l.attempt > a.attempt and l.outcome not in ('batchRefused', 'noRoom'))
-        group by i.id order by count desc limit 1))::int as count`);
+      (
+        select count(*) as count
+        from rowmill.lines p
+        cross join unnest(p.ids) i (id)
+        join rowmill.attempts a on a.request_id = i.id and a.outcome = 'batchRefused'
+        cross join since
+        where p.batch = ${batch.no}
+          and a.at > since.at
+          and not exists (
+            select
+            from rowmill.attempts l
+            where l.request_id = a.request_id
+              and l.attempt > a.attempt
+              and l.outcome not in ('batchRefused', 'noRoom'))
+        group by i.id
+        order by count desc
+        limit 1))::int as count`);
   return row?.count ?? 0;
 }
 
@@ -254,6 +293,13 @@ export async function forgetUnusedAnswers(
   client: Queryable,
   bounds: { olderThanDays: number; max: number },
 ): Promise<number> {
-  return client.run(sql`update rowmill.attempts set answer = null where ctid = any (array(
-    select ctid from rowmill.attempts where answer is not null and at < now() - make_interval(days => ${bounds.olderThanDays}) limit ${bounds.max}))`);
+  return client.run(sql`
+    update rowmill.attempts
+    set answer = null
+    where ctid = any (array(
+      select ctid
+      from rowmill.attempts
+      where answer is not null
+        and at < now() - make_interval(days => ${bounds.olderThanDays})
+      limit ${bounds.max}))`);
 }

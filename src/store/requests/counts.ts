@@ -11,7 +11,8 @@ export type StateChanges = Partial<Record<RequestState, number>>;
 export async function countChanges(tx: Queryable, pipelineId: number, changes: StateChanges): Promise<void> {
   const names = REQUEST_STATES.filter((state) => (changes[state] ?? 0) !== 0);
   if (names.length === 0) return;
-  await tx.run(sql`insert into rowmill.counts (pipeline_id, ${join(names.map((name) => raw(name)))})
+  await tx.run(sql`
+    insert into rowmill.counts (pipeline_id, ${join(names.map((name) => raw(name)))})
     values (${pipelineId}, ${join(names.map((name) => sql`${changes[name] ?? 0}`))})`);
 }
 
@@ -34,9 +35,10 @@ export interface Counted {
 }
 
 /** A line for each pipeline that has requests, of the same names. */
-export const COUNTS_BY_PIPELINE: Sql = sql`select pipeline_id, ${join(
-  REQUEST_STATES.map((state) => sql`sum(${raw(state)})::int as ${raw(state)}`),
-)} from rowmill.counts group by pipeline_id`;
+export const COUNTS_BY_PIPELINE: Sql = sql`
+  select pipeline_id, ${join(REQUEST_STATES.map((state) => sql`sum(${raw(state)})::int as ${raw(state)}`))}
+  from rowmill.counts
+  group by pipeline_id`;
 
 export async function countStates(client: Reader): Promise<Counted[]> {
   const rows = await client.rows<Record<RequestState, number> & { pipeline_id: number }>(COUNTS_BY_PIPELINE);
@@ -44,9 +46,10 @@ export async function countStates(client: Reader): Promise<Counted[]> {
 }
 
 export async function countState(client: Reader, pipelineId: number, state: RequestState): Promise<number> {
-  const row = await client.first<{ count: number }>(
-    sql`select coalesce(sum(${raw(state)}), 0)::int as count from rowmill.counts where pipeline_id = ${pipelineId}`,
-  );
+  const row = await client.first<{ count: number }>(sql`
+    select coalesce(sum(${raw(state)}), 0)::int as count
+    from rowmill.counts
+    where pipeline_id = ${pipelineId}`);
   return row?.count ?? 0;
 }
 
@@ -66,12 +69,18 @@ export const USAGE_COLUMNS: Sql = join(SUMS.map((name) => raw(name)));
 
 /** Of a batch that has not ended, as one row of `USAGE_COLUMNS`. */
 export function usageOf(batch: Sql): Sql {
-  return sql`(select ${join(SUMS.map((name) => sql`coalesce(sum(u.${raw(name)}), 0)::bigint`))} from rowmill.usage u where u.batch = ${batch})`;
+  return sql`(
+    select ${join(SUMS.map((name) => sql`coalesce(sum(u.${raw(name)}), 0)::bigint`))}
+    from rowmill.usage u
+    where u.batch = ${batch})`;
 }
 
 /** How many requests of a batch that has not ended have. */
 export function endedOf(batch: Sql): Sql {
-  return sql`(select coalesce(sum(u.succeeded + u.failed + u.returned), 0)::int from rowmill.usage u where u.batch = ${batch})`;
+  return sql`(
+    select coalesce(sum(u.succeeded + u.failed + u.returned), 0)::int
+    from rowmill.usage u
+    where u.batch = ${batch})`;
 }
 
 /** Rows that one fold takes; the next one takes the rest. */
@@ -82,20 +91,39 @@ export async function foldCounts(client: Queryable): Promise<void> {
   const states = REQUEST_STATES.map((state) => raw(state));
   await client.run(sql`
     with taken as (
-      delete from rowmill.counts where ctid = any (array(
-        select ctid from rowmill.counts where pipeline_id in (
-          select pipeline_id from rowmill.counts group by pipeline_id having count(*) > 1)
-        limit ${FOLD_MAX} for update skip locked)) returning *)
+      delete from rowmill.counts
+      where ctid = any (array(
+        select ctid
+        from rowmill.counts
+        where pipeline_id in (select pipeline_id from rowmill.counts group by pipeline_id having count(*) > 1)
+        limit ${FOLD_MAX}
+        for update skip locked))
+      returning *)
     insert into rowmill.counts (pipeline_id, ${join(states)})
-    select pipeline_id, ${join(states.map((state) => sql`sum(${state})`))} from taken group by pipeline_id`);
+    select pipeline_id, ${join(states.map((state) => sql`sum(${state})`))}
+    from taken
+    group by pipeline_id`);
   const columns = SUMS.map((name) => raw(name));
   await client.run(sql`
     with taken as (
-      delete from rowmill.usage where ctid = any (array(
-        select u.ctid from rowmill.usage u join (
-          select pipeline_id, hour from rowmill.usage where batch is null and hour > now() - interval '1 day' group by 1, 2 having count(*) > 1) o
-          on o.pipeline_id = u.pipeline_id and o.hour = u.hour
-        where u.batch is null limit ${FOLD_MAX} for update of u skip locked)) returning *)
+      delete from rowmill.usage
+      where ctid = any (array(
+        select u.ctid
+        from rowmill.usage u
+        join (
+          select pipeline_id, hour
+          from rowmill.usage
+          where batch is null
+            and hour > now() - interval '1 day'
+          group by 1, 2
+          having count(*) > 1) o on o.pipeline_id = u.pipeline_id
+          and o.hour = u.hour
+        where u.batch is null
+        limit ${FOLD_MAX}
+        for update of u skip locked))
+      returning *)
     insert into rowmill.usage (pipeline_id, hour, ${join(columns)})
-    select pipeline_id, hour, ${join(columns.map((name) => sql`sum(${name})`))} from taken group by pipeline_id, hour`);
+    select pipeline_id, hour, ${join(columns.map((name) => sql`sum(${name})`))}
+    from taken
+    group by pipeline_id, hour`);
 }

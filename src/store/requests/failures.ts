@@ -21,13 +21,20 @@ const NAMED_CALL = String.raw`\w*\d\w*`;
  */
 // `offset 0`: else they are worked out again at each mention. A value after a colon ends the message, and may hold quotes itself.
 const MESSAGE_PARTS = sql`lateral (
-  select s.parts, case when s.parts[1] like '%: ' then s.parts[1] when s.parts[3] like '%: ' then concat_ws('…', s.parts[1], s.parts[3])
-    else concat_ws('…', s.parts[1], s.parts[3], s.parts[5], s.parts[7]) end as outside
-  from (select string_to_array(left(r.error, ${COMPARED_CHARACTERS}), '"') as parts offset 0) s offset 0) m`;
-const CAUSE = sql`case when r.error_code = 'refused' then '' when m.parts[1] like 'the answer is not JSON:%' then 'not JSON'
+  select s.parts,
+    case
+      when s.parts[1] like '%: ' then s.parts[1]
+      when s.parts[3] like '%: ' then concat_ws('…', s.parts[1], s.parts[3])
+      else concat_ws('…', s.parts[1], s.parts[3], s.parts[5], s.parts[7]) end as outside
+  from (select string_to_array(left(r.error, ${COMPARED_CHARACTERS}), '"') as parts offset 0) s
+  offset 0) m`;
+const CAUSE = sql`case
+  when r.error_code = 'refused' then ''
+  when m.parts[1] like 'the answer is not JSON:%' then 'not JSON'
   when r.error_code = any(${[...PROVIDERS_OWN]}::text[]) then regexp_replace(m.outside, ${NAMED_CALL}, '', 'g')
   else concat(regexp_replace(translate(m.outside, '0123456789', ''), ${SINGLE_QUOTED}, '', 'g'),
-    case when m.parts[1] ~ ${BEFORE_NAME} then m.parts[2] end, case when m.parts[3] ~ ${BEFORE_NAME} then m.parts[4] end,
+    case when m.parts[1] ~ ${BEFORE_NAME} then m.parts[2] end,
+    case when m.parts[3] ~ ${BEFORE_NAME} then m.parts[4] end,
     case when m.parts[5] ~ ${BEFORE_NAME} then m.parts[6] end) end`;
 
 /** Of the request `r`: its last attempt's answer, which the target refused then, is still there. */
@@ -65,25 +72,34 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
   const { pipelineIds, groupsMax, rowsMax } = wanted;
   const rows = await client.rows<FailureGroup & { groups: number; all: number }>(sql`
     with grouped as (
-      select r.pipeline_id, r.error_code as reason, ${CAUSE} as cause, count(*)::int as rows, count(a.request_id)::int as kept,
-        min(r.id) as first
+      select r.pipeline_id, r.error_code as reason, ${CAUSE} as cause, count(*)::int as rows,
+        count(a.request_id)::int as kept, min(r.id) as first
       from unnest(${[...pipelineIds]}::int[]) as p (id)
-      cross join lateral (select * from rowmill.requests q where q.pipeline_id = p.id and q.state = 'failed' limit ${rowsMax}) r
-      cross join ${MESSAGE_PARTS} left join rowmill.attempts a on ${KEPT_ATTEMPT}
+      cross join lateral (
+        select *
+        from rowmill.requests q
+        where q.pipeline_id = p.id
+          and q.state = 'failed'
+        limit ${rowsMax}) r
+      cross join ${MESSAGE_PARTS}
+      left join rowmill.attempts a on ${KEPT_ATTEMPT}
       group by 1, 2, 3),
     every_group as (
       select g.pipeline_id, g.reason, g.rows, g.kept, g.first, null as key, null as message from grouped g
       union all
-      select k.pipeline_id, 'refusedKey', sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason) from ${STANDING_REFUSALS}
-        and k.pipeline_id = any(${[...pipelineIds]}::int[]) group by k.pipeline_id, k.reason),
+      select k.pipeline_id, 'refusedKey', sum(k.rows)::int, 0, null, min(k.key_prefix), min(k.reason)
+      from ${STANDING_REFUSALS} and k.pipeline_id = any(${[...pipelineIds]}::int[])
+      group by k.pipeline_id, k.reason),
     numbered as (
-      select *, row_number() over (partition by pipeline_id order by rows desc, first) as place, count(*) over ()::int as groups,
-        sum(rows) over ()::int as all
+      select *, row_number() over (partition by pipeline_id order by rows desc, first) as place,
+        count(*) over ()::int as groups, sum(rows) over ()::int as all
       from every_group)
     select n.pipeline_id as "pipelineId", n.reason, n.rows, n.kept, coalesce(n.key, r.key) as key,
       left(coalesce(n.message, r.error, ''), ${MESSAGE_CHARACTERS}) as message, n.groups, n.all
-    from numbered n left join rowmill.requests r on r.id = n.first
-    where n.place <= ${groupsMax} order by n.rows desc, n.pipeline_id, n.place`);
+    from numbered n
+    left join rowmill.requests r on r.id = n.first
+    where n.place <= ${groupsMax}
+    order by n.rows desc, n.pipeline_id, n.place`);
   const groups = rows.map(({ pipelineId, reason, rows: count, kept, key, message }) => {
     return { pipelineId, reason, rows: count, kept, key, message };
   });
@@ -106,8 +122,10 @@ export interface FailedRows {
 
 /** Of the request `r`. */
 export function isMeant({ pipelineId, reasons, keys }: FailedRows): Sql {
-  return sql`r.pipeline_id = ${pipelineId} and r.state = 'failed'
-    and (${reasons}::text[] is null or r.error_code = any(${reasons}::text[])) and (${keys}::text[] is null or r.key = any(${keys}::text[]))`;
+  return sql`r.pipeline_id = ${pipelineId}
+    and r.state = 'failed'
+    and (${reasons}::text[] is null or r.error_code = any(${reasons}::text[]))
+    and (${keys}::text[] is null or r.key = any(${keys}::text[]))`;
 }
 
 const IS_KEPT = sql`exists (select 1 from rowmill.attempts a where ${KEPT_ATTEMPT})`;
@@ -125,9 +143,16 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
   const row = await client.first<FailedCounts>(sql`
     select count(*) filter (where kept)::int as kept, count(*) filter (where not kept)::int as lost,
       count(*) filter (where error_code = 'truncated' and room >= ${room}::int)::int as "sameRoom"
-    from (select r.error_code, ${IS_KEPT} as kept,
-        case when r.error_code = 'truncated' then (select t.room from rowmill.attempts t where t.request_id = r.id and t.attempt = r.attempt) end as room
-      from rowmill.requests r where ${isMeant(meant)}) failed`);
+    from (
+      select r.error_code, ${IS_KEPT} as kept,
+        case
+          when r.error_code = 'truncated' then (
+            select t.room
+            from rowmill.attempts t
+            where t.request_id = r.id
+              and t.attempt = r.attempt) end as room
+      from rowmill.requests r
+      where ${isMeant(meant)}) failed`);
   return row ?? { kept: 0, lost: 0, sameRoom: 0 };
 }
 
@@ -135,8 +160,20 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
 export async function failedSample(client: Reader, meant: FailedRows, max: number): Promise<string[]> {
   const half = Math.ceil(max / 2);
   const rows = await client.rows<{ key: string }>(sql`
-    (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${IS_KEPT} order by r.id limit ${half})
-    union (select r.key from rowmill.requests r where ${isMeant(meant)} and not ${IS_KEPT} order by r.id desc limit ${half})`);
+    (
+      select r.key
+      from rowmill.requests r
+      where ${isMeant(meant)}
+        and not ${IS_KEPT}
+      order by r.id
+      limit ${half})
+    union (
+      select r.key
+      from rowmill.requests r
+      where ${isMeant(meant)}
+        and not ${IS_KEPT}
+      order by r.id desc
+      limit ${half})`);
   return rows.map((row) => row.key);
 }
 
@@ -146,8 +183,11 @@ export async function statesOf(
   pipelineId: number,
   keys: readonly string[],
 ): Promise<{ key: string; state: string }[]> {
-  return client.rows(sql`select key, state from rowmill.requests
-    where pipeline_id = ${pipelineId} and key = any(${[...keys]}::text[])`);
+  return client.rows(sql`
+    select key, state
+    from rowmill.requests
+    where pipeline_id = ${pipelineId}
+      and key = any(${[...keys]}::text[])`);
 }
 
 /** The next ones without a kept answer wait again. Returns the last id and how many were reopened; null: there are none. */
@@ -157,8 +197,14 @@ export async function reopenLost(
   { after, max }: { after: string; max: number },
 ): Promise<{ last: string; reopened: number } | null> {
   const rows = await tx.rows<{ id: string }>(sql`
-    select r.id::text as id from rowmill.requests r where ${isMeant(meant)} and not ${IS_KEPT} and r.id > ${after}::bigint
-    order by r.id limit ${max} for update of r`);
+    select r.id::text as id
+    from rowmill.requests r
+    where ${isMeant(meant)}
+      and not ${IS_KEPT}
+      and r.id > ${after}::bigint
+    order by r.id
+    limit ${max}
+    for update of r`);
   const last = rows.at(-1)?.id;
   if (last === undefined) return null;
   const ids = rows.map((row) => row.id);
@@ -172,7 +218,12 @@ export async function reopenFailed(
   ids: readonly string[],
 ): Promise<number> {
   const rows = await tx.rows<{ id: string }>(sql`
-    select id::text as id from rowmill.requests where id = any(${[...ids]}::bigint[]) and state = 'failed' order by requests.id for update`);
+    select id::text as id
+    from rowmill.requests
+    where id = any(${[...ids]}::bigint[])
+      and state = 'failed'
+    order by requests.id
+    for update`);
   return reopenMany(
     tx,
     pipelineId,

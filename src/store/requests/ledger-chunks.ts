@@ -27,15 +27,18 @@ const isWithoutRow = (of: Sql): Sql => sql`(${of}.state operator(pg_catalog.=) '
  * moves meanwhile, or is met twice under two keys, makes the two differ, which costs a pass over the ledger, and never hides another one.
  */
 export function metHash(of: Sql, lastId: string): Sql {
-  return sql`coalesce(pg_catalog.bit_xor(pg_catalog.hashint8extended(${of}.id, 0)) filter (
-    where ${of}.id operator(pg_catalog.<=) ${lastId}::pg_catalog.int8 and not ${isWithoutRow(of)}), 0)::pg_catalog.text`;
+  return sql`coalesce(pg_catalog.bit_xor(pg_catalog.hashint8extended(${of}.id, 0)) filter (where ${of}.id
+    operator(pg_catalog.<=) ${lastId}::pg_catalog.int8
+    and not ${isWithoutRow(of)}),
+    0)::pg_catalog.text`;
 }
 
 /** What a pass over all rows meets when each request up to this one has its row. */
 export async function metByAll(tx: Queryable, pipelineId: number, lastId: string): Promise<string> {
-  const row = await tx.first<{ met: string }>(
-    sql`select ${metHash(sql`r`, lastId)} as met from rowmill.requests r where r.pipeline_id = ${pipelineId}`,
-  );
+  const row = await tx.first<{ met: string }>(sql`
+    select ${metHash(sql`r`, lastId)} as met
+    from rowmill.requests r
+    where r.pipeline_id = ${pipelineId}`);
   return row?.met ?? "0";
 }
 
@@ -54,10 +57,15 @@ export async function ledgerChunk(
     with part as materialized (
       select key, state operator(pg_catalog.=) 'batched' or ${isWithoutRow(sql`r`)} as skipped
       from rowmill.requests r
-      where pipeline_id operator(pg_catalog.=) ${pipelineId} and key operator(pg_catalog.>) ${after ?? ""}
+      where pipeline_id operator(pg_catalog.=) ${pipelineId}
+        and key operator(pg_catalog.>) ${after ?? ""}
         and id operator(pg_catalog.<=) ${lastId}::pg_catalog.int8
-      order by key limit ${max})
-    select (select case when pg_catalog.count(*) operator(pg_catalog.=) ${max}::pg_catalog.int8 then pg_catalog.max(key) end from part) as "lastKey",
+      order by key
+      limit ${max})
+    select (
+      select case
+        when pg_catalog.count(*) operator(pg_catalog.=) ${max}::pg_catalog.int8 then pg_catalog.max(key) end
+      from part) as "lastKey",
       (select coalesce(pg_catalog.json_agg(p.key), '[]') from part p where not p.skipped and ${missing}) as keys`;
   const found = await tx.first<LedgerChunk>(rows === null ? statement : rows.statement(statement));
   return found ?? { keys: [], lastKey: null };

@@ -17,8 +17,10 @@ export async function enqueue(
   delayMs = 0,
 ): Promise<void> {
   for (let start = 0; start < ids.length; start += QUEUE_ROW)
-    await tx.run(sql`insert into rowmill.queue (pipeline_id, not_before, ids)
-      values (${pipelineId}, now() + make_interval(secs => ${delayMs / 1000}), ${int8Array(ids.slice(start, start + QUEUE_ROW))})`);
+    await tx.run(sql`
+      insert into rowmill.queue (pipeline_id, not_before, ids)
+      values (${pipelineId}, now() + make_interval(secs => ${delayMs / 1000}),
+        ${int8Array(ids.slice(start, start + QUEUE_ROW))})`);
 }
 
 export interface ReadyFacts {
@@ -46,7 +48,8 @@ export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyF
       (extract(epoch from clock_timestamp() - min(since) filter (where ${IS_DUE})) * 1000)::float8 as oldest,
       (select coalesce(sum(waiting), 0)::int from rowmill.counts where pipeline_id = ${pipelineId}) as waiting,
       exists (select from rowmill.arrivals where pipeline_id = ${pipelineId}) as arriving
-    from rowmill.queue q where pipeline_id = ${pipelineId}`);
+    from rowmill.queue q
+    where pipeline_id = ${pipelineId}`);
   if (row === null) return { ready: 0, oldestWaitMs: null, excess: 0, arriving: false };
   const { ready, oldest, queued, waiting, arriving } = row;
   return { ready, oldestWaitMs: oldest, excess: Math.max(0, queued - waiting), arriving };
@@ -59,17 +62,30 @@ export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyF
 export async function tidy(tx: Queryable, pipelineId: number): Promise<void> {
   await tx.run(sql`
     with old as (
-      delete from rowmill.queue where pipeline_id = ${pipelineId} and batch is null returning no, since, not_before, ids),
+      delete from rowmill.queue
+      where pipeline_id = ${pipelineId}
+        and batch is null
+      returning no, since, not_before, ids),
     planned as materialized (
-      select x.id from rowmill.queue q cross join unnest(q.ids) x (id) where q.pipeline_id = ${pipelineId} and q.batch is not null),
+      select x.id
+      from rowmill.queue q
+      cross join unnest(q.ids) x (id)
+      where q.pipeline_id = ${pipelineId}
+        and q.batch is not null),
     kept as (
-      select distinct on (x.id) x.id, o.no, o.since, o.not_before from old o cross join unnest(o.ids) x (id)
+      select distinct on (x.id) x.id, o.no, o.since, o.not_before
+      from old o
+      cross join unnest(o.ids) x (id)
       join rowmill.requests r on r.id = x.id and r.state = 'waiting'
-      where x.id not in (select id from planned) order by x.id, o.no desc)
+      where x.id not in (select id from planned)
+      order by x.id, o.no desc)
     insert into rowmill.queue (pipeline_id, since, not_before, ids)
     select ${pipelineId}, min(since), not_before, array_agg(id order by no, id)
-    from (select *, (row_number() over (partition by not_before order by no, id) - 1) / ${QUEUE_ROW} as slice from kept) sliced
-    group by not_before, slice order by min(no)`);
+    from (
+      select *, (row_number() over (partition by not_before order by no, id) - 1) / ${QUEUE_ROW} as slice
+      from kept) sliced
+    group by not_before, slice
+    order by min(no)`);
 }
 
 /**
@@ -84,18 +100,36 @@ export async function giveToBatch(
   if (bounds.newMax !== null) await isolate(tx, pipelineId, { max: bounds.max, newMax: bounds.newMax });
   const row = await tx.first<{ given: number }>(sql`
     with turn as (
-      select no, n, sum(n) over (order by not_before, no) as until from rowmill.queue q where pipeline_id = ${pipelineId} and ${IS_DUE}
-        ${bounds.newMax === null ? sql`` : sql`and not_before = '-infinity'`}),
+      select no, n, sum(n) over (order by not_before, no) as until
+      from rowmill.queue q
+      where pipeline_id = ${pipelineId}
+        and ${IS_DUE} ${bounds.newMax === null ? sql`` : sql`and not_before = '-infinity'`}),
     whole as (
-      update rowmill.queue q set batch = ${batch} from turn t where q.no = t.no and t.until <= ${bounds.max} and q.batch is null returning q.n),
+      update rowmill.queue q
+      set batch = ${batch}
+      from turn t
+      where q.no = t.no
+        and t.until <= ${bounds.max}
+        and q.batch is null
+      returning q.n),
     split as (
-      update rowmill.queue q set ids = q.ids[${bounds.max}::int - t.until + t.n + 1:]
-      from turn t where q.no = t.no and t.until > ${bounds.max} and t.until - t.n < ${bounds.max} and q.batch is null),
+      update rowmill.queue q
+      set ids = q.ids[${bounds.max}::int - t.until + t.n + 1:]
+      from turn t
+      where q.no = t.no
+        and t.until > ${bounds.max}
+        and t.until - t.n < ${bounds.max}
+        and q.batch is null),
     part as (
       insert into rowmill.queue (pipeline_id, batch, since, not_before, ids)
       select q.pipeline_id, ${batch}, q.since, q.not_before, q.ids[1:${bounds.max}::int - t.until + t.n]
-      from turn t join rowmill.queue q on q.no = t.no where t.until > ${bounds.max} and t.until - t.n < ${bounds.max} returning n)
-    select coalesce(sum(n), 0)::int as given from (select n from whole union all select n from part) given`);
+      from turn t
+      join rowmill.queue q on q.no = t.no
+      where t.until > ${bounds.max}
+        and t.until - t.n < ${bounds.max}
+      returning n)
+    select coalesce(sum(n), 0)::int as given
+    from (select n from whole union all select n from part) given`);
   return row?.given ?? 0;
 }
 
@@ -110,25 +144,46 @@ async function isolate(
   pipelineId: number,
   { max, newMax }: { readonly max: number; readonly newMax: number },
 ): Promise<void> {
-  const chosen = sql`select id, since from (
-      select x.id, q.since, q.not_before, q.no, r.attempt, count(*) filter (where r.attempt = 0) over (order by q.not_before, q.no, x.place) as fresh, x.place
-      from rowmill.queue q cross join unnest(q.ids) with ordinality as x (id, place) join rowmill.requests r on r.id = x.id and r.state = 'waiting'
-      where q.pipeline_id = ${pipelineId} and ${IS_DUE}) turn
-    where attempt > 0 or fresh <= ${newMax} order by not_before, no, place limit ${max}`;
+  const chosen = sql`
+    select id, since
+    from (
+      select x.id, q.since, q.not_before, q.no, r.attempt,
+        count(*) filter (where r.attempt = 0) over (order by q.not_before, q.no, x.place) as fresh, x.place
+      from rowmill.queue q
+      cross join unnest(q.ids) with ordinality as x (id, place)
+      join rowmill.requests r on r.id = x.id and r.state = 'waiting'
+      where q.pipeline_id = ${pipelineId}
+        and ${IS_DUE}) turn
+    where attempt > 0
+      or fresh <= ${newMax}
+    order by not_before, no, place
+    limit ${max}`;
   await tx.run(sql`
     with chosen as materialized (${chosen}),
     cut as (
-      delete from rowmill.queue q where q.pipeline_id = ${pipelineId} and ${IS_DUE} and q.ids && (select array_agg(id) from chosen)
+      delete from rowmill.queue q
+      where q.pipeline_id = ${pipelineId}
+        and ${IS_DUE}
+        and q.ids && (select array_agg(id) from chosen)
       returning q.since, q.not_before, q.no, q.ids),
     rest as (
       insert into rowmill.queue (pipeline_id, since, not_before, ids)
-      select ${pipelineId}, since, not_before, ids from (
-        select c.since, greatest(c.not_before, c.since) as not_before, c.no, array(select i.id from unnest(c.ids) with ordinality as i (id, place)
-          where i.id not in (select id from chosen) order by i.place) as ids from cut c) left_over
-      where cardinality(ids) > 0 order by no)
+      select ${pipelineId}, since, not_before, ids
+      from (
+        select c.since, greatest(c.not_before, c.since) as not_before, c.no,
+          array(
+            select i.id
+            from unnest(c.ids) with ordinality as i (id, place)
+            where i.id not in (select id from chosen)
+            order by i.place) as ids
+        from cut c) left_over
+      where cardinality(ids) > 0
+      order by no)
     insert into rowmill.queue (pipeline_id, since, not_before, ids)
-    select ${pipelineId}, min(since), '-infinity', array_agg(id) from (
-      select id, since, (row_number() over () - 1) / ${QUEUE_ROW} as slice from chosen) sliced group by slice order by slice`);
+    select ${pipelineId}, min(since), '-infinity', array_agg(id)
+    from (select id, since, (row_number() over () - 1) / ${QUEUE_ROW} as slice from chosen) sliced
+    group by slice
+    order by slice`);
 }
 
 /** These of the row's ids are done with; those that are left stay for the next look, in their order. */
@@ -145,19 +200,32 @@ export async function putBack(
   { ids, delayMs }: { readonly ids: readonly string[]; readonly delayMs: number },
 ): Promise<void> {
   if (ids.length === 0) return;
-  await tx.run(sql`insert into rowmill.queue (pipeline_id, since, not_before, ids)
-    select pipeline_id, since, greatest(not_before, now() + make_interval(secs => ${delayMs / 1000})), ${int8Array(ids)}
-    from rowmill.queue where no = ${no}::bigint`);
+  await tx.run(sql`
+    insert into rowmill.queue (pipeline_id, since, not_before, ids)
+    select pipeline_id, since, greatest(not_before, now() + make_interval(secs => ${delayMs / 1000})),
+      ${int8Array(ids)}
+    from rowmill.queue
+    where no = ${no}::bigint`);
 }
 
 /** Some ids of those that wait, half from the front and half from the end: files are often sorted. */
 export async function waitingSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
   const half = Math.ceil(max / 2);
-  const ofRow = (place: Sql, order: Sql) => sql`select r.key from (
-      select ids from rowmill.queue where pipeline_id = ${pipelineId} and batch is null order by ${order} limit ${half}) q
-    cross join unnest(${place}) x (id) join rowmill.requests r on r.id = x.id and r.state = 'waiting'`;
-  const rows = await client.rows<{ key: string }>(sql`
-    (${ofRow(sql`q.ids[1:${half}]`, sql`not_before, no`)} limit ${half})
-    union (${ofRow(sql`q.ids[greatest(1, cardinality(q.ids) - ${half} + 1):]`, sql`not_before desc, no desc`)} limit ${half})`);
+  const ofRow = (place: Sql, order: Sql) => sql`
+    select r.key
+    from (
+      select ids
+      from rowmill.queue
+      where pipeline_id = ${pipelineId}
+        and batch is null
+      order by ${order}
+      limit ${half}) q
+    cross join unnest(${place}) x (id)
+    join rowmill.requests r on r.id = x.id and r.state = 'waiting'`;
+  const rows = await client.rows<{
+    key: string;
+  }>(sql`(${ofRow(sql`q.ids[1:${half}]`, sql`not_before, no`)} limit
+    ${half}) union (${ofRow(sql`q.ids[greatest(1, cardinality(q.ids) - ${half} + 1):]`, sql`not_before desc, no desc`)}
+    limit ${half})`);
   return rows.map((row) => row.key);
 }

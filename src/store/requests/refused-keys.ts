@@ -20,9 +20,12 @@ export async function refuseKey(
   pipelineId: number,
   refused: { key: string; reason: string },
 ): Promise<void> {
-  await tx.run(sql`insert into rowmill.refused_keys (pipeline_id, key_sha256, key_prefix, reason)
-    values (${pipelineId}, encode(sha256(convert_to(${refused.key}, 'UTF8')), 'hex'), left(${refused.key}, 100), ${refused.reason})
-    on conflict (pipeline_id, key_sha256) do update set seen_at = now(), reason = excluded.reason`);
+  await tx.run(sql`
+    insert into rowmill.refused_keys (pipeline_id, key_sha256, key_prefix, reason)
+    values (${pipelineId}, encode(sha256(convert_to(${refused.key}, 'UTF8')), 'hex'), left(${refused.key}, 100),
+      ${refused.reason})
+    on conflict (pipeline_id, key_sha256) do update
+    set seen_at = now(), reason = excluded.reason`);
 }
 
 /** In the place of a hash: all rows with a null in their key are one line. */
@@ -33,16 +36,20 @@ export async function refuseKeyless(
   pipelineId: number,
   found: { rows: number; example: string | null; reason: string },
 ): Promise<void> {
-  await tx.run(sql`insert into rowmill.refused_keys (pipeline_id, key_sha256, key_prefix, reason, rows)
+  await tx.run(sql`
+    insert into rowmill.refused_keys (pipeline_id, key_sha256, key_prefix, reason, rows)
     values (${pipelineId}, ${KEYLESS}, left(${found.example ?? ""}, 100), ${found.reason}, ${found.rows}::bigint)
-    on conflict (pipeline_id, key_sha256) do update set seen_at = now(), key_prefix = excluded.key_prefix, reason = excluded.reason, rows = excluded.rows`);
+    on conflict (pipeline_id, key_sha256) do update
+    set seen_at = now(), key_prefix = excluded.key_prefix, reason = excluded.reason, rows = excluded.rows`);
 }
 
 /** They could not be counted: the last count stands. */
 export async function keepKeyless(tx: Queryable, pipelineId: number): Promise<void> {
-  await tx.run(
-    sql`update rowmill.refused_keys set seen_at = now() where pipeline_id = ${pipelineId} and key_sha256 = ${KEYLESS}`,
-  );
+  await tx.run(sql`
+    update rowmill.refused_keys
+    set seen_at = now()
+    where pipeline_id = ${pipelineId}
+      and key_sha256 = ${KEYLESS}`);
 }
 
 /** Rows that cannot be asked about for one reason. */
@@ -60,10 +67,13 @@ const REASONS_MAX = 5;
 /** One line for each pipeline that has any: `rows` in all, and `unnamed`, as UnnamedRows[]. */
 export const UNNAMED_BY_PIPELINE = sql`
   select pipeline_id, sum(rows)::float8 as rows,
-    json_agg(json_build_object('rows', rows, 'example', example, 'reason', reason) order by place) filter (where place <= ${REASONS_MAX}) as unnamed
-  from (select k.pipeline_id, k.reason, sum(k.rows)::float8 as rows, min(k.key_prefix) as example,
+    json_agg(json_build_object('rows', rows, 'example', example, 'reason', reason) order by place) filter (where
+      place <= ${REASONS_MAX}) as unnamed
+  from (
+    select k.pipeline_id, k.reason, sum(k.rows)::float8 as rows, min(k.key_prefix) as example,
       row_number() over (partition by k.pipeline_id order by sum(k.rows) desc, min(k.key_prefix)) as place
-    from ${STANDING_REFUSALS} group by k.pipeline_id, k.reason) reasons
+    from ${STANDING_REFUSALS}
+    group by k.pipeline_id, k.reason) reasons
   group by pipeline_id`;
 
 export async function countUnnamed(client: Queryable): Promise<{ pipelineId: number; rows: number }[]> {

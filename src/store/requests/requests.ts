@@ -46,8 +46,13 @@ export async function lockByKeys(
 ): Promise<LedgerRow[]> {
   return tx.rows<LedgerRow>(sql`
     select id::text as id, key, state, gone_from as "goneFrom", ${hex(sql`content_hash`)} as "contentHash",
-      ${hex(sql`answered_hash`)} as "answeredHash", ${hex(sql`answered_fingerprint`)} as "answeredFingerprint", row_gone as "rowGone"
-    from rowmill.requests where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) order by id for update`);
+      ${hex(sql`answered_hash`)} as "answeredHash", ${hex(sql`answered_fingerprint`)} as "answeredFingerprint",
+      row_gone as "rowGone"
+    from rowmill.requests
+    where pipeline_id = ${pipelineId}
+      and key = any(${keys}::text[])
+    order by id
+    for update`);
 }
 
 export interface NewRequest {
@@ -68,9 +73,11 @@ export async function insertMany(
     insert into rowmill.requests (pipeline_id, key, state, content_hash, error_code, error)
     select ${pipelineId}, x.key, x.state, decode(x.hash, 'hex'),
       case when x.state = 'cancelled' then 'existing' end,
-      case when x.state = 'cancelled' then 'The row was there before the pipeline, and source.existing is "skip".' end
+      case
+        when x.state = 'cancelled' then 'The row was there before the pipeline, and source.existing is "skip".' end
     from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, state rowmill.request_state, hash text)
-    on conflict (pipeline_id, key) do nothing returning id::text as id, state`);
+    on conflict (pipeline_id, key) do nothing
+    returning id::text as id, state`);
   await countChanges(tx, pipelineId, changesOf(added.map(({ state }) => ({ from: null, to: state }))));
   await enqueue(
     tx,
@@ -100,20 +107,20 @@ export async function moveMany(
 ): Promise<number> {
   if (moves.length === 0) return 0;
   const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
-    update rowmill.requests r set
-      state = x.to, changed_at = now(), row_gone = false, not_before = null,
+    update rowmill.requests r
+    set state = x.to, changed_at = now(), row_gone = false, not_before = null,
       gone_from = case when x.to = 'gone' then r.state end,
       content_hash = coalesce(decode(x.hash, 'hex'), r.content_hash),
       answered_hash = case when x.forget then null else r.answered_hash end,
       answered_fingerprint = case when x.forget then null else r.answered_fingerprint end,
       answered_batch = case when x.forget then null else r.answered_batch end,
-      tries = case when x.fresh then 0 else r.tries end,
-      returns = case when x.fresh then 0 else r.returns end,
+      tries = case when x.fresh then 0 else r.tries end, returns = case when x.fresh then 0 else r.returns end,
       error_code = case when x.to in ('gone', 'failed', 'cancelled') then r.error_code end,
       error = case when x.to in ('gone', 'failed', 'cancelled') then r.error end
-    from json_to_recordset(${JSON.stringify(moves)}::json)
-      as x (id bigint, "from" rowmill.request_state, "to" rowmill.request_state, hash text, fresh boolean, forget boolean)
-    where r.id = x.id and r.state = x.from
+    from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" rowmill.request_state,
+      "to" rowmill.request_state, hash text, fresh boolean, forget boolean)
+    where r.id = x.id
+      and r.state = x.from
     returning r.id::text as id, x.from, x.to`);
   return settleMoves(tx, pipelineId, moved);
 }
@@ -139,11 +146,16 @@ export async function followContent(
   pipelineId: number,
   rows: readonly { key: string; hash: string; fingerprint: string | null }[],
 ): Promise<void> {
-  await tx.run(sql`update rowmill.requests r set content_hash = decode(x.hash, 'hex'), answered_hash = decode(x.hash, 'hex'),
+  await tx.run(sql`
+    update rowmill.requests r
+    set content_hash = decode(x.hash, 'hex'), answered_hash = decode(x.hash, 'hex'),
       fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.fingerprint),
       answered_fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.answered_fingerprint)
     from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, hash text, fingerprint text)
-    where r.pipeline_id = ${pipelineId} and r.key = x.key and r.state = 'succeeded' and r.answered_hash is distinct from decode(x.hash, 'hex')`);
+    where r.pipeline_id = ${pipelineId}
+      and r.key = x.key
+      and r.state = 'succeeded'
+      and r.answered_hash is distinct from decode(x.hash, 'hex')`);
 }
 
 /** Requests in flight whose rows got another key. */
@@ -152,8 +164,12 @@ export async function renameMany(
   renames: readonly { id: string; key: string }[],
 ): Promise<void> {
   if (renames.length === 0) return;
-  await tx.run(sql`update rowmill.requests r set key = x.key, changed_at = now()
-    from json_to_recordset(${JSON.stringify(renames)}::json) as x (id bigint, key text) where r.id = x.id and r.state = 'batched'`);
+  await tx.run(sql`
+    update rowmill.requests r
+    set key = x.key, changed_at = now()
+    from json_to_recordset(${JSON.stringify(renames)}::json) as x (id bigint, key text)
+    where r.id = x.id
+      and r.state = 'batched'`);
 }
 
 /** Asks again: the definition changed for these rows, or a person wants it. In flight ones are left to the collector. */
@@ -161,16 +177,28 @@ export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonl
   if (ids.length === 0) return 0;
   const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
     with ended as (
-      select id, state from rowmill.requests where id = any(${int8Array(ids)}) and state in ('succeeded', 'failed') order by id for update)
-    update rowmill.requests r set state = 'waiting', not_before = null, tries = 0, returns = 0, error_code = null, error = null, changed_at = now()
-    from ended e where r.id = e.id returning r.id::text as id, e.state as from, r.state as to`);
+      select id, state
+      from rowmill.requests
+      where id = any(${int8Array(ids)})
+        and state in ('succeeded', 'failed')
+      order by id
+      for update)
+    update rowmill.requests r
+    set state = 'waiting', not_before = null, tries = 0, returns = 0, error_code = null, error = null,
+      changed_at = now()
+    from ended e
+    where r.id = e.id
+    returning r.id::text as id, e.state as from, r.state as to`);
   return settleMoves(tx, pipelineId, moved);
 }
 
 export async function hasDemoAnswers(client: Reader, pipelineId: number): Promise<boolean> {
-  const row = await client.first(
-    sql`select 1 as one from rowmill.requests where pipeline_id = ${pipelineId} and demo limit 1`,
-  );
+  const row = await client.first(sql`
+    select 1 as one
+    from rowmill.requests
+    where pipeline_id = ${pipelineId}
+      and demo
+    limit 1`);
   return row !== null;
 }
 
@@ -182,15 +210,23 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
   for (let reopened = 0; ;) {
     const rows = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
       with demo as (
-        select id, state from rowmill.requests
-        where pipeline_id = ${pipelineId} and demo order by id limit ${DEMO_CHUNK} for update)
-      update rowmill.requests r set demo = false, answered_hash = null, answered_fingerprint = null, answered_batch = null, changed_at = now(),
-        state = case when d.state in ('succeeded', 'failed') then 'waiting' else r.state end,
+        select id, state
+        from rowmill.requests
+        where pipeline_id = ${pipelineId}
+          and demo
+        order by id
+        limit ${DEMO_CHUNK}
+        for update)
+      update rowmill.requests r
+      set demo = false, answered_hash = null, answered_fingerprint = null, answered_batch = null,
+        changed_at = now(), state = case when d.state in ('succeeded', 'failed') then 'waiting' else r.state end,
         gone_from = case when r.gone_from in ('succeeded', 'failed') then 'waiting' else r.gone_from end,
         tries = 0, returns = 0,
         error_code = case when d.state not in ('succeeded', 'failed') then r.error_code end,
         error = case when d.state not in ('succeeded', 'failed') then r.error end
-      from demo d where r.id = d.id returning r.id::text as id, d.state as from, r.state as to`);
+      from demo d
+      where r.id = d.id
+      returning r.id::text as id, d.state as from, r.state as to`);
     await settleMoves(tx, pipelineId, rows);
     reopened += rows.filter(({ to }) => to === "waiting").length;
     if (rows.length < DEMO_CHUNK) return reopened;
@@ -201,8 +237,12 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
 export async function cutShort(tx: Queryable, ids: readonly string[], room: number): Promise<string[]> {
   if (ids.length === 0) return [];
   const rows = await tx.rows<{ id: string }>(sql`
-    select r.id::text as id from rowmill.requests r left join rowmill.attempts a on a.request_id = r.id and a.attempt = r.attempt
-    where r.id = any(${ids}::bigint[]) and r.error_code = 'truncated' and coalesce(a.room, 0) < ${room}::int`);
+    select r.id::text as id
+    from rowmill.requests r
+    left join rowmill.attempts a on a.request_id = r.id and a.attempt = r.attempt
+    where r.id = any(${ids}::bigint[])
+      and r.error_code = 'truncated'
+      and coalesce(a.room, 0) < ${room}::int`);
   return rows.map((row) => row.id);
 }
 
@@ -214,9 +254,12 @@ export async function reaffirmMany(
 ): Promise<number> {
   if (ids.length === 0) return 0;
   const moved = await tx.run(sql`
-    update rowmill.requests set state = 'succeeded', not_before = null, fingerprint = answered_fingerprint, error_code = null, error = null,
-      changed_at = now()
-    where id = any(${ids}::bigint[]) and state = 'waiting' and answered_hash = content_hash`);
+    update rowmill.requests
+    set state = 'succeeded', not_before = null, fingerprint = answered_fingerprint, error_code = null,
+      error = null, changed_at = now()
+    where id = any(${ids}::bigint[])
+      and state = 'waiting'
+      and answered_hash = content_hash`);
   await countChanges(tx, pipelineId, { waiting: -moved, succeeded: moved });
   return moved;
 }
@@ -224,9 +267,23 @@ export async function reaffirmMany(
 /** Requests that ever entered a batch: what `limit` counts. By their attempts, which are as few as the limit is small. */
 export async function countAsked(tx: Reader, pipelineId: number): Promise<number> {
   const row = await tx.first<{ count: number }>(sql`
-    select count(*)::int as count from (
-      select a.request_id from rowmill.attempts a join rowmill.batches b on b.no = a.batch where b.pipeline_id = ${pipelineId}
-      union select x.id from rowmill.batches b join rowmill.lines l on l.batch = b.no cross join unnest(l.ids) x (id) where b.pipeline_id = ${pipelineId}
-      union select x.id from rowmill.queue q cross join unnest(q.ids) x (id) where q.pipeline_id = ${pipelineId} and q.batch is not null) asked`);
+    select count(*)::int as count
+    from (
+      select a.request_id
+      from rowmill.attempts a
+      join rowmill.batches b on b.no = a.batch
+      where b.pipeline_id = ${pipelineId}
+      union
+      select x.id
+      from rowmill.batches b
+      join rowmill.lines l on l.batch = b.no
+      cross join unnest(l.ids) x (id)
+      where b.pipeline_id = ${pipelineId}
+      union
+      select x.id
+      from rowmill.queue q
+      cross join unnest(q.ids) x (id)
+      where q.pipeline_id = ${pipelineId}
+        and q.batch is not null) asked`);
   return row?.count ?? 0;
 }

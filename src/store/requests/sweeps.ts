@@ -37,20 +37,22 @@ const SWEEP_LOCK = 726_974;
 const KEYLESS_REASON = "rows without a key";
 
 /** Of a row of rowmill.sweeps: the fields of SweepFacts. */
-export const SWEEP_FACTS = sql`wanted_at is not null as wanted, coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase,
-  swept_hash as "sweptHash", (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
+export const SWEEP_FACTS = sql`wanted_at is not null as wanted,
+  coalesce(wanted_reason = ${KEYLESS_REASON}, false) as "mayRest", phase, swept_hash as "sweptHash",
+  (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
   (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"`;
 
 /** Null when another worker is at this sweep. Made when missing. */
 export async function lockSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
-  const lock = await tx.first<{ locked: boolean }>(
-    sql`select pg_try_advisory_xact_lock(${SWEEP_LOCK}::int, ${pipelineId}::int) as locked`,
-  );
+  const lock = await tx.first<{ locked: boolean }>(sql`
+    select pg_try_advisory_xact_lock(${SWEEP_LOCK}::int, ${pipelineId}::int) as locked`);
   if (lock?.locked !== true) return null;
   // A statement after the lock, so that it sees what the last holder wrote.
   const row = await readSweep(tx, pipelineId);
   if (row !== null) return row;
-  await tx.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, now(), 'first')
+  await tx.run(sql`
+    insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason)
+    values (${pipelineId}, now(), 'first')
     on conflict do nothing`);
   return readSweep(tx, pipelineId);
 }
@@ -58,8 +60,10 @@ export async function lockSweep(tx: Queryable, pipelineId: number): Promise<Swee
 function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
   return tx.first<SweepRow>(sql`
     select ${SWEEP_FACTS}, pipeline_id as "pipelineId", cursor, definition_hash as "definitionHash",
-      last_request_id::text as "lastRequestId", met::text as met, rows_seen::int as "rowsSeen", keys_found::int as "keysFound"
-    from rowmill.sweeps where pipeline_id = ${pipelineId}`);
+      last_request_id::text as "lastRequestId", met::text as met, rows_seen::int as "rowsSeen",
+      keys_found::int as "keysFound"
+    from rowmill.sweeps
+    where pipeline_id = ${pipelineId}`);
 }
 
 /**
@@ -72,15 +76,22 @@ export async function wantSweep(
   reason: string,
   agoMs = 0,
 ): Promise<void> {
-  await client.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, clock_timestamp(), ${reason})
-    on conflict (pipeline_id) do update set wanted_at = excluded.wanted_at, wanted_reason = excluded.wanted_reason
-      where sweeps.started_at is null or sweeps.started_at <= clock_timestamp() - make_interval(secs => ${agoMs / 1000})`);
+  await client.run(sql`
+    insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason)
+    values (${pipelineId}, clock_timestamp(), ${reason})
+    on conflict (pipeline_id) do update
+    set wanted_at = excluded.wanted_at, wanted_reason = excluded.wanted_reason
+    where sweeps.started_at is null
+      or sweeps.started_at <= clock_timestamp() - make_interval(secs => ${agoMs / 1000})`);
 }
 
 /** Rows that no key names were written or left: only a sweep counts them. What else wants one comes first. */
 export async function wantKeylessCount(client: Queryable, pipelineId: number): Promise<void> {
-  await client.run(sql`insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason) values (${pipelineId}, clock_timestamp(), ${KEYLESS_REASON})
-    on conflict (pipeline_id) do update set wanted_at = excluded.wanted_at, wanted_reason = coalesce(sweeps.wanted_reason, excluded.wanted_reason)`);
+  await client.run(sql`
+    insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason)
+    values (${pipelineId}, clock_timestamp(), ${KEYLESS_REASON})
+    on conflict (pipeline_id) do update
+    set wanted_at = excluded.wanted_at, wanted_reason = coalesce(sweeps.wanted_reason, excluded.wanted_reason)`);
 }
 
 /** `definitionHash`: compare fingerprints for it too; null: presence and content only. */
@@ -89,10 +100,15 @@ export async function startSweep(
   pipelineId: number,
   definitionHash: string | null,
 ): Promise<void> {
-  await tx.run(sql`update rowmill.sweeps set phase = 'source', cursor = null,
-    last_request_id = case when exists (select from rowmill.requests where pipeline_id = ${pipelineId}) then (select max(id) from rowmill.requests) else 0 end,
-    met = 0, definition_hash = ${definitionHash},
-    wanted_at = null, wanted_reason = null, rows_seen = 0, keys_found = 0, started_at = now(), finished_at = null
+  await tx.run(sql`
+    update rowmill.sweeps
+    set phase = 'source', cursor = null,
+      last_request_id = case
+        when exists (select from rowmill.requests where pipeline_id = ${pipelineId}) then (
+          select max(id) from rowmill.requests)
+        else 0 end,
+      met = 0, definition_hash = ${definitionHash}, wanted_at = null, wanted_reason = null, rows_seen = 0,
+      keys_found = 0, started_at = now(), finished_at = null
     where pipeline_id = ${pipelineId}`);
 }
 
@@ -101,22 +117,28 @@ export async function advanceSweep(
   pipelineId: number,
   step: { phase: SweepPhase; cursor: readonly string[] | null; rows: number; keys: number; met: string },
 ): Promise<void> {
-  await tx.run(sql`update rowmill.sweeps set phase = ${step.phase}, cursor = ${step.cursor === null ? null : JSON.stringify(step.cursor)}::jsonb,
-    rows_seen = rows_seen + ${step.rows}, met = ${step.met}::bigint, keys_found = keys_found + ${step.keys},
-    swept_hash = case when ${step.phase} = 'idle' then coalesce(definition_hash, swept_hash) else swept_hash end,
-    finished_at = case when ${step.phase} = 'idle' then clock_timestamp() end
+  await tx.run(sql`
+    update rowmill.sweeps
+    set phase = ${step.phase}, cursor = ${step.cursor === null ? null : JSON.stringify(step.cursor)}::jsonb,
+      rows_seen = rows_seen + ${step.rows}, met = ${step.met}::bigint, keys_found = keys_found + ${step.keys},
+      swept_hash = case when ${step.phase} = 'idle' then coalesce(definition_hash, swept_hash) else swept_hash end,
+      finished_at = case when ${step.phase} = 'idle' then clock_timestamp() end
     where pipeline_id = ${pipelineId}`);
 }
 
 /** Was every row compared under this definition? False before the first sweep is through. */
 export async function isSwept(client: Reader, pipelineId: number, definitionHash: string): Promise<boolean> {
   const row = await client.first<{ swept: boolean }>(sql`
-    select coalesce(swept_hash = ${definitionHash}, false) as swept from rowmill.sweeps where pipeline_id = ${pipelineId}`);
+    select coalesce(swept_hash = ${definitionHash}, false) as swept
+    from rowmill.sweeps
+    where pipeline_id = ${pipelineId}`);
   return row?.swept ?? false;
 }
 
 export async function isSweepPending(client: Queryable, pipelineId: number): Promise<boolean> {
   const row = await client.first<{ pending: boolean }>(sql`
-    select phase <> 'idle' or wanted_at is not null as pending from rowmill.sweeps where pipeline_id = ${pipelineId}`);
+    select phase <> 'idle' or wanted_at is not null as pending
+    from rowmill.sweeps
+    where pipeline_id = ${pipelineId}`);
   return row?.pending ?? true;
 }

@@ -1,7 +1,7 @@
 /**
- * Makes the target table, or checks one that exists: key, columns, types. Idempotent; a crash leaves the table whole or absent.
- * A table that we make belongs to nobody else: row-level security on, and no grants, unless the user wants them inherited
- * (seen: under Supabase's default privileges a new table in `public` was writable by `anon`).
+ * Makes the target table, or checks an existing one: key, columns, types. Idempotent; a crash leaves the table whole or
+ * absent. A table that we make is private unless the config says otherwise: row-level security, no grants (seen: under
+ * Supabase's default privileges a new table in `public` was writable by `anon`).
  */
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { RowmillError } from "../../model/errors.js";
@@ -27,7 +27,7 @@ import { faultsOf, nameFaults, structuralFaults } from "./judge.js";
 import { narrowingFaults } from "./narrowing-faults.js";
 import type { TargetTable } from "./table-target.js";
 import { lookAtTarget, targetSignature, type TargetFacts } from "./catalogue.js";
-import { refuseStrangers, type Ownership } from "./owners.js";
+import { refuseForeignCode, type Ownership } from "./owners.js";
 import {
   additionStatement,
   creationStatements,
@@ -39,10 +39,10 @@ import {
 } from "./statements.js";
 import { tryAnswers } from "./try-answers.js";
 
-/** A change waits for its lock so long, and whoever reads the table waits behind it. */
+/** While a change waits for its lock, readers of the table wait behind it. */
 const LOCK_TIMEOUT_MS = 2_000;
 const LOOK_MS_MAX = 6_000;
-/** Left out of a new table's grants, where they exist: everybody, and Supabase's roles of the outside world. */
+/** Supabase's roles of the outside world: they get no rights on a new table. */
 const OUTSIDE_ROLES = ["anon", "authenticated"] as const;
 
 type TargetConfig = PipelineConfig["target"];
@@ -52,13 +52,13 @@ export interface Wanted {
   readonly config: TargetConfig;
   readonly source: SourceTable;
   readonly answer: readonly AnswerColumn[];
-  /** Of the definition that the ledger knows; null: of none. */
-  readonly former: readonly AnswerColumn[] | null;
+  /** Of the definition in the ledger; null: there is none. */
+  readonly previous: readonly AnswerColumn[] | null;
 }
 
 /**
- * Makes the target, or changes it by the statements of its plan.
- * @throws RowmillError `target_unsupported`; `refused` where it would take other changes than those `allowed`
+ * Makes the target, or runs the statements of its plan.
+ * @throws RowmillError `target_unsupported`; `refused` where a statement is not among those `allowed`
  */
 export async function ensureTarget(
   database: Database,
@@ -81,14 +81,14 @@ export async function ensureTarget(
   return found;
 }
 
-/** The target as it is, for answers that another definition asked for; text: why it can hold none of them. */
+/** The target as it is, for answers to another definition; text: why it can hold none of them. */
 export async function fitTarget(
   client: Reader,
   wanted: Pick<Wanted, "config" | "source" | "answer">,
 ): Promise<TargetTable | string> {
   const { config, source } = wanted;
   const relation = await findTarget(client, config, source);
-  if (relation === null) return `The target ${config.table} is not there any more.`;
+  if (relation === null) return `The target ${config.table} does not exist any more.`;
   const judged = await judgedOf(client, wanted, relation);
   return refusalOf(structuralFaults(judged))?.message ?? tableOf(judged);
 }
@@ -99,19 +99,19 @@ export interface TargetPlan {
   readonly qualified: string;
   readonly schema: string;
   readonly exists: boolean;
-  /** In order; none where the table is as it must be. */
+  /** In order; none: the table needs no change. */
   readonly statements: readonly string[];
-  /** A person has to allow them: the config does not. */
+  /** The config does not allow them: you have to. */
   readonly asks: boolean;
-  /** What keeps answers out even then. */
+  /** What remains wrong after the statements. */
   readonly faults: readonly Fault[];
-  /** As it is now; null: it has to be made or changed first, or holds no answer. */
+  /** Null: it has to be made or changed first, or can hold no answer. */
   readonly table: TargetTable | null;
-  /** `targetSignature`, from before it was looked at; null: it is not there. */
+  /** `targetSignature`, read before the rest; null: there is no table. */
   readonly signature: string | null;
 }
 
-/** Whether every answer that the schema allows can be written, as far as looking and trying tell. Changes nothing. */
+/** Also tries whether the target can hold every answer that the schema allows. Changes nothing. */
 export async function examineTarget(database: Database, wanted: Wanted): Promise<TargetPlan> {
   const plan = await lookBriefly(database, wanted);
   if (plan.judged === null || refusalOf(plan.faults) !== null) return plan;
@@ -120,7 +120,7 @@ export async function examineTarget(database: Database, wanted: Wanted): Promise
   return { ...plan, faults: [...plan.faults, ...(await tryAnswers(database, judged, ownership))] };
 }
 
-/** The catalogue writes a CHECK out only when nobody has the table for himself, as a migration does. */
+/** PostgreSQL shows a CHECK only while no one holds an exclusive lock on the table, as a migration does. */
 async function lookBriefly(database: Database, wanted: Wanted): Promise<Planned> {
   try {
     return await database.transaction((tx) => planTarget(tx, wanted), {
@@ -132,11 +132,12 @@ async function lookBriefly(database: Database, wanted: Wanted): Promise<Planned>
     if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
     throw new RowmillError(
       "database_timeout",
-      `target: another session kept ${wanted.config.table} locked for ${LOCK_TIMEOUT_MS} ms, so it could not be looked at.`,
+      `target: another session locked ${wanted.config.table} for over ${LOCK_TIMEOUT_MS} ms, so it was not checked.`,
       {
         cause: error,
         hints: [
-          "Try again when that has ended. To find it: select pid, state, xact_start, query from pg_stat_activity order by xact_start;",
+          "Try again later. To find that session: " +
+            "select pid, state, xact_start, query from pg_stat_activity order by xact_start;",
         ],
       },
     );
@@ -151,14 +152,14 @@ export function refuseChange(config: TargetConfig, { qualified, statements }: Ta
     {
       lines: statements.map((statement) => `${statement};`),
       hints: [
-        `Let Rowmill change ${qualified} so: rowmill up --yes`,
-        "Or run the statements yourself, and start rowmill up again.",
+        `Let Rowmill run these statements on ${qualified}: rowmill up --yes`,
+        "Or run them yourself, then start rowmill up again.",
       ],
     },
   );
 }
 
-/** `judged`: null for a table that is not there yet. */
+/** `judged`: null for a table that does not exist yet. */
 type Planned = TargetPlan & { readonly judged: Judged | null };
 
 async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
@@ -181,14 +182,14 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
   }
   const signature = await targetSignature(client, relation.qualified);
   const whole = await judgedOf(client, wanted, relation);
-  const changes = changesOf(whole, wanted.former);
+  const changes = changesOf(whole, wanted.previous);
   const judged = afterChanges(whole, changes);
   const { qualified, schema } = relation;
   const faults = [
     ...names,
     ...faultsOf(judged),
     ...ownerFaults(whole.facts, changes),
-    ...(await narrowingFaults(client, judged, wanted.former)),
+    ...(await narrowingFaults(client, judged, wanted.previous)),
   ];
   const { statements, asks } = changes;
   const table = statements.length > 0 || refusalOf(faults) !== null ? null : tableOf(judged);
@@ -215,20 +216,20 @@ interface Changes {
   readonly asks: boolean;
   /** Columns that are added. */
   readonly added: ReadonlySet<string>;
-  /** CHECKs that let more through then. */
+  /** CHECKs that allow more then. */
   readonly widened: ReadonlySet<string>;
 }
 
-/** What only adds to a table: columns where the config says so or the table is Rowmill's, and values in a CHECK of Rowmill's. */
-function changesOf(judged: Judged, former: Wanted["former"]): Changes {
+/** Only additions: columns where the config allows it or the table is Rowmill's, and values in a CHECK of Rowmill's. */
+function changesOf(judged: Judged, previous: Wanted["previous"]): Changes {
   const { config, facts, wanted } = judged;
   const present = new Set(facts.columns.map(({ name }) => name));
   const mayAdd = config.addColumns || facts.made;
-  // Answers can be written without them, but not beside one of the two alone, which may be required.
+  // Answers can be written without both stamps, but not with one alone, which may be required.
   const stampsPresent = STAMP_COLUMNS.filter(({ name }) => present.has(name)).length;
   const stamps = facts.owns && (config.addColumns || stampsPresent === 1);
   const addition = mayAdd ? additionStatement(facts.qualified, { wanted, stamps }, present) : null;
-  const widenings = facts.made ? wideningsOf(judged, former ?? []) : [];
+  const widenings = facts.made ? wideningsOf(judged, previous ?? []) : [];
   return {
     statements: [
       ...(addition === null ? [] : [addition]),
@@ -240,17 +241,17 @@ function changesOf(judged: Judged, former: Wanted["former"]): Changes {
   };
 }
 
-function wideningsOf(judged: Judged, former: readonly AnswerColumn[]): Widening[] {
+function wideningsOf(judged: Judged, previous: readonly AnswerColumn[]): Widening[] {
   return pairsOf(judged).flatMap(({ wanted, found }) => {
-    const isFreed = former.some(({ field, check }) => field === wanted.field && check !== null);
+    const isFreed = previous.some(({ field, check }) => field === wanted.field && check !== null);
     return judged.facts.checks.flatMap(({ name, text }): Widening[] => {
       const listed = listedValues(text, found.name);
       if (listed === null || wanted.type !== "text") return [];
       const valid = !text.endsWith(" NOT VALID");
-      // A list for an answer that was free before too is somebody else's.
+      // If the answer had no list before either, the CHECK is not ours.
       if (wanted.check === null)
         return isFreed ? [{ constraint: name, column: found.name, values: null, valid }] : [];
-      // Those that are there stay: of rows that are not asked again yet, and of a worker with the former definition.
+      // Listed values stay: for rows that are not asked again yet, and for workers with the previous definition.
       const values = [...new Set([...listed, ...wanted.check])];
       return values.length === listed.length ? [] : [{ constraint: name, column: found.name, values, valid }];
     });
@@ -280,7 +281,6 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
   ];
 }
 
-/** As a write needs it. */
 function tableOf(judged: Judged): TargetTable {
   const { config, facts, source, isSource } = judged;
   const columns = pairsOf(judged).map(({ wanted, found }) => ({
@@ -296,7 +296,7 @@ function tableOf(judged: Judged): TargetTable {
   return { qualified, from, key: source.key, columns, stamped, isSource, ownership };
 }
 
-/** Whatever is found may be written to: nothing of it is anybody's whom the config does not trust. */
+/** @throws RowmillError `target_unsupported` where a write would run code of an untrusted owner */
 async function findTarget(
   client: Reader,
   config: TargetConfig,
@@ -306,7 +306,7 @@ async function findTarget(
   if (relation === null) return null;
   refuseSchema(config, relation.schema);
   const ownership = ownershipOf(config, relation, source);
-  if (ownership !== null) await refuseStrangers(client, ownership);
+  if (ownership !== null) await refuseForeignCode(client, ownership);
   return relation;
 }
 
@@ -335,10 +335,10 @@ async function change(database: Database, statement: string): Promise<void> {
     if (!(error instanceof DatabaseError) || error.sqlState !== "55P03") throw error;
     throw new RowmillError(
       "database_timeout",
-      `target: ${statement}: another session held the table for ${LOCK_TIMEOUT_MS} ms.`,
+      `target: ${statement}: another session locked the table for over ${LOCK_TIMEOUT_MS} ms.`,
       {
         cause: error,
-        hints: ["Nothing was changed by it. Start rowmill up again when the table is less busy."],
+        hints: ["This statement changed nothing. Start rowmill up again when the table is less busy."],
       },
     );
   }
@@ -359,7 +359,7 @@ function refuseSchema(config: TargetConfig, schema: string): void {
   if (owner === null) return;
   throw new RowmillError(
     "target_unsupported",
-    `target.table: ${config.table} is in the schema ${schema}, which is ${owner}: no results are written there. Name a table of yours.`,
+    `target.table: ${config.table} is in the schema ${schema}, which is ${owner}. Name a table of yours.`,
   );
 }
 
@@ -369,8 +369,9 @@ async function defaultSchema(client: Reader): Promise<string> {
 }
 
 async function presentOutsideRoles(client: Reader): Promise<string[]> {
-  const roles = await client.rows<{ name: string }>(
-    sql`select rolname as name from pg_catalog.pg_roles where rolname = any(${[...OUTSIDE_ROLES]}::text[])`,
-  );
+  const roles = await client.rows<{ name: string }>(sql`
+    select rolname as name
+    from pg_catalog.pg_roles
+    where rolname = any(${[...OUTSIDE_ROLES]}::text[])`);
   return roles.map((role) => role.name);
 }

@@ -1,4 +1,4 @@
-/** What is wrong with a target for an answer, with what mends it. Pure. */
+/** What is wrong with a target for an answer, and how to fix it. Pure. */
 import { RowmillError } from "../../model/errors.js";
 import type { Json, PipelineConfig } from "../../model/pipeline.js";
 import type { CatalogueColumn } from "../../sources/table/columns.js";
@@ -7,9 +7,9 @@ import type { TargetFacts } from "./catalogue.js";
 import type { WantedColumn } from "./statements.js";
 
 export interface Fault {
-  /** `warning`: an answer may fail, and another one not. `unknown`: it could not be looked at. */
+  /** `warning`: some answers may fail. `unknown`: it could not be checked. */
   readonly level: "problem" | "warning" | "unknown";
-  /** `right`: an administrator's grant mends it. */
+  /** `right`: a grant fixes it. */
   readonly kind: "shape" | "right";
   readonly text: string;
   readonly mends: readonly string[];
@@ -23,7 +23,7 @@ export function fault(text: string, more: More = {}): Fault {
   return { level: "problem", kind: "shape", text, mends: [], sql: [], ...more };
 }
 
-/** Of all problems in one. Null: there is none. */
+/** One error for all problems. Null: there is none. */
 export function refusalOf(faults: readonly Fault[]): RowmillError | null {
   const problems = faults.filter(({ level }) => level === "problem");
   const [first, ...others] = problems;

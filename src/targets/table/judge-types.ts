@@ -1,4 +1,4 @@
-/** Types, lengths, ranges and labels of a target's columns against what the answer's schema allows. Pure. */
+/** Compares a target's types, lengths, ranges and enum labels with what the answer's schema allows. Pure. */
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 import { fault, namedValues, pairsOf, textOfValue, type Fault, type Judged, type Pair } from "./fault.js";
@@ -6,7 +6,7 @@ import { listedValues } from "./statements.js";
 
 type AnswerType = AnswerColumn["type"];
 
-/** Types of a target that can hold no answer of the wanted type; what is not named here PostgreSQL may convert by itself. */
+/** Types that can hold no answer of the wanted type; others PostgreSQL may convert. */
 const UNFIT: Readonly<Record<AnswerType, RegExp>> = {
   text: /^(bigint|integer|smallint|double precision|real|boolean|.*\[\])$/,
   bigint: /^(boolean|date|timestamp.*|uuid|.*\[\])$/,
@@ -16,7 +16,10 @@ const UNFIT: Readonly<Record<AnswerType, RegExp>> = {
   jsonb: /^(bigint|integer|smallint|double precision|real|numeric.*|boolean|date|timestamp.*|uuid)$/,
 };
 
-/** Built-in types that a column may have that Rowmill made for an answer of this type; with another one the answer has changed its type since. */
+/**
+ * Built-in types of a column that Rowmill made for such an answer; with another one, the answer's type has changed
+ * since.
+ */
 const OURS: Readonly<Record<AnswerType, RegExp>> = {
   text: /^(?!.*\[\]$|numeric|jsonb?$|bigint|integer|smallint|double precision|real|boolean)/,
   bigint: /^(bigint|integer|smallint|numeric.*)$/,
@@ -26,7 +29,7 @@ const OURS: Readonly<Record<AnswerType, RegExp>> = {
   jsonb: /^jsonb?$/,
 };
 
-/** Better said now than by every answer, after it was paid for. */
+/** Reported now, not by every answer after it was paid for. */
 export function typeFaults(judged: Judged): readonly Fault[] {
   return pairsOf(judged).flatMap((pair) => typeFault(judged, pair) ?? []);
 }
@@ -34,7 +37,7 @@ export function typeFaults(judged: Judged): readonly Fault[] {
 function typeFault({ config, facts }: Judged, { wanted, found }: Pair): Fault | null {
   const { limitedType, builtIn, declared } = found;
   const lists = facts.checks.filter(({ text }) => listedValues(text, found.name) !== null);
-  // What a CHECK lists are texts: another type of answer is never among them.
+  // A CHECK lists texts: an answer of another type is never among them.
   const isListed = lists.length > 0 && wanted.type !== "text" && wanted.limits?.values == null;
   const isRetyped = facts.made && builtIn && !OURS[wanted.type].test(limitedType);
   if (!UNFIT[wanted.type].test(limitedType) && !isListed && !isRetyped) return null;
@@ -42,12 +45,13 @@ function typeFault({ config, facts }: Judged, { wanted, found }: Pair): Fault | 
   const name = quoteIdentifier(wanted.name);
   const using = conversion(name, limitedType, wanted.type);
   return fault(
-    `target: ${config.table}."${wanted.name}" is of type ${declared.type}, which cannot hold the answer's "${wanted.field}" (${wanted.type}).`,
+    `target: ${config.table}."${wanted.name}" is of type ${declared.type}, ` +
+      `which cannot hold the answer's "${wanted.field}" (${wanted.type}).`,
     {
       mends: [
         `alter table ${facts.qualified} ${drops}alter column ${name} type ${wanted.type} using ${using};`,
         ...(using === "null" ? ["This drops the values in the column. Rowmill asks the rows again."] : []),
-        'or name another column: target: { columns: { field: "column" } }',
+        'or map the field to another column: target: { columns: { field: "column" } }',
       ],
     },
   );
@@ -63,7 +67,7 @@ function conversion(name: string, from: string, to: AnswerType): string {
     : `${name}::text::${to}`;
 }
 
-/** Single answers that a column of a fitting type does not hold. */
+/** Values that do not fit into a column of the right type. */
 export function limitFaults(judged: Judged): readonly Fault[] {
   return pairsOf(judged).flatMap((pair) => {
     if (typeFault(judged, pair) !== null) return [];
@@ -82,7 +86,7 @@ function labelFaults(
   const of = `${config.table}."${found.name}" is of the enum ${found.declared.type}`;
   if (values === null)
     return [
-      fault(`target: ${of}, which has only ${namedValues(labels)}, and the answer may be another.`, {
+      fault(`target: ${of}, which has only ${namedValues(labels)}, but the answer may have another value.`, {
         level: "warning",
         mends: [`Give the answer's "${wanted.field}" these values: z.enum([…])`],
       }),
@@ -98,7 +102,7 @@ function labelFaults(
   ];
 }
 
-/** Of text, and of the items of a list: in characters. */
+/** Of text and of the items of a list, in characters. */
 function lengthFaults({ config, facts }: Judged, { wanted, found }: Pair): readonly Fault[] {
   const [, kind = "", room, list = ""] =
     /^(character varying|character)\((\d+)\)(\[\])?$/.exec(found.limitedType) ?? [];
@@ -109,12 +113,9 @@ function lengthFaults({ config, facts }: Judged, { wanted, found }: Pair): reado
   const alter = `alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} type`;
   if (lengthMax === null)
     return [
-      fault(`target: ${of}, and the answer's "${wanted.field}" may be longer.`, {
+      fault(`target: ${of}, but the answer's "${wanted.field}" may be longer.`, {
         level: "warning",
-        mends: [
-          `${alter} text${list};`,
-          `or tell the model: z.string().max(${room}), for "${wanted.field}" of the answer`,
-        ],
+        mends: [`${alter} text${list};`, `or limit the answer's "${wanted.field}": z.string().max(${room})`],
       }),
     ];
   if (lengthMax <= Number(room)) return [];
@@ -122,7 +123,7 @@ function lengthFaults({ config, facts }: Judged, { wanted, found }: Pair): reado
   const what =
     long.length > 0
       ? `too few for ${namedValues(long)}`
-      : `and the answer's "${wanted.field}" may have ${lengthMax}`;
+      : `but the answer's "${wanted.field}" may have ${lengthMax}`;
   return [fault(`target: ${of}, ${what}.`, { sql: [`${alter} ${kind}(${lengthMax})${list};`] })];
 }
 
@@ -140,14 +141,14 @@ function rangeFaults({ config, facts }: Judged, { wanted, found }: Pair): readon
   if ((max ?? 0) < bound && (min ?? 0) >= -bound) {
     if (found.limitedType !== "smallint" || (min !== null && max !== null)) return [];
     return [
-      fault(`target: ${of}, and the answer's "${wanted.field}" may be larger.`, {
+      fault(`target: ${of}, but the answer's "${wanted.field}" may be larger.`, {
         level: "warning",
-        mends: [`${alter} ${wanted.type};`, `or bound the answer: z.int().min(…).max(…)`],
+        mends: [`${alter} ${wanted.type};`, `or limit the answer's "${wanted.field}": z.int().min(…).max(…)`],
       }),
     ];
   }
   return [
-    fault(`target: ${of}, and the answer's "${wanted.field}" may be ${(max ?? 0) >= bound ? max : min}.`, {
+    fault(`target: ${of}, but the answer's "${wanted.field}" may be ${(max ?? 0) >= bound ? max : min}.`, {
       sql: [`${alter} ${bits === undefined ? "numeric" : wanted.type};`],
     }),
   ];

@@ -1,6 +1,6 @@
 /**
- * What keeps a table from holding every answer that the schema allows. Pure: the facts are the catalogue's (target-catalogue.ts); what
- * only running a CHECK tells is try-answers.ts's.
+ * What keeps a table from holding every answer that the schema allows, by the catalogue. Pure. try-answers.ts runs
+ * the CHECKs.
  */
 import type { CatalogueColumn } from "../../sources/table/columns.js";
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
@@ -8,11 +8,11 @@ import { fault, namedValues, pairsOf, textOfValue, type Fault, type Judged } fro
 import { limitFaults, typeFaults } from "./judge-types.js";
 import { columnText, listedValues, STAMP_COLUMNS, type WantedColumn } from "./statements.js";
 
-/** What no answer at all could be written for, whichever definition asked. */
+/** Faults for which no answer at all could be written, whichever definition asked. */
 export function structuralFaults(judged: Judged): readonly Fault[] {
   const { config, facts } = judged;
   if (facts.kind !== "r" && facts.kind !== "p")
-    return [fault(`target.table: ${config.table} is not a table, so results cannot be written to it.`)];
+    return [fault(`target.table: ${config.table} is not a table, so Rowmill cannot write answers to it.`)];
   return [
     ...missingFaults(judged),
     ...typeFaults(judged),
@@ -33,11 +33,11 @@ export function faultsOf(judged: Judged): readonly Fault[] {
     ...ruleFaults(judged),
     ...partitionFaults(judged),
     ...rightFaults(judged),
-    ...neighbourFaults(judged),
+    ...neighborFaults(judged),
   ];
 }
 
-/** PostgreSQL cuts longer ones, without an error. */
+/** PostgreSQL cuts longer names without an error. */
 const NAME_BYTES_MAX = 63;
 
 /** Of a table that may not be there yet. */
@@ -49,15 +49,15 @@ export function nameFaults(table: string, wanted: readonly WantedColumn[]): read
     ...(bytes(table) > NAME_BYTES_MAX
       ? [
           fault(
-            `target.table: "${table}" is a name of ${bytes(table)} bytes, and PostgreSQL cuts names after ${NAME_BYTES_MAX}.`,
+            `target.table: "${table}" has ${bytes(table)} bytes; PostgreSQL cuts names after ${NAME_BYTES_MAX}.`,
           ),
         ]
       : []),
     ...long.map(({ name, field }) => {
       const twin = wanted.find((other) => other.name !== name && cut(other.name) === cut(name));
-      const both = twin === undefined ? "" : `, which makes it and "${twin.name}" one column`;
+      const both = twin === undefined ? "" : `, so it would be the same column as "${twin.name}"`;
       return fault(
-        `target: the column "${name}" has a name of ${bytes(name)} bytes; PostgreSQL cuts names after ${NAME_BYTES_MAX}${both}.`,
+        `target: column name "${name}" has ${bytes(name)} bytes; PostgreSQL cuts after ${NAME_BYTES_MAX}${both}.`,
         {
           mends: [
             `Give it a shorter name: target: { columns: { ${JSON.stringify(field)}: "a_shorter_name" } }`,
@@ -76,17 +76,16 @@ function missingFaults({ config, facts, wanted }: Judged): readonly Fault[] {
     return found === undefined ? [] : [`${JSON.stringify(field)}: ${JSON.stringify(found.name)}`];
   });
   const named = similar.length === 0 ? 'field: "column"' : similar.join(", ");
+  const names = missing.map(({ name }) => `"${name}"`).join(", ");
+  const additions = missing.map((column) => `add column ${columnText(column)}`).join(", ");
   return [
-    fault(
-      `target: the table ${config.table} exists, but has no column ${missing.map(({ name }) => `"${name}"`).join(", ")}.`,
-      {
-        mends: [
-          "Let Rowmill add what is missing: target: { addColumns: true }",
-          `or: alter table ${facts.qualified} ${missing.map((column) => `add column ${columnText(column)}`).join(", ")};`,
-          `or name columns that exist: target: { columns: { ${named} } }`,
-        ],
-      },
-    ),
+    fault(`target: the table ${config.table} exists, but has no column ${names}.`, {
+      mends: [
+        "Let Rowmill add what is missing: target: { addColumns: true }",
+        `or: alter table ${facts.qualified} ${additions};`,
+        `or map the fields to columns that exist: target: { columns: { ${named} } }`,
+      ],
+    }),
   ];
 }
 
@@ -96,27 +95,28 @@ function keyFaults({ config, facts, source }: Judged): readonly Fault[] {
   if (missing.length > 0)
     return [
       fault(
-        `target: ${config.table} lacks the source's key ${missing.map((name) => `"${name}"`).join(", ")}, so a result would have no row to go to.`,
+        `target: ${config.table} has no column ${missing.map((name) => `"${name}"`).join(", ")}, the source's key, ` +
+          "so an answer would have no row to go to.",
       ),
     ];
   const unlike = keyTypeFaults({ config, facts, source });
   if (facts.keyed || unlike.length > 0) return unlike;
   const list = names.map(quoteIdentifier).join(", ");
   return [
-    fault(`target: ${config.table} has no unique index on (${list}), so a result could be written twice.`, {
+    fault(`target: ${config.table} has no unique index on (${list}), so an answer could be written twice.`, {
       mends: [`create unique index concurrently on ${facts.qualified} (${list});`],
     }),
   ];
 }
 
-/** Built-in types of one group compare with each other, so a key of one finds its row by another. */
+/** Within a group, built-in types compare with each other, so a key of one finds its row by another. */
 const KEY_GROUPS = [
   /^(smallint|integer|bigint|numeric|real|double precision)$/,
   /^(text|character varying|character|name)$/,
   /^(date|timestamp with(out)? time zone)$/,
 ] as const;
 
-/** A key that is of another type can neither be written nor looked for. */
+/** A key of another type can neither be written nor looked up. */
 function keyTypeFaults({
   config,
   facts,
@@ -128,7 +128,8 @@ function keyTypeFaults({
     if (KEY_GROUPS.some((group) => group.test(found.type) && group.test(key.type))) return [];
     return [
       fault(
-        `target: ${config.table}."${key.name}" is of type ${found.type}, and the source's key "${key.name}" is of type ${key.type}, so no answer could be written.`,
+        `target: ${config.table}."${key.name}" is of type ${found.type}, but the source's key "${key.name}" ` +
+          `is of type ${key.type}, so no answer could be written.`,
         { mends: ["Give the column the type of the source's key, or choose another target."] },
       ),
     ];
@@ -145,21 +146,22 @@ function requiredFaults(judged: Judged): readonly Fault[] {
   const isRewritten = unwritten.every((column) => levelOf(judged, column) === "warning");
   return [
     fault(
-      `target: ${judged.config.table} requires ${names}, which no answer fills, so no result could be inserted${isRewritten ? " unless a trigger fills it" : ""}.`,
+      `target: ${judged.config.table} requires ${names}, which the answer does not fill, ` +
+        `so no answer could be inserted${isRewritten ? " unless a trigger fills it" : ""}.`,
       {
         level: isRewritten ? "warning" : "problem",
-        mends: ["Give these columns a default, or allow null, or choose another target."],
+        mends: ["Give these columns a default, allow null, or choose another target."],
       },
     ),
   ];
 }
 
-/** Of what NOT NULL or a CHECK of the table refuses. What a domain refuses no trigger ever sees. */
+/** A trigger may fix what NOT NULL or a CHECK would refuse; what a domain refuses, no trigger sees. */
 function levelOf({ facts }: Judged, { name, castType, declared }: CatalogueColumn): "problem" | "warning" {
   return facts.rewritten.includes(name) && castType === declared.castType ? "warning" : "problem";
 }
 
-/** Those that a write names: of an insert the key too. */
+/** Those that a write names; an insert also names the key. */
 function writtenColumns({ facts, wanted, source, isSource }: Judged): readonly CatalogueColumn[] {
   const names = new Set(wanted.map(({ name }) => name));
   if (!isSource) for (const { name } of source.key) names.add(name);
@@ -168,7 +170,7 @@ function writtenColumns({ facts, wanted, source, isSource }: Judged): readonly C
   return facts.columns.filter(({ name }) => names.has(name));
 }
 
-/** Columns that PostgreSQL fills itself, and lets nobody else. */
+/** Columns that only PostgreSQL may fill. */
 function unwritableFaults(judged: Judged): readonly Fault[] {
   const { config, facts } = judged;
   return writtenColumns(judged).flatMap(({ name, identity, generated }) => {
@@ -180,14 +182,15 @@ function unwritableFaults(judged: Judged): readonly Fault[] {
           // A virtual one has no values that could stay.
           {
             sql: generated === "s" ? [`${alter} drop expression;`] : [],
-            mends: ['Or name another column: target: { columns: { field: "column" } }'],
+            mends: ['Or map the field to another column: target: { columns: { field: "column" } }'],
           },
         ),
       ];
     if (identity !== "a") return [];
     return [
       fault(
-        `target: ${config.table}."${name}" is an identity column (generated always), so PostgreSQL refuses every value for it.`,
+        `target: ${config.table}."${name}" is an identity column (generated always), ` +
+          "so PostgreSQL refuses every value for it.",
         { sql: [`${alter} set generated by default;`] },
       ),
     ];
@@ -200,13 +203,13 @@ function nullFaults(judged: Judged): readonly Fault[] {
     wanted.nullable && found.notNull
       ? [
           fault(
-            `target: ${config.table}."${found.name}" may not be null, and the answer's "${wanted.field}" may.`,
+            `target: ${config.table}."${found.name}" may not be null, but the answer's "${wanted.field}" may be.`,
             {
               level: levelOf(judged, found),
               sql: [
                 `alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} drop not null;`,
               ],
-              mends: ["Or let the answer always have a value: leave out .nullable() and .optional()."],
+              mends: ["Or require a value in the answer: leave out .nullable() and .optional()."],
             },
           ),
         ]
@@ -214,7 +217,7 @@ function nullFaults(judged: Judged): readonly Fault[] {
   );
 }
 
-/** CHECKs of the form `column in ('a', 'b')`, as ours are: known without running them. */
+/** CHECKs of the form `column in ('a', 'b')`, which need not be run. */
 function listFaults(judged: Judged): readonly Fault[] {
   const { config, facts } = judged;
   return pairsOf(judged).flatMap(({ wanted, found }) =>
@@ -226,7 +229,7 @@ function listFaults(judged: Judged): readonly Fault[] {
       if (values === null && wanted.type !== "text") return [];
       if (values === null)
         return [
-          fault(`target: ${of} lets only ${namedValues(listed)} through, and the answer may be another.`, {
+          fault(`target: ${of} allows only ${namedValues(listed)}, but the answer may have another value.`, {
             level: "warning",
             mends: [`Give the answer's "${wanted.field}" these values: z.enum([…])`],
           }),
@@ -239,7 +242,8 @@ function listFaults(judged: Judged): readonly Fault[] {
         fault(`target: ${of} refuses ${namedValues(refused)}.`, {
           level: levelOf(judged, found),
           sql: [
-            `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} check (${quoteIdentifier(found.name)} in (${all}));`,
+            `alter table ${facts.qualified} drop constraint ${name}, ` +
+              `add constraint ${name} check (${quoteIdentifier(found.name)} in (${all}));`,
           ],
         }),
       ];
@@ -247,7 +251,7 @@ function listFaults(judged: Judged): readonly Fault[] {
   );
 }
 
-/** With any rule PostgreSQL takes no `on conflict`; an update of the source is another statement's where a rule says so. */
+/** PostgreSQL refuses `on conflict` on a table with rules. A rule may also replace the update of the source. */
 function ruleFaults({ config, facts, isSource }: Judged): readonly Fault[] {
   const stopping = facts.rules.filter(({ event, instead }) => !isSource || (event === "UPDATE" && instead));
   return stopping.map(({ name, event, always }) => {
@@ -256,11 +260,11 @@ function ruleFaults({ config, facts, isSource }: Judged): readonly Fault[] {
       ? "does something else instead for some rows, so their answers may not be written"
       : isSource
         ? "does something else instead, so no answer could be written"
-        : "keeps PostgreSQL from inserting or updating by key, so no answer could be written";
+        : "prevents an upsert by key, so no answer could be written";
     return fault(`target: the rule "${name}" on ${event} of ${config.table} ${effect}.`, {
       level: isPartial ? "warning" : "problem",
       sql: [`drop rule ${quoteIdentifier(name)} on ${facts.qualified};`],
-      mends: ["A trigger can do what the rule does."],
+      mends: ["Use a trigger instead of the rule."],
     });
   });
 }
@@ -276,7 +280,7 @@ function partitionFaults({ config, facts }: Judged): readonly Fault[] {
 
 function rightFaults(judged: Judged): readonly Fault[] {
   const { facts, isSource } = judged;
-  // A default that is not asked for draws no number.
+  // The default of a column that a write names draws no number.
   const written = new Set(writtenColumns(judged).map(({ name }) => name));
   const me = quoteIdentifier(facts.user);
   const rights = [
@@ -311,14 +315,14 @@ export function thinnedFault(qualified: string, user: string): Fault {
   return fault(`row-level security would hide rows of ${qualified} from "${user}".`, {
     kind: "right",
     mends: [
-      "Rowmill reads whole tables or nothing. Connect as the table's owner, or let an administrator exempt this user.",
+      "Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.",
     ],
     sql: [`alter role ${quoteIdentifier(user)} bypassrls;`],
   });
 }
 
-/** What another row, of this table or another one, may have against an answer. */
-function neighbourFaults({ config, facts, wanted, source }: Judged): readonly Fault[] {
+/** Another row, of this table or another one, may forbid an answer. */
+function neighborFaults({ config, facts, wanted, source }: Judged): readonly Fault[] {
   const answers = wanted.map(({ name }) => name);
   const key = source.key.map(({ name }) => name);
   const answered = (columns: readonly string[]) => columns.filter((name) => answers.includes(name));
@@ -328,10 +332,10 @@ function neighbourFaults({ config, facts, wanted, source }: Judged): readonly Fa
       if (first === undefined) return [];
       return [
         fault(
-          `target: the foreign key "${name}" of ${config.table}."${first}" refuses each answer that ${refers} does not have.`,
+          `target: the foreign key "${name}" of ${config.table}."${first}" refuses answers that are not in ${refers}.`,
           {
             level: "warning",
-            mends: ["Give the answer the values that are there: z.enum([…]). Or drop the foreign key."],
+            mends: ["Limit the answer to those values: z.enum([…]). Or drop the foreign key."],
           },
         ),
       ];
@@ -341,7 +345,8 @@ function neighbourFaults({ config, facts, wanted, source }: Judged): readonly Fa
       if (first === undefined || key.every((column) => columns.includes(column))) return [];
       return [
         fault(
-          `target: the unique index "${name}" of ${config.table}."${first}" refuses an answer that another row has already.`,
+          `target: the unique index "${name}" of ${config.table}."${first}" ` +
+            "refuses an answer that another row already has.",
           { level: "warning", mends: ["Drop it, unless no two rows can have the same answer."] },
         ),
       ];

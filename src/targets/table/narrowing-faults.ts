@@ -1,46 +1,52 @@
-/** What a target that Rowmill made holds and the answer allows no more. Only reads. */
+/** Values in a target made by Rowmill that the answer no longer allows. Only reads. */
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import { identifier, quoteIdentifier, raw, sql, type Reader } from "../../postgres/database.js";
 import { fault, pairsOf, type Fault, type Judged } from "./fault.js";
 import { columnText, listedValues } from "./statements.js";
 
-/** No index helps to find a value that the answer has dropped, and a table of any size is read within the time of a look. */
+/** No index helps to find such a value, so this bounds the time. */
 const NARROWING_ROWS_MAX = 1_000_000;
 
-/** A CHECK of ours that the answer has outgrown downwards since the definition of the ledger, and rows that the narrower one would refuse. */
+/**
+ * `previous`: the answer's columns before. A CHECK of ours that would have to be narrower now, and a row that forbids
+ * it.
+ */
 export async function narrowingFaults(
   client: Reader,
   judged: Judged,
-  former: readonly AnswerColumn[] | null,
+  previous: readonly AnswerColumn[] | null,
 ): Promise<readonly Fault[]> {
   const { config, facts } = judged;
-  if (!facts.made || former === null) return [];
+  if (!facts.made || previous === null) return [];
   const faults: Fault[] = [];
   for (const { wanted, found } of pairsOf(judged)) {
-    const before = former.find(({ field }) => field === wanted.field)?.check ?? [];
+    const before = previous.find(({ field }) => field === wanted.field)?.check ?? [];
     const now = wanted.check ?? before;
     const dropped = before.filter((value) => !now.includes(value));
     const check = facts.checks.find(({ text }) => {
       const listed = listedValues(text, found.name) ?? [];
       return dropped.some((value) => listed.includes(value));
     });
-    // With new values among them it is no narrower: widened, the CHECK keeps the former ones.
+    // With new values the CHECK is widened, and keeps the previous ones.
     if (check === undefined || now.some((value) => !before.includes(value))) continue;
     const column = identifier(found.name);
     const row = await client.first<{ value: string }>(sql`
-      select t.${column}::text as value from (select ${column} from ${raw(facts.qualified)} limit ${NARROWING_ROWS_MAX}) t
-      where t.${column}::text = any(${dropped}::text[]) limit 1`);
+      select t.${column}::text as value
+      from (select ${column} from ${raw(facts.qualified)} limit ${NARROWING_ROWS_MAX}) t
+      where t.${column}::text = any(${dropped}::text[])
+      limit 1`);
     if (row === null) continue;
     const name = quoteIdentifier(check.name);
     const narrowed = columnText({ ...wanted, name: found.name }).replace(/^.*? check /s, "check ");
     faults.push(
       fault(
-        `target: ${config.table}."${found.name}" holds ${JSON.stringify(row.value)}, which the answer no longer allows. Rowmill does not narrow a CHECK.`,
+        `target: ${config.table}."${found.name}" contains ${JSON.stringify(row.value)}, ` +
+          "which the answer no longer allows. Rowmill does not narrow a CHECK.",
         {
           sql: [
             `alter table ${facts.qualified} drop constraint ${name}, add constraint ${name} ${narrowed} not valid;`,
           ],
-          mends: ["Those rows keep the value until they are asked again."],
+          mends: ["Those rows keep the value until you ask them again."],
         },
       ),
     );

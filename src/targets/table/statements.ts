@@ -1,4 +1,4 @@
-/** The statements that make a target table or add what it lacks, as text. Pure: what runs them is ensure-target.ts. */
+/** The statements that make a target table or add what it lacks, as text. Pure: ensure.ts runs them. */
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { SourceTable } from "../../sources/table/inspection.js";
@@ -18,11 +18,11 @@ export interface Creation {
   readonly source: SourceTable;
   readonly wanted: readonly WantedColumn[];
   readonly qualified: string;
-  /** Of the outside world, that exist here. */
+  /** Those of `OUTSIDE_ROLES` that exist here. */
   readonly roles: readonly string[];
 }
 
-/** In the order in which they are run, in one transaction. */
+/** In order, for one transaction. */
 export function creationStatements({ access, source, wanted, qualified, roles }: Creation): string[] {
   const keyNames = source.key.map((column) => quoteIdentifier(column.name)).join(", ");
   const columns = [
@@ -46,7 +46,7 @@ export function creationStatements({ access, source, wanted, qualified, roles }:
   ];
 }
 
-/** Adds what is missing among these, and of the stamps where they are to be; null: nothing is. */
+/** Adds the missing ones; null: none is missing. */
 export function additionStatement(
   qualified: string,
   { wanted, stamps }: { readonly wanted: readonly WantedColumn[]; readonly stamps: boolean },
@@ -61,12 +61,18 @@ export function additionStatement(
   return `alter table ${qualified} ${additions}`;
 }
 
-/** As Rowmill made it, or as somebody wrote `column in ('a', 'b')`. */
-const LISTED =
-  /^CHECK \(+(?:"(?<quoted>(?:[^"]|"")*)"|(?<plain>[a-z_][a-z0-9_$]*))\)*(?:::text)? = (?:ANY \(+ARRAY\[(?:\?, )*\?\]\)*(?:::text\[\])?\)+|\?\)+)(?: NOT VALID)?$/;
+/** As `column in ('a', 'b')` is stored. */
+const LISTED = new RegExp(
+  [
+    /^CHECK \(+(?:"(?<quoted>(?:[^"]|"")*)"|(?<plain>[a-z_][a-z0-9_$]*))\)*(?:::text)? = /,
+    /(?:ANY \(+ARRAY\[(?:\?, )*\?\]\)*(?:::text\[\])?\)+|\?\)+)(?: NOT VALID)?$/,
+  ]
+    .map(({ source }) => source)
+    .join(""),
+);
 const LITERAL = /'((?:[^']|'')*)'::(?:text|character varying|bpchar)/g;
 
-/** The values of a CHECK that lets nothing else into this column; null: it is another CHECK. `text`: of pg_get_constraintdef. */
+/** The values of a CHECK that lists all values of this column; null: another CHECK. `text`: of pg_get_constraintdef. */
 export function listedValues(text: string, column: string): readonly string[] | null {
   const groups = LISTED.exec(text.replaceAll(LITERAL, "?"))?.groups;
   const name = groups?.["quoted"]?.replaceAll('""', '"') ?? groups?.["plain"];
@@ -75,8 +81,8 @@ export function listedValues(text: string, column: string): readonly string[] | 
 }
 
 /**
- * Lets more values into a column by replacing its CHECK. The rows that are there need not be read under the lock that keeps everybody
- * out: the second statement reads them while others read and write.
+ * Allows more values in a column by replacing its CHECK. The second statement checks existing rows while others read
+ * and write, so the exclusive lock of the first is short.
  */
 export function wideningStatements(
   qualified: string,
@@ -96,11 +102,11 @@ export interface Widening {
   readonly column: string;
   /** Null: any text. */
   readonly values: readonly string[] | null;
-  /** The rows that are there keep to the former one. */
+  /** The previous CHECK is validated: existing rows satisfy it. */
   readonly valid: boolean;
 }
 
-/** As `create table` and `add column` take it. */
+/** For `create table` and `add column`. */
 export function columnText(column: WantedColumn): string {
   const name = quoteIdentifier(column.name);
   const check =

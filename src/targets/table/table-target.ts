@@ -1,8 +1,7 @@
 /**
- * Writes results into a table of the user's database: one upsert a chunk, or an update where the target is the source itself.
- * Never deletes a row. The caller holds the ledger's rows and repeats the transaction if it fails; nothing here outlives it.
- *
- * A write runs the user's triggers, so it runs under the role's own search path, and every name in it is qualified.
+ * Writes results into a user's table: one upsert a chunk, or an update where the target is the source. Never deletes
+ * a row. The caller repeats the transaction if it fails; nothing here outlives it. A write runs the user's triggers,
+ * so it runs under the role's own search path, and every name in it is qualified.
  */
 import {
   identifier,
@@ -16,7 +15,7 @@ import {
 } from "../../postgres/database.js";
 import { keyEquals, keyValues, type TableColumn } from "../../sources/table/inspection.js";
 import type { Result, Target } from "../target.js";
-import { codeOfWriting, refuseStrangers, type Ownership } from "./owners.js";
+import { codeOfWriting, refuseForeignCode, type Ownership } from "./owners.js";
 
 export interface TargetColumn extends TableColumn {
   /** The answer's field that is written here. */
@@ -27,15 +26,15 @@ export interface TargetColumn extends TableColumn {
 
 export interface TargetTable {
   readonly qualified: string;
-  /** The same as it stands in FROM and UPDATE. */
+  /** The same in FROM and UPDATE. */
   readonly from: string;
-  /** The source's key columns, by the same names. */
+  /** The source's key columns, which have the same names here. */
   readonly key: readonly TableColumn[];
   readonly columns: readonly TargetColumn[];
   /** Whether the table has `rowmill_at` and `rowmill_model`. */
   readonly stamped: boolean;
   readonly isSource: boolean;
-  /** Looked at again before each write; null: the config trusts whoever owns it. */
+  /** Checked again before each write; null: the config trusts any owner. */
   readonly ownership: Ownership | null;
 }
 
@@ -53,7 +52,7 @@ export function createTableTarget(table: TargetTable): Target {
 const STAMPS = ["rowmill_at", "rowmill_model"] as const;
 
 async function checkOwners(client: Queryable, { ownership }: TargetTable): Promise<void> {
-  if (ownership !== null) await refuseStrangers(client, ownership);
+  if (ownership !== null) await refuseForeignCode(client, ownership);
 }
 
 async function lock(tx: Queryable, table: TargetTable): Promise<{ plain: boolean }> {
@@ -70,7 +69,8 @@ async function lockFree(
   keys: readonly string[],
 ): Promise<{ busy: ReadonlySet<string> }> {
   await lock(tx, table);
-  const from = sql`unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
+  const from = sql`unnest(${keys}::text[]) as k (key)
+    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}`;
   const free = await tx.rows<{ key: string }>(sql`select k.key from ${from} for update of t skip locked`);
   const existing = await tx.rows<{ key: string }>(sql`select k.key from ${from}`);
   const locked = new Set(free.map((row) => row.key));
@@ -83,7 +83,7 @@ async function present(
   keys: readonly string[],
 ): Promise<ReadonlySet<string>> {
   if (keys.length === 0) return new Set();
-  // To read it, too, runs its owner's code: expressions of indexes are worked out where a statement is planned.
+  // Reading runs its owner's code too: the planner evaluates expressions of indexes.
   await tx.run(sql`lock table only ${raw(table.qualified)} in access share mode`);
   await checkOwners(tx, table);
   const written = table.stamped
@@ -93,7 +93,10 @@ async function present(
         " or ",
       );
   const rows = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${written}`);
+    select k.key
+    from unnest(${keys}::text[]) as k (key)
+    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
+    where ${written}`);
   return new Set(rows.map((row) => row.key));
 }
 
@@ -122,7 +125,7 @@ async function write(
   );
 }
 
-/** One row a result, as `x`: its key, its model, and the answer's columns by their place. */
+/** One row a result, as `x`: `k` key, `m` model, `c0`, `c1`, … the answer's columns. */
 function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
   const rows = results.map((result) => ({
     k: result.key,
@@ -139,9 +142,9 @@ function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
 }
 
 /**
- * Row counts would not tell: a trigger that moves rows into another table reports none, or all. The stamp tells also a row that a trigger left
- * as it was; a second less, for columns that round their times. Without stamps a row tells whether this transaction wrote it: its version is as
- * young as the transaction, which locked it before, or younger (written in a block of a trigger's own).
+ * Row counts do not tell: a trigger that moves rows to another table reports none, or all. The stamp does, with a
+ * second's tolerance for columns that round times. Without stamps, the row's xmin is this transaction's, or younger
+ * where a trigger wrote it in a block of its own.
  */
 async function notWritten(
   tx: Queryable,
@@ -152,15 +155,18 @@ async function notWritten(
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
     : sql`pg_catalog.age(t.xmin) <= 0`;
   const held = await tx.rows<{ key: string }>(sql`
-    select k.key from unnest(${keys}::text[]) as k (key) join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)} where ${fresh}`);
+    select k.key
+    from unnest(${keys}::text[]) as k (key)
+    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`k.key`)}
+    where ${fresh}`);
   const missing = new Set(keys);
   for (const { key } of held) missing.delete(key);
   return missing;
 }
 
 /**
- * Of these rows, which no write reached, the keys of those that do not hold the answer. A trigger may leave out an update that would change
- * nothing (PostgreSQL has one for it), and what it keeps is what was to be written. As texts, since not every type can be compared.
+ * Of these rows, which no write reached, the keys of those that do not hold the answer: a trigger may skip an update
+ * that changes nothing (PostgreSQL has one for it). As texts, since not every type can be compared.
  */
 async function differing(
   tx: Queryable,
@@ -172,7 +178,9 @@ async function differing(
       sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
   );
   const held = await tx.rows<{ key: string }>(sql`
-    select x.k as key from ${recordsetOf(table, results)} join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
+    select x.k as key
+    from ${recordsetOf(table, results)}
+    join ${raw(table.from)} t on ${keyEquals("t", table.key, sql`x.k`)}
     where ${join(same, " and ")}`);
   const missing = new Set(results.map((result) => result.key));
   for (const { key } of held) missing.delete(key);
@@ -182,14 +190,14 @@ async function differing(
 function answerValues(table: TargetTable): { name: string; value: Sql }[] {
   return table.columns.map((column, index) => ({
     name: column.name,
-    // As a text until here: our own JSON would make doubles of its numbers.
+    // Text until here: our JSON would turn its numbers into doubles.
     value: column.isJsonText
       ? sql`x.${raw(`c${index}`)}::${raw(column.castType)}`
       : sql`x.${raw(`c${index}`)}`,
   }));
 }
 
-/** Column name and the value it gets, key columns left out. */
+/** Without the key columns. */
 function assignments(table: TargetTable): { name: string; value: Sql }[] {
   const answers = answerValues(table);
   const [at, model] = STAMPS;
@@ -200,13 +208,20 @@ function assignments(table: TargetTable): { name: string; value: Sql }[] {
 
 function updateStatement(table: TargetTable, recordset: Sql): Sql {
   const set = join(assignments(table).map(({ name, value }) => sql`${identifier(name)} = ${value}`));
-  return sql`update ${raw(table.from)} t set ${set} from ${recordset} where ${keyEquals("t", table.key, sql`x.k`)}`;
+  return sql`
+    update ${raw(table.from)} t
+    set ${set}
+    from ${recordset}
+    where ${keyEquals("t", table.key, sql`x.k`)}`;
 }
 
 function upsertStatement(table: TargetTable, recordset: Sql): Sql {
   const assigned = assignments(table);
   const keyNames = join(table.key.map((column) => identifier(column.name)));
-  return sql`insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
-    select ${join(keyValues(table.key, sql`x.k`))}, ${join(assigned.map(({ value }) => value))} from ${recordset}
-    on conflict (${keyNames}) do update set ${join(assigned.map(({ name }) => sql`${identifier(name)} = excluded.${identifier(name)}`))}`;
+  return sql`
+    insert into ${raw(table.qualified)} (${keyNames}, ${join(assigned.map(({ name }) => identifier(name)))})
+    select ${join(keyValues(table.key, sql`x.k`))}, ${join(assigned.map(({ value }) => value))}
+    from ${recordset}
+    on conflict (${keyNames}) do update
+    set ${join(assigned.map(({ name }) => sql`${identifier(name)} = excluded.${identifier(name)}`))}`;
 }

@@ -1,9 +1,7 @@
 /**
- * Tries answers against the CHECKs, domains and generated columns of a target, in a temporary table that has them and nothing else: no
- * trigger, no rule, no foreign key, no default. One transaction, which is rolled back, so a pooler may stand between.
- *
- * What is run is the owner's code, under the role's own path: only after the owners were checked, in the same transaction, under a lock
- * that keeps other code out.
+ * Tries answers against a target's CHECKs, domains and generated columns, in a temporary table that has nothing else:
+ * no trigger, rule, foreign key or default. One transaction, rolled back at its end. It runs the table owner's code
+ * under the role's own path, so the owners are checked before, under a lock that keeps other code out.
  */
 import type { Json } from "../../model/pipeline.js";
 import { bisect } from "../../postgres/bisect.js";
@@ -20,14 +18,14 @@ import {
 } from "../../postgres/database.js";
 import { fault, namedValues, pairsOf, type Fault, type Judged, type Pair } from "./fault.js";
 import type { TableCheck } from "./catalogue.js";
-import { refuseStrangers, type Ownership } from "./owners.js";
+import { refuseForeignCode, type Ownership } from "./owners.js";
 import { listedValues } from "./statements.js";
 
 const STATEMENT_MS_MAX = 3_000;
 const LOCK_MS_MAX = 1_000;
 /** Of one column. */
 const VALUES_TRIED_MAX = 1_000;
-/** More are not looked for: to tell each takes several statements, and whoever wants the table for himself waits meanwhile. */
+/** Each takes several statements to find, while an exclusive lock on the table has to wait. */
 const VALUES_REFUSED_MAX = 10;
 const TRIED = "pg_temp.rowmill_tried_answers";
 
@@ -41,7 +39,7 @@ interface Refused {
   readonly error: Error;
 }
 
-/** Values that something on the table refuses whatever the rest of the row is. `ownership`: null for a trusted owner. */
+/** Values that the table refuses whatever the rest of the row is. `ownership`: null for a trusted owner. */
 export async function tryAnswers(
   database: Database,
   judged: Judged,
@@ -63,10 +61,10 @@ export async function tryAnswers(
         const obstacle = await findObstacle(tx);
         if (obstacle !== null) return notTried(obstacle.why, obstacle.grants);
         await tx.run(sql`lock table ${raw(facts.qualified)} in access share mode`);
-        if (ownership !== null) await refuseStrangers(tx, ownership);
+        if (ownership !== null) await refuseForeignCode(tx, ownership);
         const faults: Fault[] = [];
         for (const trial of trials) {
-          // Undone, and not dropped: that would be one more command that an event trigger may wait for.
+          // Rolled back, not dropped: an event trigger may fire on that.
           await tx.run(sql`savepoint rowmill_trial`);
           const failure = await makeTable(tx, judged, trial.pair);
           if (failure === null) faults.push(...(await refusedOf(tx, judged, trial)));
@@ -79,20 +77,18 @@ export async function tryAnswers(
     );
   } catch (error) {
     if (!(error instanceof DatabaseError) || isDatabaseWide(error)) throw error;
-    // A lock that another session holds, or a CHECK that takes its time.
+    // Another session's lock, or a slow CHECK.
     if (error.code === "database_timeout") return notTried(withoutStop(error));
     return [
-      fault(`target: to try an answer on ${config.table} failed. ${error.message}`, {
+      fault(`target: trying an answer on ${config.table} failed. ${error.message}`, {
         level: trials.some(({ pair }) => facts.rewritten.includes(pair.found.name)) ? "warning" : "problem",
-        mends: [
-          "A CHECK or a domain of the table raises this error. Change it, or grant the right that it lacks.",
-        ],
+        mends: ["A CHECK or a domain of the table raises this error. Change it, or grant the missing right."],
       }),
     ];
   }
 }
 
-/** None where nothing but the catalogue decides: no CHECK, no domain, and no generated column that may read the answer. */
+/** None where the catalogue decides: no CHECK, no domain, and no generated column that may read the answer. */
 function trialOf(judged: Judged, pair: Pair): Trial[] {
   const { wanted, found } = pair;
   const isDomain = found.castType !== found.declared.castType;
@@ -105,7 +101,7 @@ function trialOf(judged: Judged, pair: Pair): Trial[] {
   return tried.length === 0 ? [] : [{ pair, values: tried }];
 }
 
-/** CHECKs that hang on this column alone: of others the rest of the row would have to be known. A list was judged already. */
+/** CHECKs of this column alone: others depend on the rest of the row. judge.ts has judged lists. */
 function decisiveChecks({ facts }: Judged, { found }: Pair): readonly TableCheck[] {
   return facts.checks.filter((check) => isDecisive(check, found));
 }
@@ -114,7 +110,7 @@ function isDecisive({ columns, text }: TableCheck, { name }: Pair["found"]): boo
   return columns.length === 1 && columns[0] === name && listedValues(text, name) === null;
 }
 
-/** Why no such table can be made and cut down here. An event trigger would fire at it: one of the user's own is not to. */
+/** Why no temporary table can be made here. It must not fire an event trigger of the user's. */
 async function findObstacle(tx: Queryable): Promise<{ why: string; grants: string[] } | null> {
   const row = await tx.first<{
     user: string;
@@ -124,23 +120,30 @@ async function findObstacle(tx: Queryable): Promise<{ why: string; grants: strin
     event: string | null;
   }>(sql`
     select current_user::text as user, current_database()::text as database,
-      has_database_privilege(current_database(), 'TEMP') as temporary, current_setting('transaction_read_only')::boolean as "readOnly",
-      (select e.evtname::text from pg_catalog.pg_event_trigger e join pg_catalog.pg_roles o on o.oid = e.evtowner
+      has_database_privilege(current_database(), 'TEMP') as temporary,
+      current_setting('transaction_read_only')::boolean as "readOnly",
+      (
+        select e.evtname::text
+        from pg_catalog.pg_event_trigger e
+        join pg_catalog.pg_roles o on o.oid = e.evtowner
         cross join (select oid, rolsuper from pg_catalog.pg_roles where rolname = current_user) me
-        where e.evtenabled <> 'D' and (e.evtevent like 'ddl_command_%' or e.evtevent = 'sql_drop')
+        where e.evtenabled <> 'D'
+          and (e.evtevent like 'ddl_command_%' or e.evtevent = 'sql_drop')
           and (e.evttags is null or e.evttags && array['CREATE TABLE', 'ALTER TABLE'])
-          and (o.oid = me.oid or me.rolsuper or not o.rolsuper) limit 1) as event`);
+          and (o.oid = me.oid or me.rolsuper or not o.rolsuper)
+        limit 1) as event`);
   if (row === null) throw new Error("The catalogue gave no row.");
-  if (row.readOnly) return { why: "this server takes no writes", grants: [] };
+  if (row.readOnly) return { why: "this server is read-only", grants: [] };
   if (row.event !== null) return { why: `the event trigger "${row.event}" would fire`, grants: [] };
   if (row.temporary) return null;
   const grant = `grant temporary on database ${quoteIdentifier(row.database)} to ${quoteIdentifier(row.user)};`;
-  return { why: `the user "${row.user}" may make no temporary tables`, grants: [grant] };
+  return { why: `the user "${row.user}" may not create temporary tables`, grants: [grant] };
 }
 
 /**
- * Only the tried column stays, with what hangs on it alone: what other columns are given is not known, and null need not suit them (a domain
- * that is never null, a generated column that divides by another). An error that is returned is no answer's: such a table cannot be made.
+ * Keeps only the tried column and what depends on it alone: the values of other columns are unknown, and null may not
+ * suit them (a domain that is never null, a generated column that divides by another). Returns why no such table can
+ * be made.
  */
 async function makeTable(tx: Queryable, { facts }: Judged, { found }: Pair): Promise<DatabaseError | null> {
   const others = facts.columns.filter(({ name, generated }) => name !== found.name && generated === "");
@@ -157,7 +160,8 @@ async function makeTable(tx: Queryable, { facts }: Judged, { found }: Pair): Pro
   ];
   try {
     await tx.run(
-      sql`create temporary table ${raw(TRIED)} (like ${raw(facts.qualified)} including constraints including generated) on commit drop`,
+      sql`create temporary table ${raw(TRIED)}
+        (like ${raw(facts.qualified)} including constraints including generated) on commit drop`,
     );
     for (const actions of changes)
       if (actions.length > 0) await tx.run(raw(`alter table ${TRIED} ${actions.join(", ")}`));
@@ -168,7 +172,7 @@ async function makeTable(tx: Queryable, { facts }: Judged, { found }: Pair): Pro
   }
 }
 
-/** Thrown to end a search that has found enough. */
+/** Ends a search that has found enough. */
 class Enough extends Error {}
 
 async function findRefused(tx: Queryable, { pair, values: all }: Trial): Promise<readonly Refused[]> {
@@ -181,10 +185,10 @@ async function findRefused(tx: Queryable, { pair, values: all }: Trial): Promise
       async (values) => {
         const rows = JSON.stringify(values.map((value) => ({ v: value })));
         await tx.run(
-          underRolePath(
-            sql`insert into ${raw(TRIED)} (${identifier(found.name)})
-              select x.v from pg_catalog.json_to_recordset(${rows}::pg_catalog.json) as x (v ${raw(found.declared.castType)})`,
-          ),
+          underRolePath(sql`
+            insert into ${raw(TRIED)} (${identifier(found.name)})
+            select x.v
+            from pg_catalog.json_to_recordset(${rows}::pg_catalog.json) as x (v ${raw(found.declared.castType)})`),
         );
       },
       (value, error) => {
@@ -205,18 +209,20 @@ async function refusedOf(tx: Queryable, { config, facts }: Judged, trial: Trial)
   const reasons = [...new Set(refused.map(({ error }) => reasonOf(error)))];
   return reasons.map((reason) => {
     const same = refused.filter(({ error }) => reasonOf(error) === reason);
+    const values = namedValues(same.map(({ value }) => value));
     const isRewritten = facts.rewritten.includes(found.name) && !same.some(({ error }) => isOfDomain(error));
     return fault(
-      `target: ${config.table}."${found.name}" refuses ${namedValues(same.map(({ value }) => value))}${isAll ? "" : " and perhaps others"} of the answer's "${wanted.field}": ${reason}.`,
+      `target: ${config.table}."${found.name}" refuses ${values}${isAll ? "" : " and perhaps others"} ` +
+        `of the answer's "${wanted.field}": ${reason}.`,
       {
         level: isRewritten ? "warning" : "problem",
-        mends: ["Change the CHECK, or allow only values in the answer that it accepts."],
+        mends: ["Change the CHECK, or limit the answer to values that it accepts."],
       },
     );
   });
 }
 
-/** Without the value, so that values which fail alike stand together. */
+/** Without the value, so that values with the same failure are named together. */
 function reasonOf(error: Error): string {
   const { cause } = error;
   const constraint =
@@ -226,7 +232,7 @@ function reasonOf(error: Error): string {
   return constraint === null ? withoutStop(error) : `the CHECK "${constraint}"`;
 }
 
-/** A domain judges before a trigger can make another value of it. */
+/** A domain checks a value before any trigger can change it. */
 function isOfDomain({ cause }: Error): boolean {
   return cause instanceof Error && "dataType" in cause && typeof cause.dataType === "string";
 }

@@ -7,7 +7,7 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import { isDataError, type Queryable } from "../../postgres/database.js";
 import type { RowSql } from "../../store/requests/row-sql.js";
 import * as sweeps from "../../store/requests/sweeps.js";
-import { presentMoment, type Moment } from "../../postgres/visible.js";
+
 import type { Pipeline, WorkerContext } from "../context.js";
 import { guarded, mayLook } from "../guard.js";
 import { lookAt } from "./look.js";
@@ -65,7 +65,7 @@ export async function catchUp(
   pipeline: Pipeline,
   signal: AbortSignal,
 ): Promise<void> {
-  const before = await presentMoment(context.read);
+  const before = await arrivals.presentMoment(context.read);
   let left: number;
   do {
     signal.throwIfAborted();
@@ -87,7 +87,7 @@ async function takeOnce(context: WorkerContext, pipeline: Pipeline, wanted: Taki
 interface Taking {
   /** False: another worker is at it. */
   readonly lock: (tx: Queryable, id: number) => Promise<boolean | void>;
-  readonly before: Moment | null;
+  readonly before: arrivals.Moment | null;
 }
 
 function take(

@@ -8,7 +8,7 @@ import { refute } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { AGAIN, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 import { overdueText } from "../../model/batch/overdue.js";
-import * as overdueBatches from "../../store/batches/overdue-batches.js";
+import * as stuckBatches from "../../store/batches/stuck-batches.js";
 
 /** In a row: then a person is asked what the provider's word for a batch means. */
 const UNKNOWN_POLLS_MAX = 10;
@@ -31,8 +31,8 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   if (seen.terminal) return beginCollecting(turn, seen);
   const noted = await context.step("poll.note", () =>
     batches.update(context.database, lease, {
-      provider_status: seen.statusText,
-      provider_counts: seen.counts && { ...seen.counts },
+      providerStatus: seen.statusText,
+      providerCounts: seen.counts && { ...seen.counts },
       polls: batch.polls + 1,
     }),
   );
@@ -70,9 +70,9 @@ async function beginCollecting(
       event: "providerDone",
       reason: `the provider says ${seen.statusText}`,
       fields: {
-        provider_status: seen.statusText,
-        provider_counts: seen.counts && { ...seen.counts },
-        provider_data: { refs: seen.refs },
+        providerStatus: seen.statusText,
+        providerCounts: seen.counts && { ...seen.counts },
+        providerData: { refs: seen.refs },
       },
     },
   );
@@ -95,7 +95,7 @@ const toldAtMs = new Map<string, number>();
 async function warnOverdue({ context, batch }: Turn<BatchIn<"running">>): Promise<void> {
   const before = toldAtMs.get(batch.id);
   if (before !== undefined && performance.now() - before < SAY_AGAIN_MS) return;
-  const [overdue] = await overdueBatches.readAll(context.read, { max: 1, of: batch.id });
+  const [overdue] = await stuckBatches.overdue(context.read, { max: 1, of: batch.id });
   if (overdue === undefined) return;
   if (toldAtMs.size >= TOLD_MAX) toldAtMs.clear();
   toldAtMs.set(batch.id, performance.now());

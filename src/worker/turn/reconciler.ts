@@ -182,12 +182,12 @@ export async function refute(
     event: "refuted",
     reason: `${batch.providerBatchId} is another batch: ${why}`,
     fields: {
-      provider_batch_id: null,
-      provider_status: null,
-      provider_counts: null,
-      provider_data: { refs: null, refuted },
+      providerBatchId: null,
+      providerStatus: null,
+      providerCounts: null,
+      providerData: { refs: null, refuted },
       presumed: false,
-      create_intent: "still",
+      createIntent: "still",
     },
   };
   try {

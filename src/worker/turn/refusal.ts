@@ -39,7 +39,7 @@ export async function refuse(turn: Refused, errors: readonly BatchInputError[]):
   const kept = errors.slice(0, ERRORS_KEPT).map((error) => ({ ...error }));
   const { context, lease } = turn;
   const noted = await context.step("refuse.note", () =>
-    batches.update(context.database, lease, { provider_errors: kept }),
+    batches.update(context.database, lease, { providerErrors: kept }),
   );
   if (!noted) return LOST;
   const [first = UNSAID] = errors;

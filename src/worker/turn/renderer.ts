@@ -369,10 +369,10 @@ async function finish(
     room: turn.pipeline.config.request.maxOutputTokens,
     requests: packed.requests + ended,
     lines: packed.requests,
-    spool_bytes: file.bytes,
-    spool_sha256: file.sha256,
-    reserved_tokens: Math.ceil(packed.tokens),
-    reserved_nano_usd: Math.ceil(packed.nanoUsd),
+    spoolBytes: file.bytes,
+    spoolSha256: file.sha256,
+    reservedTokens: Math.ceil(packed.tokens),
+    reservedNanoUsd: Math.ceil(packed.nanoUsd),
   });
   return moved ? AGAIN : LOST;
 }

@@ -102,19 +102,19 @@ async function staged(
   const { context, pipeline, batch, lease } = turn;
   if (readiness === "failed") {
     const noted = await context.step("upload.wait", () =>
-      batches.update(context.database, lease, { provider_data: { staged: null }, polls: 0 }),
+      batches.update(context.database, lease, { providerData: { staged: null }, polls: 0 }),
     );
     if (!noted) return LOST;
     const why = `The provider cannot use the input file of batch ${batch.id}: ${details ?? "it gives no reason"}. To upload it again: rowmill resume ${pipeline.config.name}`;
     return pauseForProvider(turn, why);
   }
   const looksMax = { ready: 0, staged: STAGED_LOOKS_MAX, pending: READY_LOOKS_MAX }[readiness];
-  if (batch.polls < looksMax) return waitUntilReady(turn, "upload.wait", { provider_data: { staged: ref } });
+  if (batch.polls < looksMax) return waitUntilReady(turn, "upload.wait", { providerData: { staged: ref } });
   return toCreate(turn, ref, reason);
 }
 
 async function toCreate(turn: Turn<BatchIn<"uploading">>, ref: Json | null, reason: string): Promise<Next> {
-  const fields = { provider_data: { staged: ref }, create_intent: false };
+  const fields = { providerData: { staged: ref }, createIntent: false };
   const moved = await moveBatch("upload.move", turn, {
     batch: turn.batch,
     event: "uploaded",
@@ -194,7 +194,7 @@ async function askBaseline({ context, pipeline, signal }: Turn): Promise<Json | 
 /** This process stood still: by now another one may look for the create, in vain, and make it itself. Nothing was sent. */
 async function tooLate({ context, lease }: Turn): Promise<Next> {
   const takenBack = await context.step("submit.takeBack", () =>
-    batches.update(context.database, lease, { create_intent: false }),
+    batches.update(context.database, lease, { createIntent: false }),
   );
   return takenBack ? AGAIN : LOST;
 }
@@ -215,7 +215,7 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
   // Everything else certainly had no effect: the intent ends here, so that nobody looks for a batch that cannot be.
   if (error.kind === "refused" && error.refusal.about === "notReady") return afterNotReady(turn, error);
   const takenBack = await context.step("submit.takeBack", () =>
-    batches.update(context.database, lease, { create_intent: false }),
+    batches.update(context.database, lease, { createIntent: false }),
   );
   if (!takenBack) return LOST;
   if (error.kind === "refused") return refuse(turn, [error.refusal]);
@@ -230,9 +230,9 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
 
 async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: ProviderError): Promise<Next> {
   const { context, pipeline, batch, lease } = turn;
-  if (batch.polls < READY_LOOKS_MAX) return waitUntilReady(turn, "submit.takeBack", { create_intent: false });
+  if (batch.polls < READY_LOOKS_MAX) return waitUntilReady(turn, "submit.takeBack", { createIntent: false });
   const takenBack = await context.step("submit.takeBack", () =>
-    batches.update(context.database, lease, { create_intent: false, polls: 0 }),
+    batches.update(context.database, lease, { createIntent: false, polls: 0 }),
   );
   if (!takenBack) return LOST;
   return pauseForProvider(
@@ -258,7 +258,7 @@ export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: stri
     batch,
     event: "fenced",
     reason,
-    fields: { provider_data: { staged: null }, create_intent: false },
+    fields: { providerData: { staged: null }, createIntent: false },
     // What the first one, should it be seen later after all, may have cost: the batch itself may end with nothing reserved.
     detail: { reservedNanoUsd: batch.reservedNanoUsd },
   });
@@ -276,9 +276,9 @@ export async function adopt(
 ): Promise<Next> {
   const { context, batch, lease } = turn;
   const fields = {
-    provider_batch_id: found.id,
-    provider_status: found.statusText,
-    provider_data: { refs: found.refs },
+    providerBatchId: found.id,
+    providerStatus: found.statusText,
+    providerData: { refs: found.refs },
     presumed,
   };
   const moved = await context.step("submit.record", () =>

@@ -3,7 +3,7 @@
  * (`end-answers.ts`). After a crash they are read again from the start; lines whose requests have left the batch change nothing.
  *
  * Answers whose target rows somebody holds are kept in the ledger. Once the results were read to their end and nothing else is open, the
- * batch says so (`results_read`), and later turns write from what is kept, and read no results again.
+ * batch says so (`resultsRead`), and later turns write from what is kept, and read no results again.
  */
 import * as batches from "../../../store/batches/batches.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
@@ -192,7 +192,7 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
         ? "every request was named in the results"
         : `${read.missing} requests were not named in the results: ${outcome}`,
     detail: read,
-    fields: { provider_data: { refs: tally.end.refs } },
+    fields: { providerData: { refs: tally.end.refs } },
     first: (tx) => lookAtAnswers(tx, pipeline),
   });
   if (ended === "lost") return LOST;
@@ -211,8 +211,8 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
   return lookAgain(turn, delayMs, {
     polls: batch.polls + 1,
-    results_read: read,
-    provider_data: { refs },
+    resultsRead: read,
+    providerData: { refs },
   });
 }
 

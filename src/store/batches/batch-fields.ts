@@ -1,0 +1,68 @@
+/** What the holder of a batch may write about it; the names of columns are made here. */
+import type { Json } from "../../model/pipeline.js";
+import { storableJson, storableText } from "../../model/words/storable-text.js";
+import { join, raw, sql, type Sql } from "../../postgres/database.js";
+import type { ResultsRead } from "./batches.js";
+import type { ProviderData } from "./provider-data.js";
+
+/** What a move may write next to the state. */
+export interface BatchFields {
+  room?: number;
+  requests?: number;
+  lines?: number;
+  spoolBytes?: number;
+  spoolSha256?: string;
+  reservedNanoUsd?: number;
+  reservedTokens?: number;
+  lostNanoUsd?: number;
+  /** Members that are given replace the previous ones. */
+  providerData?: Partial<ProviderData>;
+  providerBatchId?: string | null;
+  presumed?: boolean;
+  /** True: what is missing is reported now. */
+  told?: boolean;
+  providerStatus?: string | null;
+  providerCounts?: Json;
+  providerErrors?: Json;
+  downloads?: number;
+  resultsRead?: ResultsRead;
+  polls?: number;
+  /** True: a create may be on its way from now on; false: certainly none is; "still": it may be, after all. */
+  createIntent?: boolean | "still";
+  /** Only circumstance tells its create from others: one may be open in an account. */
+  oneCreate?: boolean;
+}
+
+const JSON_FIELDS: ReadonlySet<string> = new Set(["providerCounts", "providerErrors", "resultsRead"]);
+
+/** What follows `set`. */
+export function assignments(fields: BatchFields): Sql {
+  const { createIntent, providerData: data, told, ...plain } = fields;
+  const list = Object.entries(plain).map(([name, value]) => sql`${columnOf(name)} = ${valueOf(name, value)}`);
+  if (data !== undefined || createIntent === true) {
+    const intended = sql`jsonb_build_object('intendedAt', extract(epoch from clock_timestamp()))`;
+    const added = createIntent === true ? sql`|| ${intended}` : sql``;
+    list.push(sql`provider_data = provider_data || ${storableJson(data ?? {})}::jsonb ${added}`);
+  }
+  if (told !== undefined) list.push(sql`told_at = ${told ? sql`clock_timestamp()` : sql`null`}`);
+  if (createIntent !== undefined) list.push(sql`create_intent_at = ${intentAt(createIntent)}`);
+  if (createIntent === true) list.push(sql`creates = creates + 1`);
+  return list.length === 0 ? sql`id = id` : join(list);
+}
+
+/** "still": as old as it was. What the list shows from before it, and from long after it, is another batch. */
+function intentAt(intent: boolean | "still"): Sql {
+  if (intent === false) return sql`null`;
+  return intent === true
+    ? sql`clock_timestamp()`
+    : sql`coalesce(to_timestamp((provider_data ->> 'intendedAt')::float8), clock_timestamp())`;
+}
+
+function columnOf(field: string): Sql {
+  return raw(field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+}
+
+function valueOf(field: string, value: unknown): Sql {
+  if (JSON_FIELDS.has(field)) return sql`${value === null ? null : storableJson(value)}::jsonb`;
+  return sql`${field === "providerStatus" && typeof value === "string" ? storableText(value) : value}`;
+}
