@@ -7,7 +7,7 @@ import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 import {
   buildCli,
   filmsPipeline,
-  runCli,
+  runCommand,
   serverKind,
   startCli,
   startCliProject,
@@ -50,7 +50,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
   });
 
   function run(env: Variables, ...args: string[]): Promise<Ended> {
-    return runCli(args, { cwd: project.folder, env });
+    return runCommand(args, { cwd: project.folder, env });
   }
 
   function start(env: Variables, ...args: string[]): RunningCli {

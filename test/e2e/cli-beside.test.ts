@@ -41,7 +41,7 @@ async function untilPipeline(
 describe("Commands beside a running up", { timeout: 90_000 }, () => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject(serverKind);
+    project = await startCliProject(serverKind, { run: runCli });
     await createFilms(project);
     await project.writeConfig(patient);
   });
@@ -169,7 +169,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
 
 describe("A second worker on the embedded database", { timeout: 60_000 }, () => {
   it("is refused and told who holds it, while status and flush work beside the first", async () => {
-    const project = await startCliProject("embedded");
+    const project = await startCliProject("embedded", { run: runCli });
     try {
       await createFilms(project);
       await project.writeConfig(patient);

@@ -7,7 +7,7 @@ import { createFilms, insertFilms } from "../support/cli-films.js";
 import {
   buildCli,
   filmsPipeline,
-  runCli,
+  runCommand,
   serverKind,
   startCli,
   startCliProject,
@@ -50,7 +50,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
   }
 
   function at(url: string, ...args: string[]): Promise<Ended> {
-    return runCli(args, { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: url } });
+    return runCommand(args, { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: url } });
   }
 
   async function askedOf(gateway: RealGateway["gateway"]): Promise<number> {
@@ -118,7 +118,9 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
       OPENAI_ORG_ID: "org-b",
       OPENAI_PROJECT_ID: "p",
     };
-    expect((await runCli(["up", "--until-idle"], { cwd: project.folder, env: organization })).status).toBe(0);
+    expect(
+      (await runCommand(["up", "--until-idle"], { cwd: project.folder, env: organization })).status,
+    ).toBe(0);
     expect(await askedOf(another.gateway)).toBe(0);
     expect(await askedOf(otherDemo)).toBe(0);
     expect(await answered()).toEqual([{ account: `${real.url}||`, demo: false, rows: 20 }]);

@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
 import { raw } from "../../src/postgres/database.js";
-import { buildCli, runCli, serverKind, unlessServer, type Ended, type Variables } from "../support/cli.js";
+import {
+  buildCli,
+  runCommand,
+  serverKind,
+  unlessServer,
+  type Ended,
+  type Variables,
+} from "../support/cli.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
 import {
   configText,
@@ -35,7 +42,7 @@ beforeAll(async () => {
   const silent = await startSilentServer();
   closers.push(silent.close, () => rm(folder, { recursive: true, force: true }));
   const alone = await place("silent", configText());
-  nothingAnswers = runCli(["doctor"], {
+  nothingAnswers = runCommand(["doctor"], {
     cwd: alone,
     env: {
       DATABASE_URL: `postgres://u:a-long-password@127.0.0.1:${silent.port}/app`,
@@ -63,7 +70,7 @@ beforeAll(async () => {
     `create table films (id bigint primary key, title text, description text);
      insert into films values (1, 'One', 'A film about the number one.')`,
   );
-  const ended = await runCli(["up", "--until-idle"], {
+  const ended = await runCommand(["up", "--until-idle"], {
     cwd: await place("installed", configText()),
     env: baseEnv(installed.url),
   });
@@ -191,7 +198,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
   it.each(Object.entries(setups))("looks at %s", async (_, setup) => {
     const at = await prepare(setup);
     const schemasBefore = await rowsOf(at.url, "select nspname from pg_namespace order by 1");
-    const ended = await runCli(["doctor"], { cwd: at.folder, env: at.env });
+    const ended = await runCommand(["doctor"], { cwd: at.folder, env: at.env });
     expect(ended.stderr).toBe("");
     expect(steady(ended.stdout, at)).toBe(wholeText(setup.says));
     expect(ended.status).toBe(setup.status);
@@ -216,7 +223,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
 
   it("tells programs the same as an object", async () => {
     const at = await prepare({ ...setupOf("a key that the provider refuses") });
-    const ended = await runCli(["doctor", "--json"], { cwd: at.folder, env: at.env });
+    const ended = await runCommand(["doctor", "--json"], { cwd: at.folder, env: at.env });
     const report: { status: string; checks: { id: string; status: string; findings: object[] }[] } =
       JSON.parse(ended.stdout);
     expect(report.status).toBe("problem");
@@ -242,7 +249,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
 
   it("makes no embedded database by looking for one", async () => {
     const at = await place("embedded", configText());
-    const ended = await runCli(["doctor"], { cwd: at, env: { ...baseEnv("embedded") } });
+    const ended = await runCommand(["doctor"], { cwd: at, env: { ...baseEnv("embedded") } });
     expect(ended.stdout).toContain(
       "  not checked  Connection, Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the embedded database is not made yet; rowmill up makes it\n",
     );
@@ -260,7 +267,7 @@ describe.skipIf(serverKind === "embedded")(
         ...setupOf("a user who may do nothing"),
         sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
       });
-      const printed = await runCli(["up", "--print-sql"], {
+      const printed = await runCommand(["up", "--print-sql"], {
         cwd: at.folder,
         env: { ...at.env, OPENAI_API_KEY: undefined },
       });
@@ -292,9 +299,9 @@ set role "USER";
       expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
       const [grants = ""] = printed.stdout.split(/^-- As /m);
       await runSql(at.url, grants);
-      const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+      const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
       expect(up.status, up.stderr).toBe(0);
-      const again = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
       expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
     });
 
@@ -303,7 +310,7 @@ set role "USER";
         ...setupOf("a user who may do nothing"),
         sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
       });
-      const printed = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
       expect(printed.status, printed.stderr).toBe(0);
       await runSql(
         at.url,
@@ -317,10 +324,10 @@ set role "USER";
            union all select pg_get_userbyid(proowner) from pg_proc where proname like 'arrive%'`,
         ),
       ).toEqual([user, user, user, "rowmill_arrivals"].map((owner) => ({ owner })));
-      const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+      const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
       expect(up.status, up.stderr).toBe(0);
       expect(await rowsOf(at.url, "select id::int from labels.films")).toEqual([{ id: 1 }]);
-      const again = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
       expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
     });
 
@@ -331,13 +338,13 @@ set role "USER";
         says: {},
         status: 0,
       });
-      const printed = await runCli(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+      const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
       expect(printed.status, printed.stderr).toBe(0);
       await runSql(at.url, printed.stdout);
       await runSql(at.url, "insert into films values (1, 'One', 'A film about the number one.')");
       const triggers = "select tgname from pg_trigger where tgname like 'rowmill%'";
       expect(await rowsOf(at.url, triggers)).toHaveLength(4);
-      const up = await runCli(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+      const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
       expect(up.status, up.stderr).toBe(0);
       expect(await rowsOf(at.url, "select id::int from film_labels")).toEqual([{ id: 1 }]);
       expect(await rowsOf(at.url, triggers)).toHaveLength(4);
@@ -357,7 +364,7 @@ describe.skipIf(serverKind === "embedded")(
         says: {},
         status: 1,
       });
-      const ended = await runCli(["doctor", "--audit"], { cwd: at.folder, env: at.env });
+      const ended = await runCommand(["doctor", "--audit"], { cwd: at.folder, env: at.env });
       expect(ended.stdout)
         .toBe(`  holds        1. a request is batched exactly when it is an open line of its batch
   violated     1. a request that waits is queued
@@ -381,7 +388,7 @@ describe.skipIf(serverKind === "embedded")(
 3 invariants violated. This is a mistake in Rowmill, or somebody wrote into its schema: please report it with these lines.
 `);
       expect(ended.status).toBe(1);
-      const json = await runCli(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });
+      const json = await runCommand(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });
       expect(JSON.parse(json.stdout)).toMatchObject({
         holds: false,
         invariants: expect.arrayContaining([

@@ -17,7 +17,7 @@ beforeAll(buildCli, 150_000);
 
 describe("A key over plain http", { timeout: 60_000 }, () => {
   it("is sent to no other machine: up and doctor say what to do, and a sweep, which sends nothing, is made", async () => {
-    const project = await startCliProject(serverKind);
+    const project = await startCliProject(serverKind, { run: runCli });
     try {
       await createFilms(project);
       await insertFilms(project, 1);
@@ -173,7 +173,7 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
 describe("Commands before the first up", { timeout: 60_000 }, () => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject(serverKind);
+    project = await startCliProject(serverKind, { run: runCli });
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
   });

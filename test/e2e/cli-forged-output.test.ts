@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
 import { identifier, raw, sql } from "../../src/postgres/database.js";
-import { buildCli, runCli, serverKind, startCliProject, type CliProject } from "../support/cli.js";
+import { buildCli, runCommand, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { is, refusal } from "../support/provider-faults.js";
 
 beforeAll(buildCli, 150_000);
@@ -135,7 +135,7 @@ describe("Output of the command line cannot be forged", { timeout: 60_000 }, () 
     for (const said of [
       await project.run("doctor"),
       await project.run("up", "--print-sql"),
-      await runCli(["init"], { cwd: empty, env: project.env }),
+      await runCommand(["init"], { cwd: empty, env: project.env }),
     ]) {
       expect(said.status, said.stdout).toBe(2);
       expectHonest(said.stdout + said.stderr);

@@ -7,7 +7,7 @@ import { sql } from "../../src/postgres/database.js";
 import {
   buildCli,
   filmsPipeline,
-  runCli,
+  runCommand,
   serverKind,
   startCliProject,
   type CliProject,
@@ -45,7 +45,7 @@ describe("At a provider that shows nothing of ours", { timeout: 240_000 }, () =>
     const started = await startCliProject(serverKind);
     // No variable of another vendor that could be used: one that is misnamed, and one that is wrong.
     const env = { ...started.env, OPENAI_API_KEY: undefined, OPENAI_BASE_URL: "nowhere", OPENAI_KEY: "k" };
-    project = { ...started, env, run: (...args) => runCli(args, { cwd: started.folder, env }) };
+    project = { ...started, env, run: (...args) => runCommand(args, { cwd: started.folder, env }) };
     await createFilms(project);
     await writeConfig({});
   });

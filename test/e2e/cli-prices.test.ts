@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   buildCli,
   filmsPipeline,
-  runCli,
+  runCommand,
   serverKind,
   startCliProject,
   type CliProject,
@@ -30,7 +30,7 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     await project.writeConfig(filmsPipeline());
     const { origin } = new URL(project.gateway.url);
     const run = (url: string, ...args: string[]) =>
-      runCli(args, { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: url } });
+      runCommand(args, { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: url } });
     const [up, doctor] = await Promise.all([
       run(origin, "up", "--until-idle"),
       run("https://api.openai.com", "doctor"),
@@ -51,7 +51,7 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     await project.writeConfig(pricedAt("", "gpt4o-mini"));
     const [up, doctor] = await Promise.all([
       project.run("up", "--until-idle"),
-      runCli(["doctor"], { cwd: project.folder, env: { ...project.env, OPENAI_API_KEY: undefined } }),
+      runCommand(["doctor"], { cwd: project.folder, env: { ...project.env, OPENAI_API_KEY: undefined } }),
     ]);
     expect(up.status).toBe(2);
     expect(up.stderr)

@@ -31,7 +31,7 @@ let env: Variables;
 
 beforeAll(buildCli, 150_000);
 beforeAll(async () => {
-  project = await startCliProject(serverKind);
+  project = await startCliProject(serverKind, { run: runCli });
   const certificate = await makeCertificate(project.folder, "provider");
   front = await startTlsFront(certificate, Number(new URL(project.gateway.url).port));
   proxy = await startHttpProxy({ "provider.test": front.port });

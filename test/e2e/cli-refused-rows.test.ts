@@ -5,6 +5,7 @@ import { raw, sql } from "../../src/postgres/database.js";
 import {
   buildCli,
   runCli,
+  runCommand,
   serverKind,
   until,
   startCliProject,
@@ -249,8 +250,8 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
         /single: The answer was refused by the target ans_single\. .*permission denied for table ans_single/,
       );
       await run(`grant insert on ans_single to ${role}`);
-      expect((await runCli(["resume", "single"], as)).status).toBe(0);
-      const ended = await runCli(["up", "--until-idle"], as);
+      expect((await runCommand(["resume", "single"], as)).status).toBe(0);
+      const ended = await runCommand(["up", "--until-idle"], as);
       expect(ended.status, ended.stderr).toBe(0);
       expect(await idsIn("ans_single", "label is not null")).toEqual([1]);
       expect(await executed()).toBe(1);

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
 import { openDatabase, raw, sql } from "../../src/postgres/database.js";
 import { holds } from "../../src/store/ledger/due.js";
-import { buildCli, filmsPipeline, runCli, startCliProject, type Variables } from "../support/cli.js";
+import { buildCli, filmsPipeline, runCommand, startCliProject, type Variables } from "../support/cli.js";
 import { serverVersions } from "../support/databases.js";
 import { pgbouncerMissingBecause, startPgBouncer } from "../support/pgbouncer.js";
 import { startPostgresServer, type PostgresServer } from "../support/postgres-servers.js";
@@ -137,7 +137,7 @@ describe.each(ways)(
     }
 
     async function command(...args: readonly string[]): Promise<string> {
-      const { status, stdout, stderr } = await runCli(args, { cwd: folder, env });
+      const { status, stdout, stderr } = await runCommand(args, { cwd: folder, env });
       expect([0, 1], `${args.join(" ")}: ${stdout}${stderr}`).toContain(status);
       if (args[0] !== "doctor") expect(status, `${args.join(" ")}: ${stdout}${stderr}`).toBe(0);
       return stdout;

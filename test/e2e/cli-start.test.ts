@@ -29,7 +29,7 @@ describe.skipIf(serverKind === "embedded")(
     let url: string;
 
     beforeEach(async () => {
-      project = await startCliProject(serverKind);
+      project = await startCliProject(serverKind, { run: runCli });
       await createFilms(project);
       await insertFilms(project, FILMS);
       await project.writeConfig(filmsPipeline());

@@ -5,7 +5,7 @@ import { sql } from "../../src/postgres/database.js";
 import { brokenTargets, soundTargets, targetPipeline, type BrokenTarget } from "../support/broken-targets.js";
 import {
   buildCli,
-  runCli,
+  runCommand,
   serverKind,
   startCliProject,
   unlessServer,
@@ -105,7 +105,7 @@ describe.skipIf(serverKind === "embedded")(
           .map((name) => targetPipeline(name, { target: "trustOwner: true" }))
           .join(",\n"),
       );
-      const doctor = await runCli(["doctor"], { cwd: project.folder, env });
+      const doctor = await runCommand(["doctor"], { cwd: project.folder, env });
       const administrator = "To be run by an administrator or the owner:";
       const mayNot = (name: string) =>
         `problem ${name}: the user "${limited}" may not write answers into "public"."t_${name}".`;

@@ -31,7 +31,7 @@ beforeAll(buildCli, 150_000);
 describe("rowmill up", { timeout: 90_000 }, () => {
   let project: CliProject;
   beforeEach(async () => {
-    project = await startCliProject(serverKind);
+    project = await startCliProject(serverKind, { run: runCli });
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
   });
@@ -132,7 +132,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("exits with 4 when the provider refuses the account, and says what to mend", async () => {
     await project.close();
-    project = await startCliProject(serverKind, { gateway: { apiKeys: ["another key"] } });
+    project = await startCliProject(serverKind, { run: runCli, gateway: { apiKeys: ["another key"] } });
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
     await insertFilms(project, 2);
@@ -270,7 +270,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it("works the same on the embedded database", async () => {
     await project.close();
-    project = await startCliProject("embedded");
+    project = await startCliProject("embedded", { run: runCli });
     await createFilms(project);
     await project.writeConfig(filmsPipeline());
     await insertFilms(project, 20);

@@ -6,6 +6,7 @@ import { LEDGER_VERSION } from "../../src/store/ledger/understood.js";
 import {
   buildCli,
   filmsPipeline,
+  runCli,
   serverKind,
   startCliProject,
   until,
@@ -21,7 +22,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
   let held = true;
   beforeEach(async () => {
     held = true;
-    project = await startCliProject(serverKind, { gateway: { faults: { hold: () => held } } });
+    project = await startCliProject(serverKind, { run: runCli, gateway: { faults: { hold: () => held } } });
     await createFilms(project);
     await project.writeConfig(filmsPipeline("when: { rows: 4, maxWait: '1s' }"));
   });
@@ -115,7 +116,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
 
 describe("A ledger of an earlier version", { timeout: 60_000 }, () => {
   it("is brought forward by up alone: every other command says so, and uninstall does its work", async () => {
-    const project = await startCliProject(serverKind);
+    const project = await startCliProject(serverKind, { run: runCli });
     try {
       await project.database.run(
         raw(await readFile(new URL("../ledgers/0001.sql", import.meta.url), "utf8")),

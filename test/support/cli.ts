@@ -2,7 +2,7 @@
  * The built command line as real processes: `dist/` is built once when it is older than `src/`, a project folder holds a config,
  * its database and a gateway. Waiting is always for something that can be seen, within a bound.
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import { fork, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -51,7 +51,7 @@ export type Variables = Readonly<Record<string, string | undefined>>;
 export function startCli(args: readonly string[], options: { cwd: string; env: Variables }): RunningCli {
   const child = spawn(process.execPath, [cliScript, ...args], {
     cwd: options.cwd,
-    env: withoutUndefined({ PATH: process.env["PATH"], HOME: process.env["HOME"], ...options.env }),
+    env: variablesOf(options.env),
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stdout = "";
@@ -89,6 +89,59 @@ export async function runCli(
   } finally {
     clearTimeout(timer);
   }
+}
+
+let server: ChildProcess | null = null;
+let previous: Promise<unknown> = Promise.resolve();
+
+/**
+ * As `runCli`, one at a time in one process of the built CLI for all tests of this worker. For tests about what a command
+ * does; those about the process itself (signals, streams, what runs at the same time) have one of their own.
+ */
+export function runCommand(
+  args: readonly string[],
+  options: { cwd: string; env: Variables },
+): Promise<Ended> {
+  const ended = previous.then(() => askServer(args, options));
+  previous = ended.catch(() => undefined);
+  return ended;
+}
+
+async function askServer(
+  args: readonly string[],
+  { cwd, env }: { cwd: string; env: Variables },
+): Promise<Ended> {
+  const asked = (server ??= forkServer());
+  const timer = setTimeout(() => asked.kill("SIGKILL"), COMMAND_MS_MAX);
+  const settled = new AbortController();
+  const { signal } = settled;
+  try {
+    const answer = once(asked, "message", { signal }).then(([ended]: Ended[]) => ended);
+    const death = once(asked, "exit", { signal }).then(() => undefined);
+    death.catch(() => undefined);
+    asked.send({ args, cwd, env: variablesOf(env) });
+    const ended = await Promise.race([answer, death]);
+    if (ended !== undefined) return ended;
+    server = null;
+    throw new Error(`The process of the commands died: ${args.join(" ")}`);
+  } finally {
+    clearTimeout(timer);
+    settled.abort();
+  }
+}
+
+function forkServer(): ChildProcess {
+  const forked = fork(join(import.meta.dirname, "command-server.mjs"), {
+    execArgv: [],
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  forked.unref();
+  forked.channel?.unref();
+  return forked;
+}
+
+function variablesOf(env: Variables): Record<string, string> {
+  return withoutUndefined({ PATH: process.env["PATH"], HOME: process.env["HOME"], ...env });
 }
 
 function withoutUndefined(variables: Variables): Record<string, string> {
@@ -152,8 +205,9 @@ export interface CliProject {
 /** A folder, a database, a gateway. `embedded`: the database of `database: "embedded"`, else a server by DATABASE_URL. */
 export async function startCliProject(
   kind: DatabaseKind,
-  options: { gateway?: Partial<GatewayOptions> } = {},
+  options: { gateway?: Partial<GatewayOptions>; run?: typeof runCli } = {},
 ): Promise<CliProject> {
+  const { run = runCommand } = options;
   const folder = await realpath(await mkdtemp(join(inject("runFolder"), "cli-")));
   const place = kind === "embedded" ? await placeEmbedded(folder) : await placeServer(kind);
   const gateway = await startGateway({
@@ -177,14 +231,14 @@ export async function startCliProject(
     env,
     // Plain JavaScript: a compiler in each of many processes costs a second of two cores; TypeScript has its own tests.
     writeConfig: (pipelines) => writeFile(join(folder, "rowmill.config.mjs"), configText(pipelines)),
-    run: (...args) => runCli(args, at),
+    run: (...args) => run(args, at),
     start: (...args) => {
       const running = startCli(args, at);
       started.push(running);
       return running;
     },
     status: async () => {
-      const { stdout, stderr } = await runCli(["status", "--json"], at);
+      const { stdout, stderr } = await runCommand(["status", "--json"], at);
       if (stdout === "") throw new Error(`status said nothing but: ${stderr}`);
       const parsed: StatusJson = JSON.parse(stdout);
       return parsed;

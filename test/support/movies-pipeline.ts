@@ -9,7 +9,7 @@ export const movieAnswer = z.object({
 /** Quick polling, and nothing is sent before it is flushed. */
 export const quick = {
   when: { rows: 1_000, maxWait: "10m" },
-  polling: { min: "200ms", max: "1s" },
+  polling: { min: "20ms", max: "1s" },
 } as const;
 
 export function moviesPipeline() {
