@@ -37,7 +37,12 @@ async function pipelines(): Promise<readonly PipelineConfig[]> {
 async function faultsOf(database: Database, { answer, target }: PipelineConfig): Promise<string[]> {
   const source = await inspectTable(database, { table: "texts", key: ["id"], columns: ["body"] });
   const { columns } = compileAnswer(answer);
-  const { faults } = await examineTarget(database, { config: target, source, answer: columns, previous: null });
+  const { faults } = await examineTarget(database, {
+    config: target,
+    source,
+    answer: columns,
+    previous: null,
+  });
   return faults.map(({ level, text }) => `${level} ${text}`);
 }
 

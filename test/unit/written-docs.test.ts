@@ -16,7 +16,10 @@ describe("What scripts write", { timeout: 60_000 }, () => {
       "write-reference.mjs",
       "docs/cli.md is as the code says\ndocs/configuration.md is as the code says\ndocs/internals/state-machine.md is as the code says\ndocs/providers.md is as the code says\n",
     ],
-    ["picture-flow.mjs", "docs/pictures/flow.svg is as its script makes it\ndocs/pictures/flow-dark.svg is as its script makes it\n"],
+    [
+      "picture-flow.mjs",
+      "docs/pictures/flow.svg is as its script makes it\ndocs/pictures/flow-dark.svg is as its script makes it\n",
+    ],
   ])("is there as %s writes it", async (script, words) => {
     const { stdout } = await run(process.execPath, [join("scripts", script), "--check"], { cwd: repository });
     expect(stdout).toBe(words);
