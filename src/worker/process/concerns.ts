@@ -199,7 +199,7 @@ function demoAnswers(context: WorkerContext, signal: AbortSignal): Concern {
     restMs: 0,
     work: (due) => {
       const pipelines = [...context.pipelines.values()].filter(
-        (pipeline) => current(due, pipeline)?.demo === true && mayAskAgain(pipeline.provider),
+        (pipeline) => current(due, pipeline)?.demo === true && mayAskAgain(context, pipeline.provider),
       );
       if (pipelines.length === 0) return null;
       return async () => {
