@@ -1,6 +1,7 @@
 /**
  * Keeps one pipeline's trouble from stopping the others: work on a pipeline is guarded and its errors logged. Where
- * waiting cannot help (a missing right or column, a value that `where` cannot handle) the pipeline pauses with the reason.
+ * waiting cannot help (a missing right or column, a value that `where` cannot handle) the pipeline pauses with the
+ * reason.
  */
 import { RowmillError } from "../model/errors.js";
 import {
@@ -67,8 +68,9 @@ export function pauseForTarget({ config }: Pipeline, error: unknown): pipelines.
 }
 
 /**
- * May this worker compare the pipeline's rows with the ledger? Not while the source cannot be read, and not by a definition
- * that was replaced: rows would seem gone or changed, and two workers would undo each other's work indefinitely.
+ * May this worker compare the pipeline's rows with the ledger? Not while the source cannot be read, and not by a
+ * definition that was replaced: rows would seem gone or changed, and two workers would undo each other's work
+ * indefinitely.
  */
 export async function mayLook(client: Reader, pipeline: Pipeline): Promise<boolean> {
   const row = await pipelines.byId(client, pipeline.id);

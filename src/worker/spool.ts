@@ -35,8 +35,8 @@ const SLAB_BYTES = 256 * 1024;
 const CHARACTER_BYTES_MAX = 3;
 
 /**
- * Lines that may go into the file, kept as bytes: strings that wait for their transaction would be copied by the garbage
- * collector again and again, which costs more than making them. Each line has its separator before it.
+ * Lines that may go into the file, kept as bytes: strings that wait for their transaction would be copied by the
+ * garbage collector again and again, which costs more than making them. Each line has its separator before it.
  */
 export class DraftLines {
   readonly #separator: string;

@@ -358,7 +358,7 @@ describeDatabases(
 
     it.each<[string, unknown, string]>([
       ["a word that nobody knows", "ARCHIVED", `the status "ARCHIVED"`],
-      ["no status", null, `that its status is "null"`],
+      ["no status", null, `the status "null"`],
     ])(
       "says %s of a batch for ever: after ten looks in a row the pipeline pauses and names it",
       async (_, status, said) => {

@@ -105,7 +105,7 @@ describeDatabases(
       expect(pause?.kind).toBe("provider");
       expect(pause?.reason).toMatch(
         new RegExp(
-          `The provider has batch batch_\\w+, but not its file ${fileId} any more: the answers of 2 rows are lost. .*paid again: rowmill resume notes$`,
+          `The provider has batch batch_\\w+, but not its file ${fileId} any more: the answers of 2 rows are lost. .*costs money again: rowmill resume notes$`,
         ),
       );
       expect(await statusOf(project)).toContain("the answers of 2 rows are lost");
@@ -340,7 +340,7 @@ describeDatabases(
         await hurry(project, worker);
         expect(await states()).toEqual(["succeeded", "batched", "batched"]);
         expect((await pauseOf(project))?.reason).toMatch(
-          /asked 3 requests, and file \S+ cannot be read to its end: it has more than 1006 lines.*2 rows have no answer/,
+          /has 3 requests, and file \S+ cannot be read to its end: it has more than 1006 lines.*2 rows have no answer/,
         );
         isEndless = false;
         await resumeAll(project);

@@ -1,8 +1,8 @@
 /**
  * Which of the provider's batches is the one that an intent made, and which are duplicates. Pure.
  *
- * A batch may be created more than once: when a reply is lost, or a worker freezes before its create. The staged input is
- * removed before each further create, so a batch of an earlier input has failed, or will.
+ * A batch may be created more than once: when a reply is lost, or a worker freezes before its create. The staged input
+ * is removed before each further create, so a batch of an earlier input has failed, or will.
  */
 
 /** What counts about a provider's batch. */

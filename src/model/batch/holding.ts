@@ -1,4 +1,4 @@
-/** What a turn does with a batch, and which reasons make it wait: as tables, so that they can be read and tested whole. Pure. */
+/** What a turn does with a batch, and which reasons make it wait. Pure. */
 import type { BatchState } from "./batch-transitions.js";
 
 /** Unsent: may still be taken back. Sent: perhaps paid for. Collecting: the answers are there. */

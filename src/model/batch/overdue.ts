@@ -1,7 +1,7 @@
 /** When a batch is at the provider for longer than its own window allows, and the words for it. Pure. */
 
 const HOUR_MS = 3_600_000;
-/** Hours beyond the window, for writing the answers and for clocks that differ. After that you should ask the provider. */
+/** Hours beyond the window, for writing the answers and for clocks that differ. */
 export const ALLOWANCE_HOURS = 2;
 
 export interface OverdueBatch {
@@ -23,6 +23,6 @@ export function overdueText(batch: OverdueBatch): { readonly wrong: string; read
     wrong:
       `Batch ${providerBatchId} of ${pipeline} was sent ${hours} h ago and ${status}, ` +
       `longer than its window of ${windowHours} h.`,
-    fix: "Ask the provider why. Its rows wait; if you cancel it there, Rowmill keeps its answers and sends the rest again.",
+    fix: "Ask the provider why. If you cancel it there, Rowmill keeps its answers and sends the other rows again.",
   };
 }

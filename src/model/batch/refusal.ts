@@ -36,7 +36,7 @@ export type RefusalVerdict =
   | { readonly kind: "othersFile" }
   /** Learn a token limit; the requests wait until the provider's queue drains. */
   | { readonly kind: "tokens"; readonly tokens: BatchInputError }
-  /** For all requests alike, at least one of these: learn a size limit, pause for the definition, pause for the account. */
+  /** About all requests, at least one of these: learn a size limit, pause for the definition, pause for the account. */
   | {
       readonly kind: "shared";
       readonly size: BatchInputError | null;
@@ -89,7 +89,7 @@ export function tokenLimit(facts: {
 
 /** Refusals for the same reason in a row that pause the pipeline. */
 export const REFUSALS_MAX = 3;
-/** How many times smaller the next file is after a refusal without a limit: 200 MB get below the usual 1 MB in two steps. */
+/** The next file is this many times smaller, where no limit is named: 200 MB get below 1 MB in two steps. */
 const SIZE_STEP = 16;
 
 export type SizeLesson =

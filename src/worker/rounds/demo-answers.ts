@@ -1,7 +1,7 @@
 /**
- * Once a real account takes over, rows that the demo model answered are asked again, and the pipeline needs a new approval:
- * both in one transaction. The provider itself says whether it is the demo, and is asked only while there are such rows.
- * While it does not say, nothing changes.
+ * Once a real account takes over, rows that the demo model answered are asked again, and the pipeline needs a new
+ * approval: both in one transaction. The provider itself says whether it is the demo, and is asked only while there are
+ * such rows. While it does not say, nothing changes.
  */
 import { ProviderError, type Provider } from "../../model/provider/provider.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
@@ -64,7 +64,7 @@ async function ask(context: WorkerContext, provider: Provider, signal: AbortSign
     if (!(error instanceof ProviderError)) throw error;
     context.log.warn(
       { err: error },
-      "rows have answers of the demo model, and the provider does not say whether it is still the demo; asking again later",
+      "rows have demo answers, and the provider does not say whether it is still the demo; asking again later",
     );
     return null;
   }

@@ -1,8 +1,8 @@
 /**
- * Compares the provider's list of batches with the ledger. A **duplicate** is a second provider batch for one of ours: it is
- * recorded, counted as spent, reported, and cancelled where it is certain. An **orphan** bears our name and is unknown to the
- * ledger, which was then restored from a backup or copied: everything waits for your decision. A late or repeated
- * comparison does no harm, and finishes what a crash left: a duplicate is recorded before it is cancelled.
+ * Compares the provider's list of batches with the ledger. A **duplicate** is a second provider batch for one of ours:
+ * it is recorded, counted as spent, reported, and cancelled where it is certain. An **orphan** bears our name and is
+ * unknown to the ledger, which was then restored from a backup or copied: everything waits for your decision. A late or
+ * repeated comparison does no harm, and finishes what a crash left: a duplicate is recorded before it is cancelled.
  */
 import { suspicionText, unknownBatchesText } from "../../model/deployment-identity.js";
 import {

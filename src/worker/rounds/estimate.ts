@@ -1,6 +1,6 @@
 /**
- * What a request may cost, by a sample of the waiting rows. Reservations use an upper bound: the most tokens per byte seen,
- * a margin, and the full output limit. Counting every row exactly would take longer than asking (26,000 rows/s).
+ * What a request may cost, by a sample of the waiting rows. Reservations use an upper bound: the most tokens per byte
+ * seen, a margin, and the full output limit. Counting every row exactly would take longer than asking (26,000 rows/s).
  */
 import { formatCustomId } from "../../model/request/custom-id.js";
 import { costNanoUsd, type Rates } from "../../model/provider/pricing.js";

@@ -1,6 +1,6 @@
 /**
- * Takes arrivals and looks at their rows, over all pipelines; one worker at a time per pipeline. Arrivals are deleted in the
- * transaction that acts on them: a crash leaves them for the next round.
+ * Takes arrivals and looks at their rows, over all pipelines; one worker at a time per pipeline. Arrivals are deleted
+ * in the transaction that acts on them: a crash leaves them for the next round.
  */
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";

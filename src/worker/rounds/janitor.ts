@@ -1,4 +1,4 @@
-/** Deletes what is no longer needed: files at the provider, spool files, ledger rows. Late or repeated, it does no harm. */
+/** Deletes files at the provider, spool files and ledger rows that are no longer needed. Repeatable. */
 import { ProviderError } from "../../model/provider/provider.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as counts from "../../store/requests/counts.js";

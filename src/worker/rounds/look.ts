@@ -1,9 +1,9 @@
 /**
  * Decides what a row's present content means for its request, whatever brought its key (an arrival, a sweep).
  *
- * The transaction locks the pipeline's intake, then the ledger's rows, then reads the source. A collector that settles one of
- * these requests meanwhile reads its row before our lock or after it: one of the two sees the newer content. A crash undoes
- * the look together with the taking of its arrivals.
+ * The transaction locks the pipeline's intake, then the ledger's rows, then reads the source. A collector that settles
+ * one of these requests meanwhile reads its row before our lock or after it: one of the two sees the newer content. A
+ * crash undoes the look together with the taking of its arrivals.
  */
 import { compareRow, moveRequest } from "../../model/request/request-transitions.js";
 import type { RowVersion } from "../../sources/source.js";
@@ -17,9 +17,9 @@ import type { LedgerRow, NewRequest, RowMove } from "../../store/requests/reques
 import { currentFingerprint, type Pipeline } from "../context.js";
 
 /**
- * Compares these keys' rows with the ledger and writes what follows; returns how many requests were added. Keys that the
- * source had no time for arrive again, so that the transaction stays short. The caller holds the intake lock in `tx`.
- * `since`: when the keys arrived; null: they did not.
+ * Compares these keys' rows with the ledger and writes what follows; returns how many requests were added. Keys that
+ * the source had no time for arrive again, so that the transaction stays short. The caller holds the intake lock in
+ * `tx`. `since`: when the keys arrived; null: they did not.
  */
 export async function lookAt(
   tx: Queryable,
@@ -132,8 +132,8 @@ export function decideLook({ keys, known, versions, left }: LookFacts): LookDeci
 }
 
 /**
- * A row that gets another key while it is being answered keeps its request, so that its content is not asked twice. Both
- * keys come in one arrival, so mostly in one chunk; otherwise the row is asked again under its new key.
+ * A row that gets another key while it is being answered keeps its request, so that its content is not asked twice.
+ * Both keys come in one arrival, so mostly in one chunk; otherwise the row is asked again under its new key.
  */
 function followRenamed(
   read: readonly LedgerRow[],
@@ -159,7 +159,7 @@ function moveFor(request: LedgerRow, row: RowVersion | undefined): RowMove | nul
   return { id, from, to, hash: row?.hash ?? null, fresh: event === "rowDiffers", forget: false };
 }
 
-/** A row that comes back as it was answered waits, unless its old answer still stands in the target and would be asked for now. */
+/** A row that comes back as it was answered waits, unless the old answer is in the target and still up to date. */
 async function confirmRestored(
   tx: Queryable,
   pipeline: Pipeline,

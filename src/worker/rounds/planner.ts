@@ -1,6 +1,6 @@
 /**
- * Turns waiting requests into a planned batch when it is due (threshold or deadline), approved, not paused, and has money and
- * tokens left. Batch, reservations and wake-up are one transaction: a crash leaves all of it or nothing.
+ * Turns waiting requests into a planned batch when it is due (threshold or deadline), approved, not paused, and has
+ * money and tokens left. Batch, reservations and wake-up are one transaction: a crash leaves all of it or nothing.
  */
 import { randomUUID } from "node:crypto";
 import { roomFor, type NoRoom, type RoomFacts } from "../../model/batch/room.js";
@@ -320,7 +320,8 @@ async function pauseWhenSpent(
 
 /** The end of a budget's pause reason. */
 export function resumesText(pipeline: string): string {
-  return `Rowmill resumes automatically when the budget has room; to resume now, raise pipelines.${pipeline}.budget.usd.`;
+  const now = `To resume now, raise pipelines.${pipeline}.budget.usd.`;
+  return `Rowmill resumes automatically when the budget has room again. ${now}`;
 }
 
 export function dollars(nanoUsd: number): string {

@@ -1,6 +1,6 @@
 /**
- * One turn with one batch: takes its lease, does step after step as far as they go, and gives it back with the time of the
- * next look. A failure becomes a wait, or a pause that names its reason; a batch is never dropped.
+ * One turn with one batch: takes its lease, does step after step as far as they go, and gives it back with the time of
+ * the next look. A failure becomes a wait, or a pause that names its reason; a batch is never dropped.
  */
 import { randomUUID } from "node:crypto";
 import { asSentence } from "../../model/words/as-sentence.js";
@@ -48,8 +48,8 @@ type TurnEnd = { next: "done" } | { next: "lost" } | (Wait & { failures: number 
 const WAIT: Next = { next: "wait", delayMs: PAUSED_LOOK_MS };
 
 /**
- * Does what is due for this batch. Repeatable, and safe from several workers at once: one of them gets the lease. Returns
- * the milliseconds until its next look; null: there is none, or another worker decides when.
+ * Does what is due for this batch. Repeatable, and safe from several workers at once: one of them gets the lease.
+ * Returns the milliseconds until its next look; null: there is none, or another worker decides when.
  */
 export async function advanceBatch(
   context: WorkerContext,
@@ -221,7 +221,7 @@ function retryAfterMs({ retryAfterMs: asked }: ProviderError): number {
   return Number.isFinite(asked) ? Math.min(asked ?? 0, ASKED_WAIT_MAX_MS) : 0;
 }
 
-/** False: another pause counts already, or a newer version changed the ledger, which is no reason to pause all workers. */
+/** False: another pause counts already, or a newer version changed the ledger, and its workers should not pause. */
 async function pauseUnderstood({ context, pipeline }: Turn, why: pipelines.Pause): Promise<boolean> {
   if ((await understood.oldestVersion(context.read)) > understood.LEDGER_VERSION) return false;
   return context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));

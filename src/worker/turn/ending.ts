@@ -1,4 +1,4 @@
-/** How attempts and batches end: one attempt's ending from what was decided, and the end of a batch with all its requests. */
+/** How an attempt ends, by what was decided about it, and how a batch ends with all its requests. */
 import type { Json } from "../../model/pipeline.js";
 import type { TokenUsage } from "../../model/provider/outcome.js";
 import { costNanoUsd } from "../../model/provider/pricing.js";

@@ -1,4 +1,4 @@
-/** running: asks the provider how the batch stands, less and less often. It only reads there; a crash costs one question. */
+/** running: asks the provider how the batch stands, less and less often. A crash costs one question. */
 import * as batches from "../../store/batches/batches.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { pollDelayMs } from "../../model/batch/schedule.js";
@@ -79,7 +79,7 @@ async function beginCollecting(turn: Turn<BatchIn<"running">>, seen: ProviderBat
   return moved ? AGAIN : LOST;
 }
 
-/** Warns once a day that the provider has had the batch for longer than its window; only you can ask the provider why. */
+/** Warns once a day about a batch that is at the provider for longer than its window. */
 async function warnOverdue({ context, batch }: Turn<BatchIn<"running">>): Promise<void> {
   const { overdueWarnedMs } = context.memory;
   const before = overdueWarnedMs.get(batch.id);

@@ -1,9 +1,9 @@
 /**
- * submitting, with a create that may have taken effect: looks for it at the provider. A batch with our name or our input is
- * ours. Only after the whole window does another create follow, and only once the first one's input is removed: if that
- * create still takes effect, it has no input and costs nothing. Where only circumstance hints (time, number of requests), a
- * candidate is *presumed*: polled, never cancelled, believed once its results name our requests, else refuted. The ledger
- * allows one such open create per account.
+ * submitting, with a create that may have taken effect: looks for it at the provider. A batch with our name or our
+ * input is ours. Only after the whole window does another create follow, and only once the first one's input is
+ * removed: if that create still takes effect, it has no input and costs nothing. Where only circumstance hints (time,
+ * number of requests), a candidate is *presumed*: polled, never cancelled, believed once its results name our requests,
+ * else refuted. The ledger allows one such open create per account.
  */
 import { judgeCreated } from "../../model/batch/created-batches.js";
 import type { CreatedBatch, FoundBatches, ProviderBatch } from "../../model/provider/provider.js";
@@ -84,8 +84,8 @@ function askWhose(turn: Submitting, entry: string): Promise<Next> | Next {
   const failures = batch.failures + 1;
   if (failures < UNTOLD_LOOKS_MAX) return { next: "wait", delayMs: LOOK_PAUSE_MS, failures };
   const reason =
-    `The reply to the create of batch ${batch.id} was lost, and the provider's list has ${entry}: it may be this batch. ` +
-    `Rowmill looked ${UNTOLD_LOOKS_MAX} times. ` +
+    `The reply to the create of batch ${batch.id} was lost, and the provider's list has ${entry}: ` +
+    `it may be this batch. Rowmill looked ${UNTOLD_LOOKS_MAX} times. ` +
     `If the provider does not have the batch, create it again: rowmill resume ${pipeline.config.name}`;
   return ask(turn, reason);
 }
@@ -93,8 +93,9 @@ function askWhose(turn: Submitting, entry: string): Promise<Next> | Next {
 function askWhether(turn: Submitting): Promise<Next> {
   const { batch, pipeline } = turn;
   const reason =
-    `The reply to the create of batch ${batch.id} (${batch.lines} requests) was lost, and no batch in the provider's list ` +
-    `can be it. Others may use this account, so Rowmill asks before it creates the batch again. ` +
+    `The reply to the create of batch ${batch.id} (${batch.lines} requests) was lost, ` +
+    "and no batch in the provider's list can be it. " +
+    "Others may use this account, so Rowmill asks before it creates the batch again. " +
     `If the provider does not have the batch, create it again: rowmill resume ${pipeline.config.name}`;
   return ask(turn, reason);
 }
@@ -148,8 +149,8 @@ async function noteDuplicate({ context, batch, lease }: Turn, duplicate: Provide
 }
 
 /**
- * Batches of its time that are no other batch of the ledger and were not refuted. While more may appear, a single one counts
- * only where no one else creates batches in the account.
+ * Batches of its time that are no other batch of the ledger and were not refuted. While more may appear, a single one
+ * counts only where no one else creates batches in the account.
  */
 async function candidates(
   { context, pipeline, batch }: Submitting,

@@ -1,7 +1,7 @@
 /**
- * The provider refused an input file. `judgeRefusal` says what it is about: a limit is learned and smaller batches follow; a
- * bad line fails alone; what every line shares pauses the pipeline, and so does a refusal without a line or a known reason
- * that comes again and again. The errors are kept first: a crash half-way continues from them.
+ * The provider refused an input file. `judgeRefusal` says what it is about: a limit is learned and smaller batches
+ * follow; a bad line fails alone; what every line shares pauses the pipeline, and so does a refusal without a line or a
+ * known reason that comes again and again. The errors are kept first: a crash half-way continues from them.
  */
 import { asSentence } from "../../model/words/as-sentence.js";
 import {
@@ -94,7 +94,7 @@ function lineFacts(error: BatchInputError | undefined, hash: string | null): End
     : { outcome: "permanent", detail: `${error.code ?? "refused"}: ${error.message}`, hash };
 }
 
-/** All rows wait equally long; otherwise they would come back one by one, each with a batch and an upload of its own. */
+/** All rows wait equally long, or they would come back one by one, each with a batch and an upload of its own. */
 async function unexplained(turn: Refused, { message }: BatchInputError): Promise<FactsOf> {
   const { context, pipeline, batch } = turn;
   const before = await attempts.unexplainedRefusals(context.read, batch, REFUSALS_MAX - 1);

@@ -1,7 +1,7 @@
 /**
- * planned → uploading: renders the rows queued for a batch, as they are now, into its spool file. Only here requests enter
- * the batch. A row that is gone, empty, already answered or too large ends at once; what does not fit stays in the queue.
- * Nothing is spent yet: after a crash the batch is rendered again.
+ * planned → uploading: renders the rows queued for a batch, as they are now, into its spool file. Only here requests
+ * enter the batch. A row that is gone, empty, already answered or too large ends at once; what does not fit stays in
+ * the queue. Nothing is spent yet: after a crash the batch is rendered again.
  */
 import { formatCustomId } from "../../model/request/custom-id.js";
 import {
@@ -146,9 +146,10 @@ function readNext({ context, pipeline, batch }: Planned, after: string | null): 
 }
 
 /**
- * Renders as many requests as the queue's row has, as fit into memory, or as there is time for. No lock is held while rows
- * are read and the user's functions run; then one transaction takes those that still wait unchanged into the batch, and only
- * their lines go into the file. A crash before the file is whole costs the whole rendering. Null: the lease is lost.
+ * Renders as many requests as the queue's row has, as fit into memory, or as there is time for. No lock is held while
+ * rows are read and the user's functions run; then one transaction takes those that still wait unchanged into the
+ * batch, and only their lines go into the file. A crash before the file is whole costs the whole rendering. Null: the
+ * lease is lost.
  */
 async function renderChunk(
   turn: Planned,

@@ -42,7 +42,7 @@ export const FIRST_LOOK_MS = 1_000;
 /** While another create of the account is open, and only circumstance can tell the two apart. */
 const OPEN_CREATE_PAUSE_MS = 5_000;
 
-/** Uploads the input, or takes the same input that a crashed worker uploaded. Nothing to do where it goes with the create. */
+/** Uploads the input, or takes the same input that a crashed worker uploaded. */
 export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
   const { pipeline, batch } = turn;
   const { staging } = pipeline.provider;

@@ -1,6 +1,7 @@
 /**
- * The usual case of a chunk of lines: answers to the present definition that fit its schema. Their rows need not be read: the
- * statement that ends the requests compares the content itself. Everything else is left to `end-answers.ts`, row by row.
+ * The usual case of a chunk of lines: answers to the present definition that fit its schema. Their rows need not be
+ * read: the statement that ends the requests compares the content itself. Everything else is left to `end-answers.ts`,
+ * row by row.
  */
 import type { Json } from "../../../model/pipeline.js";
 import { parseCustomId } from "../../../model/request/custom-id.js";
@@ -15,7 +16,7 @@ import type { Outcomes } from "./judge-answer.js";
 import { countedUsage, storable } from "../ending.js";
 import { causeOf } from "./row-refusal.js";
 
-/** The longest that a user's transaction waits for ours; far below the time after which PostgreSQL looks for deadlocks. */
+/** The longest that a user's transaction waits for ours; far below PostgreSQL's `deadlock_timeout`. */
 const LOCK_TIMEOUT_MS = 100;
 
 /** The SQLSTATE of a statement over too many large rows; `end-answers.ts` reads them by their sizes. */
@@ -55,7 +56,7 @@ function mayBeOneRow(error: unknown, { atTarget }: Place): boolean {
   return causeOf(error, atTarget) !== null || isDataError(error) || error.sqlState === TOO_LONG;
 }
 
-/** The row is not needed: not for `validate`, not to compare definitions or names, and not as the row that is written. */
+/** The row is not needed: not for `validate`, not to compare definitions or names, not as what is written. */
 function mayAccept({ pipeline, batch, asked: { changed, target } }: Collecting): boolean {
   const isOurs = batch.adoptedPattern === null && !batch.recovered;
   const isApart = typeof target !== "string" && !target.isSource;

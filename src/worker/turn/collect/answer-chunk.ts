@@ -1,6 +1,7 @@
 /**
- * One transaction over some lines of an answer file, which the caller repeats when it fails: it locks the ledger's rows,
- * reads the source, judges (`judgeChunk`), and writes target rows only for what the guarded update of the ledger won.
+ * One transaction over some lines of an answer file, which the caller repeats when it fails: it locks the ledger's
+ * rows, reads the source, judges (`judgeChunk`), and writes target rows only for what the guarded update of the ledger
+ * won.
  */
 import type { Refusal } from "../../../model/batch/failing.js";
 import { contentsOf, type SourceRow } from "../../../sources/source.js";
@@ -18,8 +19,8 @@ import type { BatchIn, Turn } from "../turn.js";
 import { userCodeTimer } from "../../user-code.js";
 
 /**
- * For the write, which runs the user's triggers; with the reads before it, it takes less time than a lease. PostgreSQL does
- * not bound a COMMIT: triggers that run there are bounded by the connection's time-out alone.
+ * For the write, which runs the user's triggers; with the reads before it, it takes less time than a lease. PostgreSQL
+ * does not bound a COMMIT: triggers that run there are bounded by the connection's time-out alone.
  */
 export const WRITE_TIMEOUT_MS = 5_000;
 
@@ -68,8 +69,8 @@ interface ChunkOfLines {
 }
 
 /**
- * Ends the requests of these lines; lines whose target row another transaction holds are kept in the ledger. Writes nothing
- * and returns `lookFirst` where a row seems gone and is not believed to be yet.
+ * Ends the requests of these lines; lines whose target row another transaction holds are kept in the ledger. Writes
+ * nothing and returns `lookFirst` where a row seems gone and is not believed to be yet.
  * @throws NotHeld
  */
 export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLines): Promise<Ended> {
@@ -161,9 +162,9 @@ async function writeAccepted(
 }
 
 /**
- * Our write into the source may change declared columns (a touch trigger, a generated column). The ledger follows, or every
- * sweep would ask again; the rows were locked before they were read, so these changes are ours. `again`: rows that the
- * present definition asks again keep the fingerprint of the one that asked.
+ * Our write into the source may change declared columns (a touch trigger, a generated column). The ledger follows, or
+ * every sweep would ask again; the rows were locked before they were read, so these changes are ours. `again`: rows
+ * that the present definition asks again keep the fingerprint of the one that asked.
  */
 export async function followOwnWrite(
   tx: Queryable,

@@ -1,6 +1,6 @@
 /**
- * The definition that asked a batch. Its answers are judged by it even after the config changed, as if the batch had settled
- * before the change. Only `validate` is the present one, since a ledger keeps no functions.
+ * The definition that asked a batch. Its answers are judged by it even after the config changed, as if the batch had
+ * settled before the change. Only `validate` is the present one, since a ledger keeps no functions.
  */
 import { canonicalJson } from "../../../model/json/canonical-json.js";
 import { compileStored, type CompiledAnswer } from "../../../model/answer/answer.js";
@@ -47,7 +47,7 @@ export async function askedBy({ context, pipeline, batch }: Asking): Promise<Ask
   };
 }
 
-/** The present schema, with its functions, where it is the same. Null: a newer version wrote what this one cannot read. */
+/** The present schema, functions included, where it is the same. Null: a newer version wrote it, unreadable here. */
 function compiled({ context, pipeline, batch }: Asking, { answer }: AskedDefinition): CompiledAnswer | null {
   if (canonicalJson(answer) === canonicalJson(pipeline.answer.stored)) return pipeline.answer;
   try {
@@ -61,7 +61,7 @@ function compiled({ context, pipeline, batch }: Asking, { answer }: AskedDefinit
   }
 }
 
-/** Where a column is gone, or table or key changed, no one can tell whether a row still is the same: it counts as changed. */
+/** Null where a column is gone, or table or key changed: no row can be compared, and each counts as changed. */
 async function contentSource(
   { context, pipeline }: Asking,
   { content }: AskedDefinition,

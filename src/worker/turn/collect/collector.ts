@@ -1,8 +1,8 @@
 /**
  * collecting → settled: reads the results as one stream and ends every request of the batch, chunk by chunk
  * (`end-answers.ts`). After a crash they are read again from the start; lines whose requests have left the batch change
- * nothing. Answers whose target rows another transaction holds are kept in the ledger. Once only those are open, the batch
- * records `results_read`: later turns write what is kept, and do not read the results again.
+ * nothing. Answers whose target rows another transaction holds are kept in the ledger. Once only those are open, the
+ * batch records `results_read`: later turns write what is kept, and do not read the results again.
  */
 import * as batches from "../../../store/batches/batches.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
@@ -50,7 +50,7 @@ export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Nex
   return (await lookForResults(turn, read.end)) ?? (await doubt(turn, read)) ?? settle(turn, read);
 }
 
-/** Null: the batch is ours, or you decided that its answers are lost. Otherwise it may not be ours: no reason to ask again. */
+/** Null: the batch is ours, or you decided that its answers are lost. Otherwise it may be another batch. */
 async function doubt(turn: Collecting, { isUnproved, end, lines }: Tally): Promise<Next | null> {
   if (!isUnproved || (turn.batch.told && !end.complete)) return null;
   return isShort(turn, lines) ? lookOnceMore(turn) : refute(turn, FOREIGN);
@@ -215,7 +215,7 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
   });
 }
 
-/** Before the batch ends, so that a command that waits for the end sees the pause. Locks the pipeline before the batch. */
+/** Before the batch ends, so that a waiting command sees the pause. Locks the pipeline before the batch. */
 async function lookAtAnswers(tx: Queryable, pipeline: Collecting["pipeline"]): Promise<void> {
   const row = await pipelines.lock(tx, pipeline.id);
   if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);

@@ -1,8 +1,9 @@
 /**
- * Ends the requests that some lines of an answer file name: written, failed, asked again, or kept until their row is free.
- * Each part of the lines is one transaction. Where the target refuses one, in a statement or at its COMMIT, the part is
- * halved down to the row: a savepoint could not catch a failing COMMIT. The ledger guards each, so a crash in between loses
- * nothing. Refused rows are recorded after all were tried, since a target that takes no row at all is no fault of the rows.
+ * Ends the requests that some lines of an answer file name: written, failed, asked again, or kept until their row is
+ * free. Each part of the lines is one transaction. Where the target refuses one, in a statement or at its COMMIT, the
+ * part is halved down to the row: a savepoint could not catch a failing COMMIT. The ledger guards each, so a crash in
+ * between loses nothing. Refused rows are recorded after all were tried, since a target that takes no row at all is no
+ * fault of the rows.
  */
 import { ANSWERS_JUDGED, refusalText, refusesAll, type Refusal } from "../../../model/batch/failing.js";
 import { RowmillError } from "../../../model/errors.js";
@@ -179,7 +180,7 @@ function refuse({ refusals }: Chunk, { requests, keys }: Trial, error: DatabaseE
   refusals.set(id, { key, sqlState, detail, ofStatement: isOfStatement(error) });
 }
 
-/** A missing right, or a trigger that raises for every row, needs your attention: the rows stay in their batch until then. */
+/** A missing right, or a trigger that raises for every row, needs you: the rows stay in their batch until then. */
 async function refuseTarget({ context, pipeline }: Collecting, { refusals, written }: Chunk): Promise<void> {
   if (written > 0) return;
   const of = { pipelineId: pipeline.id, definitionHash: pipeline.definitionHash };

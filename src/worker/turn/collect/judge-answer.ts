@@ -1,4 +1,4 @@
-/** What lines of an answer file mean for their requests, given the rows as they are now. Pure as far as `validate` is. */
+/** What lines of an answer file mean for their requests, by the rows as they are now. Pure as far as `validate` is. */
 import type { CompiledAnswer } from "../../../model/answer/answer.js";
 import type { Refusal } from "../../../model/batch/failing.js";
 import { matchesContent, readCustomId, type CustomId } from "../../../model/request/custom-id.js";
@@ -52,7 +52,7 @@ export interface JudgedChunk {
   readonly left: Outcomes;
 }
 
-/** `lookFirst`: a row seems gone, and `goneBelieved` is false. `refusals`: requests that the target refused when tried alone. */
+/** `lookFirst`: a row seems gone, and `goneBelieved` is false. `refusals`: requests that the target refused alone. */
 export function judgeChunk(
   turn: Judging,
   cases: readonly ChunkCase[],

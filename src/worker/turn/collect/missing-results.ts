@@ -1,6 +1,6 @@
 /**
- * Results that the provider no longer has, counts but does not show yet, or that cannot be read to their end. They may only be
- * late, so Rowmill asks again; then you decide, since rows that are asked again are paid again.
+ * Results that the provider no longer has, counts but does not show yet, or that cannot be read to their end. They may
+ * only be late, so Rowmill asks again; then you decide, since rows that are asked again are paid again.
  */
 import type { ResultsEnd } from "../../../model/provider/provider.js";
 import { pollDelayMs } from "../../../model/batch/schedule.js";
@@ -67,13 +67,14 @@ async function missPending(turn: Collecting, { pending }: ResultsEnd, left: numb
   return pauseForResults(
     turn,
     `The provider ${pending.text}: ${left} rows have no answer. Rowmill asked ${PENDING_LOOKS_MAX} times. ` +
-      `To look once more and then ask these rows again, which costs money again: rowmill resume ${pipeline.config.name}`,
+      "To look once more and then ask these rows again, which costs money again: " +
+      `rowmill resume ${pipeline.config.name}`,
   );
 }
 
 /**
- * Notes with the pause that you were asked: after a resume the next look believes what is missing. Where another pause lets
- * collecting continue, this one has to wait for it; until then the results are read at the polling interval.
+ * Notes with the pause that you were asked: after a resume the next look believes what is missing. Where another pause
+ * lets collecting continue, this one has to wait for it; until then the results are read at the polling interval.
  */
 async function pauseForResults(turn: Collecting, reason: string): Promise<Next> {
   const { context, pipeline, batch, lease } = turn;

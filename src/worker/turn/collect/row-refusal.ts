@@ -2,10 +2,11 @@
 import { DatabaseError, isConflict, isDatabaseWide } from "../../../postgres/database.js";
 
 /**
- * `passing`: a lock, a deadlock, a serialization failure or a time-out; a retry may succeed, though a user's trigger can raise
- * them each time. `refusal`: by a row or its target, with any SQLSTATE. Null: no row's fault, but the server's state (no
- * connection, no room, read-only, shutting down, its disk) or a mistake in a statement over the ledger. A server's state that
- * the user's code raised is a refusal. `atTarget`: the target's write, the reads after it, or the COMMIT.
+ * `passing`: a lock, a deadlock, a serialization failure or a time-out; a retry may succeed, though a user's trigger
+ * can raise them each time. `refusal`: by a row or its target, with any SQLSTATE. Null: no row's fault, but the
+ * server's state (no connection, no room, read-only, shutting down, its disk) or a mistake in a statement over the
+ * ledger. A server's state that the user's code raised is a refusal. `atTarget`: the target's write, the reads after
+ * it, or the COMMIT.
  */
 export function causeOf(
   error: unknown,
@@ -19,8 +20,8 @@ export function causeOf(
 }
 
 /**
- * Did the user's code raise it, by RAISE or on a connection of its own (08: dblink, a foreign table)? The server's own errors
- * come from other routines, and those of class 08 have no context.
+ * Did the user's code raise it, by RAISE or on a connection of its own (08: dblink, a foreign table)? The server's own
+ * errors come from other routines, and those of class 08 have no context.
  */
 export function isRaised({ cause, sqlState }: DatabaseError): boolean {
   if (!(cause instanceof Error)) return false;
@@ -33,8 +34,8 @@ function hasContext(cause: Error): boolean {
 }
 
 /**
- * A missing right, table, column or schema, or something not supported (42, 3F, 0A), in our own statement: where the user's
- * code raises such an error, it has a context.
+ * A missing right, table, column or schema, or something not supported (42, 3F, 0A), in our own statement: where the
+ * user's code raises such an error, it has a context.
  */
 export function isOfStatement({ cause, sqlState }: DatabaseError): boolean {
   const inCode = cause instanceof Error && hasContext(cause);
