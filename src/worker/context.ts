@@ -1,4 +1,4 @@
-/** What a stage is given: the parts that `app.ts` put together. A worker holds nothing here that a crash may take. */
+/** What every stage works with; `openProject` puts it together. Nothing here is durable: a crash loses nothing. */
 import type { Logger } from "pino";
 import type { AnswerColumn } from "../model/answer/answer-columns.js";
 import type { CompiledAnswer } from "../model/answer/answer.js";
@@ -6,8 +6,10 @@ import type { PipelineConfig, RowCells } from "../model/pipeline.js";
 import type { Rates } from "../model/provider/pricing.js";
 import type { Attempt, Encoder, Provider } from "../model/provider/provider.js";
 import type { Rendered } from "../model/request/render-request.js";
+import type { TokenRatio } from "../model/request/tokens.js";
 import type { SourceTable } from "../sources/table/inspection.js";
 import type { Source } from "../sources/source.js";
+import type { Lease } from "../store/batches/batches.js";
 import type { Database, Reader } from "../postgres/database.js";
 import type { Target } from "../targets/target.js";
 import type { LeaseKeeper } from "./lease-keeper.js";
@@ -21,39 +23,87 @@ export interface Pipeline {
   readonly answer: CompiledAnswer;
   readonly render: (row: RowCells) => Rendered;
   readonly provider: Provider;
-  /** For what is compared; what is sent is bounded by a sample of the rows. */
+  /** For comparing requests. What is sent gets its token bounds from a sample of the rows instead. */
   readonly encode: Encoder;
-  /** Of what is planned from now on; a batch keeps its own. */
+  /** For batches planned from now on; a planned batch keeps its own. */
   readonly rates: Rates;
-  /** Replaced when the table changes under us: a partition attached, a column retyped, the table swapped. */
+  /** Replaced when the table changes while we run: a partition attached, a column retyped, the table swapped. */
   table: SourceTable;
   source: Source;
   target: Target;
-  /** The target for the answers that another definition asked for; text: why it cannot hold them as it is now. */
+  /** The target for answers that another definition asked for; text: why it cannot hold them now. */
   readonly targetFor: (client: Reader, asked: AskedAnswer) => Promise<Target | string>;
-  /** False: the target, or what this user may do with it, has changed since `checkTarget` found it well. */
+  /** False: the target, or our rights on it, changed since `checkTarget` accepted it. */
   readonly isTargetChecked: (client: Reader) => Promise<boolean>;
-  /** @throws RowmillError `target_unsupported` where it cannot hold every answer that the schema allows */
+  /** @throws RowmillError `target_unsupported` when it cannot hold every answer that the schema allows */
   readonly checkTarget: () => Promise<void>;
-  /** The same rows with these columns as their content. @throws RowmillError `source_unsupported` when one is not there any more. */
+  /**
+   * The same rows with these columns as their content.
+   * @throws RowmillError `source_unsupported` when a column no longer exists
+   */
   readonly sourceFor: (client: Reader, columns: readonly string[]) => Promise<Source>;
 }
 
 /** Where the fields of another definition's answer go. */
 export interface AskedAnswer {
   readonly answer: readonly AnswerColumn[];
-  /** Answer field → column, for those whose column has another name. */
+  /** Answer field → column, where the two names differ. */
   readonly columns: Readonly<Record<string, string>>;
 }
 
+/**
+ * What this process remembers to save work and repeated warnings. A crash forgets it, which costs a look, never money.
+ * Instants are from `performance.now()`, which never jumps.
+ */
+export interface ProcessMemory {
+  /** The last sample of each pipeline's rows, for estimates. */
+  readonly samples: WeakMap<Pipeline, RowSample>;
+  /** The last comparison of each provider's list of batches with the ledger. */
+  readonly comparisons: WeakMap<Provider, { readonly atMs: number; readonly ended: Promise<void> }>;
+  /** Whether each provider is the demo model, by its last reply; null: it did not say. */
+  readonly demoReplies: WeakMap<Provider, { readonly atMs: number; readonly demo: boolean | null }>;
+  /** Each pipeline's last error that may pass, and how many times in a row it came. */
+  readonly repeatedErrors: WeakMap<Pipeline, { readonly message: string; readonly times: number }>;
+  /** By the lease it was written under: what identifies a spool file, so that it is not read again to verify it. */
+  readonly spoolFiles: WeakMap<Lease, string>;
+  /** Batch id → when its last warning about being overdue was logged. */
+  readonly overdueWarnedMs: Map<string, number>;
+}
+
+export function emptyMemory(): ProcessMemory {
+  return {
+    samples: new WeakMap(),
+    comparisons: new WeakMap(),
+    demoReplies: new WeakMap(),
+    repeatedErrors: new WeakMap(),
+    spoolFiles: new WeakMap(),
+    overdueWarnedMs: new Map(),
+  };
+}
+
+/** What some rows of a pipeline say about the size of its requests. */
+export interface RowSample {
+  readonly takenAtMs: number;
+  readonly definitionHash: string;
+  readonly ratio: TokenRatio;
+  /** UTF-8 bytes of one request's messages and schema. */
+  readonly meanBytes: number;
+  /** The average line's upper bound of input tokens, as rendering will compute it. */
+  readonly meanBound: number;
+  /** UTF-8 bytes of a line with its separator. */
+  readonly meanLineBytes: number;
+  readonly rows: number;
+}
+
 export interface WorkerContext {
-  /** To be written to inside a step only; the linter sees to it. */
+  /** Written to only inside a step; the linter checks that. */
   readonly database: Database;
-  /** The same, for what only reads. */
+  /** The same database, for reads. */
   readonly read: Reader;
   readonly step: RunStep;
   readonly pipelines: ReadonlyMap<number, Pipeline>;
   readonly workerId: string;
+  readonly memory: ProcessMemory;
   /** One `up`: what a budget `per: "run"` counts. */
   readonly runId: string;
   /** Where spool files are, mode 0700. */
@@ -62,26 +112,29 @@ export interface WorkerContext {
   readonly log: Logger;
   /** 0 ≤ x < 1. */
   readonly random: () => number;
-  /** Another word after any change by which a look at a table, its triggers or its target could end differently. */
+  /** Changes with every change in the catalog that may affect a table, its triggers or its target. */
   readonly catalogueState: () => Promise<string>;
-  /** Looks at the table again: new partitions, types, triggers. Null: the pipeline cannot go on and was paused. */
+  /** Inspects the table again: new partitions, types, triggers. */
   readonly refreshSource: (pipeline: Pipeline) => Promise<void>;
 }
 
-/** What would be asked about a row now; null when there is nothing to ask, it cannot be rendered, or it is too large to be read. */
-export function currentFingerprint(pipeline: Pipeline, cells: RowCells | null): string | null {
+/** Of what would be asked about a row now; null: nothing to ask, not renderable, or too large to read. */
+export function currentFingerprint(
+  pipeline: Pick<Pipeline, "config" | "render" | "encode">,
+  cells: RowCells | null,
+): string | null {
   if (cells === null) return null;
   const rendered = pipeline.render(cells);
   if (rendered.kind !== "request") return null;
   return pipeline.encode("", rendered.request, firstAttempt(pipeline.config)).fingerprint;
 }
 
-/** As much room as the config gives, and nothing that a try has of its own. */
+/** With as much room as the config gives, and nothing that belongs to one try. */
 export function firstAttempt({ request }: Pick<PipelineConfig, "request">): Attempt {
   return { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
 }
 
-/** Each account once, by one of the pipelines that use it. */
+/** One provider per account. */
 export function providersOf({ pipelines }: Pick<WorkerContext, "pipelines">): Iterable<Provider> {
   return new Map([...pipelines.values()].map(({ provider }) => [provider.account, provider])).values();
 }

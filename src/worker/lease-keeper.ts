@@ -1,6 +1,6 @@
 /**
- * Renews the leases that this process holds, all in one statement. A lease that was not renewed in time belongs to nobody: its
- * holder's writes then change nothing, since the token stands in each of them.
+ * Renews the leases that this process holds, all in one statement. A lease that was not renewed in time is free, and
+ * its holder's writes change nothing, since each of them checks the token.
  */
 import type { Logger } from "pino";
 import * as batches from "../store/batches/batches.js";
@@ -13,7 +13,7 @@ const RENEW_EVERY_MS = batches.LEASE_MS / 4;
 export interface LeaseKeeper {
   hold(lease: Lease): void;
   drop(lease: Lease): void;
-  /** Stops renewing; leases still held run out by themselves. */
+  /** Stops renewing; leases still held expire. */
   stop(): void;
 }
 

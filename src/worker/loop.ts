@@ -1,4 +1,4 @@
-/** Work that is done again and again until a signal: an error is said and waited out, longer each time, and never ends the loop. */
+/** Repeats work until a signal. Errors are logged and retried with exponential backoff; they never end the loop. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { backoffMs } from "../model/batch/schedule.js";
 import type { WorkerContext } from "./context.js";
@@ -6,7 +6,7 @@ import type { WorkerContext } from "./context.js";
 const LOOP_ERROR_BASE_MS = 1_000;
 const LOOP_ERROR_MAX_MS = 30_000;
 
-/** The wait after so many failures in a row, from 1: it doubles up to half a minute, and by chance is down to the half of that. */
+/** The wait after this many failures in a row, from 1: doubles up to 30 seconds, times 0.5 to 1 by chance. */
 export function errorWaitMs(failures: number, chance: number): number {
   return Math.min(LOOP_ERROR_MAX_MS * (0.5 + chance / 2), backoffMs(failures, LOOP_ERROR_BASE_MS, chance));
 }

@@ -1,6 +1,6 @@
 /**
- * The batch file on its way to the provider: written as a stream with mode 0600 in a folder of mode 0700, counted and hashed as
- * it goes. Losing it costs a second rendering, never money.
+ * The batch file on its way to the provider: streamed to disk with mode 0600 in a folder of mode 0700, counted and
+ * hashed as it is written. If it is lost, the batch is rendered again; that costs no money.
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
@@ -11,6 +11,7 @@ import { finished } from "node:stream/promises";
 import { RowmillError } from "../model/errors.js";
 import type { Frame, SpoolFile } from "../model/provider/provider.js";
 import type { Lease } from "../store/batches/batches.js";
+import type { WorkerContext } from "./context.js";
 
 export interface Spooled {
   readonly bytes: number;
@@ -19,23 +20,23 @@ export interface Spooled {
 
 export interface SpoolWriter {
   readonly path: string;
-  /** Those lines of the draft that are taken, by their place in it, from 0. Waits while the disk is slower than the rendering. */
+  /** Writes the draft's lines that are taken, by their index. Waits while the disk is slower than the rendering. */
   append(draft: DraftLines, isTaken: (place: number) => boolean): Promise<void>;
-  /** Under whose lease it was written. */
+  /** `lease`: the one it was written under. */
   close(lease: Lease): Promise<Spooled>;
   abandon(): Promise<void>;
-  /** Lets go of the file without removing it: by now it may be another worker's of the same name. */
+  /** Closes without removing the file: by now another worker may have written one of the same name. */
   leave(): void;
 }
 
-const ENDINGS = ".jsonl";
-/** Lines stand together in so much: each by itself would be a write and an update of the hash, which cost more than its rendering. */
+const ENDING = ".jsonl";
+/** Lines share slabs of this size: one write and hash update per line would cost more than rendering it. */
 const SLAB_BYTES = 256 * 1024;
 const CHARACTER_BYTES_MAX = 3;
 
 /**
- * Lines that may go into the file, as its bytes: a text that waits for its transaction is moved by the garbage collector again and again, which
- * costs more than to make it. A separator stands before each.
+ * Lines that may go into the file, kept as bytes: strings that wait for their transaction would be copied by the
+ * garbage collector again and again, which costs more than making them. Each line has its separator before it.
  */
 export class DraftLines {
   readonly #separator: string;
@@ -47,7 +48,7 @@ export class DraftLines {
     this.#separator = separator;
   }
 
-  /** Returns its bytes in the file, those of its separator included. */
+  /** Returns the line's bytes in the file, separator included. */
   add(line: string): number {
     const most = (this.#separator.length + line.length) * CHARACTER_BYTES_MAX;
     if (most > this.#slab.length - this.#used) {
@@ -66,7 +67,7 @@ export class DraftLines {
     if (last !== undefined) this.#used = last.start;
   }
 
-  /** What is taken, neighbours together. */
+  /** The lines that are taken, adjacent ones as one buffer. */
   taken(isTaken: (place: number) => boolean): Buffer[] {
     const runs: { readonly slab: Buffer; readonly start: number; end: number }[] = [];
     for (const [place, line] of this.#lines.entries()) {
@@ -80,11 +81,15 @@ export class DraftLines {
 }
 
 export function spoolPath(folder: string, batchId: string): string {
-  return join(folder, `${batchId}${ENDINGS}`);
+  return join(folder, `${batchId}${ENDING}`);
 }
 
-/** Starts the file anew; whatever an earlier rendering left is overwritten. */
-export async function openSpool(folder: string, batchId: string, frame: Frame): Promise<SpoolWriter> {
+/** Starts an empty file; what an earlier rendering left is removed. */
+export async function openSpool(
+  { spoolFolder: folder, memory }: Pick<WorkerContext, "spoolFolder" | "memory">,
+  batchId: string,
+  frame: Frame,
+): Promise<SpoolWriter> {
   const path = spoolPath(folder, batchId);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -116,7 +121,7 @@ export async function openSpool(folder: string, batchId: string, frame: Frame): 
       await send(Buffer.from(frame.tail));
       await closeSpool(stream, path);
       const found = await statOf(path);
-      if (found !== null) written.set(lease, identity(found));
+      if (found !== null) memory.spoolFiles.set(lease, identity(found));
       return { bytes: state.bytes, sha256: digest(hash) };
     },
     abandon: async () => {
@@ -152,24 +157,25 @@ function spoolError(path: string, cause: unknown): RowmillError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new RowmillError("spool_failed", `The batch file ${path} could not be written: ${reason}.`, {
     cause,
-    hints: ["Make room on this disk; the batch is rendered again by itself."],
+    hints: ["Free space on this disk. Rowmill then renders the batch again automatically."],
   });
 }
 
-/** By the lease under which it was written: what the file was then, so that it is not read once more to know that it is the same. */
-const written = new WeakMap<Lease, string>();
-
-/** True when the file is there, whole, as it was rendered. */
-export async function isWhole({ path, ...expected }: SpoolFile, lease: Lease): Promise<boolean> {
+/** True when the file exists and is exactly what was rendered. */
+export async function isWhole(
+  { memory }: Pick<WorkerContext, "memory">,
+  { path, ...expected }: SpoolFile,
+  lease: Lease,
+): Promise<boolean> {
   const found = await statOf(path);
   if (found === null || found.size !== BigInt(expected.bytes)) return false;
-  if (written.get(lease) === identity(found)) return true;
+  if (memory.spoolFiles.get(lease) === identity(found)) return true;
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
   return digest(hash) === expected.sha256;
 }
 
-/** Null: it is not there. */
+/** Null: the file does not exist. */
 function statOf(path: string): Promise<BigIntStats | null> {
   return stat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return null;
@@ -177,7 +183,7 @@ function statOf(path: string): Promise<BigIntStats | null> {
   });
 }
 
-/** Another one after every write, and of every other file. */
+/** Changes with every write, and differs for every other file. */
 function identity({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return [dev, ino, size, mtimeNs, ctimeNs].join();
 }
@@ -186,11 +192,11 @@ export async function removeSpool(folder: string, batchId: string): Promise<void
   await rm(spoolPath(folder, batchId), { force: true });
 }
 
-/** Batch ids of the files that lie there. */
+/** The batch ids of the spool files in the folder. */
 export async function listSpools(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     throw spoolError(folder, error);
   });
-  return names.filter((name) => name.endsWith(ENDINGS)).map((name) => name.slice(0, -ENDINGS.length));
+  return names.filter((name) => name.endsWith(ENDING)).map((name) => name.slice(0, -ENDING.length));
 }

@@ -1,27 +1,26 @@
 /**
- * The one seam through which the stages make something durable or call a provider; the linter refuses any other way
- * (scripts/lint-rules.js). Each step has a name, so that it can be timed, traced, and be made to fail in a test.
+ * The one way in which the stages make something durable or call a provider; the linter refuses any other
+ * (scripts/lint-rules.js). Each step has a name, so that it can be timed, traced, and made to fail in a test.
  */
 import type { Logger } from "pino";
 import type { StepName } from "./step-names.js";
 
 /**
- * What may happen at a step beside its work, in tests: a throw, a delay, a freeze, the death of the process. Inert unless given.
- * `after` is reached when the work took effect, before its caller knows of it.
+ * For tests: a throw, a delay, a freeze or the death of the process at a step. `after` runs once the work took effect,
+ * before its caller knows.
  */
 export interface StepFaults {
   readonly before?: (name: StepName) => Promise<void>;
   readonly after?: (name: StepName) => Promise<void>;
 }
 
-/** One step that ended. */
 export interface StepDone {
   readonly name: StepName;
   readonly lastedMs: number;
   readonly failed: boolean;
 }
 
-/** Does the work of one step. What it throws is thrown. */
+/** Does the work of one step, and throws what it throws. */
 export type RunStep = <T>(name: StepName, work: () => Promise<T>) => Promise<T>;
 
 export interface StepOptions {
@@ -63,7 +62,7 @@ export async function* eachStep<T, End>(
       yield item.value;
     }
   } finally {
-    // What it gives back then, nobody reads.
+    // No one reads this return value.
     await items.return(undefined as End);
   }
 }

@@ -1,7 +1,7 @@
-/** Bounds how long a user's functions (`request`, `validate`) keep one transaction open: the lease is renewed between transactions. */
+/** Bounds how long the user's functions (`request`, `validate`) keep a transaction open. */
 const USER_CODE_MS = 3_000;
 
-/** Says true once the time is over, at least one call later: so each transaction gets one row further. */
+/** Returns true once the time is over, but never at the first call: each transaction gets at least one row done. */
 export function userCodeTimer(): () => boolean {
   const startedAt = performance.now();
   let calls = 0;

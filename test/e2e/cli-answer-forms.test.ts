@@ -196,7 +196,7 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
     const path = await project.run("up", "--until-idle", "--yes");
     expect(path.status, path.stderr).toBe(2);
     const words =
-      'request.user: the template goes into "body", which is of type text: only json and jsonb have something inside';
+      'request.user: the template has a path into "body", which is of type text: only json and jsonb have paths';
     expect(path.stderr).toContain(`pipelines.path: ${words}`);
     expect((await project.run("doctor")).stdout).toContain(`path: ${words}`);
     const { calls, batches, executed } = await project.gateway.journal.summary();

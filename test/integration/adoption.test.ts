@@ -189,7 +189,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     const { batchId } = await createTutorialBatch(project.gateway.url, some.map(taskOf));
     await expect(adopt(worker, batchId, "task")).rejects.toMatchObject({
       code: "usage",
-      message: 'The pattern "task" does not say where {imdb_id} stands.',
+      message: 'The pattern "task" does not name {imdb_id}.',
     });
     await expect(adopt(worker, batchId, "job-{imdb_id}")).rejects.toThrow(
       `No line of the batch has a name that fits the pattern, such as "task-${some[0]?.id}".`,

@@ -357,8 +357,8 @@ describeDatabases(
     });
 
     it.each<[string, unknown, string]>([
-      ["a word that nobody knows", "ARCHIVED", `that its status is "ARCHIVED"`],
-      ["no status", null, `that its status is "null"`],
+      ["a word that nobody knows", "ARCHIVED", `the status "ARCHIVED"`],
+      ["no status", null, `the status "null"`],
     ])(
       "says %s of a batch for ever: after ten looks in a row the pipeline pauses and names it",
       async (_, status, said) => {

@@ -105,7 +105,7 @@ describeDatabases(
       expect(pause?.kind).toBe("provider");
       expect(pause?.reason).toMatch(
         new RegExp(
-          `The provider has batch batch_\\w+, but not its file ${fileId} any more: the answers of 2 rows are lost. .*paid again: rowmill resume notes$`,
+          `The provider has batch batch_\\w+, but not its file ${fileId} any more: the answers of 2 rows are lost. .*costs money again: rowmill resume notes$`,
         ),
       );
       expect(await statusOf(project)).toContain("the answers of 2 rows are lost");
@@ -118,7 +118,7 @@ describeDatabases(
       const [missing] = await project.rows(
         sql`select detail from rowmill.attempts where outcome = 'missing' limit 1`,
       );
-      expect(missing).toEqual({ detail: `The provider does not have file ${fileId} of the batch any more.` });
+      expect(missing).toEqual({ detail: `The provider no longer has file ${fileId} of the batch.` });
       expect(await executions(project)).toEqual([2, 2, 1]);
     });
 
@@ -258,7 +258,7 @@ describeDatabases(
       expect(await executions(project)).toEqual([1, 2, 1]);
       const { calls } = await project.gateway.journal.summary();
       expect(calls.get("GET /v1/files/:id/content")).toBe(4);
-      expect(await statusOf(project)).toContain("1 requests were not named in the results: missing");
+      expect(await statusOf(project)).toContain("the results do not name 1 requests: missing");
     });
 
     it.each(["output_file_id", "error_file_id"] as const)(
@@ -293,7 +293,7 @@ describeDatabases(
         const pause = await pauseOf(project);
         expect(pause?.kind).toBe("provider");
         expect(pause?.reason).toMatch(
-          /^The provider counts 3 answers in batch batch_\w+, but names no file of them: 3 rows have no answer\. It was asked 8 times\. .*paid again: rowmill resume notes$/,
+          /^The provider counts 3 answers in batch batch_\w+, but names no file of them: 3 rows have no answer\. Rowmill asked 8 times\. .*costs money again: rowmill resume notes$/,
         );
         expect(await executions(project)).toEqual([1, 1, 1]);
         until.named = foundAtLast;
@@ -340,7 +340,7 @@ describeDatabases(
         await hurry(project, worker);
         expect(await states()).toEqual(["succeeded", "batched", "batched"]);
         expect((await pauseOf(project))?.reason).toMatch(
-          /asked 3 requests, and file \S+ cannot be read to its end: it has more than 1006 lines.*2 rows have no answer/,
+          /has 3 requests, and file \S+ cannot be read to its end: it has more than 1006 lines.*2 rows have no answer/,
         );
         isEndless = false;
         await resumeAll(project);

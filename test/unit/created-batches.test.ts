@@ -12,7 +12,7 @@ const cases: readonly {
   known?: readonly string[];
   mayAppear?: boolean;
   right: string | null;
-  seconds?: readonly string[];
+  duplicates?: readonly string[];
 }[] = [
   { what: "nothing is listed", listed: [], right: null },
   { what: "one is", listed: [batch("a")], right: "a" },
@@ -20,19 +20,19 @@ const cases: readonly {
     what: "of two of the present input the older one is right",
     listed: [batch("a", { createdAt: 101 }), batch("b")],
     right: "b",
-    seconds: ["a"],
+    duplicates: ["a"],
   },
   {
     what: "of two of one second the smaller id",
     listed: [batch("b"), batch("a")],
     right: "a",
-    seconds: ["b"],
+    duplicates: ["b"],
   },
   {
     what: "one of the present input before an older one of a former input",
     listed: [batch("a", { ...former, createdAt: 1 }), batch("b")],
     right: "b",
-    seconds: ["a"],
+    duplicates: ["a"],
   },
   {
     what: "one that runs before an older one that failed, which is no second one",
@@ -67,8 +67,8 @@ const cases: readonly {
 
 it.each(cases)(
   "judges what an intent made: $what",
-  ({ listed, known = [], mayAppear = true, right, seconds = [] }) => {
-    const judged = judgeCreated(listed, { seconds: new Set(known), mayAppear });
-    expect([judged.right?.id ?? null, judged.seconds.map(({ id }) => id)]).toEqual([right, seconds]);
+  ({ listed, known = [], mayAppear = true, right, duplicates = [] }) => {
+    const judged = judgeCreated(listed, { known: new Set(known), mayAppear });
+    expect([judged.right?.id ?? null, judged.duplicates.map(({ id }) => id)]).toEqual([right, duplicates]);
   },
 );

@@ -40,7 +40,7 @@ describe("A pattern of custom ids", () => {
   });
 
   it.each([
-    ["task", 'The pattern "task" does not say where {imdb_id} stands.'],
+    ["task", 'The pattern "task" does not name {imdb_id}.'],
     ["task-{imdbid}", "names {imdbid}, which is no column of the key; did you mean {imdb_id}?"],
     ["{imdb_id}-{imdb_id}", "names a column twice."],
   ])("says what is wrong with %s", (text, problem) => {

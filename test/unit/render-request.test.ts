@@ -72,9 +72,9 @@ describe("rendering a row", () => {
 
   test.each<[string, MessageSource, string]>([
     ["throws", call(missing), "no such"],
-    ["gives a number", call(() => 5), "gave a value of type number"],
-    ["gives nothing", call(() => undefined), "gave undefined"],
-    ["is async", call(async () => "x"), "gave a promise"],
+    ["gives a number", call(() => 5), "returned a value of type number"],
+    ["gives nothing", call(() => undefined), "returned undefined"],
+    ["is async", call(async () => "x"), "returned a promise"],
     ["gives half a surrogate pair", call(() => "a\ud83d"), "surrogate"],
     ["gives U+0000", call(() => "a\u0000"), "U+0000"],
     ["names a cell that is not there", template("{{ titel }}"), "titel"],

@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LINES, type Frame } from "../../src/model/provider/provider.js";
 import type { Lease } from "../../src/store/batches/batches.js";
+import { emptyMemory } from "../../src/worker/context.js";
 import { DraftLines, isWhole, openSpool } from "../../src/worker/spool.js";
 
-let folder = "";
+const context = { spoolFolder: "", memory: emptyMemory() };
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "rowmill-spool-"));
+  context.spoolFolder = await mkdtemp(join(tmpdir(), "rowmill-spool-"));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(() => rm(context.spoolFolder, { recursive: true, force: true }));
 
 const LIST: Frame = { head: "[", separator: ",\n", tail: "]\n" };
 
@@ -28,7 +29,7 @@ describe("a spool file has its lines in the provider's frame, counted and hashed
     ["characters of one to four bytes", LIST, Array.from({ length: 50_000 }, () => "aé€😀")],
     ["a line longer than what is gathered", LIST, ["a", "é".repeat(300_000), "b", "y".repeat(90_000), "c"]],
   ])("%s", async (_, frame, lines) => {
-    const spool = await openSpool(folder, "batch", frame);
+    const spool = await openSpool(context, "batch", frame);
     const draft = new DraftLines(frame);
     let bytes = 0;
     for (const line of lines) {
@@ -49,14 +50,14 @@ describe("a spool file has its lines in the provider's frame, counted and hashed
     expect(expected.length).toBe(bytes + around + tail.length);
     const lease = { batchId: "batch", token: "1" };
     const written = { batchId: "batch", path: spool.path, ...file };
-    expect(await isWhole(written, lease)).toBe(true);
-    expect(await isWhole({ ...written, sha256: "other" }, lease)).toBe(false);
+    expect(await isWhole(context, written, lease)).toBe(true);
+    expect(await isWhole(context, { ...written, sha256: "other" }, lease)).toBe(false);
   });
 
   test("a file that was just written is not read again, until it is another one", async () => {
     const lease = { batchId: "fresh", token: "1" };
     const write = async (line: string, lease: Lease) => {
-      const spool = await openSpool(folder, "fresh", LINES);
+      const spool = await openSpool(context, "fresh", LINES);
       const draft = new DraftLines(LINES);
       draft.add(line);
       await spool.append(draft, () => true);
@@ -64,16 +65,16 @@ describe("a spool file has its lines in the provider's frame, counted and hashed
     };
     const file = await write("one", lease);
     // It is known by what it was, so that what stands in it does not matter.
-    expect(await isWhole({ ...file, sha256: "unread" }, lease)).toBe(true);
-    expect(await isWhole({ ...file, sha256: "unread" }, { ...lease })).toBe(false);
-    expect(await isWhole({ ...file, bytes: file.bytes + 1 }, lease)).toBe(false);
+    expect(await isWhole(context, { ...file, sha256: "unread" }, lease)).toBe(true);
+    expect(await isWhole(context, { ...file, sha256: "unread" }, { ...lease })).toBe(false);
+    expect(await isWhole(context, { ...file, bytes: file.bytes + 1 }, lease)).toBe(false);
     await writeFile(file.path, "two\n");
-    expect(await isWhole(file, lease)).toBe(false);
+    expect(await isWhole(context, file, lease)).toBe(false);
     const other = await write("two", { ...lease });
-    expect(await isWhole(file, lease)).toBe(false);
-    expect(await isWhole(other, lease)).toBe(true);
+    expect(await isWhole(context, file, lease)).toBe(false);
+    expect(await isWhole(context, other, lease)).toBe(true);
     await rm(file.path);
-    expect(await isWhole(file, lease)).toBe(false);
+    expect(await isWhole(context, file, lease)).toBe(false);
   });
 
   test.each<[string, (place: number) => boolean, number]>([
@@ -82,7 +83,7 @@ describe("a spool file has its lines in the provider's frame, counted and hashed
     ["each second one", (place) => place % 2 === 1, 4_000],
     ["runs of them", (place) => place % 1_000 < 700, 4_000],
   ])("of a draft's lines those that are taken: %s", async (_, isTaken, count) => {
-    const spool = await openSpool(folder, "taken", LIST);
+    const spool = await openSpool(context, "taken", LIST);
     const texts = Array.from({ length: count }, (_line, place) => `${place}${"é".repeat(place % 300)}`);
     for (const half of [texts.slice(0, count / 2), texts.slice(count / 2)]) {
       const draft = new DraftLines(LIST);

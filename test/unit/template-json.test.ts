@@ -92,12 +92,12 @@ describe("a path into a column of another type", () => {
   test.each([
     ["{{ Title }} {{ meta.a.b }} {{ raw[0] }} {{ row.meta }}", []],
     ['{{ row["a.b"] }} {{ ["a.b"] }} {{ Title.size }} {{ Title[0] }} {{ row[Title] }}', []],
-    ["{{ Title.x }} {{ Title.y }}", ['the template goes into "Title", which is of type text: only json']],
+    ["{{ Title.x }} {{ Title.y }}", ['the template has a path into "Title", which is of type text: only json']],
     [
       "{{ row.tags.first }}{% for x in Title.list %}{% endfor %}",
       ['"tags", which is of type text[]', '"Title"'],
     ],
-    ['{{ ["a.b"].c }}', ['goes into "a.b"']],
+    ['{{ ["a.b"].c }}', ['has a path into "a.b"']],
   ])("%s", (text, parts) => {
     const problems = pathProblems(text, types);
     expect(problems.length).toBe(parts.length);

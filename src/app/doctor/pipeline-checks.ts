@@ -138,7 +138,7 @@ async function lookAtPauses(look: Look): Promise<readonly Finding[]> {
 
 async function lookAtWork(look: Look): Promise<readonly Finding[]> {
   const overdue = await readOnly(look, (tx) => stuckBatches.overdue(tx, { max: OVERDUE_SHOWN_MAX }));
-  const findings = overdue.map(overdueText).map(({ wrong, mend }) => warning(wrong, { mends: [mend] }));
+  const findings = overdue.map(overdueText).map(({ wrong, fix }) => warning(wrong, { mends: [fix] }));
   const held = await readOnly(look, (tx) => stuckBatches.held(tx, { max: HELD_SHOWN_MAX }));
   const project = { config: known(look.config, "a config") };
   const waiting = held.map((batch) => {

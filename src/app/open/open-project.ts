@@ -15,7 +15,7 @@ import { catalogueState } from "../../sources/table/catalogue-state.js";
 import { refuseChange, type TargetPlan } from "../../targets/table/ensure.js";
 import { DatabaseError, type Database } from "../../postgres/database.js";
 import * as migrations from "../../store/ledger/migrations.js";
-import type { Pipeline, WorkerContext } from "../../worker/context.js";
+import { emptyMemory, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { keepLeases } from "../../worker/lease-keeper.js";
 import { makeStep, type StepOptions } from "../../worker/step.js";
 import { bindPipeline, examinePipeline, refreshSource, type Examined } from "./bind-pipeline.js";
@@ -79,6 +79,7 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
     read: database,
     step,
     pipelines,
+    memory: emptyMemory(),
     workerId: randomUUID(),
     runId: randomUUID(),
     spoolFolder: join(stateFolder(config), "spool"),

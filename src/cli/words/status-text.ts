@@ -159,8 +159,8 @@ function heldLines(facts: StatusFacts, style: Style): string[] {
 
 function overdueLines(facts: StatusFacts, style: Style): string[] {
   return facts.overdue.flatMap((batch) => {
-    const { wrong, mend } = overdueText(batch);
-    return ["", ...wrapQuoted(`${wrong} ${mend}`, style.columns())];
+    const { wrong, fix } = overdueText(batch);
+    return ["", ...wrapQuoted(`${wrong} ${fix}`, style.columns())];
   });
 }
 

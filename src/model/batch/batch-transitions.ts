@@ -1,6 +1,4 @@
-/**
- * The states of a batch and every event that may meet it. Pure; `store/batches.ts` guards each move in SQL.
- */
+/** The states of a batch and every event that may meet it. Pure; `store/batches/batches.ts` guards each move in SQL. */
 
 export const BATCH_STATES = [
   "planned",
@@ -17,25 +15,25 @@ export type BatchState = (typeof BATCH_STATES)[number];
 export const BATCH_EVENTS = [
   /** The spool file is complete on disk. */
   "rendered",
-  /** At rendering no request was left to send. */
+  /** No request was left to send when it was rendered. */
   "nothingToSend",
-  /** The spool file of another machine or time is gone and no upload of it was found. */
+  /** The spool file is not on this machine, and no upload of it was found. */
   "spoolLost",
   /** The input is at the provider, or goes with the create. */
   "uploaded",
-  /** A lost create was looked for in vain for the whole window: its input file was deleted, so that it can do no harm. */
+  /** A lost create was not found within the window: its input file was deleted, so that it can do no harm. */
   "fenced",
   /** The provider has the batch: its reply came, or reconciliation found it. */
   "created",
-  /** The provider looked at the file, at create or afterwards, and refused it. */
+  /** The provider refused the file, at create or afterwards. */
   "refused",
   /** The provider says completed, expired or cancelled. */
   "providerDone",
-  /** What was taken for the batch by circumstance is another one: it is looked for again. */
+  /** The presumed batch is another one: ours is looked for again. */
   "refuted",
   /** Every request of the batch has its ending. */
   "allEnded",
-  /** A person gave it up: nothing is collected from it any more. */
+  /** You gave it up: nothing more is collected from it. */
   "abandoned",
 ] as const;
 export type BatchEvent = (typeof BATCH_EVENTS)[number];
@@ -44,7 +42,7 @@ export type BatchEvent = (typeof BATCH_EVENTS)[number];
 export const BATCH_BEGINNINGS = {
   /** The planner took waiting requests for it. */
   planned: "planned",
-  /** A person gave it to a pipeline: other code had created it at the provider. */
+  /** You gave it to a pipeline: other code had created it at the provider. */
   adopted: "running",
 } as const satisfies Readonly<Record<string, BatchState>>;
 

@@ -1,15 +1,12 @@
-/**
- * Answers that fail one after another for a reason of the model's making: further tries, and the rows that wait, would mostly be paid for
- * nothing. Decides when that is so, and says it. Pure.
- */
+/** Decides when most answers fail, so that further tries would be paid for nothing, and words the reason. Pure. */
 import { CHANGES } from "../words/failure-fixes.js";
 import { proseLine } from "../words/one-line.js";
 import type { PipelineConfig } from "../pipeline.js";
 import { FAILURE_OUTCOMES, type AttemptOutcome, type FailureOutcome } from "../words/what-next.js";
 
-/** So many answers of a definition, the last ones over all its batches, are judged; fewer say nothing yet. */
+/** The last answers of a definition that are judged, over all its batches; fewer answers prove nothing. */
 export const ANSWERS_JUDGED = 20;
-/** The part of them that may fail, in percent. */
+/** Percent of them that may fail. */
 export const FAILED_PERCENT_MAX = 50;
 const KEY_CHARACTERS_MAX = 40;
 const DETAIL_CHARACTERS_MAX = 200;
@@ -18,15 +15,16 @@ export interface JudgedAnswer {
   readonly key: string;
   readonly outcome: AttemptOutcome;
   readonly detail: string | null;
-  /** A person said that so many failures of this kind are normal for the definition. */
+  /** You accepted failures of this kind as normal for the definition. */
   readonly accepted: boolean;
 }
 
 type Failure = JudgedAnswer & { readonly outcome: FailureOutcome };
 
 /**
- * The failures among a definition's last answers, newest first; none when too few failed, or too few answers are there to say. `first`:
- * the last ones to rows that had not failed before. Where those are well, a few hard rows are merely asked again.
+ * The failures among a definition's last answers, newest first; none when too few failed, or there are too few answers.
+ * `first`: the last answers to rows that had not failed before; if those are fine, only a few hard rows are asked
+ * again.
  */
 export function failuresAmong(
   answers: readonly JudgedAnswer[],
@@ -49,7 +47,7 @@ function isFailureOutcome(outcome: AttemptOutcome): boolean {
   return FAILURE_OUTCOMES.some((failure) => failure === outcome);
 }
 
-/** The kinds of failure that have to be normal for the others not to be too many, the most frequent ones. */
+/** The most frequent kinds of failure: once these are accepted, the others are not too many. */
 export function failuresToAccept(answers: readonly JudgedAnswer[]): FailureOutcome[] {
   const [most] = countsOf(answers.filter(isFailure));
   if (most === undefined || !mostlyFailed(answers)) return [];
@@ -69,7 +67,7 @@ function countsOf(failures: readonly Failure[]): { outcome: FailureOutcome; coun
     .sort((one, other) => other.count - one.count);
 }
 
-/** For a person, on one line: what failed, an example, the key to change, and how to go on. */
+/** On one line: what failed, an example, the key to change, and how to continue. */
 export function failingText(
   failures: readonly Failure[],
   config: Pick<PipelineConfig, "name" | "request">,
@@ -77,28 +75,31 @@ export function failingText(
   const counts = countsOf(failures);
   const most = counts[0]?.outcome ?? "invalid";
   const example = failures.find(({ outcome }) => outcome === most);
+  const kinds = counts.map(({ outcome, count }) => `${count} ${outcome}`);
   return [
-    `${failures.length} of the last ${ANSWERS_JUDGED} answers failed: ${counts.map(({ outcome, count }) => `${count} ${outcome}`).join(", ")}.`,
+    `${failures.length} of the last ${ANSWERS_JUDGED} answers failed: ${kinds.join(", ")}.`,
     `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
     `${CHANGES[most](config)}, and start rowmill up again.`,
-    `To try again as it is: rowmill resume ${config.name}. If so many failures are normal: rowmill resume ${config.name} --accept`,
+    `To try again unchanged: rowmill resume ${config.name}.`,
+    `If this many failures are normal: rowmill resume ${config.name} --accept`,
   ].join(" ");
 }
 
-/** An answer that fits, and that the target refused when its row was written alone. */
+/** An answer that fits, and that the target refused even when its row was written alone. */
 export interface Refusal {
   readonly key: string;
-  /** SQLSTATE of the database's error; null: there was none, and the table does not hold what was written. */
+  /** SQLSTATE of the database's error; null: no error, but the table does not hold what was written. */
   readonly sqlState: string | null;
   readonly detail: string;
-  /** The database said it of the statement, and not of this row: a right or a column is missing. */
+  /** The error is about the statement, not about this row: a right or a column is missing. */
   readonly ofStatement: boolean;
 }
 
 /**
- * Is it the target that refuses, and not its rows? So where it refuses all rows of a chunk alike, and has taken none of the last answers of the
- * definition. One row alone says nothing, unless the database says it of the statement, or the target took none of so many: a pipeline that
- * sends row by row would pay for answers for ever that nothing can hold.
+ * Does the target refuse every row? Yes where it refuses all rows of a chunk alike and took none of the definition's
+ * last answers. One row alone proves nothing, unless the error is about the statement, or the target took none of
+ * ANSWERS_JUDGED answers: a pipeline that sends row by row would otherwise pay indefinitely for answers that nothing
+ * can hold.
  */
 export function refusesAll(refusals: readonly Refusal[], last: readonly JudgedAnswer[]): boolean {
   const [first] = refusals;
@@ -110,7 +111,7 @@ export function refusesAll(refusals: readonly Refusal[], last: readonly JudgedAn
   return isEnough && unwritten.every((outcome) => outcome === "unwritable");
 }
 
-/** For a person, on one line: what the target refuses, an example, and that nothing is lost. */
+/** On one line: what the target refuses, an example, and that nothing is lost. */
 export function refusalText(
   refusals: readonly Refusal[],
   { name, target }: Pick<PipelineConfig, "name" | "target">,
@@ -120,12 +121,12 @@ export function refusalText(
   return [
     `${answers} was refused by the target ${proseLine(target.table)}.`,
     `Row ${quoted(example?.key ?? "", KEY_CHARACTERS_MAX)}: ${quoted(example?.detail ?? "", DETAIL_CHARACTERS_MAX)}.`,
-    "No answer is lost, and no row failed: they are written once the target takes them.",
-    `If these rows should fail instead, each with its reason: rowmill resume ${name} --accept.`,
+    "No answer is lost and no row failed: Rowmill writes them once the target takes them.",
+    `To let these rows fail instead, each with its reason: rowmill resume ${name} --accept.`,
   ].join(" ");
 }
 
-/** Text of rows and models as a part of one line. */
+/** Text of rows and models as part of one line. */
 function quoted(text: string, charactersMax: number): string {
   const cut = text.length > charactersMax ? `${text.slice(0, charactersMax - 1)}…` : text;
   return proseLine(JSON.stringify(cut));

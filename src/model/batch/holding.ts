@@ -1,14 +1,14 @@
-/** Which work on a batch has to wait, for which reason: as data, so that it can be read and tested whole. Pure. */
+/** What a turn does with a batch, and which reasons make it wait. Pure. */
 import type { BatchState } from "./batch-transitions.js";
 
-/** Not sent: may still be taken back. Sent: paid for, perhaps. Collecting: the answers are there. */
+/** Unsent: may still be taken back. Sent: perhaps paid for. Collecting: the answers are there. */
 export const BATCH_PHASES = ["unsent", "sent", "collecting"] as const;
 export type BatchPhase = (typeof BATCH_PHASES)[number];
 
 export const HOLD_REASONS = [
-  /** Somebody typed `rowmill pause`. */
+  /** Someone typed `rowmill pause`. */
   "person",
-  /** No money for more; what is reserved goes on. */
+  /** No money for more; what is reserved continues. */
   "budget",
   "account",
   "provider",
@@ -17,9 +17,9 @@ export const HOLD_REASONS = [
   "deployment",
   /** Most of the last answers failed. */
   "answers",
-  /** Another `up` registered another definition: this worker's prompt and schema are not the ones that count. */
+  /** Another `up` registered another definition: this worker's prompt and schema no longer count. */
   "superseded",
-  /** The definition was not approved yet. */
+  /** The definition is not approved yet. */
   "unapproved",
 ] as const;
 export type HoldReason = (typeof HOLD_REASONS)[number];
@@ -36,16 +36,89 @@ export const HELD_PHASES: Readonly<Record<HoldReason, readonly BatchPhase[]>> = 
   target: ALL,
   deployment: ALL,
   answers: ["unsent"],
-  // Answers are checked by the `validate` of the present config, and asked again as it asks: a worker with an older one has neither.
+  // Only a worker with the present config has the `validate` that checks answers, and the prompt that asks again.
   superseded: ["unsent", "collecting"],
   unapproved: ["unsent"],
 };
 
-export function phaseOf(state: BatchState, createOutstanding: boolean): BatchPhase {
+export function phaseOf(state: BatchState, isCreateOpen: boolean): BatchPhase {
   if (state === "collecting") return "collecting";
-  return state === "running" || (state === "submitting" && createOutstanding) ? "sent" : "unsent";
+  return state === "running" || (state === "submitting" && isCreateOpen) ? "sent" : "unsent";
 }
 
 export function isHeld(phase: BatchPhase, reasons: readonly HoldReason[]): boolean {
   return reasons.some((reason) => HELD_PHASES[reason].includes(phase));
+}
+
+export type TurnWork =
+  | "done"
+  | "wait"
+  /** For a worker with the batch's own account. */
+  | "waitForAccount"
+  /** Back to the waiting rows, since it was planned for another account, */
+  | "withdrawOtherAccount"
+  /** since the other copy of this database sends it, */
+  | "withdrawShared"
+  /** or since its answers would be thrown away. */
+  | "withdrawOutdated"
+  | "render"
+  | "upload"
+  | "create"
+  | "reconcile"
+  /** Ends the requests of a file that the provider refused. */
+  | "refuse"
+  | "poll"
+  | "collect";
+
+export interface TurnFacts {
+  readonly state: BatchState;
+  /** A create may be on its way. */
+  readonly isCreateOpen: boolean;
+  /** The provider refused its file. */
+  readonly isRefused: boolean;
+  /** It belongs to another database too: this one was copied after it was planned. */
+  readonly isShared: boolean;
+  /** Another definition than this worker's asked it. */
+  readonly isOutdated: boolean;
+  /** It was planned for another account than this worker's. */
+  readonly isOtherAccount: boolean;
+  readonly holds: readonly HoldReason[];
+}
+
+export interface TurnDecision {
+  readonly work: TurnWork;
+  /** First compare the provider's list with the ledger: a ledger that may be a copy must not send or delete. */
+  readonly comparesFirst: boolean;
+  /** First wait while the account is known to have no room. */
+  readonly needsRoom: boolean;
+}
+
+/** The first rule that applies decides. */
+export function decideTurn(facts: TurnFacts): TurnDecision {
+  const { state, isCreateOpen, isRefused, isOtherAccount, holds } = facts;
+  const phase = phaseOf(state, isCreateOpen);
+  const isSending = state === "uploading" || state === "submitting";
+  const only = (work: TurnWork): TurnDecision => ({ work, comparesFirst: false, needsRoom: false });
+  if (state === "settled" || state === "rejected" || state === "cancelled") return only("done");
+  if (isOtherAccount && phase !== "unsent") return only("waitForAccount");
+  if (isHeld(phase, holds)) return only("wait");
+  // The requests of a refused file end without asking any account.
+  if (isOtherAccount && !(isSending && isRefused)) return only("withdrawOtherAccount");
+  const comparesFirst = isSending && !isOtherAccount;
+  const work = workOn(facts, phase);
+  return { work, comparesFirst, needsRoom: comparesFirst && phase === "unsent" && !isRefused };
+}
+
+function workOn(
+  { state, isCreateOpen, isRefused, isShared, isOutdated }: TurnFacts,
+  phase: BatchPhase,
+): TurnWork {
+  if (state === "planned") return "render";
+  if (state === "running") return "poll";
+  if (state === "collecting") return "collect";
+  if (isShared && phase === "unsent") return "withdrawShared";
+  if (isRefused) return "refuse";
+  if (isOutdated && phase === "unsent") return "withdrawOutdated";
+  if (state === "uploading") return "upload";
+  return isCreateOpen ? "reconcile" : "create";
 }

@@ -1,7 +1,7 @@
-/** When a batch has been at the provider for longer than it may be there by its own window, and what is said of it then. Pure. */
+/** When a batch is at the provider for longer than its own window allows, and the words for it. Pure. */
 
 const HOUR_MS = 3_600_000;
-/** For writing what was answered, and for clocks that differ. Sent longer ago than its window and this, and not ended: somebody should ask. */
+/** Hours beyond the window, for writing the answers and for clocks that differ. */
 export const ALLOWANCE_HOURS = 2;
 
 export interface OverdueBatch {
@@ -10,17 +10,19 @@ export interface OverdueBatch {
   /** In the provider's own word; null: it was not asked yet. */
   readonly providerStatus: string | null;
   readonly sentAgoMs: number;
-  /** By when the provider ends a batch as expired. */
+  /** When the provider ends a batch as expired. */
   readonly windowHours: number;
 }
 
 /** Two sentences: what is wrong, and what to do. */
-export function overdueText(batch: OverdueBatch): { readonly wrong: string; readonly mend: string } {
+export function overdueText(batch: OverdueBatch): { readonly wrong: string; readonly fix: string } {
   const { providerBatchId, providerStatus, sentAgoMs, windowHours, pipeline } = batch;
   const hours = Math.floor(sentAgoMs / HOUR_MS);
   const status = providerStatus === null ? "has not ended" : `is still ${providerStatus}`;
   return {
-    wrong: `Batch ${providerBatchId} of ${pipeline} was sent ${hours} h ago and ${status}, longer than its window of ${windowHours} h.`,
-    mend: "Ask the provider what holds it. Its rows wait for it; if it is cancelled there, what it answered is kept and the rest goes out again.",
+    wrong:
+      `Batch ${providerBatchId} of ${pipeline} was sent ${hours} h ago and ${status}, ` +
+      `longer than its window of ${windowHours} h.`,
+    fix: "Ask the provider why. If you cancel it there, Rowmill keeps its answers and sends the other rows again.",
   };
 }

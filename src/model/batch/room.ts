@@ -1,6 +1,6 @@
 /** How many requests the next batch may have, by everything that bounds it. Pure. */
 
-/** What is left of something, and what one request may need of it at most; `left` is Infinity where nothing bounds it. */
+/** What is left of something (Infinity: no bound), and what one request may need at most. */
 export interface Purse {
   readonly left: number;
   readonly each: number;
@@ -10,17 +10,18 @@ export interface RoomFacts {
   /** The fewest requests that the provider takes in a batch. */
   readonly least: number;
   readonly ready: number;
-  /** As many as go into one file, by their number and by their bytes. */
+  /** At most this many fit into one file, by number and by bytes. */
   readonly inFile: number;
-  /** Requests that were never asked: as many as `limit` still allows, Infinity without one. And those of `ready` that were asked before. */
+  /** Requests that `limit` still allows to ask for the first time; Infinity without one. */
   readonly fresh: number;
+  /** Waiting requests that were asked before. */
   readonly again: number;
   readonly tokens: Purse;
-  /** `inFlight`: batches that are on their way have reserved some of it. */
+  /** `inFlight`: batches in flight have reserved some of it. */
   readonly money: Purse & { readonly inFlight: boolean };
 }
 
-/** What stands in the way of even the smallest batch; of money also: of a batch with all that is ready, while more will come back. */
+/** What the smallest batch lacks; of money also what all ready requests lack while batches in flight may return some. */
 export type NoRoom = "tooFew" | "limit" | "noTokens" | "noMoney";
 
 export function roomFor(facts: RoomFacts): { readonly requests: number } | { readonly because: NoRoom } {
@@ -29,7 +30,7 @@ export function roomFor(facts: RoomFacts): { readonly requests: number } | { rea
   if (fresh + again < least) return { because: "limit" };
   if (!isEnough(tokens, least)) return { because: "noTokens" };
   if (!isEnough(money, least)) return { because: "noMoney" };
-  // What is reserved by batches in flight mostly comes back when they settle: better to wait for it than to send fragments.
+  // Most of what batches in flight reserve comes back when they settle: waiting is better than sending fragments.
   if (money.inFlight && !isEnough(money, ready)) return { because: "noMoney" };
   return { requests: Math.min(inFile, requestsOf(tokens), requestsOf(money)) };
 }

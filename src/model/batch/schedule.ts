@@ -1,4 +1,4 @@
-/** When to act next: pure functions of their inputs, clock and chance included. Milliseconds throughout. */
+/** When to act next: pure functions, with clock and chance as inputs. Milliseconds throughout. */
 
 export interface PlanningFacts {
   /** Requests that may go out now. */
@@ -13,7 +13,7 @@ export interface PlanningFacts {
 export type PlanningDecision =
   { readonly plan: true; readonly because: "threshold" | "deadline" | "flush" } | { readonly plan: false };
 
-/** Threshold **or** deadline, or a flush that somebody asked for. */
+/** Threshold **or** deadline, or a flush that someone asked for. */
 export function decidePlanning(facts: PlanningFacts): PlanningDecision {
   if (facts.ready === 0 || facts.oldestWaitMs === null) return { plan: false };
   if (facts.ready >= facts.rowsThreshold) return { plan: true, because: "threshold" };
@@ -21,12 +21,12 @@ export function decidePlanning(facts: PlanningFacts): PlanningDecision {
   return facts.flush ? { plan: true, because: "flush" } : { plan: false };
 }
 
-/** Rows that come in a row for longer than this hold a flush up no more. */
+/** The longest that a flush waits for rows that keep arriving. */
 const FILL_MS_MAX = 10_000;
 
-/** Rows are being taken in, and a batch that were planned now would lack them: a flush waits for a full one, or for the last of them. */
+/** Rows are being taken in that a batch planned now would miss: a flush waits for a full batch or for the last row. */
 export function isFilling(now: {
-  /** Some have arrived and are not looked at yet. */
+  /** Some rows have arrived and are not taken in yet. */
   readonly arriving: boolean;
   readonly ready: number;
   readonly oldestWaitMs: number | null;
@@ -48,7 +48,7 @@ export function pollDelayMs(polls: number, range: { minMs: number; maxMs: number
 
 export const BACKOFF_MAX_MS = 3_600_000;
 
-/** Exponential back-off with full jitter in its upper half: `failures` counts from 0. At most an hour. */
+/** Exponential backoff with jitter over its upper half, at most an hour. `failures` counts from 0. */
 export function backoffMs(failures: number, baseMs: number, chance: number): number {
   const full = Math.min(BACKOFF_MAX_MS, baseMs * 2 ** Math.min(failures, 30));
   return Math.round(full / 2 + (full / 2) * chance);

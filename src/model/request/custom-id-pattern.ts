@@ -1,6 +1,7 @@
 /**
- * How other code named the requests of its batch: a text with the key's columns in braces, `task-{imdb_id}`. Pure. Owns the reading
- * of such names back into the parts of a key; whether a part is a value of its column, the database says.
+ * Reads the names that other code gave the requests of its batch, by a pattern with the key's columns in braces
+ * (`task-{imdb_id}`), back into the parts of a key. Whether a part is a value of its column, the database decides.
+ * Pure.
  */
 import { RowmillError } from "../errors.js";
 import { nearMatch } from "../words/near-match.js";
@@ -20,7 +21,7 @@ export interface PatternColumn {
   readonly type: string;
 }
 
-/** `?` makes what has no fixed length as short as can be, nothing as long as can be. */
+/** `?` matches parts of variable length as short as possible, an empty text as long as possible. */
 type Lazily = "?" | "";
 
 const number = (lazily: Lazily) => String.raw`-?\d+${lazily}`;
@@ -34,12 +35,12 @@ const SHAPES: Readonly<Record<string, (lazily: Lazily) => string>> = {
 };
 const anything = (lazily: Lazily) => `.+${lazily}`;
 
-/** @throws RowmillError `usage` when it does not name every column of the key, each once, and nothing else. */
+/** @throws RowmillError `usage` when it does not name every column of the key exactly once, and nothing else */
 export function compileCustomIdPattern(text: string, key: readonly PatternColumn[]): CustomIdPattern {
   const pieces = text.split(/\{([^{}]*)\}/);
   const named = pieces.filter((_, index) => index % 2 === 1);
   refuseUnreadable(text, { pieces, named, key });
-  // One makes each part in turn as short as can be, the other as long: what they agree on can be read in one way only.
+  // One matches each part as short as possible, the other as long: where both agree there is only one way to read it.
   const lazy = expression(pieces, key, "?");
   const greedy = expression(pieces, key, "");
   return {
@@ -85,11 +86,11 @@ function refuseUnreadable(text: string, { pieces, named, key }: Parsed): void {
     throw refuse(`names {${unknown}}, which is no column of the key${meant}`);
   }
   const missing = columns.find((name) => !named.includes(name));
-  if (missing !== undefined) throw refuse(`does not say where {${missing}} stands.`);
+  if (missing !== undefined) throw refuse(`does not name {${missing}}.`);
   if (named.length > columns.length) throw refuse("names a column twice.");
   // The pieces between two columns have even places that are neither the first nor the last.
   if (
     pieces.some((piece, index) => index % 2 === 0 && piece === "" && index > 0 && index < pieces.length - 1)
   )
-    throw refuse("has two columns with nothing between them, so that nobody can tell where one ends.");
+    throw refuse("has two columns with nothing between them, so Rowmill cannot tell where one ends.");
 }

@@ -1,7 +1,7 @@
 /**
- * The name of one line in a batch file: `<request>-<attempt>-<12 hex of the content hash>`.
- * With it any output file can be attributed safely, even by a ledger that was restored from a backup.
- * At most 19 + 1 + 10 + 1 + 12 = 43 characters of safe ASCII (no provider is known to take fewer than 64).
+ * The name of one line in a batch file: `<request>-<attempt>-<12 hex of the content hash>`. With it any output file can
+ * be attributed safely, even by a ledger that was restored from a backup. At most 19 + 1 + 10 + 1 + 12 = 43 characters
+ * of safe ASCII (no provider is known to take fewer than 64).
  */
 
 export interface CustomId {
@@ -13,7 +13,7 @@ export interface CustomId {
 }
 
 const HASH_PREFIX_LENGTH = 12;
-/** PostgreSQL's bigint and integer: a larger number is no request of ours, and would fail the statement that looks for it. */
+/** PostgreSQL's bigint and integer: a larger number is no request of ours, and would make the statement fail. */
 const REQUEST_ID_MAX = String(2n ** 63n - 1n);
 const ATTEMPT_MAX = 2 ** 31 - 1;
 const PATTERN = /^([1-9]\d{0,18})-([1-9]\d{0,9})-([0-9a-f]{12})$/;
@@ -22,12 +22,12 @@ export function formatCustomId(requestId: string, attempt: number, contentHash: 
   return `${requestId}-${attempt}-${contentHash.slice(0, HASH_PREFIX_LENGTH)}`;
 }
 
-/** Null: not one of ours. */
+/** Null: none of our names. */
 export function parseCustomId(text: string): CustomId | null {
   const match = PATTERN.exec(text);
   if (!match) return null;
   const [, requestId = "", attempt = "", hashPrefix = ""] = match;
-  // Digits of the same number are in the order of what they mean.
+  // Texts of equal length compare like their numbers.
   const isTooLarge = requestId.length === REQUEST_ID_MAX.length && requestId > REQUEST_ID_MAX;
   if (isTooLarge || Number(attempt) > ATTEMPT_MAX) return null;
   return { requestId, attempt: Number(attempt), hashPrefix };
@@ -38,11 +38,11 @@ export interface NamedRequest {
   readonly attempt: number;
   /** Null: not known, as before rendering. */
   readonly contentHash: string | null;
-  /** The name that other code gave it, in a batch that was adopted; null: ours. */
+  /** The name that other code gave it, in an adopted batch; null: ours. */
   readonly customId: string | null;
 }
 
-/** What the name of a line says of this request. Null: the line is not about it. */
+/** What a line's name says about this request. Null: the line is not about it. */
 export function readCustomId(text: string, request: NamedRequest): CustomId | null {
   if (request.customId === null) return parseCustomId(text);
   if (request.customId !== text || request.contentHash === null) return null;

@@ -1,6 +1,4 @@
-/**
- * What goes into one batch file: a pure decision, line by line, so that rendering can stream.
- */
+/** What goes into one batch file: decided line by line, so that rendering can stream. Pure. */
 
 export interface PackingLimits {
   readonly requestsMax: number;
@@ -28,10 +26,7 @@ export interface LineSize {
 
 export const NOTHING_PACKED: PackedSoFar = { requests: 0, bytes: 0, tokens: 0, nanoUsd: 0 };
 
-/**
- * `take`: it fits. `full`: it goes into another batch. `never`: no batch can hold it, since it alone is over a limit
- * that does not depend on what else is in flight (the file's bytes).
- */
+/** `take`: it fits. `full`: it goes into another batch. `never`: it alone has more bytes than any file may have. */
 export type Packing = "take" | "full" | "never";
 
 export function pack(soFar: PackedSoFar, line: LineSize, limits: PackingLimits): Packing {

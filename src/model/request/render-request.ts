@@ -1,9 +1,7 @@
 /**
- * Makes of one row what is asked of the model. Pure as far as the user's own
- * functions are; what they throw or return wrongly fails that one row, never the batch.
- *
- * Text with U+0000 or half a surrogate pair fails the row: JSON could carry both as escapes, but half a pair
- * is not UTF-8, which providers refuse for the whole file, and neither could be stored when shown.
+ * Makes one row's request. Pure as far as the user's own functions are; what they throw or return wrongly fails that
+ * row, never the batch. Text with U+0000 or half a surrogate pair fails the row too: PostgreSQL can store neither, and
+ * half a pair is not UTF-8, for which providers refuse the whole file.
  */
 import { compileAnswer } from "../answer/answer.js";
 import { hasWord } from "../json/free-json.js";
@@ -18,14 +16,14 @@ export type Rendered =
   | { readonly kind: "request"; readonly request: ModelRequest }
   /** There is nothing to ask about this row. */
   | { readonly kind: "empty" }
-  /** For a person; at most `FAILURE_CHARACTERS_MAX`. */
+  /** At most `FAILURE_CHARACTERS_MAX`. */
   | { readonly kind: "failed"; readonly message: string };
 
 const FAILURE_CHARACTERS_MAX = 500;
 
 /**
- * Compiles a pipeline's request once for many rows. `jsonColumns`: those that a template may go into.
- * @throws RowmillError `config_invalid` when a template does not parse; Error when the schema has problems.
+ * Compiles a pipeline's request once for many rows. `jsonColumns`: those whose contents a template may name.
+ * @throws RowmillError `config_invalid` when a template does not parse; Error when the schema has problems
  */
 export function compileRequest(
   pipeline: PipelineConfig,
@@ -52,7 +50,7 @@ export function compileRequest(
 }
 
 function withoutWord(word: string): string {
-  return `neither request.system nor request.user gave the word "${word}", without which json() is refused`;
+  return `neither request.system nor request.user contains the word "${word}", which the provider requires for json()`;
 }
 
 interface Part {
@@ -72,7 +70,7 @@ function compilePart(role: MessageRole, render: (row: RowCells) => unknown): (ro
     }
     if (text === null) return NOTHING;
     if (typeof text !== "string")
-      return failure(role, `gave ${nameWrongValue(text)}; it must give a string or null`);
+      return failure(role, `returned ${nameWrongValue(text)}; it must return a string or null`);
     const problem = textProblem(text);
     return problem === null ? { text, failure: null } : failure(role, problem);
   };

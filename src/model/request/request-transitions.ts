@@ -1,28 +1,25 @@
 /**
- * The states of a request and every event that may meet it, decided once and for all.
- * Pure. The SQL in `store/requests.ts` guards each move with the state that this table starts from.
+ * The states of a request and every event that may meet it. Pure; the SQL in `store/requests/requests.ts` guards each
+ * move with the state that this table starts from.
  */
 
 export const REQUEST_STATES = ["waiting", "batched", "succeeded", "failed", "cancelled", "gone"] as const;
 export type RequestState = (typeof REQUEST_STATES)[number];
 
 /**
- * What may happen to a request. The first five say how the row looks now, compared with what the ledger knows;
- * what a user did to it (INSERT, UPDATE, …) is never asked: only the row's present content counts.
+ * What may happen to a request. The first four compare the row's present content with what the ledger knows; what a
+ * user did to the row (INSERT, UPDATE, …) does not matter.
  */
 export const REQUEST_EVENTS = [
-  /** The row does not exist, or does not match `source.where` any more. */
+  /** The row does not exist, or no longer matches `source.where`. */
   "rowGone",
-  /**
-   * The row's content is the one that this request speaks of (was answered, failed, was cancelled, or waits with); or there is still no
-   * row, where that was known when the answer was kept.
-   */
+  /** The row's content is the request's own; or there is still no row, as was known when the answer was kept. */
   "rowAsKnown",
-  /** It is another one than the request speaks of, but the one whose answer still stands in the target. */
+  /** The row's content is not the request's own, but the one whose answer still stands in the target. */
   "rowAsAnswered",
-  /** The row's content is another one. */
+  /** The row's content is neither. */
   "rowDiffers",
-  /** The definition changed such that this row would be asked something else, a person asked again, or a real account took over from the demo. */
+  /** The definition would ask something else, you asked again, or a real account took over from the demo. */
   "reopened",
   /** The planner took it into a batch. */
   "planned",
@@ -30,15 +27,15 @@ export const REQUEST_EVENTS = [
   "answered",
   /** An answer was accepted and written although its row was gone: `source.onGone: "keepAnswer"`. */
   "answeredGone",
-  /** An ending that no further attempt can mend. */
+  /** An ending that no further attempt can fix. */
   "failedForGood",
-  /** The attempt ended without an answer that can be kept; it goes out again. */
+  /** The attempt ended without a usable answer; the row is sent again. */
   "returned",
   /** The row was found gone when its batch was rendered or collected. */
   "endedGone",
-  /** At rendering the row had its answer already. */
+  /** The row already had its answer when the batch was rendered. */
   "endedAnswered",
-  /** The answer that the target refused then was kept, still is about the row, and was written now. */
+  /** An answer that the target refused was kept, is still about the row, and was written now. */
   "keptWritten",
 ] as const;
 export type RequestEvent = (typeof REQUEST_EVENTS)[number];
@@ -68,7 +65,7 @@ export const REQUEST_TRANSITIONS: Readonly<
     endedAnswered: "impossible",
     keptWritten: "impossible",
   },
-  // While a request is in flight its row may change as it likes: the collector compares content at the end.
+  // While a request is in flight its row may change: the collector compares the content at the end.
   batched: {
     rowGone: "keep",
     rowAsAnswered: "keep",
@@ -146,29 +143,29 @@ export const REQUEST_TRANSITIONS: Readonly<
   },
 };
 
-/** What the ledger knows of a request, as far as a look at its row needs it. */
+/** What the ledger knows of a request, for a look at its row. */
 export interface KnownRequest {
   readonly state: RequestState;
   readonly goneFrom: RequestState | null;
   /** Null: the row was never read. */
   readonly contentHash: string | null;
   readonly answeredHash: string | null;
-  /** Its row was gone when its answer came, which was kept, in the target or (failed) for it: no row is what is known. */
+  /** Its row was gone when its answer came and was kept, in the target or (failed) for it: no row is what is known. */
   readonly rowGone: boolean;
 }
 
-/** The event that the row's present content makes for a request; `rowHash` null: no such row. */
+/** The event that the row's present content is for a request; `rowHash` null: no such row. */
 export function compareRow(request: KnownRequest, rowHash: string | null): RequestEvent {
   const isKept = request.rowGone && (request.state === "succeeded" || request.state === "failed");
   if (rowHash === null) return isKept ? "rowAsKnown" : "rowGone";
-  // Known first: a request that was reopened waits with the very content that its old answer belongs to.
+  // This one first: a reopened request waits with the very content of its old answer.
   if (rowHash === request.contentHash) return "rowAsKnown";
-  // It waits for the first time, and is read when it is rendered.
+  // It waits for the first time: its row is read when it is rendered.
   if (request.contentHash === null && request.state === "waiting") return "rowAsKnown";
   return rowHash === request.answeredHash ? "rowAsAnswered" : "rowDiffers";
 }
 
-/** The state after `event`, or null when nothing is to be written. */
+/** The state after `event`; null: nothing to write. */
 export function moveRequest(request: KnownRequest, event: RequestEvent): RequestState | null {
   const move = REQUEST_TRANSITIONS[request.state][event];
   if (move === "keep" || move === "impossible") return null;

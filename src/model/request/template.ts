@@ -1,17 +1,11 @@
 /**
- * Owns the words that are sent for one row: a Liquid template over its cells, or the user's own function.
+ * One row's message: a Liquid template over its cells, or the user's own function.
  *
- * Templates are sandboxed: no files, no prototypes, bounded length, time and memory, and no filter whose
- * value changes by itself (a random pick, the current time): equal cells must give equal words, because a
- * request is paid for again when its words change. Dates are formatted in UTC and English, whatever the
- * machine. A render that fails throws; whoever renders makes a failed row of it (`render-request.ts`).
+ * Templates are sandboxed: no files or prototypes, bounded length, time and memory, and no random or current value.
+ * Equal cells must give equal words, since a request is paid again when its words change; dates are in UTC and English.
  *
- * Which rows have nothing to ask: a *user* message gives null when it names at least one column and every
- * column that it names is null or blank, or when the words themselves are blank. A *system* message gives
- * null only when the words are blank: its constant part is meant for every row.
- *
- * A path into a column of json or jsonb (`{{ meta.tags[0] }}`) gives what is there, and what is not there is empty, as a null column is.
- * The column as a whole stays its exact text, so that a template without such a path has the words that it always had.
+ * A path into a json or jsonb column (`{{ meta.tags[0] }}`) that leads nowhere is empty, like a null column. The whole
+ * column stays its exact text.
  */
 import type { Liquid as Engine, Template } from "liquidjs";
 import { commonjs } from "../commonjs.js";
@@ -27,10 +21,10 @@ const { Context, Liquid, TokenKind } = commonjs("liquidjs") as typeof import("li
 export const TEMPLATE_LENGTH_MAX = 1_000_000;
 /** For one row's message; templates over cells take microseconds. */
 const RENDER_MS_MAX = 5_000;
-/** In liquidjs's own count, roughly the characters and list entries that a render makes. */
+/** In liquidjs's own unit, roughly the characters and list entries that a render makes. */
 const RENDER_MEMORY_MAX = 100_000_000;
 
-/** The name under which the whole row stands, for columns whose names are no plain words. */
+/** The name of the whole row, for columns whose names are not plain words. */
 const ROW_NAME = "row";
 const FILE_TAGS = ["include", "render", "layout", "block"] as const;
 const UNSTABLE_FILTERS = ["sample"] as const;
@@ -39,9 +33,10 @@ const DATE_FILTERS = ["date", "date_to_xmlschema", "date_to_rfc822", "date_to_st
 export type MessageRole = "user" | "system";
 
 /**
- * Compiles a message once for many rows. The returned function is pure for templates; it gives null when
- * there is nothing to ask (see the module comment for the rule), and throws when the render fails.
- * @throws RowmillError `config_invalid` when the template does not parse.
+ * Compiles a message once for many rows; for templates the returned function is pure, and throws when a render fails.
+ * It returns null when there is nothing to ask: the words are blank or, in a *user* message that names columns, all of
+ * these are. The constant part of a *system* message is meant for every row.
+ * @throws RowmillError `config_invalid` when the template does not parse
  */
 export function compileMessage(
   source: MessageSource,
@@ -52,7 +47,7 @@ export function compileMessage(
 }
 
 /**
- * What is wrong with a template over the given columns, one sentence each; empty when nothing is.
+ * The problems of a template over the given columns, one sentence each.
  * A column is written `{{ Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`.
  */
 export function templateProblems(text: string, columns: readonly string[]): readonly string[] {
@@ -69,16 +64,15 @@ export function templateProblems(text: string, columns: readonly string[]): read
   return [...unknown].map((name) => unknownColumn(name, columns));
 }
 
-/**
- * What is wrong with the paths of a template that can be read, by the columns' types (as PostgreSQL names them); empty when nothing is.
- */
+/** The problems of a parsed template's paths, by the columns' types as PostgreSQL names them. */
 export function pathProblems(text: string, types: ReadonlyMap<string, string>): readonly string[] {
   const wrong = references(engine().parse(text)).filter(
     ({ column, path }) => column !== null && !isJsonType(types.get(column)) && !isOfText(path),
   );
   return [...new Set(wrong.map(({ column }) => column ?? ""))].map(
     (column) =>
-      `the template goes into ${JSON.stringify(column)}, which is of type ${types.get(column) ?? "unknown"}: only json and jsonb have something inside; name the column alone, make it jsonb, or write a function of the row`,
+      `the template has a path into ${JSON.stringify(column)}, which is of type ${types.get(column) ?? "unknown"}: ` +
+      "only json and jsonb have paths; name the column alone, make it jsonb, or write a function of the row",
   );
 }
 
@@ -86,7 +80,7 @@ export function isJsonType(type: string | undefined): boolean {
   return type === "json" || type === "jsonb";
 }
 
-/** What Liquid itself knows of a text: how long it is, and its characters. */
+/** What Liquid can read of any text: its length and its characters. */
 function isOfText(path: readonly Segment[]): boolean {
   const [first, ...further] = path;
   if (first === undefined) return true;
@@ -111,7 +105,7 @@ function compileTemplate(
       column !== null && path.length > 0 && jsonColumns.has(column) ? [column] : [],
     ),
   );
-  // Only a path into JSON may lead nowhere.
+  // Only a path into JSON may lead nowhere; any other unknown name is an error.
   const options = { strictVariables: walked.size === 0 };
   const plain = plainParts(parsed);
   return (row) => {
@@ -123,13 +117,13 @@ function compileTemplate(
   };
 }
 
-/** A text as it stands, or the name of a column whose whole cell stands there. */
+/** Constant text, or a column's whole cell. */
 type PlainPart = { readonly text: string } | { readonly column: string };
 
-/** `{{ Title }}`, `{{ row.Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`: the cell alone, and nothing is done with it. */
+/** `{{ Title }}`, `{{ row.Title }}`, `{{ ["My Column"] }}` or `{{ row["My Column"] }}`, without filters. */
 const WHOLE_CELL = /^\{\{-?\s*(?:(?:row\.)?[\p{L}\p{N}_-]+|(?:row)?\[(?:"[^"\\]*"|'[^'\\]*')\])\s*-?\}\}$/u;
 
-/** Most templates are nothing but text and whole cells: liquidjs takes ten times as long to put these together. Null: there is more. */
+/** Most templates are only text and whole cells, which liquidjs joins ten times slower. Null: there is more. */
 function plainParts(parsed: readonly Template[]): readonly PlainPart[] | null {
   const parts = parsed.map((template): PlainPart | null => {
     const { token } = template;
@@ -142,7 +136,7 @@ function plainParts(parsed: readonly Template[]): readonly PlainPart[] | null {
   return parts.includes(null) ? null : parts.filter((part) => part !== null);
 }
 
-/** Null: liquidjs has to say it, or what is wrong with the row. */
+/** Null: liquidjs has to render, or to report what is wrong with the row. */
 function plainWords(parts: readonly PlainPart[] | null, cells: Cells): string | null {
   if (parts === null) return null;
   let words = "";
@@ -160,7 +154,7 @@ function plainWords(parts: readonly PlainPart[] | null, cells: Cells): string | 
 
 type Cells = Readonly<Record<string, unknown>>;
 
-/** A column that the row has not is not blank: the render says what is wrong. */
+/** A column that the row lacks is not blank: the render reports it. */
 function everyBlank(named: readonly Reference[], cells: Cells): boolean {
   if (named.some(({ column }) => column === null)) return Object.values(cells).every(isBlank);
   return named.every(({ column, path }) => {
@@ -174,7 +168,7 @@ function isBlank(value: unknown): boolean {
   return value === null || (typeof value === "string" && value.trim() === "");
 }
 
-/** Null: there is nothing. A computed segment, and what follows it, may lead anywhere: the place before it counts. */
+/** Null: nothing there. Only the part of the path before a computed segment counts. */
 function valueIn(cells: Cells, column: string, path: readonly Segment[]): unknown {
   const computed = path.findIndex((segment) => typeof segment === "object");
   const fixed = path
@@ -184,7 +178,7 @@ function valueIn(cells: Cells, column: string, path: readonly Segment[]): unknow
   return context.getSync([column, ...fixed]) ?? null;
 }
 
-/** A key or an index; a list for one that is worked out for each row. */
+/** A key or an index; a list: computed for each row. */
 type Segment = string | number | readonly unknown[];
 
 interface Reference {
@@ -194,7 +188,7 @@ interface Reference {
   readonly path: readonly Segment[];
 }
 
-/** The columns that a template names, each time that it does. */
+/** Every mention of a column in a template. */
 function references(parsed: Template[]): readonly Reference[] {
   return engine()
     .globalVariableSegmentsSync(parsed)
@@ -239,7 +233,7 @@ function sandboxed(): Engine {
     parseLimit: TEMPLATE_LENGTH_MAX,
     renderLimit: RENDER_MS_MAX,
     memoryLimit: RENDER_MEMORY_MAX,
-    // Liquid prints a list as its entries without anything between, and an object as "[object Object]".
+    // By default Liquid prints a list without separators, and an object as "[object Object]".
     outputEscape: (value: unknown) => (printedJson(value) ?? value) as string,
   });
   for (const tag of FILE_TAGS) liquid.registerTag(tag, { parse: refuseTag(tag), render: () => "" });
@@ -261,7 +255,7 @@ function refuseCurrentTime(liquid: Engine, name: string): void {
   liquid.registerFilter(name, function (value: unknown, ...rest: unknown[]) {
     if (value === "now" || value === "today") {
       throw new Error(
-        `the filter "${name}" cannot be given the current time: every render would differ and be paid for again`,
+        `the filter "${name}" cannot take the current time: every render would differ and be paid again`,
       );
     }
     return original.call(this, value, ...rest);

@@ -1,6 +1,6 @@
 /**
- * Bounds tokens by bytes, from a sample that the provider's own tokenizer counted. Cannot be wrong in a way that loses data:
- * what was really used comes back with each answer. Pure.
+ * Bounds tokens by bytes, from a sample that the provider's own tokenizer counted. An error loses no data: each answer
+ * brings its true usage. Pure.
  */
 export interface TokenRatio {
   /** Tokens per byte over all samples together. */
@@ -13,12 +13,12 @@ export interface TokenRatio {
 export const TOKENS_PER_MESSAGE = 4;
 export const TOKENS_PER_REPLY = 3;
 
-/** Of each sample: more would not say more. */
+/** Of each sample; more would not change the ratio. */
 export const SAMPLE_CHARACTERS_MAX = 20_000;
-/** A rule of thumb for English, where nothing was measured; no token is shorter than a byte. */
+/** Without samples: a rule of thumb for English; no token is shorter than a byte. */
 const RATIO_UNKNOWN: TokenRatio = { mean: 0.25, max: 1 };
 
-/** Tokens per byte of UTF-8 of some texts that stand for many; without samples a rule of thumb. */
+/** Tokens per UTF-8 byte, by sample texts. */
 export function tokensPerByte(samples: readonly string[], count: (text: string) => number): TokenRatio {
   let tokensSum = 0;
   let bytesSum = 0;
@@ -35,14 +35,14 @@ export function tokensPerByte(samples: readonly string[], count: (text: string) 
   return bytesSum === 0 ? RATIO_UNKNOWN : { mean: tokensSum / bytesSum, max };
 }
 
-/** Tokens that so many bytes may have at a ratio, rounded up; never more than one a byte. */
+/** The tokens that these bytes may have at a ratio, rounded up; never more than one per byte. */
 export function inputTokenBound(bytes: number, ratio: number): number {
   return Math.min(bytes, Math.ceil(bytes * ratio));
 }
 
 /**
- * Of a text in parts, which are counted one by one: to put them together would cost more. Beyond ASCII a sample says little about a text:
- * a token a byte is the most that any text can need.
+ * Bounds a text given in parts, as joining them would cost more. For bytes beyond ASCII a sample tells little: they
+ * count one token each, the most that any text can need.
  */
 export function boundTokens(parts: readonly string[], tokensPerByte: number): number {
   let [bytes, ascii] = [0, 0];

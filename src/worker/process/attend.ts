@@ -1,54 +1,54 @@
 /**
- * When a worker does what. It asks one question again and again, what is due, and starts what the answer names, each concern beside the
- * others and at most once at a time. Without work the questions become rare, and then it asks only whether the answer still holds, until the hour
- * comes that the answer told. It holds nothing that a crash may take: the next answer names again what was not done.
+ * Decides when a worker does what. It asks the database again and again what is due, and starts the concerns that the
+ * answer names, side by side and each at most once at a time. Without work it asks less often, and then only whether
+ * the last answer still holds. A crash loses nothing: the next answer names again what was not done.
  */
 import type { Due } from "../../store/ledger/due.js";
 import type { WorkerContext } from "../context.js";
 import { errorWaitMs } from "../loop.js";
 
-/** Between two questions while there is work, and when nothing came for some rounds. */
+/** Between two questions: while there is work, and after some rounds without any. */
 const ASK_MS_MIN = 200;
 const ASK_MS_MAX = 1_000;
 const ASK_GROWTH = 1.5;
-/** An answer is not kept for longer, though nothing speaks against it. */
+/** The longest that an answer is kept, even if it still holds. */
 const ANSWER_MS_MAX = 5_000;
 
-/** What a concern says when it stopped before it was through: it is asked at once what is due. */
+/** A concern returns this when it stopped before it was done: the next question follows at once. */
 export const MORE = Symbol("more");
 
 export interface Concern {
   readonly name: string;
-  /** It starts again no sooner than so long after it ended: what comes meanwhile is done together. */
+  /** The pause after a run: what comes meanwhile is done together. */
   readonly restMs: number;
-  /** It comes round by the clock: that it ran does not mean that there is work. */
+  /** It runs by the clock: a run does not mean that there was work. */
   readonly regular?: true;
-  /** What this answer gives it to do; null: nothing. */
+  /** What this answer asks it to do; null: nothing. */
   readonly work: (due: Due) => (() => Promise<unknown>) | null;
 }
 
 export interface Seen {
   /** The last answer; null before the first one. */
   readonly due: Due | null;
-  /** Why the last questions had none, and since when, by the process's own clock; null: the last one was answered. */
+  /** Why the last questions had no answer, and since when (`performance.now()`); null: the last one was answered. */
   readonly trouble: { readonly error: unknown; readonly sinceMs: number } | null;
 }
 
 export interface Attendance {
   seen(): Seen;
-  /** Called at each new answer and at each new trouble. */
+  /** Called at each answer and at each failed question. */
   onSeen(listener: () => void): void;
-  /** Something may be due: it is asked soon. */
+  /** Something may be due: ask soon. */
   hasten(): void;
-  /** Resolves, after the signal, when everything that was started has ended. Never rejects. */
+  /** Resolves after the signal, when everything that was started has ended. Never rejects. */
   readonly ended: Promise<void>;
 }
 
 export interface AttendOptions {
   readonly ask: () => Promise<Due>;
-  /** Whether nothing has happened since that answer. */
+  /** Whether nothing happened since that answer. */
   readonly holds: (due: Due) => Promise<boolean>;
-  /** When something becomes due that the answer does not name yet, in milliseconds from it; null: nobody knows. */
+  /** Milliseconds from the answer until something else becomes due; null: unknown. */
   readonly nextMs: (due: Due) => number | null;
   readonly concerns: readonly Concern[];
   readonly signal: AbortSignal;
@@ -82,7 +82,7 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
   const rhythmMs = (): number => Math.min(ASK_MS_MIN * ASK_GROWTH ** quietRounds, ASK_MS_MAX);
   const ask = async (): Promise<void> => {
     const due = await options.ask();
-    // What comes of it may be due soon.
+    // Something happened, so more may be due soon.
     if (due.revision !== seen.due?.revision) quietRounds = 0;
     const waitsMs = attended.map((one) => (signal.aborted ? Infinity : one.start(due, signal)));
     if (waitsMs.includes(0)) quietRounds = 0;
@@ -126,7 +126,7 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
 }
 
 class Attended {
-  /** Null: it is not at work. Never rejects. */
+  /** Null: not running. Never rejects. */
   running: Promise<void> | null = null;
   readonly #context: Pick<WorkerContext, "log" | "random">;
   readonly #concern: Concern;
@@ -144,7 +144,7 @@ class Attended {
     this.#worked = worked;
   }
 
-  /** Until it should be asked again, in milliseconds: 0 while there is work, by this answer or since before; infinite when there is none. */
+  /** Milliseconds until the next question should come: 0 while it works, infinite when it has no work. */
   start(due: Due, signal: AbortSignal): number {
     const { regular = false } = this.#concern;
     const busyMs = regular ? Infinity : 0;
@@ -174,7 +174,7 @@ class Attended {
   }
 }
 
-/** A rest that can be cut short. */
+/** A pause that can be cut short. */
 export class Alarm {
   #timer: NodeJS.Timeout | null = null;
   #ring: () => void = () => undefined;
@@ -187,7 +187,7 @@ export class Alarm {
     });
   }
 
-  /** Ends the rest after so long, if it does not end sooner. */
+  /** Ends the pause after this time, if it does not end sooner. */
   hasten(ms: number): void {
     if (this.#timer !== null && performance.now() + ms < this.#ringsAtMs) this.#set(ms);
   }

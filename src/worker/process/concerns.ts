@@ -1,6 +1,6 @@
 /**
- * What an answer to the question what is due gives this worker to do, concern by concern. An answer only says where to look: each stage
- * decides under its own locks, and finds nothing to do where another worker was first.
+ * What this worker does about what is due, concern by concern. An answer only says where to look: each stage decides
+ * under its own locks, and finds nothing to do where another worker was first.
  */
 import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
 import type { Due, PipelineDue } from "../../store/ledger/due.js";
@@ -20,15 +20,15 @@ import { isSweepDue, sweepChunk } from "../rounds/sweeper.js";
 const LOOK_EVERY_MS = 1_000;
 const INTAKE_REST_MS = 200;
 const SWEEP_REST_MS = 1_000;
-/** A sweep waits no longer than this for rows that keep arriving. */
+/** The longest that a sweep waits for rows that keep arriving. */
 const ARRIVALS_MS_MAX = 60_000;
 const RESCUE_REST_MS = 1_000;
 const SOURCE_CHECK_EVERY_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
-/** After something happened, and when nothing did. */
+/** Between two clean-ups: after something happened, and when nothing did. */
 const CLEAN_REST_MS = 10_000;
 const CLEAN_REST_MS_MAX = 300_000;
-/** Between two rounds of planning: rows that come meanwhile share a batch. For a pipeline that came to nothing it doubles while nothing happens. */
+/** Between two rounds of planning: rows that come meanwhile share a batch. Doubles for a pipeline without a result. */
 const PLAN_REST_MS = 500;
 const PLAN_REST_MS_MAX = 60_000;
 
@@ -81,24 +81,24 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
   ];
 }
 
-/** Until the next deadline, the end of the next back-off, or the next batch's turn; null: none is known. */
+/** Until the next deadline, the end of the next backoff, or the next batch's turn; null: none is known. */
 export function nextMs({ pipelines: ours }: WorkerContext, due: Due): number | null {
   const waits = [...due.pipelines.values()].flatMap((one) => {
     const maxWaitMs = ours.get(one.id)?.config.when.maxWaitMs ?? Infinity;
     return [one.nextReadyMs ?? Infinity, maxWaitMs - (one.oldestWaitMs ?? -Infinity)];
   });
-  // Batches that are due may wait for a queue that did not hear of them.
+  // The queue may have missed the wake-up of a batch that is due.
   const lookMs = due.batches > 0 ? LOOK_EVERY_MS : Infinity;
   const next = Math.min(lookMs, ...[...waits, due.nextMs ?? Infinity].filter((ms) => ms > 0));
   return Number.isFinite(next) ? next : null;
 }
 
-/** As `guard.ts` has it: nothing that is known to end there is begun. */
+/** As `mayLook` in guard.ts: starts nothing that would end there. */
 function mayLook({ current, pauseKind }: PipelineDue): boolean {
   return current && pauseKind !== "source";
 }
 
-/** What an answer says of one of ours, where it may be worked on. */
+/** What is due for this pipeline; null: its definition here is not the current one. */
 function current({ pipelines }: Due, { id }: Pipeline): PipelineDue | null {
   const found = pipelines.get(id);
   return found?.current === true ? found : null;
@@ -114,7 +114,7 @@ function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Conc
       arriving: one.arrived && mayLook(one),
       requestsMax: requestsMax(pipeline),
     });
-    // Also of a pipeline that is paused: what was asked for is over when nothing waits.
+    // Even for a paused pipeline: a flush ends when nothing waits.
     if (one.flush && !filling) return true;
     if (one.pauseKind !== null && one.pauseKind !== "budget") return false;
     const { rows, maxWaitMs } = pipeline.config.when;
@@ -142,7 +142,7 @@ function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Conc
   };
 }
 
-/** Of pipelines that came to nothing: until something happens in the ledger, less and less often. */
+/** Pipelines without a result are planned less and less often until something happens in the ledger. */
 class Rests {
   readonly #rests = new Map<Pipeline, { revision: string; fromMs: number; ms: number }>();
 
@@ -165,11 +165,11 @@ class Rests {
 }
 
 /**
- * One a pipeline: a long sweep keeps nobody else's waiting. What has arrived is taken in before one begins: an arrival tells a row's new key
- * with its former one, and a sweep would come to the new key alone, and ask it again.
+ * One per pipeline, so that a long sweep delays no other. Arrivals are taken in before one begins: an arrival has a
+ * row's old and new key, while a sweep would find only the new one and ask about it again.
  */
 function sweeper(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Concern {
-  /** Since when one waits that is due; null: none does. */
+  /** Since when a sweep that is due waits; null: none does. */
   let waitsSinceMs: number | null = null;
   return {
     name: "sweeper",
@@ -199,7 +199,7 @@ function demoAnswers(context: WorkerContext, signal: AbortSignal): Concern {
     restMs: 0,
     work: (due) => {
       const pipelines = [...context.pipelines.values()].filter(
-        (pipeline) => current(due, pipeline)?.demo === true && mayAskAgain(pipeline.provider),
+        (pipeline) => current(due, pipeline)?.demo === true && mayAskAgain(context, pipeline.provider),
       );
       if (pipelines.length === 0) return null;
       return async () => {
@@ -226,7 +226,7 @@ function janitor(context: WorkerContext, signal: AbortSignal): Concern {
   };
 }
 
-/** All pipelines after any change in the catalogue, else those that wait for their source, or could not be checked. */
+/** All pipelines after a change in the catalog; otherwise those that wait for their source, or could not be checked. */
 function sourceCheck(context: WorkerContext, signal: AbortSignal): Concern {
   const checked = new WeakMap<Pipeline, string>();
   const check = async (due: Due): Promise<void> => {

@@ -1,8 +1,9 @@
 /**
- * graphile-worker as the stages use it: it wakes and distributes turns, and gives no right. What it holds is lost without harm.
+ * Runs graphile-worker, which wakes and distributes turns. A job gives no right to a batch, so losing jobs does no
+ * harm.
  *
- * A reply of its own statements that is lost leaves a job locked that nobody does, and nothing would free it for four hours, since
- * this process lives. So after any trouble of the kind it is stopped, what it held is freed, and another one begins.
+ * When a reply to one of its statements is lost, a job stays locked without a worker, for four hours, since this
+ * process is alive. So after such an error the queue is stopped, its jobs are freed, and a new one starts.
  */
 import { EventEmitter } from "node:events";
 import type { Runner, WorkerEvents, WorkerPool } from "graphile-worker";
@@ -13,33 +14,33 @@ import { advanceBatch } from "../turn/advance.js";
 import type { WorkerContext } from "../context.js";
 import { errorWaitMs, pause } from "../loop.js";
 
-/** Batches in hand at once; their time is mostly the provider's and the database's. */
+/** Turns at once; they mostly wait for the provider and the database. */
 const CONCURRENCY = 4;
 /**
- * So often each of them looks for work by itself. Whoever makes a wake-up that is due says so here, LISTEN tells it where the connection
- * allows it (a transaction pooler and the embedded database do not), and the question what is due finds the rest, again and again: this is for
- * what all of them missed. All look at once, each by a connection of its own, which is dear where nothing happens. Its local queue would look as seldom, but it locks what it cannot start yet, and keeps lost replies to itself.
+ * How often graphile-worker looks for jobs itself, for what all others missed: `look` here, LISTEN where the connection
+ * has it (not with a transaction pooler or the embedded database), and the question what is due. Each look takes
+ * CONCURRENCY connections at once. Its local queue would lock jobs that it cannot start yet, and hide lost replies.
  */
 const QUEUE_POLL_MS = 300_000;
-/** A look that is no further away is remembered to the moment; the question what is due finds others, a second late at most. */
+/** A next look within this time is timed exactly; the question what is due finds later ones, at most a second late. */
 const REMEMBERED_MS_MAX = 10_000;
 
 export interface Queue {
-  /** What is written into `locked_by` now. */
+  /** The present value of `locked_by`. */
   poolId(): string | null;
-  /** So many wake-ups may be due: they are looked for at once. */
+  /** This many wake-ups may be due: look for them now. */
   look(count: number): void;
-  /** Resolves, after the signal, when the turns in hand have ended. Never rejects. */
+  /** Resolves after the signal, when the turns in hand have ended. Never rejects. */
   readonly ended: Promise<void>;
 }
 
 export interface QueueOptions {
   readonly signal: AbortSignal;
-  /** After each turn, and when another process made a wake-up: something may be due. */
+  /** Called after each turn, and when another process made a wake-up: something may be due. */
   readonly onNews: () => void;
 }
 
-/** Runs until the signal. Rejects only when it cannot begin. */
+/** Runs until the signal. Rejects only when it cannot start. */
 export async function startQueue(context: WorkerContext, options: QueueOptions): Promise<Queue> {
   const { signal } = options;
   let current = await startRun(context, options);
@@ -47,8 +48,8 @@ export async function startQueue(context: WorkerContext, options: QueueOptions):
     for (;;) {
       await current.over;
       if (signal.aborted) return;
-      context.log.warn({ queue: true }, "the queue lost the database; it begins anew");
-      const next = await startAnew(context, current.pool, options);
+      context.log.warn({ queue: true }, "the queue lost the database; restarting it");
+      const next = await restart(context, current.pool, options);
       if (next === null) return;
       current = next;
     }
@@ -61,9 +62,9 @@ export async function startQueue(context: WorkerContext, options: QueueOptions):
 }
 
 /** Null: the signal came first. */
-async function startAnew(
+async function restart(
   context: WorkerContext,
-  former: WorkerPool | null,
+  previous: WorkerPool | null,
   options: QueueOptions,
 ): Promise<Run | null> {
   const { signal } = options;
@@ -71,11 +72,11 @@ async function startAnew(
     await pause(errorWaitMs(failures, context.random()), signal);
     if (signal.aborted) return null;
     try {
-      if (former !== null)
-        await context.step("rescue.bury", () => wake.freeJobs(context.database, former.id));
+      if (previous !== null)
+        await context.step("rescue.bury", () => wake.freeJobs(context.database, previous.id));
       return await startRun(context, options);
     } catch (error) {
-      context.log.warn({ queue: true, err: error }, "the queue did not begin; trying again");
+      context.log.warn({ queue: true, err: error }, "the queue did not start; trying again");
     }
   }
   return null;
@@ -83,7 +84,7 @@ async function startAnew(
 
 interface Run {
   readonly pool: WorkerPool | null;
-  /** Resolves when it takes no more jobs and those in hand have ended, for whatever reason. */
+  /** Resolves when it takes no more jobs and those in hand have ended, for any reason. */
   readonly over: Promise<void>;
 }
 
@@ -115,7 +116,7 @@ function nudge(pool: WorkerPool | null, count: number): void {
   if (count > 0 && pool !== null && !pool._shuttingDown) pool.nudge(count);
 }
 
-/** It is loaded here: what does one round and ends needs none of it, and would wait for it. */
+/** Loaded here: commands that do one round do not need graphile-worker, and should not wait for it. */
 async function runGraphile(
   context: WorkerContext,
   events: WorkerEvents,
@@ -124,14 +125,14 @@ async function runGraphile(
   const { run, Logger } = await import("graphile-worker");
   return run({
     events,
-    // oxlint-disable-next-line rowmill/through-step -- its own statements only take and end wake-ups; a lost one is made anew
+    // oxlint-disable-next-line rowmill/through-step -- it only takes and ends wake-ups; a lost one is made again
     pgPool: pinnedPool(context.database.pool),
     schema: "rowmill_worker",
     noPreparedStatements: true,
     noHandleSignals: true,
     pollInterval: QUEUE_POLL_MS,
     concurrency: CONCURRENCY,
-    // Without a delay, even of nothing, graphile-worker lets the failure of these two go unhandled, which ends the process.
+    // Without a delay, even of 0, graphile-worker leaves failures of these two unhandled, which ends the process.
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     logger: new Logger(() => (level, message) => {
       if (level === "error" || level === "warning") context.log.warn({ queue: true }, plainMessage(message));
@@ -151,22 +152,22 @@ function stopOnce(context: WorkerContext, runner: Runner): () => void {
     if (stopping) return;
     stopping = true;
     runner.stop().catch((error: unknown) => {
-      // It was ending by itself.
+      // It was ending already.
       context.log.debug({ queue: true, err: error }, "the queue was stopping already");
     });
   };
 }
 
 /**
- * Stops when a job may have been taken whose name never arrived here, at an instant when no other is being asked for: such a question
- * would end in an error that graphile-worker prints.
+ * Stops when a job may have been taken whose reply never arrived, while no other job is being asked for: stopping
+ * during such a question would make graphile-worker print an error.
  */
 function onTrouble(events: WorkerEvents, stop: () => void): void {
   let troubled = false;
   const asking = new Set<string>();
   const answered = (workerId: string): void => {
     asking.delete(workerId);
-    // Later, when the one that failed has come to rest.
+    // Later, when the failed one has finished.
     if (troubled && asking.size === 0) setImmediate(stop);
   };
   events.on("worker:getJob:start", ({ worker }) => asking.add(worker.workerId));

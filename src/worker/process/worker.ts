@@ -1,12 +1,12 @@
 /**
- * One process that works: what is quick and shared it starts itself, as one question names it; graphile-worker has the turns with single
- * batches. Stopping lets each step in hand finish, within a limit; whatever is cut off is picked up by others from the database.
+ * One worker process: it runs the concerns that are due, and graphile-worker runs turns with single batches. Stopping
+ * lets each step in hand finish, within a limit; other workers pick up from the database what was cut off.
  */
 import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
-import { askDue, holds, type Due } from "../../store/ledger/due.js";
+import * as due from "../../store/ledger/due.js";
 import * as workers from "../../store/ledger/workers.js";
 import { VERSION } from "../../version.js";
 import { attend, type Attendance } from "./attend.js";
@@ -16,20 +16,20 @@ import { loop } from "../loop.js";
 import { startQueue, type Queue } from "./queue.js";
 
 const BEAT_EVERY_MS = 5_000;
-/** What takes a closer look is asked less often: batches without a wake-up, and rows that the demo model answered. */
+/** Between two expensive questions: for batches without a wake-up, and rows that the demo model answered. */
 const THOROUGH_EVERY_MS = 4_000;
 const STOP_LIMIT_MS = 20_000;
-/** Of the signal to stop: each call of a turn in hand; above it Node warns of a leak. */
+/** Of the stop signal, one per call in hand; above this number Node warns of a leak. */
 const LISTENERS_MAX = 100;
 
-/** What it has seen is what there was to do when it asked last. With a trouble that is no error of the database it has ended by itself. */
+/** `seen`: what was due at the last question. After a trouble that is no database error the worker has ended. */
 export interface Worker extends Pick<Attendance, "seen" | "onSeen"> {
   /** Resolves when the process may exit. Repeatable. */
   stop(): Promise<void>;
 }
 
 export interface WorkerOptions {
-  /** Plan all that waits, whatever threshold and deadline say. */
+  /** Plan all that waits, whatever the threshold and deadline. */
   readonly flush: boolean;
 }
 
@@ -42,15 +42,15 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   try {
     await heartbeat(context, queue);
   } catch (error) {
-    // Whoever called closes the database next: nothing may still be asking it.
+    // The caller closes the database next: nothing may still use it.
     stopping.abort();
     await queue.ended;
     throw error;
   }
   const attendance = attend(context, {
     ask: asker(context, stopping),
-    holds: (due) => holds(context.read, due),
-    nextMs: (due) => nextMs(context, due),
+    holds: (last) => due.holds(context.read, last),
+    nextMs: (last) => nextMs(context, last),
     concerns: concernsOf(context, { ...options, queue, signal }),
     signal,
   });
@@ -64,19 +64,19 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   return { seen, onSeen, stop: () => (stopped ??= stopAll(context, running)) };
 }
 
-/** Once a newer version took the ledger over nothing more is begun: all that runs here ends, as by `stop`. */
-function asker(context: WorkerContext, stopping: AbortController): () => Promise<Due> {
+/** Once a newer version took over the ledger, everything here ends, as by `stop`. */
+function asker(context: WorkerContext, stopping: AbortController): () => Promise<due.Due> {
   const pipelines = [...context.pipelines.values()];
   let thoroughAtMs = 0;
   return async () => {
     const thorough = performance.now() >= thoroughAtMs;
     try {
-      const due = await askDue(context.read, { pipelines, thorough });
+      const answer = await due.askDue(context.read, { pipelines, thorough });
       if (thorough) thoroughAtMs = performance.now() + THOROUGH_EVERY_MS;
-      return due;
+      return answer;
     } catch (error) {
       if (error instanceof RowmillError && error.code === "version_too_old" && !stopping.signal.aborted) {
-        context.log.error({ err: error }, "this worker begins nothing more");
+        context.log.error({ err: error }, "this worker stops: a newer version uses the ledger");
         stopping.abort();
       }
       throw error;
@@ -96,12 +96,12 @@ async function stopAll(
     sleep(STOP_LIMIT_MS, true, { signal: limit.signal }).catch(() => false),
   ]);
   limit.abort();
-  if (late) context.log.warn("a step did not end in time; its batch goes on when its lease ends");
+  if (late) context.log.warn("a step did not end in time; its batch continues when its lease ends");
   context.leases.stop();
   try {
     await context.step("worker.signOff", () => workers.signOff(context.database, context.workerId));
   } catch (error) {
-    // The others take its silence for the same.
+    // Other workers notice its silence.
     context.log.warn({ err: error }, "could not sign off");
   }
 }

@@ -1,4 +1,4 @@
-/** May a new or changed pipeline send its first batch? By its estimate, or by a person. */
+/** May a new or changed pipeline send its first batch? Its estimate decides, or you do. */
 import type { Json } from "../../model/pipeline.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as counts from "../../store/requests/counts.js";
@@ -10,24 +10,25 @@ import { estimatePipeline, type Estimate } from "./estimate.js";
 export type Approval =
   /** This definition was approved before. */
   | { readonly kind: "approved" }
-  /** Nothing waits yet, or the first sweep is not through: decided when the first batch is due. */
+  /** Nothing waits yet, or the first sweep is not done: decided when the first batch is due. */
   | { readonly kind: "nothing" }
   /** Cheap enough by `approveAboveUsd`: approved by this call. */
   | { readonly kind: "cheap"; readonly estimate: Estimate }
-  /** Cheap or not, by what has arrived and was not looked at yet: decided when it was. */
+  /** Depends on rows that have arrived and were not looked at yet: decided after that. */
   | { readonly kind: "open"; readonly estimate: Estimate }
-  /** A person has to say yes; price unknown or above `approveAboveUsd`. */
+  /** You have to approve: the price is unknown or above `approveAboveUsd`. */
   | { readonly kind: "needed"; readonly estimate: Estimate };
 
 /**
- * Call it after the first sweep, and again when a first batch is due. It counts what waits and what has arrived, or little would approve the
- * rest. While the sweep is under way, perhaps in another process, that would be some of the rows only.
+ * Call it after the first sweep, and again when a first batch is due. It counts all rows that wait or have arrived, or
+ * a few cheap rows would approve the rest; during the sweep, perhaps in another process, it would see only some of
+ * them.
  */
 export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
   const row = await pipelines.byId(context.read, pipeline.id);
   if (row === null || row.approvedHash === pipeline.definitionHash) return { kind: "approved" };
   if (!(await sweeps.isSwept(context.read, pipeline.id, pipeline.definitionHash))) return { kind: "nothing" };
-  // In this order: what is taken in between is counted twice, and not left out.
+  // In this order, rows that are taken in between are counted twice rather than missed.
   const arrived = await arrivals.countArrivedKeys(context.read, pipeline.id);
   const waiting = await counts.countState(context.read, pipeline.id, "waiting");
   if (waiting === 0) return { kind: "nothing" };
@@ -55,7 +56,7 @@ export async function approve(context: WorkerContext, pipeline: Pipeline, by: st
   );
 }
 
-/** For `up`, before it sends anything: other commands may be called without the worker's variables. */
+/** For `up` only, before it sends anything: other commands may run without the worker's variables. */
 export async function withdrawLocalApproval(context: WorkerContext, pipeline: Pipeline): Promise<void> {
   const { account } = pipeline.provider;
   await context.step("plan.approve", () =>

@@ -1,26 +1,23 @@
 /**
- * Answers of the demo model are no answers once a real account takes over: its rows are asked again, and what was approved for the demo
- * is asked for anew, in one transaction. Whether the provider is the demo is asked of the provider itself, and only where such rows are;
- * while it does not say, nothing changes.
+ * Once a real account takes over, rows that the demo model answered are asked again, and the pipeline needs a new
+ * approval: both in one transaction. The provider itself says whether it is the demo, and is asked only while there are
+ * such rows. While it does not say, nothing changes.
  */
 import { ProviderError, type Provider } from "../../model/provider/provider.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as requests from "../../store/requests/requests.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 
-/** What a provider said holds for so long: another server may come to listen at its address. */
+/** How long a provider's reply counts: another server may come to listen at its address. */
 const ASK_AGAIN_MS = 60_000;
 
-/** The last word of each provider, by a clock that never jumps. Null: it did not say. */
-const words = new WeakMap<Provider, { readonly atMs: number; readonly demo: boolean | null }>();
-
-/** Whether to ask again: nothing was said yet, or it was long ago, or it is not the demo, and rows are left. */
-export function mayAskAgain(provider: Provider): boolean {
-  const last = words.get(provider);
+/** Whether to ask again: no reply yet, an old one, or a reply that it is not the demo while rows are left. */
+export function mayAskAgain({ memory }: WorkerContext, provider: Provider): boolean {
+  const last = memory.demoReplies.get(provider);
   return last === undefined || last.demo === false || performance.now() - last.atMs >= ASK_AGAIN_MS;
 }
 
-/** Returns how many rows wait again by it. Repeatable. */
+/** Returns how many rows wait again. Repeatable. */
 export async function askAgainAfterDemo(
   context: WorkerContext,
   pipeline: Pipeline,
@@ -28,10 +25,11 @@ export async function askAgainAfterDemo(
 ): Promise<number> {
   if (!(await requests.hasDemoAnswers(context.read, pipeline.id))) return 0;
   if ((await isDemo(context, pipeline.provider, signal)) !== false) return 0;
-  const reason = `rows that the demo model answered are asked again of ${pipeline.provider.accountText(pipeline.provider.account)}`;
+  const { provider } = pipeline;
+  const reason = `rows that the demo model answered are asked again at ${provider.accountText(provider.account)}`;
   const rows = await context.step("sweep.chunk", () =>
     context.database.transaction(async (tx) => {
-      // Before the rows: no planner takes some of them under the former approval.
+      // Locked before the rows, so that no planner takes some of them under the old approval.
       const row = await pipelines.lock(tx, pipeline.id);
       if (row === null || row.uninstalledAt !== null || row.pauseKind === "deployment") return 0;
       if (row.definitionHash !== pipeline.definitionHash) return 0;
@@ -50,10 +48,11 @@ async function isDemo(
   provider: Provider,
   signal: AbortSignal,
 ): Promise<boolean | null> {
-  const last = words.get(provider);
+  const { demoReplies } = context.memory;
+  const last = demoReplies.get(provider);
   if (last !== undefined && performance.now() - last.atMs < ASK_AGAIN_MS) return last.demo;
   const demo = await ask(context, provider, signal);
-  words.set(provider, { atMs: performance.now(), demo });
+  demoReplies.set(provider, { atMs: performance.now(), demo });
   return demo;
 }
 
@@ -65,7 +64,7 @@ async function ask(context: WorkerContext, provider: Provider, signal: AbortSign
     if (!(error instanceof ProviderError)) throw error;
     context.log.warn(
       { err: error },
-      "rows were answered by the demo model, and the provider does not say whether it is still the demo; asking again later",
+      "rows have demo answers, and the provider does not say whether it is still the demo; asking again later",
     );
     return null;
   }

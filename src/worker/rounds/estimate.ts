@@ -1,5 +1,5 @@
 /**
- * What a request may cost, from a sample of the rows that wait. Reservations take the upper bound: the highest tokens per byte
+ * What a request may cost, by a sample of the waiting rows. Reservations use an upper bound: the most tokens per byte
  * seen, a margin, and the full output limit. Counting every row exactly would take longer than asking (26,000 rows/s).
  */
 import { formatCustomId } from "../../model/request/custom-id.js";
@@ -17,48 +17,33 @@ import type { Queryable } from "../../postgres/database.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as estimates from "../../store/batches/estimates.js";
 import * as queue from "../../store/requests/queue.js";
-import { firstAttempt, type Pipeline, type WorkerContext } from "../context.js";
+import { firstAttempt, type Pipeline, type RowSample, type WorkerContext } from "../context.js";
 
 const SAMPLE_ROWS = 100;
-/** How long one sample serves: contents of one table seldom change their nature within minutes. */
+/** How long a sample is used: the contents of a table seldom change their nature within minutes. */
 const SAMPLE_AGE_MAX_MS = 300_000;
 const RATIO_MARGIN = 1.1;
-/** When there is no row to look at: typical of English prose, with the margin that an unknown text needs. */
+/** Without a row to sample: typical of English prose, with a margin for unknown text. */
 const RATIO_UNKNOWN: TokenRatio = { mean: 0.3, max: 0.6 };
 const UNKNOWN_BYTES = 1_000;
-/** Of the two messages, and what opens the answer. */
+/** For the two messages and the start of the reply. */
 const FRAMING_TOKENS = 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
-/** As short as any: better a line planned in vain now and then than files that are never full. */
+/** The shortest possible: a line that is planned and does not fit costs less than files that are never full. */
 const SHORT_ID = formatCustomId("1", 1, "0".repeat(12));
 
 /** Upper bounds for one request of average size. */
 export interface RequestBounds {
   readonly tokensEach: number;
   readonly nanoUsdEach: number;
-  /** Of the average line with what separates it from the next: no bound, but what a batch file may be expected to hold of them. */
+  /** Of the average line and its separator: no bound, but tells how many lines a batch file is likely to hold. */
   readonly bytesEach: number;
-  /** The dearest line that did not fit its reservation before; 0: none. */
+  /** The most expensive line so far that did not fit its reservation; 0: none. */
   readonly tokensMost: number;
   readonly nanoUsdMost: number;
   readonly ratio: TokenRatio;
 }
 
-interface Sample {
-  readonly takenAtMs: number;
-  readonly definitionHash: string;
-  readonly ratio: TokenRatio;
-  /** UTF-8 bytes of the messages and the schema of one request. */
-  readonly meanBytes: number;
-  /** The upper bound of the average line's input tokens, as rendering will bound it. */
-  readonly meanBound: number;
-  /** UTF-8 bytes of the line, with what separates it from the next. */
-  readonly meanLineBytes: number;
-  readonly rows: number;
-}
-
-type Sampling = Pick<WorkerContext, "database" | "read" | "step">;
-
-const samples = new WeakMap<Pipeline, Sample>();
+type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 
 /** `rates`: those of the batch that is bounded. */
 export async function requestBounds(
@@ -79,7 +64,7 @@ export async function requestBounds(
   };
 }
 
-/** Writes a pipeline's requests. `ratio`: of tokens to bytes in its rows, for what a line may need. */
+/** Writes a pipeline's requests. `ratio`: tokens per byte of its rows, for the lines' token bounds. */
 export function encoderFor(
   { provider, config, answer }: Pick<Pipeline, "provider" | "config" | "answer">,
   ratio: TokenRatio = RATIO_UNKNOWN,
@@ -100,7 +85,7 @@ interface Billed {
   readonly rates: Rates;
 }
 
-/** What one line may need, by its input tokens and all of the room for its answer. */
+/** What one line may need: its input tokens, and the whole output limit for its answer. */
 export function lineBound({ pipeline, rates }: Billed, tokens: number): { tokens: number; nanoUsd: number } {
   const usage: TokenUsage = {
     inputTokens: tokens,
@@ -110,22 +95,22 @@ export function lineBound({ pipeline, rates }: Billed, tokens: number): { tokens
   return { tokens, nanoUsd: costNanoUsd(usage, rates, "batch") ?? 0 };
 }
 
-/** "At most" is when every row takes all its tries, and each answer all of its room. */
+/** "At most" means that every row takes all its tries, and every answer its whole output limit. */
 export interface Estimate {
   readonly rows: number;
-  /** Of these, at most: they have arrived, and what is to be asked of them is not known yet. */
+  /** At most this many of them have arrived and were not looked at yet. */
   readonly arrived: number;
   readonly tries: number;
   /** When each row is asked once. */
   readonly inputTokens: number;
   /** At most. */
   readonly outputTokens: number;
-  /** At most; null: the model's price is not known. */
+  /** At most; null: the price of the model is unknown. */
   readonly batchNanoUsd: number | null;
   readonly liveNanoUsd: number | null;
 }
 
-/** What all rows would cost that wait or have arrived, for the question before the first batch. */
+/** What all rows that wait or have arrived would cost, for the question before the first batch. */
 export async function estimatePipeline(
   context: Sampling,
   pipeline: Pipeline,
@@ -136,7 +121,7 @@ export async function estimatePipeline(
   return { ...estimate, arrived: Math.max(0, rows - waiting) };
 }
 
-/** What it would cost to ask so many rows again, of which these keys are some: no `limit` holds them back. */
+/** What it would cost to ask this many rows again; `keys` are some of them. No `limit` applies. */
 export async function estimateAgain(
   context: Sampling,
   pipeline: Pipeline,
@@ -146,7 +131,7 @@ export async function estimateAgain(
   return estimateOf(pipeline, sample, rows);
 }
 
-function estimateOf(pipeline: Pipeline, sample: Sample, rows: number): Estimate {
+function estimateOf(pipeline: Pipeline, sample: RowSample, rows: number): Estimate {
   const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS;
   const tries = pipeline.config.attempts;
   const usage: TokenUsage = {
@@ -165,8 +150,8 @@ function estimateOf(pipeline: Pipeline, sample: Sample, rows: number): Estimate 
   };
 }
 
-async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> {
-  const known = samples.get(pipeline);
+async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<RowSample> {
+  const known = context.memory.samples.get(pipeline);
   if (
     known &&
     known.rows > 0 &&
@@ -178,13 +163,13 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<Sample> 
     ...(await queue.waitingSample(tx, pipeline.id, SAMPLE_ROWS)),
     ...(await arrivals.arrivedSample(tx, pipeline.id, SAMPLE_ROWS / 2)),
   ]);
-  samples.set(pipeline, sample);
+  context.memory.samples.set(pipeline, sample);
   return sample;
 }
 
 type SampleKeys = (tx: Queryable) => Promise<readonly string[]>;
 
-async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<Sample> {
+async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<RowSample> {
   const requests = await sampleRequests(context, pipeline, keysOf);
   const prompts = requests.map(promptOf);
   const starts = prompts.map((prompt) => prompt.slice(0, SAMPLE_CHARACTERS_MAX));
@@ -213,7 +198,7 @@ function mean(numbers: readonly number[]): number | null {
   return numbers.length === 0 ? null : numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
 }
 
-/** What the model would read of one row. */
+/** What the model reads for one row. */
 function promptOf({ system, user, schema }: ModelRequest): string {
   return [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
 }

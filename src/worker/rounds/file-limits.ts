@@ -1,23 +1,23 @@
-/** What the input of one batch may hold: known before it is planned, and kept to line by line when it is rendered. Pure. */
+/** What the input of one batch may hold: used when it is planned, and line by line when it is rendered. Pure. */
 import type { PackingLimits } from "../../model/request/packing.js";
 import type { LearnedLimits } from "../../store/batches/money.js";
 import type { Pipeline } from "../context.js";
 
 export interface FileLimits extends Pick<PackingLimits, "requestsMax" | "bytesMax"> {
-  /** What a file should rather not have, since a larger one was refused; a line that has more goes alone. Null: nothing is guessed. */
+  /** A larger file was refused: files stay below this, except for a single larger line. Null: no guess. */
   readonly bytesGuess: number | null;
 }
 
-/** In one batch, by what is known before any is refused. */
+/** Requests in one batch, as far as the config and the provider's documentation say. */
 export function requestsMax({ config, provider }: Pick<Pipeline, "config" | "provider">): number {
   return Math.min(config.batch.requestsMax ?? Infinity, provider.limits.requestsMax);
 }
 
-/** The narrowest of what the config wants, the provider documents, and the account was seen to refuse. */
+/** The narrowest of what the config says, the provider documents, and the account refused before. */
 export function fileLimits({ config, provider }: Pipeline, learned: LearnedLimits): FileLimits {
   const isGuess = learned.sizeGuesses > 0;
   const { head, separator, tail } = provider.frame;
-  // Each line is counted with a separator, of which there is one less than lines.
+  // Each line is counted with a separator, and the file has one separator less.
   const frameBytes = Math.max(0, Buffer.byteLength(head + tail) - Buffer.byteLength(separator));
   return {
     bytesGuess: isGuess ? learned.inputBytes : null,

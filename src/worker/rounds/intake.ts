@@ -1,6 +1,6 @@
 /**
- * Takes arrivals and looks at their rows. An in-process loop in every worker, over all pipelines, one at a time per pipeline.
- * Arrivals are deleted in the transaction that acts on them: a crash leaves them for the next round.
+ * Takes arrivals and looks at their rows, over all pipelines; one worker at a time per pipeline. Arrivals are deleted
+ * in the transaction that acts on them: a crash leaves them for the next round.
  */
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
@@ -12,26 +12,24 @@ import type { Pipeline, WorkerContext } from "../context.js";
 import { guarded, mayLook } from "../guard.js";
 import { lookAt } from "./look.js";
 
-/** Rounds over one pipeline before the others get their turn. */
+/** Rounds over one pipeline before the others get their turn, */
 const ROUNDS_MAX = 20;
-/** After so long no further round begins over it. */
+/** none begun after this time. */
 const ROUNDS_MS_MAX = 5_000;
 
-export interface IntakeCounts {
-  arrivals: number;
-  added: number;
-  moved: number;
-  refused: number;
+interface Taken {
+  readonly arrivals: number;
+  /** Requests. */
+  readonly added: number;
 }
 
-/** One round: every pipeline of this worker for which something arrived. `arrived`: their ids, where they are known. `roundsMax`: over each of them. */
+/** `full`: the round ended although more had arrived. `arrived`: the pipelines' ids, where the caller knows them. */
 export async function runIntake(
   context: WorkerContext,
   signal?: AbortSignal,
   { arrived, roundsMax = ROUNDS_MAX }: { arrived?: readonly number[]; roundsMax?: number } = {},
-): Promise<IntakeCounts & { full: boolean }> {
-  // Full: the round ended before there were no more arrivals.
-  const total = { arrivals: 0, added: 0, moved: 0, refused: 0, full: false };
+): Promise<Taken & { readonly full: boolean }> {
+  const total = { arrivals: 0, added: 0, full: false };
   for (const id of arrived ?? (await arrivals.pipelinesWithArrivals(context.read))) {
     const pipeline = context.pipelines.get(id);
     if (!pipeline || !(await mayLook(context.read, pipeline))) continue;
@@ -42,23 +40,21 @@ export async function runIntake(
         total.full = true;
         break;
       }
-      const counts = await guarded(context, pipeline, () =>
+      const taken = await guarded(context, pipeline, () =>
         takeOnce(context, pipeline, { lock: pipelines.tryLockIntake, before: null }),
       );
-      if (counts === null) break;
-      total.arrivals += counts.arrivals;
-      total.added += counts.added;
-      total.moved += counts.moved;
-      total.refused += counts.refused;
-      if (counts.arrivals === 0) break;
+      if (taken === null) break;
+      total.arrivals += taken.arrivals;
+      total.added += taken.added;
+      if (taken.arrivals === 0) break;
     }
   }
   return total;
 }
 
 /**
- * Everything that arrived for one pipeline before this call, also what another worker has in hand: waits for it. What arrives meanwhile
- * is left to the next round, so it ends however much is written; what a look has no time for keeps its time of arrival.
+ * Takes everything that arrived for one pipeline before this call, and waits for what another worker has in hand. Later
+ * arrivals are left to the next round, so it ends; keys without time for a look keep their time of arrival.
  */
 export async function catchUp(
   context: WorkerContext,
@@ -73,8 +69,8 @@ export async function catchUp(
   } while (left > 0);
 }
 
-/** New rows by one statement for all of them; where the data of one makes that fail, each row is looked at. */
-async function takeOnce(context: WorkerContext, pipeline: Pipeline, wanted: Taking): Promise<IntakeCounts> {
+/** One statement for all new rows; where one row's data makes it fail, row by row. */
+async function takeOnce(context: WorkerContext, pipeline: Pipeline, wanted: Taking): Promise<Taken> {
   if (pipeline.source.looksAtNew) return take(context, pipeline, { ...wanted, rows: null });
   try {
     return await take(context, pipeline, { ...wanted, rows: pipeline.source.inSql });
@@ -85,7 +81,7 @@ async function takeOnce(context: WorkerContext, pipeline: Pipeline, wanted: Taki
 }
 
 interface Taking {
-  /** False: another worker is at it. */
+  /** False: another worker has the lock. */
   readonly lock: (tx: Queryable, id: number) => Promise<boolean | void>;
   readonly before: arrivals.Moment | null;
 }
@@ -94,21 +90,15 @@ function take(
   context: WorkerContext,
   pipeline: Pipeline,
   { lock, before, rows }: Taking & { readonly rows: RowSql | null },
-): Promise<IntakeCounts> {
+): Promise<Taken> {
   return context.step("intake.take", () =>
     context.database.transaction(async (tx) => {
-      const counts = { arrivals: 0, added: 0, moved: 0, refused: 0 };
-      if ((await lock(tx, pipeline.id)) === false) return counts;
+      if ((await lock(tx, pipeline.id)) === false) return { arrivals: 0, added: 0 };
       const taken = await arrivals.takeArrivals(tx, pipeline.id, { before, rows });
       if (taken.sweepWanted) await sweeps.wantSweep(tx, pipeline.id, "arrival");
       if (taken.keyless) await sweeps.wantKeylessCount(tx, pipeline.id);
-      const looked = taken.keys.length === 0 ? counts : await lookAt(tx, pipeline, taken);
-      return {
-        arrivals: taken.count,
-        added: taken.added + looked.added,
-        moved: looked.moved,
-        refused: looked.refused,
-      };
+      const added = taken.keys.length === 0 ? 0 : await lookAt(tx, pipeline, taken);
+      return { arrivals: taken.count, added: taken.added + added };
     }),
   );
 }

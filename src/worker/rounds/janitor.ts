@@ -1,15 +1,11 @@
-/**
- * Clears up what is no longer needed: files at the provider, spool files here, wake-ups of batches that have ended. Late or
- * repeated, it does no harm.
- */
+/** Deletes files at the provider, spool files and ledger rows that are no longer needed. Repeatable. */
 import { ProviderError } from "../../model/provider/provider.js";
 import * as arrivals from "../../store/requests/arrivals.js";
-import { foldCounts } from "../../store/requests/counts.js";
+import * as counts from "../../store/requests/counts.js";
 import type { Database } from "../../postgres/database.js";
 import * as deployment from "../../store/ledger/deployment.js";
 import * as attempts from "../../store/requests/attempts.js";
 import * as leftBehind from "../../store/ledger/left-behind.js";
-import type { Forgettable } from "../../store/ledger/left-behind.js";
 import * as refusedKeys from "../../store/requests/refused-keys.js";
 import * as workers from "../../store/ledger/workers.js";
 import { lookOnce } from "./duplicates.js";
@@ -17,72 +13,58 @@ import type { WorkerContext } from "../context.js";
 import { listSpools, removeSpool } from "../spool.js";
 
 const BATCHES_MAX = 50;
-/** Answers that were paid for and could not be used are kept so long; the attempt itself stays. */
+/** Paid answers that could not be used are kept this long; their attempts stay. */
 const UNUSED_ANSWER_DAYS = 30;
 const ANSWERS_MAX = 1_000;
 const JOBS_MAX = 1_000;
 
-export interface CleanCounts {
-  files: number;
-  spools: number;
-  answers: number;
-}
-
-export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<CleanCounts> {
-  const counts: CleanCounts = { files: 0, spools: 0, answers: 0 };
+export async function runJanitor(context: WorkerContext, signal: AbortSignal): Promise<void> {
   const accounts = [...context.pipelines.values()].map(({ provider }) => provider.account);
   const ours = { pipelineIds: [...context.pipelines.keys()], accounts };
   for (const batch of await leftBehind.forgettable(context.read, ours, BATCHES_MAX)) {
     signal.throwIfAborted();
-    counts.files += await forget(context, batch, signal);
+    await forget(context, batch, signal);
   }
-  // A ledger that may be a copy knows nothing of what the other one's workers on this machine need.
-  if ((await deployment.suspicion(context.read)) !== null) return counts;
+  // A ledger that may be a copy does not know which files the original's workers on this machine need.
+  if ((await deployment.suspicion(context.read)) !== null) return;
   const spooled = await listSpools(context.spoolFolder);
   const needed = spooled.length === 0 ? new Set<string>() : await leftBehind.needSpool(context.read, spooled);
-  for (const id of spooled.filter((id) => !needed.has(id))) {
+  for (const id of spooled.filter((id) => !needed.has(id)))
     await context.step("clean.spool", () => removeSpool(context.spoolFolder, id));
-    counts.spools++;
-  }
-  counts.answers = await context.step("clean.ledger", () => cleanLedger(context.database));
-  return counts;
+  await context.step("clean.ledger", () => cleanLedger(context.database));
 }
 
-async function cleanLedger(database: Database): Promise<number> {
+async function cleanLedger(database: Database): Promise<void> {
   await arrivals.dropForeignArrivals(database);
-  await foldCounts(database);
+  await counts.foldCounts(database);
   await refusedKeys.forgetFormerRefusals(database);
   await workers.removeSpentJobs(database, JOBS_MAX);
   await workers.removeSpentQueues(database, JOBS_MAX);
-  return attempts.forgetUnusedAnswers(database, { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX });
+  await attempts.forgetUnusedAnswers(database, { olderThanDays: UNUSED_ANSWER_DAYS, max: ANSWERS_MAX });
 }
 
 /** What cannot be deleted now is tried again in the next round. */
 async function forget(
   context: WorkerContext,
-  { id, pipelineId, account, batch, staged }: Forgettable,
+  { id, pipelineId, account, batch, staged }: leftBehind.Forgettable,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<void> {
   const pipeline = context.pipelines.get(pipelineId);
-  if (!pipeline || pipeline.provider.account !== account) return 0;
-  let deleted = 0;
+  if (!pipeline || pipeline.provider.account !== account) return;
   if (!pipeline.config.files.keep && (batch !== null || staged !== null)) {
     try {
-      if (!(await lookOnce(context, pipeline.provider, signal))) return 0;
-      deleted = await context.step("clean.forget", () =>
-        pipeline.provider.forget({ batch, staged }, { signal }),
-      );
+      if (!(await lookOnce(context, pipeline.provider, signal))) return;
+      await context.step("clean.forget", () => pipeline.provider.forget({ batch, staged }, { signal }));
     } catch (error) {
-      // Somebody stops us: no failure of the provider's, and nothing to be told.
+      // Stopping is no failure of the provider, and no reason for a warning.
       signal.throwIfAborted();
       if (!(error instanceof ProviderError)) throw error;
       context.log.warn(
         { batch: id, err: error },
         "files could not be deleted at the provider; trying again later",
       );
-      return 0;
+      return;
     }
   }
   await context.step("clean.noted", () => leftBehind.noteForgotten(context.database, id));
-  return deleted;
 }

@@ -1,24 +1,18 @@
 /**
- * Turns waiting requests into a planned batch: threshold or deadline, not paused, approved, money and token room left. Batch,
- * attempts, reservations and the wake-up are one transaction: a crash leaves all of it or nothing.
+ * Turns waiting requests into a planned batch when it is due (threshold or deadline), approved, not paused, and has
+ * money and tokens left. Batch, reservations and wake-up are one transaction: a crash leaves all of it or nothing.
  */
 import { randomUUID } from "node:crypto";
 import { roomFor, type NoRoom, type RoomFacts } from "../../model/batch/room.js";
 import { decidePlanning, isFilling } from "../../model/batch/schedule.js";
-import { insertPlanned, nextNumber } from "../../store/batches/batches.js";
+import * as batches from "../../store/batches/batches.js";
 import * as wake from "../../store/ledger/wake.js";
 import type { Queryable } from "../../postgres/database.js";
-import {
-  isSending,
-  lockLimits,
-  reservedTokens,
-  spending,
-  type LearnedLimits,
-} from "../../store/batches/money.js";
+import * as money from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as queue from "../../store/requests/queue.js";
 import type { ReadyFacts } from "../../store/requests/queue.js";
-import { countAsked } from "../../store/requests/requests.js";
+import * as requests from "../../store/requests/requests.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
@@ -32,7 +26,7 @@ const RESERVE_SLACK = 1.25;
 
 export type PlanOutcome =
   | { readonly planned: number; readonly batchId: string; readonly because?: never }
-  /** Why not: for `--once`, `--until-idle` and the log. */
+  /** Why not. */
   | {
       readonly planned: 0;
       readonly batchId?: never;
@@ -43,7 +37,7 @@ export type PlanOutcome =
         | "approval"
         | "superseded"
         | "limit"
-        /** A batch of this provider has more requests. */
+        /** Fewer requests than the provider takes in a batch. */
         | "tooFew"
         /** The provider asked to wait, or has no room. */
         | "capacity"
@@ -52,20 +46,19 @@ export type PlanOutcome =
         | "target";
     };
 
-/** What else than a threshold and a deadline sends what waits. */
 export interface Flushing {
-  /** All that waits, whatever the threshold. */
+  /** Send all that waits, whatever the threshold. */
   readonly flush: boolean;
-  /** There is a next round soon, so a flush may wait for rows that are being taken in. */
+  /** The next round comes soon, so a flush may wait for rows that are being taken in. */
   readonly mayWait: boolean;
 }
 
-/** One round by itself: every pipeline of this worker, as many batches as are due. `flush`: all that waits, whatever the threshold. */
+/** One round over every pipeline of this worker. Returns how many batches it made. */
 export async function runPlanner(context: WorkerContext, flush: boolean): Promise<number> {
-  let batches = 0;
+  let made = 0;
   for (const pipeline of context.pipelines.values())
-    batches += await planPipeline(context, pipeline, { flush, mayWait: false });
-  return batches;
+    made += await planPipeline(context, pipeline, { flush, mayWait: false });
+  return made;
 }
 
 /** Returns how many batches it made. */
@@ -88,7 +81,7 @@ export async function planPipeline(
   return BATCHES_MAX;
 }
 
-/** The first batch of a definition needs its approval: given here when it is cheap, else a person is waited for. */
+/** The first batch of a definition needs an approval: a cheap one is approved here, any other waits for you. */
 async function planApproved(
   context: WorkerContext,
   pipeline: Pipeline,
@@ -105,7 +98,7 @@ async function planOnce(
   pipeline: Pipeline,
   flushing: Flushing,
 ): Promise<PlanOutcome> {
-  // Most rounds end here, before a lock is taken or a row is read; what is ready is counted under the lock.
+  // Most rounds end here, without a lock or a row read; requests are counted again under the lock.
   const { ready } = await queue.readyFacts(context.read, pipeline.id);
   if (ready === 0) return { planned: 0, because: "nothing" };
   const row = await pipelines.byId(context.read, pipeline.id);
@@ -121,7 +114,7 @@ async function planOnce(
   return plan();
 }
 
-/** With how many ready requests, counted up to the threshold. */
+/** `ready`: counted up to the threshold. */
 type Ready = Planning & { readonly ready: number };
 
 interface Planning extends Flushing {
@@ -154,13 +147,13 @@ async function planInTransaction(
   if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
   const room = await findRoom(context, tx, { ...planning, ready: facts.ready });
   if ("because" in room) return { planned: 0, because: room.because };
-  // Checking it takes a transaction of its own.
+  // The check takes a transaction of its own.
   if (!(await pipeline.isTargetChecked(tx))) return { planned: 0, because: "target" };
   if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");
   return createBatch(context, tx, { ...planning, room, because: decision.because });
 }
 
-/** What the queue names beyond those that wait is counted away where it decides. */
+/** Queue entries without a waiting request are removed only where they could change the decision. */
 async function exactEnough(tx: Queryable, { id }: Pipeline, needed: number): Promise<ReadyFacts> {
   const facts = await queue.readyFacts(tx, id);
   const atLeast = facts.ready - facts.excess;
@@ -171,7 +164,7 @@ async function exactEnough(tx: Queryable, { id }: Pipeline, needed: number): Pro
 
 interface Room {
   readonly requests: number;
-  /** Of requests that were never asked; null: `limit` is not set. */
+  /** At most this many that were never asked; null: no `limit`. */
   readonly newRequests: number | null;
   readonly nanoUsd: number;
   readonly tokens: number;
@@ -179,7 +172,7 @@ interface Room {
 
 type NoRoomYet = NoRoom | "waiting" | "capacity";
 
-/** Reads what bounds the batch, decides, and pauses where nothing that is waited for can make room. */
+/** Reads what bounds the batch, decides, and pauses where waiting cannot make room. */
 async function findRoom(
   context: WorkerContext,
   tx: Queryable,
@@ -187,11 +180,11 @@ async function findRoom(
 ): Promise<Room | { because: NoRoomYet }> {
   const { pipeline } = planning;
   const { config, provider } = pipeline;
-  const limits = await lockLimits(tx, provider.account, config.request.model);
+  const limits = await money.lockLimits(tx, provider.account, config.request.model);
   if (limits.waitMs > 0) return { because: "capacity" };
   const file = fileLimits(pipeline, limits);
-  // One file at a time, until one has passed: many would all be refused for the same reason.
-  if (file.bytesGuess !== null && (await isSending(tx, pipeline.id, provider.account)))
+  // With a guessed size one file at a time until one passes: more would all be refused for the same reason.
+  if (file.bytesGuess !== null && (await money.isSending(tx, pipeline.id, provider.account)))
     return { because: "waiting" };
   const facts = await roomFacts(context, tx, { ...planning, file, tokensMax: limits.enqueuedTokens });
   const decision = roomFor(facts);
@@ -199,18 +192,17 @@ async function findRoom(
     await pauseWithoutHope(tx, planning, { facts, because: decision.because, limits });
     return decision;
   }
-  const { fresh, tokens, money } = facts;
   return {
     requests: decision.requests,
-    newRequests: config.limit === null ? null : fresh,
-    tokens: tokens.left,
-    nanoUsd: money.left,
+    newRequests: config.limit === null ? null : facts.fresh,
+    tokens: facts.tokens.left,
+    nanoUsd: facts.money.left,
   };
 }
 
 interface Bounded extends Ready {
   readonly file: FileLimits;
-  /** Enqueued at once, of the account and model; null: no limit is known. */
+  /** Enqueued at once, by account and model; null: no limit is known. */
   readonly tokensMax: number | null;
 }
 
@@ -227,12 +219,15 @@ async function roomFacts(
   const least = provider.limits.requestsMin;
   const bytesMax = Math.min(file.bytesMax, file.bytesGuess ?? Infinity);
   const fresh =
-    config.limit === null ? Infinity : Math.max(0, config.limit - (await countAsked(tx, pipeline.id)));
-  const reserved = tokensMax === null ? 0 : await reservedTokens(tx, provider.account, config.request.model);
+    config.limit === null
+      ? Infinity
+      : Math.max(0, config.limit - (await requests.countAsked(tx, pipeline.id)));
+  const reserved =
+    tokensMax === null ? 0 : await money.reservedTokens(tx, provider.account, config.request.model);
   return {
     least,
     ready,
-    // What does not fit is given back at rendering, and leaves an attempt each time.
+    // Rendering gives back what does not fit, which leaves an attempt each time.
     inFile: Math.min(file.requestsMax, Math.max(1, Math.floor(bytesMax / bounds.bytesEach))),
     fresh,
     again: fresh < least ? await pipelines.countWaitingAgain(tx, pipeline.id) : 0,
@@ -241,14 +236,14 @@ async function roomFacts(
   };
 }
 
-/** In 1e-9 US dollars. Without a budget there is no end of it. */
+/** In 1e-9 US dollars. Infinite without a budget. */
 async function moneyLeft(
   context: WorkerContext,
   tx: Queryable,
   { id, config: { budget }, provider: { account } }: Pipeline,
 ): Promise<{ left: number; inFlight: boolean; spentNanoUsd: number }> {
   if (budget === null) return { left: Infinity, inFlight: false, spentNanoUsd: 0 };
-  const spent = await spending(tx, id, { per: budget.per, runId: context.runId, account });
+  const spent = await money.spending(tx, id, { per: budget.per, runId: context.runId, account });
   return {
     left: budget.usd * 1e9 - spent.spentNanoUsd - spent.reservedNanoUsd,
     inFlight: spent.batchesInFlight > 0,
@@ -256,34 +251,37 @@ async function moneyLeft(
   };
 }
 
-/** What can be waited for pauses nothing: tokens and money that batches in flight give back, and rows that come. */
+/** No pause where waiting helps: batches in flight give tokens and money back, and more rows come. */
 async function pauseWithoutHope(
   tx: Queryable,
   planning: Planning,
-  { facts, because, limits }: { facts: Facts; because: NoRoom; limits: LearnedLimits },
+  { facts, because, limits }: { facts: Facts; because: NoRoom; limits: money.LearnedLimits },
 ): Promise<void> {
   if (because === "tooFew") return pauseWhenNoneFits(tx, planning, facts.inFile);
   if (because === "noTokens") return pauseWhenHopeless(tx, planning, limits.enqueuedTokens ?? 0);
   if (because === "noMoney" && !facts.money.inFlight) return pauseWhenSpent(tx, planning, facts.money);
 }
 
-/** The provider wants more requests in a batch than may be in one. */
+/** The provider takes only batches with more requests than fit into one. */
 async function pauseWhenNoneFits(tx: Queryable, { pipeline }: Planning, most: number): Promise<void> {
   const { provider } = pipeline;
   const { name } = pipeline.config;
   await pipelines.pause(tx, pipeline.id, {
     kind: "provider",
-    reason: `A batch at ${provider.title} has at least ${provider.limits.requestsMin} requests, and of these at most ${most} go into one: by pipelines.${name}.batch, and by their size. Raise the limits there or shorten the request; then: rowmill resume ${name}`,
+    reason:
+      `${provider.title} takes batches of at least ${provider.limits.requestsMin} requests, ` +
+      `and at most ${most} of these fit into one, by pipelines.${name}.batch and by their size. ` +
+      `Raise the limits there or shorten the request; then: rowmill resume ${name}`,
   });
 }
 
-/** The fewest requests that a batch can have, in words. */
+/** In words: the fewest requests that a batch can have. */
 function leastText({ provider }: Pipeline, one: string): string {
   const { requestsMin } = provider.limits;
-  return requestsMin === 1 ? one : `the ${requestsMin} requests that a batch has at least`;
+  return requestsMin === 1 ? one : `the ${requestsMin} requests of the smallest batch`;
 }
 
-/** A limit below the smallest batch cannot be waited for. */
+/** Waiting cannot help where the limit is below the smallest batch. */
 async function pauseWhenHopeless(
   tx: Queryable,
   { pipeline, bounds }: Planning,
@@ -292,13 +290,17 @@ async function pauseWhenHopeless(
   const { requestsMin } = pipeline.provider.limits;
   const need = requestsMin * bounds.tokensEach;
   if (limit >= need) return;
+  const { name, request } = pipeline.config;
+  const needs = `${leastText(pipeline, "one request")} ${requestsMin === 1 ? "needs" : "need"} (${need})`;
   await pipelines.pause(tx, pipeline.id, {
     kind: "provider",
-    reason: `The provider allows ${limit} enqueued tokens for ${pipeline.config.request.model}, fewer than ${leastText(pipeline, "one request")} ${requestsMin === 1 ? "needs" : "need"} (${need}). Shorten the request, choose another model, or raise the account's limit; then: rowmill resume ${pipeline.config.name}`,
+    reason:
+      `The provider allows ${limit} enqueued tokens for ${request.model}, fewer than ${needs}. ` +
+      `Shorten the request, choose another model, or raise the account's limit; then: rowmill resume ${name}`,
   });
 }
 
-/** It pauses when nothing is in flight that could give money back. */
+/** Nothing is in flight that could give money back. */
 async function pauseWhenSpent(
   tx: Queryable,
   { pipeline, bounds }: Planning,
@@ -310,16 +312,23 @@ async function pauseWhenSpent(
   await pipelines.pause(tx, pipeline.id, {
     kind: "budget",
     reason:
-      `The budget of $${budget.usd} per ${budget.per} is used up: ${dollars(spentNanoUsd)} spent, ${dollars(Math.max(0, left))} left, ` +
-      `and ${leastText(pipeline, "one more request")} may cost ${dollars(need)}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`,
+      `The budget of $${budget.usd} per ${budget.per} is used up: ` +
+      `${dollars(spentNanoUsd)} spent, ${dollars(Math.max(0, left))} left, ` +
+      `and ${leastText(pipeline, "one more request")} may cost ${dollars(need)}. ${resumesText(name)}`,
   });
 }
 
-function dollars(nanoUsd: number): string {
+/** The end of a budget's pause reason. */
+export function resumesText(pipeline: string): string {
+  const now = `To resume now, raise pipelines.${pipeline}.budget.usd.`;
+  return `Rowmill resumes automatically when the budget has room again. ${now}`;
+}
+
+export function dollars(nanoUsd: number): string {
   return `$${(nanoUsd / 1e9).toFixed(6)}`;
 }
 
-/** Lines differ from the average: some slack, and one line's worth more for a batch of few; rendering gives back what is over. */
+/** Lines differ from the average: some slack, and one line more for small batches. Rendering gives the rest back. */
 function reserve(requests: number, room: number, line: { each: number; most: number }): number {
   return Math.ceil(Math.min(room, Math.max((requests * RESERVE_SLACK + 1) * line.each, line.most)));
 }
@@ -330,19 +339,19 @@ async function createBatch(
   planning: Planning & { room: Room; because: string },
 ): Promise<PlanOutcome> {
   const { pipeline, bounds, room } = planning;
-  const no = await nextNumber(tx);
-  const requests = await queue.giveToBatch(
+  const no = await batches.nextNumber(tx);
+  const count = await queue.giveToBatch(
     tx,
     { pipelineId: pipeline.id, batch: no },
     { max: room.requests, newMax: room.newRequests },
   );
-  const because = await refusePlan(tx, { pipeline, room, requests });
+  const because = await refusePlan(tx, { pipeline, room, count });
   if (because !== null) {
     await queue.takeBack(tx, no);
     return { planned: 0, because };
   }
   const batchId = randomUUID();
-  await insertPlanned(tx, {
+  await batches.insertPlanned(tx, {
     id: batchId,
     no,
     pipelineId: pipeline.id,
@@ -353,23 +362,23 @@ async function createBatch(
     endpoint: pipeline.provider.endpoint,
     windowHours: pipeline.provider.limits.windowHours,
     rates: pipeline.rates,
-    requests,
-    reservedNanoUsd: reserve(requests, room.nanoUsd, { each: bounds.nanoUsdEach, most: bounds.nanoUsdMost }),
-    reservedTokens: reserve(requests, room.tokens, { each: bounds.tokensEach, most: bounds.tokensMost }),
+    requests: count,
+    reservedNanoUsd: reserve(count, room.nanoUsd, { each: bounds.nanoUsdEach, most: bounds.nanoUsdMost }),
+    reservedTokens: reserve(count, room.tokens, { each: bounds.tokensEach, most: bounds.tokensMost }),
     runId: context.runId,
     because: planning.because,
   });
   await wake.schedule(tx, batchId, 0);
-  return { planned: requests, batchId };
+  return { planned: count, batchId };
 }
 
-/** Of what was just given to a batch. Null: it may go out. */
+/** Why the requests just given to a batch must not be sent. Null: they may. */
 async function refusePlan(
   tx: Queryable,
-  { pipeline, room, requests }: { pipeline: Pipeline; room: Room; requests: number },
+  { pipeline, room, count }: { pipeline: Pipeline; room: Room; count: number },
 ): Promise<"nothing" | "limit" | "tooFew" | "paused" | null> {
-  if (requests === 0) return room.newRequests === null ? "nothing" : "limit";
-  if (requests < pipeline.provider.limits.requestsMin) return "tooFew";
-  // By now every answer is seen that returned one of these requests, whichever worker collected it.
+  if (count === 0) return room.newRequests === null ? "nothing" : "limit";
+  if (count < pipeline.provider.limits.requestsMin) return "tooFew";
+  // By now every answer that returned one of these requests is visible, whichever worker collected it.
   return (await pauseWhenFailing(tx, pipeline)) ? "paused" : null;
 }

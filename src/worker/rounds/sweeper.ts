@@ -1,7 +1,7 @@
 /**
- * Compares source and ledger, chunk by chunk in key order: the backfill at first, then what no trigger told. It only finds keys;
- * what they mean is decided by `look.ts`. Its place is kept in the database after every chunk, so a crash costs one chunk, and
- * several workers share one sweep.
+ * Compares source and ledger, chunk by chunk in key order: the backfill first, later what no trigger reported. It only
+ * finds keys; `look.ts` decides what they mean. The position is saved after every chunk, so a crash costs one chunk,
+ * and several workers share one sweep.
  */
 import { boundedRead, READ_TIMEOUT_MS } from "../../postgres/bounded-read.js";
 import { READ_KEYS_MAX } from "../../sources/source.js";
@@ -18,10 +18,10 @@ import { currentFingerprint, type Pipeline, type WorkerContext } from "../contex
 import { guarded, mayLook } from "../guard.js";
 import { lookAt } from "./look.js";
 
-/** Rows whose fingerprints are compared at once; fewer where their contents are large. */
+/** Rows whose fingerprints are compared at once; fewer where rows are large. */
 const DEFINITION_ROWS = 1_000;
 export const SWEEP_EVERY_MS = 600_000;
-/** A sweep may take at most about a twentieth of the time. */
+/** Sweeping takes at most about a twentieth of the time. */
 const SWEEP_REST_FACTOR = 20;
 const CHUNK_TIMEOUT_MS = 60_000;
 
@@ -31,7 +31,7 @@ export interface SweepProgress {
   readonly keysFound: number;
 }
 
-/** The next chunk of this pipeline's sweep, if one is due; null: nothing to do, or another worker is at it. */
+/** Does the next chunk of this pipeline's sweep, if one is due. Null: nothing to do, or another worker does it. */
 export async function sweepChunk(context: WorkerContext, pipeline: Pipeline): Promise<SweepProgress | null> {
   const progress = await guarded(context, pipeline, () =>
     context.step("sweep.chunk", () =>
@@ -63,7 +63,7 @@ async function beginIfDue(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): P
   return { phase: "source", rowsSeen: 0, keysFound: 0 };
 }
 
-/** Of a pipeline whose definition was swept. Pure. */
+/** For a pipeline whose present definition was swept. Pure. */
 export function isSweepDue({
   wanted,
   mayRest,
@@ -93,7 +93,7 @@ async function sourceChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): 
   const chunk = await pipeline.source.compareChunk(tx, sweep, READ_KEYS_MAX);
   await lookAtFound(tx, pipeline, chunk.keys);
   if (chunk.cursor === null) await countKeyless(tx, pipeline);
-  // What this sweep itself found is as it was read just now.
+  // Rows that this sweep found are known as they were just read.
   const met = String(BigInt(sweep.met) ^ BigInt(chunk.met));
   const afterAll = async (): Promise<SweepPhase> => {
     if (sweep.lastRequestId === "0") return "idle";
@@ -114,7 +114,7 @@ async function countKeyless(tx: Queryable, pipeline: Pipeline): Promise<void> {
   else if (found.rows > 0) await refusedKeys.refuseKeyless(tx, pipeline.id, found);
 }
 
-/** A changed definition asks again only those rows that would now be asked something else, or get the room that their answer lacked. */
+/** A changed definition asks again only about rows whose request changed, or whose short answer gets more room. */
 async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {
   await pipelines.lockIntake(tx, pipeline.id);
   const chunk = await pipeline.source.askedChunk(tx, sweep.cursor, DEFINITION_ROWS);
@@ -168,7 +168,7 @@ async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Pr
   };
 }
 
-/** Where every request's row was among those that were read, none has to be looked for. To know that may be too much for one statement. */
+/** The ledger phase is skipped where every request's row was read. Finding out may take too long: then it is not. */
 async function afterRows(tx: Queryable, { pipelineId, lastRequestId, met }: SweepRow): Promise<SweepPhase> {
   const all = await boundedRead(tx, READ_TIMEOUT_MS, () =>
     ledgerChunks.metByAll(tx, pipelineId, lastRequestId),
@@ -176,7 +176,7 @@ async function afterRows(tx: Queryable, { pipelineId, lastRequestId, met }: Swee
   return all === met ? "idle" : "ledger";
 }
 
-/** By one statement; where the data of one row makes that fail, row by row. */
+/** One statement; where one row's data makes it fail, row by row. */
 async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds): Promise<LedgerChunk> {
   let chunk: LedgerChunk | null = null;
   await bisect(

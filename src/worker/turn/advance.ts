@@ -1,10 +1,10 @@
 /**
- * One turn with one batch: takes its lease, does step after step as far as they go, and gives it back with the time of the next
- * look. Whatever goes wrong in a step is turned into a wait, or into a pause that names its reason; a batch is never dropped.
+ * One turn with one batch: takes its lease, does step after step as far as they go, and gives it back with the time of
+ * the next look. A failure becomes a wait, or a pause that names its reason; a batch is never dropped.
  */
 import { randomUUID } from "node:crypto";
 import { asSentence } from "../../model/words/as-sentence.js";
-import { isHeld, phaseOf, type HoldReason } from "../../model/batch/holding.js";
+import { decideTurn, type HoldReason, type TurnFacts, type TurnWork } from "../../model/batch/holding.js";
 import { backoffMs } from "../../model/batch/schedule.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { heldText } from "../../model/provider/account.js";
@@ -14,38 +14,42 @@ import type { Batch, Lease } from "../../store/batches/batches.js";
 import { isConflict, isLastingRefusal } from "../../postgres/database.js";
 import * as money from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { schedule } from "../../store/ledger/wake.js";
+import * as wake from "../../store/ledger/wake.js";
 import * as understood from "../../store/ledger/understood.js";
 import { lookOnce } from "../rounds/duplicates.js";
 import { collect } from "./collect/collector.js";
-import type { Pipeline, WorkerContext } from "../context.js";
+import type { WorkerContext } from "../context.js";
 import { pauseForTarget } from "../guard.js";
+import { withdraw } from "./ending.js";
 import { poll } from "./poller.js";
 import { reconcile } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { render } from "./renderer.js";
 import { create, upload } from "./submitter.js";
 import { DONE, type BatchIn, type Next, type Turn } from "./turn.js";
-import { withdraw } from "./withdraw.js";
 
 /** Moves in one turn; a batch needs six from plan to settlement. */
 const MOVES_MAX = 12;
-/** A paused pipeline is looked at so often. */
+/** Between two looks at a batch that waits for a pause, an approval or another worker. */
 const PAUSED_LOOK_MS = 5_000;
-/** After a lock that somebody else holds: the first wait, and the longest. */
+/** After a lock that another transaction holds: the first wait, and the longest. */
 const CONFLICT_WAIT_MS = 300;
 const CONFLICT_WAIT_MAX_MS = 30_000;
-/** After a refusal for want of room: what is queued at the provider takes hours. Not a failure, and never given up. */
+/** After a refusal for lack of room: what the provider has queued takes hours. No failure, and retried indefinitely. */
 const CAPACITY_WAIT_MS = 1_800_000;
-/** As long as any provider may make us wait. */
+/** The longest wait that a provider may ask for. */
 const ASKED_WAIT_MAX_MS = 86_400_000;
-/** After so many failed turns in a row a person has to look. */
+/** Failed turns in a row that pause the pipeline. */
 const FAILURES_MAX = 20;
 const LEASE_GRACE_MS = 500;
 
+type Wait = Extract<Next, { next: "wait" }>;
+type TurnEnd = { next: "done" } | { next: "lost" } | (Wait & { failures: number });
+const WAIT: Next = { next: "wait", delayMs: PAUSED_LOOK_MS };
+
 /**
- * Runs what is due for this batch. Repeatable, and safe from several workers at once: one of them gets the lease. Returns when the batch
- * is looked at next, in milliseconds from now; null: never, or somebody else says when.
+ * Does what is due for this batch. Repeatable, and safe from several workers at once: one of them gets the lease.
+ * Returns the milliseconds until its next look; null: there is none, or another worker decides when.
  */
 export async function advanceBatch(
   context: WorkerContext,
@@ -63,35 +67,28 @@ export async function advanceBatch(
     if (outcome.next === "lost")
       context.log.warn(
         { pipeline: batch.pipeline, batch: batchId, state: batch.state },
-        "the lease ended before the work did: what it did in vain is done again",
+        "the lease ended before the work did; what was not written yet is done again",
       );
     if (outcome.next !== "wait") return null;
     const { delayMs } = outcome;
     await context.step("turn.release", () => batches.release(context.database, lease, outcome));
-    await wake(context, batchId, delayMs);
+    await wakeIn(context, batchId, delayMs);
     return delayMs;
   } finally {
     context.leases.drop(lease);
   }
 }
 
-/** Somebody else holds it: should that worker die, this job is there when its lease ends. */
+/** Another worker holds it: should that one die, this job is there when its lease ends. */
 async function lookLater(context: WorkerContext, batchId: string): Promise<null> {
   const leftMs = await batches.leaseLeftMs(context.read, batchId);
-  if (leftMs !== null) await wake(context, batchId, leftMs + LEASE_GRACE_MS);
+  if (leftMs !== null) await wakeIn(context, batchId, leftMs + LEASE_GRACE_MS);
   return null;
 }
 
-function wake(context: WorkerContext, batchId: string, delayMs: number): Promise<void> {
-  return context.step("turn.wake", () => schedule(context.database, batchId, delayMs));
+function wakeIn(context: WorkerContext, batchId: string, delayMs: number): Promise<void> {
+  return context.step("turn.wake", () => wake.schedule(context.database, batchId, delayMs));
 }
-
-function pause(context: WorkerContext, pipeline: Pipeline, why: pipelines.Pause): Promise<boolean> {
-  return context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
-}
-
-type Wait = Extract<Next, { next: "wait" }>;
-type TurnEnd = { next: "done" } | { next: "lost" } | (Wait & { failures: number });
 
 async function runTurn(
   context: WorkerContext,
@@ -103,7 +100,7 @@ async function runTurn(
     // Another worker has this pipeline in its config.
     if (!pipeline) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: batch.failures };
     const turn: Turn = { context, pipeline, batch, lease: start.lease, signal: start.signal };
-    const outcome = await actOrExplain(turn);
+    const outcome = await act(turn).catch((error: unknown) => afterFailure(turn, error));
     if (outcome.next === "wait") return { ...outcome, failures: outcome.failures ?? 0 };
     if (outcome.next !== "again") return { next: outcome.next };
     batch = await batches.get(context.read, start.lease.batchId);
@@ -111,176 +108,154 @@ async function runTurn(
   return { next: "wait", delayMs: 0, failures: 0 };
 }
 
-async function actOrExplain(turn: Turn): Promise<Next> {
-  try {
-    const held = await heldBack(turn);
-    return held ?? (await act(turn));
-  } catch (error) {
-    if (turn.signal.aborted) return { next: "wait", delayMs: 0, failures: turn.batch.failures };
-    return explain(turn, error);
-  }
-}
-
-/** A reason not to go on now: a pause, or another definition or account than this worker has. */
-async function heldBack(turn: Turn): Promise<Next | null> {
+async function act(turn: Turn): Promise<Next> {
   const { context, pipeline, batch, signal } = turn;
   const row = await pipelines.byId(context.read, pipeline.id);
-  const phase = phaseOf(batch.state, batch.createIntentAgoMs !== null);
-  const isForeign = batch.account !== pipeline.provider.account;
-  const heldFor = isForeign && phase !== "unsent" ? { heldFor: pipeline.provider.account } : {};
-  const wait: Next = { next: "wait", delayMs: PAUSED_LOOK_MS, ...heldFor };
-  if (row === null) return wait;
-  const reasons: HoldReason[] = row.pauseKind === null ? [] : [row.pauseKind];
-  if (row.definitionHash !== pipeline.definitionHash) reasons.push("superseded");
-  if (row.approvedHash !== row.definitionHash && !isForeign) reasons.push("unapproved");
-  if (isHeld(phase, reasons)) return wait;
-  if (isForeign) return ofOtherAccount(turn, wait);
-  if (batch.state !== "uploading" && batch.state !== "submitting") return null;
-  // Before anything is sent, or staged input removed.
-  if (!(await lookOnce(context, pipeline.provider, signal))) return wait;
-  if (phase !== "unsent" || batch.refusal !== null) return null;
-  const { waitMs } = await money.learnedLimits(context.read, batch.account, batch.model);
-  return waitMs === 0 ? null : { next: "wait", delayMs: waitMs, failures: batch.failures };
+  if (row === null) return WAIT;
+  const { work, comparesFirst, needsRoom } = decideTurn(factsOf(turn, row));
+  if (comparesFirst && !(await lookOnce(context, pipeline.provider, signal))) return WAIT;
+  if (needsRoom) {
+    const { waitMs } = await money.learnedLimits(context.read, batch.account, batch.model);
+    if (waitMs > 0) return { next: "wait", delayMs: waitMs, failures: batch.failures };
+  }
+  return WORKS[work](turn);
 }
 
-/** What is not sent goes back to the rows that wait, for the present account; what is sent waits for its own. */
-async function ofOtherAccount(turn: Turn, wait: Wait): Promise<Next | null> {
-  const { context, pipeline, batch } = turn;
+function factsOf({ batch, pipeline }: Turn, row: pipelines.PipelineRow): TurnFacts {
+  const isOtherAccount = batch.account !== pipeline.provider.account;
+  const holds: HoldReason[] = row.pauseKind === null ? [] : [row.pauseKind];
+  if (row.definitionHash !== pipeline.definitionHash) holds.push("superseded");
+  if (row.approvedHash !== row.definitionHash && !isOtherAccount) holds.push("unapproved");
+  return {
+    state: batch.state,
+    isCreateOpen: batch.createIntentAgoMs !== null,
+    isRefused: batch.refusal !== null,
+    isShared: batch.shared,
+    isOutdated: batch.definitionHash !== pipeline.definitionHash,
+    isOtherAccount,
+    holds,
+  };
+}
+
+const WORKS: Readonly<Record<TurnWork, (turn: Turn) => Promise<Next> | Next>> = {
+  done: () => DONE,
+  wait: () => WAIT,
+  waitForAccount,
+  withdrawOtherAccount: (turn) => {
+    const { provider } = turn.pipeline;
+    const accounts = [turn.batch.account, provider.account].map((account) => provider.accountText(account));
+    return takeBack(turn, `it was planned for ${accounts[0]}; the pipeline now uses ${accounts[1]}`);
+  },
+  withdrawShared: (turn) =>
+    takeBack(turn, "it was planned before this database was copied; the other copy sends it"),
+  withdrawOutdated: (turn) => takeBack(turn, "the definition changed before it was sent"),
+  render: (turn) => render(inState(turn, "planned")),
+  upload: (turn) => upload(inState(turn, "uploading")),
+  create: (turn) => create(inState(turn, "submitting")),
+  reconcile: (turn) => reconcile(inState(turn, "submitting")),
+  refuse: (turn) => refuse(inState(turn, "uploading", "submitting"), turn.batch.refusal ?? []),
+  poll: (turn) => poll(inState(turn, "running")),
+  collect: (turn) => collect(inState(turn, "collecting")),
+};
+
+function inState<S extends Batch["state"]>(turn: Turn, ...states: readonly S[]): Turn<BatchIn<S>> {
+  const isIn = (batch: Batch): batch is BatchIn<S> => states.some((state) => state === batch.state);
+  const { batch } = turn;
+  if (!isIn(batch)) throw new Error(`A batch that is ${batch.state} was taken for ${states.join(" or ")}.`);
+  return { ...turn, batch };
+}
+
+function takeBack(turn: Turn, reason: string): Promise<Next> {
+  return withdraw(inState(turn, "planned", "uploading", "submitting"), reason);
+}
+
+/** Warns at the first look by this worker's account. */
+function waitForAccount({ context, pipeline, batch }: Turn): Next {
   const { provider } = pipeline;
-  const { account } = provider;
-  if (wait.heldFor === undefined) {
-    // That a provider refused it is known: its requests are ended without asking anybody.
-    if (batch.state !== "planned" && batch.refusal !== null) return null;
-    const reason = `it was planned for ${provider.accountText(batch.account)}; now ${provider.accountText(account)} is asked`;
-    return isUnsent(batch) ? withdraw({ ...turn, batch }, reason) : wait;
-  }
-  if (batch.heldFor !== account) {
-    const { wrong, mends } = heldText(
-      { ...batch, presentAccount: account },
-      { of: provider, present: provider },
-    );
+  const heldFor = provider.account;
+  if (batch.heldFor !== heldFor) {
+    const held = { ...batch, presentAccount: heldFor };
+    const { wrong, mends } = heldText(held, { of: provider, present: provider });
     context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, [wrong, ...mends].join(" "));
   }
-  return wait;
+  return { next: "wait", delayMs: PAUSED_LOOK_MS, heldFor };
 }
 
-type Unsent = BatchIn<"planned"> | BatchIn<"uploading"> | BatchIn<"submitting">;
-
-function isUnsent(batch: Batch): batch is Unsent {
-  return batch.state === "planned" || batch.state === "uploading" || batch.state === "submitting";
-}
-
-function act(turn: Turn): Promise<Next> | Next {
-  const { batch } = turn;
-  if (
-    batch.shared &&
-    (batch.state === "uploading" || (batch.state === "submitting" && batch.createIntentAgoMs === null))
-  )
-    return withdraw(
-      { ...turn, batch },
-      "it was planned before this database was copied; the other one sends it",
-    );
-  if (isOutdated(turn) && (batch.state === "uploading" || batch.state === "submitting"))
-    return withdraw({ ...turn, batch }, "the definition changed before it was sent");
-  switch (batch.state) {
-    case "planned":
-      return render({ ...turn, batch });
-    case "uploading":
-      return batch.refusal === null ? upload({ ...turn, batch }) : refuse({ ...turn, batch }, batch.refusal);
-    case "submitting":
-      if (batch.refusal !== null) return refuse({ ...turn, batch }, batch.refusal);
-      return batch.createIntentAgoMs === null ? create({ ...turn, batch }) : reconcile({ ...turn, batch });
-    case "running":
-      return poll({ ...turn, batch });
-    case "collecting":
-      return collect({ ...turn, batch });
-    case "settled":
-    case "rejected":
-    case "cancelled":
-      return DONE;
-  }
-}
-
-/** Rendered from a former definition and certainly not sent: its answers would be thrown away. */
-function isOutdated({ batch, pipeline }: Turn): boolean {
-  return (
-    batch.definitionHash !== pipeline.definitionHash &&
-    batch.createIntentAgoMs === null &&
-    batch.refusal === null
-  );
-}
-
-async function explain(turn: Turn, error: unknown): Promise<Next> {
-  const { context, pipeline, batch } = turn;
+async function afterFailure(turn: Turn, error: unknown): Promise<Next> {
+  const { context, pipeline, batch, signal } = turn;
+  if (signal.aborted) return { next: "wait", delayMs: 0, failures: batch.failures };
   const failures = batch.failures + 1;
-  if (isConflict(error)) return { next: "wait", delayMs: conflictWaitMs(context, batch.failures), failures };
+  const backoff = (baseMs: number) => backoffMs(batch.failures, baseMs, context.random());
+  if (isConflict(error))
+    return { next: "wait", delayMs: Math.min(CONFLICT_WAIT_MAX_MS, backoff(CONFLICT_WAIT_MS)), failures };
   context.log.warn(
     { pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error },
     "a turn failed",
   );
-  const why = pauseFor(pipeline, batch, error, failures);
+  const { minMs, maxMs } = pipeline.config.polling;
+  const why = pauseFor(turn, error, failures);
   if (why !== null) {
-    // A column that a newer version renamed is no reason to pause for everybody.
-    const isOurs = (await understood.oldestVersion(context.read)) <= understood.LEDGER_VERSION;
-    if (isOurs && (await pause(context, pipeline, why)))
-      return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
-    // Under another pause, one that lets this work go on, it fails each time.
-    const { minMs, maxMs } = pipeline.config.polling;
-    const delayMs = Math.min(maxMs, backoffMs(batch.failures, minMs, context.random()));
-    return { next: "wait", delayMs: Math.max(PAUSED_LOOK_MS, delayMs), failures };
+    if (await pauseUnderstood(turn, why)) return { next: "wait", delayMs: PAUSED_LOOK_MS, failures: 0 };
+    // Under another pause that lets this work continue, it fails each time.
+    const delayMs = Math.max(PAUSED_LOOK_MS, Math.min(maxMs, backoff(minMs)));
+    return { next: "wait", delayMs, failures };
   }
-  const backoff = backoffMs(batch.failures, pipeline.config.polling.minMs, context.random());
-  if (!(error instanceof ProviderError)) return { next: "wait", delayMs: backoff, failures };
+  const delayMs = backoff(minMs);
+  if (!(error instanceof ProviderError)) return { next: "wait", delayMs, failures };
   const isFull = error.kind === "capacity";
-  // An adapter may be anybody's.
-  const saidMs = Number.isFinite(error.retryAfterMs)
-    ? Math.min(error.retryAfterMs ?? 0, ASKED_WAIT_MAX_MS)
-    : 0;
-  const askedMs = Math.max(saidMs, isFull ? CAPACITY_WAIT_MS : 0);
-  // For every batch that is to be sent to this account and model: each would be told the same.
-  if (askedMs > 0 && isUnsent(batch)) await waitForAccount(turn, askedMs, error.message);
-  return { next: "wait", delayMs: Math.max(askedMs, backoff), failures: isFull ? batch.failures : failures };
+  const askedMs = Math.max(retryAfterMs(error), isFull ? CAPACITY_WAIT_MS : 0);
+  // For all unsent batches of this account and model: each would get the same reply.
+  if (askedMs > 0 && isUnsent(batch))
+    await context.step("refuse.learn", () =>
+      money.learnWait(context.database, batch, { waitMs: askedMs, message: error.message }),
+    );
+  return { next: "wait", delayMs: Math.max(askedMs, delayMs), failures: isFull ? batch.failures : failures };
 }
 
-function waitForAccount({ context, batch }: Turn, waitMs: number, message: string): Promise<void> {
-  return context.step("refuse.learn", () => money.learnWait(context.database, batch, { waitMs, message }));
+function isUnsent({ state }: Batch): boolean {
+  return state === "planned" || state === "uploading" || state === "submitting";
 }
 
-function conflictWaitMs(context: WorkerContext, failures: number): number {
-  return Math.min(CONFLICT_WAIT_MAX_MS, backoffMs(failures, CONFLICT_WAIT_MS, context.random()));
+/** Anyone may have written the adapter: its number is checked. */
+function retryAfterMs({ retryAfterMs: asked }: ProviderError): number {
+  return Number.isFinite(asked) ? Math.min(asked ?? 0, ASKED_WAIT_MAX_MS) : 0;
 }
 
-/** When waiting cannot help: the reason for the person who has to act. */
-function pauseFor(
-  pipeline: Pipeline,
-  batch: Batch,
-  error: unknown,
-  failures: number,
-): pipelines.Pause | null {
+/** False: another pause counts already, or a newer version changed the ledger, and its workers should not pause. */
+async function pauseUnderstood({ context, pipeline }: Turn, why: pipelines.Pause): Promise<boolean> {
+  if ((await understood.oldestVersion(context.read)) > understood.LEDGER_VERSION) return false;
+  return context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
+}
+
+/** The reason for a pause where waiting cannot help; null: it can. */
+function pauseFor({ pipeline, batch }: Turn, error: unknown, failures: number): pipelines.Pause | null {
   const resume = `Then: rowmill resume ${pipeline.config.name}`;
-  if (error instanceof ProviderError && error.kind === "account")
-    return {
-      kind: "account",
-      reason: `${asSentence(error.message)} Fix the key, organization, project or billing. ${resume}`,
-    };
-  if (error instanceof ProviderError && error.kind === "notFound") {
-    return {
-      kind: "account",
-      reason: `The provider does not find what batch ${batch.id} needs: ${asSentence(error.message)} Check that the key belongs to the project that submitted it. ${resume} To give the batch up: rowmill cancel --abandon ${batch.id}`,
-    };
+  const said = asSentence(thrownMessage(error));
+  switch (error instanceof ProviderError ? error.kind : null) {
+    case "account":
+      return {
+        kind: "account",
+        reason: `${said} Fix the key, organization, project or billing. ${resume}`,
+      };
+    case "notFound":
+      return {
+        kind: "account",
+        reason:
+          `The provider does not find what batch ${batch.id} needs: ${said} ` +
+          `Check that the key belongs to the project that submitted it. ${resume} ` +
+          `To give the batch up: rowmill cancel --abandon ${batch.id}`,
+      };
+    case "refused":
+    case "unsupported":
+      return { kind: "provider", reason: `${said} Fix what it says. ${resume}` };
+    default:
   }
-  if (error instanceof ProviderError && (error.kind === "refused" || error.kind === "unsupported"))
-    return { kind: "provider", reason: `${asSentence(error.message)} Fix what it says. ${resume}` };
-  if (isLastingRefusal(error)) {
-    return {
-      kind: batch.state === "collecting" ? "target" : "source",
-      reason: `${asSentence(error.message)} ${resume}`,
-    };
-  }
+  if (isLastingRefusal(error))
+    return { kind: batch.state === "collecting" ? "target" : "source", reason: `${said} ${resume}` };
   const ofTarget = pauseForTarget(pipeline, error);
   if (ofTarget !== null || failures < FAILURES_MAX) return ofTarget;
   return {
     kind: "provider",
-    reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${asSentence(thrownMessage(error))} ${resume}`,
+    reason: `Batch ${batch.id} failed ${failures} times while ${batch.state}: ${said} ${resume}`,
   };
 }

@@ -1,4 +1,4 @@
-/** One attempt's ending, put together from what was decided; and the ending of a whole batch's remaining requests. */
+/** How an attempt ends, by what was decided about it, and how a batch ends with all its requests. */
 import type { Json } from "../../model/pipeline.js";
 import type { TokenUsage } from "../../model/provider/outcome.js";
 import { costNanoUsd } from "../../model/provider/pricing.js";
@@ -9,13 +9,13 @@ import type { Batch, BatchFields, Lease } from "../../store/batches/batches.js";
 import type { BatchEvent } from "../../model/batch/batch-transitions.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { reopenMany } from "../../store/requests/requests.js";
+import * as requests from "../../store/requests/requests.js";
 import * as attempts from "../../store/requests/attempts.js";
 import type { AttemptEnding } from "../../store/requests/attempts.js";
 import * as inFlight from "../../store/batches/in-flight.js";
 import type { InFlight, Part } from "../../store/batches/in-flight.js";
 import type { Pipeline, WorkerContext } from "../context.js";
-import type { Turn } from "./turn.js";
+import { DONE, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 
 const DETAIL_CHARACTERS_MAX = 2_000;
 const TOKENS_MAX = 2_147_483_647;
@@ -27,16 +27,16 @@ export interface EndingFacts {
   readonly answer?: string | null;
   readonly model?: string | null;
   readonly usage?: TokenUsage;
-  /** The demo model made it end so. */
+  /** The demo model answered. */
   readonly demo?: boolean;
-  /** The row was gone, and what came for it is to be kept. */
+  /** The row was gone, and its answer is kept. */
   readonly rowGone?: boolean;
   /** The row's content now; null: gone. Undefined: not looked at. */
   readonly hash?: string | null;
   readonly fingerprint?: string | null;
-  /** Drawn once for requests that should wait equally long, and go out together again. */
+  /** Drawn once for requests that should wait equally long and be sent together again. */
   readonly chance?: number;
-  /** Of the definition that asked, where it is known; else of the present one. */
+  /** Of the definition that asked, where it is known; otherwise of the present one. */
   readonly triesMax?: number;
   /** Overrides the wait before the next attempt. */
   readonly delayMs?: number;
@@ -44,8 +44,15 @@ export interface EndingFacts {
 
 const NO_USAGE = { input: 0, cached: 0, output: 0, cost: 0 };
 
+/** What `endingOf` needs of a turn: no database. */
+export interface Deciding {
+  readonly context: Pick<WorkerContext, "random">;
+  readonly pipeline: Pick<Pipeline, "config">;
+  readonly batch: Pick<Batch, "rates">;
+}
+
 export function endingOf(
-  { context, pipeline, batch }: Pick<Turn, "context" | "pipeline" | "batch">,
+  { context, pipeline, batch }: Deciding,
   request: Pick<InFlight, "requestId" | "attempt" | "tries" | "returns" | "room">,
   facts: EndingFacts,
 ): AttemptEnding {
@@ -53,7 +60,7 @@ export function endingOf(
   const policy = {
     triesMax: facts.triesMax ?? config.attempts,
     baseDelayMs: config.polling.minMs,
-    // Not known: other code's request, or one of an older version.
+    // Null: unknown, of a request by other code or by an older version.
     moreRoom: request.room === null || request.room < config.request.maxOutputTokens,
   };
   const next = whatNext(facts.outcome, request, policy, facts.chance ?? context.random());
@@ -78,12 +85,12 @@ export function endingOf(
   };
 }
 
-/** What a model wrote may hold what PostgreSQL cannot store; the story must be kept all the same. */
+/** A model may write what PostgreSQL cannot store; the attempt must be recorded all the same. */
 export function storable(text: string | null | undefined): string | null {
   return text === null || text === undefined ? null : storableText(text);
 }
 
-/** Tokens as an attempt records them, with what they cost by the batch's own price. */
+/** Tokens as an attempt records them, and their cost by the batch's own price. */
 export function countedUsage(
   { rates }: Pick<Batch, "rates">,
   usage: TokenUsage,
@@ -95,7 +102,7 @@ export function countedUsage(
   return { input, cached, output, cost: costNanoUsd(bounded, rates, "batch") };
 }
 
-/** A provider may say anything; what no integer column holds is cut to what it does. */
+/** A provider may report anything: cut to what an integer column holds. */
 function countable(tokens: number): number {
   return Math.min(TOKENS_MAX, Math.max(0, Math.trunc(tokens) || 0));
 }
@@ -106,14 +113,14 @@ function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): At
   return ending === "returned" ? "waiting" : ending;
 }
 
-/** A row fails for good under a definition that asked about it, and not under the next one, whose sweep left out what was in flight. */
+/** A row fails for good only under the definition that asked; the next one's sweep left out what was in flight. */
 async function reopenFailed(
   tx: Queryable,
   pipeline: Pipeline,
   endings: readonly AttemptEnding[],
 ): Promise<void> {
   const failed = endings.filter(({ ending }) => ending === "failed").map(({ id }) => id);
-  await reopenMany(tx, pipeline.id, failed);
+  await requests.reopenMany(tx, pipeline.id, failed);
 }
 
 export interface EndAll {
@@ -129,7 +136,7 @@ export interface EndAll {
   readonly first?: (tx: Queryable) => Promise<void>;
 }
 
-/** Ends every request in flight in the batch of which no answer is kept, part by part; then the batch itself, unless answers are kept. */
+/** Ends every request in flight without a kept answer, part by part; then the batch itself, unless answers are kept. */
 export async function endAll(context: WorkerContext, end: EndAll): Promise<"ended" | "kept" | "lost"> {
   let more = (await inFlight.countUnanswered(context.read, end.batch.no)) > 0;
   for (let part = 0; more; part++) {
@@ -157,14 +164,26 @@ async function endPart(
   { end, part }: { end: EndAll; part: number },
 ): Promise<"more" | "last" | "lost"> {
   const { pipeline, batch, lease } = end;
-  // The one that counts, which this worker's need not be: a superseded worker still hears that a file was refused.
+  // Compared with the ledger's definition, not this worker's: a superseded worker still handles refused files.
   const isChanged = (await pipelines.keepDefinition(tx, pipeline.id)) !== batch.definitionHash;
   if (!(await batches.holds(tx, lease))) return "lost";
-  const { requests, isLast } = await inFlight.lockUnanswered(tx, batch.no, part);
-  const endings = requests.map((request) =>
+  const unanswered = await inFlight.lockUnanswered(tx, batch.no, part);
+  const endings = unanswered.requests.map((request) =>
     endingOf({ context, pipeline, batch }, request, end.facts(request)),
   );
   await attempts.endMany(tx, batch, endings);
   if (isChanged) await reopenFailed(tx, pipeline, endings);
-  return isLast ? "last" : "more";
+  return unanswered.isLast ? "last" : "more";
+}
+
+/** Ends a batch that is not sent and will not be: its requests wait again, nothing was spent. */
+export async function withdraw(
+  turn: Turn<BatchIn<"planned"> | BatchIn<"uploading"> | BatchIn<"submitting">>,
+  reason: string,
+  wait: { delayMs?: number } = {},
+): Promise<Next> {
+  const facts = () => ({ outcome: "noRoom" as const, detail: reason, ...wait });
+  const event = turn.batch.state === "planned" ? "nothingToSend" : "refused";
+  const ended = await endAll(turn.context, { ...turn, facts, event, reason });
+  return ended === "lost" ? LOST : DONE;
 }

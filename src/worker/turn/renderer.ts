@@ -1,7 +1,7 @@
 /**
- * planned → uploading: renders the rows that were queued for a batch, as they are now, into its spool file. Only here a request enters the
- * batch. A row that is gone, empty, already answered or too large ends at once; what does not fit stays in the queue. Nothing is spent yet:
- * after a crash the batch is rendered again.
+ * planned → uploading: renders the rows queued for a batch, as they are now, into its spool file. Only here requests
+ * enter the batch. A row that is gone, empty, already answered or too large ends at once; what does not fit stays in
+ * the queue. Nothing is spent yet: after a crash the batch is rendered again.
  */
 import { formatCustomId } from "../../model/request/custom-id.js";
 import {
@@ -25,22 +25,21 @@ import * as queue from "../../store/requests/queue.js";
 import type { Encoder } from "../../model/provider/provider.js";
 import { firstAttempt, type Pipeline } from "../context.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "../rounds/estimate.js";
-import { endAll, endingOf, type EndingFacts } from "./ending.js";
+import { dollars, resumesText } from "../rounds/planner.js";
+import { endingOf, withdraw, type EndingFacts } from "./ending.js";
 import { fileLimits, type FileLimits } from "../rounds/file-limits.js";
-import { moveBatch } from "./move-batch.js";
 import { DraftLines, openSpool, type SpoolWriter } from "../spool.js";
-import { AGAIN, DONE, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
+import { AGAIN, DONE, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
 import { userCodeTimer } from "../user-code.js";
-import { withdraw } from "./withdraw.js";
 
 type Planned = Turn<BatchIn<"planned">>;
 
 interface Limits extends PackingLimits, FileLimits {
-  /** The account's own limit, where one was learned. */
+  /** The account's own limit; null: none was learned. */
   readonly tokensWhole: number | null;
 }
 
-/** Where the rendering stands: everything of one batch that lives in memory, a few numbers. */
+/** Everything about the batch that lives in memory: a few numbers. */
 interface Progress {
   packed: PackedSoFar;
   /** Set when no further line fits. */
@@ -51,12 +50,12 @@ interface Progress {
 
 export async function render(turn: Planned): Promise<Next> {
   const { context, pipeline, batch } = turn;
-  if (!(await undoFormer(turn))) return LOST;
+  if (!(await undoEarlier(turn))) return LOST;
   if (batch.definitionHash !== pipeline.definitionHash)
-    return giveBack(turn, "the definition changed since it was planned");
+    return withdraw(turn, "the definition changed since it was planned");
   const bounds = await requestBounds(context, pipeline, batch.rates);
   const limits = await packingLimits(turn);
-  const spool = await openSpool(context.spoolFolder, batch.id, pipeline.provider.frame);
+  const spool = await openSpool(context, batch.id, pipeline.provider.frame);
   const encode = encoderFor(pipeline, bounds.ratio);
   const progress: Progress = { packed: NOTHING_PACKED, full: false, overflow: null };
   try {
@@ -71,8 +70,8 @@ export async function render(turn: Planned): Promise<Next> {
   }
 }
 
-/** What a rendering that broke off took into the batch was not sent. False: the lease is lost. */
-async function undoFormer({ context, batch, lease }: Planned): Promise<boolean> {
+/** Takes out what an interrupted rendering put into the batch: it was not sent. False: the lease is lost. */
+async function undoEarlier({ context, batch, lease }: Planned): Promise<boolean> {
   for (;;) {
     const undone = await context.step("render.undo", () =>
       context.database.transaction(async (tx) =>
@@ -84,17 +83,7 @@ async function undoFormer({ context, batch, lease }: Planned): Promise<boolean> 
   }
 }
 
-async function giveBack(turn: Planned, reason: string): Promise<Next> {
-  const ended = await endAll(turn.context, {
-    ...turn,
-    facts: () => ({ outcome: "noRoom", detail: reason }),
-    event: "nothingToSend",
-    reason,
-  });
-  return ended === "lost" ? LOST : DONE;
-}
-
-/** Money and tokens bind only where a budget or a known limit made the reservation a promise. */
+/** Reserved money and tokens bind only where there is a budget or a known limit. */
 async function packingLimits({ context, pipeline, batch }: Planned): Promise<Limits> {
   const learned = await context.step("render.limits", () =>
     context.database.transaction((tx) => money.lockLimits(tx, batch.account, batch.model)),
@@ -114,16 +103,16 @@ interface Rendering {
   readonly spool: SpoolWriter;
 }
 
-/** Of one row of the batch's queue, what was read together. */
+/** The requests of one row of the batch's queue that were read together. */
 interface ReadChunk {
-  /** Of the row of the queue. */
+  /** The number of the queue's row. */
   readonly no: string;
   readonly asked: readonly { readonly request: Request; readonly row: SourceRow | undefined }[];
   /** Ids that were not read, for the next chunk. */
   readonly left: readonly string[];
 }
 
-/** While one row of the queue is taken the next one is read, except where this one takes more reads. False: the lease is lost. */
+/** Reads the queue's next row while this one is taken, unless this one takes more reads. False: the lease is lost. */
 async function renderAllChunks(turn: Planned, rendering: Rendering): Promise<boolean> {
   let read = await readNext(turn, null);
   while (read !== null && !rendering.progress.full) {
@@ -131,13 +120,13 @@ async function renderAllChunks(turn: Planned, rendering: Rendering): Promise<boo
     const ahead = read.left.length > 0 ? Promise.resolve(null) : readNext(turn, read.no);
     const [done, next] = await bothOf(renderChunk(turn, rendering, read), ahead);
     if (done === null) return false;
-    // What it had no room or no time for stands in the queue as before.
+    // What there was no room or time for is still in the queue.
     read = done.left > 0 ? await readNext(turn, null) : next;
   }
   return true;
 }
 
-/** Waits for both, so that nothing goes on behind an error. @throws the first one's error, else the second one's */
+/** Waits for both, so that nothing runs on after an error. @throws the first one's error, else the second one's */
 async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
   await Promise.allSettled([first, second]);
   return [await first, await second];
@@ -157,9 +146,10 @@ function readNext({ context, pipeline, batch }: Planned, after: string | null): 
 }
 
 /**
- * As many requests as a row of the queue has, or as their contents go into memory together, or as are rendered in time. No lock is held
- * while they are read and the user's functions run. Then, in one transaction, those that still wait as they were enter the batch; and
- * only their lines go into the file. A crash before the file is whole costs the whole rendering. Null: the lease is lost.
+ * Renders as many requests as the queue's row has, as fit into memory, or as there is time for. No lock is held while
+ * rows are read and the user's functions run; then one transaction takes those that still wait unchanged into the
+ * batch, and only their lines go into the file. A crash before the file is whole costs the whole rendering. Null: the
+ * lease is lost.
  */
 async function renderChunk(
   turn: Planned,
@@ -199,9 +189,9 @@ interface Rendered {
   readonly lines: readonly { readonly request: Request; readonly line: Line }[];
   readonly draft: DraftLines;
   readonly endings: readonly { readonly request: Request; readonly facts: EndingFacts }[];
-  /** Ids that the batch has no room for, though others may have. */
+  /** Ids that do not fit into this batch, though others may. */
   readonly waiting: readonly string[];
-  /** Ids for which there was no room or no time. */
+  /** Ids without room or time. */
   readonly left: readonly string[];
 }
 
@@ -225,7 +215,7 @@ function renderAll(turn: Planned, rendering: Rendering, { asked, left }: ReadChu
   return { lines, draft, endings, waiting, left };
 }
 
-/** Null: the lease is lost. Else the ids that entered the batch. */
+/** Returns the ids that entered the batch. Null: the lease is lost. */
 async function take(
   turn: Planned,
   tx: Queryable,
@@ -257,7 +247,7 @@ async function take(
   return taken;
 }
 
-/** What has a fingerprint is sent. */
+/** Requests with a fingerprint are sent. */
 function takenOf(
   { requestId, attempt }: Request,
   { hash, fingerprint }: Pick<TakenRequest, "hash" | "fingerprint">,
@@ -322,7 +312,7 @@ function refusalOf(
     progress.packed = addLine(progress.packed, size);
     return null;
   }
-  // Over what was reserved for the whole batch: this line has to wait for a larger reservation, the others need not.
+  // More than the whole batch reserved: this line waits for a larger reservation, the others need not.
   if (pack(NOTHING_PACKED, size, limits) !== "take") {
     progress.overflow = size;
     return "overflow";
@@ -335,12 +325,18 @@ function refusalOf(
 function overWhole(pipeline: Planned["pipeline"], size: LineSize, limits: Limits): string | null {
   const { budget } = pipeline.config;
   if (size.bytes > limits.bytesMax)
-    return `The request has ${size.bytes} bytes; a batch file may have ${limits.bytesMax}.`;
+    return `The request has ${size.bytes} bytes; a batch file may have at most ${limits.bytesMax}.`;
   if (limits.tokensWhole !== null && size.tokens > limits.tokensWhole) {
-    return `The request may need ${size.tokens} tokens; the account may have ${limits.tokensWhole} enqueued for this model.`;
+    return (
+      `The request may need ${size.tokens} tokens; ` +
+      `the account may have at most ${limits.tokensWhole} enqueued for this model.`
+    );
   }
   if (budget === null || size.nanoUsd <= budget.usd * 1e9) return null;
-  return `The request may cost $${(size.nanoUsd / 1e9).toFixed(6)}, more than the whole budget of $${budget.usd} per ${budget.per}.`;
+  return (
+    `The request may cost ${dollars(size.nanoUsd)}, ` +
+    `more than the whole budget of $${budget.usd} per ${budget.per}.`
+  );
 }
 
 async function finish(
@@ -360,7 +356,7 @@ async function finish(
   const { requestsMin } = turn.pipeline.provider.limits;
   if (packed.requests < requestsMin) {
     await spool.abandon();
-    const why = `it has ${packed.requests} requests, and a batch there has at least ${requestsMin}`;
+    const why = `it has ${packed.requests} requests, and the provider takes at least ${requestsMin} in a batch`;
     return withdraw(turn, why, { delayMs: turn.pipeline.config.polling.maxMs });
   }
   const file = await spool.close(turn.lease);
@@ -377,7 +373,7 @@ async function finish(
   return moved ? AGAIN : LOST;
 }
 
-/** The next plan reserves enough for the line that did not fit; if this one had known already, there is no more money. */
+/** Lets the next plan reserve enough for the line that did not fit. If this plan already did, the money is used up. */
 async function makeRoom(
   { context, pipeline }: Planned,
   overflow: LineSize,
@@ -388,7 +384,9 @@ async function makeRoom(
   );
   const { budget, name } = pipeline.config;
   if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
-  const reason = `The next request may cost $${(overflow.nanoUsd / 1e9).toFixed(6)}, more than is left of the budget of $${budget.usd} per ${budget.per}. It goes on by itself when there is room again; raise pipelines.${name}.budget.usd to go on now.`;
+  const reason =
+    `The next request may cost ${dollars(overflow.nanoUsd)}, ` +
+    `more than is left of the budget of $${budget.usd} per ${budget.per}. ${resumesText(name)}`;
   await context.step("turn.pause", () =>
     pipelines.pause(context.database, pipeline.id, { kind: "budget", reason }),
   );

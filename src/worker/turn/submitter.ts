@@ -1,14 +1,16 @@
 /**
- * uploading → submitting → running: the staged input and the create, each committed as intent before it takes effect.
+ * uploading → submitting → running: uploads the input and creates the provider's batch.
  *
- * The dangerous instant is the create: it costs money, and a lost reply looks like a failure. The intent is durable before the
- * POST, and from then on the batch is only ever looked for (`reconciler.ts`), until it is found or fenced off.
+ * The create costs money, and a lost reply looks like a failure. So its intent is durable before the POST; from then on
+ * `reconciler.ts` only looks for the batch, until it is found or fenced off.
  */
 import { asSentence } from "../../model/words/as-sentence.js";
 import type { Json } from "../../model/pipeline.js";
 import {
   ProviderError,
+  type CreateIntent,
   type ProviderBatch,
+  type SpoolFile,
   type Staged,
   type Staging,
 } from "../../model/provider/provider.js";
@@ -17,31 +19,30 @@ import * as batches from "../../store/batches/batches.js";
 import * as createIntents from "../../store/batches/create-intents.js";
 import * as duplicates from "../../store/batches/duplicates.js";
 import * as money from "../../store/batches/money.js";
+import * as deployment from "../../store/ledger/deployment.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { createIntent, spoolFile } from "./create-intent.js";
-import { moveBatch } from "./move-batch.js";
+import { withdraw } from "./ending.js";
 import { refuse } from "./refusal.js";
-import { isWhole, removeSpool } from "../spool.js";
-import { AGAIN, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
-import { withdraw } from "./withdraw.js";
+import { isWhole, removeSpool, spoolPath } from "../spool.js";
+import { AGAIN, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
 
-/** A file is sometimes not to be found for a moment after its upload: so often the create is tried with one file. */
+/** At most this many creates per file: a file is sometimes not found for a moment after its upload. */
 const CREATES_PER_FILE = 5;
-/** Creates of one batch without an ending, or without its file, after which a person has to look; and again after as many more. */
+/** Pause for attention after this many failed creates of one batch, and again after as many more. */
 const CREATES_MAX = 10;
 const CREATE_PAUSE_MS = 2_000;
-/** How often it is looked whether the provider has worked on a file that it took; then the create itself has to say. */
+/** Looks at an input file that the provider still works on; then the create itself has to tell. */
 const READY_LOOKS_MAX = 30;
-/** The same where it only says that it took it: at some providers it never says more. */
+/** The same where the provider only says that it took the file: some never say more. */
 const STAGED_LOOKS_MAX = 3;
 const READY_PAUSE_MS = 2_000;
 const READY_PAUSE_MAX_MS = 60_000;
-/** How soon an ambiguous create is looked for. */
+/** The first look for a create that may have taken effect comes after this time. */
 export const FIRST_LOOK_MS = 1_000;
-/** While another create of the account is open that only circumstance tells from this one. */
+/** While another create of the account is open, and only circumstance can tell the two apart. */
 const OPEN_CREATE_PAUSE_MS = 5_000;
 
-/** Brings the input to the provider, or takes the very same that a crashed worker brought. Where it goes with the create, nothing is to be done. */
+/** Uploads the input, or takes the same input that a crashed worker uploaded. */
 export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
   const { pipeline, batch } = turn;
   const { staging } = pipeline.provider;
@@ -49,20 +50,22 @@ export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
     return (await whyNotSent(turn)) ?? toCreate(turn, null, "its input goes with the create");
   if (batch.data.staged !== null) return lookAgain(turn, staging, batch.data.staged);
   const found = await findStaged(turn, staging);
-  return found === null ? send(turn, staging) : staged(turn, found, "the input file was there already");
+  return found === null ? send(turn, staging) : staged(turn, found, "the input file was already there");
 }
 
-/** Null: it may be sent. */
+/** Null: the input may be sent. */
 async function whyNotSent(turn: Turn<BatchIn<"uploading">>): Promise<Next | null> {
   const { context, batch } = turn;
-  if (!(await isWhole(spoolFile(turn), turn.lease))) {
+  if (!(await isWhole(turn.context, spoolFile(turn), turn.lease))) {
     const reason = "the rendered file is not on this machine";
     const moved = await moveBatch("upload.move", turn, { batch, event: "spoolLost", reason });
     return moved ? AGAIN : LOST;
   }
   const { inputBytes } = await money.learnedLimits(context.read, batch.account, batch.model);
   const isTooLarge = inputBytes !== null && batch.spoolBytes > inputBytes && batch.lines > 1;
-  return isTooLarge ? withdraw(turn, "it was rendered before it was known how large a file may be") : null;
+  return isTooLarge
+    ? withdraw(turn, "it is larger than the provider's limit, which was learned after it was rendered")
+    : null;
 }
 
 async function send(turn: Turn<BatchIn<"uploading">>, staging: Staging): Promise<Next> {
@@ -78,7 +81,7 @@ async function send(turn: Turn<BatchIn<"uploading">>, staging: Staging): Promise
   }
 }
 
-/** Of input that was not ready before. That nothing is to be learned of it is no reason to wait: then the create says what it is. */
+/** At input that was not ready before. Where the look fails there is no reason to wait: the create will tell. */
 async function lookAgain(turn: Turn<BatchIn<"uploading">>, staging: Staging, ref: Json): Promise<Next> {
   const { context, signal } = turn;
   const seen = await context.step("upload.look", async () => {
@@ -89,11 +92,11 @@ async function lookAgain(turn: Turn<BatchIn<"uploading">>, staging: Staging, ref
       return null;
     }
   });
-  const reason = "the input file was uploaded, and the provider has worked on it";
+  const reason = "the input file was uploaded and processed";
   return staged(turn, seen ?? { ref, readiness: "ready", details: null }, reason);
 }
 
-/** To the create, as soon as the input may be ready for it. */
+/** Moves on to the create as soon as the input may be ready. */
 async function staged(
   turn: Turn<BatchIn<"uploading">>,
   { ref, readiness, details }: Staged,
@@ -105,7 +108,9 @@ async function staged(
       batches.update(context.database, lease, { providerData: { staged: null }, polls: 0 }),
     );
     if (!noted) return LOST;
-    const why = `The provider cannot use the input file of batch ${batch.id}: ${details ?? "it gives no reason"}. To upload it again: rowmill resume ${pipeline.config.name}`;
+    const why =
+      `The provider cannot use the input file of batch ${batch.id}: ${details ?? "it gives no reason"}. ` +
+      `To upload it again: rowmill resume ${pipeline.config.name}`;
     return pauseForProvider(turn, why);
   }
   const looksMax = { ready: 0, staged: STAGED_LOOKS_MAX, pending: READY_LOOKS_MAX }[readiness];
@@ -144,7 +149,7 @@ async function pauseForProvider({ context, pipeline }: Turn, reason: string): Pr
   return AGAIN;
 }
 
-/** The same input under this batch's name; whatever else bears it is removed, so that none can be sent by mistake. */
+/** The same input under this batch's name. Other files of that name are removed, so that none is sent by mistake. */
 async function findStaged(turn: Turn<BatchIn<"uploading">>, staging: Staging): Promise<Staged | null> {
   const { context, signal } = turn;
   const { same, others } = await context.step("upload.look", () => staging.find(spoolFile(turn), { signal }));
@@ -152,14 +157,14 @@ async function findStaged(turn: Turn<BatchIn<"uploading">>, staging: Staging): P
   return same;
 }
 
-/** Posts the create once. Its intent is committed first; an ambiguous ending is left to reconciliation. */
+/** Posts the create once, after committing its intent. An ambiguous ending is left to `reconciler.ts`. */
 export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const { context, pipeline, batch, signal } = turn;
   const { provider } = pipeline;
-  if (provider.staging === null && !(await isWhole(spoolFile(turn), turn.lease)))
-    return uploadAnew(turn, "the rendered file is not on this machine");
+  if (provider.staging === null && !(await isWhole(turn.context, spoolFile(turn), turn.lease)))
+    return uploadAgain(turn, "the rendered file is not on this machine");
   const isAlone = isByCircumstance(turn);
-  // Before the baseline: it may be a person who is waited for, and the list is asked each time.
+  // Before asking for the baseline: the other create may wait for your decision, and each baseline reads the list.
   if (isAlone && (await createIntents.isOtherOpen(context.read, batch.id)))
     return { next: "wait", delayMs: OPEN_CREATE_PAUSE_MS };
   const baseline = await askBaseline(turn);
@@ -191,7 +196,7 @@ async function askBaseline({ context, pipeline, signal }: Turn): Promise<Json | 
   return context.step("submit.baseline", async () => provider.baseline?.({ signal }) ?? null);
 }
 
-/** This process stood still: by now another one may look for the create, in vain, and make it itself. Nothing was sent. */
+/** This process stood still, and another worker may create the batch by now. Nothing was sent. */
 async function tooLate({ context, lease }: Turn): Promise<Next> {
   const takenBack = await context.step("submit.takeBack", () =>
     batches.update(context.database, lease, { createIntent: false }),
@@ -206,13 +211,10 @@ export function isByCircumstance({ pipeline }: Pick<Turn, "pipeline">): boolean 
 async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: ProviderError): Promise<Next> {
   const { context, batch, lease } = turn;
   if (error.kind === "ambiguous") {
-    context.log.warn(
-      { batch: batch.id, err: error },
-      "the create may or may not have taken effect; looking for it",
-    );
+    context.log.warn({ batch: batch.id, err: error }, "the create may have taken effect; looking for it");
     return { next: "wait", delayMs: FIRST_LOOK_MS };
   }
-  // Everything else certainly had no effect: the intent ends here, so that nobody looks for a batch that cannot be.
+  // Anything else certainly had no effect: the intent ends here, so that no worker looks for a batch that cannot exist.
   if (error.kind === "refused" && error.refusal.about === "notReady") return afterNotReady(turn, error);
   const takenBack = await context.step("submit.takeBack", () =>
     batches.update(context.database, lease, { createIntent: false }),
@@ -222,10 +224,10 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
   if (error.kind !== "notFound") throw error;
   const createdNow = batch.creates + 1;
   if (createdNow % CREATES_PER_FILE !== 0) return { next: "wait", delayMs: CREATE_PAUSE_MS };
-  // The list may still show it: it would be taken for a good upload, again and again.
+  // Deleted, or the list may still show it, and it would be taken for a good upload again and again.
   await fence("upload.delete", turn);
   const counted = { ...turn, batch: { ...batch, creates: createdNow } };
-  return uploadAnew(counted, `the provider does not find the input file: ${error.message}`);
+  return uploadAgain(counted, `the provider does not find the input file: ${error.message}`);
 }
 
 async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: ProviderError): Promise<Next> {
@@ -241,7 +243,7 @@ async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: Pro
   );
 }
 
-/** Removes the staged input, so that a create which still lingers somewhere names nothing. */
+/** Removes the staged input, so that a create that takes effect late has no input and runs nothing. */
 export async function fence(
   step: "upload.delete" | "reconcile.fence",
   { context, pipeline, batch, signal }: Turn<BatchIn<"submitting">>,
@@ -251,24 +253,26 @@ export async function fence(
   if (staging !== null && ref !== null) await context.step(step, () => staging.remove(ref, { signal }));
 }
 
-/** Back to the upload, with nothing staged and no create outstanding. */
-export async function uploadAnew(turn: Turn<BatchIn<"submitting">>, reason: string): Promise<Next> {
+/** Back to the upload, with nothing staged and no create open. */
+export async function uploadAgain(turn: Turn<BatchIn<"submitting">>, reason: string): Promise<Next> {
   const { pipeline, batch } = turn;
   const moved = await moveBatch("submit.anew", turn, {
     batch,
     event: "fenced",
     reason,
     fields: { providerData: { staged: null }, createIntent: false },
-    // What the first one, should it be seen later after all, may have cost: the batch itself may end with nothing reserved.
+    // What the lost create may have cost, should it be seen later: by then the batch may have nothing reserved.
     detail: { reservedNanoUsd: batch.reservedNanoUsd },
   });
   if (!moved) return LOST;
   if (batch.creates === 0 || batch.creates % CREATES_MAX !== 0) return AGAIN;
-  const why = `The provider was asked ${batch.creates} times to create batch ${batch.id}, and it never came to be: ${asSentence(reason)} When the provider is well again: rowmill resume ${pipeline.config.name}`;
+  const why =
+    `Rowmill asked the provider ${batch.creates} times to create batch ${batch.id}, and the batch was never created: ` +
+    `${asSentence(reason)} When the provider works again: rowmill resume ${pipeline.config.name}`;
   return pauseForProvider(turn, why);
 }
 
-/** Records the provider's batch as ours; `presumed`: by circumstance alone, until its results prove it. */
+/** Records the provider's batch as ours. `presumed`: by circumstance alone, until its results prove it. */
 export async function adopt(
   turn: Turn<BatchIn<"submitting">>,
   found: ProviderBatch,
@@ -283,7 +287,7 @@ export async function adopt(
   };
   const moved = await context.step("submit.record", () =>
     context.database.transaction(async (tx) => {
-      // It may have been told as another's duplicate, by circumstance.
+      // It may have been reported as a possible duplicate of another batch.
       await duplicates.forgetPossible(tx, { account: batch.account, providerBatchId: found.id });
       return batches.move(tx, lease, { batch, event: "created", reason, fields });
     }),
@@ -295,7 +299,25 @@ export async function adopt(
     { pipeline: batch.pipeline, batch: batch.id, providerBatch: found.id, requests: batch.lines },
     "batch submitted",
   );
-  // What is presumed may have to be sent after all.
+  // A presumed batch may have to be sent after all.
   if (!presumed) await context.step("clean.spool", () => removeSpool(context.spoolFolder, batch.id));
   return AGAIN;
+}
+
+function spoolFile({ context, batch }: Turn<BatchIn<"uploading"> | BatchIn<"submitting">>): SpoolFile {
+  const path = spoolPath(context.spoolFolder, batch.id);
+  return { batchId: batch.id, path, bytes: batch.spoolBytes, sha256: batch.spoolSha256 };
+}
+
+/** What this batch's create is, was or will be, for the provider's adapter. */
+export async function createIntent(turn: Turn<BatchIn<"submitting">>): Promise<CreateIntent> {
+  const { context, pipeline, batch } = turn;
+  const mark = {
+    deployment: await deployment.deploymentId(context.read),
+    batch: batch.id,
+    pipeline: pipeline.config.name,
+    definition: batch.definitionHash,
+  };
+  const { staged, baseline } = batch.data;
+  return { mark, staged, baseline, spool: spoolFile(turn), requests: batch.lines, model: batch.model };
 }

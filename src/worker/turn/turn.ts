@@ -1,29 +1,32 @@
-/** What a stage is given for one look at a batch, and what it answers. */
+/** What a stage gets for one look at a batch, what it returns, and how it moves the batch. */
 import type { Batch, Lease } from "../../store/batches/batches.js";
+import * as batches from "../../store/batches/batches.js";
 import type { Pipeline, WorkerContext } from "../context.js";
+import type { StepName } from "../step-names.js";
 
 /** What follows for the batch. */
 export type Next =
-  /** The batch moved: it is looked at again at once. */
+  /** The batch moved: look at it again at once. */
   | { readonly next: "again" }
-  /** Nothing to do before then. `heldFor`: this account, until a worker comes with the batch's own. */
+  /** Nothing to do before then. */
   | {
       readonly next: "wait";
       readonly delayMs: number;
+      /** This worker's account, while the batch waits for a worker with its own. */
       readonly heldFor?: string;
-      /** Turns in a row that came to nothing, this one included; absent: this one was well. */
+      /** Failed turns in a row, this one included; absent: this one did not fail. */
       readonly failures?: number;
     }
   /** The batch ended. */
   | { readonly next: "done" }
-  /** Somebody else holds the batch by now: nothing of ours was written, nothing more may be. */
+  /** Another worker holds the batch by now: this turn wrote nothing, and must write nothing more. */
   | { readonly next: "lost" };
 
 export const AGAIN: Next = { next: "again" };
 export const DONE: Next = { next: "done" };
 export const LOST: Next = { next: "lost" };
 
-/** A batch, the pipeline that it belongs to, and the right to act on it. */
+/** A batch, its pipeline, and the right to act on it. */
 export interface Turn<B extends Batch = Batch> {
   readonly context: WorkerContext;
   readonly pipeline: Pipeline;
@@ -33,3 +36,12 @@ export interface Turn<B extends Batch = Batch> {
 }
 
 export type BatchIn<S extends Batch["state"]> = Extract<Batch, { readonly state: S }>;
+
+/** One transaction under the lease. False: the lease is lost, or the batch moved meanwhile. */
+export function moveBatch(
+  name: StepName,
+  { context, lease }: Pick<Turn, "context" | "lease">,
+  move: batches.BatchMoveRequest,
+): Promise<boolean> {
+  return context.step(name, () => context.database.transaction((tx) => batches.move(tx, lease, move)));
+}

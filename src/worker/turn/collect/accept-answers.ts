@@ -1,7 +1,7 @@
 /**
- * The usual case of a chunk of lines: answers that fit the schema, to the definition that is present. Nothing of their rows has to be read for
- * them: the statement that ends the requests compares the content itself. Whatever is not so, or fails, is left to `end-answers.ts`, which
- * looks at each row.
+ * The usual case of a chunk of lines: answers to the present definition that fit its schema. Their rows need not be
+ * read: the statement that ends the requests compares the content itself. Everything else is left to `end-answers.ts`,
+ * row by row.
  */
 import type { Json } from "../../../model/pipeline.js";
 import { parseCustomId } from "../../../model/request/custom-id.js";
@@ -11,21 +11,22 @@ import { DatabaseError, isDataError } from "../../../postgres/database.js";
 import * as attempts from "../../../store/requests/attempts.js";
 import type { GoodAnswer } from "../../../store/requests/attempts.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
-import { WRITE_TIMEOUT_MS, type Collecting, type Outcomes, type Place } from "./answer-chunk.js";
+import { WRITE_TIMEOUT_MS, type Collecting, type Place } from "./answer-chunk.js";
+import type { Outcomes } from "./judge-answer.js";
 import { countedUsage, storable } from "../ending.js";
 import { causeOf } from "./row-refusal.js";
 
-/** A user who holds a row waits for ours no longer. Far below the time after which PostgreSQL looks for a deadlock, and cancels somebody. */
+/** The longest that a user's transaction waits for ours; far below PostgreSQL's `deadlock_timeout`. */
 const LOCK_TIMEOUT_MS = 100;
 
-/** A statement over many large rows; they are read by their sizes then. */
+/** The SQLSTATE of a statement over too many large rows; `end-answers.ts` reads them by their sizes. */
 const TOO_LONG = "57014";
 
 export interface Accepted {
-  /** What is left to be looked at. */
+  /** Lines to look at row by row. */
   readonly left: Outcomes;
   readonly written: number;
-  /** The instant of those that were written, for the others of the chunk: which came first is not known. Null: none was. */
+  /** When answers were written, for the rest of the chunk too, as the lines have no order. Null: none was written. */
   readonly at: string | null;
 }
 
@@ -39,7 +40,7 @@ export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promi
     written = await accept(turn, good, place);
   } catch (error) {
     if (!mayBeOneRow(error, place)) throw error;
-    turn.context.log.debug({ batch: turn.batch.id, err: error }, "a chunk is looked at row by row");
+    turn.context.log.debug({ batch: turn.batch.id, err: error }, "judging a chunk row by row");
     return { left: outcomes, written: 0, at: null };
   }
   if (written === null) return null;
@@ -48,14 +49,14 @@ export async function acceptAnswers(turn: Collecting, outcomes: Outcomes): Promi
   return { left, written: ids.size, at };
 }
 
-/** What a single row, or whoever holds it, can cause: looked at row by row, the others are written. */
+/** An error that a single row, or whoever holds it, can cause: row by row, the others are written. */
 function mayBeOneRow(error: unknown, { atTarget }: Place): boolean {
   if (error instanceof NotWritten) return true;
   if (!(error instanceof DatabaseError)) return false;
   return causeOf(error, atTarget) !== null || isDataError(error) || error.sqlState === TOO_LONG;
 }
 
-/** The row itself is not needed: neither for `validate`, nor to compare definitions or names, nor as what is written. */
+/** The row is not needed: not for `validate`, not to compare definitions or names, not as what is written. */
 function mayAccept({ pipeline, batch, asked: { changed, target } }: Collecting): boolean {
   const isOurs = batch.adoptedPattern === null && !batch.recovered;
   const isApart = typeof target !== "string" && !target.isSource;
@@ -98,7 +99,7 @@ function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good 
   return { answer, cells: parsed.cells };
 }
 
-/** A trigger or a rule of the user's did something else. */
+/** A trigger or a rule of the user did something else. */
 class NotWritten extends Error {}
 
 interface Written {
@@ -106,7 +107,7 @@ interface Written {
   readonly at: string | null;
 }
 
-/** Null: the lease is lost, or the definition is another one by now. Else the requests that are answered. */
+/** Returns the requests that are answered. Null: the lease is lost, or the definition changed. */
 function accept(
   { context, pipeline, batch, lease, asked: { target } }: Collecting,
   good: ReadonlyMap<string, Good>,
@@ -117,7 +118,7 @@ function accept(
   return context.step("collect.chunk", () =>
     context.database.transaction(
       async (tx) => {
-        // Asked for together, one after the other: locks alone are nothing to undo.
+        // Sent together to save a round trip: a lock that turns out not to be needed does no harm.
         const held = batches.holds(tx, lease, pipeline);
         await inFlight.lockQuietly(tx, batch.no, [...good.keys()]);
         const [isHeld, { plain }] = await Promise.all([held, target.lock(tx)]);

@@ -1,29 +1,26 @@
 /**
- * One transaction over some lines of an answer file: the ledger's rows are locked first, then the source is read, and an answer counts only
- * for the content that it was given to. Target rows are written from what the ledger's guarded update won. The caller repeats it when it fails.
+ * One transaction over some lines of an answer file, which the caller repeats when it fails: it locks the ledger's
+ * rows, reads the source, judges (`judgeChunk`), and writes target rows only for what the guarded update of the ledger
+ * won.
  */
 import type { Refusal } from "../../../model/batch/failing.js";
-import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import { contentsOf, type SourceRow } from "../../../sources/source.js";
 import { sql, type Queryable } from "../../../postgres/database.js";
 import * as attempts from "../../../store/requests/attempts.js";
-import type { AttemptEnding } from "../../../store/requests/attempts.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
 import type { InFlight } from "../../../store/batches/in-flight.js";
 import * as keptAnswers from "../../../store/batches/kept-answers.js";
 import type { AnswerToKeep } from "../../../store/batches/kept-answers.js";
-import { followContent, reopenMany } from "../../../store/requests/requests.js";
-import type { Result } from "../../../targets/target.js";
+import * as requests from "../../../store/requests/requests.js";
 import type { Asked } from "./asked.js";
 import { currentFingerprint, type Pipeline } from "../../context.js";
-import { endingOf, type EndingFacts } from "../ending.js";
-import { judgeAnswer, lineAbout } from "./judge-answer.js";
+import { judgeChunk, lineAbout, type ChunkCase, type JudgedChunk, type Outcomes } from "./judge-answer.js";
 import type { BatchIn, Turn } from "../turn.js";
 import { userCodeTimer } from "../../user-code.js";
 
 /**
- * For the write, which runs the user's triggers: with what is read before it takes less time than a lease. PostgreSQL bounds no COMMIT, so
- * what triggers do there is bounded by the connection's own time-out alone.
+ * For the write, which runs the user's triggers; with the reads before it, it takes less time than a lease. PostgreSQL
+ * does not bound a COMMIT: triggers that run there are bounded by the connection's time-out alone.
  */
 export const WRITE_TIMEOUT_MS = 5_000;
 
@@ -31,19 +28,16 @@ export interface Collecting extends Turn<BatchIn<"collecting">> {
   readonly asked: Asked;
 }
 
-/** What lines say, by request. */
-export type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
-
-/** Where a transaction is; tells whose doing it is when it fails. */
+/** How far a transaction got; tells who is responsible when it fails. */
 export interface Place {
-  /** What runs now is the user's: the target's write, what reads after it, or the COMMIT. Not a statement over the ledger. */
+  /** The user's code runs now: the target's write, the reads after it, or the COMMIT; no statement over the ledger. */
   atTarget: boolean;
 }
 
 /** What a transaction tries to write. */
 export interface Trial extends Place {
-  /** The requests, and their keys in the same order. */
   requests: readonly string[];
+  /** One per request, same order. */
   keys: readonly string[];
 }
 
@@ -54,13 +48,14 @@ export class NotHeld extends Error {
 
   constructor(requests: ReadonlyMap<string, string>) {
     super(
-      "The database reported no error, but the target does not hold what was written at this key: a trigger or a rule keeps it out, moves it to another table or key, or keeps the old row.",
+      "The database reported no error, but the target does not hold what was written at this key: " +
+        "a trigger or a rule keeps it out, moves it to another table or key, or keeps the old row.",
     );
     this.requests = requests;
   }
 }
 
-/** `left`: what did not go into memory together with the others, or was not judged in time, for another transaction. */
+/** `left`: not read or not judged in time, for another transaction. */
 export type Ended = "lookFirst" | { readonly left: Outcomes };
 
 interface ChunkOfLines {
@@ -74,27 +69,48 @@ interface ChunkOfLines {
 }
 
 /**
- * Ends the requests of these lines, and keeps the lines of those whose target row is held. Requests of another definition are reopened
- * where the present one would ask something else. Writes nothing and says `lookFirst` where a row seems gone and is not yet believed to be.
+ * Ends the requests of these lines; lines whose target row another transaction holds are kept in the ledger. Writes
+ * nothing and returns `lookFirst` where a row seems gone and is not believed to be yet.
  * @throws NotHeld
  */
 export async function endChunk(turn: Collecting, tx: Queryable, chunk: ChunkOfLines): Promise<Ended> {
-  const { outcomes } = chunk;
+  const { held, cases } = await readChunk(turn, tx, chunk.outcomes);
+  const judged = judgeChunk(turn, cases, { ...chunk, isTimeOver: userCodeTimer() });
+  if (judged === "lookFirst") return judged;
+  await keptAnswers.keepMany(tx, turn.batch.no, { answers: held, failed: false });
+  await writeAccepted(turn, tx, { ...judged, trial: chunk.trial, at: chunk.at });
+  await requests.reopenMany(tx, turn.pipeline.id, [...judged.again.values()]);
+  return { left: judged.left };
+}
+
+/** `held`: lines whose target row another transaction holds. */
+async function readChunk(
+  turn: Collecting,
+  tx: Queryable,
+  outcomes: Outcomes,
+): Promise<{ readonly held: AnswerToKeep[]; readonly cases: ChunkCase[] }> {
   const { pipeline, batch } = turn;
   const all = await inFlight.lockMany(tx, batch.no, [...outcomes.keys()]);
-  // Before the source is read: where it is the target too, nobody else can change a row between the reading and our write.
+  // Before the source is read: where it is the target too, no row can change between our read and our write.
   const { busy } = await pipeline.target.lockFree(
     tx,
     all.map((request) => request.key),
   );
   const isBusy = (request: InFlight) => busy.has(request.key);
-  const held = answersAbout(all.filter(isBusy), outcomes);
-  const judged = await judgeAll(turn, tx, { ...chunk, free: all.filter((request) => !isBusy(request)) });
-  if (judged === "lookFirst") return judged;
-  await keptAnswers.keepMany(tx, batch.no, { answers: held, failed: false });
-  await writeAccepted(turn, tx, { ...judged, trial: chunk.trial, at: chunk.at });
-  await reopenMany(tx, pipeline.id, [...judged.again.values()]);
-  return { left: judged.left };
+  const free = all.filter((request) => !isBusy(request));
+  const { rows, present, unread } = await readContents(
+    turn,
+    tx,
+    free.map((request) => request.key),
+  );
+  const cases = free.map((request) => ({
+    request,
+    lines: outcomes.get(request.requestId) ?? [],
+    row: rows.get(request.key),
+    present: present.get(request.key),
+    isUnread: unread.has(request.key),
+  }));
+  return { held: answersAbout(all.filter(isBusy), outcomes), cases };
 }
 
 /** The line about each of these requests; those without one are left out. */
@@ -105,72 +121,7 @@ export function answersAbout(requests: readonly InFlight[], outcomes: Outcomes):
   });
 }
 
-interface JudgedChunk {
-  readonly accepted: readonly Accepted[];
-  /** Endings without a result. */
-  readonly others: readonly AttemptEnding[];
-  /** Key → request: asked again by the present definition. */
-  readonly again: ReadonlyMap<string, string>;
-  readonly left: Outcomes;
-}
-
-interface Accepted {
-  readonly ending: AttemptEnding;
-  readonly result: Result;
-}
-
-async function judgeAll(
-  turn: Collecting,
-  tx: Queryable,
-  { outcomes, goneBelieved, refusals, free }: ChunkOfLines & { free: readonly InFlight[] },
-): Promise<JudgedChunk | "lookFirst"> {
-  const { pipeline, batch, asked } = turn;
-  const { rows, present, unread } = await readContents(
-    turn,
-    tx,
-    free.map((request) => request.key),
-  );
-  const left = new Map<string, readonly AnswerOutcome[]>();
-  const again = new Map<string, string>();
-  const accepted: Accepted[] = [];
-  const others: AttemptEnding[] = [];
-  const isTimeOver = userCodeTimer();
-  for (const request of free) {
-    const lines = outcomes.get(request.requestId);
-    if (lines === undefined) continue;
-    if (unread.has(request.key) || isTimeOver()) {
-      left.set(request.requestId, lines);
-      continue;
-    }
-    const now = present.get(request.key);
-    const row = rows.get(request.key);
-    const judged = judgeAnswer(pipeline, { request, lines, row, present: now, asked });
-    if (judged === null) continue;
-    if ((row === undefined || now === undefined) && !goneBelieved) return "lookFirst";
-    const refusal = judged.cells === null ? undefined : refusals.get(request.requestId);
-    const facts = refusal === undefined ? judged.facts : refusedFacts(judged, refusal);
-    const judgedEnding = endingOf(turn, request, facts);
-    const isAgain =
-      now !== undefined && asked.changed && isAskedAgain(pipeline, { request, now, ending: judgedEnding });
-    if (isAgain) again.set(request.key, request.requestId);
-    // The tries of one definition are not those of the next one, whichever state the row is in.
-    const ending =
-      isAgain && judgedEnding.to === "waiting" ? { ...judgedEnding, tries: 0, returns: 0 } : judgedEnding;
-    const model = ending.model ?? batch.model;
-    if (judged.cells === null || refusal !== undefined) others.push(ending);
-    else accepted.push({ ending, result: { key: request.key, cells: judged.cells, model } });
-  }
-  return { accepted, others, again, left };
-}
-
-function refusedFacts(
-  judged: { facts: EndingFacts; cells: object | null },
-  { detail }: Refusal,
-): EndingFacts {
-  return { ...judged.facts, outcome: "unwritable", detail, answer: JSON.stringify(judged.cells) };
-}
-
-/** The same rows twice where the definition that asked has another content than the present one. */
+/** `rows` and `present` differ where the definition that asked has another content than the present one. */
 async function readContents(
   { pipeline, asked }: Collecting,
   tx: Queryable,
@@ -185,17 +136,6 @@ async function readContents(
 }
 
 type Contents = ReadonlyMap<string, SourceRow>;
-
-/** As the present definition's sweep would, which left out what was in flight. */
-function isAskedAgain(
-  pipeline: Collecting["pipeline"],
-  { request, now, ending }: { request: InFlight; now: SourceRow; ending: AttemptEnding },
-): boolean {
-  if (now.hash !== request.contentHash) return true;
-  if (currentFingerprint(pipeline, now.cells) !== request.fingerprint) return true;
-  const isCutShort = ending.to === "failed" && ending.outcome === "truncated";
-  return isCutShort && (request.room ?? 0) < pipeline.config.request.maxOutputTokens;
-}
 
 async function writeAccepted(
   { pipeline, batch, asked: { target } }: Collecting,
@@ -222,9 +162,9 @@ async function writeAccepted(
 }
 
 /**
- * Our write into the source may change declared columns (a touch trigger, a generated column): that is no new content, or every
- * sweep would ask again. The rows are locked since before they were read, so these changes are ours. `again`: rows that the present
- * definition asks again keep the fingerprint of the one that asked.
+ * Our write into the source may change declared columns (a touch trigger, a generated column). The ledger follows, or
+ * every sweep would ask again; the rows were locked before they were read, so these changes are ours. `again`: rows
+ * that the present definition asks again keep the fingerprint of the one that asked.
  */
 export async function followOwnWrite(
   tx: Queryable,
@@ -238,7 +178,7 @@ export async function followOwnWrite(
       fingerprint: again.has(key) ? null : currentFingerprint(pipeline, cells),
     }));
     trial.atTarget = false;
-    await followContent(tx, pipeline.id, seen);
+    await requests.followContent(tx, pipeline.id, seen);
     trial.atTarget = true;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The definition that asked a batch, by which its answers are judged although the config says something else by now: exactly as if the
- * batch had settled before the change. `validate` alone is the present one, since a ledger keeps no functions.
+ * The definition that asked a batch. Its answers are judged by it even after the config changed, as if the batch had
+ * settled before the change. Only `validate` is the present one, since a ledger keeps no functions.
  */
 import { canonicalJson } from "../../../model/json/canonical-json.js";
 import { compileStored, type CompiledAnswer } from "../../../model/answer/answer.js";
@@ -14,14 +14,14 @@ import type { Target } from "../../../targets/target.js";
 import type { Pipeline, WorkerContext } from "../../context.js";
 
 export interface Asked {
-  /** It is another one than the present. */
+  /** It is not the present one. */
   readonly changed: boolean;
-  /** Null: nobody knows what was asked. An answer counts only where the present definition would ask the same. */
+  /** Null: what was asked is not known. An answer counts only where the present definition would ask the same. */
   readonly answer: CompiledAnswer | null;
   readonly triesMax: number;
-  /** With the content that was asked about; null: that of the present definition. */
+  /** With the content that was asked about; null: the present definition's. */
   readonly source: Source | null;
-  /** Text: why the target, as it is now, cannot hold such answers. They are kept in the ledger. */
+  /** Text: why the target cannot hold such answers now. They are kept in the ledger. */
   readonly target: Target | string;
 }
 
@@ -47,7 +47,7 @@ export async function askedBy({ context, pipeline, batch }: Asking): Promise<Ask
   };
 }
 
-/** The present schema where it is the same, functions and all. Null, with a warning: a newer version wrote what this one cannot read. */
+/** The present schema, functions included, where it is the same. Null: a newer version wrote it, unreadable here. */
 function compiled({ context, pipeline, batch }: Asking, { answer }: AskedDefinition): CompiledAnswer | null {
   if (canonicalJson(answer) === canonicalJson(pipeline.answer.stored)) return pipeline.answer;
   try {
@@ -55,13 +55,13 @@ function compiled({ context, pipeline, batch }: Asking, { answer }: AskedDefinit
   } catch (error) {
     context.log.warn(
       { pipeline: batch.pipeline, batch: batch.id, err: error },
-      `the answer schema that the batch was asked by cannot be read: ${thrownMessage(error)}`,
+      `the answer schema that asked the batch cannot be read: ${thrownMessage(error)}`,
     );
     return null;
   }
 }
 
-/** Where a column is gone, or table or key are others, no one can tell whether a row still is what was asked about: it counts as changed. */
+/** Null where a column is gone, or table or key changed: no row can be compared, and each counts as changed. */
 async function contentSource(
   { context, pipeline }: Asking,
   { content }: AskedDefinition,
@@ -75,7 +75,7 @@ async function contentSource(
   }
 }
 
-/** A field that the config still has goes where the config says; one that it has no more, where it went then. */
+/** A field of the present config goes where the config says; any other where it went then. */
 function targetOf(
   { context, pipeline }: Asking,
   { columns: then }: AskedDefinition,

@@ -1,9 +1,8 @@
 /**
- * collecting → settled: reads the results as one stream and gives every request of the batch its ending, chunk by chunk
- * (`end-answers.ts`). After a crash they are read again from the start; lines whose requests have left the batch change nothing.
- *
- * Answers whose target rows somebody holds are kept in the ledger. Once the results were read to their end and nothing else is open, the
- * batch says so (`resultsRead`), and later turns write from what is kept, and read no results again.
+ * collecting → settled: reads the results as one stream and ends every request of the batch, chunk by chunk
+ * (`end-answers.ts`). After a crash they are read again from the start; lines whose requests have left the batch change
+ * nothing. Answers whose target rows another transaction holds are kept in the ledger. Once only those are open, the
+ * batch records `resultsRead`: later turns write what is kept, and do not read the results again.
  */
 import * as batches from "../../../store/batches/batches.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
@@ -14,27 +13,27 @@ import { pollDelayMs } from "../../../model/batch/schedule.js";
 import type { Queryable, Reader } from "../../../postgres/database.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
 import * as keptAnswers from "../../../store/batches/kept-answers.js";
-import type { KeptAnswer } from "../../../store/batches/kept-answers.js";
 import type { Collecting } from "./answer-chunk.js";
 import { askedBy } from "./asked.js";
 import { endAnswers, type Waits } from "./end-answers.js";
 import { endAll } from "../ending.js";
 import { pauseWhenFailing } from "../../rounds/failing-answers.js";
+import type { Outcomes } from "./judge-answer.js";
 import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForResults } from "./missing-results.js";
 import { refute } from "../reconciler.js";
 import { eachStep } from "../../step.js";
 import { DONE, LOST, type BatchIn, type Next, type Turn } from "../turn.js";
 import * as adoption from "../../../store/batches/adoption.js";
 
-/** Lines in one transaction: bounded in number, since a user's table is written, and in size. */
+/** Lines in one transaction: bounded in number, since it writes to a user's table, and in size. */
 const CHUNK_LINES = 2_000;
 const CHUNK_BYTES = 8 * 1024 * 1024;
 const FOREIGN = "its results name none of our requests";
 
 interface Tally extends batches.ResultsRead {
-  /** How the results ended; what was read in an earlier turn ended whole. */
+  /** How the results ended; those read in an earlier turn were complete. */
   readonly end: ResultsEnd;
-  /** What was presumed is still: no line named anything. */
+  /** The batch is still presumed to be ours: no line named any request. */
   readonly isUnproved: boolean;
 }
 
@@ -51,13 +50,13 @@ export async function collect(claimed: Turn<BatchIn<"collecting">>): Promise<Nex
   return (await lookForResults(turn, read.end)) ?? (await doubt(turn, read)) ?? settle(turn, read);
 }
 
-/** Null: it is ours, or a person was told that its answers are lost. Of what may be another's, that it says nothing is no reason to ask our rows again. */
+/** Null: the batch is ours, or you decided that its answers are lost. Otherwise it may be another batch. */
 async function doubt(turn: Collecting, { isUnproved, end, lines }: Tally): Promise<Next | null> {
   if (!isUnproved || (turn.batch.told && !end.complete)) return null;
   return isShort(turn, lines) ? lookOnceMore(turn) : refute(turn, FOREIGN);
 }
 
-/** Fewer than the provider counts: they may be late, and are read again a few times. */
+/** Fewer lines than the provider counts: they may be late, and are read again a few times. */
 function isShort({ batch: { providerCounts: counts, downloads } }: Collecting, lines: number): boolean {
   return counts !== null && lines < counts.completed + counts.failed && downloads + 1 < DOWNLOADS_MAX;
 }
@@ -70,7 +69,7 @@ function wholeEnd({ batch }: Collecting, lines: number): ResultsEnd {
   return { complete: true, lines, gone: [], unread: null, pending: null, refs: batch.data.refs };
 }
 
-/** "foreign": what was presumed to be this batch is another one. */
+/** "foreign": the presumed batch is another one. */
 async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "lost" | "foreign"> {
   let { presumed } = turn.batch;
   const tally = { lines: 0, unknown: 0, missing: 0 };
@@ -82,7 +81,7 @@ async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "
         const end = chunk.value;
         return { ...tally, lines: end.lines, end, isUnproved: presumed };
       }
-      // Read while this one is written. An error of it is thrown where it is awaited.
+      // Read while this one is written. Its error is thrown where it is awaited.
       next = chunks.next();
       next.catch(() => undefined);
       const proof = presumed ? await proofIn(turn, chunk.value) : null;
@@ -98,7 +97,7 @@ async function collectResults(turn: Collecting, waits: Waits): Promise<Tally | "
   }
 }
 
-/** Whose the lines are that name anything: ours, if most of them name a request as it was sent in this batch. Null: none does. */
+/** Ours, if most lines with a name name a request as it was sent in this batch. Null: no line has a name. */
 async function proofIn(
   { context, batch }: Collecting,
   read: readonly AnswerOutcome[],
@@ -118,7 +117,7 @@ function noteProof({ context, lease }: Collecting): Promise<boolean> {
   return context.step("collect.prove", () => batches.update(context.database, lease, { presumed: false }));
 }
 
-/** A person said that what is gone is gone: so is the batch itself. */
+/** After you decided that missing results are lost, a missing batch counts as lost results too. */
 async function* resultChunks(turn: Collecting): AsyncGenerator<AnswerOutcome[], ResultsEnd> {
   const { context, pipeline, batch, signal } = turn;
   const { providerBatchId: id, providerCounts: counts, lines } = batch;
@@ -152,18 +151,18 @@ async function* chunked(
   }
 }
 
-/** About: what a line holds beside its texts is small. */
+/** Approximate: what a line holds besides its texts is small. */
 function sizeOf(outcome: AnswerOutcome): number {
   const calls = "calls" in outcome ? (outcome.calls ?? []) : [];
   const texts = ["text" in outcome ? outcome.text : null, "reasoning" in outcome ? outcome.reasoning : null];
   return [...calls, ...texts].reduce((sum, text) => sum + (text?.length ?? 0), 0);
 }
 
-/** Tries once more to write what came in an earlier turn and could not be written then. False: the lease is lost. */
+/** Retries the answers that earlier turns could not write. False: the lease is lost. */
 async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
   const { context, batch } = turn;
   const before = await keptAnswers.passStart(context.read);
-  for (let after: KeptAnswer | null = null; ;) {
+  for (let after: keptAnswers.KeptAnswer | null = null; ;) {
     const pass = { before, after };
     const kept = await keptAnswers.nextKept(context.read, batch.no, {
       pass,
@@ -189,8 +188,8 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
     event: "allEnded",
     reason:
       read.missing === 0
-        ? "every request was named in the results"
-        : `${read.missing} requests were not named in the results: ${outcome}`,
+        ? "the results name every request"
+        : `the results do not name ${read.missing} requests: ${outcome}`,
     detail: read,
     fields: { providerData: { refs: tally.end.refs } },
     first: (tx) => lookAtAnswers(tx, pipeline),
@@ -201,12 +200,12 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
   return DONE;
 }
 
-/** The results are not needed any more. */
+/** The results are not read again. */
 function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: ResultsEnd): Promise<Next> {
   const { context, pipeline, batch } = turn;
   context.log.info(
     { pipeline: batch.pipeline, batch: batch.id },
-    "answers are kept until their rows can be written: others hold them",
+    "answers are kept until their rows can be written: other transactions hold them",
   );
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
   return lookAgain(turn, delayMs, {
@@ -216,13 +215,13 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
   });
 }
 
-/** Before the batch is over, so that whoever waits for the end sees the pause. Locks the pipeline, which comes before its batches. */
+/** Before the batch ends, so that a waiting command sees the pause. Locks the pipeline before the batch. */
 async function lookAtAnswers(tx: Queryable, pipeline: Collecting["pipeline"]): Promise<void> {
   const row = await pipelines.lock(tx, pipeline.id);
   if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);
 }
 
-/** How requests end that no line names. */
+/** The ending of requests that no line names. */
 function unnamed(
   { providerStatus }: Collecting["batch"],
   { gone }: ResultsEnd,
@@ -230,22 +229,21 @@ function unnamed(
   if (gone.length > 0)
     return {
       outcome: "missing",
-      detail: `The provider does not have ${gone.join(" and ")} of the batch any more.`,
+      detail: `The provider no longer has ${gone.join(" and ")} of the batch.`,
     };
   const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
   const detail = `The provider's results do not name this request; the batch was ${providerStatus ?? "done"}.`;
   return { outcome, detail };
 }
 
-/** Which request each line of an answer file is about: by our own names, or by those of the code that created an adopted batch. */
-
 interface Attributed {
-  /** By request, all lines that name it, in the file's order: which one counts, its attempt and content decide. */
-  readonly outcomes: ReadonlyMap<string, readonly AnswerOutcome[]>;
+  /** By request: all lines that name it, in the file's order. Attempt and content decide which one counts. */
+  readonly outcomes: Outcomes;
   /** Lines about no request of the batch. */
   readonly unknown: number;
 }
 
+/** Finds each line's request: by our own names, or by those of the code that created an adopted batch. */
 async function attributeLines(
   client: Reader,
   batch: { readonly no: number; readonly adoptedPattern: string | null; readonly recovered: boolean },

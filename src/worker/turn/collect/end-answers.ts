@@ -1,9 +1,9 @@
 /**
- * Gives the requests that some lines of an answer file name their ending: written, failed, asked again, or kept until their row is free.
- *
- * One part of the lines is one transaction. Where the target refuses one, in a statement or at its COMMIT, the part is halved into
- * transactions of its own, down to the row: a savepoint could not catch what fails at COMMIT. Each is guarded by the ledger, so a crash
- * in between loses nothing. Which rows are refused is written once all were tried, since a target that takes no row is no fault of the rows.
+ * Ends the requests that some lines of an answer file name: written, failed, asked again, or kept until their row is
+ * free. Each part of the lines is one transaction. Where the target refuses one, in a statement or at its COMMIT, the
+ * part is halved down to the row: a savepoint could not catch a failing COMMIT. The ledger guards each, so a crash in
+ * between loses nothing. Refused rows are recorded after all were tried, since a target that takes no row at all is no
+ * fault of the rows.
  */
 import { ANSWERS_JUDGED, refusalText, refusesAll, type Refusal } from "../../../model/batch/failing.js";
 import { RowmillError } from "../../../model/errors.js";
@@ -12,35 +12,28 @@ import type { DatabaseError } from "../../../postgres/database.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
 import * as keptAnswers from "../../../store/batches/kept-answers.js";
 import * as lastAnswers from "../../../store/batches/last-answers.js";
-import {
-  answersAbout,
-  endChunk,
-  NotHeld,
-  type Collecting,
-  type Ended,
-  type Outcomes,
-  type Trial,
-} from "./answer-chunk.js";
+import { answersAbout, endChunk, NotHeld, type Collecting, type Ended, type Trial } from "./answer-chunk.js";
 import { acceptAnswers } from "./accept-answers.js";
 import { catchUp } from "../../rounds/intake.js";
+import type { Outcomes } from "./judge-answer.js";
 import { causeOf, isOfStatement, isRaised } from "./row-refusal.js";
 
-/** Short, so that a user's transaction never has to wait for ours for long, nor lose a deadlock against us. */
+/** Short, so that a user's transaction never waits long for ours, nor loses a deadlock against it. */
 const LOCK_TIMEOUT_MS = 400;
-/** Rows in a turn that are looked for among others since they cannot be written yet; then all of their part are kept. */
+/** Rows per turn that are singled out because they cannot be written yet; after that their whole part is kept. */
 const ALONE_MAX = 16;
-/** Writes of one row alone that may fail by what passes: a user's trigger may raise it each time. */
+/** Failed writes of one row alone by errors that may pass: a user's trigger may raise them each time. */
 const PASSING_TRIES_MAX = 10;
-/** The same for a lock, which somebody may in earnest hold for long. */
+/** The same for a lock, which another transaction may hold for long. */
 const LOCK_TRIES_MAX = 100;
 
 /** Counts over one turn with a batch. */
 export interface Waits {
-  /** Rows found alone that cannot be written yet. */
+  /** Rows singled out that cannot be written yet. */
   alone: number;
 }
 
-/** Lines that came together, and what became of them so far. */
+/** Lines that came together, and their outcome so far. */
 interface Chunk {
   readonly waits: Waits;
   readonly at: string | null;
@@ -51,11 +44,14 @@ interface Chunk {
 
 interface Part {
   readonly outcomes: Outcomes;
-  /** The arrivals were looked at: a row that seems gone is. */
+  /** Arrivals were taken in: a row that seems gone is gone. */
   readonly goneBelieved: boolean;
 }
 
-/** False: the lease is lost. @throws RowmillError `target_unsupported` where the target refuses all of them alike: nothing failed then. */
+/**
+ * False: the lease is lost.
+ * @throws RowmillError `target_unsupported` where the target refuses all of them alike: no row fails then
+ */
 export async function endAnswers(turn: Collecting, outcomes: Outcomes, waits: Waits): Promise<boolean> {
   const accepted = await acceptAnswers(turn, outcomes);
   if (accepted === null) return false;
@@ -81,7 +77,7 @@ async function endParts(turn: Collecting, chunk: Chunk, outcomes: Outcomes): Pro
 
 type NextParts = readonly Part[] | "lost";
 
-/** Each round ends at least one request, keeps one, halves, or believes in the next one what this one did not. */
+/** Each call ends or keeps at least one request, halves the part, or lets the next call believe that rows are gone. */
 async function endPart(turn: Collecting, chunk: Chunk, part: Part): Promise<NextParts> {
   const trial: Trial = { requests: [], keys: [], atTarget: false };
   let ended: Ended | "lost";
@@ -92,7 +88,7 @@ async function endPart(turn: Collecting, chunk: Chunk, part: Part): Promise<Next
   }
   if (ended === "lost") return "lost";
   if (ended === "lookFirst") {
-    // A row that seems gone may only have got another key: the arrival that says so is there by now, and its request follows it.
+    // The row may only have got another key: its arrival is there by now, and the request follows the row.
     await catchUp(turn.context, turn.pipeline, turn.signal);
     return [{ ...part, goneBelieved: true }];
   }
@@ -109,7 +105,7 @@ function tryPart(
   return context.step("collect.chunk", () =>
     context.database.transaction(
       async (tx) => {
-        // Else the sweep of a definition that another worker registers meanwhile leaves these rows out, and nobody reopens them.
+        // Otherwise the sweep of a definition that is registered meanwhile skips these rows, and nothing reopens them.
         if (!(await batches.holds(tx, lease, pipeline))) return "lost";
         const ended = await endChunk(turn, tx, { ...part, at, refusals, trial });
         // What fails from here on fails at COMMIT.
@@ -121,7 +117,7 @@ function tryPart(
   );
 }
 
-/** @throws whatever is no fault of a row, and does not pass */
+/** @throws what is no fault of a row, and does not pass */
 async function afterFailure(
   turn: Collecting,
   chunk: Chunk,
@@ -141,7 +137,7 @@ async function afterFailure(
   return [without(part, trial.requests)];
 }
 
-/** The lock, or what else is in the way, may be gone the next time: found among the others as far as that takes not too long, and kept. */
+/** What is in the way may be gone next time: the row is singled out, if that does not take too long, and kept. */
 async function postpone(
   turn: Collecting,
   chunk: Chunk,
@@ -184,7 +180,7 @@ function refuse({ refusals }: Chunk, { requests, keys }: Trial, error: DatabaseE
   refusals.set(id, { key, sqlState, detail, ofStatement: isOfStatement(error) });
 }
 
-/** A right that is missing, or a trigger that raises for every row, is for a person to mend: the rows stay in their batch until then. */
+/** A missing right, or a trigger that raises for every row, needs you: the rows stay in their batch until then. */
 async function refuseTarget({ context, pipeline }: Collecting, { refusals, written }: Chunk): Promise<void> {
   if (written > 0) return;
   const of = { pipelineId: pipeline.id, definitionHash: pipeline.definitionHash };

@@ -1,38 +1,126 @@
-/** What one line of an answer file means for its request, given the row as it is now. Pure as far as the user's `validate` is. */
+/** What lines of an answer file mean for their requests, by the rows as they are now. Pure as far as `validate` is. */
 import type { CompiledAnswer } from "../../../model/answer/answer.js";
+import type { Refusal } from "../../../model/batch/failing.js";
 import { matchesContent, readCustomId, type CustomId } from "../../../model/request/custom-id.js";
 import type { AnswerOutcome, Said } from "../../../model/provider/outcome.js";
 import type { Json, RowCells } from "../../../model/pipeline.js";
 import { thrownMessage } from "../../../model/words/thrown-message.js";
 import { nameWrongValue } from "../../../model/words/wrong-value.js";
 import { tooLargeText, type SourceRow } from "../../../sources/source.js";
+import type { Batch } from "../../../store/batches/batches.js";
 import type { InFlight } from "../../../store/batches/in-flight.js";
+import type { AttemptEnding } from "../../../store/requests/attempts.js";
+import type { Result } from "../../../targets/target.js";
 import type { Asked } from "./asked.js";
 import { currentFingerprint, type Pipeline } from "../../context.js";
-import type { EndingFacts } from "../ending.js";
+import { endingOf, type Deciding, type EndingFacts } from "../ending.js";
 
-export interface Judged {
-  readonly facts: EndingFacts;
-  /** The result to write; null: none. */
-  readonly cells: Readonly<Record<string, Json>> | null;
+/** What lines say, by request. */
+export type Outcomes = ReadonlyMap<string, readonly AnswerOutcome[]>;
+
+/** What a chunk is judged with. */
+export interface Judging extends Deciding {
+  readonly pipeline: Pick<Pipeline, "config" | "answer" | "render" | "encode">;
+  readonly batch: Pick<Batch, "rates" | "model">;
+  readonly asked: Pick<Asked, "changed" | "answer" | "triesMax" | "target">;
 }
+
+type Judge = Judging["pipeline"];
 
 export interface Case {
   readonly request: InFlight;
   /** Those that name the request. */
   readonly lines: readonly AnswerOutcome[];
-  /** As it is now, with the content that was asked about, */
+  /** The row now, with the content that was asked about, */
   readonly row: SourceRow | undefined;
-  /** and with that of the present definition. */
+  /** and with the content of the present definition. */
   readonly present: SourceRow | undefined;
-  readonly asked: Asked;
 }
 
-/** Null: none of the lines is about this attempt of the request and the content that it asked. */
-export function judgeAnswer(
-  pipeline: Pipeline,
-  { request, lines, row, present, asked }: Case,
-): Judged | null {
+export interface ChunkCase extends Case {
+  /** The source had no time for the row. */
+  readonly isUnread: boolean;
+}
+
+export interface JudgedChunk {
+  readonly accepted: readonly { readonly ending: AttemptEnding; readonly result: Result }[];
+  /** Endings without a result. */
+  readonly others: readonly AttemptEnding[];
+  /** Key → request: the present definition asks them again. */
+  readonly again: ReadonlyMap<string, string>;
+  /** Not read or not judged in time. */
+  readonly left: Outcomes;
+}
+
+/** `lookFirst`: a row seems gone, and `goneBelieved` is false. `refusals`: requests that the target refused alone. */
+export function judgeChunk(
+  turn: Judging,
+  cases: readonly ChunkCase[],
+  how: {
+    readonly goneBelieved: boolean;
+    readonly refusals: ReadonlyMap<string, Refusal>;
+    readonly isTimeOver: () => boolean;
+  },
+): JudgedChunk | "lookFirst" {
+  const left = new Map<string, readonly AnswerOutcome[]>();
+  const again = new Map<string, string>();
+  const accepted: JudgedChunk["accepted"][number][] = [];
+  const others: AttemptEnding[] = [];
+  for (const one of cases) {
+    const { request, lines, row, present } = one;
+    if (lines.length === 0) continue;
+    if (one.isUnread || how.isTimeOver()) {
+      left.set(request.requestId, lines);
+      continue;
+    }
+    const judged = judgeAnswer(turn, one);
+    if (judged === null) continue;
+    if ((row === undefined || present === undefined) && !how.goneBelieved) return "lookFirst";
+    const refusal = judged.cells === null ? undefined : how.refusals.get(request.requestId);
+    const decided = endingOf(
+      turn,
+      request,
+      refusal === undefined ? judged.facts : refusedFacts(judged, refusal),
+    );
+    const isAgain = present !== undefined && isAskedAgain(turn, { request, present, ending: decided });
+    if (isAgain) again.set(request.key, request.requestId);
+    // The next definition's tries start at zero, whichever state the row is in.
+    const ending = isAgain && decided.to === "waiting" ? { ...decided, tries: 0, returns: 0 } : decided;
+    const { cells } = judged;
+    if (cells === null || refusal !== undefined) others.push(ending);
+    else
+      accepted.push({
+        ending,
+        result: { key: request.key, cells, model: ending.model ?? turn.batch.model },
+      });
+  }
+  return { accepted, others, again, left };
+}
+
+function refusedFacts({ facts, cells }: Judged, { detail }: Refusal): EndingFacts {
+  return { ...facts, outcome: "unwritable", detail, answer: JSON.stringify(cells) };
+}
+
+/** As the sweep of the present definition would decide, which left out what was in flight. */
+function isAskedAgain(
+  { pipeline, asked }: Judging,
+  { request, present, ending }: { request: InFlight; present: SourceRow; ending: AttemptEnding },
+): boolean {
+  if (!asked.changed) return false;
+  if (present.hash !== request.contentHash) return true;
+  if (currentFingerprint(pipeline, present.cells) !== request.fingerprint) return true;
+  const isCutShort = ending.to === "failed" && ending.outcome === "truncated";
+  return isCutShort && (request.room ?? 0) < pipeline.config.request.maxOutputTokens;
+}
+
+interface Judged {
+  readonly facts: EndingFacts;
+  /** The result to write; null: none. */
+  readonly cells: Readonly<Record<string, Json>> | null;
+}
+
+/** Null: no line is about this attempt of the request and the content that it asked. */
+function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, present }: Case): Judged | null {
   const about = lineAbout(request, lines);
   if (about === null) return null;
   const { outcome, id } = about;
@@ -52,7 +140,7 @@ export function judgeAnswer(
     return ended({
       ...given,
       outcome: "stale",
-      detail: "The definition changed while the row was being answered, and the former one is not known.",
+      detail: "The definition changed while the row was being answered, and the one that asked is not known.",
       hash: row.hash,
     });
   }
@@ -86,13 +174,10 @@ export function judgeAnswer(
   return { facts: { ...known, outcome: "answered" }, cells: checked.cells };
 }
 
-/**
- * The row cannot be compared with what was asked any more, nor be asked again. So an answer that is to be kept stands for the content
- * that was asked, and one that is no use is dropped.
- */
+/** The row is gone: a usable answer may be kept for the content that was asked, any other answer is dropped. */
 function judgeGone(
-  pipeline: Pipeline,
-  { request, asked, outcome }: Pick<Case, "request" | "asked"> & { outcome: NamedOutcome },
+  pipeline: Judge,
+  { request, asked, outcome }: { request: InFlight; asked: Judging["asked"]; outcome: NamedOutcome },
 ): Judged {
   const { source } = pipeline.config;
   const { contentHash: hash, fingerprint } = request;
@@ -117,7 +202,7 @@ function judgeGone(
 
 type NamedOutcome = Exclude<AnswerOutcome, { kind: "unknownId" }>;
 
-/** The first line about this very attempt; nothing that we can see paid for further ones. */
+/** The first line about this very attempt; by all we know further lines were not paid for. */
 export function lineAbout(
   request: InFlight,
   lines: readonly AnswerOutcome[],
@@ -140,13 +225,13 @@ function paidFacts(outcome: NamedOutcome): Pick<EndingFacts, "usage" | "model" |
   return "usage" in outcome ? { usage: outcome.usage, model: outcome.model, demo } : { demo };
 }
 
-function detailOf({ config }: Pipeline, outcome: NamedOutcome): string | null {
+function detailOf({ config }: Judge, outcome: NamedOutcome): string | null {
   if (outcome.kind === "text") return null;
   if (outcome.kind !== "truncated") return outcome.message;
   return `${outcome.message}; raise pipelines.${config.name}.request.maxOutputTokens`;
 }
 
-/** What was paid for, for the person who looks at it. */
+/** What was paid for, to show to you. */
 function textOf(outcome: AnswerOutcome): string | null {
   if (outcome.kind !== "text") return "text" in outcome ? outcome.text : null;
   const { text, calls = [], reasoning } = outcome;
@@ -155,7 +240,7 @@ function textOf(outcome: AnswerOutcome): string | null {
 }
 
 function check(
-  pipeline: Pipeline,
+  pipeline: Judge,
   answer: CompiledAnswer,
   { said, cells }: { said: Said; cells: RowCells },
 ): { cells: Readonly<Record<string, Json>> } | { message: string } {
@@ -165,7 +250,7 @@ function check(
   return problem === null ? { cells: parsed.cells } : { message: problem };
 }
 
-function validate(pipeline: Pipeline, value: unknown, cells: RowCells): string | null {
+function validate(pipeline: Judge, value: unknown, cells: RowCells): string | null {
   if (pipeline.config.validate === null) return null;
   let found: unknown;
   try {
@@ -174,5 +259,5 @@ function validate(pipeline: Pipeline, value: unknown, cells: RowCells): string |
     return `validate threw: ${thrownMessage(error)}`;
   }
   if (found === null || (typeof found === "string" && found !== "")) return found;
-  return `validate gave ${nameWrongValue(found)}; it must give null, or what is wrong as text`;
+  return `validate returned ${nameWrongValue(found)}; it must return null, or what is wrong as text`;
 }

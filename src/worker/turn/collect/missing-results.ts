@@ -1,24 +1,23 @@
 /**
- * Results that the provider does not have any more, counts and does not show yet, or that cannot be read to their end. Each may be a
- * matter of moments, so they are asked for again; then a person decides, since what is asked again is paid again.
+ * Results that the provider no longer has, counts but does not show yet, or that cannot be read to their end. They may
+ * only be late, so Rowmill asks again; then you decide, since rows that are asked again are paid again.
  */
 import type { ResultsEnd } from "../../../model/provider/provider.js";
 import { pollDelayMs } from "../../../model/batch/schedule.js";
 import * as batches from "../../../store/batches/batches.js";
-import type { Queryable } from "../../../postgres/database.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import type { BatchIn, Next, Turn } from "../turn.js";
 
-/** How often results that seem incomplete are read again before what they miss is believed. */
+/** Results that seem incomplete are believed after this many downloads. */
 export const DOWNLOADS_MAX = 3;
 export const DOWNLOAD_PAUSE_MS = 2_000;
-/** The same of answers that are counted and not shown, at the pace of ordinary polls. */
+/** The same for answers that are counted and not shown, at the polling interval. */
 const PENDING_LOOKS_MAX = 8;
 
 type Collecting = Turn<BatchIn<"collecting">>;
 
-/** Null: no answer is lost by what is missing, or a person knows. */
+/** Null: no answer is missing, or you decided already. */
 export async function lookForResults(turn: Collecting, end: ResultsEnd): Promise<Next | null> {
   const { context, batch } = turn;
   if (end.complete || batch.told) return null;
@@ -29,29 +28,33 @@ export async function lookForResults(turn: Collecting, end: ResultsEnd): Promise
   );
 }
 
-/** They do not come back, but the list of them may be late. */
+/** Deleted results do not come back, but the provider's list of them may be late. */
 async function missGone(turn: Collecting, { gone }: ResultsEnd, left: number): Promise<Next | null> {
   const { pipeline, batch } = turn;
   if (gone.length === 0) return null;
   if (batch.downloads + 1 < DOWNLOADS_MAX)
     return lookAgain(turn, DOWNLOAD_PAUSE_MS, { downloads: batch.downloads + 1 });
-  return tell(
+  return pauseForResults(
     turn,
-    `The provider has batch ${batch.providerBatchId}, but not its ${gone.join(" and ")} any more: the answers of ${left} rows are lost. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
+    `The provider has batch ${batch.providerBatchId}, but not its ${gone.join(" and ")} any more: ` +
+      `the answers of ${left} rows are lost. ` +
+      `To ask these rows again, which costs money again: rowmill resume ${pipeline.config.name}`,
   );
 }
 
-/** What stands behind a bound is not read. */
+/** Results beyond a bound are not read. */
 async function missRest(turn: Collecting, { unread }: ResultsEnd, left: number): Promise<Next | null> {
   const { pipeline, batch } = turn;
   if (unread === null) return null;
-  return tell(
+  return pauseForResults(
     turn,
-    `Batch ${batch.providerBatchId} asked ${batch.lines} requests, and ${unread}. What came before that is collected; ${left} rows have no answer in it. To ask these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
+    `Batch ${batch.providerBatchId} has ${batch.lines} requests, and ${unread}. ` +
+      `Everything before that is collected; ${left} rows have no answer. ` +
+      `To ask these rows again, which costs money again: rowmill resume ${pipeline.config.name}`,
   );
 }
 
-/** Null: for so long that it is believed to have none, which for answers, that are paid, a person does by "go on". */
+/** Null: nothing pending, or unpaid answers that stayed away long enough. Of paid ones only your resume says that. */
 async function missPending(turn: Collecting, { pending }: ResultsEnd, left: number): Promise<Next | null> {
   const { context, pipeline, batch } = turn;
   if (pending === null) return null;
@@ -61,31 +64,33 @@ async function missPending(turn: Collecting, { pending }: ResultsEnd, left: numb
     return lookAgain(turn, delayMs, { downloads: batch.downloads + 1 });
   }
   if (!pending.isPaid) return null;
-  return tell(
+  return pauseForResults(
     turn,
-    `The provider ${pending.text}: ${left} rows have no answer. It was asked ${PENDING_LOOKS_MAX} times. To ask it once more, and then these rows again, which is paid again: rowmill resume ${pipeline.config.name}`,
+    `The provider ${pending.text}: ${left} rows have no answer. Rowmill asked ${PENDING_LOOKS_MAX} times. ` +
+      "To look once more and then ask these rows again, which costs money again: " +
+      `rowmill resume ${pipeline.config.name}`,
   );
 }
 
 /**
- * With the pause it is written that it was told: the next look, after a person said "go on", believes it. Under another pause, one that
- * lets the collecting go on, it is not told yet: it is after that one, and until then the results are asked for at the pace of polls.
+ * Notes with the pause that you were asked: after a resume the next look believes what is missing. Where another pause
+ * lets collecting continue, this one has to wait for it; until then the results are read at the polling interval.
  */
-async function tell(turn: Collecting, reason: string): Promise<Next> {
-  const { context, pipeline, batch } = turn;
+async function pauseForResults(turn: Collecting, reason: string): Promise<Next> {
+  const { context, pipeline, batch, lease } = turn;
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
-  await context.step("turn.pause", () => context.database.transaction((tx) => pauseOnce(tx, turn, reason)));
+  await context.step("turn.pause", () =>
+    context.database.transaction(async (tx) => {
+      await pipelines.lock(tx, pipeline.id);
+      if (!(await batches.holds(tx, lease))) return;
+      const told = await pipelines.pause(tx, pipeline.id, { kind: "provider", reason });
+      await batches.update(tx, lease, told ? { told: true } : { polls: batch.polls + 1 });
+    }),
+  );
   return { next: "wait", delayMs };
 }
 
-async function pauseOnce(tx: Queryable, { pipeline, batch, lease }: Collecting, reason: string) {
-  await pipelines.lock(tx, pipeline.id);
-  if (!(await batches.holds(tx, lease))) return;
-  const told = await pipelines.pause(tx, pipeline.id, { kind: "provider", reason });
-  await batches.update(tx, lease, told ? { told: true } : { polls: batch.polls + 1 });
-}
-
-/** Writes what was counted. A lost lease is noticed by whatever this turn does next. */
+/** Records the counters; the next turn notices a lost lease. */
 export async function lookAgain(
   { context, lease }: Collecting,
   delayMs: number,

@@ -1,13 +1,12 @@
-/** Whose doing it is that a transaction with answers failed: by the SQLSTATE, and by what ran when it failed. Pure. */
+/** Why a transaction with answers failed: by the SQLSTATE, and by what ran when it failed. Pure. */
 import { DatabaseError, isConflict, isDatabaseWide } from "../../../postgres/database.js";
 
 /**
- * `passing`: a lock, a deadlock, a serialization failure or a time-out, so the same work may go well another time; a trigger of the user's
- * can raise them each time. `refusal`: of a row or its target, by whatever SQLSTATE. Null: anything else, which is no row's doing: the state
- * of the server (no connection, no room, read-only, shutting down, its disk), or a mistake in a statement over the ledger. A state of the
- * server that code of the user's raised is a refusal.
- *
- * `atTarget`: the target's write, what reads after it, or the COMMIT.
+ * `passing`: a lock, a deadlock, a serialization failure or a time-out; a retry may succeed, though a user's trigger
+ * can raise them each time. `refusal`: by a row or its target, with any SQLSTATE. Null: no row's fault, but the
+ * server's state (no connection, no room, read-only, shutting down, its disk) or a mistake in a statement over the
+ * ledger. A server's state that the user's code raised is a refusal. `atTarget`: the target's write, the reads after
+ * it, or the COMMIT.
  */
 export function causeOf(
   error: unknown,
@@ -21,8 +20,8 @@ export function causeOf(
 }
 
 /**
- * Did code of the user's raise it, by RAISE, or by a connection of its own (08: dblink, a foreign table)? The server's own words about itself
- * come from other routines, and none of class 08 comes with a context.
+ * Did the user's code raise it, by RAISE or on a connection of its own (08: dblink, a foreign table)? The server's own
+ * errors come from other routines, and those of class 08 have no context.
  */
 export function isRaised({ cause, sqlState }: DatabaseError): boolean {
   if (!(cause instanceof Error)) return false;
@@ -35,8 +34,8 @@ function hasContext(cause: Error): boolean {
 }
 
 /**
- * A missing right, table, column or schema, or what is not supported (42, 3F, 0A), said of our own statement: where code of the user's raises
- * the like, the error has a context.
+ * A missing right, table, column or schema, or something not supported (42, 3F, 0A), in our own statement: where the
+ * user's code raises such an error, it has a context.
  */
 export function isOfStatement({ cause, sqlState }: DatabaseError): boolean {
   const inCode = cause instanceof Error && hasContext(cause);
