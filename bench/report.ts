@@ -1,6 +1,6 @@
 /** How figures are summed up and written: the middle one of several, aligned tables, JSON for programs. */
 import { cpus, loadavg } from "node:os";
-import { renderTable } from "../src/cli/words/table.js";
+import { renderTable } from "../src/cli/screen/lay-out.js";
 import { withoutProc } from "./usage.js";
 
 const LINE_CHARACTERS = 200;

@@ -18,7 +18,7 @@ import { ADAPTERS } from "../dist/providers/adapters.js";
 import { STEP_NAMES } from "../dist/worker/step-names.js";
 
 const repository = dirname(dirname(fileURLToPath(import.meta.url)));
-const lastOptions = ["--config <file>", "--log-level <level>"];
+const lastOptions = ["-c, --config <file>", "--log-level <level>"];
 
 await rewrite("docs/cli.md", writeOptions);
 await rewrite("docs/configuration.md", writeKeys);
@@ -34,7 +34,7 @@ async function rewrite(name, write) {
   const lines = after.split("\n");
   const at = before.split("\n").findIndex((line, index) => line !== lines[index]);
   throw new Error(
-    `${name}, line ${at + 1} would be:\n${lines[at] ?? "(the end)"}\nWrite it anew: npm run build && node scripts/write-reference.mjs`,
+    `${name}, line ${at + 1} would be:\n${lines[at] ?? "(the end)"}\nRegenerate it: npm run build && node scripts/write-reference.mjs`,
   );
 }
 

@@ -1,4 +1,4 @@
-/** What every command is given, and the options that most of them share. */
+/** What every command is given, and the options that several of them share. */
 import { Command, Option } from "commander";
 import type { Terminal } from "./screen/terminal.js";
 
@@ -19,16 +19,26 @@ export interface ProjectOptions extends LogOptions {
   readonly config?: string;
 }
 
+/** The heading under which help lists, last of all, what every command takes. */
+export const COMMON_OPTIONS = "Common options:";
+
+/** To be called when a command has its own options: these come last. */
 export function withLogLevel(command: Command): Command {
-  return command.addOption(
-    new Option("--log-level <level>", "how much the log on stderr says; debug: stack traces as well")
-      .choices([...LOG_LEVELS])
-      .default("warn"),
-  );
+  return command
+    .optionsGroup(COMMON_OPTIONS)
+    .addOption(
+      new Option(
+        "--log-level <level>",
+        "log messages of this level and above to stderr; debug adds stack traces",
+      )
+        .choices([...LOG_LEVELS])
+        .default("warn"),
+    );
 }
 
 export function withProject(command: Command): Command {
+  command.optionsGroup(COMMON_OPTIONS);
   return withLogLevel(
-    command.option("--config <file>", "the config; default: rowmill.config.* in this folder"),
+    command.option("-c, --config <file>", "the config file; default: rowmill.config.* in this folder"),
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Every command with its arguments and options, in the order in which help shows them. What a command does is in its own file of `commands`, which
- * is loaded only when it is wanted: most of them bring the whole engine.
+ * Every command with its arguments, options and an example, in the groups and the order of the help. What a command does is in
+ * its own file of `commands/`, loaded only when it runs: most of them load the whole engine.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { withLogLevel, withProject, type Cli, type ProjectOptions } from "./cli.js";
@@ -12,7 +12,6 @@ import type { DeploymentOptions } from "./commands/deployment.js";
 import type { DoctorOptions } from "./commands/doctor.js";
 import type { FailuresOptions } from "./commands/failures.js";
 import type { GatewayOptions } from "./commands/gateway.js";
-import type { InitOptions } from "./commands/init.js";
 import type { PauseOptions } from "./commands/pause.js";
 import type { ResumeOptions } from "./commands/resume.js";
 import type { RetryOptions } from "./commands/retry.js";
@@ -20,267 +19,271 @@ import type { ShowOptions } from "./commands/show.js";
 import type { StatusOptions } from "./commands/status.js";
 import type { UninstallOptions } from "./commands/uninstall.js";
 import type { UpOptions } from "./commands/up.js";
+import type { InitOptions } from "./parts/init-questions.js";
 
 const GATEWAY_PORT = 4_477;
 const PORT_MAX = 65_535;
+const JSON_OPTION = ["--json", "print one JSON object, for programs"] as const;
+const QUIET_OPTION = ["-q, --quiet", "hide progress; results, questions and problems still appear"] as const;
+const YES_OPTION = ["-y, --yes", "do not ask"] as const;
 
-export const COMMANDS: readonly ((cli: Cli) => Command)[] = [
-  initCommand,
-  upCommand,
-  statusCommand,
-  failuresCommand,
-  showCommand,
-  flushCommand,
-  sweepCommand,
-  pauseCommand,
-  resumeCommand,
-  approveCommand,
-  retryCommand,
-  adoptCommand,
-  cancelCommand,
-  deploymentCommand,
-  doctorCommand,
-  uninstallCommand,
-  gatewayCommand,
-  demoCommand,
-];
+type Build = (cli: Cli) => Command;
+
+export const COMMAND_GROUPS = [
+  ["Get started:", [demoCommand, initCommand, doctorCommand]],
+  ["Run:", [upCommand, approveCommand, flushCommand, sweepCommand]],
+  ["Inspect:", [statusCommand, showCommand, failuresCommand]],
+  ["Fix:", [retryCommand, cancelCommand, pauseCommand, resumeCommand]],
+  ["Advanced:", [adoptCommand, deploymentCommand, gatewayCommand, uninstallCommand]],
+] as const satisfies readonly (readonly [heading: string, commands: readonly Build[]])[];
+
+/** A command whose help ends with these examples. */
+function command(name: string, ...examples: readonly string[]): Command {
+  const lines = examples.map((example) => `  rowmill ${example}`).join("\n");
+  return new Command(name).addHelpText(
+    "after",
+    `\n${examples.length === 1 ? "Example" : "Examples"}:\n${lines}`,
+  );
+}
+
+function demoCommand(cli: Cli): Command {
+  const demo = command("demo", "demo --keep")
+    .description("Try Rowmill on a table of films: no API key, no language model, no cost.")
+    .option("--keep", "keep the project in ./rowmill-demo: config, database and answers")
+    .option("--live", "use the provider and your API key; shows the cost and asks first; implies --keep")
+    .option("-y, --yes", "with --live: do not ask")
+    .option(...QUIET_OPTION)
+    .action(async (options: DemoOptions) =>
+      cli.finish(await (await import("./commands/demo.js")).runDemo(cli, options)),
+    );
+  return withLogLevel(demo);
+}
 
 function initCommand(cli: Cli): Command {
-  return withLogLevel(new Command("init"))
-    .description("write a config by answering a few questions, or by these options")
-    .option("--table <name>", "the table whose rows are asked about")
-    .option("--key <columns>", "what tells its rows apart, with commas; default: its primary key")
-    .option("--columns <columns>", "the columns that the model reads, with commas")
-    .option("--model <name>", "the model's name at the provider")
-    .option("--prompt <text>", "what the model shall do with a row")
-    .option("--function", "write the prompt's columns as a function of the row, not as a template")
-    .option("--answer <fields>", "as in categories:string[],summary:string; or text")
-    .option("--target <table>", "where the answers go; default: the table's name and _answers")
-    .option("--name <pipeline>", "default: the table's name")
-    .option("--embedded", "use the embedded database, whatever DATABASE_URL says")
-    .option("--sql <file>", "with --embedded: run this SQL in it first, to make the tables")
-    .option("--force", "overwrite the config that is there")
-    .action(async (options: InitOptions) => {
-      const { runInit } = await import("./commands/init.js");
-      cli.finish(await runInit(cli, options));
-    });
-}
-
-function upCommand(cli: Cli): Command {
-  return withProject(new Command("up"))
-    .description("install triggers and tables, and work: send batches, collect answers")
-    .addOption(new Option("--once", "one round of each stage, then exit; for cron").conflicts("untilIdle"))
-    .option("--until-idle", "send all that waits, wait for all of it, exit")
+  const init = command(
+    "init",
+    "init",
+    'init --table films --columns title,description \\\n    --model gpt-4o-mini --prompt "Summarize the film." \\\n    --answer summary:string',
+  )
+    .description("Write a config file. Asks a few questions, unless these options answer them.")
+    .option("--table <name>", "the table that has your rows")
+    .option("--key <columns>", "columns that identify a row, separated by commas; default: the primary key")
+    .option("--columns <columns>", "columns that the model sees, separated by commas")
+    .option("--model <name>", "the model, as the provider names it")
+    .option("--prompt <text>", "what the model should do with each row")
+    .option("--function", "insert the columns into the prompt with a function instead of a template")
     .option(
-      "--yes",
-      "approve what new and changed pipelines will cost, and the changes that their targets need",
+      "--answer <fields>",
+      "the fields of an answer, as in categories:string[],summary:string; or: text",
     )
-    .addOption(
-      new Option("--print-sql", "print what it would run in the database, and change nothing").conflicts([
-        "once",
-        "untilIdle",
-        "yes",
-      ]),
-    )
-    .action(async (options: UpOptions) => {
-      if (options.printSql)
-        return cli.finish(await (await import("./commands/print-sql.js")).printSql(cli, options));
-      const { runUp } = await import("./commands/up.js");
-      cli.finish(await runUp(cli, options));
-    });
-}
-
-function statusCommand(cli: Cli): Command {
-  return withProject(new Command("status"))
-    .description("where every pipeline and batch stands, what was spent, what is paused and why")
-    .option("--json", "one JSON object for programs")
-    .option("--watch", "again and again, until Ctrl-C; with --json one object a line, when it changed")
-    .action(async (options: StatusOptions) => {
-      const { runStatus } = await import("./commands/status.js");
-      cli.finish(await runStatus(cli, options));
-    });
-}
-
-function failuresCommand(cli: Cli): Command {
-  return withProject(new Command("failures"))
-    .description("why rows failed: each reason with its rows, an example, and what fixes it")
-    .argument("[pipeline]", "default: all")
-    .option("--json", "one JSON object for programs")
-    .action(async (name: string | undefined, options: FailuresOptions) => {
-      const { runFailures } = await import("./commands/failures.js");
-      cli.finish(await runFailures(cli, name, options));
-    });
-}
-
-function showCommand(cli: Cli): Command {
-  return withProject(new Command("show"))
-    .description("one row's whole story: row, request, attempts, batches, tokens, errors, result")
-    .argument("<pipeline>")
-    .argument("<key...>", "the row's key; the parts of a composite one, or they as a JSON array")
-    .option("--json", "one JSON object for programs")
-    .action(async (pipeline: string, key: string[], options: ShowOptions) => {
-      const { runShow } = await import("./commands/show.js");
-      cli.finish(await runShow(cli, { pipeline, key }, options));
-    });
-}
-
-function flushCommand(cli: Cli): Command {
-  return withProject(new Command("flush"))
-    .description("send what waits now, below the threshold and before the deadline")
-    .argument("[pipelines...]", "default: all")
-    .action(async (names: string[], options: ProjectOptions) => {
-      const { runFlush } = await import("./commands/flush.js");
-      cli.finish(await runFlush(cli, names, options));
-    });
-}
-
-function sweepCommand(cli: Cli): Command {
-  return withProject(new Command("sweep"))
-    .description("compare all rows with what is known of them; finds what no trigger could report")
-    .argument("[pipelines...]", "default: all")
-    .action(async (names: string[], options: ProjectOptions) => {
-      const { runSweep } = await import("./commands/sweep.js");
-      cli.finish(await runSweep(cli, names, options));
-    });
-}
-
-function pauseCommand(cli: Cli): Command {
-  return withProject(new Command("pause"))
-    .description("send nothing more of a pipeline; batches at the provider are still collected")
-    .argument("<pipeline>")
-    .option("--reason <text>", "shown by status")
-    .action(async (name: string, options: PauseOptions) => {
-      const { runPause } = await import("./commands/pause.js");
-      cli.finish(await runPause(cli, name, options));
-    });
-}
-
-function resumeCommand(cli: Cli): Command {
-  return withProject(new Command("resume"))
-    .description("go on with a paused pipeline")
-    .argument("<pipeline>")
-    .option("--accept", "such failures are normal: do not pause for them again under this definition")
-    .action(async (name: string, options: ResumeOptions) => {
-      const { runResume } = await import("./commands/resume.js");
-      cli.finish(await runResume(cli, name, options));
-    });
-}
-
-function approveCommand(cli: Cli): Command {
-  return withProject(new Command("approve"))
-    .description("let a new or changed pipeline send its first batch; shows what it may cost")
-    .argument("<pipeline>")
-    .option("--yes", "do not ask")
-    .action(async (name: string, options: ApproveOptions) => {
-      const { runApprove } = await import("./commands/approve.js");
-      cli.finish(await runApprove(cli, name, options));
-    });
-}
-
-function retryCommand(cli: Cli): Command {
-  const collect = (text: string, before: readonly string[] = []) => [...before, text];
-  return withProject(new Command("retry"))
-    .description("write kept answers into the target at no cost, and ask the other failed rows again")
-    .argument("[pipeline]", "default: all")
-    .option(
-      "--reason <outcome>",
-      "only rows that failed so, such as unwritable; may be given more than once",
-      collect,
-    )
-    .option(
-      "--key <key>",
-      "only this row; of a composite key a JSON array; may be given more than once",
-      collect,
-    )
-    .option("--yes", "do not ask before rows are asked again")
-    .option("--json", "one JSON object")
-    .action(async (name: string | undefined, options: RetryOptions) => {
-      const { runRetry } = await import("./commands/retry.js");
-      cli.finish(await runRetry(cli, name, options));
-    });
-}
-
-function adoptCommand(cli: Cli): Command {
-  return withProject(new Command("adopt"))
-    .description("collect a batch that other code created at the provider; nothing is paid again")
-    .argument("<batch_id>")
-    .requiredOption("--pipeline <name>", "the pipeline whose rows the batch asks about")
-    .requiredOption(
-      "--custom-id <pattern>",
-      "how that code named its requests, the key's columns in braces: 'task-{imdb_id}'",
-    )
-    .option("--yes", "do not ask")
-    .option("--json", "one JSON object")
-    .action(async (batchId: string, options: AdoptOptions) => {
-      const { runAdopt } = await import("./commands/adopt.js");
-      cli.finish(await runAdopt(cli, batchId, options));
-    });
-}
-
-function cancelCommand(cli: Cli): Command {
-  return withProject(new Command("cancel"))
-    .description("give up a batch that cannot be collected any more; its rows wait again")
-    .argument("<batch>")
-    .option("--abandon", "leave what the provider has of it, and count what it may have cost as spent")
-    .option("--yes", "do not ask")
-    .option("--json", "one JSON object")
-    .action(async (batch: string, options: CancelOptions) => {
-      const { runCancel } = await import("./commands/cancel.js");
-      cli.finish(await runCancel(cli, batch, options));
-    });
-}
-
-function deploymentCommand(cli: Cli): Command {
-  return withProject(new Command("deployment"))
-    .description("which database this ledger is in; say whether it was restored, or is a copy")
-    .option("--restored", "the former database is gone, and this one goes on in its place")
-    .option("--copy", "the other database lives on; this one becomes a ledger of its own")
-    .option("--yes", "do not ask")
-    .option("--json", "one JSON object")
-    .action(async (options: DeploymentOptions) => {
-      const { runDeployment } = await import("./commands/deployment.js");
-      cli.finish(await runDeployment(cli, options));
-    });
+    .option("--target <table>", "the table for the answers; default: the name of your table and _answers")
+    .option("--name <pipeline>", "the name of the pipeline; default: the name of your table")
+    .option("--embedded", "use the embedded database, even if DATABASE_URL is set")
+    .option("--sql <file>", "with --embedded: first run this SQL file in it, to create your tables")
+    .option("--force", "overwrite an existing config")
+    .action(async (options: InitOptions) =>
+      cli.finish(await (await import("./commands/init.js")).runInit(cli, options)),
+    );
+  return withLogLevel(init);
 }
 
 function doctorCommand(cli: Cli): Command {
-  return withProject(new Command("doctor"))
-    .description("what is wrong with config, database, tables, provider and pipelines, and how to mend it")
-    .option("--json", "one JSON object for programs")
-    .option("--audit", "instead: does the ledger account for every row, batch and cent?")
+  const doctor = command("doctor", "doctor")
+    .description("Check config, database, tables, provider and pipelines, and show how to fix what is wrong.")
+    .option("--audit", "instead: check that the ledger accounts for every row, batch and cent")
+    .option(...JSON_OPTION)
     .action(async (options: DoctorOptions) => {
       const { runDoctor, runAudit } = await import("./commands/doctor.js");
       cli.finish(await (options.audit ? runAudit : runDoctor)(cli, options));
     });
+  return withProject(doctor);
 }
 
-function uninstallCommand(cli: Cli): Command {
-  return withProject(new Command("uninstall"))
-    .description("take the triggers off your tables; nothing else is touched")
-    .argument("[pipelines...]", "also those that are in the config no more; default: all")
-    .option(
-      "--purge",
-      "also drop the schemas rowmill and rowmill_worker: what was asked, answered and spent is forgotten",
-    )
-    .option("--yes", "with --purge: do not ask")
-    .action(async (names: string[], options: UninstallOptions) => {
-      const { runUninstall } = await import("./commands/uninstall.js");
-      cli.finish(await runUninstall(cli, names, options));
+function upCommand(cli: Cli): Command {
+  const once = new Option("--once", "do one round of each stage, then exit; for cron").conflicts("untilIdle");
+  const printSql = new Option("--print-sql", "print the SQL of the setup without running it");
+  const up = command("up", "up", "up --until-idle --yes")
+    .description("Set up triggers and tables, then work until Ctrl-C: send batches, collect answers.")
+    .option("--until-idle", "send all waiting rows, wait for their answers, then exit")
+    .addOption(once)
+    .option("-y, --yes", "approve the cost of new and changed pipelines, and changes to their target tables")
+    .addOption(printSql.conflicts(["once", "untilIdle", "yes"]))
+    .option(...QUIET_OPTION)
+    .action(async (options: UpOptions) => {
+      if (options.printSql)
+        return cli.finish(await (await import("./commands/print-sql.js")).printSql(cli, options));
+      cli.finish(await (await import("./commands/up.js")).runUp(cli, options));
     });
+  return withProject(up);
+}
+
+function approveCommand(cli: Cli): Command {
+  const approve = command("approve", "approve movies")
+    .description("Approve the cost of a new or changed pipeline. Shows the estimate and asks first.")
+    .argument("<pipeline>")
+    .option(...YES_OPTION)
+    .action(async (name: string, options: ApproveOptions) =>
+      cli.finish(await (await import("./commands/approve.js")).runApprove(cli, name, options)),
+    );
+  return withProject(approve);
+}
+
+function flushCommand(cli: Cli): Command {
+  const flush = command("flush", "flush movies")
+    .description("Send waiting rows now, without waiting for the row threshold or the deadline.")
+    .argument("[pipelines...]", "default: all")
+    .action(async (names: string[], options: ProjectOptions) =>
+      cli.finish(await (await import("./commands/flush.js")).runFlush(cli, names, options)),
+    );
+  return withProject(flush);
+}
+
+function sweepCommand(cli: Cli): Command {
+  const sweep = command("sweep", "sweep movies")
+    .description("Compare every row with the ledger, to find changes that no trigger reported.")
+    .argument("[pipelines...]", "default: all")
+    .option(...QUIET_OPTION)
+    .action(async (names: string[], options: ProjectOptions) =>
+      cli.finish(await (await import("./commands/sweep.js")).runSweep(cli, names, options)),
+    );
+  return withProject(sweep);
+}
+
+function statusCommand(cli: Cli): Command {
+  const status = command("status", "status --watch")
+    .description("Show every pipeline and batch, what was spent, and what is paused and why.")
+    .option("-w, --watch", "refresh until Ctrl-C; with --json, print one object per line when it changes")
+    .option(...JSON_OPTION)
+    .action(async (options: StatusOptions) =>
+      cli.finish(await (await import("./commands/status.js")).runStatus(cli, options)),
+    );
+  return withProject(status);
+}
+
+function showCommand(cli: Cli): Command {
+  const show = command("show", "show movies 42")
+    .description("Show everything about one row: its columns, requests, batches, costs, errors and answer.")
+    .argument("<pipeline>")
+    .argument("<key...>", "the row's key; for a composite key all its parts, or one JSON array")
+    .option(...JSON_OPTION)
+    .action(async (pipeline: string, key: string[], options: ShowOptions) =>
+      cli.finish(await (await import("./commands/show.js")).runShow(cli, { pipeline, key }, options)),
+    );
+  return withProject(show);
+}
+
+function failuresCommand(cli: Cli): Command {
+  const failures = command("failures", "failures movies")
+    .description("Show why rows failed: each reason with its count, an example, and how to fix it.")
+    .argument("[pipeline]", "default: all")
+    .option(...JSON_OPTION)
+    .action(async (name: string | undefined, options: FailuresOptions) =>
+      cli.finish(await (await import("./commands/failures.js")).runFailures(cli, name, options)),
+    );
+  return withProject(failures);
+}
+
+function retryCommand(cli: Cli): Command {
+  const collect = (text: string, before: readonly string[] = []) => [...before, text];
+  const retry = command("retry", "retry movies", "retry movies --reason truncated --yes")
+    .description(
+      "Retry failed rows: write kept answers at no cost, and send the others again. Asks before it spends.",
+    )
+    .argument("[pipeline]", "default: all")
+    .option(
+      "--reason <reason>",
+      "only rows that failed for this reason, such as unwritable; can be repeated",
+      collect,
+    )
+    .option(
+      "--key <key>",
+      "only the row with this key; a JSON array for a composite key; can be repeated",
+      collect,
+    )
+    .option(...YES_OPTION)
+    .option(...QUIET_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (name: string | undefined, options: RetryOptions) =>
+      cli.finish(await (await import("./commands/retry.js")).runRetry(cli, name, options)),
+    );
+  return withProject(retry);
+}
+
+function cancelCommand(cli: Cli): Command {
+  const cancel = command("cancel", "cancel --abandon 3473fe9e")
+    .description("Give up a batch that can no longer be collected. Its rows wait again.")
+    .argument("<batch>", "its ID, or the beginning of it, as status shows it; or the provider's ID")
+    .option("--abandon", "required: never collect this batch, and count its possible cost as spent")
+    .option(...YES_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (batch: string, options: CancelOptions) =>
+      cli.finish(await (await import("./commands/cancel.js")).runCancel(cli, batch, options)),
+    );
+  return withProject(cancel);
+}
+
+function pauseCommand(cli: Cli): Command {
+  const pause = command("pause", 'pause movies --reason "new prompt"')
+    .description("Stop sending rows of a pipeline. Batches already sent are still collected.")
+    .argument("<pipeline>")
+    .option("--reason <text>", "a note that status shows")
+    .action(async (name: string, options: PauseOptions) =>
+      cli.finish(await (await import("./commands/pause.js")).runPause(cli, name, options)),
+    );
+  return withProject(pause);
+}
+
+function resumeCommand(cli: Cli): Command {
+  const resume = command("resume", "resume movies")
+    .description("Resume a paused pipeline.")
+    .argument("<pipeline>")
+    .option("--accept", "these failures are expected: do not pause for them again until the config changes")
+    .action(async (name: string, options: ResumeOptions) =>
+      cli.finish(await (await import("./commands/resume.js")).runResume(cli, name, options)),
+    );
+  return withProject(resume);
+}
+
+function adoptCommand(cli: Cli): Command {
+  const pattern = "how your code named its requests, with key columns in braces: 'task-{imdb_id}'";
+  const adopt = command("adopt", "adopt batch_68a1 --pipeline movies \\\n    --custom-id 'task-{imdb_id}'")
+    .description("Collect a batch that your own code created at the provider, without paying again.")
+    .argument("<batch_id>", "the provider's ID of the batch")
+    .requiredOption("--pipeline <name>", "the pipeline whose rows the batch asks about")
+    .requiredOption("--custom-id <pattern>", pattern)
+    .option(...YES_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (batchId: string, options: AdoptOptions) =>
+      cli.finish(await (await import("./commands/adopt.js")).runAdopt(cli, batchId, options)),
+    );
+  return withProject(adopt);
+}
+
+function deploymentCommand(cli: Cli): Command {
+  const deployment = command("deployment", "deployment", "deployment --restored")
+    .description("Show which database holds this ledger, or confirm that it was restored or copied.")
+    .option("--restored", "the previous database is gone; this one takes its place")
+    .option("--copy", "the other database is still in use; this one becomes a separate ledger")
+    .option(...YES_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (options: DeploymentOptions) =>
+      cli.finish(await (await import("./commands/deployment.js")).runDeployment(cli, options)),
+    );
+  return withProject(deployment);
 }
 
 function gatewayCommand(cli: Cli): Command {
-  return withLogLevel(new Command("gateway"))
-    .description("a local server that speaks OpenAI's Files and Batches API")
-    .option("--demo-model", "answer by rules and word lists: no language model, and nothing to pay")
-    .option("--host <address>", "where to listen", "127.0.0.1")
-    .option("--port <number>", "0: any free port", parsePort, GATEWAY_PORT)
-    .option("--data-dir <folder>", "where files and batches are kept", ".rowmill/gateway")
-    .option("--api-key-file <file>", "take only the keys in this file, one a line")
-    .action(async (options: GatewayOptions) => {
-      const { serveGateway } = await import("./commands/gateway.js");
-      cli.finish(await serveGateway(cli, options));
-    });
+  const gateway = command("gateway", "gateway --demo-model --port 4477")
+    .description("Run a local server with OpenAI's Files and Batches API.")
+    .option("--demo-model", "answer with rules and word lists: no language model, no cost")
+    .option("--host <address>", "the address to listen on", "127.0.0.1")
+    .option("--port <number>", "the port to listen on; 0 for any free one", parsePort, GATEWAY_PORT)
+    .option("--data-dir <folder>", "the folder for files and batches", ".rowmill/gateway")
+    .option("--api-key-file <file>", "accept only the API keys in this file, one per line")
+    .action(async (options: GatewayOptions) =>
+      cli.finish(await (await import("./commands/gateway.js")).serveGateway(cli, options)),
+    );
+  return withLogLevel(gateway);
 }
 
 function parsePort(text: string): number {
@@ -289,14 +292,17 @@ function parsePort(text: string): number {
   throw new InvalidArgumentError(`A port is a whole number from 0 to ${PORT_MAX}.`);
 }
 
-function demoCommand(cli: Cli): Command {
-  return withLogLevel(new Command("demo"))
-    .description("the whole path on a table of films: no key, no language model, no cost")
-    .option("--keep", "leave the project in ./rowmill-demo: config, database, answers")
-    .option("--live", "ask the provider with your key, after saying what it costs; keeps the project too")
-    .option("--yes", "with --live: do not ask")
-    .action(async (options: DemoOptions) => {
-      const { runDemo } = await import("./commands/demo.js");
-      cli.finish(await runDemo(cli, options));
-    });
+function uninstallCommand(cli: Cli): Command {
+  const uninstall = command("uninstall", "uninstall movies")
+    .description("Remove Rowmill's triggers from your tables. Your rows and answers stay.")
+    .argument("[pipelines...]", "also those that are no longer in the config; default: all")
+    .option(
+      "--purge",
+      "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs",
+    )
+    .option("-y, --yes", "with --purge: do not ask")
+    .action(async (names: string[], options: UninstallOptions) =>
+      cli.finish(await (await import("./commands/uninstall.js")).runUninstall(cli, names, options)),
+    );
+  return withProject(uninstall);
 }

@@ -3,7 +3,7 @@
 import { departInOrder } from "./screen/departure.js";
 
 departInOrder();
-// Only now: loading them takes so long that a person may press Ctrl-C meanwhile.
+// Only now: loading them takes long enough for a Ctrl-C.
 const { exitStatusOf } = await import("./screen/exit-status.js");
 const { buildProgram, statusOfParsing } = await import("./program.js");
 const { reportError } = await import("./screen/report-error.js");
@@ -17,9 +17,9 @@ try {
   status = statusOfParsing(error) ?? exitStatusOf(error);
   if (statusOfParsing(error) === null) reportError(terminal, error);
 }
-// A pipe takes 64 KB at once; what it has not taken yet would be lost.
+// A pipe takes 64 KB at once; the rest would be lost.
 await Promise.all(
   [process.stdout, process.stderr].map((stream) => new Promise((taken) => stream.write("", taken))),
 );
-// The config is a program of the user's: a timer that it left running must not keep this process alive.
+// The config is the user's program: a timer that it left running must not keep this process alive.
 process.exit(status);

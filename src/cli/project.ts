@@ -1,4 +1,4 @@
-/** Owns the way from the command line to an open database: config, variables, ledger. Makes nothing in the database. */
+/** Owns the way from the command line to an open database: config, variables, ledger. Creates nothing in the database. */
 import * as pipelines from "../store/pipelines/pipelines.js";
 import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open/open-database.js";
 import { readEnvironment, type Environment } from "../config/load/environment.js";
@@ -16,9 +16,10 @@ import type { Terminal } from "./screen/terminal.js";
 export interface Project {
   readonly config: ProjectConfig;
   readonly environment: Environment;
+  readonly terminal: Terminal;
 }
 
-/** Reads the config and the variables, and blots their secrets out of whatever is shown from now on. */
+/** Reads the config and the variables, and hides their secrets from all later output. */
 export async function loadProject(terminal: Terminal, file: string | undefined): Promise<Project> {
   hideVariables(terminal);
   const config = await loadConfig({
@@ -30,16 +31,16 @@ export async function loadProject(terminal: Terminal, file: string | undefined):
   const environment = readEnvironment(process.env, config);
   for (const { provider } of config.pipelines)
     for (const secret of provider.secrets(environment.provider)) terminal.hide(secret);
-  return { config, environment };
+  return { config, environment, terminal };
 }
 
-/** What the variables and the config hold of secrets appears nowhere from now on. */
+/** Hides the secrets of the variables and the config from all later output. */
 export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): void {
   hideVariables(terminal);
   if (config?.database.kind === "server") hideUrl(terminal, config.database.url);
 }
 
-/** Twice: before the config is run, and after `.env` was read. */
+/** To be called twice: before the config runs, and after `.env` was read. */
 export function hideVariables(terminal: Terminal): void {
   for (const { name, secret } of ADAPTERS.flatMap((adapter) => adapter.variables))
     if (secret) terminal.hide(process.env[name] ?? "");
@@ -55,13 +56,15 @@ export function hideUrl(terminal: Terminal, text: string): void {
   for (const secret of urlSecrets(text)) terminal.hide(secret);
 }
 
-/** Gives the open database to `work`, or null where nothing was ever set up; closes it whatever happens. */
+/** Gives the open database to `work`, or null where nothing was ever set up; always closes it. */
 export async function withLedger<T>(
-  project: Project,
+  { config, environment, terminal }: Project,
   work: (opened: OpenedDatabase | null) => Promise<T>,
 ): Promise<T> {
-  if (!(await hasDatabase(project.config))) return work(null);
-  const opened = await openProjectDatabase(project.config, project.environment);
+  if (!(await hasDatabase(config))) return work(null);
+  const opened = await terminal.during("Opening the database", () =>
+    openProjectDatabase(config, environment),
+  );
   try {
     if (!(await overview.ledgerExists(opened.database))) return await work(null);
     await understood.requireUnderstood(opened.database);
@@ -71,7 +74,7 @@ export async function withLedger<T>(
   }
 }
 
-/** As `withLedger`, for commands that have nothing to do without one of this version. @throws RowmillError `not_found`, `refused` */
+/** As `withLedger`, for commands that need a ledger of this version. @throws RowmillError `not_found`, `refused` */
 export async function withExistingLedger<T>(
   project: Project,
   work: (opened: OpenedDatabase) => Promise<T>,
@@ -83,32 +86,28 @@ export async function withExistingLedger<T>(
   });
 }
 
-/** Commands read and write what the newest version added. @throws RowmillError `refused` */
+/** Commands use what the newest version of the ledger has. @throws RowmillError `refused` */
 export async function requireBroughtForward(database: Database): Promise<void> {
   if ((await migrations.pendingMigrations(database)).length === 0) return;
-  throw new RowmillError("refused", "The ledger in this database is of an earlier version of Rowmill.", {
-    hints: ["Bring it to this one: rowmill up"],
+  throw new RowmillError("refused", "The ledger in this database is from an earlier version of Rowmill.", {
+    hints: ["Upgrade it: rowmill up"],
   });
 }
 
-function notSetUp(): RowmillError {
-  return new RowmillError(
-    "not_found",
-    "Rowmill is not set up in this database yet: there are no pipelines in it.",
-    {
-      hints: ["Set it up and start working: rowmill up"],
-    },
-  );
+export function notSetUp(): RowmillError {
+  return new RowmillError("not_found", "Rowmill is not set up in this database yet: it has no pipelines.", {
+    hints: ["Set it up and start working: rowmill up"],
+  });
 }
 
-/** The registered pipeline of that name. @throws RowmillError `not_found` with what was probably meant. */
+/** The registered pipeline of that name. @throws RowmillError `not_found`, with a similar name. */
 export async function registeredPipeline(database: Database, name: string): Promise<pipelines.PipelineRow> {
   const [only] = await registeredPipelines(database, [name]);
   if (only === undefined) throw new RowmillError("internal", `No pipeline was found for "${name}".`);
   return only;
 }
 
-/** The registered pipelines of these names in that order; of no names: all that are not uninstalled. */
+/** The registered pipelines of these names in that order; without names, all that are not uninstalled. */
 export async function registeredPipelines(
   database: Database,
   names: readonly string[],
@@ -129,7 +128,7 @@ function unknownPipeline(name: string, all: readonly pipelines.PipelineRow[]): R
   return new RowmillError("not_found", `There is no pipeline "${name}" in this database${meant}`, {
     hints: [
       known.length === 0 ? "There are none yet." : `There are: ${known.join(", ")}.`,
-      "A pipeline that is new in the config is set up by: rowmill up",
+      "To set up new pipelines of the config: rowmill up",
     ],
   });
 }
@@ -138,13 +137,12 @@ export function configOf(project: Project, name: string): PipelineConfig | undef
   return project.config.pipelines.find((pipeline) => pipeline.name === name);
 }
 
-/** What of a database's URL may be shown nowhere. Pure. Reads also what no connection could use: it was typed all the same. */
-
+/** Shorter ones may be ordinary words of our own messages, such as "postgres". */
 const PASSWORD_CHARACTERS_MIN = 12;
 
-/** The URL and its password in each form that a message may have it in; none where it holds no password. */
+/** The URL and its password in each form that a message may have; also of a URL that no connection could use. */
 export function urlSecrets(text: string): readonly string[] {
-  // With a slash or a question mark that should have been encoded, it ends at the last @.
+  // A password with an unencoded slash or question mark ends at the last @.
   const [, password = ""] =
     /:\/\/[^:@/?#]*:([^/?#]*)@/.exec(text) ?? /:\/\/[^:@/?#]*:(.*)@/s.exec(text) ?? [];
   const parameters = [...text.matchAll(/[?&]password=([^&#]+)/g)].map(([, value = ""]) => value);
@@ -154,7 +152,6 @@ export function urlSecrets(text: string): readonly string[] {
     text,
     ...(password === "" ? [] : [`:${password}@`]),
     ...parameters.map((value) => `password=${value}`),
-    // A short one may be an ordinary word of our own messages, such as "postgres".
     ...passwords
       .flatMap((found) => [found, decoded(found), decoded(found.replaceAll("+", " "))])
       .filter((found) => found.length >= PASSWORD_CHARACTERS_MIN),
@@ -165,7 +162,7 @@ function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    // Malformed percent-encoding is the one thing that it throws for.
+    // Malformed percent-encoding.
     return text;
   }
 }

@@ -16,7 +16,7 @@ import {
   restoreLedger,
   type RestoreCounts,
 } from "../../src/app/deployment/restore-ledger.js";
-import { describeRestoration } from "../../src/cli/words/deployment-text.js";
+import { describeRestoration } from "../../src/cli/commands/deployment.js";
 import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import { pipeline } from "../../src/index.js";
 import { resume } from "../../src/store/pipelines/pipelines.js";

@@ -4,8 +4,8 @@ import { pino, type Logger } from "pino";
 import { expect } from "vitest";
 import { runRound } from "../../src/app/open/round.js";
 import { idleState } from "../../src/app/open/idle.js";
-import { pausedText } from "../../src/cli/words/paused-text.js";
-import { renderStatus } from "../../src/cli/words/status-text.js";
+import { pausedText } from "../../src/cli/screen/paused-text.js";
+import { renderStatus } from "../../src/cli/screen/status-text.js";
 import type { Call, Fault } from "../../src/gateway/engine/faults.js";
 import {
   batchOverviews,
@@ -113,13 +113,14 @@ export async function passTime(project: TestProject, interval: string): Promise<
 /** What `rowmill status` prints, on a wide terminal. */
 export async function statusOf({ database }: TestProject): Promise<string> {
   const pipelines = await pipelineOverviews(database);
-  const style = { columns: () => 10_000, bold: (text: string) => text, dim: (text: string) => text };
+  const same = (text: string) => text;
+  const style = { columns: () => 10_000, bold: same, dim: same, ago: () => null };
   const facts = {
     place: "here",
     pipelines: pipelines.map((pipeline) => ({
       ...pipeline,
       paused: pausedText(pipeline, undefined),
-      personPaused: pipeline.pauseKind === "person",
+      pausedByUser: pipeline.pauseKind === "person",
       topFailure: null,
     })),
     money: await moneyOverviews(database),

@@ -1,15 +1,16 @@
 import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
-import { failureLines, type ShownFailure } from "../../src/cli/words/failure-text.js";
+import { failureLines, type ShownFailure } from "../../src/cli/screen/failure-text.js";
 import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/story/row-story.js";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { Interrupted } from "../../src/cli/screen/interruption.js";
-import { listUnwatchable } from "../../src/cli/words/init-text.js";
-import { pausedText } from "../../src/cli/words/paused-text.js";
-import { renderStory } from "../../src/cli/words/row-story-text.js";
-import { renderStatus, type StatusFacts } from "../../src/cli/words/status-text.js";
-import { renderTable, wrap, wrapQuoted, type TableColumn } from "../../src/cli/words/table.js";
-import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/words/text.js";
+import { listUnwatchable } from "../../src/cli/screen/init-text.js";
+import { pausedText } from "../../src/cli/screen/paused-text.js";
+import { renderStory } from "../../src/cli/commands/show.js";
+import { renderStatus, type StatusFacts } from "../../src/cli/screen/status-text.js";
+import { layOut, wrap } from "../../src/cli/screen/lay-out.js";
+import { renderTable, type TableColumn } from "../../src/cli/screen/lay-out.js";
+import { counted, fit, formatCount, formatWait, readEstimate } from "../../src/cli/screen/text.js";
 import { RowmillError } from "../../src/model/errors.js";
 import type { AttemptStory } from "../../src/store/ledger/overview.js";
 
@@ -40,7 +41,7 @@ describe("A table", () => {
   });
 
   it("indents all but the first line of what others wrote", () => {
-    expect(wrapQuoted("error: no evil: 3 done\nx", 12)).toEqual(["error: no", "  evil: 3", "  done\\nx"]);
+    expect(layOut("error: no evil: 3 done\nx", 12)).toEqual(["error: no", "  evil: 3", "  done\\nx"]);
   });
 
   it("breaks text at spaces and keeps long words whole", () => {
@@ -119,10 +120,10 @@ describe("Why a pipeline does not go on", () => {
 
   it("is its approval, once an estimate says that a person has to give it", () => {
     expect(pausedText(pipeline, undefined)).toBe(
-      "waits for approval: 3 rows, about 40 input and at most 600 output tokens; at most $2.00 by batch ($4.00 live), with 2 tries a row; rowmill approve films",
+      "waits for approval: 3 rows, about 40 input and at most 600 output tokens; at most $2.00 (live requests: $4.00), with up to 2 tries per row. Approve it: rowmill approve films",
     );
     expect(pausedText({ ...pipeline, estimate: { ...estimate, batchNanoUsd: null } }, undefined)).toContain(
-      "the price of its model is not known",
+      "the price of its model is unknown",
     );
     const arrived = { ...estimate, rows: 1_234, arrived: 1_000 };
     expect(pausedText({ ...pipeline, estimate: arrived }, undefined)).toContain(": up to 1,234 rows, ");
@@ -148,7 +149,7 @@ describe("Why a pipeline does not go on", () => {
     expect(pausedText({ ...pipeline, pauseReason: "no money" }, undefined)).toBe("no money");
     expect(
       pausedText({ ...pipeline, pauseReason: "no money", uninstalledAt: new Date() }, undefined),
-    ).toMatch(/^uninstalled; /);
+    ).toMatch(/^uninstalled\. /);
   });
 
   it("does not come from an estimate that is none", () => {
@@ -159,8 +160,8 @@ describe("Why a pipeline does not go on", () => {
 describe("The story of a row", () => {
   it.each([
     ["invalid", "unusable answer"],
-    ["stale", "answer to what the row or the definition was before"],
-    ["gone", "answer for a row that is gone"],
+    ["stale", "answer to an earlier version of the row or definition"],
+    ["gone", "answer for a deleted row"],
     ["unwritable", "answer that could not be written"],
   ])("calls an answer with the outcome %s: %s", (outcome, name) => {
     const attempt: AttemptStory = {
@@ -191,7 +192,7 @@ describe("The story of a row", () => {
       events: [],
       result: { state: "absent" },
     };
-    const lines = renderStory(story, { columns: () => 80, bold: (text) => text, accountText: String });
+    const lines = renderStory(story, { bold: (text) => text, ago: () => null, accountText: String });
     expect(lines).toContain(`  ${name}:  A fine film.`);
   });
 
@@ -206,7 +207,7 @@ describe("The story of a row", () => {
       events: [],
       result: { state: "absent" },
     };
-    const lines = renderStory(story, { columns: () => 80, bold: (text) => text, accountText: String });
+    const lines = renderStory(story, { bold: (text) => text, ago: () => null, accountText: String });
     expect(lines).toContain("  a\\nresult  x");
     expect(lines).toContain("             attempt 2");
   });
@@ -222,19 +223,19 @@ describe("A failure", () => {
     message: "The database refused: bad\nfilms: 9 succeeded\u001b[2K.",
     fix: fixOf("unwritable", { name: "films" }),
   };
-  const style = { columns: () => 40, bold: (text: string) => text };
+  const style = { bold: (text: string) => text };
 
   it("names its reason, a row as the shell takes it, and the command that fixes it; nothing forges a line", () => {
-    expect(failureLines(failure, { ...style, columns: () => Infinity })).toEqual([
+    expect(failureLines(failure, style)).toEqual([
       "films: 1,200 rows unwritable, 1,200 answers kept",
       "  The database refused: bad\\nfilms: 9 succeeded\\x1b[2K.",
-      "  such as -it's: rowmill show films -- '-it'\\''s'",
-      "  Change the target so that it accepts the answer. Then write the kept answer, at no cost: rowmill retry films --reason unwritable",
+      "  Example: -it's: rowmill show films -- '-it'\\''s'",
+      "  Hint: Change the target so that it accepts the answer. Then write the kept answer, at no cost: rowmill retry films --reason unwritable",
     ]);
   });
 
   it("fits a narrow terminal, each further line indented", () => {
-    const [first, ...further] = failureLines(failure, style);
+    const [first, ...further] = failureLines(failure, style).flatMap((line) => layOut(line, 40));
     expect(first).toBe("films: 1,200 rows unwritable, 1,200");
     expect(further.every((line) => line.startsWith("  ") && line.length <= 40)).toBe(true);
   });
@@ -275,7 +276,7 @@ describe("The status", () => {
         nextLookMs: null,
         arrivals: 2,
         paused: "new prompt",
-        personPaused: true,
+        pausedByUser: true,
         topFailure: null,
       },
     ],
@@ -298,18 +299,20 @@ describe("The status", () => {
     events: [],
     workers: [],
   };
-  const style = { columns: () => 60, bold: (text: string) => text, dim: (text: string) => text };
+  const same = (text: string) => text;
+  const style = { columns: () => 60, bold: same, dim: same, ago: () => "3 min ago" };
 
   it("says for each pipeline what holds it back and what to do", () => {
     const lines = renderStatus(facts, style);
-    expect(lines).toContain("films: paused: new prompt. To go on: rowmill resume films");
-    expect(lines.join(" ")).toContain("films: 1 row of those that failed cannot be asked about,");
-    expect(lines).toContain("films: 2 changed rows not looked at yet");
+    expect(lines).toContain("! films: paused: new prompt. Resume it: rowmill resume films");
+    expect(lines.join(" ")).toContain("films: 1 failed row cannot be sent because of the key,");
+    expect(lines).toContain("films: 2 changed rows not processed yet");
     expect(lines.join(" ")).toContain("No worker is running, so nothing moves. Start one: rowmill up");
   });
 
   it.each([20, 40, 60, 80, 200])("never exceeds %i columns but by single words", (columns) => {
-    const lines = renderStatus(facts, { ...style, columns: () => columns });
+    const rendered = renderStatus(facts, { ...style, columns: () => columns });
+    const lines = rendered.flatMap((line) => layOut(line, columns));
     const tooLong = lines.filter((line) => line.length > columns && line.trim().includes(" "));
     expect(tooLong).toEqual([]);
   });

@@ -17,5 +17,5 @@ test("A database that is away is waited for as long as is said, whatever of that
   });
   await expect(failing).rejects.toThrow("Connection terminated");
   expect(tries).toBe(2);
-  expect(notes.at(-1)).toContain("Waiting for the database, for about 10 minutes.");
+  expect(notes.at(-1)).toContain("Waiting up to 10 minutes for the database.");
 });

@@ -5,23 +5,28 @@ import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 
 it("An error that has no words is told too, and told from the expected ones", () => {
   const notes: string[] = [];
-  const terminal: Terminal = { ...openTerminal(), note: (text) => void notes.push(text) };
+  const terminal: Terminal = { ...openTerminal(), drawsOver: false, note: (text) => void notes.push(text) };
   reportError(terminal, Object.create(null));
   expect(notes).toEqual([
     "rowmill: unexpected error: an object without a message was thrown",
-    expect.stringContaining("This is a mistake in Rowmill."),
+    expect.stringContaining("This is a bug in Rowmill."),
     "  an object without a message was thrown",
   ]);
 });
 
 it("A message of several lines is told line by line, and what a stack quotes is indented", () => {
   const notes: string[] = [];
-  const terminal: Terminal = { ...openTerminal(), debug: true, note: (text) => void notes.push(text) };
+  const terminal: Terminal = {
+    ...openTerminal(),
+    drawsOver: false,
+    debug: true,
+    note: (text) => void notes.push(text),
+  };
   const cause = new Error("from afar\nevil: ok");
   reportError(
     terminal,
     new RowmillError("refused", "No.", { lines: ["one", "two"], hints: ["Try."], cause }),
   );
-  expect(notes.slice(0, 4)).toEqual(["rowmill: No.", "  one", "  two", "  - Try."]);
+  expect(notes.slice(0, 4)).toEqual(["rowmill: No.", "  one", "  two", "  Hint: Try."]);
   expect(notes).toContain("  evil: ok");
 });

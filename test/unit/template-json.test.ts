@@ -92,7 +92,10 @@ describe("a path into a column of another type", () => {
   test.each([
     ["{{ Title }} {{ meta.a.b }} {{ raw[0] }} {{ row.meta }}", []],
     ['{{ row["a.b"] }} {{ ["a.b"] }} {{ Title.size }} {{ Title[0] }} {{ row[Title] }}', []],
-    ["{{ Title.x }} {{ Title.y }}", ['the template has a path into "Title", which is of type text: only json']],
+    [
+      "{{ Title.x }} {{ Title.y }}",
+      ['the template has a path into "Title", which is of type text: only json'],
+    ],
     [
       "{{ row.tags.first }}{% for x in Title.list %}{% endfor %}",
       ['"tags", which is of type text[]', '"Title"'],

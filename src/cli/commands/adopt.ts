@@ -1,22 +1,24 @@
 /**
- * `rowmill adopt`: sets the pipeline up as `up` would, without sending anything, shows which rows the batch of other code is about,
- * asks, and gives the batch to the pipeline. A worker collects it.
+ * `rowmill adopt`: sets the pipeline up as `up` would, without sending anything, shows which rows a batch of your own code is
+ * about, asks, and gives the batch to the pipeline. A worker collects it.
  */
-import { adoptBatch, prepareAdoption, type Adoption } from "../../app/adopt/adopt-batch.js";
+import { adoptBatch, prepareAdoption, type Adopted, type Adoption } from "../../app/adopt/adopt-batch.js";
 import { openForAdoption, type OpenedForAdoption } from "../../app/adopt/adopt-project.js";
 import { openProjectDatabase } from "../../app/open/open-database.js";
 import { sweepAll } from "../../app/open/round.js";
 import { RowmillError } from "../../model/errors.js";
 import { nearMatch } from "../../model/words/near-match.js";
-import type { PipelineConfig } from "../../model/pipeline.js";
-import { adoptedJson, describeAdopted, describeAdoption } from "../words/adopt-text.js";
+import type { Json, PipelineConfig } from "../../model/pipeline.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { configOf, loadProject, type Project } from "../project.js";
-import { SweepProgress } from "../screen/sweep-progress.js";
+import { SweepProgress } from "../screen/progress.js";
+import { counted, fit, formatCount } from "../screen/text.js";
+
+const NAME_CHARACTERS = 80;
 
 export interface AdoptOptions extends ProjectOptions {
   readonly pipeline: string;
@@ -29,8 +31,8 @@ export async function runAdopt(cli: Cli, batchId: string, options: AdoptOptions)
   const project = await loadProject(cli.terminal, options.config);
   const config = configOf(project, options.pipeline);
   if (config === undefined) throw unknownPipeline(project, options.pipeline);
-  if (options.yes !== true && !cli.terminal.interactive) throw nobodyToAsk();
-  const interruption = listenForInterruption(() => cli.terminal.note("Stopping: nothing is adopted."));
+  if (options.yes !== true && !cli.terminal.interactive) throw noTerminal();
+  const interruption = listenForInterruption(() => cli.terminal.note("Stopping. Nothing is adopted."));
   const opened = await openProjectDatabase(project.config, project.environment);
   try {
     const parts = { ...project, database: opened.database, log: openLog(cli.terminal, options.logLevel) };
@@ -54,17 +56,15 @@ interface Wanted extends Omit<AdoptOptions, "config"> {
 
 async function adopt(cli: Cli, { context, worker }: OpenedForAdoption, wanted: Wanted): Promise<number> {
   const { terminal } = cli;
-  const { signal, config } = wanted;
+  const { signal, config, batchId, customId: pattern } = wanted;
   const [pipeline] = context.pipelines.values();
   if (pipeline === undefined) throw new Error(`The pipeline ${config.name} was not opened.`);
   const progress = new SweepProgress(terminal);
   await sweepAll(context, signal, progress.onChunk);
   progress.end();
-  const adoption = await prepareAdoption(context, pipeline, {
-    batchId: wanted.batchId,
-    pattern: wanted.customId,
-    signal,
-  });
+  const adoption = await terminal.during(`Reading ${batchId}`, () =>
+    prepareAdoption(context, pipeline, { batchId, pattern, signal }),
+  );
   for (const line of describeAdoption(adoption, config)) terminal.note(line);
   if (wanted.yes !== true && !(await askToAdopt(adoption, signal))) {
     terminal.note("Nothing was adopted.");
@@ -72,19 +72,19 @@ async function adopt(cli: Cli, { context, worker }: OpenedForAdoption, wanted: W
   }
   signal.throwIfAborted();
   const adopted = await adoptBatch(context, pipeline, adoption);
-  if (wanted.json) terminal.print(JSON.stringify(adoptedJson(adoption, adopted, config)));
+  if (wanted.json) terminal.data(JSON.stringify(adoptedJson(adoption, adopted, config)));
   else for (const line of describeAdopted(adopted, { adoption, config, worker })) terminal.print(line);
   return EXIT_STATUS.ok;
 }
 
 function askToAdopt({ batch, expected }: Adoption, signal: AbortSignal): Promise<boolean> {
   const rows = expected.adopted === 1 ? "this row" : "these rows";
-  return askYesNo(`Take the answers of ${batch.id} for ${rows}?`, signal);
+  return askYesNo(`Use the answers of ${batch.id} for ${rows}?`, signal);
 }
 
-function nobodyToAsk(): RowmillError {
-  return new RowmillError("refused", "There is no terminal to ask on.", {
-    hints: ["To adopt without a question: add --yes", "Nothing was adopted."],
+function noTerminal(): RowmillError {
+  return new RowmillError("refused", "There is no terminal to ask on, so nothing was adopted.", {
+    hints: ["To adopt without a question: add --yes"],
   });
 }
 
@@ -95,4 +95,61 @@ function unknownPipeline(project: Project, name: string): RowmillError {
   return new RowmillError("not_found", `There is no pipeline "${name}" in ${project.config.file}${meant}`, {
     hints: [`There are: ${known.join(", ")}.`],
   });
+}
+
+/** What the batch is, and what becomes of its lines. */
+function describeAdoption({ batch, lines, expected }: Adoption, config: PipelineConfig): string[] {
+  const { source, request } = config;
+  const others = lines.models.filter((model) => model !== request.model);
+  const example = lines.unreadableExample;
+  const such = example === null ? "" : `, such as "${fit(example, NAME_CHARACTERS)}"`;
+  const rows: readonly (readonly [number, string])[] = [
+    [expected.adopted, "waiting for an answer: adopted"],
+    [expected.ended, "already answered, failed or excluded: left alone"],
+    [expected.inFlight, "in another batch: left alone"],
+    [expected.noRow, `not in ${source.table}`],
+    [lines.repeated, "duplicates of an earlier line"],
+    [lines.unreadable, `with a name that does not match the pattern${such}`],
+  ];
+  const shown = rows.filter(([count]) => count > 0);
+  const width = Math.max(...shown.map(([count]) => formatCount(count).length));
+  const note =
+    `! The batch asked ${others.join(", ")}, but the config says ${request.model}. ` +
+    `Costs are counted at the price of ${request.model}.`;
+  return [
+    `${batch.id} is ${batch.statusText}: ${counted(lines.lines, "line")} for ${config.name}`,
+    ...shown.map(([count, what]) => `  ${formatCount(count).padStart(width)} ${what}`),
+    ...(others.length === 0 ? [] : [note]),
+  ];
+}
+
+function describeAdopted(
+  { adopted }: Adopted,
+  of: { adoption: Adoption; config: PipelineConfig; worker: OpenedForAdoption["worker"] },
+): string[] {
+  const { adoption, config, worker } = of;
+  const done = `✓ ${config.name}: adopted ${counted(adopted, "row")} of ${adoption.batch.id}. Nothing was sent or paid again.`;
+  if (worker === null) return [done, "Next, to collect the answers and send only what is left: rowmill up"];
+  return [
+    done,
+    `A worker is running (process ${worker.pid} on ${worker.host}). It collects the answers if ${config.name} is in its config. ` +
+      "See its progress: rowmill status",
+    `If ${config.name} is not in its config: rowmill up`,
+  ];
+}
+
+function adoptedJson({ batch, lines }: Adoption, adopted: Adopted, config: PipelineConfig): Json {
+  return {
+    pipeline: config.name,
+    batch: adopted.batchId,
+    providerBatchId: batch.id,
+    status: batch.statusText,
+    lines: lines.lines,
+    adopted: adopted.adopted,
+    ended: adopted.ended,
+    inFlight: adopted.inFlight,
+    noRow: adopted.noRow,
+    repeated: lines.repeated,
+    unreadable: lines.unreadable,
+  };
 }

@@ -1,4 +1,4 @@
-/** `rowmill approve`: a person's yes to what a new or changed pipeline will cost. Approves the definition shown, no later one. */
+/** `rowmill approve`: your yes to the cost of a new or changed pipeline. Approves the definition shown, no later one. */
 import { presentAccount } from "../../app/open/providers.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
@@ -11,7 +11,7 @@ import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
-import { counted, describeEstimate, readEstimate } from "../words/text.js";
+import { counted, describeEstimate, readEstimate } from "../screen/text.js";
 
 export interface ApproveOptions extends ProjectOptions {
   readonly yes?: true;
@@ -23,7 +23,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
   return withExistingLedger(project, async ({ database }) => {
     const row = await registeredPipeline(database, name);
     if (row.approvedHash === row.definitionHash) {
-      terminal.print(`${name} was approved already, as it is now.`);
+      terminal.print(`✓ ${name} is already approved.`);
       return EXIT_STATUS.ok;
     }
     const waiting = await counts.countState(database, row.id, "waiting");
@@ -33,7 +33,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
       return EXIT_STATUS.blocked;
     }
     await approveShown(database, row, presentAccount(project, row.name));
-    terminal.print(`${name} is approved.`);
+    terminal.print(`✓ ${name} is approved.`);
     return EXIT_STATUS.ok;
   });
 }
@@ -41,27 +41,27 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
 function describe(row: PipelineRow, waiting: number, config: PipelineConfig | undefined): string {
   const estimate = readEstimate(row.estimate);
   if (estimate === null)
-    return `${counted(waiting, "row")} waiting; there is no estimate yet, rowmill up makes one.`;
-  const since = waiting === estimate.rows ? "" : ` (${counted(waiting, "row")} waiting by now)`;
+    return `${counted(waiting, "row")} waiting. There is no estimate yet. To make one: rowmill up`;
+  const since = waiting === estimate.rows ? "" : ` (now ${counted(waiting, "row")} waiting)`;
   return `${describeEstimate(estimate, config)}${since}.`;
 }
 
 async function ask({ terminal }: Cli, name: string): Promise<boolean> {
   if (terminal.interactive) return askYesNo(`Send the rows of ${name}?`);
-  throw new RowmillError("refused", "There is no terminal to ask on.", {
+  throw new RowmillError("refused", "There is no terminal to ask on, so nothing was approved.", {
     hints: [`To approve without a question: rowmill approve ${name} --yes`],
   });
 }
 
-/** @throws RowmillError `refused` when the pipeline was changed while the person read. */
+/** @throws RowmillError `refused` when the pipeline changed while you read. */
 async function approveShown(database: Database, row: PipelineRow, account: string): Promise<void> {
-  const shown = { definitionHash: row.definitionHash, by: "a person, by rowmill approve", account };
+  const shown = { definitionHash: row.definitionHash, by: "rowmill approve", account };
   const approved = await database.transaction(async (tx) => {
     await wake.wakeBatches(tx, row.id);
     return pipelines.approve(tx, row.id, shown);
   });
   if (approved) return;
-  throw new RowmillError("refused", `${row.name} was changed or approved by somebody else meanwhile.`, {
-    hints: [`Look again: rowmill approve ${row.name}`],
+  throw new RowmillError("refused", `${row.name} was changed or approved by someone else in the meantime.`, {
+    hints: [`See the current estimate: rowmill approve ${row.name}`],
   });
 }

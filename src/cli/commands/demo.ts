@@ -1,12 +1,13 @@
 /**
- * `rowmill demo`: the whole path on the films of `examples/movies`, as the project that a user would have. Without `--live` the local
- * Batch API server stands in for the provider: no language model answers, nothing leaves this machine, nothing is spent. Its folder
- * is temporary and goes at the end; with `--keep` and `--live` it is `./rowmill-demo`, where the next call goes on.
+ * `rowmill demo`: the project of `examples/movies`, from the table to the answers. Without `--live` a local Batch API server stands in
+ * for the provider: no language model, nothing leaves this machine, no cost. Its folder is temporary; with `--keep` and `--live` it is
+ * `./rowmill-demo`, where the next run continues and overwrites nothing, so that paid answers stay.
  */
 import { rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { parse } from "csv-parse/sync";
 import { idleState } from "../../app/open/idle.js";
 import { lockForWork, openProjectDatabase, stateFolder } from "../../app/open/open-database.js";
 import { openProject } from "../../app/open/open-project.js";
@@ -15,27 +16,35 @@ import { completeFromDotenv } from "../../config/load/dotenv.js";
 import { readEnvironment, type Environment } from "../../config/load/environment.js";
 import { loadConfig } from "../../config/load/load.js";
 import { stopEmbedded } from "../../embedded/embedded.js";
+import { exists } from "../../embedded/file-errors.js";
 import { RowmillError } from "../../model/errors.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
+import { sql, type Database } from "../../postgres/database.js";
+import * as counts from "../../store/requests/counts.js";
+import { approve } from "../../worker/rounds/approval.js";
 import type { WorkerContext } from "../../worker/context.js";
+import { estimatePipeline } from "../../worker/rounds/estimate.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { startWorker } from "../../worker/process/worker.js";
 import { Approvals } from "../parts/approvals.js";
 import type { Cli, LogOptions } from "../cli.js";
-import { sayHowItEnded } from "../words/closing-words.js";
+import { sayHowItEnded } from "../screen/closing-words.js";
 import { openLog } from "../screen/command-log.js";
 import { requireSameProvider, startDemoGateway } from "../demo/gateway.js";
-import { agreeToSpend } from "../demo/live.js";
-import { loadFilms, writeDemoConfig } from "../demo/project.js";
 import { demoReport } from "../demo/report.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { follow } from "../parts/follow.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { hideSecrets } from "../project.js";
-import { counted } from "../words/text.js";
-import { WorkProgress } from "../screen/work-progress.js";
+import { askYesNo } from "../screen/ask.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, describeEstimate } from "../screen/text.js";
+import { WorkProgress } from "../screen/progress.js";
 
 const KEPT_FOLDER = "rowmill-demo";
+/** Ships with the package. */
+const EXAMPLE = new URL("../../../examples/movies/", import.meta.url);
+const DATABASE_FROM_VARIABLE = 'database: process.env["DATABASE_URL"]';
 
 export interface DemoOptions extends LogOptions {
   readonly keep?: true;
@@ -52,13 +61,13 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   hideSecrets(terminal, null);
   if (!live) {
     terminal.note(
-      "NO LANGUAGE MODEL ANSWERS IN THIS DEMO: answers are made by rules and word lists on this machine.",
+      "! NO LANGUAGE MODEL ANSWERS IN THIS DEMO: rules and word lists on this machine make the answers.",
     );
   }
-  const wayOn = kept === null ? "" : " The same command goes on where this one stops.";
+  const wayOn = kept === null ? "" : " Run the same command again to continue.";
   const interruption = listenForInterruption(() => terminal.note(`Stopping.${wayOn}`));
   const folder = kept ?? (await mkdtemp(join(tmpdir(), "rowmill-demo-")));
-  // For the second Ctrl-C, which ends the process at once.
+  // For a second Ctrl-C, which ends the process at once.
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
   if (kept === null) process.once("exit", removeFolder);
   const start = { folder, kept: kept !== null, signal: interruption.signal };
@@ -78,14 +87,17 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   }
 }
 
-/** The user's own variables, completed from `.env` in this folder. */
+/** The user's variables, with those of `.env` in this folder. */
 async function liveEnvironment(): Promise<Environment> {
   await completeFromDotenv(process.env, process.cwd());
   const environment = readEnvironment(process.env);
   const [{ choice, keyVariable, keyExample }] = ADAPTERS;
   if (choice.secrets(environment.provider).length > 0) return environment;
-  throw new RowmillError("usage", `${keyVariable} is not set, so ${choice.dialect.title} cannot be asked.`, {
-    hints: [`Put it into .env in this folder: ${keyExample}`, "Without a key and without cost: rowmill demo"],
+  throw new RowmillError("usage", `${keyVariable} is not set, so ${choice.dialect.title} cannot be used.`, {
+    hints: [
+      `Add it to .env in this folder: ${keyExample}`,
+      "To try without a key and without cost: rowmill demo",
+    ],
   });
 }
 
@@ -105,7 +117,7 @@ async function runOn(cli: Cli, options: DemoOptions, start: Start): Promise<numb
     start.signal.throwIfAborted();
     const where = start.kept ? `./${KEPT_FOLDER}` : "a temporary folder";
     terminal.note(`Starting an embedded PostgreSQL in ${where} …`);
-    const opened = await openProjectDatabase(config, start.environment);
+    const opened = await terminal.during("Starting", () => openProjectDatabase(config, start.environment));
     try {
       return await runWith(cli, options, { ...start, config, database: opened.database });
     } finally {
@@ -124,7 +136,7 @@ async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<
   const { config, database, environment, signal } = opened;
   signal.throwIfAborted();
   const films = await loadFilms(database);
-  terminal.note(`The table movies holds ${counted(films, "film")}.`);
+  terminal.note(`The table movies has ${counted(films, "film")}.`);
   const log = openLog(terminal, options.logLevel);
   const context = await openProject({ config, environment, database, log });
   try {
@@ -164,4 +176,69 @@ async function work(
     terminal.endLive();
     await worker.stop();
   }
+}
+
+/** Writes the example's config into the folder, unless it has one. */
+async function writeDemoConfig(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, "rowmill.config.ts");
+  if (await exists(file)) return;
+  const text = await readFile(new URL("rowmill.config.ts", EXAMPLE), "utf8");
+  if (!text.includes(DATABASE_FROM_VARIABLE))
+    throw new RowmillError(
+      "internal",
+      "The example's config does not name its database as the demo expects.",
+    );
+  await writeFile(file, text.replace(DATABASE_FROM_VARIABLE, 'database: "embedded"'));
+}
+
+/** The films, once; returns how many there are. */
+async function loadFilms(database: Database): Promise<number> {
+  const films = parse(await readFile(new URL("movies.csv", EXAMPLE), "utf8"), { columns: true });
+  await database.run(sql`
+    create table if not exists public.movies (
+      id bigint primary key, title text not null, year integer not null,
+      genres text not null, director text not null, description text not null
+    )`);
+  await database.run(sql`
+    insert into public.movies
+    select *
+    from json_to_recordset(${JSON.stringify(films)}::json)
+      as x (id bigint, title text, year integer, genres text, director text, description text)
+    on conflict (id) do nothing`);
+  return films.length;
+}
+
+/** Shows the cost, however small, and asks. True: continue; also when nothing is left to send. */
+async function agreeToSpend(
+  terminal: Terminal,
+  context: WorkerContext,
+  options: { yes: boolean | undefined; signal: AbortSignal },
+): Promise<boolean> {
+  for (const pipeline of context.pipelines.values()) {
+    const waiting = await counts.countState(context.database, pipeline.id, "waiting");
+    if (waiting === 0) continue;
+    const estimate = await estimatePipeline(context, pipeline, { waiting, arrived: 0 });
+    terminal.note(
+      `This sends to ${pipeline.provider.accountText(pipeline.provider.account)}: ` +
+        `${describeEstimate(estimate, pipeline.config)}.`,
+    );
+    if (!(await saysYes(terminal, options))) return false;
+    await approve(context, pipeline, options.yes ? "--yes" : "rowmill demo");
+  }
+  return true;
+}
+
+async function saysYes(
+  terminal: Terminal,
+  { yes, signal }: { yes: boolean | undefined; signal: AbortSignal },
+): Promise<boolean> {
+  if (yes) return true;
+  if (terminal.interactive) {
+    const agreed = await askYesNo("Continue?", signal);
+    if (!agreed) terminal.note("Nothing was sent. To start again: rowmill demo --live");
+    return agreed;
+  }
+  terminal.note("! There is no terminal to ask on, so nothing was sent. To agree: rowmill demo --live --yes");
+  return false;
 }

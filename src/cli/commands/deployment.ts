@@ -1,30 +1,32 @@
 /**
- * `rowmill deployment`: shows in which database the ledger is and what speaks against it; and carries out a person's word, that the
- * former database is gone or that it lives on. Sets the pipelines up as `up` would, and sends nothing.
+ * `rowmill deployment`: shows which database holds the ledger and whether it may be a copy, or carries out your answer: the
+ * previous database is gone, or it is still in use. Sets the pipelines up as `up` would, and sends nothing.
  */
-import { copyLedger, prepareCopy } from "../../app/deployment/copy-ledger.js";
+import { copyLedger, prepareCopy, type CopyCounts } from "../../app/deployment/copy-ledger.js";
 import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { openProject } from "../../app/open/open-project.js";
 import { lookAtPlace } from "../../app/open/place-of-ledger.js";
 import { openProviders } from "../../app/open/providers.js";
-import { prepareRestore, restoreLedger } from "../../app/deployment/restore-ledger.js";
+import {
+  prepareRestore,
+  restoreLedger,
+  type LostBatch,
+  type Restoration,
+  type RestoreCounts,
+} from "../../app/deployment/restore-ledger.js";
 import { RowmillError } from "../../model/errors.js";
 import { suspicionText } from "../../model/deployment-identity.js";
-import { deploymentId, suspicion } from "../../store/ledger/deployment.js";
+import * as deployment from "../../store/ledger/deployment.js";
 import type { WorkerContext } from "../../worker/context.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
-import {
-  COPIED,
-  describeCopy,
-  describeRestoration,
-  describeRestored,
-  rowsAskedAgain,
-} from "../words/deployment-text.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { loadProject, withExistingLedger, type Project } from "../project.js";
+import { counted } from "../screen/text.js";
+
+const BATCHES_SHOWN = 20;
 
 export interface DeploymentOptions extends ProjectOptions {
   readonly restored?: true;
@@ -35,16 +37,17 @@ export interface DeploymentOptions extends ProjectOptions {
 
 export async function runDeployment(cli: Cli, options: DeploymentOptions): Promise<number> {
   if (options.restored && options.copy)
-    throw new RowmillError(
-      "usage",
-      "Either the former database is gone (--restored) or it lives on (--copy).",
-    );
+    throw new RowmillError("usage", "Use either --restored or --copy, not both.", {
+      hints: ["What each of them does: rowmill help deployment"],
+    });
   const project = await loadProject(cli.terminal, options.config);
   if (!options.restored && !options.copy)
     return withExistingLedger(project, (opened) => show(cli, { project, opened }, options));
-  if (options.yes !== true && !cli.terminal.interactive) throw nobodyToAsk(options);
+  if (options.yes !== true && !cli.terminal.interactive) throw noTerminal(options);
   const providers = await openProviders(project);
-  const interruption = listenForInterruption(() => cli.terminal.note("Stopping: give the command again."));
+  const interruption = listenForInterruption(() =>
+    cli.terminal.note("Stopping. Run the same command again."),
+  );
   try {
     return await withExistingLedger(project, async ({ database }) => {
       const log = openLog(cli.terminal, options.logLevel);
@@ -68,14 +71,15 @@ async function show(
 ): Promise<number> {
   const { database, place } = opened;
   const { difference } = await lookAtPlace(database, project.config);
-  const heldBack = (await suspicion(database)) ?? (difference === null ? null : suspicionText(difference));
-  const id = await deploymentId(database);
-  if (options.json) terminal.print(JSON.stringify({ deployment: id, place, suspicion: heldBack }));
+  const recorded = await deployment.suspicion(database);
+  const suspicion = recorded ?? (difference === null ? null : suspicionText(difference));
+  const id = await deployment.deploymentId(database);
+  if (options.json) terminal.data(JSON.stringify({ deployment: id, place, suspicion }));
   else {
     terminal.print(`Ledger ${id}, in ${place}`);
-    terminal.print(heldBack ?? "Nothing speaks against it: it is where it was.");
+    terminal.print(suspicion === null ? "✓ This is the database that sent its batches." : `! ${suspicion}`);
   }
-  return heldBack === null ? EXIT_STATUS.ok : EXIT_STATUS.blocked;
+  return suspicion === null ? EXIT_STATUS.ok : EXIT_STATUS.blocked;
 }
 
 interface Deciding {
@@ -87,23 +91,19 @@ interface Deciding {
 async function restore(cli: Cli, deciding: Deciding, options: DeploymentOptions): Promise<number> {
   const { project, context, signal } = deciding;
   const { terminal } = cli;
-  const restoration = await prepareRestore(context, signal);
+  const restoration = await terminal.during("Reading the provider's list of batches", () =>
+    prepareRestore(context, signal),
+  );
   for (const line of describeRestoration(restoration)) terminal.note(line);
-  const question = "Is the former database gone, and shall this one go on?";
+  const question = "Is the previous database gone, and should this one take its place?";
   if (options.yes !== true && !(await askYesNo(question, signal))) return leaveIt(cli);
   const counts = await restoreLedger(context, project.config, { restoration, signal });
   const askedAgain = rowsAskedAgain(restoration);
+  const { unlisted } = restoration;
   if (options.json) {
-    const deployment = await deploymentId(context.database);
-    terminal.print(
-      JSON.stringify({
-        decision: "restored",
-        deployment,
-        ...counts,
-        askedAgain,
-        unlisted: restoration.unlisted,
-      }),
-    );
+    const id = await deployment.deploymentId(context.database);
+    const done = { decision: "restored", deployment: id, ...counts, askedAgain, unlisted };
+    terminal.data(JSON.stringify(done));
   } else for (const line of describeRestored(counts)) terminal.print(line);
   return EXIT_STATUS.ok;
 }
@@ -113,14 +113,20 @@ async function copy(cli: Cli, deciding: Deciding, options: DeploymentOptions): P
   const { terminal } = cli;
   const counts = await prepareCopy(context);
   for (const line of describeCopy(counts)) terminal.note(line);
-  const question = "Does the other database live on, and shall this one be a copy?";
+  const question = "Is the other database still in use, and should this one become a separate copy?";
   if (options.yes !== true && !(await askYesNo(question, signal))) return leaveIt(cli);
   signal.throwIfAborted();
   await copyLedger(context, project.config);
   if (options.json) {
-    const deployment = await deploymentId(context.database);
-    terminal.print(JSON.stringify({ decision: "copy", deployment, ...counts }));
-  } else for (const line of COPIED) terminal.print(line);
+    const id = await deployment.deploymentId(context.database);
+    terminal.data(JSON.stringify({ decision: "copy", deployment: id, ...counts }));
+  } else {
+    terminal.print("✓ This database is now a separate ledger.");
+    terminal.print("Next: rowmill up");
+    terminal.print(
+      "To keep a pipeline from sending the same rows as the other database: rowmill pause PIPELINE",
+    );
+  }
   return EXIT_STATUS.ok;
 }
 
@@ -129,11 +135,89 @@ function leaveIt({ terminal }: Cli): number {
   return EXIT_STATUS.blocked;
 }
 
-function nobodyToAsk({ copy: isCopy }: DeploymentOptions): RowmillError {
-  return new RowmillError("refused", "There is no terminal to ask on.", {
-    hints: [
-      `To do it without a question: rowmill deployment --${isCopy ? "copy" : "restored"} --yes`,
-      "Nothing was changed.",
-    ],
+function noTerminal({ copy: isCopy }: DeploymentOptions): RowmillError {
+  return new RowmillError("refused", "There is no terminal to ask on, so nothing was changed.", {
+    hints: [`To confirm without a question: rowmill deployment --${isCopy ? "copy" : "restored"} --yes`],
   });
+}
+
+/** What `--restored` would do. */
+export function describeRestoration(restoration: Restoration): string[] {
+  const { lost, unlisted, gone, unsent } = restoration;
+  const again = rowsAskedAgain(restoration);
+  return [
+    "This database takes the place of the previous one, which must be gone: two of them would pay twice.",
+    ...(lost.length === 0 && unlisted.length === 0
+      ? ["  every batch of this ledger at the provider is known here"]
+      : shortened(lost.map(lostLine))),
+    ...unlisted.map(
+      (title) =>
+        `  ${title} lists no batch of Rowmill's: what the previous database sent there after the backup ` +
+        "cannot be found, so its rows are sent, and paid, again",
+    ),
+    ...shortened(
+      gone.map(
+        ({ providerBatchId, rows }) =>
+          `  ${providerBatchId}: in flight here, but its answers were deleted at the provider: ` +
+          `${counted(rows, "row")} sent again`,
+      ),
+    ),
+    ...(unsent.length === 0 ? [] : [`  ${counted(unsent.length, "unsent batch")}: their rows wait again`]),
+    ...(again === 0 ? [] : [`! Up to ${counted(again, "row")} will be sent, and paid, again.`]),
+  ];
+}
+
+function lostLine({ batch, pipeline, collectable, requests, gone, promptKnown }: LostBatch): string {
+  const what = `  ${batch.id} (${batch.statusText}): ${counted(requests, "request")}`;
+  if (pipeline === null)
+    return (
+      `${what} of the pipeline ${batch.mark?.pipeline ?? "?"}, which is not in the config: left alone. ` +
+      "To collect its answers, add the pipeline to the config first"
+    );
+  if (!collectable) return `${what}, but its answers were deleted: rows that still wait are sent again`;
+  const some = gone.length === 0 ? "its answers are collected" : "what is left of its answers is collected";
+  const trusted = promptKnown ? "" : " as answers to the current prompt, because its input file is gone";
+  return `${what} not known here: ${some}${trusted}`;
+}
+
+function shortened(lines: readonly string[]): string[] {
+  const more = lines.length - BATCHES_SHOWN;
+  return more <= 0 ? [...lines] : [...lines.slice(0, BATCHES_SHOWN), `  … and ${more} more`];
+}
+
+/** At most: where the rows can no longer be read, the provider's own counts. */
+function rowsAskedAgain({ lost, gone }: Restoration): number {
+  const unreadable = lost.filter(({ collectable }) => !collectable);
+  return (
+    unreadable.reduce((sum, { requests }) => sum + requests, 0) +
+    gone.reduce((sum, { rows }) => sum + rows, 0)
+  );
+}
+
+function describeRestored({ adoptedBatches, adoptedRows }: RestoreCounts): string[] {
+  const taken =
+    adoptedBatches === 0
+      ? "There was nothing to adopt."
+      : `Adopted ${counted(adoptedRows, "row")} in ${counted(adoptedBatches, "batch")}: ` +
+        "their answers are collected, and not paid again.";
+  return [`✓ This database takes the place of the previous one. ${taken}`, "Next: rowmill up"];
+}
+
+/** What `--copy` would do. */
+function describeCopy({ sharedBatches, sharedRows, withdrawnBatches, waitingRows }: CopyCounts): string[] {
+  return [
+    "This database becomes a separate ledger. The other one continues as it is.",
+    ...(sharedBatches === 0
+      ? []
+      : [
+          `  ${counted(sharedRows, "row")} in ${counted(sharedBatches, "batch")} in flight: collected here too, ` +
+            "as far as the files can be read; nothing of them is deleted or canceled",
+        ]),
+    ...(withdrawnBatches === 0
+      ? []
+      : [`  ${counted(withdrawnBatches, "unsent batch")}: their rows wait again`]),
+    ...(waitingRows === 0
+      ? []
+      : [`! ${counted(waitingRows, "waiting row")}: sent, and paid, by both databases`]),
+  ];
 }

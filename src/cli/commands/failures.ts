@@ -1,13 +1,14 @@
-/** `rowmill failures`: the rows that failed, grouped by what made them fail. Reads only. */
+/** `rowmill failures`: the rows that failed, grouped by reason. Reads only. */
 import { fixOf } from "../../model/words/failure-fixes.js";
-import { readFailures, type FailureGroup } from "../../store/requests/failures.js";
+import * as failures from "../../store/requests/failures.js";
+import type { FailureGroup } from "../../store/requests/failures.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { failureLines, moreLine, type ShownFailure } from "../words/failure-text.js";
+import { failureLines, moreLine, type ShownFailure } from "../screen/failure-text.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 
-/** Of each pipeline; the rest is counted. */
+/** Per pipeline; the rest is counted. */
 const GROUPS_SHOWN = 20;
 
 export interface FailuresOptions extends ProjectOptions {
@@ -23,11 +24,13 @@ export async function runFailures(
   return withExistingLedger(project, async ({ database }) => {
     const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
     const wanted = { pipelineIds: rows.map(({ id }) => id), groupsMax: GROUPS_SHOWN, rowsMax: null };
-    const { groups, more } = await readFailures(database, wanted);
-    const failures = groups.flatMap((group) => shownFailure(project, rows, group));
-    if (options.json) terminal.print(JSON.stringify({ failures, more }));
-    else if (failures.length === 0) terminal.print("No row failed.");
-    else for (const line of linesOf(failures, more, terminal)) terminal.print(line);
+    const { groups, more } = await terminal.during("Reading failures", () =>
+      failures.readFailures(database, wanted),
+    );
+    const shown = groups.flatMap((group) => shownFailure(project, rows, group));
+    if (options.json) terminal.data(JSON.stringify({ failures: shown, more }));
+    else if (shown.length === 0) terminal.print("✓ No row failed.");
+    else for (const line of linesOf(shown, more, terminal)) terminal.print(line);
     return EXIT_STATUS.ok;
   });
 }
@@ -44,11 +47,11 @@ function shownFailure(
 }
 
 function linesOf(
-  failures: readonly ShownFailure[],
+  shown: readonly ShownFailure[],
   more: { readonly groups: number; readonly rows: number },
   style: Cli["terminal"],
 ): string[] {
-  const blocks = failures.map((failure) => failureLines(failure, style));
+  const blocks = shown.map((failure) => failureLines(failure, style));
   const rest = more.groups === 0 ? [] : [moreLine(more)];
   return [...blocks, rest]
     .filter((block) => block.length > 0)

@@ -1,11 +1,11 @@
-/** `rowmill flush`: what waits goes out without threshold or deadline. Only marks it; a worker does it. */
+/** `rowmill flush`: marks waiting rows to be sent now; a worker sends them. */
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { pausedText } from "../words/paused-text.js";
+import { pausedText } from "../screen/paused-text.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger } from "../project.js";
-import { counted } from "../words/text.js";
+import { counted } from "../screen/text.js";
 
 export async function runFlush(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
@@ -16,11 +16,12 @@ export async function runFlush(cli: Cli, names: readonly string[], options: Proj
     for (const pipeline of await overview.pipelineOverviews(database)) {
       if (!ids.has(pipeline.id)) continue;
       const held = pausedText(pipeline, configOf(project, pipeline.name));
-      const but = held === null ? "" : `, but not before this is mended: ${held}`;
-      cli.terminal.print(`${pipeline.name}: ${counted(pipeline.waiting, "waiting row")} will be sent${but}`);
+      const rows = counted(pipeline.waiting, "waiting row");
+      if (held === null) cli.terminal.print(`✓ ${pipeline.name}: ${rows} will be sent now`);
+      else cli.terminal.print(`! ${pipeline.name}: ${rows} will be sent once this is resolved: ${held}`);
     }
     if ((await overview.livingWorkers(database)).length === 0)
-      cli.terminal.note("No worker is running: they go out at the next rowmill up.");
+      cli.terminal.note("! No worker is running. To send them: rowmill up");
     return EXIT_STATUS.ok;
   });
 }

@@ -15,12 +15,12 @@ export interface GatewayOptions extends LogOptions {
   readonly apiKeyFile?: string;
 }
 
-/** A stop by Ctrl-C is the usual end of a server, and no failure. */
+/** Ctrl-C is the usual end of a server, not a failure. */
 export async function serveGateway({ terminal }: Cli, options: GatewayOptions): Promise<number> {
   const { host, port, demoModel = false } = options;
   await completeFromDotenv(process.env, process.cwd());
   const keys = { file: options.apiKeyFile ?? null, variable: process.env[KEYS_VARIABLE] || null };
-  const warn = (text: string) => terminal.note(`Warning: ${text}`);
+  const warn = (text: string) => terminal.note(`! Warning: ${text}`);
   const interruption = listenForInterruption(() => undefined);
   try {
     const dataDir = resolve(options.dataDir);
@@ -35,9 +35,9 @@ export async function serveGateway({ terminal }: Cli, options: GatewayOptions): 
 
 const LISTEN_ERRORS: Readonly<Record<string, string>> = {
   EADDRINUSE: "is in use",
-  EACCES: "may not be used by this user",
-  EADDRNOTAVAIL: "is no address of this machine",
-  ENOTFOUND: "is no address of this machine",
+  EACCES: "is not allowed for this user",
+  EADDRNOTAVAIL: "is not an address of this machine",
+  ENOTFOUND: "is not an address of this machine",
 };
 
 function explainListen(error: unknown, { host, port }: GatewayOptions): unknown {
@@ -46,6 +46,6 @@ function explainListen(error: unknown, { host, port }: GatewayOptions): unknown 
   if (why === undefined || error instanceof RowmillError) return error;
   return new RowmillError("usage", `The gateway cannot listen: ${host}:${port} ${why}.`, {
     cause: error,
-    hints: ["Choose another one with --port and --host; --port 0 takes any free port."],
+    hints: ["Choose another address with --host, or any free port with: --port 0"],
   });
 }

@@ -1,6 +1,6 @@
 /**
- * `rowmill init`: chooses with a person or by options what to ask of which table, and writes the config. Nothing is written before
- * everything is known and the config was read back; nothing at all is done in a database on a server.
+ * `rowmill init`: writes a config from answers or options. Writes nothing before everything is known and the config has passed
+ * Rowmill's own checks, and changes nothing in a database on a server.
  */
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -22,27 +22,17 @@ import {
 import { RowmillError } from "../../model/errors.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { askYesNo } from "../screen/ask.js";
-import type { Cli, LogOptions } from "../cli.js";
+import type { Cli } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { openInitDatabase, type InitDatabase } from "../parts/init-database.js";
-import { askChoices, choicesOfOptions, missingOptions, noTable } from "../parts/init-questions.js";
-import { describeWritten } from "../words/init-text.js";
-
-/** What it takes on the command line. */
-export interface InitOptions extends LogOptions {
-  readonly table?: string;
-  readonly key?: string;
-  readonly columns?: string;
-  readonly model?: string;
-  readonly prompt?: string;
-  readonly function?: true;
-  readonly answer?: string;
-  readonly target?: string;
-  readonly name?: string;
-  readonly embedded?: true;
-  readonly sql?: string;
-  readonly force?: true;
-}
+import {
+  askChoices,
+  choicesOfOptions,
+  missingOptions,
+  noTable,
+  type InitOptions,
+} from "../parts/init-questions.js";
+import { describeWritten } from "../screen/init-text.js";
 
 export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const folder = process.cwd();
@@ -70,15 +60,15 @@ async function existingConfig(folder: string): Promise<string | null> {
 
 async function requireForce({ terminal }: Cli, existing: string, options: InitOptions): Promise<void> {
   if (!existing.endsWith("ts"))
-    throw new RowmillError("refused", `There is ${existing} already, and this command writes TypeScript.`, {
-      hints: ["Remove it first, or go on with it.", "Nothing was written."],
+    throw new RowmillError("refused", `${existing} already exists, and this command writes TypeScript.`, {
+      hints: ["Keep using it, or remove it and run this command again. Nothing was written."],
     });
   if (options.force) return;
   if (!terminal.interactive)
-    throw new RowmillError("refused", `There is ${existing} already.`, {
-      hints: ["To write a new one in its place: add --force", "Nothing was written."],
+    throw new RowmillError("refused", `${existing} already exists, so nothing was written.`, {
+      hints: ["To overwrite it: add --force"],
     });
-  if (!(await askYesNo(`There is ${existing} already. Write a new one in its place?`)))
+  if (!(await askYesNo(`${existing} already exists. Overwrite it?`)))
     throw new RowmillError("refused", "Nothing was written.");
 }
 
@@ -89,7 +79,7 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   if (options.table === undefined && found.tables.every((table) => table.problem !== null))
     throw noTable(found);
   const named = found.tables.find((table) => table.name === options.table);
-  // Before anything else is asked or missed.
+  // Before anything else is asked or reported as missing.
   if (named !== undefined && named.problem !== null) throw refusalOfTable(named);
   if (options.table !== undefined && named === undefined)
     await requireWatchable(database, { table: options.table, key: [], columns: [] });
@@ -103,7 +93,7 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   };
 }
 
-/** The table as the list spells it. */
+/** With the table spelled as in the list. */
 function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {
   const { table } = options;
   const found = table === undefined ? undefined : tables.find((candidate) => isNamed(candidate, table));

@@ -1,4 +1,4 @@
-/** `rowmill pause`: nothing more is sent until a person resumes it. What is paid for is collected all the same. */
+/** `rowmill pause`: sends nothing more until you resume it. What was paid for is still collected. */
 import type { Database } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
@@ -6,7 +6,7 @@ import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
 
-const REASON_DEFAULT = "paused by a person";
+const REASON_DEFAULT = "by rowmill pause";
 
 export interface PauseOptions extends ProjectOptions {
   readonly reason?: string;
@@ -16,22 +16,22 @@ export async function runPause(cli: Cli, name: string, options: PauseOptions): P
   const project = await loadProject(cli.terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const row = await registeredPipeline(database, name);
-    const before = await pauseByPerson(database, row, options.reason ?? REASON_DEFAULT);
+    const before = await pauseByUser(database, row, options.reason ?? REASON_DEFAULT);
     if (before?.pauseKind === "person") {
-      cli.terminal.print(`${name} was paused already: ${before.pauseReason}`);
+      cli.terminal.print(`✓ ${name} is already paused: ${before.pauseReason}`);
       return EXIT_STATUS.ok;
     }
-    cli.terminal.print(`${name} is paused. To go on: rowmill resume ${name}`);
+    cli.terminal.print(`✓ ${name} is paused. Resume it: rowmill resume ${name}`);
     if (before !== null)
       cli.terminal.note(
-        `It was held back before, and will be again if that still holds: ${before.pauseReason}`,
+        `! It was already paused, and will be again if this still holds: ${before.pauseReason}`,
       );
     return EXIT_STATUS.ok;
   });
 }
 
-/** A person's word goes before a pause of ours, which may end by itself. Returns the former pause, or null. */
-async function pauseByPerson(
+/** Replaces a pause of Rowmill's own, which may end automatically. Returns the previous pause, or null. */
+async function pauseByUser(
   database: Database,
   row: PipelineRow,
   reason: string,

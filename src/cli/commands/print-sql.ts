@@ -1,4 +1,4 @@
-/** `rowmill up --print-sql`: what `up` would run, as a script to be reviewed. Changes nothing, and needs no key. */
+/** `rowmill up --print-sql`: what `up` would run, as a script to review. Changes nothing, and needs no key. */
 import { installationSql } from "../../app/open/installation-sql.js";
 import { startLook } from "../../app/doctor/look.js";
 import { hasDatabase, openProjectDatabase } from "../../app/open/open-database.js";
@@ -7,15 +7,15 @@ import type { Cli } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject } from "../project.js";
 
-/** `usage` when a pipeline's tables are not as its config says: its part is missing then. */
+/** `usage` when a pipeline's tables do not match its config: the script then lacks its part. */
 export async function printSql({ terminal }: Cli, options: { readonly config?: string }): Promise<number> {
   const { config, environment } = await loadProject(terminal, options.config);
   if (!(await hasDatabase(config))) {
     throw new RowmillError(
       "not_found",
-      "The embedded database is not made yet, so there are no tables to look at.",
+      "The embedded database does not exist yet, so there is no SQL to print.",
       {
-        hints: ["It is this user's own, and needs no review: rowmill up makes it."],
+        hints: ["Only you use it, so it needs no review. To create it: rowmill up"],
       },
     );
   }
@@ -28,7 +28,7 @@ export async function printSql({ terminal }: Cli, options: { readonly config?: s
       nodeVersion: process.versions.node,
     });
     const script = await installationSql(Object.assign(look, { config, environment, opened }));
-    for (const line of script.text.split("\n")) terminal.print(line);
+    for (const line of script.text.split("\n")) terminal.data(line);
     return script.complete ? EXIT_STATUS.ok : EXIT_STATUS.usage;
   } finally {
     await opened.close();

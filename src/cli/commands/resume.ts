@@ -1,4 +1,4 @@
-/** `rowmill resume`: ends a pause, whoever made it, and makes what waited for it due at once. */
+/** `rowmill resume`: ends a pause, whatever caused it, and makes its batches due at once. */
 import { RowmillError } from "../../model/errors.js";
 import { ANSWERS_JUDGED, failuresToAccept } from "../../model/batch/failing.js";
 import type { Queryable } from "../../postgres/database.js";
@@ -10,7 +10,7 @@ import * as wake from "../../store/ledger/wake.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
-import { counted } from "../words/text.js";
+import { counted } from "../screen/text.js";
 
 export interface ResumeOptions extends ProjectOptions {
   readonly accept?: true;
@@ -30,15 +30,14 @@ export async function runResume(cli: Cli, name: string, options: ResumeOptions):
       };
     });
     const are = done.batches === 1 ? "is" : "are";
-    const woken =
-      done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} ${are} due at once`;
+    const woken = done.batches === 0 ? "" : `; ${counted(done.batches, "unfinished batch")} ${are} due now`;
     const normal =
       done.accepted.length === 0
         ? ""
-        : `; its definition does not pause for ${done.accepted.join(" or ")} answers any more`;
-    cli.terminal.print(done.resumed ? `${name} goes on${normal}${woken}` : `${name} was not paused${woken}`);
+        : `; it no longer pauses for ${done.accepted.join(" or ")} answers, until its config changes`;
+    cli.terminal.print(`✓ ${name} ${done.resumed ? "is resumed" : "was not paused"}${normal}${woken}`);
     if ((await overview.livingWorkers(database)).length === 0)
-      cli.terminal.note("No worker is running. Start one: rowmill up");
+      cli.terminal.note("! No worker is running. Start one: rowmill up");
     return EXIT_STATUS.ok;
   });
 }
@@ -72,9 +71,9 @@ async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonl
   return outcomes;
 }
 
-/** Of every pipeline at once, and what lifts it changes more than one of them. */
+/** It pauses all pipelines, and what ends it changes more than one of them. */
 function suspected(reason: string): RowmillError {
   return new RowmillError("refused", reason, {
-    hints: ["What each of them would do: rowmill help deployment"],
+    hints: ["What each answer would do: rowmill help deployment"],
   });
 }

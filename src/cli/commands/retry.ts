@@ -1,6 +1,6 @@
 /**
- * `rowmill retry`: what the target refused and takes by now is written at no cost; other failed rows are asked again, after a person heard
- * what it costs. Needs no key: it asks no provider, and a worker sends what waits.
+ * `rowmill retry`: writes kept answers that the target now takes, at no cost, and lets other failed rows wait to be sent again,
+ * after showing the cost. Needs no key: a worker sends what waits.
  */
 import { askAgain, prepareAgain, type Again } from "../../app/story/ask-again.js";
 import { configuredHash, openWithoutKey } from "../../app/open/open-project.js";
@@ -26,13 +26,13 @@ import { listenForInterruption } from "../screen/interruption.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 import {
   noteCost,
-  noteProgress,
+  keptProgress,
   noteWritten,
   retriedJson,
   retriedLines,
   type Left,
   type Retried,
-} from "../words/retry-text.js";
+} from "../screen/retry-text.js";
 
 export interface RetryOptions extends ProjectOptions {
   readonly reason?: readonly string[];
@@ -41,21 +41,21 @@ export interface RetryOptions extends ProjectOptions {
   readonly json?: true;
 }
 
-/** In one command. */
+/** Per command. */
 const KEYS_MAX = 1_000;
 
 export async function runRetry(cli: Cli, name: string | undefined, options: RetryOptions): Promise<number> {
   checkOptions(name, options);
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
-  const interruption = listenForInterruption(() => terminal.note("Stopping after this chunk of rows."));
+  const interruption = listenForInterruption(() => terminal.note("Stopping after the current rows."));
   const { signal } = interruption;
   try {
     return await withExistingLedger(project, async ({ database }) => {
       const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
       const wanted = await withFailures(database, project, { rows, isNamed: name !== undefined });
       const retried = await retryAll(cli, options, { project, database, wanted, signal });
-      if (options.json) terminal.print(JSON.stringify({ pipelines: retried.map(retriedJson) }));
+      if (options.json) terminal.data(JSON.stringify({ pipelines: retried.map(retriedJson) }));
       else for (const line of retriedLines(retried)) terminal.print(line);
       signal.throwIfAborted();
       await noteWorkers(cli, database, retried);
@@ -73,18 +73,18 @@ function checkOptions(name: string | undefined, { reason = [], key = [] }: Retry
     const near = nearMatch(unknown, FAILED_REASONS);
     throw new RowmillError(
       "usage",
-      `--reason: no row fails by "${unknown}"${near === null ? "." : `; did you mean "${near}"?`}`,
-      { hints: [`There are: ${FAILED_REASONS.join(", ")}.`, "Those of your rows: rowmill failures"] },
+      `--reason: there is no reason "${unknown}"${near === null ? "." : `; did you mean "${near}"?`}`,
+      { hints: [`There are: ${FAILED_REASONS.join(", ")}.`, "See those of your rows: rowmill failures"] },
     );
   }
   if (key.length > 0 && name === undefined)
-    throw new RowmillError("usage", "--key: say of which pipeline the row is.", {
-      hints: ["rowmill retry PIPELINE --key KEY"],
+    throw new RowmillError("usage", "--key: name the pipeline of the row.", {
+      hints: ["For example: rowmill retry PIPELINE --key KEY"],
     });
   if (key.length > KEYS_MAX)
     throw new RowmillError(
       "usage",
-      `--key: at most ${KEYS_MAX} rows in one command; ${key.length} were given.`,
+      `--key: expected at most ${KEYS_MAX} keys per command, found ${key.length}.`,
     );
 }
 
@@ -93,7 +93,7 @@ interface Wanted {
   readonly config: PipelineConfig;
 }
 
-/** Those with failed rows. @throws RowmillError where one cannot be worked on as the config has it. */
+/** Those with failed rows. @throws RowmillError where the config no longer matches the pipeline. */
 async function withFailures(
   database: Database,
   project: Project,
@@ -119,20 +119,15 @@ function refuseUnfit(project: Project, row: PipelineRow, config: PipelineConfig 
   if (config === undefined)
     throw new RowmillError(
       "not_found",
-      `The config ${project.config.file} has no pipeline "${name}" any more.`,
+      `The config ${project.config.file} no longer has a pipeline "${name}".`,
     );
   if (row.uninstalledAt !== null)
     throw new RowmillError("refused", `${name} is uninstalled.`, { hints: ["Set it up again: rowmill up"] });
   if (configuredHash(config) === row.definitionHash) return;
   throw new RowmillError(
     "refused",
-    `The config asks something else of ${name} than the last rowmill up did.`,
-    {
-      hints: [
-        "Rows that are asked something else by now are asked again by a worker, after it said what that costs: rowmill up",
-        "Nothing was written, and nothing is asked again.",
-      ],
-    },
+    `The config of ${name} has changed since the last rowmill up, so nothing was retried.`,
+    { hints: ["Start a worker: it shows the cost of the change, and sends the rows again: rowmill up"] },
   );
 }
 
@@ -153,11 +148,11 @@ async function retryAll(cli: Cli, options: RetryOptions, parts: Parts): Promise<
     log: openLog(cli.terminal, options.logLevel),
   });
   try {
-    // Opening it may have noticed that the ledger was restored or copied.
+    // Opening it may have found that the ledger was restored or copied.
     const suspected = await deployment.suspicion(database);
     if (suspected !== null)
       throw new RowmillError("refused", suspected, {
-        hints: ["First say which it is: rowmill help deployment"],
+        hints: ["First confirm which it is: rowmill help deployment"],
       });
     const retried: Retried[] = [];
     for (const { row } of wanted) {
@@ -180,19 +175,21 @@ interface One {
 async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retried> {
   const { context, pipeline, signal } = one;
   const { database } = context;
-  const keys = options.key === undefined ? null : await spelt(database, pipeline, options.key);
+  const keys = options.key === undefined ? null : await spelled(database, pipeline, options.key);
   const meant: FailedRows = { pipelineId: pipeline.id, reasons: options.reason ?? null, keys };
-  const besides = keys === null ? [] : await notFailed(database, pipeline, keys);
+  const others = keys === null ? [] : await notFailed(database, pipeline, keys);
+  const { kept: keptMax } = await failures.countFailed(database, meant, 0);
+  const progress = keptProgress(cli.terminal, pipeline.config.name, keptMax);
   const kept = await writeKept({
     database,
     pipeline,
     meant,
     account: pipeline.provider.account,
     signal,
-    onChunk: ({ written }) => noteProgress(cli.terminal, pipeline.config.name, written),
+    onChunk: progress,
   });
   cli.terminal.endLive();
-  // Before the question, which may be answered by Ctrl-C.
+  // Before the question: Ctrl-C may answer it.
   await record(database, pipeline, { count: kept.written, what: "kept answers written at no cost" });
   const { overtaken } = kept;
   const again = await prepareAgain(context, pipeline, { meant, overtaken });
@@ -201,7 +198,7 @@ async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retr
     !signal.aborted &&
     (await confirm(cli, options, { ...one, again, written: kept.written }));
   const askedAgain = isConfirmed ? await askAgain(context, { meant, overtaken, signal }) : 0;
-  await record(database, pipeline, { count: askedAgain, what: "rows asked again" });
+  await record(database, pipeline, { count: askedAgain, what: "rows sent again" });
   const unconfirmed = isConfirmed ? 0 : again.rows;
   return {
     pipeline: pipeline.config.name,
@@ -211,7 +208,7 @@ async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retr
     left: [
       ...leftOf(kept),
       ...(unconfirmed === 0 ? [] : [{ why: "notConfirmed" as const, rows: unconfirmed }]),
-      ...besides,
+      ...others,
     ],
   };
 }
@@ -226,8 +223,8 @@ function leftOf({ refused, example, held, gone, overtakenMore }: KeptTally): Lef
   return left.filter(({ rows }) => rows > 0);
 }
 
-/** In the ledger's spelling. @throws RowmillError `usage` */
-async function spelt(database: Database, pipeline: Pipeline, given: readonly string[]): Promise<string[]> {
+/** The keys as the ledger spells them. @throws RowmillError `usage` */
+async function spelled(database: Database, pipeline: Pipeline, given: readonly string[]): Promise<string[]> {
   const { table } = pipeline;
   const parts = given.map((text) => keyParts([text], table.key.length));
   const keys = await database.transaction((tx) => spellKeys(tx, table, parts));
@@ -236,7 +233,7 @@ async function spelt(database: Database, pipeline: Pipeline, given: readonly str
     const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
     throw new RowmillError(
       "usage",
-      `--key: ${given[index] ?? ""} cannot be a key of ${table.qualified}: it consists of ${types}.`,
+      `--key: ${given[index] ?? ""} is not a key of ${table.qualified}, whose key is ${types}.`,
     );
   });
 }
@@ -252,15 +249,13 @@ async function notFailed(database: Database, pipeline: Pipeline, keys: readonly 
       throw new RowmillError(
         "not_found",
         `There is no request for the key ${key} in ${pipeline.config.name}.`,
-        {
-          hints: [`What is known of it: rowmill show ${pipeline.config.name} KEY`],
-        },
+        { hints: [`See what Rowmill knows of a row: rowmill show ${pipeline.config.name} KEY`] },
       );
     return state === "failed" ? [] : [{ why: "notFailed", rows: 1, key, message: state }];
   });
 }
 
-/** False: a person said no, or there is none to ask. */
+/** False: the answer was no, or no one could be asked. */
 async function confirm(
   { terminal }: Cli,
   options: RetryOptions,
@@ -271,7 +266,7 @@ async function confirm(
   if (options.yes) return true;
   if (!terminal.interactive) return false;
   return askYesNo(
-    `Ask ${again.rows === 1 ? "this row" : "these rows"} of ${pipeline.config.name} again?`,
+    `Send ${again.rows === 1 ? "this row" : "these rows"} of ${pipeline.config.name} again?`,
     signal,
   );
 }
@@ -292,10 +287,10 @@ async function noteWorkers(
 ): Promise<void> {
   if (retried.every(({ askedAgain }) => askedAgain === 0)) return;
   if ((await overview.livingWorkers(database)).length === 0)
-    terminal.note("No worker is running. Start one: rowmill up");
+    terminal.note("! No worker is running. Start one: rowmill up");
 }
 
-/** @throws RowmillError `refused` where somebody has to be asked and cannot be. */
+/** @throws RowmillError `refused` where a question could not be asked. */
 function statusOf(
   { terminal }: Cli,
   {
@@ -307,19 +302,18 @@ function statusOf(
   const has = (...whys: readonly Left["why"][]) =>
     retried.some(({ left }) => left.some(({ why }) => whys.includes(why)));
   if (has("notConfirmed")) {
-    if (!terminal.interactive) throw nobodyToAsk(name, options);
+    if (!terminal.interactive) throw noTerminal(name, options);
     return EXIT_STATUS.blocked;
   }
   return has("unwritable", "held", "nextTime") ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
-function nobodyToAsk(name: string | undefined, { reason = [], key = [] }: RetryOptions): RowmillError {
+function noTerminal(name: string | undefined, { reason = [], key = [] }: RetryOptions): RowmillError {
   const same = [...(name === undefined ? [] : [name]), ...reason.map((each) => `--reason ${each}`)];
   const rows = key.length === 0 ? [] : ["--key …"];
-  return new RowmillError("refused", "There is no terminal to ask on.", {
+  return new RowmillError("refused", "There is no terminal to ask on, so no row is sent again.", {
     hints: [
-      `To ask these rows again without a question: ${["rowmill retry", ...same, ...rows, "--yes"].join(" ")}`,
-      "No row is asked again.",
+      `To send these rows again without a question: ${["rowmill retry", ...same, ...rows, "--yes"].join(" ")}`,
     ],
   });
 }

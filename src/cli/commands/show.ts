@@ -1,10 +1,15 @@
-/** `rowmill show`: one row's whole story, from its cells to its result. Reads only. */
-import type { Cli, ProjectOptions } from "../cli.js";
-import { EXIT_STATUS } from "../screen/exit-status.js";
-import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
-import { renderStory } from "../words/row-story-text.js";
+/** `rowmill show`: everything about one row, from its columns to its answer. Reads only. */
 import { choiceOf } from "../../app/open/providers.js";
-import { readRowStory } from "../../app/story/row-story.js";
+import { readRowStory, type ResultNow, type RowNow, type RowStory } from "../../app/story/row-story.js";
+import type { AccountWords } from "../../model/provider/account.js";
+import { formatUsd } from "../../model/provider/pricing.js";
+import { proseLine } from "../../model/words/one-line.js";
+import type { AttemptStory, BatchEventStory, RequestStory } from "../../store/ledger/overview.js";
+import type { Cli, ProjectOptions } from "../cli.js";
+import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
+import { EXIT_STATUS } from "../screen/exit-status.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, formatCount, formatTime, shortId } from "../screen/text.js";
 
 export interface ShowOptions extends ProjectOptions {
   readonly json?: true;
@@ -21,11 +26,142 @@ export async function runShow(
     return readRowStory(database, row, { config: configOf(project, row.name), key: wanted.key });
   });
   const { dialect } = choiceOf(project, story.pipeline);
-  const lines = options.json
-    ? JSON.stringify(story, undefined, 2).split("\n")
-    : renderStory(story, { ...terminal, accountText: (account) => dialect.accountText(account) });
-  for (const line of lines) terminal.print(line);
+  const style = { ...terminal, accountText: (account: string) => dialect.accountText(account) };
+  if (options.json) for (const line of JSON.stringify(story, undefined, 2).split("\n")) terminal.data(line);
+  else for (const line of renderStory(story, style)) terminal.quote(line);
   if (story.request !== null) return EXIT_STATUS.ok;
   if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);
   return EXIT_STATUS.usage;
+}
+
+type Style = Pick<Terminal, "bold" | "ago"> & Pick<AccountWords, "accountText">;
+
+/** Pure but for the terminal's style and clock. */
+export function renderStory(story: RowStory, style: Style): string[] {
+  const section = (title: string, lines: readonly string[]) =>
+    lines.length === 0 ? [] : [style.bold(title), ...lines.map((line) => `  ${line}`), ""];
+  return [
+    ...section(proseLine(`${story.pipeline} ${story.key}`), requestLines(story, style)),
+    ...section("row", rowLines(story.row)),
+    ...story.attempts.flatMap((attempt) =>
+      section(`attempt ${attempt.attempt}`, attemptLines(attempt, story.events)),
+    ),
+    ...section("result", resultLines(story.result)),
+  ].slice(0, -1);
+}
+
+function requestLines({ request, refused, row }: RowStory, style: Style): string[] {
+  if (request === null) return [missingText(refused, row)];
+  const error = [request.errorCode, request.error].filter((part) => part !== null).join(": ");
+  return [
+    `${request.state}${whereText(request)}`,
+    ...(error === "" ? [] : [proseLine(`error: ${error}`)]),
+    `${counted(request.attempt, "attempt")}; ${counted(request.tries, "unusable answer")} for this content`,
+    `first seen ${timeText(request.createdAt, style)}, changed ${timeText(request.changedAt, style)}`,
+    ...answererLines(request, style),
+  ];
+}
+
+function answererLines({ answeredBy, demo }: RequestStory, { accountText }: Style): string[] {
+  if (answeredBy === null) return [];
+  return [`answered by ${accountText(answeredBy)}${demo ? ", the demo model" : ""}`];
+}
+
+function missingText(refused: string | null, row: RowNow): string {
+  if (refused !== null) return `refused: ${refused}`;
+  if (row.state === "absent") return "unknown: no row has this key";
+  if (row.state === "unknown") return "unknown to Rowmill";
+  return row.matchesWhere
+    ? "unknown: the row exists, but Rowmill has not seen it yet. If this lasts: rowmill sweep"
+    : "unknown: the row exists, but source.where excludes it";
+}
+
+function timeText(at: Date, { ago }: Style): string {
+  const since = ago(at);
+  return since === null ? formatTime(at) : `${formatTime(at)} (${since})`;
+}
+
+function whereText(request: RequestStory): string {
+  if (request.batchId !== null) return ` in batch ${request.batchId}`;
+  if (request.notBefore === null) return "";
+  return `, not before ${formatTime(request.notBefore)}`;
+}
+
+function rowLines(row: RowNow): string[] {
+  if (row.state === "absent") return ["no row has this key anymore"];
+  if (row.state === "unknown") return [row.reason];
+  const note = row.matchesWhere ? [] : ["(source.where excludes this row)"];
+  return [...note, ...cellLines(row.cells)];
+}
+
+function resultLines(result: ResultNow): string[] {
+  if (result.state === "absent") return ["none yet"];
+  return result.state === "unknown" ? [result.reason] : cellLines(result.cells);
+}
+
+function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
+  const named = Object.entries(cells).map(([name, value]) => [proseLine(name), value] as const);
+  const width = Math.max(0, ...named.map(([name]) => name.length));
+  return named.flatMap(([name, value]) =>
+    labelled(
+      name.padEnd(width),
+      typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value),
+    ),
+  );
+}
+
+/** Further lines of a text are aligned below its first one. */
+function labelled(label: string, text: string): string[] {
+  const [first = "", ...more] = text.split("\n").map(proseLine);
+  return [`${label}  ${first}`, ...more.map((line) => `${" ".repeat(label.length)}  ${line}`)];
+}
+
+function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[]): string[] {
+  const outcome =
+    attempt.ending === null || attempt.at === null
+      ? `in progress: the batch is ${attempt.batchState}`
+      : `${attempt.ending} (${attempt.outcome}) ${formatTime(attempt.at)}`;
+  const detail = attempt.detail === null ? [] : [proseLine(attempt.detail)];
+  const answer = attempt.answer === null ? [] : labelled(`${answerName(attempt.outcome)}:`, attempt.answer);
+  const written =
+    attempt.writtenAt === null
+      ? []
+      : [`kept answer written by rowmill retry at no cost, ${formatTime(attempt.writtenAt)}`];
+  return [
+    outcome,
+    ...detail,
+    ...written,
+    ...answer,
+    ...usageLines(attempt),
+    `batch ${attempt.batchId}`,
+    ...(attempt.providerBatchId === null ? [] : [`at ${attempt.provider}: ${attempt.providerBatchId}`]),
+    ...events.filter((event) => event.batchId === attempt.batchId).map(eventText),
+  ];
+}
+
+const ANSWER_NAMES: Readonly<Record<string, string>> = {
+  invalid: "unusable answer",
+  truncated: "answer cut off",
+  refused: "refusal",
+  stale: "answer to an earlier version of the row or definition",
+  gone: "answer for a deleted row",
+  unwritable: "answer that could not be written",
+};
+
+/** An answer that is not in the target may still be a good one: its outcome says why. */
+function answerName(outcome: string | null): string {
+  return ANSWER_NAMES[outcome ?? ""] ?? "answer";
+}
+
+function usageLines(attempt: AttemptStory): string[] {
+  if (attempt.ending === null || attempt.inputTokens + attempt.outputTokens === 0) return [];
+  const cost = attempt.costNanoUsd === null ? "unknown price" : formatUsd(attempt.costNanoUsd);
+  const cached = attempt.cachedInputTokens === 0 ? "" : ` (${formatCount(attempt.cachedInputTokens)} cached)`;
+  const tokens = `${formatCount(attempt.inputTokens)} input${cached} and ${formatCount(attempt.outputTokens)} output tokens`;
+  return [`${attempt.model ?? "unnamed model"}: ${tokens}, ${cost}`];
+}
+
+function eventText(event: BatchEventStory): string {
+  const move = event.from === null ? event.to : `${event.from} → ${event.to}`;
+  return `  ${formatTime(event.at)}  batch ${shortId(event.batchId)} ${move} (${event.reason})`;
 }

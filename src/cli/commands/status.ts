@@ -1,4 +1,4 @@
-/** `rowmill status`: where every pipeline and batch stands. Reads only, and needs no key of a provider. */
+/** `rowmill status`: every pipeline and batch. Reads only, and needs no API key. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { accountWords, choiceOf, promisesOf } from "../../app/open/providers.js";
@@ -14,19 +14,26 @@ import type { AccountWait } from "../../store/batches/money.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
-import { pausedText } from "../words/paused-text.js";
-import { configOf, loadProject, requireBroughtForward, withLedger, type Project } from "../project.js";
-import { renderStatus } from "../words/status-text.js";
+import { pausedText } from "../screen/paused-text.js";
+import {
+  configOf,
+  loadProject,
+  notSetUp,
+  requireBroughtForward,
+  withLedger,
+  type Project,
+} from "../project.js";
+import { renderStatus } from "../screen/status-text.js";
 
 const WATCH_EVERY_MS = 2_000;
-/** A look may take at most a tenth of the time. */
+/** Reading may take at most a tenth of the time. */
 const WATCH_REST_FACTOR = 10;
 const EVENTS_SHOWN = 8;
 const BATCHES_SHOWN = 20;
 const OVERDUE_SHOWN = 5;
 const HELD_SHOWN = 5;
 const WAITS_SHOWN = 5;
-/** Of each pipeline: looked at for the reason that comes first. */
+/** Per pipeline, to find the most common reason. */
 const FAILED_ROWS_SEEN = 20_000;
 
 export interface StatusOptions extends ProjectOptions {
@@ -40,27 +47,22 @@ export async function runStatus(cli: Cli, options: StatusOptions): Promise<numbe
   return withLedger(project, async (opened) => {
     if (opened !== null) await requireBroughtForward(opened.database);
     if (options.json) {
-      cli.terminal.print(JSON.stringify(await statusObject(project, opened)));
+      cli.terminal.data(JSON.stringify(await statusObject(project, opened)));
       return EXIT_STATUS.ok;
     }
-    if (opened === null) return sayNotSetUp(cli);
-    for (const line of await statusLines(cli, project, opened)) cli.terminal.print(line);
+    if (opened === null) throw notSetUp();
+    const lines = await cli.terminal.during("Reading the status", () => statusLines(cli, project, opened));
+    for (const line of lines) cli.terminal.print(line);
     return EXIT_STATUS.ok;
   });
 }
 
-function sayNotSetUp(cli: Cli): number {
-  cli.terminal.note("Rowmill is not set up in this database yet: there are no pipelines in it.");
-  cli.terminal.note("  - Set it up and start working: rowmill up");
-  return EXIT_STATUS.usage;
-}
-
-/** Ends by the interruption's own throw. */
+/** Ends when the interruption throws. */
 async function watch(cli: Cli, project: Project, options: StatusOptions): Promise<number> {
   const interruption = listenForInterruption(() => undefined);
   try {
     return await withLedger(project, async (opened) => {
-      if (opened === null && !options.json) return sayNotSetUp(cli);
+      if (opened === null && !options.json) throw notSetUp();
       if (opened !== null) await requireBroughtForward(opened.database);
       const showJson = jsonChanges(cli);
       for (;;) {
@@ -84,7 +86,7 @@ async function rest(ms: number, signal: AbortSignal): Promise<void> {
 function jsonChanges(cli: Cli): (text: string) => void {
   let before = "";
   return (text) => {
-    if (text !== before) cli.terminal.print(text);
+    if (text !== before) cli.terminal.data(text);
     before = text;
   };
 }
@@ -98,11 +100,11 @@ interface StatusObject {
   readonly pipelines: readonly object[];
   readonly batches: readonly object[];
   readonly workers: readonly object[];
-  /** Batches that the provider has had for longer than their window. */
+  /** Batches that the provider has had longer than their window. */
   readonly overdue: readonly object[];
-  /** Accounts to which nothing is sent for now. */
+  /** Accounts that get no requests for now. */
   readonly waits: readonly object[];
-  /** What is promised at each provider of the config. */
+  /** What each provider of the config guarantees. */
   readonly providers: readonly object[];
 }
 
@@ -135,7 +137,7 @@ async function statusObject(project: Project, opened: OpenedDatabase | null): Pr
   };
 }
 
-/** By pipeline; of those without failed rows none. */
+/** By pipeline id; without an entry for those that have no failed row. */
 async function topFailures(
   { database }: OpenedDatabase,
   pipelines: readonly PipelineOverview[],
@@ -167,7 +169,7 @@ function batchObject(batch: BatchOverview): object {
   return { id, pipeline, state, provider, providerBatchId, presumed, requests, succeeded, failed, returned };
 }
 
-/** Only of batches that wait for another account than the present one. */
+/** Only for batches that wait for another account. */
 function heldObject(project: Project, held: HeldBatch | undefined): object {
   if (held === undefined) return {};
   const { account, presentAccount } = held;
@@ -180,12 +182,12 @@ function heldWords(project: Project, held: HeldBatch): ReturnType<typeof heldTex
   return heldText(held, { of: accountWords(project, held.provider), present });
 }
 
-/** Without the time, so that a watcher is not told the same again. */
+/** Without the time: `--watch` reports changes only. */
 function overdueObject({ pipeline, providerBatchId, providerStatus }: OverdueBatch): object {
   return { pipeline, providerBatchId, providerStatus };
 }
 
-/** Without the time, so that a watcher is not told the same again. */
+/** Without the time: `--watch` reports changes only. */
 function waitObject({ provider, account, model, message }: AccountWait): object {
   return { provider, account, model, message };
 }
@@ -204,7 +206,7 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
       pipelines: overviews.map((pipeline) => ({
         ...pipeline,
         paused: pausedText(pipeline, configOf(project, pipeline.name)),
-        personPaused: pipeline.pauseKind === "person",
+        pausedByUser: pipeline.pauseKind === "person",
         topFailure: top.get(pipeline.id) ?? null,
       })),
       money: await overview.moneyOverviews(database),

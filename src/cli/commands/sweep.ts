@@ -1,6 +1,6 @@
 /**
- * `rowmill sweep`: compares every row of the source with the ledger, for rows that no trigger could report. A worker does it
- * where one lives; otherwise this command does it itself. It sends nothing, so it needs no key.
+ * `rowmill sweep`: compares every row of the source with the ledger, to find changes that no trigger reported. A running worker
+ * does it; without one, this command does. It sends nothing, so it needs no key.
  */
 import { RowmillError } from "../../model/errors.js";
 import * as overview from "../../store/ledger/overview.js";
@@ -22,11 +22,13 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
     const [worker] = await overview.livingWorkers(database);
     if (worker !== undefined) {
       const list = wanted.map((row) => row.name).join(", ");
-      cli.terminal.print(`${list}: will be swept by the worker, process ${worker.pid} on ${worker.host}.`);
-      cli.terminal.note("To see what it finds: rowmill status");
+      cli.terminal.print(
+        `✓ ${list}: the worker (process ${worker.pid} on ${worker.host}) will compare all rows.`,
+      );
+      cli.terminal.note("See what it finds: rowmill status");
       return EXIT_STATUS.ok;
     }
-    cli.terminal.note("No worker is running: sweeping here.");
+    cli.terminal.note("No worker is running, so this command compares the rows itself.");
     const { sweepHere } = await import("../parts/sweep-here.js");
     await sweepHere(cli, options, { project, database, configs });
     return EXIT_STATUS.ok;
@@ -36,6 +38,6 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
 function notInConfig(project: Project, name: string): RowmillError {
   return new RowmillError(
     "not_found",
-    `The config ${project.config.file} has no pipeline "${name}" any more.`,
+    `The config ${project.config.file} no longer has a pipeline "${name}".`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * `rowmill uninstall`: takes the triggers of all or of some pipelines off the user's tables and nothing else. With `--purge` also
- * Rowmill's own schemas. Targets and sources keep every row.
+ * `rowmill uninstall`: removes the triggers of all or some pipelines from your tables, and with `--purge` Rowmill's own schemas.
+ * Sources and targets keep every row.
  */
 import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { uninstall } from "../../app/open/uninstall.js";
@@ -13,7 +13,7 @@ import { askTyped } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipelines, withLedger } from "../project.js";
-import { counted } from "../words/text.js";
+import { counted } from "../screen/text.js";
 
 export interface UninstallOptions extends ProjectOptions {
   readonly purge?: true;
@@ -26,13 +26,13 @@ export async function runUninstall(
   options: UninstallOptions,
 ): Promise<number> {
   if (options.purge && names.length > 0)
-    throw new RowmillError("usage", "--purge takes all pipelines at once, not some of them.", {
-      hints: [`To take the triggers of these off, and no more: rowmill uninstall ${names.join(" ")}`],
+    throw new RowmillError("usage", "--purge removes all pipelines at once, so it takes no names.", {
+      hints: [`To remove only the triggers of these: rowmill uninstall ${names.join(" ")}`],
     });
   const project = await loadProject(cli.terminal, options.config);
   return withLedger(project, async (opened) => {
     if (opened === null) {
-      cli.terminal.print("Rowmill is not set up in this database: there is nothing to take away.");
+      cli.terminal.print("✓ Rowmill is not set up in this database: there is nothing to remove.");
       return EXIT_STATUS.ok;
     }
     if (options.purge) await requirePurgeable(cli, opened, options);
@@ -44,7 +44,7 @@ export async function runUninstall(
 }
 
 async function takeTriggers({ terminal }: Cli, database: Database, names: readonly string[]): Promise<void> {
-  // Those that were uninstalled before are among them: a crash may have left some of their triggers.
+  // Also those that were uninstalled before: a crash may have left some of their triggers.
   const wanted =
     names.length === 0 ? await pipelines.all(database) : await registeredPipelines(database, names);
   const removed = await uninstall(
@@ -53,49 +53,44 @@ async function takeTriggers({ terminal }: Cli, database: Database, names: readon
   );
   if (removed === 0) {
     const which = names.length === 0 ? "no pipeline" : "none of these pipelines";
-    terminal.print(`There is nothing to remove: ${which} has triggers on your tables.`);
+    terminal.print(`✓ There is nothing to remove: ${which} has triggers on your tables.`);
     return;
   }
   const whose = names.length === 0 ? counted(removed, "pipeline") : wanted.map((row) => row.name).join(", ");
-  terminal.print(`The triggers of ${whose} are removed. Tables and answers are as they were.`);
+  terminal.print(`✓ Removed the triggers of ${whose}. Your tables and answers are unchanged.`);
 }
 
 async function sayWhoWorks({ terminal }: Cli, database: Database): Promise<void> {
   if ((await overview.livingWorkers(database)).length > 0)
     terminal.note(
-      "A worker is running: it collects what is in flight and sends nothing more. Stop it when that is done.",
+      "! A worker is still running: it collects what is in flight and sends nothing more. Stop it when that is done.",
     );
 }
 
-/** @throws RowmillError `refused` when something would be lost, `usage` when nobody can be asked. */
+/** @throws RowmillError `refused` when something would be lost, or when no one can be asked. */
 async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: UninstallOptions): Promise<void> {
   const { database } = opened;
   const batches = await uninstallation.countInFlightBatches(database);
   if (batches > 0) {
     throw new RowmillError(
       "refused",
-      `${counted(batches, "batch")} ${batches === 1 ? "is" : "are"} in flight: paid answers would be lost.`,
-      { hints: ["Let them settle first: rowmill up --until-idle", "Nothing was removed."] },
+      `${counted(batches, "batch")} ${batches === 1 ? "is" : "are"} in flight. Nothing was removed, because paid answers would be lost.`,
+      { hints: ["Collect them first: rowmill up --until-idle"] },
     );
   }
   const workers = await overview.livingWorkers(database);
   if (workers.length > 0) {
     const pids = workers.map((worker) => `${worker.pid} on ${worker.host}`).join(", ");
-    throw new RowmillError("refused", `A worker is running: process ${pids}.`, {
-      hints: ["Stop it first. One that was killed counts as running for 20 seconds.", "Nothing was removed."],
+    throw new RowmillError("refused", `A worker is running (process ${pids}), so nothing was removed.`, {
+      hints: ["Stop it first. A killed worker counts as running for 20 seconds."],
     });
   }
   const foreign = await uninstallation.foreignRelations(database);
   if (foreign.length > 0) {
     throw new RowmillError(
       "refused",
-      `Not Rowmill's own, and would be dropped with it: ${foreign.join(", ")}.`,
-      {
-        hints: [
-          "Move them out of the schemas rowmill and rowmill_worker, or drop them yourself.",
-          "Nothing was removed.",
-        ],
-      },
+      `Nothing was removed, because these do not belong to Rowmill and would be dropped with it: ${foreign.join(", ")}.`,
+      { hints: ["Move them out of the schemas rowmill and rowmill_worker, or drop them yourself."] },
     );
   }
   if (options.yes !== true) await requireYes(cli, opened);
@@ -103,22 +98,22 @@ async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: Unins
 
 async function requireYes({ terminal }: Cli, { place }: OpenedDatabase): Promise<void> {
   if (!terminal.interactive) {
-    throw new RowmillError("refused", "There is no terminal to ask on.", {
-      hints: ["To purge without a question: rowmill uninstall --purge --yes", "Nothing was removed."],
+    throw new RowmillError("refused", "There is no terminal to ask on, so nothing was removed.", {
+      hints: ["To purge without a question: rowmill uninstall --purge --yes"],
     });
   }
-  const question = `This forgets what was asked, answered and spent in ${place}. Rows are asked again if Rowmill comes back.`;
+  const question = `This deletes the record of all requests, answers and costs in ${place}. If you set Rowmill up again, it sends and pays for all rows again.`;
   if (await askTyped(question, "purge")) return;
   throw new RowmillError("refused", "Nothing was removed.");
 }
 
 async function purge({ terminal }: Cli, database: Database): Promise<void> {
   await uninstallation.dropSchemas(database);
-  terminal.print("The schemas rowmill and rowmill_worker are dropped.");
+  terminal.print("✓ Dropped the schemas rowmill and rowmill_worker.");
   const role = await uninstallation.dropArrivalsRole(database);
-  if (role === "dropped") terminal.print("The role rowmill_arrivals is dropped.");
+  if (role === "dropped") terminal.print("✓ Dropped the role rowmill_arrivals.");
   if (role === "kept")
     terminal.note(
-      "The role rowmill_arrivals stays: another database of this server needs it, or it is not ours to drop.",
+      "The role rowmill_arrivals stays: another database on this server needs it, or this user may not drop it.",
     );
 }

@@ -1,6 +1,6 @@
 /**
- * `rowmill up`: installs, and runs a worker. Owns the order in which things are opened and the certainty that they are closed;
- * what a kill cuts off is picked up from the database by the next worker.
+ * `rowmill up`: sets up the database and runs a worker. Owns the order in which things are opened, and closes them. A kill loses
+ * nothing: the next worker continues from the database.
  */
 import type { Logger } from "pino";
 import * as pipelines from "../../store/pipelines/pipelines.js";
@@ -10,7 +10,6 @@ import { openProviders } from "../../app/open/providers.js";
 import { runRound, sweepAll } from "../../app/open/round.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import type { Reader } from "../../postgres/database.js";
-
 import * as sweeps from "../../store/requests/sweeps.js";
 import { withdrawLocalApproval } from "../../worker/rounds/approval.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
@@ -25,10 +24,9 @@ import { follow } from "../parts/follow.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { noPatience, patience, type Patience } from "../screen/patience.js";
 import { loadProject } from "../project.js";
-import { sayHowItEnded } from "../words/closing-words.js";
-import { SweepProgress } from "../screen/sweep-progress.js";
-import { counted } from "../words/text.js";
-import { WorkProgress } from "../screen/work-progress.js";
+import { sayHowItEnded } from "../screen/closing-words.js";
+import { SweepProgress, WorkProgress } from "../screen/progress.js";
+import { counted } from "../screen/text.js";
 import type { Terminal } from "../screen/terminal.js";
 
 export interface UpOptions extends ProjectOptions {
@@ -41,18 +39,20 @@ export interface UpOptions extends ProjectOptions {
 export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
-  // Before anything is opened: what it lacks is known without a database.
+  // First: what is missing here is known without a database.
   const providers = await openProviders(project);
   const interruption = listenForInterruption(() => {
-    terminal.note("Stopping: what is in hand is finished first. Ctrl-C again stops at once.");
+    terminal.note("Stopping after the current steps. Press Ctrl-C again to stop at once.");
   });
   const { signal } = interruption;
-  // What calls it once comes again.
+  // Cron runs it again.
   const patient = options.once ? noPatience : patience(terminal, signal);
   const release = await lockForWork(project.config, "rowmill up");
   try {
     signal.throwIfAborted();
-    const opened = await patient(() => openProjectDatabase(project.config, project.environment));
+    const opened = await terminal.during("Opening the database", () =>
+      patient(() => openProjectDatabase(project.config, project.environment)),
+    );
     try {
       signal.throwIfAborted();
       const log = openLog(terminal, options.logLevel);
@@ -97,9 +97,9 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
 }
 
 /**
- * What is there already is counted before anything is asked or sent, where that was never done under this definition. All of it is compared, however
- * short ago the last sweep was: rows may have been written since with triggers switched off. But work goes on meanwhile, by what is known. `--once`
- * sweeps when one is due, because cron may call it every minute.
+ * Counts all existing rows before anything is approved or sent, where that never happened under this definition. Other pipelines
+ * get a sweep while they work: rows may have been written with triggers switched off. With `--once`, which cron may run every
+ * minute, only when a sweep is due.
  */
 async function lookFirst(
   { terminal }: Cli,
@@ -107,14 +107,14 @@ async function lookFirst(
   { signal, once }: WorkOptions,
 ): Promise<void> {
   signal.throwIfAborted();
-  // Of several workers that start together one compares for all.
+  // Of several workers that start together, one sweeps for all.
   const startedAgoMs = process.uptime() * 1_000;
   if (!once)
     for (const id of context.pipelines.keys())
       await sweeps.wantSweep(context.database, id, "rowmill up", startedAgoMs);
   for (const pipeline of context.pipelines.values()) await withdrawLocalApproval(context, pipeline);
   const unswept = once ? context : await only(context, isUnswept);
-  // First: a row with a new key is told with its former one here, and a sweep would come to the new key alone, and ask it again.
+  // First: an arrival links a changed key to the previous one. A sweep would see a new row, and send it again.
   await runIntake(unswept, signal);
   const progress = new SweepProgress(terminal);
   await sweepAll(unswept, signal, progress.onChunk);
@@ -126,12 +126,13 @@ async function lookFirst(
     const rows = await askAgainAfterDemo(context, pipeline, signal);
     if (rows > 0)
       terminal.note(
-        `${name}: the demo model, which is no language model, answered ${counted(rows, "row")}; now ${pipeline.provider.accountText(pipeline.provider.account)} is asked:`,
+        `${name}: ${counted(rows, "row")} had answers of the demo model, which is not a language model. ` +
+          `They will be sent to ${pipeline.provider.accountText(pipeline.provider.account)}:`,
       );
   }
 }
 
-/** Some rows, by which the others are estimated; and meanwhile what counts their tokens, which takes as long to load. */
+/** Takes in some rows, for the estimate, and meanwhile loads the tokenizer, which takes as long. */
 async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<void> {
   const arrived = await arrivals.pipelinesWithArrivals(context.read);
   const unapproved = await only(
@@ -145,7 +146,7 @@ async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<
   await runIntake(unapproved, signal, { arrived, roundsMax: 1 });
 }
 
-/** The others are looked at by the worker. */
+/** Leaves the others to the worker. */
 async function only(
   context: WorkerContext,
   isMeant: (client: Reader, pipeline: Pipeline) => Promise<boolean>,
@@ -168,7 +169,7 @@ async function workOn(
   const { approvals, log, signal, patient, untilIdle = false } = options;
   const worker = await patient(() => startWorker(context, { flush: untilIdle }));
   try {
-    if (!untilIdle) terminal.note("Working. Stop with Ctrl-C; see more with rowmill status.");
+    if (!untilIdle) terminal.note("Working. Stop with Ctrl-C. See details: rowmill status");
     const progress = new WorkProgress(terminal, context, { flush: untilIdle });
     await follow(context, { worker, approvals, progress, log, signal, untilIdle });
   } finally {
@@ -180,7 +181,7 @@ async function workOn(
   return end.failed > 0 ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
-/** Their triggers go on, and what they tell piles up, because nobody takes it. */
+/** Their triggers still record changes, which pile up because no worker reads them. */
 async function warnOfLeftovers(
   terminal: Terminal,
   context: WorkerContext,
@@ -189,8 +190,8 @@ async function warnOfLeftovers(
   for (const row of await pipelines.all(context.database)) {
     if (row.uninstalledAt !== null || context.pipelines.has(row.id)) continue;
     terminal.note(
-      `${row.name}: is set up in this database, but ${configFile} has no pipeline of that name, so its rows are not looked at, and what its triggers tell piles up. ` +
-        `If no other config has it either: rowmill uninstall ${row.name}`,
+      `! ${row.name} is set up in this database, but not in ${configFile}: its triggers record changes that no worker reads. ` +
+        `If no other config has it, remove its triggers: rowmill uninstall ${row.name}`,
     );
   }
 }

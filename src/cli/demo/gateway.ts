@@ -1,6 +1,6 @@
 /**
- * Owns the local Batch API server of the demo, and which of the demo's two providers a kept project has: the demo model or the live one. Batches
- * belong to the address that took them, so that a kept project's server listens on the same port at every call.
+ * Owns the demo's local Batch API server, and whether a kept project uses it or the live provider. Batches belong to the address
+ * that took them, so the server of a kept project always listens on the same port.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const PORT_MAX = 65_535;
 const gatewayFolder = (folder: string): string => join(folder, ".rowmill", "gateway");
 const portFile = (folder: string): string => join(folder, ".rowmill", "demo-port");
 
-/** @throws RowmillError `refused` when the port that the project's batches belong to is taken. */
+/** @throws RowmillError `refused` when the project's port is in use. */
 export async function startDemoGateway(folder: string): Promise<Gateway> {
   const port = await recordedPort(folder);
   try {
@@ -23,9 +23,9 @@ export async function startDemoGateway(folder: string): Promise<Gateway> {
     return gateway;
   } catch (error) {
     if (port === null || !hasCode(error, "EADDRINUSE")) throw error;
-    throw new RowmillError("refused", `Port ${port} is in use, and the batches of ${folder} belong to it.`, {
+    throw new RowmillError("refused", `Port ${port} is in use, but the batches of ${folder} need it.`, {
       cause: error,
-      hints: ["End the program that listens there, or remove that folder and begin anew."],
+      hints: ["Stop the program that listens there, or remove the folder and start again."],
     });
   }
 }
@@ -37,7 +37,7 @@ async function recordedPort(folder: string): Promise<number | null> {
   return Number.isInteger(port) && port > 0 && port <= PORT_MAX ? port : null;
 }
 
-/** @throws RowmillError `refused` when the kept project in this folder was begun with the other provider. */
+/** @throws RowmillError `refused` when the kept project in this folder uses the other provider. */
 export async function requireSameProvider(folder: string, live: boolean): Promise<void> {
   if (!(await exists(join(folder, ".rowmill", "database")))) return;
   const wasLive = !(await exists(gatewayFolder(folder)));
@@ -45,12 +45,12 @@ export async function requireSameProvider(folder: string, live: boolean): Promis
   throw new RowmillError(
     "refused",
     live
-      ? `The project in ${folder} has the demo model's answers: rowmill demo --keep made it.`
-      : `The project in ${folder} asks ${ADAPTERS[0].choice.dialect.title}: rowmill demo --live made it.`,
+      ? `The project in ${folder} has answers of the demo model: rowmill demo --keep created it.`
+      : `The project in ${folder} uses ${ADAPTERS[0].choice.dialect.title}: rowmill demo --live created it.`,
     {
       hints: [
-        `To go on with it: rowmill demo ${live ? "--keep" : "--live"}`,
-        "To begin anew: remove or rename that folder first.",
+        `To continue with it: rowmill demo ${live ? "--keep" : "--live"}`,
+        "To start again: remove or rename that folder first.",
       ],
     },
   );

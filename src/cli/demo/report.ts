@@ -1,24 +1,21 @@
-/**
- * What the demo shows at its end: some answers beside their rows, where every request went, what a real model would cost, which
- * tables to look at, and what to do next.
- */
+/** What the demo shows at its end: some rows with answers, an account of all requests, the cost, the tables, and the next step. */
 import { formatUsd } from "../../model/provider/pricing.js";
 import { identifier, sql, type Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { WorkerContext } from "../../worker/context.js";
-import { wrap } from "../words/table.js";
+import { wrap } from "../screen/lay-out.js";
 import type { Terminal } from "../screen/terminal.js";
-import { counted, formatCount, shortId } from "../words/text.js";
+import { counted, formatCount, shortId } from "../screen/text.js";
 
 const ANSWERS_SHOWN = 4;
-/** Also where the output is no terminal. */
+/** Also where the output is not a terminal. */
 const WIDTH_MAX = 100;
 
 export interface DemoEnd {
   readonly width: number;
-  /** Where the project is; null: it goes with the temporary folder. */
+  /** Where the project is; null: it is deleted with the temporary folder. */
   readonly kept: string | null;
-  /** A language model answered, and was paid. */
+  /** A language model answered, for money. */
   readonly live: boolean;
 }
 
@@ -34,7 +31,7 @@ export async function demoReport(
   return [
     "",
     ...wrap(
-      `${counted(total, "answer")} in the table movie_labels. Some of them, beside their rows:`,
+      `${counted(total, "answer")} in the table movie_labels. Some of them, with their rows:`,
       width,
       "",
     ).map((line) => style.bold(line)),
@@ -46,7 +43,7 @@ export async function demoReport(
     style.bold(end.live ? "What it cost" : "What it would cost"),
     ...wrapped(await costLines(context, end.live)),
     "",
-    style.bold("The tables to look at"),
+    style.bold("The tables"),
     ...(await tableLines(database)).map((line) => `  ${line}`),
     ...wrapped(lookingLines(end)),
     "",
@@ -62,11 +59,14 @@ interface Labelled {
   readonly summary: string;
 }
 
-/** Some from all over the table, the same every time. */
+/** The same sample every time. */
 async function readAnswers(database: Database): Promise<[Labelled[], number]> {
   const rows = await database.rows<Labelled>(sql`
-    select m.title || ' (' || m.year || ')' as title, m.description, l.categories, l.summary from public.movies m join public.movie_labels l using (id)
-    order by md5(id::text) limit ${ANSWERS_SHOWN}`);
+    select m.title || ' (' || m.year || ')' as title, m.description, l.categories, l.summary
+    from public.movies m
+    join public.movie_labels l using (id)
+    order by md5(id::text)
+    limit ${ANSWERS_SHOWN}`);
   return [rows, await countRows(database, "public", "movie_labels")];
 }
 
@@ -94,7 +94,8 @@ async function costLines({ database, pipelines }: WorkerContext, live: boolean):
   if (sum === undefined || pipeline === undefined) return [];
   const liveText = sum.unpriced > 0 ? "" : ` ${formatUsd(sum.liveNanoUsd)} as live requests.`;
   const tokens = `${formatCount(sum.inputTokens)} input and ${formatCount(sum.outputTokens)} output tokens.`;
-  if (live) return [tokens, `${formatUsd(sum.spentNanoUsd)} as a batch; it would have been${liveText}`];
+  if (live)
+    return [tokens, `${formatUsd(sum.spentNanoUsd)} as a batch; live requests would have cost${liveText}`];
   return [
     tokens,
     `With ${pipeline.config.request.model} these would cost about: ${formatUsd(sum.spentNanoUsd)} as a batch,${liveText}`,
@@ -103,16 +104,16 @@ async function costLines({ database, pipelines }: WorkerContext, live: boolean):
 }
 
 const TABLES = [
-  { schema: "public", name: "movies", what: "your rows, as they were" },
-  { schema: "public", name: "movie_labels", what: "the answers in typed columns, one row each" },
+  { schema: "public", name: "movies", what: "your rows, unchanged" },
+  { schema: "public", name: "movie_labels", what: "the answers in typed columns" },
   { schema: "rowmill", name: "requests", what: "the ledger: one request per row, and its state" },
   {
     schema: "rowmill",
     name: "attempts",
-    what: "every sending and its ending, for all accounting",
+    what: "each time a row was sent, and the outcome",
   },
-  { schema: "rowmill", name: "batches", what: "what was sent together, and where it is" },
-  { schema: "rowmill", name: "batch_events", what: "every move of a batch, with its reason" },
+  { schema: "rowmill", name: "batches", what: "rows sent together, and their state" },
+  { schema: "rowmill", name: "batch_events", what: "each change of a batch, with its reason" },
 ] as const;
 
 async function tableLines(database: Database): Promise<string[]> {
@@ -133,15 +134,19 @@ async function countRows(database: Database, schema: string, table: string): Pro
 
 function lookingLines({ kept }: DemoEnd): string[] {
   if (kept === null)
-    return ["They went with the temporary folder. To keep them and look around: rowmill demo --keep"];
+    return ["They were in a temporary folder, which is deleted. To keep them: rowmill demo --keep"];
   return [
-    `The project is in ./${kept}. To look around: cd ${kept}, then rowmill status, or one film's whole story: rowmill show movies 1`,
+    `The project is in ./${kept}. Look around: cd ${kept}`,
+    "All batches: rowmill status",
+    "Everything about one film: rowmill show movies 1",
     `In SQL, while rowmill status --watch runs there: psql "host=$PWD/.rowmill/database user=postgres"`,
   ];
 }
 
 function nextLines(): string[] {
   return [
-    "rowmill init writes a config from your database's tables; rowmill doctor says what is missing; rowmill up starts the work.",
+    "1. Write a config for it: rowmill init",
+    "2. Check your setup: rowmill doctor",
+    "3. Start (shows the cost and asks first): rowmill up",
   ];
 }

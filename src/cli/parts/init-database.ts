@@ -1,7 +1,4 @@
-/**
- * Where `rowmill init` looks for tables: DATABASE_URL, the embedded database, or what a person types. What is typed is masked, tried,
- * and shown nowhere.
- */
+/** Where `rowmill init` looks for tables: DATABASE_URL, the embedded database, or a typed URL, which is tried and never shown. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openProjectDatabase, type OpenedDatabase } from "../../app/open/open-database.js";
@@ -14,16 +11,16 @@ import type { DatabaseAddress } from "../../model/pipeline.js";
 import { DatabaseError, raw, underRolePath, type Database } from "../../postgres/database.js";
 import { askSecret, askText, choose } from "../screen/ask.js";
 import type { Cli } from "../cli.js";
-import type { InitOptions } from "../commands/init.js";
+import type { InitOptions } from "./init-questions.js";
 import { hideUrl, hideVariables } from "../project.js";
 import { noteMessage } from "../screen/report-error.js";
 
-/** How often somebody may mistype. */
+/** Of typing a connection string. */
 const TRIES_MAX = 5;
 
 export interface InitDatabase extends OpenedDatabase {
   readonly embedded: boolean;
-  /** What was typed, and has to be kept in `.env`; null: it is known already. */
+  /** To be kept in `.env`; null: it was known already. */
   readonly typedUrl: string | null;
 }
 
@@ -36,28 +33,28 @@ export async function openInitDatabase(
   await completeFromDotenv(process.env, folder);
   hideVariables(cli.terminal);
   if (options.sql !== undefined && options.embedded !== true)
-    throw new RowmillError("usage", "--sql is for the embedded database: add --embedded.", {
-      hints: ["On a server, make the tables with psql or with what you use there."],
+    throw new RowmillError("usage", "--sql works only with the embedded database.", {
+      hints: ["Add --embedded; on a server, create the tables with psql or your own tool."],
     });
   const url = process.env["DATABASE_URL"] ?? "";
   if (options.embedded) return openEmbedded(folder, options.sql);
   if (url !== "") return open(folder, { address: addressOf(url, "DATABASE_URL"), typedUrl: null });
-  if (!cli.terminal.interactive) throw nowhere();
+  if (!cli.terminal.interactive) throw noUrl();
   const where = await choose("Where are your rows?", [
-    { value: "server", label: "In PostgreSQL", hint: "Supabase, RDS, your own: 14 or later" },
+    { value: "server", label: "In PostgreSQL", hint: "Supabase, RDS, your own server; 14 or later" },
     {
       value: "embedded",
       label: "In a new embedded database",
-      hint: "in .rowmill/ here; for trials and small machines",
+      hint: "a folder .rowmill/ here; for trials and small machines",
     },
   ]);
   return where === "embedded" ? askForTables(folder) : askForServer(cli, folder);
 }
 
-function nowhere(): RowmillError {
-  return new RowmillError("usage", "There is no DATABASE_URL, and no terminal to ask for it.", {
+function noUrl(): RowmillError {
+  return new RowmillError("usage", "DATABASE_URL is not set, and there is no terminal to ask for it.", {
     hints: [
-      "Put it into .env in this folder: DATABASE_URL=postgres://user:password@host:5432/database",
+      "Add it to .env in this folder: DATABASE_URL=postgres://user:password@host:5432/database",
       "To try without a server: rowmill init --embedded",
     ],
   });
@@ -65,7 +62,7 @@ function nowhere(): RowmillError {
 
 async function askForTables(folder: string): Promise<InitDatabase> {
   const file = await askText(
-    "A file of SQL that makes your tables and fills them? Leave it empty if they are there already.",
+    "Which SQL file creates and fills your tables? Leave this empty if they already exist.",
   );
   return openEmbedded(folder, file === "" ? undefined : file);
 }
@@ -73,7 +70,7 @@ async function askForTables(folder: string): Promise<InitDatabase> {
 async function askForServer(cli: Cli, folder: string): Promise<InitDatabase> {
   for (let tries = 1; ; tries++) {
     const url = (
-      await askSecret("Its connection string (postgres://user:password@host:5432/database)")
+      await askSecret("What is its connection string? (postgres://user:password@host:5432/database)")
     ).trim();
     hideUrl(cli.terminal, url);
     try {
@@ -97,7 +94,7 @@ async function open(
   found: { address: DatabaseAddress; typedUrl: string | null },
 ): Promise<InitDatabase> {
   const project = { file: join(folder, "rowmill.config.ts"), database: found.address, pipelines: [] };
-  // As it will be once it stands in .env: that is the name by which errors speak of it.
+  // Named as in .env, where it will be: errors use that name.
   const typed = found.typedUrl === null ? {} : { DATABASE_URL: found.typedUrl };
   const opened = await openProjectDatabase(project, readEnvironment({ ...process.env, ...typed }));
   return { ...opened, embedded: found.address.kind === "embedded", typedUrl: found.typedUrl };
@@ -121,7 +118,7 @@ async function runFile(database: Database, file: string): Promise<void> {
     text = await readFile(file, "utf8");
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new RowmillError("usage", `--sql: ${file} cannot be read: ${reason}`, { cause });
+    throw new RowmillError("usage", `--sql: cannot read ${file}: ${reason}`, { cause });
   }
   try {
     await database.run(underRolePath(raw(text)));
@@ -130,9 +127,8 @@ async function runFile(database: Database, file: string): Promise<void> {
     throw new RowmillError("usage", `--sql: ${file}: ${cause.message}`, {
       cause,
       hints: [
-        "Nothing of it was kept.",
-        ...(isThereAlready(cause) ? ["If it was run before, its tables are there: leave --sql out."] : []),
-        "The file is plain SQL for PostgreSQL: commands of psql (\\copy) and COPY FROM STDIN do not work here.",
+        ...(isDuplicate(cause) ? ["If the file ran before, its tables exist: leave out --sql."] : []),
+        "Nothing of the file was kept. Use plain SQL: psql commands (\\copy) and COPY FROM STDIN do not work here.",
       ],
     });
   }
@@ -141,6 +137,6 @@ async function runFile(database: Database, file: string): Promise<void> {
 /** Duplicate schema, table, object (a role, a type, a constraint), function, column. */
 const DUPLICATE_STATES = new Set(["42P06", "42P07", "42710", "42723", "42701"]);
 
-function isThereAlready(error: RowmillError): boolean {
+function isDuplicate(error: RowmillError): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && DUPLICATE_STATES.has(error.sqlState);
 }

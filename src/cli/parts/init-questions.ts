@@ -1,4 +1,4 @@
-/** Owns what a config needs to know: taken from the options, else asked, else said what is missing. */
+/** Owns what a config needs to know: taken from the options, or asked, or reported as missing. */
 import { ANSWER_EXAMPLE, readAnswerFields } from "../../app/init/answer-fields.js";
 import { nameFor, targetFor, type Choices } from "../../app/init/config-text.js";
 import type { FoundTable } from "../../app/init/list-tables.js";
@@ -6,13 +6,28 @@ import { pipelineNameProblem } from "../../config/read/read-names.js";
 import { RowmillError } from "../../model/errors.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { askText, choose, chooseSome } from "../screen/ask.js";
-import type { InitOptions } from "../commands/init.js";
-import { listFound, listUnwatchable } from "../words/init-text.js";
+import type { LogOptions } from "../cli.js";
+import { listFound, listUnwatchable } from "../screen/init-text.js";
 import type { Terminal } from "../screen/terminal.js";
+
+export interface InitOptions extends LogOptions {
+  readonly table?: string;
+  readonly key?: string;
+  readonly columns?: string;
+  readonly model?: string;
+  readonly prompt?: string;
+  readonly function?: true;
+  readonly answer?: string;
+  readonly target?: string;
+  readonly name?: string;
+  readonly embedded?: true;
+  readonly sql?: string;
+  readonly force?: true;
+}
 
 export interface Found {
   readonly tables: readonly FoundTable[];
-  /** For people: where these tables are. */
+  /** Where these tables are, in words. */
   readonly place: string;
 }
 
@@ -21,7 +36,7 @@ type Wanted = Omit<Choices, "embedded">;
 const MODEL_DEFAULT = ADAPTERS[0].choice.dialect.exampleModel;
 const REQUIRED = ["table", "columns", "model", "prompt", "answer"] as const;
 
-/** What the options say alone. @throws RowmillError `usage` when something is missing or cannot be read. */
+/** From the options alone; null: some are missing. @throws RowmillError `usage` when one cannot be read. */
 export function choicesOfOptions(options: InitOptions, found: Found): Wanted | null {
   const { table, columns, model, prompt, answer } = options;
   if (table === undefined || columns === undefined || model === undefined) return null;
@@ -40,17 +55,20 @@ export function choicesOfOptions(options: InitOptions, found: Found): Wanted | n
   };
 }
 
-/** For where nobody can be asked. */
+/** For where no one can be asked. */
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
   const missing = REQUIRED.filter((name) => options[name] === undefined).map((name) => `--${name}`);
   return new RowmillError(
     "usage",
     `There is no terminal to ask on, and ${missing.length === 1 ? "an option is" : "options are"} missing: ${missing.join(", ")}.`,
     {
-      hints: [
-        `As in: rowmill init --table films --columns title,description --model ${MODEL_DEFAULT} --prompt "Summarise the film." --answer ${ANSWER_EXAMPLE}`,
+      lines: [
         `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),
-        ...listFound(found.tables, options.table),
+        ...listFound(found.tables, options.table).map((line) => `  ${line}`),
+      ],
+      hints: [
+        `For example: rowmill init --table films --columns title,description --model ${MODEL_DEFAULT} ` +
+          `--prompt "Summarize the film." --answer ${ANSWER_EXAMPLE}`,
       ],
     },
   );
@@ -65,18 +83,21 @@ export async function askChoices(terminal: Terminal, options: InitOptions, found
   const model = options.model ?? (await askText("Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
   const prompt =
     options.prompt ??
-    (await askText("What shall it do with a row? One or two sentences.", { check: notEmpty }));
+    (await askText("What should it do with each row? One or two sentences.", { check: notEmpty }));
   const asFunction = options.function ?? (await askForm(prompt));
   const answer =
     options.answer ??
-    (await askText("What shall the answer hold? Fields with types; or: text", {
+    (await askText("Which fields should the answer have? Names with types; or: text", {
       initial: ANSWER_EXAMPLE,
       check: answerProblem,
     }));
   return {
     name:
       checkedName(options.name) ??
-      (await askText("A name for it?", { initial: nameFor(table.name), check: pipelineNameProblem })),
+      (await askText("What is the name of this pipeline?", {
+        initial: nameFor(table.name),
+        check: pipelineNameProblem,
+      })),
     table: table.name,
     key,
     columns,
@@ -86,14 +107,14 @@ export async function askChoices(terminal: Terminal, options: InitOptions, found
     answer: readAnswerFields(answer),
     target:
       options.target ??
-      (await askText("Which table shall the answers go to? It is made if it is not there.", {
+      (await askText("Which table should the answers go to? Rowmill creates it if needed.", {
         initial: targetFor(table.name),
         check: notEmpty,
       })),
   };
 }
 
-/** A table that is not in the list is judged by the inspection, which knows what was probably meant. */
+/** A table that is not in the list is left to the inspection, which suggests a similar name. */
 function tableNamed(found: Found, name: string): FoundTable {
   return (
     found.tables.find((table) => table.name === name) ?? {
@@ -115,18 +136,18 @@ async function askTable(terminal: Terminal, { tables, place }: Found): Promise<F
     label: name,
     hint: columns.map((column) => column.name).join(", "),
   }));
-  const name = await choose("Which table?", options);
+  const name = await choose("Which table has your rows?", options);
   return tableNamed({ tables, place }, name);
 }
 
-/** @returns what to say where no table can be chosen. */
 export function noTable({ tables, place }: Found): RowmillError {
   const embedded = place.startsWith("the embedded database");
   const make = embedded
-    ? "Make one with a file of SQL (create table …; insert into …;): rowmill init --embedded --sql FILE"
-    : "Make one with a primary key, or add one to a table that has none.";
-  return new RowmillError("not_found", `There is no table that could be watched in ${place}.`, {
-    hints: [...listFound(tables, undefined), make],
+    ? "Create one with an SQL file (create table …; insert into …;): rowmill init --embedded --sql FILE"
+    : "Create a table with a primary key, or add a primary key to one that has none.";
+  return new RowmillError("not_found", `There is no table that can be watched in ${place}.`, {
+    lines: listFound(tables, undefined),
+    hints: [make],
   });
 }
 
@@ -134,14 +155,14 @@ async function askKey({ name, keys }: FoundTable): Promise<readonly string[]> {
   const [only, ...more] = keys;
   if (only === undefined || more.length === 0) return only ?? [];
   const options = keys.map((key, index) => ({ value: String(index), label: key.join(", ") }));
-  return keys[Number(await choose(`What tells the rows of ${name} apart?`, options))] ?? only;
+  return keys[Number(await choose(`Which key identifies a row of ${name}?`, options))] ?? only;
 }
 
 async function askColumns({ columns }: FoundTable, key: readonly string[]): Promise<readonly string[]> {
   const options = columns.map(({ name, type }) => ({ value: name, label: name, hint: type }));
   const texts = columns.filter(({ name, type }) => /^(?:text|character)/.test(type) && !key.includes(name));
   return chooseSome(
-    "Which columns shall the model read? A row is asked again when one of them changes.",
+    "Which columns should the model see? A row is sent again when one of them changes.",
     options,
     texts.map((column) => column.name),
   );
@@ -149,9 +170,9 @@ async function askColumns({ columns }: FoundTable, key: readonly string[]): Prom
 
 async function askForm(prompt: string): Promise<boolean> {
   if (/\{\{|\{%/.test(prompt)) return false;
-  const form = await choose("How shall the columns stand in the prompt?", [
-    { value: "template", label: "As a template", hint: "{{ title }}" },
-    { value: "function", label: "As a function", hint: "(row) => row.title" },
+  const form = await choose("How should the columns be inserted into the prompt?", [
+    { value: "template", label: "With a template", hint: "{{ title }}" },
+    { value: "function", label: "With a function", hint: "(row) => row.title" },
   ]);
   return form === "function";
 }
@@ -167,14 +188,14 @@ function answerProblem(text: string): string | null {
 }
 
 function notEmpty(text: string): string | null {
-  return text === "" ? "Please write something." : null;
+  return text === "" ? "Enter some text." : null;
 }
 
 function listOf(text: string | undefined): readonly string[] | null {
   return text === undefined ? null : text.split(",").map((part) => part.trim());
 }
 
-/** It becomes a variable of the config, which is run to be checked: nothing else may get there. @throws RowmillError `usage` */
+/** It becomes a variable of the config, which runs to be checked, so it must be a plain name. @throws RowmillError `usage` */
 function checkedName(name: string | undefined): string | undefined {
   const problem = name === undefined ? null : pipelineNameProblem(name);
   if (problem === null) return name;

@@ -1,4 +1,4 @@
-/** A sweep in this process, for when no worker lives. Loaded only then: it brings the engine. */
+/** A sweep in this process, where no worker is running. Loaded only then: it loads the engine. */
 import { openWithoutKey } from "../../app/open/open-project.js";
 import { sweepAll } from "../../app/open/round.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
@@ -7,7 +7,7 @@ import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import type { Project } from "../project.js";
-import { SweepProgress } from "../screen/sweep-progress.js";
+import { SweepProgress } from "../screen/progress.js";
 
 export interface SweepParts {
   readonly project: Project;
@@ -16,7 +16,7 @@ export interface SweepParts {
 }
 
 export async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepParts): Promise<void> {
-  const interruption = listenForInterruption(() => cli.terminal.note("Stopping after this chunk of rows."));
+  const interruption = listenForInterruption(() => cli.terminal.note("Stopping after the current rows."));
   try {
     const { project, database, configs } = parts;
     const context = await openWithoutKey({

@@ -1,17 +1,17 @@
-/** Questions to the person at the terminal. Where nobody sits, nothing is asked: the caller says what to do instead. */
+/** Questions on the terminal. Without one nothing is asked: the caller says what to do instead. */
 import { proseLine } from "../../model/words/one-line.js";
 import { Interrupted } from "./interruption.js";
 
-/** The others are scrolled to. */
+/** Others appear by scrolling. */
 const CHOICES_SHOWN_MAX = 12;
 
-/** What a terminal in raw mode gives for Ctrl-D. */
+/** Ctrl-D on a terminal in raw mode. */
 const END_OF_INPUT = "\u0004";
 
 /** @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askYesNo(message: string, signal?: AbortSignal): Promise<boolean> {
   const { confirm } = await loadPrompts();
-  // One of its own: the prompt listens to it for ever, and would write on the screen long after its answer.
+  // Its own: the prompt never stops listening to it, and would write to the screen long after its answer.
   const whileAsked = new AbortController();
   const abort = (): void => whileAsked.abort();
   signal?.throwIfAborted();
@@ -29,11 +29,11 @@ export async function askYesNo(message: string, signal?: AbortSignal): Promise<b
   }
 }
 
-/** True when the person typed exactly `word`. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
+/** True when exactly `word` was typed. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askTyped(message: string, word: string): Promise<boolean> {
   const { text } = await loadPrompts();
   const answer = await text({
-    message: proseLine(`${message} Type "${word}" to do it.`),
+    message: proseLine(`${message} Type "${word}" to confirm.`),
     output: process.stderr,
   });
   if (typeof answer === "symbol") return interrupted();
@@ -42,18 +42,18 @@ export async function askTyped(message: string, word: string): Promise<boolean> 
 
 async function loadPrompts(): Promise<typeof import("@clack/prompts")> {
   const prompts = await import("@clack/prompts");
-  // Else Ctrl-D ends the input and the question has no end: the process would stop with the cursor hidden, and say nothing.
+  // Otherwise Ctrl-D ends the input but not the question: the process would end silently with the cursor hidden.
   prompts.updateSettings({ aliases: { [END_OF_INPUT]: "cancel" } });
   return prompts;
 }
 
-/** A symbol is what the prompts answer for Ctrl-C and for an aborted signal. */
+/** The prompts answer a symbol for Ctrl-C and for an aborted signal. */
 function interrupted(signal?: AbortSignal): never {
   signal?.throwIfAborted();
   throw new Interrupted("SIGINT");
 }
 
-/** A line of text; `check` says what is wrong with it. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
+/** A line of text; `check` returns what is wrong with it. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askText(
   message: string,
   options: { initial?: string; check?: (text: string) => string | null } = {},
@@ -74,7 +74,7 @@ export async function askText(
   return (answer === proseLine(initial) ? initial : answer).trim();
 }
 
-/** A line that is not shown while it is typed. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
+/** A line that is masked while it is typed. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
 export async function askSecret(message: string): Promise<string> {
   const { password } = await loadPrompts();
   const answer = await password({ message, output: process.stderr });
@@ -88,7 +88,7 @@ export interface Choice {
   readonly hint?: string;
 }
 
-/** Names of tables and columns may be anything. */
+/** Names of tables and columns may hold anything. */
 function shownChoice({ value, label, hint }: Choice): Choice {
   return { value, label: proseLine(label), ...(hint === undefined ? {} : { hint: proseLine(hint) }) };
 }

@@ -1,13 +1,13 @@
-/** The log of a command: pino's records as lines for a person, on stderr above the live lines. */
+/** The log of a command: pino's records as lines on stderr, above the live ones. */
 import type { Logger } from "pino";
 import { commonjs } from "../../model/commonjs.js";
 import type { LogLevel } from "../cli.js";
 import type { Terminal } from "./terminal.js";
-import { fit, indented } from "../words/text.js";
+import { fit, indented } from "./text.js";
 
 const { pino } = commonjs("pino") as typeof import("pino");
 
-/** Shorter ids are enough to tell batches apart. */
+/** Enough to tell batches apart. */
 const ID_CHARACTERS = 8;
 const VALUE_CHARACTERS_MAX = 300;
 const NOT_SHOWN = new Set(["level", "time", "pid", "hostname", "msg", "err"]);

@@ -1,16 +1,16 @@
-/** What the process's exit status says. docs/cli.md has the same table; scripts depend on it, so a number never changes its meaning. */
+/** The exit statuses. docs/cli.md has the same table; scripts depend on them, so a number never changes its meaning. */
 import { RowmillError, type ErrorCode } from "../../model/errors.js";
 import { Interrupted } from "./interruption.js";
 
 export const EXIT_STATUS = {
   ok: 0,
-  /** Anything that has no status of its own; the same command may succeed later. */
+  /** Anything without a status of its own; the same command may succeed later. */
   error: 1,
-  /** The command or the config has to be changed, or what was named is not there. */
+  /** The command or the config has to change, or something named does not exist. */
   usage: 2,
   /** `up --until-idle`: some rows failed for good. */
   rowsFailed: 3,
-  /** Something is paused, or waits for a person's decision. */
+  /** Something is paused, or waits for your decision. */
   blocked: 4,
 } as const;
 

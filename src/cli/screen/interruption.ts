@@ -1,6 +1,6 @@
 /**
- * Owns Ctrl-C and its kin for commands that have something to finish. The first signal asks them to stop, the second ends the
- * process at once: whatever that cuts off is picked up from the database by the next worker.
+ * Owns Ctrl-C, SIGTERM and SIGHUP for commands that have something to finish. The first signal asks them to stop, the second ends
+ * the process at once. That loses nothing: the next worker continues from the database.
  */
 import { constants } from "node:os";
 import { RowmillError } from "../../model/errors.js";
@@ -10,7 +10,7 @@ type StopSignal = (typeof SIGNALS)[number];
 
 /** A shell adds the signal's number to this. */
 const SIGNALLED = 128;
-/** npm passes a Ctrl-C on to a process that got it from the terminal already: one keystroke, two signals. */
+/** npm forwards a Ctrl-C that the process already got from the terminal: one keystroke, two signals. */
 const SAME_KEYSTROKE_MS = 500;
 
 export class Interrupted extends RowmillError {
@@ -25,16 +25,16 @@ export class Interrupted extends RowmillError {
 }
 
 export interface Interruption {
-  /** Aborted by the first signal; its reason is an `Interrupted`. */
+  /** Aborted by the first signal, with an `Interrupted`. */
   readonly signal: AbortSignal;
-  /** Gives the signals back: the next one ends the process. Not to be repeated. */
+  /** Stops listening: the next signal ends the process. To be called once. */
   dispose(): void;
 }
 
-/** Commands that listen themselves at present. */
+/** Commands that listen now. */
 let listening = 0;
 
-/** While no command listens there is nothing to finish: the first signal ends the process, with its status. */
+/** While no command listens there is nothing to finish: the first signal ends the process. */
 export function endAtSignals(onEnd: () => void): void {
   for (const signal of SIGNALS)
     process.on(signal, () => {
@@ -44,7 +44,7 @@ export function endAtSignals(onEnd: () => void): void {
     });
 }
 
-/** `onFirst` tells the person that it was heard. */
+/** `onFirst` confirms the first signal on the screen. */
 export function listenForInterruption(onFirst: () => void): Interruption {
   const controller = new AbortController();
   let firstAtMs = 0;

@@ -1,32 +1,32 @@
-/** Owns how an error is told: what was wrong and what to do for the expected ones, the whole of it for our own mistakes. */
+/** Owns how an error looks: an expected one as the problem and its fixes, a bug of ours with everything it carries. */
 import { RowmillError } from "../../model/errors.js";
 import { thrownMessage } from "../../model/words/thrown-message.js";
 import { Interrupted } from "./interruption.js";
 import type { Terminal } from "./terminal.js";
-import { indented } from "../words/text.js";
+import { indented } from "./text.js";
 
 export function reportError(terminal: Terminal, error: unknown): void {
   terminal.endLive();
   if (error instanceof Interrupted) return terminal.note("Stopped.");
-  if (error instanceof RowmillError && error.code !== "internal") return reportExpected(terminal, error);
-  terminal.note(`rowmill: unexpected error: ${thrownMessage(error)}`);
-  terminal.note("  This is a mistake in Rowmill. Please report it with what you did and the lines below.");
-  noteStack(terminal, error);
+  const mark = markOf(terminal);
+  const isExpected = error instanceof RowmillError && error.code !== "internal";
+  if (isExpected) noteMessage(terminal, error, mark);
+  else {
+    terminal.note(`${mark}unexpected error: ${thrownMessage(error)}`);
+    terminal.note("  This is a bug in Rowmill. Please report it with what you did and the lines below.");
+  }
+  if (!isExpected || terminal.debug) for (const line of indented(stackOf(error))) terminal.note(line);
 }
 
-function reportExpected(terminal: Terminal, error: RowmillError): void {
-  noteMessage(terminal, error, "rowmill: ");
-  if (terminal.debug) noteStack(terminal, error);
+/** Begins an error. A log holds lines of many programs, so it names this one. */
+export function markOf({ drawsOver }: Terminal): string {
+  return drawsOver ? "✗ " : "rowmill: ";
 }
 
 /** Each line of the message and each hint. */
-export function noteMessage(terminal: Terminal, error: RowmillError, words = ""): void {
-  for (const line of (words + error.message).split("\n")) terminal.note(line);
-  for (const hint of error.hints) terminal.note(`  - ${hint}`);
-}
-
-function noteStack(terminal: Terminal, error: unknown): void {
-  for (const line of indented(stackOf(error))) terminal.note(line);
+export function noteMessage(terminal: Terminal, error: RowmillError, mark = ""): void {
+  for (const line of (mark + error.message).split("\n")) terminal.note(line);
+  for (const hint of error.hints) terminal.note(`  Hint: ${hint}`);
 }
 
 function stackOf(error: unknown): string {

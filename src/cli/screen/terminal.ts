@@ -1,35 +1,49 @@
 /**
- * Owns the two streams of a command. What was asked for goes to stdout; progress, notes, questions and errors go to stderr, so
- * that `--json` can be read by a program. Known secrets are blotted out of everything. What is written is one line, whatever is in
- * it: text of rows, models and providers can neither begin a line nor steer the terminal.
+ * Owns the two streams of a command. What was asked for goes to stdout; progress, notes, questions and errors go to stderr,
+ * so that a program can read `--json`. Known secrets appear nowhere, and text of rows, models and providers can neither begin
+ * a line nor steer the terminal. On a terminal, lines are broken at spaces and signs have colors; elsewhere neither happens.
  */
-import { styleText } from "node:util";
 import { oneLine, proseLine } from "../../model/words/one-line.js";
+import { formatWait } from "./text.js";
+import { invocationOf, layOut, spellCommands } from "./lay-out.js";
 import { openLiveBoard, type LiveLine } from "./live-board.js";
+import { withSpinner } from "./spinner.js";
 
-/** Shorter texts would blot out ordinary words. */
+/** Hiding shorter texts would hide ordinary words. */
 const SECRET_CHARACTERS_MIN = 8;
 
 export interface Terminal {
-  /** A person sits there who can be asked. */
+  /** Someone can be asked here. */
   readonly interactive: boolean;
   /** stderr can be drawn over. */
   readonly drawsOver: boolean;
-  /** Stack traces are wanted. */
+  /** Stack traces are shown. */
   debug: boolean;
+  /** Progress is not shown. */
+  quiet: boolean;
+  /** Names of all commands: where a text names one, it is spelled as the reader types it. */
+  commands: readonly string[];
   /** Of stdout; a file has no width. */
   columns(): number;
-  /** A line of what was asked for. A line of JSON stays the same JSON. */
+  /** A line of what was asked for. */
   print(line: string): void;
-  /** A line beside it, above the live ones. */
+  /** The same for lines that hold text of rows and models, which stays as it is. */
+  quote(line: string): void;
+  /** For programs: a line of JSON or SQL, never broken. */
+  data(line: string): void;
+  /** A line on stderr, above the live ones. */
   note(line: string): void;
-  /** Lines at the bottom of the screen, in place of the former ones. Only where `drawsOver`. */
+  /** Lines at the bottom of the screen, in place of the previous ones. Only where `drawsOver`. */
   live(lines: readonly LiveLine[]): void;
   /** Takes the live lines away. */
   endLive(): void;
+  /** Shows a spinner with `label` while the work lasts, where it lasts long. The work must not draw or ask. */
+  during<T>(label: string, work: () => Promise<T>): Promise<T>;
   /** A whole line. */
   bold(line: string): string;
   dim(line: string): string;
+  /** `3 min ago`; null where no terminal shows it, because a log is read later. */
+  ago(at: Date): string | null;
   /** From now on this text appears nowhere. */
   hide(secret: string): void;
 }
@@ -38,35 +52,75 @@ export function openTerminal(): Terminal {
   const { stdout, stderr, stdin } = process;
   const board = openLiveBoard(stderr);
   const secrets = new Set<string>();
-  const clean = (text: string) =>
-    safeLine([...secrets].reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text));
-  const styled = (format: "bold" | "dim", text: string) =>
-    usesStyle(stdout) ? styleText(format, oneLine(text)) : text;
-  return {
+  const invocation = invocationOf(process.argv[1] ?? "", { cwd: process.cwd(), env: process.env });
+  const withoutSecrets = (text: string) =>
+    [...secrets].reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text);
+  const lines = (text: string, stream: NodeJS.WriteStream) => {
+    const { style, words } = styleOf(withoutSecrets(text));
+    const laid = layOut(stream === stderr ? proseLine(words) : words, widthOf(stream));
+    if (style !== null) return laid.map((line) => STYLES[style] + line + STYLE_END);
+    return usesStyle(stream) ? laid.map((line, at) => (at === 0 ? coloredSign(line) : line)) : laid;
+  };
+  const spelled = (text: string) => spellCommands(text, invocation, terminal.commands);
+  const write = (stream: NodeJS.WriteStream, text: string) =>
+    void stream.write(`${lines(text, stream).join("\n")}\n`);
+  const terminal: Terminal = {
     interactive: stdin.isTTY && stderr.isTTY,
     drawsOver: stderr.isTTY && process.env["TERM"] !== "dumb",
     debug: false,
-    columns: () => (stdout.isTTY ? stdout.columns : Infinity),
-    print: (text) => void stdout.write(`${clean(text)}\n`),
+    quiet: false,
+    commands: [],
+    columns: () => widthOf(stdout),
+    print: (text) => write(stdout, spelled(text)),
+    quote: (text) => write(stdout, text),
+    data: (text) => void stdout.write(`${oneLine(withoutSecrets(text))}\n`),
     note: (text) => {
       board.clear();
-      stderr.write(`${proseLine(clean(text))}\n`);
+      write(stderr, spelled(text));
       board.draw();
     },
     live: (next) =>
-      board.show(next.map((line) => (typeof line === "string" ? clean(line) : line.map(clean)))),
+      board.show(
+        next.flatMap((line): LiveLine[] =>
+          typeof line === "string"
+            ? lines(spelled(line), stderr)
+            : [line.map((text) => proseLine(withoutSecrets(spelled(text))))],
+        ),
+      ),
     endLive: () => {
       board.clear();
       board.show([]);
     },
+    during: (label, work) =>
+      terminal.drawsOver && !terminal.quiet ? withSpinner(board, label, work) : work(),
     bold: (text) => styled("bold", text),
     dim: (text) => styled("dim", text),
+    ago: (at) => {
+      const ms = Date.now() - at.getTime();
+      return !stdout.isTTY ? null : ms < 1_000 ? "just now" : `${formatWait(ms)} ago`;
+    },
     hide: (secret) => {
       // Errors may have escaped it already.
       if (secret.length >= SECRET_CHARACTERS_MIN)
         secrets.add(secret).add(oneLine(secret)).add(proseLine(secret));
     },
   };
+  return terminal;
+}
+
+/** Where a terminal does not say. */
+const COLUMNS_DEFAULT = 80;
+
+function widthOf(stream: NodeJS.WriteStream): number {
+  return stream.isTTY ? stream.columns || COLUMNS_DEFAULT : Infinity;
+}
+
+type Style = keyof typeof STYLES;
+const STYLES = { bold: "\u001b[1m", dim: "\u001b[2m" } as const;
+const STYLE_END = "\u001b[22m";
+
+function styled(style: Style, text: string): string {
+  return usesStyle(process.stdout) ? STYLES[style] + oneLine(text) + STYLE_END : text;
 }
 
 function usesStyle(stream: NodeJS.WriteStream): boolean {
@@ -74,12 +128,23 @@ function usesStyle(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && refused === "" && process.env["TERM"] !== "dumb";
 }
 
-const STYLES = ["\u001b[1m", "\u001b[2m"];
-const STYLE_END = "\u001b[22m";
-
 /** A line may be bold or dim as a whole. */
-function safeLine(text: string): string {
-  const style = STYLES.find((begin) => text.startsWith(begin));
-  if (style === undefined || !text.endsWith(STYLE_END)) return oneLine(text);
-  return style + oneLine(text.slice(style.length, -STYLE_END.length)) + STYLE_END;
+function styleOf(text: string): { style: Style | null; words: string } {
+  const style = (["bold", "dim"] as const).find((each) => text.startsWith(STYLES[each]));
+  if (style === undefined || !text.endsWith(STYLE_END)) return { style: null, words: text };
+  return { style, words: text.slice(STYLES[style].length, -STYLE_END.length) };
+}
+
+const SIGN_COLORS: Readonly<Record<string, string>> = {
+  "✓": "\u001b[32m",
+  "!": "\u001b[33m",
+  "✗": "\u001b[31m",
+};
+const COLOR_END = "\u001b[39m";
+
+/** The sign that a line begins with says the same without its color. */
+function coloredSign(line: string): string {
+  return line.replace(/^( *)([✓!✗])(?= )/, (_, indent: string, sign: string) => {
+    return indent + (SIGN_COLORS[sign] ?? "") + sign + COLOR_END;
+  });
 }

@@ -7,7 +7,7 @@ import type { Estimate } from "../../worker/rounds/estimate.js";
 const NANO_USD_PER_USD = 1e9;
 const KEY_CHARACTERS = 64;
 
-/** One line that is not wrapped. */
+/** One line of at most so many characters, cut at its end. */
 export function fit(text: string, columns: number): string {
   const line = proseLine(text);
   return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
@@ -18,7 +18,7 @@ export function fitKey(key: string): string {
   return key === "" ? '""' : fit(key, KEY_CHARACTERS);
 }
 
-/** A text of several lines, such as a stack: each stands below a line of ours, and cannot be taken for one. */
+/** Lines of a longer text, such as a stack: indented, so that none looks like a line of ours. */
 export function indented(text: string): string[] {
   return text.split("\n").map((line) => `  ${line}`);
 }
@@ -40,7 +40,12 @@ const UNITS = [
   { ms: 60_000, name: "min" },
 ] as const;
 
-/** `now`, `12 s`, `4 min`, `23 h`: as exact as a person wants it. */
+/** `45%`; never 100% before the end. */
+export function percentOf(done: number, total: number): string {
+  return total === 0 ? "0%" : `${Math.floor((100 * done) / total)}%`;
+}
+
+/** `now`, `12 s`, `4 min`, `23 h`: as exact as is useful. */
 export function formatWait(ms: number): string {
   if (ms < 500) return "now";
   const unit = UNITS.find((candidate) => ms >= 2 * candidate.ms);
@@ -59,28 +64,29 @@ export function shortId(id: string): string {
   return id.slice(0, 8);
 }
 
-/** What an estimate says, in one sentence without a full stop. `config` is absent for a pipeline that only the database knows. */
+/** An estimate as a sentence without a full stop. `config` is absent for a pipeline that only the database knows. */
 export function describeEstimate(
   estimate: Estimate,
   config: Pick<PipelineConfig, "request" | "budget"> | undefined,
 ): string {
-  const tokens = `about ${formatCount(estimate.inputTokens)} input and at most ${formatCount(estimate.outputTokens)} output tokens`;
+  const { rows, arrived, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd, tries } = estimate;
+  const tokens = `about ${formatCount(inputTokens)} input and at most ${formatCount(outputTokens)} output tokens`;
   const price =
-    estimate.batchNanoUsd === null
-      ? `the price of ${config?.request.model ?? "its model"} is not known`
-      : `at most ${formatUsd(estimate.batchNanoUsd)} by batch (${formatUsd(estimate.liveNanoUsd ?? 0)} live)`;
-  const tries = estimate.tries > 1 ? `, with ${estimate.tries} tries a row` : "";
-  const rows = `${estimate.arrived > 0 ? "up to " : ""}${counted(estimate.rows, "row")}`;
-  return `${rows}, ${tokens}; ${price}${tries}${stopText(estimate, config?.budget ?? null)}`;
+    batchNanoUsd === null
+      ? `the price of ${config?.request.model ?? "its model"} is unknown`
+      : `at most ${formatUsd(batchNanoUsd)} (live requests: ${formatUsd(liveNanoUsd ?? 0)})`;
+  const perRow = tries > 1 ? `, with up to ${tries} tries per row` : "";
+  const budget = stopText(estimate, config?.budget ?? null);
+  return `${arrived > 0 ? "up to " : ""}${counted(rows, "row")}, ${tokens}; ${price}${perRow}${budget}`;
 }
 
 function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]): string {
   if (budget === null || batchNanoUsd === null || batchNanoUsd <= budget.usd * NANO_USD_PER_USD) return "";
-  const period = budget.per === "total" ? "in all" : `per ${budget.per}`;
-  return `; the budget of $${budget.usd} ${period} stops it there`;
+  const period = budget.per === "total" ? "in total" : `per ${budget.per}`;
+  return `; your budget of $${budget.usd} ${period} stops it there`;
 }
 
-/** An estimate as it was recorded; null: none, or one that a newer version wrote. */
+/** A recorded estimate; null: none, or one of a newer version. */
 export function readEstimate(recorded: unknown): Estimate | null {
   if (typeof recorded !== "object" || recorded === null) return null;
   const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = {

@@ -2,12 +2,12 @@
 import type { FoundTable } from "../../app/init/list-tables.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 
-/** A person wants to choose, not to read a catalogue. */
+/** Enough to choose from. */
 const TABLES_SHOWN_MAX = 20;
 const COLUMNS_SHOWN_MAX = 12;
 const NAMES_SHOWN_MAX = 6;
 
-/** One line a table: what it has, or why it cannot be watched. `only`: this one, where it is there. */
+/** One line per table: what it has, or why it cannot be watched. `only`: this one, where it exists. */
 export function listFound(tables: readonly FoundTable[], only: string | undefined): string[] {
   const named = tables.filter((table) => table.name === only);
   const shown = named.length > 0 ? named : tables;
@@ -43,20 +43,20 @@ export interface Written {
   readonly hasKey: boolean;
 }
 
-/** What was written, and what to type next. */
+/** What was written, and what to do next. */
 export function describeWritten(written: Written): string[] {
   const files = [
-    `Wrote ${written.config}.`,
-    ...(written.tsconfig ? ["Wrote tsconfig.json, so that the editor knows how to read it."] : []),
-    ...(written.env ? ["Wrote DATABASE_URL into .env, which only you may read."] : []),
+    `✓ Wrote ${written.config}.`,
+    ...(written.tsconfig ? ["Wrote tsconfig.json, so that your editor understands it."] : []),
+    ...(written.env ? ["Wrote DATABASE_URL to .env, which only you can read."] : []),
     ...(written.ignored.length === 0
       ? []
-      : [`Added ${written.ignored.join(" and ")} to .gitignore: secrets and state are not for git.`]),
+      : [`Added ${written.ignored.join(" and ")} to .gitignore, to keep secrets and state out of git.`]),
   ];
   const steps = [
-    ...(written.hasKey ? [] : [`Put your key into .env: ${ADAPTERS[0].keyExample}`]),
-    "Look whether all is well: rowmill doctor",
-    "Begin; it says what it will cost and asks: rowmill up",
+    ...(written.hasKey ? [] : [`Add your API key to .env: ${ADAPTERS[0].keyExample}`]),
+    "Check your setup: rowmill doctor",
+    "Start (shows the cost and asks first): rowmill up",
   ];
   return [...files, "Next:", ...steps.map((step, index) => `  ${index + 1}. ${step}`)];
 }

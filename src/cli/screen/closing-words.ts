@@ -1,21 +1,20 @@
-/** What `up` says at its end: every pipeline's rows, some of those that failed, and what waits for a person. */
+/** What `up` says at its end: each pipeline's rows, some of those that failed, and what needs your attention. */
 import { idleState } from "../../app/open/idle.js";
 import * as overview from "../../store/ledger/overview.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import { proseLine } from "../../model/words/one-line.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { WorkerContext } from "../../worker/context.js";
-import type { Terminal } from "../screen/terminal.js";
+import type { Terminal } from "./terminal.js";
 import { counted, fit, fitKey, formatCount } from "./text.js";
 
 const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;
-/** Of a key: no key alone reaches the end of a terminal's row. */
 
 export interface End {
-  /** Pipelines that wait for a person. */
+  /** Pipelines that need your attention. */
   readonly blocked: number;
-  /** Rows that failed for good, those included whose key cannot name them. */
+  /** Rows that failed for good, including those with an unusable key. */
   readonly failed: number;
 }
 
@@ -27,10 +26,11 @@ export async function sayHowItEnded(terminal: Terminal, context: WorkerContext):
   );
   for (const pipeline of await overview.pipelineOverviews(database)) {
     if (!context.pipelines.has(pipeline.id)) continue;
-    terminal.note(`${countsOf(pipeline)}; ${formatUsd(money.get(pipeline.id) ?? 0)} spent so far`);
+    const sign = pipeline.failed > 0 ? "✗" : "✓";
+    terminal.note(`${sign} ${countsOf(pipeline)}; ${formatUsd(money.get(pipeline.id) ?? 0)} spent so far`);
     if (pipeline.failed > 0) await sayFailures(terminal, context, pipeline);
   }
-  for (const { pipeline, reason } of state.blocked) terminal.note(`${pipeline}: ${reason}`);
+  for (const { pipeline, reason } of state.blocked) terminal.note(`! ${pipeline}: ${reason}`);
   return { blocked: state.blocked.length, failed: state.failed };
 }
 
@@ -53,16 +53,15 @@ async function sayFailures(
   sayUnnamed(terminal, pipeline);
   if (failures.length === 0) return;
   const more = pipeline.failed - pipeline.refused - failures.length;
-  const others = more > 0 ? `  … and ${formatCount(more)} more. ` : "  ";
-  terminal.note(`${others}One row's whole story: rowmill show ${pipeline.name} KEY`);
-  terminal.note(`  All reasons, and what fixes them: rowmill failures ${pipeline.name}`);
+  if (more > 0) terminal.note(`  … and ${formatCount(more)} more`);
+  terminal.note(`  All reasons and fixes: rowmill failures ${pipeline.name}`);
+  terminal.note(`  Everything about one row: rowmill show ${pipeline.name} KEY`);
 }
 
 function sayUnnamed(terminal: Terminal, { unnamed }: PipelineOverview): void {
   for (const { rows, example, reason } of unnamed) {
-    const have = rows === 1 ? "has a key" : "have keys";
     terminal.note(
-      `  ${counted(rows, "row")} cannot be asked about and ${have} such as ${fitKey(example)}: ${proseLine(reason)}`,
+      `  ${counted(rows, "row")} cannot be sent because of the key, such as ${fitKey(example)}: ${proseLine(reason)}`,
     );
   }
 }

@@ -1,23 +1,23 @@
-/** Shows how a worker gets on: one live line a pipeline on a terminal, else a line for each change, at a calm pace. */
+/** Shows progress: of a worker a live line per pipeline on a terminal, elsewhere a line per change; of a sweep its rows. */
 import * as overview from "../../store/ledger/overview.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Due } from "../../store/ledger/due.js";
 import type { WorkerContext } from "../../worker/context.js";
-import { pausedText } from "../words/paused-text.js";
+import { pausedText } from "./paused-text.js";
 import type { Terminal } from "./terminal.js";
-import { fit, formatCount, formatWait } from "../words/text.js";
+import { counted, fit, formatCount, formatWait, percentOf } from "./text.js";
 
-/** Between two counts, while something happens: for a log, and for a terminal, where counting may take a third of the time at most. */
+/** Between two counts while something happens: in a log; and on a terminal, where counting may take a third of the time. */
 const PLAIN_EVERY_MS = 5_000;
 const REST_FACTOR = 2;
 /** Also where nothing seems to happen. */
 const COUNT_EVERY_MS = 60_000;
-/** Of a pipeline's name, where its whole line does not fit. */
+/** Of a pipeline's name, where its full line does not fit. */
 const NAME_CHARACTERS = 20;
 
 interface Counted {
   readonly overviews: readonly PipelineOverview[];
-  /** As the answer was by which it was counted, as are the pauses. */
+  /** Of the worker's look that led to this count, like the pauses. */
   readonly revision: string;
   readonly pauses: string;
   readonly atMs: number;
@@ -27,8 +27,9 @@ interface Counted {
 export class WorkProgress {
   readonly #terminal: Terminal;
   readonly #context: WorkerContext;
-  /** All that waits is sent anyway, so no deadline matters. */
+  /** All waiting rows are sent anyway, so no deadline matters. */
   readonly #flush: boolean;
+  readonly #startedAtMs = performance.now();
   readonly #printed = new Map<number, string>();
   readonly #pauses = new Map<number, string | null>();
   #counted: Counted = { overviews: [], revision: "", pauses: "", atMs: -Infinity, lastedMs: 0 };
@@ -39,24 +40,24 @@ export class WorkProgress {
     this.#flush = options.flush;
   }
 
-  /** It changes with the time, also where nothing happens. */
+  /** It changes with time, also where nothing happens. */
   get moves(): boolean {
-    return this.#terminal.drawsOver;
+    return this.#terminal.drawsOver && !this.#terminal.quiet;
   }
 
   async update(due: Due): Promise<void> {
     const nowMs = performance.now();
     if (this.#isNews(due, nowMs)) await this.#count(due, nowMs);
-    else if (this.#terminal.drawsOver) this.#draw(nowMs);
+    else if (this.moves) this.#draw(nowMs);
   }
 
-  /** Something happened since the last count, and that one was long enough ago. A pause is news at once. */
+  /** Something happened since the last count, which was long enough ago. A pause is news at once. */
   #isNews({ revision, pipelines }: Due, nowMs: number): boolean {
     const { atMs, lastedMs } = this.#counted;
     const ageMs = nowMs - atMs;
     if (ageMs >= COUNT_EVERY_MS || pausesOf(pipelines) !== this.#counted.pauses) return true;
     if (revision === this.#counted.revision) return false;
-    return ageMs >= (this.#terminal.drawsOver ? lastedMs * REST_FACTOR : PLAIN_EVERY_MS);
+    return ageMs >= (this.moves ? lastedMs * REST_FACTOR : PLAIN_EVERY_MS);
   }
 
   async #count({ revision, pipelines }: Due, atMs: number): Promise<void> {
@@ -64,12 +65,13 @@ export class WorkProgress {
     const overviews = all.filter((pipeline) => this.#context.pipelines.has(pipeline.id));
     const lastedMs = performance.now() - atMs;
     this.#counted = { overviews, revision, pauses: pausesOf(pipelines), atMs, lastedMs };
-    for (const pipeline of overviews) this.#tellPause(pipeline);
-    if (this.#terminal.drawsOver) return this.#draw(atMs);
+    for (const pipeline of overviews) this.#notePause(pipeline);
+    if (this.moves) return this.#draw(atMs);
+    if (this.#terminal.quiet) return;
     for (const pipeline of overviews) this.#printChange(pipeline);
   }
 
-  /** What was counted, with times that have gone on since. */
+  /** The last count, with the times of now. */
   #draw(nowMs: number): void {
     const agoMs = nowMs - this.#counted.atMs;
     const lines = this.#counted.overviews.map((counted) => {
@@ -79,40 +81,51 @@ export class WorkProgress {
         deadlineMs: deadlineMs === null ? null : deadlineMs - agoMs,
         nextLookMs: nextLookMs === null ? null : nextLookMs - agoMs,
       };
-      return [this.#line(pipeline, true), briefLine(pipeline, this.#times(pipeline))];
+      const times = this.#share(pipeline) + this.#times(pipeline);
+      return [this.#line(pipeline, times), briefLine(pipeline, times)];
     });
     this.#terminal.live(lines);
   }
 
   #printChange(pipeline: PipelineOverview): void {
-    const text = this.#line(pipeline, false);
+    const text = this.#line(pipeline, "");
     if (this.#printed.get(pipeline.id) === text) return;
     this.#printed.set(pipeline.id, text);
     this.#terminal.note(text);
   }
 
-  /** A pause is told once, in full: the live line has no room for its reason. */
-  #tellPause(pipeline: PipelineOverview): void {
+  /** Once, in full: the live line has no room for the reason. */
+  #notePause(pipeline: PipelineOverview): void {
     const reason = pipeline.pauseReason;
     const before = this.#pauses.get(pipeline.id) ?? null;
     this.#pauses.set(pipeline.id, reason);
     if (reason === before) return;
-    this.#terminal.note(`${pipeline.name}: ${reason === null ? "goes on" : `paused: ${reason}`}`);
+    this.#terminal.note(
+      reason === null ? `✓ ${pipeline.name}: resumed` : `! ${pipeline.name}: paused: ${reason}`,
+    );
   }
 
-  #line(pipeline: PipelineOverview, withTimes: boolean): string {
+  #line(pipeline: PipelineOverview, times: string): string {
     const { name, waiting, batched, succeeded, failed } = pipeline;
-    const counts = `waiting ${formatCount(waiting)}, batched ${formatCount(batched)}, succeeded ${formatCount(succeeded)}, failed ${formatCount(failed)}`;
+    const counts = Object.entries({ waiting, batched, succeeded, failed })
+      .map(([state, rows]) => `${state} ${formatCount(rows)}`)
+      .join(", ");
     const states = Object.entries(pipeline.batches).map(([state, batches]) => `${batches} ${state}`);
     const batches = states.length === 0 ? "" : ` | batches: ${states.join(", ")}`;
-    return `${name}: ${counts}${batches}${withTimes ? this.#times(pipeline) : ""}`;
+    return `${name}: ${counts}${batches}${times}`;
+  }
+
+  #share({ waiting, batched, succeeded, failed }: PipelineOverview): string {
+    const done = succeeded + failed;
+    const elapsed = formatWait(performance.now() - this.#startedAtMs);
+    return ` | ${percentOf(done, waiting + batched + done)} after ${elapsed}`;
   }
 
   #times(pipeline: PipelineOverview): string {
     if (pipeline.pauseReason !== null) return " | paused";
     if (pausedText(pipeline, this.#context.pipelines.get(pipeline.id)?.config) !== null)
       return " | waits for approval";
-    if (pipeline.nextLookMs !== null) return ` | next look: ${formatWait(pipeline.nextLookMs)}`;
+    if (pipeline.nextLookMs !== null) return ` | next check: ${formatWait(pipeline.nextLookMs)}`;
     if (pipeline.deadlineMs === null || this.#flush) return "";
     return ` | next batch: ${formatWait(pipeline.deadlineMs)}`;
   }
@@ -122,7 +135,7 @@ function pausesOf(pipelines: Due["pipelines"]): string {
   return [...pipelines.values()].map(({ pauseKind }) => pauseKind ?? "").join();
 }
 
-/** For narrow terminals: no counts of nothing, and no name that leaves no room for them. */
+/** For narrow terminals: no zero counts, and a short name. */
 export function briefLine(
   pipeline: Pick<PipelineOverview, "name" | "waiting" | "batched" | "succeeded" | "failed" | "batches">,
   times: string,
@@ -133,4 +146,35 @@ export function briefLine(
   const batches = Object.entries(pipeline.batches).map(([state, many]) => `${many} ${state}`);
   const parts = [counts, batches].filter((part) => part.length > 0).map((part) => part.join(", "));
   return `${fit(pipeline.name, NAME_CHARACTERS)}: ${parts.join(" | ")}${times}`;
+}
+
+/** One live line while a pipeline is swept, and one permanent line at its end. */
+export class SweepProgress {
+  readonly #terminal: Terminal;
+  #pipeline: string | null = null;
+  #rows = 0;
+  readonly #startedAtMs = performance.now();
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  /** For `sweepAll`: rows of this pipeline compared until now. */
+  readonly onChunk = (pipeline: string, rows: number): void => {
+    if (pipeline !== this.#pipeline) this.end();
+    this.#pipeline = pipeline;
+    this.#rows = rows;
+    if (!this.#terminal.drawsOver || this.#terminal.quiet) return;
+    const elapsed = formatWait(performance.now() - this.#startedAtMs);
+    this.#terminal.live([`${pipeline}: ${counted(rows, "row")} compared … ${elapsed}`]);
+  };
+
+  /** After the last pipeline. */
+  end(): void {
+    if (this.#pipeline === null) return;
+    this.#terminal.endLive();
+    if (!this.#terminal.quiet)
+      this.#terminal.note(`✓ ${this.#pipeline}: ${counted(this.#rows, "row")} compared`);
+    this.#pipeline = null;
+  }
 }

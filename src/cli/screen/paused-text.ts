@@ -1,4 +1,4 @@
-/** Owns the one text that says why a pipeline does not go on, for `status`, `up` and `show`. Pure. */
+/** Owns the text that says why a pipeline sends nothing, for `status`, `up` and `flush`. Pure. */
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import { describeEstimate, readEstimate } from "./text.js";
@@ -12,26 +12,23 @@ type Facts = Pick<
 
 type Config = Pick<PipelineConfig, "approveAboveUsd" | "budget" | "request">;
 
-/** Null: nothing holds it back. `config` is absent for a pipeline that only the database knows. */
+/** Null: it sends. `config` is absent for a pipeline that only the database knows. */
 export function pausedText(pipeline: Facts, config: Config | undefined): string | null {
-  if (pipeline.uninstalledAt !== null) return "uninstalled; rowmill up puts its triggers back";
+  if (pipeline.uninstalledAt !== null) return "uninstalled. To install its triggers again: rowmill up";
   if (pipeline.pauseReason !== null) return pipeline.pauseReason;
   if (!waitsForApproval(pipeline, config)) return null;
   const estimate = readEstimate(pipeline.estimate);
-  const what = estimate === null ? "" : `${describeEstimate(estimate, config)}; `;
-  return `waits for approval: ${what}rowmill approve ${pipeline.name}`;
+  const what = estimate === null ? "" : `: ${describeEstimate(estimate, config)}`;
+  return `waits for approval${what}. Approve it: rowmill approve ${pipeline.name}`;
 }
 
-/**
- * Rows below `approveAboveUsd` need nobody's approval: a worker gives it when their batch is due. Before the first estimate it
- * is open who decides.
- */
+/** A worker approves rows below `approveAboveUsd` when their batch is due. Before the first estimate, who decides is open. */
 function waitsForApproval(pipeline: Facts, config: Config | undefined): boolean {
   if (pipeline.waiting === 0 || pipeline.approvedHash === pipeline.definitionHash) return false;
   const estimate = readEstimate(pipeline.estimate);
   if (estimate === null) return false;
   if (config === undefined || estimate.batchNanoUsd === null) return true;
-  // What has arrived may come to nothing.
+  // Arrived rows may turn out to need no request.
   const share = (estimate.rows - estimate.arrived) / estimate.rows;
   return estimate.batchNanoUsd * share > config.approveAboveUsd * NANO_USD_PER_USD;
 }

@@ -1,0 +1,200 @@
+/** Owns how `rowmill status` looks. Pure but for the terminal's width, style and clock. */
+import { proseLine } from "../../model/words/one-line.js";
+import { overdueText, type OverdueBatch } from "../../model/batch/overdue.js";
+import { formatUsd } from "../../model/provider/pricing.js";
+import type { heldText } from "../../model/provider/account.js";
+import type {
+  BatchOverview,
+  EventOverview,
+  LivingWorker,
+  MoneyOverview,
+  PipelineOverview,
+} from "../../store/ledger/overview.js";
+import type { UnnamedRows } from "../../store/requests/refused-keys.js";
+import type { FailureGroup } from "../../store/requests/failures.js";
+import type { AccountWait } from "../../store/batches/money.js";
+import { topFailureText } from "./failure-text.js";
+import { renderTable, type TableColumn } from "./lay-out.js";
+import type { Terminal } from "./terminal.js";
+import { counted, fitKey, formatCount, formatTime, formatWait, shortId } from "./text.js";
+
+export interface StatusFacts {
+  readonly place: string;
+  readonly pipelines: readonly (PipelineOverview & {
+    readonly paused: string | null;
+    readonly pausedByUser: boolean;
+    readonly topFailure: FailureGroup | null;
+  })[];
+  readonly money: readonly MoneyOverview[];
+  readonly batches: readonly BatchOverview[];
+  readonly held: readonly ReturnType<typeof heldText>[];
+  readonly overdue: readonly OverdueBatch[];
+  /** Accounts that get no requests for now; `place`: the account in words. */
+  readonly waits: readonly (AccountWait & { readonly place: string })[];
+  readonly events: readonly EventOverview[];
+  readonly workers: readonly LivingWorker[];
+  /** Of each provider in the config. */
+  readonly promises: readonly { readonly title: string; readonly short: string }[];
+}
+
+type Style = Pick<Terminal, "columns" | "bold" | "dim" | "ago">;
+
+export function renderStatus(facts: StatusFacts, style: Style): string[] {
+  return [
+    ...pipelineLines(facts, style),
+    ...pipelineNotes(facts),
+    ...batchLines(facts, style),
+    ...heldLines(facts),
+    ...overdueLines(facts),
+    ...presumedLines(facts),
+    ...waitLines(facts),
+    ...eventLines(facts, style),
+    "",
+    workerLine(facts.workers),
+    ...facts.promises.map(({ title, short }) => style.dim(`After a lost reply at ${title}: ${short}.`)),
+    style.dim(proseLine(`State: ${facts.place}`)),
+  ];
+}
+
+function pipelineLines(facts: StatusFacts, style: Style): string[] {
+  if (facts.pipelines.length === 0)
+    return ["There are no pipelines yet. Set up those of your config: rowmill up"];
+  const rare = (["cancelled", "gone"] as const).filter((state) =>
+    facts.pipelines.some((pipeline) => pipeline[state] > 0),
+  );
+  const states = ["waiting", "batched", "succeeded", "failed", ...rare] as const;
+  const money = new Map(facts.money.map((sum) => [sum.pipelineId, sum]));
+  const header: TableColumn[] = [
+    { title: "pipeline", align: "left" },
+    ...[...states, "spent", "reserved"].map((title): TableColumn => ({ title, align: "right" })),
+  ];
+  const rows = facts.pipelines.map((pipeline) => {
+    const sum = money.get(pipeline.id);
+    return [
+      pipeline.name,
+      ...states.map((state) => formatCount(pipeline[state])),
+      (sum?.unpriced ?? 0) > 0 ? "unknown" : formatUsd(sum?.spentNanoUsd ?? 0),
+      formatUsd(sum?.reservedNanoUsd ?? 0),
+    ];
+  });
+  return emphasised(renderTable(header, rows, style.columns()), style);
+}
+
+/** The line of titles is bold, where there is one: narrow terminals show blocks instead of a table. */
+function emphasised(lines: readonly string[], style: Style): string[] {
+  const [first = "", ...rest] = lines;
+  return [/^(pipeline|batch) /.test(first) ? style.bold(first) : first, ...rest];
+}
+
+/** A paragraph for each thing that you may want to act on. */
+function pipelineNotes({ pipelines }: StatusFacts): string[] {
+  return pipelines.flatMap((pipeline) => {
+    const { unnamed, arrivals } = pipeline;
+    const notes: readonly (readonly [sign: "! " | "✗ " | "", text: string | null])[] = [
+      [pipeline.paused === null ? "" : "! ", waitNote(pipeline)],
+      ["✗ ", failureNote(pipeline)],
+      ...unnamed.map((rows) => ["✗ ", keyNote(rows)] as const),
+      ["", arrivals === 0 ? null : `${counted(arrivals, "changed row")} not processed yet`],
+    ];
+    return notes.flatMap(([sign, text]) =>
+      text === null ? [] : ["", proseLine(`${sign}${pipeline.name}: ${text}`)],
+    );
+  });
+}
+
+function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
+  const { name, paused, deadlineMs } = pipeline;
+  if (paused !== null) {
+    const wayOn = pipeline.pausedByUser ? `. Resume it: rowmill resume ${name}` : "";
+    const word = pipeline.pauseReason === null ? "" : "paused: ";
+    return `${word}${paused.replace(/\.$/, "")}${wayOn}`;
+  }
+  if (deadlineMs === null) return null;
+  if (deadlineMs <= 0) return "a batch is due";
+  return `the next batch starts within ${formatWait(deadlineMs)}. Start it now: rowmill flush ${name}`;
+}
+
+function failureNote({ name, failed, topFailure }: StatusFacts["pipelines"][number]): string | null {
+  // Of rows without a usable key, `keyNote` says more.
+  if (topFailure === null || topFailure.reason === "refusedKey") return null;
+  return topFailureText(topFailure, { name, failed });
+}
+
+function keyNote({ rows, example, reason }: UnnamedRows): string {
+  return `${counted(rows, "failed row")} cannot be sent because of the key, such as ${fitKey(example)}: ${reason}`;
+}
+
+const BATCH_HEADER: readonly TableColumn[] = [
+  { title: "batch", align: "left" },
+  { title: "pipeline", align: "left" },
+  { title: "state", align: "left" },
+  { title: "requests", align: "right" },
+  { title: "succeeded", align: "right" },
+  { title: "failed", align: "right" },
+  { title: "returned", align: "right" },
+  { title: "next check", align: "left" },
+];
+
+function batchLines(facts: StatusFacts, style: Style): string[] {
+  if (facts.batches.length === 0) return [];
+  const rows = facts.batches.map((batch) => [
+    shortId(batch.id),
+    batch.pipeline,
+    batch.state,
+    ...[batch.requests, batch.succeeded, batch.failed, batch.returned].map(formatCount),
+    batch.nextLookMs === null ? "" : formatWait(batch.nextLookMs),
+  ]);
+  return ["", ...emphasised(renderTable(BATCH_HEADER, rows, style.columns()), style)];
+}
+
+function heldLines({ held }: StatusFacts): string[] {
+  return held.flatMap(({ wrong, mends }) => [
+    "",
+    `! ${proseLine(wrong)}`,
+    ...mends.map((fix) => `  ${proseLine(fix)}`),
+  ]);
+}
+
+function overdueLines({ overdue }: StatusFacts): string[] {
+  return overdue.flatMap((batch) => {
+    const { wrong, fix } = overdueText(batch);
+    return ["", proseLine(`! ${wrong} ${fix}`)];
+  });
+}
+
+function presumedLines({ batches }: StatusFacts): string[] {
+  return batches.flatMap(({ presumed, id, pipeline, provider, providerBatchId }) =>
+    presumed
+      ? [
+          "",
+          `Batch ${shortId(id)} of ${pipeline} is probably ${providerBatchId} at ${provider}, judging by time and ` +
+            "number of requests. Its results will confirm it; until then Rowmill does not cancel it.",
+        ]
+      : [],
+  );
+}
+
+function waitLines({ waits }: StatusFacts): string[] {
+  return waits.flatMap(({ place, model, waitMs, message }) => [
+    "",
+    proseLine(
+      `! Nothing is sent to ${place} for ${model} now. Next try in ${formatWait(waitMs)}. It answered: ${message}`,
+    ),
+  ]);
+}
+
+function eventLines({ events }: StatusFacts, style: Style): string[] {
+  if (events.length === 0) return [];
+  const lines = events.map(({ at, pipeline, batchId, event, reason }) => {
+    const batch = batchId === null ? "" : ` ${shortId(batchId)}`;
+    const why = reason === null ? "" : ` (${reason})`;
+    return `${style.ago(at) ?? formatTime(at)}  ${proseLine(`${pipeline}${batch}: ${event}${why}`)}`;
+  });
+  return ["", style.bold("last events"), ...lines];
+}
+
+function workerLine(workers: readonly LivingWorker[]): string {
+  if (workers.length === 0) return "! No worker is running, so nothing moves. Start one: rowmill up";
+  const names = workers.map((worker) => `process ${worker.pid} on ${worker.host}`);
+  return proseLine(`✓ ${counted(workers.length, "worker")}: ${names.join(", ")}`);
+}
