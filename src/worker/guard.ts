@@ -1,16 +1,19 @@
 /**
- * Keeps one pipeline's trouble from stopping the others: work on a pipeline is guarded and its errors logged. Where
- * waiting cannot help (a missing right or column, a value that `where` cannot handle) the pipeline pauses with the
- * reason.
+ * When a pipeline pauses. One pipeline's trouble must not stop the others, so work on a pipeline is guarded and its
+ * errors are logged. Where waiting cannot help (a missing right or column, a value that `where` cannot handle, answers
+ * that mostly fail) the pipeline pauses with the reason.
  */
+import { ANSWERS_JUDGED, FAILED_PERCENT_MAX, failingText, failuresAmong } from "../model/batch/failing.js";
 import { RowmillError } from "../model/errors.js";
 import {
   DatabaseError,
   isConflict,
   isDatabaseWide,
   isLastingRefusal,
+  type Queryable,
   type Reader,
 } from "../postgres/database.js";
+import * as lastAnswers from "../store/batches/last-answers.js";
 import * as pipelines from "../store/pipelines/pipelines.js";
 import * as understood from "../store/ledger/understood.js";
 import type { Pipeline, WorkerContext } from "./context.js";
@@ -33,9 +36,17 @@ export async function guarded<T>(
     if (why === null) return null;
     // Otherwise a column that a newer version renamed would pause the pipeline for every worker.
     await understood.requireUnderstood(context.read);
-    await context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
+    await pause({ context, pipeline }, why);
     return null;
   }
+}
+
+/** False: another pause counts already. */
+export function pause(
+  { context, pipeline }: { readonly context: WorkerContext; readonly pipeline: Pipeline },
+  why: pipelines.Pause,
+): Promise<boolean> {
+  return context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
 }
 
 function pauseForSource(context: WorkerContext, pipeline: Pipeline, error: Error): pipelines.Pause | null {
@@ -80,4 +91,20 @@ export async function mayLook(client: Reader, pipeline: Pipeline): Promise<boole
     row.uninstalledAt === null &&
     row.definitionHash === pipeline.definitionHash
   );
+}
+
+/** True: the pipeline is paused and needs your attention. The caller holds its lock. */
+export async function pauseWhenFailing(tx: Queryable, pipeline: Pipeline): Promise<boolean> {
+  const of = { pipelineId: pipeline.id, definitionHash: pipeline.definitionHash };
+  // A cheap check first: this many failures are the fewest that can count.
+  if (!(await lastAnswers.mayHaveFailed(tx, of, Math.ceil((ANSWERS_JUDGED * FAILED_PERCENT_MAX) / 100))))
+    return false;
+  const answers = await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: false });
+  const failures = failuresAmong(
+    answers,
+    await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: true }),
+  );
+  if (failures.length === 0) return false;
+  await pipelines.pause(tx, pipeline.id, { kind: "answers", reason: failingText(failures, pipeline.config) });
+  return true;
 }

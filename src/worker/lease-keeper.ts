@@ -4,15 +4,14 @@
  */
 import type { Logger } from "pino";
 import * as batches from "../store/batches/batches.js";
-import type { Lease } from "../store/batches/batches.js";
 import type { Database } from "../postgres/database.js";
 import type { RunStep } from "./step.js";
 
 const RENEW_EVERY_MS = batches.LEASE_MS / 4;
 
 export interface LeaseKeeper {
-  hold(lease: Lease): void;
-  drop(lease: Lease): void;
+  hold(lease: batches.Lease): void;
+  drop(lease: batches.Lease): void;
   /** Stops renewing; leases still held expire. */
   stop(): void;
 }

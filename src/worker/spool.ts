@@ -4,7 +4,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
-import { createReadStream, createWriteStream, type BigIntStats, type WriteStream } from "node:fs";
+import { createReadStream, createWriteStream, type BigIntStats } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
@@ -91,12 +91,10 @@ export async function openSpool(
   frame: Frame,
 ): Promise<SpoolWriter> {
   const path = spoolPath(folder, batchId);
-  try {
+  await explained(path, async () => {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await rm(path, { force: true });
-  } catch (error) {
-    throw spoolError(path, error);
-  }
+  });
   const stream = createWriteStream(path, { mode: 0o600, highWaterMark: 1024 * 1024 });
   const hash = createHash("sha256");
   const state = { bytes: 0, failure: null as Error | null };
@@ -105,7 +103,7 @@ export async function openSpool(
     if (state.failure) throw spoolError(path, state.failure);
     state.bytes += chunk.length;
     hash.update(chunk);
-    if (!stream.write(chunk)) await drained(stream, path);
+    if (!stream.write(chunk)) await explained(path, () => once(stream, "drain"));
   };
   const separatorBytes = Buffer.byteLength(frame.separator);
   return {
@@ -119,7 +117,8 @@ export async function openSpool(
     },
     close: async (lease) => {
       await send(Buffer.from(frame.tail));
-      await closeSpool(stream, path);
+      stream.end();
+      await explained(path, () => finished(stream));
       const found = await statOf(path);
       if (found !== null) memory.spoolFiles.set(lease, identity(found));
       return { bytes: state.bytes, sha256: digest(hash) };
@@ -136,18 +135,9 @@ function digest(hash: Hash): string {
   return hash.digest("hex");
 }
 
-async function drained(stream: WriteStream, path: string): Promise<void> {
+async function explained<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
-    await once(stream, "drain");
-  } catch (error) {
-    throw spoolError(path, error);
-  }
-}
-
-async function closeSpool(stream: WriteStream, path: string): Promise<void> {
-  stream.end();
-  try {
-    await finished(stream);
+    return await work();
   } catch (error) {
     throw spoolError(path, error);
   }

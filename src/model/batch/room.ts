@@ -21,7 +21,7 @@ export interface RoomFacts {
   readonly money: Purse & { readonly inFlight: boolean };
 }
 
-/** What the smallest batch lacks; of money also what all ready requests lack while batches in flight may return some. */
+/** What the smallest batch lacks. Money also: what all ready requests lack while batches in flight may return some. */
 export type NoRoom = "tooFew" | "limit" | "noTokens" | "noMoney";
 
 export function roomFor(facts: RoomFacts): { readonly requests: number } | { readonly because: NoRoom } {

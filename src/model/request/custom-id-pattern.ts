@@ -10,7 +10,6 @@ import { nearMatch } from "../words/near-match.js";
 const CUSTOM_ID_CHARACTERS_MAX = 1_024;
 
 export interface CustomIdPattern {
-  readonly text: string;
   /** The key's parts in the key's own order; null: the name does not fit, or fits in more than one way. */
   readonly read: (customId: string) => readonly string[] | null;
 }
@@ -44,7 +43,6 @@ export function compileCustomIdPattern(text: string, key: readonly PatternColumn
   const lazy = expression(pieces, key, "?");
   const greedy = expression(pieces, key, "");
   return {
-    text,
     read: (customId) => {
       if (customId.length > CUSTOM_ID_CHARACTERS_MAX) return null;
       const short = lazy.exec(customId)?.slice(1);

@@ -46,6 +46,16 @@ export type RequestEvent = (typeof REQUEST_EVENTS)[number];
  */
 export type RequestMove = RequestState | "keep" | "restore" | "impossible";
 
+const NOT_IN_FLIGHT = {
+  answered: "impossible",
+  answeredGone: "impossible",
+  failedForGood: "impossible",
+  returned: "impossible",
+  endedGone: "impossible",
+  endedAnswered: "impossible",
+  keptWritten: "impossible",
+} as const;
+
 /** One cell per state and event: leaving one out does not compile. */
 export const REQUEST_TRANSITIONS: Readonly<
   Record<RequestState, Readonly<Record<RequestEvent, RequestMove>>>
@@ -57,13 +67,7 @@ export const REQUEST_TRANSITIONS: Readonly<
     rowDiffers: "waiting",
     reopened: "keep",
     planned: "batched",
-    answered: "impossible",
-    answeredGone: "impossible",
-    failedForGood: "impossible",
-    returned: "impossible",
-    endedGone: "impossible",
-    endedAnswered: "impossible",
-    keptWritten: "impossible",
+    ...NOT_IN_FLIGHT,
   },
   // While a request is in flight its row may change: the collector compares the content at the end.
   batched: {
@@ -88,13 +92,7 @@ export const REQUEST_TRANSITIONS: Readonly<
     rowDiffers: "waiting",
     reopened: "waiting",
     planned: "impossible",
-    answered: "impossible",
-    answeredGone: "impossible",
-    failedForGood: "impossible",
-    returned: "impossible",
-    endedGone: "impossible",
-    endedAnswered: "impossible",
-    keptWritten: "impossible",
+    ...NOT_IN_FLIGHT,
   },
   failed: {
     rowGone: "gone",
@@ -103,12 +101,7 @@ export const REQUEST_TRANSITIONS: Readonly<
     rowDiffers: "waiting",
     reopened: "waiting",
     planned: "impossible",
-    answered: "impossible",
-    answeredGone: "impossible",
-    failedForGood: "impossible",
-    returned: "impossible",
-    endedGone: "impossible",
-    endedAnswered: "impossible",
+    ...NOT_IN_FLIGHT,
     keptWritten: "succeeded",
   },
   cancelled: {
@@ -118,13 +111,7 @@ export const REQUEST_TRANSITIONS: Readonly<
     rowDiffers: "waiting",
     reopened: "keep",
     planned: "impossible",
-    answered: "impossible",
-    answeredGone: "impossible",
-    failedForGood: "impossible",
-    returned: "impossible",
-    endedGone: "impossible",
-    endedAnswered: "impossible",
-    keptWritten: "impossible",
+    ...NOT_IN_FLIGHT,
   },
   gone: {
     rowGone: "keep",
@@ -133,13 +120,7 @@ export const REQUEST_TRANSITIONS: Readonly<
     rowDiffers: "waiting",
     reopened: "keep",
     planned: "impossible",
-    answered: "impossible",
-    answeredGone: "impossible",
-    failedForGood: "impossible",
-    returned: "impossible",
-    endedGone: "impossible",
-    endedAnswered: "impossible",
-    keptWritten: "impossible",
+    ...NOT_IN_FLIGHT,
   },
 };
 

@@ -11,40 +11,22 @@ import type { Queryable } from "../../postgres/database.js";
 import * as money from "../../store/batches/money.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as queue from "../../store/requests/queue.js";
-import type { ReadyFacts } from "../../store/requests/queue.js";
 import * as requests from "../../store/requests/requests.js";
 import { approvalOf } from "./approval.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { requestBounds, type RequestBounds } from "./estimate.js";
-import { pauseWhenFailing } from "./failing-answers.js";
 import { fileLimits, requestsMax, type FileLimits } from "./file-limits.js";
-import { guarded } from "../guard.js";
+import { guarded, pauseWhenFailing } from "../guard.js";
 
 /** Batches of one pipeline in one round; the next round makes more. */
 const BATCHES_MAX = 20;
 const RESERVE_SLACK = 1.25;
 
-export type PlanOutcome =
-  | { readonly planned: number; readonly batchId: string; readonly because?: never }
-  /** Why not. */
-  | {
-      readonly planned: 0;
-      readonly batchId?: never;
-      readonly because:
-        | "nothing"
-        | "waiting"
-        | "paused"
-        | "approval"
-        | "superseded"
-        | "limit"
-        /** Fewer requests than the provider takes in a batch. */
-        | "tooFew"
-        /** The provider asked to wait, or has no room. */
-        | "capacity"
-        | "noTokens"
-        | "noMoney"
-        | "target";
-    };
+/** `target`: it has to be checked first. */
+type PlanOutcome =
+  | { readonly batchId: string; readonly requests: number }
+  | { readonly why: "notDue" | "approval" | "target" };
+const NOT_DUE: PlanOutcome = { why: "notDue" };
 
 export interface Flushing {
   /** Send all that waits, whatever the threshold. */
@@ -69,12 +51,12 @@ export async function planPipeline(
 ): Promise<number> {
   for (let made = 0; made < BATCHES_MAX; made++) {
     const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flushing));
-    if (outcome?.batchId === undefined) {
+    if (outcome === null || "why" in outcome) {
       await context.step("plan.clearFlush", () => pipelines.clearSpentFlush(context.database, pipeline.id));
       return made;
     }
     context.log.info(
-      { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.planned },
+      { pipeline: pipeline.config.name, batch: outcome.batchId, requests: outcome.requests },
       "batch planned",
     );
   }
@@ -88,7 +70,7 @@ async function planApproved(
   flushing: Flushing,
 ): Promise<PlanOutcome> {
   const outcome = await planOnce(context, pipeline, flushing);
-  if (outcome.because !== "approval") return outcome;
+  if (!("why" in outcome) || outcome.why !== "approval") return outcome;
   const approval = await approvalOf(context, pipeline);
   return approval.kind === "cheap" ? planOnce(context, pipeline, flushing) : outcome;
 }
@@ -100,16 +82,16 @@ async function planOnce(
 ): Promise<PlanOutcome> {
   // Most rounds end here, without a lock or a row read; requests are counted again under the lock.
   const { ready } = await queue.readyFacts(context.read, pipeline.id);
-  if (ready === 0) return { planned: 0, because: "nothing" };
+  if (ready === 0) return NOT_DUE;
   const row = await pipelines.byId(context.read, pipeline.id);
-  if (row?.pauseKind === "source") return { planned: 0, because: "paused" };
+  if (row?.pauseKind === "source") return NOT_DUE;
   const bounds = await requestBounds(context, pipeline, pipeline.rates);
   const plan = () =>
     context.step("plan.batch", () =>
       context.database.transaction((tx) => planInTransaction(context, tx, { ...flushing, pipeline, bounds })),
     );
   const outcome = await plan();
-  if (outcome.because !== "target") return outcome;
+  if (!("why" in outcome) || outcome.why !== "target") return outcome;
   await pipeline.checkTarget();
   return plan();
 }
@@ -130,9 +112,8 @@ async function planInTransaction(
   const { pipeline, flush, mayWait } = planning;
   const { config } = pipeline;
   const row = await pipelines.lock(tx, pipeline.id);
-  if (!row || row.definitionHash !== pipeline.definitionHash || row.uninstalledAt)
-    return { planned: 0, because: "superseded" };
-  if (row.pauseKind !== null && row.pauseKind !== "budget") return { planned: 0, because: "paused" };
+  if (!row || row.definitionHash !== pipeline.definitionHash || row.uninstalledAt) return NOT_DUE;
+  if (row.pauseKind !== null && row.pauseKind !== "budget") return NOT_DUE;
   const { requestsMin } = pipeline.provider.limits;
   const facts = await exactEnough(tx, pipeline, Math.max(config.when.rows, requestsMin));
   const waits = mayWait && isFilling({ ...facts, requestsMax: requestsMax(pipeline) });
@@ -142,19 +123,18 @@ async function planInTransaction(
     maxWaitMs: config.when.maxWaitMs,
     flush: (flush || row.flushAt !== null) && !waits,
   });
-  if (!decision.plan) return { planned: 0, because: facts.ready === 0 ? "nothing" : "waiting" };
-  if (facts.ready < requestsMin) return { planned: 0, because: "tooFew" };
-  if (row.approvedHash !== row.definitionHash) return { planned: 0, because: "approval" };
+  if (!decision.plan || facts.ready < requestsMin) return NOT_DUE;
+  if (row.approvedHash !== row.definitionHash) return { why: "approval" };
   const room = await findRoom(context, tx, { ...planning, ready: facts.ready });
-  if ("because" in room) return { planned: 0, because: room.because };
+  if (room === null) return NOT_DUE;
   // The check takes a transaction of its own.
-  if (!(await pipeline.isTargetChecked(tx))) return { planned: 0, because: "target" };
+  if (!(await pipeline.isTargetChecked(tx))) return { why: "target" };
   if (row.pauseKind === "budget") await pipelines.resume(tx, pipeline.id, "budget");
   return createBatch(context, tx, { ...planning, room, because: decision.because });
 }
 
 /** Queue entries without a waiting request are removed only where they could change the decision. */
-async function exactEnough(tx: Queryable, { id }: Pipeline, needed: number): Promise<ReadyFacts> {
+async function exactEnough(tx: Queryable, { id }: Pipeline, needed: number): Promise<queue.ReadyFacts> {
   const facts = await queue.readyFacts(tx, id);
   const atLeast = facts.ready - facts.excess;
   if (facts.excess === 0 || (atLeast > 0 && (atLeast >= needed || facts.ready < needed))) return facts;
@@ -170,27 +150,20 @@ interface Room {
   readonly tokens: number;
 }
 
-type NoRoomYet = NoRoom | "waiting" | "capacity";
-
 /** Reads what bounds the batch, decides, and pauses where waiting cannot make room. */
-async function findRoom(
-  context: WorkerContext,
-  tx: Queryable,
-  planning: Ready,
-): Promise<Room | { because: NoRoomYet }> {
+async function findRoom(context: WorkerContext, tx: Queryable, planning: Ready): Promise<Room | null> {
   const { pipeline } = planning;
   const { config, provider } = pipeline;
   const limits = await money.lockLimits(tx, provider.account, config.request.model);
-  if (limits.waitMs > 0) return { because: "capacity" };
+  if (limits.waitMs > 0) return null;
   const file = fileLimits(pipeline, limits);
   // With a guessed size one file at a time until one passes: more would all be refused for the same reason.
-  if (file.bytesGuess !== null && (await money.isSending(tx, pipeline.id, provider.account)))
-    return { because: "waiting" };
+  if (file.bytesGuess !== null && (await money.isSending(tx, pipeline.id, provider.account))) return null;
   const facts = await roomFacts(context, tx, { ...planning, file, tokensMax: limits.enqueuedTokens });
   const decision = roomFor(facts);
   if ("because" in decision) {
     await pauseWithoutHope(tx, planning, { facts, because: decision.because, limits });
-    return decision;
+    return null;
   }
   return {
     requests: decision.requests,
@@ -345,10 +318,10 @@ async function createBatch(
     { pipelineId: pipeline.id, batch: no },
     { max: room.requests, newMax: room.newRequests },
   );
-  const because = await refusePlan(tx, { pipeline, room, count });
-  if (because !== null) {
+  // By then every answer that returned one of these requests is visible, whichever worker collected it.
+  if (count < Math.max(1, pipeline.provider.limits.requestsMin) || (await pauseWhenFailing(tx, pipeline))) {
     await queue.takeBack(tx, no);
-    return { planned: 0, because };
+    return NOT_DUE;
   }
   const batchId = randomUUID();
   await batches.insertPlanned(tx, {
@@ -369,16 +342,5 @@ async function createBatch(
     because: planning.because,
   });
   await wake.schedule(tx, batchId, 0);
-  return { planned: count, batchId };
-}
-
-/** Why the requests just given to a batch must not be sent. Null: they may. */
-async function refusePlan(
-  tx: Queryable,
-  { pipeline, room, count }: { pipeline: Pipeline; room: Room; count: number },
-): Promise<"nothing" | "limit" | "tooFew" | "paused" | null> {
-  if (count === 0) return room.newRequests === null ? "nothing" : "limit";
-  if (count < pipeline.provider.limits.requestsMin) return "tooFew";
-  // By now every answer that returned one of these requests is visible, whichever worker collected it.
-  return (await pauseWhenFailing(tx, pipeline)) ? "paused" : null;
+  return { batchId, requests: count };
 }

@@ -2,7 +2,6 @@
 import * as wake from "../../store/ledger/wake.js";
 import { isConflict } from "../../postgres/database.js";
 import * as workers from "../../store/ledger/workers.js";
-import type { Buried } from "../../store/ledger/workers.js";
 import type { WorkerContext } from "../context.js";
 
 /** A worker that froze inside a transaction may hold its job: the next round tries again. */
@@ -24,7 +23,7 @@ export async function runRescuer(context: WorkerContext): Promise<RescueCounts> 
   return counts;
 }
 
-async function bury(context: WorkerContext): Promise<Buried> {
+async function bury(context: WorkerContext): Promise<workers.Buried> {
   try {
     return await context.step("rescue.bury", () =>
       context.database.transaction((tx) => workers.buryDead(tx), { lockTimeoutMs: LOCK_TIMEOUT_MS }),

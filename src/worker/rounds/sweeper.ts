@@ -11,7 +11,6 @@ import * as requests from "../../store/requests/requests.js";
 import * as refusedKeys from "../../store/requests/refused-keys.js";
 import { bisect } from "../../postgres/bisect.js";
 import * as ledgerChunks from "../../store/requests/ledger-chunks.js";
-import type { ChunkBounds, LedgerChunk } from "../../store/requests/ledger-chunks.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import type { SweepPhase, SweepRow } from "../../store/requests/sweeps.js";
 import { currentFingerprint, type Pipeline, type WorkerContext } from "../context.js";
@@ -177,8 +176,12 @@ async function afterRows(tx: Queryable, { pipelineId, lastRequestId, met }: Swee
 }
 
 /** One statement; where one row's data makes it fail, row by row. */
-async function goneKeys(tx: Queryable, { source }: Pipeline, bounds: ChunkBounds): Promise<LedgerChunk> {
-  let chunk: LedgerChunk | null = null;
+async function goneKeys(
+  tx: Queryable,
+  { source }: Pipeline,
+  bounds: ledgerChunks.ChunkBounds,
+): Promise<ledgerChunks.LedgerChunk> {
+  let chunk: ledgerChunks.LedgerChunk | null = null;
   await bisect(
     tx,
     [bounds],

@@ -19,7 +19,7 @@ import * as understood from "../../store/ledger/understood.js";
 import { lookOnce } from "../rounds/duplicates.js";
 import { collect } from "./collect/collector.js";
 import type { WorkerContext } from "../context.js";
-import { pauseForTarget } from "../guard.js";
+import { pause, pauseForTarget } from "../guard.js";
 import { withdraw } from "./ending.js";
 import { poll } from "./poller.js";
 import { reconcile } from "./reconciler.js";
@@ -222,9 +222,9 @@ function retryAfterMs({ retryAfterMs: asked }: ProviderError): number {
 }
 
 /** False: another pause counts already, or a newer version changed the ledger, and its workers should not pause. */
-async function pauseUnderstood({ context, pipeline }: Turn, why: pipelines.Pause): Promise<boolean> {
-  if ((await understood.oldestVersion(context.read)) > understood.LEDGER_VERSION) return false;
-  return context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, why));
+async function pauseUnderstood(turn: Turn, why: pipelines.Pause): Promise<boolean> {
+  if ((await understood.oldestVersion(turn.context.read)) > understood.LEDGER_VERSION) return false;
+  return pause(turn, why);
 }
 
 /** The reason for a pause where waiting cannot help; null: it can. */

@@ -13,7 +13,6 @@ import * as requests from "../../store/requests/requests.js";
 import * as attempts from "../../store/requests/attempts.js";
 import type { AttemptEnding } from "../../store/requests/attempts.js";
 import * as inFlight from "../../store/batches/in-flight.js";
-import type { InFlight, Part } from "../../store/batches/in-flight.js";
 import type { Pipeline, WorkerContext } from "../context.js";
 import { DONE, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 
@@ -53,7 +52,7 @@ export interface Deciding {
 
 export function endingOf(
   { context, pipeline, batch }: Deciding,
-  request: Pick<InFlight, "requestId" | "attempt" | "tries" | "returns" | "room">,
+  request: Pick<inFlight.InFlight, "requestId" | "attempt" | "tries" | "returns" | "room">,
   facts: EndingFacts,
 ): AttemptEnding {
   const { config } = pipeline;
@@ -127,7 +126,7 @@ export interface EndAll {
   readonly pipeline: Pipeline;
   readonly batch: Batch;
   readonly lease: Lease;
-  readonly facts: (request: Part["requests"][number]) => EndingFacts;
+  readonly facts: (request: inFlight.Part["requests"][number]) => EndingFacts;
   readonly event: BatchEvent;
   readonly reason: string;
   readonly fields?: BatchFields;

@@ -1,8 +1,8 @@
 /** running: asks the provider how the batch stands, less and less often. A crash costs one question. */
 import * as batches from "../../store/batches/batches.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
 import { pollDelayMs } from "../../model/batch/schedule.js";
 import { ProviderError, type ProviderBatch } from "../../model/provider/provider.js";
+import { pause } from "../guard.js";
 import { refute } from "./reconciler.js";
 import { refuse } from "./refusal.js";
 import { AGAIN, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
@@ -50,18 +50,12 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
  * The unknown status may be an end, and the answers are paid for. Where another pause lets polling continue, this pause
  * comes after as many more polls.
  */
-async function pauseForStatus(
-  { context, pipeline }: Turn,
-  { id, statusText }: ProviderBatch,
-  delayMs: number,
-): Promise<Next> {
+async function pauseForStatus(turn: Turn, { id, statusText }: ProviderBatch, delayMs: number): Promise<Next> {
   const reason =
     `The provider reports the status "${statusText}" for batch ${id}, a word that Rowmill does not know: ` +
     `the batch may be running or ended. Rowmill asked ${UNKNOWN_POLLS_MAX} times. ` +
-    `To ask again: rowmill resume ${pipeline.config.name}`;
-  await context.step("turn.pause", () =>
-    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
-  );
+    `To ask again: rowmill resume ${turn.pipeline.config.name}`;
+  await pause(turn, { kind: "provider", reason });
   return { next: "wait", delayMs };
 }
 

@@ -8,7 +8,6 @@
 import { judgeCreated } from "../../model/batch/created-batches.js";
 import type { CreatedBatch, FoundBatches, ProviderBatch } from "../../model/provider/provider.js";
 import * as batches from "../../store/batches/batches.js";
-import type { BatchMoveRequest } from "../../store/batches/batches.js";
 import * as createIntents from "../../store/batches/create-intents.js";
 import * as duplicates from "../../store/batches/duplicates.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
@@ -65,17 +64,27 @@ function unknownMeans({ pipeline }: Submitting): "again" | "ask" {
   return pipeline.config.reconcile.unknown ?? (pipeline.provider.recovery.exclusive ? "again" : "ask");
 }
 
-/** Notes with the pause that you were asked: after a resume, the next look takes the batch for not created. */
-async function ask({ context, pipeline, lease }: Submitting, reason: string): Promise<Next> {
-  await context.step("turn.pause", () =>
+/** After a resume, the next look takes the batch for not created. */
+async function ask(turn: Submitting, reason: string): Promise<Next> {
+  await pauseToAsk(turn, reason);
+  return { next: "wait", delayMs: LOOK_PAUSE_MS };
+}
+
+/** Pauses and notes in the batch that you were asked: the next look after a resume acts on that. */
+export function pauseToAsk(
+  { context, pipeline, lease }: Turn,
+  reason: string,
+  underAnotherPause?: batches.BatchFields,
+): Promise<void> {
+  return context.step("turn.pause", () =>
     context.database.transaction(async (tx) => {
       await pipelines.lock(tx, pipeline.id);
       if (!(await batches.holds(tx, lease))) return;
-      if (await pipelines.pause(tx, pipeline.id, { kind: "provider", reason }))
-        await batches.update(tx, lease, { told: true });
+      const asked = await pipelines.pause(tx, pipeline.id, { kind: "provider", reason });
+      const fields = asked ? { told: true } : underAnotherPause;
+      if (fields !== undefined) await batches.update(tx, lease, fields);
     }),
   );
-  return { next: "wait", delayMs: LOOK_PAUSE_MS };
 }
 
 /** An entry of the list may be the batch, so not finding it proves nothing. */
@@ -184,7 +193,7 @@ export async function refute(
 ): Promise<Next> {
   const { batch } = turn;
   const refuted = [...batch.data.refuted, batch.providerBatchId];
-  const move: BatchMoveRequest = {
+  const move: batches.BatchMoveRequest = {
     batch,
     event: "refuted",
     reason: `${batch.providerBatchId} is another batch: ${why}`,

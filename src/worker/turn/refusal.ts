@@ -17,8 +17,8 @@ import * as attempts from "../../store/requests/attempts.js";
 import { type Part } from "../../store/batches/in-flight.js";
 import * as money from "../../store/batches/money.js";
 import * as batches from "../../store/batches/batches.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
 import { endAll, type EndingFacts } from "./ending.js";
+import { pause } from "../guard.js";
 import { requestBounds } from "../rounds/estimate.js";
 import { DONE, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 
@@ -78,7 +78,7 @@ async function actOn(turn: Refused, verdict: RefusalVerdict, first: BatchInputEr
       if (size !== null) await learnBytes(turn, size);
       if (definition !== null) await pauseForDefinition(turn, definition);
       if (account !== null)
-        await pause(turn, "account", `${asSentence(account.message)} Make room in the account`);
+        await pauseUntilFixed(turn, "account", `${asSentence(account.message)} Make room in the account`);
       return noRoom((size ?? definition ?? account ?? first).message);
     }
     case "lines":
@@ -100,7 +100,7 @@ async function unexplained(turn: Refused, { message }: BatchInputError): Promise
   const before = await attempts.unexplainedRefusals(context.read, batch, REFUSALS_MAX - 1);
   if (before + 1 >= REFUSALS_MAX) {
     const why = `The provider refused ${before + 1} files and named no line: ${asSentence(message)} Fix what it says`;
-    await pause(turn, "provider", why);
+    await pauseUntilFixed(turn, "provider", why);
   }
   const delayMs = backoffMs(before, pipeline.config.polling.minMs, context.random());
   return () => ({ outcome: "batchRefused", detail: message, delayMs });
@@ -138,7 +138,7 @@ async function learnBytes(turn: Refused, { limit: named, message }: BatchInputEr
       await context.step("refuse.learn", () => money.forgetGuess(context.database, batch));
       const tried = `a file of ${bytes} bytes with ${lines === 1 ? "one request" : `${lines} requests`}`;
       const why = `The provider refuses even ${tried}: ${asSentence(message)} Raise its limit`;
-      return pause(turn, "provider", why);
+      return pauseUntilFixed(turn, "provider", why);
     }
   }
 }
@@ -153,16 +153,11 @@ function pauseForDefinition(turn: Refused, { message }: BatchInputError): Promis
   const why =
     `The provider refuses every request of this pipeline: ${asSentence(message)} ` +
     `Fix pipelines.${name}.request`;
-  return pause(turn, "provider", why);
+  return pauseUntilFixed(turn, "provider", why);
 }
 
 /** `why` may end without a full stop, with what to do. */
-async function pause(
-  { context, pipeline }: Refused,
-  kind: "provider" | "account",
-  why: string,
-): Promise<void> {
+async function pauseUntilFixed(turn: Refused, kind: "provider" | "account", why: string): Promise<void> {
   const end = /[.!?]$/.test(why) ? " Then:" : ", then:";
-  const reason = `${why}${end} rowmill resume ${pipeline.config.name}`;
-  await context.step("turn.pause", () => pipelines.pause(context.database, pipeline.id, { kind, reason }));
+  await pause(turn, { kind, reason: `${why}${end} rowmill resume ${turn.pipeline.config.name}` });
 }

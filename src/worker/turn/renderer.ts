@@ -20,10 +20,10 @@ import * as attempts from "../../store/requests/attempts.js";
 import * as inFlight from "../../store/batches/in-flight.js";
 import type { QueueRow, Request, TakenRequest } from "../../store/batches/in-flight.js";
 import * as money from "../../store/batches/money.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as queue from "../../store/requests/queue.js";
 import type { Encoder } from "../../model/provider/provider.js";
 import { firstAttempt, type Pipeline } from "../context.js";
+import { pause } from "../guard.js";
 import { encoderFor, lineBound, requestBounds, type RequestBounds } from "../rounds/estimate.js";
 import { dollars, resumesText } from "../rounds/planner.js";
 import { endingOf, withdraw, type EndingFacts } from "./ending.js";
@@ -375,10 +375,11 @@ async function finish(
 
 /** Lets the next plan reserve enough for the line that did not fit. If this plan already did, the money is used up. */
 async function makeRoom(
-  { context, pipeline }: Planned,
+  turn: Planned,
   overflow: LineSize,
   { progress, bounds }: { progress: Progress; bounds: RequestBounds },
 ): Promise<void> {
+  const { context, pipeline } = turn;
   await context.step("render.learn", () =>
     estimates.raiseLineMaxima(context.database, pipeline.id, overflow),
   );
@@ -387,7 +388,5 @@ async function makeRoom(
   const reason =
     `The next request may cost ${dollars(overflow.nanoUsd)}, ` +
     `more than is left of the budget of $${budget.usd} per ${budget.per}. ${resumesText(name)}`;
-  await context.step("turn.pause", () =>
-    pipelines.pause(context.database, pipeline.id, { kind: "budget", reason }),
-  );
+  await pause(turn, { kind: "budget", reason });
 }

@@ -20,8 +20,8 @@ import * as createIntents from "../../store/batches/create-intents.js";
 import * as duplicates from "../../store/batches/duplicates.js";
 import * as money from "../../store/batches/money.js";
 import * as deployment from "../../store/ledger/deployment.js";
-import * as pipelines from "../../store/pipelines/pipelines.js";
 import { withdraw } from "./ending.js";
+import { pause } from "../guard.js";
 import { refuse } from "./refusal.js";
 import { isWhole, removeSpool, spoolPath } from "../spool.js";
 import { AGAIN, LOST, moveBatch, type BatchIn, type Next, type Turn } from "./turn.js";
@@ -142,10 +142,8 @@ async function waitUntilReady(
   return { next: "wait", delayMs };
 }
 
-async function pauseForProvider({ context, pipeline }: Turn, reason: string): Promise<Next> {
-  await context.step("turn.pause", () =>
-    pipelines.pause(context.database, pipeline.id, { kind: "provider", reason }),
-  );
+async function pauseForProvider(turn: Turn, reason: string): Promise<Next> {
+  await pause(turn, { kind: "provider", reason });
   return AGAIN;
 }
 

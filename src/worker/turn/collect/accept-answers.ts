@@ -9,7 +9,6 @@ import type { AnswerOutcome } from "../../../model/provider/outcome.js";
 import * as batches from "../../../store/batches/batches.js";
 import { DatabaseError, isDataError } from "../../../postgres/database.js";
 import * as attempts from "../../../store/requests/attempts.js";
-import type { GoodAnswer } from "../../../store/requests/attempts.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
 import { WRITE_TIMEOUT_MS, type Collecting, type Place } from "./answer-chunk.js";
 import type { Outcomes } from "./judge-answer.js";
@@ -64,7 +63,7 @@ function mayAccept({ pipeline, batch, asked: { changed, target } }: Collecting):
 }
 
 interface Good {
-  readonly answer: GoodAnswer;
+  readonly answer: attempts.GoodAnswer;
   readonly cells: Readonly<Record<string, Json>>;
 }
 
@@ -84,7 +83,7 @@ function goodAnswer({ pipeline, batch }: Collecting, line: AnswerOutcome): Good 
   const parsed = pipeline.answer.parse(line.text, line);
   if (!parsed.ok) return null;
   const { input, cached, output, cost } = countedUsage(batch, line.usage);
-  const answer: GoodAnswer = {
+  const answer: attempts.GoodAnswer = {
     id: name.requestId,
     attempt: name.attempt,
     ending: "succeeded",

@@ -8,9 +8,7 @@ import { contentsOf, type SourceRow } from "../../../sources/source.js";
 import { sql, type Queryable } from "../../../postgres/database.js";
 import * as attempts from "../../../store/requests/attempts.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
-import type { InFlight } from "../../../store/batches/in-flight.js";
 import * as keptAnswers from "../../../store/batches/kept-answers.js";
-import type { AnswerToKeep } from "../../../store/batches/kept-answers.js";
 import * as requests from "../../../store/requests/requests.js";
 import type { Asked } from "./asked.js";
 import { currentFingerprint, type Pipeline } from "../../context.js";
@@ -88,7 +86,7 @@ async function readChunk(
   turn: Collecting,
   tx: Queryable,
   outcomes: Outcomes,
-): Promise<{ readonly held: AnswerToKeep[]; readonly cases: ChunkCase[] }> {
+): Promise<{ readonly held: keptAnswers.AnswerToKeep[]; readonly cases: ChunkCase[] }> {
   const { pipeline, batch } = turn;
   const all = await inFlight.lockMany(tx, batch.no, [...outcomes.keys()]);
   // Before the source is read: where it is the target too, no row can change between our read and our write.
@@ -96,7 +94,7 @@ async function readChunk(
     tx,
     all.map((request) => request.key),
   );
-  const isBusy = (request: InFlight) => busy.has(request.key);
+  const isBusy = (request: inFlight.InFlight) => busy.has(request.key);
   const free = all.filter((request) => !isBusy(request));
   const { rows, present, unread } = await readContents(
     turn,
@@ -114,7 +112,10 @@ async function readChunk(
 }
 
 /** The line about each of these requests; those without one are left out. */
-export function answersAbout(requests: readonly InFlight[], outcomes: Outcomes): AnswerToKeep[] {
+export function answersAbout(
+  requests: readonly inFlight.InFlight[],
+  outcomes: Outcomes,
+): keptAnswers.AnswerToKeep[] {
   return requests.flatMap((request) => {
     const about = lineAbout(request, outcomes.get(request.requestId) ?? []);
     return about === null ? [] : [{ requestId: request.requestId, outcome: about.outcome }];

@@ -7,7 +7,6 @@ import { compileStored, type CompiledAnswer } from "../../../model/answer/answer
 import { RowmillError } from "../../../model/errors.js";
 import { thrownMessage } from "../../../model/words/thrown-message.js";
 import * as definitions from "../../../store/pipelines/definitions.js";
-import type { AskedDefinition } from "../../../store/pipelines/definitions.js";
 import type { Source } from "../../../sources/source.js";
 import type { Batch } from "../../../store/batches/batches.js";
 import type { Target } from "../../../targets/target.js";
@@ -48,7 +47,10 @@ export async function askedBy({ context, pipeline, batch }: Asking): Promise<Ask
 }
 
 /** The present schema, functions included, where it is the same. Null: a newer version wrote it, unreadable here. */
-function compiled({ context, pipeline, batch }: Asking, { answer }: AskedDefinition): CompiledAnswer | null {
+function compiled(
+  { context, pipeline, batch }: Asking,
+  { answer }: definitions.AskedDefinition,
+): CompiledAnswer | null {
   if (canonicalJson(answer) === canonicalJson(pipeline.answer.stored)) return pipeline.answer;
   try {
     return compileStored(answer);
@@ -64,7 +66,7 @@ function compiled({ context, pipeline, batch }: Asking, { answer }: AskedDefinit
 /** Null where a column is gone, or table or key changed: no row can be compared, and each counts as changed. */
 async function contentSource(
   { context, pipeline }: Asking,
-  { content }: AskedDefinition,
+  { content }: definitions.AskedDefinition,
 ): Promise<Source | null> {
   if (content === null || content.join() === pipeline.config.source.columns.join()) return null;
   try {
@@ -78,7 +80,7 @@ async function contentSource(
 /** A field of the present config goes where the config says; any other where it went then. */
 function targetOf(
   { context, pipeline }: Asking,
-  { columns: then }: AskedDefinition,
+  { columns: then }: definitions.AskedDefinition,
   answer: CompiledAnswer,
 ): Promise<Target | string> {
   const { columns: now } = pipeline.config.target;

@@ -17,7 +17,7 @@ import type { Collecting } from "./answer-chunk.js";
 import { askedBy } from "./asked.js";
 import { endAnswers, type Waits } from "./end-answers.js";
 import { endAll } from "../ending.js";
-import { pauseWhenFailing } from "../../rounds/failing-answers.js";
+import { pauseWhenFailing } from "../../guard.js";
 import type { Outcomes } from "./judge-answer.js";
 import { DOWNLOAD_PAUSE_MS, DOWNLOADS_MAX, lookAgain, lookForResults } from "./missing-results.js";
 import { refute } from "../reconciler.js";

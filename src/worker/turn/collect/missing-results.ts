@@ -6,7 +6,7 @@ import type { ResultsEnd } from "../../../model/provider/provider.js";
 import { pollDelayMs } from "../../../model/batch/schedule.js";
 import * as batches from "../../../store/batches/batches.js";
 import * as inFlight from "../../../store/batches/in-flight.js";
-import * as pipelines from "../../../store/pipelines/pipelines.js";
+import { pauseToAsk } from "../reconciler.js";
 import type { BatchIn, Next, Turn } from "../turn.js";
 
 /** Results that seem incomplete are believed after this many downloads. */
@@ -72,21 +72,11 @@ async function missPending(turn: Collecting, { pending }: ResultsEnd, left: numb
   );
 }
 
-/**
- * Notes with the pause that you were asked: after a resume the next look believes what is missing. Where another pause
- * lets collecting continue, this one has to wait for it; until then the results are read at the polling interval.
- */
+/** After a resume the next look believes what is missing. While another pause counts, this one waits for its end. */
 async function pauseForResults(turn: Collecting, reason: string): Promise<Next> {
-  const { context, pipeline, batch, lease } = turn;
+  const { context, pipeline, batch } = turn;
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
-  await context.step("turn.pause", () =>
-    context.database.transaction(async (tx) => {
-      await pipelines.lock(tx, pipeline.id);
-      if (!(await batches.holds(tx, lease))) return;
-      const told = await pipelines.pause(tx, pipeline.id, { kind: "provider", reason });
-      await batches.update(tx, lease, told ? { told: true } : { polls: batch.polls + 1 });
-    }),
-  );
+  await pauseToAsk(turn, reason, { polls: batch.polls + 1 });
   return { next: "wait", delayMs };
 }
 
