@@ -1,6 +1,6 @@
 /**
- * Every step that makes something durable or calls a provider, by its name. docs/internals/state-machine.md lists them from here,
- * and the crash suite kills a worker before and after each of them.
+ * Every step that makes something durable or calls a provider, by its name. docs/internals/state-machine.md lists them;
+ * the crash suite kills a worker before and after each.
  */
 export const STEP_NAMES = {
   "worker.beat": "the worker records that it is alive",
