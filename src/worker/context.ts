@@ -118,7 +118,7 @@ export interface WorkerContext {
   readonly refreshSource: (pipeline: Pipeline) => Promise<void>;
 }
 
-/** Of what would be asked about a row now; null: nothing to ask, not renderable, or too large to read. */
+/** The fingerprint of what would be asked about a row now; null: nothing to ask, or it cannot be rendered or read. */
 export function currentFingerprint(
   pipeline: Pick<Pipeline, "config" | "render" | "encode">,
   cells: RowCells | null,

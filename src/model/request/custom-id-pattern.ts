@@ -1,7 +1,6 @@
 /**
  * Reads the names that other code gave the requests of its batch, by a pattern with the key's columns in braces
- * (`task-{imdb_id}`), back into the parts of a key. Whether a part is a value of its column, the database decides.
- * Pure.
+ * (`task-{imdb_id}`), back into the parts of a key. The database decides whether a part fits its column. Pure.
  */
 import { RowmillError } from "../errors.js";
 import { nearMatch } from "../words/near-match.js";

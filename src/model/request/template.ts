@@ -3,7 +3,6 @@
  *
  * Templates are sandboxed: no files or prototypes, bounded length, time and memory, and no random or current value.
  * Equal cells must give equal words, since a request is paid again when its words change; dates are in UTC and English.
- *
  * A path into a json or jsonb column (`{{ meta.tags[0] }}`) that leads nowhere is empty, like a null column. The whole
  * column stays its exact text.
  */

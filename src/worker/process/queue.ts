@@ -1,7 +1,5 @@
 /**
- * Runs graphile-worker, which wakes and distributes turns. A job gives no right to a batch, so losing jobs does no
- * harm.
- *
+ * Runs graphile-worker, which wakes and distributes turns. A job gives no right to a batch: losing jobs does no harm.
  * When a reply to one of its statements is lost, a job stays locked without a worker, for four hours, since this
  * process is alive. So after such an error the queue is stopped, its jobs are freed, and a new one starts.
  */
@@ -18,11 +16,11 @@ import { errorWaitMs, pause } from "../loop.js";
 const CONCURRENCY = 4;
 /**
  * How often graphile-worker looks for jobs itself, for what all others missed: `look` here, LISTEN where the connection
- * has it (not with a transaction pooler or the embedded database), and the question what is due. Each look takes
+ * has it (not with a transaction pooler or the embedded database), and the query for what is due. Each look takes
  * CONCURRENCY connections at once. Its local queue would lock jobs that it cannot start yet, and hide lost replies.
  */
 const QUEUE_POLL_MS = 300_000;
-/** A next look within this time is timed exactly; the question what is due finds later ones, at most a second late. */
+/** A next look within this time is timed exactly; the query for what is due finds later ones within a second. */
 const REMEMBERED_MS_MAX = 10_000;
 
 export interface Queue {

@@ -22,7 +22,7 @@ const STOP_LIMIT_MS = 20_000;
 /** Of the stop signal, one per call in hand; above this number Node warns of a leak. */
 const LISTENERS_MAX = 100;
 
-/** `seen`: what was due at the last question. After a trouble that is no database error the worker has ended. */
+/** `seen`: what was due at the last question. If its trouble is no database error, the worker has ended. */
 export interface Worker extends Pick<Attendance, "seen" | "onSeen"> {
   /** Resolves when the process may exit. Repeatable. */
   stop(): Promise<void>;

@@ -20,9 +20,8 @@ export type Approval =
   | { readonly kind: "needed"; readonly estimate: Estimate };
 
 /**
- * Call it after the first sweep, and again when a first batch is due. It counts all rows that wait or have arrived, or
- * a few cheap rows would approve the rest; during the sweep, perhaps in another process, it would see only some of
- * them.
+ * Call it after the first sweep, and again when a first batch is due. It counts all rows that wait or have arrived:
+ * during the sweep, perhaps in another process, a few cheap rows would approve the rest.
  */
 export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Promise<Approval> {
   const row = await pipelines.byId(context.read, pipeline.id);

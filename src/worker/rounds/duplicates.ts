@@ -84,7 +84,7 @@ function look(context: WorkerContext, provider: Provider, signal: AbortSignal): 
   const ended = compare(context, provider, signal);
   const started = { atMs: performance.now(), ended };
   comparisons.set(provider, started);
-  // Its waiters get the error; it only does not count as a comparison.
+  // The callers that wait get the error; a failed comparison does not count.
   ended.catch(() => comparisons.get(provider) === started && comparisons.delete(provider));
   return ended;
 }

@@ -19,7 +19,7 @@ const ROUNDS_MS_MAX = 5_000;
 
 interface Taken {
   readonly arrivals: number;
-  /** Requests. */
+  /** Requests that were added. */
   readonly added: number;
 }
 

@@ -32,11 +32,7 @@ export async function poll(turn: Turn<BatchIn<"running">>): Promise<Next> {
   if (seen.status === "failed") return refuse(turn, seen.errors);
   if (seen.terminal) return beginCollecting(turn, seen);
   const noted = await context.step("poll.note", () =>
-    batches.update(context.database, lease, {
-      providerStatus: seen.statusText,
-      providerCounts: seen.counts && { ...seen.counts },
-      polls: batch.polls + 1,
-    }),
+    batches.update(context.database, lease, { ...reported(seen), polls: batch.polls + 1 }),
   );
   if (!noted) return LOST;
   await warnOverdue(turn);
@@ -64,13 +60,13 @@ async function beginCollecting(turn: Turn<BatchIn<"running">>, seen: ProviderBat
     batch: turn.batch,
     event: "providerDone",
     reason: `the provider says ${seen.statusText}`,
-    fields: {
-      providerStatus: seen.statusText,
-      providerCounts: seen.counts && { ...seen.counts },
-      providerData: { refs: seen.refs },
-    },
+    fields: { ...reported(seen), providerData: { refs: seen.refs } },
   });
   return moved ? AGAIN : LOST;
+}
+
+function reported({ statusText, counts }: ProviderBatch): batches.BatchFields {
+  return { providerStatus: statusText, providerCounts: counts && { ...counts } };
 }
 
 /** Warns once a day about a batch that is at the provider for longer than its window. */

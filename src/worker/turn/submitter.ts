@@ -120,13 +120,8 @@ async function staged(
 
 async function toCreate(turn: Turn<BatchIn<"uploading">>, ref: Json | null, reason: string): Promise<Next> {
   const fields = { providerData: { staged: ref }, createIntent: false };
-  const moved = await moveBatch("upload.move", turn, {
-    batch: turn.batch,
-    event: "uploaded",
-    reason,
-    fields,
-  });
-  return moved ? AGAIN : LOST;
+  const move = { batch: turn.batch, event: "uploaded", reason, fields } as const;
+  return (await moveBatch("upload.move", turn, move)) ? AGAIN : LOST;
 }
 
 async function waitUntilReady(
@@ -195,11 +190,15 @@ async function askBaseline({ context, pipeline, signal }: Turn): Promise<Json | 
 }
 
 /** This process stood still, and another worker may create the batch by now. Nothing was sent. */
-async function tooLate({ context, lease }: Turn): Promise<Next> {
-  const takenBack = await context.step("submit.takeBack", () =>
-    batches.update(context.database, lease, { createIntent: false }),
+async function tooLate(turn: Turn): Promise<Next> {
+  return (await takeBack(turn)) ? AGAIN : LOST;
+}
+
+/** Ends the intent of a create that certainly had no effect. False: the lease is lost. */
+function takeBack({ context, lease }: Turn, fields: batches.BatchFields = {}): Promise<boolean> {
+  return context.step("submit.takeBack", () =>
+    batches.update(context.database, lease, { ...fields, createIntent: false }),
   );
-  return takenBack ? AGAIN : LOST;
 }
 
 export function isByCircumstance({ pipeline }: Pick<Turn, "pipeline">): boolean {
@@ -207,17 +206,14 @@ export function isByCircumstance({ pipeline }: Pick<Turn, "pipeline">): boolean 
 }
 
 async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: ProviderError): Promise<Next> {
-  const { context, batch, lease } = turn;
+  const { context, batch } = turn;
   if (error.kind === "ambiguous") {
     context.log.warn({ batch: batch.id, err: error }, "the create may have taken effect; looking for it");
     return { next: "wait", delayMs: FIRST_LOOK_MS };
   }
   // Anything else certainly had no effect: the intent ends here, so that no worker looks for a batch that cannot exist.
   if (error.kind === "refused" && error.refusal.about === "notReady") return afterNotReady(turn, error);
-  const takenBack = await context.step("submit.takeBack", () =>
-    batches.update(context.database, lease, { createIntent: false }),
-  );
-  if (!takenBack) return LOST;
+  if (!(await takeBack(turn))) return LOST;
   if (error.kind === "refused") return refuse(turn, [error.refusal]);
   if (error.kind !== "notFound") throw error;
   const createdNow = batch.creates + 1;
@@ -229,16 +225,11 @@ async function afterFailedCreate(turn: Turn<BatchIn<"submitting">>, error: Provi
 }
 
 async function afterNotReady(turn: Turn<BatchIn<"submitting">>, { message }: ProviderError): Promise<Next> {
-  const { context, pipeline, batch, lease } = turn;
+  const { pipeline, batch } = turn;
   if (batch.polls < READY_LOOKS_MAX) return waitUntilReady(turn, "submit.takeBack", { createIntent: false });
-  const takenBack = await context.step("submit.takeBack", () =>
-    batches.update(context.database, lease, { createIntent: false, polls: 0 }),
-  );
-  if (!takenBack) return LOST;
-  return pauseForProvider(
-    turn,
-    `${asSentence(message)} To try again: rowmill resume ${pipeline.config.name}`,
-  );
+  if (!(await takeBack(turn, { polls: 0 }))) return LOST;
+  const retry = `To try again: rowmill resume ${pipeline.config.name}`;
+  return pauseForProvider(turn, `${asSentence(message)} ${retry}`);
 }
 
 /** Removes the staged input, so that a create that takes effect late has no input and runs nothing. */

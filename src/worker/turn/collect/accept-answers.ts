@@ -1,7 +1,6 @@
 /**
  * The usual case of a chunk of lines: answers to the present definition that fit its schema. Their rows need not be
- * read: the statement that ends the requests compares the content itself. Everything else is left to `end-answers.ts`,
- * row by row.
+ * read: the statement that ends the requests compares the content. `end-answers.ts` does all others, row by row.
  */
 import type { Json } from "../../../model/pipeline.js";
 import { parseCustomId } from "../../../model/request/custom-id.js";

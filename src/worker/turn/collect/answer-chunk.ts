@@ -1,7 +1,6 @@
 /**
  * One transaction over some lines of an answer file, which the caller repeats when it fails: it locks the ledger's
- * rows, reads the source, judges (`judgeChunk`), and writes target rows only for what the guarded update of the ledger
- * won.
+ * rows, reads the source, judges (`judgeChunk`), and writes target rows only for requests that the ledger moved.
  */
 import type { Refusal } from "../../../model/batch/failing.js";
 import { contentsOf, type SourceRow } from "../../../sources/source.js";

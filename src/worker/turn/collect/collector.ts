@@ -151,7 +151,7 @@ async function* chunked(
   }
 }
 
-/** Approximate: what a line holds besides its texts is small. */
+/** Approximate: apart from its texts a line holds little. */
 function sizeOf(outcome: AnswerOutcome): number {
   const calls = "calls" in outcome ? (outcome.calls ?? []) : [];
   const texts = ["text" in outcome ? outcome.text : null, "reasoning" in outcome ? outcome.reasoning : null];
