@@ -1,25 +1,9 @@
 /**
- * Every command with its arguments, options and an example, in the groups and the order of the help. What a command does is in
- * its own file of `commands/`, loaded only when it runs: most of them load the whole engine.
+ * Every command with its arguments, options and an example, in the groups and the order of the help. What a command
+ * does is in its own file of `commands/`, loaded only when it runs: most of them load the whole engine.
  */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { withLogLevel, withProject, type Cli, type ProjectOptions } from "./cli.js";
-import type { AdoptOptions } from "./commands/adopt.js";
-import type { ApproveOptions } from "./commands/approve.js";
-import type { CancelOptions } from "./commands/cancel.js";
-import type { DemoOptions } from "./commands/demo.js";
-import type { DeploymentOptions } from "./commands/deployment.js";
-import type { DoctorOptions } from "./commands/doctor.js";
-import type { FailuresOptions } from "./commands/failures.js";
-import type { GatewayOptions } from "./commands/gateway.js";
-import type { PauseOptions } from "./commands/pause.js";
-import type { ResumeOptions } from "./commands/resume.js";
-import type { RetryOptions } from "./commands/retry.js";
-import type { ShowOptions } from "./commands/show.js";
-import type { StatusOptions } from "./commands/status.js";
-import type { UninstallOptions } from "./commands/uninstall.js";
-import type { UpOptions } from "./commands/up.js";
-import type { InitOptions } from "./parts/init-questions.js";
+import { withLogLevel, withProject, type Cli } from "./cli.js";
 
 const GATEWAY_PORT = 4_477;
 const PORT_MAX = 65_535;
@@ -46,6 +30,11 @@ function command(name: string, ...examples: readonly string[]): Command {
   );
 }
 
+/** Loads the command when it runs. */
+function run<A extends unknown[]>(cli: Cli, load: () => Promise<(cli: Cli, ...args: A) => Promise<number>>) {
+  return async (...args: A) => cli.finish(await (await load())(cli, ...args));
+}
+
 function demoCommand(cli: Cli): Command {
   const demo = command("demo", "demo --keep")
     .description("Try Rowmill on a table of films: no API key, no language model, no cost.")
@@ -53,9 +42,7 @@ function demoCommand(cli: Cli): Command {
     .option("--live", "use the provider and your API key; shows the cost and asks first; implies --keep")
     .option("-y, --yes", "with --live: do not ask")
     .option(...QUIET_OPTION)
-    .action(async (options: DemoOptions) =>
-      cli.finish(await (await import("./commands/demo.js")).runDemo(cli, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/demo.js")).runDemo));
   return withLogLevel(demo);
 }
 
@@ -63,7 +50,7 @@ function initCommand(cli: Cli): Command {
   const init = command(
     "init",
     "init",
-    'init --table films --columns title,description \\\n    --model gpt-4o-mini --prompt "Summarize the film." \\\n    --answer summary:string',
+    'init --table films --columns title,description \\\n    --model MODEL \\\n    --prompt "Summarize the film." --answer text',
   )
     .description("Write a config file. Asks a few questions, unless these options answer them.")
     .option("--table <name>", "the table that has your rows")
@@ -81,9 +68,7 @@ function initCommand(cli: Cli): Command {
     .option("--embedded", "use the embedded database, even if DATABASE_URL is set")
     .option("--sql <file>", "with --embedded: first run this SQL file in it, to create your tables")
     .option("--force", "overwrite an existing config")
-    .action(async (options: InitOptions) =>
-      cli.finish(await (await import("./commands/init.js")).runInit(cli, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/init.js")).runInit));
   return withLogLevel(init);
 }
 
@@ -92,10 +77,7 @@ function doctorCommand(cli: Cli): Command {
     .description("Check config, database, tables, provider and pipelines, and show how to fix what is wrong.")
     .option("--audit", "instead: check that the ledger accounts for every row, batch and cent")
     .option(...JSON_OPTION)
-    .action(async (options: DoctorOptions) => {
-      const { runDoctor, runAudit } = await import("./commands/doctor.js");
-      cli.finish(await (options.audit ? runAudit : runDoctor)(cli, options));
-    });
+    .action(run(cli, async () => (await import("./commands/doctor.js")).runDoctor));
   return withProject(doctor);
 }
 
@@ -109,11 +91,7 @@ function upCommand(cli: Cli): Command {
     .option("-y, --yes", "approve the cost of new and changed pipelines, and changes to their target tables")
     .addOption(printSql.conflicts(["once", "untilIdle", "yes"]))
     .option(...QUIET_OPTION)
-    .action(async (options: UpOptions) => {
-      if (options.printSql)
-        return cli.finish(await (await import("./commands/print-sql.js")).printSql(cli, options));
-      cli.finish(await (await import("./commands/up.js")).runUp(cli, options));
-    });
+    .action(run(cli, async () => (await import("./commands/up.js")).runUp));
   return withProject(up);
 }
 
@@ -122,9 +100,7 @@ function approveCommand(cli: Cli): Command {
     .description("Approve the cost of a new or changed pipeline. Shows the estimate and asks first.")
     .argument("<pipeline>")
     .option(...YES_OPTION)
-    .action(async (name: string, options: ApproveOptions) =>
-      cli.finish(await (await import("./commands/approve.js")).runApprove(cli, name, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/approve.js")).runApprove));
   return withProject(approve);
 }
 
@@ -132,9 +108,7 @@ function flushCommand(cli: Cli): Command {
   const flush = command("flush", "flush movies")
     .description("Send waiting rows now, without waiting for the row threshold or the deadline.")
     .argument("[pipelines...]", "default: all")
-    .action(async (names: string[], options: ProjectOptions) =>
-      cli.finish(await (await import("./commands/flush.js")).runFlush(cli, names, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/flush.js")).runFlush));
   return withProject(flush);
 }
 
@@ -143,9 +117,7 @@ function sweepCommand(cli: Cli): Command {
     .description("Compare every row with the ledger, to find changes that no trigger reported.")
     .argument("[pipelines...]", "default: all")
     .option(...QUIET_OPTION)
-    .action(async (names: string[], options: ProjectOptions) =>
-      cli.finish(await (await import("./commands/sweep.js")).runSweep(cli, names, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/sweep.js")).runSweep));
   return withProject(sweep);
 }
 
@@ -154,9 +126,7 @@ function statusCommand(cli: Cli): Command {
     .description("Show every pipeline and batch, what was spent, and what is paused and why.")
     .option("-w, --watch", "refresh until Ctrl-C; with --json, print one object per line when it changes")
     .option(...JSON_OPTION)
-    .action(async (options: StatusOptions) =>
-      cli.finish(await (await import("./commands/status.js")).runStatus(cli, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/status.js")).runStatus));
   return withProject(status);
 }
 
@@ -166,9 +136,7 @@ function showCommand(cli: Cli): Command {
     .argument("<pipeline>")
     .argument("<key...>", "the row's key; for a composite key all its parts, or one JSON array")
     .option(...JSON_OPTION)
-    .action(async (pipeline: string, key: string[], options: ShowOptions) =>
-      cli.finish(await (await import("./commands/show.js")).runShow(cli, { pipeline, key }, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/show.js")).runShow));
   return withProject(show);
 }
 
@@ -177,9 +145,7 @@ function failuresCommand(cli: Cli): Command {
     .description("Show why rows failed: each reason with its count, an example, and how to fix it.")
     .argument("[pipeline]", "default: all")
     .option(...JSON_OPTION)
-    .action(async (name: string | undefined, options: FailuresOptions) =>
-      cli.finish(await (await import("./commands/failures.js")).runFailures(cli, name, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/failures.js")).runFailures));
   return withProject(failures);
 }
 
@@ -203,9 +169,7 @@ function retryCommand(cli: Cli): Command {
     .option(...YES_OPTION)
     .option(...QUIET_OPTION)
     .option(...JSON_OPTION)
-    .action(async (name: string | undefined, options: RetryOptions) =>
-      cli.finish(await (await import("./commands/retry.js")).runRetry(cli, name, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/retry.js")).runRetry));
   return withProject(retry);
 }
 
@@ -216,9 +180,7 @@ function cancelCommand(cli: Cli): Command {
     .option("--abandon", "required: never collect this batch, and count its possible cost as spent")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
-    .action(async (batch: string, options: CancelOptions) =>
-      cli.finish(await (await import("./commands/cancel.js")).runCancel(cli, batch, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/cancel.js")).runCancel));
   return withProject(cancel);
 }
 
@@ -227,9 +189,7 @@ function pauseCommand(cli: Cli): Command {
     .description("Stop sending rows of a pipeline. Batches already sent are still collected.")
     .argument("<pipeline>")
     .option("--reason <text>", "a note that status shows")
-    .action(async (name: string, options: PauseOptions) =>
-      cli.finish(await (await import("./commands/pause.js")).runPause(cli, name, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/pause.js")).runPause));
   return withProject(pause);
 }
 
@@ -238,9 +198,7 @@ function resumeCommand(cli: Cli): Command {
     .description("Resume a paused pipeline.")
     .argument("<pipeline>")
     .option("--accept", "these failures are expected: do not pause for them again until the config changes")
-    .action(async (name: string, options: ResumeOptions) =>
-      cli.finish(await (await import("./commands/resume.js")).runResume(cli, name, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/resume.js")).runResume));
   return withProject(resume);
 }
 
@@ -253,9 +211,7 @@ function adoptCommand(cli: Cli): Command {
     .requiredOption("--custom-id <pattern>", pattern)
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
-    .action(async (batchId: string, options: AdoptOptions) =>
-      cli.finish(await (await import("./commands/adopt.js")).runAdopt(cli, batchId, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/adopt.js")).runAdopt));
   return withProject(adopt);
 }
 
@@ -266,9 +222,7 @@ function deploymentCommand(cli: Cli): Command {
     .option("--copy", "the other database is still in use; this one becomes a separate ledger")
     .option(...YES_OPTION)
     .option(...JSON_OPTION)
-    .action(async (options: DeploymentOptions) =>
-      cli.finish(await (await import("./commands/deployment.js")).runDeployment(cli, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/deployment.js")).runDeployment));
   return withProject(deployment);
 }
 
@@ -280,9 +234,7 @@ function gatewayCommand(cli: Cli): Command {
     .option("--port <number>", "the port to listen on; 0 for any free one", parsePort, GATEWAY_PORT)
     .option("--data-dir <folder>", "the folder for files and batches", ".rowmill/gateway")
     .option("--api-key-file <file>", "accept only the API keys in this file, one per line")
-    .action(async (options: GatewayOptions) =>
-      cli.finish(await (await import("./commands/gateway.js")).serveGateway(cli, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/gateway.js")).serveGateway));
   return withLogLevel(gateway);
 }
 
@@ -301,8 +253,6 @@ function uninstallCommand(cli: Cli): Command {
       "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs",
     )
     .option("-y, --yes", "with --purge: do not ask")
-    .action(async (names: string[], options: UninstallOptions) =>
-      cli.finish(await (await import("./commands/uninstall.js")).runUninstall(cli, names, options)),
-    );
+    .action(run(cli, async () => (await import("./commands/uninstall.js")).runUninstall));
   return withProject(uninstall);
 }

@@ -1,4 +1,4 @@
-/** Owns the way from the command line to an open database: config, variables, ledger. Creates nothing in the database. */
+/** Owns the way from the command line to an open database: config, variables, ledger. Creates nothing there. */
 import * as pipelines from "../store/pipelines/pipelines.js";
 import { hasDatabase, openProjectDatabase, type OpenedDatabase } from "../app/open/open-database.js";
 import { readEnvironment, type Environment } from "../config/load/environment.js";
@@ -8,6 +8,7 @@ import { nearMatch } from "../model/words/near-match.js";
 import type { PipelineConfig, ProjectConfig } from "../model/pipeline.js";
 import { ADAPTERS } from "../providers/adapters.js";
 import type { Database } from "../postgres/database.js";
+import * as deployment from "../store/ledger/deployment.js";
 import * as migrations from "../store/ledger/migrations.js";
 import * as overview from "../store/ledger/overview.js";
 import * as understood from "../store/ledger/understood.js";
@@ -34,7 +35,6 @@ export async function loadProject(terminal: Terminal, file: string | undefined):
   return { config, environment, terminal };
 }
 
-/** Hides the secrets of the variables and the config from all later output. */
 export function hideSecrets(terminal: Terminal, config: ProjectConfig | null): void {
   hideVariables(terminal);
   if (config?.database.kind === "server") hideUrl(terminal, config.database.url);
@@ -100,7 +100,6 @@ export function notSetUp(): RowmillError {
   });
 }
 
-/** The registered pipeline of that name. @throws RowmillError `not_found`, with a similar name. */
 export async function registeredPipeline(database: Database, name: string): Promise<pipelines.PipelineRow> {
   const [only] = await registeredPipelines(database, [name]);
   if (only === undefined) throw new RowmillError("internal", `No pipeline was found for "${name}".`);
@@ -116,21 +115,38 @@ export async function registeredPipelines(
   if (names.length === 0) return all.filter((row) => row.uninstalledAt === null);
   return [...new Set(names)].map((name) => {
     const found = all.find((row) => row.name === name);
-    if (found === undefined) throw unknownPipeline(name, all);
-    return found;
+    if (found !== undefined) return found;
+    throw unknownPipeline(
+      name,
+      all.map((row) => row.name),
+      "this database",
+    );
   });
 }
 
-function unknownPipeline(name: string, all: readonly pipelines.PipelineRow[]): RowmillError {
-  const known = all.map((row) => row.name);
+export function unknownPipeline(name: string, known: readonly string[], where: string): RowmillError {
   const near = nearMatch(name, known);
-  const meant = near === null ? "" : `; did you mean "${near}"?`;
-  return new RowmillError("not_found", `There is no pipeline "${name}" in this database${meant}`, {
+  const meant = near === null ? "." : `; did you mean "${near}"?`;
+  return new RowmillError("not_found", `There is no pipeline "${name}" in ${where}${meant}`, {
     hints: [
       known.length === 0 ? "There are none yet." : `There are: ${known.join(", ")}.`,
       "To set up new pipelines of the config: rowmill up",
     ],
   });
+}
+
+export async function noteMissingWorker({ terminal }: Project, database: Database): Promise<void> {
+  if ((await overview.livingWorkers(database)).length === 0)
+    terminal.note("! No worker is running. Start one: rowmill up");
+}
+
+/** @throws RowmillError `refused` while the ledger may be a copy, or restored. */
+export async function requireKnownPlace(database: Database): Promise<void> {
+  const suspicion = await deployment.suspicion(database);
+  if (suspicion !== null)
+    throw new RowmillError("refused", suspicion, {
+      hints: ["First confirm which it is: rowmill help deployment"],
+    });
 }
 
 export function configOf(project: Project, name: string): PipelineConfig | undefined {

@@ -186,10 +186,10 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await expectHeldBack(later, /never created/);
     const restoration = await prepareRestore(later, signal);
     expect(describeRestoration(restoration).slice(1)).toEqual([
-      expect.stringMatching(/^ {2}batch_\w+ \(completed\): 5 requests, and its answers were deleted/),
+      expect.stringMatching(/^ {2}batch_\w+ \(completed\): 5 requests, but its answers were deleted/),
       // Planned by the restored one, before it noticed.
-      "  1 batch not sent: taken back",
-      "Up to 5 rows have to be asked, and paid, again.",
+      "  rows of 1 unsent batch wait again",
+      "! Up to 5 rows will be sent, and paid, again.",
     ]);
     expect(await restoreLedger(later, place(), { restoration, signal })).toMatchObject({ adoptedRows: 0 });
     await project.drain(later);
@@ -207,7 +207,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     const later = await restored(backup);
     const restoration = await prepareRestore(later, signal);
     expect(describeRestoration(restoration).join()).toMatch(
-      /in flight here, and its answers were deleted.*5 rows asked again/,
+      /in flight here, but its answers were deleted.*5 rows sent again/,
     );
     await restoreLedger(later, place(), { restoration, signal });
     await goOnUntil(later, "settled");
@@ -271,7 +271,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     const later = await restored(backup);
     const restoration = await prepareRestore(later, signal);
     expect(describeRestoration(restoration)[1]).toMatch(
-      /5 requests not known here: its answers are collected, and taken for answers to the present prompt: its input file is gone$/,
+      /5 requests not known here: its answers are collected as answers to the current prompt, because its input file is gone$/,
     );
     await restoreLedger(later, place(), { restoration, signal });
     await project.drain(later);

@@ -191,7 +191,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     expect(await project.database.first(approved)).toEqual({ approved: true });
     const up = await run(remote, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(4);
-    expect(up.stderr).toContain("films: waits for approval. To approve it: rowmill approve films");
+    expect(up.stderr).toContain("films: waits for approval. Approve it: rowmill approve films");
     expect(await project.database.first(approved)).toEqual({ approved: false });
     await project.check();
   });
@@ -228,10 +228,10 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       const unasked = await run(there, "cancel", "--abandon", id);
       expect(unasked).toMatchObject({ status: 4, stdout: "" });
       expect(unasked.stderr).toContain(
-        `To give it up without a question: rowmill cancel --abandon ${id} --yes`,
+        `To abandon it without a question: rowmill cancel --abandon ${id} --yes`,
       );
       expect(unasked.stderr).toMatch(
-        /3 rows will be asked again of the present account, and up to \$0\.\d+ counts as spent/,
+        /3 rows will be sent again with the current account, and up to \$0\.\d+ counts as spent/,
       );
       const given = await run(there, "cancel", "--abandon", id.slice(0, 8), "--yes", "--json");
       expect(given.status, given.stderr).toBe(0);
@@ -246,7 +246,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       expect(await accounted()).toEqual({ reserved: 0, lost: before?.reserved, spent: 0 });
       expect(await run(there, "cancel", "--abandon", id, "--yes")).toMatchObject({
         status: 0,
-        stdout: `Batch ${id} was given up before.\n`,
+        stdout: `Batch ${id} was already abandoned.\n`,
       });
       await project.check();
       isHeld = false;
@@ -295,7 +295,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       const refused = await project.run("cancel", "--abandon", id, "--yes");
       expect(refused.status).toBe(4);
       expect(refused.stderr).toContain("and the provider has it (");
-      expect(refused.stderr).toContain("  - Collect them: rowmill up\n");
+      expect(refused.stderr).toContain("  Hint: Collect them: rowmill up\n");
       const keyless = await run({ ...project.env, OPENAI_API_KEY: "" }, "cancel", "--abandon", id, "--yes");
       expect(keyless.stderr).toContain("OPENAI_API_KEY is not set");
       isDown = true;
@@ -304,7 +304,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       expect(unreachable.stderr).toContain("whether it can be collected is not known");
       const plain = await project.run("cancel", id);
       expect(plain.status).toBe(2);
-      expect(plain.stderr).toContain("Cancelling a batch at the provider is not built yet.");
+      expect(plain.stderr).toContain("Rowmill cannot cancel batches at the provider yet.");
       expect(plain.stderr).toContain(`rowmill cancel --abandon ${id}`);
       expect((await project.run("cancel", "--abandon", "batch_of_nobody", "--yes")).status).toBe(2);
       expect((await project.status()).batches).toMatchObject([{ id, state: "running" }]);
@@ -346,7 +346,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
         const ended = await project.run("cancel", "--abandon", settled?.id ?? "", "--yes");
         expect(ended).toMatchObject({
           status: 4,
-          stderr: expect.stringContaining("has ended: it is settled"),
+          stderr: expect.stringContaining("has already ended: it is settled"),
         });
         await project.check();
       } finally {

@@ -36,21 +36,20 @@ describe("rowmill adopt", { timeout: 120_000 }, () => {
     const adopt = ["adopt", batchId, "--pipeline", "films", "--custom-id", "task-{id}"];
     const adopted = await project.run(...adopt, "--yes");
     expect(adopted.status).toBe(0);
-    expect(adopted.stderr.replace(/is \w+:/, "is …:")).toBe(`films: 6 rows seen
+    expect(adopted.stderr.replace(/is \w+:/, "is …:")).toBe(`films: 6 rows compared
 ${batchId} is …: 6 lines for films
   4 waiting for an answer: adopted
   1 not in films
-  1 with a name that does not fit, such as "test"
+  1 with a name that does not match the pattern, such as "test"
 `);
-    expect(adopted.stdout)
-      .toBe(`films: 4 rows of ${batchId} adopted. Nothing was sent, and nothing is paid again.
-Next: rowmill up. It collects the answers, checks them, and sends only what is left.
+    expect(adopted.stdout).toBe(`films: adopted 4 rows of ${batchId}. Nothing was sent or paid again.
+Next, to collect the answers and send only what is left: rowmill up
 `);
     expect(await project.run(...adopt, "--yes")).toEqual({
       status: 4,
       stdout: "",
       stderr: `rowmill: ${batchId} was adopted already, for the pipeline "films".
-  - To see how it stands: rowmill status
+  Hint: To see how it stands: rowmill status
 `,
     });
     expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
@@ -71,15 +70,14 @@ Next: rowmill up. It collects the answers, checks them, and sends only what is l
     expect(await project.run("adopt", "batch_1", ...films)).toEqual({
       status: 4,
       stdout: "",
-      stderr: `rowmill: There is no terminal to ask on.
-  - To adopt without a question: add --yes
-  - Nothing was adopted.
+      stderr: `rowmill: There is no terminal to ask on, so nothing was adopted.
+  Hint: To adopt without a question: add --yes
 `,
     });
     const other = await project.run("adopt", "batch_1", "--pipeline", "film", "--custom-id", "x");
     expect(other).toMatchObject({
       status: 2,
-      stderr: `rowmill: There is no pipeline "film" in ${project.folder}/rowmill.config.mjs; did you mean "films"?\n  - There are: films.\n`,
+      stderr: `rowmill: There is no pipeline "film" in ${project.folder}/rowmill.config.mjs; did you mean "films"?\n  Hint: There are: films.\n`,
     });
     expect((await project.run("adopt", "batch_1", ...films, "--yes")).stderr).toContain(
       'rowmill: The provider has no batch "batch_1" for this key.\n',

@@ -57,14 +57,14 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
       /^pipeline +waiting +batched +succeeded +failed +spent +reserved\nfilms +5 +0 +0 +0 /,
     );
     expect(table.stdout).toContain(
-      "films: the next batch starts in 24 h at the latest; at once: rowmill flush films",
+      "films: the next batch starts within 24 h. Start it now: rowmill flush films",
     );
     expect(table.stdout).toContain(`1 worker: process ${up.child.pid} on `);
 
     const flushed = await project.run("flush", "films");
     expect(flushed).toMatchObject({
       status: 0,
-      stdout: "films: 5 waiting rows will be sent\n",
+      stdout: "films: 5 waiting rows will be sent now\n",
       stderr: "",
     });
     await untilPipeline(project, { succeeded: 5 });
@@ -113,7 +113,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     const paused = await project.run("pause", "films", "--reason", "the prompt is being rewritten");
     expect(paused).toMatchObject({
       status: 0,
-      stdout: "films is paused. To go on: rowmill resume films\n",
+      stdout: "films is paused. Resume it: rowmill resume films\n",
     });
     await up.says("films: paused: the prompt is being rewritten");
     await insertFilms(project, 3);
@@ -130,7 +130,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     const resumed = await project.run("resume", "films");
     expect(resumed).toMatchObject({
       status: 0,
-      stdout: "films goes on\n",
+      stdout: "films is resumed\n",
       stderr: "No worker is running. Start one: rowmill up\n",
     });
     expect((await project.run("up", "--until-idle")).status).toBe(0);
@@ -146,7 +146,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     const swept = await project.run("sweep", "films");
     expect(swept.status, swept.stderr).toBe(0);
     expect(swept.stdout).toMatch(
-      new RegExp(`^films: will be swept by the worker, process ${up.child.pid} on `),
+      new RegExp(`^films: the worker \\(process ${up.child.pid} on .*\\) will compare all rows`),
     );
     await untilPipeline(project, { waiting: 1 });
   });
@@ -161,7 +161,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     const swept = await runCli(["sweep"], { cwd: project.folder, env });
     expect(swept).toMatchObject({
       status: 0,
-      stderr: "No worker is running: sweeping here.\nfilms: 1 row seen\n",
+      stderr: "No worker is running, so this command compares the rows itself.\nfilms: 1 row compared\n",
     });
     await untilPipeline(project, { waiting: 1 });
   });

@@ -61,9 +61,9 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     const up = await at(real.url, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(0);
     expect(up.stderr).toContain(
-      `films: the demo model, which is no language model, answered 20 rows; now ${real.url} is asked:\nfilms: 20 rows, about`,
+      `films: 20 rows had answers of the demo model, which is not a language model. They will be sent to ${real.url}:\nfilms: 20 rows, about`,
     );
-    expect(up.stderr).toMatch(/at most \$0\.\d+ by batch/);
+    expect(up.stderr).toMatch(/at most \$0\.\d+ \(live requests/);
     expect(await answered()).toEqual([{ account: `${real.url}||`, demo: false, rows: 20 }]);
     expect(await askedOf(real.gateway)).toBe(20);
     const again = await at(real.url, "up", "--until-idle");
@@ -77,7 +77,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await at(real.url, "up", "--until-idle");
     expect(asked.status, asked.stderr).toBe(4);
-    expect(asked.stderr).toContain("films: waits for approval. To approve it: rowmill approve films");
+    expect(asked.stderr).toContain("films: waits for approval. Approve it: rowmill approve films");
     expect(await askedOf(real.gateway)).toBe(0);
     const status = await project.status();
     expect(status.pipelines[0]).toMatchObject({

@@ -45,7 +45,7 @@ describe("rowmill demo", () => {
         });
         const asked = await runCli(["demo", "--live"], { cwd: folder, env });
         expect(asked.status, asked.stderr).toBe(4);
-        expect(asked.stderr).toMatch(/508 rows, about [\d,]+ input .*at most \$0\.\d+ by batch/);
+        expect(asked.stderr).toMatch(/508 rows, about [\d,]+ input .*at most \$0\.\d+ \(live requests/);
         expect((await gateway.journal.summary()).executed).toBe(0);
         const agreed = await runCli(["demo", "--live", "--yes"], { cwd: folder, env });
         expect(agreed.status, agreed.stderr).toBe(0);
@@ -81,7 +81,7 @@ describe("rowmill gateway", () => {
       });
       expect(taken).toMatchObject({
         status: 2,
-        stderr: `rowmill: The gateway cannot listen: 127.0.0.1:${port} is in use.\n  - Choose another one with --port and --host; --port 0 takes any free port.\n`,
+        stderr: `rowmill: The gateway cannot listen: 127.0.0.1:${port} is in use.\n  Hint: Choose another address with --host, or any free port with: --port 0\n`,
       });
       running.child.kill("SIGINT");
       expect(await running.ended).toMatchObject({

@@ -27,7 +27,7 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
     expect(await project.run("deployment")).toMatchObject({
       status: 0,
       stdout: expect.stringMatching(
-        /^Ledger [0-9a-f-]{36}, in .*\nNothing speaks against it: it is where it was\.\n$/,
+        /^Ledger [0-9a-f-]{36}, in .*\nThis is the database that sent its batches\.\n$/,
       ),
     });
     // As a dump of another server's database brings it.
@@ -47,7 +47,7 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
     expect({ ...resumed, stderr: said(resumed.stderr) }).toEqual({
       status: 4,
       stdout: "",
-      stderr: `rowmill: ${seen}\n  - What each of them would do: rowmill help deployment\n`,
+      stderr: `rowmill: ${seen}\n  Hint: What each answer would do: rowmill help deployment\n`,
     });
     const look = await project.run("deployment");
     expect({ status: look.status, said: said(look.stdout) }).toEqual({
@@ -57,18 +57,17 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
     expect(await project.run("deployment", "--restored")).toEqual({
       status: 4,
       stdout: "",
-      stderr: `rowmill: There is no terminal to ask on.
-  - To do it without a question: rowmill deployment --restored --yes
-  - Nothing was changed.
+      stderr: `rowmill: There is no terminal to ask on, so nothing was changed.
+  Hint: To confirm without a question: rowmill deployment --restored --yes
 `,
     });
     expect((await project.run("deployment", "--restored", "--copy", "--yes")).status).toBe(2);
     expect(await project.run("deployment", "--restored", "--yes")).toEqual({
       status: 0,
-      stdout: `This database goes on in place of the former one. There was nothing to take over.
+      stdout: `This database takes the place of the previous one. There was nothing to adopt.
 Next: rowmill up
 `,
-      stderr: `This database goes on in place of the former one. That one must be gone: two of them would pay twice.
+      stderr: `This database takes the place of the previous one, which must be gone: two of them would pay twice.
   every batch of this ledger at the provider is known here
 `,
     });

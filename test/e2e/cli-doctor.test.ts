@@ -385,7 +385,7 @@ describe.skipIf(serverKind === "embedded")(
   violated     6. every attempt costs what its batch's own price says
                - films 1 attempt 1 is booked at nothing, not 4125
 
-3 invariants violated. This is a mistake in Rowmill, or somebody wrote into its schema: please report it with these lines.
+3 invariants violated: a bug in Rowmill, or a write to its schema from outside. Please report it with these lines.
 `);
       expect(ended.status).toBe(1);
       const json = await runCommand(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });

@@ -53,12 +53,12 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
       status: 2,
       stdout: "",
       stderr:
-        "error: unknown command 'stauts'\n(Did you mean status?)\n(rowmill --help shows every command, rowmill help COMMAND its options)\n",
+        "rowmill: unknown command 'stauts'\n  Hint: Did you mean status?\n  Hint: See all commands: rowmill --help\n  Hint: See the options of one: rowmill help COMMAND\n",
     });
   });
 
   it("refuses unknown options, options that exclude each other, and superfluous arguments", async () => {
-    expect((await rowmill("up", "--untilidle")).stderr).toContain("(Did you mean --until-idle?)");
+    expect((await rowmill("up", "--untilidle")).stderr).toContain("  Hint: Did you mean --until-idle?\n");
     const both = await rowmill("up", "--once", "--until-idle");
     expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("cannot be used with option") });
     expect((await rowmill("status", "movies")).status).toBe(2);
@@ -203,7 +203,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
   it("have nothing to uninstall, and say so", async () => {
     expect(await project.run("uninstall")).toEqual({
       status: 0,
-      stdout: "Rowmill is not set up in this database: there is nothing to take away.\n",
+      stdout: "Rowmill is not set up in this database: there is nothing to remove.\n",
       stderr: "",
     });
   });

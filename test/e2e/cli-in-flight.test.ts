@@ -31,7 +31,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
       from rowmill.batches b join rowmill_worker.jobs j on j.key = 'batch:' || b.id`;
     expect(await project.database.first(due)).toEqual({ batch: false, job: false });
     expect((await project.run("resume", "films")).stdout).toBe(
-      "films was not paused; 1 unfinished batch is due at once\n",
+      "films was not paused; 1 unfinished batch is due now\n",
     );
     expect(await project.database.first(due)).toEqual({ batch: true, job: true });
     letGo();
@@ -48,7 +48,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
     expect((await project.run("pause", "films")).status).toBe(0);
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(4);
-    expect(ended.stderr).toContain("films: paused by a person");
+    expect(ended.stderr).toContain("films: by rowmill pause");
   });
 
   it("uninstall takes the triggers only, and --purge is refused", async () => {
@@ -57,7 +57,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
       status: 4,
       stdout: "",
       stderr:
-        "rowmill: 1 batch is in flight: paid answers would be lost.\n  - Let them settle first: rowmill up --until-idle\n  - Nothing was removed.\n",
+        "rowmill: Nothing was removed, because paid answers would be lost: 1 batch in flight.\n  Hint: Collect them first: rowmill up --until-idle\n",
     });
     expect(await triggers(project)).toBeGreaterThan(0);
     expect(await project.database.rows(sql`select id from rowmill.batches`)).toHaveLength(1);
@@ -67,7 +67,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
     const shown = await project.run("show", "films", "1");
     expect(shown.status, shown.stderr).toBe(0);
     expect(shown.stdout).toMatch(/^films 1\n {2}batched in batch [0-9a-f-]{36}\n/);
-    expect(shown.stdout).toMatch(/\nattempt 1\n {2}under way, the batch is running\n/);
+    expect(shown.stdout).toMatch(/\nattempt 1\n {2}in progress: the batch is running\n/);
     expect(shown.stdout).toMatch(/\nresult\n {2}none yet\n$/);
   });
 });
@@ -89,7 +89,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     const ended = await project.run("uninstall");
     expect(ended).toMatchObject({
       status: 0,
-      stdout: "The triggers of 1 pipeline are removed. Tables and answers are as they were.\n",
+      stdout: "Removed the triggers of 1 pipeline. Your tables and answers are unchanged.\n",
       stderr: "",
     });
     expect(await triggers(project)).toBe(0);
@@ -97,7 +97,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     expect(await countLabels(project)).toBe(3);
     expect((await project.status()).pipelines[0]).toMatchObject({
       succeeded: 3,
-      paused: "uninstalled; rowmill up puts its triggers back",
+      paused: "uninstalled. To install its triggers again: rowmill up",
     });
     expect(await project.run("uninstall")).toEqual({
       status: 0,
@@ -117,13 +117,13 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     );
     const up = await project.run("up", "--once");
     expect(up.status, up.stderr).toBe(0);
-    expect(up.stderr).toMatch(/^films: is set up in this database, but .*rowmill uninstall films$/m);
+    expect(up.stderr).toMatch(/^films is set up in this database, but .*rowmill uninstall films$/m);
     await insertFilms(project, 1, 100);
     const arrivals = sql`select p.name from rowmill.arrivals a join rowmill.pipelines p on p.id = a.pipeline_id order by name`;
     expect(await project.database.rows(arrivals)).toEqual([{ name: "films" }, { name: "movies" }]);
     expect(await project.run("uninstall", "films")).toMatchObject({
       status: 0,
-      stdout: "The triggers of films are removed. Tables and answers are as they were.\n",
+      stdout: "Removed the triggers of films. Your tables and answers are unchanged.\n",
     });
     expect(await triggers(project)).toBe(before);
     expect(await project.database.rows(arrivals)).toEqual([{ name: "movies" }]);
@@ -160,7 +160,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     const worker = await project.run("uninstall", "--purge", "--yes");
     expect(worker).toMatchObject({
       status: 4,
-      stderr: expect.stringContaining(`A worker is running: process ${up.child.pid} on`),
+      stderr: expect.stringContaining(`A worker is running (process ${up.child.pid} on`),
     });
     expect(await triggers(project)).toBeGreaterThan(0);
   });

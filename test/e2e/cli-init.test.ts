@@ -69,11 +69,11 @@ describe("rowmill init", { timeout: 120_000 }, () => {
       status: 0,
       stderr: "",
       stdout: `Wrote rowmill.config.ts.
-Wrote tsconfig.json, so that the editor knows how to read it.
+Wrote tsconfig.json, so that your editor understands it.
 Next:
-  1. Put your key into .env: OPENAI_API_KEY=sk-…
-  2. Look whether all is well: rowmill doctor
-  3. Begin; it says what it will cost and asks: rowmill up
+  1. Add your API key to .env: OPENAI_API_KEY=sk-…
+  2. Check your setup: rowmill doctor
+  3. Start (shows the cost and asks first): rowmill up
 `,
     });
     expect(await written("rowmill.config.ts")).toBe(`import { defineConfig, pipeline, z } from "rowmill";
@@ -109,7 +109,7 @@ export default defineConfig({ pipelines: { movies } });
     const args = ["--table", "shop.Order Lines", "--columns", "Line Text,note", "--model", "gpt-4o-mini"];
     const ended = await init([...args, "--prompt", "Summarise.", "--answer", "text", "--function"]);
     expect(ended).toMatchObject({ status: 0, stderr: "" });
-    expect(ended.stdout).toContain("Added .rowmill to .gitignore: secrets and state are not for git.\n");
+    expect(ended.stdout).toContain("Added .rowmill to .gitignore, to keep secrets and state out of git.\n");
     expect(await written(".gitignore")).toBe("/.env\n.rowmill\n");
     const config = await written("rowmill.config.ts");
     expect(config).toContain(
@@ -163,9 +163,8 @@ export default defineConfig({ pipelines: { movies } });
     const again = await init([...movies, "--embedded", "--sql", "tables.sql", "--force"], "");
     expect(again.stderr)
       .toBe(`rowmill: --sql: tables.sql: The database refused: relation "imdb_dataset" already exists.
-  - Nothing of it was kept.
-  - If it was run before, its tables are there: leave --sql out.
-  - The file is plain SQL for PostgreSQL: commands of psql (\\copy) and COPY FROM STDIN do not work here.
+  Hint: If the file ran before, its tables exist: leave out --sql.
+  Hint: Nothing of the file was kept. Use plain SQL: psql commands (\\copy) and COPY FROM STDIN do not work here.
 `);
     await stopEmbedded({ dataDir: join(folder, ".rowmill/database") });
   });
@@ -175,9 +174,8 @@ export default defineConfig({ pipelines: { movies } });
     expect(await init(movies)).toEqual({
       status: 4,
       stdout: "",
-      stderr: `rowmill: There is rowmill.config.ts already.
-  - To write a new one in its place: add --force
-  - Nothing was written.
+      stderr: `rowmill: rowmill.config.ts already exists, so nothing was written.
+  Hint: To overwrite it: add --force
 `,
     });
     expect(await written("rowmill.config.ts")).toBe("// mine");
@@ -188,9 +186,8 @@ export default defineConfig({ pipelines: { movies } });
     expect(await init([...movies, "--force"])).toEqual({
       status: 4,
       stdout: "",
-      stderr: `rowmill: There is rowmill.config.json already, and this command writes TypeScript.
-  - Remove it first, or go on with it.
-  - Nothing was written.
+      stderr: `rowmill: rowmill.config.json already exists, and this command writes TypeScript.
+  Hint: Keep using it, or remove it and run this command again. Nothing was written.
 `,
     });
   });
@@ -206,9 +203,9 @@ export default defineConfig({ pipelines: { movies } });
         args: movies,
         url: () => "",
         status: 2,
-        says: () => `There is no DATABASE_URL, and no terminal to ask for it.
-  - Put it into .env in this folder: DATABASE_URL=postgres://user:password@host:5432/database
-  - To try without a server: rowmill init --embedded`,
+        says: () => `DATABASE_URL is not set, and there is no terminal to ask for it.
+  Hint: Add it to .env in this folder: DATABASE_URL=postgres://user:password@host:5432/database
+  Hint: To try without a server: rowmill init --embedded`,
       },
       {
         title: "a DATABASE_URL of another database",
@@ -222,22 +219,22 @@ export default defineConfig({ pipelines: { movies } });
         title: "missing options and nobody to ask",
         args: without("--columns", "--prompt"),
         status: 2,
-        says: () => `There is no terminal to ask on, and options are missing: --columns, --prompt.
-  - As in: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarise the film." --answer categories:string[],summary:string
-  - Found in ${place()}:
-  - imdb_dataset: key imdb_id; columns imdb_id, Title, Description`,
+        says: () => `There is no terminal to ask on. Missing options: --columns, --prompt.
+  Found in ${place()}:
+    imdb_dataset: key imdb_id; columns imdb_id, Title, Description
+  Hint: For example: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarize the film." --answer categories:string[],summary:string`,
       },
       {
         title: "no option at all",
         args: [],
         status: 2,
-        says: () => `There is no terminal to ask on, and options are missing: --table, --columns, --model, --prompt, --answer.
-  - As in: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarise the film." --answer categories:string[],summary:string
-  - Found in ${place()}:
-  - imdb_dataset: key imdb_id; columns imdb_id, Title, Description
-  - keyless cannot be watched: no primary key and no unique index, so nothing names a row
-  - recent cannot be watched: a view: no trigger can tell which of its rows changed
-  - shop.Order Lines: key day, region; columns day, region, Line Text, note`,
+        says: () => `There is no terminal to ask on. Missing options: --table, --columns, --model, --prompt, --answer.
+  Found in ${place()}:
+    imdb_dataset: key imdb_id; columns imdb_id, Title, Description
+    keyless cannot be watched: no primary key and no unique index, so nothing names a row
+    recent cannot be watched: a view: no trigger can tell which of its rows changed
+    shop.Order Lines: key day, region; columns day, region, Line Text, note
+  Hint: For example: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarize the film." --answer categories:string[],summary:string`,
       },
       {
         title: "a pipeline's name that is none",
@@ -257,7 +254,7 @@ export default defineConfig({ pipelines: { movies } });
         args: withOption("--table", "imdb_datset"),
         status: 2,
         says: () => `There is no table imdb_datset in this database; did you mean "imdb_dataset"?
-  - Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table`,
+  Hint: Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table`,
       },
       {
         title: "a view",
@@ -270,7 +267,7 @@ export default defineConfig({ pipelines: { movies } });
         args: [...without("--table", "--key"), "--table", "keyless"],
         status: 2,
         says: () => `keyless cannot be watched: no primary key and no unique index, so nothing names a row
-  - Add one, as in: alter table … add column id bigint generated always as identity primary key;`,
+  Hint: Add one, as in: alter table … add column id bigint generated always as identity primary key;`,
       },
       {
         title: "a misspelt column",
@@ -286,8 +283,8 @@ export default defineConfig({ pipelines: { movies } });
         ],
         status: 2,
         says: () => `source.key: shop.Order Lines has no unique index on ("day"), so two rows could have the same key.
-  - create unique index concurrently on "shop"."Order Lines" ("day");
-  - or: alter table "shop"."Order Lines" add primary key ("day");`,
+  Hint: create unique index concurrently on "shop"."Order Lines" ("day");
+  Hint: or: alter table "shop"."Order Lines" add primary key ("day");`,
       },
       {
         title: "a template with a column that is not declared",

@@ -87,7 +87,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     });
     const status = await project.run("status");
     expect(status.stdout.replaceAll(/\s+/g, " ")).toContain(
-      "places: 2 rows of those that failed cannot be asked about, such as [",
+      "places: 2 failed rows cannot be sent because of the key, such as [",
     );
 
     await run("update places set lang = 'de' where id = 2");

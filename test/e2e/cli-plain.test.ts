@@ -99,11 +99,11 @@ export default defineConfig({
       waits: [{ ...waits, message: expect.stringContaining("Too many requests are queued") }],
     });
     expect((await run("status")).text).toContain(
-      `Nothing is sent to the workspace at ${standIn.url} for plain-small now; it is asked again in`,
+      `Nothing is sent to the workspace at ${standIn.url} for plain-small now. Next try in`,
     );
     standInOptions.openMax = Infinity;
     await project.database.run(sql`update rowmill.learned_limits set not_before = null`);
-    expect((await run("resume", "films")).text).toContain("1 unfinished batch is due at once");
+    expect((await run("resume", "films")).text).toContain("1 unfinished batch is due now");
     await project.database.run(
       sql`insert into films values (6, 'Bad', '[[demo:error 400]] it cannot answer')`,
     );
@@ -164,7 +164,7 @@ export default defineConfig({
       stdout: "",
       stderr:
         expect.stringContaining(`rowmill: Plain does not show what a batch asked, so a batch of other code cannot be adopted there.
-  - Collect it with the code that created it; rows that have an answer in the target can be left out by source.where.
+  Hint: Collect it with the code that created it; rows that have an answer in the target can be left out by source.where.
 `),
     });
   });
@@ -175,9 +175,9 @@ export default defineConfig({
     const restored = await run("deployment", "--restored", "--yes");
     expect(restored).toMatchObject({
       status: 0,
-      stdout: `This database goes on in place of the former one. There was nothing to take over.\nNext: rowmill up\n`,
+      stdout: `This database takes the place of the previous one. There was nothing to adopt.\nNext: rowmill up\n`,
       stderr: expect.stringContaining(
-        "  Plain shows nothing of Rowmill's with a batch: what the former database sent there after the backup is not found, and its rows are asked, and paid, again\n",
+        "  Plain lists no batch of Rowmill's: what the previous database sent there after the backup cannot be found, so its rows are sent, and paid, again\n",
       ),
     });
     expect(restored.text).not.toContain("is known here");
@@ -225,7 +225,7 @@ export default defineConfig({
       expect(given).toMatchObject({
         status: 0,
         stdout: expect.stringMatching(
-          /is given up: 3 rows of films wait again, and \$[\d.]+ counts as spent\.\n$/,
+          /is abandoned: 3 rows of films wait again, and \$[\d.]+ counts as spent\.\n$/,
         ),
       });
       await answerHere(project);

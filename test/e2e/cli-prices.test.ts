@@ -56,8 +56,8 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     expect(up.status).toBe(2);
     expect(up.stderr)
       .toContain(`the price of "gpt4o-mini" is not known, so a budget in dollars cannot be kept.
-  - Did you mean "gpt-4o-mini"? Change request.model in the config.
-  - Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.
+  Hint: Did you mean "gpt-4o-mini"? Change request.model in the config.
+  Hint: Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.
 `);
     expect(doctor.stdout).toContain(`- Did you mean "gpt-4o-mini"? Change request.model in the config.\n`);
     expect(await requestsSent()).toBe(0);

@@ -130,9 +130,9 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     const rest = await project.run("retry", "--yes");
     expect(rest, rest.stderr).toMatchObject({ status: 0 });
     expect(rest.stdout).toMatch(
-      /^notes: 2 written at no cost, 2 asked again \(at most \$0\.\d+ by batch; at once: rowmill flush notes\), 0 left\n$/,
+      /^notes: 2 written at no cost, 2 to be sent again \(at most \$0\.\d+; now: rowmill flush notes\), 0 left\n$/,
     );
-    expect(rest.stderr).toMatch(/^notes: to ask again: 2 rows, about \d+ input/m);
+    expect(rest.stderr).toMatch(/^notes: to send again: 2 rows, about \d+ input/m);
     expect(await states()).toMatchObject({
       2: "succeeded",
       3: "succeeded",
@@ -150,7 +150,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     ]);
     expect(await executed()).toBe(9);
     const shown = await project.run("show", "notes", "3");
-    expect(shown.stdout).toMatch(/its kept answer was written by rowmill retry \d{4}-/);
+    expect(shown.stdout).toMatch(/kept answer written by rowmill retry at no cost, \d{4}-/);
     expect(shown.stdout).toContain("failed (unwritable)");
     await project.check();
 

@@ -79,8 +79,8 @@ describe("rowmill show", { timeout: 60_000 }, () => {
 
   it.each([
     ["no row has this key", ["films", "9"]],
-    ["the row is there, but was not looked at yet", ["films", "500"]],
-    ["the row is there, but source.where leaves it out", ["pairs", "c", "0"]],
+    ["the row exists, but Rowmill has not seen it yet", ["films", "500"]],
+    ["the row exists, but source.where excludes it", ["pairs", "c", "0"]],
   ])("says of an unknown key: %s", async (words, args) => {
     const shown = await project.run("show", ...args);
     expect(shown.status).toBe(2);

@@ -59,9 +59,9 @@ describe.skipIf(serverKind === "embedded")(
       const { host, pathname } = new URL(url);
       const wrong = `Cannot use ${host}${pathname}. The database did not answer: connect ECONNREFUSED ${host}.\n`;
       await running.says(
-        `${wrong}  - Nothing listens at ${host}: check host and port in DATABASE_URL, and that the server runs.\n`,
+        `${wrong}  Hint: Nothing listens at ${host}: check host and port in DATABASE_URL, and that the server runs.\n`,
       );
-      await running.says("Waiting for the database, for about 10 minutes. Stop with Ctrl-C.\n");
+      await running.says("Waiting up to 10 minutes for the database. Stop with Ctrl-C.\n");
       const short = await Promise.all([["status"], ["up", "--once"]].map((args) => runCli(args, at())));
       for (const ended of short)
         expect(ended).toMatchObject({ status: 1, stderr: expect.stringContaining(`rowmill: ${wrong}`) });
@@ -96,7 +96,7 @@ describe.skipIf(serverKind === "embedded")(
     it("ends the waiting at Ctrl-C", async () => {
       await proxy.refuse();
       const running = up();
-      await running.says("Waiting for the database");
+      await running.says("Waiting up to");
       running.child.kill("SIGINT");
       expect(await running.ended).toMatchObject({
         status: 130,
@@ -111,7 +111,7 @@ describe.skipIf(serverKind === "embedded")(
       expect(ended).toMatchObject({
         status: 1,
         stderr: expect.stringMatching(
-          /^rowmill: Cannot use .*password authentication failed.*\n {2}- Check the password/,
+          /^rowmill: Cannot use .*password authentication failed.*\n {2}Hint: Check the password/,
         ),
       });
     });
@@ -127,7 +127,7 @@ describe.skipIf(serverKind === "embedded")(
       const rights = await up(at.href).ended;
       expect(rights.status).toBe(1);
       expect(rights.stderr).toMatch(
-        /^rowmill: .*permission denied.*\n {2}- rowmill doctor says which rights are missing/,
+        /^rowmill: .*permission denied.*\n {2}Hint: rowmill doctor says which rights are missing/,
       );
       await run(
         `grant create on database ${name} to ${role}; alter role ${role} set statement_timeout = '1ms'`,
@@ -135,7 +135,7 @@ describe.skipIf(serverKind === "embedded")(
       const late = await up(at.href).ended;
       expect(late.status).toBe(1);
       expect(late.stderr).toMatch(
-        /^rowmill: .*canceling statement due to [a-z ]+\.\n {2}- If the role or the database has a short statement_timeout/,
+        /^rowmill: .*canceling statement due to [a-z ]+\.\n {2}Hint: If the role or the database has a short statement_timeout/,
       );
       await run(`alter role ${role} reset statement_timeout`);
       await ready(await up(at.href).ended);

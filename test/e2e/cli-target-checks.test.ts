@@ -106,7 +106,7 @@ describe.skipIf(serverKind === "embedded")(
           .join(",\n"),
       );
       const doctor = await runCommand(["doctor"], { cwd: project.folder, env });
-      const administrator = "To be run by an administrator or the owner:";
+      const administrator = "Run as an administrator or as the owner:";
       const mayNot = (name: string) =>
         `problem ${name}: the user "${limited}" may not write answers into "public"."t_${name}".`;
       const database = url.pathname.slice(1);

@@ -70,7 +70,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(3);
     expect(ended.stderr).toMatch(
-      /^words: 1 succeeded, 1 failed; .*\n {2}1 row cannot be asked about and has a key such as (long )+l?o?n?g?…: A key may have at most 1024 bytes\./m,
+      /^words: 1 succeeded, 1 failed; .*\n {2}1 row cannot be sent because of the key, such as (long )+l?o?n?g?…: A key may have at most 1024 bytes\./m,
     );
     expect((await project.status()).pipelines).toMatchObject([{ succeeded: 1, failed: 1 }]);
     await project.database.run(sql`delete from words where word <> 'short'`);
@@ -85,13 +85,13 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     await insertFilms(project, 3);
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(4);
-    expect(ended.stderr).toContain("films: waits for approval. To approve it: rowmill approve films");
+    expect(ended.stderr).toContain("films: waits for approval. Approve it: rowmill approve films");
     expect(ended.stderr).toContain("cheap: 3 succeeded, 0 failed");
     expect((await project.gateway.journal.summary()).executed).toBe(3);
     const { pipelines } = await project.status();
     expect(pipelines.find((pipeline) => pipeline.name === "films")).toMatchObject({
       waiting: 3,
-      paused: expect.stringMatching(/^waits for approval: 3 rows, .*; rowmill approve films$/),
+      paused: expect.stringMatching(/^waits for approval: 3 rows, .*\. Approve it: rowmill approve films$/),
     });
   });
 
@@ -100,16 +100,16 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     await insertFilms(project, 3);
     const first = await project.run("up", "--until-idle");
     expect(first.status).toBe(4);
-    expect(first.stderr).toMatch(/^films: 3 rows, .*; the budget of \$0\.0001 per day stops it there$/m);
+    expect(first.stderr).toMatch(/^films: 3 rows, .*; your budget of \$0\.0001 per day stops it there$/m);
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await project.run("approve", "films");
     expect(asked).toMatchObject({
       status: 4,
       stderr:
-        "rowmill: There is no terminal to ask on.\n  - To approve without a question: rowmill approve films --yes\n",
+        "rowmill: There is no terminal to ask on, so nothing was approved.\n  Hint: To approve without a question: rowmill approve films --yes\n",
     });
     expect(asked.stdout).toMatch(
-      /^films: 3 rows, about \d+ input and at most 1,800 output tokens; at most \$0\.\d+ by batch/,
+      /^films: 3 rows, about \d+ input and at most 1,800 output tokens; at most \$0\.\d+ \(live requests/,
     );
     const approved = await project.run("approve", "films", "--yes");
     expect(approved).toMatchObject({ status: 0, stdout: expect.stringContaining("films is approved.") });
@@ -125,7 +125,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     await insertFilms(project, 2);
     const ended = await project.run("up", "--until-idle", "--yes");
     expect(ended.status, ended.stderr).toBe(0);
-    expect(ended.stderr).toContain("the price of a-model-of-our-own is not known");
+    expect(ended.stderr).toContain("the price of a-model-of-our-own is unknown");
     expect(ended.stderr).toContain("films: approved by --yes");
     expect(await countLabels(project)).toBe(2);
   });
@@ -194,7 +194,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     up.child.kill(signal);
     const ended = await up.ended;
     expect(ended.status, ended.stderr).toBe(status);
-    expect(ended.stderr).toMatch(/Stopping: .*\n(.*\n)*Stopped\.\n$/);
+    expect(ended.stderr).toMatch(/Stopping .*\n(.*\n)*Stopped\.\n$/);
     expect(await project.database.rows(sql`select id from rowmill.workers`)).toEqual([]);
     await answerHere(project);
     expect(await countLabels(project)).toBe(2);

@@ -64,8 +64,8 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
       expect(ended.status, ended.stderr).toBe(1);
       expect(ended.stderr).toContain(
         `rowmill: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows ${LEDGER_VERSION}.\n` +
-          "  - Install the newer version of Rowmill: npm install rowmill@latest\n" +
-          "  - Nothing is lost: workers of the newer version go on with what this one had in hand.\n",
+          "  Hint: Install the newer version of Rowmill: npm install rowmill@latest\n" +
+          "  Hint: Nothing is lost: workers of the newer version go on with what this one had in hand.\n",
       );
     }
     for (const args of [["status"], ["pause", "films"], ["up", "--once"]]) {

@@ -199,7 +199,7 @@ describeDatabases(
       expect(approval.kind).toBe("needed");
       expect(await approvalOf(worker, notes)).toMatchObject({ kind: "needed", estimate: { rows: 21 } });
       expect(await approvals.settleLater()).toBe(true);
-      expect(said).toContain("notes: waits for approval. To approve it: rowmill approve notes");
+      expect(said).toContain("! notes: waits for approval. Approve it: rowmill approve notes");
     });
 
     it("below approveAboveUsd after all is said too, when it was open at first", async () => {
@@ -219,7 +219,7 @@ describeDatabases(
       await project.drain(worker);
       expect(await batchRows(project)).toHaveLength(1);
       expect(await approvals.settleLater(new Set())).toBe(true);
-      expect(said).toEqual([expect.stringMatching(/^notes: 3 rows, /), "notes: approved"]);
+      expect(said).toEqual([expect.stringMatching(/^notes: 3 rows, /), "✓ notes: approved"]);
     });
 
     it("is estimated by what arrived last, too: the first rows of a load may be short", async () => {

@@ -18,7 +18,7 @@ const rewriting = (
 ) => `create function TABLE_rewrites() returns trigger language plpgsql as $$ begin ${does} return new; end $$;
   create trigger rewrites before insert on TABLE for each row execute function TABLE_rewrites();`;
 const free = "z.object({ label: z.string() })";
-const admin = "To be run by an administrator or the owner:";
+const admin = "Run as an administrator or as the owner:";
 const change = "Change the CHECK, or limit the answer to values that it accepts.";
 const alter = 'alter table "public"."TABLE"';
 const rename = 'or map the field to another column: target: { columns: { field: "column" } }';

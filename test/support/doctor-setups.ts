@@ -49,7 +49,7 @@ const healthy: Report = {
   ok           Pauses: none
   ok           Work: no worker runs, and nothing waits for one
   ok           Batches: every batch of ours of the last day is known`,
-  end: "Nothing to mend.",
+  end: "Nothing to fix.",
 };
 
 /** The groups that need a database, where there is none. */
@@ -121,10 +121,10 @@ export const setups: Readonly<Record<string, Setup>> = {
       Database: healthy.Database.replace(
         /  ok +Search path: .*/,
         `  warning      Search path: The role USER_open may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    revoke create on schema "public" from USER_open;
   warning      Search path: Every role may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    revoke create on schema "public" from public;`,
       ),
       end: "2 warnings.",
@@ -271,18 +271,18 @@ export const setups: Readonly<Record<string, Setup>> = {
   ok           Search path: no other role was given the right to create objects in it
   ok           Clock: the database's agrees with this machine's
   problem      Rights: The user "USER" may not make the schemas rowmill and rowmill_worker.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    grant create on database "DATABASE" to "USER";
   warning      Rights: The role rowmill_arrivals cannot be used, so trigger functions will belong to "USER", who may do more than they need.
                - It works without. With the role, a trigger may add arrivals and nothing else.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    grant rowmill_arrivals to "USER";`,
       Tables: `  problem      Source: films: the user "USER" may not read, nor put triggers on "public"."films".
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    grant select on "public"."films" to "USER";
                    grant trigger on "public"."films" to "USER";
   problem      Target: films: the user "USER" may not make "labels"."films".
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    grant usage, create on schema "labels" to "USER";
   ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
       Pipelines: `  ok           Ledger: Rowmill is not set up in this database yet; rowmill up does it
@@ -314,15 +314,15 @@ export const setups: Readonly<Record<string, Setup>> = {
   ok           Clock: the database's agrees with this machine's
   problem      Rights: The schema rowmill belongs to "postgres", and "USER_rls" may not act for it.
                - Connect as "postgres", as whoever set Rowmill up did; or let an administrator allow it.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    grant "postgres" to "USER_rls";`,
       Tables: `  problem      Source: films: row-level security would hide rows of "public"."films" from "USER_rls".
                - Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    alter role "USER_rls" bypassrls;
   problem      Target: films: row-level security would hide rows of "public"."film_labels" from "USER_rls".
                - Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    alter role "USER_rls" bypassrls;
   ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
       end: "3 problems.",
@@ -343,11 +343,11 @@ export const setups: Readonly<Record<string, Setup>> = {
   ok           Source: again: "public"."films" can be read and watched
   not checked  Target: films: its source was not found
   problem      Target: more: there is no schema "nowhere" for the target "nowhere"."labels".
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    create schema "nowhere" authorization "postgres";
   warning      Target: again: "public"."film_labels" must be changed before it can hold the answers.
                - rowmill up shows the statements and asks; rowmill up --yes runs them.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    alter table "public"."film_labels" add column if not exists "mood" text;
   not checked  Other triggers: films: its source was not found`,
       Pipelines: `  ok           Ledger: of this version
@@ -462,18 +462,18 @@ export const setups: Readonly<Record<string, Setup>> = {
   ok           Target: films: answers can be written into "public"."film_labels"
   warning      Other triggers: films: the trigger "batch_of_1000" on public.films sends rows over HTTP to example.test, and is not Rowmill's.
                - If it is the tutorial's, or does what this pipeline does, drop it: else each row is asked, and paid for, twice.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    drop trigger "batch_of_1000" on public.films;
   warning      Other triggers: session_replication_role is replica for every role in the database "DATABASE": no trigger fires for its writes.
                - What such sessions write is found by the next sweep only.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    alter database "DATABASE" reset session_replication_role;`,
       Pipelines: `  ok           Ledger: of this version
   problem      Triggers: films: on "public"."films", 1 of 4 triggers are missing.
                - rowmill up puts them back. Until then its sweep finds what changed, from time to time.
   problem      Triggers: films: on "public"."films", 1 of 4 triggers are switched off.
                - rowmill up puts them back. Until then its sweep finds what changed, from time to time.
-               - To be run by an administrator or the owner:
+               - Run as an administrator or as the owner:
                    alter table public.films enable trigger "rowmill_1_insert";
   ok           Config: every pipeline of the database is in the config
   ok           Pauses: none

@@ -1,10 +1,10 @@
 import { FAILED_REASONS, fixOf } from "../../src/model/words/failure-fixes.js";
-import { failureLines, type ShownFailure } from "../../src/cli/screen/failure-text.js";
+import { failureLines, type ShownFailure } from "../../src/cli/commands/failures.js";
 import { describe, expect, it } from "vitest";
 import type { RowStory } from "../../src/app/story/row-story.js";
 import { exitStatusOf } from "../../src/cli/screen/exit-status.js";
 import { Interrupted } from "../../src/cli/screen/interruption.js";
-import { listUnwatchable } from "../../src/cli/screen/init-text.js";
+import { listUnwatchable } from "../../src/cli/parts/init-questions.js";
 import { pausedText } from "../../src/cli/screen/paused-text.js";
 import { renderStory } from "../../src/cli/commands/show.js";
 import { renderStatus, type StatusFacts } from "../../src/cli/screen/status-text.js";

@@ -1,20 +1,18 @@
 /**
- * `rowmill adopt`: sets the pipeline up as `up` would, without sending anything, shows which rows a batch of your own code is
- * about, asks, and gives the batch to the pipeline. A worker collects it.
+ * `rowmill adopt`: sets the pipeline up as `up` would, without sending anything, shows which rows a batch of your own
+ * code is about, asks, and gives the batch to the pipeline. A worker collects it.
  */
 import { adoptBatch, prepareAdoption, type Adopted, type Adoption } from "../../app/adopt/adopt-batch.js";
 import { openForAdoption, type OpenedForAdoption } from "../../app/adopt/adopt-project.js";
 import { openProjectDatabase } from "../../app/open/open-database.js";
 import { sweepAll } from "../../app/open/round.js";
-import { RowmillError } from "../../model/errors.js";
-import { nearMatch } from "../../model/words/near-match.js";
 import type { Json, PipelineConfig } from "../../model/pipeline.js";
-import { askYesNo } from "../screen/ask.js";
+import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
-import { configOf, loadProject, type Project } from "../project.js";
+import { configOf, loadProject, unknownPipeline } from "../project.js";
 import { SweepProgress } from "../screen/progress.js";
 import { counted, fit, formatCount } from "../screen/text.js";
 
@@ -30,8 +28,12 @@ export interface AdoptOptions extends ProjectOptions {
 export async function runAdopt(cli: Cli, batchId: string, options: AdoptOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
   const config = configOf(project, options.pipeline);
-  if (config === undefined) throw unknownPipeline(project, options.pipeline);
-  if (options.yes !== true && !cli.terminal.interactive) throw noTerminal();
+  if (config === undefined) {
+    const known = project.config.pipelines.map(({ name }) => name);
+    throw unknownPipeline(options.pipeline, known, project.config.file);
+  }
+  if (options.yes !== true && !cli.terminal.interactive)
+    throw noTerminal("nothing was adopted", "To adopt without a question: add --yes");
   const interruption = listenForInterruption(() => cli.terminal.note("Stopping. Nothing is adopted."));
   const opened = await openProjectDatabase(project.config, project.environment);
   try {
@@ -82,22 +84,6 @@ function askToAdopt({ batch, expected }: Adoption, signal: AbortSignal): Promise
   return askYesNo(`Use the answers of ${batch.id} for ${rows}?`, signal);
 }
 
-function noTerminal(): RowmillError {
-  return new RowmillError("refused", "There is no terminal to ask on, so nothing was adopted.", {
-    hints: ["To adopt without a question: add --yes"],
-  });
-}
-
-function unknownPipeline(project: Project, name: string): RowmillError {
-  const known = project.config.pipelines.map((pipeline) => pipeline.name);
-  const near = nearMatch(name, known);
-  const meant = near === null ? "." : `; did you mean "${near}"?`;
-  return new RowmillError("not_found", `There is no pipeline "${name}" in ${project.config.file}${meant}`, {
-    hints: [`There are: ${known.join(", ")}.`],
-  });
-}
-
-/** What the batch is, and what becomes of its lines. */
 function describeAdoption({ batch, lines, expected }: Adoption, config: PipelineConfig): string[] {
   const { source, request } = config;
   const others = lines.models.filter((model) => model !== request.model);
@@ -128,13 +114,14 @@ function describeAdopted(
   of: { adoption: Adoption; config: PipelineConfig; worker: OpenedForAdoption["worker"] },
 ): string[] {
   const { adoption, config, worker } = of;
-  const done = `✓ ${config.name}: adopted ${counted(adopted, "row")} of ${adoption.batch.id}. Nothing was sent or paid again.`;
+  const rows = `${counted(adopted, "row")} of ${adoption.batch.id}`;
+  const done = `✓ ${config.name}: adopted ${rows}. Nothing was sent or paid again.`;
   if (worker === null) return [done, "Next, to collect the answers and send only what is left: rowmill up"];
   return [
     done,
-    `A worker is running (process ${worker.pid} on ${worker.host}). It collects the answers if ${config.name} is in its config. ` +
-      "See its progress: rowmill status",
-    `If ${config.name} is not in its config: rowmill up`,
+    `If ${config.name} is in the config of the running worker (process ${worker.pid} on ${worker.host}), ` +
+      "it collects the answers. See its progress: rowmill status",
+    "If not: rowmill up",
   ];
 }
 

@@ -1,4 +1,4 @@
-/** `rowmill approve`: your yes to the cost of a new or changed pipeline. Approves the definition shown, no later one. */
+/** `rowmill approve`: your yes to the cost of a new or changed pipeline, as it is shown and no later version. */
 import { presentAccount } from "../../app/open/providers.js";
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
@@ -7,7 +7,7 @@ import * as counts from "../../store/requests/counts.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import * as wake from "../../store/ledger/wake.js";
-import { askYesNo } from "../screen/ask.js";
+import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { configOf, loadProject, registeredPipeline, withExistingLedger } from "../project.js";
@@ -48,9 +48,7 @@ function describe(row: PipelineRow, waiting: number, config: PipelineConfig | un
 
 async function ask({ terminal }: Cli, name: string): Promise<boolean> {
   if (terminal.interactive) return askYesNo(`Send the rows of ${name}?`);
-  throw new RowmillError("refused", "There is no terminal to ask on, so nothing was approved.", {
-    hints: [`To approve without a question: rowmill approve ${name} --yes`],
-  });
+  throw noTerminal("nothing was approved", `To approve without a question: rowmill approve ${name} --yes`);
 }
 
 /** @throws RowmillError `refused` when the pipeline changed while you read. */

@@ -7,14 +7,13 @@ import { formatUsd } from "../../model/provider/pricing.js";
 import * as batches from "../../store/batches/batches.js";
 import type { Batch } from "../../store/batches/batches.js";
 import type { Database } from "../../postgres/database.js";
-import * as deployment from "../../store/ledger/deployment.js";
 import * as inFlight from "../../store/batches/in-flight.js";
 import * as money from "../../store/batches/money.js";
 import * as overview from "../../store/ledger/overview.js";
-import { askYesNo } from "../screen/ask.js";
+import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, withExistingLedger } from "../project.js";
+import { loadProject, noteMissingWorker, requireKnownPlace, withExistingLedger } from "../project.js";
 import type { Terminal } from "../screen/terminal.js";
 import { counted } from "../screen/text.js";
 
@@ -32,11 +31,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
     const batch = await findBatch(database, name);
     if (batch.state === "cancelled") return report(terminal, options, { batch, abandoned: null });
     if (batch.state === "settled" || batch.state === "rejected") throw ended(batch);
-    const suspected = await deployment.suspicion(database);
-    if (suspected !== null)
-      throw new RowmillError("refused", suspected, {
-        hints: ["First confirm which it is: rowmill help deployment"],
-      });
+    await requireKnownPlace(database);
     await refuseCollectable(project, batch);
     if (batch.account !== presentAccount(project, batch.pipeline)) await refuseWorkedOn(database, batch);
     if (
@@ -50,8 +45,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
     const now = (await batches.get(database, batch.id)) ?? batch;
     if (abandoned === null && now.state !== "cancelled") throw ended(now);
     report(terminal, options, { batch: now, abandoned });
-    if ((await overview.livingWorkers(database)).length === 0)
-      terminal.note("No worker is running. Start one: rowmill up");
+    await noteMissingWorker(project, database);
     return EXIT_STATUS.ok;
   });
 }
@@ -87,7 +81,7 @@ async function refuseWorkedOn(database: Database, batch: Batch): Promise<void> {
   if (worker === undefined || batch.heldFor !== null) return;
   throw new RowmillError(
     "refused",
-    `The worker (process ${worker.pid} on ${worker.host}) may still collect batch ${batch.id}, so it was not abandoned.`,
+    `Batch ${batch.id} was not abandoned: process ${worker.pid} on ${worker.host} may still collect it.`,
     {
       hints: [
         "If the batch cannot be collected, its worker reports that within seconds: rowmill status",
@@ -115,9 +109,8 @@ async function ask(
       `current account, and up to ${cost} counts as spent. Nothing is canceled at the provider.`,
   );
   if (terminal.interactive) return askYesNo("Abandon it?");
-  throw new RowmillError("refused", "There is no terminal to ask on, so the batch was not abandoned.", {
-    hints: [`To abandon it without a question: rowmill cancel --abandon ${batch.id} --yes`],
-  });
+  const hint = `To abandon it without a question: rowmill cancel --abandon ${batch.id} --yes`;
+  throw noTerminal("the batch was not abandoned", hint);
 }
 
 /** `abandoned` null: it had been abandoned before. */

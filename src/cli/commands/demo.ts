@@ -1,7 +1,8 @@
 /**
- * `rowmill demo`: the project of `examples/movies`, from the table to the answers. Without `--live` a local Batch API server stands in
- * for the provider: no language model, nothing leaves this machine, no cost. Its folder is temporary; with `--keep` and `--live` it is
- * `./rowmill-demo`, where the next run continues and overwrites nothing, so that paid answers stay.
+ * `rowmill demo`: the project of `examples/movies`, from the table to the answers. Without `--live` a local Batch API
+ * server stands in for the provider: no language model, nothing leaves this machine, no cost. Its folder is temporary;
+ * with `--keep` and `--live` it is `./rowmill-demo`, where the next run continues and overwrites nothing, so that paid
+ * answers stay.
  */
 import { rmSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -42,7 +43,6 @@ import { counted, describeEstimate } from "../screen/text.js";
 import { WorkProgress } from "../screen/progress.js";
 
 const KEPT_FOLDER = "rowmill-demo";
-/** Ships with the package. */
 const EXAMPLE = new URL("../../../examples/movies/", import.meta.url);
 const DATABASE_FROM_VARIABLE = 'database: process.env["DATABASE_URL"]';
 
@@ -67,7 +67,6 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   const wayOn = kept === null ? "" : " Run the same command again to continue.";
   const interruption = listenForInterruption(() => terminal.note(`Stopping.${wayOn}`));
   const folder = kept ?? (await mkdtemp(join(tmpdir(), "rowmill-demo-")));
-  // For a second Ctrl-C, which ends the process at once.
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
   if (kept === null) process.once("exit", removeFolder);
   const start = { folder, kept: kept !== null, signal: interruption.signal };
@@ -87,7 +86,6 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   }
 }
 
-/** The user's variables, with those of `.env` in this folder. */
 async function liveEnvironment(): Promise<Environment> {
   await completeFromDotenv(process.env, process.cwd());
   const environment = readEnvironment(process.env);
@@ -178,7 +176,6 @@ async function work(
   }
 }
 
-/** Writes the example's config into the folder, unless it has one. */
 async function writeDemoConfig(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const file = join(folder, "rowmill.config.ts");
@@ -192,7 +189,6 @@ async function writeDemoConfig(folder: string): Promise<void> {
   await writeFile(file, text.replace(DATABASE_FROM_VARIABLE, 'database: "embedded"'));
 }
 
-/** The films, once; returns how many there are. */
 async function loadFilms(database: Database): Promise<number> {
   const films = parse(await readFile(new URL("movies.csv", EXAMPLE), "utf8"), { columns: true });
   await database.run(sql`

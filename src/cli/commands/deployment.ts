@@ -1,6 +1,6 @@
 /**
- * `rowmill deployment`: shows which database holds the ledger and whether it may be a copy, or carries out your answer: the
- * previous database is gone, or it is still in use. Sets the pipelines up as `up` would, and sends nothing.
+ * `rowmill deployment`: shows which database holds the ledger and whether it may be a copy, or carries out your answer:
+ * the previous database is gone, or it is still in use. Sets the pipelines up as `up` would, and sends nothing.
  */
 import { copyLedger, prepareCopy, type CopyCounts } from "../../app/deployment/copy-ledger.js";
 import type { OpenedDatabase } from "../../app/open/open-database.js";
@@ -18,7 +18,7 @@ import { RowmillError } from "../../model/errors.js";
 import { suspicionText } from "../../model/deployment-identity.js";
 import * as deployment from "../../store/ledger/deployment.js";
 import type { WorkerContext } from "../../worker/context.js";
-import { askYesNo } from "../screen/ask.js";
+import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
@@ -43,7 +43,12 @@ export async function runDeployment(cli: Cli, options: DeploymentOptions): Promi
   const project = await loadProject(cli.terminal, options.config);
   if (!options.restored && !options.copy)
     return withExistingLedger(project, (opened) => show(cli, { project, opened }, options));
-  if (options.yes !== true && !cli.terminal.interactive) throw noTerminal(options);
+  const answer = options.copy ? "copy" : "restored";
+  if (options.yes !== true && !cli.terminal.interactive)
+    throw noTerminal(
+      "nothing was changed",
+      `To confirm without a question: rowmill deployment --${answer} --yes`,
+    );
   const providers = await openProviders(project);
   const interruption = listenForInterruption(() =>
     cli.terminal.note("Stopping. Run the same command again."),
@@ -135,13 +140,6 @@ function leaveIt({ terminal }: Cli): number {
   return EXIT_STATUS.blocked;
 }
 
-function noTerminal({ copy: isCopy }: DeploymentOptions): RowmillError {
-  return new RowmillError("refused", "There is no terminal to ask on, so nothing was changed.", {
-    hints: [`To confirm without a question: rowmill deployment --${isCopy ? "copy" : "restored"} --yes`],
-  });
-}
-
-/** What `--restored` would do. */
 export function describeRestoration(restoration: Restoration): string[] {
   const { lost, unlisted, gone, unsent } = restoration;
   const again = rowsAskedAgain(restoration);
@@ -162,7 +160,7 @@ export function describeRestoration(restoration: Restoration): string[] {
           `${counted(rows, "row")} sent again`,
       ),
     ),
-    ...(unsent.length === 0 ? [] : [`  ${counted(unsent.length, "unsent batch")}: their rows wait again`]),
+    ...(unsent.length === 0 ? [] : [`  rows of ${counted(unsent.length, "unsent batch")} wait again`]),
     ...(again === 0 ? [] : [`! Up to ${counted(again, "row")} will be sent, and paid, again.`]),
   ];
 }
@@ -203,7 +201,6 @@ function describeRestored({ adoptedBatches, adoptedRows }: RestoreCounts): strin
   return [`✓ This database takes the place of the previous one. ${taken}`, "Next: rowmill up"];
 }
 
-/** What `--copy` would do. */
 function describeCopy({ sharedBatches, sharedRows, withdrawnBatches, waitingRows }: CopyCounts): string[] {
   return [
     "This database becomes a separate ledger. The other one continues as it is.",
@@ -213,9 +210,7 @@ function describeCopy({ sharedBatches, sharedRows, withdrawnBatches, waitingRows
           `  ${counted(sharedRows, "row")} in ${counted(sharedBatches, "batch")} in flight: collected here too, ` +
             "as far as the files can be read; nothing of them is deleted or canceled",
         ]),
-    ...(withdrawnBatches === 0
-      ? []
-      : [`  ${counted(withdrawnBatches, "unsent batch")}: their rows wait again`]),
+    ...(withdrawnBatches === 0 ? [] : [`  rows of ${counted(withdrawnBatches, "unsent batch")} wait again`]),
     ...(waitingRows === 0
       ? []
       : [`! ${counted(waitingRows, "waiting row")}: sent, and paid, by both databases`]),

@@ -16,10 +16,11 @@ const WORDS: Readonly<Record<Level, string>> = {
   ok: "✓ ok",
   warning: "! warning",
   problem: "✗ problem",
-  notChecked: "- not checked",
+  notChecked: "· not checked",
 };
 const WORD_WIDTH = Math.max(...Object.values(WORDS).map((word) => word.length));
-const BELOW = " ".repeat(WORD_WIDTH + 4);
+/** Also where a terminal does not show the signs. */
+const BELOW = " ".repeat(WORD_WIDTH + 2);
 /** From mildest to worst; a check is as bad as its worst finding. */
 const ORDER: readonly Level[] = ["ok", "notChecked", "warning", "problem"];
 
@@ -30,6 +31,7 @@ export interface DoctorOptions extends ProjectOptions {
 
 /** 0 with warnings too; `usage` when there is a problem. */
 export async function runDoctor({ terminal }: Cli, options: DoctorOptions): Promise<number> {
+  if (options.audit) return runAudit(terminal, options);
   const look = startLook({
     cwd: process.cwd(),
     configFile: options.config,
@@ -115,7 +117,7 @@ function worst(findings: readonly Finding[]): Level {
 }
 
 /** `error` when an invariant is violated: changing the command or the config would not help. */
-export async function runAudit({ terminal }: Cli, options: DoctorOptions): Promise<number> {
+async function runAudit(terminal: Terminal, options: DoctorOptions): Promise<number> {
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const limits = { readOnly: true, statementTimeoutMs: AUDIT_STATEMENT_MS_MAX };

@@ -1,14 +1,15 @@
 /** `rowmill failures`: the rows that failed, grouped by reason. Reads only. */
+import { proseLine } from "../../model/words/one-line.js";
 import { fixOf } from "../../model/words/failure-fixes.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { failureLines, moreLine, type ShownFailure } from "../screen/failure-text.js";
+import type { Terminal } from "../screen/terminal.js";
+import { counted, fit, fitKey } from "../screen/text.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 
-/** Per pipeline; the rest is counted. */
 const GROUPS_SHOWN = 20;
 
 export interface FailuresOptions extends ProjectOptions {
@@ -56,4 +57,37 @@ function linesOf(
   return [...blocks, rest]
     .filter((block) => block.length > 0)
     .flatMap((block, index) => (index === 0 ? block : ["", ...block]));
+}
+
+/** The shape of one entry of `failures --json`. */
+export interface ShownFailure extends Omit<FailureGroup, "pipelineId"> {
+  readonly pipeline: string;
+  readonly fix: string;
+}
+
+const MESSAGE_CHARACTERS = 400;
+
+export function failureLines(failure: ShownFailure, style: Pick<Terminal, "bold">): string[] {
+  const { pipeline, reason, rows, kept, key, message, fix } = failure;
+  const answers = kept === 0 ? "" : `, ${counted(kept, "answer")} kept`;
+  const show = reason === "refusedKey" ? fitKey(key) : `${key}: ${showCommandOf(pipeline, key)}`;
+  return [
+    style.bold(proseLine(`${pipeline}: ${counted(rows, "row")} ${reason}${answers}`)),
+    ...[fit(message, MESSAGE_CHARACTERS), `Example: ${show}`, `Hint: ${fix}`].map(
+      (text) => `  ${proseLine(text)}`,
+    ),
+  ];
+}
+
+function moreLine(more: { readonly groups: number; readonly rows: number }): string {
+  return `… and ${counted(more.groups, "more reason")} (${counted(more.rows, "row")})`;
+}
+
+function showCommandOf(pipeline: string, key: string): string {
+  const dashes = key.startsWith("-") ? "-- " : "";
+  return `rowmill show ${pipeline} ${dashes}${shellWord(key)}`;
+}
+
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -15,7 +15,6 @@ export interface GatewayOptions extends LogOptions {
   readonly apiKeyFile?: string;
 }
 
-/** Ctrl-C is the usual end of a server, not a failure. */
 export async function serveGateway({ terminal }: Cli, options: GatewayOptions): Promise<number> {
   const { host, port, demoModel = false } = options;
   await completeFromDotenv(process.env, process.cwd());

@@ -1,6 +1,6 @@
 /**
- * `rowmill init`: writes a config from answers or options. Writes nothing before everything is known and the config has passed
- * Rowmill's own checks, and changes nothing in a database on a server.
+ * `rowmill init`: writes a config from answers or options. Writes nothing before everything is known and the config has
+ * passed Rowmill's own checks, and changes nothing in a database on a server.
  */
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -32,7 +32,6 @@ import {
   noTable,
   type InitOptions,
 } from "../parts/init-questions.js";
-import { describeWritten } from "../screen/init-text.js";
 
 export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const folder = process.cwd();
@@ -93,7 +92,6 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   };
 }
 
-/** With the table spelled as in the list. */
 function asListed(options: InitOptions, tables: readonly FoundTable[]): InitOptions {
   const { table } = options;
   const found = table === undefined ? undefined : tables.find((candidate) => isNamed(candidate, table));
@@ -119,4 +117,30 @@ async function writeProject(
     hasKey: (process.env[ADAPTERS[0].keyVariable] ?? "") !== "",
   });
   for (const line of lines) terminal.print(line);
+}
+
+interface Written {
+  readonly config: string;
+  readonly tsconfig: boolean;
+  readonly env: boolean;
+  readonly ignored: readonly string[];
+  readonly embedded: boolean;
+  readonly hasKey: boolean;
+}
+
+function describeWritten(written: Written): string[] {
+  const files = [
+    `✓ Wrote ${written.config}.`,
+    ...(written.tsconfig ? ["Wrote tsconfig.json, so that your editor understands it."] : []),
+    ...(written.env ? ["Wrote DATABASE_URL to .env, which only you can read."] : []),
+    ...(written.ignored.length === 0
+      ? []
+      : [`Added ${written.ignored.join(" and ")} to .gitignore, to keep secrets and state out of git.`]),
+  ];
+  const steps = [
+    ...(written.hasKey ? [] : [`Add your API key to .env: ${ADAPTERS[0].keyExample}`]),
+    "Check your setup: rowmill doctor",
+    "Start (shows the cost and asks first): rowmill up",
+  ];
+  return [...files, "Next:", ...steps.map((step, index) => `  ${index + 1}. ${step}`)];
 }

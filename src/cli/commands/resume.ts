@@ -3,13 +3,12 @@ import { RowmillError } from "../../model/errors.js";
 import { ANSWERS_JUDGED, failuresToAccept } from "../../model/batch/failing.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as lastAnswers from "../../store/batches/last-answers.js";
-import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import * as wake from "../../store/ledger/wake.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
-import { loadProject, registeredPipeline, withExistingLedger } from "../project.js";
+import { loadProject, noteMissingWorker, registeredPipeline, withExistingLedger } from "../project.js";
 import { counted } from "../screen/text.js";
 
 export interface ResumeOptions extends ProjectOptions {
@@ -36,8 +35,7 @@ export async function runResume(cli: Cli, name: string, options: ResumeOptions):
         ? ""
         : `; it no longer pauses for ${done.accepted.join(" or ")} answers, until its config changes`;
     cli.terminal.print(`✓ ${name} ${done.resumed ? "is resumed" : "was not paused"}${normal}${woken}`);
-    if ((await overview.livingWorkers(database)).length === 0)
-      cli.terminal.note("! No worker is running. Start one: rowmill up");
+    await noteMissingWorker(project, database);
     return EXIT_STATUS.ok;
   });
 }

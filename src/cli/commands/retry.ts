@@ -1,6 +1,6 @@
 /**
- * `rowmill retry`: writes kept answers that the target now takes, at no cost, and lets other failed rows wait to be sent again,
- * after showing the cost. Needs no key: a worker sends what waits.
+ * `rowmill retry`: writes kept answers that the target now takes, at no cost, and lets other failed rows wait to be
+ * sent again, after showing the cost. Needs no key: a worker sends what waits.
  */
 import { askAgain, prepareAgain, type Again } from "../../app/story/ask-again.js";
 import { configuredHash, openWithoutKey } from "../../app/open/open-project.js";
@@ -8,31 +8,39 @@ import { keyParts, spellKeys } from "../../app/story/row-key.js";
 import { writeKept, type KeptTally } from "../../app/story/write-kept.js";
 import { RowmillError } from "../../model/errors.js";
 import { FAILED_REASONS } from "../../model/words/failure-fixes.js";
+import { formatUsd } from "../../model/provider/pricing.js";
 import { nearMatch } from "../../model/words/near-match.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
-import * as deployment from "../../store/ledger/deployment.js";
 import * as failures from "../../store/requests/failures.js";
 import type { FailedRows } from "../../store/requests/failures.js";
-import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
-import { askYesNo } from "../screen/ask.js";
+import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
-import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 import {
-  noteCost,
-  keptProgress,
-  noteWritten,
-  retriedJson,
-  retriedLines,
-  type Left,
-  type Retried,
-} from "../screen/retry-text.js";
+  configOf,
+  loadProject,
+  noteMissingWorker,
+  registeredPipelines,
+  requireKnownPlace,
+  withExistingLedger,
+  type Project,
+} from "../project.js";
+import type { Terminal } from "../screen/terminal.js";
+import {
+  counted,
+  describeEstimate,
+  fit,
+  fitKey,
+  formatCount,
+  formatWait,
+  percentOf,
+} from "../screen/text.js";
 
 export interface RetryOptions extends ProjectOptions {
   readonly reason?: readonly string[];
@@ -41,7 +49,7 @@ export interface RetryOptions extends ProjectOptions {
   readonly json?: true;
 }
 
-/** Per command. */
+const MESSAGE_CHARACTERS = 300;
 const KEYS_MAX = 1_000;
 
 export async function runRetry(cli: Cli, name: string | undefined, options: RetryOptions): Promise<number> {
@@ -58,7 +66,7 @@ export async function runRetry(cli: Cli, name: string | undefined, options: Retr
       if (options.json) terminal.data(JSON.stringify({ pipelines: retried.map(retriedJson) }));
       else for (const line of retriedLines(retried)) terminal.print(line);
       signal.throwIfAborted();
-      await noteWorkers(cli, database, retried);
+      if (retried.some(({ askedAgain }) => askedAgain > 0)) await noteMissingWorker(project, database);
       return statusOf(cli, { name, options, retried });
     });
   } finally {
@@ -149,11 +157,7 @@ async function retryAll(cli: Cli, options: RetryOptions, parts: Parts): Promise<
   });
   try {
     // Opening it may have found that the ledger was restored or copied.
-    const suspected = await deployment.suspicion(database);
-    if (suspected !== null)
-      throw new RowmillError("refused", suspected, {
-        hints: ["First confirm which it is: rowmill help deployment"],
-      });
+    await requireKnownPlace(database);
     const retried: Retried[] = [];
     for (const { row } of wanted) {
       const pipeline = context.pipelines.get(row.id);
@@ -280,16 +284,6 @@ async function record(
     await pipelines.addEvent(database, id, { event: "retried", reason: `rowmill retry: ${count} ${what}` });
 }
 
-async function noteWorkers(
-  { terminal }: Cli,
-  database: Database,
-  retried: readonly Retried[],
-): Promise<void> {
-  if (retried.every(({ askedAgain }) => askedAgain === 0)) return;
-  if ((await overview.livingWorkers(database)).length === 0)
-    terminal.note("! No worker is running. Start one: rowmill up");
-}
-
 /** @throws RowmillError `refused` where a question could not be asked. */
 function statusOf(
   { terminal }: Cli,
@@ -302,18 +296,99 @@ function statusOf(
   const has = (...whys: readonly Left["why"][]) =>
     retried.some(({ left }) => left.some(({ why }) => whys.includes(why)));
   if (has("notConfirmed")) {
-    if (!terminal.interactive) throw noTerminal(name, options);
+    if (!terminal.interactive) throw unasked(name, options);
     return EXIT_STATUS.blocked;
   }
   return has("unwritable", "held", "nextTime") ? EXIT_STATUS.rowsFailed : EXIT_STATUS.ok;
 }
 
-function noTerminal(name: string | undefined, { reason = [], key = [] }: RetryOptions): RowmillError {
+function unasked(name: string | undefined, { reason = [], key = [] }: RetryOptions): RowmillError {
   const same = [...(name === undefined ? [] : [name]), ...reason.map((each) => `--reason ${each}`)];
   const rows = key.length === 0 ? [] : ["--key …"];
-  return new RowmillError("refused", "There is no terminal to ask on, so no row is sent again.", {
-    hints: [
-      `To send these rows again without a question: ${["rowmill retry", ...same, ...rows, "--yes"].join(" ")}`,
-    ],
-  });
+  const command = ["rowmill retry", ...same, ...rows, "--yes"].join(" ");
+  return noTerminal("no row is sent again", `To send these rows again without a question: ${command}`);
+}
+
+interface Left {
+  readonly why: "unwritable" | "held" | "gone" | "nextTime" | "notConfirmed" | "notFailed";
+  readonly rows: number;
+  readonly key?: string;
+  /** The database's message; for a row that did not fail, its state. */
+  readonly message?: string;
+}
+
+interface Retried {
+  readonly pipeline: string;
+  readonly written: number;
+  readonly askedAgain: number;
+  /** The cost cap of sending again, 1e-9 US dollars; null: nothing to send, or an unknown price. */
+  readonly mostNanoUsd: number | null;
+  readonly left: readonly Left[];
+}
+
+/** Shows how many of at most `total` kept answers are written. */
+function keptProgress(terminal: Terminal, pipeline: string, total: number) {
+  const startedAtMs = performance.now();
+  return ({ written }: { readonly written: number }): void => {
+    if (!terminal.drawsOver || terminal.quiet) return;
+    const share = `${percentOf(written, total)} in ${formatWait(performance.now() - startedAtMs)}`;
+    terminal.live([
+      `${pipeline}: ${formatCount(written)} of ${counted(total, "kept answer")} written, ${share}`,
+    ]);
+  };
+}
+
+function noteWritten(terminal: Terminal, pipeline: string, written: number): void {
+  terminal.note(`✓ ${pipeline}: ${counted(written, "kept answer")} written at no cost`);
+}
+
+function noteCost(terminal: Terminal, config: PipelineConfig, { estimate, sameRoom }: Again): void {
+  if (estimate === null) return;
+  terminal.note(`${config.name}: to send again: ${describeEstimate(estimate, config)}`);
+  if (sameRoom > 0)
+    terminal.note(
+      `! ${counted(sameRoom, "answer")} of these ${sameRoom === 1 ? "was" : "were"} cut off at the current limit, ` +
+        `and would be again. First raise pipelines.${config.name}.request.maxOutputTokens`,
+    );
+}
+
+function retriedJson({ mostNanoUsd, ...retried }: Retried): object {
+  const left = retried.left.map(({ why, rows, key, message }) => ({ why, rows, key, message }));
+  return { ...retried, left, mostUsd: mostNanoUsd === null ? null : mostNanoUsd / 1e9 };
+}
+
+function retriedLines(retried: readonly Retried[]): string[] {
+  if (retried.length === 0) return ["✓ No row failed, so there is nothing to retry."];
+  return retried.flatMap((one) => [
+    summary(one),
+    ...one.left.map((left) => `  ${leftText(one.pipeline, left)}`),
+  ]);
+}
+
+function summary({ pipeline, written, askedAgain, mostNanoUsd, left }: Retried): string {
+  const rest = left.reduce((sum, { rows }) => sum + rows, 0);
+  const most = mostNanoUsd === null ? "unknown price" : `at most ${formatUsd(mostNanoUsd)}`;
+  const cost = askedAgain === 0 ? "" : ` (${most}; now: rowmill flush ${pipeline})`;
+  const again = `${formatCount(askedAgain)} to be sent again${cost}`;
+  const sign = rest === 0 ? "✓" : "!";
+  return `${sign} ${pipeline}: ${formatCount(written)} written at no cost, ${again}, ${formatCount(rest)} left`;
+}
+
+function leftText(pipeline: string, { why, rows, key = "", message = "" }: Left): string {
+  const count = formatCount(rows);
+  const is = rows === 1 ? "is" : "are";
+  switch (why) {
+    case "unwritable":
+      return `${count} still cannot be written, such as ${fitKey(key)}: ${fit(message, MESSAGE_CHARACTERS)}`;
+    case "held":
+      return `${count} ${is} locked in the target by another transaction. After it: rowmill retry ${pipeline}`;
+    case "gone":
+      return `${count} no longer ${rows === 1 ? "exists" : "exist"} in the source`;
+    case "nextTime":
+      return `${count} did not fit into one command. For these: rowmill retry ${pipeline}`;
+    case "notConfirmed":
+      return `${count} ${is} not sent again, because you did not confirm it`;
+    case "notFailed":
+      return `${fitKey(key)} did not fail: it is ${message}`;
+  }
 }

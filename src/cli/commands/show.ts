@@ -17,13 +17,12 @@ export interface ShowOptions extends ProjectOptions {
 
 export async function runShow(
   { terminal }: Cli,
-  wanted: { pipeline: string; key: readonly string[] },
-  options: ShowOptions,
+  ...[name, key, options]: [name: string, key: readonly string[], options: ShowOptions]
 ): Promise<number> {
   const project = await loadProject(terminal, options.config);
   const story = await withExistingLedger(project, async ({ database }) => {
-    const row = await registeredPipeline(database, wanted.pipeline);
-    return readRowStory(database, row, { config: configOf(project, row.name), key: wanted.key });
+    const row = await registeredPipeline(database, name);
+    return readRowStory(database, row, { config: configOf(project, row.name), key });
   });
   const { dialect } = choiceOf(project, story.pipeline);
   const style = { ...terminal, accountText: (account: string) => dialect.accountText(account) };
@@ -36,7 +35,6 @@ export async function runShow(
 
 type Style = Pick<Terminal, "bold" | "ago"> & Pick<AccountWords, "accountText">;
 
-/** Pure but for the terminal's style and clock. */
 export function renderStory(story: RowStory, style: Style): string[] {
   const section = (title: string, lines: readonly string[]) =>
     lines.length === 0 ? [] : [style.bold(title), ...lines.map((line) => `  ${line}`), ""];
@@ -157,7 +155,8 @@ function usageLines(attempt: AttemptStory): string[] {
   if (attempt.ending === null || attempt.inputTokens + attempt.outputTokens === 0) return [];
   const cost = attempt.costNanoUsd === null ? "unknown price" : formatUsd(attempt.costNanoUsd);
   const cached = attempt.cachedInputTokens === 0 ? "" : ` (${formatCount(attempt.cachedInputTokens)} cached)`;
-  const tokens = `${formatCount(attempt.inputTokens)} input${cached} and ${formatCount(attempt.outputTokens)} output tokens`;
+  const input = `${formatCount(attempt.inputTokens)} input${cached}`;
+  const tokens = `${input} and ${formatCount(attempt.outputTokens)} output tokens`;
   return [`${attempt.model ?? "unnamed model"}: ${tokens}, ${cost}`];
 }
 

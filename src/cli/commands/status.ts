@@ -96,19 +96,7 @@ function redraw({ terminal }: Cli, lines: readonly string[]): void {
   else for (const line of [...lines, ""]) terminal.print(line);
 }
 
-interface StatusObject {
-  readonly pipelines: readonly object[];
-  readonly batches: readonly object[];
-  readonly workers: readonly object[];
-  /** Batches that the provider has had longer than their window. */
-  readonly overdue: readonly object[];
-  /** Accounts that get no requests for now. */
-  readonly waits: readonly object[];
-  /** What each provider of the config guarantees. */
-  readonly providers: readonly object[];
-}
-
-async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<StatusObject> {
+async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<object> {
   if (opened === null)
     return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
   const pipelines = await overview.pipelineOverviews(opened.database);
@@ -187,7 +175,6 @@ function overdueObject({ pipeline, providerBatchId, providerStatus }: OverdueBat
   return { pipeline, providerBatchId, providerStatus };
 }
 
-/** Without the time: `--watch` reports changes only. */
 function waitObject({ provider, account, model, message }: AccountWait): object {
   return { provider, account, model, message };
 }

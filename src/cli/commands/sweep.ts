@@ -1,12 +1,16 @@
 /**
- * `rowmill sweep`: compares every row of the source with the ledger, to find changes that no trigger reported. A running worker
- * does it; without one, this command does. It sends nothing, so it needs no key.
+ * `rowmill sweep`: compares every row of the source with the ledger, to find changes that no trigger reported. A
+ * running worker does it; without one, this command does. It sends nothing, so it needs no key.
  */
 import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
+import type { Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
+import { listenForInterruption } from "../screen/interruption.js";
+import { SweepProgress } from "../screen/progress.js";
 import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
 
 export async function runSweep(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
@@ -29,10 +33,41 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
       return EXIT_STATUS.ok;
     }
     cli.terminal.note("No worker is running, so this command compares the rows itself.");
-    const { sweepHere } = await import("../parts/sweep-here.js");
     await sweepHere(cli, options, { project, database, configs });
     return EXIT_STATUS.ok;
   });
+}
+
+interface SweepParts {
+  readonly project: Project;
+  readonly database: Database;
+  readonly configs: readonly PipelineConfig[];
+}
+
+/** Loads the engine, which the command needs only here. */
+async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepParts): Promise<void> {
+  const interruption = listenForInterruption(() => cli.terminal.note("Stopping after the current rows."));
+  try {
+    const { openWithoutKey } = await import("../../app/open/open-project.js");
+    const { sweepAll } = await import("../../app/open/round.js");
+    const { openLog } = await import("../screen/command-log.js");
+    const { project, database, configs } = parts;
+    const context = await openWithoutKey({
+      config: { ...project.config, pipelines: configs },
+      environment: project.environment,
+      database,
+      log: openLog(cli.terminal, options.logLevel),
+    });
+    try {
+      const progress = new SweepProgress(cli.terminal);
+      await sweepAll(context, interruption.signal, progress.onChunk);
+      progress.end();
+    } finally {
+      context.leases.stop();
+    }
+  } finally {
+    interruption.dispose();
+  }
 }
 
 function notInConfig(project: Project, name: string): RowmillError {

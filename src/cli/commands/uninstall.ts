@@ -1,6 +1,6 @@
 /**
- * `rowmill uninstall`: removes the triggers of all or some pipelines from your tables, and with `--purge` Rowmill's own schemas.
- * Sources and targets keep every row.
+ * `rowmill uninstall`: removes the triggers of all or some pipelines from your tables, and with `--purge` Rowmill's own
+ * schemas. Sources and targets keep every row.
  */
 import type { OpenedDatabase } from "../../app/open/open-database.js";
 import { uninstall } from "../../app/open/uninstall.js";
@@ -9,7 +9,7 @@ import type { Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import * as uninstallation from "../../store/ledger/uninstallation.js";
-import { askTyped } from "../screen/ask.js";
+import { askTyped, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { loadProject, registeredPipelines, withLedger } from "../project.js";
@@ -74,7 +74,7 @@ async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: Unins
   if (batches > 0) {
     throw new RowmillError(
       "refused",
-      `${counted(batches, "batch")} ${batches === 1 ? "is" : "are"} in flight. Nothing was removed, because paid answers would be lost.`,
+      `Nothing was removed, because paid answers would be lost: ${counted(batches, "batch")} in flight.`,
       { hints: ["Collect them first: rowmill up --until-idle"] },
     );
   }
@@ -89,7 +89,7 @@ async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: Unins
   if (foreign.length > 0) {
     throw new RowmillError(
       "refused",
-      `Nothing was removed, because these do not belong to Rowmill and would be dropped with it: ${foreign.join(", ")}.`,
+      `Nothing was removed, because other objects would be dropped too: ${foreign.join(", ")}.`,
       { hints: ["Move them out of the schemas rowmill and rowmill_worker, or drop them yourself."] },
     );
   }
@@ -98,11 +98,11 @@ async function requirePurgeable(cli: Cli, opened: OpenedDatabase, options: Unins
 
 async function requireYes({ terminal }: Cli, { place }: OpenedDatabase): Promise<void> {
   if (!terminal.interactive) {
-    throw new RowmillError("refused", "There is no terminal to ask on, so nothing was removed.", {
-      hints: ["To purge without a question: rowmill uninstall --purge --yes"],
-    });
+    throw noTerminal("nothing was removed", "To purge without a question: rowmill uninstall --purge --yes");
   }
-  const question = `This deletes the record of all requests, answers and costs in ${place}. If you set Rowmill up again, it sends and pays for all rows again.`;
+  const question =
+    `This deletes the record of all requests, answers and costs in ${place}. ` +
+    "If you set Rowmill up again, it sends and pays for all rows again.";
   if (await askTyped(question, "purge")) return;
   throw new RowmillError("refused", "Nothing was removed.");
 }

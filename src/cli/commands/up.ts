@@ -1,6 +1,6 @@
 /**
- * `rowmill up`: sets up the database and runs a worker. Owns the order in which things are opened, and closes them. A kill loses
- * nothing: the next worker continues from the database.
+ * `rowmill up`: sets up the database and runs a worker. Owns the order in which things are opened, and closes them. A
+ * kill loses nothing: the next worker continues from the database.
  */
 import type { Logger } from "pino";
 import * as pipelines from "../../store/pipelines/pipelines.js";
@@ -37,6 +37,7 @@ export interface UpOptions extends ProjectOptions {
 }
 
 export async function runUp(cli: Cli, options: UpOptions): Promise<number> {
+  if (options.printSql) return (await import("./print-sql.js")).printSql(cli, options);
   const { terminal } = cli;
   const project = await loadProject(terminal, options.config);
   // First: what is missing here is known without a database.
@@ -97,9 +98,9 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
 }
 
 /**
- * Counts all existing rows before anything is approved or sent, where that never happened under this definition. Other pipelines
- * get a sweep while they work: rows may have been written with triggers switched off. With `--once`, which cron may run every
- * minute, only when a sweep is due.
+ * Counts all existing rows before anything is approved or sent, where that never happened under this definition. Other
+ * pipelines get a sweep while they work: rows may have been written with triggers switched off. With `--once`, which
+ * cron may run every minute, only when a sweep is due.
  */
 async function lookFirst(
   { terminal }: Cli,
@@ -146,7 +147,6 @@ async function takeSample(context: WorkerContext, signal: AbortSignal): Promise<
   await runIntake(unapproved, signal, { arrived, roundsMax: 1 });
 }
 
-/** Leaves the others to the worker. */
 async function only(
   context: WorkerContext,
   isMeant: (client: Reader, pipeline: Pipeline) => Promise<boolean>,
@@ -190,7 +190,8 @@ async function warnOfLeftovers(
   for (const row of await pipelines.all(context.database)) {
     if (row.uninstalledAt !== null || context.pipelines.has(row.id)) continue;
     terminal.note(
-      `! ${row.name} is set up in this database, but not in ${configFile}: its triggers record changes that no worker reads. ` +
+      `! ${row.name} is set up in this database, but is not in ${configFile}. ` +
+        "Its triggers record changes that no worker reads. " +
         `If no other config has it, remove its triggers: rowmill uninstall ${row.name}`,
     );
   }

@@ -1,6 +1,6 @@
 /**
- * Owns the demo's local Batch API server, and whether a kept project uses it or the live provider. Batches belong to the address
- * that took them, so the server of a kept project always listens on the same port.
+ * Owns the demo's local Batch API server, and whether a kept project uses it or the live provider. Batches belong to
+ * the address that took them, so the server of a kept project always listens on the same port.
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

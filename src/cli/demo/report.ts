@@ -1,4 +1,4 @@
-/** What the demo shows at its end: some rows with answers, an account of all requests, the cost, the tables, and the next step. */
+/** What the demo shows at its end: some answers, an account of all requests, the cost, the tables, and what is next. */
 import { formatUsd } from "../../model/provider/pricing.js";
 import { identifier, sql, type Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
@@ -8,7 +8,6 @@ import type { Terminal } from "../screen/terminal.js";
 import { counted, formatCount, shortId } from "../screen/text.js";
 
 const ANSWERS_SHOWN = 4;
-/** Also where the output is not a terminal. */
 const WIDTH_MAX = 100;
 
 export interface DemoEnd {
@@ -59,7 +58,6 @@ interface Labelled {
   readonly summary: string;
 }
 
-/** The same sample every time. */
 async function readAnswers(database: Database): Promise<[Labelled[], number]> {
   const rows = await database.rows<Labelled>(sql`
     select m.title || ' (' || m.year || ')' as title, m.description, l.categories, l.summary
@@ -98,7 +96,7 @@ async function costLines({ database, pipelines }: WorkerContext, live: boolean):
     return [tokens, `${formatUsd(sum.spentNanoUsd)} as a batch; live requests would have cost${liveText}`];
   return [
     tokens,
-    `With ${pipeline.config.request.model} these would cost about: ${formatUsd(sum.spentNanoUsd)} as a batch,${liveText}`,
+    `With ${pipeline.config.request.model} about ${formatUsd(sum.spentNanoUsd)} as a batch,${liveText}`,
     "Nothing was spent: no language model answered.",
   ];
 }

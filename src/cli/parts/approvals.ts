@@ -1,6 +1,6 @@
 /**
- * Owns the approval that a new or changed pipeline needs before its first batch: shows the cost, then asks on a terminal, takes
- * `--yes`, or leaves it to `rowmill approve`. Approves only the definition that was estimated.
+ * Owns the approval that a new or changed pipeline needs before its first batch: shows the cost, then asks on a
+ * terminal, takes `--yes`, or leaves it to `rowmill approve`. Approves only the definition that was estimated.
  */
 import type { AllowChange } from "../../app/open/open-project.js";
 import { safeSql } from "../../model/words/one-line.js";
@@ -17,7 +17,6 @@ export class Approvals {
   readonly #terminal: Terminal;
   readonly #context: WorkerContext;
   readonly #yes: boolean;
-  /** Pipelines already reported as waiting. */
   readonly #reported = new Set<number>();
   /** Pipelines that were undecided at the last look. */
   readonly #open = new Set<number>();
@@ -42,8 +41,8 @@ export class Approvals {
   }
 
   /**
-   * The same later, for new rows; of all, or of these. Does not ask: by then the screen shows the progress. False: some are
-   * undecided until the arrived rows are counted.
+   * The same later, for new rows; of all, or of these. Does not ask: by then the screen shows the progress. False: some
+   * are undecided until the arrived rows are counted.
    */
   async settleLater(ids?: ReadonlySet<number>): Promise<boolean> {
     let settled = true;
@@ -81,7 +80,6 @@ export class Approvals {
     this.#terminal.note(`✓ ${pipeline.config.name}: approved (${by})`);
   }
 
-  /** A worker approved it, with its own estimate. */
   async #showApproved(pipeline: Pipeline): Promise<void> {
     const row = await pipelines.byId(this.#context.read, pipeline.id);
     const estimate = readEstimate(row?.estimate);
@@ -100,7 +98,6 @@ function mayChange(approval: Approval): boolean {
   return (approval.kind === "open" || approval.kind === "needed") && approval.estimate.arrived > 0;
 }
 
-/** Shows the changes to a target, and asks unless the config or `--yes` allows them. */
 export function askForChanges(terminal: Terminal, yes: boolean, signal: AbortSignal): AllowChange {
   return async ({ name }, { qualified, statements, asks }) => {
     terminal.note(`${name}: the target ${qualified} needs these changes:`);

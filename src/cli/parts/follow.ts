@@ -1,6 +1,7 @@
 /**
- * Follows a running worker: shows its progress, settles approvals, and ends when all is idle (`--until-idle`) or on Ctrl-C. The
- * work does not depend on it. It asks the database only when the worker's own look shows that something happened.
+ * Follows a running worker: shows its progress, settles approvals, and ends when all is idle (`--until-idle`) or on
+ * Ctrl-C. The work does not depend on it. It asks the database only when the worker's own look shows that something
+ * happened.
  */
 import type { Logger } from "pino";
 import { idleState } from "../../app/open/idle.js";
@@ -59,7 +60,6 @@ export async function follow(context: WorkerContext, following: Following): Prom
       wellAtMs = performance.now();
     } catch (error) {
       failures += 1;
-      // The worker's own loops continue.
       throwIfLasting(error, wellAtMs);
       idle.forget();
       log.warn({ err: error }, "the progress could not be read; trying again");
@@ -102,7 +102,6 @@ class IdleWatch {
     this.#following = following;
   }
 
-  /** True: idle for `IDLE_ROUNDS` looks. */
   async look({ revision }: Due): Promise<boolean> {
     if (!this.#following.untilIdle) return false;
     const isNews = revision !== this.#looked.revision || performance.now() - this.#looked.atMs > IDLE_LOOK_MS;

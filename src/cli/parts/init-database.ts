@@ -1,4 +1,4 @@
-/** Where `rowmill init` looks for tables: DATABASE_URL, the embedded database, or a typed URL, which is tried and never shown. */
+/** Where `rowmill init` looks for tables: DATABASE_URL, the embedded database, or a typed URL, never shown. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { openProjectDatabase, type OpenedDatabase } from "../../app/open/open-database.js";

@@ -7,7 +7,6 @@ import { RowmillError } from "../../model/errors.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { askText, choose, chooseSome } from "../screen/ask.js";
 import type { LogOptions } from "../cli.js";
-import { listFound, listUnwatchable } from "../screen/init-text.js";
 import type { Terminal } from "../screen/terminal.js";
 
 export interface InitOptions extends LogOptions {
@@ -27,12 +26,14 @@ export interface InitOptions extends LogOptions {
 
 export interface Found {
   readonly tables: readonly FoundTable[];
-  /** Where these tables are, in words. */
   readonly place: string;
 }
 
 type Wanted = Omit<Choices, "embedded">;
 
+const TABLES_SHOWN_MAX = 20;
+const COLUMNS_SHOWN_MAX = 12;
+const NAMES_SHOWN_MAX = 6;
 const MODEL_DEFAULT = ADAPTERS[0].choice.dialect.exampleModel;
 const REQUIRED = ["table", "columns", "model", "prompt", "answer"] as const;
 
@@ -55,12 +56,11 @@ export function choicesOfOptions(options: InitOptions, found: Found): Wanted | n
   };
 }
 
-/** For where no one can be asked. */
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
   const missing = REQUIRED.filter((name) => options[name] === undefined).map((name) => `--${name}`);
   return new RowmillError(
     "usage",
-    `There is no terminal to ask on, and ${missing.length === 1 ? "an option is" : "options are"} missing: ${missing.join(", ")}.`,
+    `There is no terminal to ask on. Missing options: ${missing.join(", ")}.`,
     {
       lines: [
         `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),
@@ -195,9 +195,35 @@ function listOf(text: string | undefined): readonly string[] | null {
   return text === undefined ? null : text.split(",").map((part) => part.trim());
 }
 
-/** It becomes a variable of the config, which runs to be checked, so it must be a plain name. @throws RowmillError `usage` */
+/** It becomes a variable of the config, which runs, so it must be a plain name. @throws RowmillError `usage` */
 function checkedName(name: string | undefined): string | undefined {
   const problem = name === undefined ? null : pipelineNameProblem(name);
   if (problem === null) return name;
   throw new RowmillError("usage", `--name: expected ${problem}, found ${JSON.stringify(name)}.`);
+}
+
+/** One line per table: what it has, or why it cannot be watched. `only`: this one, where it exists. */
+function listFound(tables: readonly FoundTable[], only: string | undefined): string[] {
+  const named = tables.filter((table) => table.name === only);
+  const shown = named.length > 0 ? named : tables;
+  const lines = shown.slice(0, TABLES_SHOWN_MAX).map(describeTable);
+  const more = shown.length - lines.length;
+  return more > 0 ? [...lines, `… and ${more} more`] : lines;
+}
+
+function describeTable({ name, columns, keys, problem }: FoundTable): string {
+  if (problem !== null) return `${name} cannot be watched: ${problem}`;
+  const names = columns.slice(0, COLUMNS_SHOWN_MAX).map((column) => column.name);
+  const more = columns.length > names.length ? ", …" : "";
+  return `${name}: key ${(keys[0] ?? []).join(", ")}; columns ${names.join(", ")}${more}`;
+}
+
+export function listUnwatchable(tables: readonly FoundTable[]): string[] {
+  const reasons = [...new Set(tables.flatMap(({ problem }) => (problem === null ? [] : [problem])))];
+  return reasons.map((reason) => {
+    const names = tables.filter(({ problem }) => problem === reason).map(({ name }) => name);
+    const more = names.length - NAMES_SHOWN_MAX;
+    const shown = names.slice(0, NAMES_SHOWN_MAX).join(", ") + (more > 0 ? `, … and ${more} more` : "");
+    return `${shown} cannot be watched: ${reason}`;
+  });
 }

@@ -1,85 +1,75 @@
-/** Questions on the terminal. Without one nothing is asked: the caller says what to do instead. */
+/** Questions on the terminal; each throws Interrupted at Ctrl-C, Ctrl-D or Esc. Without a terminal nothing is asked. */
 import { proseLine } from "../../model/words/one-line.js";
+import { RowmillError } from "../../model/errors.js";
 import { Interrupted } from "./interruption.js";
 
-/** Others appear by scrolling. */
 const CHOICES_SHOWN_MAX = 12;
-
 /** Ctrl-D on a terminal in raw mode. */
 const END_OF_INPUT = "\u0004";
+const output = process.stderr;
 
-/** @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
-export async function askYesNo(message: string, signal?: AbortSignal): Promise<boolean> {
-  const { confirm } = await loadPrompts();
+/** For where no one can be asked. `result`: what did not happen; `hint`: how to do it without a question. */
+export function noTerminal(result: string, hint: string): RowmillError {
+  return new RowmillError("refused", `There is no terminal to ask on, so ${result}.`, { hints: [hint] });
+}
+
+async function answerTo<T>(
+  ask: (prompts: typeof import("@clack/prompts")) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<Exclude<T, symbol>> {
+  const prompts = await import("@clack/prompts");
+  // Otherwise Ctrl-D ends the input but not the question: the process would end silently with the cursor hidden.
+  prompts.updateSettings({ aliases: { [END_OF_INPUT]: "cancel" } });
+  const answer = await ask(prompts);
+  if (isAnswer(answer)) return answer;
+  signal?.throwIfAborted();
+  throw new Interrupted("SIGINT");
+}
+
+/** The prompts give a symbol where they were ended. */
+function isAnswer<T>(answer: T): answer is Exclude<T, symbol> {
+  return typeof answer !== "symbol";
+}
+
+export async function askYesNo(question: string, signal?: AbortSignal): Promise<boolean> {
   // Its own: the prompt never stops listening to it, and would write to the screen long after its answer.
   const whileAsked = new AbortController();
   const abort = (): void => whileAsked.abort();
   signal?.throwIfAborted();
   signal?.addEventListener("abort", abort);
+  const asked = { message: proseLine(question), initialValue: false, output, signal: whileAsked.signal };
   try {
-    const answer = await confirm({
-      message: proseLine(message),
-      initialValue: false,
-      output: process.stderr,
-      signal: whileAsked.signal,
-    });
-    return typeof answer === "symbol" ? interrupted(signal) : answer;
+    return await answerTo(({ confirm }) => confirm(asked), signal);
   } finally {
     signal?.removeEventListener("abort", abort);
   }
 }
 
-/** True when exactly `word` was typed. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
-export async function askTyped(message: string, word: string): Promise<boolean> {
-  const { text } = await loadPrompts();
-  const answer = await text({
-    message: proseLine(`${message} Type "${word}" to confirm.`),
-    output: process.stderr,
-  });
-  if (typeof answer === "symbol") return interrupted();
-  return answer === word;
+/** True when exactly `word` was typed. */
+export async function askTyped(question: string, word: string): Promise<boolean> {
+  const message = proseLine(`${question} Type "${word}" to confirm.`);
+  return (await answerTo(({ text }) => text({ message, output }))) === word;
 }
 
-async function loadPrompts(): Promise<typeof import("@clack/prompts")> {
-  const prompts = await import("@clack/prompts");
-  // Otherwise Ctrl-D ends the input but not the question: the process would end silently with the cursor hidden.
-  prompts.updateSettings({ aliases: { [END_OF_INPUT]: "cancel" } });
-  return prompts;
-}
-
-/** The prompts answer a symbol for Ctrl-C and for an aborted signal. */
-function interrupted(signal?: AbortSignal): never {
-  signal?.throwIfAborted();
-  throw new Interrupted("SIGINT");
-}
-
-/** A line of text; `check` returns what is wrong with it. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
+/** A line of text; `check` returns what is wrong with it. */
 export async function askText(
-  message: string,
+  question: string,
   options: { initial?: string; check?: (text: string) => string | null } = {},
 ): Promise<string> {
-  const { text } = await loadPrompts();
   const initial = options.initial ?? "";
-  const answer = await text({
-    message: proseLine(message),
-    initialValue: proseLine(initial),
-    validate: (value) => {
-      const meant = value === proseLine(initial) ? initial : (value ?? "");
-      const wrong = options.check?.(meant.trim()) ?? null;
-      return wrong === null ? undefined : proseLine(wrong);
-    },
-    output: process.stderr,
-  });
-  if (typeof answer === "symbol") return interrupted();
-  return (answer === proseLine(initial) ? initial : answer).trim();
+  const initialValue = proseLine(initial);
+  const meant = (typed: string) => (typed === initialValue ? initial : typed).trim();
+  const validate = (typed = "") => {
+    const wrong = options.check?.(meant(typed)) ?? null;
+    return wrong === null ? undefined : proseLine(wrong);
+  };
+  const message = proseLine(question);
+  return meant(await answerTo(({ text }) => text({ message, initialValue, validate, output })));
 }
 
-/** A line that is masked while it is typed. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
+/** A line that is masked while it is typed. */
 export async function askSecret(message: string): Promise<string> {
-  const { password } = await loadPrompts();
-  const answer = await password({ message, output: process.stderr });
-  if (typeof answer === "symbol") return interrupted();
-  return answer;
+  return answerTo(({ password }) => password({ message, output }));
 }
 
 export interface Choice {
@@ -88,40 +78,26 @@ export interface Choice {
   readonly hint?: string;
 }
 
-/** Names of tables and columns may hold anything. */
-function shownChoice({ value, label, hint }: Choice): Choice {
-  return { value, label: proseLine(label), ...(hint === undefined ? {} : { hint: proseLine(hint) }) };
-}
-
-/** One of these values. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
-export async function choose(message: string, options: readonly Choice[]): Promise<string> {
-  const { select } = await loadPrompts();
-  const answer = await select({
-    message: proseLine(message),
-    options: options.map(shownChoice),
-    ...(options[0] === undefined ? {} : { initialValue: options[0].value }),
-    maxItems: CHOICES_SHOWN_MAX,
-    output: process.stderr,
+function shown(question: string, choices: readonly Choice[]) {
+  const options = choices.map(({ value, label, hint }) => {
+    return { value, label: proseLine(label), ...(hint === undefined ? {} : { hint: proseLine(hint) }) };
   });
-  if (typeof answer === "symbol") return interrupted();
-  return answer;
+  return { message: proseLine(question), options, maxItems: CHOICES_SHOWN_MAX, output };
 }
 
-/** At least one of these values, in their order. @throws Interrupted when it is answered with Ctrl-C, Ctrl-D or Esc. */
+/** One of these values. */
+export async function choose(question: string, choices: readonly Choice[]): Promise<string> {
+  const first = choices[0] === undefined ? {} : { initialValue: choices[0].value };
+  return answerTo(({ select }) => select({ ...shown(question, choices), ...first }));
+}
+
+/** At least one of these values, in their order. */
 export async function chooseSome(
-  message: string,
-  options: readonly Choice[],
+  question: string,
+  choices: readonly Choice[],
   initial: readonly string[],
 ): Promise<string[]> {
-  const { multiselect } = await loadPrompts();
-  const answer = await multiselect({
-    message: proseLine(message),
-    options: options.map(shownChoice),
-    initialValues: [...initial],
-    required: true,
-    maxItems: CHOICES_SHOWN_MAX,
-    output: process.stderr,
-  });
-  if (typeof answer === "symbol") return interrupted();
-  return options.map((option) => option.value).filter((value) => answer.includes(value));
+  const asked = { ...shown(question, choices), initialValues: [...initial], required: true };
+  const chosen = await answerTo(({ multiselect }) => multiselect(asked));
+  return choices.map(({ value }) => value).filter((value) => chosen.includes(value));
 }

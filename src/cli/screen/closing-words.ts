@@ -12,7 +12,6 @@ const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;
 
 export interface End {
-  /** Pipelines that need your attention. */
   readonly blocked: number;
   /** Rows that failed for good, including those with an unusable key. */
   readonly failed: number;
@@ -38,7 +37,8 @@ function countsOf(pipeline: PipelineOverview): string {
   const rest = (["waiting", "batched", "cancelled", "gone"] as const)
     .filter((state) => pipeline[state] > 0)
     .map((state) => `, ${formatCount(pipeline[state])} ${state}`);
-  return `${pipeline.name}: ${formatCount(pipeline.succeeded)} succeeded, ${formatCount(pipeline.failed)} failed${rest.join("")}`;
+  const { name, succeeded, failed } = pipeline;
+  return `${name}: ${formatCount(succeeded)} succeeded, ${formatCount(failed)} failed${rest.join("")}`;
 }
 
 async function sayFailures(

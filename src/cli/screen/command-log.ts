@@ -7,7 +7,6 @@ import { fit, indented } from "./text.js";
 
 const { pino } = commonjs("pino") as typeof import("pino");
 
-/** Enough to tell batches apart. */
 const ID_CHARACTERS = 8;
 const VALUE_CHARACTERS_MAX = 300;
 const NOT_SHOWN = new Set(["level", "time", "pid", "hostname", "msg", "err"]);
@@ -46,7 +45,6 @@ function shown(name: string, value: unknown): string {
   return name === "batch" ? text.slice(0, ID_CHARACTERS) : fit(text, VALUE_CHARACTERS_MAX);
 }
 
-/** As pino serialises errors: `message`, `stack`. */
 function errorOf(error: unknown): { message: string; stack: string } | null {
   if (typeof error !== "object" || error === null) return null;
   const { message, stack } = { message: "", stack: "", ...error };

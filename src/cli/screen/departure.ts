@@ -1,6 +1,6 @@
 /**
- * Owns how the process ends when others decide it: a signal before a command listens itself, a closed pipe, a closed terminal.
- * That loses nothing: the next worker continues from the database.
+ * Owns how the process ends when others decide it: a signal before a command listens itself, a closed pipe, a closed
+ * terminal. That loses nothing: the next worker continues from the database.
  */
 import { closeSync } from "node:fs";
 import { isatty } from "node:tty";

@@ -1,6 +1,6 @@
 /**
- * Owns Ctrl-C, SIGTERM and SIGHUP for commands that have something to finish. The first signal asks them to stop, the second ends
- * the process at once. That loses nothing: the next worker continues from the database.
+ * Owns Ctrl-C, SIGTERM and SIGHUP for commands that have something to finish. The first signal asks them to stop, the
+ * second ends the process at once. That loses nothing: the next worker continues from the database.
  */
 import { constants } from "node:os";
 import { RowmillError } from "../../model/errors.js";

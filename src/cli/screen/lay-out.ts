@@ -1,4 +1,4 @@
-/** Owns how text becomes lines of a terminal: commands as the reader types them, breaks at spaces, aligned tables. Pure. */
+/** Owns how text becomes lines of a terminal: commands as you type them, breaks at spaces, aligned tables. Pure. */
 import { basename, dirname, sep } from "node:path";
 import { oneLine, proseLine } from "../../model/words/one-line.js";
 
@@ -77,7 +77,7 @@ export interface TableColumn {
 
 const GAP = "  ";
 
-/** Lines no longer than `columns` where the cells allow it. Every row has a cell per column; the first one names the row. */
+/** A table, or one block per row where it does not fit. Every row has a cell per column; the first names the row. */
 export function renderTable(
   header: readonly TableColumn[],
   cells: readonly (readonly string[])[],
@@ -101,7 +101,6 @@ function pad(text: string, width: number, align: TableColumn["align"]): string {
   return align === "left" ? text.padEnd(width) : text.padStart(width);
 }
 
-/** The first cell as a heading, the others as `title value`, the empty ones left out. */
 function renderBlock(header: readonly TableColumn[], row: readonly string[]): string[] {
   const [name = "", ...cells] = row;
   const titles = header.slice(1).map((column) => column.title);

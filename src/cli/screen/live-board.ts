@@ -1,12 +1,11 @@
 /**
- * Owns the lines at the bottom of a terminal that are redrawn, not their text. A narrower window breaks them into more rows, all of
- * which are drawn over; after `fg` they are left alone, because a shell has written below them.
+ * Owns the lines at the bottom of a terminal that are redrawn, not their text. A narrower window breaks them into more
+ * rows, all of which are drawn over; after `fg` they are left alone, because a shell has written below them.
  */
 import { stripVTControlCharacters } from "node:util";
 import { fit } from "./text.js";
 
 const ROW_UP_AND_ERASED = "\u001b[1A\u001b[2K";
-/** Where the stream does not know. */
 const COLUMNS_DEFAULT = 80;
 
 /** Of several, the first that fits is shown; where none does, the last one is cut. */
@@ -23,7 +22,6 @@ type Stream = NodeJS.WritableStream & { readonly columns: number };
 /** Loads what draws with the first lines: most commands never draw, and take less time than loading it. */
 export function openLiveBoard(stream: Stream): LiveBoard {
   let lines: readonly LiveLine[] = [];
-  /** As they are on the screen. */
   let drawn: readonly string[] = [];
   let update: ReturnType<typeof import("log-update").createLogUpdate> | null = null;
   let loading: Promise<void> | null = null;

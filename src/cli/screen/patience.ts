@@ -1,6 +1,7 @@
 /**
- * Owns how a command waits at its start for a database that is away, restarts or has no room: it reports that and retries, as the
- * worker does later. What it repeats is safe to repeat. A refused login or an unknown host is an error at once.
+ * Owns how a command waits at its start for a database that is away, restarts or has no room: it reports that and
+ * retries, as the worker does later. What it repeats is safe to repeat. A refused login or an unknown host is an error
+ * at once.
  */
 import { RowmillError } from "../../model/errors.js";
 import { DatabaseError } from "../../postgres/database.js";

@@ -22,7 +22,7 @@ export function pausedText(pipeline: Facts, config: Config | undefined): string 
   return `waits for approval${what}. Approve it: rowmill approve ${pipeline.name}`;
 }
 
-/** A worker approves rows below `approveAboveUsd` when their batch is due. Before the first estimate, who decides is open. */
+/** A worker approves rows below `approveAboveUsd` when their batch is due; nothing waits before an estimate. */
 function waitsForApproval(pipeline: Facts, config: Config | undefined): boolean {
   if (pipeline.waiting === 0 || pipeline.approvedHash === pipeline.definitionHash) return false;
   const estimate = readEstimate(pipeline.estimate);

@@ -1,4 +1,4 @@
-/** Shows progress: of a worker a live line per pipeline on a terminal, elsewhere a line per change; of a sweep its rows. */
+/** Shows the progress of a worker, as live lines on a terminal and elsewhere as a line per change, and of a sweep. */
 import * as overview from "../../store/ledger/overview.js";
 import type { PipelineOverview } from "../../store/ledger/overview.js";
 import type { Due } from "../../store/ledger/due.js";
@@ -7,10 +7,9 @@ import { pausedText } from "./paused-text.js";
 import type { Terminal } from "./terminal.js";
 import { counted, fit, formatCount, formatWait, percentOf } from "./text.js";
 
-/** Between two counts while something happens: in a log; and on a terminal, where counting may take a third of the time. */
+/** Between two counts while something happens: in a log; on a terminal counting may take a third of the time. */
 const PLAIN_EVERY_MS = 5_000;
 const REST_FACTOR = 2;
-/** Also where nothing seems to happen. */
 const COUNT_EVERY_MS = 60_000;
 /** Of a pipeline's name, where its full line does not fit. */
 const NAME_CHARACTERS = 20;
@@ -159,7 +158,6 @@ export class SweepProgress {
     this.#terminal = terminal;
   }
 
-  /** For `sweepAll`: rows of this pipeline compared until now. */
   readonly onChunk = (pipeline: string, rows: number): void => {
     if (pipeline !== this.#pipeline) this.end();
     this.#pipeline = pipeline;
@@ -169,7 +167,6 @@ export class SweepProgress {
     this.#terminal.live([`${pipeline}: ${counted(rows, "row")} compared … ${elapsed}`]);
   };
 
-  /** After the last pipeline. */
   end(): void {
     if (this.#pipeline === null) return;
     this.#terminal.endLive();

@@ -23,7 +23,6 @@ export function markOf({ drawsOver }: Terminal): string {
   return drawsOver ? "✗ " : "rowmill: ";
 }
 
-/** Each line of the message and each hint. */
 export function noteMessage(terminal: Terminal, error: RowmillError, mark = ""): void {
   for (const line of (mark + error.message).split("\n")) terminal.note(line);
   for (const hint of error.hints) terminal.note(`  Hint: ${hint}`);

@@ -5,7 +5,6 @@ import type { LiveBoard } from "./live-board.js";
 const SHOWN_AFTER_MS = 300;
 const FRAME_MS = 100;
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"] as const;
-/** From here on it is worth saying how long. */
 const ELAPSED_FROM_MS = 2_000;
 
 /** Runs the work with `label` in a line of its own meanwhile. The work itself must not draw there. */

@@ -1,5 +1,6 @@
 /** Owns how `rowmill status` looks. Pure but for the terminal's width, style and clock. */
 import { proseLine } from "../../model/words/one-line.js";
+import { asSentence } from "../../model/words/as-sentence.js";
 import { overdueText, type OverdueBatch } from "../../model/batch/overdue.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { heldText } from "../../model/provider/account.js";
@@ -13,10 +14,11 @@ import type {
 import type { UnnamedRows } from "../../store/requests/refused-keys.js";
 import type { FailureGroup } from "../../store/requests/failures.js";
 import type { AccountWait } from "../../store/batches/money.js";
-import { topFailureText } from "./failure-text.js";
 import { renderTable, type TableColumn } from "./lay-out.js";
 import type { Terminal } from "./terminal.js";
-import { counted, fitKey, formatCount, formatTime, formatWait, shortId } from "./text.js";
+import { counted, fit, fitKey, formatCount, formatTime, formatWait, shortId } from "./text.js";
+
+const NOTE_CHARACTERS = 160;
 
 export interface StatusFacts {
   readonly place: string;
@@ -33,7 +35,6 @@ export interface StatusFacts {
   readonly waits: readonly (AccountWait & { readonly place: string })[];
   readonly events: readonly EventOverview[];
   readonly workers: readonly LivingWorker[];
-  /** Of each provider in the config. */
   readonly promises: readonly { readonly title: string; readonly short: string }[];
 }
 
@@ -117,7 +118,10 @@ function waitNote(pipeline: StatusFacts["pipelines"][number]): string | null {
 function failureNote({ name, failed, topFailure }: StatusFacts["pipelines"][number]): string | null {
   // Of rows without a usable key, `keyNote` says more.
   if (topFailure === null || topFailure.reason === "refusedKey") return null;
-  return topFailureText(topFailure, { name, failed });
+  const { rows, reason, message } = topFailure;
+  const part = rows === failed ? "" : `, ${formatCount(rows)} of them`;
+  const why = asSentence(fit(message, NOTE_CHARACTERS));
+  return `${counted(failed, "row")} failed${part}: ${reason}: ${why} All reasons and fixes: rowmill failures ${name}`;
 }
 
 function keyNote({ rows, example, reason }: UnnamedRows): string {

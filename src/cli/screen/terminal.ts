@@ -1,7 +1,7 @@
 /**
- * Owns the two streams of a command. What was asked for goes to stdout; progress, notes, questions and errors go to stderr,
- * so that a program can read `--json`. Known secrets appear nowhere, and text of rows, models and providers can neither begin
- * a line nor steer the terminal. On a terminal, lines are broken at spaces and signs have colors; elsewhere neither happens.
+ * Owns the two streams of a command. What was asked for goes to stdout; progress, notes, questions and errors go to
+ * stderr, so that a program can read `--json`. Known secrets appear nowhere, and text of rows, models and providers can
+ * neither begin a line nor steer the terminal. Lines are broken at spaces, and signs shown, on a terminal only.
  */
 import { oneLine, proseLine } from "../../model/words/one-line.js";
 import { formatWait } from "./text.js";
@@ -13,19 +13,13 @@ import { withSpinner } from "./spinner.js";
 const SECRET_CHARACTERS_MIN = 8;
 
 export interface Terminal {
-  /** Someone can be asked here. */
   readonly interactive: boolean;
-  /** stderr can be drawn over. */
   readonly drawsOver: boolean;
-  /** Stack traces are shown. */
   debug: boolean;
-  /** Progress is not shown. */
   quiet: boolean;
   /** Names of all commands: where a text names one, it is spelled as the reader types it. */
   commands: readonly string[];
-  /** Of stdout; a file has no width. */
   columns(): number;
-  /** A line of what was asked for. */
   print(line: string): void;
   /** The same for lines that hold text of rows and models, which stays as it is. */
   quote(line: string): void;
@@ -35,11 +29,9 @@ export interface Terminal {
   note(line: string): void;
   /** Lines at the bottom of the screen, in place of the previous ones. Only where `drawsOver`. */
   live(lines: readonly LiveLine[]): void;
-  /** Takes the live lines away. */
   endLive(): void;
   /** Shows a spinner with `label` while the work lasts, where it lasts long. The work must not draw or ask. */
   during<T>(label: string, work: () => Promise<T>): Promise<T>;
-  /** A whole line. */
   bold(line: string): string;
   dim(line: string): string;
   /** `3 min ago`; null where no terminal shows it, because a log is read later. */
@@ -57,13 +49,14 @@ export function openTerminal(): Terminal {
     [...secrets].reduce((rest, secret) => rest.replaceAll(secret, "[secret]"), text);
   const lines = (text: string, stream: NodeJS.WriteStream) => {
     const { style, words } = styleOf(withoutSecrets(text));
-    const laid = layOut(stream === stderr ? proseLine(words) : words, widthOf(stream));
-    if (style !== null) return laid.map((line) => STYLES[style] + line + STYLE_END);
-    return usesStyle(stream) ? laid.map((line, at) => (at === 0 ? coloredSign(line) : line)) : laid;
+    const laid = layOut(words, widthOf(stream));
+    return style === null ? laid : laid.map((line) => STYLES[style] + line + STYLE_END);
   };
   const spelled = (text: string) => spellCommands(text, invocation, terminal.commands);
-  const write = (stream: NodeJS.WriteStream, text: string) =>
-    void stream.write(`${lines(text, stream).join("\n")}\n`);
+  const ours = (text: string, stream: NodeJS.WriteStream) =>
+    lines(spelled(text), stream).map((line, at) => (at === 0 ? withSign(line, stream) : line));
+  const write = (stream: NodeJS.WriteStream, written: readonly string[]) =>
+    void stream.write(`${written.join("\n")}\n`);
   const terminal: Terminal = {
     interactive: stdin.isTTY && stderr.isTTY,
     drawsOver: stderr.isTTY && process.env["TERM"] !== "dumb",
@@ -71,19 +64,19 @@ export function openTerminal(): Terminal {
     quiet: false,
     commands: [],
     columns: () => widthOf(stdout),
-    print: (text) => write(stdout, spelled(text)),
-    quote: (text) => write(stdout, text),
-    data: (text) => void stdout.write(`${oneLine(withoutSecrets(text))}\n`),
+    print: (text) => write(stdout, ours(text, stdout)),
+    quote: (text) => write(stdout, lines(text, stdout)),
+    data: (text) => write(stdout, [oneLine(withoutSecrets(text))]),
     note: (text) => {
       board.clear();
-      write(stderr, spelled(text));
+      write(stderr, ours(proseLine(withoutSecrets(text)), stderr));
       board.draw();
     },
     live: (next) =>
       board.show(
         next.flatMap((line): LiveLine[] =>
           typeof line === "string"
-            ? lines(spelled(line), stderr)
+            ? ours(line, stderr)
             : [line.map((text) => proseLine(withoutSecrets(spelled(text))))],
         ),
       ),
@@ -135,16 +128,20 @@ function styleOf(text: string): { style: Style | null; words: string } {
   return { style, words: text.slice(STYLES[style].length, -STYLE_END.length) };
 }
 
-const SIGN_COLORS: Readonly<Record<string, string>> = {
+/** Fine, needs your attention, failed, not checked: signs that say the same without a color. */
+const SIGNS: Readonly<Record<string, string>> = {
   "✓": "\u001b[32m",
   "!": "\u001b[33m",
   "✗": "\u001b[31m",
+  "·": "",
 };
 const COLOR_END = "\u001b[39m";
 
-/** The sign that a line begins with says the same without its color. */
-function coloredSign(line: string): string {
-  return line.replace(/^( *)([✓!✗])(?= )/, (_, indent: string, sign: string) => {
-    return indent + (SIGN_COLORS[sign] ?? "") + sign + COLOR_END;
+/** The sign that a line begins with: in color, without one, or left out of a file, which programs read. */
+function withSign(line: string, stream: NodeJS.WriteStream): string {
+  return line.replace(/^( *)([✓!✗·]) /, (_, indent: string, sign: string) => {
+    if (!stream.isTTY) return indent;
+    const color = usesStyle(stream) ? (SIGNS[sign] ?? "") : "";
+    return `${indent}${color}${sign}${color === "" ? "" : COLOR_END} `;
   });
 }

@@ -13,7 +13,6 @@ export function fit(text: string, columns: number): string {
   return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
 }
 
-/** A row's key among other words. */
 export function fitKey(key: string): string {
   return key === "" ? '""' : fit(key, KEY_CHARACTERS);
 }
@@ -23,7 +22,6 @@ export function indented(text: string): string[] {
   return text.split("\n").map((line) => `  ${line}`);
 }
 
-/** `1,234,567` */
 export function formatCount(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 }
