@@ -14,7 +14,7 @@ import {
 } from "../../model/batch/refusal.js";
 import { backoffMs } from "../../model/batch/schedule.js";
 import * as attempts from "../../store/requests/attempts.js";
-import { type Part } from "../../store/batches/in-flight.js";
+import type { Part } from "../../store/batches/in-flight.js";
 import * as money from "../../store/batches/money.js";
 import * as batches from "../../store/batches/batches.js";
 import { endAll, type EndingFacts } from "./ending.js";
