@@ -1,8 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { z } from "zod";
-import { openai } from "../../src/index.js";
 import { compileAnswer } from "../../src/model/answer/answer.js";
-import type { PipelineConfig } from "../../src/model/pipeline.js";
 import type { AnswerOutcome } from "../../src/model/provider/outcome.js";
 import { formatCustomId } from "../../src/model/request/custom-id.js";
 import { compileRequest } from "../../src/model/request/render-request.js";
@@ -15,43 +12,14 @@ import {
   type Judging,
   type JudgedChunk,
 } from "../../src/worker/turn/collect/judge-answer.js";
+import { smallPipeline } from "../support/small-pipeline.js";
 
-const answer = z.object({ genre: z.string() });
-const config: PipelineConfig = {
-  name: "films",
-  provider: openai(),
-  source: {
-    kind: "table",
-    table: "films",
-    key: ["id"],
-    columns: ["title"],
-    where: null,
-    existing: "include",
-    onGone: "drop",
-  },
-  when: { rows: 1, maxWaitMs: 1 },
-  batch: { requestsMax: null, bytesMax: null },
-  request: {
-    model: "asked-model",
-    parameters: {},
-    system: null,
-    user: { kind: "template", text: "{{ title }}" },
-    maxOutputTokens: 99,
-    price: null,
-  },
-  answer,
-  validate: null,
-  attempts: 3,
-  target: { table: "labels", columns: null, access: "private", addColumns: false, trustOwner: false },
-  budget: null,
-  approveAboveUsd: 1,
-  limit: null,
+const config = {
+  ...smallPipeline({ kind: "template", text: "{{ title }}" }),
   polling: { minMs: 1_000, maxMs: 1_000 },
-  files: { keep: false },
-  reconcile: { windowMs: 1, unknown: null },
 };
 
-const compiled = compileAnswer(answer);
+const compiled = compileAnswer(config.answer);
 const judging: Judging = {
   context: { random: () => 0 },
   pipeline: {

@@ -1,9 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { z } from "zod";
 import { canonicalJson } from "../../src/model/json/canonical-json.js";
-import type { Json, MessageSource, PipelineConfig, RowCells } from "../../src/model/pipeline.js";
-import { openai } from "../../src/index.js";
+import type { Json, MessageSource, RowCells } from "../../src/model/pipeline.js";
 import { compileRequest } from "../../src/model/request/render-request.js";
+import { smallPipeline } from "../support/small-pipeline.js";
 
 const template = (text: string): MessageSource => ({ kind: "template", text });
 const call = (render: (row: RowCells) => unknown): MessageSource => ({
@@ -11,45 +10,9 @@ const call = (render: (row: RowCells) => unknown): MessageSource => ({
   render: render as (row: RowCells) => string | null,
 });
 
-function pipeline(user: MessageSource, system: MessageSource | null = null): PipelineConfig {
-  return {
-    name: "films",
-    provider: openai(),
-    source: {
-      kind: "table",
-      table: "films",
-      key: ["id"],
-      columns: ["title"],
-      where: null,
-      existing: "include",
-      onGone: "drop",
-    },
-    when: { rows: 1, maxWaitMs: 1 },
-    batch: { requestsMax: null, bytesMax: null },
-    request: {
-      model: "gpt-4o-mini",
-      parameters: { temperature: 0.1 },
-      system,
-      user,
-      maxOutputTokens: 99,
-      price: null,
-    },
-    answer: z.object({ genre: z.string() }),
-    validate: null,
-    attempts: 3,
-    target: { table: "labels", columns: null, access: "private", addColumns: false, trustOwner: false },
-    budget: null,
-    approveAboveUsd: 1,
-    limit: null,
-    polling: { minMs: 1, maxMs: 1 },
-    files: { keep: false },
-    reconcile: { windowMs: 1, unknown: null },
-  };
-}
-
 describe("rendering a row", () => {
   test("gives a request with everything that shapes the answer", () => {
-    const render = compileRequest(pipeline(template("{{ title }}"), template("Label films.")));
+    const render = compileRequest(smallPipeline(template("{{ title }}"), template("Label films.")));
     expect(render({ title: "Heat" })).toEqual({
       kind: "request",
       request: {
@@ -67,7 +30,7 @@ describe("rendering a row", () => {
     ["an empty cell", template("{{ title }}")],
     ["a function that gives null", call(() => null)],
   ])("is empty for %s", (_, user) => {
-    expect(compileRequest(pipeline(user))({ title: null })).toEqual({ kind: "empty" });
+    expect(compileRequest(smallPipeline(user))({ title: null })).toEqual({ kind: "empty" });
   });
 
   test.each<[string, MessageSource, string]>([
@@ -80,15 +43,15 @@ describe("rendering a row", () => {
     ["names a cell that is not there", template("{{ titel }}"), "titel"],
   ])("fails alone when the message %s", (_, user, message) => {
     const failed = { kind: "failed", message: expect.stringContaining(message) };
-    expect(compileRequest(pipeline(user))({ title: "x" })).toEqual(failed);
-    expect(compileRequest(pipeline(template("{{ title }}"), user))({ title: "x" })).toEqual(failed);
+    expect(compileRequest(smallPipeline(user))({ title: "x" })).toEqual(failed);
+    expect(compileRequest(smallPipeline(template("{{ title }}"), user))({ title: "x" })).toEqual(failed);
   });
 
   test("says which message failed, in few words that can be stored", () => {
     const user = call(() => {
       throw new Error(`${"x".repeat(5_000)}\u0000`);
     });
-    const rendered = compileRequest(pipeline(user))({ title: "x" });
+    const rendered = compileRequest(smallPipeline(user))({ title: "x" });
     const message = rendered.kind === "failed" ? rendered.message : "";
     expect(message).toMatch(/^request\.user failed: x+$/);
     expect(message.length).toBeLessThanOrEqual(500);
@@ -96,7 +59,7 @@ describe("rendering a row", () => {
 
   test("leaves an empty system message out", () => {
     const render = compileRequest(
-      pipeline(
+      smallPipeline(
         template("{{ title }}"),
         call(() => null),
       ),
