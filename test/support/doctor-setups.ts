@@ -529,9 +529,9 @@ export const setups: Readonly<Record<string, Setup>> = {
   "a ledger that takes a newer Rowmill": {
     sql: `update rowmill.deployment set oldest_version = 99`,
     says: {
-      Pipelines: `  problem      Ledger: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows N.
+      Pipelines: `  problem      Ledger: A newer Rowmill upgraded this ledger to schema version 99; this Rowmill knows N.
                - Install the newer version of Rowmill: npm install rowmill@latest
-               - Nothing is lost: workers of the newer version go on with what this one had in hand.
+               - Nothing is lost: workers of the newer version continue what this one had begun.
   not checked  Triggers, Config, Pauses, Work, Batches: Rowmill's schema cannot be used`,
       end: "1 problem, 5 not checked.",
     },
