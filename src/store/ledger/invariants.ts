@@ -177,7 +177,7 @@ const INVARIANTS: readonly Invariant[] = [
   },
   {
     number: 2,
-    title: "what is told of a batch and of an hour is what their attempts came to",
+    title: "the totals of a batch and of an hour are those of their attempts",
     query: `
       with attempt as (
         select b.pipeline_id, a.batch, date_trunc('hour', a.at, 'UTC') as hour,

@@ -53,7 +53,7 @@ export async function requireOwnLedger(client: Reader): Promise<void> {
   const owned = foreign.map(({ what, owner }) => `${what} belongs to ${quoteIdentifier(owner)}`);
   throw new RowmillError(
     "database_refused",
-    `Another role owns Rowmill's own objects: ${owned.join("; ")}. Its code would run with the rights of your database user.`,
+    `Another role owns objects of Rowmill: ${owned.join("; ")}. Its code would run with your database user's rights.`,
     {
       hints: [
         `If ${quoteIdentifier(first.owner)} is the user that Rowmill works as, connect as that user.`,

@@ -5,15 +5,15 @@
  */
 import { sql, type Queryable } from "../../postgres/database.js";
 
-const FORMER = sql`exists (select 1 from rowmill.sweeps s
+const IS_GONE = sql`exists (select 1 from rowmill.sweeps s
   where s.pipeline_id = k.pipeline_id and s.phase = 'idle' and k.seen_at < s.started_at)`;
 
 /** What follows `from`: the refused keys `k` that still have a row. */
-export const STANDING_REFUSALS = sql`rowmill.refused_keys k where not ${FORMER}`;
+export const STANDING_REFUSALS = sql`rowmill.refused_keys k where not ${IS_GONE}`;
 
 /** Repeatable; returns how many. */
 export async function forgetFormerRefusals(client: Queryable): Promise<number> {
-  return client.run(sql`delete from rowmill.refused_keys k where ${FORMER}`);
+  return client.run(sql`delete from rowmill.refused_keys k where ${IS_GONE}`);
 }
 
 export async function refuseKey(
