@@ -189,7 +189,7 @@ function steady(text: string, { folder: at, url }: Place): string {
     .replace(/PostgreSQL \d[\d.]*/, "PostgreSQL VERSION")
     .replace(/\d+ [MG]B free/, "N GB free")
     .replace(/is \d+ s behind/, "is N s behind")
-    .replace(/this one knows \d+/, "this one knows N")
+    .replace(/this Rowmill knows \d+/, "this Rowmill knows N")
     .replace(/batch_\w+ \(\w+\)/, "BATCH (STATUS)")
     .replace(/request req_\w+/, "request REQUEST");
 }
