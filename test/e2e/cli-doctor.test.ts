@@ -189,7 +189,7 @@ function steady(text: string, { folder: at, url }: Place): string {
     .replace(/PostgreSQL \d[\d.]*/, "PostgreSQL VERSION")
     .replace(/\d+ [MG]B free/, "N GB free")
     .replace(/is \d+ s behind/, "is N s behind")
-    .replace(/this one knows \d+/, "this one knows N")
+    .replace(/this Rowmill knows \d+/, "this Rowmill knows N")
     .replace(/batch_\w+ \(\w+\)/, "BATCH (STATUS)")
     .replace(/request req_\w+/, "request REQUEST");
 }
@@ -375,7 +375,7 @@ describe.skipIf(serverKind === "embedded")(
   holds        2. an ended batch accounts for every request
   holds        2. a batch in flight accounts for every request
   holds        2. the counts of states are those of the requests
-  holds        2. what is told of a batch and of an hour is what their attempts came to
+  holds        2. the totals of a batch and of an hour are those of their attempts
   holds        3. a succeeded request has exactly one accepted answer for its content
   holds        5. one provider batch belongs to one batch
   holds        5. no batch of ours is taken for a second one

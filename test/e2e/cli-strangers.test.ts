@@ -149,7 +149,7 @@ describeDatabases(
       expect(refused.status).toBe(2);
       expect(refused.stderr).toContain(`films may mean "early"."films" or "public"."films"`);
       const doctor = await project.run("doctor");
-      expect(doctor.stdout).toContain("write its schema before a dot");
+      expect(doctor.stdout).toContain("write the schema in front");
       expect(doctor.stdout).toContain(`Trust ${intruder}, who owns it`);
       expect(await superuserMade()).toEqual([]);
     });

@@ -63,16 +63,16 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
       const ended = await worker.ended;
       expect(ended.status, ended.stderr).toBe(1);
       expect(ended.stderr).toContain(
-        `rowmill: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows ${LEDGER_VERSION}.\n` +
+        `rowmill: A newer Rowmill upgraded this ledger to schema version 99; this Rowmill knows ${LEDGER_VERSION}.\n` +
           "  Hint: Install the newer version of Rowmill: npm install rowmill@latest\n" +
-          "  Hint: Nothing is lost: workers of the newer version go on with what this one had in hand.\n",
+          "  Hint: Nothing is lost: workers of the newer version continue what this one had begun.\n",
       );
     }
     for (const args of [["status"], ["pause", "films"], ["up", "--once"]]) {
       const refused = await project.run(...args);
       expect(refused, args.join(" ")).toMatchObject({
         status: 1,
-        stderr: expect.stringContaining("rowmill: A newer Rowmill changed the ledger in this database"),
+        stderr: expect.stringContaining("rowmill: A newer Rowmill upgraded this ledger"),
       });
     }
     expect(await project.database.rows(sql`select pause_kind as paused from rowmill.pipelines`)).toEqual([

@@ -64,7 +64,7 @@ describeDatabases(
       await database.run(sql`update rowmill.deployment set oldest_version = 99`);
       await expect(prepareSchemas(open())).rejects.toMatchObject({
         code: "version_too_old",
-        message: expect.stringContaining("it takes one that knows schema version 99"),
+        message: expect.stringContaining("upgraded this ledger to schema version 99"),
         hints: [
           expect.stringContaining("npm install rowmill@latest"),
           expect.stringContaining("Nothing is lost"),

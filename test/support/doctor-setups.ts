@@ -177,7 +177,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     env: ({ url }) => ({ DATABASE_URL: changed(url, (to) => (to.pathname = "/flims")) }),
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/flims. The database refused: database "flims" does not exist.
-               - Check the name after the last / in DATABASE_URL, or create it: create database "flims";`),
+               - Check the name after the last / in DATABASE_URL, or create the database: create database "flims";`),
       end: "1 problem, 16 not checked.",
     },
     status: 2,
@@ -232,7 +232,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     },
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/app. The server's certificate is not trusted: self-signed certificate.
-               - It was not signed by the authority in PGSSLROOTCERT (FOLDER/authority.crt): name the right file there.`),
+               - The authority in PGSSLROOTCERT (FOLDER/authority.crt) did not sign it: name the right file there.`),
       end: "1 problem, 16 not checked.",
     },
     status: 2,
@@ -529,9 +529,9 @@ export const setups: Readonly<Record<string, Setup>> = {
   "a ledger that takes a newer Rowmill": {
     sql: `update rowmill.deployment set oldest_version = 99`,
     says: {
-      Pipelines: `  problem      Ledger: A newer Rowmill changed the ledger in this database: it takes one that knows schema version 99, this one knows N.
+      Pipelines: `  problem      Ledger: A newer Rowmill upgraded this ledger to schema version 99; this Rowmill knows N.
                - Install the newer version of Rowmill: npm install rowmill@latest
-               - Nothing is lost: workers of the newer version go on with what this one had in hand.
+               - Nothing is lost: workers of the newer version continue what this one had begun.
   not checked  Triggers, Config, Pauses, Work, Batches: Rowmill's schema cannot be used`,
       end: "1 problem, 5 not checked.",
     },

@@ -1,6 +1,6 @@
 /**
- * Batches that other code created at the provider: their place in the ledger. The batch, its requests and the wake-up come in one
- * transaction of the caller, who holds the intake lock of the pipeline.
+ * Puts batches that other code created at the provider into the ledger. The batch, its requests and the wake-up come
+ * in one transaction of the caller, who holds the pipeline's intake lock.
  */
 import { BATCH_BEGINNINGS } from "../../model/batch/batch-transitions.js";
 import type { Json } from "../../model/pipeline.js";
@@ -17,15 +17,15 @@ export interface AdoptedBatch extends Omit<PlannedBatch, "runId" | "because"> {
   readonly refs: Json;
   /** Seconds since the epoch, by the provider's clock. */
   readonly createdAt: number | null;
-  /** Lines and bytes of the file that named the requests, those of nobody included. */
+  /** Of the whole file that named the requests. */
   readonly lines: number;
   readonly bytes: number;
-  /** Null: the lines have our own names; a state of this ledger created the batch that is lost. */
+  /** Null: the lines have our own names; a lost state of this ledger created the batch. */
   readonly pattern: string | null;
   readonly detail: Json;
 }
 
-/** After its requests were taken under its number: how many they are stands in it. */
+/** After `takeAdopted`, whose count it stores. */
 export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise<void> {
   const state = BATCH_BEGINNINGS.adopted;
   await tx.run(sql`
@@ -38,7 +38,7 @@ export async function insertAdopted(tx: Queryable, batch: AdoptedBatch): Promise
       ${batch.lines}, ${batch.bytes}, ${batch.reservedNanoUsd}, ${batch.reservedTokens}, ${batch.windowHours},
       ${JSON.stringify({ refs: batch.refs })}::jsonb, ${batch.providerBatchId}, ${batch.providerStatus},
       ${batch.pattern}, ${batch.pattern === null}, coalesce(to_timestamp(${batch.createdAt}), now()))`);
-  const creator = batch.pattern === null ? "a former state of this ledger" : "other code";
+  const creator = batch.pattern === null ? "a lost state of this ledger" : "other code";
   const reason = `adopted: ${creator} created it as ${batch.providerBatchId}`;
   await addBatchEvent(tx, batch.id, { from: null, to: state, reason, detail: batch.detail });
 }
@@ -57,7 +57,7 @@ export async function findByProviderBatch(
       and b.provider_batch_id = ${providerBatchId}`);
 }
 
-/** How many requests of these keys are in which state; keys without a request are in none. */
+/** How many requests of these keys each state has. */
 export async function countStatesOf(
   client: Queryable,
   pipelineId: number,
@@ -72,7 +72,7 @@ export async function countStatesOf(
   return new Map(rows.map((row) => [row.state, row.count]));
 }
 
-/** Of these keys, the requests that wait; locked in id order. Those in flight are a collector's, and not touched. */
+/** Of these keys, the requests that wait; locked in id order. Those in flight belong to a collector. */
 export async function lockWaiting(
   tx: Queryable,
   pipelineId: number,
@@ -90,10 +90,10 @@ export async function lockWaiting(
 
 export interface AdoptedRequest {
   readonly id: string;
-  /** Of the row as it is now: a person says that the batch asked what the config asks. */
+  /** Of the row as it is now: you confirmed that the batch asked what the config asks. */
   readonly hash: string;
   readonly fingerprint: string | null;
-  /** The most tokens that its answer may have; null: not known. */
+  /** The most tokens that its answer may have; null: unknown. */
   readonly room: number | null;
   readonly customId: string;
   /** 1-based, in the file that named it. */

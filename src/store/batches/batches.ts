@@ -1,6 +1,6 @@
 /**
- * Batches: rows, moves and leases. Every move is guarded by the state it starts from and by the lease of its holder, writes a
- * line to `batch_events`, and says whether it won.
+ * Batches: rows, moves and leases. Every move is guarded by the state it starts from and by the lease of its holder,
+ * writes an event, and returns whether it won.
  */
 import { moveBatch, type BatchEvent, type BatchState } from "../../model/batch/batch-transitions.js";
 import type { Json } from "../../model/pipeline.js";
@@ -17,7 +17,6 @@ import { IS_UNDERSTOOD } from "../ledger/understood.js";
 
 export type { BatchFields };
 
-/** What the results of a batch said, in numbers. */
 export interface ResultsRead {
   readonly lines: number;
   /** Lines about no request of the batch. */
@@ -28,7 +27,7 @@ export interface ResultsRead {
 
 interface BatchBase {
   readonly id: string;
-  /** Its name in the tables through which every row passes. */
+  /** Its short name, in tables with a row per request. */
   readonly no: number;
   readonly pipelineId: number;
   readonly pipeline: string;
@@ -39,9 +38,9 @@ interface BatchBase {
   readonly endpoint: string;
   /** As planned: every cost of the batch is computed from them. */
   readonly rates: Rates;
-  /** The most tokens that each of its answers may have; null: not rendered yet, or each line says it for itself. */
+  /** The most tokens of each of its answers; null: not rendered yet, or each line has its own. */
   readonly room: number | null;
-  /** Planned: how many are queued for it; then those that entered it. */
+  /** While planned, how many are queued for it; then how many entered it. */
   readonly requests: number;
   readonly reservedNanoUsd: number;
   readonly reservedTokens: number;
@@ -55,25 +54,25 @@ interface BatchBase {
   readonly providerCounts: { total: number; completed: number; failed: number } | null;
   /** Its provider batch is not proved to be ours. */
   readonly presumed: boolean;
-  /** A person was told what is missing in this state: after "go on" it is believed. */
+  /** What is missing was reported: after `rowmill resume` it counts as gone. */
   readonly told: boolean;
-  /** Why the provider refused the input, once it did: its requests are being ended. */
+  /** Why the provider refused the input: its requests are being ended. */
   readonly refusal: readonly BatchInputError[] | null;
   readonly downloads: number;
-  /** What the results said, once they are not needed any more: the answers that are left are kept in the ledger. */
+  /** Set once the results are not needed any more: the remaining answers are kept in the ledger. */
   readonly resultsRead: ResultsRead | null;
-  /** Answers of it are kept in the ledger until their rows can be written. */
+  /** Some of its answers are kept in the ledger until their rows can be written. */
   readonly keepsAnswers: boolean;
   readonly polls: number;
   readonly failures: number;
   readonly plannedAt: Date;
-  /** How other code named the requests of a batch that was adopted; null: the batch is our own. */
+  /** Of an adopted batch, how other code named its requests; null: the batch is our own. */
   readonly adoptedPattern: string | null;
-  /** Created by a state of this ledger that is lost, under our own names. */
+  /** A lost state of this ledger created it, under our own names. */
   readonly recovered: boolean;
-  /** Its files, and the batch at the provider, belong to another database too: never deleted, never cancelled. */
+  /** Its files and its provider batch belong to another database too: never deleted, never cancelled. */
   readonly shared: boolean;
-  /** The account of the worker that looked at it last, where that was another one than the batch's. */
+  /** The account of its last worker, if that is not the batch's. */
   readonly heldFor: string | null;
 }
 
@@ -87,7 +86,6 @@ interface Spool extends Sent {
   readonly spoolSha256: string;
 }
 
-/** A batch that is not settled, by its state: what a state promises, its type has. */
 export type Batch =
   | (BatchBase & { readonly state: "planned" })
   | (BatchBase & Spool & { readonly state: "uploading" })
@@ -123,7 +121,7 @@ const COLUMNS = sql`b.id, b.no, b.pipeline_id as "pipelineId", p.name as pipelin
   b.held_for as "heldFor"`;
 const FROM = sql`rowmill.batches b join rowmill.pipelines p on p.id = b.pipeline_id`;
 
-/** Parses a row at the rim; the table's CHECK constraints promise what is taken for granted here. */
+/** The table's CHECK constraints guarantee what this requires. */
 function toBatch(row: BatchRecord): Batch {
   const { state, lines, spoolBytes, spoolSha256, providerBatchId, price, batchFactor, data, ...rest } = row;
   const base = { ...rest, data: { ...NO_DATA, ...data }, rates: { price, batchFactor } };
@@ -157,7 +155,6 @@ export interface PlannedBatch {
   readonly because: string;
 }
 
-/** For a batch that is about to be made. */
 export async function nextNumber(tx: Queryable): Promise<number> {
   const row = await tx.first<{ no: number }>(
     sql`select nextval(pg_get_serial_sequence('rowmill.batches', 'no'))::int as no`,
@@ -182,7 +179,7 @@ export function ratesValues({ price, batchFactor }: Rates): Sql {
   return sql`${price === null ? null : JSON.stringify(price)}::jsonb, ${batchFactor}::numeric`;
 }
 
-/** Null: it is not there, or this Rowmill is too old for the ledger. */
+/** Null: it does not exist, or this Rowmill is too old for the ledger. */
 export async function get(client: Reader, id: string): Promise<Batch | null> {
   const row = await client.first<BatchRecord>(sql`
     select ${COLUMNS}
@@ -192,10 +189,12 @@ export async function get(client: Reader, id: string): Promise<Batch | null> {
   return row && toBatch(row);
 }
 
-/** Enough to know whether one is meant. */
 const NAMED_MAX = 5;
 
-/** Batches whose id is this or begins so, or whose provider batch is this. */
+/**
+ * Batches whose id begins so, or whose provider batch is this. At most NAMED_MAX: enough to see that a name is
+ * ambiguous.
+ */
 export async function idsByName(client: Reader, name: string): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
     select id
@@ -207,16 +206,15 @@ export async function idsByName(client: Reader, name: string): Promise<string[]>
   return name === "" ? [] : rows.map((row) => row.id);
 }
 
-/** The right to act on one batch until a time; its token stands in every write of its holder. */
+/** The right to act on one batch for LEASE_MS; every write of its holder requires the token. */
 export interface Lease {
   readonly batchId: string;
   readonly token: string;
 }
 
-/** A lease that is not renewed for so long is free again. */
 export const LEASE_MS = 20_000;
 
-/** Null: it is done, somebody else holds it, or this Rowmill is too old for the ledger. */
+/** Null: it is done, another worker holds it, or this Rowmill is too old for the ledger. */
 export async function claim(
   client: Queryable,
   id: string,
@@ -229,7 +227,7 @@ export async function claim(
       and settled_at is null
       and (lease_until is null or lease_until < clock_timestamp())
       and ${IS_UNDERSTOOD}`);
-  // The statement above may have waited for a migration's end, and has judged by what it saw before: `get` looks again.
+  // The statement may have waited for a migration, and judged by what it saw before: `get` checks again.
   return won === 0 ? null : get(client, id);
 }
 
@@ -243,7 +241,7 @@ export async function renew(client: Queryable, tokens: readonly string[]): Promi
     update rowmill.batches
     set lease_until = ${leaseEnd()}
     where id in (
-      -- One whose row a running chunk has locked is skipped: that chunk's end must not cost the others their leases.
+      -- A row that a running chunk has locked is skipped: waiting could cost the others their leases.
       select id
       from rowmill.batches
       where lease_token = any(${tokens}::uuid[])
@@ -253,7 +251,7 @@ export async function renew(client: Queryable, tokens: readonly string[]): Promi
   return rows.map((row) => row.token);
 }
 
-/** When the current lease ends, in milliseconds from now; 0: it is free; null: the batch is done. */
+/** 0: it is free; null: the batch is done. */
 export async function leaseLeftMs(client: Reader, id: string): Promise<number | null> {
   const row = await client.first<{ left: number | null }>(sql`
     select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
@@ -264,9 +262,9 @@ export async function leaseLeftMs(client: Reader, id: string): Promise<number | 
 }
 
 /**
- * Locks the batch for this transaction if the lease still holds, and renews it: every write of a stage begins with it. The keeper's
- * own renewals skip a batch that is locked, and of chunks that follow each other closely they may never find the gap. `under`: only while
- * this is the pipeline's definition, which then stays so until the transaction ends: the pipeline is locked first.
+ * Locks the batch for this transaction if the lease still holds, and renews it, since the keeper's renewals skip a
+ * locked batch. Every write of a stage begins with it. `under`: only while the pipeline has this definition, which is
+ * then locked, before the batch, until the transaction ends.
  */
 export async function holds(
   tx: Queryable,
@@ -290,7 +288,7 @@ export async function holds(
   return held > 0;
 }
 
-/** Gives the batch back, to be looked at again after `delayMs`. */
+/** Gives the batch back; its next step is due after `delayMs`. */
 export async function release(
   client: Queryable,
   lease: Lease,
@@ -324,7 +322,7 @@ export interface BatchMoveRequest {
   readonly detail?: Json;
 }
 
-/** False: the lease is lost, or somebody else moved the batch. Ending moves free what was reserved. */
+/** False: the lease is lost, or another worker moved the batch. A move that ends it frees what was reserved. */
 export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest): Promise<boolean> {
   const { batch, event, reason, fields = {}, detail } = wanted;
   const to = moveBatch(batch.state, event);
@@ -352,7 +350,7 @@ function isEnd(to: BatchState): boolean {
 }
 
 function stamps(to: BatchState): Sql {
-  // Token room is free when the provider is done; money when the answers are counted. That results are gone may have been told before.
+  // Tokens are free when the provider is done, money when the answers are counted.
   if (to === "collecting") return sql`provider_done_at = now(), reserved_tokens = 0,`;
   const untold = sql`told_at = null,`;
   if (to === "running")
@@ -375,7 +373,7 @@ export async function addBatchEvent(
       ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
 }
 
-/** Ids of unfinished batches whose next step is due and whose lease is free. */
+/** Ids of unfinished batches that are due and free. */
 export async function due(client: Queryable, limit: number): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
     select id

@@ -1,11 +1,11 @@
-/** The intent of a create, committed before its call. */
+/** The intent to create a provider batch, committed before the call. */
 import type { Json } from "../../model/pipeline.js";
 import { update, type Lease } from "./batches.js";
 import { DatabaseError, sql, type Queryable, type Reader } from "../../postgres/database.js";
 
 const UNIQUE_VIOLATION = "23505";
 
-/** Of the batch's account, a create that only circumstance tells from others. */
+/** Whether the account has another open create that only circumstance tells apart. */
 export async function isOtherOpen(client: Reader, batchId: string): Promise<boolean> {
   const row = await client.first(sql`
     select 1 as one
@@ -25,7 +25,7 @@ export interface WaitingCreates {
   readonly pipeline: string;
 }
 
-/** A pipeline's batches whose create waits for an open one of the account, whose pipeline waits for a person. Null: none does. */
+/** Batches whose create waits for an open one of the account, whose pipeline needs attention. Null: there are none. */
 export async function waitingForPerson(client: Reader, pipelineId: number): Promise<WaitingCreates | null> {
   return client.first<WaitingCreates>(sql`
     select count(*)::int as count, o.id as "batchId", p.name as pipeline
@@ -42,10 +42,7 @@ export async function waitingForPerson(client: Reader, pipelineId: number): Prom
     group by o.id, p.name`);
 }
 
-/**
- * A create may be on its way from now on. "taken": another one of the account is open, and `alone` means that only circumstance tells
- * them apart.
- */
+/** From now on a create may be on its way. "taken": another one of the account is open, and `alone` allows only one. */
 export async function intend(
   client: Queryable,
   lease: Lease,
@@ -56,13 +53,12 @@ export async function intend(
     const fields = { providerData: { baseline }, oneCreate: alone, createIntent: true } as const;
     return (await update(client, lease, fields)) ? "intended" : "lost";
   } catch (error) {
-    // Both looked, and saw none.
+    // Two workers saw no open one at the same time.
     if (alone && isTaken(error)) return "taken";
     throw error;
   }
 }
 
-/** Another create of the account was open when this one was to be. */
 export function isTaken(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState === UNIQUE_VIOLATION;
 }

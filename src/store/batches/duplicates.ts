@@ -1,12 +1,12 @@
 /**
- * Provider batches beside those that are recorded as ours. A **duplicate** is a second provider batch for one of ours: recorded, counted as
- * spent, and cancelled where it is certain. An **orphan** bears this ledger's name, and the ledger never created it: then the ledger was
- * restored from a backup, or copied.
+ * Provider batches that are not recorded as ours. A **duplicate** is a second provider batch for one of ours:
+ * recorded, counted as spent, and cancelled where it is certain. An **orphan** bears this ledger's name, but the
+ * ledger never created it: then the ledger was restored from a backup, or copied.
  */
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { SUSPICION_VALUE } from "../ledger/deployment.js";
 
-/** Enough to tell of; each costs a look at every entry of the list. */
+/** Each costs a comparison with every entry of the list. */
 const UNRESOLVED_MAX = 100;
 
 export interface Duplicate {
@@ -15,11 +15,11 @@ export interface Duplicate {
   readonly batchId: string;
   readonly reason: string;
   readonly reservedNanoUsd: number;
-  /** False: by circumstance alone; told, and never cancelled. */
+  /** False: by circumstance alone; reported, never cancelled. */
   readonly certain: boolean;
 }
 
-/** Once: what it may have cost counts as spent from now on, and its pipeline's events tell of it. Never of a batch that is recorded as ours. */
+/** Counts its possible cost as spent and adds an event, once. Not for a batch that is recorded as ours. */
 export async function recordDuplicate(client: Queryable, duplicate: Duplicate): Promise<void> {
   await client.run(sql`
     with recorded as (
@@ -59,7 +59,7 @@ export async function duplicateCancelled(
       and provider_batch_id = ${providerBatchId}`);
 }
 
-/** Duplicates that are recorded and not cancelled yet, oldest first: of all batches, or of one. */
+/** Recorded and not cancelled yet, oldest first: of all batches, or of one. */
 export async function duplicatesToCancel(
   client: Reader,
   of: { readonly account: string; readonly batchId: string | undefined },
@@ -77,13 +77,15 @@ export async function duplicatesToCancel(
   return rows.map((row) => row.id);
 }
 
-/** In a copy of a ledger nothing is cancelled before a person said which one lives, nor ever what it shares with the other. */
+/** In a copied ledger nothing is cancelled before you decided which one is live, and never what both share. */
 function ofOurOwn(batchId: Sql): Sql {
   return sql`join rowmill.batches b on b.id = ${batchId} and not b.shared and ${SUSPICION_VALUE} is null
     join rowmill.pipelines p on p.id = b.pipeline_id`;
 }
 
-/** Was anything created in these hours that the provider's list may show twice? Not yet what was created a moment ago. */
+/**
+ * Whether anything was created in these hours that the provider's list may show twice; not what is only moments old.
+ */
 export async function mayHaveDuplicates(
   client: Reader,
   account: string,
@@ -101,8 +103,8 @@ export async function mayHaveDuplicates(
 }
 
 /**
- * Of these provider batches, each marked as made for a batch of ours, those that are not the one that is recorded, nor may
- * still become it. With what the recorded one cost or may cost: the same requests are in both.
+ * Of these provider batches, each marked as made for a batch of ours, those that are not the recorded one and cannot
+ * become it; each at the cost of the recorded one, which has the same requests.
  */
 export async function duplicatesAmong(
   client: Reader,
@@ -115,7 +117,7 @@ export async function duplicatesAmong(
         (select sum(u.cost_nano_usd) from rowmill.usage u where u.batch = b.no)),
         0),
 
-        -- Kept by each fence: what ended without being sent cost nothing itself, and the other one may have run.
+        -- What ended without being sent cost nothing itself, but the duplicate may have run.
         (
           select max((e.detail ->> 'reservedNanoUsd')::float8)
           from rowmill.batch_events e
@@ -126,7 +128,7 @@ export async function duplicatesAmong(
     where b.account = ${account}
       and b.provider_batch_id is distinct from x."providerBatchId"
       and (b.provider_batch_id is not null or b.settled_at is not null)
-      -- A lost batch that was adopted after a restore has another name of ours than it bears.
+      -- A lost batch that was adopted after a restore bears another name than we gave it.
       and not exists (${recordedAsOurs(account, sql`x."providerBatchId"`)})
       and not exists (
         select 1
@@ -135,7 +137,7 @@ export async function duplicatesAmong(
           and s.provider_batch_id = x."providerBatchId")`);
 }
 
-/** Provider batches that are recorded as duplicates of this one, cancelled or about to be. */
+/** Provider batches that are recorded as duplicates of this one. */
 export async function duplicateIdsOf(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
   const rows = await client.rows<{ id: string }>(sql`
     select provider_batch_id as id
@@ -145,9 +147,9 @@ export async function duplicateIdsOf(client: Reader, batchId: string): Promise<R
 }
 
 /**
- * Of these provider batches, each marked as one of this ledger's, those that it cannot have created: it does not know
- * the name, or has not tried to create that batch yet. Read the provider's list before: what is created meanwhile is no orphan.
- * `orNotRecorded`: also those of a batch that it tried to create before, when nothing is on its way now.
+ * Of these provider batches, each marked as this ledger's, those that it cannot have created: it does not know the
+ * name, or has not tried to create that batch yet. Read the provider's list first: a batch created in between is no
+ * orphan. `orNotRecorded`: also those of a batch that it tried to create before, when nothing is on its way now.
  */
 export async function orphansAmong(
   client: Reader,
@@ -176,7 +178,7 @@ export async function orphansAmong(
   return rows.map((row) => row.id);
 }
 
-/** A provider batch of ours of which nothing is needed. Known from now on, and left alone: it belongs to no batch of the ledger. */
+/** A provider batch of ours that nothing needs: recorded, and left alone. */
 export async function noteUnneeded(
   client: Queryable,
   batch: { account: string; providerBatchId: string; reason: string },
@@ -187,7 +189,7 @@ export async function noteUnneeded(
     on conflict do nothing`);
 }
 
-/** It is taken for one of ours: what was told of it by circumstance was another's. */
+/** It turned out to be the recorded one: its entry as a possible duplicate was wrong. */
 export async function forgetPossible(
   client: Queryable,
   { account, providerBatchId }: { readonly account: string; readonly providerBatchId: string },
@@ -199,7 +201,7 @@ export async function forgetPossible(
       and not certain`);
 }
 
-/** Of these ids, those of a batch of ours, or of one that is noted as a duplicate; `certain`: not of one that only may be a duplicate. */
+/** Of these ids, those of our batches and of duplicates; `certain`: without possible duplicates. */
 export async function knownProviderBatches(
   client: Reader,
   account: string,
@@ -219,15 +221,15 @@ export async function knownProviderBatches(
 export interface UnresolvedCreate {
   readonly batchId: string;
   readonly lines: number;
-  /** Seconds since the epoch, by the database's clock, with what clocks may be apart. */
+  /** Seconds since the epoch by the database's clock, with a margin for other clocks. */
   readonly since: number;
   readonly until: number;
   readonly reservedNanoUsd: number;
-  /** Ids of provider batches that proved to be others. */
+  /** Ids of provider batches that proved not to be it. */
   readonly refuted: readonly string[];
 }
 
-/** Batches of these hours of which a create was given up without knowing what became of it. */
+/** Batches of these hours with a create that was given up without knowing its outcome. */
 export async function unresolvedCreates(
   client: Reader,
   account: string,
@@ -244,10 +246,10 @@ export async function unresolvedCreates(
     where b.account = ${account}
       and b.planned_at > now() - make_interval(hours => ${within.hours})
       and b.lines is not null
-      -- While its next create may be on its way, what the list shows may be that one.
+      -- The list may show its next create, which may be on its way.
       and b.create_intent_at is null
       and b.state not in ('uploading', 'submitting')
-      -- Nor that of another batch, which is told from this one by nothing else.
+      -- Or that of another batch, which nothing else tells from this one.
       and not exists (
       select 1
       from rowmill.batches o

@@ -1,19 +1,16 @@
-/** Requests in a batch that has not ended: how they enter it, part by part, and how they are found. */
+/** Requests of an unfinished batch: how they enter it, part by part, and how they are found. */
 import { byteaArray, int4Array, int8Array, sideBySide } from "../../postgres/arrays.js";
 import { countChanges, endedOf } from "../requests/counts.js";
 import { sentAhead, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { shortened } from "../requests/queue.js";
 import { hex, hiddenState } from "../requests/requests.js";
 
-/** A batch by both of its names. */
 export interface BatchName {
   readonly id: string;
-  /** As the tables say through which every row passes. */
   readonly no: number;
   readonly pipelineId: number;
 }
 
-/** What is known of a request, whether it waits for its turn or is in the batch. */
 export interface Request {
   readonly requestId: string;
   readonly attempt: number;
@@ -28,9 +25,9 @@ export interface InFlight extends Request {
   /** As rendered. */
   readonly contentHash: string | null;
   readonly fingerprint: string | null;
-  /** The most tokens that this try's answer may have; null: not known. */
+  /** The most tokens that this try's answer may have; null: unknown. */
   readonly room: number | null;
-  /** As other code named it, in a batch that was adopted; null: our own name, which says everything. */
+  /** In an adopted batch, as other code named it; null: our own name. */
   readonly customId: string | null;
 }
 
@@ -58,7 +55,7 @@ export async function lockMany(
     for update of r`);
 }
 
-/** Locks them in id order, and says nothing of them: a statement over them then waits for nobody and sees what others wrote before. */
+/** In id order. The next statement over them then waits for no one and sees what others wrote before. */
 export async function lockQuietly(
   tx: Queryable,
   batch: number,
@@ -93,7 +90,6 @@ export async function inFlightOf(
   return new Map(rows.map(({ id, ...sent }) => [id, sent]));
 }
 
-/** One of the parts of a batch's file. */
 export interface Part {
   readonly requests: readonly (InFlight & {
     /** 1-based, in the file that was sent. */
@@ -107,7 +103,7 @@ export function lockPart(tx: Queryable, batch: number, part: number): Promise<Pa
   return partOf(tx, { batch, part, which: sql`true` });
 }
 
-/** Of these, those of which no answer is kept. */
+/** Those without a kept answer. */
 export function lockUnanswered(tx: Queryable, batch: number, part: number): Promise<Part> {
   return partOf(tx, {
     batch,
@@ -142,15 +138,15 @@ async function partOf(
 }
 
 export interface OpenRequests {
-  /** Of a batch that is planned: those that entered it so far. */
+  /** While it is planned: those that entered it so far. */
   readonly inFlight: number;
-  /** Of these: with an answer that is kept. */
+  /** Of these: with a kept answer. */
   readonly kept: number;
   /** Not in it yet. */
   readonly queued: number;
 }
 
-/** Of `b`, which has not ended: requests in it. While it is planned, those that entered it so far, which are few. */
+/** Requests in the unfinished batch `b`; while it is planned, those that entered it so far. */
 export const OPEN_OF = sql`(case when b.state = 'planned' then (
     select count(*) from rowmill.lines l cross join unnest(l.ids) x (id) join rowmill.requests r on r.id = x.id
     where l.batch = b.no and r.state = 'batched' and r.batch = b.no)
@@ -168,7 +164,7 @@ export async function countOpen(client: Reader, batch: number): Promise<OpenRequ
   return row ?? { inFlight: 0, kept: 0, queued: 0 };
 }
 
-/** Requests that entered it and have ended. */
+/** Requests that entered it and ended. */
 export async function countEnded(client: Reader, batch: number): Promise<number> {
   const row = await client.first<{ count: number }>(sql`select ${endedOf(sql`${batch}::int`)} as count`);
   return row?.count ?? 0;
@@ -182,17 +178,17 @@ export async function countUnanswered(client: Reader, batch: number): Promise<nu
 /** A row of a batch's queue. */
 export interface QueueRow {
   readonly no: string;
-  /** Those of its requests that wait and may go out, in the order of their ids. */
+  /** Its requests that may go out, in id order. */
   readonly requests: readonly Request[];
 }
 
-/** The next row of the batch's queue, after this one (null: the first). Null: there is none. */
+/** After this one (null: the first). Null: there is none. */
 export async function nextOfBatch(
   client: Reader,
   batch: number,
   after: string | null,
 ): Promise<QueueRow | null> {
-  // `q.no`: the other one is a text, of which 10 comes before 2.
+  // Not by the text `no`, where 10 comes before 2.
   const rows = await client.rows<{ no: string } & (Request | { requestId: null })>(sql`
     select q.no::text as no, ${REQUEST_COLUMNS}
     from (
@@ -213,9 +209,8 @@ export async function nextOfBatch(
 
 export interface TakenRequest {
   readonly id: string;
-  /** Of this sending. */
   readonly attempt: number;
-  /** As rendered; null: it is not sent, and there is no such row. */
+  /** As rendered; null: there is no such row, so it is not sent. */
   readonly hash: string | null;
   readonly fingerprint: string | null;
   /** It has a line in the batch's file. */
@@ -223,9 +218,9 @@ export interface TakenRequest {
 }
 
 /**
- * From the queue into the batch, under a new attempt: those that still wait as they were read. Returns their ids. Those that are sent are the
- * next part of the batch's file, in this order, from line `first` on; the others end in the same transaction. `queued`: the row of the queue
- * that they stand in, of which these ids are left.
+ * Moves those that still wait as they were read from the queue into the batch, under a new attempt; returns their
+ * ids. Those that are sent become the next part of the batch's file, in this order, from line `first` on; the others
+ * end in the same transaction. `queued`: their row of the queue, and the ids that stay in it.
  */
 export async function takeIntoBatch(
   tx: Queryable,
@@ -279,7 +274,7 @@ export async function takeIntoBatch(
 }
 
 /**
- * Undoes the newest part of a rendering that broke off: nothing of it was sent, so its requests wait again as before, queued for
+ * Undoes the newest part of an interrupted rendering, of which nothing was sent: its requests wait again, queued for
  * this batch. False: there is none.
  */
 export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean> {
@@ -305,7 +300,7 @@ export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean
   return parts > 0;
 }
 
-/** What only a batch that has not ended needs. In the move that ends it. */
+/** In the move that ends the batch. */
 export async function forgetLines(tx: Queryable, batch: number): Promise<void> {
   await tx.run(sql`delete from rowmill.lines where batch = ${batch}`);
   await tx.run(sql`delete from rowmill.named_lines where batch = ${batch}`);

@@ -1,6 +1,6 @@
 /**
- * Answers that came and cannot be written yet, because somebody holds their target row. They are kept in the ledger and written from there, so
- * that the provider's files are read once. Each belongs to a request in flight and leaves with its ending (`in-flight.ts`).
+ * Answers that cannot be written yet because another transaction holds their target row. Kept in the ledger, so that
+ * the provider's files are read once. Each belongs to a request in flight and is deleted when that ends.
  */
 import type { AnswerOutcome } from "../../model/provider/outcome.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
@@ -12,8 +12,8 @@ export interface AnswerToKeep {
 }
 
 /**
- * Keeps them, or notes that they were tried again. `failed`: each was written alone and that failed, which counts as a try.
- * Returns the tries of each by its request; those that are not in flight in the batch are left out.
+ * Keeps them, or notes another try. `failed`: each was written alone, and failed, which counts as a try. Returns the
+ * tries by request, only of those in flight in the batch.
  */
 export async function keepMany(
   tx: Queryable,
@@ -21,7 +21,7 @@ export async function keepMany(
   { answers, failed }: { answers: readonly AnswerToKeep[]; failed: boolean },
 ): Promise<ReadonlyMap<string, number>> {
   if (answers.length === 0) return new Map();
-  // As text within JSON, so that PostgreSQL never decodes what a model wrote, which may name characters that it cannot store.
+  // Text within JSON, so that PostgreSQL never decodes a model's text, which may have characters that it cannot store.
   const kept = answers.map(({ requestId, outcome }) => ({ id: requestId, outcome: JSON.stringify(outcome) }));
   const rows = await tx.rows<{ id: string; tries: number }>(sql`
     insert into rowmill.kept_answers as k (request_id, batch, attempt, outcome, bytes, tries)
@@ -35,11 +35,11 @@ export async function keepMany(
 }
 
 export interface KeptAnswer extends AnswerToKeep {
-  /** When it was tried last: as the database writes it, to the microsecond. */
+  /** When it was tried last, in the database's text, to the microsecond. */
   readonly keptAt: string;
 }
 
-/** Where a pass over a batch's kept answers stands: what was tried since it began is left to the next one. */
+/** Where a pass stands; it skips what was tried since it began. */
 export interface KeptPass {
   readonly before: string;
   readonly after: { readonly keptAt: string; readonly requestId: string } | null;
@@ -51,7 +51,7 @@ export async function passStart(client: Reader): Promise<string> {
   return row?.at ?? "-infinity";
 }
 
-/** The next ones of the batch, the longest untried first; at least one, if there is one, then as many as fit. */
+/** The longest untried first: at least one, then as many as fit. */
 export async function nextKept(
   client: Reader,
   batch: number,

@@ -1,10 +1,10 @@
-/** The last answers of a definition, whatever became of them, and which of its failures a person called normal. */
+/** A definition's last answers, whatever became of them, and which of its failures you accepted as normal. */
 import type { JudgedAnswer } from "../../model/batch/failing.js";
 import { ANSWER_OUTCOMES, FAILURE_OUTCOMES, type FailureOutcome } from "../../model/words/what-next.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { addEvent } from "../pipelines/pipelines.js";
 
-/** Batches that are looked at for them, the last ones that settled; answers of before are too old to say anything. */
+/** Of settled batches, the last ones. */
 const BATCHES_MAX = 30;
 
 export interface DefinitionOf {
@@ -12,10 +12,7 @@ export interface DefinitionOf {
   readonly definitionHash: string;
 }
 
-/**
- * At most `max`, newest first: of batches that are being collected, and of those that settled last. `first`: only those to rows that had
- * not failed before.
- */
+/** At most `max`, newest first. `first`: only those to rows that had not failed before. */
 export async function readAll(
   client: Reader,
   of: DefinitionOf,
@@ -24,7 +21,7 @@ export async function readAll(
   const answers: TimedAnswer[] = [];
   for (const { no, settledAt } of await lastBatches(client, of)) {
     const oldest = answers[max - 1];
-    // What ended in a batch that had settled before then is older than all of them.
+    // Answers of a batch that settled before then are older than all of these.
     if (oldest !== undefined && settledAt !== null && settledAt < oldest.at) break;
     answers.push(...(await answersOf(client, of, { no, max, first })));
     answers.sort((a, b) => (a.at === b.at ? a.turn - b.turn : a.at < b.at ? 1 : -1));
@@ -33,7 +30,7 @@ export async function readAll(
   return answers.map(({ key, outcome, detail, accepted }) => ({ key, outcome, detail, accepted }));
 }
 
-/** May at least `count` of a definition's last answers be failures? By an index of failures alone, which mostly are few. */
+/** Whether at least `count` of the last answers may be failures: cheap, by an index of failures. */
 export async function mayHaveFailed(client: Reader, of: DefinitionOf, count: number): Promise<boolean> {
   const batches = (await lastBatches(client, of)).map(({ no }) => no);
   const row = await client.first<{ failures: number }>(sql`
@@ -42,10 +39,10 @@ export async function mayHaveFailed(client: Reader, of: DefinitionOf, count: num
   return (row?.failures ?? 0) >= count;
 }
 
-/** As the index says. */
+/** The index's predicate. */
 const IS_FAILURE = sql`outcome in ('truncated', 'invalid', 'refused')`;
 
-/** Those that are being collected, then those that settled last, newest first. */
+/** Those being collected, then those that settled last, newest first. */
 function lastBatches(
   client: Reader,
   { pipelineId, definitionHash }: DefinitionOf,
@@ -69,7 +66,7 @@ interface TimedAnswer extends JudgedAnswer {
   readonly turn: number;
 }
 
-/** Microseconds too: those of one chunk are of one instant. */
+/** With microseconds. */
 function sortable(at: Sql): Sql {
   return sql`to_char(${at}, 'YYYY-MM-DD HH24:MI:SS.US')`;
 }
@@ -88,7 +85,7 @@ function answersOf(
           and f.definition_hash = ${definitionHash}
           and f.outcome = a.outcome) as accepted
     from (
-      -- What a retry wrote since is no refusal any more.
+      -- A retry has written it since.
       select a.request_id, case when a.written_at is null then a.outcome else 'answered' end as outcome, a.detail,
         a.at, hashint8(a.request_id) as turn
       from rowmill.attempts a
@@ -97,14 +94,14 @@ function answersOf(
         and (not ${first}::boolean or a.tries <= (a.outcome = any(${[...FAILURE_OUTCOMES]}::text[]))::int)
         and a.at > coalesce((select p.answers_since from rowmill.pipelines p where p.id = ${pipelineId}),
           '-infinity')
-      -- Of those of one instant any, wherever they stand in the table and whatever became of them.
+      -- A chunk's answers are of one instant: take any of them, whatever their outcome.
       order by a.at desc, turn
       limit ${max}) a
     join rowmill.requests r on r.id = a.request_id
     order by a.at desc, a.turn`);
 }
 
-/** A failure that a person may call normal: the model's, or that of rows which the target refuses. */
+/** Failures that you may accept as normal: the model's, and rows that the target refuses. */
 export type AcceptableFailure = FailureOutcome | "unwritable";
 
 export async function isAccepted(
@@ -121,7 +118,7 @@ export async function isAccepted(
   return row !== null;
 }
 
-/** These failures are normal for the definition: its pipeline does not pause for them any more. */
+/** The pipeline no longer pauses for these failures of the definition. */
 export async function acceptFailures(
   tx: Queryable,
   { pipelineId, definitionHash }: DefinitionOf,

@@ -1,18 +1,21 @@
-/** What was spent and what is reserved, derived from what attempts came to and from batches in flight; and limits that providers told us. */
+/**
+ * What was spent and what is reserved, derived from attempts and batches in flight; and limits learned from
+ * providers.
+ */
 import type { BudgetPeriod } from "../../model/pipeline.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
 export interface Spending {
-  /** 1e-9 US dollars, in the period; the day of a sum is the day of its batch's submission (UTC). */
+  /** In the period; a cost counts on the day of its batch's submission (UTC). */
   readonly spentNanoUsd: number;
-  /** Batches in flight, whenever they were planned: they may still cost it. */
+  /** By batches in flight, whenever they were planned. */
   readonly reservedNanoUsd: number;
-  /** Of this account: those of another one wait for it, and nothing comes back by waiting for them. */
+  /** Only of this account: waiting for those of another one frees nothing. */
   readonly batchesInFlight: number;
 }
 
-/** The caller holds the pipeline's lock, so that two planners cannot count on the same money. */
+/** The caller holds the pipeline's lock, so that two planners cannot spend the same money. */
 export async function spending(
   tx: Queryable,
   pipelineId: number,
@@ -74,17 +77,17 @@ function inPeriod(period: { per: BudgetPeriod; runId: string | null }): Sql {
 export interface LearnedLimits {
   readonly enqueuedTokens: number | null;
   readonly inputBytes: number | null;
-  /** How often it was guessed, one after the other, since the provider names none; 0: it named it. */
+  /** How many guesses in a row, if the provider names no limit; 0: it named it. */
   readonly sizeGuesses: number;
-  /** Until the provider is asked again to take anything; 0: it may be asked now. */
+  /** Until the next request to the provider. */
   readonly waitMs: number;
 }
 
-/** A guess about the provider may be wrong, or the provider better by now. */
+/** A guess may be wrong or out of date. */
 const GUESS_HOURS_MAX = 24;
 const GUESS_GROWTH = 4;
 
-/** Locks the account's entry for the model, where there is one, so that all workers and pipelines reserve one after another. */
+/** Locks the account's entry for the model, so that workers and pipelines reserve one after another. */
 export function lockLimits(tx: Queryable, account: string, model: string): Promise<LearnedLimits> {
   return limitsBy(tx, sql`account = ${account} and model = ${model} for update`);
 }
@@ -105,7 +108,7 @@ async function limitsBy(client: Reader, which: Sql): Promise<LearnedLimits> {
   return row ?? { enqueuedTokens: null, inputBytes: null, sizeGuesses: 0, waitMs: 0 };
 }
 
-/** A batch of the pipeline that the provider has not taken yet. */
+/** Whether the pipeline has a batch that the provider has not accepted yet. */
 export async function isSending(tx: Reader, pipelineId: number, account: string): Promise<boolean> {
   const row = await tx.first(sql`
     select 1 as one
@@ -118,7 +121,7 @@ export async function isSending(tx: Reader, pipelineId: number, account: string)
   return row !== null;
 }
 
-/** Tokens of all batches that the provider has not finished, of every pipeline. */
+/** Of all batches that the provider has not finished, of every pipeline. */
 export async function reservedTokens(tx: Reader, account: string, model: string): Promise<number> {
   const row = await tx.first<{ tokens: number }>(sql`
     select coalesce(sum(reserved_tokens), 0)::float8 as tokens
@@ -132,7 +135,7 @@ export async function reservedTokens(tx: Reader, account: string, model: string)
 export interface Learned {
   readonly enqueuedTokens?: number;
   readonly inputBytes?: number;
-  /** How the bytes were guessed; absent: the provider named them. */
+  /** Absent: the provider named the bytes. */
   readonly guess?: { readonly count: number; readonly refusedBytes: number };
   readonly message: string;
 }
@@ -155,7 +158,7 @@ export async function learnLimit(
       message = excluded.message, learned_at = now()`);
 }
 
-/** Nothing is sent to the account for the model before then: the provider asked for it, or has no room. */
+/** Nothing is sent to the account for the model until then. */
 export async function learnWait(
   client: Queryable,
   of: { account: string; model: string },
@@ -178,7 +181,7 @@ export interface AccountWait {
   readonly message: string;
 }
 
-/** Accounts to which nothing is sent for now, the longest wait first; at most `max`. */
+/** The longest wait first; at most `max`. */
 export async function accountWaits(client: Reader, max: number): Promise<AccountWait[]> {
   return client.rows<AccountWait>(sql`
     select b.provider, l.account, l.model, l.message,
@@ -190,7 +193,7 @@ export async function accountWaits(client: Reader, max: number): Promise<Account
     limit ${max}`);
 }
 
-/** A file passed: the next ones may be larger, up to half of the one that did not. */
+/** A file was accepted: the next may be larger, up to half of the one that was refused. */
 export async function raiseGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
   await client.run(sql`
     update rowmill.learned_limits
@@ -201,7 +204,7 @@ export async function raiseGuess(client: Queryable, of: { account: string; model
       and size_guesses > 0`);
 }
 
-/** Smaller files did not help: what was guessed of their size was wrong. */
+/** Smaller files did not help: the guess was wrong. */
 export async function forgetGuess(client: Queryable, of: { account: string; model: string }): Promise<void> {
   await client.run(sql`
     update rowmill.learned_limits
@@ -211,7 +214,7 @@ export async function forgetGuess(client: Queryable, of: { account: string; mode
       and size_guesses > 0`);
 }
 
-/** What this batch may have cost beyond what its attempts say. */
+/** What this batch may have cost beyond its attempts. */
 export async function moneyAtRisk(tx: Reader, batchId: string): Promise<number> {
   const row = await tx.first<{ nanoUsd: number }>(sql`
     select greatest(0,

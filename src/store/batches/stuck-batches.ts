@@ -27,7 +27,10 @@ export async function held(
     limit ${max}`);
 }
 
-/** Longer at the provider than their window, by the database's clock: at most `max`, the oldest first. `of`: only this batch. */
+/**
+ * Longer at the provider than their window, by the database's clock: at most `max`, the oldest first. `of`: only this
+ * batch.
+ */
 export async function overdue(
   client: Reader,
   { max, of = null }: { readonly max: number; readonly of?: string | null },

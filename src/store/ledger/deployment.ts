@@ -1,6 +1,6 @@
 /**
- * Who we are to the provider: a name made once per ledger, which a batch's metadata carries; where the ledger is; and whether it may be
- * a restored or copied one, which holds back everything. That last one is read together with the pauses (`pipelines.ts`).
+ * The ledger's name at the provider, made once and carried in each batch's metadata; where the ledger is; and whether
+ * it may be restored or copied, which holds everything back (read together with the pauses in `pipelines.ts`).
  */
 import type { DeploymentIdentity } from "../../model/deployment-identity.js";
 import { RowmillError } from "../../model/errors.js";
@@ -15,11 +15,11 @@ export async function deploymentId(client: Reader): Promise<string> {
 function notMigrated(): RowmillError {
   return new RowmillError(
     "internal",
-    "The schema rowmill has no deployment; it was not migrated by Rowmill.",
+    "The table rowmill.deployment is empty, so Rowmill did not create this schema. Run: rowmill doctor",
   );
 }
 
-/** Why the ledger is held back; null: it is not. In a ledger of an earlier version nothing was ever suspected. */
+/** Why the ledger is held back; null: it is not, as always in a ledger of an earlier version. */
 export const SUSPICION_VALUE: Sql = sql`(select to_jsonb(d) ->> 'suspicion' from rowmill.deployment d)`;
 
 export async function suspicion(client: Reader): Promise<string | null> {
@@ -38,7 +38,7 @@ export async function recordedIdentity(client: Reader): Promise<DeploymentIdenti
   return row;
 }
 
-/** Where it is now, as far as the database tells. */
+/** Where it is now. */
 export async function presentIdentity(
   client: Reader,
   folder: Pick<DeploymentIdentity, "folder" | "folderInode">,
@@ -48,9 +48,9 @@ export async function presentIdentity(
       has_function_privilege('pg_catalog.pg_control_system()', 'execute') as allowed
     from pg_catalog.pg_database d
     where d.datname = current_database()`);
-  if (!row) throw new RowmillError("internal", "The database does not know itself.");
+  if (!row) throw new RowmillError("internal", "The database is missing from its own catalog.");
   const { allowed, ...database } = row;
-  // A statement of its own: the right is asked for before anything of it runs.
+  // A separate statement, since the right is required before it runs.
   const control = allowed
     ? await client.first<{ systemIdentifier: string }>(sql`
       select system_identifier::text as "systemIdentifier"
@@ -67,7 +67,7 @@ export async function recordIdentity(client: Queryable, identity: DeploymentIden
       database_name = ${databaseName}, folder = ${folder}, folder_inode = ${folderInode}`);
 }
 
-/** Holds everything back until a person decides. The first reason stays. True: by this call. */
+/** Holds everything back until you decide. The first reason stays. True: by this call. */
 export async function suspect(client: Queryable, reason: string): Promise<boolean> {
   const events = await client.rows<{ suspected: boolean }>(sql`
     with suspected as (
@@ -75,7 +75,7 @@ export async function suspect(client: Queryable, reason: string): Promise<boolea
       set suspicion = ${reason}, suspected_at = now()
       where suspicion is null
       returning id),
-    told as (
+    noted as (
       insert into rowmill.pipeline_events (pipeline_id, event, reason)
       select p.id, 'paused', ${reason}
       from rowmill.pipelines p
@@ -85,7 +85,7 @@ export async function suspect(client: Queryable, reason: string): Promise<boolea
   return events.length > 0;
 }
 
-/** A person decided: the ledger goes on, here. `renamed`: under a name of its own. */
+/** You decided: the ledger continues here. `renamed`: under a new name. */
 export async function clearSuspicion(
   tx: Queryable,
   decision: { identity: DeploymentIdentity; renamed: boolean; event: string; reason: string },
@@ -107,7 +107,7 @@ export async function hasBatches(client: Reader): Promise<boolean> {
   return (await client.first(sql`select 1 as one from rowmill.batches limit 1`)) !== null;
 }
 
-/** Seconds since the last batch was created that this ledger knows of, or since it was made. */
+/** Since the last known batch was created, or since the ledger was. */
 export async function secondsSinceLastCreate(client: Reader): Promise<number> {
   const row = await client.first<{ seconds: number }>(sql`
     select extract(epoch from clock_timestamp() - coalesce((select max(submitted_at) from rowmill.batches),

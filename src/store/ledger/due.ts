@@ -1,9 +1,7 @@
 /**
- * What there is to do, for all pipelines of a worker at once, in one statement. It decides nothing: who acts on an answer reads its own rows
- * again, under its own locks. An idle worker asks each second only whether the answer that it has still holds.
- *
- * Whatever has settled costs it nothing: it reads what arrived, the queue, the batches that have not ended, and one row a pipeline of
- * everything else.
+ * What there is to do, for all pipelines of a worker, in one statement. It decides nothing: each step reads its own
+ * rows again, under its own locks. An idle worker asks each second only whether the last answer still holds. Settled
+ * work costs nothing: it reads arrivals, the queue, unfinished batches, and one row a pipeline of everything else.
  */
 import { asItStands, inOneMessage, sql, type Reader, type Sql } from "../../postgres/database.js";
 import type { PauseKind } from "../pipelines/pipelines.js";
@@ -13,51 +11,48 @@ import { WORKER_SILENCE_MS } from "./workers.js";
 
 export interface DueQuestion {
   readonly pipelines: readonly { readonly id: number; readonly definitionHash: string }[];
-  /** Also what takes a look at each unfinished batch, or by an index of its own: `orphan` and `demo`. */
+  /** Also `orphan` and `demo`, which cost more. */
   readonly thorough: boolean;
 }
 
 export interface PipelineDue {
   readonly id: number;
-  /** This worker's definition counts, and it is not uninstalled: it may be worked on. */
+  /** It has this worker's definition and is not uninstalled. */
   readonly current: boolean;
   readonly pauseKind: PauseKind | null;
   readonly approved: boolean;
   readonly arrived: boolean;
-  /** Requests that may go out now, as the queue says: it may name more than wait. */
+  /** Requests that may go out now; an upper bound. */
   readonly ready: number;
   /** Null: none is ready. */
   readonly oldestWaitMs: number | null;
-  /** Until the next of the others may go out. Null: there is none. */
+  /** Until the next of the others may go out. Null: there are none. */
   readonly nextReadyMs: number | null;
   readonly flush: boolean;
   /** Null: it was never swept. */
   readonly sweep: SweepFacts | null;
-  /** The demo model answered rows of it. False where that was not asked. */
+  /** The demo model answered rows of it. False unless `thorough`. */
   readonly demo: boolean;
 }
 
 export interface Due {
-  /** By their ids; without those that are not registered any more. */
+  /** By id; only registered ones. */
   readonly pipelines: ReadonlyMap<number, PipelineDue>;
-  /** Unfinished batches that are due, and that nobody holds. */
+  /** Unfinished batches that are due and free. */
   readonly batches: number;
-  /** Until the next batch is due, the next wait that a provider asked for is over, or a worker that stays silent is dead. Null: never. */
+  /** Until a batch is due, a provider's wait is over, or a silent worker counts as dead. Null: never. */
   readonly nextMs: number | null;
-  /** A worker has not been seen for too long. */
+  /** A worker has been silent for too long. */
   readonly dead: boolean;
-  /** An unfinished batch has no wake-up. False where that was not asked. */
+  /** An unfinished batch has no wake-up. False unless `thorough`. */
   readonly orphan: boolean;
-  /** Another one than before: something happened that may let others go on, or that a person wants to see. By whichever worker. */
+  /** Changes when any worker did something that may unblock others or should be shown. */
   readonly revision: string;
   /** What had been committed when it was asked. */
   readonly snapshot: string;
 }
 
-/**
- * Whether all that the answer was made from is as it was: who sees the same transactions sees the same rows. It costs next to nothing. Where others
- * write all the time it says no all the time, and the question is asked.
- */
+/** Whether nothing was committed since: the same snapshot sees the same rows. Costs next to nothing. */
 export async function holds(client: Reader, { snapshot }: Pick<Due, "snapshot">): Promise<boolean> {
   const statement = asItStands(sql`select pg_catalog.pg_current_snapshot() as snapshot`);
   return (await client.first<{ snapshot: string }>(statement))?.snapshot === snapshot;
@@ -66,11 +61,11 @@ export async function holds(client: Reader, { snapshot }: Pick<Due, "snapshot">)
 /** @throws RowmillError `version_too_old` */
 export async function askDue(client: Reader, question: DueQuestion): Promise<Due> {
   const row = await client.first<DueRecord>(statement(question)).catch(async (error: unknown) => {
-    // The ledger may have been changed by a newer version so that the statement itself fails.
+    // A newer version may have changed the ledger so that the statement fails.
     await requireUnderstood(client);
     throw error;
   });
-  if (row === null) throw new Error("The database did not say what is due.");
+  if (row === null) throw new Error("The database did not return what is due.");
   const { oldest, batches, nextMs, dead, orphan, snapshot } = row;
   refuseNewer(oldest);
   const asked = new Map(question.pipelines.map(({ id, definitionHash }) => [id, definitionHash]));
@@ -105,7 +100,7 @@ interface DueRecord extends Pick<Due, "batches" | "nextMs" | "dead" | "orphan" |
   readonly arrived: readonly number[] | null;
   readonly demo: readonly number[] | null;
   readonly pipelines: readonly PipelineRecord[];
-  /** What may change without a change of the pipelines' own rows. */
+  /** What changes without the pipelines' own rows. */
   readonly news: string;
 }
 
@@ -183,14 +178,14 @@ function statement({ pipelines, thorough }: DueQuestion): Sql {
       from rowmill.workers) w`);
 }
 
-/** Null of a lease counts for nothing. */
+/** `greatest` ignores a null lease. */
 const WAKES_AT = sql`greatest(next_at, lease_until)`;
 const DIES_AT = sql`seen_at + make_interval(secs => ${WORKER_SILENCE_MS / 1000})`;
 
 const ORPHAN = sql`exists (select from rowmill.batches b where b.settled_at is null and not exists (
   select from rowmill_worker.jobs j where j.key = 'batch:' || b.id and j.attempts < j.max_attempts))`;
 
-/** From one pipeline to the next by the index: of each a row, and none of those that have no such row. */
+/** Skips from pipeline to pipeline by the index, reading one row of each. */
 const DEMO = sql`(
   with recursive found (id) as (
     (select pipeline_id from rowmill.requests where demo order by pipeline_id limit 1)

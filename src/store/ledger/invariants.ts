@@ -1,10 +1,10 @@
 /**
- * The invariants of the ledger, as queries that must find nothing. `rowmill doctor --audit` and every test that touches the store
- * run the very same. Numbers are those of docs/internals/state-machine.md. Each query is one statement, so that a worker may go on beside it.
+ * The ledger's invariants, as queries that must find nothing: run by `rowmill doctor --audit` and by every test that
+ * touches the store. Each is one statement, so workers need not stop.
  */
 import { raw, sql, type Queryable } from "../../postgres/database.js";
 
-/** Of each invariant; one is enough to know, some help to find the cause. */
+/** Of each invariant. */
 const VIOLATIONS_MAX = 5;
 
 interface Invariant {
@@ -12,7 +12,7 @@ interface Invariant {
   readonly number: number;
   /** What holds. */
   readonly title: string;
-  /** Rows with one column `violation`: which row it is, and what is wrong with it. */
+  /** Returns rows with one column, `violation`: which row, and what is wrong with it. */
   readonly query: string;
 }
 
@@ -143,7 +143,8 @@ const INVARIANTS: readonly Invariant[] = [
     number: 2,
     title: "a batch in flight accounts for every request",
     query: `
-      select b.id || ': ' || b.requests || ' entered, ' || ended.n || ' ended, ' || flying.n || ' in flight' as violation
+      select b.id || ': ' || b.requests || ' entered, ' || ended.n || ' ended, ' || flying.n || ' in flight'
+        as violation
       from rowmill.batches b
       cross join lateral (select count(*) as n from rowmill.attempts a where a.batch = b.no) ended
       cross join lateral (
@@ -159,23 +160,24 @@ const INVARIANTS: readonly Invariant[] = [
     number: 2,
     title: "the counts of states are those of the requests",
     query: `
-      select p.name || ' ' || s.state || ': ' || coalesce(told.n, 0) || ' told, ' || coalesce(found.n, 0) || ' there' as violation
+      select p.name || ' ' || s.state || ': counted ' || coalesce(counted.n, 0) || ', found ' || coalesce(found.n, 0)
+        as violation
       from rowmill.pipelines p
       cross join unnest(enum_range(null::rowmill.request_state)) s (state)
       left join lateral (
         select sum((to_jsonb(c) ->> s.state::text)::bigint) as n
         from rowmill.counts c
-        where c.pipeline_id = p.id) told on true
+        where c.pipeline_id = p.id) counted on true
       left join lateral (
         select count(*) as n
         from rowmill.requests r
         where r.pipeline_id = p.id
           and r.state = s.state) found on true
-      where coalesce(told.n, 0) <> coalesce(found.n, 0)`,
+      where coalesce(counted.n, 0) <> coalesce(found.n, 0)`,
   },
   {
     number: 2,
-    title: "what is told of a batch and of an hour is what their attempts came to",
+    title: "the totals of a batch and of an hour are those of their attempts",
     query: `
       with attempt as (
         select b.pipeline_id, a.batch, date_trunc('hour', a.at, 'UTC') as hour,
@@ -191,15 +193,15 @@ const INVARIANTS: readonly Invariant[] = [
           sum(input) as input, sum(output) as output, sum(cost) as cost
         from attempt
         group by 1, 2),
-      told as (
+      counted as (
         select pipeline_id, hour, sum(succeeded) as succeeded, sum(failed) as failed, sum(returned) as returned,
           sum(input_tokens) as input, sum(output_tokens) as output, sum(cost_nano_usd) as cost
         from rowmill.usage
         group by 1, 2)
       select 'pipeline ' || coalesce(h.pipeline_id, t.pipeline_id) || ', hour ' || coalesce(h.hour, t.hour) as violation
-      from hours h full join told t on t.pipeline_id = h.pipeline_id and t.hour = h.hour
-      where (h.succeeded, h.failed, h.returned, h.input, h.output, h.cost) is distinct from (t.succeeded,
-        t.failed, t.returned, t.input, t.output, t.cost)
+      from hours h full join counted t on t.pipeline_id = h.pipeline_id and t.hour = h.hour
+      where (h.succeeded, h.failed, h.returned, h.input, h.output, h.cost)
+        is distinct from (t.succeeded, t.failed, t.returned, t.input, t.output, t.cost)
       union all
       select 'batch ' || b.id
       from rowmill.batches b
@@ -210,8 +212,8 @@ const INVARIANTS: readonly Invariant[] = [
         group by 1) a on a.batch = b.no
       where b.settled_at is not null
         and (coalesce(a.succeeded, 0), coalesce(a.failed, 0), coalesce(a.returned, 0), coalesce(a.input, 0),
-          coalesce(a.output, 0), coalesce(a.cost, 0)) <> (b.succeeded, b.failed, b.returned, b.input_tokens,
-          b.output_tokens, b.cost_nano_usd)`,
+          coalesce(a.output, 0), coalesce(a.cost, 0))
+          <> (b.succeeded, b.failed, b.returned, b.input_tokens, b.output_tokens, b.cost_nano_usd)`,
   },
   {
     number: 3,
@@ -271,8 +273,8 @@ const INVARIANTS: readonly Invariant[] = [
     number: 6,
     title: "every attempt costs what its batch's own price says",
     query: `
-      select ${requestOf("a.request_id")} || ' attempt ' || a.attempt || ' is booked at ' || coalesce(
-        a.cost_nano_usd::text, 'nothing') || ', not ' || due.cost as violation
+      select ${requestOf("a.request_id")} || ' attempt ' || a.attempt || ' is booked at '
+        || coalesce(a.cost_nano_usd::text, 'nothing') || ', not ' || due.cost as violation
       from rowmill.attempts a
       join rowmill.batches b on b.no = a.batch
       cross join lateral (
@@ -282,20 +284,20 @@ const INVARIANTS: readonly Invariant[] = [
         order by (s.step ->> 'fromInputTokens')::bigint desc
         limit 1) reached
       cross join lateral (
-        select ceil((a.output_tokens * (reached.step ->> 'outputPicoUsd')::numeric + greatest(
-          a.input_tokens - a.cached_input_tokens, 0) * (reached.step ->> 'inputPicoUsd')::numeric + least(
-          a.cached_input_tokens, a.input_tokens) * (reached.step ->> 'cachedInputPicoUsd')::numeric) * b.batch_factor
-          / 1000) as cost) due
+        select ceil((a.output_tokens * (reached.step ->> 'outputPicoUsd')::numeric
+          + greatest(a.input_tokens - a.cached_input_tokens, 0) * (reached.step ->> 'inputPicoUsd')::numeric
+          + least(a.cached_input_tokens, a.input_tokens) * (reached.step ->> 'cachedInputPicoUsd')::numeric)
+          * b.batch_factor / 1000) as cost) due
       where a.cost_nano_usd is distinct from due.cost`,
   },
 ];
 
 export interface AuditedInvariant extends Pick<Invariant, "number" | "title"> {
-  /** In words, the first few. */
+  /** The first few. */
   readonly violations: readonly string[];
 }
 
-/** Every invariant in order. Reads the whole ledger; writes nothing. */
+/** Reads the whole ledger; writes nothing. */
 export async function audit(client: Queryable): Promise<AuditedInvariant[]> {
   const audited: AuditedInvariant[] = [];
   for (const { number, title, query } of INVARIANTS) {

@@ -1,17 +1,17 @@
 /**
- * Whose the schemas `rowmill` and `rowmill_worker` are. Who made them before us could have put triggers, views and functions there, which
- * would run with the rights of whoever reads or writes the ledger. Only reads the catalog.
+ * Who owns the schemas `rowmill` and `rowmill_worker`. A role that created them first could have put triggers, views
+ * and functions there, which would run with the rights of the ledger's users. Only reads the catalog.
  */
 import { RowmillError } from "../../model/errors.js";
 import { quoteIdentifier, raw, sql, type Reader, type Sql } from "../../postgres/database.js";
 
 export const OUR_SCHEMAS = ["rowmill", "rowmill_worker"] as const;
 /** Named in one message. */
-const STRANGERS_MAX = 5;
+const FOREIGN_MAX = 5;
 
 /**
- * May this user work with what that role made? A superuser may act for every role, and would run anybody's code with all rights: so only for
- * itself and other superusers. `me`: a row of pg_roles.
+ * Whether this user may run that role's code. A superuser would run it with all rights, so only its own and other
+ * superusers'. `me`: a row of pg_roles.
  */
 export function isTrustedOwner(owner: Sql, me: string): Sql {
   const user = raw(me);
@@ -22,7 +22,7 @@ export function isTrustedOwner(owner: Sql, me: string): Sql {
 
 /** @throws RowmillError `database_refused` that names what belongs to whom */
 export async function requireOwnLedger(client: Reader): Promise<void> {
-  const strangers = await client.rows<{ what: string; owner: string }>(sql`
+  const foreign = await client.rows<{ what: string; owner: string }>(sql`
     with owned (schema, what, owner, ours) as (
       select n.oid, 'the schema ' || quote_ident(n.nspname), n.nspowner, false
       from pg_catalog.pg_namespace n
@@ -34,7 +34,7 @@ export async function requireOwnLedger(client: Reader): Promise<void> {
       select t.typnamespace, 'the type ' || t.oid::regtype, t.typowner, false
       from pg_catalog.pg_type t
       where t.typtype in ('d', 'e', 'r')
-      -- Trigger functions are given to a role of ours, and run in the users' writes alone.
+      -- Trigger functions belong to a role of ours, and run only in the users' writes.
       union all
       select p.pronamespace, 'the function ' || p.oid::regprocedure, p.proowner,
         pg_get_userbyid(p.proowner) = 'rowmill_arrivals'
@@ -47,12 +47,13 @@ export async function requireOwnLedger(client: Reader): Promise<void> {
       and not o.ours
       and not ${isTrustedOwner(sql`o.owner`, "me")}
     order by o.what like 'the schema%' desc, o.what
-    limit ${STRANGERS_MAX}`);
-  const [first] = strangers;
+    limit ${FOREIGN_MAX}`);
+  const [first] = foreign;
   if (first === undefined) return;
+  const owned = foreign.map(({ what, owner }) => `${what} belongs to ${quoteIdentifier(owner)}`);
   throw new RowmillError(
     "database_refused",
-    `Another role made Rowmill's own objects: ${strangers.map(({ what, owner }) => `${what} belongs to ${quoteIdentifier(owner)}`).join("; ")}. Its code would run with the rights of your database user.`,
+    `Another role owns objects of Rowmill: ${owned.join("; ")}. Its code would run with your database user's rights.`,
     {
       hints: [
         `If ${quoteIdentifier(first.owner)} is the user that Rowmill works as, connect as that user.`,

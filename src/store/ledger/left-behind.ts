@@ -1,4 +1,4 @@
-/** What ended batches leave behind: at the provider, and as spool files on this machine. */
+/** Files of ended batches, at the provider and on this machine. */
 import type { Json } from "../../model/pipeline.js";
 import type { BatchRef } from "../../model/provider/provider.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
@@ -14,7 +14,7 @@ export interface Forgettable {
   readonly staged: Json | null;
 }
 
-/** Ended batches of which the provider may still keep something, under these accounts, and which are nobody else's too. */
+/** Ended batches of these accounts with files left at the provider; not those shared with another database. */
 export async function forgettable(
   client: Reader,
   of: { readonly pipelineIds: readonly number[]; readonly accounts: readonly string[] },

@@ -1,8 +1,7 @@
 /**
- * Brings the schema `rowmill` to this version: the numbered files of `migrations/`, forward only, all that are missing in one
- * transaction under a lock of that transaction (a session lock would leak behind a pooler). A crash leaves the former version.
- *
- * A schema that is newer than this Rowmill is worked with, unless a migration said that older ones cannot (`understood.ts`).
+ * Brings the schema `rowmill` to this version: all missing files of `migrations/`, forward only, in one transaction
+ * under its own lock (a session lock would leak behind a pooler). A crash leaves the previous version. A newer schema
+ * is fine, unless a migration excluded older versions (`understood.ts`).
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
@@ -12,10 +11,10 @@ import { isConflict, raw, sql, type Database, type Queryable } from "../../postg
 import { requireOwnLedger } from "./ledger-owners.js";
 import { requireUnderstood } from "./understood.js";
 
-/** Any number, but always this one: it keeps two migrations of one database apart. */
+/** Arbitrary: keeps two migrations of one database apart. */
 export const MIGRATION_LOCK = 7_269_736_101n;
 const MIGRATION_TIMEOUT_MS = 600_000;
-/** A statement that changes a table may lose a deadlock against workers of the former version. */
+/** Changing a table may lose a deadlock against workers of the previous version. */
 const MIGRATION_TRIES_MAX = 5;
 const MIGRATION_PAUSE_MS = 500;
 /** As `server_version_num` has it. */
@@ -53,7 +52,7 @@ function applyMissing(database: Database, migrations: readonly Migration[]): Pro
       await tx.run(sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
       await requireVersion(tx);
       await prepareSchema(tx);
-      // Before anything is written, and after `if not exists` may have found a schema of somebody else's.
+      // Before anything is written: `if not exists` may have found another role's schema.
       await requireOwnLedger(tx);
       const applied = await appliedVersions(tx);
       if (applied.size > 0) await requireUnderstood(tx);
@@ -66,7 +65,7 @@ function applyMissing(database: Database, migrations: readonly Migration[]): Pro
   );
 }
 
-/** Those that `migrate` would run; none when the schema is current. Only looks. */
+/** Those that `migrate` would run. Only reads. */
 export async function pendingMigrations(client: Queryable): Promise<Migration[]> {
   const migrations = await readMigrations();
   const table = await client.first(sql`select 1 as one where to_regclass('rowmill.migrations') is not null`);
@@ -96,7 +95,7 @@ async function isCurrent(database: Queryable, migrations: readonly Migration[]):
     where to_regclass('rowmill.migrations') is not null
       and to_regclass('rowmill.deployment') is not null`);
   if (!exists) return false;
-  // A script of `up --print-sql` that broke off before its last statement leaves none.
+  // An interrupted script of `up --print-sql` leaves none.
   if ((await database.first(sql`select 1 as one from rowmill.deployment`)) === null) return false;
   const applied = await appliedVersions(database);
   await requireUnderstood(database);
@@ -119,7 +118,8 @@ export const SCHEMA_STATEMENTS: readonly string[] = [
   "create schema if not exists rowmill",
   "revoke all on schema rowmill from public",
   `create table if not exists rowmill.migrations (
-    version integer primary key, name text not null, sha256 text not null, applied_at timestamptz not null default now())`,
+    version integer primary key, name text not null, sha256 text not null,
+    applied_at timestamptz not null default now())`,
 ];
 
 async function prepareSchema(tx: Queryable): Promise<void> {
@@ -138,7 +138,7 @@ async function apply(tx: Queryable, migration: Migration): Promise<void> {
     values (${migration.version}, ${migration.name}, ${migration.sha256})`);
 }
 
-/** After the last migration; repeatable. Which database that is, the first worker records. */
+/** After the last migration; repeatable. The first worker records which database it is. */
 export const DEPLOYMENT_STATEMENT = `insert into rowmill.deployment (database_name) values (current_database())
     on conflict do nothing`;
 

@@ -1,7 +1,4 @@
-/**
- * What a person wants to see: where every pipeline and batch stands, and one row's whole story. Only reads, and each list has a
- * bound. Nothing here decides anything; who acts reads its own rows under its own locks.
- */
+/** For display: where every pipeline and batch stands, and one row's whole story. Only reads; each list has a bound. */
 import type { BatchState } from "../../model/batch/batch-transitions.js";
 import type { RequestState } from "../../model/request/request-transitions.js";
 import { COUNTS_BY_PIPELINE } from "../requests/counts.js";
@@ -13,12 +10,11 @@ import { shownText } from "../../postgres/shown-text.js";
 import { PAUSE_KIND_VALUE, PAUSE_REASON_VALUE, type PauseKind } from "../pipelines/pipelines.js";
 import { WORKER_SILENCE_MS } from "./workers.js";
 
-/** The newest ones; older batches have settled long ago. */
 export const BATCHES_SHOWN_MAX = 10_000;
 const ATTEMPTS_SHOWN_MAX = 1_000;
 const EVENTS_SHOWN_MAX = 1_000;
 
-/** False until `up` made the schema. @throws RowmillError `database_refused` when another role made it */
+/** False until `up` created the schema. @throws RowmillError `database_refused` when another role owns it */
 export async function ledgerExists(client: Queryable): Promise<boolean> {
   await requireOwnLedger(client);
   const row = await client.first<{ exists: boolean }>(sql`
@@ -33,9 +29,9 @@ export interface PipelineOverview {
   readonly waiting: number;
   readonly batched: number;
   readonly succeeded: number;
-  /** Requests that failed for good, and rows that no key names. */
+  /** Requests that failed for good, and rows without a usable key. */
   readonly failed: number;
-  /** Of the failed: rows that no key names, */
+  /** Of the failed: rows without a usable key, */
   readonly refused: number;
   /** by the reason, the most frequent first; the first few. */
   readonly unnamed: readonly UnnamedRows[];
@@ -53,9 +49,9 @@ export interface PipelineOverview {
   readonly batches: Readonly<Partial<Record<BatchState, number>>>;
   /** Until the oldest waiting row has waited long enough; negative: it has. Null: nothing waits. */
   readonly deadlineMs: number | null;
-  /** Until an unfinished batch is looked at next. Null: there is none. */
+  /** Until the next step of an unfinished batch. Null: there is none. */
   readonly nextLookMs: number | null;
-  /** Keys that triggers reported and nobody has looked at yet. */
+  /** Keys that triggers reported and no worker has looked at yet. */
   readonly arrivals: number;
 }
 
@@ -110,7 +106,7 @@ export interface MoneyOverview {
   /** The same as live requests, by each batch's own share of the live price. */
   readonly liveNanoUsd: number;
   readonly reservedNanoUsd: number;
-  /** Paid attempts whose price is not known: the sum lacks them. */
+  /** Paid attempts without a known price, which the sum lacks. */
   readonly unpriced: number;
 }
 
@@ -157,11 +153,11 @@ export interface BatchOverview {
   readonly state: BatchState;
   readonly provider: string;
   readonly providerBatchId: string | null;
-  /** That it is the provider batch of ours is not proved yet. */
+  /** Not proved yet that it is our provider batch. */
   readonly presumed: boolean;
   readonly providerStatus: string | null;
   readonly requests: number;
-  /** Of those that have ended, as are the other two. */
+  /** Ended requests, as the next two. */
   readonly succeeded: number;
   readonly failed: number;
   readonly returned: number;
@@ -175,7 +171,8 @@ export async function batchOverviews(client: Queryable, max: number): Promise<Ba
     select b.id, p.name as pipeline, b.state, b.provider, b.provider_batch_id as "providerBatchId",
       b.provider_status as "providerStatus", b.presumed, b.requests, b.succeeded + ended.succeeded as succeeded,
       b.failed + ended.failed as failed, b.returned + ended.returned as returned, b.failures,
-      case when b.settled_at is null then (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 end as "nextLookMs"
+      case when b.settled_at is null
+        then (extract(epoch from b.next_at - clock_timestamp()) * 1000)::float8 end as "nextLookMs"
     from (select * from rowmill.batches order by planned_at desc, id desc limit ${max}) b
     join rowmill.pipelines p on p.id = b.pipeline_id
     cross join lateral (
@@ -227,7 +224,7 @@ export interface LivingWorker {
   readonly startedAt: Date;
 }
 
-/** Workers that were seen lately enough to count as alive. */
+/** Workers that count as alive. */
 export async function livingWorkers(client: Queryable): Promise<LivingWorker[]> {
   return client.rows<LivingWorker>(sql`
     select host, pid, started_at as "startedAt"
@@ -236,7 +233,7 @@ export async function livingWorkers(client: Queryable): Promise<LivingWorker[]> 
     order by started_at`);
 }
 
-/** Some rows that failed, for a person to look at. */
+/** Some failed rows. */
 export async function failedKeys(
   client: Queryable,
   pipelineId: number,
@@ -266,7 +263,7 @@ export interface RequestStory {
   readonly answeredHash: string | null;
   /** The account whose answer is in the target; null: none is. */
   readonly answeredBy: string | null;
-  /** The demo model answered, or made it fail. */
+  /** Answered or failed by the demo model. */
   readonly demo: boolean;
   /** When it may go out; null unless it waits. */
   readonly notBefore: Date | null;
@@ -314,11 +311,11 @@ export interface AttemptStory {
   readonly outputTokens: number;
   readonly costNanoUsd: number | null;
   readonly at: Date | null;
-  /** When the answer, which the target had refused, was written after all; null: it was not. */
+  /** When an answer that the target had refused was written after all. */
   readonly writtenAt: Date | null;
 }
 
-/** Every sending of one request in order, the one under way last. */
+/** All attempts of a request in order, the one under way last. */
 export async function attemptStories(client: Queryable, requestId: string): Promise<AttemptStory[]> {
   return client.rows<AttemptStory>(sql`
     select x.attempt, b.id as "batchId", b.provider, b.provider_batch_id as "providerBatchId",

@@ -1,4 +1,4 @@
-/** What a person's word about a restored or copied ledger changes in it: batches that are lost or shared, and the rows in them. */
+/** What your decision about a restored or copied ledger changes: lost and shared batches, and their rows. */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { OPEN_OF } from "../batches/in-flight.js";
 
@@ -6,11 +6,11 @@ export interface UnfinishedBatch {
   readonly id: string;
   readonly pipelineId: number;
   readonly account: string;
-  /** A create may be on its way, or is done: it is not taken back. */
+  /** A create is done or may be on its way. */
   readonly sent: boolean;
   /** Null: none is known. */
   readonly providerBatchId: string | null;
-  /** Requests in it whose answer is not here. */
+  /** Requests in it without an answer. */
   readonly rows: number;
 }
 
@@ -25,12 +25,12 @@ export async function unfinishedBatches(client: Reader): Promise<UnfinishedBatch
     order by b.planned_at, b.id`);
 }
 
-/** Everything that this ledger has at the provider is the other database's too. */
+/** Everything at the provider also belongs to the other database. */
 export async function shareBatches(tx: Queryable): Promise<void> {
   await tx.run(sql`update rowmill.batches set shared = true where not shared`);
 }
 
-/** Of these requests, those that wait; locked in id order. */
+/** Those that wait; locked in id order. */
 export async function lockWaitingById(
   tx: Queryable,
   pipelineId: number,
@@ -46,12 +46,12 @@ export async function lockWaitingById(
     for update`);
 }
 
-/** False: a batch of that id is in the ledger, under another provider batch or none. */
+/** False: the ledger has a batch of that id. */
 export async function isFreeId(tx: Queryable, id: string): Promise<boolean> {
   return (await tx.first(sql`select 1 as one from rowmill.batches where id = ${id}`)) === null;
 }
 
-/** A person was told that results of these batches are gone: the collector asks nobody again. */
+/** You know that the results of these batches are gone: the collector does not ask again. */
 export async function believeMissing(client: Queryable, ids: readonly string[]): Promise<void> {
   await client.run(sql`
     update rowmill.batches

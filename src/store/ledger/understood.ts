@@ -1,18 +1,18 @@
 /**
- * Whether this Rowmill may work with the ledger that it finds. Newer versions bring its schema forward while older workers run; those
- * live with what was only added. A migration that they cannot live with says so in `rowmill.deployment`, in its own transaction: from
- * then on they take no batch (`claim` asks in its own statement), begin no round, and stop.
+ * Whether this Rowmill may work with the ledger. Newer versions change its schema while older workers run. A
+ * migration that older versions cannot work with records it in `rowmill.deployment`, in its own transaction: from
+ * then on they claim no batch, begin no round, and stop.
  */
 import { RowmillError } from "../../model/errors.js";
 import { sql, type Reader, type Sql } from "../../postgres/database.js";
 
-/** The number of the newest file in `migrations/`: what this Rowmill knows. */
+/** The number of the newest file in `migrations/`. */
 export const LEDGER_VERSION = 1;
 
-/** For a statement that must not take effect in a ledger which this Rowmill does not understand. */
+/** For statements that must have no effect in a ledger for newer versions only. */
 export const IS_UNDERSTOOD: Sql = sql`(select d.oldest_version from rowmill.deployment d) <= ${LEDGER_VERSION}`;
 
-/** The oldest version that a worker must know to work here. Also of a ledger whose schema is older than that column. */
+/** The oldest version that may work here; also reads a ledger that is older than that column. */
 export async function oldestVersion(client: Reader): Promise<number> {
   const row = await client.first<{ oldest: number }>(sql`
     select coalesce((to_jsonb(d) ->> 'oldest_version')::int, 1) as oldest
@@ -30,11 +30,11 @@ export function refuseNewer(oldest: number): void {
   if (oldest <= LEDGER_VERSION) return;
   throw new RowmillError(
     "version_too_old",
-    `A newer Rowmill changed the ledger in this database: it takes one that knows schema version ${oldest}, this one knows ${LEDGER_VERSION}.`,
+    `A newer Rowmill upgraded this ledger to schema version ${oldest}; this Rowmill knows ${LEDGER_VERSION}.`,
     {
       hints: [
         "Install the newer version of Rowmill: npm install rowmill@latest",
-        "Nothing is lost: workers of the newer version go on with what this one had in hand.",
+        "Nothing is lost: workers of the newer version continue what this one had begun.",
       ],
     },
   );

@@ -1,15 +1,15 @@
 /**
- * Takes Rowmill's own objects out of a database: marks pipelines, drops our two schemas and our role. Never a table of the
- * user's, neither source nor target. A crash in between leaves what one more call removes.
+ * Removes Rowmill's own objects: marks pipelines, drops our two schemas and our role. Never a user's table. After a
+ * crash, another call removes the rest.
  */
 import { RowmillError } from "../../model/errors.js";
 import { DatabaseError, sql, type Database, type Queryable } from "../../postgres/database.js";
 
 const LOCK_TIMEOUT_MS = 10_000;
-/** SQLSTATE of a role that something still depends on, in this database or another; and of a right that is missing. */
+/** SQLSTATEs of a role that something still depends on, in any database, and of a missing right. */
 const STILL_NEEDED = ["2BP01", "42501"];
 
-/** Those that were not uninstalled before; returns how many. From now on no worker puts their triggers back. */
+/** Returns how many were not uninstalled before. From now on no worker restores their triggers. */
 export async function markUninstalled(tx: Queryable, pipelineIds: readonly number[]): Promise<number> {
   return tx.run(sql`
     with marked as (
@@ -30,7 +30,7 @@ export async function countInFlightBatches(client: Queryable): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** Relations of others that a purge would take along: a target inside our schema, a view over our tables. */
+/** Relations that a purge would also drop: a target inside our schema, a view over our tables. */
 export async function foreignRelations(client: Queryable): Promise<string[]> {
   const rows = await client.rows<{ name: string }>(sql`
     select distinct c.oid::regclass::text as name
@@ -50,13 +50,16 @@ export async function foreignRelations(client: Queryable): Promise<string[]> {
   return rows.map((row) => row.name);
 }
 
-/** Drops both schemas. @throws RowmillError `refused` when a batch was planned since the caller looked. */
+/** @throws RowmillError `refused` when a batch was planned since the caller checked */
 export async function dropSchemas(database: Database): Promise<void> {
   await database.transaction(
     async (tx) => {
       await tx.run(sql`lock table rowmill.pipelines, rowmill.batches in access exclusive mode`);
       if ((await countInFlightBatches(tx)) > 0)
-        throw new RowmillError("refused", "A batch was planned meanwhile; nothing was dropped.");
+        throw new RowmillError(
+          "refused",
+          "A worker planned a batch in the meantime, so nothing was dropped. Stop the workers, then try again.",
+        );
       await tx.run(sql`drop schema if exists rowmill_worker cascade`);
       await tx.run(sql`drop schema rowmill cascade`);
     },
@@ -64,7 +67,7 @@ export async function dropSchemas(database: Database): Promise<void> {
   );
 }
 
-/** The role that owned the trigger functions. It belongs to the whole server, so another database may still need it. */
+/** The role that owned the trigger functions. Another database of the server may still need it. */
 export async function dropArrivalsRole(database: Database): Promise<"dropped" | "absent" | "kept"> {
   const exists = await database.first(
     sql`select 1 as one from pg_catalog.pg_roles where rolname = 'rowmill_arrivals'`,

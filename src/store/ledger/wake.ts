@@ -1,7 +1,7 @@
-/** Makes unfinished batches be looked at: by a job of graphile-worker, and by the time that `up --once` goes by. */
+/** Wakes unfinished batches: by a job of graphile-worker, and by `next_at`, which `up --once` reads. */
 import { sql, type Queryable } from "../../postgres/database.js";
 
-/** All of a pipeline, for when a person has fixed what they waited for. Returns how many. */
+/** All of a pipeline, once you fixed what they waited for. Returns how many. */
 export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<number> {
   const batches = await tx.rows<{ id: string }>(sql`
     update rowmill.batches
@@ -21,7 +21,7 @@ export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<nu
   return batches.length;
 }
 
-/** Wakes a batch at a time: the job of graphile-worker that runs its next step. Repeatable: one waiting job a batch. */
+/** Repeatable: one waiting job a batch. */
 export async function schedule(client: Queryable, id: string, delayMs: number): Promise<void> {
   await client.run(sql`
     select rowmill_worker.add_job('batch', json_build_object('batchId', ${id}::text),
@@ -29,7 +29,7 @@ export async function schedule(client: Queryable, id: string, delayMs: number): 
       run_at => clock_timestamp() + make_interval(secs => ${delayMs / 1000}))`);
 }
 
-/** Frees the jobs that this pool of graphile-worker still holds: else they stay locked for four hours. Repeatable. */
+/** Frees the jobs that this pool still holds: otherwise they stay locked for four hours. Repeatable. */
 export async function freeJobs(client: Queryable, poolId: string): Promise<void> {
   await client.run(sql`select rowmill_worker.force_unlock_workers(${[poolId]}::text[])`);
 }

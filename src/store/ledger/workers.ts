@@ -2,10 +2,10 @@
 import { inOneMessage, sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { IS_UNDERSTOOD } from "./understood.js";
 
-/** A worker that was not seen for so long is dead: four heartbeats. */
+/** After four missed heartbeats a worker counts as dead. */
 export const WORKER_SILENCE_MS = 20_000;
 
-/** Not in a ledger that this Rowmill is too old for. */
+/** Not in a ledger for newer versions only. */
 export async function beat(
   client: Queryable,
   worker: { id: string; poolId: string | null; host: string; pid: number; version: string },
@@ -31,8 +31,8 @@ export interface Buried {
 }
 
 /**
- * Frees what dead workers held: their leases, and their jobs, which would else stay locked for four hours (`locked_by` holds the
- * id of the *pool*). One that was only frozen finds its leases lost, and writes nothing more.
+ * Frees the leases and jobs of dead workers; jobs would stay locked for four hours (`locked_by` is the *pool's* id).
+ * A worker that was only frozen finds its leases lost, and writes nothing.
  */
 export async function buryDead(tx: Queryable): Promise<Buried> {
   const dead = await tx.rows<{ id: string; poolId: string | null }>(sql`
@@ -46,7 +46,7 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
   if (dead.length === 0) return { workers: 0, batchIds: [] };
   const pools = dead.flatMap((worker) => worker.poolId ?? []);
   if (pools.length > 0) await tx.run(sql`select rowmill_worker.force_unlock_workers(${pools}::text[])`);
-  // One that was frozen in the middle of a transaction may still hold a batch's row: that lease ends by itself.
+  // A worker that froze in a transaction may still lock a batch's row: that lease expires.
   const freed = await tx.rows<{ id: string }>(sql`
     update rowmill.batches
     set lease_token = null, lease_until = null, lease_worker = null
@@ -60,7 +60,7 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
   return { workers: dead.length, batchIds: freed.map((batch) => batch.id) };
 }
 
-/** Every unfinished batch without a job that could wake it. */
+/** Unfinished batches without a job that could wake them. */
 export async function batchesWithoutJob(client: Reader, limit: number): Promise<string[]> {
   const rows = await client.rows<{ id: string }>(sql`
     select b.id
@@ -76,8 +76,7 @@ export async function batchesWithoutJob(client: Reader, limit: number): Promise<
 }
 
 /**
- * Takes the jobs of batches that have ended out of the queue, as `up --once` leaves them: it acts on batches without their jobs.
- * One that a worker holds is left to that worker, which finds the batch ended; it ends the job itself. Returns how many.
+ * Removes jobs of ended batches, which `up --once` leaves. A job that a worker holds is left to it. Returns how many.
  */
 export async function removeSpentJobs(client: Queryable, limit: number): Promise<number> {
   const row = await client.first<{ removed: number }>(sql`
@@ -94,9 +93,9 @@ export async function removeSpentJobs(client: Queryable, limit: number): Promise
 }
 
 /**
- * A queue of one's own keeps two workers from taking one batch's job at once; graphile-worker keeps its row for ever, and reads them
- * all at each look for work. Its own clean-up may take a queue from under a job that is just being added; long after a batch ended
- * none is. Returns how many.
+ * A queue per batch keeps two workers from its job. graphile-worker never deletes these rows, and reads them all at
+ * each poll. Its own cleanup may race with a job that is being added; an hour after a batch ended none is. Returns
+ * how many.
  */
 export async function removeSpentQueues(client: Queryable, limit: number): Promise<number> {
   return client.run(sql`

@@ -1,4 +1,4 @@
-/** The definitions that a pipeline had, by their hash: what a batch was asked by, after the config says something else. */
+/** All definitions that a pipeline had, by hash: batches are judged by their own, whatever the config says now. */
 import type { Json } from "../../model/pipeline.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 
@@ -10,7 +10,7 @@ export interface Definition {
   readonly answer: Json;
 }
 
-/** Again where it is known: what does not shape an answer may have changed. */
+/** Also for a known hash: parts that do not shape an answer may have changed. */
 export async function recordDefinition(
   tx: Queryable,
   pipelineId: number,
@@ -27,15 +27,15 @@ export async function recordDefinition(
 /** What judging an answer takes. */
 export interface AskedDefinition {
   readonly answer: Json;
-  /** The model's tries; null: not known. */
+  /** The model's tries; null: unknown. */
   readonly attempts: number | null;
-  /** Answer field → column of the target, where the two have different names; null: not known. */
+  /** Answer field → column of the target, where the names differ; null: unknown. */
   readonly columns: Readonly<Record<string, string>> | null;
-  /** The columns that were the content of a row, where table and key are still those of the config. */
+  /** The columns of a row's content; null if table or key have changed since. */
   readonly content: readonly string[] | null;
 }
 
-/** Null: nobody knows it any more. */
+/** Null: it is unknown. */
 export async function definitionOf(
   client: Reader,
   pipelineId: number,
@@ -53,7 +53,7 @@ export async function definitionOf(
       and d.definition_hash = ${hash}`);
 }
 
-/** Of the definition that the pipeline of this name was registered with last; undefined: of none. */
+/** Of the last registered definition; undefined: there is none. */
 export async function registeredAnswer(client: Reader, name: string): Promise<Json | undefined> {
   // A ledger of an earlier version has no such table.
   const known = await client.first(sql`select 1 as one where to_regclass('rowmill.definitions') is not null`);

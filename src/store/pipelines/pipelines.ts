@@ -6,15 +6,15 @@ import { sql, type Queryable, type Reader, type Sql } from "../../postgres/datab
 import { SUSPICION_VALUE } from "../ledger/deployment.js";
 
 /**
- * `person`: somebody typed `rowmill pause`. The others are ours, and say what to do in their reason. `deployment` is no pipeline's own:
- * while the ledger is suspected to be a copy, it stands in the place of whatever each of them has.
+ * `person`: you ran `rowmill pause`. The others are Rowmill's, with what to do in their reason. `deployment`: the
+ * ledger may be a copy, which overrides each pipeline's own pause.
  */
 export type PauseKind =
   "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment" | "answers";
 
 export interface Pause {
   readonly kind: PauseKind;
-  /** For the person who has to act. */
+  /** For display: what happened and what to do. */
   readonly reason: string;
 }
 
@@ -47,7 +47,7 @@ const COLUMNS = sql`id, name, definition_hash as "definitionHash", approved_hash
 export interface Registration {
   readonly name: string;
   readonly definition: Json;
-  /** The same without functions, and what else it takes to judge the answers to it later. */
+  /** The same without functions, with all that is needed to judge its answers later. */
   readonly version: Json;
   readonly answer: Json;
   readonly definitionHash: string;
@@ -56,7 +56,7 @@ export interface Registration {
   readonly targetTable: string;
 }
 
-/** Makes or changes the pipeline of that name. A changed definition has to be approved and swept again, a changed price approved. */
+/** Creates or changes the pipeline. A changed definition needs approval and a sweep, a changed price approval. */
 export async function register(tx: Queryable, wanted: Registration): Promise<PipelineRow> {
   const definition = JSON.stringify(wanted.definition);
   const before = await tx.first<{ id: number; hash: string; repriced: boolean; approved: boolean }>(sql`
@@ -67,7 +67,7 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
     for update`);
   if (before?.repriced && before.approved)
     await withdrawApproval(tx, before.id, "request.price changed, and with it what the rows cost");
-  // What answers to other questions were worth says nothing about this one.
+  // Answers to the previous definition say nothing about this one.
   if (before && before.hash !== wanted.definitionHash)
     await resume(tx, before.id, "answers", { forget: false });
   const row = await tx.first<PipelineRow>(sql`
@@ -76,7 +76,7 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
       ${wanted.sourceOid}::oid, ${wanted.targetTable})
     on conflict (name) do update
     set definition = excluded.definition, definition_hash = excluded.definition_hash,
-      -- Learned at the former price.
+      -- Learned at the previous price.
       line_nano_usd_max = case
         when p.definition_hash = excluded.definition_hash
           and ${!before?.repriced}::boolean then p.line_nano_usd_max
@@ -109,7 +109,10 @@ export async function lock(tx: Queryable, id: number): Promise<PipelineRow | nul
     for no key update`);
 }
 
-/** The definition that counts until this transaction ends: `register` waits for it, planners and pauses do not. Null: no such pipeline. */
+/**
+ * Keeps the definition until this transaction ends: `register` waits, planners and pauses do not. Null: no such
+ * pipeline.
+ */
 export async function keepDefinition(tx: Queryable, id: number): Promise<string | null> {
   const row = await tx.first<{ hash: string }>(sql`
     select definition_hash as hash
@@ -119,12 +122,12 @@ export async function keepDefinition(tx: Queryable, id: number): Promise<string 
   return row?.hash ?? null;
 }
 
-/** One intake or sweeper chunk of a pipeline at a time. A statement of its own, so that the next one sees newer data. */
+/** One intake or sweeper chunk of a pipeline at a time. A separate statement, so that the next one sees newer data. */
 export async function lockIntake(tx: Queryable, id: number): Promise<void> {
   await tx.run(sql`select pg_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int)`);
 }
 
-/** As lockIntake, without waiting; false: somebody else is at it. */
+/** Without waiting; false: another worker holds it. */
 export async function tryLockIntake(tx: Queryable, id: number): Promise<boolean> {
   const row = await tx.first<{ locked: boolean }>(
     sql`select pg_try_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int) as locked`,
@@ -132,7 +135,7 @@ export async function tryLockIntake(tx: Queryable, id: number): Promise<boolean>
   return row?.locked ?? false;
 }
 
-/** Any number, but always this one: the advisory locks of the intake. */
+/** Arbitrary: the class of the intake's advisory locks. */
 const INTAKE_LOCK = 726_973;
 
 export async function recordInstallation(
@@ -147,7 +150,7 @@ export async function recordInstallation(
     where id = ${id}`);
 }
 
-/** Leaves a former pause in place: the first reason is the one to mend. True when it is paused by this call. */
+/** An existing pause stays: its reason is the one to fix first. True: this call paused it. */
 export async function pause(client: Queryable, id: number, why: Pause): Promise<boolean> {
   const reason = storableText(why.reason);
   const changed = await client.run(sql`
@@ -159,7 +162,7 @@ export async function pause(client: Queryable, id: number, why: Pause): Promise<
   return changed > 0;
 }
 
-/** True when it was paused; `onlyKind` spares other pauses. `forget`: answers of before do not count any more. */
+/** True: it was paused. `onlyKind`: other pauses stay. `forget`: earlier answers no longer count. */
 export async function resume(
   client: Queryable,
   id: number,
@@ -186,7 +189,7 @@ export async function recordEstimate(client: Queryable, id: number, estimate: Js
     where id = ${id}`);
 }
 
-/** Approves the definition that was estimated, not whichever is current by then. */
+/** Approves the definition that was estimated, not the current one. */
 export async function approve(
   client: Queryable,
   id: number,
@@ -202,7 +205,7 @@ export async function approve(
   return changed > 0;
 }
 
-/** What was said yes to is not what it would cost now. */
+/** The cost has changed since the approval. */
 export async function withdrawApproval(client: Queryable, id: number, reason: string): Promise<void> {
   await client.run(sql`
     update rowmill.pipelines
@@ -211,15 +214,15 @@ export async function withdrawApproval(client: Queryable, id: number, reason: st
   await addEvent(client, id, { event: "approval needed", reason });
 }
 
-/** The answers so far say nothing about those to come: neither do they count, nor does a pause because of them hold. */
+/** Earlier answers no longer count, and a pause for them ends. */
 export async function forgetAnswers(client: Queryable, id: number): Promise<void> {
   await resume(client, id, "answers");
   await client.run(sql`update rowmill.pipelines set answers_since = clock_timestamp() where id = ${id}`);
 }
 
 /**
- * An approval that was given for a server by plain HTTP, as the demo's, does not hold for one by HTTPS: what costs nothing here is paid
- * there. Between others it holds.
+ * An approval for a server over plain HTTP, as the demo's, does not hold for one over HTTPS: there the same rows cost
+ * money.
  */
 export async function withdrawLocalApproval(client: Queryable, id: number, account: string): Promise<void> {
   if (!account.startsWith("https:")) return;
@@ -233,15 +236,15 @@ export async function withdrawLocalApproval(client: Queryable, id: number, accou
   if (row !== null) await withdrawApproval(client, id, "it was approved for a server by plain HTTP");
 }
 
-/** All that waits now goes out at the next planning, whatever threshold and deadline say. */
+/** All that waits now goes out next, whatever threshold and deadline say. */
 export async function requestFlush(client: Queryable, id: number): Promise<void> {
   await client.run(sql`update rowmill.pipelines set flush_at = clock_timestamp() where id = ${id}`);
 }
 
-/** A flush is over at the latest then, if all that had come before it is on its way: under a steady stream nothing is ever empty. */
+/** After this, later arrivals no longer prolong a flush: a steady stream never ends. */
 const FLUSH_SECONDS_MAX = 10;
 
-/** A flush is spent when everything that had arrived by then is on its way: nothing to look at, nothing ready. */
+/** A flush is over when everything that had arrived by then is on its way. */
 export async function clearSpentFlush(client: Queryable, id: number): Promise<void> {
   await client.run(sql`
     update rowmill.pipelines p
@@ -277,7 +280,7 @@ export async function addEvent(
       ${event.detail === undefined ? null : JSON.stringify(event.detail)}::jsonb)`);
 }
 
-/** Waiting requests that were asked before: retries, which no `limit` holds back. */
+/** Waiting retries, which no `limit` holds back. */
 export async function countWaitingAgain(client: Queryable, id: number): Promise<number> {
   const row = await client.first<{ count: number }>(sql`
     select count(distinct r.id)::int as count

@@ -1,13 +1,16 @@
-/** The hints that triggers append. Taking them deletes them, in the transaction that acts on them. */
+/** The keys that triggers append. Taking them deletes them, in the transaction that acts on them. */
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { QUEUE_ROW } from "./queue.js";
 import type { RowSql } from "./row-sql.js";
 import { visibleBefore } from "../../postgres/visible.js";
 
-/** About so many keys are taken at once; one arrival more may go over it by KEYS_PER_ARRIVAL. */
+/** Keys that are taken at once; the last arrival may go over it by KEYS_PER_ARRIVAL. */
 export const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
-/** About how many keys an arrival has, by what it is stored in: of short ones; of longer ones fewer are taken at once. It is not read for that. */
+/**
+ * An arrival's number of keys, estimated by its stored size, without reading it: right for short keys, too many for
+ * long ones.
+ */
 const KEYS_INSIDE = sql`greatest(1,
   (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
@@ -27,12 +30,12 @@ export async function presentMoment(client: Reader): Promise<Moment> {
 }
 
 export interface TakenArrivals {
-  /** Still to be looked at: the ledger knows them, or they name no row that could be told here. */
+  /** Still to be looked at: the ledger knows them, or no such row was found. */
   readonly keys: readonly string[];
-  /** Requests that were made for rows which the ledger did not know. */
+  /** New requests, for rows that the ledger did not know. */
   readonly added: number;
   readonly sweepWanted: boolean;
-  /** Rows that no key names were among what was written. */
+  /** Some written rows have no usable key. */
   readonly keyless: boolean;
   readonly count: number;
   /** When the oldest of them arrived; null: there were none. */
@@ -40,9 +43,8 @@ export interface TakenArrivals {
 }
 
 /**
- * Oldest first by place in the table. The caller holds the pipeline's intake lock, so nobody else takes the same.
- * `before`: only what had arrived by then, also what was put back since; null: whatever there is.
- * `rows`: requests for new rows are made at once, unread, by the same statement; null: each key is looked at.
+ * Oldest first by place in the table. The caller holds the pipeline's intake lock. `before`: only what had arrived by
+ * then, also if it was put back since. `rows`: makes requests for new rows at once, without reading them.
  */
 export async function takeArrivals(
   tx: Queryable,
@@ -84,7 +86,7 @@ export async function takeArrivals(
         select coalesce(pg_catalog.json_agg(key), '[]')
         from key
         where bytes operator(pg_catalog.>) 0
-          and (${rows === null ? sql`true` : sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${MAY_BE_RENAMED}`})) as keys
+          and (${rows === null ? sql`true` : TO_LOOK_AT})) as keys
     from taken`;
   const found = await tx.first<TakenArrivals>(rows === null ? statement : rows.statement(statement));
   return found ?? { keys: [], added: 0, sweepWanted: false, keyless: false, count: 0, since: null };
@@ -97,10 +99,12 @@ function arrivedBefore(before: Moment | null): Sql {
       or ${visibleBefore(sql`a.xmin`, before.snapshot)})`;
 }
 
-/** A row that is being answered is among them: a new key may be the one that it has now. */
+/** A row in flight is among them: a new key may be the one that it has now. */
 const MAY_BE_RENAMED = sql`exists (select 1 from key where state operator(pg_catalog.=) 'batched')`;
 
-/** CTEs after `key`. By their length and bytes, so that whole numbers come in their order: near each other in the source, too. */
+const TO_LOOK_AT = sql`id is not null or bytes operator(pg_catalog.>) ${KEY_BYTES_MAX} or ${MAY_BE_RENAMED}`;
+
+/** CTEs after `key`. Ordered by length and bytes, so that whole numbers are in order, as mostly in the source. */
 function addNew(pipelineId: number, rows: RowSql): Sql {
   return sql`
     added as (
@@ -129,8 +133,8 @@ function addNew(pipelineId: number, rows: RowSql): Sql {
 }
 
 /**
- * Keys that nothing is known about yet, in the transaction that found them: a later look takes them, and a crash loses none. They count
- * as arrived when they first were; null: now.
+ * For keys that were not looked at, in the transaction that took them. They keep the time when they first arrived
+ * (null: now).
  */
 export async function putBack(
   tx: Queryable,
@@ -145,7 +149,6 @@ export async function putBack(
   }
 }
 
-/** Ids of pipelines for which something arrived. */
 export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
   const rows = await client.rows<{ id: number }>(
     sql`select distinct pipeline_id as id from rowmill.arrivals`,
@@ -153,14 +156,14 @@ export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
   return rows.map((row) => row.id);
 }
 
-/** Hints for pipelines that are uninstalled or not there any more: nobody will ever take them. */
+/** Arrivals for pipelines that are uninstalled or gone: no worker will take them. */
 export async function dropForeignArrivals(client: Queryable): Promise<number> {
   return client.run(sql`
     delete from rowmill.arrivals
     where pipeline_id not in (select id from rowmill.pipelines where uninstalled_at is null)`);
 }
 
-/** Keys that have arrived and were not looked at; one may be among them several times, and a row that nothing is to be asked about. */
+/** Keys that have arrived and were not looked at; with repetitions, and rows that need no answer. */
 export async function countArrivedKeys(client: Reader, pipelineId: number): Promise<number> {
   const row = await client.first<{ count: number }>(sql`
     select coalesce(sum(cardinality(keys)), 0)::int as count
@@ -169,7 +172,7 @@ export async function countArrivedKeys(client: Reader, pipelineId: number): Prom
   return row?.count ?? 0;
 }
 
-/** Some keys of those that arrived last: the first of a load may be unlike them. */
+/** Some keys of the last arrivals: the first rows of a load may be untypical. */
 export async function arrivedSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
   const rows = await client.rows<{ key: string }>(sql`
     select distinct k.key

@@ -1,4 +1,4 @@
-/** How the attempts of requests in flight end, chunk by chunk; and what attempts that ended tell. */
+/** Ends the attempts of requests in flight, chunk by chunk, and reads ended ones. */
 import type { AttemptOutcome, Ending } from "../../model/words/what-next.js";
 import {
   bigIntArray,
@@ -29,15 +29,15 @@ export interface AttemptEnding {
   readonly cached: number;
   readonly output: number;
   readonly cost: number | null;
-  /** The most tokens that the answer could have; null: not known. */
+  /** The most tokens that the answer could have; null: unknown. */
   readonly room: number | null;
-  /** The demo model made it end so. */
+  /** Ended by the demo model. */
   readonly demo: boolean;
   /** See `KnownRequest.rowGone`. */
   readonly rowGone: boolean;
   /** The request's next state. */
   readonly to: "succeeded" | "failed" | "waiting" | "gone";
-  /** The content that the new state speaks of; null: as it was. */
+  /** The content of the new state; null: unchanged. */
   readonly hash: string | null;
   readonly fingerprint: string | null;
   readonly tries: number;
@@ -46,9 +46,9 @@ export interface AttemptEnding {
 }
 
 /**
- * Ends attempts: the ledger's guarded update decides which ones count; only for those an attempt is recorded, the kept answer goes, and a
- * returned request waits again. Returns the ids that moved. Same transaction as the target's write. `at`: the instant of what came together
- * with them; null: now.
+ * Ends attempts. The guarded update decides which ones count; for those it records the attempt, drops the kept
+ * answer, and queues a returned request. Returns their ids. In the transaction of the target's write. `at`: the
+ * instant of the chunk; null: now.
  */
 export async function endMany(
   tx: Queryable,
@@ -76,7 +76,7 @@ export async function endMany(
           when x.to = 'succeeded' then decode(x.fingerprint, 'hex')
           else r.answered_fingerprint end,
         answered_batch = case when x.ending = 'succeeded' then ${batch.no} else r.answered_batch end,
-        -- A failure leaves the previous answer in the target, and so what is said of it.
+        -- A failure leaves the previous answer in the target.
         demo = case when x.ending = 'succeeded' then x.demo else r.demo or x.demo end, row_gone = x."rowGone",
         fingerprint = coalesce(decode(x.fingerprint, 'hex'), r.fingerprint),
         error_code = case when x.to = 'succeeded' then null else x.outcome end,
@@ -104,7 +104,7 @@ function instant(at: string | null): Sql {
   return at === null ? sql`now()` : sql`${at}::timestamptz`;
 }
 
-/** What ended, in the counts; and what waits again, in the queue. In the transaction that ended it. */
+/** Updates the counts, and queues what waits again. */
 async function settleEndings(
   tx: Queryable,
   batch: BatchName,
@@ -148,12 +148,12 @@ async function countUsage(
       ${sum.failed}, ${sum.returned}, ${sum.input}, ${sum.cached}, ${sum.output}, ${sum.cost}, ${sum.unpriced})`);
 }
 
-/** An answer to a request's present attempt that nothing of the row is needed to judge. */
+/** An answer to a request's present attempt that is judged without the row. */
 export interface GoodAnswer {
   readonly id: string;
   readonly attempt: number;
   readonly ending: "succeeded";
-  /** The beginning of the content's hash that was asked, as the line's name has it. */
+  /** The beginning of the asked content's hash, from the line's name. */
   readonly hashPrefix: string;
   readonly model: string | null;
   readonly input: number;
@@ -164,16 +164,17 @@ export interface GoodAnswer {
 }
 
 export interface AcceptedAnswers {
-  /** Of the requests that moved, in one order with their keys. */
+  /** In the same order as the keys. */
   readonly ids: readonly string[];
   readonly keys: readonly string[];
-  /** What `now()` is in this transaction, to the microsecond. */
+  /** The transaction's `now()`, to the microsecond. */
   readonly at: string;
 }
 
 /**
- * Ends those of these requests that are in flight under this attempt and whose row has the content that was asked: the source is asked for
- * its hash by the same statement. The caller locked the requests in a statement before. What did not move is for whoever reads the rows.
+ * Ends those requests that are in flight under this attempt and whose row still has the asked content, which the same
+ * statement hashes. The caller locked the requests in an earlier statement, and reads the rows of those that did not
+ * move.
  */
 export async function acceptMany(
   tx: Queryable,
@@ -235,13 +236,13 @@ export async function acceptMany(
       coalesce(pg_catalog.json_agg(key), '[]') as keys, pg_catalog.now()::pg_catalog.text as at
     from moved`),
   );
-  if (accepted === null) throw new Error("The database did not say which answers it took.");
+  if (accepted === null) throw new Error("The database did not return which answers it accepted.");
   return accepted;
 }
 
 /**
- * How many files were refused before this one for the same unknown reason: in a row, or with one of its requests in each of them. Since
- * the last resume, under the batch's definition.
+ * How many files before this one were refused for the same unknown reason, in a row or with one of its requests in
+ * each: since the last resume, under the batch's definition.
  */
 export async function unexplainedRefusals(
   client: Reader,
@@ -288,7 +289,7 @@ export async function unexplainedRefusals(
   return row?.count ?? 0;
 }
 
-/** Empties the kept text of old attempts, some at a time; returns how many. */
+/** Empties the text of old attempts; returns how many. */
 export async function forgetUnusedAnswers(
   client: Queryable,
   bounds: { olderThanDays: number; max: number },

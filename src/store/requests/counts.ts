@@ -1,13 +1,13 @@
 /**
- * What is counted as it happens: how many requests are in which state, and what attempts came to. Every transaction that changes it appends
- * what it changed, so nobody waits for a counter and nobody counts requests; the janitor folds the rows. The audit counts for itself.
+ * Counts of requests by state and totals of attempts. Every transaction appends what it changed, so no one waits for
+ * a counter or counts requests; the janitor folds the rows. The audit counts independently.
  */
 import { REQUEST_STATES, type RequestState } from "../../model/request/request-transitions.js";
 import { join, raw, sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
 export type StateChanges = Partial<Record<RequestState, number>>;
 
-/** So many more (or fewer) of the pipeline's requests are in these states now. In the transaction that moved them. */
+/** In the transaction that moved the requests. */
 export async function countChanges(tx: Queryable, pipelineId: number, changes: StateChanges): Promise<void> {
   const names = REQUEST_STATES.filter((state) => (changes[state] ?? 0) !== 0);
   if (names.length === 0) return;
@@ -16,7 +16,7 @@ export async function countChanges(tx: Queryable, pipelineId: number, changes: S
     values (${pipelineId}, ${join(names.map((name) => sql`${changes[name] ?? 0}`))})`);
 }
 
-/** What moves of requests change: one less where each was, one more where it is. */
+/** One less in the old state, one more in the new one. */
 export function changesOf(
   moves: Iterable<{ readonly from: RequestState | null; readonly to: RequestState }>,
 ): StateChanges {
@@ -34,7 +34,7 @@ export interface Counted {
   readonly counts: Readonly<Record<RequestState, number>>;
 }
 
-/** A line for each pipeline that has requests, of the same names. */
+/** A row for each pipeline that has requests. */
 export const COUNTS_BY_PIPELINE: Sql = sql`
   select pipeline_id, ${join(REQUEST_STATES.map((state) => sql`sum(${raw(state)})::int as ${raw(state)}`))}
   from rowmill.counts
@@ -53,7 +53,7 @@ export async function countState(client: Reader, pipelineId: number, state: Requ
   return row?.count ?? 0;
 }
 
-/** The columns of `usage` that the batch's own row has too. */
+/** Columns of both `usage` and `batches`. */
 const SUMS = [
   "succeeded",
   "failed",
@@ -67,7 +67,7 @@ const SUMS = [
 
 export const USAGE_COLUMNS: Sql = join(SUMS.map((name) => raw(name)));
 
-/** Of a batch that has not ended, as one row of `USAGE_COLUMNS`. */
+/** Of an unfinished batch, as one row of `USAGE_COLUMNS`. */
 export function usageOf(batch: Sql): Sql {
   return sql`(
     select ${join(SUMS.map((name) => sql`coalesce(sum(u.${raw(name)}), 0)::bigint`))}
@@ -75,7 +75,7 @@ export function usageOf(batch: Sql): Sql {
     where u.batch = ${batch})`;
 }
 
-/** How many requests of a batch that has not ended have. */
+/** Ended requests of an unfinished batch. */
 export function endedOf(batch: Sql): Sql {
   return sql`(
     select coalesce(sum(u.succeeded + u.failed + u.returned), 0)::int
@@ -86,7 +86,7 @@ export function endedOf(batch: Sql): Sql {
 /** Rows that one fold takes; the next one takes the rest. */
 const FOLD_MAX = 10_000;
 
-/** Several rows of one pipeline, or of one hour of it, become one. Readers see the sum before or after, which is the same. */
+/** Merges the rows of a pipeline, or of one hour of it. Readers see the same sum before and after. */
 export async function foldCounts(client: Queryable): Promise<void> {
   const states = REQUEST_STATES.map((state) => raw(state));
   await client.run(sql`

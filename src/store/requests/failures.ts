@@ -1,13 +1,13 @@
-/** Which rows failed, and why: grouped for a person, and asked again by one. */
+/** Failed rows by reason, for display, and reopening them. */
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import { STANDING_REFUSALS } from "./refused-keys.js";
 import { reopenMany } from "./requests.js";
 
-/** Of a message; what tells two causes apart stands at its beginning. */
+/** Of a message: its beginning tells two causes apart. */
 const COMPARED_CHARACTERS = 300;
 const MESSAGE_CHARACTERS = 1_000;
 
-/** Words after which PostgreSQL quotes the name of an object. In other quotes stand values. */
+/** After these words PostgreSQL quotes an object's name; other quotes hold values. */
 const BEFORE_NAME =
   "(column|constraint|relation|table|type|enum|function|trigger|schema|domain|index|role|policy|view|rule|operator) $";
 /** Messages of a provider: they name calls and files. */
@@ -16,10 +16,10 @@ const SINGLE_QUOTED = "'[^']*'";
 const NAMED_CALL = String.raw`\w*\d\w*`;
 
 /**
- * The message of `r` without what is of one row only (values, numbers, ids), so that one cause is one group. It is split at its quotes,
- * since a regular expression that looks behind takes PostgreSQL 60 µs a row. A refusal is the model's own words: all are one group.
+ * The message of `r` without a row's values, numbers and ids, so that one cause is one group. Split at its quotes,
+ * since a regular expression with lookbehind takes PostgreSQL 60 µs a row. All refusals are one group.
  */
-// `offset 0`: else they are worked out again at each mention. A value after a colon ends the message, and may hold quotes itself.
+// Without `offset 0` they are computed at each mention. A value after a colon ends the message, and may contain quotes.
 const MESSAGE_PARTS = sql`lateral (
   select s.parts,
     case
@@ -37,26 +37,26 @@ const CAUSE = sql`case
     case when m.parts[3] ~ ${BEFORE_NAME} then m.parts[4] end,
     case when m.parts[5] ~ ${BEFORE_NAME} then m.parts[6] end) end`;
 
-/** Of the request `r`: its last attempt's answer, which the target refused then, is still there. */
+/** Of the request `r`: its last answer, which the target refused, is kept. */
 export const KEPT_ATTEMPT = sql`r.error_code = 'unwritable' and a.request_id = r.id and a.attempt = r.attempt
   and a.outcome = 'unwritable' and a.answer is not null`;
 
 export interface FailureGroup {
   readonly pipelineId: number;
-  /** An outcome; `refusedKey`: the row has a key that can name no request. */
+  /** An outcome; `refusedKey`: the row's key cannot name a request. */
   readonly reason: string;
   readonly rows: number;
-  /** Of these rows: whose answer was kept when the target refused it. */
+  /** Of these rows: with a kept answer that the target refused. */
   readonly kept: number;
-  /** Of the row that failed so first; of a refused key the first 100 characters. */
+  /** Of the first such row; of a refused key the first 100 characters. */
   readonly key: string;
   readonly message: string;
 }
 
 export interface Failures {
-  /** The largest first, of each pipeline at most as many as were wanted. */
+  /** The largest first, of each pipeline at most `groupsMax`. */
   readonly groups: readonly FailureGroup[];
-  /** Groups and rows that are not among them. */
+  /** Groups and rows that are left out. */
   readonly more: { readonly groups: number; readonly rows: number };
 }
 
@@ -64,7 +64,7 @@ export interface FailuresWanted {
   readonly pipelineIds: readonly number[];
   /** Of each pipeline. */
   readonly groupsMax: number;
-  /** Of each pipeline; null: every failed row is read, which is for a report, not for a loop. */
+  /** Of each pipeline; null: reads every failed row. Only for a report. */
   readonly rowsMax: number | null;
 }
 
@@ -111,7 +111,6 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
   };
 }
 
-/** Which failed rows of one pipeline a person means. */
 export interface FailedRows {
   readonly pipelineId: number;
   /** Null: whatever the reason. */
@@ -131,11 +130,11 @@ export function isMeant({ pipelineId, reasons, keys }: FailedRows): Sql {
 const IS_KEPT = sql`exists (select 1 from rowmill.attempts a where ${KEPT_ATTEMPT})`;
 
 export interface FailedCounts {
-  /** Whose answer is kept, and was refused by the target. */
+  /** With a kept answer that the target refused. */
   readonly kept: number;
   /** All others. */
   readonly lost: number;
-  /** Of the others: cut off with no less room than `room`. */
+  /** Of the others: truncated at `room` or more. */
   readonly sameRoom: number;
 }
 
@@ -156,7 +155,7 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
   return row ?? { kept: 0, lost: 0, sameRoom: 0 };
 }
 
-/** Some keys of rows without a kept answer, of the first and the last ones. */
+/** Keys of the first and the last rows without a kept answer. */
 export async function failedSample(client: Reader, meant: FailedRows, max: number): Promise<string[]> {
   const half = Math.ceil(max / 2);
   const rows = await client.rows<{ key: string }>(sql`
@@ -177,7 +176,7 @@ export async function failedSample(client: Reader, meant: FailedRows, max: numbe
   return rows.map((row) => row.key);
 }
 
-/** The states of these keys' requests; a key without one is left out. */
+/** A key without a request is left out. */
 export async function statesOf(
   client: Reader,
   pipelineId: number,
@@ -190,7 +189,7 @@ export async function statesOf(
       and key = any(${[...keys]}::text[])`);
 }
 
-/** The next ones without a kept answer wait again. Returns the last id and how many were reopened; null: there are none. */
+/** Reopens the next ones without a kept answer. Returns the last id and how many; null: there are none. */
 export async function reopenLost(
   tx: Queryable,
   meant: FailedRows,
@@ -211,7 +210,7 @@ export async function reopenLost(
   return { last, reopened: await reopenMany(tx, meant.pipelineId, ids) };
 }
 
-/** Those of these requests that still are failed wait again: not one that was answered meanwhile. */
+/** Those that are still failed wait again. */
 export async function reopenFailed(
   tx: Queryable,
   pipelineId: number,

@@ -1,4 +1,4 @@
-/** Passes over a pipeline's part of the ledger, for the sweeper: in the order of its keys, for which there is an index. */
+/** The sweeper's passes over a pipeline's requests, in key order. */
 import { sql, type Queryable, type Sql } from "../../postgres/database.js";
 import type { RowSql } from "./row-sql.js";
 
@@ -17,14 +17,14 @@ export interface ChunkBounds {
   readonly max: number;
 }
 
-/** Of a request that has no row, as far as is known, there is nothing to find out. */
+/** Of a request without a row there is nothing to find out. */
 const isWithoutRow = (of: Sql): Sql => sql`(${of}.state operator(pg_catalog.=) 'gone'
   or (${of}.state operator(pg_catalog.=) any ('{succeeded,failed}'::rowmill.request_state[]) and ${of}.row_gone))`;
 
 /**
- * Of a set of requests, by their ids; in whatever order and pieces, since the XOR of two sets that share none is that of both. `of`: with id, state
- * and row_gone. A sweep compares that of the requests whose rows it met with that of all: a request whose row is gone is in the second one alone. What
- * moves meanwhile, or is met twice under two keys, makes the two differ, which costs a pass over the ledger, and never hides another one.
+ * A hash of a set of requests, by XOR of their ids, so in any order and pieces. `of`: with id, state and row_gone. A
+ * sweep compares the requests whose rows it met with all: one whose row is gone is only in the latter. Requests that
+ * move in between make the two differ, which costs a pass over the ledger but hides nothing.
  */
 export function metHash(of: Sql, lastId: string): Sql {
   return sql`coalesce(pg_catalog.bit_xor(pg_catalog.hashint8extended(${of}.id, 0)) filter (where ${of}.id
@@ -33,7 +33,7 @@ export function metHash(of: Sql, lastId: string): Sql {
     0)::pg_catalog.text`;
 }
 
-/** What a pass over all rows meets when each request up to this one has its row. */
+/** The hash of all requests up to this one. */
 export async function metByAll(tx: Queryable, pipelineId: number, lastId: string): Promise<string> {
   const row = await tx.first<{ met: string }>(sql`
     select ${metHash(sql`r`, lastId)} as met
@@ -43,8 +43,8 @@ export async function metByAll(tx: Queryable, pipelineId: number, lastId: string
 }
 
 /**
- * Keys of the next requests, in these bounds, that are neither in flight nor known to have no row: those that have none now. `rows` null: all
- * of them, for whoever looks at each.
+ * Keys of the next requests that have no row now, without those in flight or already known to have none. `rows` null:
+ * whether or not they have a row.
  */
 export async function ledgerChunk(
   tx: Queryable,

@@ -1,15 +1,18 @@
 /**
- * What waits: rows of up to some thousand request ids, in the order in which they came. A planner gives whole rows to a batch, so that planning
- * a hundred thousand requests writes a hundred rows. An id may stand here although its request does not wait any more, or twice: who
- * renders looks at the state. So the sum is an upper bound; `tidy` makes it exact where that matters.
+ * The queue: rows of up to QUEUE_ROW request ids, in order of arrival. A planner gives whole rows to a batch, so that
+ * planning 100,000 requests writes 100 rows. An id may be here twice, or although its request no longer waits:
+ * rendering checks the state. So sums are upper bounds; `tidy` makes them exact.
  */
 import { int8Array } from "../../postgres/arrays.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 
-/** Ids of one row, which are read, rendered and taken together. With half as many all of it took 7 % longer, with fewer MB of memory (340 for 386). */
+/**
+ * Ids of a row, which are rendered together. With half as many, a batch took 7 % longer and less memory (340 MB, not
+ * 386).
+ */
 export const QUEUE_ROW = 2_000;
 
-/** Requests of one transaction that wait since now. `delayMs`: until they may go out. */
+/** In the transaction that made them wait. `delayMs`: until they may go out. */
 export async function enqueue(
   tx: Queryable,
   pipelineId: number,
@@ -26,16 +29,16 @@ export async function enqueue(
 export interface ReadyFacts {
   readonly ready: number;
   readonly oldestWaitMs: number | null;
-  /** Of the whole queue: so many more are named than wait. */
+  /** Of the whole queue: ids beyond those that wait. */
   readonly excess: number;
-  /** Rows have arrived that are not looked at yet. */
+  /** Arrivals are not looked at yet. */
   readonly arriving: boolean;
 }
 
 /** Of `q`. */
 const IS_DUE = sql`q.batch is null and q.not_before <= now()`;
 
-/** How many may go out now, as the queue says, and how long the oldest has waited. */
+/** How many may go out now (an upper bound), and how long the oldest has waited. */
 export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyFacts> {
   const row = await tx.first<{
     ready: number;
@@ -56,8 +59,8 @@ export async function readyFacts(tx: Reader, pipelineId: number): Promise<ReadyF
 }
 
 /**
- * Takes out of the pipeline's queue what does not wait any more, and what stands in it twice: of that the later one counts, since it came
- * back after the earlier one. Reads the whole queue. The caller holds the pipeline's lock.
+ * Removes what no longer waits, and of what is queued twice the earlier one. Reads the whole queue. The caller holds
+ * the pipeline's lock.
  */
 export async function tidy(tx: Queryable, pipelineId: number): Promise<void> {
   await tx.run(sql`
@@ -89,8 +92,8 @@ export async function tidy(tx: Queryable, pipelineId: number): Promise<void> {
 }
 
 /**
- * Gives the pipeline's next requests to a batch, as many as `max`; `newMax` bounds those that were never asked (null: all). Returns how many.
- * The caller holds the pipeline's lock.
+ * Gives the next requests to a batch, at most `max`; `newMax` bounds those that were never asked (null: all). Returns
+ * how many. The caller holds the pipeline's lock.
  */
 export async function giveToBatch(
   tx: Queryable,
@@ -133,12 +136,15 @@ export async function giveToBatch(
   return row?.given ?? 0;
 }
 
-/** What was given to a batch, and did not enter it, waits for another one. */
+/** What did not enter the batch waits for another one. */
 export async function takeBack(tx: Queryable, batch: number): Promise<void> {
   await tx.run(sql`update rowmill.queue set batch = null where batch = ${batch}`);
 }
 
-/** Puts those that `limit` lets out to the front, in rows of their own; the rest stays where it is. Reads the whole queue, as few pipelines have a limit. */
+/**
+ * Moves those that `limit` lets out to the front, in rows of their own. Reads the whole queue: few pipelines have a
+ * limit.
+ */
 async function isolate(
   tx: Queryable,
   pipelineId: number,
@@ -186,14 +192,14 @@ async function isolate(
     order by slice`);
 }
 
-/** These of the row's ids are done with; those that are left stay for the next look, in their order. */
+/** Removes these ids from the row; the others keep their order. */
 export function shortened(no: string, left: readonly string[]): Sql {
   return left.length === 0
     ? sql`delete from rowmill.queue where no = ${no}::bigint`
     : sql`update rowmill.queue set ids = ${int8Array(left)} where no = ${no}::bigint`;
 }
 
-/** They did not go into the batch of this row: they wait for another one, since when they did. In the transaction that takes them out. */
+/** Ids that did not enter the row's batch wait for another one, with their previous waiting time. */
 export async function putBack(
   tx: Queryable,
   no: string,
@@ -208,7 +214,7 @@ export async function putBack(
     where no = ${no}::bigint`);
 }
 
-/** Some ids of those that wait, half from the front and half from the end: files are often sorted. */
+/** Some ids, half from the front and half from the end: files are often sorted. */
 export async function waitingSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
   const half = Math.ceil(max / 2);
   const ofRow = (place: Sql, order: Sql) => sql`

@@ -1,18 +1,19 @@
 /**
- * Rows that no key names in the ledger: their key is empty or too long, or a column of it is null. Triggers say only that there was such a
- * row (`wantKeylessCount`). Every sweep meets those that are still there: what the last whole sweep did not meet has no row any more.
+ * Rows whose key is empty, too long or has a null. Triggers report only that there was such a row
+ * (`wantKeylessCount`); every sweep meets those that still exist, so what the last complete sweep did not meet is
+ * gone.
  */
 import { sql, type Queryable } from "../../postgres/database.js";
 
-const FORMER = sql`exists (select 1 from rowmill.sweeps s
+const IS_GONE = sql`exists (select 1 from rowmill.sweeps s
   where s.pipeline_id = k.pipeline_id and s.phase = 'idle' and k.seen_at < s.started_at)`;
 
-/** What follows `from`: the refused keys `k` that still have a row, as far as is known. */
-export const STANDING_REFUSALS = sql`rowmill.refused_keys k where not ${FORMER}`;
+/** What follows `from`: the refused keys `k` that still have a row. */
+export const STANDING_REFUSALS = sql`rowmill.refused_keys k where not ${IS_GONE}`;
 
 /** Repeatable; returns how many. */
 export async function forgetFormerRefusals(client: Queryable): Promise<number> {
-  return client.run(sql`delete from rowmill.refused_keys k where ${FORMER}`);
+  return client.run(sql`delete from rowmill.refused_keys k where ${IS_GONE}`);
 }
 
 export async function refuseKey(
@@ -28,7 +29,7 @@ export async function refuseKey(
     set seen_at = now(), reason = excluded.reason`);
 }
 
-/** In the place of a hash: all rows with a null in their key are one line. */
+/** In place of a hash: all rows with a null in their key are one line. */
 const KEYLESS = "null";
 
 export async function refuseKeyless(
@@ -43,7 +44,7 @@ export async function refuseKeyless(
     set seen_at = now(), key_prefix = excluded.key_prefix, reason = excluded.reason, rows = excluded.rows`);
 }
 
-/** They could not be counted: the last count stands. */
+/** They could not be counted: the previous count stands. */
 export async function keepKeyless(tx: Queryable, pipelineId: number): Promise<void> {
   await tx.run(sql`
     update rowmill.refused_keys
@@ -52,12 +53,11 @@ export async function keepKeyless(tx: Queryable, pipelineId: number): Promise<vo
       and key_sha256 = ${KEYLESS}`);
 }
 
-/** Rows that cannot be asked about for one reason. */
 export interface UnnamedRows {
   readonly rows: number;
   /** The first 100 characters of one key; of a key with a null, its parts as a JSON array. */
   readonly example: string;
-  /** With what to do about it. */
+  /** With the fix. */
   readonly reason: string;
 }
 

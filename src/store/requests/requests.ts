@@ -1,8 +1,7 @@
 /**
- * The ledger: one request per row and pipeline. Every move names the state that it starts from in its WHERE, and says by
- * RETURNING which ones it won. The queue and the counts follow in the same transaction, always after the request.
- *
- * Hashes are hexadecimal digits here, and bytes in the tables.
+ * One request per row and pipeline. Every move has the state that it starts from in its WHERE and returns the
+ * requests that it won. Queue and counts follow in the same transaction, always after the request. Hashes are
+ * hexadecimal here, bytes in SQL.
  */
 import type { RequestState } from "../../model/request/request-transitions.js";
 import { int8Array } from "../../postgres/arrays.js";
@@ -11,8 +10,8 @@ import { sql, type Queryable, type Reader, type Sql } from "../../postgres/datab
 import { enqueue } from "./queue.js";
 
 /**
- * A state or a batch as a sub-select, too: by fresh statistics hardly any request may seem to be in it, and a planner that takes those for one
- * reads them all for each row of a chunk.
+ * As a sub-select, which hides the value from the planner: by its statistics hardly any request may be in that state
+ * or batch, and then it reads all of them for each row of a chunk.
  */
 export function hiddenState(state: RequestState): Sql {
   return sql`(select ${state}::rowmill.request_state)`;
@@ -62,7 +61,7 @@ export interface NewRequest {
   readonly state: "waiting" | "cancelled";
 }
 
-/** Requests for rows never seen. One that somebody else made meanwhile is left alone. */
+/** For new rows. An existing request is left alone. */
 export async function insertMany(
   tx: Queryable,
   pipelineId: number,
@@ -93,13 +92,13 @@ export interface RowMove {
   readonly to: RequestState;
   /** The row's present content; null when the row is gone. */
   readonly hash: string | null;
-  /** Another content: tries and errors start anew. */
+  /** The content changed: tries and errors start again. */
   readonly fresh: boolean;
-  /** The answer of before does not stand any more. */
+  /** The previous answer no longer holds. */
   readonly forget: boolean;
 }
 
-/** What a look at the rows decided. Returns how many moved. */
+/** Writes what a look at the rows decided. Returns how many moved. */
 export async function moveMany(
   tx: Queryable,
   pipelineId: number,
@@ -125,7 +124,7 @@ export async function moveMany(
   return settleMoves(tx, pipelineId, moved);
 }
 
-/** Counts what moved, and queues what waits now and did not before. */
+/** Counts what moved, and queues what newly waits. */
 async function settleMoves(
   tx: Queryable,
   pipelineId: number,
@@ -140,7 +139,7 @@ async function settleMoves(
   return moved.length;
 }
 
-/** What we ourselves wrote changed the rows: their answers belong to the content that they have now. */
+/** Our own write changed the rows: their answers belong to the content that they have now. */
 export async function followContent(
   tx: Queryable,
   pipelineId: number,
@@ -172,7 +171,7 @@ export async function renameMany(
       and r.state = 'batched'`);
 }
 
-/** Asks again: the definition changed for these rows, or a person wants it. In flight ones are left to the collector. */
+/** To be asked again. Those in flight are left to the collector. */
 export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;
   const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
@@ -205,7 +204,7 @@ export async function hasDemoAnswers(client: Reader, pipelineId: number): Promis
 /** Of one statement. */
 const DEMO_CHUNK = 5_000;
 
-/** What the demo model answered or failed is asked again, and its answers and tries no longer count. Returns how many such rows wait now. */
+/** What the demo model answered or failed is asked again, from the first try. Returns how many of them wait now. */
 export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<number> {
   for (let reopened = 0; ;) {
     const rows = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
@@ -233,7 +232,7 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
   }
 }
 
-/** Of these failed requests, those whose answer was cut off in less room than this. */
+/** Of these failed requests, those whose answer was truncated below this many tokens. */
 export async function cutShort(tx: Queryable, ids: readonly string[], room: number): Promise<string[]> {
   if (ids.length === 0) return [];
   const rows = await tx.rows<{ id: string }>(sql`
@@ -246,7 +245,7 @@ export async function cutShort(tx: Queryable, ids: readonly string[], room: numb
   return rows.map((row) => row.id);
 }
 
-/** Undoes a reopening: the answer in the target is again the one that would be given. */
+/** Undoes a reopening: the answer in the target is again the right one. */
 export async function reaffirmMany(
   tx: Queryable,
   pipelineId: number,
@@ -264,7 +263,7 @@ export async function reaffirmMany(
   return moved;
 }
 
-/** Requests that ever entered a batch: what `limit` counts. By their attempts, which are as few as the limit is small. */
+/** Requests that ever entered a batch: what `limit` counts. */
 export async function countAsked(tx: Reader, pipelineId: number): Promise<number> {
   const row = await tx.first<{ count: number }>(sql`
     select count(*)::int as count

@@ -1,12 +1,12 @@
-/** How the rows of a source look to the ledger's own statements: each source gives these fragments. */
+/** The fragments that a source gives to the ledger's own statements. */
 import type { Sql } from "../../postgres/database.js";
 
-/** For statements over the ledger that look at the rows themselves. Everything in such a statement is qualified: a predicate is the user's code. */
+/** For statements over ledger and rows. Everything in them is qualified, since a predicate is the user's code. */
 export interface RowSql {
-  /** Is there a row of this key that matches `where`? */
+  /** Whether a row of this key matches `where`. */
   readonly exists: (key: Sql) => Sql;
-  /** The version of the row of this key, as bytes; null: there is none, or it is too much to be read among others. */
+  /** The row's version, as bytes; null: there is no row, or it is too large to be read with others. */
   readonly hash: (key: Sql) => Sql;
-  /** The whole statement goes through this. */
+  /** Takes the whole statement. */
   readonly statement: (statement: Sql) => Sql;
 }

@@ -1,16 +1,16 @@
 /**
- * Where each pipeline's sweep stands: one row a pipeline. Who holds the sweep's advisory lock does the next chunk; the row itself is
- * written only at the end of a transaction, after the intake lock. So intake, which holds that lock and marks a sweep as wanted, and
- * sweeper take the two in one order, and neither waits for a whole chunk of the other.
+ * Where each pipeline's sweep stands: one row a pipeline. The holder of the sweep's advisory lock does the next
+ * chunk. The row is written only at the end of a transaction, after the intake lock: intake and sweeper take both in
+ * one order, and neither waits for a whole chunk of the other.
  */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 
 export type SweepPhase = "idle" | "source" | "definition" | "ledger";
 
-/** By which the next one is due. */
+/** Decide when the next one is due. */
 export interface SweepFacts {
   readonly wanted: boolean;
-  /** It is wanted for a count only, and may keep its pauses. */
+  /** Wanted only for a count, so not urgent. */
   readonly mayRest: boolean;
   readonly phase: SweepPhase;
   readonly sweptHash: string | null;
@@ -24,14 +24,14 @@ export interface SweepRow extends SweepFacts {
   readonly cursor: string[] | null;
   /** The newest request when it began. */
   readonly lastRequestId: string;
-  /** See `metHash`: of the requests up to that one whose rows it met so far. */
+  /** `metHash` of the requests up to that one whose rows it met so far. */
   readonly met: string;
   readonly definitionHash: string | null;
   readonly rowsSeen: number;
   readonly keysFound: number;
 }
 
-/** Any number, but always this one: the advisory locks of the sweep. */
+/** Arbitrary: the class of the sweeps' advisory locks. */
 const SWEEP_LOCK = 726_974;
 
 const KEYLESS_REASON = "rows without a key";
@@ -42,12 +42,12 @@ export const SWEEP_FACTS = sql`wanted_at is not null as wanted,
   (extract(epoch from now() - finished_at) * 1000)::float8 as "finishedAgoMs",
   (extract(epoch from finished_at - started_at) * 1000)::float8 as "lastedMs"`;
 
-/** Null when another worker is at this sweep. Made when missing. */
+/** Null: another worker does this sweep. Created when missing. */
 export async function lockSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> {
   const lock = await tx.first<{ locked: boolean }>(sql`
     select pg_try_advisory_xact_lock(${SWEEP_LOCK}::int, ${pipelineId}::int) as locked`);
   if (lock?.locked !== true) return null;
-  // A statement after the lock, so that it sees what the last holder wrote.
+  // After the lock, so that it sees what the last holder wrote.
   const row = await readSweep(tx, pipelineId);
   if (row !== null) return row;
   await tx.run(sql`
@@ -67,8 +67,7 @@ function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> 
 }
 
 /**
- * A mark that comes while a sweep runs makes another one follow it. `agoMs`: a sweep that began since then will do; by default none that has
- * begun.
+ * While a sweep runs, another one will follow. `agoMs`: a sweep that began since then is enough; by default none is.
  */
 export async function wantSweep(
   client: Queryable,
@@ -126,7 +125,7 @@ export async function advanceSweep(
     where pipeline_id = ${pipelineId}`);
 }
 
-/** Was every row compared under this definition? False before the first sweep is through. */
+/** Whether a complete sweep compared every row under this definition. */
 export async function isSwept(client: Reader, pipelineId: number, definitionHash: string): Promise<boolean> {
   const row = await client.first<{ swept: boolean }>(sql`
     select coalesce(swept_hash = ${definitionHash}, false) as swept

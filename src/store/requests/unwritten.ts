@@ -1,10 +1,10 @@
-/** Answers that were paid for and that the target refused: kept in the attempts until retention ends, and written later. */
+/** Paid answers that the target refused: kept in the attempts until retention ends, and written later. */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { countChanges } from "./counts.js";
 import { hex } from "./requests.js";
 import { isMeant, KEPT_ATTEMPT, type FailedRows } from "./failures.js";
 
-/** Of the answers that go into memory together. */
+/** Of answers in memory at once. */
 const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 
 /** The next ones in id order; empty: there are none. */
@@ -42,11 +42,11 @@ export interface KeptAnswer {
   /** Who gave it. */
   readonly account: string;
   readonly demo: boolean;
-  /** The row was gone when it came, and it is to be written all the same. */
+  /** The row was gone; it is written anyway. */
   readonly rowGone: boolean;
 }
 
-/** Of these requests, those that still are failed and have one; locked in id order. */
+/** Those that are still failed and have one; locked in id order. */
 export async function lockKept(tx: Queryable, ids: readonly string[]): Promise<KeptAnswer[]> {
   return tx.rows<KeptAnswer>(sql`
     select r.id::text as id, r.key, ${hex(sql`r.content_hash`)} as "contentHash",
