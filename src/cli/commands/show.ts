@@ -29,7 +29,8 @@ export async function runShow(
   if (options.json) for (const line of JSON.stringify(story, undefined, 2).split("\n")) terminal.data(line);
   else for (const line of renderStory(story, style)) terminal.quote(line);
   if (story.request !== null) return EXIT_STATUS.ok;
-  if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}. Find new rows: rowmill sweep`);
+  if (!options.json)
+    terminal.note(`There is no request for this key in ${story.pipeline}. Find new rows: rowmill sweep`);
   return EXIT_STATUS.usage;
 }
 
