@@ -232,7 +232,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     },
     says: {
       ...unreached(`  problem      Connection: Cannot use 127.0.0.1:PORT/app. The server's certificate is not trusted: self-signed certificate.
-               - It was not signed by the authority in PGSSLROOTCERT (FOLDER/authority.crt): name the right file there.`),
+               - The authority in PGSSLROOTCERT (FOLDER/authority.crt) did not sign it: name the right file there.`),
       end: "1 problem, 16 not checked.",
     },
     status: 2,
@@ -243,7 +243,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     env: ({ folder: at }) => ({ PGSSLMODE: "verify-full", PGSSLROOTCERT: join(at, "ca.crt") }),
     says: {
       ...unreached(`  problem      Connection: the connection to the database: one mistake.
-               - PGSSLROOTCERT: found "FOLDER/ca.crt" (no certificate can be read in it), expected a file of certificates in PEM format`),
+               - PGSSLROOTCERT: found "FOLDER/ca.crt" (it holds no readable certificate), expected a file of certificates in PEM format`),
       end: "1 problem, 16 not checked.",
     },
     status: 2,
