@@ -7,7 +7,7 @@ import type { Estimate } from "../../worker/rounds/estimate.js";
 const NANO_USD_PER_USD = 1e9;
 const KEY_CHARACTERS = 64;
 
-/** One line of at most so many characters, cut at its end. */
+/** One line of at most `columns` characters, cut at its end. */
 export function fit(text: string, columns: number): string {
   const line = proseLine(text);
   return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
