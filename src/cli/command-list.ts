@@ -50,7 +50,7 @@ function initCommand(cli: Cli): Command {
   const init = command(
     "init",
     "init",
-    'init --table films --columns title,description \\\n    --model MODEL \\\n    --prompt "Summarize the film." --answer text',
+    'init --table films --columns title \\\n    --model MODEL --prompt "Summarize it." --answer text',
   )
     .description("Write a config file. Asks a few questions, unless these options answer them.")
     .option("--table <name>", "the table that has your rows")
@@ -75,14 +75,14 @@ function initCommand(cli: Cli): Command {
 function doctorCommand(cli: Cli): Command {
   const doctor = command("doctor", "doctor")
     .description("Check config, database, tables, provider and pipelines, and show how to fix what is wrong.")
-    .option("--audit", "instead: check that the ledger accounts for every row, batch and cent")
+    .option("--audit", "instead: check that Rowmill's records account for every row, batch and cent")
     .option(...JSON_OPTION)
     .action(run(cli, async () => (await import("./commands/doctor.js")).runDoctor));
   return withProject(doctor);
 }
 
 function upCommand(cli: Cli): Command {
-  const once = new Option("--once", "do one round of each stage, then exit; for cron").conflicts("untilIdle");
+  const once = new Option("--once", "do one round of work, then exit; for cron").conflicts("untilIdle");
   const printSql = new Option("--print-sql", "print the SQL of the setup without running it");
   const up = command("up", "up", "up --until-idle --yes")
     .description("Set up triggers and tables, then work until Ctrl-C: send batches, collect answers.")
@@ -114,7 +114,7 @@ function flushCommand(cli: Cli): Command {
 
 function sweepCommand(cli: Cli): Command {
   const sweep = command("sweep", "sweep movies")
-    .description("Compare every row with the ledger, to find changes that no trigger reported.")
+    .description("Compare every row with Rowmill's records, to find changes that no trigger reported.")
     .argument("[pipelines...]", "default: all")
     .option(...QUIET_OPTION)
     .action(run(cli, async () => (await import("./commands/sweep.js")).runSweep));
@@ -153,7 +153,7 @@ function retryCommand(cli: Cli): Command {
   const collect = (text: string, before: readonly string[] = []) => [...before, text];
   const retry = command("retry", "retry movies", "retry movies --reason truncated --yes")
     .description(
-      "Retry failed rows: write kept answers at no cost, and send the others again. Asks before it spends.",
+      "Retry failed rows: write answers that your table refused, and send the other rows again. Asks first.",
     )
     .argument("[pipeline]", "default: all")
     .option(
@@ -217,7 +217,7 @@ function adoptCommand(cli: Cli): Command {
 
 function deploymentCommand(cli: Cli): Command {
   const deployment = command("deployment", "deployment", "deployment --restored")
-    .description("Show which database holds this ledger, or confirm that it was restored or copied.")
+    .description("Show which database has Rowmill's records, or confirm that it was restored or copied.")
     .option("--restored", "the previous database is gone; this one takes its place")
     .option("--copy", "the other database is still in use; this one becomes a separate ledger")
     .option(...YES_OPTION)

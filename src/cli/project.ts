@@ -101,9 +101,11 @@ export function notSetUp(): RowmillError {
 }
 
 export async function registeredPipeline(database: Database, name: string): Promise<pipelines.PipelineRow> {
-  const [only] = await registeredPipelines(database, [name]);
-  if (only === undefined) throw new RowmillError("internal", `No pipeline was found for "${name}".`);
-  return only;
+  const all = await pipelines.all(database);
+  const found = all.find((row) => row.name === name);
+  if (found !== undefined) return found;
+  const known = all.map((row) => row.name);
+  throw unknownPipeline(name, known, "this database");
 }
 
 /** The registered pipelines of these names in that order; without names, all that are not uninstalled. */
@@ -111,17 +113,9 @@ export async function registeredPipelines(
   database: Database,
   names: readonly string[],
 ): Promise<pipelines.PipelineRow[]> {
-  const all = await pipelines.all(database);
-  if (names.length === 0) return all.filter((row) => row.uninstalledAt === null);
-  return [...new Set(names)].map((name) => {
-    const found = all.find((row) => row.name === name);
-    if (found !== undefined) return found;
-    throw unknownPipeline(
-      name,
-      all.map((row) => row.name),
-      "this database",
-    );
-  });
+  if (names.length > 0)
+    return Promise.all([...new Set(names)].map((name) => registeredPipeline(database, name)));
+  return (await pipelines.all(database)).filter((row) => row.uninstalledAt === null);
 }
 
 export function unknownPipeline(name: string, known: readonly string[], where: string): RowmillError {
@@ -147,6 +141,10 @@ export async function requireKnownPlace(database: Database): Promise<void> {
     throw new RowmillError("refused", suspicion, {
       hints: ["First confirm which it is: rowmill help deployment"],
     });
+}
+
+export function notInConfig({ config }: Project, name: string): RowmillError {
+  return new RowmillError("not_found", `The config ${config.file} no longer has a pipeline "${name}".`);
 }
 
 export function configOf(project: Project, name: string): PipelineConfig | undefined {

@@ -84,7 +84,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     const up = await run(there, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(4);
     expect(up.stderr).toContain(
-      `films: Batch ${id} of films was sent with ${project.gateway.url}, but the worker is set up for ${other.url}`,
+      `films: Batch ${id} of films was sent with ${project.gateway.url}, but the worker uses ${other.url}`,
     );
     expect(await countLabels(project)).toBe(4);
     const status = await project.status();

@@ -164,7 +164,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     expect((await project.run("up", "--once")).status).toBe(0);
     const before = await askedOf(real.gateway);
     const up = await at(real.url, "up", "--until-idle");
-    expect(up.stderr).toContain("answered 19 rows; now");
+    expect(up.stderr).toContain("films: 19 rows had answers of the demo model");
     await project.database.run(sql`insert into films select * from away`);
     expect((await at(real.url, "up", "--until-idle")).status).toBe(3);
     const demoLeft = sql`select count(*)::int as rows from rowmill.requests where demo`;

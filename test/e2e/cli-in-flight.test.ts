@@ -152,7 +152,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     const view = await project.run("uninstall", "--purge", "--yes");
     expect(view).toMatchObject({
       status: 4,
-      stderr: expect.stringContaining("would be dropped with it: public.labelled."),
+      stderr: expect.stringContaining("other objects would be dropped too: public.labelled."),
     });
     await project.database.run(sql`drop view labelled`);
     const up = project.start("up");

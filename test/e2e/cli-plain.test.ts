@@ -208,7 +208,9 @@ export default defineConfig({
     const [batch] = standIn.batches.all;
     const id = await presumed();
     const status = await run("status");
-    expect(status.text).toContain(`is taken to be ${batch?.id} at plain, by time and number of requests.`);
+    expect(status.text).toContain(
+      `is probably ${batch?.id} at plain, judging by time and number of requests.`,
+    );
     expect(JSON.parse((await run("status", "--json")).stdout)).toMatchObject({
       batches: [{ id, state: "running", provider: "plain", providerBatchId: batch?.id, presumed: true }],
     });

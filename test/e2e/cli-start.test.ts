@@ -127,7 +127,7 @@ describe.skipIf(serverKind === "embedded")(
       const rights = await up(at.href).ended;
       expect(rights.status).toBe(1);
       expect(rights.stderr).toMatch(
-        /^rowmill: .*permission denied.*\n {2}Hint: rowmill doctor says which rights are missing/,
+        /^rowmill: .*permission denied.*\n {2}Hint: See which rights are missing: rowmill doctor/,
       );
       await run(
         `grant create on database ${name} to ${role}; alter role ${role} set statement_timeout = '1ms'`,

@@ -126,7 +126,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     const ended = await project.run("up", "--until-idle", "--yes");
     expect(ended.status, ended.stderr).toBe(0);
     expect(ended.stderr).toContain("the price of a-model-of-our-own is unknown");
-    expect(ended.stderr).toContain("films: approved by --yes");
+    expect(ended.stderr).toContain("films: approved (--yes)");
     expect(await countLabels(project)).toBe(2);
   });
 

@@ -40,7 +40,7 @@ const healthy: Report = {
   ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
   Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
   ok           Model: gpt-4o-mini is there
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the batch's own id, which Rowmill gave it. Rowmill deletes the staged input first: a create that takes effect later then fails, as recorded of the live service. Paid twice: Nothing.
+  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
   ok           Price: known for every model
   ok           Clock: the provider's agrees with this machine's`,
   Pipelines: `  ok           Ledger: of this version
@@ -243,7 +243,7 @@ export const setups: Readonly<Record<string, Setup>> = {
     env: ({ folder: at }) => ({ PGSSLMODE: "verify-full", PGSSLROOTCERT: join(at, "ca.crt") }),
     says: {
       ...unreached(`  problem      Connection: the connection to the database: one mistake.
-               - PGSSLROOTCERT: found "FOLDER/ca.crt" (no certificate can be read in it), expected a file of certificates in PEM format`),
+               - PGSSLROOTCERT: found "FOLDER/ca.crt" (it holds no readable certificate), expected a file of certificates in PEM format`),
       end: "1 problem, 16 not checked.",
     },
     status: 2,
@@ -389,7 +389,7 @@ export const setups: Readonly<Record<string, Setup>> = {
                - Put it into .env beside the config file: OPENAI_API_KEY=sk-…
                - To try without a key: rowmill gateway --demo-model, and set the two variables that it prints.
   not checked  Model: the provider did not accept the key, or did not answer
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the batch's own id, which Rowmill gave it. Rowmill deletes the staged input first: a create that takes effect later then fails, as recorded of the live service. Paid twice: Nothing.
+  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
   ok           Price: known for every model
   not checked  Clock: the provider did not accept the key, or did not answer`,
       Pipelines: healthy.Pipelines.replace(
@@ -407,7 +407,7 @@ export const setups: Readonly<Record<string, Setup>> = {
       Provider: `  problem      Key: OpenAI did not list models (HTTP 401, invalid_api_key): Incorrect API key provided. (request REQUEST); check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID, and the account's billing.
                - Make a new key at the provider and put it into OPENAI_API_KEY.
   not checked  Model: the provider did not accept the key, or did not answer
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the batch's own id, which Rowmill gave it. Rowmill deletes the staged input first: a create that takes effect later then fails, as recorded of the live service. Paid twice: Nothing.
+  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
   ok           Price: known for every model
   not checked  Clock: the provider did not accept the key, or did not answer`,
       Pipelines: healthy.Pipelines.replace(
@@ -426,7 +426,7 @@ export const setups: Readonly<Record<string, Setup>> = {
       Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
   warning      Model: http://127.0.0.1:PORT/v1 does not list gpt-4o-mimi.
                - Did you mean "gpt-4o-mini"? Change request.model in the config.
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the batch's own id, which Rowmill gave it. Rowmill deletes the staged input first: a create that takes effect later then fails, as recorded of the live service. Paid twice: Nothing.
+  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
   problem      Price: films: the price of gpt-4o-mimi is not known, so its budget in dollars cannot be kept.
                - Did you mean "gpt-4o-mini"? Change request.model in the config.
                - Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.

@@ -4,7 +4,13 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { pausedText } from "../screen/paused-text.js";
-import { configOf, loadProject, registeredPipelines, withExistingLedger } from "../project.js";
+import {
+  configOf,
+  loadProject,
+  noteMissingWorker,
+  registeredPipelines,
+  withExistingLedger,
+} from "../project.js";
 import { counted } from "../screen/text.js";
 
 export async function runFlush(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
@@ -20,8 +26,7 @@ export async function runFlush(cli: Cli, names: readonly string[], options: Proj
       if (held === null) cli.terminal.print(`✓ ${pipeline.name}: ${rows} will be sent now`);
       else cli.terminal.print(`! ${pipeline.name}: ${rows} will be sent once this is resolved: ${held}`);
     }
-    if ((await overview.livingWorkers(database)).length === 0)
-      cli.terminal.note("! No worker is running. To send them: rowmill up");
+    await noteMissingWorker(project, database);
     return EXIT_STATUS.ok;
   });
 }

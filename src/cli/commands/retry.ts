@@ -26,6 +26,7 @@ import {
   configOf,
   loadProject,
   noteMissingWorker,
+  notInConfig,
   registeredPipelines,
   requireKnownPlace,
   withExistingLedger,
@@ -116,19 +117,15 @@ async function withFailures(
       0,
     );
     if (kept + lost === 0 && !isNamed) continue;
-    refuseUnfit(project, row, config);
-    if (config !== undefined) wanted.push({ row, config });
+    if (config === undefined) throw notInConfig(project, row.name);
+    refuseUnfit(row, config);
+    wanted.push({ row, config });
   }
   return wanted;
 }
 
-function refuseUnfit(project: Project, row: PipelineRow, config: PipelineConfig | undefined): void {
+function refuseUnfit(row: PipelineRow, config: PipelineConfig): void {
   const { name } = row;
-  if (config === undefined)
-    throw new RowmillError(
-      "not_found",
-      `The config ${project.config.file} no longer has a pipeline "${name}".`,
-    );
   if (row.uninstalledAt !== null)
     throw new RowmillError("refused", `${name} is uninstalled.`, { hints: ["Set it up again: rowmill up"] });
   if (configuredHash(config) === row.definitionHash) return;

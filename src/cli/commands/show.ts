@@ -29,7 +29,8 @@ export async function runShow(
   if (options.json) for (const line of JSON.stringify(story, undefined, 2).split("\n")) terminal.data(line);
   else for (const line of renderStory(story, style)) terminal.quote(line);
   if (story.request !== null) return EXIT_STATUS.ok;
-  if (!options.json) terminal.note(`There is no request for this key in ${story.pipeline}.`);
+  if (!options.json)
+    terminal.note(`There is no request for this key in ${story.pipeline}. Find new rows: rowmill sweep`);
   return EXIT_STATUS.usage;
 }
 
@@ -70,7 +71,7 @@ function missingText(refused: string | null, row: RowNow): string {
   if (row.state === "absent") return "unknown: no row has this key";
   if (row.state === "unknown") return "unknown to Rowmill";
   return row.matchesWhere
-    ? "unknown: the row exists, but Rowmill has not seen it yet. If this lasts: rowmill sweep"
+    ? "unknown: the row exists, but Rowmill has not seen it yet"
     : "unknown: the row exists, but source.where excludes it";
 }
 

@@ -2,7 +2,6 @@
  * `rowmill sweep`: compares every row of the source with the ledger, to find changes that no trigger reported. A
  * running worker does it; without one, this command does. It sends nothing, so it needs no key.
  */
-import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import type { Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";
@@ -11,7 +10,14 @@ import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { SweepProgress } from "../screen/progress.js";
-import { configOf, loadProject, registeredPipelines, withExistingLedger, type Project } from "../project.js";
+import {
+  configOf,
+  loadProject,
+  notInConfig,
+  registeredPipelines,
+  withExistingLedger,
+  type Project,
+} from "../project.js";
 
 export async function runSweep(cli: Cli, names: readonly string[], options: ProjectOptions): Promise<number> {
   const project = await loadProject(cli.terminal, options.config);
@@ -68,11 +74,4 @@ async function sweepHere(cli: Cli, options: ProjectOptions, parts: SweepParts): 
   } finally {
     interruption.dispose();
   }
-}
-
-function notInConfig(project: Project, name: string): RowmillError {
-  return new RowmillError(
-    "not_found",
-    `The config ${project.config.file} no longer has a pipeline "${name}".`,
-  );
 }

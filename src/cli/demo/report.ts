@@ -134,10 +134,12 @@ function lookingLines({ kept }: DemoEnd): string[] {
   if (kept === null)
     return ["They were in a temporary folder, which is deleted. To keep them: rowmill demo --keep"];
   return [
-    `The project is in ./${kept}. Look around: cd ${kept}`,
+    `The project is in ./${kept}.`,
+    `To look around: cd ${kept}`,
     "All batches: rowmill status",
     "Everything about one film: rowmill show movies 1",
-    `In SQL, while rowmill status --watch runs there: psql "host=$PWD/.rowmill/database user=postgres"`,
+    "In SQL, while rowmill status --watch runs there:",
+    `psql "host=$PWD/.rowmill/database user=postgres"`,
   ];
 }
 

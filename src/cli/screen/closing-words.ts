@@ -11,13 +11,11 @@ import { counted, fit, fitKey, formatCount } from "./text.js";
 const FAILURES_SHOWN = 3;
 const ERROR_CHARACTERS = 160;
 
-export interface End {
-  readonly blocked: number;
-  /** Rows that failed for good, including those with an unusable key. */
-  readonly failed: number;
-}
-
-export async function sayHowItEnded(terminal: Terminal, context: WorkerContext): Promise<End> {
+/** `failed`: rows that failed for good, including those with an unusable key. */
+export async function sayHowItEnded(
+  terminal: Terminal,
+  context: WorkerContext,
+): Promise<{ blocked: number; failed: number }> {
   const { database } = context;
   const state = await idleState(context);
   const money = new Map(
@@ -47,21 +45,14 @@ async function sayFailures(
   pipeline: PipelineOverview,
 ): Promise<void> {
   const failures = await overview.failedKeys(context.database, pipeline.id, FAILURES_SHOWN);
-  for (const { key, error } of failures) {
-    terminal.note(`  ${fitKey(key)}: ${fit(error, ERROR_CHARACTERS)}`);
+  for (const { key, error } of failures) terminal.note(`  ${fitKey(key)}: ${fit(error, ERROR_CHARACTERS)}`);
+  for (const { rows, example, reason } of pipeline.unnamed) {
+    const such = `such as ${fitKey(example)}: ${proseLine(reason)}`;
+    terminal.note(`  ${counted(rows, "row")} cannot be sent because of the key, ${such}`);
   }
-  sayUnnamed(terminal, pipeline);
   if (failures.length === 0) return;
   const more = pipeline.failed - pipeline.refused - failures.length;
   if (more > 0) terminal.note(`  … and ${formatCount(more)} more`);
   terminal.note(`  All reasons and fixes: rowmill failures ${pipeline.name}`);
   terminal.note(`  Everything about one row: rowmill show ${pipeline.name} KEY`);
-}
-
-function sayUnnamed(terminal: Terminal, { unnamed }: PipelineOverview): void {
-  for (const { rows, example, reason } of unnamed) {
-    terminal.note(
-      `  ${counted(rows, "row")} cannot be sent because of the key, such as ${fitKey(example)}: ${proseLine(reason)}`,
-    );
-  }
 }

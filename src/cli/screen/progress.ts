@@ -80,8 +80,9 @@ export class WorkProgress {
         deadlineMs: deadlineMs === null ? null : deadlineMs - agoMs,
         nextLookMs: nextLookMs === null ? null : nextLookMs - agoMs,
       };
-      const times = this.#share(pipeline) + this.#times(pipeline);
-      return [this.#line(pipeline, times), briefLine(pipeline, times)];
+      const share = this.#share(pipeline);
+      const times = share + this.#times(pipeline);
+      return [this.#line(pipeline, times), briefLine(pipeline, times), briefLine(pipeline, share)];
     });
     this.#terminal.live(lines);
   }

@@ -7,7 +7,7 @@ import type { Estimate } from "../../worker/rounds/estimate.js";
 const NANO_USD_PER_USD = 1e9;
 const KEY_CHARACTERS = 64;
 
-/** One line of at most so many characters, cut at its end. */
+/** One line of at most `columns` characters, cut at its end. */
 export function fit(text: string, columns: number): string {
   const line = proseLine(text);
   return line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 1))}…`;
@@ -87,10 +87,8 @@ function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]):
 /** A recorded estimate; null: none, or one of a newer version. */
 export function readEstimate(recorded: unknown): Estimate | null {
   if (typeof recorded !== "object" || recorded === null) return null;
-  const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = {
-    ...NO_ESTIMATE,
-    ...recorded,
-  };
+  const fields: Partial<Record<keyof Estimate, unknown>> = recorded;
+  const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = fields;
   if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number")
     return null;
   return {
@@ -103,13 +101,3 @@ export function readEstimate(recorded: unknown): Estimate | null {
     liveNanoUsd: typeof liveNanoUsd === "number" ? liveNanoUsd : null,
   };
 }
-
-const NO_ESTIMATE: Readonly<Record<keyof Estimate, unknown>> = {
-  rows: null,
-  arrived: null,
-  tries: null,
-  inputTokens: null,
-  outputTokens: null,
-  batchNanoUsd: null,
-  liveNanoUsd: null,
-};
