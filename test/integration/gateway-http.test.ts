@@ -170,7 +170,7 @@ describe("the models", () => {
     });
     expect(JSON.parse(live.choices[0]?.message.content ?? "")).toEqual({
       categories: expect.arrayContaining(["crime"]) as string[],
-      summary: "A detective hunts a serial killer.",
+      summary: "A thriller about a detective and a serial killer.",
     });
     expect((await gateway.journal.summary()).executed).toBe(0);
   });

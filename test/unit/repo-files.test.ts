@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, normalize, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { costNanoUsd, formatUsd, listPrice } from "../../src/model/provider/pricing.js";
 
 const repository = join(import.meta.dirname, "../..");
 const notOurs = new Set(["node_modules", "dist", ".git", ".rowmill", "coverage"]);
@@ -139,6 +140,24 @@ describe("README.md", () => {
       .split("<!-- test/types/example.ts -->\n\n```ts\n")[1]
       ?.split("```")[0];
     expect(shown).toBe(await text("test/types/example.ts"));
+  });
+
+  it("computes the cost of 10,000 rows from the price list", async () => {
+    const readme = await text("README.md");
+    const [input, output] = ["input", "output"].map((name) =>
+      Number(new RegExp(`^\\| ${name} +\\| (\\d+) `, "m").exec(readme)?.[1]),
+    );
+    const usage = {
+      inputTokens: input ?? 0,
+      cachedInputTokens: 0,
+      outputTokens: output ?? 0,
+      reasoningTokens: 0,
+    };
+    const rates = { price: listPrice("openai", "gpt-4o-mini", new Date("2026-11-27")), batchFactor: 0.5 };
+    const ofRows = (tier: "batch" | "live") => formatUsd((costNanoUsd(usage, rates, tier) ?? 0) * 10_000);
+    expect(readme).toContain(
+      `**${ofRows("batch")}** with \`gpt-4o-mini\`, and ${ofRows("live")} as live requests`,
+    );
   });
 
   it("has the two commands, as CI runs them", async () => {
