@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { PGlite } from "@electric-sql/pglite";
 import { durable, SMALL_BUFFERS, syncFolder, syncTree } from "./durable-files.js";
-import { exists } from "./file-errors.js";
+import { exists } from "../model/file-errors.js";
 import {
   dataRowCells,
   errorFields,

@@ -7,7 +7,7 @@ import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PGlite, type PGliteOptions } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
-import { hasCode } from "./file-errors.js";
+import { hasCode } from "../model/file-errors.js";
 
 type ModuleOptions = Parameters<NodeFS["init"]>[1];
 

@@ -14,7 +14,7 @@ import { createHash } from "node:crypto";
 import { chmod, lstat, mkdir, readlink, realpath, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hasCode } from "./file-errors.js";
+import { hasCode } from "../model/file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
 /** `sun_path` has 108 bytes with its final zero on Linux, 104 on macOS and the BSDs. */

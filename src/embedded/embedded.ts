@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Attachment } from "./attachment.js";
 import { EMBEDDED_DATABASE, embeddedPaths, EMBEDDED_PORT, EMBEDDED_USER } from "./embedded-paths.js";
-import { exists, hasCode } from "./file-errors.js";
+import { exists, hasCode } from "../model/file-errors.js";
 import { connectToHolder, holderOf } from "./living-lock.js";
 import { SERVER_LOCK_NAME } from "./server-options.js";
 import { RowmillError } from "../model/errors.js";

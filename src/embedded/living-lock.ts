@@ -11,7 +11,7 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promi
 import { connect, createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
-import { hasCode } from "./file-errors.js";
+import { hasCode } from "../model/file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
 /** An attempt fails only if another process made progress. */

@@ -217,9 +217,7 @@ describe("a cancel", () => {
     });
     const cancelled = await submit(client, [chatLine("a", "A heist.")]);
     const mended = await submit(client, [chatLine("b", "A heist.")]);
-    await expect
-      .poll(() => logged.filter((line) => line.includes("is retried")).length)
-      .toBeGreaterThan(1);
+    await expect.poll(() => logged.filter((line) => line.includes("is retried")).length).toBeGreaterThan(1);
     await client.batches.cancel(cancelled);
     expect((await gateway.until(cancelled)).status).toBe("cancelled");
     broken = false;

@@ -7,7 +7,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RowmillError } from "../../model/errors.js";
-import { isErrno } from "./state-dir.js";
+import { hasCode } from "../../model/file-errors.js";
 
 const KEYS_MAX = 1_000;
 const KEY_CHARS_MAX = 512;
@@ -133,7 +133,7 @@ function makeOwnKey(path: string): void {
   try {
     linkSync(aside, path);
   } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
+    if (!hasCode(error, "EEXIST")) throw error;
   } finally {
     rmSync(aside, { force: true });
   }

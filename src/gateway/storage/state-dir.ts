@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { RowmillError } from "../../model/errors.js";
+import { hasCode } from "../../model/file-errors.js";
 
 export interface StateDir {
   readonly filesDir: string;
@@ -76,7 +77,7 @@ function tryLock(root: string, lockPath: string): boolean {
     writeFileSync(fd, String(process.pid));
     closeSync(fd);
   } catch (error) {
-    if (isErrno(error, "EEXIST")) return false;
+    if (hasCode(error, "EEXIST")) return false;
     throw error;
   }
   openHere.add(root);
@@ -89,7 +90,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return isErrno(error, "EPERM");
+    return hasCode(error, "EPERM");
   }
 }
 
@@ -97,11 +98,6 @@ function removeLeftovers(dir: string): void {
   for (const name of readdirSync(dir)) {
     if (name.endsWith(".tmp")) rmSync(join(dir, name), { force: true });
   }
-}
-
-/** Whether a file system call failed for this reason. */
-export function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }
 
 /**
