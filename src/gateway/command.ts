@@ -55,7 +55,7 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
 /** The keys, and the lines that show how to set one. Given keys are not printed. */
 function readKeys({ keys, dataDir }: GatewayCommand): { given: GivenKeys; how: readonly string[] } {
   const oneOf = (where: string) => [
-    `  # and OPENAI_API_KEY: one of the keys in ${where}`,
+    `  # and set OPENAI_API_KEY to one of the keys in ${where}`,
     "",
     "It accepts no other key.",
   ];

@@ -70,7 +70,7 @@ export class FileStore {
   add(file: NewFile): FileObject {
     if (this.#records.size >= FILES_MAX) {
       throw new RowmillError("refused", `The gateway already holds ${FILES_MAX} files.`, {
-        hints: ["Delete some, or start with an empty data folder."],
+        hints: ["Delete some files, or start the gateway with an empty data folder."],
       });
     }
     const createdAt = nowSeconds(this.#clock);
