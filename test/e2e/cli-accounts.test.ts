@@ -84,7 +84,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     const up = await run(there, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(4);
     expect(up.stderr).toContain(
-      `films: Batch ${id} of films was sent with ${project.gateway.url}, but the worker is set up for ${other.url}`,
+      `films: Batch ${id} of films was sent with ${project.gateway.url}, but the worker uses ${other.url}`,
     );
     expect(await countLabels(project)).toBe(4);
     const status = await project.status();
@@ -101,7 +101,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     });
     const text = (await project.run("status")).stdout.replaceAll(/\s+/g, " ");
     expect(text).toContain(
-      `start rowmill up with OPENAI_BASE_URL=${project.gateway.url} and OPENAI_API_KEY of that account`,
+      `start rowmill up with that account's OPENAI_BASE_URL=${project.gateway.url} and OPENAI_API_KEY`,
     );
     expect(text).toContain(`To give it up: rowmill cancel --abandon ${id}`);
     const doctor = (await run(there, "doctor")).stdout.replaceAll(/\s+/g, " ");
