@@ -11,7 +11,7 @@ const below = {
   model: [],
   postgres: ["model/"],
   embedded: ["model/"],
-  gateway: ["model/errors", "model/words/one-line", "model/json/json-values"],
+  gateway: ["model/errors", "model/file-errors", "model/words/one-line", "model/json/json-values"],
   providers: ["model/"],
   store: ["model/", "postgres/"],
   sources: ["model/", "postgres/", "store/"],

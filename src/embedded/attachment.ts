@@ -1,6 +1,6 @@
 /**
- * Owns one process's attachment to the server of an embedded database: a connection to the server's lock, which
- * keeps the server alive and closes at its death. Starts the server when there is none, and again when it dies.
+ * Owns one process's attachment to the server of an embedded database: a connection to the server's lock, which keeps
+ * the server alive and closes at its death. Starts the server if there is none, and again if it dies.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { open, type FileHandle } from "node:fs/promises";
@@ -14,29 +14,29 @@ import { connectToHolder } from "./living-lock.js";
 import { CLOSING_LINE, READY_LINE, SERVER_LOCK_NAME, type ServerOptions } from "./server-options.js";
 import { RowmillError } from "../model/errors.js";
 
-/** How often it is looked whether the server that was started has its lock. */
+/** Between looks whether the started server has its lock. */
 const LOOK_MS = 25;
-/** The log is emptied above this, when a server starts. */
+/** A larger log is emptied when a server starts. */
 const LOG_BYTES_MAX = 1024 * 1024;
 const LOG_TAIL_BYTES = 4_000;
-/** Servers started anew in a row after deaths; then the clients' own errors speak. */
+/** Restarts in a row after deaths; then the clients get their own errors. */
 const REVIVALS_MAX = 5;
-/** A server that lived so long ends the row. */
+/** A server that lived this long ends the row. */
 const LIVED_MS = 60_000;
-/** All that the server needs. The rest may hold secrets, and options of Node that are not for it. */
+/** All that the server needs. Other variables may hold secrets, or options of Node that are not for it. */
 const PASSED_ENVIRONMENT = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG"];
 
 interface AttachmentOptions {
   readonly paths: EmbeddedPaths;
   readonly timeoutMs: number;
-  /** For a server that is started here. */
+  /** For a server that this process starts. */
   readonly server: ServerOptions;
 }
 
 interface StartedServer {
   readonly process: ChildProcess;
   readonly log: FileHandle;
-  /** Where this server's words begin. */
+  /** Where this server's output begins. */
   readonly logStart: number;
 }
 
@@ -76,7 +76,7 @@ export class Attachment {
     this.#socket?.destroy();
   }
 
-  /** A server that ended well lost the race for the lock, or was told to end: then the next one is started. */
+  /** A server that ended with status 0 lost the race for the lock, or was stopped: starts the next one. */
   async #ensureStarted(started: StartedServer | null): Promise<StartedServer> {
     if (started !== null && isRunning(started.process)) return started;
     if (started !== null) {
@@ -94,12 +94,12 @@ export class Attachment {
     const script = siblingScript(import.meta.url, "server-process");
     const child = spawn(process.execPath, nodeArgs(script, [JSON.stringify(server)]), {
       cwd: paths.dataDir,
-      // A session of its own: Ctrl-C and the end of the terminal are not for the database.
+      // Its own session, so that Ctrl-C and the end of the terminal do not reach the database.
       detached: true,
       stdio: ["ignore", "ignore", log.fd],
       env: Object.fromEntries(PASSED_ENVIRONMENT.map((name) => [name, process.env[name]])),
     });
-    // Without a listener the error would be thrown; `exitCode` stays null and the time-out speaks.
+    // Without a listener the error would be thrown. `exitCode` stays null, so `open` times out.
     child.on("error", (error) =>
       process.emitWarning(`The embedded database could not be started: ${error.message}`),
     );
@@ -120,7 +120,7 @@ export class Attachment {
     });
   }
 
-  /** The clients of this process reconnect by themselves, so what they reconnect to must be there again. */
+  /** The clients of this process reconnect automatically, so they need a server again. */
   async #revive(): Promise<void> {
     if (this.#revivals >= REVIVALS_MAX) return;
     this.#revivals += 1;
@@ -140,8 +140,13 @@ export class Attachment {
     const { exitCode, signalCode } = started.process;
     return new RowmillError(
       "database_unreachable",
-      `The embedded database in ${this.#options.paths.dataDir} did not start (${signalCode ?? `exit status ${exitCode}`}): ${words}`,
-      { hints: ["If its files are damaged, restore the folder from a copy, or move it away to begin anew."] },
+      `The embedded database in ${this.#options.paths.dataDir} did not start ` +
+        `(${signalCode ?? `exit status ${exitCode}`}): ${words}`,
+      {
+        hints: [
+          "If its files are damaged, restore the folder from a backup, or move it away to start an empty database.",
+        ],
+      },
     );
   }
 
@@ -159,7 +164,7 @@ function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
-/** Waits for the server's word. `gone`: it ended, or the time is over; the socket is closed then. */
+/** Waits for the server's first line. `gone`: it ended, or the time is over; then the socket is closed. */
 async function readiness(socket: Socket, deadline: number): Promise<"ready" | "gone"> {
   return new Promise((resolve) => {
     let told = "";
@@ -178,27 +183,19 @@ async function readiness(socket: Socket, deadline: number): Promise<"ready" | "g
   });
 }
 
-/**
- * Owns one thing: how Node starts another script of ours, as a child process or as a worker thread. A build runs
- * the `.js` beside its caller; from source (tests, development) the same script is `.ts` and needs jiti's hooks.
- */
-
-/**
- * A sibling script, in the language that the caller runs in: `siblingScript(import.meta.url, "server-process")`.
- */
+/** A script next to the caller: `.js` in a build, `.ts` from source (tests, development), which needs jiti's hooks. */
 function siblingScript(callerUrl: string, name: string): URL {
   return new URL(`./${name}${callerUrl.endsWith(".ts") ? ".ts" : ".js"}`, callerUrl);
 }
 
-/** Node's own options for running that script: for `spawn` before the path, for a `Worker` as `execArgv`. */
+/** Node's options for that script: for `spawn` before the path, for a `Worker` as `execArgv`. */
 export function execArgvFor(script: URL): string[] {
   if (!script.pathname.endsWith(".ts")) return [];
-  // By path, not by the name `jiti/register`: Node looks a name up from the child's working directory.
+  // By path: Node looks up the name `jiti/register` from the child's working directory.
   const jiti = dirname(createRequire(import.meta.url).resolve("jiti/package.json"));
   return ["--import", pathToFileURL(join(jiti, "lib", "jiti-register.mjs")).href];
 }
 
-/** All arguments of `node` for running that script in a process. */
 function nodeArgs(script: URL, args: readonly string[]): string[] {
   return [...execArgvFor(script), fileURLToPath(script), ...args];
 }

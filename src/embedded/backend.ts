@@ -1,16 +1,14 @@
 /**
- * Owns PGlite: one PostgreSQL session in this process, over the files of one data folder. Answers one cycle of the
- * protocol at a time; who may speak when is decided by the mux.
- *
- * A cycle runs synchronously inside WebAssembly: nothing else happens in the process meanwhile. A crash at any
- * instant is safe for the data: what was acknowledged is in the write-ahead log, and the next start recovers.
+ * Owns PGlite: one PostgreSQL session in this process, over the files of one data folder. Runs one cycle of the
+ * protocol at a time, synchronously inside WebAssembly, while nothing else happens in the process. A crash is safe for
+ * the data: what was acknowledged is in the write-ahead log, and the next start recovers it.
  */
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { PGlite } from "@electric-sql/pglite";
 import { durable, SMALL_BUFFERS, syncFolder, syncTree } from "./durable-files.js";
-import { exists } from "./file-errors.js";
+import { exists } from "../model/file-errors.js";
 import {
   dataRowCells,
   errorFields,
@@ -29,20 +27,20 @@ const START_LINES_MAX = 50;
 export interface Answer {
   /** For the client that asked: everything but notifications. */
   readonly bytes: Buffer;
-  /** Null: the cycle ended without ReadyForQuery (a Flush), so the client is still in the middle of something. */
+  /** Null: the cycle ended without ReadyForQuery (a Flush), so the client has not finished. */
   readonly status: TransactionStatus | null;
   /** The tag of each command that succeeded, e.g. `SELECT 1`, `SET`, `LISTEN`. */
   readonly tags: readonly string[];
-  /** NotificationResponse messages, for whoever listens. */
+  /** NotificationResponse messages, for all clients that listen. */
   readonly notifications: readonly Buffer[];
-  /** The answer was longer than can be held and its rest is lost; the client must be told so. */
+  /** The answer was too long and its rest is lost; the client must get an error. */
   readonly cut: boolean;
 }
 
-/** Sent after each cycle: ignored by PostgreSQL, but a COPY FROM STDIN that waits for data it ends with an error. */
+/** Sent after each cycle: PostgreSQL ignores it, but it ends a waiting COPY FROM STDIN with an error. */
 const REFUSE_COPY = message(
   "f",
-  "the embedded database does not take COPY FROM STDIN; insert rows, or use a PostgreSQL server",
+  "the embedded database does not support COPY FROM STDIN; insert rows, or use a PostgreSQL server",
 );
 
 export class Backend {
@@ -52,22 +50,21 @@ export class Backend {
     this.#db = db;
   }
 
-  /** Opens the cluster in that folder. Only the holder of the folder's lock may call this: two openers destroy the data. */
+  /** Opens the cluster. Only the holder of the folder's lock may call this: two openers destroy the data. */
   static async open(cluster: string): Promise<Backend> {
     return new Backend(await openCluster(cluster));
   }
 
-  /** Runs messages, joined here and nowhere else since one may hold megabytes, up to and with a Sync, Query, FunctionCall or Flush. */
+  /** Runs the messages up to a Sync, Query, FunctionCall or Flush. Joins them only here: one may hold megabytes. */
   async run(cycle: readonly Buffer[]): Promise<Answer> {
     const first = await this.#exchange(Buffer.concat([...cycle, REFUSE_COPY]));
     if (first.status !== null || first.cut || !first.copyRefused) return first;
-    // In the extended protocol the refusal's error makes PostgreSQL skip to a Sync, and the client's own was read
-    // as a part of the COPY.
+    // The error makes PostgreSQL skip to a Sync, but it read the client's own as a part of the COPY.
     const rest = await this.#exchange(SYNC_MESSAGE);
     return { ...rest, bytes: Buffer.concat([first.bytes, rest.bytes]) };
   }
 
-  /** For statements of our own, while no client is in a transaction. Throws on an error of the database. */
+  /** For our own statements, outside transactions. @throws Error of the database */
   async query(sql: string): Promise<{ rows: (string | null)[][]; notifications: readonly Buffer[] }> {
     const answer = await this.#exchange(queryMessage(sql));
     const rows: (string | null)[][] = [];
@@ -89,7 +86,7 @@ export class Backend {
     let length = 0;
     const onRawData = (data: Uint8Array): void => {
       length += data.length;
-      // The data lies in the memory of WebAssembly and is overwritten by the next chunk.
+      // The next chunk overwrites this memory of WebAssembly.
       if (length <= ANSWER_BYTES_MAX) chunks.push(Buffer.from(data));
     };
     await this.#db.runExclusive(() => this.#db.execProtocolRawStream(bytes, { onRawData }));
@@ -112,7 +109,7 @@ function readAnswer(bytes: Buffer, cut: boolean): Answer & { readonly copyRefuse
     kept.push(bytes.subarray(keptUpTo, start));
     keptUpTo = end;
     if (type === "A") notifications.push(bytes.subarray(start, end));
-    // The client is not told that COPY has begun: it would begin to send data after the refusal.
+    // Not for the client: it would begin to send data after the refusal.
     else copyRefused = true;
   }
   const forClient = kept.length === 0 ? bytes : Buffer.concat([...kept, bytes.subarray(keptUpTo)]);
@@ -123,7 +120,7 @@ function statusOf(letter: string): TransactionStatus {
   return letter === "T" || letter === "E" ? letter : "I";
 }
 
-/** PostgreSQL's own words on a failure. Later ones are not kept: they hold statements, and with them users' data. */
+/** Errors have PostgreSQL's own output from the start. Later output may hold statements with users' data. */
 async function openCluster(cluster: string): Promise<PGlite> {
   const words: string[] = [];
   let starting = true;
@@ -142,16 +139,16 @@ async function openCluster(cluster: string): Promise<PGlite> {
 }
 
 /**
- * Makes the cluster of that folder where there is none; true when it did. Only the holder of the folder's lock may call this. What a
- * killed process left half made is removed first: a cluster gets its name by one rename, once all of it is on the disk. PGlite needs
- * 600 MB for this and gives none of it back, so the process should end afterwards.
+ * Creates the cluster if there is none, and then returns true. Only the holder of the folder's lock may call this. It
+ * gets its name by one rename once it is on the disk, so what a killed process left is removed first. PGlite keeps the
+ * 600 MB that it needs for this, so the process should end afterwards.
  */
 export async function makeMissingCluster(cluster: string): Promise<boolean> {
   const unfinished = `${cluster}.new`;
   await rm(unfinished, { recursive: true, force: true });
   if (await exists(cluster)) return false;
   await mkdir(unfinished, { recursive: true, mode: 0o700 });
-  // Optimised code pays off in a process that lives on: without, a third less of processor time, and 100 MB.
+  // Without optimized code this short process needs a third less time, and 100 MB less.
   setFlagsFromString("--liftoff-only");
   const db = await PGlite.create(unfinished, {
     startParams: [...PGlite.defaultStartParams, ...SMALL_BUFFERS],

@@ -1,8 +1,6 @@
 /**
- * Owns one client's socket: its start, the cutting of its bytes into cycles, and back-pressure both ways. When its
- * cycles run is the mux's affair.
- *
- * A client may die, stall or send nonsense at any point: it loses its connection and nothing else.
+ * Owns one client's socket: its start, its bytes as cycles, and back-pressure both ways. The mux decides when a cycle
+ * runs. A client that dies, stalls or sends nonsense loses only its connection.
  */
 import type { Socket } from "node:net";
 import { greeting, readFirstPacket } from "./client-startup.js";
@@ -14,16 +12,16 @@ import { errorResponse, MessageCutter, type WireError, type WireMessage } from "
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024;
 /** All messages up to a Sync. */
 const CYCLE_BYTES_MAX = 512 * 1024 * 1024;
-/** Complete cycles that wait, and their bytes; above, nothing more is read from the client. */
+/** Complete cycles that wait, and their bytes; above, nothing is read from the client. */
 const WAITING_CYCLES_MAX = 64;
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 /** Answers that the client has not read; above, its next cycle waits. */
 const UNREAD_BYTES_MAX = 8 * 1024 * 1024;
-/** With notifications, which do not wait for the client to read: above, it is cut off. */
+/** With notifications, which do not wait for the client; above, it is disconnected. */
 const UNREAD_NOTIFIED_BYTES_MAX = 64 * 1024 * 1024;
 /** For the first packet, so that a mute connection does not keep the database alive. */
 const STARTUP_MS = 30_000;
-/** For the client's own end, after ours. */
+/** For the client to close after us. */
 const HANG_UP_MS = 5_000;
 
 const CYCLE_ENDS = new Set(["Q", "S", "H", "F"]);
@@ -36,7 +34,7 @@ export interface ClientConnectionOptions {
   readonly id: number;
   readonly mux: Mux;
   readonly reported: Settings;
-  /** Called once, when the connection is over for whatever reason. */
+  /** Called once, at the end of the connection. */
   readonly onGone: () => void;
 }
 
@@ -60,7 +58,7 @@ export class ClientConnection implements MuxClient {
     socket.on("timeout", () => socket.destroy());
     socket.on("data", (chunk) => this.#receive(chunk));
     socket.on("drain", () => options.mux.wake(this));
-    // A reset is a hang-up like another; `close` follows.
+    // A reset is a hang-up; `close` follows.
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#leave());
   }
@@ -167,7 +165,7 @@ export class ClientConnection implements MuxClient {
     return this.#cycles.length >= WAITING_CYCLES_MAX || this.#waitingBytes > WAITING_BYTES_MAX;
   }
 
-  /** What is written is still sent; what comes is not read any more. */
+  /** What is written is still sent; nothing more is read. */
   #hangUp(): void {
     const { socket } = this.#options;
     socket.end();

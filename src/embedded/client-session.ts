@@ -1,17 +1,16 @@
 /**
- * Owns what PostgreSQL would keep per connection, for clients that share one session: settings, the unnamed
- * prepared statement, the names of prepared statements, the channels that a client listens to. Pure bookkeeping;
- * the mux applies it.
+ * Owns what PostgreSQL would keep per connection, for a client of the shared session: settings, the unnamed prepared
+ * statement, names of prepared statements, channels. Pure; shared-session.ts applies it.
  *
- * Not separated, because the database has one session: temporary tables, session advisory locks, cursors WITH
- * HOLD, statements made by SQL's PREPARE, custom settings (`a.b`). As behind a transaction pooler, do without.
+ * Shared by all clients, as behind a transaction pooler: temporary tables, session advisory locks, cursors WITH HOLD,
+ * statements of SQL's PREPARE, custom settings (`a.b`).
  */
 import { message, textAt, type WireMessage } from "./wire-messages.js";
 
 const HEADER_BYTES = 5;
-/** A longer unnamed statement is not kept, and its client is told that it does not exist. */
+/** A longer unnamed statement is not kept: its client gets the error that it does not exist. */
 const UNNAMED_BYTES_MAX = 1024 * 1024;
-/** As much of a statement is searched for what changes the session. */
+/** The part of a statement that is searched for changes of the session. */
 const SEARCHED_BYTES_MAX = 64 * 1024;
 /** Tags after which a session's settings may have changed. */
 const SETTING_TAGS = new Set(["SET", "RESET", "DISCARD ALL"]);
@@ -22,9 +21,9 @@ const LISTEN_STATEMENT = /\b(un)?listen\s+(\*|"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}
 export type Settings = ReadonlyMap<string, string>;
 
 export class ClientSession {
-  /** Marks this client's prepared statements among all of the session. */
+  /** Marks this client's prepared statements in the session. */
   readonly prefix: string;
-  /** Applied whenever this client's turn begins. */
+  /** Applied at the beginning of this client's turn. */
   settings: Settings;
   /** The settings must be read back from the database before another client's turn. */
   settingsChanged = false;
@@ -38,9 +37,8 @@ export class ClientSession {
   }
 
   /**
-   * Rewrites the messages of one cycle for the shared session. `unnamedIsOwn`: nothing ran since this client's last
-   * cycle that drops or replaces the unnamed statement. `added` says that one message was put in front, whose
-   * completion the client must not see.
+   * Rewrites the messages of one cycle for the shared session. `unnamedIsOwn`: the session still has this client's
+   * unnamed statement. `added`: one message was put in front, whose completion the client must not see.
    */
   prepare(cycle: readonly WireMessage[], unnamedIsOwn: boolean): { parts: Buffer[]; added: boolean } {
     const restore = !unnamedIsOwn && usesUnnamedFirst(cycle) ? this.#restoreUnnamed() : null;
@@ -48,7 +46,7 @@ export class ClientSession {
     return { parts: restore === null ? parts : [restore, ...parts], added: restore !== null };
   }
 
-  /** Notes what the cycle has changed. Returns true when the session's LISTENs must be put in order. */
+  /** Notes what the cycle has changed. True: the session's LISTENs must be updated. */
   completed(cycle: readonly WireMessage[], tags: readonly string[]): boolean {
     this.#noteUnnamed(cycle);
     const texts = cycle.map(sqlOf).filter((sql) => sql !== null);
@@ -78,12 +76,12 @@ export class ClientSession {
         this.#unnamedParse = null;
       }
       if (one.type !== "P" || one.bytes[HEADER_BYTES] !== 0) continue;
-      // A copy: the message is a part of a buffer that may hold megabytes of parameters.
+      // A copy, because the message's buffer may hold megabytes of parameters.
       this.#unnamedParse = one.bytes.length > UNNAMED_BYTES_MAX ? null : Buffer.from(one.bytes);
     }
   }
 
-  /** Its own statement again, or none, so that another client's is never run by mistake. */
+  /** Its own statement again, or none, but never another client's. */
   #restoreUnnamed(): Buffer {
     return this.#unnamedParse ?? message("C", Buffer.from("S"), "");
   }

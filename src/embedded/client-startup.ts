@@ -1,7 +1,4 @@
-/**
- * Owns the first packets of a connection: which it may be, and what is answered. Pure. No password is asked: who
- * can reach the socket may do all, and only the database's owner can.
- */
+/** Owns the first packets of a connection and their answers. Pure. No password: only the owner can reach the socket. */
 import { randomInt } from "node:crypto";
 import { EMBEDDED_DATABASE, EMBEDDED_USER } from "./embedded-paths.js";
 import type { Settings } from "./client-session.js";
@@ -19,13 +16,13 @@ const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
 const PROTOCOL_MAJOR = 3;
 
-/** Known, but without effect on what a client sees. */
+/** Known, but without effect. */
 const IGNORED = new Set(["user", "database", "options", "replication", "application_name"]);
 
 export type FirstPacket =
-  /** Answer one byte, N: not offered. Another first packet follows. */
+  /** Answered with N, not offered. Another first packet follows. */
   | { readonly kind: "encryption" }
-  /** A statement that runs cannot be interrupted: nothing is answered, as the protocol has it. */
+  /** A running statement cannot be interrupted. The protocol has no answer. */
   | { readonly kind: "cancel" }
   | { readonly kind: "start"; readonly settings: Settings; readonly olderProtocol: boolean }
   | { readonly kind: "refused"; readonly error: WireError };
@@ -36,7 +33,7 @@ export function readFirstPacket(bytes: Buffer): FirstPacket {
   if (code === SSL_REQUEST || code === GSS_REQUEST) return { kind: "encryption" };
   if (code === CANCEL_REQUEST) return { kind: "cancel" };
   if (code >> 16 !== PROTOCOL_MAJOR)
-    return refused("0A000", "only version 3 of PostgreSQL's protocol is spoken");
+    return refused("0A000", "only version 3 of PostgreSQL's protocol is supported");
   const parameters = startupParameters(bytes);
   const user = parameters.get("user") ?? "";
   const database = parameters.get("database") ?? user;
@@ -44,12 +41,12 @@ export function readFirstPacket(bytes: Buffer): FirstPacket {
     return refused("3D000", `database "${database}" does not exist`, `It is named "${EMBEDDED_DATABASE}".`);
   }
   const settings = startupSettings(parameters);
-  if (settings === null) return refused("22023", "options are understood only as -c name=value");
+  if (settings === null) return refused("22023", "options must have the form -c name=value");
   if (user !== EMBEDDED_USER) settings.set("session_authorization", user);
   return { kind: "start", settings, olderProtocol: (code & 0xffff) !== 0 };
 }
 
-/** What follows a good start. `reported` are the values of a fresh session. */
+/** The answer to a good start. `reported`: the values of a fresh session. */
 export function greeting(reported: Settings, settings: Settings, olderProtocol: boolean): Buffer {
   const own = new Map([...settings].map(([name, value]) => [name.toLowerCase(), value]));
   const statuses = [...reported].map(([name, value]) =>

@@ -1,18 +1,17 @@
 /**
- * Owns that what PostgreSQL wants on the disk gets there. PGlite's own file system writes to files at once, which
- * outlives the process, but has no fsync, which outlives the machine: here it has one, and PostgreSQL's settings
- * for it are switched on again.
+ * Owns fsync for PGlite, whose file system has none: its writes survive the process, but not the machine. Adds fsync to
+ * the file system, and turns PostgreSQL's settings for it on again.
  */
 import { fsyncSync } from "node:fs";
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { PGlite, type PGliteOptions } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
-import { hasCode } from "./file-errors.js";
+import { hasCode } from "../model/file-errors.js";
 
 type ModuleOptions = Parameters<NodeFS["init"]>[1];
 
-/** Waits until the file with that descriptor is on the disk. */
+/** Waits until the file is on the disk. */
 export type SyncFile = (descriptor: number) => void;
 
 class DurableFiles extends NodeFS {
@@ -32,8 +31,8 @@ class DurableFiles extends NodeFS {
 }
 
 /**
- * PostgreSQL's default, 128 MB, costs as much of memory; what 16 MB do not hold is read from the page cache of the operating system.
- * The write-ahead log's share would shrink along to 0.5 MB, and each write to disk with it.
+ * PostgreSQL's default, 128 MB, takes that much memory; beyond 16 MB the page cache of the operating system serves. By
+ * default the write-ahead log's buffers would shrink too, to 0.5 MB, and with them each write to disk.
  */
 export const SMALL_BUFFERS = ["-c", "shared_buffers=16MB", "-c", "wal_buffers=4MB"];
 
@@ -50,7 +49,7 @@ export function durable(folder: string, syncFile: SyncFile = fsyncSync): PGliteO
   };
 }
 
-/** A new cluster is copied file by file, past PostgreSQL, so it is synced from outside, its folders too. */
+/** A new cluster is copied without PostgreSQL, so its files and folders are synced from outside. */
 export async function syncTree(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
@@ -60,7 +59,7 @@ export async function syncTree(folder: string): Promise<void> {
   await syncFolder(folder);
 }
 
-/** The names in it. As PostgreSQL does, where the file system cannot sync a folder it is left out. */
+/** Syncs the names in a folder, if the file system can. */
 export async function syncFolder(path: string): Promise<void> {
   try {
     await syncEntry(path);
@@ -78,11 +77,11 @@ async function syncEntry(path: string): Promise<void> {
   }
 }
 
-/** Emscripten calls `fsync` of a stream's operations when there is one; its file system for Node has none. */
+/** Emscripten calls `fsync` of a stream's operations if it exists; its file system for Node has none. */
 function addFsync(fileSystem: object, syncFile: SyncFile): void {
   const operations = "stream_ops" in fileSystem ? fileSystem.stream_ops : undefined;
   if (typeof operations !== "object" || operations === null) {
-    throw new Error("this version of PGlite has another file system: fsync cannot be added to it");
+    throw new Error("Rowmill cannot add fsync to the file system of this version of PGlite");
   }
   const fsync = (stream: { readonly nfd?: number | null }): number => {
     if (typeof stream.nfd === "number") syncFile(stream.nfd);

@@ -1,8 +1,8 @@
 /**
- * Owns where the files of an embedded database are, and that only its user may reach them. Does not open them.
+ * Owns where the files of an embedded database are, and that only its user can reach them.
  *
  * ```
- * <dataDir>/            mode 0700: who may enter may attach
+ * <dataDir>/            mode 0700: whoever can enter can attach
  *   postgres/           PostgreSQL's own files
  *   .s.PGSQL.5432       the socket, named as PostgreSQL clients expect
  *   server.<n>/         the lock of the server (living-lock.ts)
@@ -14,12 +14,12 @@ import { createHash } from "node:crypto";
 import { chmod, lstat, mkdir, readlink, realpath, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hasCode } from "./file-errors.js";
+import { hasCode } from "../model/file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
-/** `sun_path` holds 108 bytes with its final zero on Linux, 104 on macOS and the BSDs. */
+/** `sun_path` has 108 bytes with its final zero on Linux, 104 on macOS and the BSDs. */
 const SOCKET_PATH_BYTES_MAX = process.platform === "linux" ? 107 : 103;
-/** The longest of the names below the folder; a lock's generation and temporary names fit as well. */
+/** The longest name below the folder. */
 const LONGEST_SOCKET_NAME = "/server-XXXXXX/s";
 
 export const EMBEDDED_PORT = 5432;
@@ -29,7 +29,7 @@ export const EMBEDDED_DATABASE = "postgres";
 export interface EmbeddedPaths {
   /** The data folder's real path. */
   readonly dataDir: string;
-  /** The same folder, or an alias of it that is short enough for the path of a socket. */
+  /** The same folder, or a symbolic link to it that is short enough for the path of a socket. */
   readonly socketDir: string;
   readonly cluster: string;
   readonly serviceSocket: string;
@@ -37,11 +37,9 @@ export interface EmbeddedPaths {
 }
 
 /**
- * Makes the data folder when it is missing and closes it to others. Repeatable.
- *
- * The sockets always lie in the data folder itself, because they are what keeps a second server away from the
- * data: their place may not depend on a process's TMPDIR. Where the path is too long for a socket, it is reached
- * through a symbolic link in a folder of ours below the temporary one.
+ * Creates the data folder if it does not exist, and makes it private. Repeatable. The sockets are always in the data
+ * folder itself, because they keep a second server away from the data: their place must not depend on a process's
+ * TMPDIR. If the path is too long for a socket, a symbolic link below the temporary folder leads to it.
  */
 export async function embeddedPaths(dataDir: string): Promise<EmbeddedPaths> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -74,12 +72,12 @@ async function shortAlias(real: string): Promise<string> {
   }
   throw new RowmillError(
     "database_unreachable",
-    `The path of the embedded database is too long for a Unix socket, and so is that of the temporary folder ${tmpdir()}.`,
+    `The path of the embedded database is too long for a Unix socket, and so is the temporary folder ${tmpdir()}.`,
     { hints: ["Set TMPDIR to a shorter path, or move the project to one."] },
   );
 }
 
-/** The temporary folder is everybody's: a folder of that name that is not ours could mislead us. */
+/** Everyone can write to the temporary folder, so a folder of that name may be another user's. */
 async function makePrivate(folder: string, owner: number): Promise<void> {
   try {
     await mkdir(folder, { mode: 0o700 });
@@ -90,8 +88,8 @@ async function makePrivate(folder: string, owner: number): Promise<void> {
   if (found.isDirectory() && found.uid === owner && (found.mode & 0o077) === 0) return;
   throw new RowmillError(
     "database_unreachable",
-    `${folder} is not a folder that only this user may enter, so the embedded database's socket cannot go there.`,
-    { hints: [`Remove ${folder}, or set TMPDIR to a folder of your own.`] },
+    `The embedded database's socket cannot be in ${folder}, which is not a private folder of this user.`,
+    { hints: [`Remove ${folder}, or set TMPDIR to a folder of yours.`] },
   );
 }
 

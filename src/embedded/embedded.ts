@@ -1,19 +1,17 @@
 /**
- * Owns reaching the embedded database of a data folder: attaching to its living server, or starting one.
- *
- * The server belongs to nobody. It lives while somebody is attached or connected, outlives the process that started
- * it, and ends a moment after the last one has gone. Two processes may call this at the same time: one server wins
- * the lock of the folder, both attach to it.
+ * Owns reaching the embedded database of a data folder: attaches to its running server, or starts one. The server
+ * outlives the process that started it, and ends shortly after the last client. Two processes may call this at the same
+ * time: one server wins the folder's lock, and both attach to it.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Attachment } from "./attachment.js";
 import { EMBEDDED_DATABASE, embeddedPaths, EMBEDDED_PORT, EMBEDDED_USER } from "./embedded-paths.js";
-import { exists, hasCode } from "./file-errors.js";
+import { exists, hasCode } from "../model/file-errors.js";
 import { connectToHolder, holderOf } from "./living-lock.js";
 import { SERVER_LOCK_NAME } from "./server-options.js";
 import { RowmillError } from "../model/errors.js";
 
-/** The first start makes the cluster: 3 to 5 s on two cores, more on a small machine. */
+/** The first start creates the cluster: 3 to 5 s on two cores, more on a small machine. */
 const TIMEOUT_MS_DEFAULT = 60_000;
 const GRACE_MS_DEFAULT = 2_000;
 const TRANSACTION_IDLE_MS_DEFAULT = 60_000;
@@ -21,9 +19,9 @@ const TRANSACTION_IDLE_MS_DEFAULT = 60_000;
 const STOP_MS = 30_000;
 
 export interface OpenEmbeddedOptions {
-  /** Made when it is missing, with mode 0700. On a local disk. */
+  /** On a local disk. Created with mode 0700 if it does not exist. */
   readonly dataDir: string;
-  /** For the start of the server and the making of a new database. Default: a minute. */
+  /** For starting the server and creating the database. Default: a minute. */
   readonly timeoutMs?: number;
   /** How long a server started here stays after its last client. Default: 2 s. */
   readonly graceMs?: number;
@@ -32,7 +30,7 @@ export interface OpenEmbeddedOptions {
 }
 
 export interface EmbeddedDatabase {
-  /** For `pg`, graphile-worker and libpq; names the socket's folder, so it serves on this machine only. */
+  /** For `pg`, graphile-worker and libpq. It names the socket's folder, so it works on this machine only. */
   readonly url: string;
   readonly connection: {
     readonly host: string;
@@ -41,14 +39,11 @@ export interface EmbeddedDatabase {
     readonly database: string;
     readonly ssl: false;
   };
-  /**
-   * Lets go of the server. End your own connections before: they keep it alive as well. A server that died is
-   * started again while this has not been called.
-   */
+  /** Releases the server, which is restarted if it dies before. Your own connections keep it alive too. */
   close(): Promise<void>;
 }
 
-/** Throws RowmillError `database_unreachable` with the server's own words, or `database_timeout`. */
+/** @throws RowmillError `database_unreachable` with the server's output, or `database_timeout` */
 export async function openEmbedded(options: OpenEmbeddedOptions): Promise<EmbeddedDatabase> {
   const paths = await embeddedPaths(options.dataDir);
   const attachment = new Attachment({
@@ -68,12 +63,14 @@ export async function openEmbedded(options: OpenEmbeddedOptions): Promise<Embedd
     database: EMBEDDED_DATABASE,
     ssl: false,
   } as const;
-  // The authority's host is not used: without one, the URL class refuses the user's name.
-  const url = `postgresql://${EMBEDDED_USER}@localhost:${EMBEDDED_PORT}/${EMBEDDED_DATABASE}?host=${encodeURIComponent(paths.socketDir)}&sslmode=disable`;
+  // The host `localhost` is not used, but without one the URL class refuses the user's name.
+  const url =
+    `postgresql://${EMBEDDED_USER}@localhost:${EMBEDDED_PORT}/${EMBEDDED_DATABASE}` +
+    `?host=${encodeURIComponent(paths.socketDir)}&sslmode=disable`;
   return { url, connection, close: async () => attachment.close() };
 }
 
-/** Ends the living server of a data folder, if there is one, and waits until it is gone. Its clients lose it. */
+/** Stops the server of a data folder, if it runs, and waits until it is gone. Its clients lose it. */
 export async function stopEmbedded(options: { readonly dataDir: string }): Promise<void> {
   if (!(await exists(options.dataDir))) return;
   const paths = await embeddedPaths(options.dataDir);
@@ -82,7 +79,7 @@ export async function stopEmbedded(options: { readonly dataDir: string }): Promi
   const holder = await holderOf(paths.socketDir, SERVER_LOCK_NAME);
   if (holder !== null) terminate(holder.pid);
   socket.resume();
-  // Closed by the operating system at the process's end, and by nothing else.
+  // Only the operating system closes it, at the end of the process.
   const gone = new Promise<"gone">((resolve) => socket.once("close", () => resolve("gone")));
   const patience = new AbortController();
   const outcome = await Promise.race([gone, sleep(STOP_MS, "late" as const, { signal: patience.signal })]);
@@ -91,9 +88,9 @@ export async function stopEmbedded(options: { readonly dataDir: string }): Promi
   socket.destroy();
   throw new RowmillError(
     "database_timeout",
-    `The embedded database in ${paths.dataDir} did not end in ${STOP_MS} ms.`,
+    `The embedded database in ${paths.dataDir} did not stop within ${STOP_MS} ms.`,
     {
-      hints: [`Its process has the id ${holder?.pid ?? "in the newest server.<n>/holder.json"}.`],
+      hints: [`Its process id is ${holder?.pid ?? "in the newest server.<n>/holder.json"}.`],
     },
   );
 }

@@ -1,13 +1,12 @@
 /**
- * Owns what PostgreSQL's background processes would do and PGlite, which has none, leaves undone: checkpoints
- * (without them the write-ahead log grows until the database is closed), vacuum, and the planner's statistics.
- * Nothing is lost when it does not run. It runs between the clients' cycles, one statement at a time, because all
- * of them wait meanwhile: 1.5 million rows take 4 s.
+ * Owns the work of PostgreSQL's background processes, which PGlite lacks: checkpoints (without them the write-ahead log
+ * grows until the database is closed), vacuum, and the planner's statistics. Nothing is lost if it does not run. It
+ * runs between the clients' cycles, one statement at a time, because all clients wait: 1.5 million rows take 4 s.
  */
 import type { Backend } from "./backend.js";
 
 const CHECKPOINT_AFTER_BYTES = 64 * 1024 * 1024;
-/** The most that one round looks after; the next round takes the rest. */
+/** In one round; the next round takes the rest. */
 const TABLES_MAX = 20;
 
 /** The thresholds are PostgreSQL's own defaults for autovacuum. */
@@ -20,7 +19,7 @@ const DUE_TABLES = `
     FROM pg_catalog.pg_stat_all_tables AS s
     JOIN pg_catalog.pg_class AS c ON c.oid = s.relid
     CROSS JOIN LATERAL (SELECT GREATEST(s.n_live_tup, c.reltuples)) AS counted (live)
-    -- A table's TOAST goes with it.
+    -- A table's TOAST is vacuumed with it.
     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
   ) AS t
   WHERE vacuum OR n_mod_since_analyze > 50 + 0.1 * live
@@ -35,7 +34,7 @@ export class Housekeeper {
   #due = false;
   #statements: string[] = [];
 
-  /** A round is begun at the next `step`. */
+  /** Begins a round at the next `step`. */
   wake(): void {
     this.#due = true;
   }
@@ -44,7 +43,7 @@ export class Housekeeper {
     return this.#due || this.#statements.length > 0;
   }
 
-  /** One statement, or the look at what is to be done. For a session between transactions, with our own settings. */
+  /** Runs one statement, or finds out which are due. For a session between transactions, with our settings. */
   async step(backend: Backend): Promise<void> {
     const statement = this.#statements.shift();
     if (statement !== undefined) {
@@ -58,7 +57,7 @@ export class Housekeeper {
     if (Number(written[0]?.[0]) > CHECKPOINT_AFTER_BYTES) this.#statements.push("CHECKPOINT");
   }
 
-  /** A table that cannot be vacuumed is a matter for its owner, not a reason to stop serving. */
+  /** A table that cannot be vacuumed is its owner's problem, not a reason to stop. */
   async #run(backend: Backend, statement: string): Promise<void> {
     try {
       await backend.query(statement);

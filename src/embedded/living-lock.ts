@@ -1,23 +1,22 @@
 /**
- * Owns a lock that is held by a living process and by nothing else: the operating system frees it at the holder's
- * death, kill -9 included. Used for the server of an embedded database and for its one worker process.
+ * Owns a lock that only a living process can hold: the operating system frees it at the holder's death, kill -9
+ * included.
  *
- * A lock is a folder `<name>.<generation>` with a listening socket `s` and `holder.json`. The highest generation
- * counts; it is held while its socket accepts connections. Who finds it dead makes the next generation: the folder
- * is filled under another name, already listening, and appears by one rename, which fails when somebody was first.
- * The highest generation is never removed, so no two processes can hold the lock: removing a dead socket's file
- * and binding it anew, the usual way, lets a slow process remove the socket of a faster one.
+ * A lock is a folder `<name>.<generation>` with a listening socket `s` and `holder.json`. The highest generation is
+ * held while its socket accepts connections. A process that finds it dead adds the next one by one rename of a folder
+ * that already listens, which fails for all but the first. (To remove a dead socket and bind it again, as is usual,
+ * would let a slow process remove the socket of a faster one.)
  */
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
-import { hasCode } from "./file-errors.js";
+import { hasCode } from "../model/file-errors.js";
 import { RowmillError } from "../model/errors.js";
 
-/** Each attempt is lost only to another process that made progress. */
+/** An attempt fails only if another process made progress. */
 const ATTEMPTS_MAX = 50;
-/** Old generations kept, so that a process that read the folder long ago still sees that it is late. */
+/** Old generations are kept so that a slow process sees that it is late. */
 const GENERATIONS_KEPT = 16;
 
 export interface LockHolder {
@@ -28,26 +27,26 @@ export interface LockHolder {
 }
 
 export interface LivingLock {
-  /** Where the lock listens; connections are given to `onConnection`. */
+  /** Where the lock listens; `onConnection` gets the connections. */
   readonly socketPath: string;
-  /** Frees the lock at once. Connections that are open are left to their owner. */
+  /** Frees the lock at once. Open connections stay with their owner. */
   release(): void;
 }
 
 export type LockAttempt =
   | { readonly kind: "acquired"; readonly lock: LivingLock }
-  /** `by` is null when the holder's own description cannot be read. */
+  /** `by` is null if the holder's description is unreadable. */
   | { readonly kind: "held"; readonly by: LockHolder | null };
 
 export interface LockRequest {
-  /** A folder of ours on a local disk, short enough for a socket's path. */
+  /** Our own folder on a local disk, short enough for a socket's path. */
   readonly folder: string;
   readonly name: string;
   readonly holder: LockHolder;
   readonly onConnection: (socket: Socket) => void;
 }
 
-/** Never waits for a holder: answers at once who it is. */
+/** Never waits for a holder, but returns who it is. */
 export async function acquireLivingLock(request: LockRequest): Promise<LockAttempt> {
   const { folder, name } = request;
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
@@ -62,18 +61,18 @@ export async function acquireLivingLock(request: LockRequest): Promise<LockAttem
     "embedded_in_use",
     `The lock "${name}" in ${folder} changed hands ${ATTEMPTS_MAX} times.`,
     {
-      hints: ["Find out which processes start and die again and again on this embedded database."],
+      hints: ["Find out which processes start and stop repeatedly on this embedded database."],
     },
   );
 }
 
-/** A connection to the living holder, or null when there is none. It closes at the holder's death. */
+/** A connection to the living holder, or null. It closes at the holder's death. */
 export async function connectToHolder(folder: string, name: string): Promise<Socket | null> {
   const latest = await latestGeneration(folder, name);
   return latest === 0 ? null : tryConnect(join(folder, `${name}.${latest}`, "s"));
 }
 
-/** Who holds the lock, or null when nobody does. */
+/** The holder of the lock, or null. */
 export async function holderOf(folder: string, name: string): Promise<LockHolder | null> {
   const latest = await latestGeneration(folder, name);
   if (latest === 0 || !(await isHeld(folder, name, latest))) return null;
@@ -96,7 +95,7 @@ async function claim(request: LockRequest, generation: number): Promise<LivingLo
     if (hasCode(error, "ENOTEMPTY", "EEXIST")) return null;
     throw error;
   }
-  // A process that slept since it read the folder may have made a generation that was removed as old.
+  // A process that slept since it read the folder may have added a generation that was removed as old.
   if ((await latestGeneration(folder, name)) > generation) {
     server.close();
     await rm(target, { recursive: true, force: true });
@@ -133,20 +132,20 @@ async function isHeld(folder: string, name: string, generation: number): Promise
   return socket !== null;
 }
 
-/** Null when nobody listens. A copy of the folder, from a backup for example, may lack the socket's file. */
+/** Null if no one listens. A copy of the folder, such as a backup, may lack the socket's file. */
 async function tryConnect(path: string): Promise<Socket | null> {
   const socket = connect(path);
   try {
     await once(socket, "connect");
-    // A holder's death may look like a reset; `close` follows and says enough.
+    // A holder's death may look like a reset; `close` follows.
     socket.on("error", () => socket.destroy());
     return socket;
   } catch (error) {
-    // ECONNRESET: it closed while we knocked.
+    // ECONNRESET: it closed while we connected.
     if (hasCode(error, "ECONNREFUSED", "ECONNRESET", "ENOENT", "ENOTSOCK")) return null;
-    throw new RowmillError("database_unreachable", `The socket ${path} cannot be asked who holds it.`, {
+    throw new RowmillError("database_unreachable", `Rowmill cannot connect to the socket ${path}.`, {
       cause: error,
-      hints: ["The folder must belong to the user that runs Rowmill, on a local disk."],
+      hints: ["The folder must be on a local disk and belong to the user that runs Rowmill."],
     });
   }
 }

@@ -1,14 +1,13 @@
-/** What the spawner of an embedded server hands to it: one JSON argument. */
+/** Owns the argument of an embedded server, one JSON object, and the lines that it sends to attached processes. */
 export interface ServerOptions {
   readonly dataDir: string;
-  /** How long the server stays after its last client has gone. */
+  /** How long the server stays after its last client. */
   readonly graceMs: number;
   readonly transactionIdleMs: number;
 }
 
-/** Lines that the server writes to those who are attached to its lock. */
 export const READY_LINE = "ready\n";
-/** It ends by intent: nobody should start it again. */
+/** It ends on purpose: do not start it again. */
 export const CLOSING_LINE = "closing\n";
 
 export const SERVER_LOCK_NAME = "server";

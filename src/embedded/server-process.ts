@@ -1,10 +1,8 @@
 /**
- * The process of an embedded database: takes the lock of its data folder, opens the database, listens, and ends by
- * itself when nobody is connected any more. Started by `openEmbedded`, belongs to nobody.
- *
- * Exit status 0: it served and closed, or another server holds the data folder, or there was no database yet and it made one: whoever
- * waits for a server starts the next, which needs a fifth of the memory. It may be killed at any instant: the lock dies with it, and
- * the next server recovers the data, or makes it from the beginning.
+ * The process of an embedded database: takes the lock of its data folder, opens the database, listens, and ends after
+ * its last client. Exit status 0: it served and closed, another server holds the folder, or it created the database:
+ * then the next server, which needs a fifth of the memory, takes over. It may be killed at any instant: the lock dies
+ * with it, and the next server recovers or recreates the data.
  */
 import { rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
@@ -27,12 +25,13 @@ import { readReported } from "./session-settings.js";
 import { errorResponse } from "./wire-messages.js";
 
 const CLIENTS_MAX = 500;
-/** Half of autovacuum's, because a round costs little: 2 ms when there is nothing to do. */
+/** Half of autovacuum's interval: a round without work takes 2 ms. */
 const HOUSEKEEPING_MS = 30_000;
 
 /**
- * V8 compiles a WebAssembly function again, optimised, once it ran for this many bytes; by default 1.8 million, which a server that
- * lives for seconds never earns back: the demo needs 13 s of processor time instead of 15. After a minute of work both run alike.
+ * V8 optimizes a WebAssembly function after this many bytes of work. Its default of 1.8 million does not pay off in a
+ * server that lives for seconds: with this, the demo needs 13 s of processor time instead of 15; after a minute both
+ * run alike.
  */
 const WASM_TIERING_BUDGET = 100_000_000;
 
@@ -54,7 +53,7 @@ class EmbeddedServer {
     this.#paths = paths;
   }
 
-  /** False: there is nothing more to do. Another server holds the data folder, or this one has made the database for the next. */
+  /** False: another server holds the data folder, or this one has created the database for the next. */
   async start(): Promise<boolean> {
     const attempt = await acquireLivingLock({
       folder: this.#paths.socketDir,
@@ -77,11 +76,11 @@ class EmbeddedServer {
   /** Ends the process. */
   async close(): Promise<void> {
     if (this.#closing || !this.#ready) {
-      // A second signal, or one during the start: there is nothing that a recovery could not do.
+      // A second signal, or one during the start: the next start recovers.
       process.exit(this.#closing ? 1 : 0);
     }
     this.#closing = true;
-    // Not ended: they close at the end of the process, which is what a waiting successor wants to know.
+    // They stay open until the process ends, which a waiting successor needs to know.
     for (const socket of this.#attached) socket.write(CLOSING_LINE);
     for (const client of this.#clients) {
       client.fail({ severity: "FATAL", code: "57P01", message: "the embedded database is closing" });
@@ -98,12 +97,12 @@ class EmbeddedServer {
       transactionIdleMs: this.#options.transactionIdleMs,
       housekeeper: new Housekeeper(),
       onBroken: (error) => {
-        console.error("The embedded database broke off:", error);
+        console.error("The embedded database failed:", error);
         process.exit(1);
       },
     });
     setInterval(() => mux.keepHouse(), HOUSEKEEPING_MS).unref();
-    // Ours to remove: we hold the lock, so whoever bound it is dead.
+    // We hold the lock, so the process that bound it is dead.
     await rm(this.#paths.serviceSocket, { force: true });
     this.#service = createServer((socket) => this.#accept(socket, mux, reported));
     this.#service.listen(this.#paths.serviceSocket);
@@ -113,9 +112,8 @@ class EmbeddedServer {
   #accept(socket: Socket, mux: Mux, reported: ReadonlyMap<string, string>): void {
     if (this.#closing || this.#clients.size >= CLIENTS_MAX) {
       socket.on("error", () => socket.destroy());
-      socket.end(
-        errorResponse({ severity: "FATAL", code: "53300", message: "too many clients, or closing" }),
-      );
+      const message = this.#closing ? "the embedded database is closing" : `more than ${CLIENTS_MAX} clients`;
+      socket.end(errorResponse({ severity: "FATAL", code: "53300", message }));
       return;
     }
     const id = this.#nextId;
@@ -161,7 +159,7 @@ try {
   const server = new EmbeddedServer(options, await embeddedPaths(options.dataDir));
   if (!(await server.start())) process.exit(0);
 } catch (error) {
-  // Read by the process that started this one. Not the stack: PGlite's is one line of a megabyte.
+  // For the process that started this one. Without the stack: PGlite's is one line of a megabyte.
   console.error(error instanceof Error ? error.message : String(error));
   process.exit(1);
 }

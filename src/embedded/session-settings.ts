@@ -1,11 +1,8 @@
-/**
- * Owns the SQL that gives the one session of the embedded database to a client with that client's settings, and
- * takes it back. Runs only between transactions.
- */
+/** Owns the SQL for a client's settings in the one session of the embedded database. Runs only between transactions. */
 import type { Backend } from "./backend.js";
 import type { Settings } from "./client-session.js";
 
-/** What PostgreSQL leaves out of pg_settings, or out of RESET ALL. In the order in which they can be set. */
+/** Not in pg_settings, or not in RESET ALL; in the order in which they can be set. */
 const IDENTITY = ["session_authorization", "role"];
 
 /** Settings reported to every client at its start. Source: PostgreSQL's documentation, "Asynchronous Operations". */
@@ -45,12 +42,12 @@ export async function readSettings(backend: Backend): Promise<Settings> {
   return toSettings(rows);
 }
 
-/** Also what RESET ALL leaves, the role. By name: PGlite's session has no authorization to reset to. */
+/** RESET ALL leaves the role. By name, because PGlite's session has no authorization to reset to. */
 export async function resetSettings(backend: Backend): Promise<void> {
   await backend.query("SET SESSION AUTHORIZATION postgres; RESET ROLE; RESET ALL");
 }
 
-/** Throws when the database refuses one, e.g. a role that does not exist. */
+/** @throws Error if the database refuses one, such as an unknown role */
 export async function applySettings(backend: Backend, settings: Settings): Promise<void> {
   const names = [...settings.keys()].filter((name) => !IDENTITY.includes(name));
   // The identity comes last: another role may not be allowed to set the rest.
@@ -65,7 +62,7 @@ function toSettings(rows: readonly (string | null)[][]): Settings {
   return new Map(rows.map(([name, value]) => [name ?? "", value ?? ""]));
 }
 
-/** Safe whatever `standard_conforming_strings` says. */
+/** Safe with any `standard_conforming_strings`. */
 function literal(text: string): string {
   return `E'${text.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
 }

@@ -1,6 +1,6 @@
 /**
- * Owns the bytes of PostgreSQL's protocol, version 3: cutting a stream into messages, and the few messages that the
- * embedded server says by itself. Pure. Source: PostgreSQL's documentation, "Message Formats".
+ * Owns the bytes of PostgreSQL's protocol, version 3: cuts a stream into messages, and makes the embedded server's own.
+ * Pure. Source: PostgreSQL's documentation, "Message Formats".
  */
 
 const HEADER_BYTES = 5;
@@ -8,13 +8,13 @@ const HEADER_BYTES = 5;
 export interface WireMessage {
   /** The first byte as a character; empty for the first packet of a connection, which has none. */
   readonly type: string;
-  /** The whole message, its header too. */
+  /** The whole message with its header. */
   readonly bytes: Buffer;
 }
 
 export type TransactionStatus = "I" | "T" | "E";
 
-/** Cuts a stream into messages; keeps the incomplete rest. Joins chunks once a message, not once a chunk. */
+/** Cuts a stream into messages. Joins chunks once per message, not once per chunk. */
 export class MessageCutter {
   readonly #bytesMax: number;
   #chunks: Buffer[] = [];
@@ -30,10 +30,7 @@ export class MessageCutter {
     this.#length += chunk.length;
   }
 
-  /**
-   * The next complete message, or null. `startup`: the packet without a type byte. Throws a RangeError on a length
-   * that no message has.
-   */
+  /** The next complete message, or null. `startup`: it has no type byte. @throws RangeError for an impossible length */
   next(startup: boolean): WireMessage | null {
     const typeBytes = startup ? 0 : 1;
     if (this.#length < Math.max(this.#needed, typeBytes + 4)) return null;
@@ -54,7 +51,7 @@ export class MessageCutter {
   }
 }
 
-/** Where each message of an answer lies. A last message that is cut short ends at the end of the bytes. */
+/** The place of each message in an answer. A cut last message ends with the bytes. */
 export function* messagesIn(bytes: Buffer): Generator<{ type: string; start: number; end: number }> {
   for (let start = 0; start + HEADER_BYTES <= bytes.length;) {
     const end = Math.min(start + 1 + bytes.readInt32BE(start + 1), bytes.length);

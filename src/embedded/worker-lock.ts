@@ -1,7 +1,4 @@
-/**
- * Owns the right to be the one worker process on an embedded database. A database server has many workers; the
- * embedded one has one session, and two workers on it would only wait for each other.
- */
+/** Owns the right to be the one worker process on an embedded database: two workers would wait for its one session. */
 import { embeddedPaths } from "./embedded-paths.js";
 import { acquireLivingLock, type LockHolder } from "./living-lock.js";
 
@@ -11,14 +8,11 @@ export interface WorkerLock {
 
 export interface WorkerLockOptions {
   readonly dataDir: string;
-  /** What the user started, shown to whom is refused, e.g. `rowmill up`. No secrets. */
+  /** The command, shown to the next process, such as `rowmill up`. No secrets. */
   readonly command: string;
 }
 
-/**
- * Held by this process until `release()` or its death, kill -9 included; never stale. Held by another process, it
- * says by whom; `heldBy` is null when that process cannot be named.
- */
+/** Held until `release()` or the death of this process. `heldBy` is null if the other holder is unknown. */
 export async function acquireWorkerLock(
   options: WorkerLockOptions,
 ): Promise<WorkerLock | { readonly heldBy: LockHolder | null }> {

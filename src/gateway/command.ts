@@ -1,6 +1,4 @@
-/**
- * `rowmill gateway`: starts the server with its keys, prints how to use it, stops on the signal. The CLI owns arguments and signals.
- */
+/** `rowmill gateway`: starts the server with its keys, prints how to use it, stops on the signal of the CLI. */
 import { RowmillError } from "../model/errors.js";
 import { keysFromFile, keysFromVariable, ownKeyOf, type GivenKeys } from "./storage/api-keys.js";
 import { oneLine } from "../model/words/one-line.js";
@@ -13,25 +11,24 @@ export interface GatewayCommand {
   readonly port: number;
   readonly dataDir: string;
   readonly demoModel: boolean;
-  /** Keys to take, from a file; else from the value of ROWMILL_GATEWAY_KEYS; without either the gateway makes one of its own. */
+  /** Keys from a file, else the value of ROWMILL_GATEWAY_KEYS, else the gateway makes its own. */
   readonly keys: { readonly file: string | null; readonly variable: string | null };
   readonly warn: (text: string) => void;
-  /** Aborted when the user wants it to end. */
   readonly signal: AbortSignal;
 }
 
-/** Long enough that a person who watches sees the statuses pass. */
+/** Long enough that you can see each status. */
 const BATCH_DELAY_MS = 300;
 
-/** Hosts that mean every address, and the one by which this machine itself reaches them. */
+/** Hosts that mean all addresses, and this machine's address for them. */
 const EVERY_ADDRESS: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "[::1]" };
 
-/** Resolves when the gateway has stopped. Throws `usage` without the demo model: nothing else is built yet. */
+/** Resolves when the gateway has stopped. @throws RowmillError `usage` without the demo model */
 export async function runGateway(command: GatewayCommand): Promise<void> {
   const { host, port, dataDir, demoModel, signal } = command;
   if (!demoModel) {
     throw new RowmillError("usage", "The gateway cannot forward to a model endpoint yet.", {
-      hints: ["Start it with --demo-model, which answers by rules and word lists."],
+      hints: ["Add --demo-model: it answers by rules and word lists."],
     });
   }
   if (signal.aborted) return;
@@ -55,12 +52,12 @@ export async function runGateway(command: GatewayCommand): Promise<void> {
   process.stdout.write("The gateway has stopped.\n");
 }
 
-/** The keys, and the lines that tell the user how to set one. A key that the user gave is not printed. */
+/** The keys, and the lines that show how to set one. Given keys are not printed. */
 function readKeys({ keys, dataDir }: GatewayCommand): { given: GivenKeys; how: readonly string[] } {
   const oneOf = (where: string) => [
-    `  # and OPENAI_API_KEY: one of the keys in ${where}`,
+    `  # and set OPENAI_API_KEY to one of the keys in ${where}`,
     "",
-    "It takes no other key.",
+    "It accepts no other key.",
   ];
   if (keys.file !== null) return { given: keysFromFile(keys.file), how: oneOf(keys.file) };
   if (keys.variable !== null)
@@ -69,7 +66,7 @@ function readKeys({ keys, dataDir }: GatewayCommand): { given: GivenKeys; how: r
   const how = [
     `  export OPENAI_API_KEY=${own.keys[0]?.key ?? ""}`,
     "",
-    `It takes no other key. It keeps this one in ${own.path} and takes it on later starts too.`,
+    `It accepts no other key. This one is kept in ${own.path}, and later starts use it again.`,
   ];
   return { given: own, how };
 }
@@ -83,15 +80,15 @@ function startText(url: string, dataDir: string, how: readonly string[]): string
   return [
     `The gateway listens on ${url} and keeps its state in ${dataDir}.`,
     "",
-    "  NO LANGUAGE MODEL ANSWERS HERE. The demo model works by rules and word lists; its answers look plausible",
-    "  and are always the same for the same text. Use it to try and to test, not for results.",
+    "  NO LANGUAGE MODEL ANSWERS HERE. The demo model works by rules and word lists: its answers look plausible,",
+    "  and the same text always gets the same answer. Use it for trials and tests, not for results.",
     "",
     "To use it:",
     "",
     `  export OPENAI_BASE_URL=${url}`,
     ...how,
     "",
-    "Stop it with Ctrl-C. Started again on the same folder, it continues where it stopped.",
+    "Stop it with Ctrl-C. The next start with the same folder continues where it stopped.",
     "",
   ].join("\n");
 }

@@ -1,8 +1,6 @@
 /**
- * A local server that speaks OpenAI's Files and Batch API. Puts its parts together; owns nothing else.
- *
- * A program of its own: it knows nothing of pipelines. All state is in `dataDir`; a killed gateway goes on where it
- * stood when it is started on the same folder.
+ * A local server with OpenAI's Files and Batch API. Puts its parts together; knows nothing of pipelines. All state is
+ * in `dataDir`, so a killed gateway continues where it stopped when it is started again.
  */
 import multipart from "@fastify/multipart";
 import { RowmillError } from "../model/errors.js";
@@ -29,21 +27,21 @@ export interface Gateway {
   /** `http://127.0.0.1:PORT/v1`, for OPENAI_BASE_URL. */
   readonly url: string;
   readonly port: number;
-  /** What was asked and done so far, also by former gateways on this folder. */
+  /** All calls and effects so far, also of previous gateways on this folder. */
   readonly journal: JournalReader;
-  /** Asks the `hold` hook again for each batch that is held. */
+  /** Asks the `hold` hook again for each held batch. */
   release(): void;
   /** The provider ends the batch: it executes `afterRequests` requests in all (default: no more), then expires. */
   expire(batchId: string, options?: { afterRequests?: number }): void;
   /** The same, but it becomes cancelling and cancelled. */
   cancel(batchId: string, options?: { afterRequests?: number }): void;
-  /** The batch, as soon as `is` says yes; default: as soon as it has ended. Rejects when the gateway closes first. */
+  /** The batch, once `is` returns true; default: once it has ended. Rejects if the gateway closes first. */
   until(batchId: string, is?: (batch: BatchObject) => boolean): Promise<BatchObject>;
-  /** Hangs up on all clients, stops batches where they are, and gives the folder back. May be called again. */
+  /** Disconnects all clients, stops batches where they are, and releases the folder. Repeatable. */
   close(): Promise<void>;
 }
 
-/** Listening when it resolves. Throws `usage` for wrong settings, `refused` when the folder is in use. */
+/** Listens when it resolves. @throws RowmillError `usage` for wrong settings, `refused` if the folder is in use */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const settings = settingsOf(options);
   const state = openStateDir(settings.dataDir);
@@ -95,13 +93,13 @@ async function openParts(settings: GatewaySettings, state: StateDir): Promise<Ga
   return { state, journal, engine, server };
 }
 
-/** What a gateway without keys has made belongs to nobody: from now on to the first key. */
+/** Gives what a gateway without keys has made to the first key. */
 function adoptForFirstKey({ keys }: GatewaySettings, stores: readonly (FileStore | BatchStore)[]): void {
   const first = keys?.[0];
   if (first !== undefined) for (const store of stores) store.adopt(first.owner);
 }
 
-/** What the former run left: how far unfinished batches came, and which `…-once` texts were already seen. */
+/** What the previous run left: the progress of unfinished batches, and the `…-once` texts already seen. */
 async function rememberJournal(
   journal: Journal,
   batches: BatchStore,
@@ -121,7 +119,7 @@ function gatewayOf(settings: GatewaySettings, parts: GatewayParts): Gateway {
   const { engine, journal, server } = parts;
   const address = server.app.server.address();
   if (address === null || typeof address === "string") {
-    throw new RowmillError("internal", "The gateway listens on no port.");
+    throw new RowmillError("internal", "The gateway has no port.");
   }
   const host = settings.host.includes(":") ? `[${settings.host}]` : settings.host;
   let closed: Promise<void> | null = null;

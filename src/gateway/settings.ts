@@ -1,7 +1,4 @@
-/**
- * What may be set when a gateway is started, with the defaults. Pure; a wrong setting is refused here, before anything
- * is opened.
- */
+/** Owns the settings of a gateway and their defaults. Pure: refuses wrong settings before anything is opened. */
 import { RowmillError } from "../model/errors.js";
 import { knownKey, type ApiKey, type KnownKey } from "./storage/api-keys.js";
 import { oneLine } from "../model/words/one-line.js";
@@ -15,11 +12,11 @@ export interface Clock {
 export interface GatewayLimits {
   /** Lines in one input file. */
   readonly requestsMax: number;
-  /** Bytes of an input file, refused at upload. */
+  /** Bytes of an input file; larger ones are refused at upload. */
   readonly bytesMax: number;
-  /** Bytes of an input file, refused at validation ("larger than the … maximum for the … model"). */
+  /** Larger input files are refused at validation ("larger than the … maximum for the … model"). */
   readonly modelBytesMax: number;
-  /** Prompt tokens of all batches of one model that have not ended; one number for all models, or one each. */
+  /** Prompt tokens of one model's unfinished batches; one number for all models, or one each. */
   readonly enqueuedTokensPerModel: number | Readonly<Record<string, number>> | null;
   readonly creationsPerHour: number;
 }
@@ -27,35 +24,35 @@ export interface GatewayLimits {
 export interface GatewayOptions {
   /** Default 127.0.0.1. Any other address needs `apiKeys`. */
   readonly host?: string;
-  /** Default 0: a free one. */
+  /** Default 0: a free port. */
   readonly port?: number;
-  /** Files, batches and the journal; created when missing. One gateway at a time. */
+  /** Files, batches and the journal; created if missing. One gateway at a time. */
   readonly dataDir: string;
-  /** The built-in model, which is no language model. Nothing else is built yet. */
+  /** The built-in model, which is not a language model. There is no other yet. */
   readonly demoModel: true;
-  /** Bearer keys that are accepted; each sees its own files and batches. Absent: any non-empty key, and all of them see everything. */
+  /** Accepted bearer keys; each sees its own files and batches. Absent: any key, and all see everything. */
   readonly apiKeys?: readonly (string | ApiKey)[];
   readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer };
   readonly clock?: Clock;
   /** Pause after each hundred executed lines, milliseconds. Default 0. */
   readonly latencyMs?: number;
-  /** How long a batch stays in each passing status at least, milliseconds. Default 5. */
+  /** The least time in each passing status, milliseconds. Default 5. */
   readonly batchDelayMs?: number;
   readonly limits?: Partial<GatewayLimits>;
-  /** Life of an uploaded batch file and of output files that ask for no other. Default 30 days, as OpenAI. */
+  /** Lifetime of uploaded batch files, and default of output files. Default 30 days, as at OpenAI. */
   readonly fileTtlSeconds?: number;
-  /** Of the order of lines in output files; null keeps the input's order. Default 1. */
+  /** Shuffles the lines of output files; null keeps the input's order. Default 1. */
   readonly shuffleSeed?: number | null;
-  /** How a file id that is not there is written: null, no field at all, or "". Default null. */
+  /** How an absent file id is written: null, no field, or "". Default null. */
   readonly absentFileIds?: null | "absent" | "";
-  /** A create that names a missing input: a batch that becomes `failed` (default), or a 400. Both were seen at OpenAI. */
+  /** The answer to a missing input file: a `failed` batch (default), or a 400. OpenAI gave both. */
   readonly missingInput?: "failed" | "refused";
-  /** Model names that batches may ask for; others are `model_not_found`. Default null: any name. */
+  /** Accepted model names; others are `model_not_found`. Default null: any name. */
   readonly models?: readonly string[] | null;
   /** Named in `token_limit_exceeded`. Default `org-demo`. */
   readonly organization?: string;
   readonly faults?: Partial<GatewayFaults>;
-  /** Told about what goes wrong inside; default: standard error. */
+  /** Gets internal errors; default: standard error. */
   readonly log?: (message: string) => void;
 }
 
@@ -91,7 +88,7 @@ const LIMITS_DEFAULT: GatewayLimits = {
 const FILE_TTL_SECONDS_DEFAULT = 30 * 86_400;
 const LOOPBACK_HOSTS = ["127.0.0.1", "::1", "localhost"];
 
-/** Defaults filled in. Throws `usage` for an address that others can reach without keys of its own. */
+/** Fills in defaults. @throws RowmillError `usage` for an address that others can reach, without keys */
 export function settingsOf(options: GatewayOptions): GatewaySettings {
   const host = options.host ?? "127.0.0.1";
   const keys = options.apiKeys?.map(knownKey) ?? null;
@@ -99,7 +96,7 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
     throw new RowmillError(
       "usage",
       `The gateway would listen on ${host}, which other machines can reach, and accept any key.`,
-      { hints: ["Give it API keys of its own (apiKeys), or let it listen on 127.0.0.1."] },
+      { hints: ["Set API keys (apiKeys), or listen on 127.0.0.1."] },
     );
   }
   return {
@@ -123,12 +120,12 @@ export function settingsOf(options: GatewayOptions): GatewaySettings {
   };
 }
 
-/** Further lines, as of a stack, are indented: none of them can look like a message of its own. */
+/** More lines, such as a stack, are indented, so that none looks like another message. */
 function writeLog(message: string): void {
   process.stderr.write(`gateway: ${message.split("\n").map(oneLine).join("\n  ")}\n`);
 }
 
-/** Whole seconds since the epoch, as the wire has them. */
+/** Whole seconds since the epoch. */
 export function nowSeconds(clock: Clock): number {
   return Math.floor(clock.nowMs() / 1000);
 }

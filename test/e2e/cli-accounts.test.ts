@@ -101,7 +101,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     });
     const text = (await project.run("status")).stdout.replaceAll(/\s+/g, " ");
     expect(text).toContain(
-      `start rowmill up with OPENAI_BASE_URL=${project.gateway.url} and OPENAI_API_KEY of that account`,
+      `start rowmill up with that account's OPENAI_BASE_URL=${project.gateway.url} and OPENAI_API_KEY`,
     );
     expect(text).toContain(`To give it up: rowmill cancel --abandon ${id}`);
     const doctor = (await run(there, "doctor")).stdout.replaceAll(/\s+/g, " ");

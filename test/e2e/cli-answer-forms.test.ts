@@ -187,7 +187,7 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
       "pipelines.model.request.temperature: gpt-5-mini is a reasoning model, which refuses it; leave it out",
       "pipelines.model.request.stop: gpt-5-mini refuses it",
       "pipelines.effort.request.reasoningEffort: gpt-4o-mini does not reason, and refuses it; leave it out",
-      'pipelines.word.request: the word "JSON" in `system` or `user`',
+      'pipelines.word.request: for an answer of json(), OpenAI needs the word "JSON" in `system` or `user`',
     ])
       expect(up.stderr).toContain(words);
 

@@ -437,7 +437,7 @@ describe("notifications on the embedded database", () => {
 describe("what the embedded database refuses", () => {
   test("is COPY FROM STDIN, in words, and all clients go on", async () => {
     const [a, b] = [await table("copied", "n int"), await client()];
-    const refusal = /does not take COPY FROM STDIN/;
+    const refusal = /does not support COPY FROM STDIN/;
     await expect(a.query("COPY copied FROM STDIN")).rejects.toThrow(refusal);
     await expect(a.query({ name: "copy", text: "COPY copied FROM STDIN" })).rejects.toThrow(refusal);
     expect(await value(b, "SELECT count(*)::int FROM copied")).toBe(0);

@@ -164,7 +164,7 @@ describe("keys that are given to rowmill gateway", () => {
     expect((await serving.client("demo").batches.list()).data).toEqual([]);
     const said = await stop(serving);
     expect(said).toContain(`chmod 600 ${file}`);
-    expect(said).toContain("shorter than 16 characters");
+    expect(said).toContain("fewer than 16 characters");
   });
 
   test.each([

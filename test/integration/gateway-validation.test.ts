@@ -106,7 +106,7 @@ describe("validation refuses the second line", () => {
       chatLine("bad", "[[demo:bad-line]]"),
       "invalid_request",
       "body.messages",
-      "The text [[demo:bad-line]] asks for this refusal.",
+      "The text [[demo:bad-line]] requests this refusal.",
     ],
   ];
 

@@ -11,7 +11,7 @@ import { stopEmbedded } from "../../src/embedded/embedded.js";
 import { openEmbedded } from "./built.js";
 import type {} from "./global-setup.js";
 import { EMBEDDED_PREFIX } from "./run-folder.js";
-import { exists, hasCode } from "../../src/embedded/file-errors.js";
+import { exists, hasCode } from "../../src/model/file-errors.js";
 
 /** A new folder in the folder of the run, for `openEmbedded`, with a cluster inside. */
 export async function embeddedDataDir(): Promise<string> {

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { inject } from "vitest";
 import { stopEmbedded, type EmbeddedDatabase } from "../../src/embedded/embedded.js";
 import { openEmbedded } from "./built.js";
-import { exists, hasCode } from "../../src/embedded/file-errors.js";
+import { exists, hasCode } from "../../src/model/file-errors.js";
 import { openDatabase, raw, sql } from "../../src/postgres/database.js";
 import { createDatabase, type DatabaseKind, type TestDatabase } from "./databases.js";
 import { embeddedDataDir } from "./embedded-template.js";

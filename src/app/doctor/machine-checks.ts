@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import { access, stat, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { isSystemError } from "../../config/load/system-error.js";
+import { isSystemError } from "../../model/file-errors.js";
 import { stateFolder } from "../open/open-database.js";
 import { ok, problem, warning, type Check, type Finding } from "./check.js";
 import type { Look } from "./look.js";

@@ -5,7 +5,7 @@
 import { appendFile, chmod, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parse } from "dotenv";
-import { exists, hasCode } from "../../embedded/file-errors.js";
+import { exists, hasCode } from "../../model/file-errors.js";
 import { RowmillError } from "../../model/errors.js";
 
 const tsconfig = (config: string) => `{

@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path";
 import { connectionFacts, connectionOptions, describeServer } from "../../config/database/connection.js";
 import type { Environment } from "../../config/load/environment.js";
-import { exists } from "../../embedded/file-errors.js";
+import { exists } from "../../model/file-errors.js";
 import { prefixed, RowmillError } from "../../model/errors.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
 import {

@@ -17,7 +17,7 @@ import { completeFromDotenv } from "../../config/load/dotenv.js";
 import { readEnvironment, type Environment } from "../../config/load/environment.js";
 import { loadConfig } from "../../config/load/load.js";
 import { stopEmbedded } from "../../embedded/embedded.js";
-import { exists } from "../../embedded/file-errors.js";
+import { exists } from "../../model/file-errors.js";
 import { RowmillError } from "../../model/errors.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
 import { sql, type Database } from "../../postgres/database.js";

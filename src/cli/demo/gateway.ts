@@ -4,7 +4,7 @@
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { exists, hasCode } from "../../embedded/file-errors.js";
+import { exists, hasCode } from "../../model/file-errors.js";
 import { startGateway, type Gateway } from "../../gateway/gateway.js";
 import { RowmillError } from "../../model/errors.js";
 import { ADAPTERS } from "../../providers/adapters.js";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { commonjs } from "../../model/commonjs.js";
 import { RowmillError } from "../../model/errors.js";
-import { isSystemError } from "./system-error.js";
+import { hasCode } from "../../model/file-errors.js";
 
 const BYTES_MAX = 1_000_000;
 
@@ -32,7 +32,7 @@ async function readIfPresent(file: string): Promise<string | null> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    if (isSystemError(error) && error.code === "ENOENT") return null;
+    if (hasCode(error, "ENOENT")) return null;
     const reason = error instanceof Error ? error.message : String(error);
     throw new RowmillError("config_invalid", `${file} cannot be read: ${reason}`, { cause: error });
   }

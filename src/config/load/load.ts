@@ -9,7 +9,7 @@ import { completeFromDotenv } from "./dotenv.js";
 import { evaluateConfig } from "./evaluate.js";
 import { validateConfig } from "../read/validate.js";
 import { RowmillError } from "../../model/errors.js";
-import { isSystemError } from "./system-error.js";
+import { hasCode } from "../../model/file-errors.js";
 
 interface LoadOptions {
   /** From `--config FILE`, relative to `cwd`; absent: the one `rowmill.config.*` in `cwd`. */
@@ -106,7 +106,7 @@ async function isFile(file: string): Promise<boolean> {
   try {
     return (await stat(file)).isFile();
   } catch (error) {
-    if (isSystemError(error) && (error.code === "ENOENT" || error.code === "ENOTDIR")) return false;
+    if (hasCode(error, "ENOENT", "ENOTDIR")) return false;
     throw new RowmillError("config_not_found", `${file} cannot be read`, { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-/** How a batch begins and what a move to another status changes. Pure; nothing can crash here. */
+/** Owns how a batch begins and what a new status changes. Pure. */
 import type { Owner } from "../storage/api-keys.js";
 import { newBatchId, newFileId } from "../protocol/ids.js";
 import type { BatchRecord } from "../storage/batch-store.js";
@@ -78,7 +78,7 @@ export function moveTo(record: BatchRecord, status: keyof typeof TIMESTAMP_OF, n
   record.batch[TIMESTAMP_OF[status]] = nowSeconds;
 }
 
-/** `failed` means that the input was refused: no request ran, all counts are zero. */
+/** The input was refused: no request ran, all counts are zero. */
 export function failWith(record: BatchRecord, errors: readonly BatchInputError[], nowSeconds: number): void {
   record.batch.errors = { object: "list", data: [...errors] };
   moveTo(record, "failed", nowSeconds);

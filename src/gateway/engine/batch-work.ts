@@ -1,8 +1,6 @@
 /**
- * What one running batch has on disk beside its record: a link to its input, and its work file. Both are removed when
- * the batch has ended.
- *
- * A crash leaves both; the batch goes on with them.
+ * Owns what a running batch has on disk besides its record: a link to its input, and its work file. A crash leaves
+ * both, and the batch continues with them. They are removed when it has ended.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -27,12 +25,12 @@ export class BatchWork {
     this.#workPath = join(workDir, `${record.batch.id}.work`);
   }
 
-  /** The bytes stay readable under `inputPath` whatever becomes of the file. */
+  /** The bytes stay readable at `inputPath`, even if the file is deleted. */
   keepInput(files: FileStore): void {
     files.link(this.#record.batch.input_file_id, this.inputPath);
   }
 
-  /** Opened on first use with the lines that are journalled; counts and usage of the record then say what they hold. */
+  /** Opened at the first use with its journalled lines, from which the record gets counts and usage. */
   async file(): Promise<WorkFile> {
     if (this.#open !== null) return this.#open;
     const { work, tokens } = await WorkFile.open(this.#workPath, this.#record.endedAfter ?? this.journalled);

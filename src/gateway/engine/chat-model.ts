@@ -1,7 +1,4 @@
-/**
- * What the gateway asks of a model: one chat completion at a time. The demo model is one; an endpoint to forward to
- * can be another. Pure.
- */
+/** Owns what the gateway asks of a model: one chat completion at a time. The demo model is the only one. Pure. */
 import { isJsonObject, type Json, type JsonObject } from "../protocol/json.js";
 import type { ErrorBody } from "../protocol/wire.js";
 
@@ -14,14 +11,14 @@ export interface ChatReply {
   readonly status: number;
   /** A `chat.completion`, or OpenAI's error envelope. */
   readonly body: JsonObject | ErrorBody;
-  /** Null when no model ran. */
+  /** Null if no model ran. */
   readonly usage: ChatUsage | null;
   /** The special text that chose this ending, or null. */
   readonly behaviour: string | null;
 }
 
 export interface ChatContext {
-  /** Of the reply, unique. */
+  /** The reply's unique id. */
   readonly id: string;
   readonly nowSeconds: number;
 }

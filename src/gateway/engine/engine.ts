@@ -1,9 +1,7 @@
 /**
- * Moves batches through their statuses. Owns the running of batches: one loop each, a few at work at once.
- *
- * A crash may fall anywhere: what is on disk (status, work file, journal) says where each batch goes on. An unforeseen
- * error in one batch, such as a full disk, is logged, and the batch is tried again later and later; the others go on. A cancel
- * ends it all the same, without its files when these cannot be written.
+ * Owns running batches: one loop each, a few at work at once. After a crash, the disk (status, work file, journal)
+ * shows where each batch continues. An unexpected error in one batch, such as a full disk, is logged and retried with
+ * exponential backoff; the others continue. A cancel ends such a batch, without its files if they cannot be written.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
@@ -20,12 +18,12 @@ import { Signal, Slots } from "../protocol/signal.js";
 import { validateInput, type ValidInput } from "../protocol/validation.js";
 import { isTerminal, type BatchInputError, type BatchObject } from "../protocol/wire.js";
 
-/** Batches that validate, execute or finish at the same time; the others wait in their status. Cancelled ones wait for none. */
+/** Batches that validate, execute or finish at the same time; others wait, except cancelled ones. */
 const BATCHES_AT_ONCE = 4;
-/** Between tries of a batch in which something went wrong: doubled each time, up to the longest. */
+/** Between tries of a failing batch: doubled each time, up to the longest. */
 const RETRY_MS_FIRST = 200;
 const RETRY_MS_MAX = 60_000;
-/** Then a batch that is being cancelled ends without its files. */
+/** After them, a batch that is being cancelled ends without its files. */
 const CANCEL_TRIES_MAX = 3;
 
 export interface EngineParts {
@@ -35,7 +33,7 @@ export interface EngineParts {
   readonly journal: Journal;
   readonly model: ChatModel;
   readonly workDir: string;
-  /** How many executed lines the journal has of each batch that had not ended at the start. */
+  /** How many executed lines the journal has of each batch that was unfinished at the start. */
   readonly journalled: ReadonlyMap<string, number>;
 }
 
@@ -52,7 +50,7 @@ export class Engine {
     for (const record of parts.batches.listRunning()) this.#start(record);
   }
 
-  /** On disk and journalled before it returns; it runs by itself. */
+  /** On disk and journalled before it returns; then it runs on its own. */
   create(input: NewBatch): BatchRecord {
     const { batches, files, journal, settings } = this.#parts;
     const record = batches.add(newRecord(input, nowSeconds(settings.clock)));
@@ -68,7 +66,7 @@ export class Engine {
     return record;
   }
 
-  /** Begins to cancel a batch that has not ended; one that is being cancelled stays as it is. */
+  /** Begins to cancel an unfinished batch. Repeatable. */
   cancel(record: BatchRecord): void {
     if (record.batch.status === "cancelling" || isTerminal(record.batch.status)) return;
     this.#move(record, "cancelling");
@@ -76,11 +74,11 @@ export class Engine {
     this.#woken.notify();
   }
 
-  /** From the provider's side: the batch ends so once it has executed that many requests, whatever holds it. */
+  /** As a provider may: the batch ends once it has executed that many requests, even if it is held. */
   stopAfter(id: string, as: "expired" | "cancelled", afterRequests: number): void {
     const record = this.#parts.batches.get(id, null);
     if (record === undefined || isTerminal(record.batch.status)) {
-      const state = record === undefined ? "is not known" : `is already ${record.batch.status}`;
+      const state = record === undefined ? "is unknown" : `is already ${record.batch.status}`;
       throw new RowmillError("refused", `Batch ${id} cannot become ${as}: it ${state}.`);
     }
     record.stop = { as, afterRequests };
@@ -88,12 +86,12 @@ export class Engine {
     this.#woken.notify();
   }
 
-  /** Asks `hold` again for each batch that is held, and looks at the clock. */
+  /** Asks `hold` again for each held batch, and checks the clock. */
   wake(): void {
     this.#woken.notify();
   }
 
-  /** Resolves with the batch as soon as `is` says yes. Rejects with `interrupted` when the gateway closes first. */
+  /** The batch, once `is` returns true. Rejects with `interrupted` if the gateway closes first. */
   async until(id: string, is: (batch: BatchObject) => boolean): Promise<BatchObject> {
     for (;;) {
       const record = this.#parts.batches.get(id, null);
@@ -111,7 +109,7 @@ export class Engine {
     return settings.faults.showBatch(wireForm(record, settings.absentFileIds));
   }
 
-  /** Stops between two lines; the next start goes on there. */
+  /** Stops between two lines; the next start continues there. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#woken.notify();
@@ -122,7 +120,7 @@ export class Engine {
   #start(record: BatchRecord): void {
     const run = this.#run(record)
       .catch((error: unknown) =>
-        this.#parts.settings.log(`batch ${record.batch.id} stands still: ${String(error)}`),
+        this.#parts.settings.log(`batch ${record.batch.id} has stopped: ${String(error)}`),
       )
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
@@ -155,12 +153,12 @@ export class Engine {
     await this.#slots.run(() => this.#step(record, work), isCancelled);
   }
 
-  /** Logs the error, and waits until it is time for another try, or until the batch is cancelled. */
+  /** Logs the error, and waits for the next try or a cancel. */
   async #recover(record: BatchRecord, times: number, error: unknown): Promise<void> {
     const { status, id } = record.batch;
     const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const waitMs = Math.min(RETRY_MS_FIRST * 2 ** (times - 1), RETRY_MS_MAX);
-    this.#parts.settings.log(`batch ${id}, ${status}, is tried again in ${waitMs} ms: ${reason}`);
+    this.#parts.settings.log(`batch ${id} (${status}) failed and is retried in ${waitMs} ms: ${reason}`);
     let isDue = false;
     const timer = setTimeout(() => {
       isDue = true;
@@ -171,7 +169,7 @@ export class Engine {
     clearTimeout(timer);
   }
 
-  /** Waits for the least time in a status, and for as long as the batch is held. */
+  /** Waits for the least time in a status, and while the batch is held. */
   async #mayMove(record: BatchRecord): Promise<void> {
     const { batchDelayMs, faults } = this.#parts.settings;
     if (batchDelayMs > 0) await pause(batchDelayMs, undefined, { signal: this.#closing.signal });
@@ -229,8 +227,8 @@ export class Engine {
 
   async #execute(record: BatchRecord, work: BatchWork): Promise<void> {
     const execution = await this.#executionOf(record, work);
-    const mayGoOn = () => record.batch.status === "in_progress" && !this.#isLate(record);
-    const mayExecute = () => (mayGoOn() ? this.#requestsAllowed(record) : 0);
+    const mayContinue = () => record.batch.status === "in_progress" && !this.#isLate(record);
+    const mayExecute = () => (mayContinue() ? this.#requestsAllowed(record) : 0);
     if (record.endedAfter === null) await executeRequests({ ...execution, mayExecute });
     if (this.#closing.signal.aborted || record.batch.status !== "in_progress") return;
     if (record.stop?.as === "cancelled") return this.#move(record, "cancelling");

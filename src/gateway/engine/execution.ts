@@ -1,9 +1,8 @@
 /**
- * Executes the requests of one batch, and writes the lines of those that will not be executed any more.
- *
- * A hundred lines at a time, or fewer when the batch is stopped between two of them: asked of the model, appended to the work file, then
- * to the journal. After a crash the journal is never ahead of the work file, and the engine cuts the work file back to what is
- * journalled: each line is journalled as executed once. Whatever goes wrong inside of one line is the answer to that line.
+ * Executes the requests of one batch, and writes the lines of those that will not be executed. Up to 100 lines at a
+ * time are answered, appended to the work file, then to the journal. After a crash the journal is never ahead of the
+ * work file, which the engine cuts back to it: each line is journalled as executed once. An error inside a line becomes
+ * the answer to that line.
  */
 import { setImmediate as breathe, setTimeout as pause } from "node:timers/promises";
 import type { BatchRecord } from "../storage/batch-store.js";
@@ -28,13 +27,13 @@ export interface Execution {
   readonly journal: Journal;
   readonly settings: GatewaySettings;
   readonly closing: AbortSignal;
-  /** How many requests may be executed in all, asked before each line; 0 stops at once. */
+  /** The most requests to execute in all, asked before each line; 0 stops at once. */
   readonly mayExecute: () => number;
-  /** Told after each chunk that is in the work file and in the journal. */
+  /** Called after each chunk that is in the work file and in the journal. */
   readonly progressed: () => void;
 }
 
-/** Goes on behind the lines that are in the work file, until the input ends or `mayExecute` is reached. */
+/** Continues after the lines in the work file, until the input ends or `mayExecute` is reached. */
 export async function executeRequests(execution: Execution): Promise<void> {
   const { settings, closing } = execution;
   const turns = new Turns();
@@ -46,7 +45,7 @@ export async function executeRequests(execution: Execution): Promise<void> {
   }
 }
 
-/** One line for each request that was not executed, to be put into the error file. */
+/** One line of the error file for each request that was not executed. */
 export async function writeUnexecuted(execution: Execution, as: "expired" | "cancelled"): Promise<void> {
   const error = UNEXECUTED_ERRORS[as];
   for await (const lines of remainingLines(execution)) {
@@ -76,7 +75,7 @@ const UNEXECUTED_ERRORS = {
   },
 } as const;
 
-/** Chunks of the input behind what the work file had at the start. */
+/** Chunks of the input after the lines that the work file had at the start. */
 async function* remainingLines({ inputPath, work }: Execution): AsyncGenerator<readonly (string | null)[]> {
   let skip = work.lines;
   for await (const lines of readLineChunks(inputPath, LINES_AT_ONCE)) {
@@ -86,7 +85,7 @@ async function* remainingLines({ inputPath, work }: Execution): AsyncGenerator<r
   }
 }
 
-/** How many of the lines were executed; fewer than there are when the batch was stopped. */
+/** The number of executed lines; fewer than given if the batch was stopped. */
 async function executeChunk(
   execution: Execution,
   lines: readonly (string | null)[],
@@ -120,12 +119,12 @@ function keepChunk(
   const failures = done.flatMap(({ failure }) => failure ?? []);
   if (failures.length > 0)
     settings.log(
-      `batch ${record.batch.id}: ${failures.length} requests got a 500, the first one by ${failures[0]}`,
+      `batch ${record.batch.id}: ${failures.length} requests got status 500, the first because of ${failures[0]}`,
     );
   progressed();
 }
 
-/** Counts of executed requests, as they stand in the work file. */
+/** Takes the counts of executed requests from the work file. */
 export function countLines(record: BatchRecord, work: WorkFile): void {
   const { total } = record.batch.request_counts;
   record.batch.request_counts = { total, completed: work.completed, failed: work.lines - work.completed };
@@ -135,7 +134,7 @@ interface ExecutedLine {
   readonly made: MadeLine;
   readonly entry: ExecutedEntry;
   readonly reply: ChatReply;
-  /** What went wrong inside, for the log. */
+  /** The internal error, for the log. */
   readonly failure: string | null;
 }
 
@@ -190,21 +189,20 @@ function contextOf({ record, settings }: Execution, index: number): ChatContext 
   return { id, nowSeconds: nowSeconds(settings.clock) };
 }
 
-/** Throws for a line that the gateway would not validate as it is started now, with other models for instance. */
+/** @throws Error for a line that is invalid with the present settings, such as other models */
 function requestOf(line: string | null, { record, settings }: Execution): InputLine {
   const verdict = checkLine(line, { endpoint: record.batch.endpoint, models: settings.models });
   if ("request" in verdict) return verdict.request;
-  throw new Error(`a line that is not valid any more: ${verdict.error.message}`);
+  throw new Error(`a line that is no longer valid: ${verdict.error.message}`);
 }
 
-/** Of any line, valid or not. */
 function customIdOf(line: string | null): string | null {
   const parsed = line === null ? undefined : parseJson(line);
   const customId = isJsonObject(parsed) ? parsed["custom_id"] : null;
   return typeof customId === "string" ? customId : null;
 }
 
-/** Unique over all batches, and the same when the line is executed again after a crash. */
+/** Unique in all batches, and the same if the line is executed again after a crash. */
 function lineId(record: BatchRecord, index: number): string {
   return `batch_req_${record.batch.id.slice("batch_".length)}${index.toString(16).padStart(5, "0")}`;
 }

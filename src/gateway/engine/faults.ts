@@ -1,30 +1,28 @@
 /**
- * The points at which a test may bend what the gateway does. An injected record, no-ops by default: no flag,
- * environment variable or request header reaches it, so a gateway started by the command cannot misbehave on purpose.
- *
- * Hooks may be async: a hook that awaits a promise of the test is a delay that the test ends.
- * A hook that throws answers 500 for that call; inside a running batch it stops that batch (see `engine.ts`).
+ * Owns the points where a test may change what the gateway does: an injected record, no-ops by default. No flag,
+ * variable or header reaches it, so a gateway started by the command cannot misbehave on purpose. A hook that awaits a
+ * promise is a delay. A hook that throws answers 500; in a running batch it makes the batch fail and retry.
  */
 import type { Answer, BatchObject } from "../protocol/wire.js";
 
 /** One HTTP call as a hook sees it. */
 export interface Call {
   readonly method: string;
-  /** As routed: `/v1/batches/:id/cancel`; `no route` for an unknown address. Test for this one. */
+  /** As routed: `/v1/batches/:id/cancel`, or `no route`. Tests should compare this one. */
   readonly route: string;
-  /** As asked, without the query: `/v1/batches/batch_12/cancel`. */
+  /** As called, without the query: `/v1/batches/batch_12/cancel`. */
   readonly path: string;
   readonly query: Readonly<Record<string, unknown>>;
   readonly requestId: string;
-  /** Of the request's body; null when it came in chunks, or had none. */
+  /** Null for a chunked request body, or none. */
   readonly contentLength: number | null;
 }
 
-/** What goes wrong. `afterBytes` counts bytes of the reply's body; its headers announce the whole. */
+/** `afterBytes` counts bytes of the reply's body; its headers announce the whole. */
 export type Fault =
   /** The connection is reset without a reply. */
   | { readonly kind: "drop" }
-  /** This reply instead of the true one. */
+  /** This reply instead of the real one. */
   | {
       readonly kind: "reply";
       readonly status: number;
@@ -44,22 +42,22 @@ export interface OutputPlace {
 }
 
 export interface GatewayFaults {
-  /** Before anything took effect: the call is known and authorised, its body not read. `drop` and `reply` apply. */
+  /** Before any effect: the call is authorized, its body not read. `drop` and `reply` apply. */
   beforeEffect(call: Call): Maybe<Fault>;
   /** After the effect is on disk, before the reply leaves. All kinds apply. */
   afterEffect(call: Call, answer: Answer): Maybe<Fault>;
-  /** Whether create and validation see this input file. False: as if it did not exist (OpenAI's read-after-write lag). */
+  /** False: create and validation do not find this input file (OpenAI's read-after-write lag). */
   seesInput(fileId: string): boolean;
-  /** The batch as replies show it: another status, counts that disagree, fields that are missing. */
+  /** The batch in replies: another status, wrong counts, missing fields. */
   showBatch(batch: BatchObject): BatchObject;
   /**
-   * Whether the batch stays in the status that it has. Asked before it leaves `validating`, `in_progress` (before its
-   * first request is executed), `finalizing` and `cancelling`; asked again at each `gateway.release()`.
+   * Whether the batch keeps its status. Asked before it leaves `validating`, `in_progress` (before its first request),
+   * `finalizing` and `cancelling`, and again at each `gateway.release()`.
    */
   hold(batch: BatchObject): boolean;
-  /** Whether a cancel takes effect; false: the batch says `cancelling`, and completes nevertheless. */
+  /** False: a batch that is `cancelling` completes. */
   cancelWins(batch: BatchObject): boolean;
-  /** The lines written in place of this one of an output or error file: none, one, several. Undefined: as it is. */
+  /** The lines that replace this one in an output or error file: none, one, several. Undefined: no change. */
   transformOutput(line: string, place: OutputPlace): readonly string[] | undefined;
 }
 

@@ -1,8 +1,6 @@
 /**
- * Makes the output and the error file of a batch from its work file, in shuffled order.
- *
- * Both files get the ids that were chosen with the batch: writing them again after a crash replaces the former ones.
- * Memory: five hundred lines, whatever the batch.
+ * Makes the output and the error file of a batch from its work file, in shuffled order and bounded memory. Their ids
+ * were chosen with the batch, so writing them again after a crash replaces the previous ones.
  */
 import { rmSync } from "node:fs";
 import { setImmediate as breathe } from "node:timers/promises";
@@ -19,7 +17,7 @@ interface OutputParts {
   readonly settings: GatewaySettings;
 }
 
-/** Null stands for a file that would have no line. */
+/** Null: the file would have no lines. */
 interface OutputFileIds {
   readonly output: string | null;
   readonly error: string | null;
@@ -95,7 +93,7 @@ class OutputFile {
   }
 }
 
-/** The numbers 0 … count - 1, in an order of the seed: out of order, and yet the same each time. In order when it is null. */
+/** The numbers 0 … count - 1, shuffled by the seed, and so the same each time. In order if it is null. */
 export function shuffledOrder(count: number, seed: number | null): Uint32Array {
   const order = Uint32Array.from({ length: count }, (_, index) => index);
   if (seed === null) return order;

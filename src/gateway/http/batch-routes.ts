@@ -1,4 +1,4 @@
-/** /v1/batches: create, retrieve, list, cancel. Decides answers; sends nothing itself. */
+/** Owns /v1/batches: create, retrieve, list, cancel. Returns answers; sends nothing itself. */
 import type { FastifyRequest } from "fastify";
 import type { Owner } from "../storage/api-keys.js";
 import { missingFileMessage, type NewBatch } from "../engine/batch-moves.js";
@@ -82,7 +82,7 @@ function listBatches(request: FastifyRequest, { batches, engine }: BatchRoutePar
   return ok({ ...listed.page, data: listed.page.data.map(({ record }) => engine.show(record)) });
 }
 
-/** A second cancel is allowed, one of a batch that ended otherwise is a conflict (both recorded). */
+/** A repeated cancel is allowed; a cancel of a batch with another ending is a conflict (both recorded). */
 function cancelBatch(record: BatchRecord, engine: Engine): Answer {
   const { status } = record.batch;
   if (status === "completed" || status === "failed" || status === "expired") {
@@ -95,8 +95,6 @@ function cancelBatch(record: BatchRecord, engine: Engine): Answer {
 function noSuchBatch(id: string): string {
   return `No batch found with id '${id}'.`;
 }
-
-/** The body of POST /v1/batches: read, or refused in OpenAI's words. Pure. */
 
 /** What the demo model can answer. */
 const ENDPOINTS = ["/v1/chat/completions"];

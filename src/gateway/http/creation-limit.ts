@@ -1,10 +1,10 @@
-/** At most so many batch creations in any hour. In memory; a restart counts the stored batches again. Pure but for that. */
+/** Limits batch creations per hour. In memory; a restart counts the stored batches again. */
 
 const HOUR_SECONDS = 3_600;
 
 export class CreationLimit {
   readonly #max: number;
-  /** Oldest first; never more than `max`. */
+  /** Oldest first; at most `max`. */
   readonly #recent: number[];
 
   constructor(max: number, createdAt: readonly number[]) {

@@ -1,4 +1,4 @@
-/** /v1/files: upload, get, list, content, delete. Decides answers; sends nothing itself. */
+/** Owns /v1/files: upload, get, list, content, delete. Returns answers; sends nothing itself. */
 import type { FastifyRequest } from "fastify";
 import type { Owner } from "../storage/api-keys.js";
 import type { FileStore } from "../storage/file-store.js";

@@ -1,9 +1,7 @@
 /**
- * The HTTP side: authentication, request ids, dates, the error envelope, the journal of calls, and the sending of
- * answers with the faults that a test scripted. Routes only decide what to answer.
- *
- * A client that hangs up costs nothing but its own call. An unforeseen error answers 500 in OpenAI's envelope and is
- * logged; the server goes on.
+ * Owns HTTP: authentication, request ids, dates, the error envelope, the journal of calls, and sending answers with the
+ * faults of a test. Routes only return answers. A client that hangs up loses only its call. An unexpected error answers
+ * 500 in OpenAI's envelope and is logged; the server continues.
  */
 import { createReadStream } from "node:fs";
 import http from "node:http";
@@ -33,7 +31,7 @@ export interface HttpParts {
   readonly journal: Journal;
 }
 
-/** `caller`: whose files and batches are there. */
+/** `caller`: the owner of the files and batches that the call sees. */
 export type Effect = (request: FastifyRequest, caller: Owner) => Answer | Promise<Answer>;
 
 export class HttpServer {
@@ -52,14 +50,14 @@ export class HttpServer {
     this.app.setErrorHandler((error, request, reply) => this.#send(request, reply, this.#answerTo(error)));
   }
 
-  /** `effect` has taken place, on disk, when it returns. */
+  /** `effect` is on disk when it returns. */
   route(method: "GET" | "POST" | "DELETE", url: string, effect: Effect): void {
     this.app.route({
       method,
       url,
       handler: async (request, reply) => {
         const known = this.#known.get(request);
-        if (known === undefined) throw new Error("a call that was not authorised");
+        if (known === undefined) throw new Error("a call that was not authorized");
         const answer = await effect(request, known.caller);
         const fault = await this.#parts.settings.faults.afterEffect(callOf(request), answer);
         return this.#send(request, reply, answer, fault);
@@ -70,7 +68,7 @@ export class HttpServer {
   async #receive(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
     reply.header("x-request-id", request.id);
     reply.header("date", new Date(this.#parts.settings.clock.nowMs()).toUTCString());
-    const known = this.#authorise(request.headers.authorization);
+    const known = this.#authorize(request.headers.authorization);
     if ("refused" in known) return this.#send(request, reply, known.refused);
     this.#known.set(request, known);
     const fault = await this.#parts.settings.faults.beforeEffect(callOf(request));
@@ -78,7 +76,7 @@ export class HttpServer {
     return this.#send(request, reply, refusal(500, "A scripted fault without a reply."), fault);
   }
 
-  #authorise(header: string | undefined): { readonly caller: Owner } | { readonly refused: Answer } {
+  #authorize(header: string | undefined): { readonly caller: Owner } | { readonly refused: Answer } {
     const key = /^Bearer\s+(\S+)\s*$/i.exec(header ?? "")?.[1];
     if (key === undefined) {
       const message =
@@ -90,7 +88,7 @@ export class HttpServer {
     if (keys === null) return { caller: null };
     const caller = ownerOf(key, keys);
     if (caller !== null) return { caller };
-    // The key itself is not repeated, unlike in OpenAI's text: it may be a real one that was sent here by mistake.
+    // Without the key, unlike OpenAI's text: it may be a real one that was sent here by mistake.
     return { refused: refusal(401, "Incorrect API key provided.", { code: "invalid_api_key" }) };
   }
 
@@ -102,7 +100,7 @@ export class HttpServer {
     return reply;
   }
 
-  /** Only calls with a key: others would fill the disk. */
+  /** Only calls with a key: others could fill the disk. */
   #note(request: FastifyRequest, status: number | null): void {
     if (!this.#known.has(request)) return;
     const { method, route, requestId, ...call } = callOf(request);
@@ -157,7 +155,7 @@ function unknownUrl(request: FastifyRequest): Answer {
   return refusal(404, `Invalid URL (${method} ${path})`);
 }
 
-/** Fastify's own errors carry a status: body too large, malformed multipart, a client that went away. */
+/** Fastify's errors have a status: body too large, malformed multipart, a client that hung up. */
 function describeError(error: unknown): { statusCode: number; message: string } {
   if (!(error instanceof Error)) return { statusCode: 500, message: String(error) };
   const statusCode = "statusCode" in error && typeof error.statusCode === "number" ? error.statusCode : 500;
@@ -199,7 +197,7 @@ function sendBroken(reply: FastifyReply, answer: Answer, fault: Exclude<Fault, {
   if (end === 0) raw.flushHeaders();
   const sent = piece(answer, text, end);
   sent.pipe(raw, { end: false });
-  // Ended, not destroyed: what was written before still reaches the client.
+  // Ended, not destroyed: what was written still reaches the client.
   if (fault.kind === "cut") sent.once("end", () => raw.socket?.end());
 }
 
@@ -208,7 +206,7 @@ function piece(answer: Answer, text: Buffer | null, end: number): Readable {
   return createReadStream(answer.kind === "file" ? answer.path : "", { end: end - 1 });
 }
 
-/** The body of a JSON call; an answer that says so when it is not a JSON object. An absent one is `{}`. */
+/** The body of a JSON call, or the refusal of one that is not a JSON object. An absent body is `{}`. */
 export function jsonBodyOf(
   request: FastifyRequest,
 ): { readonly body: Record<string, unknown> } | { readonly refused: Answer } {

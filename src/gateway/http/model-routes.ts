@@ -1,4 +1,4 @@
-/** /v1/models and live /v1/chat/completions, answered by the same model as batches. Sends nothing itself. */
+/** Owns /v1/models and live /v1/chat/completions, answered by the same model as batches. Sends nothing itself. */
 import type { FastifyRequest } from "fastify";
 import { userTextOf, type ChatModel } from "../engine/chat-model.js";
 import { jsonBodyOf, pathParam, type HttpServer } from "./http-server.js";

@@ -1,6 +1,6 @@
 /**
- * Receives an upload: the multipart body goes to disk as it comes, byte for byte, whatever its framing, and is looked
- * at on the way. A client that goes away leaves a `.tmp` file at most, which is removed at once or at the next start.
+ * Receives an upload: the multipart file goes to disk unchanged, and is checked on the way. A client that hangs up
+ * leaves at most a `.tmp` file, which is removed at once or at the next start.
  */
 import { createWriteStream } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -33,7 +33,7 @@ interface Received {
   readonly firstLine: string;
 }
 
-/** Answers with the file object, or refuses and keeps nothing. */
+/** Returns the file object, or refuses and keeps nothing. */
 export async function receiveUpload(
   request: FastifyRequest,
   parts: UploadParts,
@@ -52,7 +52,7 @@ export async function receiveUpload(
   }
 }
 
-/** A body that breaks off or is malformed: the parser's errors carry no code, those of the disk do. */
+/** The body broke off or is malformed: the parser's errors have no code, those of the disk do. */
 function isClientsFault(error: unknown, request: FastifyRequest): boolean {
   return (error instanceof Error && !("code" in error)) || (request.raw.destroyed && !request.raw.complete);
 }
@@ -117,7 +117,7 @@ function storeUpload(
   return ok(file);
 }
 
-/** What OpenAI looks at before it takes a batch file; a bad line further down passes (recorded). */
+/** What OpenAI checks before it accepts a batch file; a bad line after the first passes (recorded). */
 function batchFileProblem({ filename, bytes, isUtf8, firstLine }: Received): string | null {
   const wrongFormat = "Invalid file format for Batch API. Must be .jsonl";
   if (!filename.toLowerCase().endsWith(".jsonl") || bytes === 0) return wrongFormat;

@@ -1,10 +1,10 @@
-/** `expires_after` and `output_expires_after`: how long a file lives, from its own creation. Pure. */
+/** Reads `expires_after` and `output_expires_after`: the lifetime of a file from its creation. Pure. */
 import { refusal, type Answer } from "./wire.js";
 
 const SECONDS_MIN = 3_600;
 const SECONDS_MAX = 2_592_000;
 
-/** Null when nothing was asked. `param` is the field's name, for the refusal. */
+/** Null if absent. `param`: the field's name, for the refusal. */
 export function readExpiry(
   anchor: unknown,
   seconds: unknown,

@@ -1,17 +1,13 @@
-/**
- * Reads a JSONL file as chunks of lines in bounded memory, split on the byte 0x0A only (U+2028 is text).
- *
- * It holds one file handle, closed also when the reader stops early; it writes nothing.
- */
+/** Reads a JSONL file as chunks of lines in bounded memory, split only at the byte 0x0A (U+2028 is text). */
 import { open } from "node:fs/promises";
 
 const READ_BYTES = 256 * 1024;
-/** A chunk ends with the line that reaches this, however few lines it has. */
+/** A chunk ends with the line that reaches this. */
 const CHUNK_CHARS_MAX = 16 * 1024 * 1024;
-/** A line above this is given as null instead of being held in memory. */
+/** A longer line is given as null, and not held in memory. */
 export const LINE_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Lines without their line feed; null in the place of a line that is too long. A last empty piece is no line. */
+/** Lines without line feed; null for a line that is too long. A last empty piece is not a line. */
 export async function* readLineChunks(
   path: string,
   linesPerChunk: number,
@@ -41,7 +37,7 @@ export async function* readLineChunks(
   if (chunk.length > 0) yield chunk;
 }
 
-/** Cuts a stream of bytes into lines; what is left of the last one waits, `LINE_BYTES_MAX` at most. */
+/** Cuts a stream of bytes into lines; keeps at most `LINE_BYTES_MAX` of an unfinished one. */
 class LineSplitter {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
@@ -72,7 +68,7 @@ class LineSplitter {
   #keep(rest: Buffer): void {
     if (rest.length === 0) return;
     this.#pendingBytes += rest.length;
-    // The caller's buffer is used again, so a copy; beyond the limit only the count matters.
+    // A copy, because the caller reuses its buffer. Beyond the limit only the count matters.
     if (this.#pendingBytes <= LINE_BYTES_MAX) this.#pending.push(Buffer.from(rest));
     else this.#pending = [];
   }

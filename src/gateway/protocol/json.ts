@@ -1,4 +1,4 @@
-/** JSON values and the questions that are asked of them everywhere. Pure. */
+/** Owns JSON values and what the gateway asks about them. Pure. */
 import { isOverfull } from "../../model/json/json-values.js";
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
@@ -8,7 +8,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Undefined when the text is not JSON, or holds more values than anyone asks with. */
+/** Undefined if the text is not JSON, or holds too many values. */
 export function parseJson(text: string): Json | undefined {
   if (isOverfull(text)) return undefined;
   try {
@@ -19,7 +19,7 @@ export function parseJson(text: string): Json | undefined {
   }
 }
 
-/** As OpenAI's messages name it: "an object", "an array", "a string", "null". */
+/** In OpenAI's words: "an object", "an array", "a string", "null". */
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";

@@ -1,11 +1,11 @@
 /**
- * One line of an input file: is it a request that the batch may hold? Pure; the codes, params and messages are those
- * that were recorded at OpenAI, or assumed where none was (docs/gateway.md says which).
+ * Checks one line of an input file. Pure. Codes, params and messages were recorded at OpenAI, or else are assumed
+ * (docs/gateway.md lists which).
  */
 import { isJsonObject, parseJson, type Json, type JsonObject } from "./json.js";
 import type { BatchInputError } from "./wire.js";
 
-/** A text that makes validation refuse the line that holds it, so that a row of data can choose this ending. */
+/** Validation refuses a line with this text, so that a row of data can choose this ending. */
 const BAD_LINE_TEXT = "[[demo:bad-line]]";
 
 export interface InputLine {
@@ -23,7 +23,7 @@ export interface LineRules {
 type LineError = Omit<BatchInputError, "line">;
 export type LineVerdict = { readonly request: InputLine } | { readonly error: LineError };
 
-/** The checks that need this line alone. `text` is null for a line too long to be read. */
+/** The checks of one line alone. `text` is null for a line that is too long. */
 export function checkLine(text: string | null, rules: LineRules): LineVerdict {
   if (text === null) return refuse("invalid_request", null, "This line is too long.");
   const line = parseJson(text);
@@ -43,7 +43,7 @@ export function checkLine(text: string | null, rules: LineRules): LineVerdict {
     return refuse("invalid_url", "url", message);
   }
   if (text.includes(BAD_LINE_TEXT)) {
-    return refuse("invalid_request", "body.messages", `The text ${BAD_LINE_TEXT} asks for this refusal.`);
+    return refuse("invalid_request", "body.messages", `The text ${BAD_LINE_TEXT} requests this refusal.`);
   }
   return checkBody(String(line["custom_id"]), line["body"], rules);
 }

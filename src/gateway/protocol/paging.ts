@@ -1,14 +1,14 @@
-/** Lists in pages, as OpenAI's `limit`, `after` and `order` have them. Pure. */
+/** Owns pages of lists by OpenAI's `limit`, `after` and `order`. Pure. */
 import { refusal, type Answer, type ListObject } from "./wire.js";
 
 export interface PageRules {
   readonly limitDefault: number;
   readonly limitMax: number;
-  /** The message when `after` names nothing, such as "No such File object: x". */
+  /** The message for an unknown `after`, such as "No such File object: x". */
   readonly unknownAfter: (id: string) => string;
 }
 
-/** `newestFirst` unless the query says `order=asc`. */
+/** Newest first unless the query has `order=asc`. */
 export function pageOf<T extends { readonly id: string }>(
   oldestFirst: readonly T[],
   query: Readonly<Record<string, unknown>>,

@@ -1,14 +1,13 @@
-/** Waiting for "something changed", for a free slot, and for others' turn. In memory only; nothing can crash here. */
+/** Owns waiting for a change, for a free slot, and for the turn of others. In memory only. */
 import { setImmediate as breathe } from "node:timers/promises";
 
-/** Calls of other clients, a cancel among them, wait that long while lines are read or answered, and for the line at hand. */
+/** Other clients' calls wait this long while lines are read or answered, and for the present line. */
 const TURN_MS_MAX = 20;
 
-/** Between two pieces of work that keep the processor busy. */
 export class Turns {
   #beganAt = performance.now();
 
-  /** Lets everything else have its turn when this one has lasted long enough. */
+  /** Lets everything else run if this turn has lasted long enough. */
   async pass(): Promise<void> {
     if (performance.now() - this.#beganAt < TURN_MS_MAX) return;
     await breathe();
@@ -16,7 +15,7 @@ export class Turns {
   }
 }
 
-/** Many wait, one fires; who waits afterwards waits for the next time. */
+/** Many wait, one notifies; later waiters wait for the next time. */
 export class Signal {
   #fire: () => void = () => undefined;
   #promise: Promise<void> = this.#renewed();
@@ -44,9 +43,9 @@ interface Waiting {
   readonly enter: () => void;
 }
 
-/** At most `free` pieces of work at once; the others wait in order, except for urgent ones. */
+/** At most `free` pieces of work at once; others wait in order, except urgent ones. */
 export class Slots {
-  /** Below zero while urgent work runs beside the rest. */
+  /** Below zero while urgent work runs too. */
   #free: number;
   #waiting: readonly Waiting[] = [];
 
@@ -54,7 +53,7 @@ export class Slots {
     this.#free = free;
   }
 
-  /** `isUrgent` is asked at once, and again at each `hurry`. */
+  /** Asks `isUrgent` at once, and again at each `hurry`. */
   async run<T>(work: () => Promise<T>, isUrgent: () => boolean): Promise<T> {
     if (this.#free <= 0 && !isUrgent())
       await new Promise<void>((enter) => (this.#waiting = [...this.#waiting, { isUrgent, enter }]));
@@ -71,7 +70,7 @@ export class Slots {
     }
   }
 
-  /** Lets in what has become urgent. */
+  /** Starts what has become urgent. */
   hurry(): void {
     const urgent = this.#waiting.filter(({ isUrgent }) => isUrgent());
     this.#waiting = this.#waiting.filter((waiting) => !urgent.includes(waiting));

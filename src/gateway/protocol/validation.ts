@@ -1,7 +1,4 @@
-/**
- * Validation of a whole input file, after the batch was created: streamed, several errors a batch. Reads one file and
- * changes nothing, so it may be repeated after a crash.
- */
+/** Validates the input file of a created batch, streamed. It changes nothing, so it may be repeated after a crash. */
 import { stat } from "node:fs/promises";
 import type { ChatModel } from "../engine/chat-model.js";
 import { readLineChunks } from "./input-lines.js";
@@ -11,7 +8,7 @@ import { Turns } from "./signal.js";
 import type { BatchInputError } from "./wire.js";
 
 const LINES_PER_CHUNK = 200;
-/** More are not reported. Assumed: OpenAI's own limit is not known. */
+/** More are not reported. Assumed: OpenAI's limit is unknown. */
 const INPUT_ERRORS_MAX = 100;
 
 export interface ValidInput {
@@ -28,7 +25,7 @@ export interface ValidationRules {
   readonly settings: GatewaySettings;
 }
 
-/** `abandoned` is asked between lines; true ends the reading with what was found so far. */
+/** `abandoned` is asked between lines; true ends the reading with the result so far. */
 export async function validateInput(
   path: string,
   rules: ValidationRules,

@@ -1,9 +1,4 @@
-/**
- * The shapes that go over the wire: OpenAI's file, batch, list and error objects, and what a route answers.
- * Owns no state and does no I/O, so nothing can crash here.
- *
- * Field names and orders are those of OpenAI's API reference.
- */
+/** Owns OpenAI's file, batch, list and error objects, in its API reference's order of fields, and a route's answer. */
 
 export interface FileObject {
   readonly id: string;
@@ -29,12 +24,11 @@ export const BATCH_STATUSES = [
 ] as const;
 export type BatchStatus = (typeof BATCH_STATUSES)[number];
 
-/** Whether a batch in this status will never move again. */
 export function isTerminal(status: BatchStatus): boolean {
   return (TERMINAL_STATUSES as readonly string[]).includes(status);
 }
 
-/** Why an input file was refused. `line` is 1-based, null when not bound to a line. */
+/** Why an input file was refused. `line` is 1-based, or null for the whole file. */
 export interface BatchInputError {
   readonly code: string;
   readonly line: number | null;
@@ -99,7 +93,7 @@ export interface ErrorBody {
   };
 }
 
-/** What a route decided to answer; the HTTP layer sends it. Refusals are answers too, never exceptions. */
+/** What a route returns and the HTTP layer sends. Refusals are answers too, never exceptions. */
 export type Answer =
   | {
       readonly kind: "json";
@@ -115,7 +109,6 @@ export type Answer =
       readonly filename: string;
     };
 
-/** 200 with a JSON body. */
 export function ok(body: object): Answer {
   return { kind: "json", status: 200, body };
 }
@@ -133,7 +126,7 @@ export function errorBody(message: string, details: RefusalDetails = {}): ErrorB
   return { error: { message, type, param, code } };
 }
 
-/** An answer that says no, in OpenAI's envelope. */
+/** A refusal in OpenAI's envelope. */
 export function refusal(status: number, message: string, details: RefusalDetails = {}): Answer {
   return {
     kind: "json",

@@ -1,34 +1,32 @@
 /**
- * The keys that a gateway takes: given by code, a file or a variable, or one of its own that it makes at its first start. Owns
- * `api-key` in the state folder, and who the owner of files and batches is: a name that stands before the key, or a hash of the key.
- *
- * A crash while a key of its own is made leaves it whole or not at all: it is written aside and linked into place. No key stands in a
- * message, in the journal, or beside what it owns.
+ * Owns the keys that a gateway accepts: from code, a file or a variable, or its own key in `api-key` of the state
+ * folder, which appears whole or not at all. The owner of files and batches is the name before a key, or a hash of the
+ * key. No key is in a message, in the journal, or with what it owns.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { RowmillError } from "../../model/errors.js";
-import { isErrno } from "./state-dir.js";
+import { hasCode } from "../../model/file-errors.js";
 
 const KEYS_MAX = 1_000;
 const KEY_CHARS_MAX = 512;
 const KEY_FILE_BYTES_MAX = KEYS_MAX * KEY_CHARS_MAX;
-/** Shorter ones are taken, with a warning. */
+/** Shorter keys are accepted with a warning. */
 const KEY_CHARS_SAFE = 16;
 const OWN_KEY_BYTES = 32;
 const OWNER_HASH_CHARS = 32;
-/** What a bearer token may consist of (RFC 6750); a colon is no part of it. */
+/** A bearer token (RFC 6750), which has no colon. */
 const KEY_PATTERN = /^[\w.~+/-]+=*$/;
 const NAME_PATTERN = /^[\w.-]{1,64}$/;
 
 export interface ApiKey {
   readonly key: string;
-  /** Keys of one name see the same files and batches. Absent: the key sees its own. */
+  /** Keys of one name share files and batches. Absent: the key has its own. */
   readonly name?: string;
 }
 
-/** Of a file or a batch, and who calls. Null: of nobody, and a caller for whom everything is there, since the gateway has no keys. */
+/** The owner of a file or batch, or the caller. Null if the gateway has no keys: such a caller sees everything. */
 export type Owner = string | null;
 
 export interface KnownKey {
@@ -36,7 +34,6 @@ export interface KnownKey {
   readonly owner: string;
 }
 
-/** Whether what belongs to `owner` is there for the caller. */
 export function maySee(caller: Owner, owner: Owner): boolean {
   return caller === null || caller === owner;
 }
@@ -49,7 +46,7 @@ export function knownKey(given: string | ApiKey): KnownKey {
   return { digest, owner };
 }
 
-/** Null for a key that is not known. Takes as long for one as for the other. */
+/** Null for an unknown key. Takes the same time for known and unknown ones. */
 export function ownerOf(key: string, known: readonly KnownKey[]): string | null {
   const digest = digestOf(key);
   return known.filter((candidate) => timingSafeEqual(candidate.digest, digest))[0]?.owner ?? null;
@@ -60,9 +57,8 @@ function digestOf(key: string): Buffer {
 }
 
 /**
- * Keys one a line or separated by commas, each `KEY` or `NAME:KEY`; lines that begin with `#` are left out. `where` names the file
- * or the variable.
- * @throws RowmillError `usage` when there is none, or one that cannot be used.
+ * Keys on lines of their own or separated by commas, each `KEY` or `NAME:KEY`, without lines that begin with `#`.
+ * @throws RowmillError `usage` for no key, or an unusable one
  */
 export function parseKeys(text: string, where: string): ApiKey[] {
   const lines = text.split("\n").filter((line) => !line.trim().startsWith("#"));
@@ -71,13 +67,16 @@ export function parseKeys(text: string, where: string): ApiKey[] {
   if (keys.length === 0) {
     throw new RowmillError("usage", `There is no key in ${where}.`, {
       hints: [
-        "Put one key on each line, such as one that this command makes: openssl rand -hex 32",
-        "Without --api-key-file and ROWMILL_GATEWAY_KEYS the gateway makes a key of its own.",
+        "Write one key per line. Make one: openssl rand -hex 32",
+        "Without --api-key-file and ROWMILL_GATEWAY_KEYS, the gateway makes its own key.",
       ],
     });
   }
   if (keys.length > KEYS_MAX)
-    throw new RowmillError("usage", `${where} has more than the ${KEYS_MAX} keys that a gateway takes.`);
+    throw new RowmillError(
+      "usage",
+      `${where} has more than ${KEYS_MAX} keys, the most that a gateway accepts.`,
+    );
   if (new Set(keys.map(({ key }) => key)).size < keys.length)
     throw new RowmillError("usage", `${where} has the same key twice.`);
   return keys;
@@ -90,13 +89,13 @@ function parseKey(entry: string, index: number, where: string): ApiKey {
   if (!KEY_PATTERN.test(key) || key.length > KEY_CHARS_MAX) {
     throw new RowmillError("usage", `Key ${index + 1} in ${where} cannot be used.`, {
       hints: [
-        `A key is at most ${KEY_CHARS_MAX} letters, digits and the characters - . _ ~ + / with = at its end.`,
+        `A key has at most ${KEY_CHARS_MAX} letters, digits and the characters - . _ ~ + / with = at its end.`,
       ],
     });
   }
   if (name !== undefined && !NAME_PATTERN.test(name)) {
     throw new RowmillError("usage", `The name of key ${index + 1} in ${where} cannot be used.`, {
-      hints: ["A name is at most 64 letters, digits and the characters . _ - before a colon: NAME:KEY"],
+      hints: ["A name has at most 64 letters, digits and the characters . _ - before a colon: NAME:KEY"],
     });
   }
   return name === undefined ? { key } : { key, name };
@@ -104,7 +103,7 @@ function parseKey(entry: string, index: number, where: string): ApiKey {
 
 export interface GivenKeys {
   readonly keys: readonly ApiKey[];
-  /** What should be told to who started the gateway. */
+  /** For whoever started the gateway. */
   readonly warnings: readonly string[];
 }
 
@@ -113,13 +112,13 @@ export function keysFromVariable(text: string, name: string): GivenKeys {
   return { keys, warnings: shortKeyWarnings(keys, name) };
 }
 
-/** @throws RowmillError `usage` when it cannot be read, or has no key that can be used. */
+/** @throws RowmillError `usage` for an unreadable file, no key, or an unusable one */
 export function keysFromFile(path: string): GivenKeys {
   const keys = parseKeys(readKeyFile(path), path);
   return { keys, warnings: [...readableWarnings(path), ...shortKeyWarnings(keys, path)] };
 }
 
-/** The key of the gateway on this state folder, made when there is none yet. */
+/** The own key of the gateway on this state folder, created at the first start. */
 export function ownKeyOf(dataDir: string): GivenKeys & { readonly path: string } {
   const path = join(dataDir, "api-key");
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -127,14 +126,14 @@ export function ownKeyOf(dataDir: string): GivenKeys & { readonly path: string }
   return { ...keysFromFile(path), path };
 }
 
-/** Where two gateways start at once, the first one's key stays. */
+/** If two gateways start at once, the first one's key stays. */
 function makeOwnKey(path: string): void {
   const aside = `${path}.${process.pid}.tmp`;
   writeFileSync(aside, `rowmill-${randomBytes(OWN_KEY_BYTES).toString("hex")}\n`, { mode: 0o600 });
   try {
     linkSync(aside, path);
   } catch (error) {
-    if (!isErrno(error, "EEXIST")) throw error;
+    if (!hasCode(error, "EEXIST")) throw error;
   } finally {
     rmSync(aside, { force: true });
   }
@@ -148,18 +147,18 @@ function readKeyFile(path: string): string {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new RowmillError("usage", `The key file ${path} cannot be read: ${reason}`, { cause });
   }
-  throw new RowmillError("usage", `${path} is larger than a file of keys can be.`);
+  throw new RowmillError("usage", `The key file ${path} has more than ${KEY_FILE_BYTES_MAX} bytes.`);
 }
 
 function readableWarnings(path: string): string[] {
   const isReadable = process.platform !== "win32" && (statSync(path).mode & 0o077) !== 0;
   return isReadable
-    ? [`Other users of this machine can read the keys in ${path}. Close it: chmod 600 ${path}`]
+    ? [`Other users of this machine can read the keys in ${path}. Make it private: chmod 600 ${path}`]
     : [];
 }
 
 function shortKeyWarnings(keys: readonly ApiKey[], where: string): string[] {
   const short = keys.filter(({ key }) => key.length < KEY_CHARS_SAFE).length;
   if (short === 0) return [];
-  return [`Keys in ${where} that are shorter than ${KEY_CHARS_SAFE} characters can be guessed: ${short}.`];
+  return [`Keys with fewer than ${KEY_CHARS_SAFE} characters can be guessed. ${where} has ${short} of them.`];
 }

@@ -1,6 +1,6 @@
 /**
- * A file that only grows by whole lines. Writes are synchronous and unbuffered: what was appended survives a killed
- * process, in order, also across two files. Opening cuts off a line that a crash left unfinished.
+ * A file that only grows by whole lines. Writes are synchronous and unbuffered: they survive a killed process, in
+ * order, also across two files. Opening cuts off an unfinished last line.
  */
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
 
@@ -20,7 +20,7 @@ export class AppendFile {
     return this.#size;
   }
 
-  /** `text` is whole lines, each with its line feed. All of them, or none when it throws (a full disk). */
+  /** Appends whole lines with their line feeds: all of them, or none if it throws (a full disk). */
   append(text: string): void {
     const bytes = Buffer.from(text, "utf8");
     try {
@@ -32,7 +32,6 @@ export class AppendFile {
     this.#size += bytes.length;
   }
 
-  /** Text of a range of bytes. */
   read(offset: number, length: number): string {
     const bytes = Buffer.allocUnsafe(length);
     const got = readSync(this.#fd, bytes, 0, length, offset);

@@ -1,8 +1,6 @@
 /**
- * Batches: what is known of each, on disk and in memory. Owns `batches/`; knows nothing of how a batch runs.
- *
- * Each change of status is on disk before anything tells of it. Counts of a running batch are only in memory: after
- * a restart they come from its work file.
+ * Owns `batches/`: the records of batches, on disk and in memory. Each change of status is on disk before anyone can
+ * see it. Counts of a running batch are only in memory; after a restart they come from its work file.
  */
 import { join } from "node:path";
 import { z } from "zod";
@@ -11,7 +9,7 @@ import { maySee, type Owner } from "./api-keys.js";
 import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
 import { BATCH_STATUSES, isTerminal, type BatchObject } from "../protocol/wire.js";
 
-/** The records are held in memory, about 2 kB each. */
+/** About 2 kB of memory each. */
 const BATCHES_MAX = 100_000;
 
 const instant = z.number().int().nullable();
@@ -23,9 +21,9 @@ const inputErrorSchema = z.object({
 });
 const recordSchema = z.object({
   sequence: z.number().int(),
-  /** Absent in what was written before there were owners. */
+  /** Absent in old records. */
   owner: z.string().nullable().default(null),
-  /** As the wire has it, with null for what is not there. */
+  /** As on the wire, with null for what is absent. */
   batch: z.object({
     id: z.string(),
     object: z.literal("batch"),
@@ -56,15 +54,15 @@ const recordSchema = z.object({
     }),
     metadata: z.record(z.string(), z.string()).nullable(),
   }),
-  /** Chosen before the files are written, so that a restart writes the same ones again. */
+  /** Chosen before the files are written, so that a restart writes the same ones. */
   outputFileId: z.string(),
   errorFileId: z.string(),
   outputTtlSeconds: z.number().int().nullable(),
-  /** Prompt tokens by the gateway's own count; they occupy the model's queue until the batch has ended. */
+  /** Prompt tokens by the gateway's count; they occupy the model's queue until the batch has ended. */
   enqueuedTokens: z.number().int(),
-  /** Set from the provider's side: how it is to end, after how many executed requests. */
+  /** The ending that a test has set, after how many executed requests. */
   stop: z.object({ as: z.enum(["expired", "cancelled"]), afterRequests: z.number().int() }).nullable(),
-  /** How many requests were executed when it was expired or cancelled; later lines only say why not. */
+  /** The requests executed when it expired or was cancelled; later lines only have the reason. */
   endedAfter: z.number().int().nullable(),
 });
 export type BatchRecord = z.infer<typeof recordSchema>;
@@ -81,11 +79,11 @@ export class BatchStore {
     for (const record of stored.sort((a, b) => a.sequence - b.sequence)) this.#remember(record);
   }
 
-  /** Writes it to disk. Throws `refused` when there are too many. */
+  /** Writes it to disk. @throws RowmillError `refused` if there are too many */
   add(record: Omit<BatchRecord, "sequence">): BatchRecord {
     if (this.#records.size >= BATCHES_MAX) {
       throw new RowmillError("refused", `The gateway already holds ${BATCHES_MAX} batches.`, {
-        hints: ["Start with an empty data folder."],
+        hints: ["Start the gateway with an empty data folder."],
       });
     }
     const numbered = { ...record, sequence: this.#nextSequence };
@@ -94,24 +92,24 @@ export class BatchStore {
     return numbered;
   }
 
-  /** Writes the record as it is now; forgets it as running when it has ended. */
+  /** Writes the record as it is now. */
   save(record: BatchRecord): void {
     writeJsonAtomic(join(this.#dir, `${record.batch.id}.json`), record);
     if (isTerminal(record.batch.status)) this.#running.delete(record);
   }
 
-  /** Undefined when it is not there, or is another's. */
+  /** Undefined if it does not exist, or belongs to another owner. */
   get(id: string, caller: Owner): BatchRecord | undefined {
     const record = this.#records.get(id);
     return record !== undefined && maySee(caller, record.owner) ? record : undefined;
   }
 
-  /** Oldest first, without those of others. */
+  /** Oldest first, without those of other owners. */
   list(caller: Owner): BatchRecord[] {
     return [...this.#records.values()].filter(({ owner }) => maySee(caller, owner));
   }
 
-  /** Gives what belongs to nobody to this owner. */
+  /** Gives what has no owner to this one. */
   adopt(owner: string): void {
     for (const record of this.#records.values()) {
       if (record.owner !== null) continue;
@@ -120,7 +118,7 @@ export class BatchStore {
     }
   }
 
-  /** Those that have not ended. */
+  /** Unfinished batches. */
   listRunning(): BatchRecord[] {
     return [...this.#running];
   }
@@ -132,7 +130,7 @@ export class BatchStore {
   }
 }
 
-/** The batch as replies have it, in the dialect that was set. */
+/** The batch in replies, in the dialect that was set. */
 export function wireForm(record: BatchRecord, absentFileIds: null | "absent" | ""): BatchObject {
   const { output_file_id: output, error_file_id: error, ...rest } = record.batch;
   const named = (name: string, id: string | null) => {

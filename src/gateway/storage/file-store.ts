@@ -1,8 +1,6 @@
 /**
- * Files: uploads and the outputs of batches. Owns `files/`: for each file its bytes and a JSON object.
- *
- * The bytes are in place before the object is written, and the object goes first when a file is deleted: a crash
- * leaves bytes that nothing names, which the next start removes, never a file without its bytes.
+ * Owns `files/`: uploads and the outputs of batches, for each its bytes and a JSON object. The object is written after
+ * the bytes and deleted before them, so a crash leaves at most unnamed bytes, which the next start removes.
  */
 import { linkSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -14,12 +12,12 @@ import { readJsonObjects, writeJsonAtomic } from "./state-dir.js";
 import { nowSeconds, type Clock } from "../settings.js";
 import type { FileObject } from "../protocol/wire.js";
 
-/** The objects are held in memory, about 1 kB each. */
+/** About 1 kB of memory each. */
 const FILES_MAX = 100_000;
 
 const recordSchema = z.object({
   sequence: z.number().int(),
-  /** Absent in what was written before there were owners. */
+  /** Absent in old records. */
   owner: z.string().nullable().default(null),
   file: z.object({
     id: z.string(),
@@ -38,7 +36,7 @@ type FileRecord = z.infer<typeof recordSchema>;
 export interface NewFile {
   readonly id: string;
   readonly owner: Owner;
-  /** Where its bytes lie now, in the same folder tree; they are moved. */
+  /** The present path of its bytes, in the same folder tree; they are moved. */
   readonly from: string;
   readonly filename: string;
   readonly purpose: string;
@@ -63,16 +61,16 @@ export class FileStore {
     }
   }
 
-  /** A path in the store's folder for bytes that are still arriving; a crash leaves it for the next start to remove. */
+  /** A path for bytes that are still arriving; after a crash the next start removes it. */
   temporaryPath(): string {
     return join(this.#dir, `${newFileId()}.tmp`);
   }
 
-  /** Takes the bytes over. Adding an id again replaces that file: a restarted batch writes its output anew. */
+  /** Moves the bytes. Adding an id again replaces that file, as a restarted batch does with its output. */
   add(file: NewFile): FileObject {
     if (this.#records.size >= FILES_MAX) {
       throw new RowmillError("refused", `The gateway already holds ${FILES_MAX} files.`, {
-        hints: ["Delete some, or start with an empty data folder."],
+        hints: ["Delete some files, or start the gateway with an empty data folder."],
       });
     }
     const createdAt = nowSeconds(this.#clock);
@@ -94,7 +92,7 @@ export class FileStore {
     return object;
   }
 
-  /** Undefined when it never was, was deleted, has expired, or is another's. */
+  /** Undefined if it does not exist, has expired, or belongs to another owner. */
   get(id: string, caller: Owner): FileObject | undefined {
     const record = this.#records.get(id);
     if (record === undefined || !maySee(caller, record.owner)) return undefined;
@@ -108,7 +106,7 @@ export class FileStore {
     return join(this.#dir, `${id}.bytes`);
   }
 
-  /** True when it was there. */
+  /** True if it existed. */
   delete(id: string): boolean {
     if (!this.#records.delete(id)) return false;
     rmSync(this.#objectPath(id), { force: true });
@@ -116,18 +114,18 @@ export class FileStore {
     return true;
   }
 
-  /** A second name for the bytes, which then outlive a deletion of the file. Replaces what was at `path`. */
+  /** A hard link to the bytes, which outlives the file. Replaces what was at `path`. */
   link(id: string, path: string): void {
     rmSync(path, { force: true });
     linkSync(this.bytesPath(id), path);
   }
 
-  /** Oldest first; expired ones and those of others are left out. */
+  /** Oldest first, without expired files and those of other owners. */
   list(caller: Owner): FileObject[] {
     return [...this.#records.keys()].flatMap((id) => this.get(id, caller) ?? []);
   }
 
-  /** Gives what belongs to nobody to this owner. */
+  /** Gives what has no owner to this one. */
   adopt(owner: string): void {
     for (const record of this.#records.values()) {
       if (record.owner !== null) continue;

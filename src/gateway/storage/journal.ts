@@ -1,10 +1,8 @@
 /**
- * The journal: what was asked of the gateway with a key and what it did, one JSON object a line, only appended. It owns
- * `journal.jsonl` and answers the questions that tests put to it.
- *
- * An entry is on its way to the disk before the reply leaves; a crash may cut the last line, which the next start
- * removes. It holds names, numbers and hashes: no key, no message text. It grows without end: delete it while
- * the gateway stands still.
+ * Owns `journal.jsonl`: all calls with a key and all effects, one JSON object per line, only appended, and the
+ * questions of tests about it. An entry is written before the reply is sent; a crash may cut the last line, which the
+ * next start removes. It holds names, numbers and hashes, but no key or message text. It grows: delete it while the
+ * gateway is stopped.
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -15,7 +13,7 @@ import { RowmillError } from "../../model/errors.js";
 import type { BatchStatus } from "../protocol/wire.js";
 
 const READ_LINES = 1_000;
-/** A summary holds one counter for each custom id: above this it is refused, read the entries instead. */
+/** A summary has a counter per custom id. Above this, read the entries instead. */
 const SUMMARY_ENTRIES_MAX = 5_000_000;
 
 /** `at` is milliseconds since the epoch by the gateway's clock. */
@@ -28,7 +26,7 @@ export type JournalEntry =
       readonly route: string;
       /** Its first 200 characters. */
       readonly path: string;
-      /** Null: no reply left (a scripted drop). */
+      /** Null: no reply was sent (a scripted drop). */
       readonly status: number | null;
     }
   | {
@@ -44,7 +42,7 @@ export type JournalEntry =
       readonly at: number;
       readonly batchId: string;
       readonly inputFileId: string;
-      /** Null when that file does not exist. */
+      /** Null if that file does not exist. */
       readonly inputFilename: string | null;
       readonly metadata: Readonly<Record<string, string>> | null;
     }
@@ -61,7 +59,7 @@ export interface ExecutedEntry {
   readonly model: string;
   readonly contentHash: string;
   readonly status: number;
-  /** The special text that chose the ending, such as `invalid-once`; null for an ordinary answer. */
+  /** The special text that chose the ending, such as `invalid-once`, or null. */
   readonly behaviour: string | null;
 }
 
@@ -73,9 +71,9 @@ export interface CreatedBatch {
 }
 
 export interface JournalSummary {
-  /** Calls by `METHOD route`, such as `POST /v1/batches`, whatever the answer. */
+  /** Calls by `METHOD route`, such as `POST /v1/batches`, with any answer. */
   readonly calls: ReadonlyMap<string, number>;
-  /** In the order of their creation. */
+  /** In order of creation. */
   readonly batches: readonly CreatedBatch[];
   /** Requests executed in batches. */
   readonly executed: number;
@@ -87,16 +85,16 @@ export interface JournalSummary {
 export interface JournalReader {
   /** All entries, oldest first, streamed. */
   entries(): AsyncGenerator<JournalEntry>;
-  /** Throws `refused` above five million entries. */
+  /** @throws RowmillError `refused` above five million entries */
   summary(): Promise<JournalSummary>;
 }
 
-/** The hash that stands in `ExecutedEntry.contentHash`: 32 hex digits of the SHA-256 of the user message's text. */
+/** The hash in `ExecutedEntry.contentHash`: 32 hex digits of the SHA-256 of the user message's text. */
 export function contentHashOf(userMessage: string): string {
   return createHash("sha256").update(userMessage, "utf8").digest("hex").slice(0, 32);
 }
 
-/** Reads the journal of a gateway that runs or ran on this folder, also in another process. */
+/** Reads the journal of a present or past gateway on this folder, also of another process. */
 export function readJournal(dataDir: string): JournalReader {
   return readerOf(journalPathOf(dataDir));
 }
@@ -111,7 +109,7 @@ export class Journal implements JournalReader {
     this.#reader = readerOf(path);
   }
 
-  /** In this order, in one write. Nothing after `close`: a call that was cut off then got no reply either. */
+  /** In this order, in one write. Nothing after `close`: such a call gets no reply either. */
   append(...entries: readonly JournalEntry[]): void {
     if (entries.length > 0 && !this.#isClosed)
       this.#file.append(entries.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
@@ -146,7 +144,7 @@ async function* readEntries(path: string): AsyncGenerator<JournalEntry> {
   }
 }
 
-/** Null for a line that is being written at this instant by another process, or was cut by a crash. */
+/** Null for a line that another process is writing now, or that a crash cut. */
 function parseEntry(line: string): JournalEntry | null {
   try {
     return JSON.parse(line) as JournalEntry;

@@ -1,8 +1,7 @@
 /**
- * The gateway's folder on disk: its layout, its lock, and atomic writes of small JSON objects.
- *
- * A crash leaves a `.tmp` file or a stale lock at most: objects are renamed into place, and a lock whose process is
- * gone is taken over. Nothing is fsynced: a power cut may lose the last moments, a killed process does not.
+ * Owns the gateway's folder: its layout, its lock, and atomic writes of small JSON objects. A crash leaves at most a
+ * `.tmp` file or a stale lock: objects are renamed into place, and the lock of a dead process is taken over. Nothing is
+ * fsynced: a power cut may lose the last moments, a killed process does not.
  */
 import {
   closeSync,
@@ -16,19 +15,21 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import { RowmillError } from "../../model/errors.js";
+import { hasCode } from "../../model/file-errors.js";
 
 export interface StateDir {
   readonly filesDir: string;
   readonly batchesDir: string;
   readonly workDir: string;
   readonly journalPath: string;
-  /** Gives the lock back. */
+  /** Releases the lock. */
   close(): void;
 }
 
+/** Folders that this process has locked: a lock file with our pid may also be from a previous process with it. */
 const openHere = new Set<string>();
 
-/** Creates the folder when missing and locks it. Throws `refused` while another gateway holds it. */
+/** Creates the folder if missing, and locks it. @throws RowmillError `refused` while another gateway holds it */
 export function openStateDir(dataDir: string): StateDir {
   const root = resolve(dataDir);
   const paths = {
@@ -60,12 +61,12 @@ export function journalPathOf(dataDir: string): string {
 function takeLock(root: string, lockPath: string): void {
   if (tryLock(root, lockPath)) return;
   const holder = Number(readFileSync(lockPath, "utf8"));
-  // A pid of our own that we do not know is a former process with the same number, as in restarted containers.
+  // Our own pid, but not our lock: a previous process with the same number, as in restarted containers.
   const held = holder === process.pid ? openHere.has(root) : isAlive(holder);
   if (!held) rmSync(lockPath, { force: true });
   if (held || !tryLock(root, lockPath)) {
-    throw new RowmillError("refused", `Another gateway (process ${holder}) works in ${root}.`, {
-      hints: ["Stop it, or give this gateway a data folder of its own."],
+    throw new RowmillError("refused", `Another gateway (process ${holder}) uses ${root}.`, {
+      hints: ["Stop it, or start this gateway with another data folder."],
     });
   }
 }
@@ -76,7 +77,7 @@ function tryLock(root: string, lockPath: string): boolean {
     writeFileSync(fd, String(process.pid));
     closeSync(fd);
   } catch (error) {
-    if (isErrno(error, "EEXIST")) return false;
+    if (hasCode(error, "EEXIST")) return false;
     throw error;
   }
   openHere.add(root);
@@ -89,7 +90,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return isErrno(error, "EPERM");
+    return hasCode(error, "EPERM");
   }
 }
 
@@ -99,14 +100,9 @@ function removeLeftovers(dir: string): void {
   }
 }
 
-/** Whether a file system call failed for this reason. */
-export function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
-}
-
 /**
- * Writes a small object so that readers and restarts see all of it or the former one. Synchronous on purpose: the
- * object is on disk before the reply that tells of it, and two writes of one object cannot overtake each other.
+ * Writes a small object so that readers and restarts see all of it or the previous one. Synchronous, so that it is on
+ * disk before the reply, and two writes of one object cannot overtake each other.
  */
 export function writeJsonAtomic(path: string, value: object): void {
   const temporary = `${path}.tmp`;
@@ -114,7 +110,7 @@ export function writeJsonAtomic(path: string, value: object): void {
   renameSync(temporary, path);
 }
 
-/** All objects of a folder, unparsed by any schema. Throws `internal` with the path of one that is not JSON. */
+/** All objects of a folder, unchecked. @throws RowmillError `internal` with the path of one that is not JSON */
 export function readJsonObjects(dir: string): unknown[] {
   return readdirSync(dir)
     .filter((name) => name.endsWith(".json"))
@@ -125,7 +121,7 @@ export function readJsonObjects(dir: string): unknown[] {
       } catch (cause) {
         throw new RowmillError("internal", `The gateway's record ${path} is not JSON.`, {
           cause,
-          hints: ["Remove that file; what it described is lost."],
+          hints: ["Delete that file. The file or batch that it describes is lost."],
         });
       }
     });

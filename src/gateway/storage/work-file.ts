@@ -1,9 +1,7 @@
 /**
- * The lines that a running batch has made so far, in the order of their making: `+` before an answer, `-` before a
- * failure. Output and error files are made from it when the batch ends.
- *
- * It is also the batch's progress: its number of lines says how many requests of the input are done, so a restarted
- * gateway goes on behind them. Writes survive a killed process.
+ * Owns the lines that a running batch has made so far, in order: `+` before an answer, `-` before a failure. Output and
+ * error files are made from it at the end. Its number of lines is also the batch's progress, from which a restarted
+ * gateway continues. Writes survive a killed process.
  */
 import { AppendFile } from "./append-file.js";
 import { readLineChunks } from "../protocol/input-lines.js";
@@ -24,7 +22,7 @@ export interface Tokens {
 
 export class WorkFile {
   readonly #file: AppendFile;
-  /** Where each line begins; one number a line is all that memory holds of them. */
+  /** Where each line begins: all that memory holds of a line. */
   readonly #starts: number[] = [];
   #succeeded = 0;
 
@@ -32,7 +30,7 @@ export class WorkFile {
     this.#file = new AppendFile(path);
   }
 
-  /** Opens it with its first `linesMax` lines, and says what tokens those report. Later lines are cut off. */
+  /** Opens it with its first `linesMax` lines and their tokens. Later lines are cut off. */
   static async open(path: string, linesMax: number): Promise<{ work: WorkFile; tokens: Tokens }> {
     const work = new WorkFile(path);
     let tokens: Tokens = { input: 0, output: 0 };

@@ -1,0 +1,23 @@
+/** Owns telling Node's system errors apart. */
+import { stat } from "node:fs/promises";
+
+/** True for an error of the operating system, with its code (`ENOENT`, `EACCES`). */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "code" in error && typeof error.code === "string";
+}
+
+/** True for a system error with one of these codes. */
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+  return isSystemError(error) && codes.includes(error.code ?? "");
+}
+
+/** False only for ENOENT. @throws Error for another failure, such as a missing permission */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return false;
+    throw error;
+  }
+}
