@@ -12,7 +12,7 @@ export interface AskedIds {
 
 const REQUESTS_MAX = 1_000_000;
 const PIECE_BYTES = 256 * 1024;
-/** A reader that takes nothing for so long has gone. */
+/** A reader that takes nothing for this long has gone. */
 const DRAIN_MS_MAX = 600_000;
 const ID_MARK = Buffer.from('"custom_id":"');
 const LINE_FEED = 0x0a;

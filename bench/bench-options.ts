@@ -34,7 +34,7 @@ export interface BenchOptions {
   readonly beside: string | null;
   readonly json: boolean;
   readonly smoke: boolean;
-  /** Writes `recorded.json` anew, instead of comparing with it. */
+  /** Writes `recorded.json`, instead of comparing with it. */
   readonly record: boolean;
 }
 

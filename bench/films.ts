@@ -9,7 +9,7 @@ const SENTENCE =
 export const system = "Extract the categories of the film and a one-sentence summary.";
 export const model = "gpt-4o-mini";
 
-/** `content` of the stand-in, with a summary of about so many bytes. */
+/** `content` of the stand-in, with a summary of about this many bytes. */
 export function answerOf(summaryBytes = 90): string {
   const summary = SENTENCE.repeat(Math.ceil(summaryBytes / SENTENCE.length)).slice(0, summaryBytes);
   return JSON.stringify({ categories: ["drama", "crime"], summary });

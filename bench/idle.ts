@@ -1,6 +1,6 @@
 /**
  * What an `up` costs that has nothing to do: processor time of the worker and of the whole PostgreSQL server, and the transactions
- * that the server counts for the database, over some time in which nobody writes.
+ * that the server counts for the database, over some time without writes.
  */
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -177,7 +177,7 @@ async function sendContent(response: http.ServerResponse, file: StoredFile | und
   counts.bytesOut += file.bytes;
 }
 
-/** Of a create nobody expects an end; the first question afterwards finds it done. */
+/** A create ends nothing; the first question afterwards finds it done. */
 function askedAgain(batch: StoredBatch | undefined): StoredBatch | undefined {
   if (batch !== undefined) batch.asked = true;
   return batch;

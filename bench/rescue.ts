@@ -21,7 +21,7 @@ import { startBenchServer } from "./bench-server.js";
 const RESCUES = { rescues: 50, lanes: 10 };
 const script = resolve(import.meta.dirname, "../test/crash/crash-worker.mjs");
 const LOOK_MS = 100;
-/** A batch that nobody takes over by then is an error of the bench. */
+/** A batch that is not taken over by then is an error of the bench. */
 const RESCUE_MS_MAX = 300_000;
 /** It dies with the lease in its hand, asking how its batch stands. */
 const fault = { step: "poll.ask", when: "before", action: "kill" };

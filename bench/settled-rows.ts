@@ -62,7 +62,7 @@ async function requireSound(url: string): Promise<void> {
   }
 }
 
-/** Of the only row, until there are so many. They go by the order of their keys, as its own numbers do. */
+/** Of the only row, until there are this many. They go by the order of their keys, as its own numbers do. */
 function copies(rows: number, batchRequests: number): readonly string[] {
   const added = rows - 1;
   const each = `generate_series(2, ${rows}) n`;

@@ -33,7 +33,7 @@ import { timed } from "./timing.js";
 const ROWS_DEFAULT = 50_000;
 const ROWS_OF_SMOKE = 2_000;
 const POLL_PAUSE_MS = 100;
-/** Rows of all tables here hold about so many bytes of text each. */
+/** Rows of all tables here hold about this many bytes of text each. */
 const DESCRIPTION =
   "The story of a weary detective who hunts a killer in rainy Lisbon, falls in love and loses. ";
 /** A batch that is not done by then is an error of the bench. */

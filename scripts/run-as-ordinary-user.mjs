@@ -19,7 +19,7 @@ if (process.getuid?.() !== 0) throw new Error("Only root can run something as an
 const folder = resolve(folderGiven);
 if (existsSync(folder)) throw new Error(`${folder} is there already.`);
 
-/** Nothing that a test needs; the reports of former runs among it. */
+/** Nothing that a test needs; the reports of previous runs among it. */
 const leftOut = new Set([".git", ".rowmill", "coverage", join("node_modules", ".cache")]);
 const idOfNobody = (flag) => Number(execFileSync("id", [flag, "nobody"], { encoding: "utf8" }));
 const [uid, gid] = [idOfNobody("-u"), idOfNobody("-g")];

@@ -61,7 +61,7 @@ describe("a create by circumstance", () => {
     expect(await found(provider, intent)).toEqual([id]);
   });
 
-  test("is told from what was there before, though its newest was deleted", async () => {
+  test("is distinguished from what was there before, though its newest was deleted", async () => {
     const provider = await start();
     const before = standIn.createForeign(2);
     await standIn.batches.until(before.id);
@@ -157,7 +157,7 @@ describe("the stand-in in a process of its own", () => {
     await once(child, "exit");
   });
 
-  test("keeps what its clients made, and breaks as it is told", async () => {
+  test("keeps what its clients made, and breaks as the test asks", async () => {
     await start();
     const script = fileURLToPath(new URL("../support/plain-stand-in-process.mjs", import.meta.url));
     child = spawn(process.execPath, [script, JSON.stringify({ requestsMin: 1 })], {

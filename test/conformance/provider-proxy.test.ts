@@ -149,7 +149,7 @@ test("what a proxy of plain http may have said is not put down to the provider a
   );
 });
 
-test("a proxy at which nobody listens is named, and nothing was sent", async () => {
+test("a proxy that does not answer is named, and nothing was sent", async () => {
   const { provider, proxy } = await reach((response) => json(response, 200, BATCH), { scheme: "https" });
   await proxy.close();
   const error = await failureOf(createBatch(provider));

@@ -30,7 +30,7 @@ export type SuiteFault =
       readonly body?: object | string;
       readonly headers?: Readonly<Record<string, string>>;
     }
-  /** The headers announce the whole body; after so many bytes of it the connection is closed, or stays open and silent. */
+  /** The headers announce the whole body; after this many bytes of it the connection is closed, or stays open and silent. */
   | { readonly kind: "cut" | "stall"; readonly afterBytes: number };
 
 export interface SuiteChanges {
@@ -75,7 +75,7 @@ export interface ConformanceStandIn {
   mend(): void;
   /** All batches stand still, also those that are created later; false: they continue. */
   hold(isHeld: boolean): void;
-  /** Ends a batch that stands still: so many of its requests are answered, the others expire. */
+  /** Ends a batch that stands still: this many of its requests are answered, the others expire. */
   expire(id: string, afterRequests: number): Promise<void>;
   /** Resolves when the batch has ended, at once if it has already. */
   until(id: string): Promise<void>;
@@ -83,7 +83,7 @@ export interface ConformanceStandIn {
   advance(ms: number): Promise<void>;
   /** That clock, in seconds since the epoch. */
   nowSeconds(): number;
-  /** Another client of the account makes a batch of so many requests, with no name of ours; answers its id. */
+  /** Another client of the account makes a batch of this many requests, with no name of ours; answers its id. */
   createForeign(requests: number): Promise<string>;
   /** Deletes the part of an ended batch's results that has the answers; answers how many outcomes its other parts have. */
   losePart(id: string): Promise<number>;
@@ -163,7 +163,7 @@ export class Intents {
     return rm(this.folder, { recursive: true, force: true });
   }
 
-  /** The custom ids of so many requests, sorted as their prompts were given. */
+  /** The custom ids of this many requests, sorted as their prompts were given. */
   ids(count: number): string[] {
     return Array.from({ length: count }, (_, index) => `${100 + index}-1-aaaaaaaaaaaa`);
   }

@@ -430,7 +430,7 @@ describe("finding batches", () => {
     await expect(listed(FAR_PAST)).rejects.toMatchObject({ kind: "retryable" });
   });
 
-  test("goes on where a server does not say whether there is more, until there is none", async () => {
+  test("continues where a server does not say whether there is more, until there is none", async () => {
     const pages = [(page: Page) => page.data.slice(0, 2), (page: Page) => page.data];
     const ids = await startList((page, count) => ({ object: "list", data: pages[count]?.(page) ?? [] }));
     expect(await listed(FAR_PAST)).toEqual(ids);
@@ -454,7 +454,7 @@ describe("finding batches", () => {
     expect(await calls("GET", "/v1/batches")).toBe(2);
   });
 
-  test("takes the whole list of a server that refuses to go on behind it, where it does not say that there is more", async () => {
+  test("takes the whole list of a server that refuses a further page, where it does not say that there is more", async () => {
     const ids = await startList((page, count) => (count === 0 ? { data: page.data } : 400));
     expect(await listed(FAR_PAST)).toEqual(ids);
   });

@@ -1,7 +1,7 @@
 /**
  * Clocks that differ by minutes: of workers, of the provider, and one that jumps. What is shared goes by the database's clock alone, waits
  * within a process by a clock that never jumps, and the provider's times are compared with its own: nothing is lost, nothing is paid twice,
- * no lease is taken early or held for ever, and no create is made anew too early.
+ * no lease is taken early or held indefinitely, and no create is repeated too early.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -263,7 +263,7 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
     expect(await callsOf("GET /v1/batches")).toBe(looks + 1);
   });
 
-  it("The doctor tells of a machine whose clock is wrong", async () => {
+  it("The doctor reports a machine whose clock is wrong", async () => {
     await start({});
     const { status, stdout } = await runCli(["doctor"], {
       cwd: crash.project.folder,

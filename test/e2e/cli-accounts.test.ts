@@ -77,7 +77,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
     select sum(reserved_nano_usd)::float8 as reserved, sum(lost_nano_usd)::float8 as lost,
       (select coalesce(sum(cost_nano_usd), 0)::float8 from rowmill.attempts) as spent from rowmill.batches`);
 
-  it("holds its own rows only: the others go on, and status says what is missing", async () => {
+  it("holds its own rows only: the others continue, and status says what is missing", async () => {
     await sendHere(project);
     await insertFilms(project, 4, 100);
     const id = await batchId();

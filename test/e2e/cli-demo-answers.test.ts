@@ -73,7 +73,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("wait for a yes where they are dear, although the demo was approved; status and show say where they stand", async () => {
+  it("wait for a yes where they are expensive, although the demo was approved; status and show say where they stand", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await at(real.url, "up", "--until-idle");
     expect(asked.status, asked.stderr).toBe(4);

@@ -331,7 +331,7 @@ set role "USER";
       expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
     });
 
-    it("prints a script that installs as a whole, after which up goes on", async () => {
+    it("prints a script that installs as a whole, after which up continues", async () => {
       const at = await prepare({
         empty: true,
         sql: setupOf("a database that Rowmill never saw").sql ?? "",

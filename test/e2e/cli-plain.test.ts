@@ -169,7 +169,7 @@ export default defineConfig({
     });
   });
 
-  it("says of a restored ledger that lost batches are not found, and goes on", async () => {
+  it("reports lost batches of a restored ledger as not found, and continues", async () => {
     await insertFilms(project, 2);
     await answerHere(project);
     const restored = await run("deployment", "--restored", "--yes");

@@ -179,7 +179,7 @@ describe.each(ways)(
   },
 );
 
-/** Each tries to make its owner a superuser, and says so in a table. */
+/** Each tries to make its owner a superuser, and notes that in a table. */
 const planted = (intruder: string) => {
   const body = `language plpgsql as $$ begin
     insert into public.calls values (1);

@@ -72,7 +72,7 @@ describe.skipIf(serverKind === "embedded")(
       await ready(ended);
     });
 
-    it("may restart, have no room, and be lost at any step of the first installation: up goes on where it stood", async () => {
+    it("may restart, have no room, and be lost at any step of the first installation: up continues where it stood", async () => {
       const reasons = {
         starting: { code: "57P03", message: "the database system is starting up" },
         stopped: { code: "57P01", message: "terminating connection due to administrator command" },
@@ -116,7 +116,7 @@ describe.skipIf(serverKind === "embedded")(
       });
     });
 
-    it("may lack a right or the time for the first installation: that is said, and the next start goes on", async () => {
+    it("may lack a right or the time for the first installation: up reports it, and the next start continues", async () => {
       const role = `starter_${randomBytes(4).toString("hex")}`;
       const name = new URL(url).pathname.slice(1);
       const run = (statements: string) => project.database.run(raw(statements));

@@ -101,7 +101,7 @@ describe.skipIf(serverKind === "embedded")(
       await run(`comment on table ans is 'Answers for "public"."texts", written by Rowmill.'`);
     });
 
-    it("is asked nothing for the stamps that somebody has dropped from it", async () => {
+    it("is asked nothing for the stamp columns that were dropped from it", async () => {
       await run("alter table ans drop column rowmill_at, drop column rowmill_model");
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string().max(200)`);
       await expectAnswered("--yes");
@@ -113,7 +113,7 @@ describe.skipIf(serverKind === "embedded")(
       expect((await tableNow()).columns).toContain("rowmill_model text");
     });
 
-    it("waits for no lock that somebody holds, and changes nothing then", async () => {
+    it("waits for no lock of another session, and changes nothing then", async () => {
       await answer(`label: z.enum(["a", "d"]), note: z.string()`);
       const client = await project.database.pool.connect();
       await client.query("begin; lock table ans in access share mode");
@@ -167,7 +167,7 @@ describe.skipIf(serverKind === "embedded")(
       await project.check();
     });
 
-    it("loses the CHECK of a field that may be any text now, and keeps the one that somebody else wrote", async () => {
+    it("loses the CHECK of a field that may be any text now, and keeps a CHECK that you wrote", async () => {
       await answer(`label: z.string(), note: z.string()`);
       await expectRefused([], 4, [`alter table "public"."ans" drop constraint "ans_label_check";`]);
       await expectAnswered("--yes");

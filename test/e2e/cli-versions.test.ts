@@ -115,7 +115,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
 });
 
 describe("A ledger of an earlier version", { timeout: 60_000 }, () => {
-  it("is brought forward by up alone: every other command says so, and uninstall does its work", async () => {
+  it("is brought forward by up alone: every other command points to it, and uninstall does its work", async () => {
     const project = await startCliProject(serverKind, { run: runCli });
     try {
       await project.database.run(

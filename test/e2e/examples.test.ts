@@ -30,7 +30,7 @@ describe("examples", { timeout: 120_000 }, () => {
     });
   });
 
-  it("postgres: tickets that are not closed are judged, and later only what is new or was written anew", async () => {
+  it("postgres: tickets that are not closed are judged, and later only new and rewritten ones", async () => {
     await inExample("postgres", async ({ project, run }) => {
       const [first = "", second = ""] = await run();
       expect(first).toContain("Since this morning the till shows an error");

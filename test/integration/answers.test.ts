@@ -163,7 +163,7 @@ describeDatabases(
       expect((await batchRows(project)).map((batch) => batch.state)).toEqual(["settled", "settled"]);
     });
 
-    it("are not even asked for by a batch that an older definition rendered and nobody sent", async () => {
+    it("are never asked for by a batch that an older definition rendered and no worker sent", async () => {
       let refuseUploads = true;
       const refusal = {
         kind: "reply",

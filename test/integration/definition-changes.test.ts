@@ -291,7 +291,7 @@ describeDatabases(
       expect((await answers())[0]).toMatchObject({ categories: expect.any(Array) });
     });
 
-    it("are read by the strict schema where a former version of Rowmill had registered it", async () => {
+    it("are read by the strict schema where a previous version of Rowmill registered it", async () => {
       await send();
       await project.run(sql`update rowmill.definitions d set answer_schema = (p.definition ->> 'answer')::json,
         definition = d.definition - 'target' - 'attempts' from rowmill.pipelines p`);
@@ -299,7 +299,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: ROWS });
     });
 
-    it("are not used where nobody knows what was asked, and their text is kept", async () => {
+    it("are not used where it is unknown what was asked, and their text is kept", async () => {
       await send();
       await project.run(sql`delete from rowmill.definitions`);
       await collect(pipeline({ ...common, request: polite }));

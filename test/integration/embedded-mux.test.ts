@@ -419,7 +419,7 @@ describe("notifications on the embedded database", () => {
     return { client: one, heard };
   }
 
-  test("reach those who listen to their channel, and nobody else", async () => {
+  test("reach the clients that listen to their channel, and no others", async () => {
     const a = await listener("first", '"Quoted Name"');
     const b = await listener("first");
     const c = await listener();
@@ -435,7 +435,7 @@ describe("notifications on the embedded database", () => {
 });
 
 describe("what the embedded database refuses", () => {
-  test("is COPY FROM STDIN, in words, and all clients go on", async () => {
+  test("is COPY FROM STDIN, in words, and all clients continue", async () => {
     const [a, b] = [await table("copied", "n int"), await client()];
     const refusal = /does not take COPY FROM STDIN/;
     await expect(a.query("COPY copied FROM STDIN")).rejects.toThrow(refusal);

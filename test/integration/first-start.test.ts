@@ -94,7 +94,7 @@ describeDatabases(
           expect(owner).toEqual({ super: false });
         });
 
-        it(`renews its triggers on somebody else's table, for a user with ${rights} who may only put them there`, async () => {
+        it(`renews its triggers on another role's table, for a user with ${rights} who may only put them there`, async () => {
           const project = await startProject(kind, { empty: true });
           cleanups.push(() => project.close());
           const role = await createUser(project, rights);
@@ -143,7 +143,7 @@ describeDatabases(
       }
     }
 
-    it("needs nothing that a former start left out, when it was cut off half way", async () => {
+    it("needs nothing that a previous start left out, when it was cut off half way", async () => {
       const project = await startProject(kind);
       cleanups.push(() => project.close());
       await createMovies(project);

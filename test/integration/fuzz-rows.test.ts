@@ -144,7 +144,7 @@ describeDatabases(
       project = await startProject(kind, {
         gateway: {
           faults: {
-            // Between the lines of answers stand others that nobody asked for.
+            // Between the lines of answers stand unrequested ones.
             transformOutput: (line) =>
               junk.length === 0 ? undefined : [junk[next++ % junk.length] ?? "", line],
           },

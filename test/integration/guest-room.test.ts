@@ -109,7 +109,7 @@ describeDatabases(
       expect(table).toEqual({ secured: true });
     });
 
-    it("gives nobody our trigger function, and gives its owner nothing but inserting arrivals", async () => {
+    it("gives no other role our trigger function, and gives its owner nothing but inserting arrivals", async () => {
       const worker = await project.worker({ texts: textPipeline() });
       const [id] = worker.pipelines.keys();
       const [facts] = await project.rows(sql`
@@ -165,7 +165,7 @@ describeDatabases(
       ["a renamed key", "alter table public.altered rename column id to number", "body = 'x'"],
       ["a retyped key", "alter table public.altered alter column id type bigint", "body = 'x'"],
       [
-        "a key of somebody's type, whose cast it never runs",
+        "a key of a user-defined type, whose cast it never runs",
         "alter table public.altered alter column id type public.odd using id::text::public.odd",
         "body = 'x'",
       ],
@@ -305,7 +305,7 @@ describeDatabases(
       expect(row).toEqual({ answers: 2 });
     });
 
-    it("loses every trace of ours but tables when triggers are removed, and its writes go on", async () => {
+    it("loses every trace of ours but tables when triggers are removed, and its writes continue", async () => {
       const worker = await project.worker({ texts: textPipeline() });
       const [id] = worker.pipelines.keys();
       await removeTriggers(project.database, id ?? 0);
@@ -340,7 +340,7 @@ describeDatabases(
         }
       });
 
-      it("keeps its own transactions' locks: held target rows are written later, and nobody's deadlock is lost", async () => {
+      it("keeps its own transactions' locks: held target rows are written later, and no deadlock of other clients is lost", async () => {
         await project.run(sql`insert into public.texts select i, 'text ' || i from generate_series(1, 10) i`);
         await project.run(sql`create table public.answers (id int primary key, answer text, note text)`);
         await project.run(sql`insert into public.answers (id) select generate_series(1, 10)`);

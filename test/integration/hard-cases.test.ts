@@ -1,4 +1,4 @@
-/** Cases that an attack on the engine found: each lost answers, money or rights before its mend. */
+/** Cases that an attack on the engine found: each lost answers, money or rights before its fix. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { wantSweep } from "../../src/store/requests/sweeps.js";
@@ -127,7 +127,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(2);
     });
 
-    it("a cast that somebody defines after the installation does not run with our rights", async () => {
+    it("a cast that another role defines after the installation does not run with our rights", async () => {
       await project.run(sql`create type public.mood as enum ('calm', 'wild')`);
       await project.run(sql`create table public.texts (id int primary key, body public.mood)`);
       const moods = pipeline({

@@ -1,4 +1,4 @@
-/** Answers whose target rows somebody holds: kept in the ledger, written from there, and the provider's files are read once. */
+/** Answers whose target rows another session holds: kept in the ledger, written from there, and the provider's files are read once. */
 import { afterEach, expect, it } from "vitest";
 import type pg from "pg";
 import { abandonBatch } from "../../src/app/adopt/abandon-batch.js";
@@ -233,7 +233,7 @@ describeDatabases(
       await expectAllAnsweredOnce(project, 3);
     });
 
-    it("are not paid for row by row for ever where the target takes none", async () => {
+    it("are not paid for row by row indefinitely where the target takes none", async () => {
       const worker = await start([]);
       await project.run(
         sql`create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$`,
@@ -281,6 +281,6 @@ describeDatabases(
       },
     );
   },
-  // The embedded database has one session: nobody else can hold a row there.
+  // The embedded database has one session: no other one can hold a row there.
   bookKeepers.filter((kind) => kind !== "embedded"),
 );

@@ -139,7 +139,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 8, gone: 1, stale: 1 });
     });
 
-    it("that are read in parts have nothing behind them read in vain", async () => {
+    it("that are read in parts cause no row behind them to be read for nothing", async () => {
       const worker = inPairs(await project.worker({ notes: notesPipeline() }));
       // Two rows of the queue.
       await insertNotes(project, plain(4));
@@ -170,7 +170,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 14 });
     });
 
-    it("are planned by the bytes that a file may have, so that hardly any is taken in vain", async () => {
+    it("are planned by the bytes that a file may have, so that hardly any is claimed for nothing", async () => {
       await insertNotes(project, plain(60));
       await project.drain(await project.worker({ notes: notesPipeline({ maxBytes: 1_700 }) }));
       const ended = await outcomes(project);

@@ -1,4 +1,4 @@
-/** A create that reaches the provider after its input file was deleted and another one sent: it stands for nothing, and harms nobody. */
+/** A create that reaches the provider after its input file was deleted and another one sent: it stands for nothing, and does no harm. */
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault } from "../../src/gateway/engine/faults.js";
 import type { Answer } from "../../src/gateway/protocol/wire.js";

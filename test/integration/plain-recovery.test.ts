@@ -157,7 +157,7 @@ describeDatabases(
       expect(await outcomes(at.project)).toEqual({ answered: 5 });
     });
 
-    test("is looked for again when somebody removes what was taken for it", async () => {
+    test("is looked for again when another client removes the batch that was taken for it", async () => {
       await start(5, { faults: [dropAt("before")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const worker = await at.worker();
       await untilCreated(worker);

@@ -103,7 +103,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(9);
     });
 
-    it("is written chunk by chunk, until it is told to stop between two of them", async ({ skip }) => {
+    it("is written chunk by chunk, until a stop between two of them", async ({ skip }) => {
       if (kind === "embedded")
         skip("the embedded database has one session: nobody else can hold anything there");
       await open();
@@ -192,7 +192,7 @@ describeDatabases(
       expect(await statesOf()).toEqual({ succeeded: ["1", "2", "3", "4", "5", "6"] });
     });
 
-    it("blames no row where a column is missing, and says so", async () => {
+    it("blames no row where a column is missing, and reports the column", async () => {
       await open();
       await project.run(sql`alter table public.labels rename column label to other`);
       await expect(write()).rejects.toThrow(/label/);

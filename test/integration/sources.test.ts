@@ -216,7 +216,7 @@ describeDatabases(
       expect(added).toEqual([]);
     });
 
-    it("is refused when a column's type has a cast of somebody's own, which would run as the trigger's owner", async () => {
+    it("is refused when a column's type has a user-defined cast, which would run as the trigger's owner", async () => {
       await project.run(sql`create type public.odd as (a int)`);
       await project.run(
         sql`create function public.odd_text(public.odd) returns text language sql as 'select ''x'''`,
@@ -375,7 +375,7 @@ describeDatabases(
       expect(await phases()).toEqual(["source", "idle"]);
     });
 
-    it("that is gone pauses its pipeline with the reason, and goes on when it is back", async () => {
+    it("that is gone pauses its pipeline with the reason, and work continues when it is back", async () => {
       await project.run(sql`create table public.texts (id int primary key, body text)`);
       const worker = await project.worker({ texts: textPipeline() });
       const [bound] = worker.pipelines.values();

@@ -73,14 +73,14 @@ async function withTargets(kind: DatabaseKind, work: (url: string) => Promise<vo
 describeDatabases(
   "A target that cannot hold every answer",
   (kind) => {
-    it("is told by the catalogue and by trying its CHECKs, and nothing of the trial stays", async () => {
+    it("is recognized from the catalog and by trying its CHECKs, and the trial leaves nothing behind", async () => {
       await withTargets(kind, async (url) => {
         const database = openDatabase({ connectionString: url });
         await expectFaults(database).finally(() => database.close());
       });
     });
 
-    it("is told through PgBouncer in transaction mode", async ({ skip }) => {
+    it("is recognized through PgBouncer in transaction mode", async ({ skip }) => {
       if (kind !== "pg18") skip("needs one server only");
       if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);
       await withTargets(kind, async (url) => {

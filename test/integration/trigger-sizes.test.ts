@@ -1,4 +1,4 @@
-/** What a trigger tells of statements below, at and above the number of keys that one arrival holds. */
+/** What a trigger reports of statements below, at and above the number of keys that one arrival holds. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
 import { raw } from "../../src/postgres/database.js";
@@ -134,7 +134,7 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("are asked of a sweep where a column's type is somebody's own by then, and none of its casts is run", async () => {
+  it("are left to a sweep where a column's type has become user-defined, and none of its casts is run", async () => {
     await project.run(sql`create table public.texts (id int primary key, body text, size int)`);
     await project.worker({ texts: textPipeline("answers"), whole: textPipeline("others", "id", "true") });
     await project.database.pool.query(`create type public.odd as (a text); create sequence public.casts;

@@ -157,7 +157,7 @@ describe("Whatever a provider writes", () => {
     }
   });
 
-  it("a name is one of ours, whole, or nobody's", () => {
+  it("a name is one of ours, whole, or not ours at all", () => {
     const edges = [
       2n ** 63n - 1n,
       2n ** 63n,

@@ -8,7 +8,7 @@ export interface BrokenTarget {
   readonly answer?: string;
   /** Of `target`, beside its table. */
   readonly target?: string;
-  /** `problem`, `warning` or `not checked`, then the finding without the pipeline's name; below it, what mends it. TABLE as above. */
+  /** `problem`, `warning` or `not checked`, then the finding without the pipeline's name; below it, the fix. TABLE as above. */
   readonly says: readonly string[];
 }
 

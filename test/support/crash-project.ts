@@ -37,7 +37,7 @@ export interface Fault {
 
 /** The machine that a worker runs on. */
 export interface Machine {
-  /** Its clock is ahead of the true time, or behind it: logged, and may be set anew. */
+  /** Its clock is ahead of the true time, or behind it: logged, and may be set again. */
   readonly clockAheadMs: number;
   /** Replies of the provider have no Date header there. */
   readonly seesNoDates?: boolean;

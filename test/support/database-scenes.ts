@@ -11,7 +11,7 @@ import { openUsersDatabase } from "./users-database.js";
 import { createNotes, insertNotes, notesPipeline, plain } from "./notes.js";
 import { startProject, type TestProject } from "./project.js";
 
-/** Leases that nobody gives back last 20 s, back-off doubles, and the machine may be busy. */
+/** Leases that are not given back last 20 s, back-off doubles, and the machine may be busy. */
 const PATIENCE_MS = 90_000;
 const LOOK_PAUSE_MS = 100;
 

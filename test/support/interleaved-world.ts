@@ -178,7 +178,7 @@ async function byUser(project: TestProject, action: UserAction): Promise<void> {
   else await project.run(sql`truncate public.notes`);
 }
 
-/** Holds each batch until it is told to end, and loses a create when it is told to. */
+/** Holds each batch until the test ends it, and loses a create when the test says. */
 function makeProvider() {
   const mayEnd = new Set<string>();
   const seen = new Map<string, BatchObject>();
@@ -252,7 +252,7 @@ async function timePasses(project: TestProject): Promise<void> {
   );
 }
 
-/** Nobody waits for a clock: time passes before each round. */
+/** No test waits for a clock: time passes before each round. */
 async function drain(project: TestProject, workers: Parts["workers"], endAll: () => void): Promise<void> {
   endAll();
   for (let round = 0; round < DRAIN_ROUNDS_MAX; round++) {

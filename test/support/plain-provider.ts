@@ -31,7 +31,7 @@ import { readBaseline, readBatch, readPage } from "./plain-wire.js";
 export interface PlainOptions {
   readonly url: string;
   readonly key: string;
-  /** Nobody else creates batches in its workspace. Default: false. */
+  /** No other client creates batches in its workspace. Default: false. */
   readonly exclusive?: boolean;
   readonly limits?: Partial<ProviderLimits>;
   readonly timeouts?: Partial<PlainTimeouts>;

@@ -49,7 +49,7 @@ export interface PlainStandIn {
   readonly faults: PlainFaultScript;
   /** HTTP calls that arrived, by kind. */
   readonly calls: ReadonlyMap<PlainCall, number>;
-  /** Another client of the same workspace makes a batch of so many requests. */
+  /** Another client of the same workspace makes a batch of this many requests. */
   createForeign(requests: number, workspace?: string): PlainBatch;
   readonly executions: readonly PlainExecution[];
   /** How often each prompt was asked, over all batches of a workspace's clients, foreign ones left out. */

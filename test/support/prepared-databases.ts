@@ -72,7 +72,7 @@ async function emptied(url: string): Promise<void> {
   await database.close();
 }
 
-/** Made by whoever is first, under a name that holds the migrations' hash; it appears by one rename. */
+/** Made by the first user, under a name that holds the migrations' hash; it appears by one rename. */
 async function preparedTemplate(): Promise<string> {
   const template = join(tmpdir(), `rowmill-prepared-${process.getuid?.() ?? 0}-${await migrationsHash()}`);
   if (await exists(template)) return template;

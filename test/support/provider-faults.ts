@@ -99,7 +99,7 @@ async function letProviderWork(project: TestProject): Promise<void> {
 /** The most that a round waits for batches that do not end by themselves. */
 const PROVIDER_PAUSE_MS = 60;
 
-/** As if so long had passed since every create; what waits for a time is due. */
+/** As if this time had passed since every create; what waits for a time is due. */
 export async function passTime(project: TestProject, interval: string): Promise<void> {
   await project.run(sql`update rowmill.batches set create_intent_at = create_intent_at - ${interval}::interval,
     submitted_at = submitted_at - ${interval}::interval, next_at = clock_timestamp() where settled_at is null`);

@@ -18,14 +18,14 @@ export interface StageWorker {
    * ended, died or froze. A frozen worker does nothing else.
    */
   run(work: (context: WorkerContext) => Promise<unknown>, mishap?: PlannedMishap): Promise<void>;
-  /** A frozen worker goes on where it stood, to the end of that work. */
+  /** A frozen worker continues where it stood, to the end of that work. */
   thaw(): Promise<void>;
   stop(): void;
 }
 
 export interface PlannedMishap {
   readonly what: Mishap;
-  /** So many boundaries from the start, or the first of this name: `before submit.create`. */
+  /** This many boundaries from the start, or the first of this name: `before submit.create`. */
   readonly at: number | Boundary;
 }
 

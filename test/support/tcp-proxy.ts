@@ -11,7 +11,7 @@ export interface TcpProxy {
   stall(): void;
   /** What was held back passes, and what comes. */
   resume(): void;
-  /** Nobody listens any more; connections that are open stay so. */
+  /** The port is closed; open connections stay open. */
   refuse(): Promise<void>;
   /** Listens again, at the same port. */
   accept(): Promise<void>;

@@ -277,7 +277,7 @@ describe("A batch", () => {
     expect(await statesInSchema("batches")).toEqual([...BATCH_STATES]);
   });
 
-  it("moves, or stops whoever asks for the impossible", () => {
+  it("moves, or throws when asked for an impossible move", () => {
     for (const [state, event] of batchCells) {
       const to = batches[state][event];
       if (to === "impossible") expect(() => moveBatch(state, event)).toThrow(/cannot meet/);
@@ -302,7 +302,7 @@ describe("Work on a batch", () => {
   const phases = ["unsent", "sent", "collecting"] as const;
 
   it.each(HOLD_REASONS.flatMap((reason) => phases.map((phase) => [reason, phase] as const)))(
-    "waits or goes on as the design says: %s, %s",
+    "waits or continues as the design says: %s, %s",
     (reason, phase) => {
       expect(isHeld(phase, [reason])).toBe(holds[reason][phase]);
       expect(HELD_PHASES[reason].includes(phase)).toBe(holds[reason][phase]);
