@@ -283,6 +283,8 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       await blocking;
       expect((await project.status()).pipelines[0]).toMatchObject({ batched: 3, waiting: 0 });
       await project.check();
+      // As if the 20 seconds of its lease were over.
+      await project.database.run(sql`update rowmill.batches set lease_until = clock_timestamp()`);
       const again = await run(there, "cancel", "--abandon", id, "--yes");
       expect(again.status, again.stderr).toBe(0);
       expect((await project.status()).pipelines[0]).toMatchObject({ batched: 0, waiting: 3 });
