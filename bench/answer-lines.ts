@@ -1,4 +1,7 @@
-/** The output file of a batch that was never stored: where its ids stand in the input, and its lines, made while they are read. */
+/**
+ * The output file of a batch that was never stored: where its ids stand in the input, and its lines, made while they
+ * are read.
+ */
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";

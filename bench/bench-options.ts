@@ -24,7 +24,9 @@ export interface BenchOptions {
   readonly rounds: number | null;
   /** Of the answers in the provider's file. */
   readonly order: "asked" | "random";
-  /** `trigger`: rows are written while the triggers are there; `existing`: before, so that the first sweep finds them. */
+  /**
+   * `trigger`: rows are written while the triggers are there; `existing`: before, so that the first sweep finds them.
+   */
   readonly arrivals: "trigger" | "existing";
   /** The built command line, `dist/cli/main.js`, of this version or of another one. */
   readonly cli: string;

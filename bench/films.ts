@@ -1,4 +1,7 @@
-/** The rows that are moved, the question about each, and the answer that all of them get: the same for Rowmill and for the floor. */
+/**
+ * The rows that are moved, the question about each, and the answer that all of them get: the same for Rowmill and for
+ * the floor.
+ */
 
 /** Bytes of a row's key and text, when nothing else is said. */
 export const ROW_BYTES = 250;

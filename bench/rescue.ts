@@ -1,6 +1,7 @@
 /**
- * How long a batch stands still when the worker that holds it is killed: from the kill -9, with its lease and its place in the queue
- * taken, to the next move of the batch by another worker. Leases and heartbeats run as they do in earnest.
+ * How long a batch stands still when the worker that holds it is killed: from the kill -9, with its lease and its
+ * place in the queue taken, to the next move of the batch by another worker. Leases and heartbeats run as they do in
+ * earnest.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

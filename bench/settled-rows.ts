@@ -1,6 +1,6 @@
 /**
- * A ledger in which much has settled, by SQL: the only row, which Rowmill took all the way, is copied with its request, its attempt, its
- * answer and its batch.
+ * A ledger in which much has settled, by SQL: the only row, which Rowmill took all the way, is copied with its
+ * request, its attempt, its answer and its batch.
  */
 import type pg from "pg";
 import { openDatabase } from "../src/postgres/database.js";

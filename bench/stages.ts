@@ -1,6 +1,6 @@
 /**
- * How fast the stages are: the same rows through intake, planner, renderer, submitter and collector, one stage after another, by
- * way of the local gateway. What the gateway itself takes to answer is not counted.
+ * How fast the stages are: the same rows through intake, planner, renderer, submitter and collector, one stage after
+ * another, by way of the local gateway. What the gateway itself takes to answer is not counted.
  */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";

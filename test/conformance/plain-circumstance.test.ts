@@ -1,4 +1,7 @@
-/** What only the second shape of a provider has: a create that is found by circumstance; and that its stand-in does as it says. */
+/**
+ * What only the second shape of a provider has: a create that is found by circumstance; and that its stand-in does as
+ * it says.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";

@@ -1,4 +1,7 @@
-/** The way to a provider through a proxy, over real sockets. Through TLS: test/e2e/cli-proxy.test.ts, since a process reads its authorities once. */
+/**
+ * The way to a provider through a proxy, over real sockets. Through TLS: test/e2e/cli-proxy.test.ts, since a process
+ * reads its authorities once.
+ */
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type http from "node:http";

@@ -1,5 +1,6 @@
 /**
- * What every adapter of a provider must hold, on a server of its vendor's shape: `describeProvider(name, makeStandIn)`. It goes by
+ * What every adapter of a provider must hold, on a server of its vendor's shape: `describeProvider(name,
+ * makeStandIn)`. It goes by
  * `Provider` alone; what is a vendor's own (words, bodies) the stand-in gives.
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

@@ -1,4 +1,6 @@
-/** What OpenAI's adapter makes of the gateway, wire and files included. What every adapter must do: provider-suite.ts. */
+/**
+ * What OpenAI's adapter makes of the gateway, wire and files included. What every adapter must do: provider-suite.ts.
+ */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -401,7 +403,10 @@ describe("finding batches", () => {
     readonly has_more?: boolean;
   }
 
-  /** Three batches; replies of the list are what `change` makes of them, or an error's status. Returns their ids, newest first. */
+  /**
+   * Three batches; replies of the list are what `change` makes of them, or an error's status. Returns their ids,
+   * newest first.
+   */
   async function startList(change: (page: Page, count: number) => object | number): Promise<string[]> {
     let count = 0;
     await start({

@@ -1,6 +1,7 @@
 /**
- * Users who change their rows at random, beside three workers of two pipelines over one table that are killed at random; then one
- * worker that lives, and the accounts. The seed decides what is done, and in which order, not how far a worker is at that instant.
+ * Users who change their rows at random, beside three workers of two pipelines over one table that are killed at
+ * random; then one worker that lives, and the accounts. The seed decides what is done, and in which order, not how
+ * far a worker is at that instant.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -119,8 +120,9 @@ async function deletedResults(project: TestProject): Promise<ReadonlySet<string>
 }
 
 /**
- * Each row has the answer to its present content, unless a user edited or deleted that very answer afterwards; each request without
- * a row is gone; and no answer was ever written under a key that did not have its content at some time.
+ * Each row has the answer to its present content, unless a user edited or deleted that very answer afterwards; each
+ * request without a row is gone; and no answer was ever written under a key that did not have its content at some
+ * time.
  */
 async function disagreements(project: TestProject): Promise<string[]> {
   const rows = await project.rows<{ line: string }>(sql`

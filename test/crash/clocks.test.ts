@@ -1,7 +1,8 @@
 /**
- * Clocks that differ by minutes: of workers, of the provider, and one that jumps. What is shared goes by the database's clock alone, waits
- * within a process by a clock that never jumps, and the provider's times are compared with its own: nothing is lost, nothing is paid twice,
- * no lease is taken early or held indefinitely, and no create is repeated too early.
+ * Clocks that differ by minutes: of workers, of the provider, and one that jumps. What is shared goes by the
+ * database's clock alone, waits within a process by a clock that never jumps, and the provider's times are compared
+ * with its own: nothing is lost, nothing is paid twice, no lease is taken early or held indefinitely, and no create
+ * is repeated too early.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";

@@ -5,7 +5,7 @@ import { readEnvironment } from "../../src/config/load/environment.js";
 import { isDatabaseWide, openDatabase, raw, sql } from "../../src/postgres/database.js";
 import { batchesAre, eventually, playScene, type Scene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";
-import { startOwnServer } from "../support/own-server.js";
+import { startOwnServer } from "../support/postgres-servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 
 // A scene takes seconds; a busy machine needs more.

@@ -1,6 +1,6 @@
 /**
- * A worker is killed before and after each step of submitting and collecting at a provider that shows nothing of ours, where a create is
- * found by circumstance alone; another worker brings everything to its end.
+ * A worker is killed before and after each step of submitting and collecting at a provider that shows nothing of
+ * ours, where a create is found by circumstance alone; another worker brings everything to its end.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, it, describe } from "vitest";

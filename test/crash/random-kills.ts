@@ -1,7 +1,7 @@
 /**
- * Workers that are killed at random instants, again and again, while rows come and replies of the provider get lost; at the end one
- * worker that lives, and the accounts. The seed decides what happens and when, not how far a worker is at that instant. Each shape of a
- * provider is judged by its own promise.
+ * Workers that are killed at random instants, again and again, while rows come and replies of the provider get lost;
+ * at the end one worker that lives, and the accounts. The seed decides what happens and when, not how far a worker is
+ * at that instant. Each shape of a provider is judged by its own promise.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { GatewayFaults } from "../../src/gateway/engine/faults.js";

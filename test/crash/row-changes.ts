@@ -1,6 +1,7 @@
 /**
- * What users do to their rows, at random: transactions over a partitioned table and over the targets, each of one statement or several,
- * some of them rolled back. The tables keep their own history, by triggers, so that a test can tell afterwards what was written when.
+ * What users do to their rows, at random: transactions over a partitioned table and over the targets, each of one
+ * statement or several, some of them rolled back. The tables keep their own history, by triggers, so that a test can
+ * tell afterwards what was written when.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { raw, type Queryable } from "../../src/postgres/database.js";

@@ -1,6 +1,6 @@
 /**
- * Situations in which a worker comes by every step of the stages: what stands when it starts, what the provider does, and what a
- * person fixes afterwards. A step is struck in the one scene that lists it.
+ * Situations in which a worker comes by every step of the stages: what stands when it starts, what the provider does,
+ * and what a person fixes afterwards. A step is struck in the one scene that lists it.
  */
 import { randomUUID } from "node:crypto";
 import OpenAI, { toFile } from "openai";

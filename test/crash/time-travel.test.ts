@@ -1,9 +1,10 @@
 /**
- * A ledger that was restored from a backup, and one that was copied beside the living one: noticed, held back until a person says which,
- * and what was paid for is collected.
+ * A ledger that was restored from a backup, and one that was copied beside the living one: noticed, held back until a
+ * person says which, and what was paid for is collected.
  *
- * A backup is `create database … template …`. A restored dump has another oid, and is noticed by it; to imitate a physical restore, which has
- * the same identity as before, the backup's own oid is put in the place of the previous one's.
+ * A backup is `create database … template …`. A restored dump has another oid, and is noticed by it; to imitate a
+ * physical restore, which has the same identity as before, the backup's own oid is put in the place of the previous
+ * one's.
  */
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";

@@ -1,4 +1,7 @@
-/** Rows that are deleted, or leave the pipeline's predicate, while they are being answered: what becomes of their paid answers. */
+/**
+ * Rows that are deleted, or leave the pipeline's predicate, while they are being answered: what becomes of their paid
+ * answers.
+ */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, serverKind, startCliProject, unlessServer, type CliProject } from "../support/cli.js";

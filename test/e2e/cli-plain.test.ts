@@ -1,4 +1,7 @@
-/** Every command at a provider of the user's own, of the second shape: it does what it can, says what it cannot, and names no other vendor. */
+/**
+ * Every command at a provider of the user's own, of the second shape: it does what it can, says what it cannot, and
+ * names no other vendor.
+ */
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";

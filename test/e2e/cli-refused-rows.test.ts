@@ -1,4 +1,7 @@
-/** What a target's own code does to a row: that row alone fails, with the database's message; what refuses every row pauses, and costs nothing. */
+/**
+ * What a target's own code does to a row: that row alone fails, with the database's message; what refuses every row
+ * pauses, and costs nothing.
+ */
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";

@@ -1,4 +1,7 @@
-/** Answers that were paid for and that the target refused: grouped, written when the target is fixed, and asked again only by a person's word. */
+/**
+ * Answers that were paid for and that the target refused: grouped, written when the target is fixed, and asked again
+ * only by a person's word.
+ */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { parseCustomId } from "../../src/model/request/custom-id.js";
 import { sql } from "../../src/postgres/database.js";

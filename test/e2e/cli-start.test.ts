@@ -1,4 +1,7 @@
-/** The built command line, started while its database is away, restarts, or is lost in the middle of the first installation. */
+/**
+ * The built command line, started while its database is away, restarts, or is lost in the middle of the first
+ * installation.
+ */
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw } from "../../src/postgres/database.js";

@@ -1,4 +1,7 @@
-/** A changed answer on a target that Rowmill made: what `up` changes of the table when it is allowed to, and what it leaves to a person. */
+/**
+ * A changed answer on a target that Rowmill made: what `up` changes of the table when it is allowed to, and what it
+ * leaves to a person.
+ */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sql } from "../../src/postgres/database.js";
 import { buildCli, serverKind, startCliProject, unlessServer, type CliProject } from "../support/cli.js";

@@ -202,7 +202,8 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it.skipIf(!hasScript)(`stops cleanly with 129 when its terminal is closed${unlessScript}`, async () => {
     const ended = join(project.folder, "ended");
-    // The shell passes the hang-up on, as every shell does, and outlives it to tell how rowmill ended. It waits for a minute at most.
+    // The shell passes the hang-up on, as every shell does, and outlives it to tell how rowmill ended. It waits for a
+    // minute at most.
     const command = `trap 'kill -HUP $pid' HUP; timeout -s KILL 60 "${process.execPath}" "${cliScript}" up & pid=$!
       wait $pid; wait $pid; echo $? >${ended}.part; mv ${ended}.part ${ended}`;
     const terminal = spawn(terminalProgram, ["-qefc", command, "/dev/null"], {

@@ -1,4 +1,7 @@
-/** Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's migration. */
+/**
+ * Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's
+ * migration.
+ */
 import { readFile } from "node:fs/promises";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";

@@ -1,4 +1,7 @@
-/** Each example as its README says: the blocks of commands under `<!-- runs in CI -->`, as they stand, in a copy of its folder. */
+/**
+ * Each example as its README says: the blocks of commands under `<!-- runs in CI -->`, as they stand, in a copy of
+ * its folder.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";

@@ -1,4 +1,7 @@
-/** What the lines of an answer file may say, and what becomes of each request: kept, asked again, or failed with its reason. */
+/**
+ * What the lines of an answer file may say, and what becomes of each request: kept, asked again, or failed with its
+ * reason.
+ */
 import { afterEach, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/engine/faults.js";
 import { pipeline, z } from "../../src/index.js";

@@ -1,6 +1,6 @@
 /**
- * What users do to their rows, in each state that a row's request can be in, with two workers: in the end the target says what the
- * source says, and content that did not change was asked once.
+ * What users do to their rows, in each state that a row's request can be in, with two workers: in the end the target
+ * says what the source says, and content that did not change was asked once.
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/engine/faults.js";

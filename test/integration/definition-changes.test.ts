@@ -1,4 +1,7 @@
-/** Answers to a definition that changed while its batch was in flight count as if the batch had settled before the change. */
+/**
+ * Answers to a definition that changed while its batch was in flight count as if the batch had settled before the
+ * change.
+ */
 import { afterEach, expect, it } from "vitest";
 import { adoptBatch, prepareAdoption } from "../../src/app/adopt/adopt-batch.js";
 import { sweepAll } from "../../src/app/open/round.js";

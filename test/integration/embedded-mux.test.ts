@@ -385,12 +385,12 @@ describe("settings on the embedded database", () => {
 
   test("include the role: a client that gave up its rights gives up no one else's", async () => {
     const [a, b] = [await table("guarded", "n int"), await client()];
-    await a.query("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN");
-    await a.query("SET ROLE stranger");
+    await a.query("DROP ROLE IF EXISTS intruder; CREATE ROLE intruder LOGIN");
+    await a.query("SET ROLE intruder");
     expect(await value(b, "SELECT count(*)::int FROM guarded")).toBe(0);
     await expect(a.query("SELECT * FROM guarded")).rejects.toMatchObject({ code: "42501" });
-    const c = await client({ connectionString: database.url.replace("postgres@", "stranger@") });
-    expect(await value(c, "SELECT session_user::text")).toBe("stranger");
+    const c = await client({ connectionString: database.url.replace("postgres@", "intruder@") });
+    expect(await value(c, "SELECT session_user::text")).toBe("intruder");
     await expect(c.query("SELECT * FROM guarded")).rejects.toMatchObject({ code: "42501" });
     expect(await value(b, "SELECT session_user::text")).toBe("postgres");
   });

@@ -1,4 +1,6 @@
-/** Answers that mostly fail: the pipeline pauses before more of them are paid for, and you say whether that is normal. */
+/**
+ * Answers that mostly fail: the pipeline pauses before more of them are paid for, and you say whether that is normal.
+ */
 import { afterEach, expect, it } from "vitest";
 import { ANSWERS_JUDGED } from "../../src/model/batch/failing.js";
 import { pipeline, z } from "../../src/index.js";

@@ -1,4 +1,7 @@
-/** The user's database is a guest room: our triggers and writes must not raise, block, leak rights or cost money in circles. */
+/**
+ * The user's database is a guest room: our triggers and writes must not raise, block, leak rights or cost money in
+ * circles.
+ */
 import pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { removeTriggers } from "../../src/sources/table/triggers.js";
@@ -157,7 +160,10 @@ describeDatabases(
       expect(new Set(marks.map((mark) => JSON.stringify(mark)))).toEqual(new Set(['{"keys":null}']));
     });
 
-    /** What each alteration leaves of the table `altered (key, body)`, written to by a session that wrote to it before. */
+    /**
+     * What each alteration leaves of the table `altered (key, body)`, written to by a session that wrote to it
+     * before.
+     */
     const alterations = [
       ["a dropped column", "alter table public.altered drop column body", "other = 'x'"],
       ["a renamed column", "alter table public.altered rename column body to content", "content = 'x'"],
@@ -328,7 +334,8 @@ describeDatabases(
           const waiting = sql`select count(*)::int as count from pg_locks where not granted and relation = 'public.texts'::regclass`;
           const count = async () => (await project.rows<{ count: number }>(waiting))[0]?.count;
           await expect.poll(count, { timeout: 20_000 }).toBe(1);
-          // Behind a waiting CREATE TRIGGER every writer queues: ours gives up soon and tries again, so this one comes through.
+          // Behind a waiting CREATE TRIGGER every writer queues: ours gives up soon and tries again, so this one
+          // comes through.
           await other.query("insert into public.texts values (2, 'not stopped')");
           await writer.query("commit");
           const worker = await installing;

@@ -1,4 +1,7 @@
-/** Answers whose target rows another session holds: kept in the ledger, written from there, and the provider's files are read once. */
+/**
+ * Answers whose target rows another session holds: kept in the ledger, written from there, and the provider's files
+ * are read once.
+ */
 import { afterEach, expect, it } from "vitest";
 import type pg from "pg";
 import { abandonBatch } from "../../src/app/adopt/abandon-batch.js";

@@ -1,4 +1,7 @@
-/** Rows of megabytes and files of few lines: memory, and the ledger's attempts, must not grow with the size of the contents. */
+/**
+ * Rows of megabytes and files of few lines: memory, and the ledger's attempts, must not grow with the size of the
+ * contents.
+ */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { CONTENT_BYTES_MAX, contentsOf, type Source, type SourceRow } from "../../src/sources/source.js";

@@ -1,6 +1,6 @@
 /**
- * The engine on the second shape of a provider: the input goes with the create, and a create whose reply was lost is found by
- * circumstance alone. Every row is answered once, and nothing is asked twice but where the promise says so.
+ * The engine on the second shape of a provider: the input goes with the create, and a create whose reply was lost is
+ * found by circumstance alone. Every row is answered once, and nothing is asked twice but where the promise says so.
  */
 import { afterEach, expect, test } from "vitest";
 import { pipeline, z } from "../../src/index.js";

@@ -1,4 +1,7 @@
-/** What circumstance alone must never lead to: rows that are paid twice, a search without an end, a row blamed for another's batch. */
+/**
+ * What circumstance alone must never lead to: rows that are paid twice, a search without an end, a row blamed for
+ * another's batch.
+ */
 import { afterEach, expect, test, vi } from "vitest";
 import { idleState } from "../../src/app/open/idle.js";
 import { pipeline, z } from "../../src/index.js";

@@ -1,6 +1,7 @@
 /**
- * Servers that speak OpenAI's API otherwise than OpenAI does: records of files that are gone or wrong, refusals that are about no line,
- * unknown entries and words. What is not needed may be anything; no row pays for what is not its own fault.
+ * Servers that speak OpenAI's API otherwise than OpenAI does: records of files that are gone or wrong, refusals that
+ * are about no line, unknown entries and words. What is not needed may be anything; no row pays for what is not its
+ * own fault.
  */
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";

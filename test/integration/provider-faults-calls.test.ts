@@ -1,4 +1,7 @@
-/** A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status` then say. */
+/**
+ * A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status`
+ * then say.
+ */
 import { rm } from "node:fs/promises";
 import { afterEach, expect, it, vi } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";

@@ -149,7 +149,8 @@ describeDatabases(
       const [batch] = await project.rows<{ polls: number; downloads: number }>(
         sql`select polls, downloads from rowmill.batches`,
       );
-      // One look finds that the batch has ended, two believe that the file is late. A slow round may hold two of the others.
+      // One look finds that the batch has ended, two believe that the file is late. A slow round may hold two of the
+      // others.
       expect(batch?.downloads).toBe(2);
       expect(batch?.polls).toBeGreaterThanOrEqual(looks - 3);
       await resumeAll(project);

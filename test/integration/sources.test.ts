@@ -1,4 +1,7 @@
-/** Which tables can be watched, and that every way of writing to one is noticed, sooner by a trigger or later by a sweep. */
+/**
+ * Which tables can be watched, and that every way of writing to one is noticed, sooner by a trigger or later by a
+ * sweep.
+ */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
 import { raw, type Sql } from "../../src/postgres/database.js";

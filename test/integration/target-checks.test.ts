@@ -1,4 +1,7 @@
-/** What is said of a target before anything is paid, on every database, and through a pooler that gives each transaction another session. */
+/**
+ * What is said of a target before anything is paid, on every database, and through a pooler that gives each
+ * transaction another session.
+ */
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, inject, it } from "vitest";

@@ -28,7 +28,10 @@ describeDatabases("A statement's keys", (kind) => {
     await project.check().finally(() => project.close());
   });
 
-  /** What each arrival of the first pipeline holds after a statement: how many keys, null for a sweep; and how many different ones there are. */
+  /**
+   * What each arrival of the first pipeline holds after a statement: how many keys, null for a sweep; and how many
+   * different ones there are.
+   */
   async function told(statement: string) {
     await project.run(sql`truncate rowmill.arrivals`);
     await project.run(sql`${raw(statement)}`);

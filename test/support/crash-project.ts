@@ -1,7 +1,7 @@
 /**
- * A project whose workers are processes that die: each runs the built package in the project's folder, with a fault at one step or
- * none. What they leave is brought to its end by a worker in the process of the test; then the ledger's invariants, the tables and
- * the provider's journal must say that nothing was lost and nothing paid twice.
+ * A project whose workers are processes that die: each runs the built package in the project's folder, with a fault
+ * at one step or none. What they leave is brought to its end by a worker in the process of the test; then the
+ * ledger's invariants, the tables and the provider's journal must say that nothing was lost and nothing paid twice.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,6 @@
-/** One pipeline over a table of notes, real workers, and a database that misbehaves on the way to them. PostgreSQL 18. */
+/**
+ * One pipeline over a table of notes, real workers, and a database that misbehaves on the way to them. PostgreSQL 18.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";

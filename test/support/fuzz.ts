@@ -1,6 +1,6 @@
 /**
- * What the fuzz tests share: how many cases each of them makes, the seed of the run, and text that breaks careless code. A failure
- * prints its own seed and path; ROWMILL_FUZZ_SEED=<seed> makes all cases of a run again.
+ * What the fuzz tests share: how many cases each of them makes, the seed of the run, and text that breaks careless
+ * code. A failure prints its own seed and path; ROWMILL_FUZZ_SEED=<seed> makes all cases of a run again.
  */
 import { randomInt } from "node:crypto";
 import fc from "fast-check";

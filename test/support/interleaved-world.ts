@@ -1,6 +1,6 @@
 /**
- * Two workers, their provider and a user on one database, moved one action at a time by a test. Actions are plain records, so that a
- * story can be shrunk and printed; one that means nothing at its moment does nothing.
+ * Two workers, their provider and a user on one database, moved one action at a time by a test. Actions are plain
+ * records, so that a story can be shrunk and printed; one that means nothing at its moment does nothing.
  */
 import { pino } from "pino";
 import { idleState } from "../../src/app/open/idle.js";

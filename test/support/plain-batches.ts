@@ -1,6 +1,7 @@
 /**
- * The batches of the invented vendor "plain", in memory: each request is executed once a batch, and the journal says which ones were.
- * The counts of a batch always add up to its requests: with time, all by which its list tells one batch from another.
+ * The batches of the invented vendor "plain", in memory: each request is executed once a batch, and the journal says
+ * which ones were. The counts of a batch always add up to its requests: with time, all by which its list tells one
+ * batch from another.
  */
 import { randomBytes } from "node:crypto";
 import { answerBySchema, type PlainAnswer, type PlainAsk, type PlainResult } from "./plain-answers.js";

@@ -1,6 +1,6 @@
 /**
- * A whole Rowmill for one test, as `startProject` makes it, whose batches go to the stand-in of "plain" instead of the gateway. What the
- * stages do there they do by `Provider` alone.
+ * A whole Rowmill for one test, as `startProject` makes it, whose batches go to the stand-in of "plain" instead of
+ * the gateway. What the stages do there they do by `Provider` alone.
  */
 import { join } from "node:path";
 import { pino } from "pino";

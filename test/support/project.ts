@@ -1,6 +1,6 @@
 /**
- * A whole Rowmill for one test: a fresh database of the given kind, the local Batch API server, a config, and the stages. The
- * stages are driven round by round (`drain`), so no test waits for a clock.
+ * A whole Rowmill for one test: a fresh database of the given kind, the local Batch API server, a config, and the
+ * stages. The stages are driven round by round (`drain`), so no test waits for a clock.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,6 @@
-/** What tests of a provider that misbehaves share: faults by call, a drain that does not wait, and what a person sees. */
+/**
+ * What tests of a provider that misbehaves share: faults by call, a drain that does not wait, and what a person sees.
+ */
 import { Writable } from "node:stream";
 import { pino, type Logger } from "pino";
 import { expect } from "vitest";
@@ -72,7 +74,9 @@ export const impatient = { backoffMs: 1, callMs: 5_000, stallMs: 300 } as const;
 
 const ROUNDS_MAX = 60;
 
-/** Rounds until nothing moves by itself; whatever waits for a time is due at once, and `each` round may take its time. */
+/**
+ * Rounds until nothing moves by itself; whatever waits for a time is due at once, and `each` round may take its time.
+ */
 export async function hurry(
   project: TestProject,
   worker: WorkerContext,

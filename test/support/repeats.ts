@@ -1,6 +1,6 @@
 /**
- * Whether the provider was asked again without a reason: the journal's executions, beside what the ledger says of each attempt. For
- * tests in which rows change, so that the same content may rightly be asked again.
+ * Whether the provider was asked again without a reason: the journal's executions, beside what the ledger says of
+ * each attempt. For tests in which rows change, so that the same content may rightly be asked again.
  */
 import { parseCustomId } from "../../src/model/request/custom-id.js";
 import { sql, type TestProject } from "./project.js";
@@ -24,7 +24,10 @@ export interface Repeats {
   readonly unstated: readonly string[];
 }
 
-/** `mayLackResult`: keys, as `PIPELINE KEY`, whose result a user deleted from the target; an answered one may then be asked again. */
+/**
+ * `mayLackResult`: keys, as `PIPELINE KEY`, whose result a user deleted from the target; an answered one may then be
+ * asked again.
+ */
 export async function repeats(
   project: TestProject,
   mayLackResult: ReadonlySet<string> = new Set(),

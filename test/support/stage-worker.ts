@@ -1,6 +1,6 @@
 /**
- * A worker whose stages a test runs one by one, and which dies or freezes at a chosen boundary of its steps: before the work of one, or
- * when it took effect. What it leaves in the database stays, its leases too.
+ * A worker whose stages a test runs one by one, and which dies or freezes at a chosen boundary of its steps: before
+ * the work of one, or when it took effect. What it leaves in the database stays, its leases too.
  */
 import { randomUUID } from "node:crypto";
 import { pino } from "pino";

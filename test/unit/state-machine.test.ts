@@ -1,6 +1,7 @@
 /**
- * The two tables of states and events, written down a second time from the design and compared with the code cell by cell.
- * The types of the literals make a cell that is left out a compile error; the last test, read by the compiler, shows that.
+ * The two tables of states and events, written down a second time from the design and compared with the code cell by
+ * cell. The types of the literals make a cell that is left out a compile error; the last test, read by the compiler,
+ * shows that.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -36,7 +37,10 @@ import {
 
 const repository = join(import.meta.dirname, "../..");
 
-/** Only a request in flight can meet the ending of an attempt, only a waiting one is planned, and only of a failed one is a kept answer written. */
+/**
+ * Only a request in flight can meet the ending of an attempt, only a waiting one is planned, and only of a failed one
+ * is a kept answer written.
+ */
 const notInFlight = {
   answered: "impossible",
   answeredGone: "impossible",
