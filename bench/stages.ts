@@ -138,7 +138,8 @@ async function measure(context: WorkerContext, rows: number): Promise<StageFigur
 
 function insertFilms(database: Database, table: string, rows: number): Promise<number> {
   return database.run(sql`insert into ${raw(`public.${table}`)}
-    select n, 'Film number ' || n, repeat(${DESCRIPTION}, 2) || 'Take ' || n || '.' from generate_series(1, ${rows}::int) n`);
+    select n, 'Film number ' || n, repeat(${DESCRIPTION}, 2) || 'Take ' || n || '.'
+    from generate_series(1, ${rows}::int) n`);
 }
 
 interface StageTimes {

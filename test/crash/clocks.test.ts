@@ -100,7 +100,9 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
         sql`update rowmill.workers set seen_at = clock_timestamp() + interval '5 minutes'`,
       );
       const [held] = await crash.project.rows<{ token: string }>(sql`update rowmill.batches
-        set lease_until = clock_timestamp() + interval '5 minutes' where lease_token is not null returning lease_token as token`);
+        set lease_until = clock_timestamp() + interval '5 minutes'
+        where lease_token is not null
+        returning lease_token as token`);
       // Nothing but the lease keeps others from that batch.
       await crash.project.run(
         sql`select rowmill_worker.force_unlock_workers(array(select pool_id from rowmill.workers))`,

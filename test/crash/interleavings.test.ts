@@ -136,11 +136,16 @@ async function wrongInTheEnd({ project }: World, listLags: boolean): Promise<str
   const states = await project.rows<{ line: string }>(sql`
     select coalesce(n.id::text, r.key) || ': ' || coalesce(r.state || coalesce(' ' || r.error, ''), 'no request')
         || ', asks ' || coalesce(n.body, 'nothing') || ', has ' || coalesce(t.opening, 'nothing') as line
-    from public.notes n full join rowmill.requests r on r.key = n.id::text left join public.note_openings t on t.id = n.id
+    from public.notes n
+    full join rowmill.requests r on r.key = n.id::text
+    left join public.note_openings t on t.id = n.id
     where case when n.id is null then r.state <> 'gone' else r.state is distinct from 'succeeded' or t.opening is distinct from n.body end`);
   const { unstated } = await repeats(project);
   const duplicates = await project.rows<{ line: string }>(
-    sql`select 'second batch ' || provider_batch_id || ': ' || reason as line from rowmill.duplicate_batches where cancelled_at is null or not ${listLags}::boolean`,
+    sql`
+      select 'second batch ' || provider_batch_id || ': ' || reason as line
+      from rowmill.duplicate_batches
+      where cancelled_at is null or not ${listLags}::boolean`,
   );
   return [...states, ...duplicates].map(({ line }) => line).concat(unstated);
 }

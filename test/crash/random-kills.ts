@@ -180,9 +180,15 @@ const STORY_LINES_MAX = 200;
 /** What the ledger says happened, to find the cause. */
 async function storyOf(project: TestProject): Promise<string> {
   const events = await project.rows<{ line: string }>(sql`
-    select concat_ws(' ', at, batch_id, from_state, '->', to_state, reason) as line from rowmill.batch_events order by at limit ${STORY_LINES_MAX}`);
+    select concat_ws(' ', at, batch_id, from_state, '->', to_state, reason) as line
+    from rowmill.batch_events
+    order by at
+    limit ${STORY_LINES_MAX}`);
   const attempts = await project.rows<{ line: string }>(sql`
-    select concat_ws(' ', request_id, attempt, outcome, detail) as line from rowmill.attempts where outcome <> 'answered' limit ${STORY_LINES_MAX}`);
+    select concat_ws(' ', request_id, attempt, outcome, detail) as line
+    from rowmill.attempts
+    where outcome <> 'answered'
+    limit ${STORY_LINES_MAX}`);
   return [...events, ...attempts].map(({ line }) => line).join("\n");
 }
 

@@ -153,7 +153,9 @@ function aTwinSeenLate(): Scene {
       await crash.project.round(await crash.worker());
       await createTwin(crash);
       await crash.project.run(
-        sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour', planned_at = planned_at - interval '1 hour'`,
+        sql`
+          update rowmill.batches
+          set submitted_at = submitted_at - interval '1 hour', planned_at = planned_at - interval '1 hour'`,
       );
     },
   };

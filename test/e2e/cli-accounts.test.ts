@@ -254,7 +254,11 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       expect((await run(there, "up", "--until-idle")).status).toBe(0);
       const back = await project.run("up", "--until-idle");
       expect(back.status, back.stderr).toBe(0);
-      const attempts = sql`select ending, outcome, count(*)::int as rows from rowmill.attempts group by 1, 2 order by 2`;
+      const attempts = sql`
+        select ending, outcome, count(*)::int as rows
+        from rowmill.attempts
+        group by 1, 2
+        order by 2`;
       expect(await project.database.rows(attempts)).toEqual([
         { ending: "returned", outcome: "abandoned", rows: 3 },
         { ending: "succeeded", outcome: "answered", rows: 3 },
@@ -274,7 +278,10 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       });
       const killed = start(there, "cancel", "--abandon", id, "--yes");
       await until("it waits for the row", async () => {
-        const waiting = sql`select 1 as one from pg_stat_activity where wait_event_type = 'Lock' and query like '%rowmill.lines%'`;
+        const waiting = sql`
+          select 1 as one
+          from pg_stat_activity
+          where wait_event_type = 'Lock' and query like '%rowmill.lines%'`;
         return (await project.database.first(waiting)) !== null;
       });
       killed.child.kill("SIGKILL");

@@ -45,7 +45,9 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
 
   function answered(): Promise<{ account: string; demo: boolean; rows: number }[]> {
     return project.database.rows(sql`
-      select b.account, r.demo, count(*)::int as rows from rowmill.requests r join rowmill.batches b on b.no = r.answered_batch
+      select b.account, r.demo, count(*)::int as rows
+      from rowmill.requests r
+      join rowmill.batches b on b.no = r.answered_batch
       where r.state = 'succeeded' group by 1, 2 order by 1`);
   }
 

@@ -74,7 +74,9 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     await project.database.run(sql`insert into notes select i, 'note ' || i from generate_series(1, 9) i`);
     await project.database.run(sql`create type mood as enum ('happy')`);
     await project.database.run(
-      sql`create table ans (id int primary key, mood mood, score int constraint small check (score < 10), tag varchar(5))`,
+      sql`
+        create table ans (id int primary key, mood mood, score int constraint small check (score < 10),
+          tag varchar(5))`,
     );
     await project.writeConfig(`notes: pipeline({ source: { table: "notes", key: "id", columns: ["body"] }, polling, attempts: 1,
       request: { ...request, user: "{{ body }}" }, target: { table: "ans" },

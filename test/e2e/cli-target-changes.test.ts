@@ -34,7 +34,11 @@ describe.skipIf(serverKind === "embedded")(
 
     async function tableNow(): Promise<{ checks: string[]; columns: string[] }> {
       const checks = await project.database.rows<{ text: string }>(
-        sql`select pg_get_constraintdef(oid) as text from pg_constraint where conrelid = 'ans'::regclass and contype = 'c' order by 1`,
+        sql`
+          select pg_get_constraintdef(oid) as text
+          from pg_constraint
+          where conrelid = 'ans'::regclass and contype = 'c'
+          order by 1`,
       );
       const columns = await project.database.rows<{ text: string }>(
         sql`select attname || ' ' || format_type(atttypid, atttypmod) as text from pg_attribute

@@ -41,7 +41,9 @@ describe("examples", { timeout: 120_000 }, () => {
       expect(second).toContain("tickets");
       expect((await project.gateway.journal.summary()).executed).toBe(16);
       const triage = await project.database.rows<Record<string, string>>(
-        sql`select pg_typeof(category)::text as category, pg_typeof(urgency)::text as urgency, pg_typeof(summary)::text as summary
+        sql`
+          select pg_typeof(category)::text as category, pg_typeof(urgency)::text as urgency,
+            pg_typeof(summary)::text as summary
           from support.triage join support.tickets using (account, number) where status <> 'closed'`,
       );
       expect(triage).toHaveLength(15);

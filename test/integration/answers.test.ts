@@ -137,7 +137,8 @@ describeDatabases(
       project = await startProject(kind);
       await createNotes(project, plain(20));
       await project.run(
-        sql`create table public.note_summaries (id int primary key, summary text check (summary not like '%number 7,%'))`,
+        sql`
+          create table public.note_summaries (id int primary key, summary text check (summary not like '%number 7,%'))`,
       );
       await project.drain(await project.worker({ notes: notesPipeline() }));
       const failed = (await requests(project)).filter((row) => row.state !== "succeeded");

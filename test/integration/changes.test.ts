@@ -31,7 +31,10 @@ const changes: readonly Change[] = [
     name: "an UPDATE of a declared column",
     apply: async (project) => {
       await project.run(
-        sql`update public.imdb_dataset set "Description" = 'Anew: ' || "Description" where imdb_id = any(${keys}::bigint[])`,
+        sql`
+          update public.imdb_dataset
+          set "Description" = 'Anew: ' || "Description"
+          where imdb_id = any(${keys}::bigint[])`,
       );
     },
   },
@@ -42,7 +45,10 @@ const changes: readonly Change[] = [
         sql`update public.imdb_dataset set "Description" = 'x' || "Description" where imdb_id = any(${keys}::bigint[])`,
       );
       await project.run(
-        sql`update public.imdb_dataset set "Description" = substr("Description", 2) where imdb_id = any(${keys}::bigint[])`,
+        sql`
+          update public.imdb_dataset
+          set "Description" = substr("Description", 2)
+          where imdb_id = any(${keys}::bigint[])`,
       );
     },
   },

@@ -113,7 +113,10 @@ describeDatabases(
       }
       expect(await outcomes(project)).toEqual({});
       await project.run(
-        sql`update rowmill.batches set lease_token = null, lease_until = null, next_at = now() where settled_at is null`,
+        sql`
+          update rowmill.batches
+          set lease_token = null, lease_until = null, next_at = now()
+          where settled_at is null`,
       );
       await project.drain(...newer);
       expect(await states()).toEqual(times("succeeded"));

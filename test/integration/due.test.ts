@@ -112,7 +112,9 @@ describeDatabases(
         () => pipelines.forgetAnswers(worker.database, id),
         () =>
           project.run(
-            sql`insert into rowmill.learned_limits (account, model, enqueued_tokens, message) values ('a', 'b', 1, 'c')`,
+            sql`
+              insert into rowmill.learned_limits (account, model, enqueued_tokens, message)
+              values ('a', 'b', 1, 'c')`,
           ),
       ];
       for (const change of changes) {
@@ -181,7 +183,9 @@ describeDatabases(
         values ('a', 'b', 1, now() + interval '600 seconds', 'c')`);
       await isNext(600);
       await project.run(
-        sql`insert into rowmill.workers (id, host, pid, version, seen_at) values (gen_random_uuid(), 'h', 1, '1', now() + interval '280 seconds')`,
+        sql`
+          insert into rowmill.workers (id, host, pid, version, seen_at)
+          values (gen_random_uuid(), 'h', 1, '1', now() + interval '280 seconds')`,
       );
       await isNext(300);
       await project.run(sql`delete from rowmill.workers where host = 'h'`);

@@ -139,7 +139,10 @@ describeDatabases(
       const [pipeline] = worker.pipelines.values();
       if (pipeline === undefined) throw new Error("There is no pipeline.");
       const name = raw(`rowmill.arrive_${pipeline.id}()`);
-      const isDefiner = sql`select prosecdef as definer from pg_proc where oid = ${`rowmill.arrive_${pipeline.id}`}::regproc`;
+      const isDefiner = sql`
+        select prosecdef as definer
+        from pg_proc
+        where oid = ${`rowmill.arrive_${pipeline.id}`}::regproc`;
       await project.run(sql`alter function ${name} security invoker`);
       expect(await project.rows(isDefiner)).toEqual([{ definer: false }]);
       await worker.refreshSource(pipeline);
@@ -267,8 +270,9 @@ describeDatabases(
       const arrivals = async (statement: ReturnType<typeof sql>) => {
         await project.run(sql`truncate rowmill.arrivals`);
         await project.run(statement);
-        const [told] =
-          await project.rows(sql`select (select max(cardinality(keys)) from rowmill.arrivals) as most, count(*)::int as keys, count(distinct k)::int as different
+        const [told] = await project.rows(sql`
+            select (select max(cardinality(keys))
+            from rowmill.arrivals) as most, count(*)::int as keys, count(distinct k)::int as different
         from rowmill.arrivals a, unnest(a.keys) k`);
         return told;
       };
@@ -291,7 +295,8 @@ describeDatabases(
         sql`alter table public.texts add column updated_at timestamptz default now(), add column answer text`,
       );
       await project.run(
-        sql`create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
+        sql`
+          create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
       );
       await project.run(
         sql`create trigger touch before update on public.texts for each row execute function public.touch()`,
@@ -331,7 +336,10 @@ describeDatabases(
           await writer.query("begin");
           await writer.query("insert into public.texts values (1, 'open')");
           const installing = project.worker({ texts: textPipeline() });
-          const waiting = sql`select count(*)::int as count from pg_locks where not granted and relation = 'public.texts'::regclass`;
+          const waiting = sql`
+            select count(*)::int as count
+            from pg_locks
+            where not granted and relation = 'public.texts'::regclass`;
           const count = async () => (await project.rows<{ count: number }>(waiting))[0]?.count;
           await expect.poll(count, { timeout: 20_000 }).toBe(1);
           // Behind a waiting CREATE TRIGGER every writer queues: ours gives up soon and tries again, so this one

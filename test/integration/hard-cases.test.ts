@@ -104,10 +104,12 @@ describeDatabases(
 
     it("a touch trigger on the source as target is not taken for new content by any later sweep", async () => {
       await project.run(
-        sql`create table public.texts (id int primary key, body text, answer text, updated_at timestamptz default now())`,
+        sql`
+          create table public.texts (id int primary key, body text, answer text, updated_at timestamptz default now())`,
       );
       await project.run(
-        sql`create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
+        sql`
+          create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
       );
       await project.run(
         sql`create trigger touch before update on public.texts for each row execute function public.touch()`,

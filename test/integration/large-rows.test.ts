@@ -69,7 +69,9 @@ describeDatabases(
     /** Made in the database: sizes in bytes, in the order of their ids. */
     async function createSized(sizes: readonly number[]): Promise<void> {
       await project.run(sql`insert into public.notes (body)
-      select left(repeat('Note ' || n || ' is long. ', bytes / 10), bytes) from unnest(${[...sizes]}::int[]) with ordinality as x (bytes, n) order by n`);
+      select left(repeat('Note ' || n || ' is long. ', bytes / 10), bytes)
+      from unnest(${[...sizes]}::int[]) with ordinality as x (bytes, n)
+      order by n`);
     }
 
     async function openSource(): Promise<Source> {

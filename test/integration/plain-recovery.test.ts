@@ -275,8 +275,9 @@ describeDatabases(
     }
 
     const ageLedger = () =>
-      at.project
-        .run(sql`update rowmill.batches set planned_at = planned_at - interval '1 day', submitted_at = submitted_at - interval '1 day',
+      at.project.run(sql`
+          update rowmill.batches
+          set planned_at = planned_at - interval '1 day', submitted_at = submitted_at - interval '1 day',
         provider_data = provider_data || jsonb_build_object('intendedAt', (provider_data ->> 'intendedAt')::float8 - 86400)`);
 
     async function duplicates(): Promise<number> {

@@ -61,7 +61,8 @@ describeDatabases(
     }
 
     async function duplicates(): Promise<object[]> {
-      return project.rows(sql`select provider_batch_id as id, cancelled_at is not null as cancelled, reserved_nano_usd > 0 as counted
+      return project.rows(sql`
+        select provider_batch_id as id, cancelled_at is not null as cancelled, reserved_nano_usd > 0 as counted
         from rowmill.duplicate_batches`);
     }
 
@@ -150,7 +151,9 @@ describeDatabases(
       await project.round(worker);
       expect(await duplicates()).toEqual([{ id: first, cancelled: true, counted: true }]);
       const [sums] = await project.rows(sql`select
-        (select sum(cost_nano_usd) from rowmill.attempts) = (select sum(reserved_nano_usd) from rowmill.duplicate_batches) as equal`);
+        (select sum(cost_nano_usd)
+        from rowmill.attempts) = (select sum(reserved_nano_usd)
+        from rowmill.duplicate_batches) as equal`);
       expect(sums).toEqual({ equal: true });
       // For the stated reason, and told: twice.
       expect(await executions(project)).toEqual(times(ROWS, 2));

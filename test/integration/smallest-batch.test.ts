@@ -60,7 +60,9 @@ describeDatabases(
     });
 
     test("costs more than is left of the budget", async () => {
-      expect(await blocked(9, { budget: { usd: 0.0001, per: "total" } })).toContain("the 4 requests of the smallest batch");
+      expect(await blocked(9, { budget: { usd: 0.0001, per: "total" } })).toContain(
+        "the 4 requests of the smallest batch",
+      );
     });
   },
   bookKeepers,

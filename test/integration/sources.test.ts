@@ -142,7 +142,9 @@ describeDatabases(
     it("may have a composite key, and quoted, mixed-case names in any schema", async () => {
       await project.run(sql`create schema "Odd Schema"`);
       await project.run(
-        sql`create table "Odd Schema"."My Films" ("Year" int, "Ti tle" text, body text, "key" text, primary key ("Year", "Ti tle"))`,
+        sql`
+          create table "Odd Schema"."My Films" ("Year" int, "Ti tle" text, body text, "key" text,
+            primary key ("Year", "Ti tle"))`,
       );
       await project.run(
         sql`insert into "Odd Schema"."My Films" values (1999, 'A, "b"', 'one'), (2000, '[]', 'two')`,
@@ -214,7 +216,10 @@ describeDatabases(
         }
       }
       const added = await project.rows(
-        sql`select attname from pg_attribute where attrelid = 'rowmill.requests'::regclass and attname in ('answer', 'rowmill_at')`,
+        sql`
+          select attname
+          from pg_attribute
+          where attrelid = 'rowmill.requests'::regclass and attname in ('answer', 'rowmill_at')`,
       );
       expect(added).toEqual([]);
     });
@@ -428,7 +433,9 @@ describeDatabases(
       const write = (zone: string, statement: ReturnType<typeof sql>) =>
         project.database.transaction(async (tx) => {
           await tx.run(
-            sql`select set_config('TimeZone', ${zone}, true), set_config('DateStyle', 'German', true), set_config('extra_float_digits', '-3', true)`,
+            sql`
+              select set_config('TimeZone', ${zone}, true), set_config('DateStyle', 'German', true),
+                set_config('extra_float_digits', '-3', true)`,
           );
           await tx.run(statement);
         });

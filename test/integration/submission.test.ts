@@ -157,7 +157,10 @@ describeDatabases(
         step: (name, work) =>
           name === "submit.record" ? Promise.reject(new Error("The worker died.")) : worker.step(name, work),
       });
-      const duplicates = sql`select provider_batch_id as id from rowmill.duplicate_batches where cancelled_at is not null`;
+      const duplicates = sql`
+        select provider_batch_id as id
+        from rowmill.duplicate_batches
+        where cancelled_at is not null`;
       expect(await project.rows(duplicates)).toEqual([{ id: second?.id }]);
       failed = true;
       project.gateway.release();

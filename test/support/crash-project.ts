@@ -236,8 +236,14 @@ export async function accounts(project: TestProject): Promise<Accounts> {
   );
   const journal = await project.gateway.journal.summary();
   const [row] = await project.rows<{ missing: number; superfluous: number }>(sql`
-    select (select count(*)::int from public.notes n left join public.note_summaries s using (id) where s.summary is null) as missing,
-      (select count(*)::int from public.note_summaries s left join public.notes n using (id) where n.id is null) as superfluous`);
+    select (select count(*)::int
+    from public.notes n
+    left join public.note_summaries s using (id)
+    where s.summary is null) as missing,
+      (select count(*)::int
+      from public.note_summaries s
+      left join public.notes n using (id)
+      where n.id is null) as superfluous`);
   return {
     states: Object.fromEntries(states.map(({ state, count }) => [state, count])),
     askedTwice: [...journal.executedByContent.values()].filter((times) => times > 1).length,

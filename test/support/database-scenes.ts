@@ -112,7 +112,10 @@ async function expectFinished(project: TestProject): Promise<void> {
 async function unfinished(project: TestProject): Promise<{ missing: number; busy: number } | string> {
   try {
     const [left] = await project.rows<{ missing: number; busy: number }>(sql`
-      select (select count(*)::int from public.notes n left join public.note_summaries s using (id) where s.summary is null) as missing,
+      select (select count(*)::int
+      from public.notes n
+      left join public.note_summaries s using (id)
+      where s.summary is null) as missing,
         (select count(*)::int from rowmill.batches where settled_at is null) as busy`);
     return left ?? "nothing";
   } catch (error) {

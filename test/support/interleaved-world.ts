@@ -169,7 +169,9 @@ type UserAction = Extract<Action, { do: "put" | "remove" | "rekey" | "truncate" 
 
 async function byUser(project: TestProject, action: UserAction): Promise<void> {
   if (action.do === "put")
-    await project.run(sql`insert into public.notes values (${action.key}, ${bodyOf(action.version)} || ${action.key}::int || '.')
+    await project.run(sql`
+      insert into public.notes
+      values (${action.key}, ${bodyOf(action.version)} || ${action.key}::int || '.')
       on conflict (id) do update set body = excluded.body`);
   else if (action.do === "remove") await project.run(sql`delete from public.notes where id = ${action.key}`);
   else if (action.do === "rekey")
@@ -248,7 +250,10 @@ async function timePasses(project: TestProject): Promise<void> {
   await project.run(sql`update rowmill.queue set not_before = now()`);
   await project.run(sql`update rowmill.requests set not_before = null where not_before is not null`);
   await project.run(
-    sql`update rowmill.batches set next_at = now(), create_intent_at = create_intent_at - interval '1 hour' where settled_at is null`,
+    sql`
+      update rowmill.batches
+      set next_at = now(), create_intent_at = create_intent_at - interval '1 hour'
+      where settled_at is null`,
   );
 }
 

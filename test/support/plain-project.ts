@@ -103,7 +103,11 @@ export async function plainAccounts(project: TestProject, standIn: PlainStandIn)
     sql`select state, count(*)::int as count from rowmill.requests group by 1 order by 1`,
   );
   const [row] = await project.rows<{ missing: number }>(
-    sql`select count(*)::int as missing from public.notes n left join public.note_summaries s using (id) where s.summary is null`,
+    sql`
+      select count(*)::int as missing
+      from public.notes n
+      left join public.note_summaries s using (id)
+      where s.summary is null`,
   );
   const times = [...standIn.executedByPrompt().values()];
   return {

@@ -66,7 +66,9 @@ async function askedByRequest(project: TestProject): Promise<Map<string, Asked[]
 async function toldByRequest(project: TestProject): Promise<Map<string, Told[]>> {
   const rows = await project.rows<Told & { id: string }>(sql`
     select a.request_id::text as id, p.name || ' ' || r.key as key, a.attempt, a.outcome from rowmill.attempts a
-    join rowmill.requests r on r.id = a.request_id join rowmill.pipelines p on p.id = r.pipeline_id order by a.attempt`);
+    join rowmill.requests r on r.id = a.request_id
+    join rowmill.pipelines p on p.id = r.pipeline_id
+    order by a.attempt`);
   const told = new Map<string, Told[]>();
   for (const { id, ...attempt } of rows) told.set(id, [...(told.get(id) ?? []), attempt]);
   return told;
