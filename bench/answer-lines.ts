@@ -1,4 +1,7 @@
-/** The output file of a batch that was never stored: where its ids stand in the input, and its lines, made while they are read. */
+/**
+ * The output file of a batch that was never stored: where its ids stand in the input, and its lines, made while they
+ * are read.
+ */
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,7 +15,7 @@ export interface AskedIds {
 
 const REQUESTS_MAX = 1_000_000;
 const PIECE_BYTES = 256 * 1024;
-/** A reader that takes nothing for so long has gone. */
+/** A reader that takes nothing for this long has gone. */
 const DRAIN_MS_MAX = 600_000;
 const ID_MARK = Buffer.from('"custom_id":"');
 const LINE_FEED = 0x0a;

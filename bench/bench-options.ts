@@ -24,7 +24,9 @@ export interface BenchOptions {
   readonly rounds: number | null;
   /** Of the answers in the provider's file. */
   readonly order: "asked" | "random";
-  /** `trigger`: rows are written while the triggers are there; `existing`: before, so that the first sweep finds them. */
+  /**
+   * `trigger`: rows are written while the triggers are there; `existing`: before, so that the first sweep finds them.
+   */
   readonly arrivals: "trigger" | "existing";
   /** The built command line, `dist/cli/main.js`, of this version or of another one. */
   readonly cli: string;
@@ -34,7 +36,7 @@ export interface BenchOptions {
   readonly beside: string | null;
   readonly json: boolean;
   readonly smoke: boolean;
-  /** Writes `recorded.json` anew, instead of comparing with it. */
+  /** Writes `recorded.json`, instead of comparing with it. */
   readonly record: boolean;
 }
 

@@ -1,9 +1,15 @@
-/** A PostgreSQL 18 with a user's durability, and what can be read of it: its CPU, its write-ahead log, the size of what is not the user's. */
+/**
+ * A PostgreSQL 18 with a user's durability, and what can be read of it: its CPU, its write-ahead log, the size of
+ * what is not the user's.
+ */
 import pg from "pg";
 import { startPostgresServer } from "../test/support/postgres-servers.js";
 import { parentOf, treeMs } from "./usage.js";
 
-/** A commit is on the disk before it is acknowledged; tests do without. Commit times say when the last answer was written. */
+/**
+ * A commit is on the disk before it is acknowledged; tests do without. Commit times say when the last answer was
+ * written.
+ */
 const settings = {
   fsync: "on",
   synchronous_commit: "on",

@@ -1,4 +1,7 @@
-/** What must not be left behind, whatever ends the bench but kill -9: processes that it started, by their ids, and folders. */
+/**
+ * What must not be left behind, whatever ends the bench but kill -9: processes that it started, by their ids, and
+ * folders.
+ */
 import type { ChildProcess } from "node:child_process";
 import { rmSync } from "node:fs";
 

@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- embedded`: the mill with `database: "embedded"`, against the floor on a server, and the memory of the embedded server:
- * at the first start of a folder, which makes the database, and in the run, which starts it again.
+ * `npm run bench -- embedded`: the mill with `database: "embedded"`, against the floor on a server, and the memory of
+ * the embedded server: at the first start of a folder, which makes the database, and in the run, which starts it
+ * again.
  */
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";

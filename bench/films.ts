@@ -1,4 +1,7 @@
-/** The rows that are moved, the question about each, and the answer that all of them get: the same for Rowmill and for the floor. */
+/**
+ * The rows that are moved, the question about each, and the answer that all of them get: the same for Rowmill and for
+ * the floor.
+ */
 
 /** Bytes of a row's key and text, when nothing else is said. */
 export const ROW_BYTES = 250;
@@ -9,7 +12,7 @@ const SENTENCE =
 export const system = "Extract the categories of the film and a one-sentence summary.";
 export const model = "gpt-4o-mini";
 
-/** `content` of the stand-in, with a summary of about so many bytes. */
+/** `content` of the stand-in, with a summary of about this many bytes. */
 export function answerOf(summaryBytes = 90): string {
   const summary = SENTENCE.repeat(Math.ceil(summaryBytes / SENTENCE.length)).slice(0, summaryBytes);
   return JSON.stringify({ categories: ["drama", "crime"], summary });

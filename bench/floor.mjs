@@ -1,9 +1,11 @@
 /**
- * The floor: what any program must do that moves these rows through a provider, and nothing else. Rows are read by key in chunks, bodies
- * are as Rowmill's, a file is uploaded, a batch created and asked for, its answers are parsed and written by one statement a chunk. No
- * ledger, no retry, no check; nothing survives its end. Plain JavaScript, so that no compiler is measured with it.
+ * The floor: what any program must do that moves these rows through a provider, and nothing else. Rows are read by
+ * key in chunks, bodies are as Rowmill's, a file is uploaded, a batch created and asked for, its answers are parsed
+ * and written by one statement a chunk. No ledger, no retry, no check; nothing survives its end. Plain JavaScript, so
+ * that no compiler is measured with it.
  *
- * `floor.mjs OPTIONS`, which are JSON: `databaseUrl`, `providerUrl`, `batchRequests` (in one file), `system` and `model`.
+ * `floor.mjs OPTIONS`, which are JSON: `databaseUrl`, `providerUrl`, `batchRequests` (in one file), `system` and
+ * `model`.
  */
 import pg from "pg";
 

@@ -1,6 +1,6 @@
 /**
- * What an `up` costs that has nothing to do: processor time of the worker and of the whole PostgreSQL server, and the transactions
- * that the server counts for the database, over some time in which nobody writes.
+ * What an `up` costs that has nothing to do: processor time of the worker and of the whole PostgreSQL server, and the
+ * transactions that the server counts for the database, over some time without writes.
  */
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,8 +10,8 @@ import { oneNumber, startBenchServer, type BenchServer } from "./bench-server.js
 import { openLiveProject } from "./live-project.js";
 
 /**
- * What belongs to the start is over by then: the first looks (20 s with 100 pipelines), V8 giving back the memory of the start (until 50 s),
- * and the server's clean-up, which looks for work once a minute.
+ * What belongs to the start is over by then: the first looks (20 s with 100 pipelines), V8 giving back the memory of
+ * the start (until 50 s), and the server's clean-up, which looks for work once a minute.
  */
 const SETTLE_MS = 60_000;
 /** As the kernel counts in /proc/PID/stat. */

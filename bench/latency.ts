@@ -1,6 +1,7 @@
 /**
- * How soon a row is on its way, and an answer in the table: from a user's commit to the create at the provider, after seconds in
- * which nothing happened and while other pipelines work; and from the instant at which the provider is done to the target's row.
+ * How soon a row is on its way, and an answer in the table: from a user's commit to the create at the provider, after
+ * seconds in which nothing happened and while other pipelines work; and from the instant at which the provider is
+ * done to the target's row.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Call } from "../src/gateway/engine/faults.js";
@@ -14,7 +15,10 @@ const WAIT_MS_MAX = 60_000;
 const LOOK_MS = 5;
 /** A batch is made for each row at once. */
 const PIPELINE_KEYS = `when: { rows: 1 }, polling: { min: "200ms", max: "200ms" },`;
-/** Nothing happened for so long, and up to so much longer, so that no two meet the worker at the same point of its rounds. */
+/**
+ * Nothing happened for this long, and up to this much longer, so that no two meet the worker at the same point of its
+ * rounds.
+ */
 const IDLE_MS = 3_000;
 const SPREAD_MS = 1_000;
 /** Rows of other pipelines, one a commit. */

@@ -1,6 +1,7 @@
 /**
- * A project whose `rowmill up` runs in a process of its own, on a database and a local gateway of its own, as a user would run it:
- * without a terminal, by the built command line. Its tables are `rows_1`, `rows_2`, …, one pipeline each.
+ * A project whose `rowmill up` runs in a process of its own, on a database and a local gateway of its own, as a user
+ * would run it: without a terminal, by the built command line. Its tables are `rows_1`, `rows_2`, …, one pipeline
+ * each.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";

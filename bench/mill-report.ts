@@ -15,8 +15,8 @@ import { amount, machine, median, printMachine, printTable, quotient, spread } f
 const ROWS_DEFAULT = 100_000;
 const REPEATS_DEFAULT = 3;
 /**
- * Bodies and answers of both may differ by their ids; by more, the floor does not move any more what Rowmill moves. Its batches may be fewer:
- * Rowmill plans while rows still arrive.
+ * Bodies and answers of both may differ by their ids; by more, the floor does not move any more what Rowmill moves.
+ * Its batches may be fewer: Rowmill plans while rows still arrive.
  */
 const BYTES_APART_MAX = 0.05;
 

@@ -1,6 +1,7 @@
 /**
- * Rowmill beside the floor: `rowmill up --until-idle` with the arrivals of all rows already there, and the bare script that moves the
- * same rows through a stand-in of its own, each in a process and a database of its own, turn by turn on one PostgreSQL.
+ * Rowmill beside the floor: `rowmill up --until-idle` with the arrivals of all rows already there, and the bare
+ * script that moves the same rows through a stand-in of its own, each in a process and a database of its own, turn by
+ * turn on one PostgreSQL.
  */
 import { join } from "node:path";
 import type pg from "pg";

@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- profile`: where the time of one mill goes: the functions of the worker by their own time (V8's sampling profiler), and
- * the statements by the server's (pg_stat_statements). Both cost something themselves: compare shares, not sums.
+ * `npm run bench -- profile`: where the time of one mill goes: the functions of the worker by their own time (V8's
+ * sampling profiler), and the statements by the server's (pg_stat_statements). Both cost something themselves:
+ * compare shares, not sums.
  */
 import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,9 +1,11 @@
 /**
- * A provider's batch API that answers at once, as a process of its own: `provider-stand-in.ts OPTIONS`, which are JSON. Speaks OpenAI's
- * Files and Batches API as far as Rowmill and the floor use it, and is as cheap as can be, since it shares the cores with what is
- * measured: a file stays one buffer, and answers are written while they are read, one line a request, all with the same text.
+ * A provider's batch API that answers at once, as a process of its own: `provider-stand-in.ts OPTIONS`, which are
+ * JSON. Speaks OpenAI's Files and Batches API as far as Rowmill and the floor use it, and is as cheap as can be,
+ * since it shares the cores with what is measured: a file stays one buffer, and answers are written while they are
+ * read, one line a request, all with the same text.
  *
- * Says on standard output where it listens. `GET /counts` is what it was sent and what it gave. All state is in its memory.
+ * Says on standard output where it listens. `GET /counts` is what it was sent and what it gave. All state is in its
+ * memory.
  */
 import { once } from "node:events";
 import http from "node:http";
@@ -177,7 +179,7 @@ async function sendContent(response: http.ServerResponse, file: StoredFile | und
   counts.bytesOut += file.bytes;
 }
 
-/** Of a create nobody expects an end; the first question afterwards finds it done. */
+/** A create ends nothing; the first question afterwards finds it done. */
 function askedAgain(batch: StoredBatch | undefined): StoredBatch | undefined {
   if (batch !== undefined) batch.asked = true;
   return batch;

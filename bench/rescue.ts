@@ -1,6 +1,7 @@
 /**
- * How long a batch stands still when the worker that holds it is killed: from the kill -9, with its lease and its place in the queue
- * taken, to the next move of the batch by another worker. Leases and heartbeats run as they do in earnest.
+ * How long a batch stands still when the worker that holds it is killed: from the kill -9, with its lease and its
+ * place in the queue taken, to the next move of the batch by another worker. Leases and heartbeats run as they do in
+ * earnest.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -21,7 +22,7 @@ import { startBenchServer } from "./bench-server.js";
 const RESCUES = { rescues: 50, lanes: 10 };
 const script = resolve(import.meta.dirname, "../test/crash/crash-worker.mjs");
 const LOOK_MS = 100;
-/** A batch that nobody takes over by then is an error of the bench. */
+/** A batch that is not taken over by then is an error of the bench. */
 const RESCUE_MS_MAX = 300_000;
 /** It dies with the lease in its hand, asking how its batch stands. */
 const fault = { step: "poll.ask", when: "before", action: "kill" };

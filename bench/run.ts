@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- COMMAND`: what Rowmill costs, each figure set against another one of the same run, since a machine's own speed says
- * nothing about Rowmill. The commands and what they measure: docs/internals/performance.md.
+ * `npm run bench -- COMMAND`: what Rowmill costs, each figure set against another one of the same run, since a
+ * machine's own speed says nothing about Rowmill. The commands and what they measure: docs/internals/performance.md.
  */
 import { readOptions, type BenchOptions } from "./bench-options.js";
 import { runGrowth } from "./growth.js";

@@ -1,6 +1,6 @@
 /**
- * A ledger in which much has settled, by SQL: the only row, which Rowmill took all the way, is copied with its request, its attempt, its
- * answer and its batch.
+ * A ledger in which much has settled, by SQL: the only row, which Rowmill took all the way, is copied with its
+ * request, its attempt, its answer and its batch.
  */
 import type pg from "pg";
 import { openDatabase } from "../src/postgres/database.js";
@@ -62,7 +62,7 @@ async function requireSound(url: string): Promise<void> {
   }
 }
 
-/** Of the only row, until there are so many. They go by the order of their keys, as its own numbers do. */
+/** Of the only row, until there are this many. They go by the order of their keys, as its own numbers do. */
 function copies(rows: number, batchRequests: number): readonly string[] {
   const added = rows - 1;
   const each = `generate_series(2, ${rows}) n`;

@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- --smoke`: whether each part runs at all, and whether Rowmill takes no more processor time for a row, as a multiple of
- * the floor's in the same run, than 1.5 × what `recorded.json` says. Never seconds: they are the machine's. `--record` writes the file.
+ * `npm run bench -- --smoke`: whether each part runs at all, and whether Rowmill takes no more processor time for a
+ * row, as a multiple of the floor's in the same run, than 1.5 × what `recorded.json` says. Never seconds: they are
+ * the machine's. `--record` writes the file.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * How fast the stages are: the same rows through intake, planner, renderer, submitter and collector, one stage after another, by
- * way of the local gateway. What the gateway itself takes to answer is not counted.
+ * How fast the stages are: the same rows through intake, planner, renderer, submitter and collector, one stage after
+ * another, by way of the local gateway. What the gateway itself takes to answer is not counted.
  */
 import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -33,7 +33,7 @@ import { timed } from "./timing.js";
 const ROWS_DEFAULT = 50_000;
 const ROWS_OF_SMOKE = 2_000;
 const POLL_PAUSE_MS = 100;
-/** Rows of all tables here hold about so many bytes of text each. */
+/** Rows of all tables here hold about this many bytes of text each. */
 const DESCRIPTION =
   "The story of a weary detective who hunts a killer in rainy Lisbon, falls in love and loses. ";
 /** A batch that is not done by then is an error of the bench. */
@@ -138,7 +138,8 @@ async function measure(context: WorkerContext, rows: number): Promise<StageFigur
 
 function insertFilms(database: Database, table: string, rows: number): Promise<number> {
   return database.run(sql`insert into ${raw(`public.${table}`)}
-    select n, 'Film number ' || n, repeat(${DESCRIPTION}, 2) || 'Take ' || n || '.' from generate_series(1, ${rows}::int) n`);
+    select n, 'Film number ' || n, repeat(${DESCRIPTION}, 2) || 'Take ' || n || '.'
+    from generate_series(1, ${rows}::int) n`);
 }
 
 interface StageTimes {

@@ -1,6 +1,7 @@
 /**
- * What the triggers cost a user's own write: the same statements on equal tables, one of them without a trigger, turn by turn. What is
- * counted is the processor time of the server's own processes where Linux tells it, else time as it passed.
+ * What the triggers cost a user's own write: the same statements on equal tables, one of them without a trigger, turn
+ * by turn. What is counted is the processor time of the server's own processes where Linux tells it, else time as it
+ * passed.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";

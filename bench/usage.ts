@@ -1,6 +1,6 @@
 /**
- * What processes use: CPU of children that have ended, CPU of a PostgreSQL's whole tree, peak memory. From `/proc`, so on Linux only:
- * elsewhere each of them is null, and so is what is made of it.
+ * What processes use: CPU of children that have ended, CPU of a PostgreSQL's whole tree, peak memory. From `/proc`,
+ * so on Linux only: elsewhere each of them is null, and so is what is made of it.
  */
 import { readdirSync, readFileSync } from "node:fs";
 
@@ -28,7 +28,10 @@ export function endedChildrenMs(): number | null {
   return timesOf("self")?.endedMs ?? null;
 }
 
-/** Milliseconds of a process, of what it has started, dead or alive, as of now; null also when it is not there any more. */
+/**
+ * Milliseconds of a process, of what it has started, dead or alive, as of now; null also when it is not there any
+ * more.
+ */
 export function treeMs(pid: number): number | null {
   const root = timesOf(String(pid));
   if (root === null) return null;

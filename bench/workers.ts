@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- workers`: several `rowmill up` at the same time on one database, against one of them. Batches are small enough that
- * there are some for each.
+ * `npm run bench -- workers`: several `rowmill up` at the same time on one database, against one of them. Batches are
+ * small enough that there are some for each.
  */
 import type { BenchOptions } from "./bench-options.js";
 import { startBenchServer } from "./bench-server.js";

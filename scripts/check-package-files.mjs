@@ -1,6 +1,7 @@
 /**
- * What lies in the installed package: `node scripts/check-package-files.mjs FOLDER`, where it is installed. Fails when something is in it
- * that no user needs, when something is missing that one does, when an install would run a script, or when it has grown.
+ * What lies in the installed package: `node scripts/check-package-files.mjs FOLDER`, where it is installed. Fails
+ * when something is in it that no user needs, when something is missing that one does, when an install would run a
+ * script, or when it has grown.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";

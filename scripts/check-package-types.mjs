@@ -1,6 +1,7 @@
 /**
- * What a user of the installed package meets in the editor: types under node16 and bundler resolution and two compilers, in a module and
- * in CommonJS, and the API at run time. Usage: node scripts/check-package-types.mjs FOLDER, where the package is installed.
+ * What a user of the installed package meets in the editor: types under node16 and bundler resolution and two
+ * compilers, in a module and in CommonJS, and the API at run time. Usage: node scripts/check-package-types.mjs
+ * FOLDER, where the package is installed.
  */
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
@@ -31,7 +32,8 @@ for (const compiler of compilers) {
   for (const resolution of resolutions) compile(folder, compiler, { ...resolution, include: ["*.ts"] });
 }
 
-// In a project without `"type": "module"`: as `require` where the compiler knows that Node can, as `import()` everywhere.
+// In a project without `"type": "module"`: as `require` where the compiler knows that Node can, as `import()`
+// everywhere.
 const commonJs = join(folder, "commonjs");
 mkdirSync(commonJs, { recursive: true });
 writeFileSync(join(commonJs, "package.json"), JSON.stringify({ type: "commonjs" }));

@@ -1,7 +1,7 @@
 /**
- * A place in which the commands of the documentation run as their reader would run them: an empty folder with Rowmill installed in it,
- * a fresh PostgreSQL 18 of its own, and the local Batch API server in the provider's place. Whatever ends this process ends the
- * server too. Needs a build in dist.
+ * A place in which the commands of the documentation run as their reader would run them: an empty folder with Rowmill
+ * installed in it, a fresh PostgreSQL 18 of its own, and the local Batch API server in the provider's place. Whatever
+ * ends this process ends the server too. Needs a build in dist.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

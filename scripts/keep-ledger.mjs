@@ -1,12 +1,13 @@
 /**
- * Keeps a ledger of this version in the middle of its work, as `test/ledgers/VERSION.sql`, for `kept-ledgers.test.ts`, which migrates it
- * with whatever comes later. Run by hand when a version of the schema is released:
+ * Keeps a ledger of this version in the middle of its work, as `test/ledgers/VERSION.sql`, for
+ * `kept-ledgers.test.ts`, which migrates it with whatever comes later. Run by hand when a version of the schema is
+ * released:
  *
  *     npm run build && node scripts/keep-ledger.mjs [--cli dist/cli/main.js]
  *
- * The built command works on a PostgreSQL 14 of the dev dependencies; `pg_dump` 14 or later comes from PATH (Debian: postgresql-client).
- * In it: rows that were answered, at once and at the second try, one that failed, one whose source row is gone, two in a batch that was
- * never sent, and two that wait.
+ * The built command works on a PostgreSQL 14 of the dev dependencies; `pg_dump` 14 or later comes from PATH (Debian:
+ * postgresql-client). In it: rows that were answered, at once and at the second try, one that failed, one whose
+ * source row is gone, two in a batch that was never sent, and two that wait.
  */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,11 +1,13 @@
 /**
- * Rules of this project's own for oxlint. `one-way`: a room imports only what lies below it. `through-step`: what a stage makes durable, and what it asks of a provider, goes through a named step,
- * where it is timed and can be made to fail. Reads go through `context.read`, whose type has no way to write.
+ * Rules of this project's own for oxlint. `one-way`: a room imports only what lies below it. `through-step`: what a
+ * stage makes durable, and what it asks of a provider, goes through a named step, where it is timed and can be made
+ * to fail. Reads go through `context.read`, whose type has no way to write.
  */
 import { posix } from "node:path";
 
 /**
- * What each room may import beside its own files, by the beginnings of paths in src. A path without a slash at its end is one file.
+ * What each room may import beside its own files, by the beginnings of paths in src. A path without a slash at its
+ * end is one file.
  */
 const below = {
   model: [],

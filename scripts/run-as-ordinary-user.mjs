@@ -1,10 +1,12 @@
 /**
- * Runs a command as an ordinary user, for CI that runs as root: `node scripts/run-as-ordinary-user.mjs FOLDER COMMAND…`.
+ * Runs a command as an ordinary user, for CI that runs as root: `node scripts/run-as-ordinary-user.mjs FOLDER
+ * COMMAND…`.
  *
- * FOLDER, which must not exist, becomes a copy of this checkout that belongs to the user `nobody` in full: node_modules are copied
- * along, not installed again, so that both runs test the same files. HOME, TMPDIR and npm's cache lie inside of it; nothing of
- * root's own environment but what is listed below reaches the command. It is `nobody`, because every Unix has it and initdb refuses
- * a user without an entry in the password database; no user is made.
+ * FOLDER, which must not exist, becomes a copy of this checkout that belongs to the user `nobody` in full:
+ * node_modules are copied along, not installed again, so that both runs test the same files. HOME, TMPDIR and npm's
+ * cache lie inside of it; nothing of root's own environment but what is listed below reaches the command. It is
+ * `nobody`, because every Unix has it and initdb refuses a user without an entry in the password database; no user is
+ * made.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync } from "node:fs";
@@ -19,7 +21,7 @@ if (process.getuid?.() !== 0) throw new Error("Only root can run something as an
 const folder = resolve(folderGiven);
 if (existsSync(folder)) throw new Error(`${folder} is there already.`);
 
-/** Nothing that a test needs; the reports of former runs among it. */
+/** Nothing that a test needs; the reports of previous runs among it. */
 const leftOut = new Set([".git", ".rowmill", "coverage", join("node_modules", ".cache")]);
 const idOfNobody = (flag) => Number(execFileSync("id", [flag, "nobody"], { encoding: "utf8" }));
 const [uid, gid] = [idOfNobody("-u"), idOfNobody("-g")];

@@ -1,7 +1,8 @@
 /**
- * Follows the Dockerfile without Docker: `node scripts/run-dockerfile.mjs FOLDER`. Each stage is a folder below FOLDER, every COPY is a
- * copy and every RUN is run as it stands; then the image's command is tried, from the last stage alone. When root runs it, the commands run as
- * the user `nobody`. What it cannot see: the base image, and whatever an absolute path in a RUN would touch, so it refuses one.
+ * Follows the Dockerfile without Docker: `node scripts/run-dockerfile.mjs FOLDER`. Each stage is a folder below
+ * FOLDER, every COPY is a copy and every RUN is run as it stands; then the image's command is tried, from the last
+ * stage alone. When root runs it, the commands run as the user `nobody`. What it cannot see: the base image, and
+ * whatever an absolute path in a RUN would touch, so it refuses one.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";

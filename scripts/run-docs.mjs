@@ -1,9 +1,10 @@
 /**
- * Runs what the documentation shows. A block of `sh` under the line `<!-- runs in CI -->` is run as it stands, in the repository, by
- * bash. Blocks of `sh` and `sql` under `<!-- runs in CI with PostgreSQL -->` run in a project of their page: one fresh database and one
- * folder for all blocks of a page, in their order (docs-project.mjs). What only CI needs before them stands in a comment that begins
- * with `in CI, as SQL:`; `in CI, a batch of other code for:` is followed by a query whose rows (`name`, `text`) become the lines of a
- * batch, and sets BATCH_ID. Fails when one fails, or when there is none. Arguments: the pages; without any, all.
+ * Runs what the documentation shows. A block of `sh` under the line `<!-- runs in CI -->` is run as it stands, in the
+ * repository, by bash. Blocks of `sh` and `sql` under `<!-- runs in CI with PostgreSQL -->` run in a project of their
+ * page: one fresh database and one folder for all blocks of a page, in their order (docs-project.mjs). What only CI
+ * needs before them stands in a comment that begins with `in CI, as SQL:`; `in CI, a batch of other code for:` is
+ * followed by a query whose rows (`name`, `text`) become the lines of a batch, and sets BATCH_ID. Fails when one
+ * fails, or when there is none. Arguments: the pages; without any, all.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { createJiti } from "jiti";

@@ -1,6 +1,6 @@
 /**
- * A reporter of vitest that writes every test that did not run to a file, with the reason that it gave: the JSON report leaves
- * reasons out. CI names each of them, and fails when one has none.
+ * A reporter of vitest that writes every test that did not run to a file, with the reason that it gave: the JSON
+ * report leaves reasons out. CI names each of them, and fails when one has none.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";

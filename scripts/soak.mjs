@@ -1,7 +1,8 @@
 /**
- * `npm run soak -- --minutes N`: kills workers at random instants for so long, on each kind of database and each shape of a provider in
- * turn, with a new seed for each run. `--provider plain` or `--provider openai`: on that shape alone. What failed is kept in soak.log,
- * with its seed; a run is done again by `--seed S --runs 1` and the same provider.
+ * `npm run soak -- --minutes N`: kills workers at random instants for N minutes, on each kind of database and each
+ * shape of a provider in turn, with a new seed for each run. `--provider plain` or `--provider openai`: on that shape
+ * alone. What failed is kept in soak.log, with its seed; a run is done again by `--seed S --runs 1` and the same
+ * provider.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

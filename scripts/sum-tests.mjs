@@ -1,5 +1,6 @@
 /**
- * Sums the report of the last `npm test`, or of the run whose report is named, for CI: names each test that failed or did not run on stderr, and prints
+ * Sums the report of the last `npm test`, or of the run whose report is named, for CI: names each test that failed or
+ * did not run on stderr, and prints
  * `PASSED FAILED SKIPPED` on stdout. Fails when there is no report, when nothing ran, or when a skip has no reason.
  */
 import { readFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 /**
- * Shows on a real PostgreSQL what the usual set-up does: a row trigger that counts the table and acts at exactly 1,000 rows, and a
- * DELETE between two ids that nobody set. Each act would be a batch of 1,000 requests; here it is noted in a table. Fails when
- * PostgreSQL does not do what docs/internals/proofs.md says.
+ * Shows on a real PostgreSQL what the usual set-up does: a row trigger that counts the table and acts at exactly
+ * 1,000 rows, and a DELETE between two ids that are not set. Each act would be a batch of 1,000 requests; here it is
+ * noted in a table. Fails when PostgreSQL does not do what docs/internals/proofs.md says.
  */
 import { startDocsProject } from "./docs-project.mjs";
 

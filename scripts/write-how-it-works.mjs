@@ -1,7 +1,7 @@
 /**
- * Writes the tables of docs/how-it-works.md: runs the steps that the page tells with the built command line on a fresh PostgreSQL, and
- * puts what the database then holds under the page's marks. The config is the one that the page shows. Ids that differ from run to
- * run are replaced. `--check`: compares instead of writing. Needs a build in dist.
+ * Writes the tables of docs/how-it-works.md: runs the steps that the page tells with the built command line on a
+ * fresh PostgreSQL, and puts what the database then holds under the page's marks. The config is the one that the page
+ * shows. Ids that differ from run to run are replaced. `--check`: compares instead of writing. Needs a build in dist.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

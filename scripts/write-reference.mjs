@@ -1,8 +1,9 @@
 /**
- * Writes the tables of the references from the code: the options of docs/cli.md from commander's own definitions, the keys of
- * docs/configuration.md from src/config/spec.ts (meaning, default) and from what the config itself says that it expects, and the
- * steps of docs/internals/state-machine.md from src/worker/step-names.ts, the promises and options of docs/providers.md from the adapters. The third
- * column of the options, `more`, is the page's own and stays. `--check`: compares instead of writing. Needs a build in dist.
+ * Writes the tables of the references from the code: the options of docs/cli.md from commander's own definitions, the
+ * keys of docs/configuration.md from src/config/spec.ts (meaning, default) and from what the config itself says that
+ * it expects, and the steps of docs/internals/state-machine.md from src/worker/step-names.ts, the promises and
+ * options of docs/providers.md from the adapters. The third column of the options, `more`, is the page's own and
+ * stays. `--check`: compares instead of writing. Needs a build in dist.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -139,7 +140,10 @@ async function sourceOf(name) {
   return ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
 }
 
-/** Under each key's heading: meaning, values and default from the code. The example and what follows it are the page's own. */
+/**
+ * Under each key's heading: meaning, values and default from the code. The example and what follows it are the page's
+ * own.
+ */
 async function writeKeys(page) {
   const source = await sourceOf("src/config/spec.ts");
   const keys = [...membersOf(source, "ConfigSpec"), ...pipelineKeys(source)];

@@ -1,4 +1,7 @@
-/** Stands before an HTTP server and breaks calls that are named by method and path, before or after the server had them. */
+/**
+ * Stands before an HTTP server and breaks calls that are named by method and path, before or after the server had
+ * them.
+ */
 import { once } from "node:events";
 import http from "node:http";
 import type { SuiteFault } from "./provider-stand-in.js";

@@ -1,4 +1,7 @@
-/** What only the second shape of a provider has: a create that is found by circumstance; and that its stand-in does as it says. */
+/**
+ * What only the second shape of a provider has: a create that is found by circumstance; and that its stand-in does as
+ * it says.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -61,7 +64,7 @@ describe("a create by circumstance", () => {
     expect(await found(provider, intent)).toEqual([id]);
   });
 
-  test("is told from what was there before, though its newest was deleted", async () => {
+  test("is distinguished from what was there before, though its newest was deleted", async () => {
     const provider = await start();
     const before = standIn.createForeign(2);
     await standIn.batches.until(before.id);
@@ -157,7 +160,7 @@ describe("the stand-in in a process of its own", () => {
     await once(child, "exit");
   });
 
-  test("keeps what its clients made, and breaks as it is told", async () => {
+  test("keeps what its clients made, and breaks as the test asks", async () => {
     await start();
     const script = fileURLToPath(new URL("../support/plain-stand-in-process.mjs", import.meta.url));
     child = spawn(process.execPath, [script, JSON.stringify({ requestsMin: 1 })], {

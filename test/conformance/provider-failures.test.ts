@@ -88,7 +88,7 @@ describe("an HTTP answer", () => {
     });
   });
 
-  test("that redirects is told with advice, and neither followed nor asked again at once", async () => {
+  test("that redirects is reported with advice, and neither followed nor asked again at once", async () => {
     const { provider, seen } = await serve((response) =>
       json(response, 301, {}, { location: "/v1/elsewhere" }),
     );
@@ -168,7 +168,7 @@ describe("a broken connection", () => {
     },
   );
 
-  test("that nobody accepted had certainly no effect", async () => {
+  test("that no server accepted had certainly no effect", async () => {
     const { url } = await serve((response) => json(response, 200, BATCH));
     await cleanups.pop()?.();
     const error = await failureOf(createBatch(providerAt(url)));
@@ -195,7 +195,7 @@ describe("a broken connection", () => {
     expect(await failureOf(retrieve(provider))).toMatchObject({ kind: "retryable" });
   });
 
-  test("ends at once when the caller says so", async () => {
+  test("ends at once when the caller aborts it", async () => {
     const stop = new AbortController();
     const { provider, seen } = await serve(() => stop.abort());
     const inDoubt = provider.create(intentOf("file-1"), { signal: stop.signal });

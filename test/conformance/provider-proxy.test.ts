@@ -1,4 +1,7 @@
-/** The way to a provider through a proxy, over real sockets. Through TLS: test/e2e/cli-proxy.test.ts, since a process reads its authorities once. */
+/**
+ * The way to a provider through a proxy, over real sockets. Through TLS: test/e2e/cli-proxy.test.ts, since a process
+ * reads its authorities once.
+ */
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type http from "node:http";
@@ -149,7 +152,7 @@ test("what a proxy of plain http may have said is not put down to the provider a
   );
 });
 
-test("a proxy at which nobody listens is named, and nothing was sent", async () => {
+test("a proxy that does not answer is named, and nothing was sent", async () => {
   const { provider, proxy } = await reach((response) => json(response, 200, BATCH), { scheme: "https" });
   await proxy.close();
   const error = await failureOf(createBatch(provider));

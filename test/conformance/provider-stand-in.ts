@@ -1,6 +1,7 @@
 /**
- * What the suite of providers needs of a vendor's stand-in, and how it makes what the engine would give to an adapter. `fault-proxy.ts`
- * does `break`, `mend` and `creates` for any server, `answerBySchema` of `test/support/plain-answers.ts` the answers.
+ * What the suite of providers needs of a vendor's stand-in, and how it makes what the engine would give to an
+ * adapter. `fault-proxy.ts` does `break`, `mend` and `creates` for any server, `answerBySchema` of
+ * `test/support/plain-answers.ts` the answers.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -30,7 +31,10 @@ export type SuiteFault =
       readonly body?: object | string;
       readonly headers?: Readonly<Record<string, string>>;
     }
-  /** The headers announce the whole body; after so many bytes of it the connection is closed, or stays open and silent. */
+  /**
+   * The headers announce the whole body; after this many bytes of it the connection is closed, or stays open and
+   * silent.
+   */
   | { readonly kind: "cut" | "stall"; readonly afterBytes: number };
 
 export interface SuiteChanges {
@@ -58,8 +62,9 @@ export interface SuiteTokens {
 }
 
 /**
- * A server as the vendor has it. It runs each batch at once unless it is held, answers by the request's schema, and knows these words in a
- * prompt: `[[demo:refuse]]`, `[[demo:truncate]]`, `[[demo:empty]]`, and `[[demo:error 429]]`, `500` or `400` for an outcome that is
+ * A server as the vendor has it. It runs each batch at once unless it is held, answers by the request's schema, and
+ * knows these words in a prompt: `[[demo:refuse]]`, `[[demo:truncate]]`, `[[demo:empty]]`, and `[[demo:error 429]]`,
+ * `500` or `400` for an outcome that is
  * `rateLimited`, `transient` or `permanent`.
  */
 export interface ConformanceStandIn {
@@ -69,13 +74,16 @@ export interface ConformanceStandIn {
   readonly model: string;
   /** A new adapter at the stand-in, or at another server. It waits no time, or 1 ms, before a retry. */
   provider(changes?: SuiteChanges): Provider;
-  /** Breaks the next calls of that kind. `before`: they have no effect; `after`: they have it, and the reply is broken. Faults queue up. */
+  /**
+   * Breaks the next calls of that kind. `before`: they have no effect; `after`: they have it, and the reply is
+   * broken. Faults queue up.
+   */
   break(call: SuiteCall, at: "before" | "after", fault: SuiteFault, times?: number): void;
   /** Nothing is wrong any more. */
   mend(): void;
   /** All batches stand still, also those that are created later; false: they continue. */
   hold(isHeld: boolean): void;
-  /** Ends a batch that stands still: so many of its requests are answered, the others expire. */
+  /** Ends a batch that stands still: this many of its requests are answered, the others expire. */
   expire(id: string, afterRequests: number): Promise<void>;
   /** Resolves when the batch has ended, at once if it has already. */
   until(id: string): Promise<void>;
@@ -83,9 +91,12 @@ export interface ConformanceStandIn {
   advance(ms: number): Promise<void>;
   /** That clock, in seconds since the epoch. */
   nowSeconds(): number;
-  /** Another client of the account makes a batch of so many requests, with no name of ours; answers its id. */
+  /** Another client of the account makes a batch of this many requests, with no name of ours; answers its id. */
   createForeign(requests: number): Promise<string>;
-  /** Deletes the part of an ended batch's results that has the answers; answers how many outcomes its other parts have. */
+  /**
+   * Deletes the part of an ended batch's results that has the answers; answers how many outcomes its other parts
+   * have.
+   */
   losePart(id: string): Promise<number>;
   /** Calls of create that arrived, broken ones included; not those of `createForeign`. */
   creates(): Promise<number>;
@@ -93,7 +104,10 @@ export interface ConformanceStandIn {
   batches(): Promise<number>;
   /** Requests that the model was asked, all batches together. */
   executed(): Promise<number>;
-  /** The ids of everything at the vendor that a client can delete: inputs, parts of results, and batches if it can delete those. */
+  /**
+   * The ids of everything at the vendor that a client can delete: inputs, parts of results, and batches if it can
+   * delete those.
+   */
   lying(): Promise<readonly string[]>;
   /** What the vendor shows; without it, the tests that need it are skipped. */
   readonly shows: {
@@ -113,8 +127,9 @@ export interface ConformanceStandIn {
     /** The reply to `status`: that batch with this word for its status, and a creation time that cannot be read. */
     strangeBatch(id: string, word: string): Promise<Reply>;
     /**
-     * Replies to `status` of a batch that has ended with answers and failures: it counts them all, and some of its parts, or all, have no
-     * name yet. A reply for each set of parts. Empty: results are found by the batch's id, or have a name as soon as it has ended.
+     * Replies to `status` of a batch that has ended with answers and failures: it counts them all, and some of its
+     * parts, or all, have no name yet. A reply for each set of parts. Empty: results are found by the batch's id, or
+     * have a name as soon as it has ended.
      */
     unnamed(id: string): Promise<readonly Reply[]>;
     /** A line of the results: an answer that cost this, in the vendor's way of counting. */
@@ -163,7 +178,7 @@ export class Intents {
     return rm(this.folder, { recursive: true, force: true });
   }
 
-  /** The custom ids of so many requests, sorted as their prompts were given. */
+  /** The custom ids of this many requests, sorted as their prompts were given. */
   ids(count: number): string[] {
     return Array.from({ length: count }, (_, index) => `${100 + index}-1-aaaaaaaaaaaa`);
   }

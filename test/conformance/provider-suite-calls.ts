@@ -142,7 +142,7 @@ export function describeCalls(at: At): void {
       }
     });
 
-    test("that nobody accepted had certainly no effect", async () => {
+    test("that no server accepted had certainly no effect", async () => {
       const origin = await serve((_, response) => response.end());
       await closeServers();
       const intent = await at.intents.make(["a"]);
@@ -162,7 +162,7 @@ export function describeCalls(at: At): void {
       expect(await at.standIn.creates()).toBe(0);
     });
 
-    test("ends when the caller says so: without effect before it was made, in doubt afterwards", async () => {
+    test("ends when the caller aborts it: without effect before it was made, in doubt afterwards", async () => {
       const stop = new AbortController();
       let calls = 0;
       const origin = await serve(() => {
@@ -198,7 +198,7 @@ export function describeCalls(at: At): void {
   });
 
   describe("other calls", () => {
-    test.each(READS)("%s ends at once when the caller says so", async (_, read) => {
+    test.each(READS)("%s ends at once when the caller aborts it", async (_, read) => {
       const batch = await endedBatch(at);
       const stop = new AbortController();
       let calls = 0;

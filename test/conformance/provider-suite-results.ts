@@ -182,7 +182,7 @@ export function describeResults(at: At): void {
       expect((await readAll(provider, batch)).outcomes).toHaveLength(3);
     });
 
-    test("end when the caller says so, also between two of them", async () => {
+    test("end when the caller aborts them, also between two of them", async () => {
       const prompts = Array.from({ length: 10 }, (_, n) => `text ${n}`);
       const { provider, batch } = await ended(at, prompts);
       const stop = new AbortController();

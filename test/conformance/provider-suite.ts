@@ -1,5 +1,6 @@
 /**
- * What every adapter of a provider must hold, on a server of its vendor's shape: `describeProvider(name, makeStandIn)`. It goes by
+ * What every adapter of a provider must hold, on a server of its vendor's shape: `describeProvider(name,
+ * makeStandIn)`. It goes by
  * `Provider` alone; what is a vendor's own (words, bodies) the stand-in gives.
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -127,7 +128,7 @@ function describeList(at: At): void {
       expect(doubts).toHaveLength(find === "token" ? 0 : 1);
     });
 
-    test("tells of no entry whose it is exactly where the vendor shows nothing of ours", async ({ skip }) => {
+    test("names the owner of no entry exactly where the vendor shows nothing of ours", async ({ skip }) => {
       const { provider, batch } = await created(at, ["a"]);
       const { find } = provider.recovery;
       if (find === "token") skip("the vendor may show something of ours, or not");
@@ -207,7 +208,7 @@ function describeLostCreate(at: At): void {
       expect(found.certain.map(({ id }) => id)).not.toContain(batch.id);
     });
 
-    test("is told from the create of an earlier try with other input", async ({ skip }) => {
+    test("is distinguished from the create of an earlier try with other input", async ({ skip }) => {
       const provider = at.standIn.provider();
       const { find } = provider.recovery;
       if (provider.staging === null) skip("its input is the body of the create");
@@ -275,7 +276,7 @@ function describeBatches(at: At): void {
       });
     });
 
-    test("is still running in a status that nobody knows, at a time that nobody can read", async () => {
+    test("is still running in an unknown status, at an unreadable time", async () => {
       const { provider, batch } = await created(at, ["a"]);
       at.standIn.break("status", "after", await at.standIn.words.strangeBatch(batch.id, "pausing"));
       expect(await provider.status(batch.id)).toMatchObject({

@@ -1,4 +1,6 @@
-/** What OpenAI's adapter makes of the gateway, wire and files included. What every adapter must do: provider-suite.ts. */
+/**
+ * What OpenAI's adapter makes of the gateway, wire and files included. What every adapter must do: provider-suite.ts.
+ */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -401,7 +403,10 @@ describe("finding batches", () => {
     readonly has_more?: boolean;
   }
 
-  /** Three batches; replies of the list are what `change` makes of them, or an error's status. Returns their ids, newest first. */
+  /**
+   * Three batches; replies of the list are what `change` makes of them, or an error's status. Returns their ids,
+   * newest first.
+   */
   async function startList(change: (page: Page, count: number) => object | number): Promise<string[]> {
     let count = 0;
     await start({
@@ -430,7 +435,7 @@ describe("finding batches", () => {
     await expect(listed(FAR_PAST)).rejects.toMatchObject({ kind: "retryable" });
   });
 
-  test("goes on where a server does not say whether there is more, until there is none", async () => {
+  test("continues where a server does not say whether there is more, until there is none", async () => {
     const pages = [(page: Page) => page.data.slice(0, 2), (page: Page) => page.data];
     const ids = await startList((page, count) => ({ object: "list", data: pages[count]?.(page) ?? [] }));
     expect(await listed(FAR_PAST)).toEqual(ids);
@@ -454,7 +459,7 @@ describe("finding batches", () => {
     expect(await calls("GET", "/v1/batches")).toBe(2);
   });
 
-  test("takes the whole list of a server that refuses to go on behind it, where it does not say that there is more", async () => {
+  test("takes the whole list of a server that refuses a further page, where it does not say that there is more", async () => {
     const ids = await startList((page, count) => (count === 0 ? { data: page.data } : 400));
     expect(await listed(FAR_PAST)).toEqual(ids);
   });

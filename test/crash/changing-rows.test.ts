@@ -1,4 +1,6 @@
-/** Rows that change beside three workers that are killed. `changeAtRandom` with the seed of a failure tries it again. */
+/**
+ * Rows that change beside three workers that are killed. `changeAtRandom` with the seed of a failure tries it again.
+ */
 import { expect, it } from "vitest";
 import { changeAtRandom } from "./changing-rows.js";
 

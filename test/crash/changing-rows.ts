@@ -1,6 +1,7 @@
 /**
- * Users who change their rows at random, beside three workers of two pipelines over one table that are killed at random; then one
- * worker that lives, and the accounts. The seed decides what is done, and in which order, not how far a worker is at that instant.
+ * Users who change their rows at random, beside three workers of two pipelines over one table that are killed at
+ * random; then one worker that lives, and the accounts. The seed decides what is done, and in which order, not how
+ * far a worker is at that instant.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -119,8 +120,9 @@ async function deletedResults(project: TestProject): Promise<ReadonlySet<string>
 }
 
 /**
- * Each row has the answer to its present content, unless a user edited or deleted that very answer afterwards; each request without
- * a row is gone; and no answer was ever written under a key that did not have its content at some time.
+ * Each row has the answer to its present content, unless a user edited or deleted that very answer afterwards; each
+ * request without a row is gone; and no answer was ever written under a key that did not have its content at some
+ * time.
  */
 async function disagreements(project: TestProject): Promise<string[]> {
   const rows = await project.rows<{ line: string }>(sql`
@@ -128,20 +130,30 @@ async function disagreements(project: TestProject): Promise<string[]> {
       select p.id as pipeline_id, p.name, p.target_table as target, n.id as key, n.body from public.notes n
       cross join rowmill.pipelines p where p.name = 'openings' or n.body not like 'Skip%'),
     written as (
-      select distinct on (target, key) target, key, opening from public.result_history where ours order by target, key, n desc),
+      select distinct on (target, key) target, key, opening
+      from public.result_history
+      where ours
+      order by target, key, n desc),
     last as (
       select distinct on (target, key) target, key, opening from public.result_history order by target, key, n desc),
     present as (
       select 'note_openings' as target, id as key, opening from public.note_openings
       union all select 'note_echoes', id, opening from public.note_echoes)
-    select concat_ws(' ', w.name, w.key, r.state, r.error, 'asks', w.body, 'was given', coalesce(g.opening, 'nothing')) as line from wanted w
+    select concat_ws(' ', w.name, w.key, r.state, r.error, 'asks', w.body, 'was given', coalesce(g.opening, 'nothing')) as line
+    from wanted w
       left join rowmill.requests r on r.pipeline_id = w.pipeline_id and r.key = w.key::text
-      left join written g on g.target = w.target and g.key = w.key where r.state is distinct from 'succeeded' or g.opening is distinct from w.body
-    union all select concat_ws(' ', 'request', r.pipeline_id, r.key, 'has no row and is', r.state) from rowmill.requests r
-      left join wanted w on w.pipeline_id = r.pipeline_id and w.key::text = r.key where w.key is null and r.state <> 'gone'
-    union all select concat_ws(' ', target, key, 'says', p.opening, 'instead of', l.opening) from last l full join present p using (target, key)
+      left join written g on g.target = w.target and g.key = w.key
+      where r.state is distinct from 'succeeded' or g.opening is distinct from w.body
+    union all select concat_ws(' ', 'request', r.pipeline_id, r.key, 'has no row and is', r.state)
+    from rowmill.requests r
+      left join wanted w on w.pipeline_id = r.pipeline_id and w.key::text = r.key
+      where w.key is null and r.state <> 'gone'
+    union all select concat_ws(' ', target, key, 'says', p.opening, 'instead of', l.opening)
+    from last l
+    full join present p using (target, key)
       where p.opening is distinct from l.opening
-    union all select concat_ws(' ', h.target, h.key, 'was given', h.opening, 'which it never said') from public.result_history h
+    union all select concat_ws(' ', h.target, h.key, 'was given', h.opening, 'which it never said')
+    from public.result_history h
       where h.ours and not exists (select 1 from public.note_history s where s.key = h.key and s.body = h.opening)`);
   return rows.map(({ line }) => line);
 }

@@ -1,7 +1,8 @@
 /**
- * Clocks that differ by minutes: of workers, of the provider, and one that jumps. What is shared goes by the database's clock alone, waits
- * within a process by a clock that never jumps, and the provider's times are compared with its own: nothing is lost, nothing is paid twice,
- * no lease is taken early or held for ever, and no create is made anew too early.
+ * Clocks that differ by minutes: of workers, of the provider, and one that jumps. What is shared goes by the
+ * database's clock alone, waits within a process by a clock that never jumps, and the provider's times are compared
+ * with its own: nothing is lost, nothing is paid twice, no lease is taken early or held indefinitely, and no create
+ * is repeated too early.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -99,7 +100,9 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
         sql`update rowmill.workers set seen_at = clock_timestamp() + interval '5 minutes'`,
       );
       const [held] = await crash.project.rows<{ token: string }>(sql`update rowmill.batches
-        set lease_until = clock_timestamp() + interval '5 minutes' where lease_token is not null returning lease_token as token`);
+        set lease_until = clock_timestamp() + interval '5 minutes'
+        where lease_token is not null
+        returning lease_token as token`);
       // Nothing but the lease keeps others from that batch.
       await crash.project.run(
         sql`select rowmill_worker.force_unlock_workers(array(select pool_id from rowmill.workers))`,
@@ -263,7 +266,7 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
     expect(await callsOf("GET /v1/batches")).toBe(looks + 1);
   });
 
-  it("The doctor tells of a machine whose clock is wrong", async () => {
+  it("The doctor reports a machine whose clock is wrong", async () => {
     await start({});
     const { status, stdout } = await runCli(["doctor"], {
       cwd: crash.project.folder,

@@ -1,7 +1,7 @@
 /**
- * One worker of the built package in a process of its own, in the folder of a config, with a fault at one step: `{ step, when, action }`.
- * Says `working` over IPC when it works, and `freeze at STEP` or `throw at STEP` when it does that. SIGTERM stops it cleanly.
- * With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
+ * One worker of the built package in a process of its own, in the folder of a config, with a fault at one step: `{
+ * step, when, action }`. Says `working` over IPC when it works, and `freeze at STEP` or `throw at STEP` when it does
+ * that. SIGTERM stops it cleanly. With `CRASH_FLUSH=no` rows wait for their threshold or deadline.
  */
 import { pino } from "pino";
 import { openProject } from "../../dist/app/open/open-project.js";

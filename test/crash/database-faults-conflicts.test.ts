@@ -126,7 +126,8 @@ describeDatabases(
         await project.run(sql`truncate public.notes`);
         await project.database.transaction(async (tx) => {
           expect(await lockSweep(tx, id)).not.toBeNull();
-          // Waiting here for the sweep, with the intake lock in hand, it would be in a deadlock with a sweeper that found keys.
+          // Waiting here for the sweep, with the intake lock in hand, it would be in a deadlock with a sweeper that
+          // found keys.
           expect(await runIntake(context)).toMatchObject({ arrivals: expect.any(Number) });
         });
         expect(await project.rows(sql`select wanted_reason from rowmill.sweeps`)).toEqual([

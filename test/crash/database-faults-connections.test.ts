@@ -1,11 +1,11 @@
-/** The way to the database breaks: the work pauses, goes on by itself, and nothing is lost or asked twice. */
+/** The connection to the database breaks: work pauses, resumes, and nothing is lost or asked twice. */
 import { expect, it, vi } from "vitest";
 import { connectionOptions } from "../../src/config/database/connection.js";
 import { readEnvironment } from "../../src/config/load/environment.js";
 import { isDatabaseWide, openDatabase, raw, sql } from "../../src/postgres/database.js";
 import { batchesAre, eventually, playScene, type Scene } from "../support/database-scenes.js";
 import { describeDatabases } from "../support/databases.js";
-import { startOwnServer } from "../support/own-server.js";
+import { startOwnServer } from "../support/postgres-servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 
 // A scene takes seconds; a busy machine needs more.
@@ -18,7 +18,7 @@ function proxyTo(url: string): Promise<TcpProxy> {
 describeDatabases(
   "The way to the database",
   () => {
-    it.concurrent("may crash with its server, midway: workers go on when it is up again", async () => {
+    it.concurrent("may crash with its server, midway: workers continue when it is up again", async () => {
       const server = await startOwnServer();
       let hold = true;
       const gateway = { faults: { hold: () => hold } };

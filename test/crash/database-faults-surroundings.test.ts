@@ -65,7 +65,7 @@ describeDatabases(
     );
 
     it.concurrent(
-      "a disk that is full for a while: the file is written anew when there is room, and sent once",
+      "a disk that is full for a while: the file is written again when there is room, and sent once",
       async ({ skip }) => {
         if (prlimitMissingBecause !== null) skip(prlimitMissingBecause);
         const project = await startProject("pg18");

@@ -1,4 +1,4 @@
-/** A worker freezes before each step until its lease has ended and others have done its work; then it goes on with what it meant to do. */
+/** A worker freezes before each step until its lease has ended and others have done its work; then it continues. */
 import { describe, it } from "vitest";
 import type { StepName } from "../../src/worker/step-names.js";
 import { strike, struck } from "./strike.js";
@@ -8,7 +8,7 @@ const lastWords: ReadonlySet<StepName> = new Set(["worker.signOff"]);
 
 describe("A worker that freezes past its lease", () => {
   it.each(struck.filter(({ step }) => !lastWords.has(step)))(
-    "before $step ($scene.title), and goes on when others did its work, does no harm",
+    "before $step ($scene.title), and continues after others did its work, does no harm",
     ({ step, scene }) => strike(scene, { step, when: "before", action: "freeze" }),
   );
 });

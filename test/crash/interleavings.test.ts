@@ -1,8 +1,10 @@
 /**
- * Two workers, a user and a provider, one action at a time in any order: workers die and freeze at any boundary of their steps, leases
- * run out, replies come late or never. After each action the invariants hold; in the end everything has its ending, and nothing was
- * asked twice without a stated reason. What fails is shrunk, and printed with its seed and path:
- * `ROWMILL_TEST_SEED=… ROWMILL_TEST_PATH=… npx vitest run -c vitest.crash.config.ts test/crash/interleavings.test.ts`; more runs with ROWMILL_TEST_RUNS.
+ * Two workers, a user and a provider, one action at a time in any order: workers die and freeze at any boundary of
+ * their steps, leases run out, replies come late or never. After each action the invariants hold; in the end
+ * everything has its ending, and nothing was asked twice without a stated reason. What fails is shrunk, and printed
+ * with its seed and path:
+ * `ROWMILL_TEST_SEED=… ROWMILL_TEST_PATH=… npx vitest run -c vitest.crash.config.ts
+ * test/crash/interleavings.test.ts`; more runs with ROWMILL_TEST_RUNS.
  */
 import fc from "fast-check";
 import { expect, it } from "vitest";
@@ -127,18 +129,23 @@ const stories: readonly (readonly Action[])[] = [
 ];
 
 /**
- * What is asked twice, and what the target lacks or holds beside the source's present content. A second batch is wrong where the list
- * shows at once what was created; where it does not, one that is not cancelled.
+ * What is asked twice, and what the target lacks or holds beside the source's present content. A second batch is
+ * wrong where the list shows at once what was created; where it does not, one that is not cancelled.
  */
 async function wrongInTheEnd({ project }: World, listLags: boolean): Promise<string[]> {
   const states = await project.rows<{ line: string }>(sql`
     select coalesce(n.id::text, r.key) || ': ' || coalesce(r.state || coalesce(' ' || r.error, ''), 'no request')
         || ', asks ' || coalesce(n.body, 'nothing') || ', has ' || coalesce(t.opening, 'nothing') as line
-    from public.notes n full join rowmill.requests r on r.key = n.id::text left join public.note_openings t on t.id = n.id
+    from public.notes n
+    full join rowmill.requests r on r.key = n.id::text
+    left join public.note_openings t on t.id = n.id
     where case when n.id is null then r.state <> 'gone' else r.state is distinct from 'succeeded' or t.opening is distinct from n.body end`);
   const { unstated } = await repeats(project);
   const duplicates = await project.rows<{ line: string }>(
-    sql`select 'second batch ' || provider_batch_id || ': ' || reason as line from rowmill.duplicate_batches where cancelled_at is null or not ${listLags}::boolean`,
+    sql`
+      select 'second batch ' || provider_batch_id || ': ' || reason as line
+      from rowmill.duplicate_batches
+      where cancelled_at is null or not ${listLags}::boolean`,
   );
   return [...states, ...duplicates].map(({ line }) => line).concat(unstated);
 }

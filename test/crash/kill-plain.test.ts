@@ -1,6 +1,6 @@
 /**
- * A worker is killed before and after each step of submitting and collecting at a provider that shows nothing of ours, where a create is
- * found by circumstance alone; another worker brings everything to its end.
+ * A worker is killed before and after each step of submitting and collecting at a provider that shows nothing of
+ * ours, where a create is found by circumstance alone; another worker brings everything to its end.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, it, describe } from "vitest";
@@ -70,7 +70,10 @@ async function recover(crash: CrashProject): Promise<void> {
   for (let resumes = 0; resumes < RESUMES_MAX; resumes += 1) {
     await crash.recover();
     const resumed = await crash.project.run(
-      sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null where paused_at is not null`,
+      sql`
+        update rowmill.pipelines
+        set pause_kind = null, pause_reason = null, paused_at = null
+        where paused_at is not null`,
     );
     if (resumed === 0) return;
   }

@@ -1,4 +1,4 @@
-/** In all 108 kills at random instants; `npm run soak` goes on for as long as one likes. */
+/** In all 108 kills at random instants; `npm run soak` runs for as long as you like. */
 import { describe, expect, it } from "vitest";
 import { killAtRandom } from "./random-kills.js";
 

@@ -1,7 +1,7 @@
 /**
- * Workers that are killed at random instants, again and again, while rows come and replies of the provider get lost; at the end one
- * worker that lives, and the accounts. The seed decides what happens and when, not how far a worker is at that instant. Each shape of a
- * provider is judged by its own promise.
+ * Workers that are killed at random instants, again and again, while rows come and replies of the provider get lost;
+ * at the end one worker that lives, and the accounts. The seed decides what happens and when, not how far a worker is
+ * at that instant. Each shape of a provider is judged by its own promise.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
@@ -19,7 +19,7 @@ import type { PlainMishap } from "../support/plain-faults.js";
 import { PLAIN_KEY, startPlainStandIn, type PlainStandIn } from "../support/plain-stand-in.js";
 import { sql, type TestProject } from "../support/project.js";
 
-/** A worker lives so long at most once it works; some die while they start. */
+/** A worker lives at most this long once it works; some die while they start. */
 const LIFE_MS_MAX = 1_500;
 const START_MS_MAX = 900;
 const DIES_STARTING = 0.15;
@@ -28,7 +28,7 @@ const NOTICED_AT_ONCE = 0.9;
 const REPLY_LOST = 0.02;
 const ROWS_AT_ONCE_MAX = 12;
 const BATCH_DELAY_MS = 40;
-/** Where circumstance alone tells what was created: so long is a lost create looked for; some take effect later, within that time or not. */
+/** Where circumstance alone shows what was created: how long to look for a lost create; some take effect later. */
 const WINDOW_MS = 4_000;
 const LATE_WITHIN = 0.03;
 const LATE_WITHIN_MS_MAX = 500;
@@ -142,7 +142,7 @@ function mishaps(chance: () => number): PlainMishap {
 
 const isLate = ({ askedAtMs, madeAtMs }: PlainBatch): boolean => madeAtMs - askedAtMs > WINDOW_MS;
 
-/** Each row once, and once more at most for each late create that asked for it; nobody else's batch is there to be stopped. */
+/** Each row once, and at most once more for each late create that asked for it. */
 function judgePlain(standIn: PlainStandIn, rows: number): { late: number; wrong: string[] } {
   const late = standIn.batches.all.filter(isLate);
   const allowed = new Map<string, number>();
@@ -177,12 +177,18 @@ async function judge(project: TestProject, place: Place): Promise<RandomEnd> {
 
 const STORY_LINES_MAX = 200;
 
-/** What the ledger says happened, for whoever looks for the cause. */
+/** What the ledger says happened, to find the cause. */
 async function storyOf(project: TestProject): Promise<string> {
   const events = await project.rows<{ line: string }>(sql`
-    select concat_ws(' ', at, batch_id, from_state, '->', to_state, reason) as line from rowmill.batch_events order by at limit ${STORY_LINES_MAX}`);
+    select concat_ws(' ', at, batch_id, from_state, '->', to_state, reason) as line
+    from rowmill.batch_events
+    order by at
+    limit ${STORY_LINES_MAX}`);
   const attempts = await project.rows<{ line: string }>(sql`
-    select concat_ws(' ', request_id, attempt, outcome, detail) as line from rowmill.attempts where outcome <> 'answered' limit ${STORY_LINES_MAX}`);
+    select concat_ws(' ', request_id, attempt, outcome, detail) as line
+    from rowmill.attempts
+    where outcome <> 'answered'
+    limit ${STORY_LINES_MAX}`);
   return [...events, ...attempts].map(({ line }) => line).join("\n");
 }
 

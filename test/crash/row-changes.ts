@@ -1,6 +1,7 @@
 /**
- * What users do to their rows, at random: transactions over a partitioned table and over the targets, each of one statement or several,
- * some of them rolled back. The tables keep their own history, by triggers, so that a test can tell afterwards what was written when.
+ * What users do to their rows, at random: transactions over a partitioned table and over the targets, each of one
+ * statement or several, some of them rolled back. The tables keep their own history, by triggers, so that a test can
+ * tell afterwards what was written when.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { raw, type Queryable } from "../../src/postgres/database.js";
@@ -39,7 +40,9 @@ export async function createPartedNotes({ run }: TestProject): Promise<void> {
 export async function keepHistory({ run }: TestProject): Promise<void> {
   await run(sql`create table public.note_history as select id as key, body from public.notes`);
   await run(
-    sql`create table public.result_history (n int generated always as identity, target text, key int, opening text, ours boolean)`,
+    sql`
+      create table public.result_history (n int generated always as identity, target text, key int, opening text,
+        ours boolean)`,
   );
   await run(
     raw(`create function public.note_kept() returns trigger language plpgsql as $$ begin
@@ -109,7 +112,9 @@ async function changeOnce(tx: Queryable, chance: () => number): Promise<void> {
 const changes: readonly Change[] = [
   (tx) =>
     tx.run(
-      sql`insert into public.notes select n, 'Version 1 of note ' || n || '.' from generate_series(0, ${KEYS - 1}) n on conflict do nothing`,
+      sql`
+        insert into public.notes select n, 'Version 1 of note ' || n || '.'
+        from generate_series(0, ${KEYS - 1}) n on conflict do nothing`,
     ),
   (tx, { key, body }) =>
     tx.run(sql`insert into public.notes values (${key}, ${body}) on conflict do nothing`),
@@ -131,7 +136,10 @@ const changes: readonly Change[] = [
   },
   (tx, { key, to }) =>
     tx.run(
-      sql`update public.notes set id = ${to} where id = ${key} and not exists (select 1 from public.notes where id = ${to})`,
+      sql`
+        update public.notes
+        set id = ${to}
+        where id = ${key} and not exists (select 1 from public.notes where id = ${to})`,
     ),
   (tx, { key, target }) =>
     tx.run(sql`update public.${raw(target)} set opening = 'A user says so.' where id = ${key}`),
@@ -148,6 +156,8 @@ async function reloaded(tx: Queryable, table: string): Promise<void> {
   const rows = await tx.rows(sql`select id, body from public.${raw(table)}`);
   await tx.run(sql`truncate public.${raw(table)}`);
   await tx.run(
-    sql`insert into public.${raw(table)} select id, body from json_to_recordset(${JSON.stringify(rows)}::json) as x (id int, body text)`,
+    sql`
+      insert into public.${raw(table)} select id, body
+      from json_to_recordset(${JSON.stringify(rows)}::json) as x (id int, body text)`,
   );
 }

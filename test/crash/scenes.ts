@@ -1,6 +1,6 @@
 /**
- * Situations in which a worker comes by every step of the stages: what stands when it starts, what the provider does, and what a
- * person mends afterwards. A step is struck in the one scene that lists it.
+ * Situations in which a worker comes by every step of the stages: what stands when it starts, what the provider does,
+ * and what a person fixes afterwards. A step is struck in the one scene that lists it.
  */
 import { randomUUID } from "node:crypto";
 import OpenAI, { toFile } from "openai";
@@ -15,7 +15,7 @@ import { sql } from "../support/project.js";
 export interface Scene {
   readonly title: string;
   readonly steps: readonly StepName[];
-  /** Made anew for each run. */
+  /** Made for each run. */
   readonly provider?: () => Partial<GatewayOptions>;
   /** Further keys of the pipeline. */
   readonly pipeline?: string;
@@ -57,7 +57,7 @@ const reply = (status: number, body: object = {}): Fault => ({
   headers: { "x-should-retry": "false" },
 });
 
-/** Faults that last until they are mended. */
+/** Faults that last until they are fixed. */
 function untilMended(fault: (mended: () => boolean) => Partial<GatewayFaults>): {
   provider: () => Partial<GatewayOptions>;
   mend: (crash: CrashProject) => Promise<void>;
@@ -153,7 +153,9 @@ function aTwinSeenLate(): Scene {
       await crash.project.round(await crash.worker());
       await createTwin(crash);
       await crash.project.run(
-        sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour', planned_at = planned_at - interval '1 hour'`,
+        sql`
+          update rowmill.batches
+          set submitted_at = submitted_at - interval '1 hour', planned_at = planned_at - interval '1 hour'`,
       );
     },
   };

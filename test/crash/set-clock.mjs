@@ -1,7 +1,9 @@
 /**
- * Sets the clock of the process that imports it first, without a right or a tool: `Date` is ahead of the true time by so many ms, or behind
- * it. What goes by `performance.now()` and timers is left alone, as a person who sets a machine's clock leaves it. May be set anew over IPC:
- * `{ clockAheadMs }`, answered by `clock set`. With `CRASH_NO_DATES` replies of servers have no Date header, as behind some proxies.
+ * Sets the clock of the process that imports it first, without a right or a tool: `Date` is ahead of the true time by
+ * so many ms, or behind it. What goes by `performance.now()` and timers is left alone, as a person who sets a
+ * machine's clock leaves it. May be set again over IPC:
+ * `{ clockAheadMs }`, answered by `clock set`. With `CRASH_NO_DATES` replies of servers have no Date header, as
+ * behind some proxies.
  */
 const TrueDate = Date;
 let aheadMs = Number(process.env["CRASH_CLOCK_AHEAD_MS"] ?? 0);

@@ -1,4 +1,4 @@
-/** One scene with one fault, to its end: opened, struck, mended, taken over by another worker, and judged. */
+/** One scene with one fault, to its end: opened, struck, fixed, taken over by another worker, and judged. */
 import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "vitest";
 import type { StepName } from "../../src/worker/step-names.js";
@@ -45,7 +45,7 @@ export async function strike(scene: Scene, fault: Fault): Promise<void> {
   }
 }
 
-/** The worker itself brings everything to its end: nobody takes over from it. */
+/** The worker itself brings everything to its end: no other worker takes over. */
 async function throughAndStopped({ project }: CrashProject, worker: CrashWorker): Promise<void> {
   const deadlineMs = Date.now() + THROUGH_MS_MAX;
   for (;;) {

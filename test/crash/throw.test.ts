@@ -1,9 +1,9 @@
-/** A step throws when it took effect, as at any trouble that nobody foresaw: the same worker goes on by itself. */
+/** A step throws after it took effect, as at any unforeseen trouble: the same worker continues. */
 import { describe, it } from "vitest";
 import type { StepName } from "../../src/worker/step-names.js";
 import { strike, struck } from "./strike.js";
 
-/** At its first word a worker does not begin, and at its last one there is nothing left to go on with. */
+/** At its first step a worker has not begun, and at its last one nothing is left to do. */
 const outerWords: ReadonlySet<StepName> = new Set(["worker.beat", "worker.signOff"]);
 
 describe("An error after", () => {

@@ -1,9 +1,10 @@
 /**
- * A ledger that was restored from a backup, and one that was copied beside the living one: noticed, held back until a person says which,
- * and what was paid for is collected.
+ * A ledger that was restored from a backup, and one that was copied beside the living one: noticed, held back until a
+ * person says which, and what was paid for is collected.
  *
- * A backup is `create database … template …`. A restored dump has another oid, and is noticed by it; to imitate a physical restore, which has
- * the same identity as before, the backup's own oid is put in the place of the former one's.
+ * A backup is `create database … template …`. A restored dump has another oid, and is noticed by it; to imitate a
+ * physical restore, which has the same identity as before, the backup's own oid is put in the place of the previous
+ * one's.
  */
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
@@ -39,7 +40,7 @@ const instants: readonly { title: string; step: StepName; after?: StepName; noti
   { title: "when it is planned", step: "render.limits", noticed: true },
   { title: "while it is uploaded", step: "upload.look", noticed: true },
   { title: "when its file is uploaded", step: "submit.intent", noticed: true },
-  // The create took effect, and nobody has looked for it yet.
+  // The create took effect, and no worker has looked for it yet.
   { title: "when its create is on the way", step: "submit.create", after: "reconcile.look", noticed: false },
   { title: "while it is running", step: "poll.ask", noticed: false },
   { title: "while it is collected", step: "collect.chunk", noticed: false },
@@ -133,7 +134,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     const { blocked } = await idleState(worker);
     expect(blocked).toMatchObject([{ pipeline: "notes", reason: expect.stringMatching(seen) }]);
     expect(blocked[0]?.reason).toMatch(/rowmill deployment --restored\..*rowmill deployment --copy$/);
-    // A person's "go on" for a pipeline is none for the ledger.
+    // Resuming a pipeline does not resume the ledger.
     for (const id of worker.pipelines.keys()) await resume(worker.database, id);
     await project.round(worker);
     expect((await idleState(worker)).blocked).toHaveLength(1);
@@ -162,7 +163,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     const backup = await clone();
-    // The original goes on until its answers lie at the provider, and is lost.
+    // The original works until its answers lie at the provider, and is lost.
     await goOnUntil(dyingAt(worker, "collect.read"), "collecting");
     const later = await restored(backup);
     if (instant.noticed) {
@@ -172,7 +173,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await project.drain(later);
     await expectAllAnswered(later);
     expect(await executions(project)).toEqual(times(ROWS, 1));
-    // Its files are deleted as those of any batch of ours: the former ledger is gone.
+    // Its files are deleted as those of any batch of ours: the previous ledger is gone.
     expect(await inputsAt(project.gateway.url)).toEqual([]);
   });
 
@@ -235,7 +236,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     expect(await findViolations(later.database)).toEqual([]);
   });
 
-  it("answers to a former prompt are written, and not taken for answers to the present one", async () => {
+  it("answers to a previous prompt are written, and not taken for answers to the current one", async () => {
     const worker = await start();
     await project.round(dyingAt(worker, "render.limits"));
     const backup = await clone();
@@ -254,11 +255,11 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
       select outcome, bool_and(cost_nano_usd > 0) as paid, count(*)::int as count from rowmill.attempts
       where outcome <> 'noRoom' group by 1 order by 1`);
     expect(attempts).toEqual([{ outcome: "answered", paid: true, count: 2 * ROWS }]);
-    // The former texts and the present ones.
+    // The previous texts and the current ones.
     expect(await executions(project)).toEqual(times(2 * ROWS, 1));
   });
 
-  it("where its input file is gone, the person is told that answers are taken for those to the present prompt", async () => {
+  it("where its input file is gone, a report says that its answers count as answers to the current prompt", async () => {
     const worker = await start();
     await project.round(dyingAt(worker, "render.limits"));
     const backup = await clone();
@@ -376,7 +377,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     expect(await executions(project)).toEqual(times(ROWS, 1));
   });
 
-  it("a batch that the provider does not know keeps nobody from saying that the ledger was restored", async () => {
+  it("a batch that the provider does not know does not keep you from declaring the ledger restored", async () => {
     const worker = await start();
     await project.round(dyingAt(worker, "poll.ask"));
     const later = await project.worker({ notes: notesPipeline() }, { url: await clone() });

@@ -1,4 +1,7 @@
-/** The forms in which models give their answers, answers of any JSON object, paths into JSON, and what is refused before anything is sent. */
+/**
+ * The forms in which models give their answers, answers of any JSON object, paths into JSON, and what is refused
+ * before anything is sent.
+ */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";

@@ -137,7 +137,7 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     expect(await countLabels(project)).toBe(3);
   });
 
-  it("sweep: the worker does it, and the command says so", async () => {
+  it("sweep: the worker does it, and the command reports that", async () => {
     const up = await startUp(project);
     await project.database.transaction(async (tx) => {
       await tx.run(sql`select set_config('session_replication_role', 'replica', true)`);

@@ -45,7 +45,9 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
 
   function answered(): Promise<{ account: string; demo: boolean; rows: number }[]> {
     return project.database.rows(sql`
-      select b.account, r.demo, count(*)::int as rows from rowmill.requests r join rowmill.batches b on b.no = r.answered_batch
+      select b.account, r.demo, count(*)::int as rows
+      from rowmill.requests r
+      join rowmill.batches b on b.no = r.answered_batch
       where r.state = 'succeeded' group by 1, 2 order by 1`);
   }
 
@@ -73,7 +75,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.check();
   });
 
-  it("wait for a yes where they are dear, although the demo was approved; status and show say where they stand", async () => {
+  it("wait for a yes where they are expensive, although the demo was approved; status and show say where they stand", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0"));
     const asked = await at(real.url, "up", "--until-idle");
     expect(asked.status, asked.stderr).toBe(4);

@@ -29,7 +29,7 @@ describe("rowmill demo", () => {
   );
 
   it(
-    "spends nothing with --live where nobody agrees, and goes on in the kept project with --yes",
+    "spends nothing with --live before you agree, and continues in the kept project with --yes",
     { timeout: 120_000 },
     async () => {
       const folder = await mkdtemp(join(inject("runFolder"), "demo-"));

@@ -22,7 +22,7 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
 
   const said = (text: string) => text.replaceAll(/and is \d+\)/g, "and is …)");
 
-  it("tells what was seen, everywhere, and goes on by a person's word", async () => {
+  it("shows what was seen in every command, and continues when you confirm it", async () => {
     await answerHere(project);
     expect(await project.run("deployment")).toMatchObject({
       status: 0,

@@ -146,7 +146,10 @@ async function rowsOf(url: string, statement: string): Promise<object[]> {
   }
 }
 
-/** A copy of the healthy database, or a new one, with what the set-up does to it. Dropped at the end, roles' rights with it. */
+/**
+ * A copy of the healthy database, or a new one, with what the set-up does to it. Dropped at the end, roles' rights
+ * with it.
+ */
 async function copyOf(setup: Setup): Promise<TestDatabase> {
   const template = setup.empty ? "template1" : new URL(installed.url).pathname.slice(1);
   const database = await createDatabase(serverKind, template);
@@ -331,7 +334,7 @@ set role "USER";
       expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
     });
 
-    it("prints a script that installs as a whole, after which up goes on", async () => {
+    it("prints a script that installs as a whole, after which up continues", async () => {
       const at = await prepare({
         empty: true,
         sql: setupOf("a database that Rowmill never saw").sql ?? "",

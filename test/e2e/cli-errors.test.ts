@@ -23,7 +23,7 @@ describe("A key over plain http", { timeout: 60_000 }, () => {
       await insertFilms(project, 1);
       await project.writeConfig(filmsPipeline());
       await project.run("up", "--once");
-      // An address for documentation: whoever asks it never gets an answer.
+      // An address for documentation, which never answers.
       const at = { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: "http://192.0.2.1:9/v1" } };
       const words =
         "OPENAI_BASE_URL is plain http to 192.0.2.1:9: anyone on the way there could read the API key";
@@ -250,7 +250,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     );
   });
 
-  it("end calmly when nobody reads on", async () => {
+  it("end calmly when their reader has gone", async () => {
     await insertFilms(project, 3);
     const up = project.start("up", "--until-idle");
     up.child.stdout?.destroy();

@@ -80,7 +80,7 @@ describe("rowmill up, with a failure that hits every row", { timeout: 90_000 }, 
     expect(await executed()).toBe(100);
   });
 
-  it("goes on after `resume --accept`, which holds for these failures of this definition alone", async () => {
+  it("continues after `resume --accept`, which holds for these failures of this definition alone", async () => {
     await start();
     await project.database.run(
       sql`update films set description = '[[demo:refuse]] ' || description where id % 4 <> 0`,

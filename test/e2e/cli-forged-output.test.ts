@@ -8,7 +8,7 @@ import { is, refusal } from "../support/provider-faults.js";
 
 beforeAll(buildCli, 150_000);
 
-/** What an attacker would have a reader believe: as a line of its own, on a screen that begins anew, in another order. */
+/** What an attacker would have a reader believe: as a line of its own, on a cleared screen, in another order. */
 const lie = "evil: 100000 succeeded";
 const attack = `\n${lie}\r${lie}\u001b[2J\u009b2J\u2028${lie}\u202e\u2066`;
 const escaped = `\\n${lie}\\r${lie}\\x1b[2J\\u009b2J\\u2028${lie}\\u202e\\u2066`;

@@ -1,4 +1,7 @@
-/** Rows that are deleted, or leave the pipeline's predicate, while they are being answered: what becomes of their paid answers. */
+/**
+ * Rows that are deleted, or leave the pipeline's predicate, while they are being answered: what becomes of their paid
+ * answers.
+ */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { buildCli, serverKind, startCliProject, unlessServer, type CliProject } from "../support/cli.js";
@@ -40,7 +43,11 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
   /** Key → state, last outcome and how often it was asked; and whether the target has an answer. */
   async function stories(): Promise<Record<string, string>> {
     const rows = await project.database.rows<{ key: string; story: string }>(sql`
-      select r.key, concat_ws(' ', r.state, (select a.outcome from rowmill.attempts a where a.request_id = r.id order by a.attempt desc limit 1),
+      select r.key, concat_ws(' ', r.state, (select a.outcome
+      from rowmill.attempts a
+      where a.request_id = r.id
+      order by a.attempt desc
+      limit 1),
         r.attempt, case when exists (select 1 from task_labels l where l.id::text = r.key) then 'written' end) as story
       from rowmill.requests r order by r.key`);
     return Object.fromEntries(rows.map(({ key, story }) => [key, story]));

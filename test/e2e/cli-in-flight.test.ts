@@ -119,7 +119,11 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
     expect(up.status, up.stderr).toBe(0);
     expect(up.stderr).toMatch(/^films is set up in this database, but .*rowmill uninstall films$/m);
     await insertFilms(project, 1, 100);
-    const arrivals = sql`select p.name from rowmill.arrivals a join rowmill.pipelines p on p.id = a.pipeline_id order by name`;
+    const arrivals = sql`
+      select p.name
+      from rowmill.arrivals a
+      join rowmill.pipelines p on p.id = a.pipeline_id
+      order by name`;
     expect(await project.database.rows(arrivals)).toEqual([{ name: "films" }, { name: "movies" }]);
     expect(await project.run("uninstall", "films")).toMatchObject({
       status: 0,

@@ -169,7 +169,7 @@ export default defineConfig({ pipelines: { movies } });
     await stopEmbedded({ dataDir: join(folder, ".rowmill/database") });
   });
 
-  it("overwrites a config only when it is told to", async () => {
+  it("overwrites a config only with --force", async () => {
     await writeFile(join(folder, "rowmill.config.ts"), "// mine");
     expect(await init(movies)).toEqual({
       status: 4,

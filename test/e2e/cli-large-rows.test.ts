@@ -97,7 +97,9 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
       attempt: number;
       error_code: string | null;
     }>(sql`
-      select p.name, r.state, r.attempt, r.error_code from rowmill.requests r join rowmill.pipelines p on p.id = r.pipeline_id
+      select p.name, r.state, r.attempt, r.error_code
+      from rowmill.requests r
+      join rowmill.pipelines p on p.id = r.pipeline_id
       where r.key like '%huge%'`);
     return Object.fromEntries(rows.map(({ name, ...request }) => [name, request]));
   }
@@ -134,7 +136,10 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
       .run(sql`insert into texts_labels (id, categories, summary, rowmill_at, rowmill_model)
       select 'huge', '{}', body, now(), 'model' from texts where id = 'huge'`);
     await project.database.run(sql`update rowmill.attempts set answer = repeat('kept ', 20000000)
-      where request_id = (select r.id from rowmill.requests r join rowmill.pipelines p on p.id = r.pipeline_id where r.key = 'huge' and p.name = 'texts')`);
+      where request_id = (select r.id
+      from rowmill.requests r
+      join rowmill.pipelines p on p.id = r.pipeline_id
+      where r.key = 'huge' and p.name = 'texts')`);
     const shown = await measured("show", "texts", "huge", "--json");
     expect(shown.status, shown.stderr).toBe(0);
     const cut = expect.stringMatching(/^(many words ){9090}.{1,20} … \[899999991 bytes in all\]$/);

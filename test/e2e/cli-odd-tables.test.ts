@@ -1,4 +1,6 @@
-/** Tables that are not as the tutorial's: keys with nulls, inheritance, very many columns, writes that no trigger saw. */
+/**
+ * Tables that are not as the tutorial's: keys with nulls, inheritance, very many columns, writes that no trigger saw.
+ */
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { pipelineOverviews, type PipelineOverview } from "../../src/store/ledger/overview.js";

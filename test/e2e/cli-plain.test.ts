@@ -1,4 +1,7 @@
-/** Every command at a provider of the user's own, of the second shape: it does what it can, says what it cannot, and names no other vendor. */
+/**
+ * Every command at a provider of the user's own, of the second shape: it does what it can, says what it cannot, and
+ * names no other vendor.
+ */
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -169,7 +172,7 @@ export default defineConfig({
     });
   });
 
-  it("says of a restored ledger that lost batches are not found, and goes on", async () => {
+  it("reports lost batches of a restored ledger as not found, and continues", async () => {
     await insertFilms(project, 2);
     await answerHere(project);
     const restored = await run("deployment", "--restored", "--yes");

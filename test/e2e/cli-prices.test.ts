@@ -63,7 +63,7 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     expect(await requestsSent()).toBe(0);
   });
 
-  it("a price in the config makes estimate, budget and costs work for a model that nobody knows", async () => {
+  it("a price in the config makes estimate, budget and costs work for an unknown model", async () => {
     await project.writeConfig(pricedAt(`, price: { input: 1000, output: 2000 }`));
     const up = await project.run("up", "--until-idle", "--yes");
     expect(up.status, up.stderr).toBe(0);

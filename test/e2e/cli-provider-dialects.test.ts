@@ -1,4 +1,7 @@
-/** `rowmill up` with servers that speak OpenAI's API otherwise than OpenAI does: what a person sees, and what it costs in calls. */
+/**
+ * `rowmill up` with servers that speak OpenAI's API otherwise than OpenAI does: what a person sees, and what it costs
+ * in calls.
+ */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
 import type { Answer } from "../../src/gateway/protocol/wire.js";

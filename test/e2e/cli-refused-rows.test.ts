@@ -1,4 +1,7 @@
-/** What a target's own code does to a row: that row alone fails, with the database's message; what refuses every row pauses, and costs nothing. */
+/**
+ * What a target's own code does to a row: that row alone fails, with the database's message; what refuses every row
+ * pauses, and costs nothing.
+ */
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
@@ -133,7 +136,9 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
       expect(ended.status, ended.stderr).toBe(3);
       for (const [name, { rows, refused }] of Object.entries(cases)) {
         const failed = await project.database.rows<{ key: string; code: string; kept: string | null }>(sql`
-          select r.key, r.error_code as code, a.answer as kept from rowmill.requests r join rowmill.pipelines p on p.id = r.pipeline_id
+          select r.key, r.error_code as code, a.answer as kept
+          from rowmill.requests r
+          join rowmill.pipelines p on p.id = r.pipeline_id
           left join rowmill.attempts a on a.request_id = r.id and a.outcome = 'unwritable'
           where r.state <> 'succeeded' and p.name = ${name} order by r.key::int`);
         expect([name, ...failed.map(({ key, code }) => [key, code])]).toEqual([

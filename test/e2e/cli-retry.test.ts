@@ -1,4 +1,7 @@
-/** Answers that were paid for and that the target refused: grouped, written when the target is fixed, and asked again only by a person's word. */
+/**
+ * Answers that were paid for and that the target refused: grouped, written when the target is fixed, and asked again
+ * only by a person's word.
+ */
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { parseCustomId } from "../../src/model/request/custom-id.js";
 import { sql } from "../../src/postgres/database.js";
@@ -71,7 +74,9 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     await project.database.run(sql`insert into notes select i, 'note ' || i from generate_series(1, 9) i`);
     await project.database.run(sql`create type mood as enum ('happy')`);
     await project.database.run(
-      sql`create table ans (id int primary key, mood mood, score int constraint small check (score < 10), tag varchar(5))`,
+      sql`
+        create table ans (id int primary key, mood mood, score int constraint small check (score < 10),
+          tag varchar(5))`,
     );
     await project.writeConfig(`notes: pipeline({ source: { table: "notes", key: "id", columns: ["body"] }, polling, attempts: 1,
       request: { ...request, user: "{{ body }}" }, target: { table: "ans" },

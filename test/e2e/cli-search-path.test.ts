@@ -1,6 +1,6 @@
 /**
- * Another role's namesakes in a schema of the worker's search path: no statement of Rowmill's, of graphile-worker's or of the functions
- * that either of them installs may call one.
+ * Another role's namesakes in a schema of the worker's search path: no statement of Rowmill's, of graphile-worker's
+ * or of the functions that either of them installs may call one.
  */
 import { randomBytes } from "node:crypto";
 import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
@@ -20,7 +20,7 @@ const password = randomBytes(12).toString("hex");
 
 const tables = `
 create role worker login createrole password '${password}';
-create role stranger login password '${password}';
+create role intruder login password '${password}';
 alter database postgres owner to worker;
 grant create on schema public to worker;
 set role worker;
@@ -179,7 +179,7 @@ describe.each(ways)(
   },
 );
 
-/** Each tries to make its owner a superuser, and says so in a table. */
+/** Each tries to make its owner a superuser, and notes that in a table. */
 const planted = (intruder: string) => {
   const body = `language plpgsql as $$ begin
     insert into public.calls values (1);

@@ -1,4 +1,7 @@
-/** The built command line, started while its database is away, restarts, or is lost in the middle of the first installation. */
+/**
+ * The built command line, started while its database is away, restarts, or is lost in the middle of the first
+ * installation.
+ */
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw } from "../../src/postgres/database.js";
@@ -72,7 +75,7 @@ describe.skipIf(serverKind === "embedded")(
       await ready(ended);
     });
 
-    it("may restart, have no room, and be lost at any step of the first installation: up goes on where it stood", async () => {
+    it("may restart, have no room, and be lost at any step of the first installation: up continues where it stood", async () => {
       const reasons = {
         starting: { code: "57P03", message: "the database system is starting up" },
         stopped: { code: "57P01", message: "terminating connection due to administrator command" },
@@ -116,7 +119,7 @@ describe.skipIf(serverKind === "embedded")(
       });
     });
 
-    it("may lack a right or the time for the first installation: that is said, and the next start goes on", async () => {
+    it("may lack a right or the time for the first installation: up reports it, and the next start continues", async () => {
       const role = `starter_${randomBytes(4).toString("hex")}`;
       const name = new URL(url).pathname.slice(1);
       const run = (statements: string) => project.database.run(raw(statements));

@@ -1,4 +1,7 @@
-/** A changed answer on a target that Rowmill made: what `up` changes of the table when it is allowed to, and what it leaves to a person. */
+/**
+ * A changed answer on a target that Rowmill made: what `up` changes of the table when it is allowed to, and what it
+ * leaves to a person.
+ */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sql } from "../../src/postgres/database.js";
 import { buildCli, serverKind, startCliProject, unlessServer, type CliProject } from "../support/cli.js";
@@ -31,7 +34,11 @@ describe.skipIf(serverKind === "embedded")(
 
     async function tableNow(): Promise<{ checks: string[]; columns: string[] }> {
       const checks = await project.database.rows<{ text: string }>(
-        sql`select pg_get_constraintdef(oid) as text from pg_constraint where conrelid = 'ans'::regclass and contype = 'c' order by 1`,
+        sql`
+          select pg_get_constraintdef(oid) as text
+          from pg_constraint
+          where conrelid = 'ans'::regclass and contype = 'c'
+          order by 1`,
       );
       const columns = await project.database.rows<{ text: string }>(
         sql`select attname || ' ' || format_type(atttypid, atttypmod) as text from pg_attribute
@@ -101,7 +108,7 @@ describe.skipIf(serverKind === "embedded")(
       await run(`comment on table ans is 'Answers for "public"."texts", written by Rowmill.'`);
     });
 
-    it("is asked nothing for the stamps that somebody has dropped from it", async () => {
+    it("is asked nothing for the stamp columns that were dropped from it", async () => {
       await run("alter table ans drop column rowmill_at, drop column rowmill_model");
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string().max(200)`);
       await expectAnswered("--yes");
@@ -113,7 +120,7 @@ describe.skipIf(serverKind === "embedded")(
       expect((await tableNow()).columns).toContain("rowmill_model text");
     });
 
-    it("waits for no lock that somebody holds, and changes nothing then", async () => {
+    it("waits for no lock of another session, and changes nothing then", async () => {
       await answer(`label: z.enum(["a", "d"]), note: z.string()`);
       const client = await project.database.pool.connect();
       await client.query("begin; lock table ans in access share mode");
@@ -167,7 +174,7 @@ describe.skipIf(serverKind === "embedded")(
       await project.check();
     });
 
-    it("loses the CHECK of a field that may be any text now, and keeps the one that somebody else wrote", async () => {
+    it("loses the CHECK of a field that may be any text now, and keeps a CHECK that you wrote", async () => {
       await answer(`label: z.string(), note: z.string()`);
       await expectRefused([], 4, [`alter table "public"."ans" drop constraint "ans_label_check";`]);
       await expectAnswered("--yes");

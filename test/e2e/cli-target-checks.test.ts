@@ -54,7 +54,7 @@ describe.skipIf(serverKind === "embedded")(
       }
     }
 
-    it("is reported by doctor with what mends it, by the catalogue and by trying its CHECKs, and up refuses it before anything is sent", async () => {
+    it("is reported by doctor with a fix, from the catalog and by trying its CHECKs, and up refuses it before anything is sent", async () => {
       await make({ ...brokenTargets, ...soundTargets });
       const all = { ...brokenTargets, ...soundTargets };
       await project.writeConfig(
@@ -143,7 +143,7 @@ describe.skipIf(serverKind === "embedded")(
       await expectUntouched();
     });
 
-    it("that somebody has for himself is not waited for, and said to be locked", async () => {
+    it("that another session has locked is reported as locked, and not waited for", async () => {
       await make({
         locked: { sql: "create table TABLE (id int primary key, label text check (label <> ''));" },
       });

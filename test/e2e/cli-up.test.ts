@@ -78,7 +78,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect((await project.status()).pipelines).toMatchObject([{ succeeded: 1, failed: 0 }]);
   });
 
-  it("exits with 4 when rows wait for approval, sends none of them, and goes on with the others", async () => {
+  it("exits with 4 when rows wait for approval, sends none of them, and continues with the others", async () => {
     await project.writeConfig(
       `${filmsPipeline("approveAboveUsd: 0")}, cheap: pipeline({ source, polling, request, answer, target: { table: "cheap_labels" } })`,
     );
@@ -95,7 +95,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     });
   });
 
-  it("sends after `approve`, which shows the estimate and needs --yes where nobody can be asked", async () => {
+  it("sends after `approve`, which shows the estimate and needs --yes without a terminal", async () => {
     await project.writeConfig(filmsPipeline("approveAboveUsd: 0, budget: { usd: 0.0001, per: 'day' }"));
     await insertFilms(project, 3);
     const first = await project.run("up", "--until-idle");
@@ -130,7 +130,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     expect(await countLabels(project)).toBe(2);
   });
 
-  it("exits with 4 when the provider refuses the account, and says what to mend", async () => {
+  it("exits with 4 when the provider refuses the account, and says what to fix", async () => {
     await project.close();
     project = await startCliProject(serverKind, { run: runCli, gateway: { apiKeys: ["another key"] } });
     await createFilms(project);
@@ -202,7 +202,8 @@ describe("rowmill up", { timeout: 90_000 }, () => {
 
   it.skipIf(!hasScript)(`stops cleanly with 129 when its terminal is closed${unlessScript}`, async () => {
     const ended = join(project.folder, "ended");
-    // The shell passes the hang-up on, as every shell does, and outlives it to tell how rowmill ended. It waits for a minute at most.
+    // The shell passes the hang-up on, as every shell does, and outlives it to tell how rowmill ended. It waits for a
+    // minute at most.
     const command = `trap 'kill -HUP $pid' HUP; timeout -s KILL 60 "${process.execPath}" "${cliScript}" up & pid=$!
       wait $pid; wait $pid; echo $? >${ended}.part; mv ${ended}.part ${ended}`;
     const terminal = spawn(terminalProgram, ["-qefc", command, "/dev/null"], {

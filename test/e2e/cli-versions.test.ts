@@ -1,4 +1,7 @@
-/** Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's migration. */
+/**
+ * Old and new versions of Rowmill beside each other: this one is the old one, and the test plays a newer one's
+ * migration.
+ */
 import { readFile } from "node:fs/promises";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
@@ -115,7 +118,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
 });
 
 describe("A ledger of an earlier version", { timeout: 60_000 }, () => {
-  it("is brought forward by up alone: every other command says so, and uninstall does its work", async () => {
+  it("is brought forward by up alone: every other command points to it, and uninstall does its work", async () => {
     const project = await startCliProject(serverKind, { run: runCli });
     try {
       await project.database.run(

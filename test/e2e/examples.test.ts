@@ -1,4 +1,7 @@
-/** Each example as its README says: the blocks of commands under `<!-- runs in CI -->`, as they stand, in a copy of its folder. */
+/**
+ * Each example as its README says: the blocks of commands under `<!-- runs in CI -->`, as they stand, in a copy of
+ * its folder.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
@@ -30,7 +33,7 @@ describe("examples", { timeout: 120_000 }, () => {
     });
   });
 
-  it("postgres: tickets that are not closed are judged, and later only what is new or was written anew", async () => {
+  it("postgres: tickets that are not closed are judged, and later only new and rewritten ones", async () => {
     await inExample("postgres", async ({ project, run }) => {
       const [first = "", second = ""] = await run();
       expect(first).toContain("Since this morning the till shows an error");
@@ -38,7 +41,9 @@ describe("examples", { timeout: 120_000 }, () => {
       expect(second).toContain("tickets");
       expect((await project.gateway.journal.summary()).executed).toBe(16);
       const triage = await project.database.rows<Record<string, string>>(
-        sql`select pg_typeof(category)::text as category, pg_typeof(urgency)::text as urgency, pg_typeof(summary)::text as summary
+        sql`
+          select pg_typeof(category)::text as category, pg_typeof(urgency)::text as urgency,
+            pg_typeof(summary)::text as summary
           from support.triage join support.tickets using (account, number) where status <> 'closed'`,
       );
       expect(triage).toHaveLength(15);

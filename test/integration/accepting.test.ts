@@ -1,4 +1,7 @@
-/** The usual answers of a chunk are accepted together, without reading their rows; what is not so is looked at row by row. */
+/**
+ * The usual answers of a chunk are accepted together, without reading their rows; what is not so is looked at row by
+ * row.
+ */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";
@@ -16,7 +19,9 @@ describeDatabases(
     });
     afterEach(() => project.check().finally(() => project.close()));
 
-    /** Drains, and returns how many transactions the collecting took. `before`: what happens before the first of them. */
+    /**
+     * Drains, and returns how many transactions the collecting took. `before`: what happens before the first of them.
+     */
     async function collect(before: () => Promise<unknown> = async () => undefined): Promise<number> {
       const worker = await project.worker({ notes: notesPipeline() });
       let chunks = 0;

@@ -131,7 +131,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     },
   );
 
-  it("is collected when it ends later, and a row that changes meanwhile is asked anew", async () => {
+  it("is collected when it ends later, and a row that changes meanwhile is asked again", async () => {
     const worker = await startMovies({ batchDelayMs: 700 });
     await sweep(worker);
     const { batchId } = await createTutorialBatch(project.gateway.url, some.map(taskOf));
@@ -183,7 +183,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
   });
 
-  it("is adopted once, and not without rows, for a pattern without the key, or when nobody knows it", async () => {
+  it("is adopted once, and not without rows, for a pattern without the key, or when the provider does not know it", async () => {
     const worker = await startMovies();
     await sweep(worker);
     const { batchId } = await createTutorialBatch(project.gateway.url, some.map(taskOf));
@@ -206,7 +206,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     await project.drain(worker);
   });
 
-  it("is refused when its answers are gone, which are asked anew then", async () => {
+  it("is refused when its answers are gone, and its rows are asked again", async () => {
     const worker = await startMovies();
     await sweep(worker);
     const { client, batchId } = await createTutorialBatch(project.gateway.url, some.slice(0, 3).map(taskOf));

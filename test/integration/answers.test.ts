@@ -1,4 +1,7 @@
-/** What the lines of an answer file may say, and what becomes of each request: kept, asked again, or failed with its reason. */
+/**
+ * What the lines of an answer file may say, and what becomes of each request: kept, asked again, or failed with its
+ * reason.
+ */
 import { afterEach, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/engine/faults.js";
 import { pipeline, z } from "../../src/index.js";
@@ -134,7 +137,8 @@ describeDatabases(
       project = await startProject(kind);
       await createNotes(project, plain(20));
       await project.run(
-        sql`create table public.note_summaries (id int primary key, summary text check (summary not like '%number 7,%'))`,
+        sql`
+          create table public.note_summaries (id int primary key, summary text check (summary not like '%number 7,%'))`,
       );
       await project.drain(await project.worker({ notes: notesPipeline() }));
       const failed = (await requests(project)).filter((row) => row.state !== "succeeded");
@@ -163,7 +167,7 @@ describeDatabases(
       expect((await batchRows(project)).map((batch) => batch.state)).toEqual(["settled", "settled"]);
     });
 
-    it("are not even asked for by a batch that an older definition rendered and nobody sent", async () => {
+    it("are never asked for by a batch that an older definition rendered and no worker sent", async () => {
       let refuseUploads = true;
       const refusal = {
         kind: "reply",

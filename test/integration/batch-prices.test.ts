@@ -62,7 +62,9 @@ describeDatabases(
 
     it("stays as planned when the price list changes before its answers are collected", async () => {
       const worker = await send();
-      await project.run(sql`update rowmill.batches set batch_factor = 0.25, price = jsonb_build_object('model', 'then', 'steps',
+      await project.run(sql`
+        update rowmill.batches
+        set batch_factor = 0.25, price = jsonb_build_object('model', 'then', 'steps',
         '[{"fromInputTokens": 0, "inputPicoUsd": 4000, "cachedInputPicoUsd": 400, "outputPicoUsd": 8000}]'::jsonb)`);
       await collect(worker);
       const { cost, input, output } = await booked();

@@ -1,6 +1,6 @@
 /**
- * What users do to their rows, in each state that a row's request can be in, with two workers: in the end the target says what the
- * source says, and content that did not change was asked once.
+ * What users do to their rows, in each state that a row's request can be in, with two workers: in the end the target
+ * says what the source says, and content that did not change was asked once.
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Call } from "../../src/gateway/engine/faults.js";
@@ -31,7 +31,10 @@ const changes: readonly Change[] = [
     name: "an UPDATE of a declared column",
     apply: async (project) => {
       await project.run(
-        sql`update public.imdb_dataset set "Description" = 'Anew: ' || "Description" where imdb_id = any(${keys}::bigint[])`,
+        sql`
+          update public.imdb_dataset
+          set "Description" = 'Anew: ' || "Description"
+          where imdb_id = any(${keys}::bigint[])`,
       );
     },
   },
@@ -42,7 +45,10 @@ const changes: readonly Change[] = [
         sql`update public.imdb_dataset set "Description" = 'x' || "Description" where imdb_id = any(${keys}::bigint[])`,
       );
       await project.run(
-        sql`update public.imdb_dataset set "Description" = substr("Description", 2) where imdb_id = any(${keys}::bigint[])`,
+        sql`
+          update public.imdb_dataset
+          set "Description" = substr("Description", 2)
+          where imdb_id = any(${keys}::bigint[])`,
       );
     },
   },

@@ -1,4 +1,7 @@
-/** Answers to a definition that changed while its batch was in flight count as if the batch had settled before the change. */
+/**
+ * Answers to a definition that changed while its batch was in flight count as if the batch had settled before the
+ * change.
+ */
 import { afterEach, expect, it } from "vitest";
 import { adoptBatch, prepareAdoption } from "../../src/app/adopt/adopt-batch.js";
 import { sweepAll } from "../../src/app/open/round.js";
@@ -110,7 +113,10 @@ describeDatabases(
       }
       expect(await outcomes(project)).toEqual({});
       await project.run(
-        sql`update rowmill.batches set lease_token = null, lease_until = null, next_at = now() where settled_at is null`,
+        sql`
+          update rowmill.batches
+          set lease_token = null, lease_until = null, next_at = now()
+          where settled_at is null`,
       );
       await project.drain(...newer);
       expect(await states()).toEqual(times("succeeded"));
@@ -291,7 +297,7 @@ describeDatabases(
       expect((await answers())[0]).toMatchObject({ categories: expect.any(Array) });
     });
 
-    it("are read by the strict schema where a former version of Rowmill had registered it", async () => {
+    it("are read by the strict schema where a previous version of Rowmill registered it", async () => {
       await send();
       await project.run(sql`update rowmill.definitions d set answer_schema = (p.definition ->> 'answer')::json,
         definition = d.definition - 'target' - 'attempts' from rowmill.pipelines p`);
@@ -299,7 +305,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: ROWS });
     });
 
-    it("are not used where nobody knows what was asked, and their text is kept", async () => {
+    it("are not used where it is unknown what was asked, and their text is kept", async () => {
       await send();
       await project.run(sql`delete from rowmill.definitions`);
       await collect(pipeline({ ...common, request: polite }));

@@ -1,4 +1,4 @@
-/** What the doctor says of batches at the provider: of those that nobody knows, and of those that do not end. */
+/** What the doctor says of batches at the provider: of orphans, and of batches that do not end. */
 import { randomUUID } from "node:crypto";
 import { afterEach, expect, it } from "vitest";
 import { examine } from "../../src/app/doctor/examine.js";
@@ -60,7 +60,7 @@ describeDatabases(
       return id;
     }
 
-    it("that nobody knows are told of, but for those that failed: they ran nothing", async () => {
+    it("that are orphans are reported, except failed ones, which ran nothing", async () => {
       let aheadMs = -3_600_000;
       crash = await startCrashProject(kind, { gateway: { clock: { nowMs: () => Date.now() + aheadMs } } });
       await createNotes(crash.project, plain(1));
@@ -81,7 +81,7 @@ describeDatabases(
       expect(JSON.stringify(orphan)).not.toContain(failed);
     });
 
-    it("that do not end says so, once they are past their window", async () => {
+    it("that do not end are reported once they are past their window", async () => {
       crash = await startCrashProject(kind, { gateway: { faults: { hold: () => true } } });
       const { project } = crash;
       await createNotes(project, plain(1));

@@ -1,4 +1,7 @@
-/** The one question that a worker repeats: what it names, what it leaves out, and that nothing else is asked when nothing is due. */
+/**
+ * The one question that a worker repeats: what it names, what it leaves out, and that nothing else is asked when
+ * nothing is due.
+ */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { catalogueState } from "../../src/sources/table/catalogue-state.js";
 import type { Reader } from "../../src/postgres/database.js";
@@ -109,7 +112,9 @@ describeDatabases(
         () => pipelines.forgetAnswers(worker.database, id),
         () =>
           project.run(
-            sql`insert into rowmill.learned_limits (account, model, enqueued_tokens, message) values ('a', 'b', 1, 'c')`,
+            sql`
+              insert into rowmill.learned_limits (account, model, enqueued_tokens, message)
+              values ('a', 'b', 1, 'c')`,
           ),
       ];
       for (const change of changes) {
@@ -178,7 +183,9 @@ describeDatabases(
         values ('a', 'b', 1, now() + interval '600 seconds', 'c')`);
       await isNext(600);
       await project.run(
-        sql`insert into rowmill.workers (id, host, pid, version, seen_at) values (gen_random_uuid(), 'h', 1, '1', now() + interval '280 seconds')`,
+        sql`
+          insert into rowmill.workers (id, host, pid, version, seen_at)
+          values (gen_random_uuid(), 'h', 1, '1', now() + interval '280 seconds')`,
       );
       await isNext(300);
       await project.run(sql`delete from rowmill.workers where host = 'h'`);
@@ -281,8 +288,8 @@ describeDatabases(
         sql`create function public.f() returns trigger language plpgsql as 'begin return new; end'`,
         sql`create or replace function public.f() returns trigger language plpgsql as 'begin return null; end'`,
         sql`create trigger t before insert on public.notes for each row execute function public.f()`,
-        sql`create role stranger`,
-        sql`alter function public.f() owner to stranger`,
+        sql`create role intruder`,
+        sql`alter function public.f() owner to intruder`,
         sql`create table public.parts (id int primary key) partition by range (id)`,
         sql`create table public.part partition of public.parts for values from (0) to (9)`,
         sql`alter table public.parts detach partition public.part`,
@@ -301,8 +308,8 @@ describeDatabases(
         expect(next, change.text).not.toBe(before);
         before = next;
       }
-      await project.run(sql`drop owned by stranger cascade`);
-      await project.run(sql`drop role stranger`);
+      await project.run(sql`drop owned by intruder cascade`);
+      await project.run(sql`drop role intruder`);
     });
 
     it("is the same after rows were written, tables analyzed, and temporary tables made", async () => {

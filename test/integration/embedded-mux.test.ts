@@ -385,12 +385,12 @@ describe("settings on the embedded database", () => {
 
   test("include the role: a client that gave up its rights gives up no one else's", async () => {
     const [a, b] = [await table("guarded", "n int"), await client()];
-    await a.query("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN");
-    await a.query("SET ROLE stranger");
+    await a.query("DROP ROLE IF EXISTS intruder; CREATE ROLE intruder LOGIN");
+    await a.query("SET ROLE intruder");
     expect(await value(b, "SELECT count(*)::int FROM guarded")).toBe(0);
     await expect(a.query("SELECT * FROM guarded")).rejects.toMatchObject({ code: "42501" });
-    const c = await client({ connectionString: database.url.replace("postgres@", "stranger@") });
-    expect(await value(c, "SELECT session_user::text")).toBe("stranger");
+    const c = await client({ connectionString: database.url.replace("postgres@", "intruder@") });
+    expect(await value(c, "SELECT session_user::text")).toBe("intruder");
     await expect(c.query("SELECT * FROM guarded")).rejects.toMatchObject({ code: "42501" });
     expect(await value(b, "SELECT session_user::text")).toBe("postgres");
   });
@@ -419,7 +419,7 @@ describe("notifications on the embedded database", () => {
     return { client: one, heard };
   }
 
-  test("reach those who listen to their channel, and nobody else", async () => {
+  test("reach the clients that listen to their channel, and no others", async () => {
     const a = await listener("first", '"Quoted Name"');
     const b = await listener("first");
     const c = await listener();
@@ -435,7 +435,7 @@ describe("notifications on the embedded database", () => {
 });
 
 describe("what the embedded database refuses", () => {
-  test("is COPY FROM STDIN, in words, and all clients go on", async () => {
+  test("is COPY FROM STDIN, in words, and all clients continue", async () => {
     const [a, b] = [await table("copied", "n int"), await client()];
     const refusal = /does not support COPY FROM STDIN/;
     await expect(a.query("COPY copied FROM STDIN")).rejects.toThrow(refusal);

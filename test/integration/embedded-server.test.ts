@@ -14,7 +14,7 @@ import { acquireWorkerLock } from "../../src/embedded/worker-lock.js";
 import { openEmbedded } from "../support/built.js";
 import { embeddedDataDir, emptyDataDir } from "../support/embedded-template.js";
 
-// Each server that is started compiles PGlite anew: seconds on a machine that is busy.
+// Each server that starts compiles PGlite: seconds on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 
 /** Between looks whether a process is still there. */
@@ -202,7 +202,7 @@ test("SIGTERM closes the database cleanly and tells its clients", async () => {
   expect(await count(await openHere({ dataDir: dir }), "closed")).toBe(1);
 });
 
-test("a client that is silent in its transaction too long is cut off, and the others go on", async () => {
+test("a client that is silent in its transaction too long is cut off, and the others continue", async () => {
   const dir = await dataDir();
   const url = await openHere({ dataDir: dir, transactionIdleMs: 100 });
   const [silent, other] = [await connect(url), await connect(url)];
@@ -244,7 +244,7 @@ test("a folder whose path is too long for a socket works like another", async ()
   expect(await readdir(dir)).toContain(".s.PGSQL.5432");
 });
 
-test("the making of a database that was interrupted is begun anew", async () => {
+test("creating a database starts again after an interruption", async () => {
   const dir = await emptyDataDir();
   dirs.push(dir);
   await mkdir(join(dir, "postgres.new"));

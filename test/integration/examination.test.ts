@@ -1,4 +1,4 @@
-/** What a person has to mend is said before anything is made. */
+/** What you have to fix is reported before anything is made. */
 import { randomBytes } from "node:crypto";
 import { expect, it } from "vitest";
 import { serverKind, unlessServer } from "../support/cli.js";

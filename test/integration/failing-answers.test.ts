@@ -1,4 +1,6 @@
-/** Answers that mostly fail: the pipeline pauses before more of them are paid for, and a person says whether so many are normal. */
+/**
+ * Answers that mostly fail: the pipeline pauses before more of them are paid for, and you say whether that is normal.
+ */
 import { afterEach, expect, it } from "vitest";
 import { ANSWERS_JUDGED } from "../../src/model/batch/failing.js";
 import { pipeline, z } from "../../src/index.js";
@@ -158,7 +160,7 @@ describeDatabases(
       expect((await paused()).kind).toBe("answers");
     });
 
-    it("say nothing about another definition, which goes on and counts anew", async () => {
+    it("say nothing about another definition, which continues and counts from zero", async () => {
       const worker = await start(marked("invalid", 25));
       await project.drain(worker);
       expect((await paused()).kind).toBe("answers");

@@ -90,11 +90,14 @@ describeDatabases(
           await project.drain(worker);
           expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
           const [owner] = await project.rows<{ super: boolean }>(sql`
-          select r.rolsuper as super from pg_proc p join pg_roles r on r.oid = p.proowner where p.proname like 'arrive%'`);
+          select r.rolsuper as super
+          from pg_proc p
+          join pg_roles r on r.oid = p.proowner
+          where p.proname like 'arrive%'`);
           expect(owner).toEqual({ super: false });
         });
 
-        it(`renews its triggers on somebody else's table, for a user with ${rights} who may only put them there`, async () => {
+        it(`renews its triggers on another role's table, for a user with ${rights} who may only put them there`, async () => {
           const project = await startProject(kind, { empty: true });
           cleanups.push(() => project.close());
           const role = await createUser(project, rights);
@@ -129,7 +132,10 @@ describeDatabases(
             onEach("letters", "letters_2", "letters_3"),
           );
           await project.run(
-            sql`insert into public.letters select i, 1 + i % 2, 'Letter ' || i from generate_series(1, 4) i where i % 2 = 1`,
+            sql`
+              insert into public.letters select i, 1 + i % 2, 'Letter ' || i
+              from generate_series(1, 4) i
+              where i % 2 = 1`,
           );
           await project.drain(worker);
           const [answered] = await project.rows(
@@ -143,7 +149,7 @@ describeDatabases(
       }
     }
 
-    it("needs nothing that a former start left out, when it was cut off half way", async () => {
+    it("needs nothing that a previous start left out, when it was cut off half way", async () => {
       const project = await startProject(kind);
       cleanups.push(() => project.close());
       await createMovies(project);
@@ -187,7 +193,10 @@ function lettersPipeline() {
 function ourTriggers(project: TestProject): Promise<{ relation: string }[]> {
   return project.rows(sql`
     select t.oid::int8::text as oid, c.relname as relation, t.tgname as name, t.tgenabled::text as enabled
-    from pg_trigger t join pg_class c on c.oid = t.tgrelid where t.tgname like 'rowmill%' order by c.relname, t.tgname`);
+    from pg_trigger t
+    join pg_class c on c.oid = t.tgrelid
+    where t.tgname like 'rowmill%'
+    order by c.relname, t.tgname`);
 }
 
 /** INSERT, UPDATE, DELETE and TRUNCATE. */

@@ -1,6 +1,6 @@
 /**
- * Bad rows through the whole pipeline: each one fails alone with its reason, and all the others are answered, each executed once.
- * What a row holds is drawn by the seed of the run; what has to become of it stands beside each kind.
+ * Bad rows through the whole pipeline: each one fails alone with its reason, and all the others are answered, each
+ * executed once. What a row holds is drawn by the seed of the run; what has to become of it stands beside each kind.
  */
 import fc from "fast-check";
 import { afterEach, beforeAll, beforeEach, expect, it } from "vitest";
@@ -144,7 +144,7 @@ describeDatabases(
       project = await startProject(kind, {
         gateway: {
           faults: {
-            // Between the lines of answers stand others that nobody asked for.
+            // Between the lines of answers stand unrequested ones.
             transformOutput: (line) =>
               junk.length === 0 ? undefined : [junk[next++ % junk.length] ?? "", line],
           },

@@ -90,7 +90,7 @@ describe("a batch", () => {
     expect(orders[0]?.toSorted()).toEqual(numbered(40).toSorted());
   });
 
-  test("keeps the input's order when it is told to", async () => {
+  test("keeps the input's order where that option is set", async () => {
     const { gateway, client } = await startTestGateway({ shuffleSeed: null });
     const batch = await gateway.until(await submit(client, chatLines(40)));
     expect(ids(await readLines(client, batch.output_file_id))).toEqual(numbered(40));
@@ -176,7 +176,7 @@ describe("a batch", () => {
     expect("error_file_id" in batch).toBe(expected !== undefined);
   });
 
-  test("goes on when its input file is deleted while it runs", async () => {
+  test("continues when its input file is deleted while it runs", async () => {
     const door = gate("in_progress");
     const { gateway, client } = await startTestGateway({ faults: { hold: door.hold } });
     const file = await upload(client, chatLines(5));

@@ -1,6 +1,6 @@
 /**
- * A gateway in a process of its own, to be killed or measured: `gateway-child.mjs DATA_DIR LATENCY_MS`. Says on standard
- * output where it listens and how much memory it has, and after SIGTERM how much it had at most.
+ * A gateway in a process of its own, to be killed or measured: `gateway-child.mjs DATA_DIR LATENCY_MS`. Says on
+ * standard output where it listens and how much memory it has, and after SIGTERM how much it had at most.
  */
 import { startGateway } from "../../dist/gateway/gateway.js";
 

@@ -1,4 +1,7 @@
-/** `rowmill gateway` as a process of the built command line: what it prints, which keys it takes, and whose files they see. */
+/**
+ * `rowmill gateway` as a process of the built command line: what it prints, which keys it takes, and whose files they
+ * see.
+ */
 import { chmod, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type OpenAI from "openai";

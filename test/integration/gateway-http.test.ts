@@ -113,7 +113,7 @@ describe("every reply", () => {
     expect((await client.files.list()).data).toEqual([]);
   });
 
-  test("that refuses the caller is not in the journal, so that nobody without a key fills the disk", async () => {
+  test("that refuses the caller is not in the journal, so that no caller without a key fills the disk", async () => {
     const { gateway } = await startTestGateway({ apiKeys: ["right"] });
     const long = `${gateway.url}/${"a".repeat(10_000)}`;
     for (const headers of [{}, { authorization: "Bearer wrong" }]) {

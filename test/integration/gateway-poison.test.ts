@@ -1,4 +1,7 @@
-/** Lines that ask for what nobody can answer, and batches in which something goes wrong: neither takes the gateway or another batch along. */
+/**
+ * Lines that ask for what nobody can answer, and batches in which something goes wrong: neither takes the gateway or
+ * another batch along.
+ */
 import { describe, expect, test } from "vitest";
 import { ANSWER_CHARS_MAX } from "../../src/gateway/demo-model/answer-text.js";
 import { chatLine, chatLines, readLines, startTestGateway, submit } from "./gateway-setup.js";

@@ -62,7 +62,7 @@ describe("after a restart", () => {
   });
 
   test.each(["validating", "in_progress", "finalizing", "cancelling"])(
-    "a batch that was %s goes on, and executes each request once",
+    "a batch that was %s continues, and executes each request once",
     async (status) => {
       const hold = (batch: { status: string }) => batch.status === status;
       const before = await startTestGateway({ faults: { hold } });
@@ -81,7 +81,7 @@ describe("after a restart", () => {
     },
   );
 
-  test("a half executed batch goes on behind the last line, with its usage", async () => {
+  test("a half executed batch continues behind the last line, with its usage", async () => {
     const before = await startTestGateway({ latencyMs: 1 });
     const id = await submit(before.client, [...chatLines(250), chatLine("bad", "[[demo:error]]")]);
     await before.gateway.until(id, (batch) => batch.request_counts.completed === 100);

@@ -1,4 +1,7 @@
-/** The user's database is a guest room: our triggers and writes must not raise, block, leak rights or cost money in circles. */
+/**
+ * The user's database is a guest room: our triggers and writes must not raise, block, leak rights or cost money in
+ * circles.
+ */
 import pg from "pg";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { removeTriggers } from "../../src/sources/table/triggers.js";
@@ -109,7 +112,7 @@ describeDatabases(
       expect(table).toEqual({ secured: true });
     });
 
-    it("gives nobody our trigger function, and gives its owner nothing but inserting arrivals", async () => {
+    it("gives no other role our trigger function, and gives its owner nothing but inserting arrivals", async () => {
       const worker = await project.worker({ texts: textPipeline() });
       const [id] = worker.pipelines.keys();
       const [facts] = await project.rows(sql`
@@ -136,7 +139,10 @@ describeDatabases(
       const [pipeline] = worker.pipelines.values();
       if (pipeline === undefined) throw new Error("There is no pipeline.");
       const name = raw(`rowmill.arrive_${pipeline.id}()`);
-      const isDefiner = sql`select prosecdef as definer from pg_proc where oid = ${`rowmill.arrive_${pipeline.id}`}::regproc`;
+      const isDefiner = sql`
+        select prosecdef as definer
+        from pg_proc
+        where oid = ${`rowmill.arrive_${pipeline.id}`}::regproc`;
       await project.run(sql`alter function ${name} security invoker`);
       expect(await project.rows(isDefiner)).toEqual([{ definer: false }]);
       await worker.refreshSource(pipeline);
@@ -157,7 +163,10 @@ describeDatabases(
       expect(new Set(marks.map((mark) => JSON.stringify(mark)))).toEqual(new Set(['{"keys":null}']));
     });
 
-    /** What each alteration leaves of the table `altered (key, body)`, written to by a session that wrote to it before. */
+    /**
+     * What each alteration leaves of the table `altered (key, body)`, written to by a session that wrote to it
+     * before.
+     */
     const alterations = [
       ["a dropped column", "alter table public.altered drop column body", "other = 'x'"],
       ["a renamed column", "alter table public.altered rename column body to content", "content = 'x'"],
@@ -165,7 +174,7 @@ describeDatabases(
       ["a renamed key", "alter table public.altered rename column id to number", "body = 'x'"],
       ["a retyped key", "alter table public.altered alter column id type bigint", "body = 'x'"],
       [
-        "a key of somebody's type, whose cast it never runs",
+        "a key of a user-defined type, whose cast it never runs",
         "alter table public.altered alter column id type public.odd using id::text::public.odd",
         "body = 'x'",
       ],
@@ -261,8 +270,9 @@ describeDatabases(
       const arrivals = async (statement: ReturnType<typeof sql>) => {
         await project.run(sql`truncate rowmill.arrivals`);
         await project.run(statement);
-        const [told] =
-          await project.rows(sql`select (select max(cardinality(keys)) from rowmill.arrivals) as most, count(*)::int as keys, count(distinct k)::int as different
+        const [told] = await project.rows(sql`
+            select (select max(cardinality(keys))
+            from rowmill.arrivals) as most, count(*)::int as keys, count(distinct k)::int as different
         from rowmill.arrivals a, unnest(a.keys) k`);
         return told;
       };
@@ -285,7 +295,8 @@ describeDatabases(
         sql`alter table public.texts add column updated_at timestamptz default now(), add column answer text`,
       );
       await project.run(
-        sql`create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
+        sql`
+          create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
       );
       await project.run(
         sql`create trigger touch before update on public.texts for each row execute function public.touch()`,
@@ -305,7 +316,7 @@ describeDatabases(
       expect(row).toEqual({ answers: 2 });
     });
 
-    it("loses every trace of ours but tables when triggers are removed, and its writes go on", async () => {
+    it("loses every trace of ours but tables when triggers are removed, and its writes continue", async () => {
       const worker = await project.worker({ texts: textPipeline() });
       const [id] = worker.pipelines.keys();
       await removeTriggers(project.database, id ?? 0);
@@ -325,10 +336,14 @@ describeDatabases(
           await writer.query("begin");
           await writer.query("insert into public.texts values (1, 'open')");
           const installing = project.worker({ texts: textPipeline() });
-          const waiting = sql`select count(*)::int as count from pg_locks where not granted and relation = 'public.texts'::regclass`;
+          const waiting = sql`
+            select count(*)::int as count
+            from pg_locks
+            where not granted and relation = 'public.texts'::regclass`;
           const count = async () => (await project.rows<{ count: number }>(waiting))[0]?.count;
           await expect.poll(count, { timeout: 20_000 }).toBe(1);
-          // Behind a waiting CREATE TRIGGER every writer queues: ours gives up soon and tries again, so this one comes through.
+          // Behind a waiting CREATE TRIGGER every writer queues: ours gives up soon and tries again, so this one
+          // comes through.
           await other.query("insert into public.texts values (2, 'not stopped')");
           await writer.query("commit");
           const worker = await installing;
@@ -340,7 +355,7 @@ describeDatabases(
         }
       });
 
-      it("keeps its own transactions' locks: held target rows are written later, and nobody's deadlock is lost", async () => {
+      it("keeps its own transactions' locks: held target rows are written later, and no deadlock of other clients is lost", async () => {
         await project.run(sql`insert into public.texts select i, 'text ' || i from generate_series(1, 10) i`);
         await project.run(sql`create table public.answers (id int primary key, answer text, note text)`);
         await project.run(sql`insert into public.answers (id) select generate_series(1, 10)`);

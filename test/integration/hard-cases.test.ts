@@ -1,4 +1,4 @@
-/** Cases that an attack on the engine found: each lost answers, money or rights before its mend. */
+/** Cases that an attack on the engine found: each lost answers, money or rights before its fix. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { wantSweep } from "../../src/store/requests/sweeps.js";
@@ -104,10 +104,12 @@ describeDatabases(
 
     it("a touch trigger on the source as target is not taken for new content by any later sweep", async () => {
       await project.run(
-        sql`create table public.texts (id int primary key, body text, answer text, updated_at timestamptz default now())`,
+        sql`
+          create table public.texts (id int primary key, body text, answer text, updated_at timestamptz default now())`,
       );
       await project.run(
-        sql`create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
+        sql`
+          create function public.touch() returns trigger language plpgsql as 'begin new.updated_at = clock_timestamp(); return new; end'`,
       );
       await project.run(
         sql`create trigger touch before update on public.texts for each row execute function public.touch()`,
@@ -127,7 +129,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(2);
     });
 
-    it("a cast that somebody defines after the installation does not run with our rights", async () => {
+    it("a cast that another role defines after the installation does not run with our rights", async () => {
       await project.run(sql`create type public.mood as enum ('calm', 'wild')`);
       await project.run(sql`create table public.texts (id int primary key, body public.mood)`);
       const moods = pipeline({

@@ -1,4 +1,7 @@
-/** Answers whose target rows somebody holds: kept in the ledger, written from there, and the provider's files are read once. */
+/**
+ * Answers whose target rows another session holds: kept in the ledger, written from there, and the provider's files
+ * are read once.
+ */
 import { afterEach, expect, it } from "vitest";
 import type pg from "pg";
 import { abandonBatch } from "../../src/app/adopt/abandon-batch.js";
@@ -56,7 +59,9 @@ describeDatabases(
       });
       await createNotes(project, bodies);
       await project.run(
-        sql`create table public.note_summaries (id int primary key, summary text, rowmill_at timestamptz, rowmill_model text)`,
+        sql`
+          create table public.note_summaries (id int primary key, summary text, rowmill_at timestamptz,
+            rowmill_model text)`,
       );
       await project.run(
         sql`insert into public.note_summaries (id, summary) select id, 'of the user' from public.notes`,
@@ -211,7 +216,9 @@ describeDatabases(
         ),
       );
       await project.run(
-        sql`create trigger closed before insert or update on public.note_summaries for each row execute function public.closed()`,
+        sql`
+          create trigger closed before insert
+            or update on public.note_summaries for each row execute function public.closed()`,
       );
       await rounds(worker, 1);
       await project.run(
@@ -233,13 +240,17 @@ describeDatabases(
       await expectAllAnsweredOnce(project, 3);
     });
 
-    it("are not paid for row by row for ever where the target takes none", async () => {
+    it("are not paid for row by row indefinitely where the target takes none", async () => {
       const worker = await start([]);
       await project.run(
-        sql`create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$`,
+        sql`
+          create function public.closed() returns trigger language plpgsql as $$ begin raise exception 'closed';
+            end $$`,
       );
       await project.run(
-        sql`create trigger closed before insert or update on public.note_summaries for each row execute function public.closed()`,
+        sql`
+          create trigger closed before insert
+            or update on public.note_summaries for each row execute function public.closed()`,
       );
       for (const note of plain(ANSWERS_JUDGED)) {
         expect(await pauseOf(project)).toBeNull();
@@ -265,7 +276,9 @@ describeDatabases(
             if new.id in (2, 5) then raise exception 'never' using errcode = '${sqlState}'; end if; return new; end $$`),
         );
         await project.run(
-          sql`create trigger never before insert or update on public.note_summaries for each row execute function public.never()`,
+          sql`
+            create trigger never before insert
+              or update on public.note_summaries for each row execute function public.never()`,
         );
         await rounds(worker, 2);
         expect(await kept()).toEqual(["2", "5"]);
@@ -281,6 +294,6 @@ describeDatabases(
       },
     );
   },
-  // The embedded database has one session: nobody else can hold a row there.
+  // The embedded database has one session: no other one can hold a row there.
   bookKeepers.filter((kind) => kind !== "embedded"),
 );

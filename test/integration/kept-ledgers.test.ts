@@ -1,4 +1,7 @@
-/** Ledgers that former versions left in the middle of their work (`test/ledgers`, made by `scripts/keep-ledger.mjs`), taken over by this one. */
+/**
+ * Ledgers that former versions left in the middle of their work (`test/ledgers`, made by `scripts/keep-ledger.mjs`),
+ * taken over by this one.
+ */
 import { readdir, readFile } from "node:fs/promises";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";

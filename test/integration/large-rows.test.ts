@@ -1,4 +1,7 @@
-/** Rows of megabytes and files of few lines: memory, and the ledger's attempts, must not grow with the size of the contents. */
+/**
+ * Rows of megabytes and files of few lines: memory, and the ledger's attempts, must not grow with the size of the
+ * contents.
+ */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import { CONTENT_BYTES_MAX, contentsOf, type Source, type SourceRow } from "../../src/sources/source.js";
@@ -66,7 +69,9 @@ describeDatabases(
     /** Made in the database: sizes in bytes, in the order of their ids. */
     async function createSized(sizes: readonly number[]): Promise<void> {
       await project.run(sql`insert into public.notes (body)
-      select left(repeat('Note ' || n || ' is long. ', bytes / 10), bytes) from unnest(${[...sizes]}::int[]) with ordinality as x (bytes, n) order by n`);
+      select left(repeat('Note ' || n || ' is long. ', bytes / 10), bytes)
+      from unnest(${[...sizes]}::int[]) with ordinality as x (bytes, n)
+      order by n`);
     }
 
     async function openSource(): Promise<Source> {
@@ -139,7 +144,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 8, gone: 1, stale: 1 });
     });
 
-    it("that are read in parts have nothing behind them read in vain", async () => {
+    it("that are read in parts cause no row behind them to be read for nothing", async () => {
       const worker = inPairs(await project.worker({ notes: notesPipeline() }));
       // Two rows of the queue.
       await insertNotes(project, plain(4));
@@ -170,7 +175,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 14 });
     });
 
-    it("are planned by the bytes that a file may have, so that hardly any is taken in vain", async () => {
+    it("are planned by the bytes that a file may have, so that hardly any is claimed for nothing", async () => {
       await insertNotes(project, plain(60));
       await project.drain(await project.worker({ notes: notesPipeline({ maxBytes: 1_700 }) }));
       const ended = await outcomes(project);

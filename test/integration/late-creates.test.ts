@@ -1,4 +1,7 @@
-/** A create that reaches the provider after its input file was deleted and another one sent: it stands for nothing, and harms nobody. */
+/**
+ * A create that reaches the provider after its input file was deleted and another one sent: it stands for nothing,
+ * and does no harm.
+ */
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault } from "../../src/gateway/engine/faults.js";
 import type { Answer } from "../../src/gateway/protocol/wire.js";
@@ -33,7 +36,9 @@ describeDatabases(
 
     const startWorker = () => project.worker({ notes: notesPipeline() }, { timeouts: impatient });
 
-    /** The first create did not arrive, as far as anybody knows; its window is over. Batches stand still while `held`. */
+    /**
+     * The first create did not arrive, as far as anybody knows; its window is over. Batches stand still while `held`.
+     */
     async function start(
       afterEffect: (call: Call, answer: Answer) => Fault | undefined,
     ): Promise<{ worker: WorkerContext; id: string; createLate: () => Promise<ProviderBatch> }> {

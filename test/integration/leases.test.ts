@@ -1,4 +1,4 @@
-/** The right to act on a batch: whoever has it no more changes nothing, whichever write it tries. */
+/** The right to act on a batch: a worker that lost it changes nothing, whichever write it tries. */
 import { randomUUID } from "node:crypto";
 import { afterEach, expect, it } from "vitest";
 import type { Queryable } from "../../src/postgres/database.js";
@@ -61,7 +61,7 @@ describeDatabases(
         sql`select state, polls, lease_token, lease_until, next_at, failures from rowmill.batches`,
       );
 
-    it("lets its holder write, and nobody else take the batch", async () => {
+    it("lets its holder write, and no other worker take the batch", async () => {
       const held = await take();
       const last = (one: (typeof writes)[number]) => one.name === "move";
       for (const { name, write } of writes.filter((one) => !last(one)))

@@ -254,7 +254,10 @@ describeDatabases(
       await createNotes(project, ["[[demo:invalid]] one", "two"]);
       await project.drain(await project.worker({ notes: notesPipeline({}) }));
       const attempts = await project.rows<{ input: number; output: number; cost: string }>(
-        sql`select input_tokens as input, output_tokens as output, cost_nano_usd as cost from rowmill.attempts order by request_id, attempt`,
+        sql`
+          select input_tokens as input, output_tokens as output, cost_nano_usd as cost
+          from rowmill.attempts
+          order by request_id, attempt`,
       );
       expect(attempts).toHaveLength(4);
       for (const attempt of attempts) {

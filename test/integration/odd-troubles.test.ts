@@ -1,4 +1,7 @@
-/** What a provider says, or code throws, that means nothing: it is neither believed nor does it stop the work unexplained. */
+/**
+ * What a provider says, or code throws, that means nothing: it is neither believed nor does it stop the work
+ * unexplained.
+ */
 import { afterEach, expect, it } from "vitest";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { createNotes, notesPipeline, plain } from "../support/notes.js";

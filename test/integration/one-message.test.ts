@@ -1,4 +1,7 @@
-/** Statements that go out with their begin and their commit: each does what it would do with parameters, in a transaction of three messages. */
+/**
+ * Statements that go out with their begin and their commit: each does what it would do with parameters, in a
+ * transaction of three messages.
+ */
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import {
   asItStands,

@@ -1,6 +1,6 @@
 /**
- * The engine on the second shape of a provider: the input goes with the create, and a create whose reply was lost is found by
- * circumstance alone. Every row is answered once, and nothing is asked twice but where the promise says so.
+ * The engine on the second shape of a provider: the input goes with the create, and a create whose reply was lost is
+ * found by circumstance alone. Every row is answered once, and nothing is asked twice but where the promise says so.
  */
 import { afterEach, expect, test } from "vitest";
 import { pipeline, z } from "../../src/index.js";
@@ -67,7 +67,7 @@ describeDatabases(
       expect(at.standIn.calls.get("create")).toBe(1);
     });
 
-    test("makes the create again that had no effect, where nobody else uses the account", async () => {
+    test("repeats a create that had no effect, where no other client uses the account", async () => {
       await start(5, { faults: [{ call: "create", at: "before", fault: { kind: "drop" } }] });
       await at.project.drain(await at.worker({ provider: { exclusive: true } }));
       await expectAllAnsweredOnce(5);

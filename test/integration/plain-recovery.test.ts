@@ -1,4 +1,7 @@
-/** What circumstance alone must never lead to: rows that are paid twice, a search without an end, a row blamed for another's batch. */
+/**
+ * What circumstance alone must never lead to: rows that are paid twice, a search without an end, a row blamed for
+ * another's batch.
+ */
 import { afterEach, expect, test, vi } from "vitest";
 import { idleState } from "../../src/app/open/idle.js";
 import { pipeline, z } from "../../src/index.js";
@@ -157,7 +160,7 @@ describeDatabases(
       expect(await outcomes(at.project)).toEqual({ answered: 5 });
     });
 
-    test("is looked for again when somebody removes what was taken for it", async () => {
+    test("is looked for again when another client removes the batch that was taken for it", async () => {
       await start(5, { faults: [dropAt("before")], hold: (batch) => batch.requests[0]?.id === "foreign-0" });
       const worker = await at.worker();
       await untilCreated(worker);
@@ -272,8 +275,9 @@ describeDatabases(
     }
 
     const ageLedger = () =>
-      at.project
-        .run(sql`update rowmill.batches set planned_at = planned_at - interval '1 day', submitted_at = submitted_at - interval '1 day',
+      at.project.run(sql`
+          update rowmill.batches
+          set planned_at = planned_at - interval '1 day', submitted_at = submitted_at - interval '1 day',
         provider_data = provider_data || jsonb_build_object('intendedAt', (provider_data ->> 'intendedAt')::float8 - 86400)`);
 
     async function duplicates(): Promise<number> {

@@ -1,6 +1,7 @@
 /**
- * Servers that speak OpenAI's API otherwise than OpenAI does: records of files that are gone or wrong, refusals that are about no line,
- * entries and words that nobody knows. What is not needed may be anything; no row pays for what is not its own fault.
+ * Servers that speak OpenAI's API otherwise than OpenAI does: records of files that are gone or wrong, refusals that
+ * are about no line, unknown entries and words. What is not needed may be anything; no row pays for what is not its
+ * own fault.
  */
 import { afterEach, expect, it } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
@@ -216,7 +217,7 @@ describeDatabases(
       ["pending", "pending", 30],
       ["nothing", null, 0],
     ])(
-      "says %s of a file for ever and takes the create: it is waited for within a bound",
+      "says %s of a file indefinitely and takes the create: Rowmill waits within a bound",
       async (_, status, looks) => {
         const asSaid = (body: Body) => ({ ...body, status });
         const worker = await start({
@@ -229,7 +230,7 @@ describeDatabases(
       },
     );
 
-    it("never makes a file ready: the pipeline pauses with its words, and goes on with that file", async () => {
+    it("never makes a file ready: the pipeline pauses with its words, and continues with that file", async () => {
       let isUnwell = true;
       const notReady = refusal(400, "File file-1 is in 'pending' state.");
       const worker = await start({
@@ -325,7 +326,7 @@ describeDatabases(
       expect(await pauseOf(project)).toBeNull();
     });
 
-    it("has an entry in its list that may be the batch that is looked for: it is not created again before a person says so", async () => {
+    it("has a list entry that may be the batch in question: it is not created again before you confirm it", async () => {
       const untold = {
         id: "batch_x",
         created_at: null,
@@ -360,7 +361,7 @@ describeDatabases(
       ["a word that nobody knows", "ARCHIVED", `the status "ARCHIVED"`],
       ["no status", null, `the status "null"`],
     ])(
-      "says %s of a batch for ever: after ten looks in a row the pipeline pauses and names it",
+      "says %s of a batch indefinitely: after ten looks in a row the pipeline pauses and names it",
       async (_, status, said) => {
         let isOdd = true;
         const worker = await start({
@@ -378,7 +379,7 @@ describeDatabases(
       },
     );
 
-    it("says a word that nobody knows while a person's pause hides the question: it is asked at the pace of polls", async () => {
+    it("says an unknown word while you have paused the pipeline: Rowmill asks at the pace of polls", async () => {
       const odd = shown(is("retrieveBatch"), (body) => ({ ...body, status: "reticulating" }));
       const worker = await start({ afterEffect: odd }, 2);
       await project.round(worker);

@@ -1,4 +1,7 @@
-/** A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status` then say. */
+/**
+ * A provider whose calls misbehave: late, lost, refused, limited. What the rows, the pipeline and `rowmill status`
+ * then say.
+ */
 import { rm } from "node:fs/promises";
 import { afterEach, expect, it, vi } from "vitest";
 import type { Call, Fault, GatewayFaults } from "../../src/gateway/engine/faults.js";
@@ -58,7 +61,8 @@ describeDatabases(
     }
 
     async function duplicates(): Promise<object[]> {
-      return project.rows(sql`select provider_batch_id as id, cancelled_at is not null as cancelled, reserved_nano_usd > 0 as counted
+      return project.rows(sql`
+        select provider_batch_id as id, cancelled_at is not null as cancelled, reserved_nano_usd > 0 as counted
         from rowmill.duplicate_batches`);
     }
 
@@ -66,7 +70,7 @@ describeDatabases(
       return (await project.gateway.journal.summary()).calls.get(route) ?? 0;
     }
 
-    it("hangs on a create that took effect: it is given up, looked for and found; status says so", async () => {
+    it("hangs on a create that took effect: Rowmill gives up, looks for the batch and finds it; status shows it", async () => {
       let end = () => {};
       const hanging = new Promise<undefined>((resolve) => {
         end = () => resolve(undefined);
@@ -147,7 +151,9 @@ describeDatabases(
       await project.round(worker);
       expect(await duplicates()).toEqual([{ id: first, cancelled: true, counted: true }]);
       const [sums] = await project.rows(sql`select
-        (select sum(cost_nano_usd) from rowmill.attempts) = (select sum(reserved_nano_usd) from rowmill.duplicate_batches) as equal`);
+        (select sum(cost_nano_usd)
+        from rowmill.attempts) = (select sum(reserved_nano_usd)
+        from rowmill.duplicate_batches) as equal`);
       expect(sums).toEqual({ equal: true });
       // For the stated reason, and told: twice.
       expect(await executions(project)).toEqual(times(ROWS, 2));
@@ -290,7 +296,7 @@ describeDatabases(
       expect((await cancelled()).sort()).toEqual([one, other].sort());
     });
 
-    it("has a batch of ours that nobody knows, older than two days, as the last one that is known: it is noticed", async () => {
+    it("has an orphan batch that is two days old, as old as the last known one: Rowmill notices it", async () => {
       const strange = { rowmill_batch: "11111111-1111-4111-8111-111111111111" };
       const isStrange = ({ metadata }: { metadata: Readonly<Record<string, string>> | null }) =>
         metadata?.["rowmill_batch"] === strange.rowmill_batch;
@@ -354,7 +360,7 @@ describeDatabases(
       expect(await callsOf("POST /v1/files")).toBe(2);
     });
 
-    it("has a batch of ours that failed beside the right one: it cost nothing, and nobody is told", async () => {
+    it("has a failed duplicate of a batch: it cost nothing, and Rowmill does not report it", async () => {
       const worker = await start({});
       await hurry(project, worker);
       const [notes] = worker.pipelines.values();
@@ -367,7 +373,7 @@ describeDatabases(
       expect(await duplicates()).toEqual([]);
     });
 
-    it("takes a batch and then does not find its file: nobody is blamed, and the rows go out again", async () => {
+    it("takes a batch and then does not find its file: no row is blamed, and all rows are sent again", async () => {
       let blind = 2;
       const worker = await start({ missingInput: "failed", faults: { seesInput: () => blind-- <= 0 } });
       await hurry(project, worker);
@@ -375,7 +381,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: ROWS, batchRefused: ROWS });
     });
 
-    it("does not find a file five times after its upload: it is uploaded anew, and nothing is paused", async () => {
+    it("does not find a file five times after its upload: Rowmill uploads it again, and pauses nothing", async () => {
       const missing = refusal(400, "Cannot find file file-1, or organization org-x does not have access.");
       const worker = await start({ faults: { beforeEffect: faultsOf("createBatch", times(5, missing)) } });
       await hurry(project, worker);
@@ -408,7 +414,7 @@ describeDatabases(
       },
     );
 
-    it("says 429 with a short Retry-After, and without one: nobody notices", async () => {
+    it("says 429 with a short Retry-After, and without one: Rowmill waits and continues silently", async () => {
       const soon = refusal(429, "Slow down.", { headers: { "retry-after-ms": "1" } });
       const busy = refusal(429, "Slow down.");
       const worker = await start({ faults: { beforeEffect: faultsOf("uploadInput", [soon, busy, soon]) } });
@@ -446,7 +452,7 @@ describeDatabases(
     );
 
     it.each<ProviderCall>(["createBatch", "retrieveBatch", "readLines"])(
-      "revokes the key midway, at %s: the pipeline pauses with the reason, and goes on where it stood after resume",
+      "revokes the key midway, at %s: the pipeline pauses with the reason, and resume continues where it stood",
       async (name) => {
         let revoked = true;
         const no = refusal(401, "Incorrect API key provided: sk-abcd1234.", { code: "invalid_api_key" });

@@ -29,7 +29,7 @@ interface AnswerLine {
   response: { status_code: number; body: { choices: { message: { content: string } }[] } };
 }
 
-/** The line as somebody else might have written it: another name, another answer. */
+/** The line as another client might have written it: another name, another answer. */
 function forged(line: string, rename: (customId: string) => string): string {
   const answer = JSON.parse(line) as AnswerLine;
   for (const { message } of answer.response.body.choices) message.content = '{"summary":"forged"}';
@@ -83,7 +83,7 @@ describeDatabases(
     let held = false;
     const hold = () => held;
 
-    /** The provider has ended the batch, and nobody has read its files. */
+    /** The provider has ended the batch, and no worker has read its files. */
     async function endUncollected(worker: WorkerContext): Promise<string> {
       held = true;
       await project.round(worker);
@@ -122,7 +122,7 @@ describeDatabases(
       expect(await executions(project)).toEqual([2, 2, 1]);
     });
 
-    it("lost the answers, as a person was told while the batch ran: nobody is asked again", async () => {
+    it("lost the answers, which was reported while the batch ran: no row is asked again", async () => {
       const worker = await start(plain(2), { faults: { hold } });
       const [notes] = worker.pipelines.values();
       await notes?.provider.staging?.remove(await endUncollected(worker));
@@ -133,7 +133,7 @@ describeDatabases(
       expect(await pausedTimes()).toBe(0);
     });
 
-    it("loses the answers while a person has paused: told when that is over, and looked for ever less often until then", async () => {
+    it("loses the answers of a paused pipeline: Rowmill looks less and less often, and reports it after resume", async () => {
       const worker = await start(plain(2), { faults: { hold } });
       const [notes] = worker.pipelines.values();
       await notes?.provider.staging?.remove(await endUncollected(worker));
@@ -149,7 +149,8 @@ describeDatabases(
       const [batch] = await project.rows<{ polls: number; downloads: number }>(
         sql`select polls, downloads from rowmill.batches`,
       );
-      // One look finds that the batch has ended, two believe that the file is late. A slow round may hold two of the others.
+      // One look finds that the batch has ended, two believe that the file is late. A slow round may hold two of the
+      // others.
       expect(batch?.downloads).toBe(2);
       expect(batch?.polls).toBeGreaterThanOrEqual(looks - 3);
       await resumeAll(project);
@@ -158,7 +159,7 @@ describeDatabases(
       expect(await executions(project)).toEqual([1, 1]);
     });
 
-    it("shows a file late: it is read when it is there, and nobody is asked", async () => {
+    it("shows a file late: Rowmill reads it when it is there, and pauses nothing", async () => {
       const late = faultsOf("readLines", times(2, refusal(404, "No such File object: file-1")));
       const worker = await start(plain(3), { faults: { beforeEffect: late } });
       await hurry(project, worker);
@@ -202,7 +203,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 3 });
     });
 
-    it("answers a former attempt before the present one: the former says nothing, and the right answer is kept", async () => {
+    it("answers a previous attempt before the current one: the previous one counts for nothing, and the right answer is kept", async () => {
       const former = (line: string) => [forged(line, (id) => id.replace(/^(\d+)-\d+-/, "$1-1-")), line];
       const worker = await start(["[[demo:error-once 500]] first", "[[demo:error-once 500]] second"], {
         faults: inOutput(former),
@@ -262,7 +263,7 @@ describeDatabases(
     });
 
     it.each(["output_file_id", "error_file_id"] as const)(
-      "says that it has ended before it says %s: it is asked until it does, and nobody is asked twice",
+      "says that it has ended before it says %s: Rowmill asks until it does, and no row is asked twice",
       async (field) => {
         let looks = 0;
         const showBatch: GatewayFaults["showBatch"] = (batch) =>
@@ -285,7 +286,7 @@ describeDatabases(
     }
 
     it.each([true, false])(
-      "counts answers and never names their file: after eight looks a person is told; found after resume: %s",
+      "counts answers and never names their file: after eight looks the pipeline pauses; found after resume: %s",
       async (foundAtLast) => {
         const { until, showBatch } = neverNamed("output_file_id");
         const worker = await start(plain(3), { faults: { showBatch } });
@@ -329,7 +330,7 @@ describeDatabases(
       ["empty lines", ""],
       ["its own first line", null],
     ])(
-      "sends an answer and then %s without end: that is told, and the rest is asked again when a person says so",
+      "sends an answer and then %s without end: Rowmill reports it, and asks the rest again after resume",
       async (_, more) => {
         let isEndless = true;
         const endless = inOutput((line, index) => {
@@ -350,7 +351,7 @@ describeDatabases(
       },
     );
 
-    it("sends every answer and then lines without end: all of them count, and nobody is told", async () => {
+    it("sends every answer and then lines without end: all answers count, and nothing is reported", async () => {
       const endless = inOutput((line, index) => (index < 2 ? undefined : [line, ...times(3_000, line)]));
       const worker = await start(plain(3), { faults: endless });
       await hurry(project, worker);

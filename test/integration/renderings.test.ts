@@ -1,4 +1,7 @@
-/** A batch is rendered from the start where a rendering broke off: what had entered it leaves it again, under the attempt of before. */
+/**
+ * A batch is rendered from the start where a rendering broke off: what had entered it leaves it again, under the
+ * attempt of before.
+ */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { QUEUE_ROW } from "../../src/store/requests/queue.js";
 import { describeDatabases, bookKeepers } from "../support/databases.js";

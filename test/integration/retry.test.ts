@@ -26,7 +26,8 @@ describeDatabases(
     async function open(target = "labels"): Promise<void> {
       project = await startProject(kind);
       await project.run(
-        sql`create table public.texts (id int primary key, body text, label text, updated_at timestamptz default now())`,
+        sql`
+          create table public.texts (id int primary key, body text, label text, updated_at timestamptz default now())`,
       );
       await project.run(sql`insert into public.texts select i, 'text ' || i from generate_series(1, 6) i`);
       await project.run(
@@ -103,7 +104,7 @@ describeDatabases(
       expect((await project.gateway.journal.summary()).executed).toBe(9);
     });
 
-    it("is written chunk by chunk, until it is told to stop between two of them", async ({ skip }) => {
+    it("is written chunk by chunk, until a stop between two of them", async ({ skip }) => {
       if (kind === "embedded")
         skip("the embedded database has one session: nobody else can hold anything there");
       await open();
@@ -111,10 +112,16 @@ describeDatabases(
       await project.run(sql`insert into public.texts select i, 'text ' || i from generate_series(7, 510) i`);
       await project.drain(worker);
       await project.run(
-        sql`update rowmill.attempts set ending = 'failed', outcome = 'unwritable', answer = '{"label":"x"}' where request_id > 1`,
+        sql`
+          update rowmill.attempts
+          set ending = 'failed', outcome = 'unwritable', answer = '{"label":"x"}'
+          where request_id > 1`,
       );
       await project.run(
-        sql`update rowmill.requests set state = 'failed', error_code = 'unwritable', error = 'no', answered_hash = null where id > 1`,
+        sql`
+          update rowmill.requests
+          set state = 'failed', error_code = 'unwritable', error = 'no', answered_hash = null
+          where id > 1`,
       );
       await recount(project);
       const stop = new AbortController();
@@ -126,7 +133,10 @@ describeDatabases(
     it("that was forgotten is asked again", async () => {
       await open();
       await project.run(
-        sql`update rowmill.attempts set answer = null where request_id = (select id from rowmill.requests where key = '2')`,
+        sql`
+          update rowmill.attempts
+          set answer = null
+          where request_id = (select id from rowmill.requests where key = '2')`,
       );
       await project.run(sql`alter table public.labels drop constraint small`);
       expect(await write()).toMatchObject({ written: 4, overtaken: [] });
@@ -192,7 +202,7 @@ describeDatabases(
       expect(await statesOf()).toEqual({ succeeded: ["1", "2", "3", "4", "5", "6"] });
     });
 
-    it("blames no row where a column is missing, and says so", async () => {
+    it("blames no row where a column is missing, and reports the column", async () => {
       await open();
       await project.run(sql`alter table public.labels rename column label to other`);
       await expect(write()).rejects.toThrow(/label/);

@@ -116,7 +116,8 @@ describeDatabases(
           if new.summary is not null then new.body := repeat('many words ', ${ROW_BYTES_MAX} / 11 + 1); end if; return new; end $$`),
         );
         await project.run(
-          sql`create trigger inflate before update on public.notes for each row when (old.id = 2) execute function public.inflate()`,
+          sql`
+            create trigger inflate before update on public.notes for each row when (old.id = 2) execute function public.inflate()`,
         );
         const worker = await project.worker({ notes: notesPipeline({ target: "notes" }) });
         await project.drain(worker);
@@ -186,16 +187,22 @@ describeDatabases(
           sql`insert into public.mixed (id, data) values (2, decode(repeat('00', ${bytes}::int / 2), 'hex'))`,
         );
         await project.run(
-          sql`insert into public.mixed (id, items) select 3, array_agg(repeat('item', 1000)) from generate_series(1, ${bytes}::int / 4000 + 1)`,
+          sql`
+            insert into public.mixed (id, items) select 3, array_agg(repeat('item', 1000))
+            from generate_series(1, ${bytes}::int / 4000 + 1)`,
         );
         await project.run(
-          sql`insert into public.mixed (id, doc) select 4, jsonb_agg('1e100000'::numeric) from generate_series(1, ${bytes}::int / 100000 + 1)`,
+          sql`
+            insert into public.mixed (id, doc) select 4, jsonb_agg('1e100000'::numeric)
+            from generate_series(1, ${bytes}::int / 100000 + 1)`,
         );
         await project.run(
           sql`insert into public.mixed (id, body) values (5, repeat(chr(1), ${bytes}::int / 4))`,
         );
         await project.run(
-          sql`insert into public.mixed (id, body) select n, repeat('y', ${bytes}::int * 9 / 10) from generate_series(6, 30) n`,
+          sql`
+            insert into public.mixed (id, body) select n, repeat('y', ${bytes}::int * 9 / 10)
+            from generate_series(6, 30) n`,
         );
         const table = await inspectTable(project.database, {
           table: "mixed",

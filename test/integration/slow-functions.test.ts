@@ -1,4 +1,4 @@
-/** A config whose functions take their time: the work goes on in pieces, each short enough for the lease. */
+/** A config whose functions take their time: work continues in pieces, each short enough for the lease. */
 import { afterEach, expect, it, vi } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import type { WorkerContext } from "../../src/worker/context.js";

@@ -1,4 +1,7 @@
-/** Rows that are short as stored, and take the database long to turn into text: they may hold up nobody for longer than one read lasts. */
+/**
+ * Rows that are short as stored, and take the database long to turn into text: they hold up other rows for at most
+ * one read.
+ */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
 import type { VersionsRead } from "../../src/sources/source.js";

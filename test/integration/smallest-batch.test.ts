@@ -1,4 +1,7 @@
-/** A provider that takes no batch below a number of requests: where that many may not go, a person is told, and nothing waits for ever. */
+/**
+ * A provider that takes no batch below a number of requests: where fewer may go, Rowmill reports it, and nothing
+ * waits indefinitely.
+ */
 import { afterEach, expect, test } from "vitest";
 import { idleState } from "../../src/app/open/idle.js";
 import { pipeline, z } from "../../src/index.js";

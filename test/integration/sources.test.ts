@@ -1,4 +1,7 @@
-/** Which tables can be watched, and that every way of writing to one is noticed, sooner by a trigger or later by a sweep. */
+/**
+ * Which tables can be watched, and that every way of writing to one is noticed, sooner by a trigger or later by a
+ * sweep.
+ */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
 import { raw, type Sql } from "../../src/postgres/database.js";
@@ -139,7 +142,9 @@ describeDatabases(
     it("may have a composite key, and quoted, mixed-case names in any schema", async () => {
       await project.run(sql`create schema "Odd Schema"`);
       await project.run(
-        sql`create table "Odd Schema"."My Films" ("Year" int, "Ti tle" text, body text, "key" text, primary key ("Year", "Ti tle"))`,
+        sql`
+          create table "Odd Schema"."My Films" ("Year" int, "Ti tle" text, body text, "key" text,
+            primary key ("Year", "Ti tle"))`,
       );
       await project.run(
         sql`insert into "Odd Schema"."My Films" values (1999, 'A, "b"', 'one'), (2000, '[]', 'two')`,
@@ -211,12 +216,15 @@ describeDatabases(
         }
       }
       const added = await project.rows(
-        sql`select attname from pg_attribute where attrelid = 'rowmill.requests'::regclass and attname in ('answer', 'rowmill_at')`,
+        sql`
+          select attname
+          from pg_attribute
+          where attrelid = 'rowmill.requests'::regclass and attname in ('answer', 'rowmill_at')`,
       );
       expect(added).toEqual([]);
     });
 
-    it("is refused when a column's type has a cast of somebody's own, which would run as the trigger's owner", async () => {
+    it("is refused when a column's type has a user-defined cast, which would run as the trigger's owner", async () => {
       await project.run(sql`create type public.odd as (a int)`);
       await project.run(
         sql`create function public.odd_text(public.odd) returns text language sql as 'select ''x'''`,
@@ -375,7 +383,7 @@ describeDatabases(
       expect(await phases()).toEqual(["source", "idle"]);
     });
 
-    it("that is gone pauses its pipeline with the reason, and goes on when it is back", async () => {
+    it("that is gone pauses its pipeline with the reason, and work continues when it is back", async () => {
       await project.run(sql`create table public.texts (id int primary key, body text)`);
       const worker = await project.worker({ texts: textPipeline() });
       const [bound] = worker.pipelines.values();
@@ -425,7 +433,9 @@ describeDatabases(
       const write = (zone: string, statement: ReturnType<typeof sql>) =>
         project.database.transaction(async (tx) => {
           await tx.run(
-            sql`select set_config('TimeZone', ${zone}, true), set_config('DateStyle', 'German', true), set_config('extra_float_digits', '-3', true)`,
+            sql`
+              select set_config('TimeZone', ${zone}, true), set_config('DateStyle', 'German', true),
+                set_config('extra_float_digits', '-3', true)`,
           );
           await tx.run(statement);
         });

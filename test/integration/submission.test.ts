@@ -66,7 +66,7 @@ describeDatabases(
       await expectAllAnsweredOnce(5);
     });
 
-    it("creates anew when the first create had no effect, with a new input file, after the window", async () => {
+    it("creates again when the first create had no effect, with a new input file, after the window", async () => {
       const beforeEffect = firstTimes(1, isCreate, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
       await createNotes(project, plain(5));
@@ -157,7 +157,10 @@ describeDatabases(
         step: (name, work) =>
           name === "submit.record" ? Promise.reject(new Error("The worker died.")) : worker.step(name, work),
       });
-      const duplicates = sql`select provider_batch_id as id from rowmill.duplicate_batches where cancelled_at is not null`;
+      const duplicates = sql`
+        select provider_batch_id as id
+        from rowmill.duplicate_batches
+        where cancelled_at is not null`;
       expect(await project.rows(duplicates)).toEqual([{ id: second?.id }]);
       failed = true;
       project.gateway.release();
@@ -221,7 +224,7 @@ describeDatabases(
       await expectAllAnsweredOnce(5);
     });
 
-    it("pauses with the reason when the key is refused, returns nothing, and goes on after resume", async () => {
+    it("pauses with the reason when the key is refused, returns nothing, and continues after resume", async () => {
       let refuse = true;
       const beforeEffect = (call: Call): Fault | undefined =>
         refuse && isUpload(call)
@@ -331,7 +334,7 @@ describeDatabases(
       expect(await outcomes(project)).toEqual({ answered: 5, noRoom: 5, permanent: 1 });
     });
 
-    it("goes on ending a refused batch after a crash half way, and does not try its file again", async () => {
+    it("finishes ending a refused batch after a crash half way, and does not try its file again", async () => {
       let refuseUploads = true;
       const beforeEffect = (call: Call): Fault | undefined =>
         isUpload(call) && refuseUploads
@@ -355,7 +358,7 @@ describeDatabases(
       expect(later.reduce((sum, batch) => sum + batch.requests, 0)).toBe(5);
     });
 
-    it("blames nobody for a line that the file does not have, and counts the refusals", async () => {
+    it("blames no row for a line that the file does not have, and counts the refusals", async () => {
       const refusal = {
         kind: "reply",
         status: 400,

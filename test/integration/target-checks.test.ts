@@ -1,4 +1,7 @@
-/** What is said of a target before anything is paid, on every database, and through a pooler that gives each transaction another session. */
+/**
+ * What is said of a target before anything is paid, on every database, and through a pooler that gives each
+ * transaction another session.
+ */
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, inject, it } from "vitest";
@@ -73,14 +76,14 @@ async function withTargets(kind: DatabaseKind, work: (url: string) => Promise<vo
 describeDatabases(
   "A target that cannot hold every answer",
   (kind) => {
-    it("is told by the catalogue and by trying its CHECKs, and nothing of the trial stays", async () => {
+    it("is recognized from the catalog and by trying its CHECKs, and the trial leaves nothing behind", async () => {
       await withTargets(kind, async (url) => {
         const database = openDatabase({ connectionString: url });
         await expectFaults(database).finally(() => database.close());
       });
     });
 
-    it("is told through PgBouncer in transaction mode", async ({ skip }) => {
+    it("is recognized through PgBouncer in transaction mode", async ({ skip }) => {
       if (kind !== "pg18") skip("needs one server only");
       if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);
       await withTargets(kind, async (url) => {

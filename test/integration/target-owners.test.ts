@@ -1,4 +1,7 @@
-/** Whose code runs when answers are written: a target, or a function that a write to it runs, that belongs to somebody else. */
+/**
+ * Whose code runs when answers are written: a target, or a function that a write to it runs, that belongs to somebody
+ * else.
+ */
 import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { pipeline, z } from "../../src/index.js";
@@ -8,10 +11,10 @@ import { guarded } from "../../src/worker/guard.js";
 import { describeDatabases, newestKinds, bookKeepers } from "../support/databases.js";
 import { quick } from "../support/movies.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
-import { strangerObjects, strangerSetups, type StrangerSetup } from "../support/stranger-setups.js";
+import { intruderObjects, intruderSetups, type IntruderSetup } from "../support/intruder-setups.js";
 
 /** Roles belong to the whole server: no other run may have the same. */
-const stranger = `intruder_${randomBytes(4).toString("hex")}`;
+const intruder = `intruder_${randomBytes(4).toString("hex")}`;
 
 function texts(schema: string, target: { table: string; trustOwner?: boolean }) {
   return pipeline({
@@ -24,7 +27,7 @@ function texts(schema: string, target: { table: string; trustOwner?: boolean }) 
 }
 
 async function run(project: TestProject, statements: string): Promise<void> {
-  await project.database.pool.query(statements.replaceAll("STRANGER", stranger));
+  await project.database.pool.query(statements.replaceAll("INTRUDER", intruder));
 }
 
 async function refusal(project: TestProject, texts: ReturnType<typeof pipeline>): Promise<string | null> {
@@ -35,13 +38,13 @@ async function refusal(project: TestProject, texts: ReturnType<typeof pipeline>)
 }
 
 interface Case {
-  readonly setup: StrangerSetup;
-  /** Of the user, and `stranger_…` of the stranger. */
+  readonly setup: IntruderSetup;
+  /** Of the user, and `intruder_…` of the intruder. */
   readonly schema: string;
   readonly table: string;
 }
 
-const cases = Object.entries(strangerSetups).map(([name, setup], index): [string, Case] => [
+const cases = Object.entries(intruderSetups).map(([name, setup], index): [string, Case] => [
   name,
   { setup, schema: `case_${index}`, table: setup.target ?? "labels" },
 ]);
@@ -49,8 +52,8 @@ const cases = Object.entries(strangerSetups).map(([name, setup], index): [string
 /** As it stands in the schemas of that case. */
 function placed({ schema }: Case, text: string): string {
   return text
-    .replaceAll("STRANGER", stranger)
-    .replaceAll(/\bstranger\b/g, `stranger_${schema}`)
+    .replaceAll("INTRUDER", intruder)
+    .replaceAll(/\bintruder\b/g, `intruder_${schema}`)
     .replaceAll(/\bpublic\b(?!;)/g, schema);
 }
 
@@ -60,18 +63,18 @@ describeDatabases(
     let project: TestProject;
     beforeAll(async () => {
       project = await startProject(kind);
-      await run(project, `drop role if exists STRANGER; create role STRANGER;`);
+      await run(project, `drop role if exists INTRUDER; create role INTRUDER;`);
       for (const [, one] of cases) {
         const { schema, setup } = one;
         await run(
           project,
           `begin; create schema ${schema}; set local search_path = ${schema}, pg_catalog;
-         ${placed(one, strangerObjects)} ${placed(one, setup.sql)} truncate stranger_${schema}.calls; commit;`,
+         ${placed(one, intruderObjects)} ${placed(one, setup.sql)} truncate intruder_${schema}.calls; commit;`,
         );
       }
     }, 120_000);
     afterAll(async () => {
-      await run(project, "drop owned by STRANGER cascade; drop role STRANGER;").finally(() =>
+      await run(project, "drop owned by INTRUDER cascade; drop role INTRUDER;").finally(() =>
         project.close(),
       );
     });
@@ -84,7 +87,7 @@ describeDatabases(
         `pipelines.texts: target: writing to "${schema}"."${table}" would run code of other roles with the rights of "postgres": ${placed(one, setup.says)}.`,
       );
       // Nor did what looks at a target and tries its CHECKs.
-      expect(await project.rows(sql`select name from ${raw(`stranger_${schema}.calls`)}`)).toEqual([]);
+      expect(await project.rows(sql`select name from ${raw(`intruder_${schema}.calls`)}`)).toEqual([]);
     });
 
     it("runs at a write to each of them, where the config trusts its owner", async () => {
@@ -96,7 +99,7 @@ describeDatabases(
       for (const [name, { schema, table, setup }] of cases) {
         const written = sql`select id from ${raw(`${schema}.${table}`)} where summary is not null`;
         expect(await project.rows(written), name).toHaveLength(2);
-        const calls = await project.rows(sql`select name from ${raw(`stranger_${schema}.calls`)} limit 1`);
+        const calls = await project.rows(sql`select name from ${raw(`intruder_${schema}.calls`)} limit 1`);
         expect(calls, name).toHaveLength(setup.idle ? 0 : 1);
       }
       await project.check();
@@ -113,18 +116,18 @@ describeDatabases(
       project = await startProject(kind);
       await run(
         project,
-        `drop role if exists STRANGER; create role STRANGER login password 'secret'; ${strangerObjects}`,
+        `drop role if exists INTRUDER; create role INTRUDER login password 'secret'; ${intruderObjects}`,
       );
     });
     afterEach(async () => {
       await project.check().finally(async () => {
-        await run(project, "drop owned by STRANGER cascade; drop role STRANGER;").finally(() =>
+        await run(project, "drop owned by INTRUDER cascade; drop role INTRUDER;").finally(() =>
           project.close(),
         );
       });
     });
     const answered = () => project.rows(sql`select id from public.labels where summary is not null`);
-    const calls = () => project.rows(sql`select name from stranger.calls`);
+    const calls = () => project.rows(sql`select name from intruder.calls`);
 
     it("is looked into by little reading where a write runs nothing but PostgreSQL's own code", async () => {
       const found = async (statements: string) => {
@@ -144,7 +147,7 @@ describeDatabases(
         "alter table labels add check (summary <> '')",
         "create index on labels (lower(summary))",
         "create policy p on labels using (id > 0)",
-        "alter table labels owner to STRANGER",
+        "alter table labels owner to INTRUDER",
         "alter table labels add foreign key (id) references texts",
       ])
         expect(await found(statements)).toEqual(more);
@@ -159,17 +162,17 @@ describeDatabases(
     it("may hold code of somebody else that no write of ours runs", async () => {
       await run(
         project,
-        `create table stranger.users (id int primary key); alter table stranger.users owner to STRANGER;
-       create table labels (id int primary key, summary text, by int references stranger.users);
-       create trigger off before insert on labels for each row execute function stranger.fires();
+        `create table intruder.users (id int primary key); alter table intruder.users owner to INTRUDER;
+       create table labels (id int primary key, summary text, by int references intruder.users);
+       create trigger off before insert on labels for each row execute function intruder.fires();
        alter table labels disable trigger off;
-       create trigger replica before insert on labels for each row execute function stranger.fires();
+       create trigger replica before insert on labels for each row execute function intruder.fires();
        alter table labels enable replica trigger replica;
-       create trigger deletes before delete on labels for each row execute function stranger.fires();
-       create trigger empties before truncate on labels execute function stranger.fires();
+       create trigger deletes before delete on labels for each row execute function intruder.fires();
+       create trigger empties before truncate on labels execute function intruder.fires();
        create table more_labels () inherits (labels);
-       create trigger child before insert or update on more_labels for each row execute function stranger.fires();
-       insert into more_labels (id) values (1); delete from stranger.calls;`,
+       create trigger child before insert or update on more_labels for each row execute function intruder.fires();
+       insert into more_labels (id) values (1); delete from intruder.calls;`,
       );
       await project.drain(await project.worker({ texts: texts("public", { table: "labels" }) }));
       expect(await answered()).toHaveLength(2);
@@ -179,9 +182,9 @@ describeDatabases(
     it("may belong to another superuser, and so may its functions", async () => {
       await run(
         project,
-        `alter role STRANGER superuser; create table labels (id int primary key, summary text);
-       create trigger t before insert on labels for each row execute function stranger.fires();
-       alter table labels owner to STRANGER;`,
+        `alter role INTRUDER superuser; create table labels (id int primary key, summary text);
+       create trigger t before insert on labels for each row execute function intruder.fires();
+       alter table labels owner to INTRUDER;`,
       );
       await project.drain(await project.worker({ texts: texts("public", { table: "labels" }) }));
       expect(await calls()).toHaveLength(2);
@@ -190,9 +193,9 @@ describeDatabases(
     it("may belong to the source's owner, and so may its functions", async () => {
       await run(
         project,
-        `alter table texts owner to STRANGER; create table labels (id int primary key, summary text);
-       create trigger t before insert on labels for each row execute function stranger.fires();
-       alter table labels owner to STRANGER;`,
+        `alter table texts owner to INTRUDER; create table labels (id int primary key, summary text);
+       create trigger t before insert on labels for each row execute function intruder.fires();
+       alter table labels owner to INTRUDER;`,
       );
       await project.drain(await project.worker({ texts: texts("public", { table: "labels" }) }));
       expect(await calls()).toHaveLength(2);
@@ -203,7 +206,7 @@ describeDatabases(
       const worker = await project.worker({ texts: texts("public", { table: "labels" }) });
       await run(
         project,
-        "create trigger t before insert on labels for each row execute function stranger.fires();",
+        "create trigger t before insert on labels for each row execute function intruder.fires();",
       );
       await project.drain(worker);
       expect(await answered()).toEqual([]);
@@ -228,7 +231,7 @@ describeDatabases(
     it("that changes its owner under a worker is noticed before more is paid", async () => {
       await run(project, "create table labels (id int primary key, summary text)");
       const worker = await project.worker({ texts: texts("public", { table: "labels" }) });
-      await run(project, "alter table labels owner to STRANGER");
+      await run(project, "alter table labels owner to INTRUDER");
       const [bound] = worker.pipelines.values();
       if (!bound) throw new Error("There is no pipeline.");
       await guarded(worker, bound, () => worker.refreshSource(bound));
@@ -249,9 +252,9 @@ describeDatabases(
       try {
         await run(
           project,
-          `create role STRANGER; create role ${worker} login password 'secret'; ${strangerObjects}
+          `create role INTRUDER; create role ${worker} login password 'secret'; ${intruderObjects}
            create table labels (id int primary key, summary text); alter table labels enable row level security;
-           create policy p on labels using (stranger.accepts(summary));
+           create policy p on labels using (intruder.accepts(summary));
            grant all on labels, texts to ${worker}; grant create on database ${new URL(project.url).pathname.slice(1)} to ${worker};`,
         );
         const url = new URL(project.url);
@@ -259,9 +262,9 @@ describeDatabases(
         url.password = "secret";
         await expect(
           project.worker({ texts: texts("public", { table: "labels" }) }, { url: url.href }),
-        ).rejects.toThrow(/the function stranger\.accepts\(.*\), which the policy p on public\.labels uses/);
+        ).rejects.toThrow(/the function intruder\.accepts\(.*\), which the policy p on public\.labels uses/);
       } finally {
-        await run(project, `drop owned by STRANGER, ${worker} cascade; drop role STRANGER, ${worker};`);
+        await run(project, `drop owned by INTRUDER, ${worker} cascade; drop role INTRUDER, ${worker};`);
         await project.close();
       }
     });

@@ -1,4 +1,7 @@
-/** The fingerprint is that of definition and row: what a single try had of its own stands on the attempt, and asks no row again. */
+/**
+ * The fingerprint is that of definition and row: what a single try had of its own stands on the attempt, and asks no
+ * row again.
+ */
 import { afterEach, expect, it } from "vitest";
 import { adoptBatch, prepareAdoption } from "../../src/app/adopt/adopt-batch.js";
 import { prepareRestore, restoreLedger } from "../../src/app/deployment/restore-ledger.js";

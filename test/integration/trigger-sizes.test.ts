@@ -1,4 +1,4 @@
-/** What a trigger tells of statements below, at and above the number of keys that one arrival holds. */
+/** What a trigger reports of statements below, at and above the number of keys that one arrival holds. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { pipeline } from "../../src/index.js";
 import { raw } from "../../src/postgres/database.js";
@@ -28,7 +28,10 @@ describeDatabases("A statement's keys", (kind) => {
     await project.check().finally(() => project.close());
   });
 
-  /** What each arrival of the first pipeline holds after a statement: how many keys, null for a sweep; and how many different ones there are. */
+  /**
+   * What each arrival of the first pipeline holds after a statement: how many keys, null for a sweep; and how many
+   * different ones there are.
+   */
   async function told(statement: string) {
     await project.run(sql`truncate rowmill.arrivals`);
     await project.run(sql`${raw(statement)}`);
@@ -39,7 +42,8 @@ describeDatabases("A statement's keys", (kind) => {
       pipeline: number;
     }>(sql`
       select pipeline, array_agg(distinct held) as held, sum(held)::int as all, sum(different)::int as keys from (
-        select pipeline_id as pipeline, cardinality(keys) as held, (select count(distinct k) from unnest(keys) k) as different
+        select pipeline_id as pipeline, cardinality(keys) as held, (select count(distinct k)
+        from unnest(keys) k) as different
         from rowmill.arrivals) a
       group by pipeline order by pipeline`);
   }
@@ -48,13 +52,17 @@ describeDatabases("A statement's keys", (kind) => {
     await project.run(sql`truncate rowmill.arrivals`);
     await project.run(sql`${raw(statement)}`);
     const rows = await project.rows<{ keys: string[] }>(sql`
-      select array_agg(distinct k order by k) as keys from rowmill.arrivals a, unnest(a.keys) k group by pipeline_id order by pipeline_id`);
+      select array_agg(distinct k order by k) as keys
+      from rowmill.arrivals a, unnest(a.keys) k
+      group by pipeline_id
+      order by pipeline_id`);
     return rows.map((row) => row.keys);
   }
 
   it("are all told, once each and 5,000 at most in one arrival, whatever its size", async () => {
     await project.run(
-      sql`create table public.texts (id int primary key, code text unique not null, body text, size numeric, other text)`,
+      sql`
+        create table public.texts (id int primary key, code text unique not null, body text, size numeric, other text)`,
     );
     await project.worker({
       one: textPipeline("answers"),
@@ -93,7 +101,9 @@ describeDatabases("A statement's keys", (kind) => {
 
   it("are told as they were and as they are where they change, also where they change places", async () => {
     await project.run(
-      sql`create table public.texts (id int, price numeric, body text, size numeric, unique (id) deferrable, unique (price))`,
+      sql`
+        create table public.texts (id int, price numeric, body text, size numeric, unique (id) deferrable,
+          unique (price))`,
     );
     await project.worker({ ids: textPipeline("answers"), prices: textPipeline("others", "price") });
     for (const rows of sizes) {
@@ -134,7 +144,7 @@ describeDatabases("A statement's keys", (kind) => {
     }
   });
 
-  it("are asked of a sweep where a column's type is somebody's own by then, and none of its casts is run", async () => {
+  it("are left to a sweep where a column's type has become user-defined, and none of its casts is run", async () => {
     await project.run(sql`create table public.texts (id int primary key, body text, size int)`);
     await project.worker({ texts: textPipeline("answers"), whole: textPipeline("others", "id", "true") });
     await project.database.pool.query(`create type public.odd as (a text); create sequence public.casts;

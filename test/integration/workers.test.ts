@@ -176,7 +176,10 @@ describeDatabases(
         const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
         const blocked = () =>
           project.rows(
-            sql`select 1 as one from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
+            sql`
+              select 1 as one
+              from pg_stat_activity
+              where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0`,
           );
         const { claim } = await project.database.transaction(async (tx) => {
           await tx.run(sql`update rowmill.deployment set oldest_version = 99`);

@@ -233,7 +233,7 @@ const near = fc.letrec<{ value: Json }>((tie) => ({
   ),
 })).value;
 
-/** An answer by the field's names, some of them missing, and perhaps one that nobody asked for. */
+/** An answer by the field's names, some of them missing, and perhaps an unrequested one. */
 function nearly(schema: z.ZodObject): fc.Arbitrary<Json> {
   const fields = Object.keys(schema.shape).map((key) => [key, fc.option(near, { nil: undefined })]);
   const record = fc.record({ ...Object.fromEntries(fields), unnamed: fc.option(near, { nil: undefined }) });

@@ -255,7 +255,7 @@ describe("A bad config", () => {
             if (!(error instanceof RowmillError)) throw error;
             expect(error.message).toContain(file);
             if (!(error instanceof ConfigError))
-              expect(error.message).toMatch(/json:\d+:\d+: this is no JSON/);
+              expect(error.message).toMatch(/json:\d+:\d+: not valid JSON/);
           }
         }),
         fuzz("configTexts"),

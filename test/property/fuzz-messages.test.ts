@@ -85,7 +85,7 @@ function expectRendered(user: MessageSource, row: RowCells): void {
   expect(JSON.parse(canonicalJson(body as Json))).toEqual(body);
 }
 
-/** What functions of users do when nobody looks. */
+/** What functions of users do. */
 const misdeeds: Readonly<Record<string, (row: RowCells) => unknown>> = {
   words: (row) => `About: ${row["body"]}`,
   nul: (row) => `${row["body"]}\u0000`,
@@ -117,7 +117,7 @@ const misdeeds: Readonly<Record<string, (row: RowCells) => unknown>> = {
 };
 
 describe("Whatever stands in a row", () => {
-  it("a template renders it, or fails that row with a reason; a bad one is told before", () => {
+  it("a template renders it, or fails that row with a reason; a bad template is reported before", () => {
     fc.assert(
       fc.property(template, cells, (text, row) => {
         const problems = templateProblems(text, columns);

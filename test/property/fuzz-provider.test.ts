@@ -157,7 +157,7 @@ describe("Whatever a provider writes", () => {
     }
   });
 
-  it("a name is one of ours, whole, or nobody's", () => {
+  it("a name is one of ours, whole, or not ours at all", () => {
     const edges = [
       2n ** 63n - 1n,
       2n ** 63n,
@@ -199,7 +199,8 @@ describe("Whatever a provider writes", () => {
         const chunks = [whole.subarray(0, at), whole.subarray(at)].filter((chunk) => chunk.length > 0);
         const fileBytes = Math.max(0, whole.length + unsaid);
         const read = await linesOf(chunks, fileBytes);
-        // What is missing at the end is noticed by a last line that is not whole; more than was announced is not thrown away.
+        // What is missing at the end is noticed by a last line that is not whole; more than was announced is not
+        // thrown away.
         const tail = withoutReturn(whole.toString("utf8").split("\n").at(-1) ?? "");
         const isBroken = whole.length === 0 || (tail !== "" && !isJson(tail));
         const isCut = fileBytes > whole.length && isBroken;

@@ -46,7 +46,9 @@ function isWithin(
   );
 }
 
-/** As rendering does it: what does not fit opens the next batch; where even an empty one has no room, nothing follows. */
+/**
+ * As rendering does it: what does not fit opens the next batch; where even an empty one has no room, nothing follows.
+ */
 function packAll(all: readonly NumberedLine[], within: PackingLimits) {
   const batches: NumberedLine[][] = [];
   const never: NumberedLine[] = [];

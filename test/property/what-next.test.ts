@@ -176,7 +176,7 @@ describe("what becomes of a request after an attempt", () => {
     );
   });
 
-  it("starts anew when the row or the definition has changed", () => {
+  it("starts again when the row or the definition has changed", () => {
     fc.assert(
       fc.property(fc.nat(20), fc.nat(20), policy, chance, (tries, returns, by, random) => {
         expect(whatNext("stale", { tries, returns }, by, random)).toEqual({

@@ -1,6 +1,8 @@
 /**
- * Targets that cannot hold every answer of their pipeline, by what is wrong with them. In each statement TABLE is the target; the source is
- * `texts (id int primary key, body text)`. Where nothing else is said the answer is `{ label: "a" | "b" | "long label" }`.
+ * Targets that cannot hold every answer of their pipeline, by what is wrong with them. In each statement TABLE is the
+ * target; the source is
+ * `texts (id int primary key, body text)`. Where nothing else is said the answer is `{ label: "a" | "b" | "long
+ * label" }`.
  */
 export interface BrokenTarget {
   readonly sql: string;
@@ -8,7 +10,10 @@ export interface BrokenTarget {
   readonly answer?: string;
   /** Of `target`, beside its table. */
   readonly target?: string;
-  /** `problem`, `warning` or `not checked`, then the finding without the pipeline's name; below it, what mends it. TABLE as above. */
+  /**
+   * `problem`, `warning` or `not checked`, then the finding without the pipeline's name; below it, the fix. TABLE as
+   * above.
+   */
   readonly says: readonly string[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * `dist/`, as users have it: the command line runs from it, and so do the processes that tests start, since to translate TypeScript
- * in each of them costs more than what they do. Built once when it is older than `src/`.
+ * `dist/`, as users have it: the command line runs from it, and so do the processes that tests start, since to
+ * translate TypeScript in each of them costs more than what they do. Built once when it is older than `src/`.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

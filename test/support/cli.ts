@@ -1,6 +1,6 @@
 /**
- * The built command line as real processes: `dist/` is built once when it is older than `src/`, a project folder holds a config,
- * its database and a gateway. Waiting is always for something that can be seen, within a bound.
+ * The built command line as real processes: `dist/` is built once when it is older than `src/`, a project folder
+ * holds a config, its database and a gateway. Waiting is always for something that can be seen, within a bound.
  */
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -95,8 +95,8 @@ let server: ChildProcess | null = null;
 let previous: Promise<unknown> = Promise.resolve();
 
 /**
- * As `runCli`, one at a time in one process of the built CLI for all tests of this worker. For tests about what a command
- * does; those about the process itself (signals, streams, what runs at the same time) have one of their own.
+ * As `runCli`, one at a time in one process of the built CLI for all tests of this worker. For tests about what a
+ * command does; those about the process itself (signals, streams, what runs at the same time) have one of their own.
  */
 export function runCommand(
   args: readonly string[],
@@ -202,7 +202,9 @@ export interface CliProject {
   close(): Promise<void>;
 }
 
-/** A folder, a database, a gateway. `embedded`: the database of `database: "embedded"`, else a server by DATABASE_URL. */
+/**
+ * A folder, a database, a gateway. `embedded`: the database of `database: "embedded"`, else a server by DATABASE_URL.
+ */
 export async function startCliProject(
   kind: DatabaseKind,
   options: { gateway?: Partial<GatewayOptions>; run?: typeof runCli } = {},

@@ -1,6 +1,7 @@
 /**
  * The built command line, loaded once and run as often as a test asks: a process of its own for each command would
- * spend a second on loading. Each command has its own folder, variables and output. Ends with the process that forked it.
+ * spend a second on loading. Each command has its own folder, variables and output. Ends with the process that forked
+ * it.
  */
 import process from "node:process";
 import { reportError } from "../../dist/cli/screen/report-error.js";

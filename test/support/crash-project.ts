@@ -1,7 +1,7 @@
 /**
- * A project whose workers are processes that die: each runs the built package in the project's folder, with a fault at one step or
- * none. What they leave is brought to its end by a worker in the process of the test; then the ledger's invariants, the tables and
- * the provider's journal must say that nothing was lost and nothing paid twice.
+ * A project whose workers are processes that die: each runs the built package in the project's folder, with a fault
+ * at one step or none. What they leave is brought to its end by a worker in the process of the test; then the
+ * ledger's invariants, the tables and the provider's journal must say that nothing was lost and nothing paid twice.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -37,7 +37,7 @@ export interface Fault {
 
 /** The machine that a worker runs on. */
 export interface Machine {
-  /** Its clock is ahead of the true time, or behind it: logged, and may be set anew. */
+  /** Its clock is ahead of the true time, or behind it: logged, and may be set again. */
   readonly clockAheadMs: number;
   /** Replies of the provider have no Date header there. */
   readonly seesNoDates?: boolean;
@@ -236,8 +236,14 @@ export async function accounts(project: TestProject): Promise<Accounts> {
   );
   const journal = await project.gateway.journal.summary();
   const [row] = await project.rows<{ missing: number; superfluous: number }>(sql`
-    select (select count(*)::int from public.notes n left join public.note_summaries s using (id) where s.summary is null) as missing,
-      (select count(*)::int from public.note_summaries s left join public.notes n using (id) where n.id is null) as superfluous`);
+    select (select count(*)::int
+    from public.notes n
+    left join public.note_summaries s using (id)
+    where s.summary is null) as missing,
+      (select count(*)::int
+      from public.note_summaries s
+      left join public.notes n using (id)
+      where n.id is null) as superfluous`);
   return {
     states: Object.fromEntries(states.map(({ state, count }) => [state, count])),
     askedTwice: [...journal.executedByContent.values()].filter((times) => times > 1).length,

@@ -1,4 +1,6 @@
-/** One pipeline over a table of notes, real workers, and a database that misbehaves on the way to them. PostgreSQL 18. */
+/**
+ * One pipeline over a table of notes, real workers, and a database that misbehaves on the way to them. PostgreSQL 18.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";
@@ -11,7 +13,7 @@ import { openUsersDatabase } from "./users-database.js";
 import { createNotes, insertNotes, notesPipeline, plain } from "./notes.js";
 import { startProject, type TestProject } from "./project.js";
 
-/** Leases that nobody gives back last 20 s, back-off doubles, and the machine may be busy. */
+/** Leases that are not given back last 20 s, back-off doubles, and the machine may be busy. */
 const PATIENCE_MS = 90_000;
 const LOOK_PAUSE_MS = 100;
 
@@ -110,7 +112,10 @@ async function expectFinished(project: TestProject): Promise<void> {
 async function unfinished(project: TestProject): Promise<{ missing: number; busy: number } | string> {
   try {
     const [left] = await project.rows<{ missing: number; busy: number }>(sql`
-      select (select count(*)::int from public.notes n left join public.note_summaries s using (id) where s.summary is null) as missing,
+      select (select count(*)::int
+      from public.notes n
+      left join public.note_summaries s using (id)
+      where s.summary is null) as missing,
         (select count(*)::int from rowmill.batches where settled_at is null) as busy`);
     return left ?? "nothing";
   } catch (error) {

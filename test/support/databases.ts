@@ -26,8 +26,9 @@ const versions = { pg14: "14", pg18: "18" } as const satisfies Record<string, Po
 const allKinds: readonly DatabaseKind[] = ["pg14", "pg18", "embedded"];
 
 /**
- * For tests in which the database only keeps the books (what a provider does, money, leases), and for long suites: the newest server alone, since the
- * third time tells nothing that the first did not. All three where ROWMILL_TEST_DATABASES is "all", as one of CI's two runs has it.
+ * For tests in which the database only keeps the books (what a provider does, money, leases), and for long suites:
+ * the newest server alone, since the third time tells nothing that the first did not. All three where
+ * ROWMILL_TEST_DATABASES is "all", as one of CI's two runs has it.
  */
 export const bookKeepers: readonly DatabaseKind[] = unlessAll(["pg18"]);
 
@@ -52,7 +53,10 @@ export function describeDatabases(
   }
 }
 
-/** A new database of that kind, empty unless a template is named. Nothing is shared with other databases but the server. */
+/**
+ * A new database of that kind, empty unless a template is named. Nothing is shared with other databases but the
+ * server.
+ */
 export async function createDatabase(kind: DatabaseKind, template = "template1"): Promise<TestDatabase> {
   if (kind === "embedded") return createEmbedded();
   const { url: serverUrl, missingBecause: reason } = inject("postgresServers")[versions[kind]];
@@ -82,7 +86,10 @@ async function createEmbedded(): Promise<TestDatabase> {
   };
 }
 
-/** For tests in which the server's version matters and each costs much: the older one alone, both where all are asked for. */
+/**
+ * For tests in which the server's version matters and each costs much: the older one alone, both where all are asked
+ * for.
+ */
 export const serverVersions: readonly PostgresVersion[] =
   process.env["ROWMILL_TEST_DATABASES"] === "all" ? ["14", "18"] : ["14"];
 

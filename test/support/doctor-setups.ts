@@ -1,6 +1,6 @@
 /**
- * Projects in which something is wrong, and what `rowmill doctor` says of them, written by hand. Ports, names and versions are as
- * the test makes them steady.
+ * Projects in which something is wrong, and what `rowmill doctor` says of them, written by hand. Ports, names and
+ * versions are as the test makes them steady.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";

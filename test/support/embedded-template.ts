@@ -1,5 +1,5 @@
 /**
- * Owns a fresh embedded cluster that is copied instead of made anew: making one takes PGlite seconds, copying its
+ * Owns a fresh embedded cluster that is copied instead of made: making one takes PGlite seconds, copying its
  * files a moment. Kept beside the packages and named after PGlite's version; it appears by one rename, so that two
  * workers may race.
  */

@@ -1,6 +1,6 @@
 /**
- * Rows for tests: the real films of `ROWMILL_TEST_FILMS` (a CSV with the columns of the IMDB list and an empty first header) where
- * it is set, else as many made up ones. Either way 1,000 with distinct descriptions.
+ * Rows for tests: the real films of `ROWMILL_TEST_FILMS` (a CSV with the columns of the IMDB list and an empty first
+ * header) where it is set, else as many made up ones. Either way 1,000 with distinct descriptions.
  */
 import { readFileSync } from "node:fs";
 import { parse } from "csv-parse/sync";

@@ -1,6 +1,6 @@
 /**
- * What the fuzz tests share: how many cases each of them makes, the seed of the run, and text that breaks careless code. A failure
- * prints its own seed and path; ROWMILL_FUZZ_SEED=<seed> makes all cases of a run again.
+ * What the fuzz tests share: how many cases each of them makes, the seed of the run, and text that breaks careless
+ * code. A failure prints its own seed and path; ROWMILL_FUZZ_SEED=<seed> makes all cases of a run again.
  */
 import { randomInt } from "node:crypto";
 import fc from "fast-check";
@@ -77,7 +77,7 @@ export const oddJson: fc.Arbitrary<unknown> = fc.oneof(
   fc.integer({ min: 100, max: 3_000 }).map(deep),
 );
 
-/** Lists in lists: whoever walks them by recursion falls over. */
+/** Lists in lists: a recursive walk overflows the stack. */
 function deep(levels: number): unknown {
   let value: unknown = [];
   for (let level = 1; level < levels; level++) value = [value];
@@ -143,14 +143,14 @@ export function unstorable(value: unknown): string[] {
   return found;
 }
 
-/** The promises that failed with nobody looking while `step` ran. */
+/** The promises that failed unhandled while `step` ran. */
 export async function unhandledDuring(step: () => void | Promise<void>): Promise<unknown[]> {
   const seen: unknown[] = [];
   const note = (reason: unknown) => void seen.push(reason);
   process.on("unhandledRejection", note);
   try {
     await step();
-    // Node tells of them after the microtasks of this turn.
+    // Node reports them after the microtasks of this turn.
     await new Promise((resolve) => setImmediate(resolve));
   } finally {
     process.off("unhandledRejection", note);

@@ -1,4 +1,7 @@
-/** A proxy as companies have them, on this machine: it passes plain http on by absolute addresses, and opens tunnels by CONNECT. */
+/**
+ * A proxy as companies have them, on this machine: it passes plain http on by absolute addresses, and opens tunnels
+ * by CONNECT.
+ */
 import http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";

@@ -1,6 +1,6 @@
 /**
- * Two workers, their provider and a user on one database, moved one action at a time by a test. Actions are plain records, so that a
- * story can be shrunk and printed; one that means nothing at its moment does nothing.
+ * Two workers, their provider and a user on one database, moved one action at a time by a test. Actions are plain
+ * records, so that a story can be shrunk and printed; one that means nothing at its moment does nothing.
  */
 import { pino } from "pino";
 import { idleState } from "../../src/app/open/idle.js";
@@ -169,7 +169,9 @@ type UserAction = Extract<Action, { do: "put" | "remove" | "rekey" | "truncate" 
 
 async function byUser(project: TestProject, action: UserAction): Promise<void> {
   if (action.do === "put")
-    await project.run(sql`insert into public.notes values (${action.key}, ${bodyOf(action.version)} || ${action.key}::int || '.')
+    await project.run(sql`
+      insert into public.notes
+      values (${action.key}, ${bodyOf(action.version)} || ${action.key}::int || '.')
       on conflict (id) do update set body = excluded.body`);
   else if (action.do === "remove") await project.run(sql`delete from public.notes where id = ${action.key}`);
   else if (action.do === "rekey")
@@ -178,7 +180,7 @@ async function byUser(project: TestProject, action: UserAction): Promise<void> {
   else await project.run(sql`truncate public.notes`);
 }
 
-/** Holds each batch until it is told to end, and loses a create when it is told to. */
+/** Holds each batch until the test ends it, and loses a create when the test says. */
 function makeProvider() {
   const mayEnd = new Set<string>();
   const seen = new Map<string, BatchObject>();
@@ -248,11 +250,14 @@ async function timePasses(project: TestProject): Promise<void> {
   await project.run(sql`update rowmill.queue set not_before = now()`);
   await project.run(sql`update rowmill.requests set not_before = null where not_before is not null`);
   await project.run(
-    sql`update rowmill.batches set next_at = now(), create_intent_at = create_intent_at - interval '1 hour' where settled_at is null`,
+    sql`
+      update rowmill.batches
+      set next_at = now(), create_intent_at = create_intent_at - interval '1 hour'
+      where settled_at is null`,
   );
 }
 
-/** Nobody waits for a clock: time passes before each round. */
+/** No test waits for a clock: time passes before each round. */
 async function drain(project: TestProject, workers: Parts["workers"], endAll: () => void): Promise<void> {
   endAll();
   for (let round = 0; round < DRAIN_ROUNDS_MAX; round++) {

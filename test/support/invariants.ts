@@ -1,4 +1,7 @@
-/** The invariants of the ledger (src/store/ledger/invariants.ts) for tests: run after every test that touches the store. */
+/**
+ * The invariants of the ledger (src/store/ledger/invariants.ts) for tests: run after every test that touches the
+ * store.
+ */
 import type { Queryable } from "../../src/postgres/database.js";
 import { audit } from "../../src/store/ledger/invariants.js";
 

@@ -17,8 +17,14 @@ export async function insertMovies(project: TestProject, rows = films()): Promis
 /** Rows of the source whose label is missing or was made from another text, and labels without a row. */
 export async function differences(project: TestProject): Promise<{ missing: number; superfluous: number }> {
   const [row] = await project.rows<{ missing: number; superfluous: number }>(sql`
-    select (select count(*)::int from public.imdb_dataset s left join public.movie_labels t using (imdb_id) where t.summary is null) as missing,
-      (select count(*)::int from public.movie_labels t left join public.imdb_dataset s using (imdb_id) where s.imdb_id is null) as superfluous`);
+    select (select count(*)::int
+    from public.imdb_dataset s
+    left join public.movie_labels t using (imdb_id)
+    where t.summary is null) as missing,
+      (select count(*)::int
+      from public.movie_labels t
+      left join public.imdb_dataset s using (imdb_id)
+      where s.imdb_id is null) as superfluous`);
   return row ?? { missing: -1, superfluous: -1 };
 }
 

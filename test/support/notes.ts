@@ -40,7 +40,10 @@ export async function createNotes(project: TestProject, bodies: readonly string[
 
 export async function insertNotes(project: TestProject, bodies: readonly string[]): Promise<void> {
   await project.run(
-    sql`insert into public.notes (body) select body from unnest(${[...bodies]}::text[]) with ordinality as x (body, n) order by n`,
+    sql`
+      insert into public.notes (body) select body
+      from unnest(${[...bodies]}::text[]) with ordinality as x (body, n)
+      order by n`,
   );
 }
 
@@ -83,6 +86,9 @@ export interface BatchRow {
 
 export async function batchRows(project: TestProject): Promise<BatchRow[]> {
   return project.rows<BatchRow>(
-    sql`select state, requests, provider_status, provider_batch_id, creates from rowmill.batches order by planned_at, id`,
+    sql`
+      select state, requests, provider_status, provider_batch_id, creates
+      from rowmill.batches
+      order by planned_at, id`,
   );
 }

@@ -1,4 +1,7 @@
-/** Servers that are not what they should be, for tests of what is said about them: silent, of an unknown authority, a pooler. */
+/**
+ * Servers that are not what they should be, for tests of what is said about them: silent, of an unknown authority, a
+ * pooler.
+ */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";

@@ -1,6 +1,7 @@
 /**
- * How the stand-in of "plain" answers a request: any answer that fits the schema, always the same for the same prompt. A prompt may ask
- * for another ending by the words that the demo model of the gateway knows: `[[demo:refuse]]`, `[[demo:error 429]]`.
+ * How the stand-in of "plain" answers a request: any answer that fits the schema, always the same for the same
+ * prompt. A prompt may ask for another ending by the words that the demo model of the gateway knows:
+ * `[[demo:refuse]]`, `[[demo:error 429]]`.
  */
 import { createHash } from "node:crypto";
 

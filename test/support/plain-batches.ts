@@ -1,6 +1,7 @@
 /**
- * The batches of the invented vendor "plain", in memory: each request is executed once a batch, and the journal says which ones were.
- * The counts of a batch always add up to its requests: besides time, all by which its list tells one batch from another.
+ * The batches of the invented vendor "plain", in memory: each request is executed once a batch, and the journal says
+ * which ones were. The counts of a batch always add up to its requests: with time, all by which its list tells one
+ * batch from another.
  */
 import { randomBytes } from "node:crypto";
 import { answerBySchema, type PlainAnswer, type PlainAsk, type PlainResult } from "./plain-answers.js";
@@ -121,7 +122,7 @@ export class PlainBatches {
     this.later(() => this.advance(batch), 0);
   }
 
-  /** As if its time were over after so many requests more. */
+  /** As if its time were over after this many more requests. */
   expire(id: string, afterRequests: number): void {
     const batch = this.all.find((one) => one.id === id);
     if (batch === undefined) throw new Error(`There is no batch ${id}.`);

@@ -1,6 +1,7 @@
 /**
- * How the adapter of "plain" makes a call: over `fetch`, with a time-out over the whole reply, retries of reads alone, and exactly one
- * request for everything else. No error holds the key: causes are not kept, and words are redacted.
+ * How the adapter of "plain" makes a call: over `fetch`, with a time-out over the whole reply, retries of reads
+ * alone, and exactly one request for everything else. No error holds the key: causes are not kept, and words are
+ * redacted.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isOverfull } from "../../src/model/json/json-values.js";

@@ -1,4 +1,7 @@
-/** What goes wrong at the stand-in of the vendor "plain": a list that a test adds to, in the test's process or over HTTP. */
+/**
+ * What goes wrong at the stand-in of the vendor "plain": a list that a test adds to, in the test's process or over
+ * HTTP.
+ */
 
 export type PlainCall =
   "create" | "list" | "get" | "results" | "stop" | "delete" | "models" | "journal" | "faults" | "none";
@@ -6,7 +9,10 @@ export type PlainCall =
 export type PlainFault =
   /** The connection is reset without a reply. */
   | { readonly kind: "drop" }
-  /** The connection is reset; the effect comes later: after so many ms, or when the promise is fulfilled. Only of a create, before its effect. */
+  /**
+   * The connection is reset; the effect comes later: after this many ms, or when the promise is fulfilled. Only of a
+   * create, before its effect.
+   */
   | { readonly kind: "late"; readonly after: number | Promise<unknown> }
   /** This reply instead of the true one. */
   | {
@@ -15,9 +21,9 @@ export type PlainFault =
       readonly body?: object | string;
       readonly headers?: Readonly<Record<string, string>>;
     }
-  /** The body breaks off after so many bytes, and the connection is closed. */
+  /** The body breaks off after this many bytes, and the connection is closed. */
   | { readonly kind: "cut"; readonly afterBytes: number }
-  /** The body stops coming after so many bytes; the connection stays open. */
+  /** The body stops coming after this many bytes; the connection stays open. */
   | { readonly kind: "stall"; readonly afterBytes: number };
 
 export interface PlainFaultStep {

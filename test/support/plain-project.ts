@@ -1,6 +1,6 @@
 /**
- * A whole Rowmill for one test, as `startProject` makes it, whose batches go to the stand-in of "plain" instead of the gateway. What the
- * stages do there they do by `Provider` alone.
+ * A whole Rowmill for one test, as `startProject` makes it, whose batches go to the stand-in of "plain" instead of
+ * the gateway. What the stages do there they do by `Provider` alone.
  */
 import { join } from "node:path";
 import { pino } from "pino";
@@ -103,7 +103,11 @@ export async function plainAccounts(project: TestProject, standIn: PlainStandIn)
     sql`select state, count(*)::int as count from rowmill.requests group by 1 order by 1`,
   );
   const [row] = await project.rows<{ missing: number }>(
-    sql`select count(*)::int as missing from public.notes n left join public.note_summaries s using (id) where s.summary is null`,
+    sql`
+      select count(*)::int as missing
+      from public.notes n
+      left join public.note_summaries s using (id)
+      where s.summary is null`,
   );
   const times = [...standIn.executedByPrompt().values()];
   return {

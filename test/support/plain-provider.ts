@@ -1,7 +1,8 @@
 /**
- * The adapter of the invented vendor "plain": the second shape of a provider, by which the tests show that the engine knows none. The
- * spool file is the create's body; nothing of ours is shown in the vendor's list, so a create whose reply was lost is found by
- * circumstance alone: batches that were not there before, at its time, of as many requests.
+ * The adapter of the invented vendor "plain": the second shape of a provider, by which the tests show that the engine
+ * knows none. The spool file is the create's body; nothing of ours is shown in the vendor's list, so a create whose
+ * reply was lost is found by circumstance alone: batches that were not there before, at its time, of as many
+ * requests.
  */
 import { openAsBlob } from "node:fs";
 import { RowmillError } from "../../src/model/errors.js";
@@ -31,7 +32,7 @@ import { readBaseline, readBatch, readPage } from "./plain-wire.js";
 export interface PlainOptions {
   readonly url: string;
   readonly key: string;
-  /** Nobody else creates batches in its workspace. Default: false. */
+  /** No other client creates batches in its workspace. Default: false. */
   readonly exclusive?: boolean;
   readonly limits?: Partial<ProviderLimits>;
   readonly timeouts?: Partial<PlainTimeouts>;

@@ -1,6 +1,7 @@
 /**
- * Reads the results of "plain": one stream of lines, in bounded memory. A body that stalls or is cut short is noticed here, since the
- * time-out of the call ends with its headers; lines that were given stay given, and who reads again gets them again.
+ * Reads the results of "plain": one stream of lines, in bounded memory. A body that stalls or is cut short is noticed
+ * here, since the time-out of the call ends with its headers; lines that were given stay given, and who reads again
+ * gets them again.
  */
 import {
   LINE_BYTES_MAX_DEFAULT,

@@ -1,6 +1,7 @@
 /**
- * The stand-in of "plain" in a process of its own: `plain-stand-in-process.mjs OPTIONS`, which are those of `startPlainStandIn` as JSON.
- * Says on standard output where it listens; `POST /faults` and `GET /journal` are for the test.
+ * The stand-in of "plain" in a process of its own: `plain-stand-in-process.mjs OPTIONS`, which are those of
+ * `startPlainStandIn` as JSON. Says on standard output where it listens; `POST /faults` and `GET /journal` are for
+ * the test.
  */
 import { createJiti } from "jiti";
 

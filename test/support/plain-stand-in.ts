@@ -1,9 +1,11 @@
 /**
- * An HTTP server of an invented vendor of batches, "plain": the requests come with the create, nothing of ours is shown in its list, and
- * a lost reply leaves only time and number of requests to go by. Close to what is recorded of Anthropic's Message Batches; its words are
- * its own. It breaks on purpose (`plain-faults.ts`), and its journal says what was executed (`plain-batches.ts`).
+ * An HTTP server of an invented vendor of batches, "plain": the requests come with the create, nothing of ours is
+ * shown in its list, and a lost reply leaves only time and number of requests to go by. Close to what is recorded of
+ * Anthropic's Message Batches; its words are its own. It breaks on purpose (`plain-faults.ts`), and its journal says
+ * what was executed (`plain-batches.ts`).
  *
- * All state is in its memory: clients may die and come back, the server lives with the test, or in a child (`plain-stand-in-process.mjs`).
+ * All state is in its memory: clients may die and come back, the server lives with the test, or in a child
+ * (`plain-stand-in-process.mjs`).
  */
 import { once } from "node:events";
 import http from "node:http";
@@ -49,7 +51,7 @@ export interface PlainStandIn {
   readonly faults: PlainFaultScript;
   /** HTTP calls that arrived, by kind. */
   readonly calls: ReadonlyMap<PlainCall, number>;
-  /** Another client of the same workspace makes a batch of so many requests. */
+  /** Another client of the same workspace makes a batch of this many requests. */
   createForeign(requests: number, workspace?: string): PlainBatch;
   readonly executions: readonly PlainExecution[];
   /** How often each prompt was asked, over all batches of a workspace's clients, foreign ones left out. */

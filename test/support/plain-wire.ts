@@ -81,7 +81,10 @@ function countsOf(fields: Fields | null): ProviderBatch["counts"] {
   return { total: waiting + good + failed, completed: good, failed };
 }
 
-/** Of a batch that has ended. @throws RowmillError where the ledger holds something else, or what an earlier status gave. */
+/**
+ * Of a batch that has ended. @throws RowmillError where the ledger holds something else, or what an earlier status
+ * gave.
+ */
 export function resultsPathOf({ refs }: BatchRef): string {
   const path = textOf(recordOf(refs)?.["results"]);
   if (path !== null) return path;

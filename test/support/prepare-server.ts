@@ -1,4 +1,7 @@
-/** Puts Rowmill's schemas into a database once a run; tests take copies of it. Imports nothing of vitest: its set-up runs this. */
+/**
+ * Puts Rowmill's schemas into a database once a run; tests take copies of it. Imports nothing of vitest: its set-up
+ * runs this.
+ */
 import pg from "pg";
 import { prepareSchemas } from "../../src/app/open/open-project.js";
 import { openDatabase } from "../../src/postgres/database.js";

@@ -1,6 +1,6 @@
 /**
- * Databases in which Rowmill's schemas are there already, copied from one that was migrated once a run: the migrations themselves
- * are tested on empty databases, everything else need not wait for them.
+ * Databases in which Rowmill's schemas are there already, copied from one that was migrated once a run: the
+ * migrations themselves are tested on empty databases, everything else need not wait for them.
  */
 import { createHash } from "node:crypto";
 import { cp, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
@@ -20,7 +20,8 @@ import { PREPARED_DATABASE, prepare } from "./prepare-server.js";
 export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDatabase> {
   const made = kind === "embedded" ? await copyEmbedded() : await createDatabase(kind, PREPARED_DATABASE);
   const database = openDatabase({ connectionString: made.url, ssl: false }, { poolMax: 1 });
-  // As a ledger that no worker has opened yet: the embedded one may have served a test that ended with it suspected to be a copy.
+  // As a ledger that no worker has opened yet: the embedded one may have served a test that ended with it suspected
+  // to be a copy.
   await database.run(
     sql`update rowmill.deployment set id = gen_random_uuid(), database_name = current_database(), created_at = now(),
       system_identifier = null, database_oid = null, folder = null, folder_inode = null, suspicion = null, suspected_at = null`,
@@ -29,7 +30,10 @@ export async function createPreparedDatabase(kind: DatabaseKind): Promise<TestDa
   return made;
 }
 
-/** One server a worker of vitest, emptied after each test: starting PGlite takes seconds, emptying it a moment. The run's end ends it. */
+/**
+ * One server a worker of vitest, emptied after each test: starting PGlite takes seconds, emptying it a moment. The
+ * run's end ends it.
+ */
 let embedded: Promise<EmbeddedDatabase> | null = null;
 
 async function copyEmbedded(): Promise<TestDatabase> {
@@ -72,7 +76,7 @@ async function emptied(url: string): Promise<void> {
   await database.close();
 }
 
-/** Made by whoever is first, under a name that holds the migrations' hash; it appears by one rename. */
+/** Made by the first user, under a name that holds the migrations' hash; it appears by one rename. */
 async function preparedTemplate(): Promise<string> {
   const template = join(tmpdir(), `rowmill-prepared-${process.getuid?.() ?? 0}-${await migrationsHash()}`);
   if (await exists(template)) return template;

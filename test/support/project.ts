@@ -1,6 +1,6 @@
 /**
- * A whole Rowmill for one test: a fresh database of the given kind, the local Batch API server, a config, and the stages. The
- * stages are driven round by round (`drain`), so no test waits for a clock.
+ * A whole Rowmill for one test: a fresh database of the given kind, the local Batch API server, a config, and the
+ * stages. The stages are driven round by round (`drain`), so no test waits for a clock.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -144,7 +144,10 @@ export async function drain(workers: readonly WorkerContext[], signal: AbortSign
 
 async function nextMs({ database }: WorkerContext): Promise<number> {
   const due = await database.first<{ ms: number | null }>(
-    sql`select 1000 * extract(epoch from min(next_at) - now())::float8 as ms from rowmill.batches where settled_at is null`,
+    sql`
+      select 1000 * extract(epoch from min(next_at) - now())::float8 as ms
+      from rowmill.batches
+      where settled_at is null`,
   );
   return Math.max(ROUND_PAUSE_MS, Math.min(ROUND_PAUSE_MS_MAX, due?.ms ?? ROUND_PAUSE_MS_MAX));
 }

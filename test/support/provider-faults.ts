@@ -1,4 +1,6 @@
-/** What tests of a provider that misbehaves share: faults by call, a drain that does not wait, and what a person sees. */
+/**
+ * What tests of a provider that misbehaves share: faults by call, a drain that does not wait, and what a person sees.
+ */
 import { Writable } from "node:stream";
 import { pino, type Logger } from "pino";
 import { expect } from "vitest";
@@ -72,7 +74,9 @@ export const impatient = { backoffMs: 1, callMs: 5_000, stallMs: 300 } as const;
 
 const ROUNDS_MAX = 60;
 
-/** Rounds until nothing moves by itself; whatever waits for a time is due at once, and `each` round may take its time. */
+/**
+ * Rounds until nothing moves by itself; whatever waits for a time is due at once, and `each` round may take its time.
+ */
 export async function hurry(
   project: TestProject,
   worker: WorkerContext,
@@ -99,7 +103,7 @@ async function letProviderWork(project: TestProject): Promise<void> {
 /** The most that a round waits for batches that do not end by themselves. */
 const PROVIDER_PAUSE_MS = 60;
 
-/** As if so long had passed since every create; what waits for a time is due. */
+/** As if this time had passed since every create; what waits for a time is due. */
 export async function passTime(project: TestProject, interval: string): Promise<void> {
   await project.run(sql`update rowmill.batches set create_intent_at = create_intent_at - ${interval}::interval,
     submitted_at = submitted_at - ${interval}::interval, next_at = clock_timestamp() where settled_at is null`);

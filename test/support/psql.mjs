@@ -1,6 +1,7 @@
 /**
- * What the examples use of psql, for machines without it: `psql URL [-f FILE]… [-c SQL]…`, in one session, stopping at the first error.
- * A file may hold `\copy TABLE from 'FILE' with (…)`, on a line of its own. Rows are printed as JSON, one a line.
+ * What the examples use of psql, for machines without it: `psql URL [-f FILE]… [-c SQL]…`, in one session, stopping
+ * at the first error. A file may hold `\copy TABLE from 'FILE' with (…)`, on a line of its own. Rows are printed as
+ * JSON, one a line.
  */
 import { createReadStream, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";

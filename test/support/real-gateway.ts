@@ -1,6 +1,6 @@
 /**
- * A provider that is not the demo: the same Batch API server, behind a proxy that takes away by which the demo model is known. What is
- * put in its place has the same length, so that nothing else changes.
+ * A provider that is not the demo: the same Batch API server, behind a proxy that takes away by which the demo model
+ * is known. What is put in its place has the same length, so that nothing else changes.
  */
 import { once } from "node:events";
 import { createServer, request, type IncomingMessage, type ServerResponse } from "node:http";

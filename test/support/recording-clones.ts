@@ -1,10 +1,12 @@
 /**
- * A schema `evil` with a namesake of everything in pg_catalog: each function, aggregate, operator, type and relation, with exactly the
- * same signature. Whatever of it is called says so in the server's log, also where the error that follows is caught, and raises.
+ * A schema `evil` with a namesake of everything in pg_catalog: each function, aggregate, operator, type and relation,
+ * with exactly the same signature. Each call is noted in the server's log, also where the error that follows is
+ * caught, and raises.
  *
- * Functions that take `"any"` and the like can be written in no language but the server's own: these only raise (`cannot accept a value of
- * type any`), which the log shows unless it is caught. Left out is what no statement of ours can name by mistake: ordered-set
- * aggregates, functions over `internal`, and the input functions of pseudo-types.
+ * Functions that take `"any"` and the like can be written in no language but the server's own: these only raise
+ * (`cannot accept a value of type any`), which the log shows unless it is caught. Left out is what no statement of
+ * ours can name by mistake: ordered-set aggregates, functions over `internal`, and the input functions of
+ * pseudo-types.
  */
 import pg from "pg";
 
@@ -28,7 +30,7 @@ export async function plantClones(url: string): Promise<{ clones: number; skippe
   }
 }
 
-/** Lines of the log since the server's start that tell of a call, each with what followed it. */
+/** Lines of the log since the server's start that report a call, each with what followed it. */
 export async function recordedCalls(url: string): Promise<readonly string[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();

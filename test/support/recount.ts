@@ -1,4 +1,4 @@
-/** For tests that write into the ledger by hand: what is derived from requests and attempts is derived anew. */
+/** For tests that write into the ledger by hand: what is derived from requests and attempts is derived again. */
 import { raw, type Database } from "../../src/postgres/database.js";
 
 const statements = [

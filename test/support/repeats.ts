@@ -1,6 +1,6 @@
 /**
- * Whether the provider was asked again without a reason: the journal's executions, beside what the ledger says of each attempt. For
- * tests in which rows change, so that the same content may rightly be asked again.
+ * Whether the provider was asked again without a reason: the journal's executions, beside what the ledger says of
+ * each attempt. For tests in which rows change, so that the same content may rightly be asked again.
  */
 import { parseCustomId } from "../../src/model/request/custom-id.js";
 import { sql, type TestProject } from "./project.js";
@@ -24,7 +24,10 @@ export interface Repeats {
   readonly unstated: readonly string[];
 }
 
-/** `mayLackResult`: keys, as `PIPELINE KEY`, whose result a user deleted from the target; an answered one may then be asked again. */
+/**
+ * `mayLackResult`: keys, as `PIPELINE KEY`, whose result a user deleted from the target; an answered one may then be
+ * asked again.
+ */
 export async function repeats(
   project: TestProject,
   mayLackResult: ReadonlySet<string> = new Set(),
@@ -63,7 +66,9 @@ async function askedByRequest(project: TestProject): Promise<Map<string, Asked[]
 async function toldByRequest(project: TestProject): Promise<Map<string, Told[]>> {
   const rows = await project.rows<Told & { id: string }>(sql`
     select a.request_id::text as id, p.name || ' ' || r.key as key, a.attempt, a.outcome from rowmill.attempts a
-    join rowmill.requests r on r.id = a.request_id join rowmill.pipelines p on p.id = r.pipeline_id order by a.attempt`);
+    join rowmill.requests r on r.id = a.request_id
+    join rowmill.pipelines p on p.id = r.pipeline_id
+    order by a.attempt`);
   const told = new Map<string, Told[]>();
   for (const { id, ...attempt } of rows) told.set(id, [...(told.get(id) ?? []), attempt]);
   return told;

@@ -1,4 +1,7 @@
-/** Loaded by `--import` into a process under test: at its end it adds its peak memory in kB, and what it was, to a file. */
+/**
+ * Loaded by `--import` into a process under test: at its end it adds its peak memory in kB, and what it was, to a
+ * file.
+ */
 import { appendFileSync } from "node:fs";
 
 const file = process.env.PEAK_MEMORY_FILE;

@@ -1,6 +1,6 @@
 /**
- * A worker whose stages a test runs one by one, and which dies or freezes at a chosen boundary of its steps: before the work of one, or
- * when it took effect. What it leaves in the database stays, its leases too.
+ * A worker whose stages a test runs one by one, and which dies or freezes at a chosen boundary of its steps: before
+ * the work of one, or when it took effect. What it leaves in the database stays, its leases too.
  */
 import { randomUUID } from "node:crypto";
 import { pino } from "pino";
@@ -18,14 +18,14 @@ export interface StageWorker {
    * ended, died or froze. A frozen worker does nothing else.
    */
   run(work: (context: WorkerContext) => Promise<unknown>, mishap?: PlannedMishap): Promise<void>;
-  /** A frozen worker goes on where it stood, to the end of that work. */
+  /** A frozen worker continues where it stood, to the end of that work. */
   thaw(): Promise<void>;
   stop(): void;
 }
 
 export interface PlannedMishap {
   readonly what: Mishap;
-  /** So many boundaries from the start, or the first of this name: `before submit.create`. */
+  /** This many boundaries from the start, or the first of this name: `before submit.create`. */
   readonly at: number | Boundary;
 }
 

@@ -1,4 +1,7 @@
-/** A network between worker and database that can be broken: connections are cut, fall silent, are refused, or lose one reply. */
+/**
+ * A network between worker and database that can be broken: connections are cut, fall silent, are refused, or lose
+ * one reply.
+ */
 import { once } from "node:events";
 import net from "node:net";
 
@@ -11,18 +14,18 @@ export interface TcpProxy {
   stall(): void;
   /** What was held back passes, and what comes. */
   resume(): void;
-  /** Nobody listens any more; connections that are open stay so. */
+  /** The port is closed; open connections stay open. */
   refuse(): Promise<void>;
   /** Listens again, at the same port. */
   accept(): Promise<void>;
   /**
-   * The next statement whose text matches, with such a reply, reaches the server and is done there; its reply is lost, and the
-   * connection with it. Resolves when that has happened.
+   * The next statement whose text matches, with such a reply, reaches the server and is done there; its reply is
+   * lost, and the connection with it. Resolves when that has happened.
    */
   loseReplyTo(statement: RegExp, reply?: RegExp): Promise<void>;
   /**
-   * The next statement whose text matches never reaches the server: such an error ends its connection. `/\0user\0/` is a login. Resolves
-   * when that has happened.
+   * The next statement whose text matches never reaches the server: such an error ends its connection. `/\0user\0/`
+   * is a login. Resolves when that has happened.
    */
   refuseStatement(statement: RegExp, error: { code: string; message: string }): Promise<void>;
   close(): Promise<void>;

@@ -1,4 +1,6 @@
-/** What the tutorial's endpoint does: lines with custom ids of its own, uploaded and made a batch by the official SDK. */
+/**
+ * What the tutorial's endpoint does: lines with custom ids of its own, uploaded and made a batch by the official SDK.
+ */
 import OpenAI, { toFile } from "openai";
 
 export interface TutorialLine {

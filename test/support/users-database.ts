@@ -1,4 +1,7 @@
-/** A connection of the user's: its statements look names up as theirs do, and not as Rowmill's own, whose path is pinned. */
+/**
+ * A connection of the user's: its statements look names up as theirs do, and not as Rowmill's own, whose path is
+ * pinned.
+ */
 import {
   openDatabase,
   underRolePath,

@@ -1,6 +1,7 @@
 /**
- * What `rowmill flush` and `rowmill up` do, in this process: for what has to be so before the command under test is run. A process
- * of the built CLI costs a second or more of one core, and each of them that is not the subject would cost it too.
+ * What `rowmill flush` and `rowmill up` do, in this process: for what has to be so before the command under test is
+ * run. A process of the built CLI costs a second or more of one core, and each of them that is not the subject would
+ * cost it too.
  */
 import { pino } from "pino";
 import { openProjectDatabase } from "../../src/app/open/open-database.js";

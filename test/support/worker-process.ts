@@ -1,4 +1,4 @@
-/** One worker in a process of its own, to be killed by a test. Says so over IPC when it works. */
+/** One worker in a process of its own, to be killed by a test. Reports over IPC that it works. */
 import { join } from "node:path";
 import { pino } from "pino";
 import { openProject } from "../../src/app/open/open-project.js";

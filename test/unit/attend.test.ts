@@ -61,7 +61,7 @@ async function seconds(count: number): Promise<string> {
 
 const quiet = () => seconds(10);
 
-it("asks again and again after a change, then each second whether the answer holds, and anew after five seconds", async () => {
+it("asks repeatedly after a change, then each second whether the answer holds, and again after five seconds", async () => {
   begin();
   expect(await seconds(3)).toMatch(/^a{4,6}h*$/);
   await quiet();

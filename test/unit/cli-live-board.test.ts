@@ -9,7 +9,12 @@ const rowsUp = (text: string): number => text.split("\u001b[1A").length - 1;
 async function openScreen(columns: number) {
   const stream = Object.assign(new PassThrough(), { columns, rows: 24 });
   const board = openLiveBoard(stream);
-  const written = (): string => String(stream.read() ?? "");
+  const written = (): string => {
+    let text = "";
+    // Since Node 26 a read gives one chunk; before, all of them.
+    for (let chunk: unknown; (chunk = stream.read()) !== null;) text += String(chunk);
+    return text;
+  };
   board.show(["first"]);
   await vi.waitFor(() => expect(stream.readableLength).toBeGreaterThan(0));
   written();

@@ -107,7 +107,7 @@ const estimate = {
   liveNanoUsd: 4e9,
 };
 
-describe("Why a pipeline does not go on", () => {
+describe("Why a pipeline does not continue", () => {
   const pipeline = {
     name: "films",
     waiting: 3,

@@ -150,7 +150,7 @@ describePg18("TLS to a server with a CA of its own", () => {
     expect(await attempt(options(url()))).toBe(true);
   });
 
-  test("with prefer goes on in the clear when the handshake fails, as libpq does", async () => {
+  test("with prefer continues in the clear when the handshake fails, as libpq does", async () => {
     const handshakeThatFails = { rejectUnauthorized: false, maxVersion: "TLSv1.2" } as const;
     const stream = () => new PreferTlsSocket(handshakeThatFails);
     expect(await attempt({ ...options(url()), stream })).toBe(false);
@@ -241,7 +241,7 @@ describe("the socket of prefer", () => {
     expect(await attempt(options(url, "connect_timeout=1"))).toMatch(/timeout/);
   });
 
-  test("fails when nobody listens", async () => {
+  test("fails when no server listens", async () => {
     const probe = net.createServer();
     await once(probe.listen(0, "127.0.0.1"), "listening");
     const address = probe.address();

@@ -414,7 +414,7 @@ describe("a config that cannot be run", () => {
     expect(error.message).toMatch(/rowmill\.config\.ts: still running after 0\.05 s/);
   });
 
-  test("is told what to do about a package that is missing", async () => {
+  test("reports what to do about a package that is missing", async () => {
     await write({ "rowmill.config.ts": 'import { z } from "rowmill-no-such-package";\nexport default z;' });
     const error = await failureOf(load());
     expect(error.message).toContain('cannot find "rowmill-no-such-package", which it imports');

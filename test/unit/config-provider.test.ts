@@ -1,4 +1,7 @@
-/** Whom a pipeline asks: what `openai()` or an object of the user's own says, completed by the environment, and judged at load. */
+/**
+ * Whom a pipeline asks: what `openai()` or an object of the user's own says, completed by the environment, and judged
+ * at load.
+ */
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { accountsOf, openProviders, presentAccount } from "../../src/app/open/providers.js";

@@ -454,7 +454,7 @@ describe("the database", () => {
     expect(load("postgres://u@/app?host=/run/postgresql", null)).toMatchObject({ kind: "server" });
   });
 
-  test("is never an empty one by accident: with neither, loading says so", () => {
+  test("is never an empty one by accident: with neither, loading reports it", () => {
     const { message } = mistakesOf(() => validateConfig({ database: undefined, pipelines }, origin));
     expect(message).toContain("database: found nothing (and DATABASE_URL");
     expect(message).toContain('or "embedded"');

@@ -1,4 +1,7 @@
-/** What no engine here can build or start: the Dockerfile and compose.yaml hold up before linters that parse them, and fit the code. */
+/**
+ * What no engine here can build or start: the Dockerfile and compose.yaml hold up before linters that parse them, and
+ * fit the code.
+ */
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

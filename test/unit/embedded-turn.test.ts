@@ -1,4 +1,7 @@
-/** The table of whose turn it is at the one session of the embedded database, cell by cell; a missing cell does not compile. */
+/**
+ * The table of whose turn it is at the one session of the embedded database, cell by cell; a missing cell does not
+ * compile.
+ */
 import { describe, expect, it } from "vitest";
 import {
   NEXT_CYCLE,

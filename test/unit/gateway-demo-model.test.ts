@@ -147,7 +147,7 @@ describe("an answer", () => {
     expect(at(reply.body, "usage")).toMatchObject({ total_tokens: 4 + Math.ceil(film.length / 4) + output });
   });
 
-  test.each(["max_completion_tokens", "max_tokens"])("ends at %s, and says so", (name) => {
+  test.each(["max_completion_tokens", "max_tokens"])("ends at %s, and reports that as the reason", (name) => {
     const reply = ask(film, { [name]: 5 });
     expect(said(reply)).toMatchObject({ content: film.slice(0, 20), finishReason: "length" });
     expect(reply.usage?.outputTokens).toBe(5);

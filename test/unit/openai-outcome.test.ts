@@ -257,7 +257,7 @@ test.each([
   expect(readOutcome(line)).toMatchObject({ kind: "unknownId", customId: null });
 });
 
-test("a line that would fill the memory says so, and one with as many commas inside of its answer is read", () => {
+test("a line that would fill the memory is reported, and one with as many commas inside of its answer is read", () => {
   const overfull = `{"custom_id":"17-1-0123456789ab","x":[${"1,".repeat(1_000_000)}0]}`;
   expect(readOutcome(overfull)).toMatchObject({ message: "the line holds more than 1000000 values" });
   const text = `"\\,[{`.repeat(300_000);

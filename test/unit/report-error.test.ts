@@ -3,7 +3,7 @@ import { reportError } from "../../src/cli/screen/report-error.js";
 import { RowmillError } from "../../src/model/errors.js";
 import { openTerminal, type Terminal } from "../../src/cli/screen/terminal.js";
 
-it("An error that has no words is told too, and told from the expected ones", () => {
+it("An error without a message is reported too, and differs from the expected ones", () => {
   const notes: string[] = [];
   const terminal: Terminal = { ...openTerminal(), drawsOver: false, note: (text) => void notes.push(text) };
   reportError(terminal, Object.create(null));
@@ -14,7 +14,7 @@ it("An error that has no words is told too, and told from the expected ones", ()
   ]);
 });
 
-it("A message of several lines is told line by line, and what a stack quotes is indented", () => {
+it("A message of several lines is shown line by line, and what a stack quotes is indented", () => {
   const notes: string[] = [];
   const terminal: Terminal = {
     ...openTerminal(),

@@ -1,6 +1,7 @@
 /**
- * The two tables of states and events, written down a second time from the design and compared with the code cell by cell.
- * The types of the literals make a cell that is left out a compile error; the last test, read by the compiler, shows that.
+ * The two tables of states and events, written down a second time from the design and compared with the code cell by
+ * cell. The types of the literals make a cell that is left out a compile error; the last test, read by the compiler,
+ * shows that.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -36,7 +37,10 @@ import {
 
 const repository = join(import.meta.dirname, "../..");
 
-/** Only a request in flight can meet the ending of an attempt, only a waiting one is planned, and only of a failed one is a kept answer written. */
+/**
+ * Only a request in flight can meet the ending of an attempt, only a waiting one is planned, and only of a failed one
+ * is a kept answer written.
+ */
 const notInFlight = {
   answered: "impossible",
   answeredGone: "impossible",
@@ -277,7 +281,7 @@ describe("A batch", () => {
     expect(await statesInSchema("batches")).toEqual([...BATCH_STATES]);
   });
 
-  it("moves, or stops whoever asks for the impossible", () => {
+  it("moves, or throws when asked for an impossible move", () => {
     for (const [state, event] of batchCells) {
       const to = batches[state][event];
       if (to === "impossible") expect(() => moveBatch(state, event)).toThrow(/cannot meet/);
@@ -302,7 +306,7 @@ describe("Work on a batch", () => {
   const phases = ["unsent", "sent", "collecting"] as const;
 
   it.each(HOLD_REASONS.flatMap((reason) => phases.map((phase) => [reason, phase] as const)))(
-    "waits or goes on as the design says: %s, %s",
+    "waits or continues as the design says: %s, %s",
     (reason, phase) => {
       expect(isHeld(phase, [reason])).toBe(holds[reason][phase]);
       expect(HELD_PHASES[reason].includes(phase)).toBe(holds[reason][phase]);

@@ -73,7 +73,7 @@ describe("a path into a column of JSON", () => {
     else expect(words).toBe(expected);
   });
 
-  test("fails the row whose cell nobody could walk into", () => {
+  test("fails the row whose cell has no such field to read", () => {
     expect(() => render("{{ meta.a }}", { meta: "no JSON" })).toThrow();
     expect(() => render("{{ meta.a }}", { meta: `${"[".repeat(600)}${"]".repeat(600)}` })).toThrow("deeper");
     expect(() => render("{{ meta.a }}", { meta: `[${"1,".repeat(250_001)}1]` })).toThrow("more than");

@@ -1,4 +1,4 @@
-/** No word of a vendor stands outside its adapter: the engine asks the interface, and learns what it is told. */
+/** No word of a vendor stands outside its adapter: the engine asks the interface. */
 import { readdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -23,7 +23,7 @@ const words: Readonly<Record<string, RegExp>> = {
 /** Where they are at home. */
 const homes = [/^src\/providers\/[^/]+\//, /^src\/gateway\//, /^src\/providers\/adapters\.ts$/];
 
-/** File → the only words that it may have besides, and why. */
+/** File → the only words that it may have, and why. */
 const exceptions: Readonly<Record<string, { readonly words: RegExp; readonly why: string }>> = {
   "src/index.ts": { words: /^openai$/i, why: "what a config imports has the vendor's name" },
   "src/config/spec.ts": {

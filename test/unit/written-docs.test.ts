@@ -1,4 +1,7 @@
-/** Pages and pictures that scripts write are as they would write them. What needs a database is checked by scripts/run-docs.mjs. */
+/**
+ * Pages and pictures that scripts write are as they would write them. What needs a database is checked by
+ * scripts/run-docs.mjs.
+ */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";

@@ -154,7 +154,7 @@ describeDatabases(
       expect(await superuserMade()).toEqual([]);
     });
 
-    it("is written to where target.trustOwner says so, with what its code does", async () => {
+    it("is written to where target.trustOwner allows it, with what its code does", async () => {
       await plant(planted["a trigger"][0]);
       await project.writeConfig(
         filmsPipeline().replace(`table: "film_labels"`, `table: "film_labels", trustOwner: true`),
