@@ -112,7 +112,7 @@ const remoteCalls = {
     "baseline",
     "cancel",
     "create",
-    "examine",
+    "diagnose",
     "find",
     "forget",
     "list",

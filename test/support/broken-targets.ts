@@ -117,7 +117,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
   key_of_another_type: {
     sql: "create table TABLE (id uuid primary key, label text);",
     says: [
-      `problem target: TABLE."id" is of type uuid, and the source's key "id" is of type integer, so no answer could be written.`,
+      `problem target: TABLE."id" is of type uuid, but the source's key "id" is of type integer, so no answer could be written.`,
       "Give the column the type of the source's key, or choose another target.",
     ],
   },

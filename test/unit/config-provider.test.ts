@@ -66,7 +66,7 @@ const whole = {
   results: call,
   inputs: null,
   answer: null,
-  examine: call,
+  diagnose: call,
   servesDemo: call,
   clockSeconds: () => null,
 };
