@@ -114,7 +114,7 @@ const remoteCalls = {
     "baseline",
     "cancel",
     "create",
-    "examine",
+    "diagnose",
     "find",
     "forget",
     "list",

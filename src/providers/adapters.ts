@@ -1,4 +1,4 @@
-/** The one list that names the adapters, and what of them a config may say. */
+/** The one list of adapters, and what a config may say of them. */
 import type { Adapter } from "../model/provider/provider-choice.js";
 import { OPENAI_VARIABLES, OTHER_NAMES, variableProblems } from "./openai/environment.js";
 import { openai } from "./openai/openai.js";
@@ -16,5 +16,5 @@ const openaiAdapter: Adapter = {
   variableProblems,
 };
 
-/** The first is asked where a config names none. */
+/** The first is used where a config names none. */
 export const ADAPTERS: readonly [Adapter, ...Adapter[]] = [openaiAdapter];

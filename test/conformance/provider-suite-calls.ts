@@ -289,7 +289,7 @@ export function describeCalls(at: At): void {
     });
 
     test("is examined with the models, and a server that refuses it is a problem", async () => {
-      const findings = await at.standIn.provider().examine([at.standIn.model, "no-such-model"]);
+      const findings = await at.standIn.provider().diagnose([at.standIn.model, "no-such-model"]);
       expect(findings.filter(({ about, level }) => about === "key" && level === "ok")).toHaveLength(1);
       // Of a server that may serve what it does not list a warning is enough.
       expect(findings.filter(({ about, level }) => about === "model" && level !== "ok")).toHaveLength(1);
@@ -300,7 +300,7 @@ export function describeCalls(at: At): void {
           .writeHead(401, { "content-type": "application/json" })
           .end(JSON.stringify(at.standIn.words.error("No.")));
       });
-      const refused = await at.standIn.provider({ origin }).examine([at.standIn.model]);
+      const refused = await at.standIn.provider({ origin }).diagnose([at.standIn.model]);
       expect(refused).toContainEqual(expect.objectContaining({ about: "key", level: "problem" }));
       expect(calls).toBe(1);
     });

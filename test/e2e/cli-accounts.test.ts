@@ -263,7 +263,9 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
         { ending: "returned", outcome: "abandoned", rows: 3 },
         { ending: "succeeded", outcome: "answered", rows: 3 },
       ]);
-      expect((await project.run("status")).stdout).toContain("running → cancelled (a person gave it up)");
+      expect((await project.run("status")).stdout).toContain(
+        "running → cancelled (given up with rowmill cancel)",
+      );
       await project.check();
     });
 
@@ -304,13 +306,13 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       const refused = await project.run("cancel", "--abandon", id, "--yes");
       expect(refused.status).toBe(4);
       expect(refused.stderr).toContain("and the provider has it (");
-      expect(refused.stderr).toContain("  Hint: Collect them: rowmill up\n");
+      expect(refused.stderr).toContain("  Hint: To collect them: rowmill up\n");
       const keyless = await run({ ...project.env, OPENAI_API_KEY: "" }, "cancel", "--abandon", id, "--yes");
       expect(keyless.stderr).toContain("OPENAI_API_KEY is not set");
       isDown = true;
       const unreachable = await project.run("cancel", "--abandon", id, "--yes");
       expect(unreachable.status).toBe(4);
-      expect(unreachable.stderr).toContain("whether it can be collected is not known");
+      expect(unreachable.stderr).toContain("could not check whether it can be collected");
       const plain = await project.run("cancel", id);
       expect(plain.status).toBe(2);
       expect(plain.stderr).toContain("Rowmill cannot cancel batches at the provider yet.");

@@ -48,8 +48,8 @@ Next, to collect the answers and send only what is left: rowmill up
     expect(await project.run(...adopt, "--yes")).toEqual({
       status: 4,
       stdout: "",
-      stderr: `rowmill: ${batchId} was adopted already, for the pipeline "films".
-  Hint: To see how it stands: rowmill status
+      stderr: `rowmill: ${batchId} is already adopted, by the pipeline "films".
+  Hint: See its progress: rowmill status
 `,
     });
     expect((await project.run("up", "--until-idle", "--yes")).status).toBe(0);
@@ -80,7 +80,7 @@ Next, to collect the answers and send only what is left: rowmill up
       stderr: `rowmill: There is no pipeline "film" in ${project.folder}/rowmill.config.mjs; did you mean "films"?\n  Hint: There are: films.\n`,
     });
     expect((await project.run("adopt", "batch_1", ...films, "--yes")).stderr).toContain(
-      'rowmill: The provider has no batch "batch_1" for this key.\n',
+      'rowmill: The provider has no batch "batch_1" in this account.\n',
     );
     const json = await project.run("adopt", await createBatch(), ...films, "--yes", "--json");
     expect(JSON.parse(json.stdout)).toMatchObject({

@@ -178,7 +178,7 @@ describe("A second worker on the embedded database", { timeout: 60_000 }, () => 
       expect(second.status).toBe(1);
       expect(second.stderr).toMatch(
         new RegExp(
-          `^rowmill: process ${first.child.pid} \\(rowmill up, since [^)]+\\) already works on this embedded database; only one worker can\\.\n`,
+          `^rowmill: process ${first.child.pid} \\(rowmill up, since [^)]+\\) already works on this embedded database, which takes one worker\\.\n`,
         ),
       );
       await insertFilms(project, 5);

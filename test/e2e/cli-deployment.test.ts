@@ -42,7 +42,7 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
       `films: paused: ${seen}`,
     );
     const doctor = await project.run("doctor", "--json");
-    expect(said(doctor.stdout)).toContain("All are paused: This ledger was in the database");
+    expect(said(doctor.stdout)).toContain("All pipelines are paused: This ledger was in the database");
     const resumed = await project.run("resume", "films");
     expect({ ...resumed, stderr: said(resumed.stderr) }).toEqual({
       status: 4,

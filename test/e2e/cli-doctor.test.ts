@@ -218,7 +218,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
                - No answer from 127.0.0.1:PORT: check host and port in DATABASE_URL. A firewall or a list of allowed addresses may block this machine.
 `);
     expect(shown).toContain(
-      `problem      Key: the call to OpenAI "list models" was given up after 7000 ms without a full reply.`,
+      `problem      Key: could not list models: no full reply from OpenAI within 7000 ms.`,
     );
     expect(ended.status).toBe(2);
     expect(ended.stdout).not.toContain("a-long-password");
@@ -241,7 +241,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
         {
           status: "problem",
           text: expect.stringContaining("HTTP 401"),
-          mends: ["Make a new key at the provider and put it into OPENAI_API_KEY."],
+          fixes: ["Create a new key at the provider and set it as OPENAI_API_KEY."],
           sql: [],
         },
       ],
@@ -254,7 +254,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
     const at = await place("embedded", configText());
     const ended = await runCommand(["doctor"], { cwd: at, env: { ...baseEnv("embedded") } });
     expect(ended.stdout).toContain(
-      "  not checked  Connection, Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the embedded database is not made yet; rowmill up makes it\n",
+      "  not checked  Connection, Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the embedded database does not exist yet; rowmill up creates it\n",
     );
     expect(ended.status).toBe(0);
     expect(await readdir(at)).toEqual(["rowmill.config.ts"]);
@@ -278,14 +278,14 @@ describe.skipIf(serverKind === "embedded")(
       const text = steady(printed.stdout, at);
       expect(text)
         .toContain(`-- What rowmill up would run in 127.0.0.1:PORT/DATABASE as "USER", for FOLDER/rowmill.config.ts.
--- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.
+-- Nothing was changed. rowmill up runs all of it itself, except the grants.
 -- An administrator may run the grants alone, or the whole script.
 
--- So that names without a schema are PostgreSQL's own, and not somebody else's
+-- So that a name without a schema is PostgreSQL's own
 
 set search_path = pg_catalog, pg_temp;
 
--- Rights, to be granted by an administrator
+-- Rights that an administrator has to grant
 
 grant create on database "DATABASE" to "USER";
 grant rowmill_arrivals to "USER";
@@ -293,7 +293,7 @@ grant select on "public"."films" to "USER";
 grant trigger on "public"."films" to "USER";
 grant usage, create on schema "labels" to "USER";
 
--- As "USER", to whom all of this belongs then
+-- As "USER", who will own everything below
 
 set role "USER";
 
@@ -305,7 +305,7 @@ set role "USER";
       const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
       expect(up.status, up.stderr).toBe(0);
       const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-      expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
+      expect(again.stdout).toContain("\n-- There is nothing to do.\n");
     });
 
     it("prints a script that an administrator may run as a whole: everything belongs to the user, who needs no more", async () => {
@@ -331,7 +331,7 @@ set role "USER";
       expect(up.status, up.stderr).toBe(0);
       expect(await rowsOf(at.url, "select id::int from labels.films")).toEqual([{ id: 1 }]);
       const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-      expect(again.stdout).toContain("\n-- Nothing is to be done.\n");
+      expect(again.stdout).toContain("\n-- There is nothing to do.\n");
     });
 
     it("prints a script that installs as a whole, after which up continues", async () => {

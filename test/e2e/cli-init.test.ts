@@ -80,7 +80,7 @@ Next:
 
 const movies = pipeline({
   source: { table: "imdb_dataset", key: "imdb_id", columns: ["Title", "Description"] },
-  // A batch starts when so many rows wait, or when the oldest has waited so long.
+  // Start a batch after this many rows, or after this long, whichever comes first.
   when: { rows: 1000, maxWait: "10m" },
   request: {
     model: "gpt-4o-mini",
@@ -93,11 +93,11 @@ const movies = pipeline({
     rating: z.enum(["good", "bad"]).nullable(),
     year: z.int(),
   }),
-  // Made by Rowmill, with a column for each field of the answer; a new field gets its column.
+  // Rowmill creates this table with a column for each field of the answer, and adds columns for new fields.
   target: { table: "movie_labels", addColumns: true },
 });
 
-// The database is the one of the variable DATABASE_URL, from the environment or from .env beside this file.
+// Connects to DATABASE_URL, from the environment or from .env next to this file.
 export default defineConfig({ pipelines: { movies } });
 `);
     expect((await readdir(folder)).toSorted()).toEqual(["rowmill.config.ts", "tsconfig.json"]);
@@ -231,8 +231,8 @@ export default defineConfig({ pipelines: { movies } });
         says: () => `There is no terminal to ask on. Missing options: --table, --columns, --model, --prompt, --answer.
   Found in ${place()}:
     imdb_dataset: key imdb_id; columns imdb_id, Title, Description
-    keyless cannot be watched: no primary key and no unique index, so nothing names a row
-    recent cannot be watched: a view: no trigger can tell which of its rows changed
+    keyless cannot be watched: no primary key and no unique index, so nothing identifies a row
+    recent cannot be watched: a view: triggers cannot see which of its rows changed
     shop.Order Lines: key day, region; columns day, region, Line Text, note
   Hint: For example: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarize the film." --answer categories:string[],summary:string`,
       },
@@ -247,7 +247,7 @@ export default defineConfig({ pipelines: { movies } });
         title: "a view, by its schema's name too",
         args: withOption("--table", "public.recent"),
         status: 2,
-        says: () => `recent cannot be watched: a view: no trigger can tell which of its rows changed`,
+        says: () => `recent cannot be watched: a view: triggers cannot see which of its rows changed`,
       },
       {
         title: "a misspelt table",
@@ -260,14 +260,14 @@ export default defineConfig({ pipelines: { movies } });
         title: "a view",
         args: withOption("--table", "recent"),
         status: 2,
-        says: () => `recent cannot be watched: a view: no trigger can tell which of its rows changed`,
+        says: () => `recent cannot be watched: a view: triggers cannot see which of its rows changed`,
       },
       {
         title: "a table without a key",
         args: [...without("--table", "--key"), "--table", "keyless"],
         status: 2,
-        says: () => `keyless cannot be watched: no primary key and no unique index, so nothing names a row
-  Hint: Add one, as in: alter table … add column id bigint generated always as identity primary key;`,
+        says: () => `keyless cannot be watched: no primary key and no unique index, so nothing identifies a row
+  Hint: Add one: alter table keyless add column id bigint generated always as identity primary key;`,
       },
       {
         title: "a misspelt column",

@@ -145,9 +145,9 @@ export default defineConfig({
     for (const said of [
       "Key: plain accepts the key",
       "Model: plain has the model plain-small",
-      `Promise: Plain, after a lost reply: ${promise.found} ${promise.fenced} Paid twice: ${promise.paidTwice}`,
+      `Promise: Plain: if a reply is lost, ${promise.short}`,
       "Price: known for every model",
-      "Batches: Plain shows nothing of ours with a batch",
+      "Batches: Plain stores no name with a batch",
     ])
       expect(doctor.text).toContain(said);
     expect(doctor.text).toMatch(/ok Clock: [^.]*provider/);
@@ -166,8 +166,8 @@ export default defineConfig({
       status: 4,
       stdout: "",
       stderr:
-        expect.stringContaining(`rowmill: Plain does not show what a batch asked, so a batch of other code cannot be adopted there.
-  Hint: Collect it with the code that created it; rows that have an answer in the target can be left out by source.where.
+        expect.stringContaining(`rowmill: Plain does not show what a batch asked, so Rowmill cannot adopt batches of other code there.
+  Hint: Collect it with the code that created it. Use source.where to skip rows that already have an answer in the target.
 `),
     });
   });
@@ -220,7 +220,7 @@ export default defineConfig({
     const refused = await run("cancel", "--abandon", id ?? "", "--yes");
     expect(refused).toMatchObject({ status: 4, stdout: "" });
     expect(refused.text).toContain(
-      `belongs to the account that is set here, the workspace at ${standIn.url}, and is taken to be ${batch?.id} (queued), by time and number of requests: its results will tell.`,
+      `belongs to the account that is set up here, the workspace at ${standIn.url}, and by its time and number of requests is probably ${batch?.id} (queued).`,
     );
 
     const other = await startPlainStandIn();

@@ -38,11 +38,11 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     expect(up).toEqual({
       status: 2,
       stdout: "",
-      stderr: `rowmill: the environment: one mistake\n  OPENAI_BASE_URL: found "${origin}", expected the URL with the version of the API: "${origin}/v1"\n`,
+      stderr: `rowmill: the environment: one mistake\n  OPENAI_BASE_URL: found "${origin}", expected the URL with the API version: "${origin}/v1"\n`,
     });
     expect(doctor.status).toBe(2);
     expect(doctor.stdout).toContain(
-      `OPENAI_BASE_URL: found "https://api.openai.com", expected the URL with the version of the API: "https://api.openai.com/v1"`,
+      `OPENAI_BASE_URL: found "https://api.openai.com", expected the URL with the API version: "https://api.openai.com/v1"`,
     );
     expect(await requestsSent()).toBe(0);
   });
@@ -55,9 +55,9 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
     ]);
     expect(up.status).toBe(2);
     expect(up.stderr)
-      .toContain(`the price of "gpt4o-mini" is not known, so a budget in dollars cannot be kept.
+      .toContain(`Rowmill has no price for "gpt4o-mini", so it cannot enforce a budget in dollars.
   Hint: Did you mean "gpt-4o-mini"? Change request.model in the config.
-  Hint: Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.
+  Hint: Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.
 `);
     expect(doctor.stdout).toContain(`- Did you mean "gpt-4o-mini"? Change request.model in the config.\n`);
     expect(await requestsSent()).toBe(0);

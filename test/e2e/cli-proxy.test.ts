@@ -64,7 +64,7 @@ describe("A network with a proxy", { timeout: 120_000 }, () => {
     proxy.mood = { answer: 407 };
     const refused = await run({}, "doctor");
     expect(refused.stdout).toContain(
-      `problem      Key: could not list models: the proxy http://127.0.0.1:${proxy.port} (HTTPS_PROXY) does not let it pass to https://provider.test/v1 (HTTP 407); write user and password into HTTPS_PROXY as http://user:password@host:port.`,
+      `problem      Key: could not list models: the proxy http://127.0.0.1:${proxy.port} (HTTPS_PROXY) refused to connect to https://provider.test/v1 (HTTP 407); write user and password into HTTPS_PROXY as http://user:password@host:port.`,
     );
     expect(refused.status).toBe(2);
     proxy.mood = null;
@@ -76,7 +76,7 @@ describe("A network with a proxy", { timeout: 120_000 }, () => {
       stderr: expect.stringContaining("HTTPS_PROXY: found something else, expected the URL of an HTTP proxy"),
     });
     await lost.says(
-      "no reply from https://provider.test/v1 through the proxy http://127.0.0.1:1 (HTTPS_PROXY) (ECONNREFUSED); check HTTPS_PROXY, or set NO_PROXY=provider.test to go without the proxy",
+      "no reply from https://provider.test/v1 through the proxy http://127.0.0.1:1 (HTTPS_PROXY) (ECONNREFUSED); check HTTPS_PROXY, or set NO_PROXY=provider.test to bypass the proxy",
     );
     lost.child.kill("SIGTERM");
     for (const { stdout, stderr } of [refused, await lost.ended, straight, unusable])

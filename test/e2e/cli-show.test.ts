@@ -91,7 +91,7 @@ describe("rowmill show", { timeout: 60_000 }, () => {
     expect(await project.run("show", "films", "many")).toEqual({
       status: 2,
       stdout: "",
-      stderr: 'rowmill: This cannot be a key of "public"."films": it consists of id (bigint).\n',
+      stderr: 'rowmill: This is not a key of "public"."films", whose key is id (bigint).\n',
     });
     expect((await project.run("show", "pairs", "a")).stderr).toContain(
       "The key of this pipeline has 2 columns, but 1 was given.",

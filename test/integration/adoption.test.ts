@@ -192,16 +192,16 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
       message: 'The pattern "task" does not name {imdb_id}.',
     });
     await expect(adopt(worker, batchId, "job-{imdb_id}")).rejects.toThrow(
-      `No line of the batch has a name that fits the pattern, such as "task-${some[0]?.id}".`,
+      `No custom_id in the batch matches the pattern: the first is "task-${some[0]?.id}".`,
     );
     await expect(adopt(worker, "batch_unknown")).rejects.toMatchObject({ code: "not_found" });
     await adopt(worker, batchId);
     await expect(adopt(worker, batchId)).rejects.toThrow(
-      `${batchId} was adopted already, for the pipeline "movies".`,
+      `${batchId} is already adopted, by the pipeline "movies".`,
     );
     const twice = await createTutorialBatch(project.gateway.url, some.slice(0, 2).map(taskOf));
     await expect(adopt(worker, twice.batchId)).rejects.toThrow(
-      "0 have theirs, 2 are in another batch, and 0 are not in",
+      "0 done already, 2 in another batch, 0 not in",
     );
     await project.drain(worker);
   });
@@ -215,7 +215,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     await client.files.delete(output);
     await expect(adopt(worker, batchId)).rejects.toMatchObject({
       code: "refused",
-      message: `The provider does not have the answers of ${batchId} any more: its file ${output} is gone.`,
+      message: `The provider no longer has the answers of ${batchId}: its file ${output} is gone.`,
       hints: [expect.stringContaining("rowmill up")],
     });
     await project.drain(worker);

@@ -21,8 +21,8 @@ it.skipIf(serverKind === "embedded")(
       url.password = "secret";
       await expect(project.worker({ notes: notesPipeline() }, { url: url.href })).rejects.toMatchObject({
         code: "source_unsupported",
-        message: `pipelines.notes: source.table: the database's user "${role}" may put no triggers on public.notes.`,
-        hints: [`grant trigger on public.notes to "${role}";`, "or connect as the table's owner."],
+        message: `pipelines.notes: source.table: the database user "${role}" may not create triggers on "public"."notes".`,
+        hints: [`grant trigger on "public"."notes" to "${role}";`, "or connect as the table's owner."],
       });
       const made = await project.rows(sql`
         select nspname::text as name from pg_namespace where nspname like 'rowmill%'

@@ -100,7 +100,7 @@ describeDatabases(
       await createNotes(project, []);
       await expect(
         project.worker({ notes: notesPipeline({ model: "my-own-model", budget: { usd: 1, per: "day" } }) }),
-      ).rejects.toThrow(/pipelines\.notes\.budget: the price of "my-own-model" is not known/);
+      ).rejects.toThrow(/pipelines\.notes\.budget: Rowmill has no price for "my-own-model"/);
     });
 
     it("is bounded by `limit` too: so many rows in all, and retries of those", async () => {

@@ -294,7 +294,7 @@ describeDatabases(
         const pause = await pauseOf(project);
         expect(pause?.kind).toBe("provider");
         expect(pause?.reason).toMatch(
-          /^The provider counts 3 answers in batch batch_\w+, but names no file of them: 3 rows have no answer\. Rowmill asked 8 times\. .*costs money again: rowmill resume notes$/,
+          /^The provider counts 3 answers in batch batch_\w+, but names no file with them: 3 rows have no answer\. Rowmill asked 8 times\. .*costs money again: rowmill resume notes$/,
         );
         expect(await executions(project)).toEqual([1, 1, 1]);
         until.named = foundAtLast;

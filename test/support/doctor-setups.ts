@@ -26,29 +26,29 @@ const healthy: Report = {
   Machine: `  ok           Node.js: NODE
   ok           Disk: N GB free in FOLDER/.rowmill`,
   Config: `  ok           Config: FOLDER/rowmill.config.ts: 1 pipeline
-  ok           Variables: all of them can be used`,
-  Database: `  ok           Connection: reached 127.0.0.1:PORT/DATABASE
+  ok           Variables: all of them are valid`,
+  Database: `  ok           Connection: connected to 127.0.0.1:PORT/DATABASE
   ok           Version: PostgreSQL VERSION
   ok           Encoding: UTF8
   ok           Pooler: none: a direct connection
   ok           TLS: not needed: the connection stays on this machine
-  ok           Search path: no other role was given the right to create objects in it
-  ok           Clock: the database's agrees with this machine's
-  ok           Rights: Rowmill's own schemas and role can be made or used`,
+  ok           Search path: no other role may create objects in its schemas
+  ok           Clock: the database's clock agrees with this machine's
+  ok           Rights: this user can create or use Rowmill's schemas and role`,
   Tables: `  ok           Source: films: "public"."films" can be read and watched
   ok           Target: films: answers can be written into "public"."film_labels"
-  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+  ok           Other triggers: none sends rows over HTTP, and no setting disables triggers`,
   Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
-  ok           Model: gpt-4o-mini is there
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
+  ok           Model: gpt-4o-mini is available
+  ok           Promise: OpenAI: if a reply is lost, nothing is paid twice
   ok           Price: known for every model
-  ok           Clock: the provider's agrees with this machine's`,
-  Pipelines: `  ok           Ledger: of this version
+  ok           Clock: the provider's clock agrees with this machine's`,
+  Pipelines: `  ok           Ledger: up to date
   ok           Triggers: films: 4 triggers on "public"."films"
-  ok           Config: every pipeline of the database is in the config
+  ok           Config: every pipeline in the database is in the config
   ok           Pauses: none
-  ok           Work: no worker runs, and nothing waits for one
-  ok           Batches: every batch of ours of the last day is known`,
+  ok           Work: no worker is running, and nothing is waiting for one
+  ok           Batches: the provider has no orphan batch of the last day`,
   end: "Nothing to fix.",
 };
 
@@ -120,10 +120,10 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       Database: healthy.Database.replace(
         /  ok +Search path: .*/,
-        `  warning      Search path: The role USER_open may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
+        `  warning      Search path: The role USER_open may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements ignore that path, but your triggers and \`where\` may find another role's objects there.
                - Run as an administrator or as the owner:
                    revoke create on schema "public" from USER_open;
-  warning      Search path: Every role may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.
+  warning      Search path: Every role may create objects in the schema "public", which is on the search path of Rowmill's user. Rowmill's own statements ignore that path, but your triggers and \`where\` may find another role's objects there.
                - Run as an administrator or as the owner:
                    revoke create on schema "public" from public;`,
       ),
@@ -137,10 +137,10 @@ export const setups: Readonly<Record<string, Setup>> = {
     sql: `create table films (id bigint primary key, title text, description text)`,
     says: {
       Tables: `  ok           Source: films: "public"."films" can be read and watched
-  ok           Target: films: "public"."film_labels" will be made by rowmill up
-  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
-      Pipelines: `  ok           Ledger: Rowmill is not set up in this database yet; rowmill up does it
-  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill is not set up in this database yet; rowmill up does it`,
+  ok           Target: films: rowmill up creates "public"."film_labels"
+  ok           Other triggers: none sends rows over HTTP, and no setting disables triggers`,
+      Pipelines: `  ok           Ledger: Rowmill is not set up in this database yet; rowmill up sets it up
+  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill is not set up in this database yet; rowmill up sets it up`,
       end: "5 not checked.",
     },
     status: 0,
@@ -153,11 +153,11 @@ export const setups: Readonly<Record<string, Setup>> = {
       Config: `  problem      Config: FOLDER/rowmill.config.ts: 2 mistakes.
                - pipelines.films.when.maxwait: unknown key (known here: rows, maxWait); did you mean "maxWait"?
                - pipelines.films.request.user: the template names "descripton", which is not a declared column; did you mean "description"?
-  ok           Variables: all of them can be used`,
+  ok           Variables: all of them are valid`,
       Database: `  not checked  Connection, Version, Encoding, Pooler, TLS, Search path, Clock, Rights: the config has mistakes`,
       Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
   not checked  Model, Promise, Price: the config has mistakes
-  ok           Clock: the provider's agrees with this machine's`,
+  ok           Clock: the provider's clock agrees with this machine's`,
       end: "1 problem, 20 not checked.",
     },
     status: 2,
@@ -263,30 +263,30 @@ export const setups: Readonly<Record<string, Setup>> = {
     }),
     config: `films: pipeline({ source, polling, request, answer, target: { table: "labels.films" } })`,
     says: {
-      Database: `  ok           Connection: reached 127.0.0.1:PORT/DATABASE
+      Database: `  ok           Connection: connected to 127.0.0.1:PORT/DATABASE
   ok           Version: PostgreSQL VERSION
   ok           Encoding: UTF8
   ok           Pooler: none: a direct connection
   ok           TLS: not needed: the connection stays on this machine
-  ok           Search path: no other role was given the right to create objects in it
-  ok           Clock: the database's agrees with this machine's
-  problem      Rights: The user "USER" may not make the schemas rowmill and rowmill_worker.
+  ok           Search path: no other role may create objects in its schemas
+  ok           Clock: the database's clock agrees with this machine's
+  problem      Rights: The user "USER" may not create the schemas rowmill and rowmill_worker.
                - Run as an administrator or as the owner:
                    grant create on database "DATABASE" to "USER";
-  warning      Rights: The role rowmill_arrivals cannot be used, so trigger functions will belong to "USER", who may do more than they need.
-               - It works without. With the role, a trigger may add arrivals and nothing else.
+  warning      Rights: The user "USER" may not use the role rowmill_arrivals, so Rowmill's trigger functions will run with all rights of "USER".
+               - Rowmill works without this role. With it, its triggers can only add rows to rowmill.arrivals.
                - Run as an administrator or as the owner:
                    grant rowmill_arrivals to "USER";`,
-      Tables: `  problem      Source: films: the user "USER" may not read, nor put triggers on "public"."films".
+      Tables: `  problem      Source: films: the user "USER" may not read or create triggers on "public"."films".
                - Run as an administrator or as the owner:
                    grant select on "public"."films" to "USER";
                    grant trigger on "public"."films" to "USER";
-  problem      Target: films: the user "USER" may not make "labels"."films".
+  problem      Target: films: the user "USER" may not create "labels"."films".
                - Run as an administrator or as the owner:
                    grant usage, create on schema "labels" to "USER";
-  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
-      Pipelines: `  ok           Ledger: Rowmill is not set up in this database yet; rowmill up does it
-  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill is not set up in this database yet; rowmill up does it`,
+  ok           Other triggers: none sends rows over HTTP, and no setting disables triggers`,
+      Pipelines: `  ok           Ledger: Rowmill is not set up in this database yet; rowmill up sets it up
+  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill is not set up in this database yet; rowmill up sets it up`,
       end: "3 problems, 1 warning, 5 not checked.",
     },
     status: 2,
@@ -305,15 +305,15 @@ export const setups: Readonly<Record<string, Setup>> = {
       }),
     }),
     says: {
-      Database: `  ok           Connection: reached 127.0.0.1:PORT/DATABASE
+      Database: `  ok           Connection: connected to 127.0.0.1:PORT/DATABASE
   ok           Version: PostgreSQL VERSION
   ok           Encoding: UTF8
   ok           Pooler: none: a direct connection
   ok           TLS: not needed: the connection stays on this machine
-  ok           Search path: no other role was given the right to create objects in it
-  ok           Clock: the database's agrees with this machine's
-  problem      Rights: The schema rowmill belongs to "postgres", and "USER_rls" may not act for it.
-               - Connect as "postgres", as whoever set Rowmill up did; or let an administrator allow it.
+  ok           Search path: no other role may create objects in its schemas
+  ok           Clock: the database's clock agrees with this machine's
+  problem      Rights: The schema rowmill belongs to "postgres", and the user "USER_rls" may not act as that role.
+               - Connect as "postgres", or ask an administrator for membership in that role.
                - Run as an administrator or as the owner:
                    grant "postgres" to "USER_rls";`,
       Tables: `  problem      Source: films: row-level security would hide rows of "public"."films" from "USER_rls".
@@ -324,7 +324,7 @@ export const setups: Readonly<Record<string, Setup>> = {
                - Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.
                - Run as an administrator or as the owner:
                    alter role "USER_rls" bypassrls;
-  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+  ok           Other triggers: none sends rows over HTTP, and no setting disables triggers`,
       end: "3 problems.",
     },
     status: 2,
@@ -336,28 +336,28 @@ export const setups: Readonly<Record<string, Setup>> = {
       again: pipeline({ source, polling, request, answer: z.object({ mood: z.string() }), target: { table: "film_labels" } })`,
     says: {
       Config: `  ok           Config: FOLDER/rowmill.config.ts: 3 pipelines
-  ok           Variables: all of them can be used`,
+  ok           Variables: all of them are valid`,
       Tables: `  problem      Source: films: There is no table flims in this database; did you mean "films"?
                - Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table
   ok           Source: more: "public"."films" can be read and watched
   ok           Source: again: "public"."films" can be read and watched
   not checked  Target: films: its source was not found
-  problem      Target: more: there is no schema "nowhere" for the target "nowhere"."labels".
+  problem      Target: more: the schema "nowhere" of the target "nowhere"."labels" does not exist.
                - Run as an administrator or as the owner:
                    create schema "nowhere" authorization "postgres";
   warning      Target: again: "public"."film_labels" must be changed before it can hold the answers.
-               - rowmill up shows the statements and asks; rowmill up --yes runs them.
+               - rowmill up shows the statements and asks first; rowmill up --yes runs them without asking.
                - Run as an administrator or as the owner:
                    alter table "public"."film_labels" add column if not exists "mood" text;
   not checked  Other triggers: films: its source was not found`,
-      Pipelines: `  ok           Ledger: of this version
+      Pipelines: `  ok           Ledger: up to date
   not checked  Triggers: films: its source was not found
-  ok           Triggers: more: rowmill up puts its triggers in place
-  ok           Triggers: again: rowmill up puts its triggers in place
-  ok           Config: every pipeline of the database is in the config
+  ok           Triggers: more: rowmill up creates its triggers
+  ok           Triggers: again: rowmill up creates its triggers
+  ok           Config: every pipeline in the database is in the config
   ok           Pauses: none
-  ok           Work: no worker runs, and nothing waits for one
-  ok           Batches: every batch of ours of the last day is known`,
+  ok           Work: no worker is running, and nothing is waiting for one
+  ok           Batches: the provider has no orphan batch of the last day`,
       end: "2 problems, 1 warning, 3 not checked.",
     },
     status: 2,
@@ -373,7 +373,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   problem      Target: films: target: writing to "public"."film_labels" would run code of other roles with the rights of "postgres": the table public.film_labels belongs to "USER_maker"; the function public.shout(), which the trigger loud on public.film_labels uses, belongs to "USER_maker".
                - Read that code first. Then take over what you trust: alter table public.film_labels owner to "postgres"; alter function public.shout() owner to "postgres";
                - Or trust these owners, whatever they change: target: { trustOwner: true }
-  ok           Other triggers: none sends rows over HTTP, and no session switches triggers off`,
+  ok           Other triggers: none sends rows over HTTP, and no setting disables triggers`,
       end: "1 problem.",
     },
     status: 2,
@@ -383,13 +383,13 @@ export const setups: Readonly<Record<string, Setup>> = {
     env: () => ({ OPENAI_API_KEY: undefined, ORG_ID: "org-1" }),
     says: {
       Config: `  ok           Config: FOLDER/rowmill.config.ts: 1 pipeline
-  warning      Variables: ORG_ID is set, but Rowmill reads OPENAI_ORG_ID, which is not.
-               - If it is meant for the provider, name it OPENAI_ORG_ID.`,
-      Provider: `  problem      Key: OPENAI_API_KEY is not set, so no batch could be sent.
-               - Put it into .env beside the config file: OPENAI_API_KEY=sk-…
-               - To try without a key: rowmill gateway --demo-model, and set the two variables that it prints.
+  warning      Variables: ORG_ID is set, but Rowmill reads OPENAI_ORG_ID, which is not set.
+               - If the value is meant for Rowmill, rename the variable to OPENAI_ORG_ID.`,
+      Provider: `  problem      Key: OPENAI_API_KEY is not set, so Rowmill cannot send a batch.
+               - Put it into .env next to the config file: OPENAI_API_KEY=sk-…
+               - To try Rowmill without a key, start rowmill gateway --demo-model and set the two variables that it prints.
   not checked  Model: the provider did not accept the key, or did not answer
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
+  ok           Promise: OpenAI: if a reply is lost, nothing is paid twice
   ok           Price: known for every model
   not checked  Clock: the provider did not accept the key, or did not answer`,
       Pipelines: healthy.Pipelines.replace(
@@ -404,10 +404,10 @@ export const setups: Readonly<Record<string, Setup>> = {
   "a key that the provider refuses": {
     env: ({ strictUrl }) => ({ OPENAI_BASE_URL: strictUrl }),
     says: {
-      Provider: `  problem      Key: OpenAI did not list models (HTTP 401, invalid_api_key): Incorrect API key provided. (request REQUEST); check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID, and the account's billing.
-               - Make a new key at the provider and put it into OPENAI_API_KEY.
+      Provider: `  problem      Key: could not list models: OpenAI answered HTTP 401 (invalid_api_key): Incorrect API key provided. (request REQUEST); check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID and the account's billing.
+               - Create a new key at the provider and set it as OPENAI_API_KEY.
   not checked  Model: the provider did not accept the key, or did not answer
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
+  ok           Promise: OpenAI: if a reply is lost, nothing is paid twice
   ok           Price: known for every model
   not checked  Clock: the provider did not accept the key, or did not answer`,
       Pipelines: healthy.Pipelines.replace(
@@ -426,18 +426,18 @@ export const setups: Readonly<Record<string, Setup>> = {
       Provider: `  ok           Key: accepted by http://127.0.0.1:PORT/v1
   warning      Model: http://127.0.0.1:PORT/v1 does not list gpt-4o-mimi.
                - Did you mean "gpt-4o-mini"? Change request.model in the config.
-  ok           Promise: OpenAI, after a lost reply: The provider's list shows the id that Rowmill gave to the batch. Rowmill deletes the uploaded input first, so a create that takes effect later fails. This was recorded with the live service. Paid twice: Nothing.
-  problem      Price: films: the price of gpt-4o-mimi is not known, so its budget in dollars cannot be kept.
+  ok           Promise: OpenAI: if a reply is lost, nothing is paid twice
+  problem      Price: films: Rowmill has no price for gpt-4o-mimi, so it cannot enforce a budget in dollars.
                - Did you mean "gpt-4o-mini"? Change request.model in the config.
-               - Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.
-               - Or leave budget out and bound the pipeline with limit.
-  warning      Clock: The provider's is N s behind this machine's.
-               - Let both go by a time server (timedatectl set-ntp true): else times in logs mislead, and a lost batch may be looked for in the wrong hours.`,
+               - Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.
+               - Or remove budget, and cap the pipeline with limit.
+  warning      Clock: The provider's clock is N s behind this machine's.
+               - Synchronize both clocks with a time server (timedatectl set-ntp true). Otherwise log times mislead, and Rowmill may search the wrong hours for a lost batch.`,
       Pipelines: healthy.Pipelines.replace(
-        "ok           Batches: every batch of ours of the last day is known",
-        `problem      Batches: 1 batch of this ledger's name that it does not know, at the provider: BATCH (STATUS).
-               - Was the database restored from a backup, or copied? A worker that meets this sends nothing until a person says which.
-               - If the former database is gone: rowmill deployment --restored. If it lives on: rowmill deployment --copy`,
+        "ok           Batches: the provider has no orphan batch of the last day",
+        `problem      Batches: The provider has 1 orphan batch, named after this ledger but not recorded in it: BATCH (STATUS).
+               - Did you restore this database from a backup, or copy it? A worker that finds such a batch sends nothing until you say which.
+               - If the previous database is gone: rowmill deployment --restored. If it is still in use: rowmill deployment --copy`,
       ),
       end: "2 problems, 2 warnings.",
     },
@@ -460,25 +460,25 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       Tables: `  ok           Source: films: "public"."films" can be read and watched
   ok           Target: films: answers can be written into "public"."film_labels"
-  warning      Other triggers: films: the trigger "batch_of_1000" on public.films sends rows over HTTP to example.test, and is not Rowmill's.
-               - If it is the tutorial's, or does what this pipeline does, drop it: else each row is asked, and paid for, twice.
+  warning      Other triggers: films: another program's trigger "batch_of_1000" on public.films sends rows over HTTP to example.test.
+               - If it sends the same rows to a model, drop it: otherwise you pay for each row twice.
                - Run as an administrator or as the owner:
                    drop trigger "batch_of_1000" on public.films;
-  warning      Other triggers: session_replication_role is replica for every role in the database "DATABASE": no trigger fires for its writes.
-               - What such sessions write is found by the next sweep only.
+  warning      Other triggers: session_replication_role is replica for every role in the database "DATABASE", so no trigger fires for its writes.
+               - Reset the setting. Until then, Rowmill finds what these sessions write only at its next sweep.
                - Run as an administrator or as the owner:
                    alter database "DATABASE" reset session_replication_role;`,
-      Pipelines: `  ok           Ledger: of this version
-  problem      Triggers: films: on "public"."films", 1 of 4 triggers are missing.
-               - rowmill up puts them back. Until then its sweep finds what changed, from time to time.
-  problem      Triggers: films: on "public"."films", 1 of 4 triggers are switched off.
-               - rowmill up puts them back. Until then its sweep finds what changed, from time to time.
+      Pipelines: `  ok           Ledger: up to date
+  problem      Triggers: films: 1 of 4 triggers on "public"."films" is missing.
+               - rowmill up restores them. Until then, Rowmill finds changed rows only in its periodic sweep.
+  problem      Triggers: films: 1 of 4 triggers on "public"."films" is disabled.
+               - rowmill up restores them. Until then, Rowmill finds changed rows only in its periodic sweep.
                - Run as an administrator or as the owner:
                    alter table public.films enable trigger "rowmill_1_insert";
-  ok           Config: every pipeline of the database is in the config
+  ok           Config: every pipeline in the database is in the config
   ok           Pauses: none
-  ok           Work: no worker runs, and nothing waits for one
-  ok           Batches: every batch of ours of the last day is known`,
+  ok           Work: no worker is running, and nothing is waiting for one
+  ok           Batches: the provider has no orphan batch of the last day`,
       end: "2 problems, 2 warnings.",
     },
     status: 2,
@@ -490,16 +490,16 @@ export const setups: Readonly<Record<string, Setup>> = {
     config: `movies: pipeline({ source, polling, request, answer, target: { table: "film_labels" } })`,
     says: {
       Tables: healthy.Tables.replaceAll("films:", "movies:"),
-      Pipelines: `  ok           Ledger: of this version
-  ok           Triggers: movies: rowmill up puts its triggers in place
-  warning      Config: films is in the database, but not in the config: its triggers go on noting keys, and nobody takes them.
-               - Put it back into the config; under a new name it is another pipeline, and asks for every row anew.
-               - Or take its triggers off: rowmill uninstall films
+      Pipelines: `  ok           Ledger: up to date
+  ok           Triggers: movies: rowmill up creates its triggers
+  warning      Config: films is in the database, but not in the config: its triggers still record changed rows, and no worker reads them.
+               - Put it back into the config under the same name. Under a new name it is a new pipeline, which sends every row again.
+               - Or remove its triggers: rowmill uninstall films
   warning      Pauses: films is paused: the prompt is under review.
-               - To go on: rowmill resume films
-  warning      Work: No worker runs; waiting for one: 1 note of changed rows.
-               - Start one: rowmill up, or from cron: rowmill up --once
-  ok           Batches: every batch of ours of the last day is known`,
+               - To resume it: rowmill resume films
+  warning      Work: No worker is running, but work is waiting: 1 recorded change.
+               - Start one: rowmill up. From cron: rowmill up --once
+  ok           Batches: the provider has no orphan batch of the last day`,
       end: "3 warnings.",
     },
     status: 0,
@@ -514,13 +514,13 @@ export const setups: Readonly<Record<string, Setup>> = {
     says: {
       Machine: `  ok           Node.js: NODE
   problem      Disk: FOLDER/.rowmill is a file.
-               - Batch files need a folder of that name: remove the file.`,
+               - Remove or rename it: Rowmill needs a folder of this name for batch files.`,
       end: "1 problem.",
       Database: healthy.Database.replace(
         "Pooler: none: a direct connection",
-        `Pooler: a pooler or a proxy is between; Rowmill works through it
-               - It keeps nothing in a session, so transaction mode is fine too. Notifications do not pass there: a worker asks several times a second instead.
-               - Each worker takes up to ten connections: the pooler must have as many, and its time limits for a statement hold for Rowmill's too.`,
+        `Pooler: connected through a pooler or proxy, which Rowmill supports
+               - Transaction mode is fine: Rowmill keeps nothing in a session. Poolers do not pass notifications on, so workers poll several times a second.
+               - Each worker opens up to 10 connections: allow as many in the pooler. The pooler's time limits for statements apply to Rowmill too.`,
       ),
     },
     status: 2,
@@ -532,7 +532,7 @@ export const setups: Readonly<Record<string, Setup>> = {
       Pipelines: `  problem      Ledger: A newer Rowmill upgraded this ledger to schema version 99; this Rowmill knows N.
                - Install the newer version of Rowmill: npm install rowmill@latest
                - Nothing is lost: workers of the newer version continue what this one had begun.
-  not checked  Triggers, Config, Pauses, Work, Batches: Rowmill's schema cannot be used`,
+  not checked  Triggers, Config, Pauses, Work, Batches: the ledger cannot be used`,
       end: "1 problem, 5 not checked.",
     },
     status: 2,

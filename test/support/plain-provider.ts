@@ -96,7 +96,7 @@ export function plain(options: PlainOptions): Provider {
       }),
     inputs: null,
     answer: null,
-    examine: (models, callOptions) => examine(caller, models, callOptions),
+    diagnose: (models, callOptions) => diagnose(caller, models, callOptions),
     servesDemo: () => Promise.resolve(false),
     clockSeconds: () => caller.clockSeconds,
   };
@@ -257,7 +257,7 @@ async function forget(caller: PlainCaller, id: string, { signal }: CallOptions =
   }
 }
 
-async function examine(
+async function diagnose(
   caller: PlainCaller,
   models: readonly string[],
   { signal }: CallOptions = {},
@@ -272,22 +272,22 @@ async function examine(
     });
     const known = recordOf(json)?.["models"];
     const names: readonly unknown[] = Array.isArray(known) ? known : [];
-    const key: ProviderFinding = { about: "key", level: "ok", text: "plain accepts the key", mends: [] };
+    const key: ProviderFinding = { about: "key", level: "ok", text: "plain accepts the key", fixes: [] };
     return [key, ...models.map((model) => modelFinding(model, names.includes(model)))];
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     const level = error.kind === "account" ? "problem" : "warning";
-    return [{ about: "key", level, text: error.message, mends: ["Check the key of plain."] }];
+    return [{ about: "key", level, text: error.message, fixes: ["Check the key of plain."] }];
   }
 }
 
 function modelFinding(model: string, isThere: boolean): ProviderFinding {
   return isThere
-    ? { about: "model", level: "ok", text: `plain has the model ${model}`, mends: [] }
+    ? { about: "model", level: "ok", text: `plain has the model ${model}`, fixes: [] }
     : {
         about: "model",
         level: "problem",
         text: `plain has no model ${model}`,
-        mends: ["Name one that it has."],
+        fixes: ["Name one that it has."],
       };
 }

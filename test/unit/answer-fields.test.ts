@@ -18,11 +18,11 @@ describe("The fields of an answer, as a person types them", () => {
   it.each([
     [
       "year:integr",
-      '"integr" is no type: string, integer, number, boolean, each also as a list (string[]), or words such as red|green; did you mean "integer"?',
+      '"integr" is not a type: use string, integer, number or boolean, a list such as string[], or words such as red|green; did you mean "integer"?',
     ],
-    ["summary", '"summary" is not a field: a plain name, a colon, a type'],
-    ["__proto__:string", '"__proto__" cannot name a field'],
-    ["a:string,a:string", 'the field "a" is there twice'],
+    ["summary", '"summary" is not a field: write it as name:type'],
+    ["__proto__:string", 'a field cannot be named "__proto__"'],
+    ["a:string,a:string", 'the field "a" appears twice'],
   ])("say what is wrong with %s", (text, problem) => {
     expect(() => readAnswerFields(text)).toThrow(`--answer: ${problem}`);
   });

@@ -84,7 +84,7 @@ describe("On a terminal of 60 columns, no word is broken and no line is too long
     const finding = {
       level: "problem",
       text: message,
-      mends: [`Fix it: ${command}`],
+      fixes: [`Fix it: ${command}`],
       sql: [],
       stops: true,
     } as const;

@@ -127,7 +127,7 @@ describe("readEnvironment", () => {
     ["https://generativelanguage.googleapis.com", "https://generativelanguage.googleapis.com/v1beta/openai"],
   ])("refuses the base URL %s, where no API can be, and says which one to use", (value, right) => {
     expect(mistakesOf({ OPENAI_BASE_URL: value }).message).toContain(
-      `OPENAI_BASE_URL: found "${value}", expected the URL with the version of the API: "${right}"`,
+      `OPENAI_BASE_URL: found "${value}", expected the URL with the API version: "${right}"`,
     );
   });
 

@@ -69,7 +69,7 @@ const whole = {
   results: call,
   inputs: null,
   answer: null,
-  examine: call,
+  diagnose: call,
   servesDemo: call,
   clockSeconds: () => null,
 };

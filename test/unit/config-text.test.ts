@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readAnswerFields } from "../../src/app/init/answer-fields.js";
-import { checkConfigText } from "../../src/app/init/check-config-text.js";
-import { configText, type Choices } from "../../src/app/init/config-text.js";
+import { checkConfigText, configText, type Choices } from "../../src/app/init/config-text.js";
 import { compileMessage } from "../../src/model/request/template.js";
 
 const choices: Choices = {

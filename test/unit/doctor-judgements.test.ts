@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { judgeClock } from "../../src/app/doctor/clock.js";
 import { judgeNames } from "../../src/app/doctor/config-checks.js";
 import {
   judgeEncoding,
@@ -11,11 +10,11 @@ import {
   judgeVersion,
 } from "../../src/app/doctor/database-checks.js";
 import { CHECKS } from "../../src/app/doctor/examine.js";
-import { judgeDisk, judgeNode } from "../../src/app/doctor/machine-checks.js";
-import { judgeReplicaRole, postingBody } from "../../src/app/doctor/triggers.js";
+import { judgeClock, judgeDisk, judgeNode } from "../../src/app/doctor/machine-checks.js";
 import { explainFailure, passesByItself, type ConnectionFacts } from "../../src/postgres/failure.js";
 import { ProviderError } from "../../src/model/provider/provider.js";
-import { judgeModel, judgeRefusal } from "../../src/providers/openai/examine.js";
+import { judgeModel, judgeRefusal } from "../../src/providers/openai/diagnose.js";
+import { judgeReplicaRole, postingBody } from "../../src/sources/table/diagnose-triggers.js";
 
 const remote: ConnectionFacts = {
   addressFrom: "DATABASE_URL",
@@ -39,7 +38,7 @@ describe("The doctor's judgement", () => {
     expect(judgeNode(`${major}.${minor}.0`).level).toBe("ok");
     expect(judgeNode(`${major}.${minor - 1}.9`)).toMatchObject({
       level: "problem",
-      mends: [`Install Node.js ${min} or later: https://nodejs.org`],
+      fixes: [`Install Node.js ${min} or later: https://nodejs.org`],
     });
     expect(judgeNode(`${major - 1}.99.0`).level).toBe("problem");
     expect(judgeNode(`${major + 1}.0.0`).level).toBe("ok");
@@ -82,13 +81,13 @@ describe("The doctor's judgement", () => {
 
   it("names who switched TLS off", () => {
     expect(judgeTls({ ...remote, sslMode: "disable", sslModeFrom: "PGSSLMODE" }, false).text).toBe(
-      "Off, because PGSSLMODE is disable: whoever is between here and db.abcdefgh.supabase.co can read and change the rows.",
+      'Off, because PGSSLMODE is "disable": anyone on the network between this machine and db.abcdefgh.supabase.co can read and change your rows.',
     );
   });
 
   it("knows Supabase's transaction pooler by its port", () => {
     expect(judgePooler({ port: 6543 }, true).text).toBe(
-      "a transaction pooler (port 6543) is between; Rowmill works through it",
+      "connected through a transaction pooler (port 6543), which Rowmill supports",
     );
     expect(judgePooler({ port: 5432 }, false).text).toBe("none: a direct connection");
   });
@@ -110,8 +109,8 @@ describe("The doctor's judgement", () => {
   it("names variables only where the one that is read is not set", () => {
     expect(judgeNames({ ORG_ID: "o", OPENAI_ORG_ID: "o", OPENAI_API_BASE: "" })).toEqual([]);
     expect(judgeNames({ ORG_ID: "o", OPENAI_API_BASE: "b" }).map((finding) => finding.text)).toEqual([
-      "ORG_ID is set, but Rowmill reads OPENAI_ORG_ID, which is not.",
-      "OPENAI_API_BASE is set, but Rowmill reads OPENAI_BASE_URL, which is not.",
+      "ORG_ID is set, but Rowmill reads OPENAI_ORG_ID, which is not set.",
+      "OPENAI_API_BASE is set, but Rowmill reads OPENAI_BASE_URL, which is not set.",
     ]);
   });
 
@@ -120,9 +119,9 @@ describe("The doctor's judgement", () => {
   });
 
   it("of a clock allows what the question took", () => {
-    expect(judgeClock("the database's", { aheadMs: 61_000, unsureMs: 2_000 }).level).toBe("ok");
-    expect(judgeClock("the database's", { aheadMs: 90_000, unsureMs: 2_000 }).text).toBe(
-      "The database's is 90 s ahead of this machine's.",
+    expect(judgeClock("the database's clock", { aheadMs: 61_000, unsureMs: 2_000 }).level).toBe("ok");
+    expect(judgeClock("the database's clock", { aheadMs: 90_000, unsureMs: 2_000 }).text).toBe(
+      "The database's clock is 90 s ahead of this machine's.",
     );
   });
 

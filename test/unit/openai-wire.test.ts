@@ -235,7 +235,7 @@ test("a page without data is no empty page", () => {
   expect(readPage({ object: "list", data: null })).toEqual({ data: [], hasMore: null });
   for (const data of [[], null])
     expect(() => readPage({ object: "list", data, has_more: true })).toThrow(
-      "a page without data, and more after it",
+      "an empty page that announces more",
     );
   for (const json of [{}, null, "<html>", { data: null }])
     expect(() => readPage(json)).toThrow("a list whose data is");

@@ -1,6 +1,7 @@
 /**
- * Gives a batch up: its rows wait again, what it may have cost counts as spent, and whatever its provider still answers changes nothing.
- * One transaction under the batch's lease: a crash leaves the batch as it was. Nothing is asked of the provider, whose account may be gone.
+ * Gives a batch up: its rows wait again, what it may have cost counts as spent, and its provider's answers change
+ * nothing. One transaction under the batch's lease: a crash leaves the batch as it was. Asks no provider, whose account
+ * may be gone.
  */
 import { randomUUID } from "node:crypto";
 import type { AccountWords } from "../../model/provider/account.js";
@@ -18,14 +19,14 @@ import * as pipelines from "../../store/pipelines/pipelines.js";
 import { batchInUse, claimBatch, isEnded, isUnsent } from "./claim-batch.js";
 import { choiceOf, makeProvider, presentAccount, type Configured } from "../open/providers.js";
 
-const REASON = "a person gave it up";
+const REASON = "given up with rowmill cancel";
 
 export interface Abandoned {
   readonly rows: number;
   readonly lostNanoUsd: number;
 }
 
-/** Null: it ended meanwhile. @throws RowmillError `refused` when a worker keeps it in hand. */
+/** Null: it ended meanwhile. @throws RowmillError `refused` when a worker keeps its lease. */
 export async function abandonBatch(database: Database, batchId: string): Promise<Abandoned | null> {
   const lease: Lease = { batchId, token: randomUUID() };
   const isWanted = (batch: Batch) => !isEnded(batch);
@@ -63,7 +64,7 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
     attempt,
     ending: "returned",
     outcome: "abandoned",
-    detail: "Its batch was given up; whether it was answered is not known.",
+    detail: "Its batch was given up; Rowmill does not know whether it was answered.",
     answer: null,
     model: null,
     input: 0,
@@ -82,34 +83,37 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
   };
 }
 
-/** @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this key. */
+/**
+ * @throws RowmillError `refused` for a batch of the account that is set, unless the provider does not have it for this
+ * key.
+ */
 export async function refuseCollectable(project: Configured, batch: Batch): Promise<void> {
   const account = presentAccount(project, batch.pipeline);
   const { dialect } = choiceOf(project, batch.pipeline);
   if (batch.account !== account) return;
-  const here = `Batch ${batch.id} belongs to the account that is set here, ${dialect.accountText(account)}`;
+  const here = `Batch ${batch.id} belongs to the account that is set up here, ${dialect.accountText(account)}`;
   if (batch.state !== "running" && batch.state !== "collecting")
     throw refused(
       isUnsent(batch)
-        ? `${here}, and is not sent yet: nothing would be lost by waiting.`
-        : `${here}, and may be at the provider: a worker looks for it there.`,
-      ["Go on with it: rowmill up", `Or send nothing more: rowmill pause ${batch.pipeline}`],
+        ? `${here}, and is not sent yet, so there is no reason to give it up.`
+        : `${here}, and may be at the provider, where a worker searches for it.`,
+      ["To continue with it: rowmill up", `To send nothing more: rowmill pause ${batch.pipeline}`],
     );
   try {
     const { statusText } = await (await makeProvider(project, batch.pipeline)).status(batch.providerBatchId);
     throw batch.presumed
       ? refused(
-          `${here}, and is taken to be ${batch.providerBatchId} (${statusText}), by time and number of requests: its results will tell.`,
-          ["Let a worker find out: rowmill up"],
+          `${here}, and by its time and number of requests is probably ${batch.providerBatchId} (${statusText}).`,
+          ["Let a worker check its results: rowmill up"],
         )
-      : refused(`${here}, and the provider has it (${statusText}): its answers are paid for.`, [
-          "Collect them: rowmill up",
+      : refused(`${here}, and the provider has it (${statusText}): you pay for its answers.`, [
+          "To collect them: rowmill up",
         ]);
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     if (error.kind === "notFound" || error.kind === "account") return;
-    throw refused(`${here}, and whether it can be collected is not known: ${error.message}`, [
-      `Try again when the provider answers; or, if it is gone for good, ${nameAnother(dialect, account)}`,
+    throw refused(`${here}, and Rowmill could not check whether it can be collected: ${error.message}`, [
+      `Try again when the provider answers. If the account is gone for good, ${nameAnother(dialect, account)}`,
     ]);
   }
 }
@@ -121,8 +125,8 @@ function nameAnother(words: AccountWords, account: string): string {
       .find((each) => each.includes("="))
       ?.split("=") ?? [];
   return variable === ""
-    ? "let the config name the one that is asked from now on."
-    : `set ${variable} to the one that is asked from now on.`;
+    ? "name the one in the config that you use from now on."
+    : `set ${variable} to the one that you use from now on.`;
 }
 
 function refused(message: string, hints: readonly string[]): RowmillError {

@@ -1,40 +1,66 @@
 /**
- * Takes a batch that other code created at the provider into the ledger, so that poller and collector go on with it as with any
- * other. Costs nothing and changes nothing at the provider. Everything is one transaction: a crash leaves no trace, and a batch can be
- * adopted once.
+ * Takes a batch that other code created at the provider into the ledger, so that poller and collector treat it as any
+ * other. Costs nothing and changes nothing at the provider. One transaction: a crash leaves no trace, and a batch can
+ * be adopted once.
  */
 import { randomUUID } from "node:crypto";
 import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
 import { ProviderError, type Inputs, type ProviderBatch } from "../../model/provider/provider.js";
-import { contentsOf, READ_KEYS_MAX } from "../../sources/source.js";
-import {
-  countStatesOf,
-  findByProviderBatch,
-  insertAdopted,
-  lockWaiting,
-  takeAdopted,
-} from "../../store/batches/adoption.js";
-import * as batches from "../../store/batches/batches.js";
+import type { Database, Queryable } from "../../postgres/database.js";
+import { READ_KEYS_MAX } from "../../sources/source.js";
+import * as adoptions from "../../store/batches/adoption.js";
+import * as overview from "../../store/ledger/overview.js";
 import * as wake from "../../store/ledger/wake.js";
-import type { Queryable } from "../../postgres/database.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
-import { currentFingerprint, type Pipeline, type WorkerContext } from "../../worker/context.js";
+import type { Pipeline, WorkerContext } from "../../worker/context.js";
 import { requestBounds } from "../../worker/rounds/estimate.js";
 import { catchUp } from "../../worker/rounds/intake.js";
-import { billedAs } from "./billed-as.js";
+import { configuredHash, openProject, type ProjectParts } from "../open/open-project.js";
 import { readNamedLines, type NamedLine, type NamedLines } from "./adopt-lines.js";
+import { billedAs, insertTaken, takeRows, type Matching } from "./take-over.js";
 
-/** Rows whose requests are taken by one statement. */
-const CHUNK = 1_000;
+type LivingWorker = Awaited<ReturnType<typeof overview.livingWorkers>>[number];
+
+export interface OpenedForAdoption {
+  readonly context: WorkerContext;
+  /** One that runs; it may have this pipeline in its config or not. Null: none runs. */
+  readonly worker: LivingWorker | null;
+}
+
+/**
+ * As `up` would. @throws RowmillError `refused` when a running worker has another definition, and would stop sending.
+ */
+export async function openForAdoption(
+  parts: ProjectParts,
+  config: PipelineConfig,
+): Promise<OpenedForAdoption> {
+  const worker = await workerOf(parts.database, config);
+  const context = await openProject({ ...parts, config: { ...parts.config, pipelines: [config] } });
+  return { context, worker };
+}
+
+async function workerOf(database: Database, config: PipelineConfig): Promise<LivingWorker | null> {
+  if (!(await overview.ledgerExists(database))) return null;
+  const [worker = null] = await overview.livingWorkers(database);
+  if (worker === null) return null;
+  const row = (await pipelines.all(database)).find((known) => known.name === config.name);
+  if (row === undefined || row.definitionHash === configuredHash(config)) return worker;
+  throw new RowmillError(
+    "refused",
+    `Process ${worker.pid} on ${worker.host} works with another definition of "${config.name}" than your config has.`,
+    { hints: ["Restart it with this config, then adopt."] },
+  );
+}
 
 export interface AdoptionCounts {
-  /** Rows that wait and are taken over. */
+  /** Rows that wait for an answer: taken over. */
   readonly adopted: number;
-  /** Rows that have their ending: left alone. */
+  /** Rows that were answered, failed or left out: left alone. */
   readonly ended: number;
   /** Rows in another batch: left alone. */
   readonly inFlight: number;
-  /** Names of no row, or of one that is gone. */
+  /** Names without a row. */
   readonly noRow: number;
 }
 
@@ -46,7 +72,7 @@ export interface Adoption {
   readonly expected: AdoptionCounts;
 }
 
-/** Looks at the batch and at the rows that it names. The pipeline's sweep must be done. Writes nothing. */
+/** Looks at the batch and its rows, after the pipeline's sweep. Writes nothing. */
 export async function prepareAdoption(
   context: WorkerContext,
   pipeline: Pipeline,
@@ -61,7 +87,7 @@ export async function prepareAdoption(
   const states = new Map<string, number>();
   for (let start = 0; start < lines.named.length; start += READ_KEYS_MAX) {
     const keys = lines.named.slice(start, start + READ_KEYS_MAX).map((line) => line.key);
-    for (const [state, count] of await countStatesOf(context.database, pipeline.id, keys))
+    for (const [state, count] of await adoptions.countStatesOf(context.database, pipeline.id, keys))
       states.set(state, (states.get(state) ?? 0) + count);
   }
   const expected = countsOf(lines, states, states.get("waiting") ?? 0);
@@ -84,60 +110,57 @@ async function retrieve(pipeline: Pipeline, id: string, signal: AbortSignal): Pr
     batch = await pipeline.provider.status(id, { signal });
   } catch (error) {
     if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
-    throw new RowmillError("not_found", `The provider has no batch "${id}" for this key.`, {
+    throw new RowmillError("not_found", `The provider has no batch "${id}" in this account.`, {
       cause: error,
       hints: [
         "A batch belongs to the account whose key created it.",
-        `Asked: ${pipeline.provider.accountText(pipeline.provider.account)}`,
+        `Rowmill asked ${pipeline.provider.accountText(pipeline.provider.account)}`,
       ],
     });
   }
   if (batch.mark !== null)
     throw new RowmillError(
       "refused",
-      `${id} was created by Rowmill, which finds its own batches again by itself.`,
+      `Rowmill created ${id} itself, and finds its own batches automatically.`,
     );
   if (batch.status === "failed")
     throw new RowmillError(
       "refused",
-      `The provider refused ${id}: it ran nothing, so there is nothing to collect.`,
+      `The provider refused ${id} and ran nothing, so there is nothing to collect.`,
     );
   return batch;
 }
 
 async function refuseKnown(client: Queryable, pipeline: Pipeline, batch: ProviderBatch): Promise<void> {
-  const known = await findByProviderBatch(client, pipeline.provider.account, batch.id);
+  const known = await adoptions.findByProviderBatch(client, pipeline.provider.account, batch.id);
   if (known === null) return;
-  throw new RowmillError(
-    "refused",
-    `${batch.id} was adopted already, for the pipeline "${known.pipeline}".`,
-    {
-      hints: ["To see how it stands: rowmill status"],
-    },
-  );
+  throw new RowmillError("refused", `${batch.id} is already adopted, by the pipeline "${known.pipeline}".`, {
+    hints: ["See its progress: rowmill status"],
+  });
 }
 
-/** Without results that the batch had the collector could only pause the pipeline, with the rows bound to answers that nobody has. */
+/** Else the collector could only pause the pipeline, with rows that wait for answers that are gone. */
 async function requireAnswers(inputs: Inputs, batch: ProviderBatch, signal: AbortSignal): Promise<void> {
   if (!batch.terminal) return;
   const { gone } = await inputs.kept(batch, { signal });
   if (gone.length === 0) return;
   throw new RowmillError(
     "refused",
-    `The provider does not have the answers of ${batch.id} any more: its ${gone.join(" and ")} is gone.`,
-    { hints: ["Nothing was adopted. To ask these rows anew, which is paid again: rowmill up"] },
+    `The provider no longer has the answers of ${batch.id}: its ${gone.join(" and ")} is gone.`,
+    { hints: ["Nothing was adopted. To send these rows again, and pay for them again: rowmill up"] },
   );
 }
 
-/** @throws RowmillError `refused` where the provider cannot say what a batch asked. */
+/** @throws RowmillError `refused` where the provider does not show what a batch asked. */
 function requireInputs({ provider }: Pipeline): Inputs {
   if (provider.inputs !== null) return provider.inputs;
   throw new RowmillError(
     "refused",
-    `${provider.title} does not show what a batch asked, so a batch of other code cannot be adopted there.`,
+    `${provider.title} does not show what a batch asked, so Rowmill cannot adopt batches of other code there.`,
     {
       hints: [
-        "Collect it with the code that created it; rows that have an answer in the target can be left out by source.where.",
+        "Collect it with the code that created it. Use source.where to skip rows that already have an answer " +
+          "in the target.",
       ],
     },
   );
@@ -147,25 +170,37 @@ function nothingToTake(pipeline: Pipeline, lines: NamedLines, counts: AdoptionCo
   const { name, source } = pipeline.config;
   if (lines.named.length === 0) {
     const example = lines.unreadableExample;
-    const such = example === null ? "" : `, such as "${example}"`;
-    return new RowmillError("refused", `No line of the batch has a name that fits the pattern${such}.`, {
+    const such = example === null ? "" : `: the first is "${example}"`;
+    return new RowmillError("refused", `No custom_id in the batch matches the pattern${such}.`, {
       hints: [
-        `The key of ${name} is ${source.key.join(", ")}: write it as in 'task-{${source.key[0] ?? "id"}}'.`,
+        `The key of ${name} is ${source.key.join(", ")}: use it as in --custom-id 'task-{${source.key[0] ?? "id"}}'`,
       ],
     });
   }
   return new RowmillError(
     "refused",
-    `None of the rows that the batch names waits for an answer: ${counts.ended} have theirs, ${counts.inFlight} are in another batch, and ${counts.noRow} ${counts.noRow === 1 ? "is" : "are"} not in ${source.table}.`,
+    `No row of the batch waits for an answer: ${counts.ended} done already, ${counts.inFlight} in another ` +
+      `batch, ${counts.noRow} not in ${source.table}.`,
   );
 }
+
+const BY_KEY: Matching<NamedLine> = {
+  lock: async (tx, { id }, lines) => {
+    const byKey = new Map(lines.map((line) => [line.key, line]));
+    const waiting = await adoptions.lockWaiting(tx, id, [...byKey.keys()]);
+    return waiting.map((row) => ({ ...row, line: byKey.get(row.key) }));
+  },
+  isAsked: () => true,
+};
 
 export interface Adopted extends AdoptionCounts {
   /** Our own id of the batch. */
   readonly batchId: string;
 }
 
-/** @throws RowmillError `refused` when somebody else adopted it, took all of its rows, or changed the pipeline meanwhile. */
+/**
+ * @throws RowmillError `refused` when, since then, it was adopted, its rows were taken, or the pipeline was changed.
+ */
 export async function adoptBatch(
   context: WorkerContext,
   pipeline: Pipeline,
@@ -174,34 +209,26 @@ export async function adoptBatch(
   const billed = billedAs(pipeline, adoption.lines.model, adoption.batch);
   const bounds = await requestBounds(context, pipeline, billed.rates);
   return context.database.transaction(async (tx) => {
-    // One at a time, and before the requests, as an intake does: so neither waits for the other with rows locked.
+    // Before the requests, as an intake does: so neither waits for the other with rows locked.
     await pipelines.lockIntake(tx, pipeline.id);
     await refuseKnown(tx, pipeline, adoption.batch);
     await requireCurrent(tx, pipeline);
+    const { lines, batch, pattern, expected } = adoption;
+    const { no, rows } = await takeRows(tx, { pipeline, lines: lines.named, matching: BY_KEY });
+    if (rows === 0) throw nothingToTake(pipeline, lines, expected);
+    const counts = { ...expected, adopted: rows, noRow: expected.noRow + expected.adopted - rows };
     const batchId = randomUUID();
-    const no = await batches.nextNumber(tx);
-    let adopted = 0;
-    for (let start = 0; start < adoption.lines.named.length; start += CHUNK) {
-      adopted += await takeChunk(tx, pipeline, {
-        no,
-        lines: adoption.lines.named.slice(start, start + CHUNK),
-      });
-    }
-    if (adopted === 0) throw nothingToTake(pipeline, adoption.lines, adoption.expected);
-    const counts = {
-      ...adoption.expected,
-      adopted,
-      noRow: adoption.expected.noRow + adoption.expected.adopted - adopted,
-    };
-    await insertAdopted(tx, {
+    await insertTaken(tx, pipeline, {
       id: batchId,
       no,
-      ...describe(pipeline, adoption),
-      ...billed,
-      requests: adopted,
-      reservedNanoUsd: Math.ceil(adopted * bounds.nanoUsdEach),
-      reservedTokens: adoption.batch.terminal ? 0 : Math.ceil(adopted * bounds.tokensEach),
-      detail: { pattern: adoption.pattern, lines: adoption.lines.lines, ...counts },
+      rows,
+      batch,
+      read: lines,
+      billed,
+      bounds,
+      definitionHash: pipeline.definitionHash,
+      pattern,
+      detail: { pattern, lines: lines.lines, ...counts },
     });
     await wake.schedule(tx, batchId, 0);
     return { batchId, ...counts };
@@ -213,58 +240,9 @@ async function requireCurrent(tx: Queryable, pipeline: Pipeline): Promise<void> 
   if (row !== null && row.uninstalledAt === null && row.definitionHash === pipeline.definitionHash) return;
   throw new RowmillError(
     "refused",
-    `The pipeline "${pipeline.config.name}" was changed or uninstalled meanwhile.`,
+    `The pipeline "${pipeline.config.name}" was changed or uninstalled in the meantime.`,
     {
-      hints: ["Nothing was adopted. Try again when the config is as it shall be."],
+      hints: ["Nothing was adopted. Try again with the config that the worker uses."],
     },
   );
-}
-
-async function takeChunk(
-  tx: Queryable,
-  pipeline: Pipeline,
-  chunk: { no: number; lines: readonly NamedLine[] },
-): Promise<number> {
-  const lines = new Map(chunk.lines.map((line) => [line.key, line]));
-  const ids = new Map(
-    (await lockWaiting(tx, pipeline.id, [...lines.keys()])).map((row) => [row.key, row.id]),
-  );
-  let taken = 0;
-  for await (const rows of contentsOf(pipeline.source, tx, [...ids.keys()])) {
-    const requests = rows.flatMap(({ key, hash, cells }) => {
-      const id = ids.get(key);
-      const line = lines.get(key);
-      if (id === undefined || line === undefined) return [];
-      return [
-        {
-          id,
-          hash,
-          fingerprint: currentFingerprint(pipeline, cells),
-          room: line.room,
-          customId: line.customId,
-          line: line.line,
-        },
-      ];
-    });
-    taken += await takeAdopted(tx, { no: chunk.no, pipelineId: pipeline.id }, requests);
-  }
-  return taken;
-}
-
-function describe(pipeline: Pipeline, { batch, pattern, lines }: Adoption) {
-  return {
-    pipelineId: pipeline.id,
-    definitionHash: pipeline.definitionHash,
-    provider: pipeline.provider.name,
-    account: pipeline.provider.account,
-    endpoint: pipeline.provider.endpoint,
-    windowHours: pipeline.provider.limits.windowHours,
-    providerBatchId: batch.id,
-    providerStatus: batch.statusText,
-    refs: batch.refs,
-    createdAt: batch.createdAt,
-    lines: lines.lines,
-    bytes: lines.bytes,
-    pattern,
-  };
 }

@@ -1,4 +1,4 @@
-/** The lease of a batch for a command, which waits for a worker's turn to end but not for its work. */
+/** The lease of a batch for a command, which waits for the turn of a worker to end. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
 import * as batches from "../../store/batches/batches.js";
@@ -9,7 +9,7 @@ import type { Database } from "../../postgres/database.js";
 const LEASE_WAIT_MS = batches.LEASE_MS + 5_000;
 const LEASE_PAUSE_MS = 250;
 
-/** Null: it ended, or is not wanted any more. @throws RowmillError `refused` when a worker keeps it. */
+/** Null: it ended, or is no longer wanted. @throws RowmillError `refused` when a worker keeps it. */
 export async function claimBatch(
   database: Database,
   lease: Lease,
@@ -42,7 +42,7 @@ export function isUnsent({ state, createIntentAgoMs }: Batch): boolean {
 }
 
 export function batchInUse(batchId: string): RowmillError {
-  return new RowmillError("refused", `A worker has batch ${batchId} in hand.`, {
-    hints: ["Stop the workers of this database, then give the same command again."],
+  return new RowmillError("refused", `A worker is working on batch ${batchId}.`, {
+    hints: ["Stop the workers of this database, then run the same command again."],
   });
 }

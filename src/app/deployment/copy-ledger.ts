@@ -1,6 +1,6 @@
 /**
- * "The other database lives on": this ledger gets a name of its own, takes back what is not sent, and only reads of what is in flight. It
- * asks nothing of the provider.
+ * "The other database is still in use": this ledger gets a name of its own, withdraws what is not sent, and only reads
+ * what is in flight. Asks no provider.
  */
 import * as counts from "../../store/requests/counts.js";
 import * as recovery from "../../store/ledger/recovery.js";
@@ -13,9 +13,9 @@ export interface CopyCounts {
   /** In flight when it was copied: collected here too. */
   readonly sharedBatches: number;
   readonly sharedRows: number;
-  /** Planned and not sent: taken back. */
+  /** Planned and not sent: withdrawn. */
   readonly withdrawnBatches: number;
-  /** Asked by this database, and paid, whatever the other one does. */
+  /** This database asks and pays for them, whatever the other one does. */
   readonly waitingRows: number;
 }
 
@@ -40,10 +40,10 @@ function rowsIn(batches: readonly UnfinishedBatch[]): number {
 
 export async function copyLedger(context: WorkerContext, place: Place): Promise<void> {
   await holdBack(context);
-  // First of all: from now on nothing that was at the provider before is deleted or cancelled from here.
+  // First: from now on this ledger deletes or cancels nothing that was at the provider before.
   await context.database.transaction((tx) => recovery.shareBatches(tx));
   const unfinished = await recovery.unfinishedBatches(context.database);
   await withdrawUnsent(context, unfinished, "the database was copied before the batch was sent");
-  const reason = "this database is a copy; the other one lives on";
+  const reason = "this database is a copy; the other one is still in use";
   await finishDecision(context, place, { renamed: true, event: "copied", reason });
 }

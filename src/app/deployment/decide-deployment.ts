@@ -1,6 +1,6 @@
 /**
- * What both answers to "restored or copied?" have in common. Everything is held back while a person's word is carried out, and stays so
- * when it is cut off: the same command begins anew, and finds what is done already.
+ * What both answers to "restored or copied?" have in common. Everything is held back until the decision is carried out,
+ * also when a crash cuts it off: the same command starts again, and finds what is done already.
  */
 import { randomUUID } from "node:crypto";
 import { suspicionText } from "../../model/deployment-identity.js";
@@ -14,15 +14,15 @@ import { endAll } from "../../worker/turn/ending.js";
 import { batchInUse, claimBatch, isUnsent } from "../adopt/claim-batch.js";
 import { lookAtPlace, type Place } from "../open/place-of-ledger.js";
 
-/** Until `finishDecision` nothing is sent, collected or deleted, whoever works. */
+/** Until `finishDecision`, no worker sends, collects or deletes anything. */
 export async function holdBack({ database }: WorkerContext): Promise<void> {
   await deployment.suspect(
     database,
-    suspicionText("A person began to say what this database is, and was interrupted."),
+    suspicionText("A rowmill deployment command was interrupted before it was done."),
   );
 }
 
-/** Takes back what certainly is not sent: its rows wait again. Batches of pipelines that the config lacks stay as they are. */
+/** Ends batches that certainly are not sent: their rows wait again. Those of pipelines that the config lacks stay. */
 export async function withdrawUnsent(
   context: WorkerContext,
   unfinished: readonly UnfinishedBatch[],
@@ -46,7 +46,7 @@ export async function withdrawUnsent(
   }
 }
 
-/** The ledger goes on here. */
+/** Work resumes. */
 export async function finishDecision(
   context: WorkerContext,
   place: Place,

@@ -1,45 +1,49 @@
 /**
- * "The former database is gone": what it had created at the provider, and this ledger does not know of, is taken over by our own
- * custom ids, so that answers that are paid for are collected and nothing is asked twice. Takes what is not sent back first, since
- * its rows may be in those batches. Each batch is one transaction; cut off, the same command goes on.
+ * "The previous database is gone": adopts what it created at the provider and this ledger does not know, by our own
+ * custom ids, so that paid answers are collected and nothing is asked twice. Withdraws what is not sent first, since
+ * its rows may be in those batches. Each batch is one transaction; after an interruption, the same command continues.
  */
 import { randomUUID } from "node:crypto";
-import { matchesContent } from "../../model/request/custom-id.js";
+import { matchesContent, parseCustomId, type CustomId } from "../../model/request/custom-id.js";
 import {
   ProviderError,
   type Inputs,
   type Provider,
   type ProviderBatch,
 } from "../../model/provider/provider.js";
-import { contentsOf } from "../../sources/source.js";
-import * as batches from "../../store/batches/batches.js";
-import * as adoption from "../../store/batches/adoption.js";
 import type { Queryable } from "../../postgres/database.js";
-import { deploymentId } from "../../store/ledger/deployment.js";
+import * as adoptions from "../../store/batches/adoption.js";
 import * as duplicates from "../../store/batches/duplicates.js";
-import { lockIntake } from "../../store/pipelines/pipelines.js";
+import * as deployments from "../../store/ledger/deployment.js";
 import * as recovery from "../../store/ledger/recovery.js";
 import type { UnfinishedBatch } from "../../store/ledger/recovery.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
+import { providersOf, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { listOurs, logUntold } from "../../worker/rounds/duplicates.js";
-import { currentFingerprint, providersOf, type Pipeline, type WorkerContext } from "../../worker/context.js";
 import { requestBounds } from "../../worker/rounds/estimate.js";
 import { catchUp } from "../../worker/rounds/intake.js";
 import { listSince } from "../../worker/rounds/provider-clock.js";
-import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
+import { batchLines, type Reading } from "../adopt/batch-lines.js";
+import {
+  billedAs,
+  insertTaken,
+  takeRows,
+  type Billed,
+  type Matching,
+  type TakenLine,
+} from "../adopt/take-over.js";
 import type { Place } from "../open/place-of-ledger.js";
-import { billedAs, type Billed } from "../adopt/billed-as.js";
-import { readLostLines, type LostLine, type LostLines } from "../adopt/lost-lines.js";
+import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
 
-const CHUNK = 1_000;
 /** Equals none: an answer counts only where the present definition would ask the same. */
 const UNKNOWN_DEFINITION = "of a lost batch";
 
-/** A batch of ours at the provider that the ledger does not know. */
+/** A batch of ours at the provider that the ledger does not know: an orphan. */
 export interface LostBatch {
   readonly batch: ProviderBatch;
   /** Null: the config has no pipeline of the name that it was created for. */
   readonly pipeline: Pipeline | null;
-  /** Its answers are there, or will be. */
+  /** Its answers exist, or will. */
   readonly collectable: boolean;
   /** Requests in it, as the provider counts them. */
   readonly requests: number;
@@ -54,11 +58,11 @@ export interface LostBatch {
 export interface Restoration {
   /** Newest first. */
   readonly lost: readonly LostBatch[];
-  /** Titles of providers whose list shows nothing of ours, so that lost batches there are not found. */
+  /** Titles of providers whose list shows no name of ours, so that lost batches are not found there. */
   readonly unlisted: readonly string[];
-  /** In flight here, and their answers were deleted at the provider: the former database had collected them. */
+  /** In flight here, but without answers at the provider: the previous database had collected and deleted them. */
   readonly gone: readonly UnfinishedBatch[];
-  /** Planned and not sent: taken back, and their rows wait again. */
+  /** Planned and not sent: withdrawn, so their rows wait again. */
   readonly unsent: readonly UnfinishedBatch[];
 }
 
@@ -85,7 +89,7 @@ async function lostBatches(
   provider: Provider,
   signal: AbortSignal,
 ): Promise<ProviderBatch[]> {
-  const deployment = await deploymentId(context.database);
+  const deployment = await deployments.deploymentId(context.database);
   const since = listSince(provider, provider.limits.resultsKeptHours * 3_600);
   const { ours, untold } = await listOurs(provider.list(since, { signal }), {
     deployment,
@@ -125,7 +129,7 @@ async function isCollectedElsewhere(
     return batch.terminal && ((await provider.inputs?.kept(batch, { signal }))?.gone.length ?? 0) > 0;
   } catch (error) {
     if (!(error instanceof ProviderError) || error.kind !== "notFound") throw error;
-    // Its pipeline pauses for it once work goes on, and says so; that must not keep this decision from being made.
+    // Its pipeline pauses for it once work resumes; that must not block this decision.
     return false;
   }
 }
@@ -146,25 +150,26 @@ export async function restoreLedger(
   await withdrawUnsent(context, unfinished, "the database was restored before the batch was sent");
   let adoptedBatches = 0;
   let adoptedRows = 0;
-  // The newest first: where two of them ask about one row, the later one does because the earlier one did not answer it.
+  // The newest first: where two of them ask about one row, the later one does because the earlier one did not answer
+  // it.
   for (const lost of restoration.lost) {
     signal.throwIfAborted();
     const rows = await takeOver(context, lost, signal);
     adoptedRows += rows;
     if (rows > 0) adoptedBatches++;
   }
-  const told = restoration.gone.map(({ id }) => id);
-  await recovery.believeMissing(context.database, told);
-  const reason = "this database was restored; the former one is gone";
+  const gone = restoration.gone.map(({ id }) => id);
+  await recovery.believeMissing(context.database, gone);
+  const reason = "this database was restored; the previous one is gone";
   await finishDecision(context, place, { renamed: false, event: "restored", reason });
   return { adoptedBatches, adoptedRows };
 }
 
-/** Returns how many rows it will be asked for. */
+/** Returns how many rows it has. */
 async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSignal): Promise<number> {
   const { batch, pipeline, collectable, inputs } = lost;
   if (pipeline === null || inputs === null || !collectable) {
-    const reason = "created by a former state of this ledger; its answers cannot be read any more";
+    const reason = "created by an earlier state of this ledger; its answers can no longer be read";
     await duplicates.noteUnneeded(context.database, {
       account: accountOf(context, lost),
       providerBatchId: batch.id,
@@ -172,10 +177,40 @@ async function takeOver(context: WorkerContext, lost: LostBatch, signal: AbortSi
     });
     return 0;
   }
-  const lines = await readLostLines(pipeline.provider, { batch, inputs, signal });
+  const lines = await readLostLines({ provider: pipeline.provider, batch, inputs, signal });
   const billed = billedAs(pipeline, lines.model, batch);
   const bounds = await requestBounds(context, pipeline, billed.rates);
   return context.database.transaction((tx) => adoptLost(tx, { lost, pipeline, lines, billed, bounds }));
+}
+
+interface LostLine extends TakenLine {
+  readonly name: CustomId;
+}
+
+interface LostLines {
+  readonly named: readonly LostLine[];
+  /** The model that was asked, else one that gave an answer; null: no line names one. */
+  readonly model: string | null;
+  readonly lines: number;
+  readonly bytes: number;
+}
+
+async function readLostLines(reading: Reading): Promise<LostLines> {
+  const named = new Map<string, LostLine>();
+  let [lines, bytes] = [0, 0];
+  let asked: string | null = null;
+  let answeredBy: string | null = null;
+  for await (const line of batchLines(reading)) {
+    lines++;
+    bytes += line.bytes;
+    asked ??= line.model;
+    answeredBy ??= line.answeredBy;
+    const { customId, fingerprint, room } = line;
+    const name = customId === null ? null : parseCustomId(customId);
+    if (customId === null || name === null || named.has(name.requestId)) continue;
+    named.set(name.requestId, { name, customId, fingerprint, room, line: lines });
+  }
+  return { named: [...named.values()], model: asked ?? answeredBy, lines, bytes };
 }
 
 function accountOf({ pipelines }: WorkerContext, { pipeline }: LostBatch): string {
@@ -198,38 +233,25 @@ async function adoptLost(
   const { batch } = lost;
   const { account } = pipeline.provider;
   // Before the requests, as an intake does: so neither waits for the other with rows locked.
-  await lockIntake(tx, pipeline.id);
-  if ((await adoption.findByProviderBatch(tx, account, batch.id)) !== null) return 0;
-  const name = batch.mark?.batch ?? "";
-  const id = (await recovery.isFreeId(tx, name)) ? name : randomUUID();
-  const no = await batches.nextNumber(tx);
-  let rows = 0;
-  for (let start = 0; start < lines.named.length; start += CHUNK)
-    rows += await takeChunk(tx, pipeline, { no, lines: lines.named.slice(start, start + CHUNK) });
+  await pipelines.lockIntake(tx, pipeline.id);
+  if ((await adoptions.findByProviderBatch(tx, account, batch.id)) !== null) return 0;
+  const { no, rows } = await takeRows(tx, { pipeline, lines: lines.named, matching: BY_REQUEST });
   if (rows === 0) {
-    const reason = "created by a former state of this ledger; none of its rows waits for an answer";
+    const reason = "created by an earlier state of this ledger; no row of it waits for an answer";
     await duplicates.noteUnneeded(tx, { account, providerBatchId: batch.id, reason });
     return 0;
   }
-  await adoption.insertAdopted(tx, {
+  const name = batch.mark?.batch ?? "";
+  const id = (await recovery.isFreeId(tx, name)) ? name : randomUUID();
+  await insertTaken(tx, pipeline, {
     id,
     no,
-    pipelineId: pipeline.id,
+    rows,
+    batch,
+    read: lines,
+    billed,
+    bounds,
     definitionHash: (lost.promptKnown && batch.mark?.definition) || UNKNOWN_DEFINITION,
-    provider: pipeline.provider.name,
-    account,
-    ...billed,
-    endpoint: pipeline.provider.endpoint,
-    windowHours: pipeline.provider.limits.windowHours,
-    requests: rows,
-    reservedNanoUsd: Math.ceil(rows * bounds.nanoUsdEach),
-    reservedTokens: batch.terminal ? 0 : Math.ceil(rows * bounds.tokensEach),
-    providerBatchId: batch.id,
-    providerStatus: batch.statusText,
-    refs: batch.refs,
-    createdAt: batch.createdAt,
-    lines: lines.lines,
-    bytes: lines.bytes,
     pattern: null,
     detail: { lines: lines.lines, adopted: rows },
   });
@@ -238,23 +260,11 @@ async function adoptLost(
 }
 
 /** The rows that wait, and still have the content that was asked. */
-async function takeChunk(
-  tx: Queryable,
-  pipeline: Pipeline,
-  chunk: { no: number; lines: readonly LostLine[] },
-): Promise<number> {
-  const lines = new Map(chunk.lines.map((line) => [line.name.requestId, line]));
-  const waiting = await recovery.lockWaitingById(tx, pipeline.id, [...lines.keys()]);
-  const byKey = new Map(waiting.map(({ id, key }) => [key, { id, line: lines.get(id) }]));
-  let taken = 0;
-  for await (const rows of contentsOf(pipeline.source, tx, [...byKey.keys()])) {
-    const requests = rows.flatMap(({ key, hash, cells }) => {
-      const { id, line } = byKey.get(key) ?? {};
-      if (id === undefined || line === undefined || !matchesContent(line.name, hash)) return [];
-      const fingerprint = line.fingerprint ?? currentFingerprint(pipeline, cells);
-      return [{ id, hash, fingerprint, room: line.room, customId: line.customId, line: line.line }];
-    });
-    taken += await adoption.takeAdopted(tx, { no: chunk.no, pipelineId: pipeline.id }, requests);
-  }
-  return taken;
-}
+const BY_REQUEST: Matching<LostLine> = {
+  lock: async (tx, pipeline, lines) => {
+    const byRequest = new Map(lines.map((line) => [line.name.requestId, line]));
+    const waiting = await recovery.lockWaitingById(tx, pipeline.id, [...byRequest.keys()]);
+    return waiting.map((row) => ({ ...row, line: byRequest.get(row.id) }));
+  },
+  isAsked: ({ name }, contentHash) => matchesContent(name, contentHash),
+};

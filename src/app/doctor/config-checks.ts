@@ -1,30 +1,24 @@
 /** The config with all its mistakes, and the variables. */
-import { loadConfig } from "../../config/load/load.js";
 import { adaptersIn, readEnvironment } from "../../config/load/environment.js";
-import { RowmillError } from "../../model/errors.js";
-import { counted, ok, problem, sentence, warning, type Check, type Finding } from "./check.js";
-import type { Look } from "./look.js";
+import { loadConfig } from "../../config/load/load.js";
+import { counted } from "../../model/words/counted.js";
+import { ok, warning, type Finding } from "../../model/words/finding.js";
+import { findingOf, type Check, type Look } from "./look.js";
+
+const CONFIG = { group: "Config", needs: [] } as const;
 
 export const CONFIG_CHECKS: readonly Check[] = [
+  { ...CONFIG, id: "config", title: "Config", otherwise: "the config has mistakes", run: checkConfig },
   {
-    id: "config",
-    group: "Config",
-    title: "Config",
-    needs: [],
-    otherwise: "the config has mistakes",
-    run: lookAtConfig,
-  },
-  {
+    ...CONFIG,
     id: "variables",
-    group: "Config",
     title: "Variables",
-    needs: [],
-    otherwise: "a variable cannot be used",
-    run: lookAtVariables,
+    otherwise: "an environment variable is invalid",
+    run: (look) => Promise.resolve(checkVariables(look)),
   },
 ];
 
-async function lookAtConfig(look: Look): Promise<readonly Finding[]> {
+async function checkConfig(look: Look): Promise<readonly Finding[]> {
   const { configFile, cwd, variables } = look;
   try {
     const file = configFile === undefined ? {} : { file: configFile };
@@ -32,25 +26,18 @@ async function lookAtConfig(look: Look): Promise<readonly Finding[]> {
     look.config = config;
     return [ok(`${config.file}: ${counted(config.pipelines.length, "pipeline")}`)];
   } catch (error) {
-    return [mistakesOf(error)];
+    return [findingOf(error)];
   }
 }
 
-function lookAtVariables(look: Look): Promise<readonly Finding[]> {
+function checkVariables(look: Look): readonly Finding[] {
   try {
     look.environment = readEnvironment(look.variables, look.config);
   } catch (error) {
-    return Promise.resolve([mistakesOf(error)]);
+    return [findingOf(error)];
   }
   const misnamed = judgeNames(look.variables, look.config);
-  return Promise.resolve(misnamed.length > 0 ? misnamed : [ok("all of them can be used")]);
-}
-
-/** Its first line is about the whole, each further one is a mistake. */
-function mistakesOf(error: unknown): Finding {
-  if (!(error instanceof RowmillError)) throw error;
-  const [first = "", ...mistakes] = error.message.split("\n");
-  return problem(sentence(first), { mends: [...mistakes.map((line) => line.trim()), ...error.hints] });
+  return misnamed.length > 0 ? misnamed : [ok("all of them are valid")];
 }
 
 /** Set under a name that is not read, while the one that is read is not set. */
@@ -62,8 +49,8 @@ export function judgeNames(
     .flatMap(({ otherNames }) => otherNames)
     .filter(([other, ours]) => (variables[other] ?? "") !== "" && (variables[ours] ?? "") === "")
     .map(([other, ours]) =>
-      warning(`${other} is set, but Rowmill reads ${ours}, which is not.`, {
-        mends: [`If it is meant for the provider, name it ${ours}.`],
+      warning(`${other} is set, but Rowmill reads ${ours}, which is not set.`, {
+        fixes: [`If the value is meant for Rowmill, rename the variable to ${ours}.`],
       }),
     );
 }

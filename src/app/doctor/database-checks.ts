@@ -1,56 +1,49 @@
 /** The database as such: reachable, new enough, UTF8; what lies between it and us; its clock. */
 import type { ConnectionFacts } from "../../postgres/failure.js";
-import { RowmillError } from "../../model/errors.js";
+import { notChecked, ok, problem, warning, type Finding } from "../../model/words/finding.js";
 import { schemasOnPath } from "../../sources/table/inspection.js";
 import { quoteIdentifier, sql } from "../../postgres/database.js";
 import * as migrations from "../../store/ledger/migrations.js";
 import { hasDatabase, openProjectDatabase } from "../open/open-database.js";
-import { notChecked, ok, problem, sentence, warning, type Check, type Finding } from "./check.js";
-import { judgeClock } from "./clock.js";
-import { factsOf, known, readOnly, type Look } from "./look.js";
+import { judgeDatabaseRights, readDatabaseRights } from "./database-rights.js";
+import { factsOf, findingOf, known, readOnly, type Check, type Look } from "./look.js";
+import { judgeClock } from "./machine-checks.js";
 
 const CONNECT_MS_MAX = 7_000;
 const QUERY_MS_MAX = 7_000;
 /** Supabase's transaction pooler. */
 const TRANSACTION_POOLER_PORT = 6543;
 
-const DATABASE = { group: "Database", otherwise: "the database is not as it must be" } as const;
+const CONNECTED = { group: "Database", needs: ["connection"], otherwise: "" } as const;
 
 export const DATABASE_CHECKS: readonly Check[] = [
   {
-    ...DATABASE,
+    ...CONNECTED,
     id: "connection",
     title: "Connection",
     needs: ["config", "variables"],
     otherwise: "the database cannot be reached",
     run: connect,
   },
+  { ...CONNECTED, id: "version", title: "Version", otherwise: "the database is too old", run: checkVersion },
   {
-    ...DATABASE,
-    id: "version",
-    title: "Version",
-    needs: ["connection"],
-    otherwise: "the database is too old",
-    run: lookAtVersion,
-  },
-  {
-    ...DATABASE,
+    ...CONNECTED,
     id: "encoding",
     title: "Encoding",
-    needs: ["connection"],
-    otherwise: "the database has another encoding than UTF8",
-    run: lookAtEncoding,
+    otherwise: "the database's encoding is not UTF8",
+    run: checkEncoding,
   },
-  { ...DATABASE, id: "pooler", title: "Pooler", needs: ["connection"], run: lookForPooler },
-  { ...DATABASE, id: "tls", title: "TLS", needs: ["connection"], run: lookAtTls },
-  { ...DATABASE, id: "search-path", title: "Search path", needs: ["connection"], run: lookAtSearchPath },
-  { ...DATABASE, id: "database-clock", title: "Clock", needs: ["connection"], run: compareClocks },
+  { ...CONNECTED, id: "pooler", title: "Pooler", run: checkPooler },
+  { ...CONNECTED, id: "tls", title: "TLS", run: checkTls },
+  { ...CONNECTED, id: "search-path", title: "Search path", run: checkSearchPath },
+  { ...CONNECTED, id: "database-clock", title: "Clock", run: compareClocks },
+  { ...CONNECTED, id: "rights", title: "Rights", needs: ["version", "encoding"], run: checkRights },
 ];
 
 async function connect(look: Look): Promise<readonly Finding[]> {
   const config = known(look.config, "a config");
   if (!(await hasDatabase(config)))
-    return [notChecked("the embedded database is not made yet; rowmill up makes it")];
+    return [notChecked("the embedded database does not exist yet; rowmill up creates it")];
   try {
     look.opened = await openProjectDatabase(config, known(look.environment, "variables"), {
       poolMax: 2,
@@ -58,17 +51,16 @@ async function connect(look: Look): Promise<readonly Finding[]> {
       queryTimeoutMs: QUERY_MS_MAX,
     });
   } catch (error) {
-    if (!(error instanceof RowmillError)) throw error;
-    const [first = "", ...mistakes] = error.message.split("\n");
-    return [problem(sentence(first), { mends: [...mistakes.map((line) => line.trim()), ...error.hints] })];
+    return [findingOf(error)];
   }
-  return [ok(`reached ${look.opened.place}`)];
+  return [ok(`connected to ${look.opened.place}`)];
 }
 
-async function lookAtVersion(look: Look): Promise<readonly Finding[]> {
+async function checkVersion(look: Look): Promise<readonly Finding[]> {
   const row = await readOnly(look, (tx) =>
     tx.first<{ number: number; name: string }>(
-      sql`select current_setting('server_version_num')::int as number, current_setting('server_version') as name`,
+      sql`
+        select current_setting('server_version_num')::int as number, current_setting('server_version') as name`,
     ),
   );
   return [judgeVersion(row?.number ?? 0, row?.name ?? "unknown")];
@@ -77,11 +69,13 @@ async function lookAtVersion(look: Look): Promise<readonly Finding[]> {
 export function judgeVersion(number: number, name: string): Finding {
   if (number >= migrations.POSTGRES_VERSION_MIN) return ok(`PostgreSQL ${name}`);
   return problem(`PostgreSQL ${name} is too old.`, {
-    mends: [`Rowmill needs ${migrations.POSTGRES_VERSION_MIN / 10_000} or later: upgrade the server.`],
+    fixes: [
+      `Rowmill needs PostgreSQL ${migrations.POSTGRES_VERSION_MIN / 10_000} or later: upgrade the server.`,
+    ],
   });
 }
 
-async function lookAtEncoding(look: Look): Promise<readonly Finding[]> {
+async function checkEncoding(look: Look): Promise<readonly Finding[]> {
   const row = await readOnly(look, (tx) =>
     tx.first<{ encoding: string }>(sql`select current_setting('server_encoding') as encoding`),
   );
@@ -91,8 +85,9 @@ async function lookAtEncoding(look: Look): Promise<readonly Finding[]> {
 export function judgeEncoding(encoding: string): Finding {
   if (encoding === "UTF8") return ok(encoding);
   return problem(`The database's encoding is ${encoding}; Rowmill needs UTF8.`, {
-    mends: [
-      "An encoding is chosen when a database is made: create database app_utf8 encoding 'UTF8' template template0; and move the data by pg_dump.",
+    fixes: [
+      "A database keeps its encoding, so create another one and move the data with pg_dump: create database " +
+        "app_utf8 encoding 'UTF8' template template0;",
     ],
   });
 }
@@ -105,43 +100,57 @@ interface OpenSchema {
   readonly owns: boolean;
 }
 
-/** Superusers left out, from whom nothing can be kept. */
-async function lookAtSearchPath(look: Look): Promise<readonly Finding[]> {
+/** Without superusers, from whom nothing can be kept. */
+async function checkSearchPath(look: Look): Promise<readonly Finding[]> {
   const open = await readOnly(look, async (tx) => {
     const path = await schemasOnPath(tx);
     return tx.rows<OpenSchema>(sql`
-      select n.nspname as schema, case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as grantee, false as owns
-      from pg_catalog.pg_namespace n cross join lateral aclexplode(n.nspacl) a left join pg_catalog.pg_roles r on r.oid = a.grantee
-      where n.nspname = any(${path}::text[]) and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+      select n.nspname as schema,
+        case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as grantee,
+        false as owns
+      from pg_catalog.pg_namespace n
+      cross join lateral aclexplode(n.nspacl) a
+      left join pg_catalog.pg_roles r on r.oid = a.grantee
+      where n.nspname = any(${path}::text[])
+        and a.privilege_type = 'CREATE'
+        and a.grantee <> n.nspowner
         and (a.grantee = 0 or (not r.rolsuper and r.rolname <> current_user))
-      union all select n.nspname, quote_ident(r.rolname), true from pg_catalog.pg_namespace n join pg_catalog.pg_roles r on r.oid = n.nspowner
-      where n.nspname = any(${path}::text[]) and not r.rolsuper
-        and r.rolname <> all(array[current_user::text, 'pg_database_owner']) order by 1, 2`);
+      union all
+      select n.nspname, quote_ident(r.rolname), true
+      from pg_catalog.pg_namespace n
+      join pg_catalog.pg_roles r on r.oid = n.nspowner
+      where n.nspname = any(${path}::text[])
+        and not r.rolsuper
+        and r.rolname <> all(array[current_user::text, 'pg_database_owner'])
+      order by 1, 2`);
   });
   return judgeSearchPath(open);
 }
 
 export function judgeSearchPath(open: readonly OpenSchema[]): readonly Finding[] {
-  if (open.length === 0) return [ok("no other role was given the right to create objects in it")];
-  return open.map(({ schema, grantee, owns }) =>
-    warning(
-      `${grantee === "public" ? "Every role" : `The role ${grantee}`} may create objects in the schema "${schema}", which is on the search path of Rowmill's user. Rowmill's own statements look nothing up there, but names without a schema in your triggers or in \`where\` may be found there.`,
+  if (open.length === 0) return [ok("no other role may create objects in its schemas")];
+  return open.map(({ schema, grantee, owns }) => {
+    const who = grantee === "public" ? "Every role" : `The role ${grantee}`;
+    return warning(
+      `${who} may create objects in the schema "${schema}", which is on the search path of Rowmill's user. ` +
+        `Rowmill's own statements ignore that path, but your triggers and \`where\` may find another role's ` +
+        "objects there.",
       owns
-        ? { mends: [`Trust ${grantee}, who owns it, or leave it out of the search path of Rowmill's user.`] }
+        ? { fixes: [`If you do not trust ${grantee}, who owns the schema, remove it from that search path.`] }
         : { sql: [`revoke create on schema ${quoteIdentifier(schema)} from ${grantee};`] },
-    ),
-  );
+    );
+  });
 }
 
-/** PostgreSQL tells each client its process at the login. A pooler speaks for many processes and tells something else. */
-async function lookForPooler(look: Look): Promise<readonly Finding[]> {
+/** PostgreSQL sends each client its process id at the login. A pooler speaks for many and sends another number. */
+async function checkPooler(look: Look): Promise<readonly Finding[]> {
   const facts = factsOf(look);
   if (facts === null) return [ok("none: the embedded database")];
   const client = await known(look.opened, "a database").database.pool.connect();
   try {
     const { rows } = await client.query<{ pid: number }>("select pg_catalog.pg_backend_pid() as pid");
-    const told = "processID" in client ? client.processID : null;
-    look.pooled = told !== (rows[0]?.pid ?? null);
+    const processId = "processID" in client ? client.processID : null;
+    look.pooled = processId !== (rows[0]?.pid ?? null);
   } finally {
     client.release();
   }
@@ -152,19 +161,21 @@ export function judgePooler(facts: Pick<ConnectionFacts, "port">, speaksForIt: b
   if (facts.port !== TRANSACTION_POOLER_PORT && !speaksForIt) return ok("none: a direct connection");
   const what =
     facts.port === TRANSACTION_POOLER_PORT
-      ? `a transaction pooler (port ${TRANSACTION_POOLER_PORT}) is between`
-      : "a pooler or a proxy is between";
-  return ok(`${what}; Rowmill works through it`, {
-    mends: [
-      "It keeps nothing in a session, so transaction mode is fine too. Notifications do not pass there: a worker asks several times a second instead.",
-      "Each worker takes up to ten connections: the pooler must have as many, and its time limits for a statement hold for Rowmill's too.",
+      ? `a transaction pooler (port ${TRANSACTION_POOLER_PORT})`
+      : "a pooler or proxy";
+  return ok(`connected through ${what}, which Rowmill supports`, {
+    fixes: [
+      "Transaction mode is fine: Rowmill keeps nothing in a session. Poolers do not pass notifications on, so " +
+        "workers poll several times a second.",
+      "Each worker opens up to 10 connections: allow as many in the pooler. The pooler's time limits for " +
+        "statements apply to Rowmill too.",
     ],
   });
 }
 
-async function lookAtTls(look: Look): Promise<readonly Finding[]> {
+async function checkTls(look: Look): Promise<readonly Finding[]> {
   const facts = factsOf(look);
-  if (facts === null) return [ok("not needed: the embedded database, on this machine")];
+  if (facts === null) return [ok("not needed: the embedded database runs on this machine")];
   const row = await readOnly(look, (tx) =>
     tx.first<{ ssl: boolean }>(sql`select ssl from pg_catalog.pg_stat_ssl where pid = pg_backend_pid()`),
   );
@@ -175,22 +186,26 @@ async function lookAtTls(look: Look): Promise<readonly Finding[]> {
 const isOfThisMachine = (host: string) =>
   host.startsWith("/") || /^(localhost$|127\.|::1$|\[::1\]$)/.test(host);
 
-/** `encrypted`: as the server sees it; null: it cannot tell. */
+/** `encrypted`: as the server sees it; null: it does not know. */
 export function judgeTls(facts: ConnectionFacts, encrypted: boolean | null): Finding {
   const { sslMode, host, addressFrom, sslModeFrom } = facts;
   if (isOfThisMachine(host)) return ok("not needed: the connection stays on this machine");
   const opportunistic = sslMode === "prefer" || sslMode === "allow";
   if (sslMode === "disable" || (opportunistic && encrypted === false)) {
-    const why = sslMode === "disable" ? `${sslModeFrom ?? "sslmode"} is disable` : "the server offers none";
-    return warning(`Off, because ${why}: whoever is between here and ${host} can read and change the rows.`, {
-      mends: [
-        `Turn it on: sslmode=verify-full in ${addressFrom}, and sslrootcert for an authority of your own.`,
-      ],
-    });
+    const why =
+      sslMode === "disable" ? `${sslModeFrom ?? "sslmode"} is "disable"` : "the server does not offer it";
+    return warning(
+      `Off, because ${why}: anyone on the network between this machine and ${host} can read and change your rows.`,
+      {
+        fixes: [
+          `Set sslmode=verify-full in ${addressFrom}, and sslrootcert if your own authority signed the certificate.`,
+        ],
+      },
+    );
   }
-  if (opportunistic) return ok(`taken where the server has it (sslmode=${sslMode}); nothing is verified`);
-  const verified = { require: "not verified", "verify-ca": "its authority verified" }[sslMode];
-  return ok(`on, the server ${verified ?? "verified"} (sslmode=${sslMode})`);
+  if (opportunistic) return ok(`used if the server offers it (sslmode=${sslMode}), certificate not verified`);
+  const verified = { require: "certificate not verified", "verify-ca": "authority verified" }[sslMode];
+  return ok(`on, ${verified ?? "certificate verified"} (sslmode=${sslMode})`);
 }
 
 async function compareClocks(look: Look): Promise<readonly Finding[]> {
@@ -200,5 +215,10 @@ async function compareClocks(look: Look): Promise<readonly Finding[]> {
   );
   const afterMs = Date.now();
   const aheadMs = (row?.ms ?? beforeMs) - (beforeMs + afterMs) / 2;
-  return [judgeClock("the database's", { aheadMs, unsureMs: (afterMs - beforeMs) / 2 })];
+  return [judgeClock("the database's clock", { aheadMs, unsureMs: (afterMs - beforeMs) / 2 })];
+}
+
+async function checkRights(look: Look): Promise<readonly Finding[]> {
+  const findings = judgeDatabaseRights(await readOnly(look, readDatabaseRights));
+  return findings.length > 0 ? findings : [ok("this user can create or use Rowmill's schemas and role")];
 }

@@ -1,17 +1,17 @@
 /**
- * Owns the order of the doctor's checks and their time: one after another, each bounded, all of them within half a minute even
- * when nothing answers. Writes nothing anywhere.
+ * Owns the order of the doctor's checks and their time: one after another, each bounded, all within half a minute even
+ * when nothing answers. Writes nothing.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
-import { notChecked, problem, type Check, type Finding } from "./check.js";
+import { notChecked, problem, type Finding } from "../../model/words/finding.js";
 import { CONFIG_CHECKS } from "./config-checks.js";
 import { DATABASE_CHECKS } from "./database-checks.js";
-import type { Look } from "./look.js";
+import type { Check, Look } from "./look.js";
 import { MACHINE_CHECKS } from "./machine-checks.js";
-import { foreignTriggersCheck, PIPELINE_CHECKS } from "./pipeline-checks.js";
+import { PIPELINE_CHECKS } from "./pipeline-checks.js";
 import { PROVIDER_CHECKS } from "./provider-checks.js";
-import { rightsCheck, TABLE_CHECKS } from "./table-checks.js";
+import { TABLE_CHECKS } from "./table-checks.js";
 
 const CHECK_MS_MAX = 10_000;
 const ALL_MS_MAX = 28_000;
@@ -23,9 +23,7 @@ export const CHECKS: readonly Check[] = [
   ...MACHINE_CHECKS,
   ...CONFIG_CHECKS,
   ...DATABASE_CHECKS,
-  rightsCheck,
   ...TABLE_CHECKS,
-  foreignTriggersCheck,
   ...PROVIDER_CHECKS,
   ...PIPELINE_CHECKS,
 ];
@@ -53,7 +51,7 @@ export async function examine(look: Look): Promise<readonly CheckReport[]> {
   return [...reports.values()];
 }
 
-/** Why the check cannot be made; null: it can. */
+/** Why the check cannot run; null: it can. */
 function obstacle(check: Check, reports: ReadonlyMap<string, CheckReport>): string | null {
   for (const id of check.needs) {
     const report = reports.get(id);
@@ -67,23 +65,23 @@ function obstacle(check: Check, reports: ReadonlyMap<string, CheckReport>): stri
 }
 
 async function runCheck(check: Check, look: Look, msMax: number): Promise<readonly Finding[]> {
-  if (msMax <= 0) return [notChecked("no time was left")];
+  if (msMax <= 0) return [notChecked("the doctor ran out of time")];
   const patience = new AbortController();
   const late = sleep(msMax, [tooLate(msMax)], { signal: patience.signal });
   try {
     return await Promise.race([check.run(look), late]);
   } catch (error) {
     if (!(error instanceof RowmillError)) throw error;
-    return [problem(error.message, { mends: error.hints })];
+    return [problem(error.message, { fixes: error.hints })];
   } finally {
     patience.abort();
-    // Its own end is of no interest once the race is decided.
+    // Without it, the aborted timer would be an unhandled rejection.
     late.catch(() => undefined);
   }
 }
 
 function tooLate(msMax: number): Finding {
-  return problem(`No answer came within ${Math.round(msMax / 1_000)} s.`, {
-    mends: ["Try again; if it stays so, look at the load of the machine that should answer."],
+  return problem(`No answer within ${Math.round(msMax / 1_000)} s.`, {
+    fixes: ["Try again. If it happens again, check the load of the machine that should answer."],
   });
 }

@@ -1,14 +1,30 @@
-/** What the doctor knows so far: given at the start, or learned by a check that later ones need. */
-import type { ConnectionFacts } from "../../postgres/failure.js";
-import { RowmillError } from "../../model/errors.js";
-import type { ProjectConfig } from "../../model/pipeline.js";
-import type { Environment } from "../../config/load/environment.js";
+/** What a check of the doctor is, and what the doctor knows so far: given at the start, or learned on the way. */
 import { connectionFacts } from "../../config/database/connection.js";
-import type { Provider } from "../../model/provider/provider.js";
-import type { ProviderFinding } from "../../model/provider/provider.js";
-import type { SourceTable } from "../../sources/table/inspection.js";
+import type { Environment } from "../../config/load/environment.js";
+import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig, ProjectConfig } from "../../model/pipeline.js";
+import type { Provider, ProviderFinding } from "../../model/provider/provider.js";
+import { asSentence } from "../../model/words/as-sentence.js";
+import { problem, type Finding } from "../../model/words/finding.js";
 import type { Queryable } from "../../postgres/database.js";
+import type { ConnectionFacts } from "../../postgres/failure.js";
+import type { SourceTable } from "../../sources/table/inspection.js";
 import type { OpenedDatabase } from "../open/open-database.js";
+
+export const GROUPS = ["Machine", "Config", "Database", "Tables", "Provider", "Pipelines"] as const;
+
+export interface Check {
+  /** Stable: programs use it. */
+  readonly id: string;
+  readonly group: (typeof GROUPS)[number];
+  readonly title: string;
+  /** Ids of checks that must have come out without a problem; they stand earlier in the list. */
+  readonly needs: readonly string[];
+  /** Why the others could not run, when this one has a problem. */
+  readonly otherwise: string;
+  /** Only reads. One finding at least. */
+  run(look: Look): Promise<readonly Finding[]>;
+}
 
 /** A statement of the doctor reads the catalogue, or counts. */
 const STATEMENT_MS_MAX = 6_000;
@@ -33,9 +49,9 @@ export interface Look {
   config: ProjectConfig | null;
   environment: Environment | null;
   opened: OpenedDatabase | null;
-  /** Something between us and the database speaks for it. */
+  /** A pooler or proxy stands between us and the database. */
   pooled: boolean;
-  /** By the name of the pipeline: those whose source can be watched. */
+  /** By the name of the pipeline: sources that were found. */
   readonly tables: Map<string, SourceTable>;
   /** One for each account that the pipelines ask. */
   seen: readonly SeenProvider[] | null;
@@ -69,4 +85,28 @@ export async function readOnly<T>(look: Look, work: (tx: Queryable) => Promise<T
 export function factsOf(look: Look): ConnectionFacts | null {
   const { database } = known(look.config, "a config");
   return database.kind === "server" ? connectionFacts(database, known(look.environment, "variables")) : null;
+}
+
+/** The first line is about the whole, each further one is a mistake. */
+export function findingOf(error: unknown): Finding {
+  if (!(error instanceof RowmillError)) throw error;
+  const [first = "", ...mistakes] = error.message.split("\n");
+  return problem(asSentence(first), { fixes: [...mistakes.map((line) => line.trim()), ...error.hints] });
+}
+
+/** The findings of all pipelines; what a look throws is one of its own. */
+export async function eachPipeline(
+  look: Look,
+  work: (pipeline: PipelineConfig, look: Look) => Promise<readonly Finding[]>,
+): Promise<readonly Finding[]> {
+  const findings: Finding[] = [];
+  for (const pipeline of known(look.config, "a config").pipelines) {
+    try {
+      findings.push(...(await work(pipeline, look)));
+    } catch (error) {
+      if (!(error instanceof RowmillError) || error.code === "internal") throw error;
+      findings.push(problem(`${pipeline.name}: ${error.message}`, { fixes: error.hints }));
+    }
+  }
+  return findings;
 }

@@ -1,19 +1,19 @@
-/** The providers: is the key accepted, is the model there, what is promised, is the price known? Each account is examined once. */
+/** Your providers: key, models, promise, price and clock. Each account is asked once, by its own adapter. */
 import { RowmillError } from "../../model/errors.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { ratesFor } from "../../model/provider/pricing.js";
 import type { ProviderFinding } from "../../model/provider/provider.js";
+import { notChecked, ok, problem, warning, type Finding } from "../../model/words/finding.js";
 import { ADAPTERS } from "../../providers/adapters.js";
-import { notChecked, ok, problem, warning, type Check, type Finding } from "./check.js";
-import { judgeClock } from "./clock.js";
-import { known, type Look, type SeenProvider } from "./look.js";
+import { known, type Check, type Look, type SeenProvider } from "./look.js";
+import { judgeClock } from "./machine-checks.js";
 import { accountsOf, promisesOf, type Account } from "../open/providers.js";
 
 const CALL_MS_MAX = 7_000;
 /** The Date header has whole seconds. */
 const DATE_UNSURE_MS = 1_500;
 
-const PROVIDER = { group: "Provider", otherwise: "the provider is not as it must be" } as const;
+const PROVIDER = { group: "Provider", otherwise: "" } as const;
 
 export const PROVIDER_CHECKS: readonly Check[] = [
   {
@@ -22,15 +22,15 @@ export const PROVIDER_CHECKS: readonly Check[] = [
     title: "Key",
     needs: ["variables"],
     otherwise: "the provider did not accept the key, or did not answer",
-    run: lookAtKey,
+    run: checkKey,
   },
-  { ...PROVIDER, id: "model", title: "Model", needs: ["config", "key"], run: lookForModels },
-  { ...PROVIDER, id: "promise", title: "Promise", needs: ["config"], run: sayPromises },
-  { ...PROVIDER, id: "price", title: "Price", needs: ["config"], run: lookAtPrices },
+  { ...PROVIDER, id: "model", title: "Model", needs: ["config", "key"], run: checkModels },
+  { ...PROVIDER, id: "promise", title: "Promise", needs: ["config"], run: showPromises },
+  { ...PROVIDER, id: "price", title: "Price", needs: ["config"], run: checkPrices },
   { ...PROVIDER, id: "provider-clock", title: "Clock", needs: ["key"], run: compareClocks },
 ];
 
-/** Without a config that can be read, whatever the environment says is examined. */
+/** Without a valid config: the account that the environment names. */
 function accountsAt(look: Look): readonly Account[] {
   const environment = known(look.environment, "variables");
   if (look.config !== null) return accountsOf({ config: look.config, environment });
@@ -38,23 +38,23 @@ function accountsAt(look: Look): readonly Account[] {
   return [{ choice, account: choice.account(environment.provider), pipelines: [] }];
 }
 
-async function lookAtKey(look: Look): Promise<readonly Finding[]> {
+async function checkKey(look: Look): Promise<readonly Finding[]> {
   const accounts = accountsAt(look);
   const seen: SeenProvider[] = [];
   const findings: Finding[] = [];
   for (const account of accounts) {
-    const found = await examineAccount(look, account);
-    if (found instanceof RowmillError) findings.push(problem(found.message, { mends: found.hints }));
+    const found = await diagnoseAccount(look, account);
+    if (found instanceof RowmillError) findings.push(problem(found.message, { fixes: found.hints }));
     else seen.push(found);
   }
   look.seen = seen;
   findings.push(...seen.flatMap((one) => shown(one, "key", accounts.length > 1)));
-  // What the others need can be looked at while one account answers.
+  // One account that answers is enough for the checks that need this one.
   const isOneAccepted = findings.some(({ level }) => level === "ok");
   return findings.map((finding) => ({ ...finding, stops: !isOneAccepted }));
 }
 
-async function examineAccount(
+async function diagnoseAccount(
   look: Look,
   { choice, pipelines }: Account,
 ): Promise<SeenProvider | RowmillError> {
@@ -63,7 +63,7 @@ async function examineAccount(
   try {
     const opened = await choice.open(setup);
     const atSeconds = Date.now() / 1_000;
-    const findings = await opened.examine(models);
+    const findings = await opened.diagnose(models);
     return { pipelines: pipelines.map(({ name }) => name), provider: opened, findings, atSeconds };
   } catch (error) {
     if (error instanceof RowmillError) return error;
@@ -80,25 +80,23 @@ function shown(
   const whose = isNamed ? `${pipelines.join(", ")}: ` : "";
   return findings
     .filter((finding) => finding.about === about)
-    .map(({ level, text, mends }) => make[level](whose + text, { mends }));
+    .map(({ level, text, fixes }) => make[level](whose + text, { fixes }));
 }
 
-function lookForModels(look: Look): Promise<readonly Finding[]> {
+function checkModels(look: Look): Promise<readonly Finding[]> {
   const seen = known(look.seen, "an answer of the provider");
   const findings = seen.flatMap((one) => shown(one, "model", seen.length > 1));
-  return Promise.resolve(findings.length > 0 ? findings : [notChecked("the provider named no models")]);
-}
-
-function sayPromises(look: Look): Promise<readonly Finding[]> {
-  const promises = promisesOf({ config: known(look.config, "a config") });
   return Promise.resolve(
-    promises.map(({ title, found, fenced, paidTwice }) =>
-      ok(`${title}, after a lost reply: ${found} ${fenced} Paid twice: ${paidTwice}`),
-    ),
+    findings.length > 0 ? findings : [notChecked("the provider did not list its models")],
   );
 }
 
-function lookAtPrices(look: Look): Promise<readonly Finding[]> {
+function showPromises(look: Look): Promise<readonly Finding[]> {
+  const promises = promisesOf({ config: known(look.config, "a config") });
+  return Promise.resolve(promises.map(({ title, short }) => ok(`${title}: if a reply is lost, ${short}`)));
+}
+
+function checkPrices(look: Look): Promise<readonly Finding[]> {
   const { pipelines } = known(look.config, "a config");
   const unknown = pipelines.filter(
     ({ provider, request }) => ratesFor(provider.dialect, request, new Date()).price === null,
@@ -107,23 +105,23 @@ function lookAtPrices(look: Look): Promise<readonly Finding[]> {
   return Promise.resolve([ok("known for every model")]);
 }
 
-const WRITE_PRICE =
-  "Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.";
+const SET_PRICE =
+  "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.";
 
 export function judgeUnpriced({ name, provider, request, budget }: PipelineConfig): Finding {
-  const text = `${name}: the price of ${request.model} is not known`;
+  const text = `${name}: Rowmill has no price for ${request.model}`;
   const near = provider.dialect.nearModel(request.model, new Date());
   const meant = near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`];
   return budget === null
-    ? warning(`${text}, so costs are not counted and every change waits for approval.`, {
-        mends: [
+    ? warning(`${text}, so it cannot count costs, and every change waits for your approval.`, {
+        fixes: [
           ...meant,
-          WRITE_PRICE,
-          `Or bound the pipeline with limit, and approve it: rowmill approve ${name}`,
+          SET_PRICE,
+          `Or cap the pipeline with limit, and approve it: rowmill approve ${name}`,
         ],
       })
-    : problem(`${text}, so its budget in dollars cannot be kept.`, {
-        mends: [...meant, WRITE_PRICE, "Or leave budget out and bound the pipeline with limit."],
+    : problem(`${text}, so it cannot enforce a budget in dollars.`, {
+        fixes: [...meant, SET_PRICE, "Or remove budget, and cap the pipeline with limit."],
       });
 }
 
@@ -131,9 +129,9 @@ function compareClocks(look: Look): Promise<readonly Finding[]> {
   const seen = known(look.seen, "an answer of the provider");
   const findings = seen.map(({ provider: one, atSeconds }) => {
     const seconds = one.clockSeconds();
-    if (seconds === null) return ok("the provider sends no Date");
-    const whose = seen.length > 1 ? `${one.title}'s` : "the provider's";
-    return judgeClock(whose, {
+    if (seconds === null) return ok("the provider's replies have no Date header");
+    const whose = seen.length > 1 ? one.title : "the provider";
+    return judgeClock(`${whose}'s clock`, {
       aheadMs: (seconds - atSeconds) * 1_000,
       unsureMs: DATE_UNSURE_MS + CALL_MS_MAX,
     });

@@ -1,4 +1,4 @@
-/** Reads `categories:string[],summary:string`: the fields of an answer as a person types them. Pure. */
+/** Reads `categories:string[],summary:string`: the fields of an answer as you type them. Pure. */
 import { RowmillError } from "../../model/errors.js";
 import { nearMatch } from "../../model/words/near-match.js";
 
@@ -18,23 +18,23 @@ const PLAIN: Readonly<Record<string, string>> = {
 export const ANSWER_EXAMPLE = "categories:string[],summary:string";
 
 /**
- * `text` alone: no schema. A type is string, integer, number or boolean, with `[]` for a list; or some words with `|` between them; `?` at
- * the end allows null.
+ * `text` alone: no schema. A type is string, integer, number or boolean, with `[]` for a list, or words with `|`
+ * between them; `?` at the end allows null.
  * @throws RowmillError `usage`
  */
 export function readAnswerFields(text: string): readonly AnswerFieldChoice[] | null {
   if (text.trim() === "text") return null;
   const fields = text.split(",").map((part) => readField(part.trim()));
   const twice = fields.find((field, index) => fields.findIndex(({ name }) => name === field.name) < index);
-  if (twice !== undefined) throw refused(`the field "${twice.name}" is there twice`);
+  if (twice !== undefined) throw refused(`the field "${twice.name}" appears twice`);
   return fields;
 }
 
 function readField(part: string): AnswerFieldChoice {
   const [, name, type = ""] = /^([A-Za-z_][A-Za-z0-9_]*)\s*:\s*(.+)$/.exec(part) ?? [];
-  if (name === undefined) throw refused(`"${part}" is not a field: a plain name, a colon, a type`);
+  if (name === undefined) throw refused(`"${part}" is not a field: write it as name:type`);
   // In an object's text it is not a key.
-  if (name === "__proto__") throw refused('"__proto__" cannot name a field');
+  if (name === "__proto__") throw refused('a field cannot be named "__proto__"');
   const nullable = type.endsWith("?");
   const zod = readType(nullable ? type.slice(0, -1).trim() : type.trim());
   return { name, zod: nullable ? `${zod}.nullable()` : zod };
@@ -50,12 +50,13 @@ function readType(type: string): string {
   const near = nearMatch(type, Object.keys(PLAIN));
   const meant = near === null ? "" : `; did you mean "${near}"?`;
   throw refused(
-    `"${type}" is no type: string, integer, number, boolean, each also as a list (string[]), or words such as red|green${meant}`,
+    `"${type}" is not a type: use string, integer, number or boolean, a list such as string[], or words such ` +
+      `as red|green${meant}`,
   );
 }
 
 function refused(problem: string): RowmillError {
   return new RowmillError("usage", `--answer: ${problem}`, {
-    hints: [`As in: --answer ${ANSWER_EXAMPLE}`, "For the model's text as it is: --answer text"],
+    hints: [`Example: --answer ${ANSWER_EXAMPLE}`, "To keep the model's text as it is: --answer text"],
   });
 }

@@ -1,4 +1,10 @@
-/** Writes the first config of a project, as a person would. Pure. */
+/** Writes the first config of a project as you would, and reads it back as Rowmill will before it is put in place. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { evaluateConfig } from "../../config/load/evaluate.js";
+import { validateConfig } from "../../config/read/validate.js";
+import type { ProjectConfig } from "../../model/pipeline.js";
 import { parseTableName, writeTableName } from "../../model/table-name.js";
 import type { AnswerFieldChoice } from "./answer-fields.js";
 
@@ -8,7 +14,7 @@ export interface Choices {
   readonly key: readonly string[];
   readonly columns: readonly string[];
   readonly model: string;
-  /** What the model shall do; a template over the columns where it names one, else the system message. */
+  /** What the model should do: a template if it names a column, else the system message. */
   readonly prompt: string;
   /** The columns as a function of the row, and not as a template. */
   readonly asFunction: boolean;
@@ -19,11 +25,18 @@ export interface Choices {
 }
 
 /** Words that cannot name a constant, that the loader of configs takes, or that the config imports. */
-const TAKEN = new Set(
-  "arguments await break case catch class const continue debugger default delete do else enum eval export exports extends false finally for function if implements import in instanceof interface let module new null package private protected public require return static super switch this throw true try typeof undefined var void while with yield defineConfig pipeline z".split(
+const TAKEN = new Set([
+  ..."arguments await break case catch class const continue debugger default delete do else enum eval".split(
     " ",
   ),
-);
+  ..."export exports extends false finally for function if implements import in instanceof interface".split(
+    " ",
+  ),
+  ..."let module new null package private protected public require return static super switch this".split(
+    " ",
+  ),
+  ..."throw true try typeof undefined var void while with yield defineConfig pipeline z".split(" "),
+]);
 
 export function configText(choices: Choices): string {
   const { name, answer, embedded } = choices;
@@ -33,18 +46,19 @@ export function configText(choices: Choices): string {
   const database = embedded ? `database: "embedded", ` : "";
   const where = embedded
     ? ""
-    : "// The database is the one of the variable DATABASE_URL, from the environment or from .env beside this file.\n";
+    : "// Connects to DATABASE_URL, from the environment or from .env next to this file.\n";
+  const fields = answer === null ? "" : answerText(answer);
   return `import { ${imports} } from "rowmill";
 
 const ${variable} = pipeline({
   source: ${sourceText(choices)},
-  // A batch starts when so many rows wait, or when the oldest has waited so long.
+  // Start a batch after this many rows, or after this long, whichever comes first.
   when: { rows: 1000, maxWait: "10m" },
   request: {
     model: ${JSON.stringify(choices.model)},
 ${messages(choices).join("\n")}
   },
-${answer === null ? "" : answerText(answer)}  // Made by Rowmill, with a column for each field of the answer; a new field gets its column.
+${fields}  // Rowmill creates this table with a column for each field of the answer, and adds columns for new fields.
   target: { table: ${JSON.stringify(choices.target)}, addColumns: true },
 });
 
@@ -77,7 +91,7 @@ function messages({ prompt, columns, asFunction }: Choices): string[] {
   return [`    system: ${JSON.stringify(prompt)},`, `    user: ${user},`];
 }
 
-/** What a template reads as something else than a column: its literals and operators, and the row as a whole. */
+/** What a template does not read as a column: its literals and operators, and the row as a whole. */
 const TEMPLATE_WORDS = new Set("empty nil null true false blank and or not contains row".split(" "));
 
 function templateText(columns: readonly string[]): string {
@@ -115,7 +129,7 @@ ${fields.map(({ name, zod }) => `    ${name}: ${zod},`).join("\n")}
 `;
 }
 
-/** A pipeline's name made of a table's: a lower-case letter first, at most forty. */
+/** A pipeline's name made of a table's: a lower-case letter first, at most 40 characters. */
 export function nameFor(table: string): string {
   const { name } = parseTableName(table) ?? { name: table };
   const plain = name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, "_");
@@ -130,4 +144,19 @@ export function targetFor(table: string): string {
   const schema = parseTableName(table)?.schema ?? null;
   const stem = nameFor(table).replaceAll("-", "_").slice(0, TARGET_STEM_CHARACTERS_MAX);
   return writeTableName({ schema, name: `${stem}_answers` });
+}
+
+/** @throws ConfigError (`config_invalid`) in the name of `file`, where the text will stand. */
+export async function checkConfigText(
+  text: string,
+  origin: { file: string; databaseUrl: string | null },
+): Promise<ProjectConfig> {
+  const folder = await mkdtemp(join(tmpdir(), "rowmill-init-"));
+  try {
+    const draft = join(folder, "rowmill.config.ts");
+    await writeFile(draft, text, { mode: 0o600 });
+    return validateConfig(await evaluateConfig(draft), { ...origin, language: "script" });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }

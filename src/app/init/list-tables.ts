@@ -1,13 +1,13 @@
 /**
- * Reads which tables a database has, as a person chooses from them: their columns, what could be the key, and what keeps Rowmill
- * from watching them. Only reads; the chosen one is inspected again (`sources/table-inspection.ts`).
+ * Lists the tables of a database to choose from: their columns, what could be the key, and what keeps Rowmill from
+ * watching them. Only reads; the chosen one is inspected again.
  */
 import { RowmillError } from "../../model/errors.js";
 import { parseTableName, writeTableName } from "../../model/table-name.js";
 import { inspectTable, schemasOnPath } from "../../sources/table/inspection.js";
 import { sql, type Queryable } from "../../postgres/database.js";
 
-/** More than anybody reads through; a table that is not among them can be named all the same. */
+/** More than you would read through; you can name a table beyond them. */
 const TABLES_MAX = 500;
 /** A look at each of them costs some round trips. */
 const INSPECTED_MAX = 100;
@@ -29,7 +29,7 @@ export interface FoundTable {
   readonly problem: string | null;
 }
 
-const KEYLESS = "no primary key and no unique index, so nothing names a row";
+const KEYLESS = "no primary key and no unique index, so nothing identifies a row";
 
 interface Relation {
   readonly schema: string;
@@ -58,7 +58,7 @@ export async function listTables(client: Queryable): Promise<FoundTable[]> {
   return found;
 }
 
-/** Whether a person who types `text` means this table: `films`, `public.films` and `"films"` may be one. */
+/** Whether `text` means this table: `films`, `public.films` and `"films"` may be one. */
 export function isNamed(table: FoundTable, text: string): boolean {
   const parsed = parseTableName(text);
   const written = parsed === null ? text : writeTableName(parsed);
@@ -68,40 +68,80 @@ export function isNamed(table: FoundTable, text: string): boolean {
 async function readRelations(client: Queryable): Promise<Relation[]> {
   const schemas = [...(await schemasOnPath(client)), "public"];
   return client.rows<Relation>(sql`
-    select n.nspname as schema, c.relname as table, c.relkind::text as kind, pg_get_userbyid(c.relowner) as owner,
+    select n.nspname as schema,
+      c.relname as table,
+      c.relkind::text as kind,
+      pg_get_userbyid(c.relowner) as owner,
       coalesce(c.oid = (
-        select o.oid from pg_catalog.pg_class o join pg_catalog.pg_namespace m on m.oid = o.relnamespace
-        where o.relname = c.relname and o.relkind in ('r', 'p', 'v', 'm', 'f')
+        select o.oid
+        from pg_catalog.pg_class o
+        join pg_catalog.pg_namespace m on m.oid = o.relnamespace
+        where o.relname = c.relname
+          and o.relkind in ('r', 'p', 'v', 'm', 'f')
           and m.nspname = any(${schemas}::text[])
-        order by array_position(${schemas}::text[], m.nspname::text) limit 1), false) as bare,
-      has_table_privilege(c.oid, 'SELECT') as readable, has_table_privilege(c.oid, 'TRIGGER') as triggerable,
-      coalesce((select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod)) order by a.attnum)
-        from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]') as columns,
-      coalesce((select json_agg(u.names order by u.primary desc, json_array_length(u.names), u.index) from (
-        select i.indisprimary as primary, i.indexrelid::int8 as index,
-          (select json_agg(a.attname order by k.place) from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) with ordinality as k (number, place)
-            join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number) as names
-        from pg_catalog.pg_index i
-        where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null) u), '[]') as keys
-    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't' and not c.relispartition
-      and n.nspname not in ('information_schema', 'rowmill', 'rowmill_worker') and n.nspname not like 'pg\_%'
-      -- The tables and views that extensions bring are their own affair.
-      and not exists (select 1 from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-    order by 5 desc, n.nspname, c.relname limit ${TABLES_MAX}`);
+        order by array_position(${schemas}::text[], m.nspname::text)
+        limit 1
+      ), false) as bare,
+      has_table_privilege(c.oid, 'SELECT') as readable,
+      has_table_privilege(c.oid, 'TRIGGER') as triggerable,
+      coalesce((
+        select json_agg(
+          json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod))
+          order by a.attnum
+        )
+        from pg_catalog.pg_attribute a
+        where a.attrelid = c.oid
+          and a.attnum > 0
+          and not a.attisdropped
+      ), '[]') as columns,
+      coalesce((
+        select json_agg(u.names order by u.primary desc, json_array_length(u.names), u.index)
+        from (
+          select i.indisprimary as primary,
+            i.indexrelid::int8 as index,
+            (
+              select json_agg(a.attname order by k.place)
+              from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) with ordinality as k (number, place)
+              join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number
+            ) as names
+          from pg_catalog.pg_index i
+          where i.indrelid = c.oid
+            and i.indisunique
+            and i.indisvalid
+            and i.indpred is null
+            and i.indexprs is null
+        ) u
+      ), '[]') as keys
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and c.relpersistence <> 't'
+      and not c.relispartition
+      and n.nspname not in ('information_schema', 'rowmill', 'rowmill_worker')
+      and n.nspname not like 'pg\_%'
+      -- Without the tables and views that extensions bring.
+      and not exists (
+        select 1
+        from pg_catalog.pg_depend d
+        where d.classid = 'pg_catalog.pg_class'::regclass
+          and d.objid = c.oid
+          and d.deptype = 'e'
+      )
+    order by 5 desc, n.nspname, c.relname
+    limit ${TABLES_MAX}`);
 }
 
 const KINDS: Readonly<Record<string, string>> = {
-  v: "a view: no trigger can tell which of its rows changed",
+  v: "a view: triggers cannot see which of its rows changed",
   m: "a materialized view: it has no rows of its own to watch",
-  f: "a foreign table: no trigger can watch it",
+  f: "a foreign table: triggers cannot watch it",
 };
 
 function problemOf(relation: Relation): string | null {
   const kind = KINDS[relation.kind];
   if (kind !== undefined) return kind;
-  if (!relation.readable) return `you may not read it (it belongs to ${relation.owner})`;
-  if (!relation.triggerable) return `you may not put triggers on it (it belongs to ${relation.owner})`;
+  if (!relation.readable) return `you may not read it (its owner is ${relation.owner})`;
+  if (!relation.triggerable) return `you may not create triggers on it (its owner is ${relation.owner})`;
   if (relation.keys.length === 0) return KEYLESS;
   return null;
 }
@@ -125,17 +165,16 @@ async function refusalOf(
   return reasons[0] ?? null;
 }
 
-/** Says why a table that was found cannot be watched. */
 export function refusalOfTable({ name, problem }: FoundTable): RowmillError {
-  return new RowmillError("source_unsupported", `${name} cannot be watched: ${problem ?? "of no reason"}`, {
+  return new RowmillError("source_unsupported", `${name} cannot be watched: ${problem ?? "unknown reason"}`, {
     hints:
       problem === KEYLESS
-        ? ["Add one, as in: alter table … add column id bigint generated always as identity primary key;"]
+        ? [`Add one: alter table ${name} add column id bigint generated always as identity primary key;`]
         : [],
   });
 }
 
-/** @throws RowmillError `source_unsupported` with what was probably meant, or why it could not be watched. */
+/** @throws RowmillError `source_unsupported` with what you probably meant, or why it cannot be watched. */
 export async function requireWatchable(
   client: Queryable,
   wanted: { table: string; key: readonly string[]; columns: readonly string[] },

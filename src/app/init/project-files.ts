@@ -1,7 +1,4 @@
-/**
- * Writes what a project needs beside its config, and overwrites nothing: what is there is left, or added to. Secrets go into `.env` and
- * nowhere else.
- */
+/** Writes what a project needs next to its config, and overwrites nothing. Secrets go into `.env` and nowhere else. */
 import { appendFile, chmod, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parse } from "dotenv";
@@ -22,10 +19,7 @@ const tsconfig = (config: string) => `{
 }
 `;
 
-/**
- * `.ts`, but `.mts` where a tsconfig.json that we did not write may take `.ts` for CommonJS, which cannot import this package under
- * TypeScript 5.
- */
+/** `.mts` where your tsconfig.json may take `.ts` for CommonJS, which cannot import this package (TypeScript 5). */
 export async function configFileName(folder: string): Promise<string> {
   const foreign = await exists(join(folder, "tsconfig.json"));
   return foreign && !(await isModule(folder)) ? "rowmill.config.mts" : "rowmill.config.ts";
@@ -54,7 +48,10 @@ export async function writeTsconfig(folder: string, config: string): Promise<boo
   return true;
 }
 
-/** Adds a variable to `.env`, readable by its owner only. @throws RowmillError `usage` for a value that such a file cannot hold. */
+/**
+ * Adds a variable to `.env`, readable by its owner only. @throws RowmillError `usage` for a value that such a file
+ * cannot hold.
+ */
 export async function writeVariable(folder: string, name: string, value: string): Promise<void> {
   const file = join(folder, ".env");
   const line = [value, `"${value}"`, `'${value}'`, `\`${value}\``]
@@ -63,7 +60,7 @@ export async function writeVariable(folder: string, name: string, value: string)
   if (line === undefined)
     throw new RowmillError(
       "usage",
-      `The value of ${name} cannot be written into .env; set the variable yourself.`,
+      `Rowmill cannot write the value of ${name} into .env; set the variable yourself.`,
     );
   const before = await readIfThere(file);
   const gap = before === null || before === "" || before.endsWith("\n") ? "" : "\n";
@@ -89,7 +86,7 @@ export async function ignoreOwnFiles(folder: string): Promise<readonly string[]>
   return missing;
 }
 
-/** By a line of its own in this folder's file or in one above; cleverer patterns are not understood, and a line more does no harm. */
+/** By a line of its own in this folder's file or in one above; other patterns are not read. */
 async function isIgnored(folder: string, root: string, name: string): Promise<boolean> {
   for (let at = folder; ; at = dirname(at)) {
     const lines = ((await readIfThere(join(at, ".gitignore"))) ?? "").split("\n");

@@ -1,6 +1,7 @@
 /**
- * Ties a pipeline of the config to the database: looks at its tables, then makes or checks its target, registers it, puts its
- * triggers in place. Idempotent: every `up` does it, several at once do no harm; what a crash cut off the next one completes.
+ * Ties a pipeline of the config to the database: examines its tables, makes or checks its target, registers it, puts
+ * its triggers in place; and takes them off again. Repeatable: every `up` does it, several at once do no harm, and the
+ * next one completes what a crash cut off.
  */
 import { definitionHash } from "../../config/definition.js";
 import type { AnswerColumn } from "../../model/answer/answer-columns.js";
@@ -9,24 +10,25 @@ import { RowmillError } from "../../model/errors.js";
 import type { Json, PipelineConfig } from "../../model/pipeline.js";
 import { ratesFor, type Rates } from "../../model/provider/pricing.js";
 import { compileRequest } from "../../model/request/render-request.js";
-import { isJsonType, pathProblems } from "../../model/request/template.js";
+import { isJsonType } from "../../model/request/template.js";
 import type { Provider } from "../../model/provider/provider.js";
 import { inspectTable, relationNamed, type SourceTable } from "../../sources/table/inspection.js";
 import { createTableSource } from "../../sources/table/table-source.js";
 import type { Source } from "../../sources/source.js";
-import { installTriggers, triggerSignature } from "../../sources/table/triggers.js";
+import { requirePaths, requirePredicate, requireTriggerRight } from "../../sources/table/requirements.js";
 import {
-  DatabaseError,
-  quoteIdentifier,
-  raw,
-  sql,
-  underRolePath,
-  type Database,
-  type Queryable,
-} from "../../postgres/database.js";
+  installTriggers,
+  removeTriggers,
+  triggerOptions,
+  triggersInPlace,
+  triggerSignature,
+} from "../../sources/table/triggers.js";
+import type { Database, Queryable } from "../../postgres/database.js";
 import * as definitions from "../../store/pipelines/definitions.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
+import * as uninstallation from "../../store/ledger/uninstallation.js";
+import * as arrivals from "../../store/requests/arrivals.js";
 import * as sweeps from "../../store/requests/sweeps.js";
 import {
   ensureTarget,
@@ -41,9 +43,8 @@ import { createTableTarget, type TargetTable } from "../../targets/table/table-t
 import { targetSignature } from "../../targets/table/catalogue.js";
 import type { Pipeline } from "../../worker/context.js";
 import { encoderFor } from "../../worker/rounds/estimate.js";
-import { triggerOptions, triggersInPlace } from "./triggers-in-place.js";
 
-/** What was seen before anything is made. */
+/** What was seen before anything was made. */
 export interface Examined {
   readonly config: PipelineConfig;
   readonly rates: Rates;
@@ -55,7 +56,7 @@ export interface Examined {
 }
 
 /**
- * Everything that the user may have to mend, as far as looking tells. Makes nothing.
+ * Finds everything that you may have to fix, and makes nothing.
  * @throws RowmillError `config_invalid`, `source_unsupported` or `target_unsupported`
  */
 export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
@@ -65,20 +66,21 @@ export async function examinePipeline(database: Database, config: PipelineConfig
     const near = dialect.nearModel(config.request.model, new Date());
     throw new RowmillError(
       "config_invalid",
-      `pipelines.${config.name}.budget: the price of "${config.request.model}" is not known, so a budget in dollars cannot be kept.`,
+      `pipelines.${config.name}.budget: Rowmill has no price for "${config.request.model}", so it cannot ` +
+        "enforce a budget in dollars.",
       {
         hints: [
           ...(near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`]),
-          "Write what it costs into the config: request.price: { input: …, output: … }, in dollars per million tokens.",
-          "Or leave `budget` out, and bound the pipeline with `limit`.",
+          "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.",
+          "Or remove `budget`, and cap the pipeline with `limit`.",
         ],
       },
     );
   }
   const answer = compileAnswer(config.answer);
   const table = await database.transaction((tx) => inspectTable(tx, config.source), { readOnly: true });
-  refuseWrongPaths(config, table);
-  await checkPredicate(database, config, table);
+  requirePaths(config, table);
+  await database.transaction((tx) => requirePredicate(tx, config, table), { readOnly: true });
   const look = async (tx: Queryable): Promise<Wanted> => {
     if (!(await triggersInPlace(tx, config, table))) await requireTriggerRight(tx, table);
     return wantedTarget(tx, config, table);
@@ -91,7 +93,7 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   return { config, rates, answer, table, wanted, plan };
 }
 
-/** By other names than the config's own check sees through. */
+/** The config's own check misses tables with two names. */
 async function refuseKept(
   client: Queryable,
   { name, source, target }: PipelineConfig,
@@ -100,7 +102,8 @@ async function refuseKept(
   if (source.onGone === "drop" || (await relationNamed(client, target.table))?.oid !== table.oid) return;
   throw new RowmillError(
     "config_invalid",
-    `pipelines.${name}.source.onGone: the target is the source's own table, where a row that is gone has no place for its answer. Write "drop", or name another target.`,
+    `pipelines.${name}.source.onGone: the target is the source table itself, so the answer of a deleted row ` +
+      `has no place. Write "drop", or name another target.`,
   );
 }
 
@@ -124,21 +127,11 @@ async function previousColumns(client: Queryable, name: string): Promise<readonl
   }
 }
 
-/** @throws RowmillError `config_invalid` where a template goes into a column that has no inside. */
-export function refuseWrongPaths({ request }: PipelineConfig, { columns }: SourceTable): void {
-  const types = new Map(columns.map((column) => [column.name, column.type]));
-  for (const key of ["system", "user"] as const) {
-    const message = request[key];
-    const [problem] = message?.kind === "template" ? pathProblems(message.text, types) : [];
-    if (problem !== undefined) throw new RowmillError("config_invalid", `request.${key}: ${problem}.`);
-  }
-}
-
 function jsonColumnsOf({ columns }: SourceTable): ReadonlySet<string> {
   return new Set(columns.filter(({ type }) => isJsonType(type)).map((column) => column.name));
 }
 
-/** Target before triggers: without a place for answers nothing may begin to pile up. */
+/** Target before triggers: nothing may pile up before answers have a place. */
 export async function bindPipeline(
   database: Database,
   examined: Examined,
@@ -174,7 +167,7 @@ export async function bindPipeline(
     source: sourceOf(config, row.id, { table, skipBefore }),
     target: createTableTarget(targetTable),
     targetFor: async (client, asked) => {
-      // The same table, whatever it is called on this connection's search path.
+      // Qualified: this connection's search path may find another table.
       const of = { ...config.target, table: targetTable.qualified, columns: asked.columns };
       const found = await fitTarget(client, { config: of, source: table, answer: asked.answer });
       return typeof found === "string" ? found : createTableTarget(found);
@@ -194,13 +187,13 @@ export async function bindPipeline(
   return pipeline;
 }
 
-/** @throws RowmillError `target_unsupported` where answers could not be written any more: better before more is paid */
+/** @throws RowmillError `target_unsupported` where answers can no longer be written: better before more is paid */
 async function checkTarget(
   database: Database,
   wanted: Wanted,
   qualified: string,
 ): Promise<{ table: TargetTable; signature: string | null }> {
-  // The same table, whatever it is called on this connection's search path; what was asked before it was bound is settled.
+  // Qualified: this connection's search path may find another table.
   const of = { ...wanted, config: { ...wanted.config, table: qualified }, previous: null };
   const plan = await examineTarget(database, of);
   const isChanged = plan.exists && plan.statements.length > 0;
@@ -208,56 +201,13 @@ async function checkTarget(
   if (refusal !== null)
     throw new RowmillError("target_unsupported", refusal.message, { hints: refusal.hints, cause: refusal });
   if (plan.table === null)
-    throw new RowmillError("target_unsupported", `The target ${qualified} is not there any more.`);
+    throw new RowmillError("target_unsupported", `The target ${qualified} no longer exists.`);
   return { table: plan.table, signature: plan.signature };
 }
 
-/** Else the first to fail would be the trigger itself, when the target is made and the pipeline registered. */
-async function requireTriggerRight(client: Queryable, table: SourceTable): Promise<void> {
-  const row = await client.first<{ user: string; lacking: string[] }>(sql`
-    select current_user::text as user, array(
-      select c.oid::regclass::text from pg_catalog.pg_class c
-      where c.oid = any(${table.relations.map((relation) => relation.oid)}::oid[]) and not has_table_privilege(c.oid, 'TRIGGER')
-      order by 1) as lacking`);
-  if (row === null || row.lacking.length === 0) return;
-  const user = quoteIdentifier(row.user);
-  throw new RowmillError(
-    "source_unsupported",
-    `source.table: the database's user ${user} may put no triggers on ${row.lacking.join(", ")}.`,
-    {
-      hints: [
-        ...row.lacking.map((relation) => `grant trigger on ${relation} to ${user};`),
-        "or connect as the table's owner.",
-      ],
-    },
-  );
-}
-
-/** A predicate that PostgreSQL cannot run is a mistake in the config: better said now than at the first row. */
-export async function checkPredicate(
-  database: Database,
-  config: PipelineConfig,
-  table: SourceTable,
-): Promise<void> {
-  const { where } = config.source;
-  if (where === null) return;
-  try {
-    await database.transaction(
-      (tx) => tx.run(underRolePath(sql`select 1 from ${raw(table.from)} s where (${raw(where)}) limit 0`)),
-      { readOnly: true },
-    );
-  } catch (error) {
-    if (!(error instanceof DatabaseError) || error.code !== "database_refused") throw error;
-    throw new RowmillError("source_unsupported", `source.where: ${error.message}`, {
-      cause: error,
-      hints: [`It is read as: select … from ${table.from} s where (${where})`],
-    });
-  }
-}
-
 /**
- * Looks at the table again. What changed under us (a partition, a type, the table itself) makes new triggers and a sweep.
- * @throws RowmillError `target_unsupported` where the target is no longer to be trusted: better before more is paid
+ * Inspects the table again. A change (a partition, a type, the table itself) makes new triggers and a sweep.
+ * @throws RowmillError `target_unsupported` where the target can no longer be trusted: better before more is paid
  */
 export async function refreshSource(database: Database, pipeline: Pipeline): Promise<void> {
   const { config } = pipeline;
@@ -276,7 +226,7 @@ export async function refreshSource(database: Database, pipeline: Pipeline): Pro
     if (!(error instanceof RowmillError) || error.code !== "source_unsupported") throw error;
     await pipelines.pause(database, pipeline.id, {
       kind: "source",
-      reason: `${error.message} It goes on by itself when the table is as the config says.`,
+      reason: `${error.message} The pipeline resumes automatically when the table fits the config again.`,
     });
   }
 }
@@ -318,7 +268,19 @@ async function ensureInstalled(
   return skip ? (row.installedSnapshot ?? snapshot) : null;
 }
 
-/** For judging answers to it when the config says something else. */
+/**
+ * Takes the triggers of these pipelines off your tables. Returns how many of them were not uninstalled before. They are
+ * marked first, so that no worker puts a trigger back; recorded changes go too, since the sweep after a later `up`
+ * finds them.
+ */
+export async function uninstall(database: Database, pipelineIds: readonly number[]): Promise<number> {
+  const marked = await database.transaction((tx) => uninstallation.markUninstalled(tx, pipelineIds));
+  for (const id of pipelineIds) await removeTriggers(database, id);
+  await arrivals.dropForeignArrivals(database);
+  return marked;
+}
+
+/** To judge answers to it after the config has changed. */
 function version(config: PipelineConfig): Json {
   const { columns, table } = config.target;
   const text = (source: PipelineConfig["request"]["user"] | null): Json =>
@@ -332,7 +294,7 @@ function version(config: PipelineConfig): Json {
   };
 }
 
-/** What `status`, `show` and a person in psql may want to know; functions as their source. */
+/** For `status`, `show` and readers in psql; functions as their source. */
 function describe(config: PipelineConfig): Json {
   const message = (source: PipelineConfig["request"]["user"] | null): Json =>
     source === null ? null : source.kind === "template" ? source.text : source.render.toString();

@@ -1,4 +1,4 @@
-/** Is there anything left that goes on by itself? For `--until-idle`, tests and the demo. */
+/** Is there work left that continues by itself? For `--until-idle`, tests and the demo. */
 import { heldText, type HeldBatch } from "../../model/provider/account.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as batches from "../../store/batches/batches.js";
@@ -14,15 +14,15 @@ import * as sweeps from "../../store/requests/sweeps.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
 
 export interface IdleState {
-  /** Nothing moves any more unless a person or the source's writers do something. */
+  /** Nothing moves until you or your source's writers do something. */
   readonly idle: boolean;
-  /** Pipelines that wait for a person, with the reason. */
+  /** Pipelines that wait for you, with the reason. */
   readonly blocked: readonly { readonly pipeline: string; readonly reason: string }[];
   /** Rows that failed for good, and rows whose key cannot name them. */
   readonly failed: number;
 }
 
-/** In one transaction, which spares each of a dozen questions two round trips. */
+/** In one transaction, which saves two round trips for each of a dozen questions. */
 export async function idleState({ database, pipelines: ours }: WorkerContext): Promise<IdleState> {
   return database.transaction((tx) => look(tx, ours), { readOnly: true });
 }
@@ -53,14 +53,14 @@ async function pipelineState(
   pipeline: Pipeline,
 ): Promise<{ busy: boolean; blocked: string | null }> {
   const row = await pipelines.byId(client, pipeline.id);
-  if (row === null) return { busy: false, blocked: "It is not registered any more." };
-  // The planner leaves both alone, so their rows would be waited for without end.
+  if (row === null) return { busy: false, blocked: "It is no longer registered." };
+  // The planner skips both, so their rows would wait indefinitely.
   if (row.uninstalledAt !== null)
-    return { busy: false, blocked: "It was uninstalled; rowmill up sets it up again." };
+    return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
   if (row.definitionHash !== pipeline.definitionHash)
     return {
       busy: false,
-      blocked: "Another rowmill up was started with a changed config; this one is out of date.",
+      blocked: "Another rowmill up started with a changed config, so this one is out of date.",
     };
   if (row.pauseReason !== null) return { busy: false, blocked: row.pauseReason };
   const unswept =
@@ -69,15 +69,15 @@ async function pipelineState(
   const unseen = unswept || (await arrivals.countArrivals(client, pipeline.id)) > 0;
   const inFlight = await batches.countUnfinished(client, [pipeline.id]);
   const waiting = await waitingWithinLimit(client, pipeline);
-  // Before the sweep is through nobody is asked: it is not known yet how many rows there are.
+  // Rowmill asks for approval after the sweep, which counts the rows.
   if (waiting > 0 && !unswept && row.approvedHash !== row.definitionHash) {
     return { busy: false, blocked: `It waits for approval: rowmill approve ${pipeline.config.name}` };
   }
   const { requestsMin } = pipeline.provider.limits;
   if (!unseen && inFlight === 0 && waiting > 0 && waiting < requestsMin) {
     const isLimited = waiting < (await counts.countState(client, pipeline.id, "waiting"));
-    const mend = isLimited ? `raise pipelines.${pipeline.config.name}.limit` : "more rows have to come";
-    const reason = `${waiting} rows wait: a batch there has at least ${requestsMin} requests, so ${mend}.`;
+    const fix = isLimited ? `raise pipelines.${pipeline.config.name}.limit` : "add more rows";
+    const reason = `${waiting} rows wait, but a batch there needs at least ${requestsMin} requests: ${fix}.`;
     return { busy: false, blocked: reason };
   }
   const held = await stuckBatches.held(client, {
@@ -89,21 +89,24 @@ async function pipelineState(
   return { busy, blocked: busy ? null : (heldReason(held, pipeline) ?? behindReason(behind)) };
 }
 
-/** Nothing comes of waiting for them: a person has to bring their account back, or give them up. */
+/** Waiting does not help: you bring their account back, or give them up. */
 function heldReason([first, ...others]: readonly HeldBatch[], { provider }: Pipeline): string | null {
   if (first === undefined) return null;
-  const { wrong, mends } = heldText(first, { of: provider, present: provider });
-  const more = others.length === 0 ? [] : [`So do ${others.length} more, see rowmill status.`];
-  return [wrong, ...mends, ...more].join(" ");
+  const { wrong, fixes } = heldText(first, { of: provider, present: provider });
+  const more = others.length === 0 ? [] : [`${others.length} more wait too: rowmill status`];
+  return [wrong, ...fixes, ...more].join(" ");
 }
 
 function behindReason(behind: WaitingCreates | null): string | null {
   if (behind === null) return null;
   const { batchId, pipeline } = behind;
-  return `It waits for batch ${batchId} of the pipeline ${pipeline}, which waits for a person: nothing else is created in its account before it is known what became of it.`;
+  return (
+    `It waits for batch ${batchId} of ${pipeline}, which needs your attention: until then, Rowmill creates no ` +
+    "other batch in that account."
+  );
 }
 
-/** Rows beyond `limit` wait for ever; they are no work. */
+/** Rows beyond `limit` wait indefinitely; they are no work. */
 async function waitingWithinLimit(client: Queryable, pipeline: Pipeline): Promise<number> {
   const waiting = await counts.countState(client, pipeline.id, "waiting");
   if (pipeline.config.limit === null || waiting === 0) return waiting;

@@ -1,34 +1,29 @@
 /**
- * What `rowmill up` would run for this config, as one script: the rights that an administrator grants, both schemas, targets,
- * triggers. Made by the very functions that install, on a database that answers their questions and notes their statements instead
- * of running them. So nothing is locked, and it works without the rights that it asks for, which count as granted; what only a run
- * could tell (a role that is refused after all) it cannot know.
+ * What `rowmill up` would run for this config, as one script: grants, both schemas, targets, triggers. The statements
+ * are those that `up` runs, only read from the catalogue here: nothing is locked, and the rights that the script asks
+ * for count as granted. What only a run shows (a role that is refused after all) the script cannot know.
  */
 import { readFile } from "node:fs/promises";
 import { RowmillError } from "../../model/errors.js";
 import { oneLine, safeSql } from "../../model/words/one-line.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { inspectTable, type SourceTable } from "../../sources/table/inspection.js";
-import { installTriggers, triggerSignature } from "../../sources/table/triggers.js";
-import { quoteIdentifier, quoteLiteral, type Database, type Queryable } from "../../postgres/database.js";
+import { diagnoseSourceRights } from "../../sources/table/diagnose.js";
+import { installationStatements, triggerOptions, triggerSignature } from "../../sources/table/triggers.js";
+import { quoteIdentifier, quoteLiteral, type Queryable } from "../../postgres/database.js";
 import * as migrations from "../../store/ledger/migrations.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import { refusalOf } from "../../targets/table/fault.js";
+import { targetFaults } from "../../targets/table/diagnose.js";
+import { judgeDatabaseRights, lacksArrivalsRole, readDatabaseRights } from "../doctor/database-rights.js";
 import { known, readOnly, type Look } from "../doctor/look.js";
-import {
-  judgeDatabaseRights,
-  judgeSourceRights,
-  lacksArrivalsRole,
-  lookAtDatabaseRights,
-} from "../doctor/rights.js";
-import { sourceRights, targetFindings, targetPlan } from "../doctor/table-checks.js";
+import { targetPlan } from "../doctor/table-checks.js";
 import { QUEUE_SCHEMA, queueFiles } from "./queue-schema.js";
-import { triggerOptions } from "./triggers-in-place.js";
 
 export interface InstallationScript {
   readonly text: string;
-  /** False: a pipeline's tables are not as its config says, and its part is a comment that says so. */
+  /** False: a pipeline's tables do not fit its config, and its part is a comment with the reason. */
   readonly complete: boolean;
 }
 
@@ -39,7 +34,7 @@ interface Section {
 
 /** `look` has config, variables and an open database. */
 export async function installationSql(look: Look): Promise<InstallationScript> {
-  const rights = await readOnly(look, lookAtDatabaseRights);
+  const rights = await readOnly(look, readDatabaseRights);
   const grants = judgeDatabaseRights(rights).flatMap((finding) => finding.sql);
   const roleGranted = lacksArrivalsRole(rights);
   const schemas = await readOnly(look, schemaSections);
@@ -60,7 +55,7 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
   }
   const sections = [
     {
-      title: "Rights, to be granted by an administrator",
+      title: "Rights that an administrator has to grant",
       statements: [...grants, ...parts.flatMap((part) => part.grants)],
     },
     ...asUser(rights.user, [...schemas, ...parts.flatMap((part) => part.sections)]),
@@ -68,17 +63,17 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
   return { text: scriptText(look, rights.user, sections), complete: parts.every((part) => part.complete) };
 }
 
-/** Whoever runs the script, what it makes belongs to the worker's own user: else that one could neither use nor change it. */
+/** What the script makes must belong to the worker's user, who could not use or change it otherwise. */
 function asUser(user: string, sections: readonly Section[]): readonly Section[] {
   if (sections.every((section) => section.statements.every((statement) => statement.startsWith("--"))))
     return sections;
   return [
     {
-      title: `As "${user}", to whom all of this belongs then`,
+      title: `As "${user}", who will own everything below`,
       statements: [`set role ${quoteIdentifier(user)}`],
     },
     ...sections,
-    { title: "As before", statements: ["reset role"] },
+    { title: "As yourself again", statements: ["reset role"] },
   ];
 }
 
@@ -87,14 +82,14 @@ function scriptText(look: Look, user: string, sections: readonly Section[]): str
   const { place } = known(look.opened, "a database");
   const head = [
     oneLine(`-- What rowmill up would run in ${place} as "${user}", for ${file}.`),
-    "-- It was only looked at: nothing has been changed. rowmill up does all of it by itself, the grants excepted.",
+    "-- Nothing was changed. rowmill up runs all of it itself, except the grants.",
   ];
-  if (sections.length === 0) return [...head, "-- Nothing is to be done.", ""].join("\n");
+  if (sections.length === 0) return [...head, "-- There is nothing to do.", ""].join("\n");
   return [
     ...head,
     "-- An administrator may run the grants alone, or the whole script.",
     "",
-    "-- So that names without a schema are PostgreSQL's own, and not somebody else's",
+    "-- So that a name without a schema is PostgreSQL's own",
     "",
     "set search_path = pg_catalog, pg_temp;",
     ...sections.flatMap(({ title, statements }) => [
@@ -126,16 +121,20 @@ async function schemaSections(tx: Queryable): Promise<Section[]> {
               ...migrations.SCHEMA_STATEMENTS,
               ...pending.flatMap(({ version, name, text, sha256 }) => [
                 text,
-                `insert into rowmill.migrations (version, name, sha256) values (${version}, ${quoteLiteral(name)}, ${quoteLiteral(sha256)})`,
+                `insert into rowmill.migrations (version, name, sha256) values (${version}, ` +
+                  `${quoteLiteral(name)}, ${quoteLiteral(sha256)})`,
               ]),
               migrations.DEPLOYMENT_STATEMENT,
             ],
     },
-    { title: "The queue that wakes workers, graphile-worker's own", statements: await queueStatements(tx) },
+    {
+      title: "graphile-worker's tables, the queue that wakes workers",
+      statements: await queueStatements(tx),
+    },
   ];
 }
 
-/** As graphile-worker runs them: its bootstrap (dist/migrate.js), then the files that it ships, each noted by its number. */
+/** As graphile-worker runs them: its bootstrap (dist/migrate.js), then its files, each recorded by its number. */
 async function queueStatements(tx: Queryable): Promise<string[]> {
   const { files, last } = await queueFiles(tx);
   const pending = files.filter(({ number }) => number > (last ?? 0));
@@ -193,22 +192,23 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
   const plan = await targetPlan(look, pipeline, table);
   const refusal = refusalOf(plan.faults.filter(({ kind }) => kind === "shape"));
   if (refusal !== null) throw refusal;
-  const rights = await sourceRights(look, pipeline, table);
-  const findings = [
-    ...judgeSourceRights(name, table, rights),
-    ...(await targetFindings(look, name, plan)),
-  ].filter(({ level }) => level === "problem");
-  const grants = findings.flatMap((finding) => finding.sql);
+  const findings = await readOnly(look, async (tx) => [
+    ...(await diagnoseSourceRights(tx, pipeline, table)),
+    ...(await targetFaults(tx, name, plan)),
+  ]);
+  const grants = findings.flatMap(({ level, sql }) => (level === "problem" ? sql : []));
   return {
     grants,
     sections: [
       {
         title: `${name}: the target ${plan.qualified}`,
-        // Columns of somebody else's table stand among the grants.
+        // Changes to another owner's table stand among the grants.
         statements: plan.statements.filter((statement) => !grants.includes(`${statement};`)),
       },
       {
-        title: `${name}: triggers on ${table.qualified} (${row.id} is the number of the pipeline; a new one gets it when up registers it)`,
+        title:
+          `${name}: triggers on ${table.qualified} (${row.id} is the number of the pipeline; a new one gets it ` +
+          "when up registers it)",
         statements: await triggerStatements(look, pipeline, { table, row }),
       },
     ],
@@ -216,35 +216,16 @@ async function wholePart(look: Look, pipeline: PipelineConfig, row: Registered):
   };
 }
 
-async function triggerStatements(
+/** None where they are in place. */
+function triggerStatements(
   look: Look,
   pipeline: PipelineConfig,
   { table, row }: { table: SourceTable; row: Registered },
-): Promise<string[]> {
-  const { database } = known(look.opened, "a database");
+): Promise<readonly string[]> {
   const options = triggerOptions(pipeline, row.id);
-  return readOnly(look, async (tx) => {
-    if ((await triggerSignature(tx, table, options)) === row.signature) return [];
-    const notes: string[] = [];
-    await installTriggers(notingDatabase(database, tx, notes), table, {
-      ...options,
-      roleGranted: row.roleGranted,
-    });
-    return notes;
-  });
-}
-
-/** Asks through `tx`, and puts what should be run into `notes`. */
-function notingDatabase(database: Database, tx: Queryable, notes: string[]): Database {
-  const noting: Queryable = {
-    rows: tx.rows,
-    first: tx.first,
-    run: (statement) => {
-      if (statement.values.length > 0)
-        throw new RowmillError("internal", "A statement with values cannot be printed as it is.");
-      notes.push(statement.text);
-      return Promise.resolve(0);
-    },
-  };
-  return { ...database, ...noting, transaction: (work) => work(noting) };
+  return readOnly(look, async (tx) =>
+    (await triggerSignature(tx, table, options)) === row.signature
+      ? []
+      : installationStatements(tx, table, { ...options, roleGranted: row.roleGranted }),
+  );
 }

@@ -1,4 +1,4 @@
-/** Opens the config's database: a server by its URL, or the embedded one beside the config file. */
+/** Opens the config's database: a server by its URL, or the embedded one next to the config file. */
 import { dirname, join } from "node:path";
 import { connectionFacts, connectionOptions, describeServer } from "../../config/database/connection.js";
 import type { Environment } from "../../config/load/environment.js";
@@ -13,14 +13,14 @@ import {
   type DatabaseOptions,
 } from "../../postgres/database.js";
 
-/** Spool files and the embedded database live here, beside the config file. */
+/** Holds spool files and the embedded database, next to the config file. */
 export function stateFolder(config: Pick<ProjectConfig, "file">): string {
   return join(dirname(config.file), ".rowmill");
 }
 
 export interface OpenedDatabase {
   readonly database: Database;
-  /** For people: where this is, without user and password. */
+  /** For messages: where this is, without user and password. */
   readonly place: string;
   close(): Promise<void>;
 }
@@ -69,17 +69,16 @@ async function openBeside(config: ProjectConfig, options: DatabaseOptions): Prom
   };
 }
 
-/** Of the embedded database, beside the config file. */
 export function embeddedFolder(config: Pick<ProjectConfig, "file">): string {
   return join(stateFolder(config), "database");
 }
 
-/** False for an embedded database that was never opened: looking at it would make one. A server is always there to be asked. */
+/** False for an embedded database that was never opened: opening it would create one. */
 export async function hasDatabase(config: ProjectConfig): Promise<boolean> {
   return config.database.kind === "server" || exists(join(embeddedFolder(config), "postgres"));
 }
 
-/** The embedded database has one session: a second worker process would only wait for the first. */
+/** The embedded database has one session: a second worker would only wait for the first. */
 export async function lockForWork(config: ProjectConfig, command: string): Promise<() => void> {
   if (config.database.kind === "server") return () => undefined;
   const { acquireWorkerLock } = await import("../../embedded/worker-lock.js");
@@ -92,10 +91,10 @@ export async function lockForWork(config: ProjectConfig, command: string): Promi
       : `process ${holder.pid} (${holder.command}, since ${holder.startedAt})`;
   throw new RowmillError(
     "embedded_in_use",
-    `${who} already works on this embedded database; only one worker can.`,
+    `${who} already works on this embedded database, which takes one worker.`,
     {
       hints: [
-        "All other commands work beside it: status, show, flush, sweep, pause, resume, approve.",
+        "All other commands work meanwhile: status, show, flush, sweep, pause, resume, approve.",
         "For several workers, use a PostgreSQL server: set DATABASE_URL.",
       ],
     },

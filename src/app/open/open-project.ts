@@ -1,7 +1,4 @@
-/**
- * The composition root: the only place that names concrete adapters. From a checked config and the environment it makes what the
- * stages work with.
- */
+/** The composition root: from a checked config and the environment it makes what the stages work with. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Logger } from "pino";
@@ -37,7 +34,7 @@ export interface ProjectParts {
   /** Where they were made before the database was opened. */
   readonly providers?: OpenedProviders;
   readonly steps?: StepOptions;
-  /** May a target that exists be changed so? Without it, as far as the config allows it. */
+  /** May an existing target be changed like this? By default, as far as the config allows it. */
   readonly allowChange?: AllowChange;
 }
 
@@ -54,7 +51,7 @@ export async function prepareSchemas(database: Database): Promise<string[]> {
 export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const { config, database, log } = parts;
   const providers = parts.providers ?? (await openProviders(parts));
-  // All of them before anything is made: a mistake in the last one leaves no trace of the others.
+  // All of them before anything is made: a mistake in the last one leaves nothing behind.
   const examined = new Map<PipelineConfig, Examined>();
   for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
     examined.set(pipeline, await explained(pipeline, () => examinePipeline(database, pipeline)));
@@ -115,12 +112,12 @@ export function openWithoutKey(parts: ProjectParts): Promise<WorkerContext> {
   return openProject({ ...parts, environment: { ...environment, provider } });
 }
 
-/** Its source is what another pipeline writes: not there, or not whole, before that one is bound. Those stand in the config's order. */
+/** Its source is another pipeline's target, which may not exist before that one is bound. */
 function readsTargetOf(pipeline: PipelineConfig, all: readonly PipelineConfig[]): boolean {
   return all.some((other) => other !== pipeline && sameTable(other.target.table, pipeline.source.table));
 }
 
-/** Whatever goes wrong names the pipeline. */
+/** Errors name the pipeline. */
 async function explained<T>(config: PipelineConfig, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -140,7 +137,7 @@ async function bindAgain(database: Database, seen: Examined, provider: Provider)
   }
 }
 
-/** Two processes that make the same table, role or function at once: one of them meets a catalogue row of the other's. */
+/** Two processes made the same table, role or function at once, and one met a catalogue row of the other. */
 function isRace(error: unknown): boolean {
   return error instanceof DatabaseError && error.sqlState !== null && RACE_STATES.has(error.sqlState);
 }

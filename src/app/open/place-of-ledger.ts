@@ -1,6 +1,6 @@
 /**
- * Notices that the ledger is in another database than it was: a restored dump, a copy on the same server, a copied folder. A rename and a
- * failover are none. What has the same identity as before (a physical copy, a server's own backup) only the provider's list can tell.
+ * Notices that the ledger is in another database than before: a restored dump, a copy on the same server, a copied
+ * folder; not a rename or a failover. A physical copy has the same identity: only the provider's list shows that one.
  */
 import { realpath, stat } from "node:fs/promises";
 import { differenceOf, suspicionText, type DeploymentIdentity } from "../../model/deployment-identity.js";
@@ -12,7 +12,7 @@ import { embeddedFolder } from "./open-database.js";
 /** What of a config says where its database is. */
 export type Place = Pick<ProjectConfig, "database" | "file">;
 
-/** Where the ledger is, and what speaks against its being where it was; null: nothing. Only reads. */
+/** Where the ledger is, and how that differs from before; null: it does not. Only reads. */
 export async function lookAtPlace(
   client: Reader,
   config: Place,
@@ -21,7 +21,7 @@ export async function lookAtPlace(
   return { identity, difference: differenceOf(await deployment.recordedIdentity(client), identity) };
 }
 
-/** When a worker opens the ledger. Repeatable; what was seen stays until a person decides. */
+/** When a worker opens the ledger. Repeatable; a suspicion stays until you decide. */
 export async function noticeMove(database: Database, config: Place): Promise<void> {
   const look = async (tx: Reader) =>
     (await deployment.suspicion(tx)) === null ? await lookAtPlace(tx, config) : null;

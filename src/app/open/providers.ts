@@ -1,4 +1,4 @@
-/** Which provider a pipeline asks: the choice of its config, completed by the environment. Calls nobody. */
+/** Which provider a pipeline asks: the choice of its config, completed by the environment. Makes no call. */
 import type { Environment } from "../../config/load/environment.js";
 import type { AccountWords } from "../../model/provider/account.js";
 import { RowmillError } from "../../model/errors.js";
@@ -16,12 +16,12 @@ export interface Configured {
 /** Of a pipeline of the config. */
 export type OpenedProviders = (pipeline: PipelineConfig) => Provider;
 
-/** By the pipeline's name; of one that is not in the config: what the environment says. */
+/** By the pipeline's name; for one that is not in the config, the environment's provider. */
 export function choiceOf({ config }: Pick<Configured, "config">, pipeline: string): ProviderChoice {
   return config.pipelines.find(({ name }) => name === pipeline)?.provider ?? ADAPTERS[0].choice;
 }
 
-/** What the pipeline's batches belong to from now on, with a key or without. @throws RowmillError `config_invalid` */
+/** The account of the pipeline's next batches; needs no key. @throws RowmillError `config_invalid` */
 export function presentAccount(configured: Configured, pipeline: string): string {
   return choiceOf(configured, pipeline).account(configured.environment.provider);
 }
@@ -37,7 +37,9 @@ export interface Account {
   readonly pipelines: readonly PipelineConfig[];
 }
 
-/** Those that the pipelines ask, each once: the same account with the same key. @throws RowmillError `config_invalid` */
+/**
+ * Those that the pipelines ask, each once: the same account with the same key. @throws RowmillError `config_invalid`
+ */
 export function accountsOf({ config, environment }: Configured): readonly Account[] {
   const accounts = new Map<string, Account>();
   for (const pipeline of config.pipelines) {

@@ -1,7 +1,4 @@
-/**
- * The schema that graphile-worker brings along, as far as it can be read without loading it: it takes a tenth of a second, and what
- * does one round and ends needs none of it.
- */
+/** The schema of graphile-worker, read without loading the package, which takes a tenth of a second. */
 import { readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -16,7 +13,7 @@ export interface QueueFile {
   readonly path: string;
 }
 
-/** The files that graphile-worker ships, in their order, and the number of the last one that ran here; null: none ever did. */
+/** The files of graphile-worker in their order, and the number of the last one that ran here; null: none did. */
 export async function queueFiles(client: Reader): Promise<{ files: QueueFile[]; last: number | null }> {
   const folder = join(dirname(createRequire(import.meta.url).resolve("graphile-worker/package.json")), "sql");
   const names = (await readdir(folder)).filter((name) => /^\d{6}\.sql$/.test(name)).sort();

@@ -1,4 +1,4 @@
-/** One round of each stage, without the queue: `up --once`, for cron. Batches that are due go as far as they can. */
+/** One round of each stage, without the queue: `up --once`, for cron. Due batches advance as far as they can. */
 import * as batches from "../../store/batches/batches.js";
 import { advanceBatch } from "../../worker/turn/advance.js";
 import { compareWithList } from "../../worker/rounds/duplicates.js";
@@ -11,7 +11,7 @@ import { sweepChunk } from "../../worker/rounds/sweeper.js";
 
 const DUE_MAX = 1_000;
 
-/** Sweeps that are due, to their end. `onChunk` tells a person how far it is. */
+/** Runs due sweeps to their end. */
 export async function sweepAll(
   context: WorkerContext,
   signal: AbortSignal,

@@ -1,6 +1,6 @@
 /**
- * Asks failed rows again by a person's word: they wait, with tries that count anew, and a worker sends them. Chunks of one transaction each:
- * after a crash some of them wait, and the same command finds the others.
+ * Asks failed rows again on your command: they wait, with a fresh count of tries, and a worker sends them. One
+ * transaction a chunk: after a crash some of them wait, and the same command finds the others.
  */
 import * as failures from "../../store/requests/failures.js";
 import type { FailedRows } from "../../store/requests/failures.js";
@@ -10,12 +10,12 @@ import { estimateAgain, type Estimate } from "../../worker/rounds/estimate.js";
 const CHUNK_ROWS = 5_000;
 const SAMPLE_KEYS = 100;
 
-/** Rows whose kept answer is of no use any more. */
+/** Rows whose kept answer is no longer of use. */
 type Overtaken = readonly { readonly id: string; readonly key: string }[];
 
 export interface Again {
   readonly rows: number;
-  /** Of them: cut off with the room that they would get again. */
+  /** Of them: cut off at the output limit that they would get again. */
   readonly sameRoom: number;
   /** Null: there are none. */
   readonly estimate: Estimate | null;
@@ -42,7 +42,7 @@ export async function prepareAgain(
   return { rows, sameRoom, estimate: await estimateAgain(context, pipeline, { rows, keys }) };
 }
 
-/** How many wait again. Stops between two chunks when it is told to. */
+/** Returns how many wait again. Stops between two chunks at the signal. */
 export async function askAgain(
   { database }: WorkerContext,
   { meant, overtaken, signal }: { meant: FailedRows; overtaken: Overtaken; signal: AbortSignal },

@@ -1,11 +1,13 @@
-/** Owns how a person names a row: the parts of its key on the command line, brought into the ledger's one spelling. */
+/** Owns how you name a row: the parts of its key on the command line, brought into the ledger's spelling. */
 import { RowmillError } from "../../model/errors.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import type { SourceTable } from "../../sources/table/inspection.js";
 import { bisect } from "../../postgres/bisect.js";
 import { join, raw, sql, type Queryable } from "../../postgres/database.js";
 
-/** A composite key: its parts as arguments, or one JSON array. @throws RowmillError `usage` for another number of parts. */
+/**
+ * A composite key: its parts as arguments, or one JSON array. @throws RowmillError `usage` for another number of parts.
+ */
 export function keyParts(given: readonly string[], columns: number | null): readonly string[] {
   const [only = ""] = given;
   const listed = given.length === 1 && columns !== 1 ? partsOfJson(only) : null;
@@ -16,7 +18,9 @@ export function keyParts(given: readonly string[], columns: number | null): read
     "usage",
     `The key of this pipeline has ${expected}, but ${parts.length} ${parts.length === 1 ? "was" : "were"} given.`,
     {
-      hints: ['Give them as a JSON array: \'["a", "1"]\'. For rowmill show, one part after another will do.'],
+      hints: [
+        'Write its parts as a JSON array: \'["a", "1"]\'. rowmill show also takes them one after another.',
+      ],
     },
   );
 }
@@ -32,7 +36,7 @@ function partsOfJson(text: string): readonly string[] | null {
   }
 }
 
-/** In the ledger's one spelling: `007` names the row 7 where the key is a number. */
+/** In the ledger's spelling: `007` names the row 7 where the key is a number. */
 export async function spellKey(
   tx: Queryable,
   table: SourceTable | null,
@@ -86,7 +90,7 @@ function spellText(parts: readonly string[]): string {
 function noSuchKey(error: unknown, table: SourceTable): unknown {
   if (!(error instanceof RowmillError) || error.code !== "database_refused") return error;
   const types = table.key.map((column) => `${column.name} (${column.type})`).join(", ");
-  return new RowmillError("usage", `This cannot be a key of ${table.qualified}: it consists of ${types}.`, {
+  return new RowmillError("usage", `This is not a key of ${table.qualified}, whose key is ${types}.`, {
     cause: error,
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Puts one row's story together: its cells as they are now, its request, every attempt, what happened to the batches, and the
- * result. A table that cannot be read leaves a reason in its place; what the ledger knows is told all the same.
+ * Puts one row's story together: its cells now, its request, every attempt, the events of its batches, and the result.
+ * A table that cannot be read leaves the reason in its place.
  */
 import { compileAnswer } from "../../model/answer/answer.js";
 import { RowmillError } from "../../model/errors.js";
@@ -76,12 +76,12 @@ async function lookAtTable(
   database: Database,
   config: PipelineConfig | undefined,
 ): Promise<{ seen: SourceTable; reason: string } | { seen: null; reason: string }> {
-  if (config === undefined) return { seen: null, reason: "The config has no such pipeline any more." };
+  if (config === undefined) return { seen: null, reason: "The pipeline is no longer in the config." };
   const seen = await inspectTable(database, config.source).catch(reasonOfUnsupported);
   return "reason" in seen ? { seen: null, reason: seen.reason } : { seen, reason: "" };
 }
 
-/** A table that is not as the config says is a part of the story. */
+/** A table that does not fit the config is part of the story. */
 function reasonOfUnsupported(error: unknown): { reason: string } {
   const isTable = error instanceof RowmillError && /^(?:source|target)_unsupported$/.test(error.code);
   if (isTable) return { reason: error.message };
@@ -102,7 +102,7 @@ async function readRow(
   return leftOut === null ? { state: "absent" } : { state: "present", cells: leftOut, matchesWhere: false };
 }
 
-/** The columns that this pipeline writes, and no others of a table that may be the user's own. */
+/** Only the columns that this pipeline writes: the table may be your own. */
 async function readResult(
   tx: Queryable,
   wanted: { table: SourceTable; config: PipelineConfig; parts: readonly string[] },
@@ -110,7 +110,7 @@ async function readResult(
   const { table, config, parts } = wanted;
   const relation = await findRelation(tx, config.target.table).catch(reasonOfUnsupported);
   if ("reason" in relation) return { state: "unknown", reason: relation.reason };
-  // To read a table is to plan over its indexes, whose expressions are its owner's code.
+  // Reading plans over the table's indexes, whose expressions are its owner's code.
   if (!config.target.trustOwner) {
     await tx.run(sql`lock table only ${raw(relation.qualified)} in access share mode`);
     const key = table.key.map((column) => column.name);
@@ -129,9 +129,10 @@ async function readResult(
   );
   const columns = await readColumns(tx, relation.oid, [...written, "rowmill_at", "rowmill_model"]);
   const cellsNow = join(columns.map((column) => shownJson("t", column)));
-  const row = await tx.first<{ cells: unknown[] }>(
-    sql`select pg_catalog.json_build_array(variadic array[${cellsNow}]::pg_catalog.json[]) as cells from ${raw(relation.from)} t where ${where}`,
-  );
+  const row = await tx.first<{ cells: unknown[] }>(sql`
+    select pg_catalog.json_build_array(variadic array[${cellsNow}]::pg_catalog.json[]) as cells
+    from ${raw(relation.from)} t
+    where ${where}`);
   if (row === null) return { state: "absent" };
   const cells = Object.fromEntries(columns.map((column, index) => [column.name, row.cells[index]]));
   const empty = Object.values(cells).every((value) => value === null);

@@ -1,10 +1,8 @@
 /**
- * Writes answers that the target refused when they came, and that were kept: at no cost, once the target takes them.
- *
- * As the collector does: the ledger's rows are locked first, then the target's free rows, then the source is read, and an answer counts
- * only for the content and the question that it was given to. A chunk is one transaction, so a crash leaves it whole or not at all, and
- * whoever comes second finds nothing left to write. One that fails by its rows is halved, down to the row, in transactions of their own:
- * a deferred constraint fails at the commit.
+ * Writes kept answers that the target refused before, at no cost, once the target accepts them. In the collector's
+ * order: locks the ledger's rows, then the target's free rows, reads the source, and writes only what still answers the
+ * row and the question. A chunk is one transaction: a crash leaves it whole or not at all. One that fails by its rows
+ * is halved, down to the row, each in a transaction of its own, since a deferred constraint fails at the commit.
  */
 import { RowmillError } from "../../model/errors.js";
 import type { Json } from "../../model/pipeline.js";
@@ -22,14 +20,14 @@ import { userCodeTimer } from "../../worker/user-code.js";
 
 /** In one transaction. */
 const CHUNK_ROWS = 500;
-/** Short, so that a user's transaction never has to wait for ours for long. */
+/** Short: your own transactions must not wait for ours. */
 const LOCK_TIMEOUT_MS = 400;
-/** Of rows whose locks others hold, where the write does not tell which; then they are left. */
+/** For rows whose locks others hold, where the write does not say which; then they are left. */
 const CONFLICT_TRIES_MAX = 5;
-/** Held rows in a command that are looked for among others; then all that fails together is left. */
+/** Held rows that a command searches for by halving; beyond it, a chunk that fails is left whole. */
 const ALONE_MAX = 16;
 const MESSAGE_CHARACTERS_MAX = 2_000;
-/** Their ids stay in memory until the person has answered. */
+/** Their ids stay in memory until you have answered. */
 const OVERTAKEN_MAX = 100_000;
 
 export interface KeptTally {
@@ -38,11 +36,11 @@ export interface KeptTally {
   refused: number;
   /** One of them. */
   example: { readonly key: string; readonly message: string } | null;
-  /** A user's transaction holds the target's row. */
+  /** Another transaction holds the target's row. */
   held: number;
-  /** There is no such row any more: the next look ends their requests. */
+  /** Their rows were deleted: the next look ends their requests. */
   gone: number;
-  /** The row or the question is another one by now: the answer is of no use. */
+  /** The row or the question has changed: the answer is of no use. */
   readonly overtaken: { readonly id: string; readonly key: string }[];
   /** The same, beyond what fits into memory. */
   overtakenMore: number;
@@ -64,7 +62,7 @@ export interface Writing {
   readonly onChunk: (tally: KeptTally) => void;
 }
 
-/** Stops between two chunks when it is told to, with what was done by then. */
+/** Stops between two chunks at the signal, with what was done by then. */
 export async function writeKept(writing: Writing): Promise<KeptTally> {
   const { database, meant, signal } = writing;
   const tally: KeptTally = {
@@ -108,7 +106,7 @@ async function writePart(writing: Pass, tally: KeptTally, ids: readonly string[]
         continue;
       }
       if (isConflict(error)) {
-        // A key that somebody inserts, or a lock that the user's trigger waits for, is one row's.
+        // An inserted key, or a lock that a trigger waits for, belongs to one row.
         if (trial.atTarget && open.length > 1 && writing.waits.alone < ALONE_MAX)
           return halve(writing, tally, open);
         if (tries++ < CONFLICT_TRIES_MAX) continue;
@@ -129,10 +127,7 @@ async function halve(writing: Pass, tally: KeptTally, ids: readonly string[]): P
   await writePart(writing, tally, ids.slice(middle));
 }
 
-/**
- * Not of the statement, as where a right is missing, nor of the source or the ledger: that is no row's doing, and ends the command with the
- * database's message.
- */
+/** A failure of the statement (a missing right), the source or the ledger is not a row's own, and ends the command. */
 function isRowsOwn(error: unknown, { atTarget }: Place): error is DatabaseError {
   return error instanceof DatabaseError && causeOf(error, atTarget) !== null && !isOfStatement(error);
 }
@@ -149,7 +144,7 @@ interface Chunk {
   readonly held: number;
   readonly gone: number;
   readonly overtaken: readonly { id: string; key: string }[];
-  /** What did not go into memory together with the others, or was not judged in time. */
+  /** What did not fit into memory with the others, or was not judged in time. */
   readonly left: readonly string[];
 }
 
@@ -212,8 +207,8 @@ function writeOnce(writing: Writing, ids: readonly string[], trial: Place): Prom
 }
 
 function changed({ config }: Pipeline): RowmillError {
-  return new RowmillError("refused", `${config.name} was changed by another rowmill up meanwhile.`, {
-    hints: [`What is written so far stays. For the rest: rowmill retry ${config.name}`],
+  return new RowmillError("refused", `Another rowmill up changed ${config.name} in the meantime.`, {
+    hints: [`What was written stays. For the rest: rowmill retry ${config.name}`],
   });
 }
 
@@ -229,7 +224,7 @@ interface JudgedKept {
   readonly left: readonly string[];
 }
 
-/** Which of them are about the row as it is now, and what the present definition would ask. */
+/** Which of them still answer the row and the question of today. */
 async function judge(
   { pipeline, account }: Writing,
   tx: Queryable,
@@ -251,7 +246,7 @@ async function judge(
     if (unread.has(answer.key) || isTimeOver()) left.push(answer.id);
     else if (row === undefined && !answer.rowGone) gone++;
     else {
-      // As the collector does: of a row that is gone the answer stands for what was asked.
+      // As in the collector: the answer of a deleted row stands for what was asked.
       const isAsked =
         row === undefined ||
         (row.hash === answer.contentHash && currentFingerprint(pipeline, row.cells) === answer.fingerprint);

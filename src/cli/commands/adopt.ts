@@ -2,8 +2,14 @@
  * `rowmill adopt`: sets the pipeline up as `up` would, without sending anything, shows which rows a batch of your own
  * code is about, asks, and gives the batch to the pipeline. A worker collects it.
  */
-import { adoptBatch, prepareAdoption, type Adopted, type Adoption } from "../../app/adopt/adopt-batch.js";
-import { openForAdoption, type OpenedForAdoption } from "../../app/adopt/adopt-project.js";
+import {
+  adoptBatch,
+  openForAdoption,
+  prepareAdoption,
+  type Adopted,
+  type Adoption,
+  type OpenedForAdoption,
+} from "../../app/adopt/adopt-batch.js";
 import { openProjectDatabase } from "../../app/open/open-database.js";
 import { sweepAll } from "../../app/open/round.js";
 import type { Json, PipelineConfig } from "../../model/pipeline.js";

@@ -1,5 +1,6 @@
 /** `rowmill doctor`: checks everything, shows what it found and how to fix it. Changes nothing. */
-import { GROUPS, type Finding, type Level } from "../../app/doctor/check.js";
+import { GROUPS } from "../../app/doctor/look.js";
+import type { Finding, Level } from "../../model/words/finding.js";
 import { examine, type CheckReport } from "../../app/doctor/examine.js";
 import { startLook } from "../../app/doctor/look.js";
 import { proseLine, safeSql } from "../../model/words/one-line.js";
@@ -78,10 +79,10 @@ function joinUnchecked(titled: readonly Titled[]): Titled[] {
   return joined;
 }
 
-function findingLines(title: string, { level, text, mends, sql }: Finding): string[] {
+function findingLines(title: string, { level, text, fixes, sql }: Finding): string[] {
   return [
     `  ${WORDS[level].padEnd(WORD_WIDTH)}  ${title}: ${proseLine(text)}`,
-    ...mends.map((fix) => `${BELOW}- ${proseLine(fix)}`),
+    ...fixes.map((fix) => `${BELOW}- ${proseLine(fix)}`),
     ...(sql.length === 0 ? [] : [`${BELOW}- Run as an administrator or as the owner:`]),
     ...sql.map((statement) => `${BELOW}    ${safeSql(statement)}`),
   ];
@@ -107,7 +108,7 @@ function reportObject(reports: readonly CheckReport[]): object {
       group,
       title,
       status: worst(findings),
-      findings: findings.map(({ level, text, mends, sql }) => ({ status: level, text, mends, sql })),
+      findings: findings.map(({ level, text, fixes, sql }) => ({ status: level, text, fixes, sql })),
     })),
   };
 }

@@ -4,8 +4,7 @@
  */
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { checkConfigText } from "../../app/init/check-config-text.js";
-import { configText, type Choices } from "../../app/init/config-text.js";
+import { checkConfigText, configText, type Choices } from "../../app/init/config-text.js";
 import {
   isNamed,
   listTables,

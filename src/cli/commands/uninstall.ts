@@ -3,7 +3,7 @@
  * schemas. Sources and targets keep every row.
  */
 import type { OpenedDatabase } from "../../app/open/open-database.js";
-import { uninstall } from "../../app/open/uninstall.js";
+import { uninstall } from "../../app/open/bind-pipeline.js";
 import { RowmillError } from "../../model/errors.js";
 import type { Database } from "../../postgres/database.js";
 import * as overview from "../../store/ledger/overview.js";

@@ -152,10 +152,10 @@ function batchLines(facts: StatusFacts, style: Style): string[] {
 }
 
 function heldLines({ held }: StatusFacts): string[] {
-  return held.flatMap(({ wrong, mends }) => [
+  return held.flatMap(({ wrong, fixes }) => [
     "",
     `! ${proseLine(wrong)}`,
-    ...mends.map((fix) => `  ${proseLine(fix)}`),
+    ...fixes.map((fix) => `  ${proseLine(fix)}`),
   ]);
 }
 

@@ -1,8 +1,11 @@
 /** Small pieces of text that several commands show. Pure. */
+import { counted, formatCount } from "../../model/words/counted.js";
 import { proseLine } from "../../model/words/one-line.js";
 import type { PipelineConfig } from "../../model/pipeline.js";
 import { formatUsd } from "../../model/provider/pricing.js";
 import type { Estimate } from "../../worker/rounds/estimate.js";
+
+export { counted, formatCount };
 
 const NANO_USD_PER_USD = 1e9;
 const KEY_CHARACTERS = 64;
@@ -20,16 +23,6 @@ export function fitKey(key: string): string {
 /** Lines of a longer text, such as a stack: indented, so that none looks like a line of ours. */
 export function indented(text: string): string[] {
   return text.split("\n").map((line) => `  ${line}`);
-}
-
-export function formatCount(count: number): string {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
-}
-
-/** `1 row`, `2,000 rows`. */
-export function counted(count: number, noun: string): string {
-  const plural = noun.endsWith("h") ? `${noun}es` : `${noun}s`;
-  return `${formatCount(count)} ${count === 1 ? noun : plural}`;
 }
 
 const UNITS = [

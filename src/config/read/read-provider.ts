@@ -51,7 +51,7 @@ const PROVIDER: Readonly<Record<string, Kind>> = {
   results: "function",
   inputs: "object or null",
   answer: "function or null",
-  examine: "function",
+  diagnose: "function",
   servesDemo: "function",
   clockSeconds: "function",
 };

@@ -16,13 +16,13 @@ export interface HeldBatch {
 export function heldText(
   held: HeldBatch,
   words: { readonly of: AccountWords; readonly present: AccountWords },
-): { readonly wrong: string; readonly mends: readonly string[] } {
+): { readonly wrong: string; readonly fixes: readonly string[] } {
   const { of, present } = words;
   return {
     wrong:
       `Batch ${held.id} of ${held.pipeline} was sent with ${of.accountText(held.account)}, but the worker uses ` +
       `${present.accountText(held.presentAccount)}. Its rows wait; all others continue.`,
-    mends: [
+    fixes: [
       of.name === present.name
         ? `To collect it, start rowmill up with that account's ${variablesText(held, of)}.`
         : `To collect it, set the provider of ${held.pipeline} back to ${of.title}, and start rowmill up.`,

@@ -348,8 +348,8 @@ export interface ProviderFinding {
   readonly about: "key" | "model";
   readonly level: "ok" | "warning" | "problem";
   readonly text: string;
-  /** What to do, a sentence each. */
-  readonly mends: readonly string[];
+  /** What to do, one sentence each. */
+  readonly fixes: readonly string[];
 }
 
 export interface Provider extends Dialect {
@@ -389,7 +389,7 @@ export interface Provider extends Dialect {
   /** One live call; its `customId` has no meaning. */
   readonly answer: ((request: ModelRequest, options?: CallOptions) => Promise<AnswerOutcome>) | null;
   /** Checks key and models. Asks once, without retries. */
-  examine(models: readonly string[], options?: CallOptions): Promise<readonly ProviderFinding[]>;
+  diagnose(models: readonly string[], options?: CallOptions): Promise<readonly ProviderFinding[]>;
   /** Whether the demo model answers, which is not a language model. */
   servesDemo(options?: CallOptions): Promise<boolean>;
   /** The Date header of the last reply, in seconds since the epoch; null before any reply. */

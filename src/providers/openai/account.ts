@@ -1,4 +1,4 @@
-/** Owns what an account is here: base URL, organisation and project, without secrets: `https://api.openai.com/v1|org|project`. Pure. */
+/** An account is base URL, organization and project, without secrets: `https://api.openai.com/v1|org|project`. Pure. */
 import { RowmillError } from "../../model/errors.js";
 
 export const OPENAI_BASE_URL_DEFAULT = "https://api.openai.com/v1";
@@ -9,7 +9,7 @@ export interface AccountParts {
   readonly project?: string | undefined;
 }
 
-/** @throws RowmillError `config_invalid` for a base URL that is none */
+/** @throws RowmillError `config_invalid` for an invalid base URL */
 export function openaiAccount({ baseURL, organization, project }: AccountParts): string {
   return [cleanBaseUrl(baseURL || OPENAI_BASE_URL_DEFAULT), organization ?? "", project ?? ""].join("|");
 }
@@ -21,7 +21,7 @@ export function accountText(account: string): string {
   return parts.filter((part) => part !== "").join(", ");
 }
 
-/** In the order of an account's parts; the key is no part of it, since it is a secret. */
+/** In the order of an account's parts; the key is a secret, and not one of them. */
 const VARIABLES = ["OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"] as const;
 
 /** As for a shell: an empty variable counts as absent. */
@@ -36,14 +36,14 @@ export function accountVariables(account: string, present: string): readonly str
 
 /**
  * Scheme, host and path, without a slash at the end.
- * @throws RowmillError `config_invalid` for what is no http address, or holds a password.
+ * @throws RowmillError `config_invalid` for what is not an http address, or holds a password.
  */
 export function cleanBaseUrl(text: string): string {
   let url: URL;
   try {
     url = new URL(text);
   } catch {
-    // Without the cause, which quotes the text: it may hold a password.
+    // Without the cause, which quotes the text and may hold a password.
     throw new RowmillError("config_invalid", "OPENAI_BASE_URL is not a URL; write it as https://host/v1");
   }
   const extras = [url.username, url.password, url.search, url.hash].some((part) => part !== "");

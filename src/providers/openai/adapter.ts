@@ -1,8 +1,7 @@
 /**
- * The adapter for OpenAI's Files and Batches API, and for every server that speaks it: puts its parts together.
- *
- * Holds no state but the clock of the last reply. A crash may leave an uploaded file or a created batch that
- * nobody recorded; both carry names by which they are found again (`findInputs`, `findBatches`).
+ * The adapter for OpenAI's Files and Batches API, and for every server that speaks it: puts its parts together. Its
+ * only state is the clock of the last reply. A crash may leave an uploaded file or a created batch that was not
+ * recorded; both bear names by which `findInputs` and `findBatches` find them.
  */
 import { RowmillError } from "../../model/errors.js";
 import type { AnswerOutcome, ModelRequest } from "../../model/provider/outcome.js";
@@ -13,7 +12,7 @@ import { cancelBatch, createBatch, findBatches, listBatches, retrieveBatch } fro
 import { connect, type Connection, type OpenAIOptions } from "./http/connection.js";
 import { openaiDialect } from "./dialect.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
-import { examine } from "./examine.js";
+import { diagnose } from "./diagnose.js";
 import { deleteFile, findInputs, inspectFile, uploadInput } from "./files.js";
 import { openaiInputs } from "./inputs.js";
 import { servesDemo } from "./models.js";
@@ -26,8 +25,8 @@ import type { Json } from "../../model/pipeline.js";
 export type { OpenAIOptions } from "./http/connection.js";
 
 /**
- * Makes no call by itself. Empty strings count as not given.
- * @throws RowmillError `config_invalid` for a base URL that is none or holds a password, or an empty key.
+ * Makes no call. Empty strings count as not given.
+ * @throws RowmillError `config_invalid` for an invalid base URL, one with a password, or an empty key
  */
 export function createOpenAIProvider(options: OpenAIOptions): Provider {
   const baseUrl = cleanBaseUrl(options.baseURL || OPENAI_BASE_URL_DEFAULT);
@@ -50,8 +49,8 @@ export function createOpenAIProvider(options: OpenAIOptions): Provider {
     results: (batch, call) => readResults(connection, batch, call),
     inputs: openaiInputs(connection),
     answer: (request, call) => answerLive(connection, request, call),
-    examine: (models, call) =>
-      examine(connection, { baseUrl, proxies: options.proxies ?? NO_PROXIES }, { models, options: call }),
+    diagnose: (models, call) =>
+      diagnose(connection, { baseUrl, proxies: options.proxies ?? NO_PROXIES }, { models, options: call }),
     servesDemo: (call) => servesDemo(connection, call),
     clockSeconds: connection.clockSeconds,
   };
@@ -85,8 +84,7 @@ async function answerLive(
   return readCompletion("live", asRecord(reply));
 }
 
-/** Input files on their way into a batch: their names tell which batch and which content they are, so that a crashed worker's is found. */
-
+/** An input file's name says its batch and its content, so that a crashed worker's file is found. */
 const SHA256_CHARACTERS = 16;
 
 function openaiStaging(connection: Connection): Staging {

@@ -1,6 +1,6 @@
 /**
- * Owns the calls about batches, and what our own names are in their metadata. Only `createBatch` cannot be repeated; after an `ambiguous`
- * one `findBatches` says what became of it.
+ * Owns the calls about batches, and our names in their metadata. Only `createBatch` cannot be repeated: after an
+ * `ambiguous` one, `findBatches` shows what became of it.
  */
 import {
   ProviderError,
@@ -32,7 +32,7 @@ function metadataOf(mark: BatchMark): Record<string, string> {
     rowmill_deployment: mark.deployment,
     rowmill_batch: mark.batch,
     rowmill_pipeline: mark.pipeline,
-    // For a ledger that is restored from a backup made before: it may know the definition all the same.
+    // For a ledger restored from an older backup, which may know the definition all the same.
     rowmill_definition: mark.definition,
   };
 }
@@ -69,7 +69,7 @@ export async function createBatch(
 interface WireEntry {
   readonly id: string;
   readonly batch: WireBatch;
-  /** Why it does not say whose it is; null: it does. */
+  /** Why its owner is unknown; null: it is known. */
   readonly untold: string | null;
 }
 
@@ -78,7 +78,7 @@ async function* wireBatches(
   since: number,
   options: CallOptions,
 ): AsyncGenerator<WireEntry> {
-  // A list that grows while it is read may show one batch on two pages, and it would be taken for two.
+  // A list that grows while it is read may show one batch on two pages.
   const seen = new Set<string>();
   const query = { limit: BATCH_PAGE_SIZE };
   const list: ListPlan<WireEntry> = { path: "/batches", query, read: readEntry, pagesMax: BATCH_PAGES_MAX };
@@ -89,25 +89,25 @@ async function* wireBatches(
       throw endlessList();
     }
     const entries = page.value;
-    // A time that is not said may be any.
+    // A batch without a time may be recent.
     const recent = entries.filter(({ batch }) => batch.createdAt === null || batch.createdAt >= since);
     for (const entry of recent) {
       if (entry.id !== "" && seen.has(entry.id)) continue;
       seen.add(entry.id);
       yield entry;
     }
-    // A whole page must be older: within one, and at servers that list the other way, order is not relied on.
+    // Ends at a whole page of older ones: within a page, and at servers that list oldest first, order proves nothing.
     const oldestFirst = (entries[0]?.batch.createdAt ?? 0) < (entries.at(-1)?.batch.createdAt ?? 0);
     if (recent.length === 0 && !oldestFirst) return;
   }
 }
 
-/** Half a list would say "not found" of a batch that was paid for. */
+/** Half a list would say "not found" about a batch that was paid for. */
 function endlessList(): ProviderError {
   const bound = `${BATCH_PAGES_MAX} pages of ${BATCH_PAGE_SIZE}`;
   return new ProviderError(
     "retryable",
-    `the provider's list of batches did not end within ${bound}, or one page of it came twice and said that there is more`,
+    `the provider's list of batches did not end within ${bound}, or repeated a page`,
   );
 }
 

@@ -1,4 +1,4 @@
-/** What OpenAI's Batch API takes and what it costs, as the engine asks it. Pure; needs no key. */
+/** What OpenAI's Batch API accepts and costs. Pure; needs no key. */
 import { LINES, type Dialect } from "../../model/provider/provider.js";
 import { accountText, accountVariables } from "./account.js";
 import { CHAT_ENDPOINT, openaiEncoder } from "./encoder.js";
@@ -44,7 +44,7 @@ const BATCH_FACTOR = 0.5;
 export function rates(model: string, at: Date): Rates {
   let price: Price | null | undefined;
   return {
-    // Read when it is wanted: the table is large.
+    // Read on demand: the table is large.
     get price() {
       if (price === undefined) price = listPrice(LIST, model, at);
       return price;

@@ -1,4 +1,4 @@
-/** Writes the lines that OpenAI's chat completions take, and reads what they asked. Pure: equal requests give equal bytes. */
+/** Writes lines of chat completions, and reads what they asked. Pure: equal requests give equal bytes. */
 import { hash } from "node:crypto";
 import { canonicalJson } from "../../model/json/canonical-json.js";
 import type { ModelRequest } from "../../model/provider/outcome.js";
@@ -8,6 +8,8 @@ import { boundTokens } from "../../model/request/tokens.js";
 import { TOKENS_PER_MESSAGE, TOKENS_PER_REPLY } from "../../model/request/tokens.js";
 
 export const CHAT_ENDPOINT = "/v1/chat/completions";
+
+const METHOD_AND_URL = `,"method":"POST","url":"${CHAT_ENDPOINT}"`;
 
 /** Of the two messages, and what opens the answer. */
 const FRAMING_TOKENS = 2 * TOKENS_PER_MESSAGE + TOKENS_PER_REPLY;
@@ -22,8 +24,8 @@ const CONSTRAINTS = new Set(
 const ROOM_NAMES = ["max_completion_tokens", "max_tokens"] as const;
 
 /**
- * Our own fields win over parameters of the same name. The keys of `parameters` are sorted; the schema's are not, because the model
- * writes its fields in their order. Each text of a row is escaped once, for the line and the fingerprint both.
+ * Our own fields win over parameters of the same name. The keys of `parameters` are sorted, the schema's are not: the
+ * model writes its fields in their order. Each text of a row is escaped once, for the line and the fingerprint.
  */
 export function openaiEncoder(shape: RequestShape): Encoder {
   const print = fingerprintOf(shape);
@@ -39,14 +41,14 @@ export function openaiEncoder(shape: RequestShape): Encoder {
     const asked = JSON.stringify(user);
     const told = attempt.told === null ? "}" : `},${message("user", JSON.stringify(attempt.told))}`;
     return {
-      line: `{"custom_id":${JSON.stringify(customId)},"method":"POST","url":"${CHAT_ENDPOINT}","body":${head}${asked}${told}${tail}}`,
+      line: `{"custom_id":${JSON.stringify(customId)}${METHOD_AND_URL},"body":${head}${asked}${told}${tail}}`,
       fingerprint: print(guided, asked),
       boundTokens: boundTokens([head, asked, told, tail], shape.tokensPerByte) + FRAMING_TOKENS,
     };
   };
 }
 
-/** What stands around a row's own words in a body: mostly the same as in the line before. */
+/** What stands around a row's words in a body: mostly the same from line to line. */
 interface BodyFrame {
   readonly head: string;
   readonly tail: string;
@@ -58,8 +60,9 @@ interface BodyFrame {
 /** `shared`: the model's `sharedMembers`. */
 function bodyFrame(shared: string, system: string | null, { model, maxOutputTokens }: Attempt): BodyFrame {
   const guided = system === null ? null : JSON.stringify(system);
+  const first = guided === null ? "" : `${message("system", guided)},`;
   return {
-    head: `{"model":${JSON.stringify(model)},"messages":[${guided === null ? "" : `${message("system", guided)},`}{"role":"user","content":`,
+    head: `{"model":${JSON.stringify(model)},"messages":[${first}{"role":"user","content":`,
     tail: `],"max_completion_tokens":${maxOutputTokens}${shared}}`,
     guided,
     isOf: (other, attempt) =>
@@ -93,7 +96,7 @@ function formatOf(model: string, schema: NonNullable<ModelRequest["schema"]>): J
   return strictFormat(name, model.startsWith("ft:") ? withoutConstraints(strict) : strict);
 }
 
-/** Of definition and row alone, however much room a try had for its answer, and whatever it was told. */
+/** Of definition and row alone, without the output limit and the corrections of one try. */
 function fingerprintOf(shape: RequestShape): (system: string | null, user: string) => string {
   const shared: Record<string, Json> = { model: shape.model, ...sharedBody(shape, shape.model) };
   for (const name of ROOM_NAMES) delete shared[name];
@@ -111,7 +114,7 @@ function fingerprintOf(shape: RequestShape): (system: string | null, user: strin
   };
 }
 
-/** The same of a body that was read: null, it asks nothing. */
+/** The same for a body that was read. Null: it asks nothing. */
 export function fingerprintOfBody(body: Readonly<Record<string, unknown>> | null): string | null {
   if (body === null) return null;
   const question = { ...body };
@@ -121,12 +124,12 @@ export function fingerprintOfBody(body: Readonly<Record<string, unknown>> | null
   return printOf(canonical);
 }
 
-/** In one call: a hash object a row is what the garbage collector takes longest to get rid of. */
+/** In one call: a hash object for each row is the slowest thing for the garbage collector. */
 function printOf(canonical: string): string {
   return hash("sha256", canonical, "hex").slice(0, FINGERPRINT_HEX);
 }
 
-/** The most output tokens that a body allows; null: it does not say. */
+/** The most output tokens that a body allows; null: no limit. */
 export function roomOf(body: Readonly<Record<string, unknown>> | null): number | null {
   const room = ROOM_NAMES.map((name) => body?.[name]).find((limit) => limit !== undefined && limit !== null);
   return typeof room === "number" && Number.isInteger(room) && room > 0 && room <= ROOM_MAX ? room : null;
@@ -141,7 +144,7 @@ function strictFormat(name: string, schema: Json): Json {
   return { type: "json_schema", json_schema: { name, strict: true, schema } };
 }
 
-/** Follows the schema's own structure, so that a field that is called `format` stays. */
+/** Follows the schema's structure, so that a field named `format` stays. */
 function withoutConstraints(schema: Json): Json {
   if (schema === null || typeof schema !== "object" || Array.isArray(schema)) return schema;
   const kept = Object.entries(schema).filter(([keyword]) => !CONSTRAINTS.has(keyword));

@@ -1,4 +1,4 @@
-/** Owns the variables of OpenAI's adapter: their names, what they may hold, and how they complete the options of a config. */
+/** Owns the environment variables of OpenAI's adapter: their names and what they may hold. */
 import { proxyProblem } from "../../model/provider/proxy.js";
 import type { ProviderSetup, SettingProblem } from "../../model/provider/provider-choice.js";
 import { OPENAI_BASE_URL_DEFAULT } from "./account.js";
@@ -31,7 +31,7 @@ export function variableProblems({ variable, proxies }: ProviderSetup): readonly
   ];
 }
 
-/** Null: it can be used. Says nothing of a value that may hold a password. */
+/** Null: it can be used. Does not show a value that may hold a password. */
 export function baseUrlProblem(value: string): Omit<SettingProblem, "name"> | null {
   const url = URL.canParse(value) ? new URL(value) : null;
   if (url === null || !["http:", "https:"].includes(url.protocol))
@@ -44,12 +44,12 @@ export function baseUrlProblem(value: string): Omit<SettingProblem, "name"> | nu
   const right = withVersion(url);
   if (right === null) return null;
   return {
-    expected: `the URL with the version of the API: ${JSON.stringify(right)}`,
+    expected: `the URL with the API version: ${JSON.stringify(right)}`,
     found: JSON.stringify(value),
   };
 }
 
-/** Where the API is below the host, for those that have it elsewhere than at `/v1`. */
+/** The API's path at hosts that do not have it at `/v1`. */
 const API_PATHS: readonly (readonly [RegExp, string])[] = [
   [/\.openai\.azure\.com$|\.services\.ai\.azure\.com$/, "/openai/v1"],
   [/^api\.groq\.com$|^api\.novita\.ai$/, "/openai/v1"],
@@ -57,7 +57,7 @@ const API_PATHS: readonly (readonly [RegExp, string])[] = [
   [/^generativelanguage\.googleapis\.com$/, "/v1beta/openai"],
 ];
 
-/** What the user most likely means, where the URL cannot be the API's: nothing below its host, or one of its calls. Null: it may be right. */
+/** What was probably meant, where the URL has no path, or the path of one call. Null: it may be right. */
 function withVersion({ origin, hostname, pathname }: URL): string | null {
   const path = pathname.replace(/\/+$/, "");
   const base = path.replace(

@@ -7,18 +7,18 @@ import { readFile, readListedFile, type WireFile } from "./wire.js";
 import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
 
 /**
- * Otherwise `fetch` copies a body that it sends, in case it must be sent again: 200 MB of file took 220 MB of
- * memory, and take 40 so (measured; the fetch standard clones a request that has a window or may redirect).
+ * Otherwise `fetch` copies a body in case it must be sent again (the fetch standard clones a request that has a window
+ * or may redirect): a file of 200 MB took 220 MB of memory, and takes 40 like this (measured).
  */
 const SEND_WITHOUT_COPY = { redirect: "error", window: null } as const;
 
 const FILE_PAGE_SIZE = 1_000;
-/** What a server says that has no such call, does not know its parameters, or keeps it from this key. */
+/** From a server that has no such call, does not know its parameters, or refuses it for this key. */
 const NOT_SAID = new Set([400, 403, 404, 405, 422, 501]);
 /** Newest first, so that what was just uploaded is on the first page. */
 const FILE_PAGES_MAX = 20;
 
-/** Streams the file from disk. @throws also RowmillError `spool_failed` when the file cannot be read. */
+/** Streams the file from disk. @throws also RowmillError `spool_failed` when it cannot be read */
 export async function uploadInput(
   { client, call, timeouts }: Connection,
   input: { path: string; filename: string },
@@ -34,7 +34,7 @@ export async function uploadInput(
   });
 }
 
-/** A blob over the file is read as it is sent, with a known length, and can be read again by a retry. */
+/** The blob is read as it is sent, has a known length, and can be read again by a retry. */
 async function openSpool(path: string): Promise<Blob> {
   try {
     return await openAsBlob(path);
@@ -50,13 +50,13 @@ export interface ReadOptions extends CallOptions {
   readonly bounds?: FileBounds;
 }
 
-/** Input files whose name starts with `prefix`, newest first; pages bounded. None where the server has no list of files. */
+/** Input files whose name starts with `prefix`, newest first; none where the server has no list of files. */
 export async function findInputs(
   connection: Connection,
   prefix: string,
   options: CallOptions = {},
 ): Promise<readonly WireFile[]> {
-  // By id, as batches are: a file that is shown twice would be taken for a superfluous copy, and deleted.
+  // By id: a file that is listed twice would be taken for a superfluous copy, and deleted.
   const found = new Map<string, WireFile>();
   const query = { purpose: "batch", order: "desc", limit: FILE_PAGE_SIZE };
   const list: ListPlan<WireFile> = {
@@ -75,7 +75,7 @@ export async function findInputs(
   return [...found.values()].sort((a, b) => (b.createdAt ?? 0) - (a.createdAt ?? 0));
 }
 
-/** What the record of a file says; null: the server does not say. */
+/** The record of a file; null: the server does not show it. */
 export function inspectFile(
   { client, call, timeouts }: Connection,
   fileId: string,
@@ -114,9 +114,8 @@ export async function deleteFile(
 }
 
 /**
- * The lines of a file as raw bytes decoded to strings, split on 0x0A, without BOM and trailing CR; empty lines skipped; as many at a time as
- * came together. A body that stalls,
- * or that is cut short, throws kind `retryable`; one beyond its bounds `OverlongFile`.
+ * Lines split on 0x0A, without BOM, trailing CR and empty lines; as many at a time as came together. A body that stalls
+ * or is cut short throws kind `retryable`, one beyond its bounds `OverlongFile`.
  */
 export async function* readLines(
   connection: Connection,
@@ -127,7 +126,7 @@ export async function* readLines(
   const { response, hangUp } = await call(
     { what: `read file ${fileId}`, timeoutMs: timeouts.callMs, ...options },
     async (signal) => {
-      // Lives longer than the call, which ends with the headers.
+      // Outlives the call, which ends with the headers.
       const body = new AbortController();
       const giveUp = () => body.abort();
       signal.addEventListener("abort", giveUp, { once: true });
@@ -143,7 +142,7 @@ export async function* readLines(
   yield* downloadLines({ fileId, response, recordedBytes, bounds, stallMs, signal, hangUp });
 }
 
-/** Null: it is not to be had. Whatever is wrong with the record of a file says nothing about its content. */
+/** Null: unknown. What is wrong with a file's record says nothing about its content. */
 async function recordedSize(
   connection: Connection,
   fileId: string,

@@ -1,4 +1,4 @@
-/** What a batch asked, read back from its input file, and which of its files are still there. Only reads. */
+/** Reads back what a batch asked, and which of its files still exist. Trusts nothing. Only reads. */
 import {
   ProviderError,
   type BatchRef,
@@ -65,22 +65,18 @@ async function canBeRead(connection: Connection, fileId: string, options?: CallO
   }
 }
 
-/** Reads a line of a batch's input file that other code wrote. Pure; nothing of it is trusted. */
-
 interface WireLine {
   readonly customId: string;
-  /** The endpoint, such as `/v1/chat/completions`; null: it is not said. */
+  /** The endpoint, such as `/v1/chat/completions`; null: not said. */
   readonly url: string | null;
   readonly model: string | null;
-  /** Of a line of answers: the model that gave this one. */
-  readonly answeredBy: string | null;
-  /** What was asked; null: the line does not say, as a line of answers. */
+  /** What was asked; null: not said, as in a line of answers. */
   readonly body: Json | null;
-  /** The most tokens that the answer may have; null: it is not said. */
+  /** The most tokens that the answer may have; null: not said. */
   readonly room: number | null;
 }
 
-/** Null: no line of a batch. Output and error lines can be read too: they name no endpoint and no model here. */
+/** Null: not a line of a batch. Lines of answers name no endpoint and no model. */
 export function readInputLine(line: string): WireLine | null {
   if (isOverfull(line, LINE_VALUES_MAX)) return null;
   let json: unknown;
@@ -94,13 +90,11 @@ export function readInputLine(line: string): WireLine | null {
   const customId = textOf(entry?.["custom_id"]);
   if (entry === null || customId === null) return null;
   const body = asRecord(entry["body"]);
-  const answeredBy = textOf(asRecord(asRecord(entry["response"])?.["body"])?.["model"]);
   // It came out of JSON.parse.
   return {
     customId,
     url: textOf(entry["url"]),
     model: textOf(body?.["model"]),
-    answeredBy,
     body: body as Json,
     room: roomOf(body),
   };

@@ -1,10 +1,10 @@
-/** Owns the questions about models: which does this key see, and is it the demo model? They need no quota. */
+/** Which models does this key see, and is it the demo model? Needs no quota. */
 import { DEMO_OWNER } from "../../model/provider/outcome.js";
 import type { Connection } from "./http/connection.js";
 import { asRecord, readPage } from "./wire.js";
 import { ProviderError, type CallOptions } from "../../model/provider/provider.js";
 
-/** Asked once, without retries. @throws ProviderError whose `kind` says what is wrong */
+/** Asks once, without retries. @throws ProviderError */
 export function listModels(
   { client, call, timeouts }: Connection,
   options: CallOptions = {},
@@ -19,7 +19,7 @@ function readModelId(model: unknown): string {
   return typeof model === "object" && model !== null && "id" in model ? String(model.id) : "";
 }
 
-/** What a server says that has no such list, or keeps it from this key: the demo gateway has one, for every key that it takes. */
+/** From a server that has no such list, or refuses it for this key: the demo gateway has one for every key. */
 const NO_LIST = new Set([403, 404, 405, 501]);
 
 /** See `Provider.servesDemo`. */

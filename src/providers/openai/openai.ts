@@ -1,4 +1,4 @@
-/** `openai({ … })` of a config: whom a pipeline asks. What an option leaves out, the environment says. */
+/** `openai({ … })` of a config. The environment fills in what the options leave out. */
 import { RowmillError } from "../../model/errors.js";
 import { nearMatch } from "../../model/words/near-match.js";
 import { proxyProblem } from "../../model/provider/proxy.js";
@@ -8,23 +8,23 @@ import { openaiAccount } from "./account.js";
 import { openaiDialect } from "./dialect.js";
 import { baseUrlProblem } from "./environment.js";
 
-/** All of them may be absent: then the environment says. */
+/** Every option has a default. */
 export interface OpenAIConfig {
-  /** The key. It is shown nowhere, and not kept in the ledger. Default: the variable `OPENAI_API_KEY`. */
+  /** The API key. Never shown, and not stored in the ledger. Default: the variable `OPENAI_API_KEY`. */
   readonly apiKey?: string | undefined;
-  /** The server, with the version of its API, such as `"https://api.openai.com/v1"`. Default: `OPENAI_BASE_URL`, else OpenAI's own. */
+  /** The server with its API version. Default: `OPENAI_BASE_URL`, else `"https://api.openai.com/v1"`. */
   readonly baseURL?: string | undefined;
-  /** The organization that is billed. Default: `OPENAI_ORG_ID`, else the key's. */
+  /** The organization to bill. Default: `OPENAI_ORG_ID`, else the key's. */
   readonly organization?: string | undefined;
-  /** The project that is billed. Default: `OPENAI_PROJECT_ID`, else the key's. */
+  /** The project to bill. Default: `OPENAI_PROJECT_ID`, else the key's. */
   readonly project?: string | undefined;
-  /** True sends the key over plain http to another machine. Default: whether `ROWMILL_ALLOW_HTTP` is 1. */
+  /** True allows sending the key over plain http to another machine. Default: whether `ROWMILL_ALLOW_HTTP` is 1. */
   readonly allowHttp?: boolean | undefined;
 }
 
 const OPTIONS = ["apiKey", "baseURL", "organization", "project", "allowHttp"] as const;
 
-/** OpenAI, or a server that speaks its Batch API. Calls nobody; what is wrong with an option is said when the config is loaded. */
+/** OpenAI, or a server that speaks its Batch API. Makes no call; loading the config reports invalid options. */
 export function openai(config: OpenAIConfig = {}): ProviderChoice {
   const { given, problems } = readOptions(config);
   return {
@@ -39,7 +39,7 @@ export function openai(config: OpenAIConfig = {}): ProviderChoice {
       const { apiKey, ...others } = settings(given, setup);
       if (apiKey === null && setup.offline !== true) throw withoutKey();
       if (setup.offline !== true) requireWay(openaiAccount(others), setup);
-      // Only now: it is thirty files, and most commands make no call.
+      // Only now: most commands make no call.
       const { createOpenAIProvider } = await import("./adapter.js");
       return createOpenAIProvider({
         ...others,
@@ -53,7 +53,7 @@ export function openai(config: OpenAIConfig = {}): ProviderChoice {
 }
 
 interface Given {
-  /** Where nothing that prints the config can see it. */
+  /** Nothing that prints the config shows it. */
   readonly apiKey: Secret | null;
   readonly baseURL: string | null;
   readonly organization: string | null;
@@ -81,15 +81,15 @@ function settings(given: Given, { variable, allowHttp }: ProviderSetup): Setting
 }
 
 function withoutKey(): RowmillError {
-  return new RowmillError("usage", "OPENAI_API_KEY is not set, so no batch could be sent.", {
+  return new RowmillError("usage", "OPENAI_API_KEY is not set, so Rowmill cannot send a batch.", {
     hints: [
-      "Put it into .env beside the config file: OPENAI_API_KEY=sk-…",
-      "To try without a key: rowmill gateway --demo-model, and set the two variables that it prints.",
+      "Put it into .env next to the config file: OPENAI_API_KEY=sk-…",
+      "To try Rowmill without a key, start rowmill gateway --demo-model and set the two variables that it prints.",
     ],
   });
 }
 
-/** The variables were judged with their own base URL, but not with that of a config. */
+/** The environment was checked with its own base URL, not with the config's. */
 function requireWay(account: string, { proxies }: ProviderSetup): void {
   const [baseUrl = ""] = account.split("|");
   const unusable = proxyProblem(new URL(baseUrl), proxies);
@@ -110,7 +110,11 @@ function readOptions(config: unknown): { given: Given; problems: readonly Settin
   const text = (name: (typeof OPTIONS)[number], what: string): string | null => {
     const value = options[name];
     if (value === undefined || (typeof value === "string" && value.trim() !== "")) return value ?? null;
-    problems.push({ name, found: null, expected: `${what}, or nothing: then the environment says it` });
+    problems.push({
+      name,
+      found: null,
+      expected: `${what}, or leave it out to use the environment variable`,
+    });
     return null;
   };
   const key = text("apiKey", "the key as text");

@@ -1,4 +1,4 @@
-/** Reads what one line of an output or error file says. Pure; never throws: a broken line is an outcome too. */
+/** Reads one line of an output or error file. Pure; never throws: a broken line is an outcome too. */
 import {
   DEMO_FINGERPRINT,
   type AnswerOutcome,
@@ -14,7 +14,7 @@ type NoAnswerKind = Extract<AnswerOutcome, { code: string | null }>["kind"];
 
 const MESSAGE_CHARACTERS_MAX = 500;
 
-/** Failures that never were HTTP. Words that we do not know are the provider's fault, and bounded as such. */
+/** Failures without an HTTP status. Unknown words are the provider's fault, and bounded as such. */
 const ERROR_KINDS: Readonly<Record<string, NoAnswerKind>> = {
   batch_expired: "expired",
   batch_cancelled: "cancelled",
@@ -23,7 +23,7 @@ const ERROR_KINDS: Readonly<Record<string, NoAnswerKind>> = {
   invalid_request: "permanent",
 };
 
-/** What one output or error line says. Line shapes: OpenAI's Batch guide, and issues of clients that met the others. */
+/** Line shapes: OpenAI's Batch guide, and issues of clients that met others. */
 export function readOutcome(line: string): AnswerOutcome {
   if (isOverfull(line, LINE_VALUES_MAX)) {
     const message = `the line holds more than ${LINE_VALUES_MAX} values`;
@@ -56,7 +56,7 @@ function outcomeOf(customId: string, response: Json | null, error: Json | null):
     return noAnswer(customId, statusKind(status), detail, `the provider answered HTTP ${status}`);
   }
   const isGood = status >= 200 && status < 300;
-  // It was paid for, whatever else the line says or leaves out; a status of 0 says that it failed.
+  // It was paid for, whatever else the line says; a status of 0 means that it failed.
   if (hasChoices(body) && (isGood || said === null)) return readCompletion(customId, body);
   if (error !== null) {
     const code = textOf(error["code"]) ?? "";
@@ -96,7 +96,7 @@ export function readCompletion(customId: string, body: Json | null): AnswerOutco
   const [model, usage] = [textOf(body?.["model"]), readUsage(body?.["usage"])];
   const finish = choice?.["finish_reason"];
   const isWhole = refusal === null && finish !== "length" && finish !== "content_filter";
-  // Nearly every line: V8 spreads an object ten times as fast where nothing is added behind it.
+  // Nearly every line: V8 spreads an object ten times faster where nothing is added behind it.
   if (isWhole && said !== null) return { kind: "text", customId, model, usage, ...said };
   const text = said === null || said.text === "" ? (said?.reasoning ?? said?.text ?? null) : said.text;
   const paid = { customId, text, model, usage };
@@ -138,14 +138,8 @@ function short(message: string): string {
   );
 }
 
-/**
- * Reads what one message of a chat completion says, in each of the shapes that servers of OpenAI's API give it. Pure; never throws.
- *
- * Shapes: content as text, as a list of parts or as the object itself; tool calls and the older function call; reasoning under the names of
- * vLLM, SGLang and DeepSeek (`reasoning_content`), OpenRouter and newer vLLM (`reasoning`), Ollama (`thinking`), Mistral (parts).
- */
-
 const CALLS_MAX = 100;
+/** Of vLLM, SGLang and DeepSeek; OpenRouter and newer vLLM; Ollama. Mistral has parts. */
 const REASONING_NAMES = ["reasoning_content", "reasoning", "thinking"] as const;
 const REASONING_PARTS = new Set<unknown>(["thinking", "reasoning"]);
 
@@ -155,6 +149,7 @@ export interface Message {
   readonly refusal: string | null;
 }
 
+/** Content as text, as a list of parts or as the object itself; tool calls and the older function call. */
 export function readMessage(message: Json | null): Message {
   const content = message?.["content"];
   // Nearly always a text, and no list of parts.

@@ -1,13 +1,12 @@
 /**
- * Knows which request parameters a family of OpenAI's models refuses: each line of a batch would come back as an error. Pure.
+ * Which request parameters a family of OpenAI's models refuses: each line of a batch would come back as an error. Pure.
+ * Judges only models that it knows by OpenAI's names, and only what is certain; a parameter's default is allowed
+ * everywhere.
  *
- * Only what is certain is refused. A model is known by OpenAI's own name for it, whatever the server; a name that is none of these is
- * somebody's own model or a newer one, of which nothing is said. What a parameter means by default is taken everywhere.
- *
- * Sources: the API reference (`reasoning_effort`: which model takes which), the guide to GPT-5.2 ("temperature and top_p are supported only
- * with reasoning effort none; gpt-5, gpt-5-mini and gpt-5-nano raise an error"), and recorded replies: "Unsupported value: 'temperature' does
- * not support 0.1 with this model" (o3, o4-mini, gpt-5 and its sizes), "'stop' is not supported with this model" (o3, o4-mini, gpt-5-mini),
- * "Unrecognized request argument supplied: reasoning_effort" (gpt-4o-mini, gpt-4.1).
+ * Sources: the API reference (values of `reasoning_effort`), the guide to GPT-5.2 ("temperature and top_p are supported
+ * only with reasoning effort none; gpt-5, gpt-5-mini and gpt-5-nano raise an error"), and recorded replies for
+ * `temperature` (o3, o4-mini, gpt-5 and its sizes), `stop` (o3, o4-mini, gpt-5-mini) and `reasoning_effort`
+ * (gpt-4o-mini, gpt-4.1).
  */
 import type { Json } from "../../model/pipeline.js";
 import type { ParameterProblem } from "../../model/provider/provider.js";
@@ -17,7 +16,7 @@ type Parameters = Readonly<Record<string, Json>>;
 
 interface Family {
   readonly names: RegExp;
-  /** Whether it takes temperature and the like; `withoutEffort`: with `reasoning_effort: none`, its default. */
+  /** Accepts temperature and the like; `withoutEffort`: with `reasoning_effort: none`, its default. */
   readonly samples: "always" | "withoutEffort" | "never";
   readonly stops: boolean;
   /** Values of `reasoning_effort`; none: it has no such parameter. */
@@ -37,7 +36,7 @@ const FAMILIES: readonly Family[] = [
     efforts: [],
   },
   {
-    // These two take `stop`, as other reasoning models do not.
+    // The reasoning models that accept `stop`.
     names: new RegExp(`^(?:o1|o3-mini)${DATE}`),
     samples: "never",
     stops: true,
@@ -69,9 +68,9 @@ const FAMILIES: readonly Family[] = [
   },
 ];
 
-/** What a reasoning model takes, because it means nothing. */
+/** Allowed for a reasoning model too: they change nothing. */
 const SAMPLING_DEFAULTS: Parameters = { temperature: 1, top_p: 1, presence_penalty: 0, frequency_penalty: 0 };
-/** Of those that sample without an effort, the guide names these two. */
+/** Refused with an effort: the guide names these two. */
 const EFFORTLESS = new Set(["temperature", "top_p"]);
 
 /** What the model refuses among the parameters; of a fine-tuned model (`ft:gpt-4o-mini:…`) its base decides. */
@@ -110,6 +109,6 @@ function effortProblems(base: string, { efforts }: Family, effort: Json | undefi
   const problem =
     efforts.length === 0
       ? `${base} does not reason, and refuses it; leave it out`
-      : `${base} takes ${efforts.join(", ")}`;
+      : `${base} accepts ${efforts.join(", ")}`;
   return [{ name: "reasoning_effort", problem }];
 }

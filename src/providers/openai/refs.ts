@@ -1,4 +1,4 @@
-/** What the ledger keeps for this adapter: the id of a staged file, and the ids of a batch's files. Parsed when it comes back. Pure. */
+/** What the ledger keeps for this adapter: the id of a staged file, and the ids of a batch's files. Pure. */
 import type { Json } from "../../model/pipeline.js";
 import { unreadableRefs } from "../../model/errors.js";
 import type { BatchRef } from "../../model/provider/provider.js";

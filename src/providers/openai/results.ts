@@ -1,6 +1,7 @@
 /**
- * What a batch answered: its output and its error file as one stream. A file that is gone does not lose the other one; a file that is
- * counted and not named is asked for once more. Nothing is remembered: after a crash everything is read again.
+ * What a batch answered: its output and its error file as one stream. A file that is gone does not lose the other one;
+ * a file that is counted but not named is asked for once more. Nothing is remembered: after a crash everything is read
+ * again.
  */
 import type { AnswerOutcome } from "../../model/provider/outcome.js";
 import {
@@ -23,7 +24,7 @@ const LINES_BESIDE_MAX = 1_000;
 const BYTES_PER_LINE_MAX = 1024 * 1024;
 const BYTES_BESIDE_MAX = 64 * 1024 * 1024;
 
-/** Of one file of answers to so many requests. */
+/** Of one file of answers. */
 export function answerBounds(requests: number): FileBounds {
   return {
     linesMax: requests * LINES_FACTOR_MAX + LINES_BESIDE_MAX,
@@ -53,7 +54,7 @@ export async function* readResults(
     for (const outcome of outcomes) yield outcome;
   const isUnnamed = (known: Refs) =>
     unnamedOf(known, batch.counts).output || unnamedOf(known, batch.counts).error;
-  // Where the batch itself is not found with this key either, it is no file that is gone.
+  // If this key does not find the batch either, this throws: then no file is gone.
   if (isUnnamed(refs) || reading.gone.length > 0) refs = await completeRefs(connection, batch, options);
   const late = [refs.output, refs.error].filter((fileId) => !before.has(fileId));
   for await (const outcomes of readFiles(reading, late)) for (const outcome of outcomes) yield outcome;
@@ -83,7 +84,7 @@ async function* readFile(reading: Reading, fileId: string): AsyncGenerator<reado
   }
 }
 
-/** Of which kinds the provider counts lines without naming their file. */
+/** Kinds of lines that the provider counts without naming their file. */
 function unnamedOf(
   { output, error }: Refs,
   counts: EndedBatch["counts"],
@@ -100,5 +101,5 @@ function pendingText(
 ): ResultsEnd["pending"] {
   if (!unnamed.output && !unnamed.error) return null;
   const what = unnamed.output ? `${counts?.completed} answers` : `${counts?.failed} failures`;
-  return { text: `counts ${what} in batch ${id}, but names no file of them`, isPaid: unnamed.output };
+  return { text: `counts ${what} in batch ${id}, but names no file with them`, isPaid: unnamed.output };
 }

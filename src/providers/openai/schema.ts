@@ -1,6 +1,6 @@
 /**
- * Says what OpenAI's strict mode refuses in the JSON schema of an answer, with the path of the field and what to write instead. Pure.
- * Reads the subset that `strictSchema` in src/model writes.
+ * What OpenAI's strict mode refuses in the JSON schema of an answer, with the path of the field and what to write
+ * instead. Pure. Reads the subset that `strictSchema` in src/model writes.
  */
 import type { Json } from "../../model/pipeline.js";
 
@@ -55,7 +55,7 @@ function childrenOf({ path, node }: Child): readonly Child[] {
   return [...branchesOf(node).map((branch) => ({ path, node: branch })), ...inside, ...items];
 }
 
-/** Beside null, which stands in a list of values that may be absent. */
+/** Without null, which stands in the list of a nullable field. */
 function valuesIn(node: Node): readonly Json[] | null {
   const values = node["enum"];
   return Array.isArray(values) ? values.filter((value) => value !== null) : null;
@@ -110,11 +110,13 @@ function enumProblems(values: readonly Json[], path: string): string[] {
   const problems: string[] = [];
   if (refused !== undefined)
     problems.push(
-      `"${path}" has the value ${shownValue(refused)}; strict mode takes no double quote and no line break in a value: write it without`,
+      `"${path}" has the value ${shownValue(refused)}; strict mode allows no double quotes or line breaks in a value`,
     );
   if (values.length > ENUM_VALUES_UNLIMITED_MAX && characters > ENUM_CHARACTERS_MAX)
     problems.push(
-      `"${path}" has ${values.length} values of ${characters} characters in all; above ${ENUM_VALUES_UNLIMITED_MAX} values strict mode allows ${ENUM_CHARACTERS_MAX}: shorten them, or ask for a code of each`,
+      `"${path}" has ${values.length} values of ${characters} characters in all; above ` +
+        `${ENUM_VALUES_UNLIMITED_MAX} values strict mode allows ${ENUM_CHARACTERS_MAX}: shorten them, or use ` +
+        "codes instead",
     );
   return problems;
 }
@@ -125,8 +127,8 @@ function shownValue(value: string): string {
 }
 
 /**
- * "Objects provided via 'anyOf' must not share identical first keys": the model must know with its first words which branch it writes. A
- * first key with values of its own in each branch tells them apart.
+ * "Objects provided via 'anyOf' must not share identical first keys": the model's first words must decide the branch. A
+ * shared first key with other values in each branch is allowed.
  */
 function branchProblems(branches: readonly Node[], path: string): string[] {
   const firsts = branches.flatMap((branch) => fieldsOf(branch).slice(0, 1));
@@ -136,11 +138,12 @@ function branchProblems(branches: readonly Node[], path: string): string[] {
   return clash === undefined
     ? []
     : [
-        `"${path}" is a union of objects that begin with the same field "${clash[0]}"; strict mode must tell them apart by their first field: begin each with a field of its own, such as kind: z.literal("…")`,
+        `"${path}" is a union of objects that begin with the same field "${clash[0]}"; strict mode needs a ` +
+          `different first field in each, such as kind: z.literal("…")`,
       ];
 }
 
-/** Each names its values, and none is a value of both. */
+/** Each lists its values, and they share none. */
 function areApart(a: Node, b: Node): boolean {
   const [ofA, ofB] = [everyValueOf(a), everyValueOf(b)];
   return ofA !== null && ofB !== null && !ofA.some((value) => ofB.includes(value));

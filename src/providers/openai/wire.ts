@@ -1,7 +1,7 @@
 /**
- * Parses OpenAI's JSON at the rim: nothing of it is trusted, and null, absent and "" are one thing. Servers that speak its API write
- * times as ISO 8601, numbers as text, and words in capitals; what is not needed may be anything. Pure; throws `UnreadableReply`, with
- * field and value, where something is missing that nothing can be done without.
+ * Parses OpenAI's JSON: nothing is trusted, and null, absent and "" mean the same. Servers that speak its API write
+ * times as ISO 8601, numbers as text, and words in capitals. Pure; throws `UnreadableReply`, with field and value, only
+ * where the missing part is indispensable.
  */
 import { proseLine } from "../../model/words/one-line.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
@@ -10,7 +10,7 @@ import { UnreadableReply } from "./http/errors.js";
 import { judgeRefusal } from "./http/refusal.js";
 import type { ProviderBatch, ProviderBatchStatus, Readiness } from "../../model/provider/provider.js";
 
-/** What it writes about a refused file is kept and shown: enough to say what was wrong. */
+/** Of the provider's words about a refused file, which are kept and shown. */
 const MESSAGE_CHARACTERS_MAX = 2_000;
 /** Of a value that a message quotes. */
 const QUOTED_CHARACTERS_MAX = 80;
@@ -26,7 +26,7 @@ export interface WireBatch extends Omit<ProviderBatch, "refs" | "mark"> {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** What the provider says about a file: a hint. What is in it, and whether a batch can be made of it, only the file itself tells. */
+/** The provider's record of a file: a hint, since only the file itself shows its content. */
 export interface WireFile {
   readonly id: string;
   readonly filename: string;
@@ -46,7 +46,7 @@ export interface WirePage {
   readonly hasMore: boolean | null;
 }
 
-/** Each word and whether a batch that says it has ended. */
+/** Each status, and whether the batch has ended. */
 const STATUSES: Readonly<Record<Exclude<ProviderBatchStatus, "unknown">, boolean>> = {
   validating: false,
   failed: true,
@@ -58,7 +58,7 @@ const STATUSES: Readonly<Record<Exclude<ProviderBatchStatus, "unknown">, boolean
   cancelled: true,
 };
 
-/** Other servers' words for the same. One that may mean an end is not guessed: `unknown` ends in a question to a person. */
+/** Other servers' words for the same. One that may mean an end is not guessed: `unknown` asks for your attention. */
 const SYNONYMS: Readonly<Record<string, ProviderBatchStatus>> = {
   canceled: "cancelled",
   canceling: "cancelling",
@@ -68,7 +68,7 @@ const SYNONYMS: Readonly<Record<string, ProviderBatchStatus>> = {
   processing: "in_progress",
 };
 
-/** @throws UnreadableReply when it is no object with an id. */
+/** @throws UnreadableReply when it is not an object with an id */
 export function readBatch(json: unknown): WireBatch {
   const batch = readListedBatch(json);
   if (batch.id === "") throw new UnreadableReply(`a batch whose ${shown(json, "id")}`);
@@ -94,7 +94,7 @@ export function readListedBatch(json: unknown): WireBatch {
   };
 }
 
-/** Why nobody can say from an entry of the list whose batch it is; null: its input file or its metadata tells. */
+/** Why a list entry does not show whose batch it is; null: its input file or metadata does. */
 export function untoldReason(json: unknown, { inputFileId, metadata }: WireBatch): string | null {
   if (inputFileId !== "" || Object.keys(metadata).length > 0) return null;
   if (asRecord(json) === null) return `an entry that is ${quoted(json)}`;
@@ -102,7 +102,7 @@ export function untoldReason(json: unknown, { inputFileId, metadata }: WireBatch
   return `an entry whose ${id}, ${file} and ${meta}`;
 }
 
-/** @throws UnreadableReply when it is no object with an id. */
+/** @throws UnreadableReply when it is not an object with an id */
 export function readFile(json: unknown): WireFile {
   const file = readListedFile(json);
   if (file.id === "") throw new UnreadableReply(`a file whose ${shown(json, "id")}`);
@@ -122,7 +122,7 @@ export function readListedFile(json: unknown): WireFile {
   };
 }
 
-/** Azure takes a file in, and only then works on it; elsewhere the field is deprecated, absent, or `uploaded` for good. */
+/** Azure accepts a file, and only then processes it; elsewhere the field is deprecated, absent, or stays `uploaded`. */
 const READINESS: Readonly<Record<string, Readiness>> = {
   uploaded: "staged",
   pending: "pending",
@@ -141,26 +141,25 @@ function readinessOf(value: unknown): Readiness {
 
 export function readPage(json: unknown): WirePage {
   const page = asRecord(json);
-  // A bare list has no pages, as far as it says.
-  const told = Array.isArray(json) ? (json as unknown[]) : page?.["data"];
-  // Servers written in Go say so of an empty list.
-  const data = told === null && page?.["object"] === "list" ? [] : told;
+  // A bare list has no pages.
+  const given = Array.isArray(json) ? (json as unknown[]) : page?.["data"];
+  // Servers written in Go send null for an empty list.
+  const data = given === null && page?.["object"] === "list" ? [] : given;
   if (!Array.isArray(data)) throw new UnreadableReply(`a list whose ${shown(json, "data")}`);
   const hasMore = page?.["has_more"];
-  // An end that is not the end would say "not found" of a batch that was paid for.
-  if (data.length === 0 && hasMore === true)
-    throw new UnreadableReply("a page without data, and more after it");
+  // A false end would say "not found" about a batch that was paid for.
+  if (data.length === 0 && hasMore === true) throw new UnreadableReply("an empty page that announces more");
   return { data, hasMore: typeof hasMore === "boolean" ? hasMore : null };
 }
 
-/** The value as a record, or null when it is no JSON object. */
+/** Null when it is not a JSON object. */
 export function asRecord(value: unknown): Readonly<Record<string, unknown>> | null {
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as Readonly<Record<string, unknown>>)
     : null;
 }
 
-/** A string with something in it, as the ledger can hold it, or null. */
+/** A non-empty string, as the ledger can hold it, or null. */
 export function textOf(value: unknown): string | null {
   return typeof value === "string" && value !== "" ? storableText(value) : null;
 }
@@ -170,15 +169,15 @@ function countOf(value: unknown): number | null {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : null;
 }
 
-/** The same of a fraction's whole part, and of digits as text. */
+/** The whole part of a number, or of digits as text. */
 export function wholeOf(value: unknown): number | null {
   const number = typeof value === "string" && /^\d+(?:\.\d+)?$/.test(value) ? Number(value) : value;
   return typeof number === "number" && number >= 0 ? countOf(Math.trunc(number)) : null;
 }
 
 /**
- * Seconds since the epoch: of seconds, milliseconds, or ISO 8601, which is UTC where it names no zone. Null: no time. Nor is 0 one, as a server
- * writes it that has none: a batch of ours would be taken for one of long ago, and be created again.
+ * Seconds since the epoch, from seconds, milliseconds, or ISO 8601 (UTC where it names no zone). Null: no time; nor is
+ * 0, which servers without one write: our batch would count as an old one, and be created again.
  */
 function timeOf(value: unknown): number | null {
   const number = wholeOf(value);
@@ -196,7 +195,7 @@ function idOf(value: unknown): string | null {
   return Number.isSafeInteger(value) ? String(value) : textOf(value);
 }
 
-/** A word as a key: `COMPLETED`, `In-Progress` and `in progress` as OpenAI writes them. "": none. */
+/** `COMPLETED`, `In-Progress` and `in progress` as OpenAI writes them. "": none. */
 function wordOf(value: unknown): string {
   return typeof value === "string"
     ? value
@@ -212,7 +211,7 @@ function statusOf(value: unknown): ProviderBatchStatus {
   return (Object.hasOwn(SYNONYMS, word) ? SYNONYMS[word] : undefined) ?? "unknown";
 }
 
-/** As the provider writes it; what is no word at all, as `shown` does. */
+/** As the provider writes it; what is not a word, quoted. */
 function unknownWord(value: unknown): string {
   return textOf(textOf(value)?.slice(0, QUOTED_CHARACTERS_MAX)) ?? quoted(value);
 }

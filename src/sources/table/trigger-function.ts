@@ -1,9 +1,7 @@
 /**
- * The text of the function that a source table's triggers call, and nothing that runs it. Its owner may insert arrivals and do
- * nothing else; whoever writes to the table calls it with that owner's rights, inside of a transaction of theirs.
- *
- * So it never raises, runs no code of anybody's (casts, operators, functions outside of pg_catalog), and costs as little as can
- * be: bench/triggers.ts measures it.
+ * The text of the function that a source table's triggers call, and nothing that runs it. It runs inside the transactions of your
+ * writers, with the rights of its owner, who may only insert arrivals. So it never raises, runs no code of other roles (casts,
+ * operators, functions outside of pg_catalog), and costs as little as can be: bench/triggers.ts measures it.
  */
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 import { isMeasured } from "./row-size.js";
@@ -13,9 +11,9 @@ import type { SourceTable, TableColumn } from "./inspection.js";
 
 /** Part of the signature: raise it when the trigger's text changes. */
 export const TRIGGER_VERSION = 5;
-/** Values of a row, with some room for what stands beside them; PostgreSQL has 1,664 at most. */
+/** Values of a row; PostgreSQL has 1,664 at most, and some are for the key. */
 const CELLS_MAX = 1_600;
-/** Types that somebody made; those below are PostgreSQL's own. */
+/** Types below it are PostgreSQL's own. */
 const FIRST_OWN_OID = 16_384;
 /** Keys in one row of arrivals, and keys that the function holds in memory; a larger statement appends several rows. */
 const KEYS_PER_ARRIVAL = 5_000;
@@ -32,24 +30,25 @@ export function triggerFunctionName(pipelineId: number): string {
 }
 
 /**
- * **A column that is gone, renamed or retyped** becomes a "sweep" mark, an arrival without keys. Gone or renamed, it makes an error where
- * plpgsql plans the statement that names it; at any call, also in a session that planned it before, since a table's change ends the
- * plans over its transition tables. Retyped, it makes null keys. Statements with operators (`changedKeys`) are planned only once the types
- * were found as expected: of somebody's own type PostgreSQL may run a cast for an operator.
+ * **A column that is gone, renamed or retyped** becomes a "sweep" mark, an arrival without keys. Gone or renamed, it makes an error
+ * where plpgsql plans the statement that names it, at any call: a table's change ends the plans over its transition tables.
+ * Retyped, it makes null keys. Statements with operators (`changedKeys`) are planned only once the types are as expected: for
+ * another role's type PostgreSQL may run a cast.
  *
- * **Every row is read once, and no array holds more than one arrival's keys.** A query is faster than a loop, so INSERT and DELETE take the
- * first keys by the one and the rest by the other. What an UPDATE compares it would read twice so: it counts its rows first.
+ * **Every row is read once, and no array holds more than one arrival's keys.** A query is faster than a loop, so INSERT and DELETE
+ * take the first keys by a query and the rest by a loop. An UPDATE would compare its rows twice, so it counts them first.
  *
- * **Reading stands in a block that catches, writing does not.** So the block's subtransaction takes no number, of which more than 64 in
- * one transaction would slow down the whole server. The block costs 0.5 µs a call; a look into pg_attribute before each reading, which
- * would need no block, 25 µs (both measured). Only what goes on in a loop reads and writes in one block: a join may need more than the
- * server's settings allow, and one number for so many rows is nothing.
+ * **Reading stands in a block that catches, writing does not**, so the block's subtransaction takes no number: more than 64 in one
+ * transaction would slow down the whole server. The block costs 0.5 µs a call; a look into pg_attribute instead, 25 µs (both
+ * measured). Only the loop reads and writes in one block: a join may need more than the server's settings allow, and one
+ * number for that many rows is nothing.
  */
 export function triggerFunctionText(table: SourceTable, options: TriggerOptions): string {
   const { pipelineId } = options;
   const { written, replaced, append } = partsOf(table, options);
   const few = `limit ${KEYS_PER_ARRIVAL + 1}`;
-  return `create or replace function rowmill.${triggerFunctionName(pipelineId)}() returns trigger language plpgsql security definer
+  const name = `rowmill.${triggerFunctionName(pipelineId)}`;
+  return `create or replace function ${name}() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp${pinnedSettings(table.key)}
 as ${quoteLiteral(`
 declare
@@ -160,8 +159,8 @@ function pinnedSettings(key: readonly TableColumn[]): string {
 }
 
 /**
- * A value's text by its type's output function, which for the types of keys is what their cast to text says. No cast stands in the
- * function: of a column that got somebody's own type since, it would run, or plan, its owner's code with our rights.
+ * A value's text by its type's output function, which for keys equals their cast to text. No cast stands in the function: for a
+ * column that has another role's type by now, it would run that role's code with our rights.
  */
 function keyText(parts: readonly string[]): string {
   const texts = parts.map((part) => `concat(${part})`);
@@ -198,16 +197,19 @@ function keysOf(table: SourceTable, relation: string): string {
   const key = keyText(parts);
   if (isAlwaysUsable(table)) return `select case when ${hasTypes(table)} then ${key} end from ${relation} t`;
   const told = `case when ${hasTypes(table)} then case when ${allPresent(parts)} then ${key} else '' end end`;
-  return `select case when octet_length(k.key) > ${arrivals.KEY_BYTES_MAX} then '' else k.key end from (select ${told} as key from ${relation} t offset 0) k`;
+  return (
+    `select case when octet_length(k.key) > ${arrivals.KEY_BYTES_MAX} then '' else k.key end from (select ` +
+    `${told} as key from ${relation} t offset 0) k`
+  );
 }
 
 /**
- * The keys that are on one side only, or whose columns differ in a byte: no type's own idea of equality is asked (json has none, some
- * collations a generous one), and no value is turned into text. Whether content as text is new is for the intake to find out. Empty keys
- * where no key names the row.
+ * The keys that are on one side only, or whose columns differ in a byte: no type's own idea of equality is asked (json
+ * has none, some collations a generous one), and no value is turned into text. Whether content as text is new is for
+ * the intake to find out. Empty keys where no key names the row.
  *
- * Of many rows texts are compared by a hash, since a join of them as they are writes them to the disk: that took 1.8 times the user's own
- * statement instead of 1.6. For one row it costs 4 µs more.
+ * Of many rows texts are compared by a hash, since a join of them as they are writes them to the disk: that took 1.8
+ * times the user's own statement instead of 1.6. For one row it costs 4 µs more.
  */
 function changedKeys(table: SourceTable, { wholeRow }: TriggerOptions, rowsAre: "few" | "many"): string {
   const isHashed = (column: TableColumn) =>
@@ -225,11 +227,12 @@ function changedKeys(table: SourceTable, { wholeRow }: TriggerOptions, rowsAre: 
     ({ type }, index) => `${exact(`n.k${index}`, type)} = ${exact(`o.k${index}`, type)}`,
   );
   return `select ${changedKey(table)}
-        from (select ${selected} from rowmill_new t) n full join (select ${selected} from rowmill_old t) o on ${sameKey.join(" and ")}
+        from (select ${selected} from rowmill_new t) n
+          full join (select ${selected} from rowmill_old t) o on ${sameKey.join(" and ")}
         where n.k0 is null or o.k0 is null or ${differs}`;
 }
 
-/** Where a value is too large to be read, lengths are compared, as everywhere: to read two of 600 MB costs a write seconds. */
+/** Of values that are too large to read, lengths are compared: to read two of 600 MB costs a write seconds. */
 function unlike(measured: readonly boolean[]): string {
   const names = (side: string) => measured.map((_, index) => `${side}.c${index}`);
   const lengths = (side: string) =>
@@ -238,7 +241,10 @@ function unlike(measured: readonly boolean[]): string {
     `row(${values("n").join(", ")})::record *<> row(${values("o").join(", ")})::record`;
   const sizes = [...lengths("n"), ...lengths("o")].filter((_, index) => measured[index % measured.length]);
   if (sizes.length === 0) return compared(names);
-  return `case when greatest(${sizes.join(", ")}) <= ${ROW_BYTES_MAX} then ${compared(names)} else ${compared(lengths)} end`;
+  return (
+    `case when greatest(${sizes.join(", ")}) <= ${ROW_BYTES_MAX} then ${compared(names)} else ` +
+    `${compared(lengths)} end`
+  );
 }
 
 function hashOf(column: TableColumn): string {
@@ -263,7 +269,7 @@ function exact(part: string, type: string): string {
   return TEXT_TYPES.has(type) ? `${part} collate "C"` : part;
 }
 
-/** Without domains, whose functions somebody may have made. */
+/** Without domains, whose functions may be another role's. */
 function hasLength(column: TableColumn): boolean {
   return isMeasured(column) && column.typeOid < FIRST_OWN_OID;
 }

@@ -1,12 +1,13 @@
 /**
- * The triggers that append keys to `rowmill.arrivals`, and nothing else. They run inside a user's write, so they must not
- * raise, block or slow it down: no counting, no HTTP, no index, no look at any table but the statement's own rows.
+ * The triggers that append keys to `rowmill.arrivals`, and nothing else. They run inside a user's write, so they must
+ * not raise, block or slow it down: no counting, no HTTP, no index, no look at any table but the statement's own rows.
  *
- * Installing and removing happens in one transaction with a short lock time-out, again and again for a bounded while: a trigger
- * waiting behind an open writer would stop all writers after it.
+ * Installing and removing happens in one transaction with a short lock time-out, again and again for a bounded while: a
+ * trigger waiting behind an open writer would stop all writers after it.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { RowmillError } from "../../model/errors.js";
+import type { PipelineConfig } from "../../model/pipeline.js";
 import {
   DatabaseError,
   isConflict,
@@ -15,7 +16,10 @@ import {
   sql,
   type Database,
   type Queryable,
+  type Reader,
 } from "../../postgres/database.js";
+import * as overview from "../../store/ledger/overview.js";
+import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { SourceTable } from "./inspection.js";
 import {
   TRIGGER_VERSION,
@@ -34,30 +38,23 @@ export const ARRIVALS_ROLE = "rowmill_arrivals";
 const INSUFFICIENT_PRIVILEGE = "42501";
 const EVENTS = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"] as const;
 
-export interface Grants {
-  /** True: by the time the statements run, somebody has given the user the arrivals role. */
-  readonly roleGranted?: boolean;
-}
-
 /**
- * Puts the triggers on the table and its partitions, in place of any of this pipeline's that were anywhere before. Repeatable.
- * Returns a snapshot taken while no writer was under way: the rows that it sees were there before.
+ * Puts the triggers on the table and its partitions, in place of any of this pipeline's that were anywhere before.
+ * Repeatable. Returns a snapshot taken while no writer was under way: the rows that it sees were there before.
  */
 export async function installTriggers(
   database: Database,
   table: SourceTable,
-  options: TriggerOptions & Grants,
+  options: TriggerOptions,
 ): Promise<string> {
-  const role = await ensureArrivalsRole(database, options);
+  const ownedByRole = await ensureArrivalsRole(database);
   return withShortLocks(`put its triggers on ${table.qualified}`, () =>
     database.transaction(
       async (tx) => {
-        const wanted = wantedTriggers(table, options.pipelineId);
-        const kept = await keepTriggers(tx, wanted, options.pipelineId);
-        await tx.run(raw(triggerFunctionText(table, options)));
-        for (const [place, text] of wanted)
-          await tx.run(raw(`${kept.has(place) ? "create or replace" : "create"} ${text}`));
-        await handOver(tx, options.pipelineId, role);
+        if (!ownedByRole) await refuseSuperuserOwner(tx);
+        const found = await findTriggers(tx, options.pipelineId);
+        for (const statement of triggerStatements(table, options, { found, ownedByRole }))
+          await tx.run(raw(statement));
         const row = await tx.first<{ snapshot: string }>(sql`select pg_current_snapshot()::text as snapshot`);
         return row?.snapshot ?? "";
       },
@@ -66,28 +63,67 @@ export async function installTriggers(
   );
 }
 
+/** What `installTriggers` would run. `roleGranted`: by then an administrator has given the user the arrivals role. */
+export async function installationStatements(
+  client: Reader,
+  table: SourceTable,
+  options: TriggerOptions & { readonly roleGranted: boolean },
+): Promise<readonly string[]> {
+  const facts = await roleFacts(client);
+  const role = roleStatements(options.roleGranted ? { ...facts, exists: true, member: true } : facts);
+  if (role === null) await refuseSuperuserOwner(client);
+  const found = await findTriggers(client, options.pipelineId);
+  const made = { found, ownedByRole: role !== null };
+  return [...(role?.create ?? []), ...(role?.grants ?? []), ...triggerStatements(table, options, made)];
+}
+
 export async function removeTriggers(database: Database, pipelineId: number): Promise<void> {
   await withShortLocks("remove its triggers", () =>
-    database.transaction((tx) => dropTriggers(tx, pipelineId), { lockTimeoutMs: LOCK_TIMEOUT_MS }),
+    database.transaction((tx) => tx.run(raw(dropStatement(pipelineId))), { lockTimeoutMs: LOCK_TIMEOUT_MS }),
   );
 }
 
+export function triggerOptions(config: PipelineConfig, pipelineId: number): TriggerOptions {
+  return { pipelineId, wholeRow: config.source.where !== null };
+}
+
+/** True: the next `up` makes none, and needs no right to do so. */
+export async function triggersInPlace(
+  client: Queryable,
+  config: PipelineConfig,
+  table: SourceTable,
+): Promise<boolean> {
+  if (!(await overview.ledgerExists(client))) return false;
+  const row = (await pipelines.all(client)).find(({ name }) => name === config.name);
+  if (row === undefined || row.sourceSignature === null) return false;
+  return (await triggerSignature(client, table, triggerOptions(config, row.id))) === row.sourceSignature;
+}
+
 /**
- * Everything that the installed triggers were made for, in one word: columns and their types, relations, triggers, their state.
- * Another word than at the last installation: install and sweep again.
+ * Everything that the installed triggers were made for, in one word: columns and their types, relations, triggers,
+ * their state. Another word than at the last installation: install and sweep again.
  */
 export async function triggerSignature(
-  client: Queryable,
+  client: Reader,
   table: SourceTable,
   options: TriggerOptions,
 ): Promise<string> {
   const oids = table.relations.map((relation) => relation.oid);
+  const shape = JSON.stringify([table.oid, table.key, table.columns, oids, options.wholeRow]);
+  const name = `rowmill.${triggerFunctionName(options.pipelineId)}`;
   const row = await client.first<{ signature: string }>(sql`
-    select md5(concat_ws('|', ${TRIGGER_VERSION}::int, ${JSON.stringify([table.oid, table.key, table.columns, oids, options.wholeRow])}::text,
-      (select concat_ws(',', md5(p.prosrc), p.prosecdef, p.proconfig::text, p.proowner) from pg_catalog.pg_proc p
-       where p.oid = to_regproc(${`rowmill.${triggerFunctionName(options.pipelineId)}`})),
-      (select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.tgrelid, t.tgname)
-       from pg_catalog.pg_trigger t where t.tgfoid = to_regproc(${`rowmill.${triggerFunctionName(options.pipelineId)}`})))) as signature`);
+    select md5(concat_ws('|', ${TRIGGER_VERSION}::int, ${shape}::text,
+      (
+        select concat_ws(',', md5(p.prosrc), p.prosecdef, p.proconfig::text, p.proowner)
+        from pg_catalog.pg_proc p
+        where p.oid = to_regproc(${name})
+      ),
+      (
+        select string_agg(concat_ws(',', t.tgrelid, t.tgname, t.tgenabled), ';' order by t.tgrelid, t.tgname)
+        from pg_catalog.pg_trigger t
+        where t.tgfoid = to_regproc(${name})
+      )
+    )) as signature`);
   return row?.signature ?? "";
 }
 
@@ -104,7 +140,8 @@ async function withShortLocks<T>(what: string, work: () => Promise<T>): Promise<
           {
             cause: error,
             hints: [
-              "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by xact_start;",
+              "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by " +
+                "xact_start;",
             ],
           },
         );
@@ -114,103 +151,140 @@ async function withShortLocks<T>(what: string, work: () => Promise<T>): Promise<
   }
 }
 
-/**
- * The role's name; null where it cannot be made, or belongs to somebody who did not let this user have it: then the current user
- * owns the function, who must not be a superuser.
- */
-async function ensureArrivalsRole(database: Database, { roleGranted }: Grants): Promise<string | null> {
-  const now = { ...(await roleFacts(database)), ...(roleGranted ? { exists: true, member: true } : {}) };
-  if (!now.exists && !now.mayCreate) return null;
-  if (!now.exists) await createRole(database);
-  const role = quoteIdentifier(ARRIVALS_ROLE);
+/** True: the arrivals role may own the function. Else the current user owns it, who must not be a superuser. */
+async function ensureArrivalsRole(database: Database): Promise<boolean> {
+  const role = roleStatements(await roleFacts(database));
+  if (role === null) return false;
+  for (const statement of role.create) await database.run(raw(statement));
   try {
     await database.transaction(async (tx) => {
-      if (!now.superuser && !now.member) await tx.run(raw(`grant ${role} to current_user`));
-      await tx.run(raw(`grant usage on schema rowmill to ${role}`));
-      await tx.run(raw(`grant insert on rowmill.arrivals to ${role}`));
+      for (const statement of role.grants) await tx.run(raw(statement));
     });
-    return ARRIVALS_ROLE;
+    return true;
   } catch (error) {
-    if (error instanceof DatabaseError && error.sqlState === INSUFFICIENT_PRIVILEGE) return null;
+    // It belongs to someone who did not let this user have it.
+    if (error instanceof DatabaseError && error.sqlState === INSUFFICIENT_PRIVILEGE) return false;
     throw error;
   }
 }
 
-async function roleFacts(
-  client: Queryable,
-): Promise<{ exists: boolean; mayCreate: boolean; superuser: boolean; member: boolean }> {
-  const row = await client.first<{
-    exists: boolean;
-    mayCreate: boolean;
-    superuser: boolean;
-    member: boolean;
-  }>(sql`
-    select exists (select 1 from pg_catalog.pg_roles where rolname = ${ARRIVALS_ROLE}) as exists,
-      r.rolsuper or r.rolcreaterole as "mayCreate", r.rolsuper as superuser,
-      coalesce((select pg_has_role(r.oid, a.oid, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end) from pg_catalog.pg_roles a where a.rolname = ${ARRIVALS_ROLE}), false) as member
-    from pg_catalog.pg_roles r where r.rolname = current_user`);
+interface RoleFacts {
+  readonly exists: boolean;
+  readonly mayCreate: boolean;
+  readonly superuser: boolean;
+  readonly member: boolean;
+}
+
+async function roleFacts(client: Reader): Promise<RoleFacts> {
+  const row = await client.first<RoleFacts>(sql`
+    select a.oid is not null as exists,
+      r.rolsuper or r.rolcreaterole as "mayCreate",
+      r.rolsuper as superuser,
+      coalesce(pg_has_role(r.oid, a.oid,
+        case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end
+      ), false) as member
+    from pg_catalog.pg_roles r
+    left join pg_catalog.pg_roles a on a.rolname = ${ARRIVALS_ROLE}
+    where r.rolname = current_user`);
   return row ?? { exists: false, mayCreate: false, superuser: false, member: false };
 }
 
-/** Two processes may get here at once; the loser finds the role made. */
-async function createRole(database: Database): Promise<void> {
-  await database.run(
-    raw(`do $$ begin
-    create role ${quoteIdentifier(ARRIVALS_ROLE)} nologin noinherit;
-  exception when duplicate_object or unique_violation then null; end $$`),
-  );
+/** Null: this user can neither use nor create it. */
+function roleStatements({ exists, mayCreate, superuser, member }: RoleFacts): {
+  readonly create: readonly string[];
+  readonly grants: readonly string[];
+} | null {
+  if (!exists && !mayCreate) return null;
+  const role = quoteIdentifier(ARRIVALS_ROLE);
+  // Two processes may get here at once; the loser finds the role made.
+  const create = `do $$ begin
+    create role ${role} nologin noinherit;
+  exception when duplicate_object or unique_violation then null; end $$`;
+  return {
+    create: exists ? [] : [create],
+    grants: [
+      ...(superuser || member ? [] : [`grant ${role} to current_user`]),
+      `grant usage on schema rowmill to ${role}`,
+      `grant insert on rowmill.arrivals to ${role}`,
+    ],
+  };
 }
 
-/** The function's owner becomes the role that may do nothing else; nobody may call the function or attach it elsewhere. */
-async function handOver(tx: Queryable, pipelineId: number, role: string | null): Promise<void> {
-  const name = `rowmill.${triggerFunctionName(pipelineId)}()`;
-  await tx.run(raw(`revoke execute on function ${name} from public`));
-  if (role === null) return refuseSuperuserOwner(tx);
-  const quoted = quoteIdentifier(role);
-  // A new owner needs CREATE on the schema at this moment, and never again.
-  await tx.run(raw(`grant create on schema rowmill to ${quoted}`));
-  await tx.run(raw(`alter function ${name} owner to ${quoted}`));
-  await tx.run(raw(`revoke create on schema rowmill from ${quoted}`));
-}
-
-async function refuseSuperuserOwner(tx: Queryable): Promise<void> {
-  const row = await tx.first<{ superuser: boolean }>(
+async function refuseSuperuserOwner(client: Reader): Promise<void> {
+  const row = await client.first<{ superuser: boolean }>(
     sql`select rolsuper as superuser from pg_catalog.pg_roles where rolname = current_user`,
   );
   if (row?.superuser)
     throw new RowmillError(
       "database_refused",
-      "A trigger function must not belong to a superuser, and the role rowmill_arrivals could not be made.",
+      "Rowmill could not create the role rowmill_arrivals, and a superuser must not own a trigger function.",
     );
 }
 
-/**
- * The triggers that stay to be replaced, which takes no more than the right to put triggers on a table, and lets its readers go on.
- * Where there are others (on a table that left, under another name), or where the function is somebody's whom we may not act for,
- * all of them go and none stays.
- */
-async function keepTriggers(
-  tx: Queryable,
-  wanted: ReadonlyMap<string, string>,
-  pipelineId: number,
-): Promise<ReadonlySet<string>> {
-  const found = await tx.rows<{ owned: boolean; oid: string | null; name: string | null }>(sql`
+interface FoundTriggers {
+  /** By `placeOf`. */
+  readonly places: readonly string[];
+  /** This user may replace the function, if there is one. */
+  readonly owned: boolean;
+}
+
+async function findTriggers(client: Reader, pipelineId: number): Promise<FoundTriggers> {
+  const found = await client.rows<{ owned: boolean; oid: string | null; name: string | null }>(sql`
     select pg_has_role(p.proowner, 'USAGE') as owned, t.tgrelid::int8::text as oid, t.tgname as name
-    from pg_catalog.pg_proc p left join pg_catalog.pg_trigger t on t.tgfoid = p.oid
+    from pg_catalog.pg_proc p
+    left join pg_catalog.pg_trigger t on t.tgfoid = p.oid
     where p.oid = to_regproc(${`rowmill.${triggerFunctionName(pipelineId)}`})`);
-  const places = found.flatMap(({ oid, name }) => (oid === null || name === null ? [] : placeOf(oid, name)));
-  if (found.every(({ owned }) => owned) && places.every((place) => wanted.has(place))) return new Set(places);
-  await dropTriggers(tx, pipelineId);
-  return new Set();
+  return {
+    places: found.flatMap(({ oid, name }) => (oid === null || name === null ? [] : placeOf(oid, name))),
+    owned: found.every(({ owned }) => owned),
+  };
+}
+
+/**
+ * Triggers that stay are replaced, which takes only the right to put triggers on a table, and lets its readers
+ * continue. Where there are others (on a table that left, under another name), or where this user may not replace the
+ * function, all of them go with it.
+ */
+function triggerStatements(
+  table: SourceTable,
+  options: TriggerOptions,
+  { found, ownedByRole }: { found: FoundTriggers; ownedByRole: boolean },
+): readonly string[] {
+  const { pipelineId } = options;
+  const wanted = wantedTriggers(table, pipelineId);
+  const isKept = found.owned && found.places.every((place) => wanted.has(place));
+  const kept = new Set(isKept ? found.places : []);
+  return [
+    ...(isKept ? [] : [dropStatement(pipelineId)]),
+    triggerFunctionText(table, options),
+    ...[...wanted].map(([place, text]) => `${kept.has(place) ? "create or replace" : "create"} ${text}`),
+    ...handOverStatements(pipelineId, ownedByRole),
+  ];
 }
 
 /** With the function, whose owner or schema's owner may do so: a trigger alone only its table's owner may drop. */
-async function dropTriggers(tx: Queryable, pipelineId: number): Promise<void> {
-  await tx.run(raw(`drop function if exists rowmill.${triggerFunctionName(pipelineId)}() cascade`));
+function dropStatement(pipelineId: number): string {
+  return `drop function if exists rowmill.${triggerFunctionName(pipelineId)}() cascade`;
 }
 
-/** By place, each as what follows `create`. Without `or replace` a trigger of that name that is somebody's own is left alone. */
+/** No one may call the function or attach it elsewhere. */
+function handOverStatements(pipelineId: number, ownedByRole: boolean): readonly string[] {
+  const name = `rowmill.${triggerFunctionName(pipelineId)}()`;
+  const role = quoteIdentifier(ARRIVALS_ROLE);
+  const revoke = `revoke execute on function ${name} from public`;
+  if (!ownedByRole) return [revoke];
+  return [
+    revoke,
+    // A new owner needs CREATE on the schema at this moment, and never again.
+    `grant create on schema rowmill to ${role}`,
+    `alter function ${name} owner to ${role}`,
+    `revoke create on schema rowmill from ${role}`,
+  ];
+}
+
+/** By place, each as what follows `create`. Without `or replace`, another program's trigger of that name stays. */
 function wantedTriggers(table: SourceTable, pipelineId: number): ReadonlyMap<string, string> {
+  const run = `execute function rowmill.${triggerFunctionName(pipelineId)}()`;
   return new Map(
     table.relations.flatMap(({ oid, qualified }) =>
       EVENTS.map((event) => {
@@ -218,7 +292,7 @@ function wantedTriggers(table: SourceTable, pipelineId: number): ReadonlyMap<str
         const rows = TRANSITION_TABLES[event];
         return [
           placeOf(String(oid), name),
-          `trigger ${quoteIdentifier(name)} after ${event} on ${qualified} ${rows} for each statement execute function rowmill.${triggerFunctionName(pipelineId)}()`,
+          `trigger ${quoteIdentifier(name)} after ${event} on ${qualified} ${rows} for each statement ${run}`,
         ] as const;
       }),
     ),

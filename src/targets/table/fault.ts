@@ -12,15 +12,15 @@ export interface Fault {
   /** `right`: a grant fixes it. */
   readonly kind: "shape" | "right";
   readonly text: string;
-  readonly mends: readonly string[];
+  readonly fixes: readonly string[];
   /** Each with its semicolon. */
   readonly sql: readonly string[];
 }
 
-type More = Partial<Pick<Fault, "level" | "kind" | "mends" | "sql">>;
+type More = Partial<Pick<Fault, "level" | "kind" | "fixes" | "sql">>;
 
 export function fault(text: string, more: More = {}): Fault {
-  return { level: "problem", kind: "shape", text, mends: [], sql: [], ...more };
+  return { level: "problem", kind: "shape", text, fixes: [], sql: [], ...more };
 }
 
 /** One error for all problems. Null: there is none. */
@@ -28,7 +28,7 @@ export function refusalOf(faults: readonly Fault[]): RowmillError | null {
   const problems = faults.filter(({ level }) => level === "problem");
   const [first, ...others] = problems;
   if (first === undefined) return null;
-  const hints = problems.flatMap(({ sql, mends }) => [...sql, ...mends]);
+  const hints = problems.flatMap(({ sql, fixes }) => [...sql, ...fixes]);
   return new RowmillError("target_unsupported", first.text, {
     hints: [...new Set(hints)],
     lines: others.map(({ text }) => text),

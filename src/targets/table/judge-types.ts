@@ -48,7 +48,7 @@ function typeFault({ config, facts }: Judged, { wanted, found }: Pair): Fault | 
     `target: ${config.table}."${wanted.name}" is of type ${declared.type}, ` +
       `which cannot hold the answer's "${wanted.field}" (${wanted.type}).`,
     {
-      mends: [
+      fixes: [
         `alter table ${facts.qualified} ${drops}alter column ${name} type ${wanted.type} using ${using};`,
         ...(using === "null" ? ["This drops the values in the column. Rowmill asks the rows again."] : []),
         'or map the field to another column: target: { columns: { field: "column" } }',
@@ -88,7 +88,7 @@ function labelFaults(
     return [
       fault(`target: ${of}, which has only ${namedValues(labels)}, but the answer may have another value.`, {
         level: "warning",
-        mends: [`Give the answer's "${wanted.field}" these values: z.enum([…])`],
+        fixes: [`Give the answer's "${wanted.field}" these values: z.enum([…])`],
       }),
     ];
   const unknown = values.filter((value) => !labels.includes(value));
@@ -115,7 +115,7 @@ function lengthFaults({ config, facts }: Judged, { wanted, found }: Pair): reado
     return [
       fault(`target: ${of}, but the answer's "${wanted.field}" may be longer.`, {
         level: "warning",
-        mends: [`${alter} text${list};`, `or limit the answer's "${wanted.field}": z.string().max(${room})`],
+        fixes: [`${alter} text${list};`, `or limit the answer's "${wanted.field}": z.string().max(${room})`],
       }),
     ];
   if (lengthMax <= Number(room)) return [];
@@ -143,7 +143,7 @@ function rangeFaults({ config, facts }: Judged, { wanted, found }: Pair): readon
     return [
       fault(`target: ${of}, but the answer's "${wanted.field}" may be larger.`, {
         level: "warning",
-        mends: [`${alter} ${wanted.type};`, `or limit the answer's "${wanted.field}": z.int().min(…).max(…)`],
+        fixes: [`${alter} ${wanted.type};`, `or limit the answer's "${wanted.field}": z.int().min(…).max(…)`],
       }),
     ];
   }

@@ -4,6 +4,7 @@
  */
 import type { CatalogueColumn } from "../../sources/table/columns.js";
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
+import { hiddenRows } from "../../postgres/row-security.js";
 import { fault, namedValues, pairsOf, textOfValue, type Fault, type Judged } from "./fault.js";
 import { limitFaults, typeFaults } from "./judge-types.js";
 import { columnText, listedValues, STAMP_COLUMNS, type WantedColumn } from "./statements.js";
@@ -59,7 +60,7 @@ export function nameFaults(table: string, wanted: readonly WantedColumn[]): read
       return fault(
         `target: column name "${name}" has ${bytes(name)} bytes; PostgreSQL cuts after ${NAME_BYTES_MAX}${both}.`,
         {
-          mends: [
+          fixes: [
             `Give it a shorter name: target: { columns: { ${JSON.stringify(field)}: "a_shorter_name" } }`,
           ],
         },
@@ -80,7 +81,7 @@ function missingFaults({ config, facts, wanted }: Judged): readonly Fault[] {
   const additions = missing.map((column) => `add column ${columnText(column)}`).join(", ");
   return [
     fault(`target: the table ${config.table} exists, but has no column ${names}.`, {
-      mends: [
+      fixes: [
         "Let Rowmill add what is missing: target: { addColumns: true }",
         `or: alter table ${facts.qualified} ${additions};`,
         `or map the fields to columns that exist: target: { columns: { ${named} } }`,
@@ -104,7 +105,7 @@ function keyFaults({ config, facts, source }: Judged): readonly Fault[] {
   const list = names.map(quoteIdentifier).join(", ");
   return [
     fault(`target: ${config.table} has no unique index on (${list}), so an answer could be written twice.`, {
-      mends: [`create unique index concurrently on ${facts.qualified} (${list});`],
+      fixes: [`create unique index concurrently on ${facts.qualified} (${list});`],
     }),
   ];
 }
@@ -130,7 +131,7 @@ function keyTypeFaults({
       fault(
         `target: ${config.table}."${key.name}" is of type ${found.type}, but the source's key "${key.name}" ` +
           `is of type ${key.type}, so no answer could be written.`,
-        { mends: ["Give the column the type of the source's key, or choose another target."] },
+        { fixes: ["Give the column the type of the source's key, or choose another target."] },
       ),
     ];
   });
@@ -150,7 +151,7 @@ function requiredFaults(judged: Judged): readonly Fault[] {
         `so no answer could be inserted${isRewritten ? " unless a trigger fills it" : ""}.`,
       {
         level: isRewritten ? "warning" : "problem",
-        mends: ["Give these columns a default, allow null, or choose another target."],
+        fixes: ["Give these columns a default, allow null, or choose another target."],
       },
     ),
   ];
@@ -182,7 +183,7 @@ function unwritableFaults(judged: Judged): readonly Fault[] {
           // A virtual one has no values that could stay.
           {
             sql: generated === "s" ? [`${alter} drop expression;`] : [],
-            mends: ['Or map the field to another column: target: { columns: { field: "column" } }'],
+            fixes: ['Or map the field to another column: target: { columns: { field: "column" } }'],
           },
         ),
       ];
@@ -209,7 +210,7 @@ function nullFaults(judged: Judged): readonly Fault[] {
               sql: [
                 `alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} drop not null;`,
               ],
-              mends: ["Or require a value in the answer: leave out .nullable() and .optional()."],
+              fixes: ["Or require a value in the answer: leave out .nullable() and .optional()."],
             },
           ),
         ]
@@ -231,7 +232,7 @@ function listFaults(judged: Judged): readonly Fault[] {
         return [
           fault(`target: ${of} allows only ${namedValues(listed)}, but the answer may have another value.`, {
             level: "warning",
-            mends: [`Give the answer's "${wanted.field}" these values: z.enum([…])`],
+            fixes: [`Give the answer's "${wanted.field}" these values: z.enum([…])`],
           }),
         ];
       const refused = values.filter((value) => !listed.includes(value));
@@ -264,7 +265,7 @@ function ruleFaults({ config, facts, isSource }: Judged): readonly Fault[] {
     return fault(`target: the rule "${name}" on ${event} of ${config.table} ${effect}.`, {
       level: isPartial ? "warning" : "problem",
       sql: [`drop rule ${quoteIdentifier(name)} on ${facts.qualified};`],
-      mends: ["Use a trigger instead of the rule."],
+      fixes: ["Use a trigger instead of the rule."],
     });
   });
 }
@@ -310,15 +311,9 @@ function rightFaults(judged: Judged): readonly Fault[] {
   ];
 }
 
-/** Of a source too. */
-export function thinnedFault(qualified: string, user: string): Fault {
-  return fault(`row-level security would hide rows of ${qualified} from "${user}".`, {
-    kind: "right",
-    mends: [
-      "Rowmill must see all rows. Connect as the table's owner, or ask an administrator to exempt this user.",
-    ],
-    sql: [`alter role ${quoteIdentifier(user)} bypassrls;`],
-  });
+function thinnedFault(qualified: string, user: string): Fault {
+  const { text, fixes, sql } = hiddenRows(qualified, user);
+  return fault(text, { kind: "right", fixes, sql });
 }
 
 /** Another row, of this table or another one, may forbid an answer. */
@@ -335,7 +330,7 @@ function neighborFaults({ config, facts, wanted, source }: Judged): readonly Fau
           `target: the foreign key "${name}" of ${config.table}."${first}" refuses answers that are not in ${refers}.`,
           {
             level: "warning",
-            mends: ["Limit the answer to those values: z.enum([…]). Or drop the foreign key."],
+            fixes: ["Limit the answer to those values: z.enum([…]). Or drop the foreign key."],
           },
         ),
       ];
@@ -347,7 +342,7 @@ function neighborFaults({ config, facts, wanted, source }: Judged): readonly Fau
         fault(
           `target: the unique index "${name}" of ${config.table}."${first}" ` +
             "refuses an answer that another row already has.",
-          { level: "warning", mends: ["Drop it, unless no two rows can have the same answer."] },
+          { level: "warning", fixes: ["Drop it, unless no two rows can have the same answer."] },
         ),
       ];
     }),

@@ -82,7 +82,7 @@ export async function tryAnswers(
     return [
       fault(`target: trying an answer on ${config.table} failed. ${error.message}`, {
         level: trials.some(({ pair }) => facts.rewritten.includes(pair.found.name)) ? "warning" : "problem",
-        mends: ["A CHECK or a domain of the table raises this error. Change it, or grant the missing right."],
+        fixes: ["A CHECK or a domain of the table raises this error. Change it, or grant the missing right."],
       }),
     ];
   }
@@ -216,7 +216,7 @@ async function refusedOf(tx: Queryable, { config, facts }: Judged, trial: Trial)
         `of the answer's "${wanted.field}": ${reason}.`,
       {
         level: isRewritten ? "warning" : "problem",
-        mends: ["Change the CHECK, or limit the answer to values that it accepts."],
+        fixes: ["Change the CHECK, or limit the answer to values that it accepts."],
       },
     );
   });

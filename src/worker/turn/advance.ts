@@ -175,8 +175,8 @@ function waitForAccount({ context, pipeline, batch }: Turn): Next {
   const heldFor = provider.account;
   if (batch.heldFor !== heldFor) {
     const held = { ...batch, presentAccount: heldFor };
-    const { wrong, mends } = heldText(held, { of: provider, present: provider });
-    context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, [wrong, ...mends].join(" "));
+    const { wrong, fixes } = heldText(held, { of: provider, present: provider });
+    context.log.warn({ pipeline: batch.pipeline, batch: batch.id }, [wrong, ...fixes].join(" "));
   }
   return { next: "wait", delayMs: PAUSED_LOOK_MS, heldFor };
 }

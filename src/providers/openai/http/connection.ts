@@ -1,7 +1,8 @@
 /**
- * Owns the SDK client and what all calls share: base URL, time-outs, the clock of the last reply, and reading
- * lists page by page. The SDK is used for the wire, but neither its retries (three POSTs for one batch whose
- * reply was lost: measured), nor its time-outs (they end with the headers), nor its logging.
+ * Owns the SDK client and what all calls share: base URL, time-outs, retries, the clock of the last reply, and lists
+ * page by page. The SDK is used for the wire, but not its retries (three POSTs for one batch whose reply was lost:
+ * measured), its time-outs (they end with the headers) or its logging. A crash in here loses nothing: the caller
+ * recorded the intent before.
  */
 import type { OpenAI } from "openai";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,13 +15,13 @@ import { fetchThrough } from "./proxy.js";
 import { readPage } from "../wire.js";
 import { ProviderError, type CallOptions } from "../../../model/provider/provider.js";
 
-/** Of a reply that is held in memory: a page of a list, a batch with what was wrong with its lines. */
+/** Of a reply that is held in memory: a page of a list, a batch with the errors of its lines. */
 const REPLY_BYTES_MAX = 8 * 1024 * 1024;
 
 interface OpenAITimeouts {
   /** A whole small call, its reply included. */
   readonly callMs: number;
-  /** The create of a batch: what it may have done is looked for so much longer. */
+  /** The create of a batch, whose effect is searched for that much longer. */
   readonly createMs: number;
   /** A whole upload: 200 MB at 3 Mbit/s. */
   readonly uploadMs: number;
@@ -44,7 +45,7 @@ export interface OpenAIOptions {
   readonly baseURL?: string | undefined;
   readonly organization?: string | undefined;
   readonly project?: string | undefined;
-  /** Sends the key over plain http to other machines too. */
+  /** Sends the key over plain http to other machines. */
   readonly allowHttp?: boolean;
   /** None by default. */
   readonly proxies?: Proxies;
@@ -63,8 +64,8 @@ export interface Connection {
 }
 
 /**
- * Makes no call by itself. Of the environment only the SDK's own OPENAI_CUSTOM_HEADERS is read: an
- * organisation or project that is not given is not sent.
+ * Makes no call. Of the environment only the SDK's own OPENAI_CUSTOM_HEADERS is read: an organization or project that
+ * is not given is not sent.
  * @throws RowmillError `config_invalid` for a key that would go over plain http to another machine.
  */
 export function connect(options: OpenAIOptions, baseURL: string): Connection {
@@ -109,16 +110,15 @@ export function connect(options: OpenAIOptions, baseURL: string): Connection {
   };
 }
 
-/** Whoever is on the way of plain http reads the key, and every row. */
 function requireSafe({ protocol, hostname, host }: URL): void {
   if (protocol !== "http:" || isLoopback(hostname)) return;
   throw new RowmillError(
     "config_invalid",
-    `OPENAI_BASE_URL is plain http to ${host}: anyone on the way there could read the API key and your rows.`,
+    `OPENAI_BASE_URL is plain http to ${host}: anyone on the network could read the API key and your rows.`,
     {
       hints: [
         "Use https.",
-        "If that network is yours (a container beside this one, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1",
+        "If the network is yours (another container, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1",
       ],
     },
   );
@@ -150,14 +150,14 @@ function bounded({ body, status, statusText, headers }: Response): Response {
 export interface ListPlan<T> extends CallOptions {
   readonly path: "/files" | "/batches";
   readonly query: Readonly<Record<string, string | number>>;
-  /** Must not throw: one entry that is nobody's business must not spoil the list. Without an id that can be read, its id is "". */
+  /** Must not throw: one broken entry of other code must not spoil the list. An unreadable id is "". */
   readonly read: (json: unknown) => T;
   readonly pagesMax: number;
 }
 
 /**
- * Page after page. Not by the SDK's own pages: they make an empty list of any reply that has no data. Returns false when the list did
- * not end, within `pagesMax` or because the server says that there is more and gives the same page again.
+ * Page after page. Not by the SDK's own pages, which make an empty list of any reply without data. Returns false when
+ * the list did not end within `pagesMax`, or the server repeats a page and announces more.
  */
 export async function* eachPage<T extends { readonly id: string }>(
   { client, call, timeouts }: Connection,
@@ -175,10 +175,10 @@ export async function* eachPage<T extends { readonly id: string }>(
     const last = items.findLast(({ id }) => id !== "");
     yield items;
     if (hasMore === false) return true;
-    // Behind which entry it goes on, nobody can say then.
+    // Without an id there is no cursor for the next page.
     if (last === undefined) return items.length === 0 || hasMore === null;
     if (page === pagesMax) return false;
-    // A server that does not say whether there is more may have no pages at all: then this was the whole list.
+    // A server that does not say whether there is more may have no pages: then this was the whole list.
     const mayBeWhole = hasMore === null;
     const seen = new Set(items.map(({ id }) => id));
     try {
@@ -192,29 +192,23 @@ export async function* eachPage<T extends { readonly id: string }>(
   }
 }
 
-/**
- * Owns how one call to OpenAI is made: a time-out over the whole reply (the SDK's own ends with the headers:
- * a stalled body hangs for ever), a bounded number of retries where repeating is harmless, and no retry at all
- * where it is not. A crash in here loses nothing: who calls has recorded the intent before.
- */
-
 /** Calls after the first one. */
 export const RETRIES_MAX = 3;
-/** A longer wait is left to the caller, who can come back later instead of holding a worker. */
+/** The caller handles a longer wait, and does not hold a worker. */
 const WAIT_IN_CALL_MS_MAX = 20_000;
 
 interface CallPlan {
   /** For messages, after "could not": `list batches`. */
   readonly what: string;
   readonly timeoutMs: number;
-  /** Exactly one request is sent; what is not certain is `ambiguous`. */
+  /** Exactly one request is sent; an uncertain end is `ambiguous`. */
   readonly unrepeatable?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Makes a call. `run` must hand its signal to the SDK and read the reply to its end; it is run once a try.
- * Throws what `ErrorReader` makes.
+ * `run` must hand its signal to the SDK and read the reply to its end; it runs once a try.
+ * @throws what `ErrorReader` makes
  */
 type Caller = <T>(plan: CallPlan, run: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
@@ -242,7 +236,7 @@ async function callOnce<T>(
 ): Promise<T> {
   const { what, timeoutMs, signal } = plan;
   if (signal?.aborted === true) {
-    throw new ProviderError("retryable", `the call to OpenAI "${what}" was interrupted before it was made`);
+    throw new ProviderError("retryable", `could not ${what}: interrupted before the call`);
   }
   const controller = new AbortController();
   let ended: "timeout" | "interrupted" | null = null;
@@ -263,7 +257,7 @@ async function callOnce<T>(
   }
 }
 
-/** How long to wait before the next try, or null when there should be none in this call. */
+/** Null: no further try in this call. */
 function waitBefore(error: unknown, tries: number, backoffMs: number): number | null {
   if (!(error instanceof ProviderError) || error.kind !== "retryable" || isRedirect(error.status))
     return null;

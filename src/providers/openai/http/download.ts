@@ -1,8 +1,8 @@
 /**
- * Owns reading a file's content as lines, in bounded memory. Time-outs of HTTP clients end with the headers,
- * so a body that stalls is noticed here; so is one that was cut short: by its framing, and where that says nothing by a last line that is
- * not whole. The file's record is asked only then, and decides nothing by itself: it may be gone or wrong while the content is right.
- * Lines that were already given stay given: whoever collects must take a line twice, because the whole file is read again after a failure.
+ * Reads a file's content as lines, in bounded memory. Notices a body that stalls (time-outs of HTTP clients end with
+ * the headers), and one that was cut short: by its framing, or by a last line that is not whole. Only then the file's
+ * record is asked, which may be gone or wrong while the content is right. After a failure the file is read again from
+ * the start, so a reader must accept a line twice.
  */
 import { isOverfull, LINE_VALUES_MAX } from "../../../model/json/json-values.js";
 import {
@@ -13,20 +13,20 @@ import {
 } from "../../../model/json/jsonl.js";
 import { ProviderError } from "../../../model/provider/provider.js";
 
-/** What a file may have: whoever sends it does not decide how much is read. */
+/** The sender does not decide how much is read. */
 export interface FileBounds {
   readonly linesMax: number;
   readonly bytesMax: number;
 }
 
-/** A file that is longer than anything that was asked, or has a line that no memory holds: what came before was read. */
+/** A file that is far longer than what was asked, or has a line that is too large for memory. */
 export class OverlongFile extends ProviderError {
   constructor(fileId: string, why: string, cause?: unknown) {
     super("refused", `file ${fileId} cannot be read to its end: ${why}`, { cause });
   }
 }
 
-/** Slower than this on the whole, after the first minutes, is no download: one byte before each time-out would last for years. */
+/** On average, after the first minutes: one byte before each time-out would last for years. */
 const BYTES_PER_MS_MIN = 1;
 const STALLS_AT_START = 5;
 
@@ -50,7 +50,7 @@ export async function* downloadLines(download: Download): AsyncGenerator<readonl
     const body = { bytes: 0, hasEnded: false };
     const split = splitLines(bodyChunks(download, body), { lineBytesMax: LINE_BYTES_MAX_DEFAULT, linesMax });
     for await (const lines of split) {
-      // The last one, without its line feed. Before it is given, so that half a line is never taken for a whole one.
+      // The last one, without its line feed: half a line must never be taken for a whole one.
       if (body.hasEnded && !lines.every(isJson)) await requireWhole(download, body.bytes);
       yield lines;
     }
@@ -88,11 +88,11 @@ async function* bodyChunks(download: Download, body: Body): AsyncGenerator<Uint8
     if (waitedMs > STALLS_AT_START * stallMs + body.bytes / BYTES_PER_MS_MIN)
       throw new ProviderError(
         "retryable",
-        `the content of file ${fileId} comes too slowly: ${body.bytes} bytes so far`,
+        `the content of file ${fileId} arrives too slowly: ${body.bytes} bytes so far`,
       );
     yield chunk;
   }
-  // Before the end is told, so that half a line is never taken for a whole one.
+  // Before the end is marked, so that half a line is never taken for a whole one.
   checkLength(download, body.bytes);
   body.hasEnded = true;
 }
@@ -128,14 +128,17 @@ function checkLength({ fileId, response }: Download, bytes: number): void {
   if (Number.isSafeInteger(announced) && bytes < announced) throw cutShort(fileId, bytes, announced);
 }
 
-/** Of content that does not end as a file of lines does: its record tells one that was cut from one that was written so. */
+/** For content without a whole last line: only its record shows whether it was cut. */
 async function requireWhole({ fileId, recordedBytes }: Download, bytes: number): Promise<void> {
   const recorded = await recordedBytes();
   if (recorded !== null && bytes < recorded) throw cutShort(fileId, bytes, recorded);
 }
 
 function cutShort(fileId: string, bytes: number, expected: number): ProviderError {
-  return new ProviderError("retryable", `file ${fileId} was cut short: ${bytes} of ${expected} bytes came`);
+  return new ProviderError(
+    "retryable",
+    `file ${fileId} was cut short: ${bytes} of ${expected} bytes arrived`,
+  );
 }
 
 function isJson(line: string): boolean {

@@ -1,9 +1,7 @@
 /**
- * Owns the translation of everything that can go wrong in a call to OpenAI into a `ProviderError`, whose kind
- * says what may be done next. Pure but for the clock header it is given.
- *
- * No message, cause or field holds the API key: OpenAI's own 401 echoes a part of it, so the SDK's errors are
- * never kept as causes and their words are redacted.
+ * Turns whatever goes wrong in a call to OpenAI into a `ProviderError`, whose kind says what may be done next. Pure. No
+ * message, cause or field holds the API key: OpenAI's own 401 echoes a part of it, so the SDK's errors are never kept
+ * as causes, and their words are redacted.
  */
 import type { APIError } from "openai";
 import { commonjs } from "../../../model/commonjs.js";
@@ -15,12 +13,12 @@ import type { Refusal } from "../../../model/batch/refusal.js";
 import { judgeRefusal, MISSING_FILE, NO_CAPACITY } from "./refusal.js";
 import { ProviderError, type ProviderErrorKind } from "../../../model/provider/provider.js";
 
-/** How long a provider may make us wait; it has asked for hours. */
+/** A provider has asked us to wait for hours. */
 export const RETRY_AFTER_MS_MAX = 5 * 60_000;
 const MESSAGE_CHARACTERS_MAX = 1_000;
 const CAUSES_MAX = 5;
 
-/** A reply that was received but does not say what it must. */
+/** A reply that lacks what it must say. */
 export class UnreadableReply extends Error {
   override readonly name = "UnreadableReply";
 }
@@ -28,14 +26,14 @@ export class UnreadableReply extends Error {
 export interface FailedCall {
   /** For the message: `create the batch`. */
   readonly what: string;
-  /** A create: what was perhaps received may have taken effect. */
+  /** A create: if it was received, it may have taken effect. */
   readonly unrepeatable: boolean;
   /** Why we ended the call ourselves, if we did. */
   readonly ended: "timeout" | "interrupted" | null;
   readonly timeoutMs: number;
 }
 
-/** Codes with which Node says that nothing was ever sent. */
+/** Node's codes for calls that were never sent. */
 const NEVER_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]);
 const CERTIFICATE_CODE = /^(?:CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(?:VERIFY|GET_ISSUER)|ERR_TLS_CERT)/;
 const ACCOUNT_CODES = /^(?:insufficient_quota|invalid_api_key|account_deactivated|billing_)/;
@@ -65,7 +63,7 @@ export function errorReader(connection: ReaderOptions): ErrorReader {
       if (error instanceof UnreadableReply || error instanceof SyntaxError) {
         return new ProviderError(
           unsure(call),
-          `OpenAI's reply to "${call.what}" cannot be read: ${redact(error.message)}`,
+          `could not ${call.what}: OpenAI's reply is unreadable: ${redact(error.message)}`,
         );
       }
       return connectionError(error, call, connection);
@@ -73,7 +71,7 @@ export function errorReader(connection: ReaderOptions): ErrorReader {
   };
 }
 
-/** Takes the key, masked keys, and what looks like a key out of a text, and cuts it to a bearable length. */
+/** Takes the key, masked keys, and what looks like a key out of a text, and bounds its length. */
 export function redactor(apiKey: string): (text: string) => string {
   return (text) => {
     const withoutKey = apiKey === "" ? text : text.replaceAll(apiKey, "[key]");
@@ -87,8 +85,8 @@ export function redactor(apiKey: string): (text: string) => string {
 }
 
 /**
- * What the provider asked us to wait, in ms and capped, from `retry-after-ms` or `retry-after` (seconds or a
- * date, which is compared with the reply's own Date header); null when it did not ask.
+ * How long the provider asked us to wait, capped: from `retry-after-ms` or `retry-after` (seconds, or a date, which is
+ * compared with the reply's own Date header). Null: it did not ask.
  */
 export function retryAfterMs(headers: Headers | undefined): number | null {
   const milliseconds = headers?.get("retry-after-ms");
@@ -116,9 +114,9 @@ function unsure(call: FailedCall): ProviderErrorKind {
 function endedError(call: FailedCall, proxy: Proxy | null): ProviderError {
   const why =
     call.ended === "timeout"
-      ? `was given up after ${call.timeoutMs} ms without a full reply${proxyText(proxy)}`
-      : "was interrupted";
-  return new ProviderError(unsure(call), `the call to OpenAI "${call.what}" ${why}`);
+      ? `no full reply from OpenAI${proxyText(proxy)} within ${call.timeoutMs} ms`
+      : "interrupted";
+  return new ProviderError(unsure(call), `could not ${call.what}: ${why}`);
 }
 
 function statusError(
@@ -132,17 +130,13 @@ function statusError(
   const words = redact(error.message.replace(/^\d{3} /, ""));
   const refusal = judgeRefusal({ code: providerCode, line: null, message: words, status });
   const kind = statusKind({ status, code, words, refusal }, call);
-  const label = providerCode === null ? `HTTP ${status}` : `HTTP ${status}, ${providerCode}`;
+  const label = providerCode === null ? `HTTP ${status}` : `HTTP ${status} (${providerCode})`;
   const request = error.requestID == null ? "" : ` (request ${redact(error.requestID)})`;
   return new ProviderError(
     kind,
-    `OpenAI did not ${call.what} (${label}): ${words}${request}${advice(kind, status)}${hearsay(status, proxy)}`,
-    {
-      status,
-      providerCode,
-      retryAfterMs: retryAfterMs(error.headers),
-      refusal,
-    },
+    `could not ${call.what}: OpenAI answered ${label}: ` +
+      `${words}${request}${advice(kind, status)}${hearsay(status, proxy)}`,
+    { status, providerCode, retryAfterMs: retryAfterMs(error.headers), refusal },
   );
 }
 
@@ -157,11 +151,11 @@ function statusKind({ status, code, words, refusal }: Said, call: FailedCall): P
   if (status === 401 || status === 403 || ACCOUNT_CODES.test(code)) return "account";
   if (status === 404) return "notFound";
   if (status === 405 || status === 501) return "unsupported";
-  // No room is no trouble of the moment, as other errors of a server are.
+  // A full account does not pass by itself, as other errors of a server do.
   if (status === 507) return "account";
   // 303 may come after the effect.
   if (status === 303 || status === 408 || status >= 500) return unsure(call);
-  // A redirect is never followed, and may end: the caller comes back later, and ever later.
+  // A redirect is never followed, but may end: the caller retries with growing pauses.
   if (status === 429 && call.unrepeatable && NO_CAPACITY.test(words)) return "capacity";
   if (status === 429 || status === 425 || isRedirect(status)) return "retryable";
   if (refusal.about === "account") return "account";
@@ -171,16 +165,18 @@ function statusKind({ status, code, words, refusal }: Said, call: FailedCall): P
 
 function advice(kind: ProviderErrorKind, status: number): string {
   if (kind === "account" && status !== 401 && status !== 403 && status !== 429)
-    return "; check the account's quota, its room for files, and its billing";
+    return "; check the account's quota, file storage and billing";
   if (kind === "account")
-    return "; check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID, and the account's billing";
-  return isRedirect(status) ? "; OPENAI_BASE_URL points to an address that redirects: use its target" : "";
+    return "; check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID and the account's billing";
+  return isRedirect(status) ? "; OPENAI_BASE_URL redirects: set it to the address that it redirects to" : "";
 }
 
-/** A proxy that is on the way of plain http, or opens what is encrypted, answers as a server does. */
+/** A proxy for plain http, or one that opens TLS, answers as a server does. */
 function hearsay(status: number, proxy: Proxy | null): string {
   const mayBeTheProxy = isRedirect(status) || status === 403 || status === 407 || status >= 500;
-  return proxy !== null && mayBeTheProxy ? `; or the proxy said so: it came${proxyText(proxy)}` : "";
+  return proxy !== null && mayBeTheProxy
+    ? `; the answer came${proxyText(proxy)}, which may have sent it itself`
+    : "";
 }
 
 export function isRedirect(status: number | null): boolean {
@@ -194,16 +190,14 @@ function connectionError(
 ): RowmillError {
   const causes = causesOf(error);
   if (causes.some((cause) => cause.name === "NotReadableError")) {
-    return new RowmillError("spool_failed", `the file to upload changed or went away while it was read`, {
+    return new RowmillError("spool_failed", "the file to upload was changed or deleted during the upload", {
       cause: causes.at(-1),
     });
   }
   if (causes.some((cause) => cause.message === "unexpected redirect")) {
-    // Which of them, `fetch` does not say.
+    // `fetch` does not say which redirect it was.
     const status = 302;
-    return new ProviderError("retryable", `OpenAI did not ${call.what}${advice("retryable", status)}`, {
-      status,
-    });
+    return new ProviderError("retryable", `could not ${call.what}${advice("retryable", status)}`, { status });
   }
   const refusal = refusedByProxy(causes);
   if (proxy !== null && refusal !== null) return proxyError(refusal, call, { baseUrl, proxy });
@@ -212,37 +206,38 @@ function connectionError(
   const neverSent = certificate || (code !== null && NEVER_SENT.has(code));
   const { APIConnectionTimeoutError } = commonjs("openai") as typeof import("openai");
   const slow =
-    error instanceof APIConnectionTimeoutError ? "it took too long to connect" : "the connection broke";
+    error instanceof APIConnectionTimeoutError ? "connecting took too long" : "the connection broke";
   const trust = certificate
-    ? "; if its certificate is from an authority of your own, name it in NODE_EXTRA_CA_CERTS"
+    ? "; if your own authority signed the certificate, name its file in NODE_EXTRA_CA_CERTS"
     : "";
   const reason = code ?? slow;
-  const mend = proxy === null ? "" : `; ${proxyAdvice(proxy, baseUrl)}`;
+  const fix = proxy === null ? "" : `; ${proxyAdvice(proxy, baseUrl)}`;
   return new ProviderError(
     neverSent ? "retryable" : unsure(call),
-    `could not ${call.what}: no reply from ${baseUrl}${proxyText(proxy)} (${reason})${trust}${mend}`,
+    `could not ${call.what}: no reply from ${baseUrl}${proxyText(proxy)} (${reason})${trust}${fix}`,
     { cause: causes.at(-1) },
   );
 }
 
-/** Nothing was passed on. Waiting may help: a proxy is restarted, or learns who may pass, while the worker runs. */
+/** Nothing was passed on. Waiting may help: proxies are restarted and reconfigured while the worker runs. */
 function proxyError(
   status: number,
   call: FailedCall,
   { baseUrl, proxy }: { baseUrl: string; proxy: Proxy },
 ): ProviderError {
-  const mend =
+  const fix =
     status === 407
       ? `write user and password into ${proxy.from} as http://user:password@host:port`
       : proxyAdvice(proxy, baseUrl);
   return new ProviderError(
     "retryable",
-    `could not ${call.what}: the proxy ${proxy.place} (${proxy.from}) does not let it pass to ${baseUrl} (HTTP ${status}); ${mend}`,
+    `could not ${call.what}: the proxy ${proxy.place} (${proxy.from}) refused to connect to ${baseUrl} (HTTP ` +
+      `${status}); ${fix}`,
   );
 }
 
 function proxyAdvice({ from }: Proxy, baseUrl: string): string {
-  return `check ${from}, or set NO_PROXY=${new URL(baseUrl).hostname} to go without the proxy`;
+  return `check ${from}, or set NO_PROXY=${new URL(baseUrl).hostname} to bypass the proxy`;
 }
 
 /** The error and what caused it, outermost first, without the SDK's own, which may quote the key. */

@@ -1,14 +1,15 @@
 /**
- * Owns the way from `fetch` through a proxy. `undici` is used for its dispatchers alone: they are given to Node's own `fetch`, whose `FormData`
- * and files are the ones that the SDK sends (undici's own `fetch` uploads the text `[object FormData]`: measured). What a proxy refuses never reached the provider.
+ * Routes `fetch` through a proxy. Only the dispatchers of `undici` are used, with Node's own `fetch`, whose `FormData`
+ * and files the SDK sends (undici's `fetch` uploads the text `[object FormData]`: measured). What a proxy refuses never
+ * reached the provider.
  */
 import type { Dispatcher, ProxyAgent } from "undici";
 import { proxyFor, type Proxies, type Proxy } from "../../../model/provider/proxy.js";
 
-/** For a proxy to answer that the way is open; the call's own time-out may end it before. */
+/** For a proxy to open the tunnel; the call's own time-out may end it before. */
 const CONNECT_MS_MAX = 30_000;
 
-/** `fetch` that takes the way of these variables; the given one where none is set. */
+/** `fetch` through the proxies of these variables; the given one where none is set. */
 export function fetchThrough(proxies: Proxies, fetch: typeof globalThis.fetch): typeof globalThis.fetch {
   if (proxies.http === null && proxies.https === null) return fetch;
   let ways: ReturnType<typeof dispatcherFor> | null = null;
@@ -16,11 +17,11 @@ export function fetchThrough(proxies: Proxies, fetch: typeof globalThis.fetch): 
 }
 
 /**
- * An option of `fetch`, whose types know an older undici. The way is decided at each request, since a redirect may lead elsewhere; straight
- * ways are its own too, since Node's may have been told to use a proxy.
+ * An option of `fetch`, whose types know an older undici. Decides at each request, since a redirect may lead elsewhere;
+ * direct connections are its own too, since Node's may be set to use a proxy.
  */
 async function dispatcherFor(proxies: Proxies): Promise<object> {
-  // Only now: loading it takes 130 ms and 20 MB, which few need.
+  // Only now: loading it takes 130 ms and 20 MB.
   const undici = await import("undici");
   const agents = new Map<Proxy, ProxyAgent>();
   const agentOf = (proxy: Proxy): ProxyAgent => {
@@ -64,7 +65,7 @@ function decoded(text: string): string {
   }
 }
 
-/** The status with which a proxy refused to pass a request on; null: it is no such error. In the words of undici, which gives no code. */
+/** The status with which a proxy refused; null: another error. By the words of undici, which gives no code. */
 export function refusedByProxy(causes: readonly Error[]): number | null {
   for (const { message } of causes) {
     const [, status] = /^Proxy (?:response|Authentication Required) \((\d{3})\)/.exec(message) ?? [];

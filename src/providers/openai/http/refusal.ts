@@ -1,6 +1,6 @@
 /**
- * Types a refusal: the one place that knows by which codes and words OpenAI, Azure and the servers that speak their API say what is wrong.
- * Pure. What is not known here is `other`, which never costs a row anything.
+ * Types a refusal: the one place that knows the codes and words of OpenAI, Azure and the servers that speak their API.
+ * Pure. What is unknown here is `other`, which never costs a row anything.
  */
 import type { BatchInputError, Refusal, RefusalAbout } from "../../../model/batch/refusal.js";
 
@@ -21,18 +21,38 @@ const CODES: Readonly<Record<string, RefusalAbout>> = {
   too_many_tasks: "size",
 };
 
-/** Azure says `quotaExceeded` of a resource that holds 500 files; others, the same in words. */
-const NO_ROOM =
-  /quota_?exceeded|\bquota\b|insufficient_quota|billing|storage (?:limit|space|is full)|out of (?:storage|space)|insufficient storage|too many files/i;
-const TOO_LARGE =
-  /\b(?:file|input|payload|entity|body|content|upload|batch)\b.{0,40}\btoo (?:large|big)\b|larger than the|\bexceeds?\b.{0,60}\b(?:size|bytes|[kmg]b|lines)\b|\b(?:size|bytes|lines)\b.{0,40}\bexceeds?\b/i;
-/** At a create, with 429: as many batches as the account may have are queued or running. Not OpenAI's own; of servers that speak its API. */
-export const NO_CAPACITY =
-  /too many (?:open|active|concurrent|pending|running|queued|enqueued|in[- ]progress)\b|\b(?:concurrent|active|pending|queued|enqueued|open)\b.{0,30}\b(?:batch(?:es)?|jobs?)\b.{0,60}\b(?:limit|maximum|exceed)/i;
+const anyOf = (...words: readonly RegExp[]) => new RegExp(words.map(({ source }) => source).join("|"), "i");
+
+/** Azure answers `quotaExceeded` for a resource with 500 files; others use words. */
+const NO_ROOM = anyOf(
+  /quota_?exceeded/,
+  /\bquota\b/,
+  /insufficient_quota/,
+  /billing/,
+  /storage (?:limit|space|is full)/,
+  /out of (?:storage|space)/,
+  /insufficient storage/,
+  /too many files/,
+);
+const TOO_LARGE = anyOf(
+  /\b(?:file|input|payload|entity|body|content|upload|batch)\b.{0,40}\btoo (?:large|big)\b/,
+  /larger than the/,
+  /\bexceeds?\b.{0,60}\b(?:size|bytes|[kmg]b|lines)\b/,
+  /\b(?:size|bytes|lines)\b.{0,40}\bexceeds?\b/,
+);
+/** At a create, with 429: the account has as many batches as it may. Not from OpenAI, but from compatible servers. */
+export const NO_CAPACITY = anyOf(
+  /too many (?:open|active|concurrent|pending|running|queued|enqueued|in[- ]progress)\b/,
+  /\b(?:concurrent|active|pending|queued|enqueued|open)\b.{0,30}\b(?:batch(?:es)?|jobs?)\b.{0,60}\b(?:limit|maximum|exceed)/,
+);
 /** Seen for files just uploaded, and for files deleted. */
 export const MISSING_FILE = /cannot find file|no such file/i;
-const NOT_READY =
-  /\b(?:pending|uploaded|running|processing)\W.{0,20}\b(?:state|status)\b|only files with status|\bnot (?:yet )?(?:been )?(?:ready|processed)\b|\bstill (?:being )?process/i;
+const NOT_READY = anyOf(
+  /\b(?:pending|uploaded|running|processing)\W.{0,20}\b(?:state|status)\b/,
+  /only files with status/,
+  /\bnot (?:yet )?(?:been )?(?:ready|processed)\b/,
+  /\bstill (?:being )?process/,
+);
 
 export function judgeRefusal(words: RefusalWords): Refusal {
   const about = aboutOf(words);
@@ -51,7 +71,7 @@ function aboutOf({ code, line, message, status }: RefusalWords): RefusalAbout {
 
 const UNITS: Readonly<Record<string, number>> = { b: 1, k: 1_000, m: 1_000_000, g: 1_000_000_000 };
 
-/** The number in "larger than the 209715200 maximum for the … model" or "the maximum file size is 100 MB"; null: it names none. */
+/** From "larger than the 209715200 maximum for the … model" or "the maximum file size is 100 MB"; null: no number. */
 function bytesIn(message: string): number | null {
   const plain = /larger than the (\d[\d,]*) maximum/i.exec(message)?.[1];
   const [, digits = plain, unit = "bytes"] =
@@ -60,7 +80,7 @@ function bytesIn(message: string): number | null {
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
 }
 
-/** The number in "Enqueued token limit reached for … Limit: 2,000,000 enqueued tokens."; null: it names none. */
+/** From "Enqueued token limit reached for … Limit: 2,000,000 enqueued tokens."; null: no number. */
 function enqueuedTokensIn(message: string): number | null {
   const digits = /limit:\s*(\d[\d,._]*)\s*(?:enqueued\s+)?tokens/i.exec(message)?.[1];
   const tokens = Number(digits?.replaceAll(/\D/g, ""));

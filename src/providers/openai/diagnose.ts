@@ -1,4 +1,4 @@
-/** What `doctor` says of OpenAI: is the key accepted, are the models there? Asks once for the list of models, which needs no quota. */
+/** What the doctor finds at OpenAI about key and models. Asks once for the list of models, which needs no quota. */
 import { nearMatch } from "../../model/words/near-match.js";
 import { ProviderError, type CallOptions, type ProviderFinding } from "../../model/provider/provider.js";
 import { proxyFor, proxyText, type Proxies } from "../../model/provider/proxy.js";
@@ -11,8 +11,8 @@ export interface Way {
   readonly proxies: Proxies;
 }
 
-/** See `Provider.examine`. */
-export async function examine(
+/** See `Provider.diagnose`. */
+export async function diagnose(
   connection: Connection,
   { baseUrl, proxies }: Way,
   asked: { readonly models: readonly string[]; readonly options?: CallOptions | undefined },
@@ -21,7 +21,7 @@ export async function examine(
     const listed = await listModels(connection, asked.options);
     const way = proxyText(proxyFor(new URL(baseUrl), proxies));
     return [
-      { about: "key", level: "ok", text: `accepted by ${baseUrl}${way}`, mends: [] },
+      { about: "key", level: "ok", text: `accepted by ${baseUrl}${way}`, fixes: [] },
       ...asked.models.map((model) => judgeModel(model, listed, baseUrl)),
     ];
   } catch (error) {
@@ -36,40 +36,42 @@ export function judgeRefusal(error: ProviderError, baseUrl: string): ProviderFin
     return {
       ...said,
       level: "warning",
-      mends: [
-        "A restricted key may lack the right to list models; for batches it needs Files, Batches and Model capabilities.",
+      fixes: [
+        "A restricted key may lack the right to list models. For batches it needs Files, Batches and Model " +
+          "capabilities.",
       ],
     };
   if (error.kind === "account")
     return {
       ...said,
       level: "problem",
-      mends: ["Make a new key at the provider and put it into OPENAI_API_KEY."],
+      fixes: ["Create a new key at the provider and set it as OPENAI_API_KEY."],
     };
   if (error.kind === "notFound")
     return {
       ...said,
       level: "warning",
-      mends: [`Check that OPENAI_BASE_URL ends in its version, as in ${OPENAI_BASE_URL_DEFAULT}.`],
+      fixes: [`Check that OPENAI_BASE_URL ends with the API version, as in ${OPENAI_BASE_URL_DEFAULT}.`],
     };
   return {
     ...said,
     level: "problem",
-    mends: [`Check OPENAI_BASE_URL (${baseUrl}), the network, and the provider's status page.`],
+    fixes: [`Check OPENAI_BASE_URL (${baseUrl}), the network, and the provider's status page.`],
   };
 }
 
 export function judgeModel(model: string, models: readonly string[], baseUrl: string): ProviderFinding {
-  if (models.includes(model)) return { about: "model", level: "ok", text: `${model} is there`, mends: [] };
+  if (models.includes(model))
+    return { about: "model", level: "ok", text: `${model} is available`, fixes: [] };
   const near = nearMatch(model, models);
   return {
     about: "model",
-    // Others than OpenAI may serve what they do not list.
+    // Other servers may serve models that they do not list.
     level: baseUrl === OPENAI_BASE_URL_DEFAULT ? "problem" : "warning",
     text: `${baseUrl} does not list ${model}.`,
-    mends: [
+    fixes: [
       near === null
-        ? "Check request.model in the config; models may also be closed to this key's project."
+        ? "Check request.model in the config, and whether this key's project may use the model."
         : `Did you mean "${near}"? Change request.model in the config.`,
     ],
   };
