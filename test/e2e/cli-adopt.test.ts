@@ -77,7 +77,7 @@ Next, to collect the answers and send only what is left: rowmill up
     const other = await project.run("adopt", "batch_1", "--pipeline", "film", "--custom-id", "x");
     expect(other).toMatchObject({
       status: 2,
-      stderr: `rowmill: There is no pipeline "film" in ${project.folder}/rowmill.config.mjs; did you mean "films"?\n  Hint: There are: films.\n`,
+      stderr: `rowmill: There is no pipeline "film" in ${project.folder}/rowmill.config.mjs; did you mean "films"?\n  Hint: There are: films.\n  Hint: To set up new pipelines of the config: rowmill up\n`,
     });
     expect((await project.run("adopt", "batch_1", ...films, "--yes")).stderr).toContain(
       'rowmill: The provider has no batch "batch_1" in this account.\n',

@@ -83,13 +83,13 @@ describe.skipIf(serverKind === "embedded")(
         `warning      Target: films: "public"."ans" must be changed before it can hold the answers.`,
       );
       for (const statement of widened) expect(doctor.stdout).toContain(statement);
-      expect(doctor.stdout).not.toContain("Nothing to mend");
+      expect(doctor.stdout).not.toContain("Nothing to fix");
       await expectAnswered("--yes");
       expect((await tableNow()).checks).toEqual([
         `CHECK ((label = ANY (ARRAY['a'::text, 'b'::text, 'it''s c'::text])))`,
       ]);
       await run(`update ans set label = 'b'`);
-      expect((await project.run("doctor")).stdout).toContain("Nothing to mend");
+      expect((await project.run("doctor")).stdout).toContain("Nothing to fix");
     });
 
     it("gets the column of a new field when it is allowed, or when the config allows it", async () => {
@@ -113,7 +113,7 @@ describe.skipIf(serverKind === "embedded")(
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string().max(200)`);
       await expectAnswered("--yes");
       const doctor = await project.run("doctor");
-      expect(doctor.stdout).toContain("Nothing to mend");
+      expect(doctor.stdout).toContain("Nothing to fix");
       expect((await tableNow()).columns).not.toContain("rowmill_model text");
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string()`, "addColumns: true");
       await expectAnswered("--yes");
@@ -162,7 +162,7 @@ describe.skipIf(serverKind === "embedded")(
       await expectAnswered("--yes");
       await run(`update ans set label = 'b' where id = 1; update ans set label = 'a' where id > 1`);
       await answer(`label: z.enum(["a", "b"]), note: z.string()`);
-      expect((await project.run("doctor")).stdout).toContain("Nothing to mend");
+      expect((await project.run("doctor")).stdout).toContain("Nothing to fix");
       await answer(`label: z.enum(["a", "c"]), note: z.string()`);
       const narrowed = `alter table "public"."ans" drop constraint "ans_label_check", add constraint "ans_label_check" check ("label" in ('a', 'c')) not valid;`;
       await expectRefused(["--yes"], 2, [

@@ -1,7 +1,8 @@
 /**
- * The text of the function that a source table's triggers call, and nothing that runs it. It runs inside the transactions of your
- * writers, with the rights of its owner, who may only insert arrivals. So it never raises, runs no code of other roles (casts,
- * operators, functions outside of pg_catalog), and costs as little as can be: bench/triggers.ts measures it.
+ * The text of the function that a source table's triggers call, and nothing that runs it. It runs inside the
+ * transactions of your writers, with the rights of its owner, who may only insert arrivals. So it never raises, runs no
+ * code of other roles (casts, operators, functions outside of pg_catalog), and costs as little as can be:
+ * bench/triggers.ts measures it.
  */
 import { quoteIdentifier, quoteLiteral } from "../../postgres/database.js";
 import { isMeasured } from "./row-size.js";
@@ -30,18 +31,19 @@ export function triggerFunctionName(pipelineId: number): string {
 }
 
 /**
- * **A column that is gone, renamed or retyped** becomes a "sweep" mark, an arrival without keys. Gone or renamed, it makes an error
- * where plpgsql plans the statement that names it, at any call: a table's change ends the plans over its transition tables.
- * Retyped, it makes null keys. Statements with operators (`changedKeys`) are planned only once the types are as expected: for
- * another role's type PostgreSQL may run a cast.
+ * **A column that is gone, renamed or retyped** becomes a "sweep" mark, an arrival without keys. Gone or renamed, it
+ * makes an error where plpgsql plans the statement that names it, at any call: a table's change ends the plans over its
+ * transition tables. Retyped, it makes null keys. Statements with operators (`changedKeys`) are planned only once the
+ * types are as expected: for another role's type PostgreSQL may run a cast.
  *
- * **Every row is read once, and no array holds more than one arrival's keys.** A query is faster than a loop, so INSERT and DELETE
- * take the first keys by a query and the rest by a loop. An UPDATE would compare its rows twice, so it counts them first.
+ * **Every row is read once, and no array holds more than one arrival's keys.** A query is faster than a loop, so INSERT
+ * and DELETE take the first keys by a query and the rest by a loop. An UPDATE would compare its rows twice, so it
+ * counts them first.
  *
- * **Reading stands in a block that catches, writing does not**, so the block's subtransaction takes no number: more than 64 in one
- * transaction would slow down the whole server. The block costs 0.5 µs a call; a look into pg_attribute instead, 25 µs (both
- * measured). Only the loop reads and writes in one block: a join may need more than the server's settings allow, and one
- * number for that many rows is nothing.
+ * **Reading stands in a block that catches, writing does not**, so the block's subtransaction takes no number: more
+ * than 64 in one transaction would slow down the whole server. The block costs 0.5 µs a call; a look into pg_attribute
+ * instead, 25 µs (both measured). Only the loop reads and writes in one block: a join may need more than the server's
+ * settings allow, and one number for that many rows is nothing.
  */
 export function triggerFunctionText(table: SourceTable, options: TriggerOptions): string {
   const { pipelineId } = options;
@@ -159,8 +161,8 @@ function pinnedSettings(key: readonly TableColumn[]): string {
 }
 
 /**
- * A value's text by its type's output function, which for keys equals their cast to text. No cast stands in the function: for a
- * column that has another role's type by now, it would run that role's code with our rights.
+ * A value's text by its type's output function, which for keys equals their cast to text. No cast stands in the
+ * function: for a column that has another role's type by now, it would run that role's code with our rights.
  */
 function keyText(parts: readonly string[]): string {
   const texts = parts.map((part) => `concat(${part})`);
