@@ -318,7 +318,7 @@ describe("expiring", () => {
     const id = await submit(client, chatLines(1));
     await gateway.until(id);
     expect(() => gateway.expire(id)).toThrow("is already completed");
-    expect(() => gateway.cancel("batch_1")).toThrow("is not known");
+    expect(() => gateway.cancel("batch_1")).toThrow("is unknown");
   });
 });
 
