@@ -1,7 +1,9 @@
 /**
- * Rules of this project's own for oxlint. `one-way`: a room imports only what lies below it. `through-step`: what a
- * stage makes durable, and what it asks of a provider, goes through a named step, where it is timed and can be made
- * to fail. Reads go through `context.read`, whose type has no way to write.
+ * This project's own rules for oxlint.
+ * - `one-way`: a room imports only what lies below it.
+ * - `through-step`: a stage writes, and calls a provider, only in a named step, which is timed and can be made to fail.
+ *   Reads go through `context.read`, whose type cannot write.
+ * - `one-dialect`: one spelling of private members, of constants and of calls of the store; lines of at most 120 columns.
  */
 import { posix } from "node:path";
 
@@ -185,4 +187,68 @@ const throughStep = {
   },
 };
 
-export default { meta: { name: "rowmill" }, rules: { "one-way": oneWay, "through-step": throughStep } };
+const COLUMNS_MAX = 120;
+const isUpperCase = /^[A-Z][A-Z0-9_]*$/;
+const collections = new Set(["Set", "Map", "RegExp"]);
+
+const plain = (node) => (/^TS(As|Satisfies)Expression$/.test(node.type) ? plain(node.expression) : node);
+
+/** Whether an initialiser is a value that never changes, judged by its syntax; functions and instances are not. */
+function isConstant(initialiser) {
+  const node = plain(initialiser);
+  if (node.type === "ObjectExpression")
+    return node.properties.every(({ type, value }) => type === "Property" && isConstant(value));
+  if (node.type === "NewExpression") return collections.has(node.callee.name) && node.arguments.length > 0;
+  return /^(Literal|TemplateLiteral|TaggedTemplateExpression|ArrayExpression|UnaryExpression)$/.test(
+    node.type,
+  );
+}
+
+const oneDialect = {
+  meta: { type: "problem", schema: [] },
+  create(context) {
+    const isStore = /(?:^|[\\/])src[\\/]store[\\/]/.test(context.filename);
+    const noKeyword = (node) => {
+      if (node.accessibility === "private" && node.kind !== "constructor")
+        context.report({ node, message: "Private members are written #name." });
+    };
+    return {
+      PropertyDefinition: noKeyword,
+      MethodDefinition: noKeyword,
+      Program(program) {
+        context.sourceCode.lines.forEach((line, index) => {
+          if (line.length > COLUMNS_MAX) {
+            const loc = {
+              start: { line: index + 1, column: 0 },
+              end: { line: index + 1, column: line.length },
+            };
+            context.report({ loc, message: `The line is longer than ${COLUMNS_MAX} columns.` });
+          }
+        });
+        for (const statement of program.body) {
+          const { kind, declarations = [] } = statement.declaration ?? statement;
+          for (const { id, init } of kind === "const" ? declarations : [])
+            if (id.type === "Identifier" && !isUpperCase.test(id.name) && init !== null && isConstant(init))
+              context.report({ node: id, message: "A constant of a module is written in UPPER_CASE." });
+        }
+      },
+      ImportDeclaration(node) {
+        const isOfStore = /^[.].*[/]store[/]/.test(node.source.value);
+        if (isStore || !isOfStore || node.importKind === "type") return;
+        const named = node.specifiers.find(
+          ({ type, importKind }) => type === "ImportSpecifier" && importKind !== "type",
+        );
+        if (named !== undefined)
+          context.report({
+            node: named,
+            message: "Import the store by its module (import * as batches), and call batches.claim(…).",
+          });
+      },
+    };
+  },
+};
+
+export default {
+  meta: { name: "rowmill" },
+  rules: { "one-way": oneWay, "through-step": throughStep, "one-dialect": oneDialect },
+};

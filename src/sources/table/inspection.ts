@@ -268,8 +268,8 @@ function refuseCast(column: CatalogueColumn, table: string): void {
   if (!column.foreignCast) return;
   throw new RowmillError(
     "source_unsupported",
-    `${table}."${column.name}" is of type ${column.type}, which has a user-defined cast to text. Rowmill's trigger reads ` +
-      "values as text and must not run such code. Leave the column out, or drop the cast.",
+    `${table}."${column.name}" is of type ${column.type}, which has a user-defined cast to text. Rowmill's trigger ` +
+      "reads values as text and must not run such code. Leave the column out, or drop the cast.",
   );
 }
 

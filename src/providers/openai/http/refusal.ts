@@ -40,10 +40,11 @@ const TOO_LARGE = anyOf(
   /\bexceeds?\b.{0,60}\b(?:size|bytes|[kmg]b|lines)\b/,
   /\b(?:size|bytes|lines)\b.{0,40}\bexceeds?\b/,
 );
+const IN_FLIGHT = String.raw`\b(?:concurrent|active|pending|queued|enqueued|open)\b`;
 /** At a create, with 429: the account has as many batches as it may. Not from OpenAI, but from compatible servers. */
 export const NO_CAPACITY = anyOf(
   /too many (?:open|active|concurrent|pending|running|queued|enqueued|in[- ]progress)\b/,
-  /\b(?:concurrent|active|pending|queued|enqueued|open)\b.{0,30}\b(?:batch(?:es)?|jobs?)\b.{0,60}\b(?:limit|maximum|exceed)/,
+  new RegExp(`${IN_FLIGHT}.{0,30}\\b(?:batch(?:es)?|jobs?)\\b.{0,60}\\b(?:limit|maximum|exceed)`),
 );
 /** Seen for files just uploaded, and for files deleted. */
 export const MISSING_FILE = /cannot find file|no such file/i;
