@@ -42,8 +42,7 @@ export async function startBenchServer({ statements = false } = {}): Promise<Ben
     url: server.url,
     client,
     cpuMs: () => (postmaster === null ? null : treeMs(postmaster)),
-    walBytes: () =>
-      oneNumber(client, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 as n"),
+    walBytes: () => oneNumber(client, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 as n"),
     stop: async () => {
       await client.end();
       await server.stop();

@@ -6,8 +6,7 @@
 /** Bytes of a row's key and text, when nothing else is said. */
 export const ROW_BYTES = 250;
 const KEY_AND_TITLE_BYTES = 30;
-const SENTENCE =
-  "The story of a weary detective who hunts a killer in rainy Lisbon, falls in love and loses. ";
+const SENTENCE = "The story of a weary detective who hunts a killer in rainy Lisbon, falls in love and loses. ";
 
 export const system = "Extract the categories of the film and a one-sentence summary.";
 export const model = "gpt-4o-mini";
@@ -30,5 +29,4 @@ export function filmValues(rows: number, rowBytes: number): readonly (number | s
 }
 
 /** As Rowmill makes it. */
-export const createLabels =
-  "create table public.film_labels (id bigint primary key, categories text[], summary text)";
+export const createLabels = "create table public.film_labels (id bigint primary key, categories text[], summary text)";

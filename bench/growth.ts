@@ -61,14 +61,11 @@ export async function runGrowth(options: BenchOptions): Promise<void> {
   try {
     for (let repeat = 0; repeat < (options.repeats ?? REPEATS_DEFAULT); repeat++)
       for (const [index, rows] of sizes.entries())
-        bySize[index]?.push(
-          await withSettled(server, { ...mill, rows }, (place) => measureAdded(place, rows, added)),
-        );
+        bySize[index]?.push(await withSettled(server, { ...mill, rows }, (place) => measureAdded(place, rows, added)));
     const rounds = await withSettled(server, { ...mill, rows: updated }, (place) =>
       measureRounds(place, options.rounds ?? ROUNDS_DEFAULT),
     );
-    if (options.json)
-      return console.log(JSON.stringify({ machine: machine(), added, bySize, updated, ...rounds }));
+    if (options.json) return console.log(JSON.stringify({ machine: machine(), added, bySize, updated, ...rounds }));
     printMachine();
     reportSizes(bySize, added);
     reportRounds(rounds, updated);
@@ -141,10 +138,7 @@ async function measureRounds({ client, measureUp }: Settled, count: number): Pro
     await client.query(`update public.films set title = 'Film number ' || id || ', take ${round}'`);
     await client.query("checkpoint");
     const figures = await measureUp();
-    const attemptsBytes = await oneNumber(
-      client,
-      "select pg_total_relation_size('rowmill.attempts')::float8 as n",
-    );
+    const attemptsBytes = await oneNumber(client, "select pg_total_relation_size('rowmill.attempts')::float8 as n");
     rounds.push({ ...figures, attemptsBytes });
   }
   return { start, rounds };

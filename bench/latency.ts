@@ -171,9 +171,7 @@ async function insertRow({ database }: LiveProject, table: number): Promise<void
 async function visible({ database }: LiveProject, rows: number): Promise<void> {
   const until = performance.now() + WAIT_MS_MAX;
   while (performance.now() < until) {
-    const row = await database.first<{ count: number }>(
-      raw("select count(*)::int as count from public.answers_1"),
-    );
+    const row = await database.first<{ count: number }>(raw("select count(*)::int as count from public.answers_1"));
     if ((row?.count ?? 0) >= rows) return;
     await sleep(LOOK_MS);
   }

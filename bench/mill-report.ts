@@ -64,10 +64,7 @@ export async function measureTurns(
 }
 
 function requireSameBytes({ counts: floor }: Figures, { counts: mill }: Figures): void {
-  const apart = Math.max(
-    Math.abs(mill.bytesIn / floor.bytesIn - 1),
-    Math.abs(mill.bytesOut / floor.bytesOut - 1),
-  );
+  const apart = Math.max(Math.abs(mill.bytesIn / floor.bytesIn - 1), Math.abs(mill.bytesOut / floor.bytesOut - 1));
   if (apart <= BYTES_APART_MAX && mill.requests === floor.requests) return;
   throw new Error(
     `The floor moved ${JSON.stringify(floor)}, Rowmill ${JSON.stringify(mill)}: make bench/floor.mjs ask what Rowmill asks.`,

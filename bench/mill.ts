@@ -6,25 +6,8 @@
 import { join } from "node:path";
 import type pg from "pg";
 import { ledgerBytes, oneNumber, withDatabase, type BenchServer } from "./bench-server.js";
-import {
-  answerOf,
-  createFilms,
-  createLabels,
-  filmValues,
-  insertFilms,
-  model,
-  ROW_BYTES,
-  system,
-} from "./films.js";
-import {
-  run,
-  runMeasured,
-  script,
-  serve,
-  repository,
-  type Command,
-  type Measured,
-} from "./measured-process.js";
+import { answerOf, createFilms, createLabels, filmValues, insertFilms, model, ROW_BYTES, system } from "./films.js";
+import { run, runMeasured, script, serve, repository, type Command, type Measured } from "./measured-process.js";
 import { withMillProject } from "./mill-project.js";
 import type { StandInCounts, StandInOptions } from "./provider-stand-in.js";
 

@@ -42,8 +42,7 @@ export async function runProfile(options: BenchOptions): Promise<void> {
       after: async (client) => void (statements = await hotStatements(client)),
     });
     const functions = await hotFunctions(folder);
-    if (options.json)
-      return console.log(JSON.stringify({ machine: machine(), figures, functions, statements }));
+    if (options.json) return console.log(JSON.stringify({ machine: machine(), figures, functions, statements }));
     printMachine();
     console.log();
     printTable(FIGURE_TITLES, [figureCells("rowmill up", [figures], wanted.rows)]);

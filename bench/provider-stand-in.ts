@@ -88,11 +88,7 @@ async function serve(request: http.IncomingMessage, response: http.ServerRespons
     case "GET files/id/content":
       return sendContent(response, files.get(id ?? ""));
     case "POST batches":
-      return sendJson(
-        response,
-        200,
-        batchRecord(createBatch(JSON.parse((await readBody(request)).toString()))),
-      );
+      return sendJson(response, 200, batchRecord(createBatch(JSON.parse((await readBody(request)).toString()))));
     case "GET batches":
       return sendJson(response, 200, listOf([...batches.values()].map(batchRecord)));
     case "GET batches/id":
@@ -213,11 +209,7 @@ function listOf(data: readonly object[]): object {
   return { object: "list", data: data.toReversed(), has_more: false };
 }
 
-function sendFound<T>(
-  response: http.ServerResponse,
-  found: T | undefined,
-  record: (found: T) => object,
-): void {
+function sendFound<T>(response: http.ServerResponse, found: T | undefined, record: (found: T) => object): void {
   if (found === undefined) sendJson(response, 404, NOT_FOUND);
   else sendJson(response, 200, record(found));
 }

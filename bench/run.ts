@@ -48,8 +48,7 @@ const commands: Readonly<Record<string, BenchCommand>> = {
 
 const { command, options } = readOptions(process.argv.slice(2));
 const chosen = command === null ? undefined : commands[command];
-if (chosen?.sizes === undefined && options.sizes.length > 1)
-  throw new Error(`${command} takes one number of rows`);
+if (chosen?.sizes === undefined && options.sizes.length > 1) throw new Error(`${command} takes one number of rows`);
 if (chosen !== undefined) await chosen.run(options);
 else {
   const list = Object.entries(commands).map(([name, { what }]) => `  ${name.padEnd(10)} ${what}`);

@@ -34,8 +34,7 @@ const ROWS_DEFAULT = 50_000;
 const ROWS_OF_SMOKE = 2_000;
 const POLL_PAUSE_MS = 100;
 /** Rows of all tables here hold about this many bytes of text each. */
-const DESCRIPTION =
-  "The story of a weary detective who hunts a killer in rainy Lisbon, falls in love and loses. ";
+const DESCRIPTION = "The story of a weary detective who hunts a killer in rainy Lisbon, falls in love and loses. ";
 /** A batch that is not done by then is an error of the bench. */
 const TURNS_MAX = 5_000;
 
@@ -73,9 +72,7 @@ function report({ rows, bulkInsertMs, stages }: StageFigures): void {
   console.log("Rowmill's stages, against one bulk insert of the same rows into a plain table");
   for (const [name, ms] of Object.entries(stages)) {
     const rate = Math.round(rows / (ms / 1_000)).toLocaleString("en");
-    console.log(
-      `  ${name.padEnd(28)} ${(ms / bulkInsertMs).toFixed(1).padStart(6)} ×   ${rate.padStart(9)} rows/s`,
-    );
+    console.log(`  ${name.padEnd(28)} ${(ms / bulkInsertMs).toFixed(1).padStart(6)} ×   ${rate.padStart(9)} rows/s`);
   }
   console.log();
 }
@@ -92,9 +89,7 @@ async function measureStages(databaseUrl: string, rows: number): Promise<StageFi
   try {
     const tables = ["films", "plain_films"];
     for (const table of tables) {
-      await database.run(
-        raw(`create table public.${table} (id bigint primary key, title text, description text)`),
-      );
+      await database.run(raw(`create table public.${table} (id bigint primary key, title text, description text)`));
     }
     const config = validateConfig(defineConfig({ database: databaseUrl, pipelines: { films } }), {
       file: join(folder, "rowmill.config.ts"),

@@ -50,8 +50,7 @@ interface TriggerFigure {
   readonly watched: Readonly<Record<string, number>>;
 }
 
-const FILL_TEXT =
-  "repeat('The story of a weary detective who hunts a killer in rainy Lisbon, take ' || i || '. ', 3)";
+const FILL_TEXT = "repeat('The story of a weary detective who hunts a killer in rainy Lisbon, take ' || i || '. ', 3)";
 
 /** Each in turn, on rows `from` to `to`; afterwards they are gone again. */
 const statements: Readonly<Record<string, (table: string, from: number, to: number) => string>> = {

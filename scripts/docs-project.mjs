@@ -23,9 +23,7 @@ const variablesOfOurs = /^(?:DATABASE_URL|OPENAI_|PG|ROWMILL_)/;
  * @returns the folder, a client of the database, and how to run commands and SQL in it; `close` takes all away.
  */
 export async function startDocsProject({ gateway: gatewayOptions = {} } = {}) {
-  const { startPostgresServer } = await createJiti(import.meta.url).import(
-    "../test/support/postgres-servers.ts",
-  );
+  const { startPostgresServer } = await createJiti(import.meta.url).import("../test/support/postgres-servers.ts");
   const server = await startPostgresServer("18");
   const folder = await realpath(await mkdtemp(join(tmpdir(), "rowmill-docs-")));
   const gateway = await startGateway({

@@ -40,9 +40,7 @@ export default defineConfig({ database: process.env.DATABASE_URL, pipelines: { n
 `;
 
 const folder = await mkdtemp(join(tmpdir(), "rowmill-ledger-"));
-const { startPostgresServer } = await createJiti(import.meta.url).import(
-  "../test/support/postgres-servers.ts",
-);
+const { startPostgresServer } = await createJiti(import.meta.url).import("../test/support/postgres-servers.ts");
 const server = await startPostgresServer("14");
 const client = new pg.Client({ connectionString: server.url });
 const key = "the-key-of-the-kept-ledgers";
@@ -60,11 +58,9 @@ try {
     OPENAI_API_KEY: key,
     OPENAI_BASE_URL: await gatewayUrl(),
   };
-  const rowmill = (...args) =>
-    run(process.execPath, [cli, ...args], { cwd: folder, env, timeout: COMMAND_MS_MAX });
+  const rowmill = (...args) => run(process.execPath, [cli, ...args], { cwd: folder, env, timeout: COMMAND_MS_MAX });
   // It may end with an error or not, by version; what it left is looked at instead.
-  const upWithoutProvider = () =>
-    rowmill("up", "--once", "--yes").catch((error) => console.log(error.stderr));
+  const upWithoutProvider = () => rowmill("up", "--once", "--yes").catch((error) => console.log(error.stderr));
   await client.query("create table notes (id bigint primary key, body text)");
   await client.query(`insert into notes values (1, 'A war film.'), (2, 'A love story.'),
     (3, 'Odd at first. [[demo:mismatch-once]]'), (4, 'Never. [[demo:error 400]]'), (5, 'Soon gone.')`);
@@ -88,11 +84,9 @@ try {
   if (found.batches !== "uploading 2" || found.waiting !== 2)
     throw new Error(`Not the ledger that was meant: ${JSON.stringify(found)}`);
   const { rows } = await client.query("select max(version) as version from rowmill.migrations");
-  const { stdout } = await run(
-    "pg_dump",
-    ["--inserts", "--no-owner", "--no-privileges", "--no-comments", server.url],
-    { timeout: COMMAND_MS_MAX },
-  );
+  const { stdout } = await run("pg_dump", ["--inserts", "--no-owner", "--no-privileges", "--no-comments", server.url], {
+    timeout: COMMAND_MS_MAX,
+  });
   await mkdir(ledgers, { recursive: true });
   const file = join(ledgers, `${String(rows[0].version).padStart(4, "0")}.sql`);
   // Lines for psql only, and empty ones, say nothing.

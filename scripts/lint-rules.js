@@ -22,15 +22,7 @@ const below = {
   targets: ["model/", "postgres/", "sources/table/columns", "sources/table/inspection"],
   config: ["model/", "postgres/failure", "providers/adapters", "index"],
   // Only app names concrete adapters.
-  worker: [
-    "model/",
-    "postgres/",
-    "store/",
-    "sources/source",
-    "sources/table/inspection",
-    "targets/target",
-    "version",
-  ],
+  worker: ["model/", "postgres/", "store/", "sources/source", "sources/table/inspection", "targets/target", "version"],
   app: [
     "model/",
     "postgres/",
@@ -94,9 +86,7 @@ const oneWay = {
     const check = (node) => {
       const { source } = node;
       if (typeof source?.value !== "string" || !source.value.startsWith(".")) return;
-      const imported = posix
-        .join(posix.dirname(file.replaceAll("\\", "/")), source.value)
-        .replace(/[.]js$/, "");
+      const imported = posix.join(posix.dirname(file.replaceAll("\\", "/")), source.value).replace(/[.]js$/, "");
       const message = whyNot(file.replaceAll("\\", "/"), imported);
       if (message !== null) context.report({ node: source, message });
     };
@@ -152,8 +142,7 @@ function isRemote(node) {
 
 function isInStep(node) {
   for (let child = node, parent = node.parent; parent; child = parent, parent = parent.parent) {
-    if (parent.type === "CallExpression" && parent.callee !== child && seams.has(calledName(parent)))
-      return true;
+    if (parent.type === "CallExpression" && parent.callee !== child && seams.has(calledName(parent))) return true;
   }
   return false;
 }
@@ -174,8 +163,7 @@ const throughStep = {
       },
       ObjectPattern(node) {
         for (const property of node.properties) {
-          if (property.type === "Property" && property.key.name === "database")
-            report(property, "The database");
+          if (property.type === "Property" && property.key.name === "database") report(property, "The database");
         }
       },
       CallExpression(node) {
@@ -199,9 +187,7 @@ function isConstant(initialiser) {
   if (node.type === "ObjectExpression")
     return node.properties.every(({ type, value }) => type === "Property" && isConstant(value));
   if (node.type === "NewExpression") return collections.has(node.callee.name) && node.arguments.length > 0;
-  return /^(Literal|TemplateLiteral|TaggedTemplateExpression|ArrayExpression|UnaryExpression)$/.test(
-    node.type,
-  );
+  return /^(Literal|TemplateLiteral|TaggedTemplateExpression|ArrayExpression|UnaryExpression)$/.test(node.type);
 }
 
 const oneDialect = {

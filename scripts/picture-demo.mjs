@@ -44,9 +44,7 @@ function screenOf(said) {
   const [answers, went, cost, tables] = report;
   const shown = [shortened(answers), went, cost, tables].flatMap((section) => ["", ...section]);
   while (shown.at(-1) === "") shown.pop();
-  return [["$ npx rowmill demo"], ...notes.map((note) => [note]), shown].map((group) =>
-    group.flatMap(broken),
-  );
+  return [["$ npx rowmill demo"], ...notes.map((note) => [note]), shown].map((group) => group.flatMap(broken));
 }
 
 /** A section begins with a line that is not indented. */

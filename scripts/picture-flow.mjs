@@ -80,9 +80,7 @@ ${boxes.map((each) => box(each, colours)).join("\n")}`,
 }
 
 function box({ at: [x, y], size: [w, h], colour, title, lines }, colours) {
-  const texts = lines.map(
-    (line, index) => `<text x="${x + 14}" y="${y + 50 + index * 19}">${escaped(line)}</text>`,
-  );
+  const texts = lines.map((line, index) => `<text x="${x + 14}" y="${y + 50 + index * 19}">${escaped(line)}</text>`);
   return `<rect x="${x}" y="${y}" width="${w}" height="${h}" rx="8" fill="${colours.bar}"
   stroke="${colours[colour]}" stroke-width="1.5"/>
 <text x="${x + 14}" y="${y + 26}" class="title">${escaped(title)}</text>

@@ -73,8 +73,7 @@ for (const line of lines) {
   followers[name](rest.trim());
 }
 for (const tool of toolsOfBuild) {
-  if (existsSync(join(stage.folder, "opt/rowmill/node_modules", tool)))
-    throw new Error(`The image holds ${tool}.`);
+  if (existsSync(join(stage.folder, "opt/rowmill/node_modules", tool))) throw new Error(`The image holds ${tool}.`);
 }
 execute(["rowmill", "--version"]);
 execute(["rowmill", "demo"]);

@@ -20,9 +20,7 @@ let blocks = 0;
 for (const page of pages.filter((name) => name.endsWith(".md"))) {
   let project = null;
   try {
-    for (const [, withDatabase, language, shown, preparation, hidden] of readFileSync(page, "utf8").matchAll(
-      block,
-    )) {
+    for (const [, withDatabase, language, shown, preparation, hidden] of readFileSync(page, "utf8").matchAll(block)) {
       console.log(`-- ${page}:\n${hidden ?? shown}`);
       if (shown !== undefined) blocks++;
       if (shown !== undefined && withDatabase === undefined) {
@@ -52,9 +50,7 @@ async function runSql({ client }, text) {
 }
 
 async function createForeignBatch(project, query) {
-  const { createTutorialBatch } = await createJiti(import.meta.url).import(
-    "../test/support/tutorial-batch.ts",
-  );
+  const { createTutorialBatch } = await createJiti(import.meta.url).import("../test/support/tutorial-batch.ts");
   const { rows } = await project.client.query(query);
   const lines = rows.map(({ name, text }) => ({ customId: name, text }));
   project.env.BATCH_ID = (await createTutorialBatch(project.gateway.url, lines)).batchId;

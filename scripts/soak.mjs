@@ -25,10 +25,9 @@ for (const name of ["minutes", "kills", "seed"]) {
 if (!["", "openai", "plain"].includes(values.provider))
   throw new Error(`--provider is neither openai nor plain: ${values.provider}`);
 
-const child = spawn(
-  process.execPath,
-  ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.crash.config.ts"],
-  { stdio: "inherit", env: { ...process.env, ROWMILL_SOAK: JSON.stringify(values) } },
-);
+const child = spawn(process.execPath, ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.crash.config.ts"], {
+  stdio: "inherit",
+  env: { ...process.env, ROWMILL_SOAK: JSON.stringify(values) },
+});
 const [status] = await once(child, "exit");
 process.exitCode = status ?? 1;

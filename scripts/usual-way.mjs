@@ -21,8 +21,7 @@ const setUp = `
   end $$;
   create trigger count_rows after insert on movies for each row execute function count_rows();`;
 
-const insertAtOnce = (rows) =>
-  `insert into movies (description) select 'A film.' from generate_series(1, ${rows})`;
+const insertAtOnce = (rows) => `insert into movies (description) select 'A film.' from generate_series(1, ${rows})`;
 const loads = [
   { what: "1,000 rows in one statement", statements: [insertAtOnce(1_000)], sent: 1_000, left: 1_000 },
   { what: "1,001 rows in one statement", statements: [insertAtOnce(1_001)], sent: 0, left: 1_001 },

@@ -10,8 +10,7 @@ import { format, resolveConfig } from "prettier";
 import { repository, startDocsProject } from "./docs-project.mjs";
 
 const page = join(repository, "docs", "how-it-works.md");
-const mark = (name) =>
-  new RegExp(`(<!-- written by a script: ${name} -->\\n\\n)\`\`\`\\w*\\n[\\s\\S]*?\`\`\``);
+const mark = (name) => new RegExp(`(<!-- written by a script: ${name} -->\\n\\n)\`\`\`\\w*\\n[\\s\\S]*?\`\`\``);
 const roundsMax = 40;
 const roundPauseMs = 500;
 const requests =
@@ -67,9 +66,7 @@ async function tellOneLife(text) {
   blocks.attempts = await asked(`${attempts} order by 1, 2`);
   blocks.answered = await asked(requests);
   blocks.answers = await asked("select id, categories, rowmill_model from film_labels order by id");
-  await run(
-    "update films set description = 'A driver, a locomotive, a war, and a girl in a sack.' where id = 1",
-  );
+  await run("update films set description = 'A driver, a locomotive, a war, and a girl in a sack.' where id = 1");
   await once();
   blocks.changed = await asked(requests);
   await project.run("rowmill", ["flush", "films"]);
@@ -114,9 +111,7 @@ async function asked(statement) {
   const { rows, fields } = await run(statement);
   const names = fields.map((field) => field.name);
   const cells = rows.map((row) => names.map((name) => cellText(row[name])));
-  const widths = names.map((name, index) =>
-    Math.max(name.length, ...cells.map((line) => line[index].length)),
-  );
+  const widths = names.map((name, index) => Math.max(name.length, ...cells.map((line) => line[index].length)));
   const line = (values) =>
     values
       .map((value, index) => value.padEnd(widths[index]))

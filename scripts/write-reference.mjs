@@ -124,10 +124,7 @@ async function writeProviders(page) {
   ]);
   const tables = [
     tableOf(["option", "meaning", "default"], options),
-    tableOf(
-      ["provider", "how a lost batch is found", "what is fenced", "what could be paid twice"],
-      promises,
-    ),
+    tableOf(["provider", "how a lost batch is found", "what is fenced", "what could be paid twice"], promises),
     tableOf(["provider", "requests a batch", "bytes a batch", "window", "results are kept"], limits),
   ];
   const mark = /(<!-- written by scripts\/write-reference\.mjs -->\n\n)\|.*\n(?:\|.*\n)+/g;
@@ -182,8 +179,7 @@ function membersOf(source, name) {
 
 function readMember(source, member) {
   const doc = ts.getJSDocCommentsAndTags(member).map((node) => node.comment)[0];
-  if (typeof doc !== "string")
-    throw new Error(`${member.name.getText(source)} has no comment in ${source.fileName}.`);
+  if (typeof doc !== "string") throw new Error(`${member.name.getText(source)} has no comment in ${source.fileName}.`);
   const [meaning = "", otherwise] = doc.replaceAll(/\s+/g, " ").split(/ ?Default: /);
   return {
     name: member.name.getText(source),
@@ -199,8 +195,7 @@ function blockOf(key) {
   const meaning = key.meaning.replace(/ (?:Whole number(?:,| from) )?\d[\d,]*(?: to \d[\d,]*)?\.$/, "");
   const values = expectedAt(key.name).replace(/^a duration such as .*, from/, "duration from");
   const links = key.inside.map((name) => `[\`${name}\`](#${name.replace(".", "").toLowerCase()})`);
-  const otherwise =
-    key.default === "required" ? "- Required" : `- Default: ${key.default.replace(/\.$/, "")}`;
+  const otherwise = key.default === "required" ? "- Required" : `- Default: ${key.default.replace(/\.$/, "")}`;
   const lines = [
     links.length > 0 ? `- Keys: ${links.join(", ")}` : `- Values: ${values.replace(/\.$/, "")}`,
     ...(key.default === "" ? [] : [otherwise]),

@@ -4,6 +4,4 @@ import { createRequire } from "node:module";
 const MANIFEST: unknown = createRequire(import.meta.url)("../package.json");
 
 export const VERSION: string =
-  typeof MANIFEST === "object" && MANIFEST !== null && "version" in MANIFEST
-    ? String(MANIFEST.version)
-    : "unknown";
+  typeof MANIFEST === "object" && MANIFEST !== null && "version" in MANIFEST ? String(MANIFEST.version) : "unknown";

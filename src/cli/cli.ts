@@ -27,10 +27,7 @@ export function withLogLevel(command: Command): Command {
   return command
     .optionsGroup(COMMON_OPTIONS)
     .addOption(
-      new Option(
-        "--log-level <level>",
-        "log messages of this level and above to stderr; debug adds stack traces",
-      )
+      new Option("--log-level <level>", "log messages of this level and above to stderr; debug adds stack traces")
         .choices([...LOG_LEVELS])
         .default("warn"),
     );

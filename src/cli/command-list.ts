@@ -24,10 +24,7 @@ export const COMMAND_GROUPS = [
 /** A command whose help ends with these examples. */
 function command(name: string, ...examples: readonly string[]): Command {
   const lines = examples.map((example) => `  rowmill ${example}`).join("\n");
-  return new Command(name).addHelpText(
-    "after",
-    `\n${examples.length === 1 ? "Example" : "Examples"}:\n${lines}`,
-  );
+  return new Command(name).addHelpText("after", `\n${examples.length === 1 ? "Example" : "Examples"}:\n${lines}`);
 }
 
 /** Loads the command when it runs. */
@@ -59,10 +56,7 @@ function initCommand(cli: Cli): Command {
     .option("--model <name>", "the model, as the provider names it")
     .option("--prompt <text>", "what the model should do with each row")
     .option("--function", "insert the columns into the prompt with a function instead of a template")
-    .option(
-      "--answer <fields>",
-      "the fields of an answer, as in categories:string[],summary:string; or: text",
-    )
+    .option("--answer <fields>", "the fields of an answer, as in categories:string[],summary:string; or: text")
     .option("--target <table>", "the table for the answers; default: the name of your table and _answers")
     .option("--name <pipeline>", "the name of the pipeline; default: the name of your table")
     .option("--embedded", "use the embedded database, even if DATABASE_URL is set")
@@ -152,20 +146,10 @@ function failuresCommand(cli: Cli): Command {
 function retryCommand(cli: Cli): Command {
   const collect = (text: string, before: readonly string[] = []) => [...before, text];
   const retry = command("retry", "retry movies", "retry movies --reason truncated --yes")
-    .description(
-      "Retry failed rows: write answers that your table refused, and send the other rows again. Asks first.",
-    )
+    .description("Retry failed rows: write answers that your table refused, and send the other rows again. Asks first.")
     .argument("[pipeline]", "default: all")
-    .option(
-      "--reason <reason>",
-      "only rows that failed for this reason, such as unwritable; can be repeated",
-      collect,
-    )
-    .option(
-      "--key <key>",
-      "only the row with this key; a JSON array for a composite key; can be repeated",
-      collect,
-    )
+    .option("--reason <reason>", "only rows that failed for this reason, such as unwritable; can be repeated", collect)
+    .option("--key <key>", "only the row with this key; a JSON array for a composite key; can be repeated", collect)
     .option(...YES_OPTION)
     .option(...QUIET_OPTION)
     .option(...JSON_OPTION)
@@ -248,10 +232,7 @@ function uninstallCommand(cli: Cli): Command {
   const uninstall = command("uninstall", "uninstall movies")
     .description("Remove Rowmill's triggers from your tables. Your rows and answers stay.")
     .argument("[pipelines...]", "also those that are no longer in the config; default: all")
-    .option(
-      "--purge",
-      "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs",
-    )
+    .option("--purge", "also drop the schemas rowmill and rowmill_worker, with the record of all requests and costs")
     .option("-y, --yes", "with --purge: do not ask")
     .action(run(cli, async () => (await import("./commands/uninstall.js")).runUninstall));
   return withProject(uninstall);

@@ -18,8 +18,6 @@ try {
   if (statusOfParsing(error) === null) reportError(terminal, error);
 }
 // A pipe takes 64 KB at once; the rest would be lost.
-await Promise.all(
-  [process.stdout, process.stderr].map((stream) => new Promise((taken) => stream.write("", taken))),
-);
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((taken) => stream.write("", taken))));
 // The config is the user's program: a timer that it left running must not keep this process alive.
 process.exit(status);

@@ -59,8 +59,7 @@ export function buildProgram({ terminal, finish }: Cli): Command {
     });
   for (const [heading, builds] of COMMAND_GROUPS) {
     program.commandsGroup(heading);
-    for (const build of builds)
-      program.addCommand(build({ terminal, finish }).copyInheritedSettings(program));
+    for (const build of builds) program.addCommand(build({ terminal, finish }).copyInheritedSettings(program));
   }
   terminal.commands = program.commands.map((command) => command.name());
   // Last of all in the help, which lists options before commands.

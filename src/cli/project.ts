@@ -62,9 +62,7 @@ export async function withLedger<T>(
   work: (opened: OpenedDatabase | null) => Promise<T>,
 ): Promise<T> {
   if (!(await hasDatabase(config))) return work(null);
-  const opened = await terminal.during("Opening the database", () =>
-    openProjectDatabase(config, environment),
-  );
+  const opened = await terminal.during("Opening the database", () => openProjectDatabase(config, environment));
   try {
     if (!(await overview.ledgerExists(opened.database))) return await work(null);
     await understood.requireUnderstood(opened.database);
@@ -113,8 +111,7 @@ export async function registeredPipelines(
   database: Database,
   names: readonly string[],
 ): Promise<pipelines.PipelineRow[]> {
-  if (names.length > 0)
-    return Promise.all([...new Set(names)].map((name) => registeredPipeline(database, name)));
+  if (names.length > 0) return Promise.all([...new Set(names)].map((name) => registeredPipeline(database, name)));
   return (await pipelines.all(database)).filter((row) => row.uninstalledAt === null);
 }
 
@@ -157,8 +154,7 @@ const PASSWORD_CHARACTERS_MIN = 12;
 /** The URL and its password in each form that a message may have; also of a URL that no connection could use. */
 export function urlSecrets(text: string): readonly string[] {
   // A password with an unencoded slash or question mark ends at the last @.
-  const [, password = ""] =
-    /:\/\/[^:@/?#]*:([^/?#]*)@/.exec(text) ?? /:\/\/[^:@/?#]*:(.*)@/s.exec(text) ?? [];
+  const [, password = ""] = /:\/\/[^:@/?#]*:([^/?#]*)@/.exec(text) ?? /:\/\/[^:@/?#]*:(.*)@/s.exec(text) ?? [];
   const parameters = [...text.matchAll(/[?&]password=([^&#]+)/g)].map(([, value = ""]) => value);
   const passwords = [...(password === "" ? [] : [password]), ...parameters];
   if (passwords.length === 0) return [];

@@ -170,11 +170,7 @@ export interface PollingSpec {
 }
 
 /** A source, a request, an answer, a target, and limits. */
-export interface PipelineSpec<
-  Column extends string,
-  Key extends string,
-  Schema extends AnswerSchema | undefined,
-> {
+export interface PipelineSpec<Column extends string, Key extends string, Schema extends AnswerSchema | undefined> {
   /**
    * The provider of the model: `openai({ … })`, or your own object that implements `Provider`. Not for a JSON config.
    * Default: the one that your environment variables name.

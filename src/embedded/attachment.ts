@@ -100,9 +100,7 @@ export class Attachment {
       env: Object.fromEntries(PASSED_ENVIRONMENT.map((name) => [name, process.env[name]])),
     });
     // Without a listener the error would be thrown. `exitCode` stays null, so `open` times out.
-    child.on("error", (error) =>
-      process.emitWarning(`The embedded database could not be started: ${error.message}`),
-    );
+    child.on("error", (error) => process.emitWarning(`The embedded database could not be started: ${error.message}`));
     child.unref();
     return { process: child, log, logStart };
   }

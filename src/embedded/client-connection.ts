@@ -147,8 +147,7 @@ export class ClientConnection implements MuxClient {
     }
     this.#parts.push(message);
     this.#partsBytes += bytes.length;
-    if (this.#partsBytes > CYCLE_BYTES_MAX)
-      this.fail(protocolError("the client sent too much before a Sync"));
+    if (this.#partsBytes > CYCLE_BYTES_MAX) this.fail(protocolError("the client sent too much before a Sync"));
     else if (CYCLE_ENDS.has(type)) this.#completeCycle();
   }
 

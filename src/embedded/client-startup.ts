@@ -32,8 +32,7 @@ export function readFirstPacket(bytes: Buffer): FirstPacket {
   const code = bytes.readInt32BE(4);
   if (code === SSL_REQUEST || code === GSS_REQUEST) return { kind: "encryption" };
   if (code === CANCEL_REQUEST) return { kind: "cancel" };
-  if (code >> 16 !== PROTOCOL_MAJOR)
-    return refused("0A000", "only version 3 of PostgreSQL's protocol is supported");
+  if (code >> 16 !== PROTOCOL_MAJOR) return refused("0A000", "only version 3 of PostgreSQL's protocol is supported");
   const parameters = startupParameters(bytes);
   const user = parameters.get("user") ?? "";
   const database = parameters.get("database") ?? user;
@@ -49,9 +48,7 @@ export function readFirstPacket(bytes: Buffer): FirstPacket {
 /** The answer to a good start. `reported`: the values of a fresh session. */
 export function greeting(reported: Settings, settings: Settings, olderProtocol: boolean): Buffer {
   const own = new Map([...settings].map(([name, value]) => [name.toLowerCase(), value]));
-  const statuses = [...reported].map(([name, value]) =>
-    message("S", name, own.get(name.toLowerCase()) ?? value),
-  );
+  const statuses = [...reported].map(([name, value]) => message("S", name, own.get(name.toLowerCase()) ?? value));
   // NegotiateProtocolVersion: minor version 0, no options.
   const negotiation = olderProtocol ? [message("v", Buffer.alloc(8))] : [];
   const key = backendKeyData(process.pid, randomInt(2 ** 31 - 1));

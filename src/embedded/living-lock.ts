@@ -57,13 +57,9 @@ export async function acquireLivingLock(request: LockRequest): Promise<LockAttem
     const lock = await claim(request, latest + 1);
     if (lock !== null) return { kind: "acquired", lock };
   }
-  throw new RowmillError(
-    "embedded_in_use",
-    `The lock "${name}" in ${folder} changed hands ${ATTEMPTS_MAX} times.`,
-    {
-      hints: ["Find out which processes start and stop repeatedly on this embedded database."],
-    },
-  );
+  throw new RowmillError("embedded_in_use", `The lock "${name}" in ${folder} changed hands ${ATTEMPTS_MAX} times.`, {
+    hints: ["Find out which processes start and stop repeatedly on this embedded database."],
+  });
 }
 
 /** A connection to the living holder, or null. It closes at the holder's death. */
@@ -108,9 +104,7 @@ async function claim(request: LockRequest, generation: number): Promise<LivingLo
 async function generations(folder: string, name: string): Promise<number[]> {
   const entries = await readdir(folder);
   return entries.flatMap((entry) => {
-    const match = entry.startsWith(`${name}.`)
-      ? /^[1-9][0-9]{0,14}$/.exec(entry.slice(name.length + 1))
-      : null;
+    const match = entry.startsWith(`${name}.`) ? /^[1-9][0-9]{0,14}$/.exec(entry.slice(name.length + 1)) : null;
     return match === null ? [] : [Number(match[0])];
   });
 }

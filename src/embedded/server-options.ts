@@ -14,8 +14,7 @@ export const SERVER_LOCK_NAME = "server";
 
 export function parseServerOptions(text: string): ServerOptions {
   const value: unknown = JSON.parse(text);
-  if (typeof value !== "object" || value === null)
-    throw new TypeError("the server's options are not an object");
+  if (typeof value !== "object" || value === null) throw new TypeError("the server's options are not an object");
   if (!("dataDir" in value) || typeof value.dataDir !== "string") throw new TypeError("dataDir is missing");
   if (!("graceMs" in value) || typeof value.graceMs !== "number") throw new TypeError("graceMs is missing");
   if (!("transactionIdleMs" in value) || typeof value.transactionIdleMs !== "number") {

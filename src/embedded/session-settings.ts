@@ -26,9 +26,7 @@ const REPORTED = [
 
 export async function readReported(backend: Backend): Promise<Settings> {
   const names = REPORTED.map((name) => `(${literal(name)})`).join(", ");
-  const { rows } = await backend.query(
-    `SELECT n, pg_catalog.current_setting(n) FROM (VALUES ${names}) AS v (n)`,
-  );
+  const { rows } = await backend.query(`SELECT n, pg_catalog.current_setting(n) FROM (VALUES ${names}) AS v (n)`);
   return toSettings(rows);
 }
 

@@ -8,14 +8,7 @@ import type { Answer, Backend } from "./backend.js";
 import type { ClientSession } from "./client-session.js";
 import type { Housekeeper } from "./housekeeping.js";
 import { applySettings, readSettings, resetSettings } from "./session-settings.js";
-import {
-  message,
-  queryMessage,
-  SYNC_MESSAGE,
-  textAt,
-  type WireError,
-  type WireMessage,
-} from "./wire-messages.js";
+import { message, queryMessage, SYNC_MESSAGE, textAt, type WireError, type WireMessage } from "./wire-messages.js";
 
 export interface SessionClient {
   readonly session: ClientSession;

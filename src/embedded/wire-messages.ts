@@ -67,9 +67,7 @@ export function textAt(bytes: Buffer, at: number): string {
 }
 
 export function message(type: string, ...parts: readonly (Buffer | string)[]): Buffer {
-  const body = Buffer.concat(
-    parts.map((part) => (typeof part === "string" ? Buffer.from(`${part}\0`) : part)),
-  );
+  const body = Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(`${part}\0`) : part)));
   const header = Buffer.alloc(HEADER_BYTES);
   header.write(type, 0, "latin1");
   header.writeInt32BE(body.length + 4, 1);

@@ -61,8 +61,5 @@ export function prefixed(error: RowmillError, words: string, cause: unknown = er
 
 /** `refs` or `ref` is not what this adapter wrote. */
 export function unreadableRefs(provider: string): RowmillError {
-  return new RowmillError(
-    "internal",
-    `The ledger's record of a batch was not written by the adapter "${provider}".`,
-  );
+  return new RowmillError("internal", `The ledger's record of a batch was not written by the adapter "${provider}".`);
 }

@@ -86,5 +86,4 @@ export interface ProjectConfig {
   readonly pipelines: readonly PipelineConfig[];
 }
 
-export type DatabaseAddress =
-  { readonly kind: "server"; readonly url: string } | { readonly kind: "embedded" };
+export type DatabaseAddress = { readonly kind: "server"; readonly url: string } | { readonly kind: "embedded" };

@@ -15,9 +15,7 @@ const PATTERN = new RegExp(`^(?:${PART}[.])?${PART}$`, "u");
  */
 export function parseTableName(text: string): TableName | null {
   const [, schema, name] = PATTERN.exec(text) ?? [];
-  return name === undefined
-    ? null
-    : { schema: schema === undefined ? null : plain(schema), name: plain(name) };
+  return name === undefined ? null : { schema: schema === undefined ? null : plain(schema), name: plain(name) };
 }
 
 function plain(written: string): string {

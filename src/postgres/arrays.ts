@@ -64,10 +64,7 @@ function ofTexts(
   values: readonly (string | null)[],
   { encoding, type }: { readonly encoding: "hex" | "utf8"; readonly type: Sql },
 ): Sql {
-  const bytes = values.reduce(
-    (sum, value) => sum + 4 + (value === null ? 0 : Buffer.byteLength(value, encoding)),
-    0,
-  );
+  const bytes = values.reduce((sum, value) => sum + 4 + (value === null ? 0 : Buffer.byteLength(value, encoding)), 0);
   const array = header(oid, values.length, { bytes, nulls: true });
   let at = HEADER_BYTES;
   for (const value of values) {

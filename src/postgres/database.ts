@@ -24,18 +24,7 @@ import {
   type TransactionOptions,
 } from "./transaction.js";
 
-export {
-  asItStands,
-  inOneMessage,
-  join,
-  raw,
-  sentAhead,
-  sql,
-  underRolePath,
-  type Queryable,
-  type Reader,
-  type Sql,
-};
+export { asItStands, inOneMessage, join, raw, sentAhead, sql, underRolePath, type Queryable, type Reader, type Sql };
 
 const { Client, Pool, Query } = commonjs("pg") as typeof pg;
 const CONNECT_TIMEOUT_MS = 15_000;
@@ -269,12 +258,8 @@ function describeFailure(cause: Error, facts: ConnectionFacts | null): DatabaseE
     const timedOut = message === "Query read timeout";
     return describe(timedOut ? "database_timeout" : "database_unreachable", "The database did not answer");
   }
-  if (sqlState === "57014" || sqlState === "55P03")
-    return describe("database_timeout", "The database gave up");
-  return describe(
-    isLossState(sqlState) ? "database_unreachable" : "database_refused",
-    "The database refused",
-  );
+  if (sqlState === "57014" || sqlState === "55P03") return describe("database_timeout", "The database gave up");
+  return describe(isLossState(sqlState) ? "database_unreachable" : "database_refused", "The database refused");
 }
 
 /** The driver's words to a loop or queue that has not noticed yet that its process ends. */

@@ -63,8 +63,7 @@ const PASSING_STATES = /^(?:08(?:000|00[136])|53\d{3}|57P0[123])$/;
 const PASSING_CODES = ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EAI_AGAIN", "ENOENT"];
 /** The driver's errors have no code; PgBouncer's about the server behind it all have 08P01. */
 const PASSING_WORDS = /Connection terminated|connection error and is not queryable|timeout/;
-const PASSING_BEHIND_POOLER =
-  /cannot connect to server|server_login_retry|server conn crashed|query_wait_timeout/;
+const PASSING_BEHIND_POOLER = /cannot connect to server|server_login_retry|server conn crashed|query_wait_timeout/;
 
 /** Whether to try again with nothing changed: not after a refused login, missing TLS or an unknown name. */
 export function passesByItself({ sqlState, errorCode, message }: DatabaseFailure): boolean {
@@ -85,8 +84,7 @@ function wordsOf(facts: ConnectionFacts | null): Words {
       facts === null || facts.sslModeFrom === null
         ? "sslmode"
         : `${facts.sslModeFrom} (${JSON.stringify(facts.sslMode)})`,
-    rootCert:
-      facts?.rootCertFile == null ? null : `${facts.rootCertFrom ?? "sslrootcert"} (${facts.rootCertFile})`,
+    rootCert: facts?.rootCertFile == null ? null : `${facts.rootCertFrom ?? "sslrootcert"} (${facts.rootCertFile})`,
   };
 }
 
@@ -184,8 +182,7 @@ const TLS_RULES: readonly Rule[] = [
     ],
   },
   {
-    applies: (failure) =>
-      failure.sqlState === null && /^(EPROTO|ERR_SSL_|ERR_OSSL_)/.test(failure.errorCode ?? ""),
+    applies: (failure) => failure.sqlState === null && /^(EPROTO|ERR_SSL_|ERR_OSSL_)/.test(failure.errorCode ?? ""),
     lead: "The TLS handshake failed",
     hints: (at) => [`Check ${at.tls}, the certificates that it names, and the TLS versions of the server.`],
   },
@@ -217,9 +214,7 @@ const LOGIN_RULES: readonly Rule[] = [
   {
     applies: byWords(/password must be a string|no password supplied/i),
     lead: "The database asks for a password",
-    hints: (at) => [
-      `${at.address} has none for ${at.user}: write postgres://user:password@host:5432/database.`,
-    ],
+    hints: (at) => [`${at.address} has none for ${at.user}: write postgres://user:password@host:5432/database.`],
   },
   {
     applies: byState("28P01"),
@@ -255,9 +250,7 @@ const SERVER_RULES: readonly Rule[] = [
   },
   {
     applies: byState("53100"),
-    hints: () => [
-      "The database's disk is full: free some space. Nothing is lost, and Rowmill resumes automatically.",
-    ],
+    hints: () => ["The database's disk is full: free some space. Nothing is lost, and Rowmill resumes automatically."],
   },
   {
     applies: byState("25006"),
@@ -290,8 +283,7 @@ const SERVER_RULES: readonly Rule[] = [
 const droppedRule: Rule = {
   applies: (failure) =>
     failure.sqlState === null &&
-    (["ECONNRESET", "EPIPE"].includes(failure.errorCode ?? "") ||
-      /terminated unexpectedly/.test(failure.message)),
+    (["ECONNRESET", "EPIPE"].includes(failure.errorCode ?? "") || /terminated unexpectedly/.test(failure.message)),
   hints: (at) => [
     `The server at ${at.place} closed the connection: it may demand TLS (sslmode=require), or may not be PostgreSQL. ` +
       "Look into its log.",

@@ -19,9 +19,7 @@ export function pinnedPool(pool: pg.Pool): pg.Pool {
   return withOwn(pool, {
     connect: (callback?: (error?: Error, client?: pg.PoolClient, release?: unknown) => void) => {
       if (callback === undefined) return pool.connect().then(pinnedClient);
-      return pool.connect((error, client, release) =>
-        callback(error, client && pinnedClient(client), release),
-      );
+      return pool.connect((error, client, release) => callback(error, client && pinnedClient(client), release));
     },
     query: async (...query: readonly unknown[]) => {
       const client = await pool.connect();
@@ -58,8 +56,7 @@ function pinnedQuery(client: pg.PoolClient): Query {
     } catch (error) {
       // Where the server did not answer, a rollback would wait as long again. The pool drops such a connection.
       const failure = explainDatabaseError(error);
-      if (failure instanceof DatabaseError && failure.sqlState !== null)
-        await Promise.allSettled([send("rollback")]);
+      if (failure instanceof DatabaseError && failure.sqlState !== null) await Promise.allSettled([send("rollback")]);
       throw error;
     }
   };

@@ -67,9 +67,7 @@ function beginTexts(options: TransactionOptions): string[] {
     idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_TIMEOUT_MS),
     "rowmill.writing": options.writingFor === undefined ? "" : String(options.writingFor),
   };
-  const calls = Object.entries(settings).map(
-    ([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`,
-  );
+  const calls = Object.entries(settings).map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`);
   const access = options.readOnly === true ? " read only" : "";
   return [`begin isolation level read committed${access}`, `select ${calls.join(", ")}`];
 }
@@ -217,10 +215,7 @@ function askWithBegin<Row extends object>(
   return [line.askAfter<Row>(texts, query), ...askAll<Row>(line, queries.slice(place + 1))];
 }
 
-function askAll<Row extends object>(
-  line: Line,
-  queries: readonly pg.QueryConfig[],
-): Promise<pg.QueryResult<Row>>[] {
+function askAll<Row extends object>(line: Line, queries: readonly pg.QueryConfig[]): Promise<pg.QueryResult<Row>>[] {
   return inFewMessages(queries).map((message) => line.ask<Row>(message));
 }
 
@@ -248,9 +243,7 @@ export function beginTogether(line: Line, text: string): Transaction {
   return { ...queryable(send), commit: () => Promise.resolve() };
 }
 
-function results<Row extends object>(
-  answer: pg.QueryResult<Row> | pg.QueryResult<Row>[],
-): pg.QueryResult<Row>[] {
+function results<Row extends object>(answer: pg.QueryResult<Row> | pg.QueryResult<Row>[]): pg.QueryResult<Row>[] {
   return [answer].flat();
 }
 

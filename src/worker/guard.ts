@@ -70,11 +70,7 @@ export function pauseForTarget({ config }: Pipeline, error: unknown): pipelines.
   if (!(error instanceof RowmillError) || error.code !== "target_unsupported") return null;
   return {
     kind: "target",
-    reason: [
-      error.message.replaceAll("\n  ", " "),
-      ...error.hints,
-      `Then: rowmill resume ${config.name}`,
-    ].join(" "),
+    reason: [error.message.replaceAll("\n  ", " "), ...error.hints, `Then: rowmill resume ${config.name}`].join(" "),
   };
 }
 
@@ -97,13 +93,9 @@ export async function mayLook(client: Reader, pipeline: Pipeline): Promise<boole
 export async function pauseWhenFailing(tx: Queryable, pipeline: Pipeline): Promise<boolean> {
   const of = { pipelineId: pipeline.id, definitionHash: pipeline.definitionHash };
   // A cheap check first: this many failures are the fewest that can count.
-  if (!(await lastAnswers.mayHaveFailed(tx, of, Math.ceil((ANSWERS_JUDGED * FAILED_PERCENT_MAX) / 100))))
-    return false;
+  if (!(await lastAnswers.mayHaveFailed(tx, of, Math.ceil((ANSWERS_JUDGED * FAILED_PERCENT_MAX) / 100)))) return false;
   const answers = await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: false });
-  const failures = failuresAmong(
-    answers,
-    await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: true }),
-  );
+  const failures = failuresAmong(answers, await lastAnswers.readAll(tx, of, { max: ANSWERS_JUDGED, first: true }));
   if (failures.length === 0) return false;
   await pipelines.pause(tx, pipeline.id, { kind: "answers", reason: failingText(failures, pipeline.config) });
   return true;

@@ -8,8 +8,7 @@ export const STEP_NAMES = {
   "lease.renew": "the leases of this process are renewed",
 
   "intake.take": "arrivals are taken, and what follows from their rows is written: one transaction",
-  "sweep.chunk":
-    "a chunk of the source or the ledger is compared, and the sweep's position written: one transaction",
+  "sweep.chunk": "a chunk of the source or the ledger is compared, and the sweep's position written: one transaction",
   "sweep.demo": "provider: whether it is the demo model, where that model answered rows",
 
   "plan.sample": "some waiting rows are read, to estimate what a request may need",
@@ -26,8 +25,7 @@ export const STEP_NAMES = {
   "render.limits": "the account's learned limits are read",
   "render.undo": "what an interrupted rendering took into the batch leaves it again, part by part",
   "render.read": "the next rows of the batch's queue are read, while those before them are rendered",
-  "render.chunk":
-    "a chunk of rows enters the batch in the ledger, then its lines the spool file: one transaction",
+  "render.chunk": "a chunk of rows enters the batch in the ledger, then its lines the spool file: one transaction",
   "render.learn": "a line larger than any before is remembered",
   "render.move": "the batch moves, with size and hash of its file: one transaction",
 
@@ -37,8 +35,7 @@ export const STEP_NAMES = {
   "upload.wait": "it is written that the input file is not ready yet, or never will be",
   "upload.move": "the batch moves, with what was staged: one transaction",
 
-  "submit.baseline":
-    "provider: what exists before the create, where only circumstance can tell batches apart",
+  "submit.baseline": "provider: what exists before the create, where only circumstance can tell batches apart",
   "submit.intent": "the create is committed as intent",
   "submit.create": "provider: creates the batch, which costs money",
   "submit.takeBack": "the intent ends, since the create certainly had no effect",
@@ -55,8 +52,7 @@ export const STEP_NAMES = {
   "poll.move": "the provider is done: the batch moves, with the references to its results: one transaction",
 
   "collect.read": "provider: the next lines of its results",
-  "collect.chunk":
-    "a chunk of answers: endings, attempts and target rows, or that answers are kept: one transaction",
+  "collect.chunk": "a chunk of answers: endings, attempts and target rows, or that answers are kept: one transaction",
   "collect.prove": "it is written that a presumed batch is ours",
   "collect.postpone": "results will be read again later, or kept answers written",
 
@@ -68,8 +64,7 @@ export const STEP_NAMES = {
   "rescue.wake": "a batch without a wake-up gets one",
 
   "compare.look": "provider: compares its list with the ledger, for duplicates and orphans",
-  "compare.suspect":
-    "it is written that the ledger may be restored or copied: everything waits for your decision",
+  "compare.suspect": "it is written that the ledger may be restored or copied: everything waits for your decision",
   "compare.record": "a duplicate is recorded, and counted as spent",
   "compare.cancel": "provider: cancels a duplicate",
   "compare.cancelled": "its cancellation is recorded",

@@ -8,12 +8,7 @@ import type { SuiteFault } from "./provider-stand-in.js";
 
 export interface FaultProxy {
   readonly origin: string;
-  break(
-    call: { method: string; path: RegExp },
-    at: "before" | "after",
-    fault: SuiteFault,
-    times: number,
-  ): void;
+  break(call: { method: string; path: RegExp }, at: "before" | "after", fault: SuiteFault, times: number): void;
   mend(): void;
   /** Calls that arrived. */
   count(method: string, path: RegExp): number;
@@ -38,9 +33,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
   const troubles: Trouble[] = [];
   const seen: { method: string; path: string }[] = [];
   const faultOf = (method: string, path: string, at: "before" | "after"): SuiteFault | null => {
-    const due = troubles.find(
-      (one) => one.at === at && one.method === method && one.path.test(path) && one.left > 0,
-    );
+    const due = troubles.find((one) => one.at === at && one.method === method && one.path.test(path) && one.left > 0);
     if (due === undefined) return null;
     due.left -= 1;
     return due.fault;

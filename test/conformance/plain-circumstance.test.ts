@@ -22,10 +22,7 @@ import { suiteStandIn } from "./plain-suite-stand-in.js";
 let standIn: PlainStandIn;
 let intents: Intents;
 
-async function start(
-  options: PlainStandInOptions = {},
-  provider: Partial<PlainOptions> = {},
-): Promise<Provider> {
+async function start(options: PlainStandInOptions = {}, provider: Partial<PlainOptions> = {}): Promise<Provider> {
   standIn = await startPlainStandIn(options);
   intents = await Intents.begin(suiteStandIn(standIn));
   return plain({ url: standIn.url, key: PLAIN_KEY, ...provider });

@@ -39,10 +39,8 @@ export function suiteStandIn(standIn: PlainStandIn, hands: Hands = noHands): Con
   return {
     key: PLAIN_KEY,
     model: "plain-small",
-    provider: ({ origin = standIn.url, ...timeouts } = {}) =>
-      plain({ url: origin, key: PLAIN_KEY, timeouts }),
-    break: (call, at, fault, times = 1) =>
-      standIn.faults.add({ call: CALLS[call], at, fault: faultOf(fault), times }),
+    provider: ({ origin = standIn.url, ...timeouts } = {}) => plain({ url: origin, key: PLAIN_KEY, timeouts }),
+    break: (call, at, fault, times = 1) => standIn.faults.add({ call: CALLS[call], at, fault: faultOf(fault), times }),
     mend: () => standIn.faults.clear(),
     hold: hands.hold,
     expire: (id, afterRequests) => Promise.resolve(standIn.batches.expire(id, afterRequests)),

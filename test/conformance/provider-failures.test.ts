@@ -42,13 +42,7 @@ function everythingIn(error: unknown): string {
 describe("an HTTP answer", () => {
   test.each<[number, string | null, string, string, string]>([
     [400, "invalid_value", "Bad endpoint", "refused", "refused"],
-    [
-      400,
-      null,
-      "Cannot find file file-1, or organization org-x does not have access to it.",
-      "notFound",
-      "notFound",
-    ],
+    [400, null, "Cannot find file file-1, or organization org-x does not have access to it.", "notFound", "notFound"],
     [400, "billing_hard_limit_reached", "Billing hard limit has been reached", "account", "account"],
     [401, "invalid_api_key", "Incorrect API key", "account", "account"],
     [403, null, "Not allowed", "account", "account"],
@@ -62,21 +56,18 @@ describe("an HTTP answer", () => {
     [500, null, "Oops", "ambiguous", "retryable"],
     [502, null, "Bad gateway", "ambiguous", "retryable"],
     [503, null, "Overloaded", "ambiguous", "retryable"],
-  ])(
-    "%d %s (%s) is %s for a create, sent once, and %s for a read",
-    async (status, code, message, onCreate, onRead) => {
-      const { provider, seen } = await serve((response) =>
-        json(response, status, refusal(message, code), { "x-request-id": "req_7" }),
-      );
-      const create = await failureOf(createBatch(provider));
-      expect(create).toMatchObject({ kind: onCreate, status, providerCode: code });
-      expect(create.message).toContain(message);
-      expect(create.message).toContain("req_7");
-      expect(seen).toHaveLength(1);
-      expect(await failureOf(retrieve(provider))).toMatchObject({ kind: onRead, status });
-      expect(seen).toHaveLength(onRead === "retryable" ? 2 + RETRIES_MAX : 2);
-    },
-  );
+  ])("%d %s (%s) is %s for a create, sent once, and %s for a read", async (status, code, message, onCreate, onRead) => {
+    const { provider, seen } = await serve((response) =>
+      json(response, status, refusal(message, code), { "x-request-id": "req_7" }),
+    );
+    const create = await failureOf(createBatch(provider));
+    expect(create).toMatchObject({ kind: onCreate, status, providerCode: code });
+    expect(create.message).toContain(message);
+    expect(create.message).toContain("req_7");
+    expect(seen).toHaveLength(1);
+    expect(await failureOf(retrieve(provider))).toMatchObject({ kind: onRead, status });
+    expect(seen).toHaveLength(onRead === "retryable" ? 2 + RETRIES_MAX : 2);
+  });
 
   test("that is no JSON keeps its words and its kind", async () => {
     const { provider } = await serve((response) =>
@@ -89,33 +80,25 @@ describe("an HTTP answer", () => {
   });
 
   test("that redirects is reported with advice, and neither followed nor asked again at once", async () => {
-    const { provider, seen } = await serve((response) =>
-      json(response, 301, {}, { location: "/v1/elsewhere" }),
-    );
+    const { provider, seen } = await serve((response) => json(response, 301, {}, { location: "/v1/elsewhere" }));
     const refused = { kind: "retryable", message: expect.stringContaining("OPENAI_BASE_URL") };
     expect(await failureOf(createBatch(provider))).toMatchObject(refused);
     expect(seen).toHaveLength(1);
     const path = fileURLToPath(import.meta.url);
-    expect(await failureOf(uploadInput(provider.connection, { path, filename: "a.jsonl" }))).toMatchObject(
-      refused,
-    );
+    expect(await failureOf(uploadInput(provider.connection, { path, filename: "a.jsonl" }))).toMatchObject(refused);
     expect(seen).toHaveLength(2);
     expect(await failureOf(retrieve(provider))).toMatchObject(refused);
     expect(seen).toHaveLength(3);
   });
 
   test("that says 'see other' may have made the batch before", async () => {
-    const { provider } = await serve((response) =>
-      json(response, 303, {}, { location: "/v1/batches/batch_1" }),
-    );
+    const { provider } = await serve((response) => json(response, 303, {}, { location: "/v1/batches/batch_1" }));
     expect(await failureOf(createBatch(provider))).toMatchObject({ kind: "ambiguous" });
   });
 
   test("that asks for a short wait is waited for, and a long wait is left to the caller", async () => {
     const short = await serve((response, _, index) =>
-      index < 2
-        ? json(response, 429, refusal("slow"), { "retry-after-ms": "1" })
-        : json(response, 200, BATCH),
+      index < 2 ? json(response, 429, refusal("slow"), { "retry-after-ms": "1" }) : json(response, 200, BATCH),
     );
     expect(await retrieve(short.provider)).toMatchObject({ id: "batch_1" });
     expect(short.seen).toHaveLength(3);
@@ -148,25 +131,21 @@ describe("a broken connection", () => {
     ],
     [
       "answering nothing with a 200",
-      (response) =>
-        response.writeHead(200, { "content-type": "application/json", "content-length": "0" }).end(),
+      (response) => response.writeHead(200, { "content-type": "application/json", "content-length": "0" }).end(),
     ],
     ["answering 204", (response) => response.writeHead(204).end()],
     ["answering another object", (response) => json(response, 200, { object: "list", data: [] })],
   ];
 
-  test.each(endings)(
-    "%s leaves a create in doubt after one POST, and a read is tried again",
-    async (_, handler) => {
-      const { provider, seen } = await serve((response, call, index) =>
-        index <= 1 ? handler(response, call, index) : json(response, 200, BATCH),
-      );
-      expect(await failureOf(createBatch(provider))).toMatchObject({ kind: "ambiguous" });
-      expect(seen).toHaveLength(1);
-      expect(await retrieve(provider)).toMatchObject({ id: "batch_1", status: "validating" });
-      expect(seen).toHaveLength(3);
-    },
-  );
+  test.each(endings)("%s leaves a create in doubt after one POST, and a read is tried again", async (_, handler) => {
+    const { provider, seen } = await serve((response, call, index) =>
+      index <= 1 ? handler(response, call, index) : json(response, 200, BATCH),
+    );
+    expect(await failureOf(createBatch(provider))).toMatchObject({ kind: "ambiguous" });
+    expect(seen).toHaveLength(1);
+    expect(await retrieve(provider)).toMatchObject({ id: "batch_1", status: "validating" });
+    expect(seen).toHaveLength(3);
+  });
 
   test("that no server accepted had certainly no effect", async () => {
     const { url } = await serve((response) => json(response, 200, BATCH));
@@ -296,9 +275,7 @@ describe("secrets", () => {
   });
 
   test("must be given", () => {
-    expect(() => createOpenAIProvider({ apiKey: " " })).toThrow(
-      expect.objectContaining({ code: "config_invalid" }),
-    );
+    expect(() => createOpenAIProvider({ apiKey: " " })).toThrow(expect.objectContaining({ code: "config_invalid" }));
   });
 });
 
@@ -311,11 +288,7 @@ describe("what is sent", () => {
     await retrieve(provider);
     await retrieve(providerAt(url, { organization: "org-1", project: "proj_1" }));
     expect(
-      seen.map(({ headers }) => [
-        headers["authorization"],
-        headers["openai-organization"],
-        headers["openai-project"],
-      ]),
+      seen.map(({ headers }) => [headers["authorization"], headers["openai-organization"], headers["openai-project"]]),
     ).toEqual([
       [`Bearer ${KEY}`, undefined, undefined],
       [`Bearer ${KEY}`, "org-1", "proj_1"],
@@ -416,9 +389,7 @@ describe("a file's content", () => {
   ): Promise<RawProvider> {
     const { provider } = await serve(
       (response, { url }) =>
-        url.endsWith("/content")
-          ? send(response)
-          : json(response, 200, { id: "file-1", bytes, filename: "o.jsonl" }),
+        url.endsWith("/content") ? send(response) : json(response, 200, { id: "file-1", bytes, filename: "o.jsonl" }),
       options,
     );
     return provider;
@@ -516,10 +487,7 @@ describe("a file's content", () => {
 
   test("is left when the caller is interrupted", async () => {
     const stop = new AbortController();
-    const provider = await serveContent(
-      whole.length,
-      (response) => void response.write(whole.subarray(0, 14)),
-    );
+    const provider = await serveContent(whole.length, (response) => void response.write(whole.subarray(0, 14)));
     const seen: string[] = [];
     const reading = (async () => {
       for await (const read of readLines(provider.connection, "file-1", { signal: stop.signal })) {

@@ -90,8 +90,7 @@ test("an upload through a proxy arrives byte for byte, and the proxy alone sees 
 test("a file that the provider keeps elsewhere is fetched through the proxy too, without the key", async () => {
   const { provider, proxy, seen } = await reach((response, { url }) => {
     if (url === "/elsewhere") response.end("one\ntwo\n");
-    else if (url.endsWith("/content"))
-      response.writeHead(302, { location: "http://files.test/elsewhere" }).end();
+    else if (url.endsWith("/content")) response.writeHead(302, { location: "http://files.test/elsewhere" }).end();
     else json(response, 200, { id: "file-1", filename: "a", bytes: 8, created_at: 1 });
   });
   const lines: string[] = [];
@@ -130,14 +129,8 @@ test.each(refusals)(
     const error = await failureOf(createBatch(provider));
     expect(error).toMatchObject({ kind: "retryable" });
     expect(error.message).toContain(`could not create the batch: the proxy http://127.0.0.1:${proxy.port} (`);
-    expect(error.message).toContain(
-      `refused to connect to ${scheme}://provider.test/v1 (HTTP ${status}); ${fix}`,
-    );
-    for (const secret of [
-      PASSWORD,
-      encodeURIComponent(PASSWORD),
-      Buffer.from(`user:${PASSWORD}`).toString("base64"),
-    ])
+    expect(error.message).toContain(`refused to connect to ${scheme}://provider.test/v1 (HTTP ${status}); ${fix}`);
+    for (const secret of [PASSWORD, encodeURIComponent(PASSWORD), Buffer.from(`user:${PASSWORD}`).toString("base64")])
       expect(everythingIn(error)).not.toContain(secret);
     expect([proxy.seen.length, seen.length]).toEqual([1, 0]);
   },

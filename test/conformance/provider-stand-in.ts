@@ -183,10 +183,7 @@ export class Intents {
     return Array.from({ length: count }, (_, index) => `${100 + index}-1-aaaaaaaaaaaa`);
   }
 
-  async make(
-    prompts: readonly string[],
-    provider: Provider = this.standIn.provider(),
-  ): Promise<CreateIntent> {
+  async make(prompts: readonly string[], provider: Provider = this.standIn.provider()): Promise<CreateIntent> {
     const { model } = this.standIn;
     const spool = await this.spool(prompts);
     const staged = (await provider.staging?.send(spool)) ?? null;

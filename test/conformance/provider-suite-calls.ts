@@ -156,8 +156,7 @@ export function describeCalls(at: At): void {
       const spool = await at.intents.spool(["a"]);
       const intent = await at.intents.make(["b"], provider);
       await unlink(spool.path);
-      const sent =
-        provider.staging === null ? provider.create({ ...intent, spool }) : provider.staging.send(spool);
+      const sent = provider.staging === null ? provider.create({ ...intent, spool }) : provider.staging.send(spool);
       expect(await failureOf(sent)).toMatchObject({ code: "spool_failed" });
       expect(await at.standIn.creates()).toBe(0);
     });
@@ -231,9 +230,7 @@ export function describeCalls(at: At): void {
         keys.push(JSON.stringify(request.headers).includes(at.standIn.key));
         response.end("{}");
       });
-      const origin = await serve((_request, response) =>
-        response.writeHead(302, { location: `${elsewhere}/x` }).end(),
-      );
+      const origin = await serve((_request, response) => response.writeHead(302, { location: `${elsewhere}/x` }).end());
       await read(at.standIn.provider({ origin }), batch).catch((error: unknown) => {
         expect(error).toMatchObject({ kind: "retryable" });
       });

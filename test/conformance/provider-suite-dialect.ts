@@ -34,11 +34,7 @@ export function describeDialect(at: At): void {
       const provider = at.standIn.provider();
       const { model } = at.standIn;
       const first = encoded(provider, model);
-      for (const attempt of [
-        { maxOutputTokens: 400 },
-        { told: "the answer was no JSON" },
-        { model: "another" },
-      ]) {
+      for (const attempt of [{ maxOutputTokens: 400 }, { told: "the answer was no JSON" }, { model: "another" }]) {
         const again = encoded(provider, model, { attempt });
         expect(again.fingerprint).toBe(first.fingerprint);
         expect(again.line).not.toBe(first.line);

@@ -2,16 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { AnswerOutcome, TokenUsage } from "../../src/model/provider/outcome.js";
 import { ProviderError } from "../../src/model/provider/provider.js";
-import {
-  answer,
-  created,
-  drained,
-  ended,
-  kinds,
-  readAll,
-  type At,
-  type SuiteTokens,
-} from "./provider-stand-in.js";
+import { answer, created, drained, ended, kinds, readAll, type At, type SuiteTokens } from "./provider-stand-in.js";
 
 export function describeResults(at: At): void {
   describe("results", () => {
@@ -27,9 +18,7 @@ export function describeResults(at: At): void {
         pending: null,
         refs: batch.refs,
       });
-      expect(new Set(outcomes.map(({ customId }) => customId))).toEqual(
-        new Set(at.intents.ids(prompts.length)),
-      );
+      expect(new Set(outcomes.map(({ customId }) => customId))).toEqual(new Set(at.intents.ids(prompts.length)));
       for (const outcome of outcomes) {
         if (outcome.kind !== "text") expect.fail(`not an answer: ${JSON.stringify(outcome)}`);
         expect(answer.parse(outcome.text)).toMatchObject({ ok: true });
@@ -41,10 +30,7 @@ export function describeResults(at: At): void {
 
     test("name each ending of a request, all of them in one reading", async () => {
       const endings = ["refuse", "truncate", "empty", "error 429", "error 500", "error 400"];
-      const { provider, batch } = await ended(at, [
-        ...endings.map((ending) => `x [[demo:${ending}]]`),
-        "plain",
-      ]);
+      const { provider, batch } = await ended(at, [...endings.map((ending) => `x [[demo:${ending}]]`), "plain"]);
       const { outcomes, end } = await readAll(provider, batch);
       expect(end).toMatchObject({ complete: true, lines: 7 });
       const byId = new Map(outcomes.map((outcome) => [outcome.customId, outcome.kind]));
@@ -69,20 +55,17 @@ export function describeResults(at: At): void {
       expect(end.complete).toBe(true);
     });
 
-    test.each(["cut", "stall"] as const)(
-      "that break off (%s) may be read again from the start",
-      async (kind) => {
-        const provider = at.standIn.provider({ stallMs: 200 });
-        const { batch } = await ended(at, ["a", "b", "c"], provider);
-        at.standIn.break("results", "after", { kind, afterBytes: 120 }, 8);
-        const seen: AnswerOutcome[] = [];
-        await expect(readAll(provider, batch, { seen })).rejects.toMatchObject({ kind: "retryable" });
-        // No half line is ever given.
-        for (const outcome of seen) expect(outcome.kind).not.toBe("unknownId");
-        at.standIn.mend();
-        expect((await readAll(provider, batch)).end).toMatchObject({ complete: true, lines: 3 });
-      },
-    );
+    test.each(["cut", "stall"] as const)("that break off (%s) may be read again from the start", async (kind) => {
+      const provider = at.standIn.provider({ stallMs: 200 });
+      const { batch } = await ended(at, ["a", "b", "c"], provider);
+      at.standIn.break("results", "after", { kind, afterBytes: 120 }, 8);
+      const seen: AnswerOutcome[] = [];
+      await expect(readAll(provider, batch, { seen })).rejects.toMatchObject({ kind: "retryable" });
+      // No half line is ever given.
+      for (const outcome of seen) expect(outcome.kind).not.toBe("unknownId");
+      at.standIn.mend();
+      expect((await readAll(provider, batch)).end).toMatchObject({ complete: true, lines: 3 });
+    });
 
     test("of which a part is gone say so, and give the others", async () => {
       const { provider, batch } = await ended(at, ["a", "b [[demo:error 400]]"]);

@@ -135,9 +135,7 @@ function describeList(at: At): void {
       const foreign = await at.standIn.createForeign(1);
       const entries = await entriesOf(provider);
       expect(entries.map((entry) => entry.batch.id)).toEqual([foreign, batch.id]);
-      expect(entries.map(({ untold }) => untold !== null)).toEqual(
-        entries.map(() => find === "circumstance"),
-      );
+      expect(entries.map(({ untold }) => untold !== null)).toEqual(entries.map(() => find === "circumstance"));
     });
   });
 }

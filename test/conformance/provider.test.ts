@@ -131,19 +131,8 @@ describe("a batch from upload to answers", () => {
 
   test("names each ending of a row", async () => {
     await start();
-    const endings = [
-      "refuse",
-      "truncate",
-      "filter",
-      "empty",
-      "no-choices",
-      "error 429",
-      "error 500",
-      "error 400",
-    ];
-    const batch = await create(
-      endings.map((ending) => line(ending.replace(" ", "-"), `x [[demo:${ending}]]`)),
-    );
+    const endings = ["refuse", "truncate", "filter", "empty", "no-choices", "error 429", "error 500", "error 400"];
+    const batch = await create(endings.map((ending) => line(ending.replace(" ", "-"), `x [[demo:${ending}]]`)));
     const read = await outcomes(await finished(batch.id));
     expect(Object.fromEntries([...read].map(([id, outcome]) => [id, outcome.kind]))).toEqual({
       refuse: "refused",
@@ -226,10 +215,7 @@ describe("files", () => {
       ids.push((await upload([line("1-1-aaaaaaaaaaaa", "a")], name)).id);
       now += 1_000;
     }
-    expect((await findInputs(provider.connection, "rowmill-a-")).map(({ id }) => id)).toEqual([
-      ids[2],
-      ids[0],
-    ]);
+    expect((await findInputs(provider.connection, "rowmill-a-")).map(({ id }) => id)).toEqual([ids[2], ids[0]]);
     expect(await findInputs(provider.connection, "nothing")).toEqual([]);
     expect(await deleteFile(provider.connection, ids[0] ?? "")).toBe(true);
     expect(await deleteFile(provider.connection, ids[0] ?? "")).toBe(false);
@@ -314,9 +300,7 @@ describe("files", () => {
 
   test("may be left half read", async () => {
     await start();
-    const file = await upload(
-      Array.from({ length: 2_000 }, (_, n) => line(`${n}-1-aaaaaaaaaaaa`, `film ${n}`)),
-    );
+    const file = await upload(Array.from({ length: 2_000 }, (_, n) => line(`${n}-1-aaaaaaaaaaaa`, `film ${n}`)));
     for await (const [text] of readLines(provider.connection, file.id)) {
       expect(text).toContain("film 0");
       break;
@@ -473,9 +457,7 @@ describe("finding batches", () => {
     let first: Page["data"] = [];
     const ids = await startList((page, count) => {
       if (count === 0) first = page.data.slice(0, 2);
-      return count === 0
-        ? { data: first, has_more: true }
-        : { data: [...first, ...page.data], has_more: false };
+      return count === 0 ? { data: first, has_more: true } : { data: [...first, ...page.data], has_more: false };
     });
     expect(await listed(FAR_PAST)).toEqual(ids);
   });

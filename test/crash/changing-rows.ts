@@ -6,12 +6,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import {
-  startCrashProject,
-  takeForDead,
-  type CrashProject,
-  type CrashWorker,
-} from "../support/crash-project.js";
+import { startCrashProject, takeForDead, type CrashProject, type CrashWorker } from "../support/crash-project.js";
 import { sql, type TestProject } from "../support/project.js";
 import { repeats, type Repeats } from "../support/repeats.js";
 import { chances } from "./random-kills.js";

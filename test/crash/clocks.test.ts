@@ -96,9 +96,7 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
       const dying = crash.start(fault, { clockAheadMs: aheadMs });
       expect(await dying.ended).toBe("SIGKILL");
       await tellsTime(dying, aheadMs);
-      await crash.project.run(
-        sql`update rowmill.workers set seen_at = clock_timestamp() + interval '5 minutes'`,
-      );
+      await crash.project.run(sql`update rowmill.workers set seen_at = clock_timestamp() + interval '5 minutes'`);
       const [held] = await crash.project.rows<{ token: string }>(sql`update rowmill.batches
         set lease_until = clock_timestamp() + interval '5 minutes'
         where lease_token is not null
@@ -122,42 +120,39 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
     it.each<Fault>([
       { step: "submit.create", when: "after", action: "kill" },
       { step: "collect.chunk", when: "before", action: "kill" },
-    ])(
-      `the one ${title} dies when it holds a lease, $when $step, and the other takes over in time`,
-      async (fault) => {
-        let hidden = false;
-        const beforeEffect = (call: Call) => (hidden && is("findBatches")(call) ? emptyList : undefined);
-        await start({ faults: { beforeEffect } }, { pipeline: `reconcile: { window: "5m" },` });
-        const token = await dieAt(fault);
-        const other = crash.start(null, { clockAheadMs: -aheadMs });
-        await insertNotes(crash.project, plain(ROWS, "other"));
-        await answered(ROWS);
-        await tellsTime(other, -aheadMs);
-        // Its own batch ends a moment after its last row.
-        await until("one batch left", async () => (await leases()).length === 1);
-        expect(await leases()).toEqual([token]);
-        // The provider's list shows the batch a little later, within the window.
-        hidden = true;
-        const looks = await callsOf("GET /v1/batches");
-        await takeForDead(crash.project);
-        if (fault.step === "submit.create")
-          await until("a look for it", async () => (await callsOf("GET /v1/batches")) > looks);
-        hidden = false;
-        await answered(2 * ROWS);
-        // And both at work at the same time.
-        const third = crash.start(null, { clockAheadMs: aheadMs });
-        await third.says("working");
-        await insertNotes(crash.project, plain(ROWS, "third"));
-        await answered(3 * ROWS);
-        await stop(third);
-        await stop(other);
-        await expectAnsweredOnce(3 * ROWS);
-        const [row] = await crash.project.rows<{ batches: number }>(
-          sql`select count(*)::int as batches from rowmill.batches`,
-        );
-        expect(await created()).toBe(row?.batches);
-      },
-    );
+    ])(`the one ${title} dies when it holds a lease, $when $step, and the other takes over in time`, async (fault) => {
+      let hidden = false;
+      const beforeEffect = (call: Call) => (hidden && is("findBatches")(call) ? emptyList : undefined);
+      await start({ faults: { beforeEffect } }, { pipeline: `reconcile: { window: "5m" },` });
+      const token = await dieAt(fault);
+      const other = crash.start(null, { clockAheadMs: -aheadMs });
+      await insertNotes(crash.project, plain(ROWS, "other"));
+      await answered(ROWS);
+      await tellsTime(other, -aheadMs);
+      // Its own batch ends a moment after its last row.
+      await until("one batch left", async () => (await leases()).length === 1);
+      expect(await leases()).toEqual([token]);
+      // The provider's list shows the batch a little later, within the window.
+      hidden = true;
+      const looks = await callsOf("GET /v1/batches");
+      await takeForDead(crash.project);
+      if (fault.step === "submit.create")
+        await until("a look for it", async () => (await callsOf("GET /v1/batches")) > looks);
+      hidden = false;
+      await answered(2 * ROWS);
+      // And both at work at the same time.
+      const third = crash.start(null, { clockAheadMs: aheadMs });
+      await third.says("working");
+      await insertNotes(crash.project, plain(ROWS, "third"));
+      await answered(3 * ROWS);
+      await stop(third);
+      await stop(other);
+      await expectAnsweredOnce(3 * ROWS);
+      const [row] = await crash.project.rows<{ batches: number }>(
+        sql`select count(*)::int as batches from rowmill.batches`,
+      );
+      expect(await created()).toBe(row?.batches);
+    });
   });
 
   it.each([
@@ -186,18 +181,14 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
       });
       const worker = crash.start(null, machine);
       await until("the batch whose create was answered by silence is found", async () => {
-        const rows = await crash.project.rows(
-          sql`select 1 from rowmill.batches where provider_batch_id is not null`,
-        );
+        const rows = await crash.project.rows(sql`select 1 from rowmill.batches where provider_batch_id is not null`);
         return rows.length === 1;
       });
       await tellsTime(worker, machine.clockAheadMs);
       await stop(worker);
       expect(await created()).toBe(1);
       await createTwin();
-      await crash.project.run(
-        sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`,
-      );
+      await crash.project.run(sql`update rowmill.batches set submitted_at = submitted_at - interval '1 hour'`);
       const next = crash.start(null, machine);
       await until("the second batch is cancelled", async () => {
         const rows = await crash.project.rows(

@@ -59,65 +59,57 @@ describeDatabases(
       },
     );
 
-    it.concurrent(
-      "lets a user's transaction on target rows go first, whatever order it takes them in",
-      async () => {
-        await playScene({ notes: 10 }, async ({ project, work, finished }) => {
-          await project.worker({ notes: notesPipeline() });
-          const user = await project.database.pool.connect();
-          try {
-            await user.query("begin");
-            // The worker's insert waits for this one, with the rows before it in hand.
-            await user.query(
-              "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (10, 'of the user', now(), '')",
-            );
-            await work();
-            await eventually(
-              () => blocked(project),
-              (count) => count > 0,
-            );
-            await user.query(
-              "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (1, 'of the user', now(), '')",
-            );
-            await user.query("commit");
-          } finally {
-            user.release();
-          }
-          await finished();
-          const left = sql`select id from public.note_summaries where summary = 'of the user'`;
-          expect(await project.rows(left)).toEqual([]);
-        });
-      },
-    );
+    it.concurrent("lets a user's transaction on target rows go first, whatever order it takes them in", async () => {
+      await playScene({ notes: 10 }, async ({ project, work, finished }) => {
+        await project.worker({ notes: notesPipeline() });
+        const user = await project.database.pool.connect();
+        try {
+          await user.query("begin");
+          // The worker's insert waits for this one, with the rows before it in hand.
+          await user.query(
+            "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (10, 'of the user', now(), '')",
+          );
+          await work();
+          await eventually(
+            () => blocked(project),
+            (count) => count > 0,
+          );
+          await user.query(
+            "insert into public.note_summaries (id, summary, rowmill_at, rowmill_model) values (1, 'of the user', now(), '')",
+          );
+          await user.query("commit");
+        } finally {
+          user.release();
+        }
+        await finished();
+        const left = sql`select id from public.note_summaries where summary = 'of the user'`;
+        expect(await project.rows(left)).toEqual([]);
+      });
+    });
 
-    it.concurrent(
-      "works beside a snapshot that is held all the time, and answers what is there now",
-      async () => {
-        await playScene({}, async ({ project, work, add, finished }) => {
-          const reader = await project.database.pool.connect();
-          try {
-            await reader.query("begin isolation level repeatable read");
-            const before = await reader.query("select count(*)::int as rows from public.notes");
-            await work();
-            await add(20, "later note");
-            await finished();
-            await project.run(sql`delete from public.notes where id = 1`);
-            await project.database.pool.query(
-              "vacuum rowmill.requests, rowmill.queue, rowmill.lines, rowmill.arrivals",
-            );
-            const after = await reader.query("select count(*)::int as rows from public.notes");
-            expect(after.rows).toEqual(before.rows);
-            await eventually(
-              () => stateOf(project, "1"),
-              (state) => state === "gone",
-            );
-          } finally {
-            await reader.query("rollback");
-            reader.release();
-          }
-        });
-      },
-    );
+    it.concurrent("works beside a snapshot that is held all the time, and answers what is there now", async () => {
+      await playScene({}, async ({ project, work, add, finished }) => {
+        const reader = await project.database.pool.connect();
+        try {
+          await reader.query("begin isolation level repeatable read");
+          const before = await reader.query("select count(*)::int as rows from public.notes");
+          await work();
+          await add(20, "later note");
+          await finished();
+          await project.run(sql`delete from public.notes where id = 1`);
+          await project.database.pool.query("vacuum rowmill.requests, rowmill.queue, rowmill.lines, rowmill.arrivals");
+          const after = await reader.query("select count(*)::int as rows from public.notes");
+          expect(after.rows).toEqual(before.rows);
+          await eventually(
+            () => stateOf(project, "1"),
+            (state) => state === "gone",
+          );
+        } finally {
+          await reader.query("rollback");
+          reader.release();
+        }
+      });
+    });
 
     it.concurrent("lets intake mark a sweep while a chunk is being compared", async () => {
       await playScene({}, async ({ project }) => {
@@ -140,10 +132,7 @@ describeDatabases(
 );
 
 /** Each of the tables refuses its first writes so. Gives back how many writes each has seen by then. */
-async function failFirst(
-  project: TestProject,
-  sqlStates: readonly string[],
-): Promise<() => Promise<number[]>> {
+async function failFirst(project: TestProject, sqlStates: readonly string[]): Promise<() => Promise<number[]>> {
   for (const [index, table] of tables.entries()) {
     await project.run(raw(`create sequence public.writes_${index}`));
     await project.run(
@@ -200,8 +189,6 @@ async function count(project: TestProject, from: string): Promise<number> {
 }
 
 async function stateOf(project: TestProject, key: string): Promise<string | undefined> {
-  const [row] = await project.rows<{ state: string }>(
-    sql`select state from rowmill.requests where key = ${key}`,
-  );
+  const [row] = await project.rows<{ state: string }>(sql`select state from rowmill.requests where key = ${key}`);
   return row?.state;
 }

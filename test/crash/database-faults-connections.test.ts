@@ -85,50 +85,44 @@ describeDatabases(
       });
     });
 
-    it.concurrent(
-      "may fall silent: a statement is given up in time, and its connection never used again",
-      async () => {
-        await playScene({ notes: 1 }, async ({ project }) => {
-          const proxy = await proxyTo(project.url);
-          const url = proxy.through(project.url);
-          const options = connectionOptions(
-            { kind: "server", url },
-            readEnvironment({ PGSSLMODE: "disable" }),
-          );
-          const database = openDatabase(options, {
-            poolMax: 1,
-            queryTimeoutMs: 300,
-            connectTimeoutMs: 2_000,
-          });
-          try {
-            const ask = () => database.first<{ pid: number }>(sql`select pg_backend_pid() as pid`);
-            const first = await ask();
-            proxy.stall();
-            const failed = await database
-              .transaction((tx) => tx.run(sql`select 1`))
-              .then(
-                () => null,
-                (error: unknown) => error,
-              );
-            expect(failed).toMatchObject({ code: "database_timeout", sqlState: null });
-            expect(isDatabaseWide(failed)).toBe(true);
-            proxy.resume();
-            const second = await ask();
-            expect(second?.pid).not.toBe(first?.pid);
-            // As graphile-worker does: it hands the connection back without a word.
-            proxy.stall();
-            const client = await database.pool.connect();
-            await expect(client.query("select 1")).rejects.toThrow("Query read timeout");
-            client.release();
-            proxy.resume();
-            expect((await ask())?.pid).not.toBe(second?.pid);
-          } finally {
-            await database.close();
-            await proxy.close();
-          }
+    it.concurrent("may fall silent: a statement is given up in time, and its connection never used again", async () => {
+      await playScene({ notes: 1 }, async ({ project }) => {
+        const proxy = await proxyTo(project.url);
+        const url = proxy.through(project.url);
+        const options = connectionOptions({ kind: "server", url }, readEnvironment({ PGSSLMODE: "disable" }));
+        const database = openDatabase(options, {
+          poolMax: 1,
+          queryTimeoutMs: 300,
+          connectTimeoutMs: 2_000,
         });
-      },
-    );
+        try {
+          const ask = () => database.first<{ pid: number }>(sql`select pg_backend_pid() as pid`);
+          const first = await ask();
+          proxy.stall();
+          const failed = await database
+            .transaction((tx) => tx.run(sql`select 1`))
+            .then(
+              () => null,
+              (error: unknown) => error,
+            );
+          expect(failed).toMatchObject({ code: "database_timeout", sqlState: null });
+          expect(isDatabaseWide(failed)).toBe(true);
+          proxy.resume();
+          const second = await ask();
+          expect(second?.pid).not.toBe(first?.pid);
+          // As graphile-worker does: it hands the connection back without a word.
+          proxy.stall();
+          const client = await database.pool.connect();
+          await expect(client.query("select 1")).rejects.toThrow("Query read timeout");
+          client.release();
+          proxy.resume();
+          expect((await ask())?.pid).not.toBe(second?.pid);
+        } finally {
+          await database.close();
+          await proxy.close();
+        }
+      });
+    });
 
     it.concurrent("may lead to a replica: a connection that takes no writes is not used again", async () => {
       await playScene({ notes: 1 }, async ({ project }) => {

@@ -23,31 +23,27 @@ const serverConnections = 4;
 /** The file of the batch is larger. */
 const fileBytesMax = 4_096;
 
-const prlimitMissingBecause =
-  process.platform === "linux" ? null : "only Linux can limit the files of another process";
+const prlimitMissingBecause = process.platform === "linux" ? null : "only Linux can limit the files of another process";
 
 describeDatabases(
   "Beside the database",
   () => {
-    it.concurrent(
-      "PgBouncer in transaction mode carries two workers over few connections",
-      async ({ skip }) => {
-        if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);
-        await playScene({}, async ({ project, work, add, finished, afterwards }) => {
-          const bouncer = await startPgBouncer(project.url, serverConnections);
-          afterwards(() => bouncer.stop());
-          await work(bouncer.url);
-          await work(bouncer.url);
-          await add(40, "later note");
-          await finished();
-          const [pooled] = await project.rows<{ count: number }>(sql`select count(*)::int as count
+    it.concurrent("PgBouncer in transaction mode carries two workers over few connections", async ({ skip }) => {
+      if (pgbouncerMissingBecause !== null) skip(pgbouncerMissingBecause);
+      await playScene({}, async ({ project, work, add, finished, afterwards }) => {
+        const bouncer = await startPgBouncer(project.url, serverConnections);
+        afterwards(() => bouncer.stop());
+        await work(bouncer.url);
+        await work(bouncer.url);
+        await add(40, "later note");
+        await finished();
+        const [pooled] = await project.rows<{ count: number }>(sql`select count(*)::int as count
           from pg_stat_activity where datname = current_database() and backend_type = 'client backend'`);
-          const own = project.database.pool.totalCount;
-          expect(pooled?.count).toBeGreaterThan(own);
-          expect(pooled?.count).toBeLessThanOrEqual(own + serverConnections);
-        });
-      },
-    );
+        const own = project.database.pool.totalCount;
+        expect(pooled?.count).toBeGreaterThan(own);
+        expect(pooled?.count).toBeLessThanOrEqual(own + serverConnections);
+      });
+    });
 
     it.concurrent("a folder for batch files that cannot be written to is waited for", () =>
       playScene({}, async ({ project, work, finished }) => {

@@ -60,8 +60,7 @@ async function joinIn(standIn: PlainStandIn, ended: Promise<unknown>): Promise<v
   void ended.then(() => {
     isOver = true;
   });
-  for (let looks = 0; looks < LOOKS_MAX && !isOver && !standIn.calls.has("create"); looks += 1)
-    await pause(LOOK_MS);
+  for (let looks = 0; looks < LOOKS_MAX && !isOver && !standIn.calls.has("create"); looks += 1) await pause(LOOK_MS);
   if (standIn.calls.has("create")) standIn.createForeign(ROWS);
 }
 

@@ -10,9 +10,7 @@ export interface PlainScene {
   readonly shared?: boolean;
 }
 
-const lost = (at: "before" | "after"): readonly PlainFaultStep[] => [
-  { call: "create", at, fault: { kind: "drop" } },
-];
+const lost = (at: "before" | "after"): readonly PlainFaultStep[] => [{ call: "create", at, fault: { kind: "drop" } }];
 
 export const plainScenes: readonly PlainScene[] = [
   {

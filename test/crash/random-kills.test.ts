@@ -13,9 +13,7 @@ describe.each([
   it.each(seeds)(
     `killed ${KILLS} times at random instants: nothing is lost, and nothing paid twice (seed %i)`,
     async (seed) => {
-      expect((await killAtRandom({ provider: "openai", kind, workers, kills: KILLS, seed })).wrong).toEqual(
-        [],
-      );
+      expect((await killAtRandom({ provider: "openai", kind, workers, kills: KILLS, seed })).wrong).toEqual([]);
     },
   );
 });

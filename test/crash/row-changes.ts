@@ -25,12 +25,8 @@ function bodyOf(key: number, version: number): string {
 
 export async function createPartedNotes({ run }: TestProject): Promise<void> {
   await run(sql`create table public.notes (id int primary key, body text not null) partition by range (id)`);
-  await run(
-    raw(`create table public.notes_low partition of public.notes for values from (0) to (${PARTED_AT})`),
-  );
-  await run(
-    raw(`create table public.notes_high partition of public.notes for values from (${PARTED_AT}) to (1000)`),
-  );
+  await run(raw(`create table public.notes_low partition of public.notes for values from (0) to (${PARTED_AT})`));
+  await run(raw(`create table public.notes_high partition of public.notes for values from (${PARTED_AT}) to (1000)`));
   await run(
     sql`insert into public.notes select n, 'Version 0 of note ' || n || '.' from generate_series(0, ${KEYS - 1}) n`,
   );
@@ -56,9 +52,7 @@ export async function keepHistory({ run }: TestProject): Promise<void> {
       return null; end $$`),
   );
   await run(
-    raw(
-      `create trigger kept after insert or update on public.notes for each row execute function public.note_kept()`,
-    ),
+    raw(`create trigger kept after insert or update on public.notes for each row execute function public.note_kept()`),
   );
   for (const target of targets)
     await run(
@@ -116,8 +110,7 @@ const changes: readonly Change[] = [
         insert into public.notes select n, 'Version 1 of note ' || n || '.'
         from generate_series(0, ${KEYS - 1}) n on conflict do nothing`,
     ),
-  (tx, { key, body }) =>
-    tx.run(sql`insert into public.notes values (${key}, ${body}) on conflict do nothing`),
+  (tx, { key, body }) => tx.run(sql`insert into public.notes values (${key}, ${body}) on conflict do nothing`),
   (tx, { key, body }) => tx.run(sql`update public.notes set body = ${body} where id = ${key}`),
   (tx, { key, body, part }) => tx.run(sql`update public.${raw(part)} set body = ${body} where id = ${key}`),
   (tx, { key, body, part }) =>
@@ -129,9 +122,7 @@ const changes: readonly Change[] = [
   (tx, { key }) => tx.run(sql`delete from public.notes where id = ${key}`),
   (tx, { key, part }) => tx.run(sql`delete from public.${raw(part)} where id = ${key}`),
   async (tx, { key }) => {
-    const gone = await tx.rows<{ body: string }>(
-      sql`delete from public.notes where id = ${key} returning body`,
-    );
+    const gone = await tx.rows<{ body: string }>(sql`delete from public.notes where id = ${key} returning body`);
     for (const { body } of gone) await tx.run(sql`insert into public.notes values (${key}, ${body})`);
   },
   (tx, { key, to }) =>
@@ -141,8 +132,7 @@ const changes: readonly Change[] = [
         set id = ${to}
         where id = ${key} and not exists (select 1 from public.notes where id = ${to})`,
     ),
-  (tx, { key, target }) =>
-    tx.run(sql`update public.${raw(target)} set opening = 'A user says so.' where id = ${key}`),
+  (tx, { key, target }) => tx.run(sql`update public.${raw(target)} set opening = 'A user says so.' where id = ${key}`),
   (tx, { key, target }) => tx.run(sql`delete from public.${raw(target)} where id = ${key}`),
 ];
 

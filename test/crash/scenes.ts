@@ -41,11 +41,7 @@ const CREATE_LASTS_MS = 7_000;
 const LOOK_MS = 20;
 const LOOKS_MAX = 1_000;
 
-function firstTimes(
-  times: number,
-  is: (call: Call) => boolean,
-  fault: Fault,
-): (call: Call) => Fault | undefined {
+function firstTimes(times: number, is: (call: Call) => boolean, fault: Fault): (call: Call) => Fault | undefined {
   let left = times;
   return (call) => (is(call) && left-- > 0 ? fault : undefined);
 }
@@ -71,9 +67,7 @@ function untilMended(fault: (mended: () => boolean) => Partial<GatewayFaults>): 
     mend: async ({ project }) => {
       mended = true;
       project.gateway.release();
-      await project.run(
-        sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
-      );
+      await project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
     },
   };
 }
@@ -317,9 +311,7 @@ export const scenes: readonly Scene[] = [
     provider: () => ({
       faults: {
         afterEffect: (call, answer) =>
-          isUpload(call) && answer.kind === "json"
-            ? reply(200, { ...answer.body, status: "pending" })
-            : undefined,
+          isUpload(call) && answer.kind === "json" ? reply(200, { ...answer.body, status: "pending" }) : undefined,
       },
     }),
   },

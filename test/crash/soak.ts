@@ -32,9 +32,7 @@ describe("Soak", () => {
     const runsMax = wanted.runs === "" ? Infinity : Number(wanted.runs);
     const failures: string[] = [];
     let begun = 0;
-    const sums = new Map(
-      randomProviders.map((provider) => [provider, { runs: 0, kills: 0, rows: 0, late: 0 }]),
-    );
+    const sums = new Map(randomProviders.map((provider) => [provider, { runs: 0, kills: 0, rows: 0, late: 0 }]));
     const lane = async (): Promise<void> => {
       while (Date.now() < untilMs && begun < runsMax) {
         const run = runOf(wanted, begun++);
@@ -50,10 +48,7 @@ describe("Soak", () => {
         );
         if (wrong.length === 0) continue;
         failures.push(`${JSON.stringify(run)}: ${wrong[0] ?? ""}`);
-        await appendFile(
-          wanted.log,
-          `${new Date().toISOString()} ${JSON.stringify(run)}\n${wrong.join("\n")}\n\n`,
-        );
+        await appendFile(wanted.log, `${new Date().toISOString()} ${JSON.stringify(run)}\n${wrong.join("\n")}\n\n`);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, lane));

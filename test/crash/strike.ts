@@ -53,8 +53,7 @@ async function throughAndStopped({ project }: CrashProject, worker: CrashWorker)
       select (select count(*)::int from rowmill.requests where state in ('waiting', 'batched')) as open,
         (select count(*)::int from rowmill.requests) as known`);
     if (row?.open === 0 && row.known > 0) break;
-    if (Date.now() > deadlineMs)
-      throw new Error(`After ${THROUGH_MS_MAX} ms ${row?.open} requests are open.`);
+    if (Date.now() > deadlineMs) throw new Error(`After ${THROUGH_MS_MAX} ms ${row?.open} requests are open.`);
     await pause(LOOK_MS);
   }
   worker.child.kill("SIGTERM");

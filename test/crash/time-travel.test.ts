@@ -12,11 +12,7 @@ import pg from "pg";
 import { afterEach, describe, expect, it } from "vitest";
 import { copyLedger, prepareCopy } from "../../src/app/deployment/copy-ledger.js";
 import { idleState } from "../../src/app/open/idle.js";
-import {
-  prepareRestore,
-  restoreLedger,
-  type RestoreCounts,
-} from "../../src/app/deployment/restore-ledger.js";
+import { prepareRestore, restoreLedger, type RestoreCounts } from "../../src/app/deployment/restore-ledger.js";
 import { describeRestoration } from "../../src/cli/commands/deployment.js";
 import type { GatewayFaults } from "../../src/gateway/engine/faults.js";
 import { pipeline } from "../../src/index.js";
@@ -89,9 +85,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     const former = url.pathname.slice(1);
     const name = `clone_${randomBytes(6).toString("hex")}`;
     // A template may have no sessions; the pools open others when they need them.
-    await onServer(
-      `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${former}'`,
-    );
+    await onServer(`select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${former}'`);
     await onServer(`create database ${name} template ${former}`);
     cleanups.push(() => onServer(`drop database if exists ${name} with (force)`));
     url.pathname = `/${name}`;
@@ -228,9 +222,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     await expectHeldBack(later, /never created/);
     expect(await sayRestored(later)).toEqual({ adoptedBatches: 1, adoptedRows: ROWS - 2 });
     await project.drain(later);
-    const states = await later.read.rows<{ state: string }>(
-      sql`select state from rowmill.requests order by id`,
-    );
+    const states = await later.read.rows<{ state: string }>(sql`select state from rowmill.requests order by id`);
     expect(states.map(({ state }) => state)).toEqual(["succeeded", "gone", ...times(ROWS - 2, "succeeded")]);
     expect(await executions(project)).toEqual(times(ROWS + 1, 1));
     expect(await findViolations(later.database)).toEqual([]);
@@ -316,9 +308,7 @@ describe.skipIf(serverKind === "embedded")(`Time travel${unlessServer}`, { timeo
     const copy = await project.worker({ notes: notesPipeline() }, { url: await clone() });
     expect(await prepareCopy(copy)).toMatchObject({ sharedBatches: 1, waitingRows: 0 });
     await copyLedger(copy, place());
-    await copy.database.run(
-      sql`update rowmill.batches set create_intent_at = create_intent_at - interval '1 hour'`,
-    );
+    await copy.database.run(sql`update rowmill.batches set create_intent_at = create_intent_at - interval '1 hour'`);
     await project.round(copy);
     expect(await filesDeleted()).toBe(0);
     await project.drain(copy);

@@ -67,9 +67,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
   }
 
   function states(): Promise<unknown[]> {
-    return project.database.rows(
-      sql`select account, state, requests from rowmill.batches order by planned_at, id`,
-    );
+    return project.database.rows(sql`select account, state, requests from rowmill.batches order by planned_at, id`);
   }
 
   const accounted = () =>
@@ -166,9 +164,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
   it("that is not sent is taken back without anybody's help, and its rows are asked of the present account", async () => {
     isDown = true;
     await sendHere(project);
-    expect(await states()).toEqual([
-      { account: `${project.gateway.url}||`, state: "uploading", requests: 3 },
-    ]);
+    expect(await states()).toEqual([{ account: `${project.gateway.url}||`, state: "uploading", requests: 3 }]);
     const up = await run(there, "up", "--until-idle");
     expect(up.status, up.stderr).toBe(0);
     expect(await states()).toEqual([
@@ -227,9 +223,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
       const id = await batchId();
       const unasked = await run(there, "cancel", "--abandon", id);
       expect(unasked).toMatchObject({ status: 4, stdout: "" });
-      expect(unasked.stderr).toContain(
-        `To abandon it without a question: rowmill cancel --abandon ${id} --yes`,
-      );
+      expect(unasked.stderr).toContain(`To abandon it without a question: rowmill cancel --abandon ${id} --yes`);
       expect(unasked.stderr).toMatch(
         /3 rows will be sent again with the current account, and up to \$0\.\d+ counts as spent/,
       );
@@ -263,9 +257,7 @@ describe("A batch of another account", { timeout: 120_000 }, () => {
         { ending: "returned", outcome: "abandoned", rows: 3 },
         { ending: "succeeded", outcome: "answered", rows: 3 },
       ]);
-      expect((await project.run("status")).stdout).toContain(
-        "running → cancelled (given up with rowmill cancel)",
-      );
+      expect((await project.run("status")).stdout).toContain("running → cancelled (given up with rowmill cancel)");
       await project.check();
     });
 

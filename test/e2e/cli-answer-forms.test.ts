@@ -18,9 +18,7 @@ interface Line {
 
 type Form = { readonly message: object; readonly finish?: string };
 
-const called = (given: unknown) => [
-  { id: "call_1", type: "function", function: { name: "a", arguments: given } },
-];
+const called = (given: unknown) => [{ id: "call_1", type: "function", function: { name: "a", arguments: given } }];
 const label = (name: string) => JSON.stringify({ label: name });
 
 /** Each is one answer; those with the label of their name are read. */
@@ -82,9 +80,7 @@ describe("Answers", { timeout: 120_000 }, () => {
   afterEach(() => project.close());
 
   async function table(name: string, rows: number): Promise<void> {
-    await project.database.run(
-      sql`create table ${raw(name)} (id int primary key, body text not null, meta jsonb)`,
-    );
+    await project.database.run(sql`create table ${raw(name)} (id int primary key, body text not null, meta jsonb)`);
     await project.database.run(
       sql`insert into ${raw(name)} (id, body) select n, 'row ' || n from generate_series(1, ${rows}) n`,
     );
@@ -136,9 +132,7 @@ export default defineConfig({ pipelines: { ${pipelines} } });\n`;
       expect.stringContaining("truncated: the answer reached the output limit"),
     ]);
 
-    expect(await project.database.rows(sql`select answer from plain_out`)).toEqual([
-      { answer: "Two words." },
-    ]);
+    expect(await project.database.rows(sql`select answer from plain_out`)).toEqual([{ answer: "Two words." }]);
     expect(await details("plain")).toEqual([
       "invalid: the answer is blank",
       "invalid: the answer is blank: the model wrote only its reasoning",

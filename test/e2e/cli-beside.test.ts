@@ -31,10 +31,7 @@ async function untilPipeline(
 ): Promise<void> {
   await until(JSON.stringify(counts), async () => {
     const [films] = await pipelineOverviews(project.database);
-    return (
-      films !== undefined &&
-      Object.entries(counts).every(([state, count]) => Reflect.get(films, state) === count)
-    );
+    return films !== undefined && Object.entries(counts).every(([state, count]) => Reflect.get(films, state) === count);
   });
 }
 
@@ -53,12 +50,8 @@ describe("Commands beside a running up", { timeout: 90_000 }, () => {
     await untilPipeline(project, { waiting: 5 });
     const table = await project.run("status");
     expect(table.status, table.stderr).toBe(0);
-    expect(table.stdout).toMatch(
-      /^pipeline +waiting +batched +succeeded +failed +spent +reserved\nfilms +5 +0 +0 +0 /,
-    );
-    expect(table.stdout).toContain(
-      "films: the next batch starts within 24 h. Start it now: rowmill flush films",
-    );
+    expect(table.stdout).toMatch(/^pipeline +waiting +batched +succeeded +failed +spent +reserved\nfilms +5 +0 +0 +0 /);
+    expect(table.stdout).toContain("films: the next batch starts within 24 h. Start it now: rowmill flush films");
     expect(table.stdout).toContain(`1 worker: process ${up.child.pid} on `);
 
     const flushed = await project.run("flush", "films");

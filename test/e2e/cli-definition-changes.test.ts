@@ -60,9 +60,7 @@ describe("A batch whose definition changes while it is in flight", { timeout: 90
     const up = await project.run("up", "--once");
     expect(up.status, up.stderr).not.toBe(1);
     expect(await countLabels(project)).toBe(ROWS);
-    expect((await project.status()).batches).toMatchObject([
-      { state: "settled", succeeded: ROWS, returned: 0 },
-    ]);
+    expect((await project.status()).batches).toMatchObject([{ state: "settled", succeeded: ROWS, returned: 0 }]);
     expect((await project.gateway.journal.summary()).executed).toBe(ROWS);
     const models = sql`select distinct rowmill_model as model from film_labels`;
     expect(await project.database.rows(models)).toEqual([{ model: "gpt-4o-mini" }]);

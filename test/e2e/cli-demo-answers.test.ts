@@ -120,9 +120,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
       OPENAI_ORG_ID: "org-b",
       OPENAI_PROJECT_ID: "p",
     };
-    expect(
-      (await runCommand(["up", "--until-idle"], { cwd: project.folder, env: organization })).status,
-    ).toBe(0);
+    expect((await runCommand(["up", "--until-idle"], { cwd: project.folder, env: organization })).status).toBe(0);
     expect(await askedOf(another.gateway)).toBe(0);
     expect(await askedOf(otherDemo)).toBe(0);
     expect(await answered()).toEqual([{ account: `${real.url}||`, demo: false, rows: 20 }]);
@@ -181,9 +179,7 @@ describe("Rows that the demo model answered", { timeout: 120_000 }, () => {
     await project.database.run(sql`update films set description = '[[demo:invalid]]'`);
     const demo = await project.run("up", "--until-idle");
     expect(demo).toMatchObject({ status: 4, stderr: expect.stringContaining("of the last 20 answers") });
-    await project.database.run(
-      sql`update films set description = 'A film about a heist, the ' || id || 'th'`,
-    );
+    await project.database.run(sql`update films set description = 'A film about a heist, the ' || id || 'th'`);
     expect((await at(real.url, "up", "--until-idle")).status).toBe(0);
     expect(await answered()).toEqual([{ account: `${real.url}||`, demo: false, rows: 20 }]);
     await project.check();

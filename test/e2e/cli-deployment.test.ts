@@ -26,21 +26,15 @@ describe("rowmill deployment", { timeout: 120_000 }, () => {
     await answerHere(project);
     expect(await project.run("deployment")).toMatchObject({
       status: 0,
-      stdout: expect.stringMatching(
-        /^Ledger [0-9a-f-]{36}, in .*\nThis is the database that sent its batches\.\n$/,
-      ),
+      stdout: expect.stringMatching(/^Ledger [0-9a-f-]{36}, in .*\nThis is the database that sent its batches\.\n$/),
     });
     // As a dump of another server's database brings it.
-    await project.database.run(
-      sql`update rowmill.deployment set system_identifier = '1', database_name = 'former'`,
-    );
+    await project.database.run(sql`update rowmill.deployment set system_identifier = '1', database_name = 'former'`);
     await insertFilms(project, 2, 3);
     const up = await project.run("up", "--until-idle", "--yes");
     expect(up.status).toBe(4);
     expect(said(up.stderr)).toContain(`films: ${seen}\n`);
-    expect(said((await project.run("status")).stdout).replaceAll(/\s+/g, " ")).toContain(
-      `films: paused: ${seen}`,
-    );
+    expect(said((await project.run("status")).stdout).replaceAll(/\s+/g, " ")).toContain(`films: paused: ${seen}`);
     const doctor = await project.run("doctor", "--json");
     expect(said(doctor.stdout)).toContain("All pipelines are paused: This ledger was in the database");
     const resumed = await project.run("resume", "films");

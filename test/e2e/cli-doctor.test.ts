@@ -4,24 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { startGateway, type Gateway } from "../../src/gateway/gateway.js";
 import { raw } from "../../src/postgres/database.js";
-import {
-  buildCli,
-  runCommand,
-  serverKind,
-  unlessServer,
-  type Ended,
-  type Variables,
-} from "../support/cli.js";
+import { buildCli, runCommand, serverKind, unlessServer, type Ended, type Variables } from "../support/cli.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
-import {
-  configText,
-  setupOf,
-  setups,
-  user,
-  wholeText,
-  type Setup,
-  type SetupPlace,
-} from "../support/doctor-setups.js";
+import { configText, setupOf, setups, user, wholeText, type Setup, type SetupPlace } from "../support/doctor-setups.js";
 import { startSilentServer } from "../support/odd-servers.js";
 import { openUsersDatabase } from "../support/users-database.js";
 
@@ -217,9 +202,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
   problem      Connection: Cannot use 127.0.0.1:PORT/app. The database did not answer: Connection terminated due to connection timeout.
                - No answer from 127.0.0.1:PORT: check host and port in DATABASE_URL. A firewall or a list of allowed addresses may block this machine.
 `);
-    expect(shown).toContain(
-      `problem      Key: could not list models: no full reply from OpenAI within 7000 ms.`,
-    );
+    expect(shown).toContain(`problem      Key: could not list models: no full reply from OpenAI within 7000 ms.`);
     expect(ended.status).toBe(2);
     expect(ended.stdout).not.toContain("a-long-password");
   });
@@ -227,8 +210,9 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
   it("tells programs the same as an object", async () => {
     const at = await prepare({ ...setupOf("a key that the provider refuses") });
     const ended = await runCommand(["doctor", "--json"], { cwd: at.folder, env: at.env });
-    const report: { status: string; checks: { id: string; status: string; findings: object[] }[] } =
-      JSON.parse(ended.stdout);
+    const report: { status: string; checks: { id: string; status: string; findings: object[] }[] } = JSON.parse(
+      ended.stdout,
+    );
     expect(report.status).toBe("problem");
     expect(report.checks.find((check) => check.id === "connection")).toMatchObject({
       group: "Database",
@@ -261,23 +245,20 @@ describe.skipIf(serverKind === "embedded")(`rowmill doctor${unlessServer}`, { ti
   });
 });
 
-describe.skipIf(serverKind === "embedded")(
-  `rowmill up --print-sql${unlessServer}`,
-  { timeout: 60_000 },
-  () => {
-    it("prints what an administrator grants, and no more is needed", async () => {
-      const at = await prepare({
-        ...setupOf("a user who may do nothing"),
-        sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
-      });
-      const printed = await runCommand(["up", "--print-sql"], {
-        cwd: at.folder,
-        env: { ...at.env, OPENAI_API_KEY: undefined },
-      });
-      expect(printed.status, printed.stderr).toBe(0);
-      const text = steady(printed.stdout, at);
-      expect(text)
-        .toContain(`-- What rowmill up would run in 127.0.0.1:PORT/DATABASE as "USER", for FOLDER/rowmill.config.ts.
+describe.skipIf(serverKind === "embedded")(`rowmill up --print-sql${unlessServer}`, { timeout: 60_000 }, () => {
+  it("prints what an administrator grants, and no more is needed", async () => {
+    const at = await prepare({
+      ...setupOf("a user who may do nothing"),
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+    });
+    const printed = await runCommand(["up", "--print-sql"], {
+      cwd: at.folder,
+      env: { ...at.env, OPENAI_API_KEY: undefined },
+    });
+    expect(printed.status, printed.stderr).toBe(0);
+    const text = steady(printed.stdout, at);
+    expect(text)
+      .toContain(`-- What rowmill up would run in 127.0.0.1:PORT/DATABASE as "USER", for FOLDER/rowmill.config.ts.
 -- Nothing was changed. rowmill up runs all of it itself, except the grants.
 -- An administrator may run the grants alone, or the whole script.
 
@@ -299,77 +280,69 @@ set role "USER";
 
 -- Rowmill's own tables
 `);
-      expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
-      const [grants = ""] = printed.stdout.split(/^-- As /m);
-      await runSql(at.url, grants);
-      const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
-      expect(up.status, up.stderr).toBe(0);
-      const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-      expect(again.stdout).toContain("\n-- There is nothing to do.\n");
-    });
+    expect(await rowsOf(at.url, "select 1 from pg_namespace where nspname like 'rowmill%'")).toEqual([]);
+    const [grants = ""] = printed.stdout.split(/^-- As /m);
+    await runSql(at.url, grants);
+    const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+    expect(up.status, up.stderr).toBe(0);
+    const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+    expect(again.stdout).toContain("\n-- There is nothing to do.\n");
+  });
 
-    it("prints a script that an administrator may run as a whole: everything belongs to the user, who needs no more", async () => {
-      const at = await prepare({
-        ...setupOf("a user who may do nothing"),
-        sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
-      });
-      const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-      expect(printed.status, printed.stderr).toBe(0);
-      await runSql(
+  it("prints a script that an administrator may run as a whole: everything belongs to the user, who needs no more", async () => {
+    const at = await prepare({
+      ...setupOf("a user who may do nothing"),
+      sql: `create table films (id bigint primary key, title text, description text); create schema labels; do $$ begin create role ${user} login password 'limited'; exception when duplicate_object then null; end $$;`,
+    });
+    const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+    expect(printed.status, printed.stderr).toBe(0);
+    await runSql(at.url, `${printed.stdout}; insert into films values (1, 'One', 'A film about the number one.')`);
+    expect(
+      await rowsOf(
         at.url,
-        `${printed.stdout}; insert into films values (1, 'One', 'A film about the number one.')`,
-      );
-      expect(
-        await rowsOf(
-          at.url,
-          `select pg_get_userbyid(nspowner) as owner from pg_namespace where nspname like 'rowmill%'
+        `select pg_get_userbyid(nspowner) as owner from pg_namespace where nspname like 'rowmill%'
            union all select pg_get_userbyid(relowner) from pg_class where oid = 'labels.films'::regclass
            union all select pg_get_userbyid(proowner) from pg_proc where proname like 'arrive%'`,
-        ),
-      ).toEqual([user, user, user, "rowmill_arrivals"].map((owner) => ({ owner })));
-      const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
-      expect(up.status, up.stderr).toBe(0);
-      expect(await rowsOf(at.url, "select id::int from labels.films")).toEqual([{ id: 1 }]);
-      const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-      expect(again.stdout).toContain("\n-- There is nothing to do.\n");
-    });
+      ),
+    ).toEqual([user, user, user, "rowmill_arrivals"].map((owner) => ({ owner })));
+    const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+    expect(up.status, up.stderr).toBe(0);
+    expect(await rowsOf(at.url, "select id::int from labels.films")).toEqual([{ id: 1 }]);
+    const again = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+    expect(again.stdout).toContain("\n-- There is nothing to do.\n");
+  });
 
-    it("prints a script that installs as a whole, after which up continues", async () => {
-      const at = await prepare({
-        empty: true,
-        sql: setupOf("a database that Rowmill never saw").sql ?? "",
-        says: {},
-        status: 0,
-      });
-      const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
-      expect(printed.status, printed.stderr).toBe(0);
-      await runSql(at.url, printed.stdout);
-      await runSql(at.url, "insert into films values (1, 'One', 'A film about the number one.')");
-      const triggers = "select tgname from pg_trigger where tgname like 'rowmill%'";
-      expect(await rowsOf(at.url, triggers)).toHaveLength(4);
-      const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
-      expect(up.status, up.stderr).toBe(0);
-      expect(await rowsOf(at.url, "select id::int from film_labels")).toEqual([{ id: 1 }]);
-      expect(await rowsOf(at.url, triggers)).toHaveLength(4);
+  it("prints a script that installs as a whole, after which up continues", async () => {
+    const at = await prepare({
+      empty: true,
+      sql: setupOf("a database that Rowmill never saw").sql ?? "",
+      says: {},
+      status: 0,
     });
-  },
-);
+    const printed = await runCommand(["up", "--print-sql"], { cwd: at.folder, env: at.env });
+    expect(printed.status, printed.stderr).toBe(0);
+    await runSql(at.url, printed.stdout);
+    await runSql(at.url, "insert into films values (1, 'One', 'A film about the number one.')");
+    const triggers = "select tgname from pg_trigger where tgname like 'rowmill%'";
+    expect(await rowsOf(at.url, triggers)).toHaveLength(4);
+    const up = await runCommand(["up", "--until-idle"], { cwd: at.folder, env: at.env });
+    expect(up.status, up.stderr).toBe(0);
+    expect(await rowsOf(at.url, "select id::int from film_labels")).toEqual([{ id: 1 }]);
+    expect(await rowsOf(at.url, triggers)).toHaveLength(4);
+  });
+});
 
-describe.skipIf(serverKind === "embedded")(
-  `rowmill doctor --audit${unlessServer}`,
-  { timeout: 60_000 },
-  () => {
-    it("names what violates an invariant, by pipeline and key", async () => {
-      const at = await prepare({
-        sql: `update rowmill.requests set state = 'waiting'; update rowmill.counts set waiting = succeeded, succeeded = 0;
+describe.skipIf(serverKind === "embedded")(`rowmill doctor --audit${unlessServer}`, { timeout: 60_000 }, () => {
+  it("names what violates an invariant, by pipeline and key", async () => {
+    const at = await prepare({
+      sql: `update rowmill.requests set state = 'waiting'; update rowmill.counts set waiting = succeeded, succeeded = 0;
           update rowmill.attempts set cost_nano_usd = null; update rowmill.usage set cost_nano_usd = 0;
           update rowmill.batches set cost_nano_usd = 0`,
-        says: {},
-        status: 1,
-      });
-      const ended = await runCommand(["doctor", "--audit"], { cwd: at.folder, env: at.env });
-      expect(ended.stdout)
-        .toBe(`  holds        1. a request is batched exactly when it is an open line of its batch
+      says: {},
+      status: 1,
+    });
+    const ended = await runCommand(["doctor", "--audit"], { cwd: at.folder, env: at.env });
+    expect(ended.stdout).toBe(`  holds        1. a request is batched exactly when it is an open line of its batch
   violated     1. a request that waits is queued
                - films 1 waits, but is not queued
   holds        1. nothing is in flight in a batch that ended
@@ -390,18 +363,17 @@ describe.skipIf(serverKind === "embedded")(
 
 3 invariants violated: a bug in Rowmill, or a write to its schema from outside. Please report it with these lines.
 `);
-      expect(ended.status).toBe(1);
-      const json = await runCommand(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });
-      expect(JSON.parse(json.stdout)).toMatchObject({
-        holds: false,
-        invariants: expect.arrayContaining([
-          {
-            number: 1,
-            title: "a request that waits is queued",
-            violations: ["films 1 waits, but is not queued"],
-          },
-        ]),
-      });
+    expect(ended.status).toBe(1);
+    const json = await runCommand(["doctor", "--audit", "--json"], { cwd: at.folder, env: at.env });
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      holds: false,
+      invariants: expect.arrayContaining([
+        {
+          number: 1,
+          title: "a request that waits is queued",
+          violations: ["films 1 waits, but is not queued"],
+        },
+      ]),
     });
-  },
-);
+  });
+});

@@ -25,8 +25,7 @@ describe("A key over plain http", { timeout: 60_000 }, () => {
       await project.run("up", "--once");
       // An address for documentation, which never answers.
       const at = { cwd: project.folder, env: { ...project.env, OPENAI_BASE_URL: "http://192.0.2.1:9/v1" } };
-      const words =
-        "OPENAI_BASE_URL is plain http to 192.0.2.1:9: anyone on the way there could read the API key";
+      const words = "OPENAI_BASE_URL is plain http to 192.0.2.1:9: anyone on the way there could read the API key";
       const up = await runCli(["up", "--once"], at);
       expect(up).toMatchObject({ status: 2, stderr: expect.stringContaining(words) });
       expect(up.stderr).toContain("set ROWMILL_ALLOW_HTTP=1");
@@ -62,9 +61,7 @@ describe("What the command line refuses", { timeout: 60_000 }, () => {
     const both = await rowmill("up", "--once", "--until-idle");
     expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("cannot be used with option") });
     expect((await rowmill("status", "movies")).status).toBe(2);
-    expect((await rowmill("gateway", "--port", "many")).stderr).toContain(
-      "A port is a whole number from 0 to 65535.",
-    );
+    expect((await rowmill("gateway", "--port", "many")).stderr).toContain("A port is a whole number from 0 to 65535.");
   });
 
   it("shows every command in its help", async () => {
@@ -194,9 +191,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
       expect(ended.stderr).toContain("Rowmill is not set up in this database yet");
       expect(ended.stderr).toContain("rowmill up");
     }
-    const schemas = await project.database.rows(
-      sql`select nspname from pg_namespace where nspname like 'rowmill%'`,
-    );
+    const schemas = await project.database.rows(sql`select nspname from pg_namespace where nspname like 'rowmill%'`);
     expect(schemas).toEqual([]);
   });
 
@@ -231,9 +226,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     const refused = await project.run("up", "--until-idle");
     expect(refused).toMatchObject({
       status: 2,
-      stderr: expect.stringContaining(
-        "rowmill: pipelines.others: target: the table notes exists, but has no",
-      ),
+      stderr: expect.stringContaining("rowmill: pipelines.others: target: the table notes exists, but has no"),
     });
     const made = sql`select nspname::text as name from pg_namespace where nspname like 'rowmill%'
       union select tablename::text from pg_tables where tablename = 'film_labels'`;
@@ -245,9 +238,7 @@ describe("Commands before the first up", { timeout: 60_000 }, () => {
     const env = { ...project.env, OPENAI_API_KEY: undefined };
     const ended = await runCli(["pause", "flims"], { cwd: project.folder, env });
     expect(ended.status).toBe(2);
-    expect(ended.stderr).toContain(
-      'rowmill: There is no pipeline "flims" in this database; did you mean "films"?',
-    );
+    expect(ended.stderr).toContain('rowmill: There is no pipeline "flims" in this database; did you mean "films"?');
   });
 
   it("end calmly when their reader has gone", async () => {

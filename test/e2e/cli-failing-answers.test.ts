@@ -11,9 +11,7 @@ beforeAll(buildCli, 150_000);
 function thinksOnly(line: string): readonly string[] {
   const answer = JSON.parse(line) as { response: { body: { choices: object[]; usage: object } } };
   const { body } = answer.response;
-  body.choices = [
-    { index: 0, finish_reason: "length", message: { role: "assistant", content: "", refusal: null } },
-  ];
+  body.choices = [{ index: 0, finish_reason: "length", message: { role: "assistant", content: "", refusal: null } }];
   body.usage = { prompt_tokens: 50, completion_tokens: 200, total_tokens: 250 };
   return [JSON.stringify(answer)];
 }
@@ -82,9 +80,7 @@ describe("rowmill up, with a failure that hits every row", { timeout: 90_000 }, 
 
   it("continues after `resume --accept`, which holds for these failures of this definition alone", async () => {
     await start();
-    await project.database.run(
-      sql`update films set description = '[[demo:refuse]] ' || description where id % 4 <> 0`,
-    );
+    await project.database.run(sql`update films set description = '[[demo:refuse]] ' || description where id % 4 <> 0`);
     expect((await project.run("up", "--until-idle")).status).toBe(4);
     expect(await executed()).toBe(100);
     const resumed = await project.run("resume", "films", "--accept");
@@ -100,9 +96,7 @@ describe("rowmill up, with a failure that hits every row", { timeout: 90_000 }, 
     expect(ended.status, ended.stderr).toBe(3);
     expect(ended.stderr).toContain("films: 25 succeeded, 75 failed");
     expect(await executed()).toBe(100 + 75 + 75);
-    await project.writeConfig(
-      filmsPipeline().replace("request,", 'request: { ...request, system: "Be brief." },'),
-    );
+    await project.writeConfig(filmsPipeline().replace("request,", 'request: { ...request, system: "Be brief." },'));
     const changed = await project.run("up", "--until-idle", "--yes");
     expect(changed.status, changed.stderr).toBe(4);
     expect(changed.stderr).toMatch(/\d+ of the last 20 answers failed: \d+ refused/);

@@ -70,11 +70,7 @@ describe("Output of the command line cannot be forged", { timeout: 60_000 }, () 
   it.each([
     ["spaces", " ".repeat(77), "  \\x20{75}"],
     ["spaces that are not U+0020", "\u00a0\u3000".repeat(38), "\\u00a0\\u3000"],
-    [
-      "what looks like spaces",
-      "\u3164\u2800\u{e0020}\u00ad".repeat(19),
-      "\\u3164\\u2800\\udb40\\udc20\\u00ad",
-    ],
+    ["what looks like spaces", "\u3164\u2800\u{e0020}\u00ad".repeat(19), "\\u3164\\u2800\\udb40\\udc20\\u00ad"],
     ["letters", "x".repeat(77), "xxxx"],
   ])("by a key that pads a row of the terminal with %s", async (_, padding, shown) => {
     await project.writeConfig(notesPipeline);

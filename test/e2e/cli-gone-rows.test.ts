@@ -81,18 +81,14 @@ describe(`A row that is gone when its answer comes${unlessServer}`, { timeout: L
   });
 
   it("leaves nothing where drop is said, where its answer does not pass, or where the target needs the row", async () => {
-    await run(
-      "create table task_labels (id int primary key references tasks, categories text[], summary text)",
-    );
+    await run("create table task_labels (id int primary key references tasks, categories text[], summary text)");
     const validate = `validate: (answer, row) => row.body === null && answer.summary !== "" ? "there is no row" : null`;
     await project.writeConfig(tasks({ rest: validate }));
     await sendHere(project);
     await run("delete from tasks where id = 1");
     await upUntilIdle();
     expect(await stories()).toMatchObject({ 1: "gone gone 1", 2: "succeeded answered 1 written" });
-    const detail = await project.database.first(
-      sql`select detail from rowmill.attempts where outcome = 'gone'`,
-    );
+    const detail = await project.database.first(sql`select detail from rowmill.attempts where outcome = 'gone'`);
     expect(detail).toEqual({ detail: "there is no row" });
 
     held = true;

@@ -30,9 +30,7 @@ describe("While a batch is at the provider", { timeout: 90_000 }, () => {
     const due = sql`select b.next_at <= clock_timestamp() as batch, j.run_at <= clock_timestamp() as job
       from rowmill.batches b join rowmill_worker.jobs j on j.key = 'batch:' || b.id`;
     expect(await project.database.first(due)).toEqual({ batch: false, job: false });
-    expect((await project.run("resume", "films")).stdout).toBe(
-      "films was not paused; 1 unfinished batch is due now\n",
-    );
+    expect((await project.run("resume", "films")).stdout).toBe("films was not paused; 1 unfinished batch is due now\n");
     expect(await project.database.first(due)).toEqual({ batch: true, job: true });
     letGo();
     const batch = await project.database.first<{ id: string }>(
@@ -112,9 +110,7 @@ describe("rowmill uninstall", { timeout: 90_000 }, () => {
 
   it("takes a pipeline by name that is no longer in the config, of which up warned; the others stay", async () => {
     const before = await triggers(project);
-    await project.writeConfig(
-      filmsPipeline("when: { rows: 1000, maxWait: '24h' }").replace("films:", "movies:"),
-    );
+    await project.writeConfig(filmsPipeline("when: { rows: 1000, maxWait: '24h' }").replace("films:", "movies:"));
     const up = await project.run("up", "--once");
     expect(up.status, up.stderr).toBe(0);
     expect(up.stderr).toMatch(/^films is set up in this database, but .*rowmill uninstall films$/m);

@@ -1,15 +1,5 @@
 import { execFile } from "node:child_process";
-import {
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, realpath, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
@@ -29,12 +19,8 @@ const tables = `
   create table shop."Order Lines" (day date, region text, "Line Text" text, note jsonb, primary key (day, region));
 `;
 const movies = [
-  ..."--table imdb_dataset --key imdb_id --columns Title,Description --model gpt-4o-mini --name movies".split(
-    " ",
-  ),
-  ..."--answer categories:string[],summary:string,rating:good|bad?,year:integer --target movie_labels".split(
-    " ",
-  ),
+  ..."--table imdb_dataset --key imdb_id --columns Title,Description --model gpt-4o-mini --name movies".split(" "),
+  ..."--answer categories:string[],summary:string,rating:good|bad?,year:integer --target movie_labels".split(" "),
   "--prompt",
   'Extract the "categories" of the movie.',
 ];
@@ -112,12 +98,8 @@ export default defineConfig({ pipelines: { movies } });
     expect(ended.stdout).toContain("Added .rowmill to .gitignore, to keep secrets and state out of git.\n");
     expect(await written(".gitignore")).toBe("/.env\n.rowmill\n");
     const config = await written("rowmill.config.ts");
-    expect(config).toContain(
-      '{ table: "shop.Order Lines", key: ["day", "region"], columns: ["Line Text", "note"] }',
-    );
-    expect(config).toContain(
-      'user: (row) => `Line Text: ${row["Line Text"] ?? ""}\\nnote: ${row.note ?? ""}`,',
-    );
+    expect(config).toContain('{ table: "shop.Order Lines", key: ["day", "region"], columns: ["Line Text", "note"] }');
+    expect(config).toContain('user: (row) => `Line Text: ${row["Line Text"] ?? ""}\\nnote: ${row.note ?? ""}`,');
     expect(config).toContain('target: { table: "shop.order_lines_answers", addColumns: true }');
   });
 
@@ -139,9 +121,7 @@ export default defineConfig({ pipelines: { movies } });
     });
     await typeCheck(folder, ["typescript-5.9"]);
     await rm(join(folder, "tsconfig.json"));
-    expect((await init([...movies, "--force"])).stdout).toMatch(
-      /^Wrote rowmill\.config\.mts\.\nWrote tsconfig\.json,/,
-    );
+    expect((await init([...movies, "--force"])).stdout).toMatch(/^Wrote rowmill\.config\.mts\.\nWrote tsconfig\.json,/);
     await typeCheck(folder, ["typescript"]);
   });
 
@@ -161,8 +141,7 @@ export default defineConfig({ pipelines: { movies } });
       'defineConfig({ database: "embedded", pipelines: { movies } })',
     );
     const again = await init([...movies, "--embedded", "--sql", "tables.sql", "--force"], "");
-    expect(again.stderr)
-      .toBe(`rowmill: --sql: tables.sql: The database refused: relation "imdb_dataset" already exists.
+    expect(again.stderr).toBe(`rowmill: --sql: tables.sql: The database refused: relation "imdb_dataset" already exists.
   Hint: If the file ran before, its tables exist: leave out --sql.
   Hint: Nothing of the file was kept. Use plain SQL: psql commands (\\copy) and COPY FROM STDIN do not work here.
 `);
@@ -196,105 +175,103 @@ export default defineConfig({ pipelines: { movies } });
     movies.filter((word, index) => !names.includes(word) && !names.includes(movies[index - 1] ?? ""));
   const withOption = (name: string, value: string) => [...without(name), name, value];
 
-  it.each<{ title: string; args: readonly string[]; url?: () => string; status: number; says: () => string }>(
-    [
-      {
-        title: "no database and nobody to ask",
-        args: movies,
-        url: () => "",
-        status: 2,
-        says: () => `DATABASE_URL is not set, and there is no terminal to ask for it.
+  it.each<{ title: string; args: readonly string[]; url?: () => string; status: number; says: () => string }>([
+    {
+      title: "no database and nobody to ask",
+      args: movies,
+      url: () => "",
+      status: 2,
+      says: () => `DATABASE_URL is not set, and there is no terminal to ask for it.
   Hint: Add it to .env in this folder: DATABASE_URL=postgres://user:password@host:5432/database
   Hint: To try without a server: rowmill init --embedded`,
-      },
-      {
-        title: "a DATABASE_URL of another database",
-        args: movies,
-        url: () => "mysql://root:a-long-password@127.0.0.1/shop",
-        status: 2,
-        says: () => `the database: one mistake
+    },
+    {
+      title: "a DATABASE_URL of another database",
+      args: movies,
+      url: () => "mysql://root:a-long-password@127.0.0.1/shop",
+      status: 2,
+      says: () => `the database: one mistake
   DATABASE_URL: found a URL that begins with mysql://, expected a URL such as "postgres://user@host:5432/database", or "embedded"`,
-      },
-      {
-        title: "missing options and nobody to ask",
-        args: without("--columns", "--prompt"),
-        status: 2,
-        says: () => `There is no terminal to ask on. Missing options: --columns, --prompt.
+    },
+    {
+      title: "missing options and nobody to ask",
+      args: without("--columns", "--prompt"),
+      status: 2,
+      says: () => `There is no terminal to ask on. Missing options: --columns, --prompt.
   Found in ${place()}:
     imdb_dataset: key imdb_id; columns imdb_id, Title, Description
   Hint: For example: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarize the film." --answer categories:string[],summary:string`,
-      },
-      {
-        title: "no option at all",
-        args: [],
-        status: 2,
-        says: () => `There is no terminal to ask on. Missing options: --table, --columns, --model, --prompt, --answer.
+    },
+    {
+      title: "no option at all",
+      args: [],
+      status: 2,
+      says: () => `There is no terminal to ask on. Missing options: --table, --columns, --model, --prompt, --answer.
   Found in ${place()}:
     imdb_dataset: key imdb_id; columns imdb_id, Title, Description
     keyless cannot be watched: no primary key and no unique index, so nothing identifies a row
     recent cannot be watched: a view: triggers cannot see which of its rows changed
     shop.Order Lines: key day, region; columns day, region, Line Text, note
   Hint: For example: rowmill init --table films --columns title,description --model gpt-4o-mini --prompt "Summarize the film." --answer categories:string[],summary:string`,
-      },
-      {
-        title: "a pipeline's name that is none",
-        args: withOption("--name", "My films"),
-        status: 2,
-        says: () =>
-          `--name: expected a lower-case letter, then at most 39 lower-case letters, digits, _ or -, found "My films".`,
-      },
-      {
-        title: "a view, by its schema's name too",
-        args: withOption("--table", "public.recent"),
-        status: 2,
-        says: () => `recent cannot be watched: a view: triggers cannot see which of its rows changed`,
-      },
-      {
-        title: "a misspelt table",
-        args: withOption("--table", "imdb_datset"),
-        status: 2,
-        says: () => `There is no table imdb_datset in this database; did you mean "imdb_dataset"?
+    },
+    {
+      title: "a pipeline's name that is none",
+      args: withOption("--name", "My films"),
+      status: 2,
+      says: () =>
+        `--name: expected a lower-case letter, then at most 39 lower-case letters, digits, _ or -, found "My films".`,
+    },
+    {
+      title: "a view, by its schema's name too",
+      args: withOption("--table", "public.recent"),
+      status: 2,
+      says: () => `recent cannot be watched: a view: triggers cannot see which of its rows changed`,
+    },
+    {
+      title: "a misspelt table",
+      args: withOption("--table", "imdb_datset"),
+      status: 2,
+      says: () => `There is no table imdb_datset in this database; did you mean "imdb_dataset"?
   Hint: Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table`,
-      },
-      {
-        title: "a view",
-        args: withOption("--table", "recent"),
-        status: 2,
-        says: () => `recent cannot be watched: a view: triggers cannot see which of its rows changed`,
-      },
-      {
-        title: "a table without a key",
-        args: [...without("--table", "--key"), "--table", "keyless"],
-        status: 2,
-        says: () => `keyless cannot be watched: no primary key and no unique index, so nothing identifies a row
+    },
+    {
+      title: "a view",
+      args: withOption("--table", "recent"),
+      status: 2,
+      says: () => `recent cannot be watched: a view: triggers cannot see which of its rows changed`,
+    },
+    {
+      title: "a table without a key",
+      args: [...without("--table", "--key"), "--table", "keyless"],
+      status: 2,
+      says: () => `keyless cannot be watched: no primary key and no unique index, so nothing identifies a row
   Hint: Add one: alter table keyless add column id bigint generated always as identity primary key;`,
-      },
-      {
-        title: "a misspelt column",
-        args: withOption("--columns", "Titel"),
-        status: 2,
-        says: () => `source.columns: imdb_dataset has no column "Titel"; did you mean "Title"?`,
-      },
-      {
-        title: "a part of a key",
-        args: [
-          ...without("--table", "--key", "--columns"),
-          ..."--table|shop.Order Lines|--key|day|--columns|note".split("|"),
-        ],
-        status: 2,
-        says: () => `source.key: shop.Order Lines has no unique index on ("day"), so two rows could have the same key.
+    },
+    {
+      title: "a misspelt column",
+      args: withOption("--columns", "Titel"),
+      status: 2,
+      says: () => `source.columns: imdb_dataset has no column "Titel"; did you mean "Title"?`,
+    },
+    {
+      title: "a part of a key",
+      args: [
+        ...without("--table", "--key", "--columns"),
+        ..."--table|shop.Order Lines|--key|day|--columns|note".split("|"),
+      ],
+      status: 2,
+      says: () => `source.key: shop.Order Lines has no unique index on ("day"), so two rows could have the same key.
   Hint: create unique index concurrently on "shop"."Order Lines" ("day");
   Hint: or: alter table "shop"."Order Lines" add primary key ("day");`,
-      },
-      {
-        title: "a template with a column that is not declared",
-        args: withOption("--prompt", "Summarise {{ Plot }}"),
-        status: 2,
-        says: () => `${join(folder, "rowmill.config.ts")}: one mistake
+    },
+    {
+      title: "a template with a column that is not declared",
+      args: withOption("--prompt", "Summarise {{ Plot }}"),
+      status: 2,
+      says: () => `${join(folder, "rowmill.config.ts")}: one mistake
   pipelines.movies.request.user: the template names "Plot", which is not a declared column; the columns are: "Title", "Description"`,
-      },
-    ],
-  )("refuses $title, and writes nothing", async ({ args, url, status, says }) => {
+    },
+  ])("refuses $title, and writes nothing", async ({ args, url, status, says }) => {
     const ended = await init(args, url?.() ?? server.url);
     expect(ended).toEqual({ status, stdout: "", stderr: `rowmill: ${says()}\n` });
     expect(await readdir(folder)).toEqual([]);

@@ -11,8 +11,7 @@ beforeAll(buildCli, 150_000);
 /** Roles belong to the whole server: no other run may have the same. */
 const intruder = `intruder_${randomBytes(4).toString("hex")}`;
 const grab = `if not exists (select from pg_roles where rolname = '${intruder}_super') then execute 'create role ${intruder}_super superuser'; end if;`;
-const columns =
-  "id bigint primary key, categories text[], summary text, rowmill_at timestamptz, rowmill_model text";
+const columns = "id bigint primary key, categories text[], summary text, rowmill_at timestamptz, rowmill_model text";
 const triggerFunction = `create function grab() returns trigger language plpgsql as $$ begin ${grab} return new; end $$;`;
 const textFunction = `create function grab() returns text language plpgsql as $$ begin ${grab} return 'x'; end $$;`;
 
@@ -43,14 +42,10 @@ describeDatabases(
       await createFilms(project);
       await insertFilms(project, 3);
       await project.writeConfig(filmsPipeline());
-      await run(
-        `create role ${intruder} login password 'secret'; grant create on schema public to ${intruder};`,
-      );
+      await run(`create role ${intruder} login password 'secret'; grant create on schema public to ${intruder};`);
     });
     afterEach(async () => {
-      await run(
-        `drop owned by ${intruder} cascade; drop role ${intruder}; drop role if exists ${intruder}_super;`,
-      );
+      await run(`drop owned by ${intruder} cascade; drop role ${intruder}; drop role if exists ${intruder}_super;`);
       await project.close();
     });
 
@@ -116,9 +111,7 @@ describeDatabases(
          create schema rowmill_worker; create view rowmill_worker.jobs as select rowmill.one() as id;`,
       ],
     ])("finds nothing that runs where it made the schema of the ledger with %s", async (_, made) => {
-      await run(
-        `do $$ begin execute format('grant create on database %I to ${intruder}', current_database()); end $$`,
-      );
+      await run(`do $$ begin execute format('grant create on database %I to ${intruder}', current_database()); end $$`);
       await plant(
         `create schema rowmill; ${triggerFunction.replace("function grab", "function rowmill.grab")} ${made}`,
       );
@@ -163,9 +156,7 @@ describeDatabases(
       expect(ended.status, ended.stderr).toBe(0);
       expect(await countLabels(project)).toBe(3);
       expect(await superuserMade()).toHaveLength(1);
-      expect((await project.run("doctor")).stdout).toContain(
-        `answers can be written into "public"."film_labels"`,
-      );
+      expect((await project.run("doctor")).stdout).toContain(`answers can be written into "public"."film_labels"`);
       await project.check();
     });
   },

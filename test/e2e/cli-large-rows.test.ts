@@ -21,11 +21,7 @@ const reporter = join(import.meta.dirname, "../support/report-peak-memory.mjs");
 
 /** Table → what makes it, its one huge row, and the body of its normal row number n. */
 const tables = {
-  texts: [
-    "id text primary key, body text",
-    "'huge', repeat('many words ', 900000000 / 11)",
-    "'A short note ' || n",
-  ],
+  texts: ["id text primary key, body text", "'huge', repeat('many words ', 900000000 / 11)", "'A short note ' || n"],
   pairs: [
     "id text, title text, body text, primary key (id, title)",
     "'huge', 'Title', (select body from texts where id = 'huge')",
@@ -63,9 +59,7 @@ async function fill({ database }: CliProject): Promise<void> {
   for (const [table, [columns, huge, body]] of Object.entries(tables)) {
     await database.run(raw(`create table ${table} (${columns})`));
     await database.run(raw(`insert into ${table} values (${huge})`));
-    await database.run(
-      raw(`insert into ${table} select n::text, ${body} from generate_series(1, ${NORMAL_ROWS}) n`),
-    );
+    await database.run(raw(`insert into ${table} select n::text, ${body} from generate_series(1, ${NORMAL_ROWS}) n`));
   }
   await database.run(sql`alter table pairs add column copy text`);
   await database.run(sql`update pairs set copy = body`);
@@ -88,9 +82,7 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
   }
 
   /** The huge rows' requests, by table. */
-  async function huge(): Promise<
-    Record<string, { state: string; attempt: number; error_code: string | null }>
-  > {
+  async function huge(): Promise<Record<string, { state: string; attempt: number; error_code: string | null }>> {
     const rows = await project.database.rows<{
       name: string;
       state: string;
@@ -132,8 +124,7 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
   });
 
   it("are shown by their first part, as are results as long and answers that were kept", async () => {
-    await project.database
-      .run(sql`insert into texts_labels (id, categories, summary, rowmill_at, rowmill_model)
+    await project.database.run(sql`insert into texts_labels (id, categories, summary, rowmill_at, rowmill_model)
       select 'huge', '{}', body, now(), 'model' from texts where id = 'huge'`);
     await project.database.run(sql`update rowmill.attempts set answer = repeat('kept ', 20000000)
       where request_id = (select r.id

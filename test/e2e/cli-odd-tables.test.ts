@@ -4,14 +4,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { raw, sql } from "../../src/postgres/database.js";
 import { pipelineOverviews, type PipelineOverview } from "../../src/store/ledger/overview.js";
-import {
-  buildCli,
-  serverKind,
-  startCliProject,
-  unlessServer,
-  until,
-  type CliProject,
-} from "../support/cli.js";
+import { buildCli, serverKind, startCliProject, unlessServer, until, type CliProject } from "../support/cli.js";
 
 const LONG_MS = 120_000;
 
@@ -56,9 +49,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     await run("create table places (lang text, id int, body text, unique (lang, id))");
     await run("insert into places values ('en', 1, 'one'), (null, 2, 'two'), ('en', null, 'three')");
     await run("create table notes (code text unique, body text)");
-    await run(
-      "insert into notes values ('a', 'one'), (null, 'two'), ('', 'three'), (repeat('x', 1100), 'four')",
-    );
+    await run("insert into notes values ('a', 'one'), (null, 'two'), ('', 'three'), (repeat('x', 1100), 'four')");
     await run("create table old_notes (code text unique, body text)");
     await run("insert into old_notes values (null, 'there before')");
     const pipelines = [
@@ -174,11 +165,8 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
   it("may have as many columns as PostgreSQL allows, and an answer of many fields", async () => {
     const counts = { wide101: 101, wide300: 300, wide1590: 1590 };
     const nameOf = (index: number) =>
-      index === 1
-        ? `odd "name", 'it''s ü`
-        : `c${String(index).padStart(4, "0")}_${"long".repeat(14)}`.slice(0, 63);
-    const names = (count: number) =>
-      Array.from({ length: count }, (_, index) => nameOf(index).replace("''", "'"));
+      index === 1 ? `odd "name", 'it''s ü` : `c${String(index).padStart(4, "0")}_${"long".repeat(14)}`.slice(0, 63);
+    const names = (count: number) => Array.from({ length: count }, (_, index) => nameOf(index).replace("''", "'"));
     const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
     for (const [table, count] of Object.entries(counts)) {
       const columns = names(count).map((name) => `${quoted(name)} text`);
@@ -237,9 +225,7 @@ describe(`Tables of a kind of their own${unlessServer}`, { timeout: LONG_MS }, (
     expect(ended.stderr).toMatch(/^raising: .*no bad here/m);
     expect(ended.stderr).toMatch(/^doubled: .*more than one row/m);
     expect(await answered("fine")).toEqual(["1", "2"]);
-    const paused = await project.database.rows(
-      sql`select name, pause_kind from rowmill.pipelines order by name`,
-    );
+    const paused = await project.database.rows(sql`select name, pause_kind from rowmill.pipelines order by name`);
     expect(paused).toEqual([
       { name: "doubled", pause_kind: "source" },
       { name: "fine", pause_kind: null },

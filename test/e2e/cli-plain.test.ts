@@ -107,9 +107,7 @@ export default defineConfig({
     standInOptions.openMax = Infinity;
     await project.database.run(sql`update rowmill.learned_limits set not_before = null`);
     expect((await run("resume", "films")).text).toContain("1 unfinished batch is due now");
-    await project.database.run(
-      sql`insert into films values (6, 'Bad', '[[demo:error 400]] it cannot answer')`,
-    );
+    await project.database.run(sql`insert into films values (6, 'Bad', '[[demo:error 400]] it cannot answer')`);
     const up = await run("up", "--until-idle", "--yes");
     expect(up.status, up.text).toBe(3);
     expect(await countLabels(project)).toBe(6);
@@ -130,9 +128,7 @@ export default defineConfig({
       ],
     });
     expect(json.batches).toEqual(
-      json.batches.map((batch: object) =>
-        expect.objectContaining({ ...batch, provider: "plain", presumed: false }),
-      ),
+      json.batches.map((batch: object) => expect.objectContaining({ ...batch, provider: "plain", presumed: false })),
     );
     const status = await run("status");
     expect(status.status).toBe(0);
@@ -153,15 +149,7 @@ export default defineConfig({
     expect(doctor.text).toMatch(/ok Clock: [^.]*provider/);
 
     const [batch] = standIn.batches.all;
-    const adopt = await run(
-      "adopt",
-      batch?.id ?? "",
-      "--pipeline",
-      "films",
-      "--custom-id",
-      "task-{id}",
-      "--yes",
-    );
+    const adopt = await run("adopt", batch?.id ?? "", "--pipeline", "films", "--custom-id", "task-{id}", "--yes");
     expect(adopt).toMatchObject({
       status: 4,
       stdout: "",
@@ -211,9 +199,7 @@ export default defineConfig({
     const [batch] = standIn.batches.all;
     const id = await presumed();
     const status = await run("status");
-    expect(status.text).toContain(
-      `is probably ${batch?.id} at plain, judging by time and number of requests.`,
-    );
+    expect(status.text).toContain(`is probably ${batch?.id} at plain, judging by time and number of requests.`);
     expect(JSON.parse((await run("status", "--json")).stdout)).toMatchObject({
       batches: [{ id, state: "running", provider: "plain", providerBatchId: batch?.id, presumed: true }],
     });
@@ -229,9 +215,7 @@ export default defineConfig({
       const given = await run("cancel", "--abandon", id ?? "", "--yes");
       expect(given).toMatchObject({
         status: 0,
-        stdout: expect.stringMatching(
-          /is abandoned: 3 rows of films wait again, and \$[\d.]+ counts as spent\.\n$/,
-        ),
+        stdout: expect.stringMatching(/is abandoned: 3 rows of films wait again, and \$[\d.]+ counts as spent\.\n$/),
       });
       await answerHere(project);
       expect(await countLabels(project)).toBe(3);
@@ -243,9 +227,7 @@ export default defineConfig({
   });
 
   async function presumed(): Promise<string | null> {
-    const row = await project.database.first<{ id: string }>(
-      sql`select id from rowmill.batches where presumed`,
-    );
+    const row = await project.database.first<{ id: string }>(sql`select id from rowmill.batches where presumed`);
     return row?.id ?? null;
   }
 });

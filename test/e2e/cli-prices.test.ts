@@ -1,13 +1,6 @@
 /** What the built command line says of prices, names of models and base URLs before anything is sent. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  buildCli,
-  filmsPipeline,
-  runCommand,
-  serverKind,
-  startCliProject,
-  type CliProject,
-} from "../support/cli.js";
+import { buildCli, filmsPipeline, runCommand, serverKind, startCliProject, type CliProject } from "../support/cli.js";
 import { countLabels, createFilms, insertFilms } from "../support/cli-films.js";
 
 let project: CliProject;
@@ -54,8 +47,7 @@ describe("Before anything is sent", { timeout: 120_000 }, () => {
       runCommand(["doctor"], { cwd: project.folder, env: { ...project.env, OPENAI_API_KEY: undefined } }),
     ]);
     expect(up.status).toBe(2);
-    expect(up.stderr)
-      .toContain(`Rowmill has no price for "gpt4o-mini", so it cannot enforce a budget in dollars.
+    expect(up.stderr).toContain(`Rowmill has no price for "gpt4o-mini", so it cannot enforce a budget in dollars.
   Hint: Did you mean "gpt-4o-mini"? Change request.model in the config.
   Hint: Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.
 `);

@@ -42,9 +42,7 @@ function otherwise(): Partial<GatewayFaults> {
       if (is("findInputs")(call)) return refusal(405, "Method Not Allowed");
       // After two looks nothing is to be learned of the file any more: then the create has to say whether it is ready.
       if (isRecord(call))
-        return looks++ < 2
-          ? { kind: "reply", status: 200, body: { id: "f", status: "Pending" } }
-          : refusal(500, "No.");
+        return looks++ < 2 ? { kind: "reply", status: 200, body: { id: "f", status: "Pending" } } : refusal(500, "No.");
       return undefined;
     },
     afterEffect: (call, answer) => {

@@ -39,13 +39,9 @@ const cases: Readonly<Record<string, Case>> = {
   raises: {
     rows: 50,
     setUp: before(
-      [
-        raises(2, "P0001"),
-        raises(17, "42501"),
-        raises(18, "RM123"),
-        raises(19, "57P01"),
-        raises(20, "25006"),
-      ].join(" "),
+      [raises(2, "P0001"), raises(17, "42501"), raises(18, "RM123"), raises(19, "57P01"), raises(20, "25006")].join(
+        " ",
+      ),
     ),
     refused: {
       2: "no label for 2",
@@ -145,8 +141,7 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
           name,
           ...Object.keys(refused).map((id) => [id, "unwritable"]),
         ]);
-        for (const { kept } of failed)
-          expect(JSON.parse(kept ?? "")).toMatchObject({ label: expect.any(String) });
+        for (const { kept } of failed) expect(JSON.parse(kept ?? "")).toMatchObject({ label: expect.any(String) });
         const others = Array.from({ length: rows }, (_, index) => index + 1).filter((id) => !(id in refused));
         expect([name, await idsIn(targetOf(name), "label <> 'old'")]).toEqual([name, others]);
       }
@@ -169,8 +164,7 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
     "pauses while it refuses every row, and is written without another payment once it takes them",
     async () => {
       project = await startCliProject(serverKind);
-      const all = (sqlState: string) =>
-        before(`raise exception 'closed for %', new.id using errcode = '${sqlState}';`);
+      const all = (sqlState: string) => before(`raise exception 'closed for %', new.id using errcode = '${sqlState}';`);
       await make("closed", { rows: 4, setUp: all("P0001") });
       await make("nothing_kept", { rows: 3, setUp: before("return null;") });
       await make("at_commit", {
@@ -240,9 +234,7 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
       const as = { cwd: project.folder, env: { ...project.env, DATABASE_URL: url.href } };
       const up = runCli(["up", "--until-idle"], as);
       await until("the batch is sent", async () => {
-        const there = await project.database.rows(
-          sql`select 1 as one from pg_tables where schemaname = 'rowmill'`,
-        );
+        const there = await project.database.rows(sql`select 1 as one from pg_tables where schemaname = 'rowmill'`);
         const sent = sql`select 1 as one from rowmill.batches where state = 'running'`;
         return there.length > 0 && (await project.database.rows(sent)).length > 0;
       });

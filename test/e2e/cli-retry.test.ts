@@ -102,9 +102,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     const two = await retry("notes", "--key", "8", "--key", "1");
     expect(two, two.stderr).toMatchObject({
       status: 0,
-      pipelines: [
-        { written: 1, askedAgain: 0, left: [{ why: "notFailed", key: "1", message: "succeeded" }] },
-      ],
+      pipelines: [{ written: 1, askedAgain: 0, left: [{ why: "notFailed", key: "1", message: "succeeded" }] }],
     });
 
     await project.database.run(sql`alter type mood add value 'sad'`);
@@ -146,9 +144,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
       9: "succeeded",
     });
     expect(
-      await project.database.rows(
-        sql`select id, mood::text, score, tag from ans where id in (3, 9) order by id`,
-      ),
+      await project.database.rows(sql`select id, mood::text, score, tag from ans where id in (3, 9) order by id`),
     ).toEqual([
       { id: 3, mood: "happy", score: 12, tag: "ok" },
       { id: 9, mood: "happy", score: 1, tag: "longer than five" },
@@ -179,9 +175,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
     await project.database.run(sql`create function note() returns trigger language plpgsql as $$ begin
       if (select count(*) from public.ans) >= 500 then perform pg_advisory_xact_lock_shared(1); end if;
       insert into public.writes values (new.id); return new; end $$`);
-    await project.database.run(
-      sql`create trigger note before insert on ans for each row execute function note()`,
-    );
+    await project.database.run(sql`create trigger note before insert on ans for each row execute function note()`);
 
     await project.database.transaction(async (tx) => {
       await tx.run(sql`select pg_advisory_xact_lock(1)`);
@@ -221,9 +215,7 @@ describe.skipIf(serverKind === "embedded")(`rowmill retry${unlessServer}`, { tim
 
   async function countOf(table: "ans" | "writes"): Promise<number> {
     const [row] = await project.database.rows<{ count: number }>(
-      table === "ans"
-        ? sql`select count(*)::int as count from ans`
-        : sql`select count(*)::int as count from writes`,
+      table === "ans" ? sql`select count(*)::int as count from ans` : sql`select count(*)::int as count from writes`,
     );
     return row?.count ?? 0;
   }

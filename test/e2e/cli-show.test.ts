@@ -19,9 +19,7 @@ describe("rowmill show", { timeout: 60_000 }, () => {
     );
     await project.writeConfig(`${filmsPipeline()}, ${composite}`);
     await insertFilms(project, 2);
-    await project.database.run(
-      sql`update films set description = 'Bad. [[demo:mismatch-once]]' where id = 1`,
-    );
+    await project.database.run(sql`update films set description = 'Bad. [[demo:mismatch-once]]' where id = 1`);
     await project.database.run(
       sql`insert into pairs values ('a', 1, 'A ghost story.'), ('a "b"', 2, 'A war film.'), ('c', 0, 'Left out.')`,
     );
@@ -33,9 +31,7 @@ describe("rowmill show", { timeout: 60_000 }, () => {
   it("tells a row's whole story: cells, request, every attempt with its answer and cost, batches, result", async () => {
     const shown = await project.run("show", "films", "1");
     expect(shown).toMatchObject({ status: 0, stderr: "" });
-    expect(shown.stdout).toMatch(
-      /^films 1\n {2}succeeded\n {2}2 attempts; 1 unusable answer for this content/,
-    );
+    expect(shown.stdout).toMatch(/^films 1\n {2}succeeded\n {2}2 attempts; 1 unusable answer for this content/);
     expect(shown.stdout).toContain("description  Bad. [[demo:mismatch-once]]");
     expect(shown.stdout).toMatch(/attempt 1\n {2}returned \(invalid\) /);
     expect(shown.stdout).toMatch(/unusable answer: {2}\{/);

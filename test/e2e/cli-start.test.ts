@@ -132,9 +132,7 @@ describe.skipIf(serverKind === "embedded")(
       expect(rights.stderr).toMatch(
         /^rowmill: .*permission denied.*\n {2}Hint: See which rights are missing: rowmill doctor/,
       );
-      await run(
-        `grant create on database ${name} to ${role}; alter role ${role} set statement_timeout = '1ms'`,
-      );
+      await run(`grant create on database ${name} to ${role}; alter role ${role} set statement_timeout = '1ms'`);
       const late = await up(at.href).ended;
       expect(late.status).toBe(1);
       expect(late.stderr).toMatch(

@@ -96,10 +96,7 @@ describe.skipIf(serverKind === "embedded")(
       await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string(), mood: z.enum(["x", "y"])`);
       const addition = `alter table "public"."ans" add column if not exists "mood" text check ("mood" in ('x', 'y'));`;
       await expectRefused([], 4, [addition]);
-      await answer(
-        `label: z.enum(["a", 'it\\'s c']), note: z.string(), mood: z.enum(["x", "y"])`,
-        "addColumns: true",
-      );
+      await answer(`label: z.enum(["a", 'it\\'s c']), note: z.string(), mood: z.enum(["x", "y"])`, "addColumns: true");
       await expectAnswered("--yes");
       expect((await tableNow()).columns).toContain("mood text");
       await run(`alter table ans drop column mood; comment on table ans is 'mine'`);
@@ -180,9 +177,7 @@ describe.skipIf(serverKind === "embedded")(
       await expectAnswered("--yes");
       expect((await tableNow()).checks).toEqual([]);
       await run(`update ans set label = 'b'; alter table ans add constraint mine check (label in ('b'))`);
-      expect((await project.run("doctor")).stdout).toContain(
-        'the CHECK "mine" of ans."label" allows only "b"',
-      );
+      expect((await project.run("doctor")).stdout).toContain('the CHECK "mine" of ans."label" allows only "b"');
       await project.check();
     });
   },

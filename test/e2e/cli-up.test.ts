@@ -42,9 +42,7 @@ describe("rowmill up", { timeout: 90_000 }, () => {
     const ended = await project.run("up", "--until-idle");
     expect(ended.status, ended.stderr).toBe(0);
     expect(ended.stdout).toBe("");
-    expect(ended.stderr).toMatch(
-      /films: 30 rows, about [\d,]+ input and at most 18,000 output tokens; at most \$/,
-    );
+    expect(ended.stderr).toMatch(/films: 30 rows, about [\d,]+ input and at most 18,000 output tokens; at most \$/);
     expect(ended.stderr).toContain("films: 30 succeeded, 0 failed");
     expect(await countLabels(project)).toBe(30);
     await project.check();

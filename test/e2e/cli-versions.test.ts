@@ -51,13 +51,9 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
     const workers = await twoWorkers();
     await project.database.transaction(async (tx) => {
       await tx.run(raw("lock table rowmill.batches in access exclusive mode"));
-      await tx.run(
-        sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`,
-      );
+      await tx.run(sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`);
       await tx.run(sql`update rowmill.deployment set oldest_version = 99`);
-      await tx.run(
-        sql`update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null`,
-      );
+      await tx.run(sql`update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null`);
       await tx.run(raw("alter table rowmill.batches rename column next_at to next_look_at"));
       await tx.run(raw("alter table rowmill.requests rename column state to stands"));
     });
@@ -99,9 +95,7 @@ describe("A newer version's migration, while two workers work", { timeout: 90_00
   it("leaves them at work when it only adds", async () => {
     const workers = await twoWorkers();
     await project.database.transaction(async (tx) => {
-      await tx.run(
-        sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`,
-      );
+      await tx.run(sql`insert into rowmill.migrations (version, name, sha256) values (99, '0099_later.sql', '')`);
       await tx.run(raw("alter table rowmill.batches add column later text"));
     });
     letGo();
@@ -121,9 +115,7 @@ describe("A ledger of an earlier version", { timeout: 60_000 }, () => {
   it("is brought forward by up alone: every other command points to it, and uninstall does its work", async () => {
     const project = await startCliProject(serverKind, { run: runCli });
     try {
-      await project.database.run(
-        raw(await readFile(new URL("../ledgers/0001.sql", import.meta.url), "utf8")),
-      );
+      await project.database.run(raw(await readFile(new URL("../ledgers/0001.sql", import.meta.url), "utf8")));
       // As of one that lacks a migration.
       await project.database.run(sql`delete from rowmill.migrations`);
       await project.writeConfig(`notes: pipeline({ source: { table: "notes", key: "id", columns: ["body"] }, polling,

@@ -21,9 +21,7 @@ describe("The image's health check", () => {
       const check = /^HEALTHCHECK [^\n]*\\\n +CMD (.+)$/m.exec(dockerfile)?.[1] ?? "";
       const project = await startCliProject(serverKind);
       try {
-        await project.database.run(
-          sql`create table films (id bigint primary key, title text, description text)`,
-        );
+        await project.database.run(sql`create table films (id bigint primary key, title text, description text)`);
         await project.writeConfig(filmsPipeline());
         const bin = join(project.folder, "bin");
         await mkdir(bin);

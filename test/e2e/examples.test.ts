@@ -56,9 +56,7 @@ describe("examples", { timeout: 120_000 }, () => {
       const [answer = "", open = ""] = blocks;
       await runBlock(answer);
       const asAnon = async (statement: string) =>
-        (await runBlock(`psql "$DATABASE_URL" -c "set role anon" -c "${statement}"`))
-          .split("\n")
-          .filter(Boolean);
+        (await runBlock(`psql "$DATABASE_URL" -c "set role anon" -c "${statement}"`)).split("\n").filter(Boolean);
       expect(await asAnon("select * from imdb_dataset")).toHaveLength(12);
       await expect(asAnon("select * from movie_labels")).rejects.toThrow("permission denied");
       expect(await runBlock(open)).toMatch(/"Title":"Metropolis \(1927\)","categories":\["[a-z]/);

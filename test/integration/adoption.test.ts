@@ -8,14 +8,7 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import { until } from "../support/cli.js";
 import { bookKeepers, databaseKinds } from "../support/databases.js";
 import { films } from "../support/films.js";
-import {
-  createMovies,
-  differences,
-  executions,
-  insertMovies,
-  moviesPipeline,
-  quick,
-} from "../support/movies.js";
+import { createMovies, differences, executions, insertMovies, moviesPipeline, quick } from "../support/movies.js";
 import { outcomes } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { createTutorialBatch } from "../support/tutorial-batch.js";
@@ -33,10 +26,7 @@ async function sweep(worker: WorkerContext): Promise<void> {
 }
 
 async function completed(client: OpenAI, batchId: string): Promise<void> {
-  await until(
-    `${batchId} has ended`,
-    async () => (await client.batches.retrieve(batchId)).status === "completed",
-  );
+  await until(`${batchId} has ended`, async () => (await client.batches.retrieve(batchId)).status === "completed");
 }
 
 describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) => {
@@ -85,9 +75,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     expect(names).toHaveLength(2);
   });
 
-  it("is written from the ledger where its target rows are held, by the names of the other code", async ({
-    skip,
-  }) => {
+  it("is written from the ledger where its target rows are held, by the names of the other code", async ({ skip }) => {
     if (kind === "embedded") skip("the embedded database has one session: nobody else can hold a row there");
     const worker = await startMovies();
     await sweep(worker);
@@ -196,13 +184,9 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
     );
     await expect(adopt(worker, "batch_unknown")).rejects.toMatchObject({ code: "not_found" });
     await adopt(worker, batchId);
-    await expect(adopt(worker, batchId)).rejects.toThrow(
-      `${batchId} is already adopted, by the pipeline "movies".`,
-    );
+    await expect(adopt(worker, batchId)).rejects.toThrow(`${batchId} is already adopted, by the pipeline "movies".`);
     const twice = await createTutorialBatch(project.gateway.url, some.slice(0, 2).map(taskOf));
-    await expect(adopt(worker, twice.batchId)).rejects.toThrow(
-      "0 done already, 2 in another batch, 0 not in",
-    );
+    await expect(adopt(worker, twice.batchId)).rejects.toThrow("0 done already, 2 in another batch, 0 not in");
     await project.drain(worker);
   });
 
@@ -225,9 +209,7 @@ describe.each(kinds)("A batch of other code on %s", { timeout: 60_000 }, (kind) 
 
   it("is read from its answers when its input file is gone, with a key of two columns", async () => {
     project = await startProject(kind);
-    await project.run(
-      sql`create table public.lines (day date, region text, body text, primary key (day, region))`,
-    );
+    await project.run(sql`create table public.lines (day date, region text, body text, primary key (day, region))`);
     await project.run(
       sql`insert into lines values ('2026-11-22', 'eu-7', 'A short text.'), ('2026-11-23', 'us', 'Another text.')`,
     );

@@ -7,15 +7,7 @@ import type { Call } from "../../src/gateway/engine/faults.js";
 import { pipeline, z } from "../../src/index.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { quick } from "../support/movies.js";
-import {
-  batchRows,
-  createNotes,
-  insertNotes,
-  notesPipeline,
-  outcomes,
-  plain,
-  requests,
-} from "../support/notes.js";
+import { batchRows, createNotes, insertNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
 import { requestFlush } from "../../src/store/pipelines/pipelines.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
 import { hurry } from "../support/provider-faults.js";
@@ -125,11 +117,7 @@ describeDatabases(
       project = await startProject(kind, { gateway: { shuffleSeed: null, faults: { transformOutput } } });
       await createNotes(project, plain(3));
       await project.drain(await project.worker({ notes: notesPipeline() }));
-      expect((await requests(project)).map((row) => row.state)).toEqual([
-        "succeeded",
-        "succeeded",
-        "succeeded",
-      ]);
+      expect((await requests(project)).map((row) => row.state)).toEqual(["succeeded", "succeeded", "succeeded"]);
       expect(await outcomes(project)).toEqual({ answered: 3, missing: 1 });
     });
 
@@ -142,9 +130,7 @@ describeDatabases(
       );
       await project.drain(await project.worker({ notes: notesPipeline() }));
       const failed = (await requests(project)).filter((row) => row.state !== "succeeded");
-      expect(failed.map((row) => [row.key, row.state, row.error_code])).toEqual([
-        ["7", "failed", "unwritable"],
-      ]);
+      expect(failed.map((row) => [row.key, row.state, row.error_code])).toEqual([["7", "failed", "unwritable"]]);
       expect(failed[0]?.error).toContain("note_summaries_summary_check");
     });
 

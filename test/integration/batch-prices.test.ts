@@ -83,17 +83,13 @@ describeDatabases(
       const worker = await project.worker({ notes });
       await project.drain(worker);
       // At most 100 tokens of answer, 0.0004 dollars, a row.
-      expect(await project.rows(sql`select pause_kind as kind from rowmill.pipelines`)).toEqual([
-        { kind: "budget" },
-      ]);
+      expect(await project.rows(sql`select pause_kind as kind from rowmill.pipelines`)).toEqual([{ kind: "budget" }]);
       await project.drain(await project.worker({ notes: asking("my-own-model", { price, usd: 1 }) }));
       const [sum] = await project.rows<{ cost: number; input: number; output: number }>(sql`
         select sum(cost_nano_usd)::float8 as cost, sum(input_tokens)::int as input, sum(output_tokens)::int as output
         from rowmill.attempts`);
       expect(sum?.cost).toBe((sum?.input ?? 0) * 1_500 + (sum?.output ?? 0) * 4_000);
-      expect(await moneyOverviews(project.database)).toMatchObject([
-        { spentNanoUsd: sum?.cost, unpriced: 0 },
-      ]);
+      expect(await moneyOverviews(project.database)).toMatchObject([{ spentNanoUsd: sum?.cost, unpriced: 0 }]);
     });
 
     it("may change in the config: no row is asked again, what runs costs as planned, and the rest needs a new approval", async () => {
@@ -161,9 +157,7 @@ describeDatabases(
       await collect(await send());
       const right = sql`select request_id, cost_nano_usd from rowmill.attempts order by request_id limit 1`;
       const [attempt] = await project.rows<{ cost_nano_usd: string }>(right);
-      await project.run(
-        sql`update rowmill.attempts set cost_nano_usd = cost_nano_usd * 17 where request_id = 1`,
-      );
+      await project.run(sql`update rowmill.attempts set cost_nano_usd = cost_nano_usd * 17 where request_id = 1`);
       const violations = (await audit(project.database)).flatMap((invariant) => invariant.violations);
       const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
       expect(violations).toEqual([
@@ -171,9 +165,7 @@ describeDatabases(
         `batch ${batch?.id}`,
         `notes 1 attempt 1 is booked at ${Number(attempt?.cost_nano_usd) * 17}, not ${attempt?.cost_nano_usd}`,
       ]);
-      await project.run(
-        sql`update rowmill.attempts set cost_nano_usd = cost_nano_usd / 17 where request_id = 1`,
-      );
+      await project.run(sql`update rowmill.attempts set cost_nano_usd = cost_nano_usd / 17 where request_id = 1`);
     });
   },
   bookKeepers,

@@ -59,8 +59,7 @@ describeDatabases(
 
     const executed = async () => (await project.gateway.journal.summary()).executed;
     const states = async () => (await requests(project)).map(({ state }) => state);
-    const answers = () =>
-      project.rows<Record<string, unknown>>(sql`select * from public.note_answers order by id`);
+    const answers = () => project.rows<Record<string, unknown>>(sql`select * from public.note_answers order by id`);
     const kept = () =>
       project.rows<{ outcome: string; detail: string; answer: string | null }>(
         sql`select outcome, detail, answer from rowmill.attempts order by request_id`,
@@ -126,10 +125,7 @@ describeDatabases(
     it("wait for the new one where a superseded worker hears that their lines were refused", async () => {
       await send(pipeline(common), [...plain(1), "[[demo:bad-line]] This one."]);
       const old = await project.worker({ notes: pipeline(common) });
-      const newer = await project.worker(
-        { notes: pipeline({ ...common, request: polite }) },
-        { approve: false },
-      );
+      const newer = await project.worker({ notes: pipeline({ ...common, request: polite }) }, { approve: false });
       await sweepAll(newer, new AbortController().signal);
       hold = false;
       project.gateway.release();
@@ -315,9 +311,7 @@ describeDatabases(
 
     it("leave no secret and no function in the ledger", async () => {
       await send(pipeline({ ...common, request: { ...request, user: (row) => `${row.body} (hidden)` } }));
-      const [row] = await project.rows<{ text: string }>(
-        sql`select d::text as text from rowmill.definitions d`,
-      );
+      const [row] = await project.rows<{ text: string }>(sql`select d::text as text from rowmill.definitions d`);
       expect(row?.text).toContain("gpt-4o-mini");
       expect(row?.text).not.toMatch(/hidden|sk-/);
     });

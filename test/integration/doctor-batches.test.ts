@@ -24,9 +24,7 @@ describeDatabases(
         OPENAI_BASE_URL: project.gateway.url,
       };
       const { node: nodeVersion } = process.versions;
-      const reports = await examine(
-        startLook({ cwd: project.folder, configFile: undefined, variables, nodeVersion }),
-      );
+      const reports = await examine(startLook({ cwd: project.folder, configFile: undefined, variables, nodeVersion }));
       const found = reports.find((report) => report.check.id === check)?.findings ?? [];
       return found.map(({ level, text }) => ({ level, text }));
     }

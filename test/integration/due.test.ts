@@ -65,9 +65,7 @@ describeDatabases(
       await project.drain(worker);
       const { signal } = new AbortController();
       const queue = { poolId: () => null, look: () => undefined, ended: Promise.resolve() };
-      const sweeper = concernsOf(worker, { flush: false, queue, signal }).find(
-        ({ name }) => name === "sweeper",
-      );
+      const sweeper = concernsOf(worker, { flush: false, queue, signal }).find(({ name }) => name === "sweeper");
       const begins = async (): Promise<boolean> => sweeper?.work(await ask(worker)) !== null;
       const want = async (): Promise<void> => {
         for (const id of worker.pipelines.keys()) await wantSweep(project.database, id, "the test");
@@ -140,8 +138,7 @@ describeDatabases(
         () => pipelines.pause(other.database, id, { kind: "person", reason: "a test" }),
         () => pipelines.resume(other.database, id),
         () => wantSweep(other.database, id, "a test"),
-        async () =>
-          enqueue(other.database, id, [(await project.database.first<{ id: string }>(request))?.id ?? ""]),
+        async () => enqueue(other.database, id, [(await project.database.first<{ id: string }>(request))?.id ?? ""]),
         () => project.round(other),
         () => project.run(sql`update rowmill.deployment set oldest_version = oldest_version`),
       ];
@@ -189,9 +186,7 @@ describeDatabases(
       );
       await isNext(300);
       await project.run(sql`delete from rowmill.workers where host = 'h'`);
-      await project.run(
-        sql`update rowmill.batches set lease_token = null, lease_until = null, next_at = now()`,
-      );
+      await project.run(sql`update rowmill.batches set lease_token = null, lease_until = null, next_at = now()`);
       hold = false;
       project.gateway.release();
       await project.drain(worker);

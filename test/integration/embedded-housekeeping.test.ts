@@ -47,9 +47,7 @@ test("a table that cannot be vacuumed does not end the round", async () => {
   await backend.query("CREATE TABLE plain AS SELECT n FROM generate_series(1, 5000) AS t (n)");
   await backend.query("CREATE FUNCTION f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1'");
   await backend.query("CREATE INDEX ON plain (f(n))");
-  await backend.query(
-    "CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1 / 0'",
-  );
+  await backend.query("CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1 / 0'");
   await backend.query("CREATE TABLE after_it AS SELECT 1 AS n FROM generate_series(1, 2000)");
   await cell("SELECT pg_stat_force_next_flush()");
   await round();

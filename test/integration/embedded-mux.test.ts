@@ -3,16 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import pg from "pg";
 import { message, queryMessage, SYNC_MESSAGE } from "../../src/embedded/wire-messages.js";
 import { createDatabase, type TestDatabase } from "../support/databases.js";
-import {
-  bind,
-  errorText,
-  execute,
-  firstCells,
-  flush,
-  parse,
-  RawClient,
-  types,
-} from "../support/raw-client.js";
+import { bind, errorText, execute, firstCells, flush, parse, RawClient, types } from "../support/raw-client.js";
 
 let database: TestDatabase;
 const open: { end(): Promise<void> }[] = [];
@@ -110,10 +101,9 @@ describe("clients of the embedded database", () => {
     })();
     for (let batch = 0; batch < 30; batch += 1) {
       const numbers = Array.from({ length: 500 }, (_, n) => batch * 500 + n);
-      const result = await owner.query(
-        "INSERT INTO bulk SELECT n, repeat('x', 200) FROM unnest($1::int[]) AS t (n)",
-        [numbers],
-      );
+      const result = await owner.query("INSERT INTO bulk SELECT n, repeat('x', 200) FROM unnest($1::int[]) AS t (n)", [
+        numbers,
+      ]);
       expect(result.rowCount).toBe(500);
     }
     polling = false;

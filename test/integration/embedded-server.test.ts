@@ -186,10 +186,7 @@ test("a dead server's lock is taken over by exactly one of several openers", asy
   await killServer(dir);
   const urls = await Promise.all([1, 2, 3, 4].map(() => openHere({ dataDir: dir })));
   expect(new Set(urls).size).toBe(1);
-  expect((await readdir(dir)).filter((name) => /^server\.\d+$/.test(name)).sort()).toEqual([
-    "server.1",
-    "server.2",
-  ]);
+  expect((await readdir(dir)).filter((name) => /^server\.\d+$/.test(name)).sort()).toEqual(["server.1", "server.2"]);
 });
 
 test("SIGTERM closes the database cleanly and tells its clients", async () => {
@@ -266,16 +263,11 @@ test("kill -9 while it is made leaves no database that looks whole", async () =>
     expect(await outcome).toMatchObject({ code: "database_unreachable" });
     expect(await readdir(dir)).not.toContain("postgres");
   }
-  const [other, ...urls] = await Promise.all([
-    opener("open", dir),
-    ...[1, 2].map(() => openHere({ dataDir: dir })),
-  ]);
+  const [other, ...urls] = await Promise.all([opener("open", dir), ...[1, 2].map(() => openHere({ dataDir: dir }))]);
   expect(other.said).toEqual({ url: urls[0] });
   expect(new Set(urls).size).toBe(1);
   expect(await readdir(dir)).not.toContain("postgres.new");
-  await (
-    await connect(urls[0]!)
-  ).query("CREATE TABLE whole AS SELECT n FROM generate_series(1, 1000) AS t (n)");
+  await (await connect(urls[0]!)).query("CREATE TABLE whole AS SELECT n FROM generate_series(1, 1000) AS t (n)");
   await stopEmbedded({ dataDir: dir });
   expect(await count(await openHere({ dataDir: dir }), "whole")).toBe(1_000);
 });
@@ -293,9 +285,7 @@ test.runIf(isLinux)(
     const dir = await emptyDataDir();
     dirs.push(dir);
     const client = await connect(await openHere({ dataDir: dir }));
-    await client.query(
-      "CREATE TABLE large AS SELECT n, repeat('x', 250) FROM generate_series(1, 200000) AS t (n)",
-    );
+    await client.query("CREATE TABLE large AS SELECT n, repeat('x', 250) FROM generate_series(1, 200000) AS t (n)");
     const status = await readFile(`/proc/${await serverPid(dir)}/status`, "utf8");
     expect(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1])).toBeLessThan(300 * 1024);
   },

@@ -96,9 +96,7 @@ describeDatabases(
       await project.round(other);
       expect(await batchRows(project)).toHaveLength(1);
       expect((await paused()).kind).toBe("answers");
-      await project.run(
-        sql`update rowmill.batches set lease_token = null, lease_until = null, next_at = now()`,
-      );
+      await project.run(sql`update rowmill.batches set lease_token = null, lease_until = null, next_at = now()`);
       await project.drain(other);
       await hurry(project, other);
       expect(await batchRows(project)).toMatchObject([{ state: "settled" }]);
@@ -139,12 +137,9 @@ describeDatabases(
     });
 
     it("are not those that the provider spoiled, nor requests that cannot be asked", async () => {
-      const worker = await start(
-        [...marked("error 400", 15), ...marked("error 500", 15), ...marked("invalid", 5)],
-        {
-          attempts: 1,
-        },
-      );
+      const worker = await start([...marked("error 400", 15), ...marked("error 500", 15), ...marked("invalid", 5)], {
+        attempts: 1,
+      });
       await hurry(project, worker);
       expect(await outcomes(project)).toEqual({ invalid: 5, permanent: 15, transient: 150 });
       expect((await paused()).kind).toBeNull();

@@ -57,18 +57,13 @@ describeDatabases(
       const { open } = await empty();
       const database = open();
       await prepareSchemas(database);
-      await database.run(
-        sql`insert into rowmill.migrations (version, name, sha256) values (99, 'later', 'x')`,
-      );
+      await database.run(sql`insert into rowmill.migrations (version, name, sha256) values (99, 'later', 'x')`);
       expect(await prepareSchemas(open())).toEqual([]);
       await database.run(sql`update rowmill.deployment set oldest_version = 99`);
       await expect(prepareSchemas(open())).rejects.toMatchObject({
         code: "version_too_old",
         message: expect.stringContaining("upgraded this ledger to schema version 99"),
-        hints: [
-          expect.stringContaining("npm install rowmill@latest"),
-          expect.stringContaining("Nothing is lost"),
-        ],
+        hints: [expect.stringContaining("npm install rowmill@latest"), expect.stringContaining("Nothing is lost")],
       });
     });
 
@@ -156,9 +151,7 @@ describeDatabases(
       await project.worker({ movies: moviesPipeline() });
       // As after a kill between the registration and the installation.
       await project.run(sql`update rowmill.pipelines set source_signature = null`);
-      await project.database.pool.query(
-        `drop function rowmill.arrive_1 cascade; drop table public.movie_labels`,
-      );
+      await project.database.pool.query(`drop function rowmill.arrive_1 cascade; drop table public.movie_labels`);
       const worker = await project.worker({ movies: moviesPipeline() });
       await insertMovies(project, films().slice(0, 10));
       await project.drain(worker);

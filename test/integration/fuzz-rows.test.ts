@@ -120,9 +120,7 @@ const holdable = (text: string) => text.replaceAll(/\0|\p{Surrogate}/gu, "?");
 
 function drawRows(run: number, withTemplate: boolean): OddRow[] {
   const kinds = [good, ...byModel, ...byValidate, ...(withTemplate ? [] : [...byFunction, empty])];
-  const kind = fc.oneof(
-    ...kinds.map((arbitrary) => ({ weight: arbitrary.weight, arbitrary: fc.constant(arbitrary) })),
-  );
+  const kind = fc.oneof(...kinds.map((arbitrary) => ({ weight: arbitrary.weight, arbitrary: fc.constant(arbitrary) })));
   const drawn = fc.sample(fc.tuple(kind, oddText, oddText), { seed: fuzzSeed + run, numRuns: ROWS });
   return drawn.map(([ofKind, key, text], number) => ({
     // Numbered, so that each key and each content is one of its own.
@@ -145,8 +143,7 @@ describeDatabases(
         gateway: {
           faults: {
             // Between the lines of answers stand unrequested ones.
-            transformOutput: (line) =>
-              junk.length === 0 ? undefined : [junk[next++ % junk.length] ?? "", line],
+            transformOutput: (line) => (junk.length === 0 ? undefined : [junk[next++ % junk.length] ?? "", line]),
           },
         },
       });
@@ -162,9 +159,7 @@ describeDatabases(
     }
 
     async function answeredKeys(): Promise<string[]> {
-      const rows = await project.rows<{ key: string }>(
-        sql`select "the ""key""" as key from public."odd answers"`,
-      );
+      const rows = await project.rows<{ key: string }>(sql`select "the ""key""" as key from public."odd answers"`);
       return rows.map((row) => row.key).sort();
     }
 
@@ -196,10 +191,7 @@ describeDatabases(
             isGood ? null : ofKind.outcome,
           ]);
           expect((request?.error ?? "") === "").toBe(isGood);
-          expect([body, executedByContent.get(contentHashOf(body)) ?? 0]).toEqual([
-            body,
-            ofKind.asked ? 1 : 0,
-          ]);
+          expect([body, executedByContent.get(contentHashOf(body)) ?? 0]).toEqual([body, ofKind.asked ? 1 : 0]);
         }
         const expected = rows.filter((row) => row.kind === good).map((row) => row.key);
         expect(await answeredKeys()).toEqual(expected.sort());
@@ -255,7 +247,5 @@ function junkLines(run: number): string[] {
       .map(([id, body]) => JSON.stringify({ custom_id: id, response: { status_code: 200, body } })),
   );
   // A line feed would make two lines of one; the gateway writes them as they are.
-  return fc
-    .sample(line, { seed: fuzzSeed + run, numRuns: 50 })
-    .map((text) => text.replaceAll(/[\r\n]/g, " "));
+  return fc.sample(line, { seed: fuzzSeed + run, numRuns: 50 }).map((text) => text.replaceAll(/[\r\n]/g, " "));
 }

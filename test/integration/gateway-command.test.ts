@@ -69,9 +69,7 @@ const refusedStatus = async (client: OpenAI) => (await refusalOf(client.models.l
 
 /** Waits for the end of the batch, by its replies. */
 async function ended(client: OpenAI, id: string) {
-  await expect
-    .poll(async () => (await client.batches.retrieve(id)).status, { timeout: 20_000 })
-    .toBe("completed");
+  await expect.poll(async () => (await client.batches.retrieve(id)).status, { timeout: 20_000 }).toBe("completed");
   return client.batches.retrieve(id);
 }
 
@@ -196,9 +194,7 @@ describe("keys that are given to rowmill gateway", () => {
 async function everythingIn(folder: string): Promise<string> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile());
-  return (await Promise.all(files.map((file) => readFile(join(file.parentPath, file.name), "utf8")))).join(
-    "\n",
-  );
+  return (await Promise.all(files.map((file) => readFile(join(file.parentPath, file.name), "utf8")))).join("\n");
 }
 
 describe("each key of rowmill gateway", () => {

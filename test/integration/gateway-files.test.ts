@@ -6,15 +6,7 @@ import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { describe, expect, test } from "vitest";
 import type { Call } from "../../src/gateway/engine/faults.js";
-import {
-  chatLine,
-  chatLines,
-  refusalOf,
-  startTestGateway,
-  temporaryDir,
-  TestClock,
-  upload,
-} from "./gateway-setup.js";
+import { chatLine, chatLines, refusalOf, startTestGateway, temporaryDir, TestClock, upload } from "./gateway-setup.js";
 
 async function fileOnDisk(content: string | Buffer, name = "input.jsonl"): Promise<string> {
   const path = join(await temporaryDir(), name);
@@ -201,8 +193,7 @@ describe("an upload is refused", () => {
 describe("the list of files", () => {
   async function threeFiles(client: OpenAI): Promise<string[]> {
     const ids: string[] = [];
-    for (const name of ["a.jsonl", "b.jsonl", "c.jsonl"])
-      ids.push((await upload(client, chatLines(1), name)).id);
+    for (const name of ["a.jsonl", "b.jsonl", "c.jsonl"]) ids.push((await upload(client, chatLines(1), name)).id);
     return ids;
   }
 
@@ -230,9 +221,7 @@ describe("the list of files", () => {
       file: await toFile(Buffer.from("x"), "x"),
       purpose: "user_data",
     });
-    expect((await client.files.list({ purpose: "user_data" })).data.map((file) => file.id)).toEqual([
-      other.id,
-    ]);
+    expect((await client.files.list({ purpose: "user_data" })).data.map((file) => file.id)).toEqual([other.id]);
     expect((await client.files.list({ purpose: "batch" })).data).toHaveLength(3);
   });
 

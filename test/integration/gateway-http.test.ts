@@ -160,9 +160,7 @@ describe("the models", () => {
   test("answer live calls as they answer batches", async () => {
     const { gateway, client } = await startTestGateway();
     const body = chatBody("A detective hunts a serial killer.");
-    const live = await client.chat.completions.create(
-      body as Parameters<typeof client.chat.completions.create>[0],
-    );
+    const live = await client.chat.completions.create(body as Parameters<typeof client.chat.completions.create>[0]);
     if (!("choices" in live)) throw new Error("Expected no stream.");
     expect(live).toMatchObject({
       object: "chat.completion",

@@ -177,8 +177,7 @@ describe("a gateway in a process of its own", () => {
       const filling = "and the detective follows another trace through the rainy town ".repeat(750);
       const path = join(await temporaryDir(), "input.jsonl");
       const make = function* () {
-        for (let n = 0; n < 2_000; n++)
-          yield `${chatLine(`r-${n}`, `Film ${n}. A killer runs, ${filling}.`)}\n`;
+        for (let n = 0; n < 2_000; n++) yield `${chatLine(`r-${n}`, `Film ${n}. A killer runs, ${filling}.`)}\n`;
       };
       await pipeline(make, createWriteStream(path));
       const { size } = await stat(path);

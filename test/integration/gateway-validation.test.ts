@@ -123,12 +123,7 @@ describe("validation refuses the second line", () => {
 
 describe("validation", () => {
   test("reports the errors of several lines at once, each with its line", async () => {
-    const batch = await outcomeOf([
-      chatLine("a", "x"),
-      lineWith({ url: "/v1/other" }),
-      chatLine("a", "y"),
-      "nonsense",
-    ]);
+    const batch = await outcomeOf([chatLine("a", "x"), lineWith({ url: "/v1/other" }), chatLine("a", "y"), "nonsense"]);
     expect(batch.errors?.data?.map(({ line, code }) => [line, code])).toEqual([
       [2, "invalid_url"],
       [3, "duplicate_custom_id"],
@@ -180,9 +175,7 @@ describe("validation", () => {
       const batch = await client.batches.retrieve(created.id);
       expect(batch.status).toBe("failed");
       const message = `Cannot find file ${id}, or organization org-demo does not have access to it.`;
-      expect(batch.errors?.data).toEqual([
-        { code: "invalid_request", line: null, message, param: "file_id" },
-      ]);
+      expect(batch.errors?.data).toEqual([{ code: "invalid_request", line: null, message, param: "file_id" }]);
     }
   });
 
@@ -248,13 +241,7 @@ describe("a create call", () => {
       "input_file_id",
       missing("input_file_id"),
     ],
-    [
-      "without an endpoint",
-      { endpoint: undefined },
-      "missing_required_parameter",
-      "endpoint",
-      missing("endpoint"),
-    ],
+    ["without an endpoint", { endpoint: undefined }, "missing_required_parameter", "endpoint", missing("endpoint")],
     [
       "for another endpoint",
       { endpoint: "/v1/lunch" },

@@ -49,11 +49,7 @@ describeDatabases(
     }
 
     /** As a role of Supabase's outside world would. */
-    async function as<T>(
-      role: string,
-      work: () => Promise<T>,
-      statement: ReturnType<typeof sql>,
-    ): Promise<T> {
+    async function as<T>(role: string, work: () => Promise<T>, statement: ReturnType<typeof sql>): Promise<T> {
       await project.database.transaction(async (tx) => {
         await tx.run(sql`select set_config('role', ${role}, true), set_config('row_security', 'on', true)`);
         await tx.run(statement);
@@ -73,21 +69,11 @@ describeDatabases(
       await createSupabaseRoles();
       await project.run(sql`grant select, insert, update, delete, truncate on public.texts to anon`);
       await project.run(sql`alter table public.texts enable row level security`);
-      await project.run(
-        sql`create policy anybody on public.texts for all to anon using (true) with check (true)`,
-      );
+      await project.run(sql`create policy anybody on public.texts for all to anon using (true) with check (true)`);
       const worker = await project.worker({ texts: textPipeline() });
       await project.drain(worker);
-      await as(
-        "anon",
-        async () => undefined,
-        sql`insert into public.texts values (1, 'from outside'), (2, 'as well')`,
-      );
-      await as(
-        "anon",
-        async () => undefined,
-        sql`update public.texts set body = 'changed outside' where id = 2`,
-      );
+      await as("anon", async () => undefined, sql`insert into public.texts values (1, 'from outside'), (2, 'as well')`);
+      await as("anon", async () => undefined, sql`update public.texts set body = 'changed outside' where id = 2`);
       await as("anon", async () => undefined, sql`delete from public.texts where id = 1`);
       await project.drain(worker);
       const rows = await project.rows(sql`select key, state from rowmill.requests order by key`);
@@ -180,43 +166,39 @@ describeDatabases(
       ],
     ] as const;
 
-    it.each(alterations)(
-      "writes on after %s, and a sweep is asked for",
-      async (_name, alteration, change) => {
-        await project.database.pool.query(`create type public.odd as enum ('1', '2');
+    it.each(alterations)("writes on after %s, and a sweep is asked for", async (_name, alteration, change) => {
+      await project.database.pool.query(`create type public.odd as enum ('1', '2');
       create sequence public.casts; grant usage on sequence public.casts to public;
       create function public.odd_text(public.odd) returns text language plpgsql as
         $$ begin return nextval('public.casts')::text; end $$;
       create cast (public.odd as text) with function public.odd_text(public.odd) as implicit;
       create table public.altered (other text, id int primary key, body text)`);
-        await project.worker({
-          altered: alteredPipeline("answers"),
-          whole: alteredPipeline("others", "true"),
-        });
-        const session = await project.database.pool.connect();
-        const marks = async (statement: string) => {
-          await session.query("delete from rowmill.arrivals");
-          await session.query(statement);
-          return (await session.query<{ keys: string[] | null }>("select keys from rowmill.arrivals")).rows;
-        };
-        const writes = (set: string) => [
-          "insert into public.altered values ('', '1')",
-          `update public.altered set ${set}`,
-          "delete from public.altered",
-        ];
-        try {
-          for (const write of writes("body = 'x'"))
-            expect(await marks(write)).toEqual([{ keys: ["1"] }, { keys: ["1"] }]);
-          await session.query(alteration);
-          for (const write of writes(change))
-            expect(await marks(write)).toEqual([{ keys: null }, { keys: null }]);
-          const casts = await session.query<{ ran: boolean }>("select is_called as ran from public.casts");
-          expect(casts.rows).toEqual([{ ran: false }]);
-        } finally {
-          session.release();
-        }
-      },
-    );
+      await project.worker({
+        altered: alteredPipeline("answers"),
+        whole: alteredPipeline("others", "true"),
+      });
+      const session = await project.database.pool.connect();
+      const marks = async (statement: string) => {
+        await session.query("delete from rowmill.arrivals");
+        await session.query(statement);
+        return (await session.query<{ keys: string[] | null }>("select keys from rowmill.arrivals")).rows;
+      };
+      const writes = (set: string) => [
+        "insert into public.altered values ('', '1')",
+        `update public.altered set ${set}`,
+        "delete from public.altered",
+      ];
+      try {
+        for (const write of writes("body = 'x'"))
+          expect(await marks(write)).toEqual([{ keys: ["1"] }, { keys: ["1"] }]);
+        await session.query(alteration);
+        for (const write of writes(change)) expect(await marks(write)).toEqual([{ keys: null }, { keys: null }]);
+        const casts = await session.query<{ ran: boolean }>("select is_called as ran from public.casts");
+        expect(casts.rows).toEqual([{ ran: false }]);
+      } finally {
+        session.release();
+      }
+    });
 
     it("has one transaction's many statements counted as one transaction", async () => {
       await project.worker({ texts: textPipeline() });
@@ -228,8 +210,7 @@ describeDatabases(
       };
       const before = await next();
       await project.database.transaction(async (tx) => {
-        for (let id = 1; id <= 200; id++)
-          await tx.run(sql`insert into public.texts values (${id}, 'one of many')`);
+        for (let id = 1; id <= 200; id++) await tx.run(sql`insert into public.texts values (${id}, 'one of many')`);
       });
       expect((await next()) - before).toBeLessThan(100);
     });
@@ -278,9 +259,9 @@ describeDatabases(
       };
       const all = { most: 5_000, keys: 50_001, different: 50_001 };
       const most = { most: 5_000, keys: 50_000, different: 50_000 };
-      expect(
-        await arrivals(sql`insert into public.texts select i, null from generate_series(1, 50001) i`),
-      ).toEqual(all);
+      expect(await arrivals(sql`insert into public.texts select i, null from generate_series(1, 50001) i`)).toEqual(
+        all,
+      );
       expect(await arrivals(sql`update public.texts set body = id`)).toEqual(all);
       expect(await arrivals(sql`update public.texts set body = id + id % 2`)).toEqual({
         most: 5_000,
@@ -389,9 +370,7 @@ describeDatabases(
     }
 
     it("stores what it can of a chunk with an answer that PostgreSQL cannot hold", async () => {
-      await project.run(
-        sql`insert into public.texts values (1, 'one'), (2, '[[demo:nul]] two'), (3, 'three')`,
-      );
+      await project.run(sql`insert into public.texts values (1, 'one'), (2, '[[demo:nul]] two'), (3, 'three')`);
       await project.drain(await project.worker({ texts: textPipeline() }));
       const rows = await project.rows(sql`select key, state, error_code from rowmill.requests order by key`);
       expect(rows).toEqual([

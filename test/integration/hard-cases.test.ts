@@ -81,26 +81,23 @@ describeDatabases(
       ["at once", "failing('P0001')", "it fails"],
       ["after some times, as the failure may pass,", "failing('58030')", "it fails"],
       ["after some times, as the failure may pass,", "failing('XX000')", "it fails"],
-    ])(
-      "a predicate that fails on a row pauses its pipeline %s with the reason: %s",
-      async (_, where, reason) => {
-        await createNotes(project, plain(2));
-        await project.run(sql`create function failing(state text) returns boolean language plpgsql as $$
+    ])("a predicate that fails on a row pauses its pipeline %s with the reason: %s", async (_, where, reason) => {
+      await createNotes(project, plain(2));
+      await project.run(sql`create function failing(state text) returns boolean language plpgsql as $$
         begin raise exception 'it fails' using errcode = state; end $$`);
-        const divided = pipeline({
-          source: { table: "notes", key: "id", columns: ["body"], where },
-          ...quick,
-          request: { model: "gpt-4o-mini", user: "{{ body }}" },
-          target: { table: "note_answers" },
-        });
-        await project.drain(await project.worker({ notes: divided }));
-        const [paused] = await project.rows(sql`select pause_kind, pause_reason from rowmill.pipelines`);
-        expect(paused).toMatchObject({
-          pause_kind: "source",
-          pause_reason: expect.stringContaining(reason),
-        });
-      },
-    );
+      const divided = pipeline({
+        source: { table: "notes", key: "id", columns: ["body"], where },
+        ...quick,
+        request: { model: "gpt-4o-mini", user: "{{ body }}" },
+        target: { table: "note_answers" },
+      });
+      await project.drain(await project.worker({ notes: divided }));
+      const [paused] = await project.rows(sql`select pause_kind, pause_reason from rowmill.pipelines`);
+      expect(paused).toMatchObject({
+        pause_kind: "source",
+        pause_reason: expect.stringContaining(reason),
+      });
+    });
 
     it("a touch trigger on the source as target is not taken for new content by any later sweep", async () => {
       await project.run(

@@ -10,24 +10,9 @@ import { ANSWERS_JUDGED } from "../../src/model/batch/failing.js";
 import { raw } from "../../src/postgres/database.js";
 import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
-import {
-  batchRows,
-  createNotes,
-  insertNotes,
-  notesPipeline,
-  outcomes,
-  plain,
-  requests,
-} from "../support/notes.js";
+import { batchRows, createNotes, insertNotes, notesPipeline, outcomes, plain, requests } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
-import {
-  expectAllAnsweredOnce,
-  hurry,
-  is,
-  passTime,
-  pauseOf,
-  resumeAll,
-} from "../support/provider-faults.js";
+import { expectAllAnsweredOnce, hurry, is, passTime, pauseOf, resumeAll } from "../support/provider-faults.js";
 
 const ROUNDS = 6;
 
@@ -45,10 +30,7 @@ describeDatabases(
     });
 
     /** Notes, and a target that has a row for each of them. */
-    async function start(
-      bodies: readonly string[],
-      faults: Partial<GatewayFaults> = {},
-    ): Promise<WorkerContext> {
+    async function start(bodies: readonly string[], faults: Partial<GatewayFaults> = {}): Promise<WorkerContext> {
       downloads = 0;
       const beforeEffect: GatewayFaults["beforeEffect"] = (call) => {
         if (is("readLines")(call)) downloads++;
@@ -107,9 +89,7 @@ describeDatabases(
       const client = await hold(statement);
       await rounds(worker);
       expect(await kept()).toEqual(keys);
-      expect(
-        (await requests(project)).filter(({ state }) => state === "batched").map(({ key }) => key),
-      ).toEqual(keys);
+      expect((await requests(project)).filter(({ state }) => state === "batched").map(({ key }) => key)).toEqual(keys);
       expect(await batchRows(project)).toMatchObject([{ state: "collecting" }]);
       expect(downloads).toBe(1);
       await client.query("rollback");

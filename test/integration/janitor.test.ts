@@ -32,9 +32,7 @@ describe("Around a batch", () => {
     expect(await project.rows(keys)).toEqual([]);
     const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
     await schedule(project.database, batch?.id ?? "", 0);
-    await project.run(
-      sql`update rowmill_worker._private_jobs set locked_at = now(), locked_by = 'a living worker'`,
-    );
+    await project.run(sql`update rowmill_worker._private_jobs set locked_at = now(), locked_by = 'a living worker'`);
     await runJanitor(worker, signal);
     expect(await project.rows(keys)).toEqual([{ key: `batch:${batch?.id}` }]);
     await project.run(sql`update rowmill_worker._private_jobs set locked_at = null, locked_by = null`);

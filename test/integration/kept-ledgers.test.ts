@@ -46,9 +46,7 @@ describeDatabases(
       const worker = await project.worker({ notes });
       const [bound] = worker.pipelines.values();
       // The provider of then is not there any more; this one stands in for it.
-      await project.run(
-        sql`update rowmill.batches set account = ${bound?.provider.account} where settled_at is null`,
-      );
+      await project.run(sql`update rowmill.batches set account = ${bound?.provider.account} where settled_at is null`);
       expect(await schemaOf(project.database)).toEqual(await freshSchema());
       await project.drain(worker);
       expect(await project.rows(sql`select key, state, attempt from rowmill.requests order by key`)).toEqual([
@@ -122,9 +120,7 @@ async function load(url: string, dump: string): Promise<void> {
     await client.query(dump);
     await client.query(`update rowmill.deployment set database_name = current_database(),
       system_identifier = (select system_identifier::text from pg_control_system())`);
-    const { rows } = await client.query(
-      "select to_jsonb(d) ? 'database_oid' as later from rowmill.deployment d",
-    );
+    const { rows } = await client.query("select to_jsonb(d) ? 'database_oid' as later from rowmill.deployment d");
     if (rows[0]?.later) await client.query("update rowmill.deployment set database_oid = null");
   } finally {
     await client.end();
@@ -140,9 +136,7 @@ async function schemaOf(database: Database): Promise<unknown> {
     constraints: await database.rows(sql`
       select conrelid::regclass::text as of, conname, pg_get_constraintdef(oid) as says from pg_constraint
       where connamespace = 'rowmill'::regnamespace and contype <> 'n' order by 1, 2`),
-    indexes: await database.rows(
-      sql`select indexdef from pg_indexes where schemaname = 'rowmill' order by 1`,
-    ),
+    indexes: await database.rows(sql`select indexdef from pg_indexes where schemaname = 'rowmill' order by 1`),
     functions: await database.rows(sql`
       select proname, pg_get_functiondef(oid) as says from pg_proc
       where pronamespace = 'rowmill'::regnamespace and proname not like 'arrive%' order by 1`),

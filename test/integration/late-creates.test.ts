@@ -11,15 +11,7 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { createNotes, notesPipeline, plain } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
-import {
-  drop,
-  expectAllAnsweredOnce,
-  faultsOf,
-  hurry,
-  impatient,
-  is,
-  passTime,
-} from "../support/provider-faults.js";
+import { drop, expectAllAnsweredOnce, faultsOf, hurry, impatient, is, passTime } from "../support/provider-faults.js";
 import { intentOf } from "../support/raw-provider.js";
 
 const ROWS = 3;
@@ -55,8 +47,7 @@ describeDatabases(
         sql`select id, provider_data ->> 'staged' as file from rowmill.batches where create_intent_at is not null`,
       );
       const [notes] = worker.pipelines.values();
-      if (batch === undefined || notes === undefined)
-        throw new Error("There is no create that could come late.");
+      if (batch === undefined || notes === undefined) throw new Error("There is no create that could come late.");
       const createLate = () => notes.provider.create(intentOf(batch.file, { batch: batch.id }));
       await passTime(project, "3 minutes");
       return { worker, id: batch.id, createLate };
@@ -121,9 +112,7 @@ describeDatabases(
       };
       const turn = advanceBatch(slow, id, signal);
       await reached;
-      await project.run(
-        sql`update rowmill.batches set lease_until = clock_timestamp() - interval '1 second'`,
-      );
+      await project.run(sql`update rowmill.batches set lease_until = clock_timestamp() - interval '1 second'`);
       const other = await startWorker();
       await project.round(other);
       const [now] = await project.rows(

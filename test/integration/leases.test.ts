@@ -20,8 +20,7 @@ const writes: readonly { name: string; write: (tx: Queryable, held: Held) => Pro
   { name: "update", write: (tx, { lease }) => batches.update(tx, lease, { polls: 7 }) },
   {
     name: "move",
-    write: (tx, { batch, lease }) =>
-      batches.move(tx, lease, { batch, event: "nothingToSend", reason: "a test" }),
+    write: (tx, { batch, lease }) => batches.move(tx, lease, { batch, event: "nothingToSend", reason: "a test" }),
   },
   { name: "renew", write: async (tx, { lease }) => (await batches.renew(tx, [lease.token])).length > 0 },
 ];
@@ -57,9 +56,7 @@ describeDatabases(
       project.database.transaction(write);
 
     const stored = (): Promise<object[]> =>
-      project.rows(
-        sql`select state, polls, lease_token, lease_until, next_at, failures from rowmill.batches`,
-      );
+      project.rows(sql`select state, polls, lease_token, lease_until, next_at, failures from rowmill.batches`);
 
     it("lets its holder write, and no other worker take the batch", async () => {
       const held = await take();
@@ -106,9 +103,7 @@ describeDatabases(
 
     it("is renewed by each chunk of work, which the keeper's renewals have to skip", async () => {
       const { lease } = await take();
-      await project.run(
-        sql`update rowmill.batches set lease_until = clock_timestamp() + interval '5 seconds'`,
-      );
+      await project.run(sql`update rowmill.batches set lease_until = clock_timestamp() + interval '5 seconds'`);
       const leftMs = () => batches.leaseLeftMs(project.database, lease.batchId);
       expect(await leftMs()).toBeLessThanOrEqual(5_000);
       expect(await inTransaction((tx) => batches.holds(tx, lease))).toBe(true);

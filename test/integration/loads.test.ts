@@ -47,8 +47,7 @@ describeDatabases(
       // The user's own connection: ours takes no streams.
       const client = new pg.Client({ connectionString: project.url });
       await client.connect();
-      const escape = (text: string) =>
-        text.replaceAll("\\", "\\\\").replaceAll("\t", "\\t").replaceAll("\n", "\\n");
+      const escape = (text: string) => text.replaceAll("\\", "\\\\").replaceAll("\t", "\\t").replaceAll("\n", "\\n");
       const lines = films().map((film) => `${film.id}\t${escape(film.title)}\t${escape(film.description)}\n`);
       await stream(Readable.from(lines), client.query(copyFrom(`copy public.imdb_dataset from stdin`)));
       await client.end();
@@ -59,9 +58,7 @@ describeDatabases(
     it("are labelled when 1,000 single inserts bring them", async () => {
       const worker = await project.worker({ movies: moviesPipeline() });
       for (const film of films()) {
-        await project.run(
-          sql`insert into public.imdb_dataset values (${film.id}, ${film.title}, ${film.description})`,
-        );
+        await project.run(sql`insert into public.imdb_dataset values (${film.id}, ${film.title}, ${film.description})`);
       }
       await project.drain(worker);
       await expectEachOnce();
@@ -72,9 +69,7 @@ describeDatabases(
         await project.worker({ movies: moviesPipeline() }),
         await project.worker({ movies: moviesPipeline() }),
       ];
-      const shares = Array.from({ length: 8 }, (_, writer) =>
-        films().filter((_, index) => index % 8 === writer),
-      );
+      const shares = Array.from({ length: 8 }, (_, writer) => films().filter((_, index) => index % 8 === writer));
       const writing = Promise.all(
         shares.map(async (share) => {
           for (let start = 0; start < share.length; start += 25)
@@ -124,8 +119,7 @@ describeDatabases(
       await arrive(1, 12_000);
       let takes = 0;
       const step: WorkerContext["step"] = async (name, work) => {
-        if (name === "intake.take" && ++takes < 50)
-          await arrive(100_000 + takes * 6_000, 105_999 + takes * 6_000);
+        if (name === "intake.take" && ++takes < 50) await arrive(100_000 + takes * 6_000, 105_999 + takes * 6_000);
         return worker.step(name, work);
       };
       await catchUp({ ...worker, step }, notes, signal);
@@ -133,9 +127,7 @@ describeDatabases(
       // Three for 12,000, and one or two that find no more of them.
       expect(takes).toBeGreaterThanOrEqual(4);
       expect(takes).toBeLessThanOrEqual(5);
-      expect(await project.rows(sql`select count(*)::int as n from rowmill.arrivals`)).toEqual([
-        { n: 24_000 },
-      ]);
+      expect(await project.rows(sql`select count(*)::int as n from rowmill.arrivals`)).toEqual([{ n: 24_000 }]);
     });
   },
   bookKeepers,

@@ -88,9 +88,7 @@ describeDatabases(
       });
       const waiting = (await requests(project)).filter((row) => row.state === "waiting").length;
       expect(waiting).toBeGreaterThan(0);
-      await project.drain(
-        await project.worker({ notes: notesPipeline({ budget: { usd: 1, per: "total" } }) }),
-      );
+      await project.drain(await project.worker({ notes: notesPipeline({ budget: { usd: 1, per: "total" } }) }));
       expect(new Set((await requests(project)).map((row) => row.state))).toEqual(new Set(["succeeded"]));
       expect((await project.gateway.journal.summary()).executed).toBe(60);
     });
@@ -116,10 +114,7 @@ describeDatabases(
     it("is not spent before a person approved a definition above approveAboveUsd", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(20));
-      const worker = await project.worker(
-        { notes: notesPipeline({ approveAboveUsd: 0.0001 }) },
-        { approve: false },
-      );
+      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.0001 }) }, { approve: false });
       await project.drain(worker);
       expect(await batchRows(project)).toEqual([]);
       const [notes] = worker.pipelines.values();
@@ -135,10 +130,7 @@ describeDatabases(
     it("is not approved by the first part of a load, nor held by arrivals that ask for nothing", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(4));
-      const worker = await project.worker(
-        { notes: notesPipeline({ approveAboveUsd: 0 }) },
-        { approve: false },
-      );
+      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0 }) }, { approve: false });
       const [dear] = worker.pipelines.values();
       if (!dear) throw new Error("There is no pipeline.");
       await sweepAll(worker, new AbortController().signal);
@@ -174,10 +166,7 @@ describeDatabases(
     it("is not spent by an estimate that leaves out rows which are being taken in meanwhile", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(1));
-      const worker = await project.worker(
-        { notes: notesPipeline({ approveAboveUsd: 0.001 }) },
-        { approve: false },
-      );
+      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.001 }) }, { approve: false });
       await sweepAll(worker, new AbortController().signal);
       await insertNotes(project, plain(20, "a later note"));
       const [notes] = worker.pipelines.values();
@@ -205,10 +194,7 @@ describeDatabases(
     it("below approveAboveUsd after all is said too, when it was open at first", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(1));
-      const worker = await project.worker(
-        { notes: notesPipeline({ approveAboveUsd: 0.001 }) },
-        { approve: false },
-      );
+      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.001 }) }, { approve: false });
       await sweepAll(worker, new AbortController().signal);
       await insertNotes(project, plain(20, "a later note"));
       await project.run(sql`delete from public.notes where id > 3`);
@@ -225,10 +211,7 @@ describeDatabases(
     it("is estimated by what arrived last, too: the first rows of a load may be short", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(4));
-      const worker = await project.worker(
-        { notes: notesPipeline({ approveAboveUsd: 0 }) },
-        { approve: false },
-      );
+      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0 }) }, { approve: false });
       const [notes] = worker.pipelines.values();
       if (!notes) throw new Error("There is no pipeline.");
       await sweepAll(worker, new AbortController().signal);

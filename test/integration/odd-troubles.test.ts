@@ -6,14 +6,7 @@ import { afterEach, expect, it } from "vitest";
 import { bookKeepers, describeDatabases } from "../support/databases.js";
 import { createNotes, notesPipeline, plain } from "../support/notes.js";
 import { sql, startProject, type TestProject } from "../support/project.js";
-import {
-  expectAllAnsweredOnce,
-  faultsOf,
-  hurry,
-  passTime,
-  pauseOf,
-  refusal,
-} from "../support/provider-faults.js";
+import { expectAllAnsweredOnce, faultsOf, hurry, passTime, pauseOf, refusal } from "../support/provider-faults.js";
 
 const ROWS = 3;
 

@@ -43,8 +43,7 @@ describeDatabases("A statement in one message", (kind) => {
 
   it("takes its values as parameters are taken", async () => {
     for (const [type, value] of values) {
-      const statement = () =>
-        sql`select ${value}::${raw(type)} as value, ${value}::${raw(type)} is null as none`;
+      const statement = () => sql`select ${value}::${raw(type)} as value, ${value}::${raw(type)} is null as none`;
       const expected = await database.rows(statement());
       expect(await database.rows(inOneMessage(statement()))).toEqual(expected);
       expect(await database.first(asItStands(statement()))).toEqual(expected[0]);

@@ -48,9 +48,7 @@ describeDatabases(
     }
 
     const resume = () =>
-      at.project.run(
-        sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
-      );
+      at.project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
 
     test("answers every row once by one create", async () => {
       await start(7);

@@ -19,8 +19,7 @@ import { sql } from "../support/project.js";
 const ROUNDS_MAX = 40;
 const DAY_MS = 86_400_000;
 
-const dropAt = (at: "before" | "after", skip = 0) =>
-  ({ call: "create", at, skip, fault: { kind: "drop" } }) as const;
+const dropAt = (at: "before" | "after", skip = 0) => ({ call: "create", at, skip, fault: { kind: "drop" } }) as const;
 
 describeDatabases(
   "A create that only circumstance finds",
@@ -134,8 +133,7 @@ describeDatabases(
       let looks = 0;
       const worker = await wrapped((provider) => ({
         ...provider,
-        results: (batch, options) =>
-          (looks += 1) === 1 ? nothingYet(batch.refs) : provider.results(batch, options),
+        results: (batch, options) => ((looks += 1) === 1 ? nothingYet(batch.refs) : provider.results(batch, options)),
       }));
       await drainPast(worker);
       expect(await at.accounts()).toEqual(answeredOnce(5));
@@ -299,9 +297,7 @@ describeDatabases(
     }
 
     const resume = () =>
-      at.project.run(
-        sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
-      );
+      at.project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
 
     /** As if all pauses between looks had passed, and the time within which a create may show itself. */
     async function drainPast(worker: WorkerContext): Promise<void> {

@@ -36,10 +36,7 @@ const RECORD = "GET /v1/files/:id";
 const isRecord = ({ method, route }: Call) => `${method} ${route}` === RECORD;
 
 /** The true reply of these calls, changed. */
-function shown(
-  isMeant: (call: Call) => boolean,
-  change: (body: Body) => unknown,
-): GatewayFaults["afterEffect"] {
+function shown(isMeant: (call: Call) => boolean, change: (body: Body) => unknown): GatewayFaults["afterEffect"] {
   return (call, answer) => (isMeant(call) ? changed(answer, change) : undefined);
 }
 
@@ -119,13 +116,7 @@ describeDatabases(
       ],
       ["507", "uploadInput", 1, refusal(507, "Insufficient Storage"), "account"],
       ["405", "uploadInput", 1, refusal(405, "Method Not Allowed"), "provider"],
-      [
-        "400 for a reason that nobody knows",
-        "uploadInput",
-        3,
-        refusal(400, "Gremlins.", { code: "odd" }),
-        "provider",
-      ],
+      ["400 for a reason that nobody knows", "uploadInput", 3, refusal(400, "Gremlins.", { code: "odd" }), "provider"],
       ["409 of a create for such a reason", "createBatch", 3, refusal(409, "A conflict."), "provider"],
       ["413 to every size", "uploadInput", 3, refusal(413, "Request Entity Too Large"), "provider"],
     ])(
@@ -136,8 +127,7 @@ describeDatabases(
           beforeEffect: (call) => (isUnwell && is(name)(call) ? fault : undefined),
         });
         await hurry(project, worker);
-        const said =
-          fault.kind === "reply" ? (fault.body as { error: { message: string } }).error.message : "";
+        const said = fault.kind === "reply" ? (fault.body as { error: { message: string } }).error.message : "";
         expect(await pauseOf(project)).toMatchObject({
           kind: paused,
           reason: expect.stringMatching(new RegExp(`${said.replaceAll(".", "\\.")}.*rowmill resume notes`)),
@@ -178,9 +168,7 @@ describeDatabases(
         await hurry(project, worker);
         expect(await pauseOf(project)).toMatchObject({
           kind: "provider",
-          reason: expect.stringMatching(
-            /refused 3 files and named no line: (The provider gave no reason|Gremlins)\./,
-          ),
+          reason: expect.stringMatching(/refused 3 files and named no line: (The provider gave no reason|Gremlins)\./),
         });
         expect(await calls(UPLOAD)).toBe(3);
         await expectUntouched();
@@ -192,17 +180,12 @@ describeDatabases(
     it("works on a file before it takes it: the create waits until the file is ready", async () => {
       let looks = 0;
       const pending = (body: Body) => ({ ...body, status: "pending" });
-      const notReady = refusal(
-        400,
-        "File is in 'pending' state. Only files with status 'Processed' are accepted.",
-      );
+      const notReady = refusal(400, "File is in 'pending' state. Only files with status 'Processed' are accepted.");
       const worker = await start({
         beforeEffect: (call) => (is("createBatch")(call) && looks < 5 ? notReady : undefined),
         afterEffect: (call, answer) => {
           if (isRecord(call)) looks++;
-          return is("uploadInput")(call) || (isRecord(call) && looks < 5)
-            ? changed(answer, pending)
-            : undefined;
+          return is("uploadInput")(call) || (isRecord(call) && looks < 5) ? changed(answer, pending) : undefined;
         },
       });
       await hurry(project, worker);
@@ -249,8 +232,7 @@ describeDatabases(
 
     it("cannot use the file: the pipeline pauses with the file's own details, and uploads it again after resume", async () => {
       let isUnwell = true;
-      const broken = (body: Body) =>
-        isUnwell ? { ...body, status: "error", status_details: "Disk trouble." } : body;
+      const broken = (body: Body) => (isUnwell ? { ...body, status: "error", status_details: "Disk trouble." } : body);
       const worker = await start({
         afterEffect: (call, answer) => {
           if (is("findInputs")(call))

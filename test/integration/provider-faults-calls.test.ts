@@ -100,8 +100,7 @@ describeDatabases(
       const state = { listed: false };
       const lost = faultsOf("createBatch", [drop]);
       const faults = {
-        afterEffect: (call: Call) =>
-          lost(call) ?? (is("findBatches")(call) && !state.listed ? emptyList : undefined),
+        afterEffect: (call: Call) => lost(call) ?? (is("findBatches")(call) && !state.listed ? emptyList : undefined),
         hold: (batch: { id: string; status: string }) => batch.status === "in_progress" && held(batch.id),
       };
       return { state, faults };
@@ -133,9 +132,7 @@ describeDatabases(
       await expectAllAnsweredOnce(project, ROWS);
       expect(warnings.messages.join()).toContain("seen late; cancelling it");
       const status = await statusOf(project);
-      expect(status).toMatch(
-        /notes: second batch \(.*seen late: batch_\w+, to be cancelled, and counted as spent\)/,
-      );
+      expect(status).toMatch(/notes: second batch \(.*seen late: batch_\w+, to be cancelled, and counted as spent\)/);
     });
 
     it("lists a batch beyond the window that has run by then: its cost is counted as much as the first one's", async () => {
@@ -201,10 +198,7 @@ describeDatabases(
         expect(await batchRows(project)).toMatchObject([{ state: "uploading", creates: 1 }]);
         let next = worker;
         if (why === "the definition changed")
-          next = await project.worker(
-            { notes: notesPipeline({ user: "Again: {{ body }}" }) },
-            { timeouts: impatient },
-          );
+          next = await project.worker({ notes: notesPipeline({ user: "Again: {{ body }}" }) }, { timeouts: impatient });
         else {
           await project.run(sql`delete from public.notes`);
           await rm(worker.spoolFolder, { recursive: true, force: true });
@@ -323,28 +317,25 @@ describeDatabases(
       ["redirects an upload", "uploadInput", 302],
       ["redirects a look at a batch", "retrieveBatch", 308],
       ["says of a create that it is too early", "createBatch", 425],
-    ])(
-      "%s without end: one file is uploaded, it is tried ever later, and no row fails",
-      async (_, name, status) => {
-        let ends = false;
-        const away = refusal(status, "Elsewhere.", { headers: { location: "/v2/elsewhere" } });
-        const worker = await start({
-          faults: { beforeEffect: (call) => (is(name)(call) && !ends ? away : undefined) },
-        });
-        await hurry(project, worker);
-        expect((await requests(project)).map((row) => row.state)).toEqual(times(ROWS, "batched"));
-        expect(await batchRows(project)).toHaveLength(1);
-        const reason = (await pauseOf(project))?.reason ?? "";
-        expect(reason).toContain(`failed 20 times`);
-        if (status !== 425) expect(reason).toContain("OPENAI_BASE_URL redirects");
-        ends = true;
-        await resumeAll(project);
-        await hurry(project, worker);
-        await expectAllAnsweredOnce(project, ROWS);
-        const looks = name === "uploadInput" ? 21 : 1;
-        expect(await callsOf("POST /v1/files")).toBe(looks);
-      },
-    );
+    ])("%s without end: one file is uploaded, it is tried ever later, and no row fails", async (_, name, status) => {
+      let ends = false;
+      const away = refusal(status, "Elsewhere.", { headers: { location: "/v2/elsewhere" } });
+      const worker = await start({
+        faults: { beforeEffect: (call) => (is(name)(call) && !ends ? away : undefined) },
+      });
+      await hurry(project, worker);
+      expect((await requests(project)).map((row) => row.state)).toEqual(times(ROWS, "batched"));
+      expect(await batchRows(project)).toHaveLength(1);
+      const reason = (await pauseOf(project))?.reason ?? "";
+      expect(reason).toContain(`failed 20 times`);
+      if (status !== 425) expect(reason).toContain("OPENAI_BASE_URL redirects");
+      ends = true;
+      await resumeAll(project);
+      await hurry(project, worker);
+      await expectAllAnsweredOnce(project, ROWS);
+      const looks = name === "uploadInput" ? 21 : 1;
+      expect(await callsOf("POST /v1/files")).toBe(looks);
+    });
 
     it("refuses a create that it does not like: its rows wait equally long, and go out in one batch again", async () => {
       const worker = await start({
@@ -490,12 +481,8 @@ describeDatabases(
         expect(await batchRows(project)).toMatchObject([{ state: "running", provider_status: status }]);
         expect(await pauseOf(project)).toBeNull();
         expect(await statusOf(project)).toMatch(/notes +running +3 /);
-        expect(warnings.messages).toEqual([
-          expect.stringMatching(/^Batch batch_\w+ of notes was sent 30 h ago/),
-        ]);
-        expect(await statusOf(project)).toMatch(
-          new RegExp(`sent 30 h ago and is still ${status}, longer than`),
-        );
+        expect(warnings.messages).toEqual([expect.stringMatching(/^Batch batch_\w+ of notes was sent 30 h ago/)]);
+        expect(await statusOf(project)).toMatch(new RegExp(`sent 30 h ago and is still ${status}, longer than`));
         const trueNow = performance.now.bind(performance);
         vi.spyOn(performance, "now").mockImplementation(() => trueNow() + 86_400_000);
         await passTime(project, "24 hours");

@@ -52,10 +52,7 @@ describeDatabases(
       await project.check().finally(() => project.close());
     });
 
-    async function start(
-      bodies: readonly string[],
-      gateway: Partial<GatewayOptions>,
-    ): Promise<WorkerContext> {
+    async function start(bodies: readonly string[], gateway: Partial<GatewayOptions>): Promise<WorkerContext> {
       project = await startProject(kind, { gateway: { shuffleSeed: null, ...gateway } });
       await createNotes(project, bodies);
       warnings = listen();
@@ -67,9 +64,7 @@ describeDatabases(
     }
 
     async function summaries(): Promise<string[]> {
-      const rows = await project.rows<{ summary: string }>(
-        sql`select summary from public.note_summaries order by id`,
-      );
+      const rows = await project.rows<{ summary: string }>(sql`select summary from public.note_summaries order by id`);
       return rows.map((row) => row.summary);
     }
 
@@ -115,9 +110,7 @@ describeDatabases(
       expect(await states()).toEqual(["succeeded", "succeeded", "failed"]);
       expect(await pausedTimes()).toBe(1);
       expect(await outcomes(project)).toEqual({ answered: 2, missing: 2, permanent: 1 });
-      const [missing] = await project.rows(
-        sql`select detail from rowmill.attempts where outcome = 'missing' limit 1`,
-      );
+      const [missing] = await project.rows(sql`select detail from rowmill.attempts where outcome = 'missing' limit 1`);
       expect(missing).toEqual({ detail: `The provider no longer has file ${fileId} of the batch.` });
       expect(await executions(project)).toEqual([2, 2, 1]);
     });
@@ -217,10 +210,7 @@ describeDatabases(
     });
 
     it("answers another content of the row before the present one: it says nothing, and the right answer is kept", async () => {
-      const other = (line: string) => [
-        forged(line, (id) => id.replace(/[0-9a-f]{12}$/, "0123456789ab")),
-        line,
-      ];
+      const other = (line: string) => [forged(line, (id) => id.replace(/[0-9a-f]{12}$/, "0123456789ab")), line];
       const worker = await start(plain(3), { faults: inOutput(other) });
       await hurry(project, worker);
       await expectAllAnsweredOnce(project, 3);
@@ -280,8 +270,7 @@ describeDatabases(
     /** From the first look at the ended batch on; the lines are counted all the same. */
     function neverNamed(field: "output_file_id" | "error_file_id") {
       const until = { named: false };
-      const showBatch: GatewayFaults["showBatch"] = (batch) =>
-        until.named ? batch : { ...batch, [field]: null };
+      const showBatch: GatewayFaults["showBatch"] = (batch) => (until.named ? batch : { ...batch, [field]: null });
       return { until, showBatch };
     }
 
@@ -383,9 +372,7 @@ describeDatabases(
         expect((await requests(project)).map((row) => [row.state, row.error_code])).toEqual(
           times(2, ["failed", "permanent"]),
         );
-        expect((await batchRows(project)).map((batch) => batch.provider_status)).toEqual(
-          times(2, "completed"),
-        );
+        expect((await batchRows(project)).map((batch) => batch.provider_status)).toEqual(times(2, "completed"));
         expect(await statusOf(project)).toMatch(/^notes +0 +0 +0 +2 /m);
         expect(await executions(project)).toEqual(times(4, 1));
         expect(await pausedTimes()).toBe(0);

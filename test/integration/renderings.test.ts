@@ -78,10 +78,7 @@ describeDatabases(
       await createNotes(project, plain(2));
       await breakOff();
       await project.drain(await project.worker({ notes: notesPipeline({ user: "Again: {{ body }}" }) }));
-      expect(await batchRows(project)).toMatchObject([
-        { state: "settled" },
-        { state: "settled", requests: 2 },
-      ]);
+      expect(await batchRows(project)).toMatchObject([{ state: "settled" }, { state: "settled", requests: 2 }]);
       expect((await project.gateway.journal.summary()).executed).toBe(2);
     });
   },

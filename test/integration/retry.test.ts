@@ -88,10 +88,7 @@ describeDatabases(
         gone: 1,
         overtaken: [{ key: "2" }, { key: "4" }, { key: "5" }],
       });
-      expect(await project.rows(sql`select id from public.labels order by id`)).toEqual([
-        { id: 1 },
-        { id: 6 },
-      ]);
+      expect(await project.rows(sql`select id from public.labels order by id`)).toEqual([{ id: 1 }, { id: 6 }]);
       await project.run(sql`update rowmill.batches set account = ${one.provider.account}`);
 
       const again = await prepareAgain(worker, one, { meant: meant(), overtaken: tally.overtaken });
@@ -105,8 +102,7 @@ describeDatabases(
     });
 
     it("is written chunk by chunk, until a stop between two of them", async ({ skip }) => {
-      if (kind === "embedded")
-        skip("the embedded database has one session: nobody else can hold anything there");
+      if (kind === "embedded") skip("the embedded database has one session: nobody else can hold anything there");
       await open();
       await project.run(sql`alter table public.labels drop constraint small`);
       await project.run(sql`insert into public.texts select i, 'text ' || i from generate_series(7, 510) i`);
@@ -179,8 +175,7 @@ describeDatabases(
     });
 
     it("waits alone for what another transaction holds", async ({ skip }) => {
-      if (kind === "embedded")
-        skip("the embedded database has one session: nobody else can hold anything there");
+      if (kind === "embedded") skip("the embedded database has one session: nobody else can hold anything there");
       await open();
       await project.run(sql`alter table public.labels drop constraint small`);
       await project.run(sql`create function public.busy() returns trigger language plpgsql as $$ begin
@@ -259,12 +254,8 @@ describeDatabases(
         "genre 'x' of row 12 is not known",
       ];
       for (const [index, message] of messages.entries())
-        await project.run(
-          sql`update rowmill.requests set error = ${message} where key = ${String(index + 2)}`,
-        );
-      await project.run(
-        sql`update rowmill.requests set error_code = 'refused', error = 'I am sorry' where key = '6'`,
-      );
+        await project.run(sql`update rowmill.requests set error = ${message} where key = ${String(index + 2)}`);
+      await project.run(sql`update rowmill.requests set error_code = 'refused', error = 'I am sorry' where key = '6'`);
       const { groups } = await readFailures(worker.database, {
         pipelineIds: [one.id],
         groupsMax: 9,

@@ -196,9 +196,7 @@ describeDatabases(
             insert into public.mixed (id, doc) select 4, jsonb_agg('1e100000'::numeric)
             from generate_series(1, ${bytes}::int / 100000 + 1)`,
         );
-        await project.run(
-          sql`insert into public.mixed (id, body) values (5, repeat(chr(1), ${bytes}::int / 4))`,
-        );
+        await project.run(sql`insert into public.mixed (id, body) values (5, repeat(chr(1), ${bytes}::int / 4))`);
         await project.run(
           sql`
             insert into public.mixed (id, body) select n, repeat('y', ${bytes}::int * 9 / 10)

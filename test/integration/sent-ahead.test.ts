@@ -135,9 +135,7 @@ describeDatabases("A statement that is sent ahead", (kind) => {
     expect(roles).not.toEqual(pinned);
     const seen = await database.transaction(async (tx) => {
       await tx.run(
-        sentAhead(
-          underRolePath(sql`insert into public.words values (pg_catalog.current_setting('search_path'))`),
-        ),
+        sentAhead(underRolePath(sql`insert into public.words values (pg_catalog.current_setting('search_path'))`)),
       );
       const first = await tx.first(path());
       await tx.run(

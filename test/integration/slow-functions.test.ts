@@ -59,9 +59,7 @@ describeDatabases(
       };
       vi.useFakeTimers({ toFake: ["performance"] });
       await project.drain(counted);
-      expect([steps.get("render.chunk"), steps.get("collect.chunk")]).toEqual(
-        slow === "request" ? [3, 1] : [1, 3],
-      );
+      expect([steps.get("render.chunk"), steps.get("collect.chunk")]).toEqual(slow === "request" ? [3, 1] : [1, 3]);
       await expectAllAnsweredOnce(project, ROWS);
       expect(await outcomes(project)).toEqual({ answered: ROWS });
     });

@@ -67,9 +67,7 @@ describe("Rows that are slow to read, on pg18", () => {
   it(
     "are left over by a look that has no time for them, are neither gone nor changed until another one, and hold up no other row",
     async () => {
-      await project.run(
-        sql`insert into public.numbers select n, '1' from generate_series(1, ${SLOW}::int) n`,
-      );
+      await project.run(sql`insert into public.numbers select n, '1' from generate_series(1, ${SLOW}::int) n`);
       await project.run(
         sql`insert into public.numbers select key::int, '1' from unnest(${ORDINARY}::text[]) as o (key)`,
       );

@@ -68,9 +68,7 @@ describeDatabases(
       ] as const;
       const pipelines: Record<string, ReturnType<typeof textPipeline>> = {};
       for (const [index, [type, key]] of types.entries()) {
-        await project.database.pool.query(
-          `create table public.t${index} (id ${type} primary key, body text)`,
-        );
+        await project.database.pool.query(`create table public.t${index} (id ${type} primary key, body text)`);
         await project.database.pool.query(`insert into public.t${index} values ($1, 'a text')`, [key]);
         const { source: _, ...rest } = { source: null };
         pipelines[`p${index}`] = pipeline({
@@ -146,18 +144,14 @@ describeDatabases(
           create table "Odd Schema"."My Films" ("Year" int, "Ti tle" text, body text, "key" text,
             primary key ("Year", "Ti tle"))`,
       );
-      await project.run(
-        sql`insert into "Odd Schema"."My Films" values (1999, 'A, "b"', 'one'), (2000, '[]', 'two')`,
-      );
+      await project.run(sql`insert into "Odd Schema"."My Films" values (1999, 'A, "b"', 'one'), (2000, '[]', 'two')`);
       const table = "Odd Schema.My Films";
       await project.drain(
         await project.worker({
           texts: textPipeline({ table, key: ["Year", "Ti tle"], where: `"key" is null` }),
         }),
       );
-      const rows = await project.rows(
-        sql`select "Year" as year, "Ti tle" as title from public.answers order by 1`,
-      );
+      const rows = await project.rows(sql`select "Year" as year, "Ti tle" as title from public.answers order by 1`);
       expect(rows).toEqual([
         { year: 1999, title: 'A, "b"' },
         { year: 2000, title: "[]" },
@@ -173,9 +167,7 @@ describeDatabases(
       });
       await project.run(sql`insert into "other.schema"."with""quote" values (2, 'two')`);
       await project.drain(worker);
-      const rows = await project.rows(
-        sql`select id from public."odd.answers" where answer is not null order by id`,
-      );
+      const rows = await project.rows(sql`select id from public."odd.answers" where answer is not null order by id`);
       expect(rows).toEqual([{ id: 1 }, { id: 2 }]);
     });
 
@@ -191,9 +183,7 @@ describeDatabases(
       await expect(project.worker({ texts: textPipeline({ key: "idd" }) })).rejects.toThrow(
         /source\.key: texts has no column "idd"; did you mean "id"\?/,
       );
-      await expect(project.worker({ texts: textPipeline() })).rejects.toThrow(
-        /texts has no unique index on \("id"\)/,
-      );
+      await expect(project.worker({ texts: textPipeline() })).rejects.toThrow(/texts has no unique index on \("id"\)/);
     });
 
     it("is refused, as a target is, in Rowmill's own schemas and PostgreSQL's", async () => {
@@ -226,9 +216,7 @@ describeDatabases(
 
     it("is refused when a column's type has a user-defined cast, which would run as the trigger's owner", async () => {
       await project.run(sql`create type public.odd as (a int)`);
-      await project.run(
-        sql`create function public.odd_text(public.odd) returns text language sql as 'select ''x'''`,
-      );
+      await project.run(sql`create function public.odd_text(public.odd) returns text language sql as 'select ''x'''`);
       await project.run(sql`create cast (public.odd as text) with function public.odd_text(public.odd)`);
       await project.run(sql`create table public.texts (id int primary key, body public.odd)`);
       await expect(project.worker({ texts: textPipeline() })).rejects.toThrow(/a user-defined cast to text/);
@@ -259,13 +247,9 @@ describeDatabases(
     });
 
     it("counts only rows that match `where`, as they come to match and cease to", async () => {
-      await project.run(
-        sql`create table public.texts (id int primary key, body text, ready boolean default false)`,
-      );
+      await project.run(sql`create table public.texts (id int primary key, body text, ready boolean default false)`);
       const worker = await project.worker({ texts: textPipeline({ where: "ready" }) });
-      await project.run(
-        sql`insert into public.texts values (1, 'one', true), (2, 'two', false), (3, 'three', true)`,
-      );
+      await project.run(sql`insert into public.texts values (1, 'one', true), (2, 'two', false), (3, 'three', true)`);
       await project.round(worker, { flush: false });
       await project.run(sql`update public.texts set ready = not ready where id in (2, 3)`);
       await project.drain(worker);
@@ -303,9 +287,7 @@ describeDatabases(
       await project.run(sql`insert into public.texts_1 values (3, 1, 'directly')`);
       await project.drain(worker);
       expect(await answeredKeys()).toEqual(['["1", "1"]', '["2", "2"]', '["3", "1"]']);
-      await project.run(
-        sql`create table public.texts_3 (id int, part int, body text, primary key (id, part))`,
-      );
+      await project.run(sql`create table public.texts_3 (id int, part int, body text, primary key (id, part))`);
       await project.run(sql`insert into public.texts_3 values (4, 3, 'attached')`);
       await project.run(sql`alter table public.texts attach partition public.texts_3 for values in (3)`);
       await project.run(sql`alter table public.texts detach partition public.texts_2`);
@@ -357,11 +339,7 @@ describeDatabases(
         await sweep(worker);
         const seen: string[] = [];
         for (const one of worker.pipelines.values())
-          for (
-            let chunk = await sweepChunk(worker, one);
-            chunk !== null;
-            chunk = await sweepChunk(worker, one)
-          )
+          for (let chunk = await sweepChunk(worker, one); chunk !== null; chunk = await sweepChunk(worker, one))
             seen.push(chunk.phase);
         return seen;
       };

@@ -19,11 +19,7 @@ const isUpload = (call: Call) => call.method === "POST" && call.route === "/v1/f
 const quickCreate = { timeouts: { createMs: 1_000 } };
 
 /** A fault for the first `times` calls that match, nothing afterwards. */
-function firstTimes(
-  times: number,
-  matches: (call: Call) => boolean,
-  fault: Fault,
-): (call: Call) => Fault | undefined {
+function firstTimes(times: number, matches: (call: Call) => boolean, fault: Fault): (call: Call) => Fault | undefined {
   let left = times;
   return (call) => (matches(call) && left-- > 0 ? fault : undefined);
 }
@@ -70,9 +66,7 @@ describeDatabases(
       const beforeEffect = firstTimes(1, isCreate, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
       await createNotes(project, plain(5));
-      await project.drain(
-        await project.worker({ notes: notesPipeline({ reconcileWindow: "500ms" }) }, quickCreate),
-      );
+      await project.drain(await project.worker({ notes: notesPipeline({ reconcileWindow: "500ms" }) }, quickCreate));
       await expectAllAnsweredOnce(5);
       const calls = (await project.gateway.journal.summary()).calls;
       expect(calls.get("POST /v1/files")).toBe(2);
@@ -83,10 +77,7 @@ describeDatabases(
       const beforeEffect = firstTimes(1, isCreate, { kind: "drop" });
       project = await startProject(kind, { gateway: { faults: { beforeEffect } } });
       await createNotes(project, plain(5));
-      const worker = await project.worker(
-        { notes: notesPipeline({ reconcileWindow: "500ms" }) },
-        quickCreate,
-      );
+      const worker = await project.worker({ notes: notesPipeline({ reconcileWindow: "500ms" }) }, quickCreate);
       await project.round(worker);
       const [frozen] = await project.rows<{ id: string; file: string }>(
         sql`select id, provider_data ->> 'staged' as file from rowmill.batches`,
@@ -245,13 +236,9 @@ describeDatabases(
       );
       expect(paused?.pause_kind).toBe("account");
       expect(paused?.pause_reason).not.toContain("abcd1234");
-      expect((await requests(project)).map((row) => row.state)).toEqual(
-        Array.from({ length: 5 }, () => "batched"),
-      );
+      expect((await requests(project)).map((row) => row.state)).toEqual(Array.from({ length: 5 }, () => "batched"));
       refuse = false;
-      await project.run(
-        sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
-      );
+      await project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
       await project.run(sql`update rowmill.batches set next_at = now()`);
       await project.drain(worker);
       await expectAllAnsweredOnce(5);
@@ -284,9 +271,7 @@ describeDatabases(
       known = true;
       hold = false;
       project.gateway.release();
-      await project.run(
-        sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`,
-      );
+      await project.run(sql`update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null`);
       await project.run(sql`update rowmill.batches set next_at = now()`);
       await project.drain(worker);
       await expectAllAnsweredOnce(3);
@@ -326,9 +311,7 @@ describeDatabases(
       await createNotes(project, [...plain(2), "[[demo:bad-line]] refused", ...plain(3, "later note")]);
       await project.drain(await project.worker({ notes: notesPipeline() }));
       expect((await requests(project)).map((row) => [row.key, row.state, row.error_code])).toEqual(
-        [1, 2, 3, 4, 5, 6].map((key) =>
-          key === 3 ? ["3", "failed", "permanent"] : [String(key), "succeeded", null],
-        ),
+        [1, 2, 3, 4, 5, 6].map((key) => (key === 3 ? ["3", "failed", "permanent"] : [String(key), "succeeded", null])),
       );
       expect((await project.gateway.journal.summary()).executed).toBe(5);
       expect(await outcomes(project)).toEqual({ answered: 5, noRoom: 5, permanent: 1 });
@@ -403,9 +386,7 @@ describeDatabases(
         target: { table: "note_answers" },
       });
       await project.drain(await project.worker({ notes }));
-      expect((await batchRows(project)).map((batch) => batch.requests).sort((a, b) => b - a)).toEqual([
-        10, 10, 5,
-      ]);
+      expect((await batchRows(project)).map((batch) => batch.requests).sort((a, b) => b - a)).toEqual([10, 10, 5]);
     });
 
     it("deletes its files at the provider once they are no longer needed", async () => {

@@ -74,9 +74,7 @@ describeDatabases(
       }
     }, 120_000);
     afterAll(async () => {
-      await run(project, "drop owned by INTRUDER cascade; drop role INTRUDER;").finally(() =>
-        project.close(),
-      );
+      await run(project, "drop owned by INTRUDER cascade; drop role INTRUDER;").finally(() => project.close());
     });
 
     it.each(cases)("refuses a target for %s", async (_, one) => {
@@ -91,10 +89,7 @@ describeDatabases(
     });
 
     it("runs at a write to each of them, where the config trusts its owner", async () => {
-      const accepted = cases.map(([, { schema, table }]) => [
-        schema,
-        texts(schema, { table, trustOwner: true }),
-      ]);
+      const accepted = cases.map(([, { schema, table }]) => [schema, texts(schema, { table, trustOwner: true })]);
       await project.drain(await project.worker(Object.fromEntries(accepted)));
       for (const [name, { schema, table, setup }] of cases) {
         const written = sql`select id from ${raw(`${schema}.${table}`)} where summary is not null`;
@@ -121,9 +116,7 @@ describeDatabases(
     });
     afterEach(async () => {
       await project.check().finally(async () => {
-        await run(project, "drop owned by INTRUDER cascade; drop role INTRUDER;").finally(() =>
-          project.close(),
-        );
+        await run(project, "drop owned by INTRUDER cascade; drop role INTRUDER;").finally(() => project.close());
       });
     });
     const answered = () => project.rows(sql`select id from public.labels where summary is not null`);
@@ -154,9 +147,7 @@ describeDatabases(
       const trigger = "create trigger t before insert on labels for each row execute function passes()";
       expect(await found(trigger)).toEqual({ plain: false, builtIn: false });
       await run(project, "drop table labels");
-      expect(
-        await codeOfWriting(project.database, { target: "public.labels", source: "public.texts" }),
-      ).toBeNull();
+      expect(await codeOfWriting(project.database, { target: "public.labels", source: "public.texts" })).toBeNull();
     });
 
     it("may hold code of somebody else that no write of ours runs", async () => {
@@ -204,10 +195,7 @@ describeDatabases(
     it("that gets a trigger of somebody else under a worker is not written: its pipeline pauses, and goes on without the trigger", async () => {
       await run(project, "create table labels (id int primary key, summary text)");
       const worker = await project.worker({ texts: texts("public", { table: "labels" }) });
-      await run(
-        project,
-        "create trigger t before insert on labels for each row execute function intruder.fires();",
-      );
+      await run(project, "create trigger t before insert on labels for each row execute function intruder.fires();");
       await project.drain(worker);
       expect(await answered()).toEqual([]);
       expect(await calls()).toEqual([]);

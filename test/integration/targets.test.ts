@@ -73,15 +73,11 @@ describeDatabases(
       );
       expect(rows).toHaveLength(2);
       expect(rows.every((row) => row.hero !== null && row.at instanceof Date)).toBe(true);
-      await expect(project.run(sql`update public.labels set mood = 'grey'`)).rejects.toThrow(
-        /labels_mood_check/,
-      );
+      await expect(project.run(sql`update public.labels set mood = 'grey'`)).rejects.toThrow(/labels_mood_check/);
     });
 
     it("may be the source itself, whose other columns stay as they are", async () => {
-      await project.run(
-        sql`alter table public.texts add column summary text, add column other text default 'kept'`,
-      );
+      await project.run(sql`alter table public.texts add column summary text, add column other text default 'kept'`);
       const worker = await project.worker({ labels: labelled({ table: "texts" }) });
       await project.drain(worker);
       const rows = await project.rows<{ summary: string; other: string }>(
@@ -108,22 +104,16 @@ describeDatabases(
             `create trigger lazy before update on public.${each} for each row execute function suppress_redundant_updates_trigger()`,
           ),
         );
-      await project.run(
-        sql`update rowmill.requests set state = 'waiting', answered_hash = null where key = '1'`,
-      );
+      await project.run(sql`update rowmill.requests set state = 'waiting', answered_hash = null where key = '1'`);
       await recount(project);
       await project.drain(worker);
       expect(
-        await project.rows(
-          sql`select outcome, count(*)::int as count from rowmill.attempts group by outcome`,
-        ),
+        await project.rows(sql`select outcome, count(*)::int as count from rowmill.attempts group by outcome`),
       ).toEqual([{ outcome: "answered", count: 3 }]);
     });
 
     it("may be a table that exists, with a mapping of columns", async () => {
-      await project.run(
-        sql`create table public.existing (id int primary key, "In Short" varchar(2000), mine text)`,
-      );
+      await project.run(sql`create table public.existing (id int primary key, "In Short" varchar(2000), mine text)`);
       await project.run(sql`insert into public.existing values (1, null, 'mine')`);
       await project.drain(
         await project.worker({ labels: labelled({ table: "existing", columns: { summary: "In Short" } }) }),
@@ -142,9 +132,7 @@ describeDatabases(
       await expect(project.worker({ labels: labelled({ table: "existing" }) })).rejects.toThrow(
         /existing exists, but has no column "summary"/,
       );
-      await project.drain(
-        await project.worker({ labels: labelled({ table: "existing", addColumns: true }) }),
-      );
+      await project.drain(await project.worker({ labels: labelled({ table: "existing", addColumns: true }) }));
       const [row] = await project.rows(
         sql`select count(summary)::int as rows, count(rowmill_at)::int as stamped from public.existing`,
       );
@@ -154,9 +142,7 @@ describeDatabases(
     it("is refused where a result could be written twice, nowhere, or never", async () => {
       await project.run(sql`create table public.no_key (other int, summary text)`);
       await project.run(sql`create table public.no_index (id int, summary text)`);
-      await project.run(
-        sql`create table public.strict (id int primary key, summary text, must text not null)`,
-      );
+      await project.run(sql`create table public.strict (id int primary key, summary text, must text not null)`);
       await project.run(sql`create view public.a_view as select 1 as id, 'x'::text as summary`);
       await project.run(sql`create table public.numbers (id int primary key, summary bigint)`);
       const refusal = (table: string) => project.worker({ labels: labelled({ table }) });
@@ -174,21 +160,14 @@ describeDatabases(
       await project.drain(worker);
       await project.run(sql`delete from public.texts`);
       await project.drain(worker);
-      expect(await project.rows(sql`select distinct state from rowmill.requests`)).toEqual([
-        { state: "gone" },
-      ]);
-      expect(await project.rows(sql`select id from public.labels order by id`)).toEqual([
-        { id: 1 },
-        { id: 2 },
-      ]);
+      expect(await project.rows(sql`select distinct state from rowmill.requests`)).toEqual([{ state: "gone" }]);
+      expect(await project.rows(sql`select id from public.labels order by id`)).toEqual([{ id: 1 }, { id: 2 }]);
       await project.run(
         sql`insert into public.texts values (1, 'A dark night in 1999. A hero comes.'), (2, 'Another text.')`,
       );
       await project.drain(worker);
       expect((await project.gateway.journal.summary()).executed).toBe(3);
-      expect(await project.rows(sql`select distinct state from rowmill.requests`)).toEqual([
-        { state: "succeeded" },
-      ]);
+      expect(await project.rows(sql`select distinct state from rowmill.requests`)).toEqual([{ state: "succeeded" }]);
     });
 
     it("gets a new answer for a row that comes back after its result was deleted too", async () => {
@@ -199,10 +178,7 @@ describeDatabases(
       await project.drain(worker);
       await project.run(sql`insert into public.texts values (1, 'A dark night in 1999. A hero comes.')`);
       await project.drain(worker);
-      expect(await project.rows(sql`select id from public.labels order by id`)).toEqual([
-        { id: 1 },
-        { id: 2 },
-      ]);
+      expect(await project.rows(sql`select id from public.labels order by id`)).toEqual([{ id: 1 }, { id: 2 }]);
     });
   },
   newestKinds,

@@ -73,10 +73,7 @@ describeDatabases("A statement's keys", (kind) => {
       const series = (from: number) => `from generate_series(${from}, ${from + rows - 1}) i`;
       const all = [1, 2, 3].map((number) => ({
         pipeline: number,
-        held:
-          rows % KEYS_PER_ARRIVAL === 0 || rows < KEYS_PER_ARRIVAL
-            ? [rows]
-            : [rows % KEYS_PER_ARRIVAL, 5_000],
+        held: rows % KEYS_PER_ARRIVAL === 0 || rows < KEYS_PER_ARRIVAL ? [rows] : [rows % KEYS_PER_ARRIVAL, 5_000],
         all: rows,
         keys: rows,
       }));
@@ -133,9 +130,7 @@ describeDatabases("A statement's keys", (kind) => {
       );
       expect(inserted).toHaveLength(rows - 3);
       expect(inserted?.[0]).toBe("");
-      const [updated] = await toldKeys(
-        "update public.texts set size = 2 where id is null or id in ('5', '6')",
-      );
+      const [updated] = await toldKeys("update public.texts set size = 2 where id is null or id in ('5', '6')");
       expect(updated).toEqual(["", "5", "6"]);
       const [emptied] = await toldKeys("update public.texts set id = null, body = 'other' where id <> '7'");
       expect(emptied).toHaveLength(rows - 4);

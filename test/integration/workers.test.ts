@@ -43,9 +43,7 @@ describeDatabases(
     }
 
     async function labelled(): Promise<number> {
-      const [row] = await project.rows<{ rows: number }>(
-        sql`select count(*)::int as rows from public.movie_labels`,
-      );
+      const [row] = await project.rows<{ rows: number }>(sql`select count(*)::int as rows from public.movie_labels`);
       return row?.rows ?? 0;
     }
 
@@ -98,8 +96,7 @@ describeDatabases(
       const all = films().slice(0, 300);
       await insertMovies(project, all.slice(0, 100));
       await work(kind === "embedded" ? 1 : 3);
-      for (let start = 100; start < 300; start += 20)
-        await insertMovies(project, all.slice(start, start + 20));
+      for (let start = 100; start < 300; start += 20) await insertMovies(project, all.slice(start, start + 20));
       await expect.poll(labelled, patience).toBe(300);
       expect(await differences(project)).toEqual({ missing: 0, superfluous: 0 });
       const journal = await project.gateway.journal.summary();
@@ -112,9 +109,7 @@ describeDatabases(
       await insertMovies(project, films().slice(0, 10));
       await work(1);
       const states = async () =>
-        (await project.rows<{ state: string }>(sql`select state from rowmill.batches`)).map(
-          (row) => row.state,
-        );
+        (await project.rows<{ state: string }>(sql`select state from rowmill.batches`)).map((row) => row.state);
       await expect.poll(states, patience).toEqual(["running"]);
       await Promise.all(running.splice(0).map((worker) => worker.stop()));
       expect(await project.rows(sql`select id from rowmill.workers`)).toEqual([]);
@@ -126,9 +121,7 @@ describeDatabases(
     });
 
     it("start at once on a database that has nothing yet, without getting in each other's way", async () => {
-      const starts = await Promise.allSettled(
-        [1, 2, 3, 4].map(() => project.worker({ movies: moviesPipeline() })),
-      );
+      const starts = await Promise.allSettled([1, 2, 3, 4].map(() => project.worker({ movies: moviesPipeline() })));
       expect(starts.map((start) => (start.status === "rejected" ? String(start.reason) : "ready"))).toEqual([
         "ready",
         "ready",
@@ -147,21 +140,17 @@ describeDatabases(
       const [batch] = await project.rows<{ id: string }>(sql`select id from rowmill.batches`);
       await project.run(sql`insert into rowmill.workers (id, pool_id, host, pid, version, seen_at)
       values (gen_random_uuid(), 'pool-of-the-dead', 'host', 1, '0', now() - interval '1 minute')`);
-      await project.run(
-        sql`update rowmill_worker._private_jobs set locked_by = 'pool-of-the-dead', locked_at = now()`,
-      );
+      await project.run(sql`update rowmill_worker._private_jobs set locked_by = 'pool-of-the-dead', locked_at = now()`);
       await project.run(
         sql`update rowmill_worker._private_job_queues set locked_by = 'pool-of-the-dead', locked_at = now()`,
       );
       expect(await runRescuer(context)).toMatchObject({ workers: 1 });
-      expect(
-        await project.rows(sql`select id from rowmill_worker._private_jobs where locked_by is not null`),
-      ).toEqual([]);
+      expect(await project.rows(sql`select id from rowmill_worker._private_jobs where locked_by is not null`)).toEqual(
+        [],
+      );
       await project.run(sql`delete from rowmill_worker._private_jobs`);
       expect(await runRescuer(context)).toEqual({ workers: 0, batches: 1 });
-      expect(await project.rows(sql`select key from rowmill_worker.jobs`)).toEqual([
-        { key: `batch:${batch?.id}` },
-      ]);
+      expect(await project.rows(sql`select key from rowmill_worker.jobs`)).toEqual([{ key: `batch:${batch?.id}` }]);
       hold = false;
       project.gateway.release();
       await project.drain(context);
@@ -183,9 +172,7 @@ describeDatabases(
           );
         const { claim } = await project.database.transaction(async (tx) => {
           await tx.run(sql`update rowmill.deployment set oldest_version = 99`);
-          await tx.run(
-            sql`update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null`,
-          );
+          await tx.run(sql`update rowmill.batches set lease_token = null, lease_until = null, lease_worker = null`);
           const holder = { token: randomUUID(), worker: context.workerId };
           const waiting = batches.claim(context.database, batch?.id ?? "", holder);
           await expect.poll(blocked, patience).toHaveLength(1);
@@ -202,9 +189,7 @@ describeDatabases(
         const child = await startChild(project);
         children.push(child);
         const states = async () =>
-          (await project.rows<{ state: string }>(sql`select state from rowmill.batches`)).map(
-            (row) => row.state,
-          );
+          (await project.rows<{ state: string }>(sql`select state from rowmill.batches`)).map((row) => row.state);
         await expect.poll(states, patience).toEqual(["running"]);
         child.kill("SIGKILL");
         await once(child, "exit");

@@ -21,14 +21,7 @@ const words = fc.uniqueArray(name, { minLength: 1, maxLength: 4 });
 const { field } = fc.letrec<{ field: z.ZodType; object: z.ZodType }>((tie) => ({
   field: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
-    fc.constantFrom<z.ZodType>(
-      z.string(),
-      z.int(),
-      z.number(),
-      z.boolean(),
-      z.string().max(5),
-      z.int().min(3),
-    ),
+    fc.constantFrom<z.ZodType>(z.string(), z.int(), z.number(), z.boolean(), z.string().max(5), z.int().min(3)),
     words.map((values) => z.enum(values)),
     fc.oneof(name, fc.integer(), fc.boolean()).map((value) => z.literal(value)),
     tie("field").map((inner) => z.array(inner)),
@@ -41,10 +34,7 @@ const { field } = fc.letrec<{ field: z.ZodType; object: z.ZodType }>((tie) => ({
     .map((fields) =>
       z.object(
         Object.fromEntries(
-          Object.entries(fields).map(([key, [inner, optional]]) => [
-            key,
-            optional ? inner.optional() : inner,
-          ]),
+          Object.entries(fields).map(([key, [inner, optional]]) => [key, optional ? inner.optional() : inner]),
         ),
       ),
     ),
@@ -101,9 +91,7 @@ function answerOfType(type: string, node: Strict): fc.Arbitrary<Json> {
       return fc.array(answerTo(node.items ?? {}), { maxLength: 3 });
     case "object":
       return fc.record(
-        Object.fromEntries(
-          Object.entries(node.properties ?? {}).map(([key, child]) => [key, answerTo(child)]),
-        ),
+        Object.fromEntries(Object.entries(node.properties ?? {}).map(([key, child]) => [key, answerTo(child)])),
       );
     default:
       return fc.constant(null);
@@ -299,9 +287,7 @@ test("a rule that is a function is all that a schema loses in the ledger", () =>
 });
 
 test("a strict schema, which is all that an older version kept, judges the answers of strict mode", () => {
-  const asked = compileAnswer(
-    z.object({ a: z.string(), b: z.enum(["x", "y"]).optional(), c: z.array(z.int()) }),
-  );
+  const asked = compileAnswer(z.object({ a: z.string(), b: z.enum(["x", "y"]).optional(), c: z.array(z.int()) }));
   const restored = compileStored(asked.schema?.schema ?? null);
   for (const answer of [
     { a: "1", b: null, c: [1] },

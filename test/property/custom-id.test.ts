@@ -52,11 +52,7 @@ describe("custom ids", () => {
       fc.property(fc.oneof(fc.string(), fc.string({ unit: "binary" }), nearly), (text) => {
         const parsed = parseCustomId(text);
         // Read all the same: then it is spelt exactly as we would.
-        const {
-          requestId: id,
-          attempt: number,
-          hashPrefix,
-        } = parsed ?? { requestId: "", attempt: 0, hashPrefix: "" };
+        const { requestId: id, attempt: number, hashPrefix } = parsed ?? { requestId: "", attempt: 0, hashPrefix: "" };
         expect(parsed === null || formatCustomId(id, number, hashPrefix) === text).toBe(true);
       }),
     );

@@ -128,20 +128,14 @@ describe("A bad config", () => {
 
   it("is refused with the place, whatever value stands where it cannot", () => {
     fc.assert(
-      fc.property(
-        fc.constantFrom(...leaves),
-        fc.constantFrom("getter", ...Object.keys(neverRight)),
-        (place, name) => {
-          const error = refusal(
-            name === "getter" ? withGetter(place) : changed(plainConfig, place, neverRight[name]),
-          );
-          expect(error, `${pathOf(place)}: ${name}`).toBeInstanceOf(ConfigError);
-          if (error === null) return;
-          expectPlace(error);
-          const paths = error instanceof ConfigError ? error.problems.map((problem) => problem.path) : [];
-          expect(paths.some((path) => path.startsWith(pathOf(place)))).toBe(true);
-        },
-      ),
+      fc.property(fc.constantFrom(...leaves), fc.constantFrom("getter", ...Object.keys(neverRight)), (place, name) => {
+        const error = refusal(name === "getter" ? withGetter(place) : changed(plainConfig, place, neverRight[name]));
+        expect(error, `${pathOf(place)}: ${name}`).toBeInstanceOf(ConfigError);
+        if (error === null) return;
+        expectPlace(error);
+        const paths = error instanceof ConfigError ? error.problems.map((problem) => problem.path) : [];
+        expect(paths.some((path) => path.startsWith(pathOf(place)))).toBe(true);
+      }),
       fuzz("configPlaces"),
     );
   });
@@ -152,9 +146,7 @@ describe("A bad config", () => {
       mutated(plainConfig),
       oddJson,
       fc.dictionary(oddText, fc.constant(plainFilms)).map((pipelines) => ({ ...config, pipelines })),
-      fc
-        .dictionary(oddText, oddJson)
-        .map((more) => ({ ...config, pipelines: { films: { ...plainFilms, ...more } } })),
+      fc.dictionary(oddText, oddJson).map((more) => ({ ...config, pipelines: { films: { ...plainFilms, ...more } } })),
       fc.anything({
         withBigInt: true,
         withDate: true,
@@ -254,8 +246,7 @@ describe("A bad config", () => {
           } catch (error) {
             if (!(error instanceof RowmillError)) throw error;
             expect(error.message).toContain(file);
-            if (!(error instanceof ConfigError))
-              expect(error.message).toMatch(/json:\d+:\d+: not valid JSON/);
+            if (!(error instanceof ConfigError)) expect(error.message).toMatch(/json:\d+:\d+: not valid JSON/);
           }
         }),
         fuzz("configTexts"),

@@ -70,11 +70,7 @@ function expectRendered(user: MessageSource, row: RowCells): void {
   if (rendered.kind !== "request") return;
   const { request } = rendered;
   const attempt = { maxOutputTokens: request.maxOutputTokens, told: null, model: request.model };
-  const { line, fingerprint } = openaiEncoder({ ...request, tokensPerByte: 1 })(
-    "1-1-0123456789ab",
-    request,
-    attempt,
-  );
+  const { line, fingerprint } = openaiEncoder({ ...request, tokensPerByte: 1 })("1-1-0123456789ab", request, attempt);
   expect(textProblem(line)).toBeNull();
   expect(line).not.toContain("\n");
   const body = asRecord((JSON.parse(line) as { body: Json }).body) ?? {};

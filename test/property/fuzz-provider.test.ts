@@ -158,15 +158,7 @@ describe("Whatever a provider writes", () => {
   });
 
   it("a name is one of ours, whole, or not ours at all", () => {
-    const edges = [
-      2n ** 63n - 1n,
-      2n ** 63n,
-      10n ** 19n - 1n,
-      2n ** 31n - 1n,
-      2n ** 31n,
-      10n ** 10n - 1n,
-      0n,
-    ];
+    const edges = [2n ** 63n - 1n, 2n ** 63n, 10n ** 19n - 1n, 2n ** 31n - 1n, 2n ** 31n, 10n ** 10n - 1n, 0n];
     const digits = fc.oneof(fc.constantFrom(...edges), fc.bigInt({ min: -5n, max: 2n ** 66n })).map(String);
     const hash = fc.oneof(fc.constant("0123456789ab"), fc.stringMatching(/^[0-9a-fA-F]{10,13}$/));
     const near = fc.tuple(digits, digits, hash).map((parts) => parts.join("-"));

@@ -34,10 +34,7 @@ function totalOf(packed: readonly LineSize[]): PackedSoFar {
   return { requests: packed.length, bytes: sum("bytes"), tokens: sum("tokens"), nanoUsd: sum("nanoUsd") };
 }
 
-function isWithin(
-  total: PackedSoFar,
-  { requestsMax, bytesMax, tokensMax, nanoUsdMax }: PackingLimits,
-): boolean {
+function isWithin(total: PackedSoFar, { requestsMax, bytesMax, tokensMax, nanoUsdMax }: PackingLimits): boolean {
   return (
     total.requests <= requestsMax &&
     total.bytes <= bytesMax &&
@@ -122,11 +119,8 @@ describe("packing", () => {
     fc.assert(
       fc.property(line, limits, (offered, within) => {
         const outgrown =
-          offered.tokens > (within.tokensMax ?? Infinity) ||
-          offered.nanoUsd > (within.nanoUsdMax ?? Infinity);
-        expect(pack(NOTHING_PACKED, offered, within) === "full").toBe(
-          outgrown && offered.bytes <= within.bytesMax,
-        );
+          offered.tokens > (within.tokensMax ?? Infinity) || offered.nanoUsd > (within.nanoUsdMax ?? Infinity);
+        expect(pack(NOTHING_PACKED, offered, within) === "full").toBe(outgrown && offered.bytes <= within.bytesMax);
       }),
     );
   });

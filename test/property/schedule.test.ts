@@ -31,9 +31,7 @@ describe("the wait before the next poll", () => {
   it("never shrinks from one poll to the next, chance being equal", () => {
     fc.assert(
       fc.property(count, range, chance, (polls, within, random) => {
-        expect(pollDelayMs(polls + 1, within, random)).toBeGreaterThanOrEqual(
-          pollDelayMs(polls, within, random),
-        );
+        expect(pollDelayMs(polls + 1, within, random)).toBeGreaterThanOrEqual(pollDelayMs(polls, within, random));
       }),
     );
   });
@@ -78,9 +76,7 @@ describe("the wait after a failure", () => {
   it("never shrinks with another failure, chance being equal", () => {
     fc.assert(
       fc.property(count, base, chance, (failures, baseMs, random) => {
-        expect(backoffMs(failures + 1, baseMs, random)).toBeGreaterThanOrEqual(
-          backoffMs(failures, baseMs, random),
-        );
+        expect(backoffMs(failures + 1, baseMs, random)).toBeGreaterThanOrEqual(backoffMs(failures, baseMs, random));
       }),
     );
   });

@@ -7,9 +7,7 @@ import { compileMessage } from "../../src/model/request/template.js";
 const liquid = new Liquid({ strictVariables: true, strictFilters: true, ownPropertyOnly: true });
 
 const names = ["a", "B", "1st", "ünï", "a-b", "row", "size", "first", "true", "empty", "__proto__", "x y"];
-const cell = fc.option(
-  fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom("", " ", "{{ a }}", "\n", "1")),
-);
+const cell = fc.option(fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom("", " ", "{{ a }}", "\n", "1")));
 const row = fc.tuple(...names.map(() => cell)).map((cells) => {
   const entries = names.map((name, index): [string, string | null] => [name, cells[index] ?? null]);
   return Object.fromEntries(entries);

@@ -1,13 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BACKOFF_MAX_MS } from "../../src/model/batch/schedule.js";
-import {
-  RETURNS_MAX,
-  whatNext,
-  type AttemptOutcome,
-  type Next,
-  type Policy,
-} from "../../src/model/words/what-next.js";
+import { RETURNS_MAX, whatNext, type AttemptOutcome, type Next, type Policy } from "../../src/model/words/what-next.js";
 
 type Fault = "model" | "provider" | "final" | "overtaken" | "unsent" | "answer";
 

@@ -198,10 +198,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
   },
   check: {
     sql: table("label text constraint short check (length(label) < 3)"),
-    says: [
-      `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "short".`,
-      change,
-    ],
+    says: [`problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "short".`, change],
   },
   check_of_many: {
     sql: table("label text constraint few check (length(label) < 2)"),
@@ -224,13 +221,8 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
     says: [`problem target: TABLE."score" refuses 0 of the answer's "score": the CHECK "stars".`, change],
   },
   check_of_generated: {
-    sql: table(
-      "label text, size int generated always as (length(label)) stored constraint small check (size < 3)",
-    ),
-    says: [
-      `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "small".`,
-      change,
-    ],
+    sql: table("label text, size int generated always as (length(label)) stored constraint small check (size < 3)"),
+    says: [`problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "small".`, change],
   },
   generated_from_it: {
     sql: table("label text, number int generated always as (label::int) stored"),
@@ -268,10 +260,7 @@ export const brokenTargets: Readonly<Record<string, BrokenTarget>> = {
   },
   check_behind_another_columns_trigger: {
     sql: `${table("label text constraint short check (length(label) < 3), at timestamptz")} ${rewriting("new.at := now();")}`,
-    says: [
-      `problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "short".`,
-      change,
-    ],
+    says: [`problem target: TABLE."label" refuses "long label" of the answer's "label": the CHECK "short".`, change],
   },
   domain_behind_a_trigger: {
     sql: `create domain tiny as text constraint tiny_enough check (length(value) < 3); ${table("label tiny")} ${rewriting("new.label := 'a';")}`,
@@ -397,10 +386,7 @@ export const soundTargets: Readonly<Record<string, Omit<BrokenTarget, "says">>> 
 const DEFAULT_ANSWER = `z.object({ label: z.enum(["a", "b", "long label"]) })`;
 
 /** The pipeline of one of them, for a config; its target is `t_` and the name. */
-export function targetPipeline(
-  name: string,
-  { answer = DEFAULT_ANSWER, target = "" }: Partial<BrokenTarget>,
-): string {
+export function targetPipeline(name: string, { answer = DEFAULT_ANSWER, target = "" }: Partial<BrokenTarget>): string {
   return `${name}: pipeline({ source: { table: "texts", key: "id", columns: ["body"] },
     polling: { min: "200ms", max: "1s" }, request: { model: "gpt-4o-mini", maxOutputTokens: 200, user: "{{ body }}" },
     answer: ${answer}, target: { table: "t_${name}", ${target} } })`;

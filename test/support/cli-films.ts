@@ -16,8 +16,7 @@ export async function insertFilms(project: CliProject, count: number, from = 0):
       id: from + index,
       description: `${film.description} (${from + index})`,
     }));
-  await project.database
-    .run(sql`insert into films select * from json_to_recordset(${JSON.stringify(rows)}::json)
+  await project.database.run(sql`insert into films select * from json_to_recordset(${JSON.stringify(rows)}::json)
     as x (id bigint, title text, description text)`);
 }
 

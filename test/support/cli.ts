@@ -28,8 +28,7 @@ export { buildCli, cliScript } from "./build.js";
 /** For tests that need a server: the newest that this machine has. */
 export const serverKind: DatabaseKind = databaseKinds.includes("pg18") ? "pg18" : "embedded";
 /** For the title of what needs a server: the reason why it is skipped. */
-export const unlessServer =
-  serverKind === "embedded" ? " (skipped: this machine runs no PostgreSQL server)" : "";
+export const unlessServer = serverKind === "embedded" ? " (skipped: this machine runs no PostgreSQL server)" : "";
 
 export interface Ended {
   readonly status: number | null;
@@ -70,18 +69,14 @@ export function startCli(args: readonly string[], options: { cwd: string; env: V
     stderr: () => stderr,
     says: async (text) => {
       await until(`"${text}" on stderr`, () => {
-        if (child.exitCode !== null && !stderr.includes(text))
-          throw new Error(`It ended first, saying:\n${stderr}`);
+        if (child.exitCode !== null && !stderr.includes(text)) throw new Error(`It ended first, saying:\n${stderr}`);
         return Promise.resolve(stderr.includes(text));
       });
     },
   };
 }
 
-export async function runCli(
-  args: readonly string[],
-  options: { cwd: string; env: Variables },
-): Promise<Ended> {
+export async function runCli(args: readonly string[], options: { cwd: string; env: Variables }): Promise<Ended> {
   const running = startCli(args, options);
   const timer = setTimeout(() => running.child.kill("SIGKILL"), COMMAND_MS_MAX);
   try {
@@ -98,19 +93,13 @@ let previous: Promise<unknown> = Promise.resolve();
  * As `runCli`, one at a time in one process of the built CLI for all tests of this worker. For tests about what a
  * command does; those about the process itself (signals, streams, what runs at the same time) have one of their own.
  */
-export function runCommand(
-  args: readonly string[],
-  options: { cwd: string; env: Variables },
-): Promise<Ended> {
+export function runCommand(args: readonly string[], options: { cwd: string; env: Variables }): Promise<Ended> {
   const ended = previous.then(() => askServer(args, options));
   previous = ended.catch(() => undefined);
   return ended;
 }
 
-async function askServer(
-  args: readonly string[],
-  { cwd, env }: { cwd: string; env: Variables },
-): Promise<Ended> {
+async function askServer(args: readonly string[], { cwd, env }: { cwd: string; env: Variables }): Promise<Ended> {
   const asked = (server ??= forkServer());
   const timer = setTimeout(() => asked.kill("SIGKILL"), COMMAND_MS_MAX);
   const settled = new AbortController();

@@ -178,10 +178,7 @@ function startChild(folder: string, environment: Readonly<Record<string, string>
     const signal = AbortSignal.any([deadline, listening.signal]);
     try {
       while (!heard.has(word)) {
-        const end = await Promise.race([
-          once(child, "message", { signal }).then(() => null),
-          ended.then((how) => how),
-        ]);
+        const end = await Promise.race([once(child, "message", { signal }).then(() => null), ended.then((how) => how)]);
         if (end !== null) throw new Error(`The worker ended (${end}) before it said "${word}".`);
       }
     } finally {

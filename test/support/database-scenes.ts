@@ -103,9 +103,7 @@ async function expectFinished(project: TestProject): Promise<void> {
   const journal = await project.gateway.journal.summary();
   expect(journal.executed).toBe(notes?.count);
   expect(new Set(journal.executedByContent.values())).toEqual(new Set([1]));
-  expect(await project.rows(sql`select pause_reason from rowmill.pipelines`)).toEqual([
-    { pause_reason: null },
-  ]);
+  expect(await project.rows(sql`select pause_reason from rowmill.pipelines`)).toEqual([{ pause_reason: null }]);
 }
 
 /** The database may be away at the moment: then nothing is finished. */

@@ -36,9 +36,7 @@ export const bookKeepers: readonly DatabaseKind[] = unlessAll(["pg18"]);
 export const newestKinds: readonly DatabaseKind[] = unlessAll(["pg18", "embedded"]);
 
 /** The kinds that this machine can run, for `describe.each(databaseKinds)("… on %s", (kind) => …)`. */
-export const databaseKinds: readonly DatabaseKind[] = allKinds.filter(
-  (kind) => missingBecause(kind) === null,
-);
+export const databaseKinds: readonly DatabaseKind[] = allKinds.filter((kind) => missingBecause(kind) === null);
 
 /** One `describe` a kind; a kind that cannot run here appears as skipped, with the reason in its title. */
 export function describeDatabases(

@@ -30,8 +30,7 @@ async function madeTemplate(): Promise<string> {
   const entry = createRequire(import.meta.url).resolve("@electric-sql/pglite");
   const packageDir = dirname(dirname(entry));
   const manifest: unknown = JSON.parse(await readFile(join(packageDir, "package.json"), "utf8"));
-  const version =
-    typeof manifest === "object" && manifest !== null && "version" in manifest && manifest.version;
+  const version = typeof manifest === "object" && manifest !== null && "version" in manifest && manifest.version;
   const folder = join(dirname(dirname(packageDir)), ".cache", "rowmill-test");
   const template = join(folder, `pglite-${String(version)}`);
   if (!(await exists(template))) await makeTemplate(folder, template);

@@ -20,8 +20,7 @@ export function films(): readonly Film[] {
 
 function fromCsv(file: string): Film[] {
   const rows: unknown = parse(readFileSync(file, "utf8"), { columns: true, skip_empty_lines: true });
-  if (!Array.isArray(rows) || rows.length < FILMS)
-    throw new Error(`${file} should hold at least ${FILMS} films.`);
+  if (!Array.isArray(rows) || rows.length < FILMS) throw new Error(`${file} should hold at least ${FILMS} films.`);
   return rows.slice(0, FILMS).map((row: Record<string, string>, index) => ({
     id: Number(row[""] ?? index),
     title: row["Title"] ?? "",
@@ -62,8 +61,7 @@ const places = [
 
 function madeUp(): Film[] {
   return Array.from({ length: FILMS }, (_, index) => {
-    const pick = (words: readonly string[], step: number) =>
-      words[Math.floor(index / step) % words.length] ?? "";
+    const pick = (words: readonly string[], step: number) => words[Math.floor(index / step) % words.length] ?? "";
     return {
       id: index,
       title: `Film number ${index} (${1950 + (index % 70)})`,

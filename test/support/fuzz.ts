@@ -127,9 +127,7 @@ export function torn(text: string): fc.Arbitrary<string> {
   });
   return fc
     .array(tear, { minLength: 1, maxLength: 3 })
-    .map((tears) =>
-      tears.reduce((now, { at, length, by }) => now.slice(0, at) + by + now.slice(at + length), text),
-    );
+    .map((tears) => tears.reduce((now, { at, length, by }) => now.slice(0, at) + by + now.slice(at + length), text));
 }
 
 /** Where text stands in a plain value that PostgreSQL cannot store; empty: nowhere. */

@@ -62,9 +62,7 @@ export async function openWorld(): Promise<World> {
   const project = await startProject("pg18", { gateway: { faults: provider.faults } });
   try {
     await project.run(sql`create table public.notes (id int primary key, body text not null)`);
-    await project.run(
-      sql`insert into public.notes select n, ${bodyOf(0)} || n || '.' from generate_series(0, 2) n`,
-    );
+    await project.run(sql`insert into public.notes select n, ${bodyOf(0)} || n || '.' from generate_series(0, 2) n`);
     const workers = [await openWorker(project), await openWorker(project)] as const;
     // What was there before is found; a story begins with three rows that wait.
     await workers[0].run((context) => sweepAll(context, signal));

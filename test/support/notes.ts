@@ -32,9 +32,7 @@ export function notesPipeline(changes: NotesChanges = {}) {
 }
 
 export async function createNotes(project: TestProject, bodies: readonly string[]): Promise<void> {
-  await project.run(
-    sql`create table public.notes (id int primary key generated always as identity, body text)`,
-  );
+  await project.run(sql`create table public.notes (id int primary key generated always as identity, body text)`);
   await insertNotes(project, bodies);
 }
 

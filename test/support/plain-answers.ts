@@ -32,21 +32,14 @@ export type PlainResult =
     }
   | { readonly type: "bad"; readonly error: { readonly kind: string; readonly message: string } };
 
-export type PlainAnswer = (
-  ask: PlainAsk,
-  place: { readonly batch: string; readonly id: string },
-) => PlainResult;
+export type PlainAnswer = (ask: PlainAsk, place: { readonly batch: string; readonly id: string }) => PlainResult;
 
 const CHARACTERS_PER_TOKEN = 4;
 const BEHAVIOUR = /\[\[demo:([a-z-]+)(?: (\d{3}))?\]\]/;
 const DEPTH_MAX = 20;
 
 /** For a test's own answers: the text with its usage. */
-export function goodAnswer(
-  ask: PlainAsk,
-  text: string,
-  stop: "end" | "length" | "refusal" = "end",
-): PlainResult {
+export function goodAnswer(ask: PlainAsk, text: string, stop: "end" | "length" | "refusal" = "end"): PlainResult {
   const read = tokens(`${ask.system ?? ""}${ask.prompt}`);
   return { type: "good", text, stop, model: ask.model, usage: { read, cached: 0, written: tokens(text) } };
 }
@@ -60,8 +53,7 @@ export const answerBySchema: PlainAnswer = (ask) => {
     };
   if (ending === "refuse") return goodAnswer(ask, "I will not answer this.", "refusal");
   const seed = createHash("sha256").update(ask.prompt).digest("hex");
-  const text =
-    ask.schema === undefined ? `plain ${seed.slice(0, 8)}` : JSON.stringify(valueOf(ask.schema, seed));
+  const text = ask.schema === undefined ? `plain ${seed.slice(0, 8)}` : JSON.stringify(valueOf(ask.schema, seed));
   if (ending === "truncate") return goodAnswer(ask, text.slice(0, Math.ceil(text.length / 2)), "length");
   if (ending === "empty") return goodAnswer(ask, "");
   return goodAnswer(ask, ending === "invalid" ? "Here you are: {" : text);

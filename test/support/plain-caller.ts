@@ -80,10 +80,7 @@ export class PlainCaller {
     return storableText(clean.slice(0, WORDS_MAX));
   }
 
-  private async call<T>(
-    plan: PlainCallPlan,
-    read: (response: Response, hangUp: () => void) => Promise<T>,
-  ): Promise<T> {
+  private async call<T>(plan: PlainCallPlan, read: (response: Response, hangUp: () => void) => Promise<T>): Promise<T> {
     const triesMax = plan.method === "GET" && plan.once !== true ? 1 + RETRIES_MAX : 1;
     for (let tries = 1; ; tries += 1) {
       try {
@@ -99,8 +96,7 @@ export class PlainCaller {
   }
 
   private waitBefore(error: unknown, tries: number): number | null {
-    if (!(error instanceof ProviderError) || error.kind !== "retryable" || isRedirect(error.status))
-      return null;
+    if (!(error instanceof ProviderError) || error.kind !== "retryable" || isRedirect(error.status)) return null;
     const waitMs = error.retryAfterMs ?? this.options.timeouts.backoffMs * 2 ** (tries - 1);
     return waitMs <= WAIT_IN_CALL_MS_MAX ? waitMs : null;
   }
@@ -112,8 +108,7 @@ export class PlainCaller {
     const { what, signal } = plan;
     if (signal?.aborted === true)
       throw new ProviderError("retryable", `the call to plain "${what}" was interrupted before it was made`);
-    const timeoutMs =
-      plan.unrepeatable === true ? this.options.timeouts.createMs : this.options.timeouts.callMs;
+    const timeoutMs = plan.unrepeatable === true ? this.options.timeouts.createMs : this.options.timeouts.callMs;
     const controller = new AbortController();
     let ended: Trouble["ended"] = null;
     const end = (why: NonNullable<Trouble["ended"]>) => {
@@ -150,8 +145,7 @@ export class PlainCaller {
     if (error instanceof RowmillError) return error;
     const { what } = plan;
     const kind = unsure(plan);
-    if (ended === "interrupted")
-      return new ProviderError(kind, `the call to plain "${what}" was interrupted`);
+    if (ended === "interrupted") return new ProviderError(kind, `the call to plain "${what}" was interrupted`);
     if (ended === "timeout")
       return new ProviderError(
         kind,
@@ -165,9 +159,7 @@ export class PlainCaller {
     if (causes.some(({ message }) => message === "unexpected redirect"))
       // Which redirect, `fetch` does not say, and a 303 may come after the effect.
       return new ProviderError(kind, `plain did not ${what}: its address redirects`, { status: 302 });
-    const code = causes
-      .map((cause) => (cause as NodeJS.ErrnoException).code)
-      .find((found) => found !== undefined);
+    const code = causes.map((cause) => (cause as NodeJS.ErrnoException).code).find((found) => found !== undefined);
     const isUnsent = code !== undefined && NEVER_SENT.has(code);
     return new ProviderError(
       isUnsent ? "retryable" : kind,
@@ -247,9 +239,7 @@ function retryAfterMs(headers: Headers): number | null {
 }
 
 export function recordOf(json: unknown): Readonly<Record<string, unknown>> | null {
-  return typeof json === "object" && json !== null && !Array.isArray(json)
-    ? (json as Record<string, unknown>)
-    : null;
+  return typeof json === "object" && json !== null && !Array.isArray(json) ? (json as Record<string, unknown>) : null;
 }
 
 function parse(text: string): unknown {
@@ -274,7 +264,6 @@ async function boundedText(response: Response): Promise<string> {
 
 function causesOf(error: unknown): readonly Error[] {
   const causes: Error[] = [];
-  for (let next = error; next instanceof Error && causes.length < CAUSES_MAX; next = next.cause)
-    causes.push(next);
+  for (let next = error; next instanceof Error && causes.length < CAUSES_MAX; next = next.cause) causes.push(next);
   return causes;
 }

@@ -50,9 +50,7 @@ export const plainDialect: Omit<Dialect, "limits" | "recovery"> = {
   schemaProblems: () => [],
   freeJsonWord: null,
   parameterProblems: (_, parameters) =>
-    Object.hasOwn(parameters, "n")
-      ? [{ name: "n", problem: "plain gives one answer a request: leave `n` out" }]
-      : [],
+    Object.hasOwn(parameters, "n") ? [{ name: "n", problem: "plain gives one answer a request: leave `n` out" }] : [],
   accountText: (account) => `the workspace at ${account}`,
   accountVariables: () => [],
 };
@@ -69,9 +67,7 @@ function priceOf(model: string): Price | null {
 
 function encoder(shape: RequestShape): Encoder {
   const schema = shape.schema === null || shape.schema.isFree === true ? null : shape.schema.schema;
-  const parameters = Object.fromEntries(
-    Object.entries(shape.parameters).sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
+  const parameters = Object.fromEntries(Object.entries(shape.parameters).sort(([a], [b]) => (a < b ? -1 : 1)));
   const shared: Record<string, Json> = schema === null ? parameters : { ...parameters, schema };
   // The same for every row, and longer than most of them.
   const asked = canonicalJson([ENDPOINT, { ...shared, model: shape.model }]);

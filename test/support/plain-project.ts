@@ -16,12 +16,7 @@ import type { WorkerContext } from "../../src/worker/context.js";
 import type { DatabaseKind } from "./databases.js";
 import { notesPipeline, type NotesChanges } from "./notes.js";
 import { plain, type PlainOptions } from "./plain-provider.js";
-import {
-  PLAIN_KEY,
-  startPlainStandIn,
-  type PlainStandIn,
-  type PlainStandInOptions,
-} from "./plain-stand-in.js";
+import { PLAIN_KEY, startPlainStandIn, type PlainStandIn, type PlainStandInOptions } from "./plain-stand-in.js";
 import { sql, startProject, type TestProject } from "./project.js";
 
 type Pipelines = Parameters<typeof defineConfig>[0]["pipelines"];
@@ -54,10 +49,7 @@ export interface PlainAccounts {
   readonly missing: number;
 }
 
-export async function startPlainProject(
-  kind: DatabaseKind,
-  options: PlainStandInOptions = {},
-): Promise<PlainProject> {
+export async function startPlainProject(kind: DatabaseKind, options: PlainStandInOptions = {}): Promise<PlainProject> {
   const standIn = await startPlainStandIn(options);
   const project = await startProject(kind);
   const opened: (() => Promise<void>)[] = [];

@@ -18,13 +18,7 @@ import {
   type ProviderLimits,
   type SpoolFile,
 } from "../../src/model/provider/provider.js";
-import {
-  PlainCaller,
-  recordOf,
-  UnreadableReply,
-  type PlainCallPlan,
-  type PlainTimeouts,
-} from "./plain-caller.js";
+import { PlainCaller, recordOf, UnreadableReply, type PlainCallPlan, type PlainTimeouts } from "./plain-caller.js";
 import { PLAIN_LIMITS, plainDialect } from "./plain-dialect.js";
 import { plainResults } from "./plain-results.js";
 import { readBaseline, readBatch, readPage } from "./plain-wire.js";
@@ -83,8 +77,7 @@ export function plain(options: PlainOptions): Provider {
         signal,
       }),
     cancel: (id, callOptions) => cancel(batchCall, id, callOptions),
-    forget: ({ batch }, callOptions) =>
-      batch === null ? Promise.resolve(0) : forget(caller, batch.id, callOptions),
+    forget: ({ batch }, callOptions) => (batch === null ? Promise.resolve(0) : forget(caller, batch.id, callOptions)),
     results: (batch, { requests, signal }) =>
       plainResults({
         caller,
@@ -125,18 +118,14 @@ async function openSpool({ path, bytes }: SpoolFile): Promise<Blob> {
     throw new RowmillError("spool_failed", `cannot open ${path} to send it`, { cause });
   }
   if (blob.size === bytes) return blob;
-  throw new RowmillError(
-    "spool_failed",
-    `${path} has ${blob.size} bytes, not the ${bytes} that were written`,
-  );
+  throw new RowmillError("spool_failed", `${path} has ${blob.size} bytes, not the ${bytes} that were written`);
 }
 
 async function baseline(caller: PlainCaller, { signal }: CallOptions = {}) {
   const what = "list batches";
   const json = await caller.json({ what, method: "GET", path: "/batches?limit=1", signal });
   const newest = reading(() => readPage(json), what).batches[0];
-  if (newest === null)
-    throw new ProviderError("retryable", "the newest batch in plain's list cannot be read");
+  if (newest === null) throw new ProviderError("retryable", "the newest batch in plain's list cannot be read");
   return { newest: newest?.id ?? null, clock: caller.clockSeconds };
 }
 
@@ -191,8 +180,7 @@ async function find(
   { intent, since }: { intent: CreateIntent; since: number },
   options: CallOptions = {},
 ): Promise<FoundBatches> {
-  const { newest, clock } =
-    intent.baseline === null ? { newest: null, clock: null } : readBaseline(intent.baseline);
+  const { newest, clock } = intent.baseline === null ? { newest: null, clock: null } : readBaseline(intent.baseline);
   const possible: ProviderBatch[] = [];
   const doubts = new Set<string>();
   const from = clock === null ? since : clock - CLOCK_SLACK_SECONDS;

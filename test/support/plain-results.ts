@@ -3,18 +3,8 @@
  * here, since the time-out of the call ends with its headers; lines that were given stay given, and who reads again
  * gets them again.
  */
-import {
-  LINE_BYTES_MAX_DEFAULT,
-  LineTooLongError,
-  splitLines,
-  TooManyLinesError,
-} from "../../src/model/json/jsonl.js";
-import {
-  ProviderError,
-  type EndedBatch,
-  type Results,
-  type ResultsEnd,
-} from "../../src/model/provider/provider.js";
+import { LINE_BYTES_MAX_DEFAULT, LineTooLongError, splitLines, TooManyLinesError } from "../../src/model/json/jsonl.js";
+import { ProviderError, type EndedBatch, type Results, type ResultsEnd } from "../../src/model/provider/provider.js";
 import type { PlainCaller } from "./plain-caller.js";
 import { readResult, resultsPathOf } from "./plain-wire.js";
 
@@ -108,8 +98,7 @@ async function readChunk(
   const ended = new Promise<never>((_, reject) => {
     stop = reject;
   });
-  const interrupt = () =>
-    stop(new ProviderError("retryable", `reading the results of ${batch.id} was interrupted`));
+  const interrupt = () => stop(new ProviderError("retryable", `reading the results of ${batch.id} was interrupted`));
   const stall = () =>
     stop(new ProviderError("retryable", `the results of ${batch.id} stalled: no byte for ${stallMs} ms`));
   const timer = setTimeout(stall, stallMs);

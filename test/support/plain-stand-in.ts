@@ -121,11 +121,7 @@ interface Place {
   readonly calls: Map<PlainCall, number>;
 }
 
-async function serve(
-  { desk, faults, calls }: Place,
-  request: http.IncomingMessage,
-  reply: PlainReply,
-): Promise<void> {
+async function serve({ desk, faults, calls }: Place, request: http.IncomingMessage, reply: PlainReply): Promise<void> {
   const url = new URL(request.url ?? "/", "http://plain");
   const { call, id } = route(request.method ?? "", url.pathname);
   calls.set(call, (calls.get(call) ?? 0) + 1);
@@ -249,12 +245,7 @@ class Desk {
   }
 
   private create({ body, arrivedAtMs }: Asked, workspace: string): PlainAnswered {
-    const {
-      requestsMin = 1,
-      requestsMax = 100_000,
-      bytesMax = 256_000_000,
-      openMax = Infinity,
-    } = this.options;
+    const { requestsMin = 1, requestsMax = 100_000, bytesMax = 256_000_000, openMax = Infinity } = this.options;
     const bytes = Buffer.byteLength(body);
     if (bytes > bytesMax)
       return refused(413, "too_large", `A batch may have ${bytesMax} bytes, not ${bytes}.`, {
@@ -264,11 +255,7 @@ class Desk {
     if ("status" in requests) return requests;
     const { length } = requests;
     if (length < requestsMin || length > requestsMax)
-      return refused(
-        400,
-        "bad_number",
-        `A batch may have ${requestsMin} to ${requestsMax} requests, not ${length}.`,
-      );
+      return refused(400, "bad_number", `A batch may have ${requestsMin} to ${requestsMax} requests, not ${length}.`);
     if (this.batches.open(workspace) + length > openMax)
       return refused(429, "queue_full", "Too many requests are queued in this workspace.");
     return { status: 200, body: shown(this.batches.create(workspace, requests, arrivedAtMs)) };
@@ -280,12 +267,10 @@ class Desk {
     const [after, before] = [query.get("after"), query.get("before")];
     // A batch that is gone since it ended a page still has its place.
     const older = after === null ? listed : listed.filter((batch) => this.isOlder(batch.id, after));
-    const newer =
-      before === null ? older : older.filter((batch) => this.isOlder(before, batch.id)).slice(-size);
+    const newer = before === null ? older : older.filter((batch) => this.isOlder(before, batch.id)).slice(-size);
     const page = newer.slice(0, size);
     const more =
-      (before === null ? older.length : older.filter((batch) => this.isOlder(before, batch.id)).length) >
-      size;
+      (before === null ? older.length : older.filter((batch) => this.isOlder(before, batch.id)).length) > size;
     return {
       status: 200,
       body: { batches: page.map(shown), more, first: page[0]?.id ?? null, last: page.at(-1)?.id ?? null },
@@ -357,13 +342,10 @@ function readRequests(body: string): readonly PlainRequest[] | PlainAnswered {
 }
 
 function problemOf({ id, ask }: Partial<PlainRequest>, ids: Set<string>): string | null {
-  if (typeof id !== "string" || !/^[\w-]{1,64}$/.test(id))
-    return "id must have 1 to 64 letters, digits, _ or -.";
+  if (typeof id !== "string" || !/^[\w-]{1,64}$/.test(id)) return "id must have 1 to 64 letters, digits, _ or -.";
   if (ids.has(id)) return `id ${id} stands twice.`;
   ids.add(id);
-  if (typeof ask?.prompt !== "string" || typeof ask.model !== "string")
-    return "ask needs a model and a prompt.";
-  if (!Number.isInteger(ask.max_output) || ask.max_output < 1)
-    return "max_output must be a whole number from 1.";
+  if (typeof ask?.prompt !== "string" || typeof ask.model !== "string") return "ask needs a model and a prompt.";
+  if (!Number.isInteger(ask.max_output) || ask.max_output < 1) return "max_output must be a whole number from 1.";
   return ask.prompt.includes("[[demo:bad-line]]") ? "this cannot be asked." : null;
 }

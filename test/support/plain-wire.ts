@@ -1,11 +1,7 @@
 /** Reads what the vendor "plain" says of batches and requests. Pure. */
 import { isOverfull, LINE_VALUES_MAX } from "../../src/model/json/json-values.js";
 import type { AnswerOutcome, TokenUsage } from "../../src/model/provider/outcome.js";
-import {
-  type BatchRef,
-  type ProviderBatch,
-  type ProviderBatchStatus,
-} from "../../src/model/provider/provider.js";
+import { type BatchRef, type ProviderBatch, type ProviderBatchStatus } from "../../src/model/provider/provider.js";
 import { unreadableRefs } from "../../src/model/errors.js";
 import type { Json } from "../../src/model/pipeline.js";
 import { storableText } from "../../src/model/words/storable-text.js";
@@ -158,8 +154,7 @@ function readGood(customId: string, result: Fields): AnswerOutcome {
   };
   if (result["stop"] === "length")
     return { ...paid, kind: "truncated", message: "the answer reached the output limit before its end" };
-  if (result["stop"] === "refusal")
-    return { ...paid, kind: "refused", message: short(text ?? "the model refused") };
+  if (result["stop"] === "refusal") return { ...paid, kind: "refused", message: short(text ?? "the model refused") };
   if (text === null) return { ...paid, kind: "invalid", message: "the result has no text" };
   return { ...paid, kind: "text", text };
 }

@@ -42,19 +42,12 @@ export async function unprivilegedUser(): Promise<ServerUser | undefined> {
 }
 
 /** Runs a program of PostgreSQL to its end, as the server's user; the error holds what it wrote to stderr. */
-export async function runAs(
-  user: ServerUser | undefined,
-  file: string,
-  args: readonly string[],
-): Promise<void> {
+export async function runAs(user: ServerUser | undefined, file: string, args: readonly string[]): Promise<void> {
   await run(file, args, { ...user, cwd: "/", timeout: commandTimeoutMs });
 }
 
 /** Throws with the reason when this machine has no programs of that version, or cannot run them. */
-export async function findBinaries(
-  version: PostgresVersion,
-  user: ServerUser | undefined,
-): Promise<PostgresBinaries> {
+export async function findBinaries(version: PostgresVersion, user: ServerUser | undefined): Promise<PostgresBinaries> {
   const packageDir = platformPackageDir(version);
   const inPlace = binariesIn(join(packageDir, "native"));
   if ((await whyUnusable(inPlace, user)) === null) return inPlace;
@@ -93,9 +86,7 @@ async function whyUnusable(binaries: PostgresBinaries, user: ServerUser | undefi
 async function copyOf(packageDir: string, again: boolean): Promise<string> {
   const manifest: unknown = JSON.parse(await readFile(join(packageDir, "package.json"), "utf8"));
   const version =
-    typeof manifest === "object" && manifest !== null && "version" in manifest
-      ? String(manifest.version)
-      : "0";
+    typeof manifest === "object" && manifest !== null && "version" in manifest ? String(manifest.version) : "0";
   const owner = process.getuid?.() ?? 0;
   const target = join(tmpdir(), `rowmill-test-postgres-${version}-${basename(packageDir)}-${owner}`);
   if (again) await rm(target, { recursive: true, force: true });

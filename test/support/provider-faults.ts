@@ -109,9 +109,7 @@ export async function passTime(project: TestProject, interval: string): Promise<
     submitted_at = submitted_at - ${interval}::interval, next_at = clock_timestamp() where settled_at is null`);
   await project.run(sql`update rowmill.queue set not_before = clock_timestamp()`);
   await project.run(sql`update rowmill.requests set not_before = null where not_before is not null`);
-  await project.run(
-    sql`update rowmill.learned_limits set not_before = clock_timestamp() where not_before is not null`,
-  );
+  await project.run(sql`update rowmill.learned_limits set not_before = clock_timestamp() where not_before is not null`);
 }
 
 /** What `rowmill status` prints, on a wide terminal. */

@@ -57,7 +57,5 @@ function pass(gateway: Gateway, incoming: IncomingMessage, reply: ServerResponse
 
 function withoutMarks(text: string): string {
   const fingerprint = "fp_".padEnd(DEMO_FINGERPRINT.length, "0");
-  return text
-    .replaceAll(DEMO_FINGERPRINT, fingerprint)
-    .replaceAll(DEMO_OWNER, "openai".padEnd(DEMO_OWNER.length, "-"));
+  return text.replaceAll(DEMO_FINGERPRINT, fingerprint).replaceAll(DEMO_OWNER, "openai".padEnd(DEMO_OWNER.length, "-"));
 }

@@ -28,10 +28,7 @@ export interface Repeats {
  * `mayLackResult`: keys, as `PIPELINE KEY`, whose result a user deleted from the target; an answered one may then be
  * asked again.
  */
-export async function repeats(
-  project: TestProject,
-  mayLackResult: ReadonlySet<string> = new Set(),
-): Promise<Repeats> {
+export async function repeats(project: TestProject, mayLackResult: ReadonlySet<string> = new Set()): Promise<Repeats> {
   const asked = await askedByRequest(project);
   const told = await toldByRequest(project);
   const unstated: string[] = [];
@@ -98,9 +95,7 @@ function reasonToAskAgain(again: {
   const isBetween = ({ attempt }: { attempt: number }) => attempt > first.attempt && attempt < next.attempt;
   const replaced = times
     .filter((time) => isBetween(time) && time.hash !== first.hash)
-    .some(({ attempt }) =>
-      attempts.some((known) => known.attempt === attempt && known.outcome === "answered"),
-    );
+    .some(({ attempt }) => attempts.some((known) => known.attempt === attempt && known.outcome === "answered"));
   if (replaced) return "the target held the answer to another content";
   return mayLackResult.has(ended.key) ? "a user deleted the result" : null;
 }

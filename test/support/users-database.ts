@@ -2,13 +2,7 @@
  * A connection of the user's: its statements look names up as theirs do, and not as Rowmill's own, whose path is
  * pinned.
  */
-import {
-  openDatabase,
-  underRolePath,
-  type Database,
-  type Queryable,
-  type Sql,
-} from "../../src/postgres/database.js";
+import { openDatabase, underRolePath, type Database, type Queryable, type Sql } from "../../src/postgres/database.js";
 
 export function openUsersDatabase(...given: Parameters<typeof openDatabase>): Database {
   const database = openDatabase(...given);

@@ -29,8 +29,7 @@ const movies = pipeline({
     categories: z.array(z.string()).describe("lower-case genres, at most four"),
     summary: z.string(),
   }),
-  validate: (answer, row) =>
-    answer.summary === row.Description ? "the summary repeats the description" : null,
+  validate: (answer, row) => (answer.summary === row.Description ? "the summary repeats the description" : null),
   attempts: 3,
   target: {
     table: "movie_labels",

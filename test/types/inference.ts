@@ -65,10 +65,7 @@ export const ofSourceFirst: Equal<
   AnswerOf<typeof sourceFirst>,
   { genre: "drama" | "comedy"; year: number | null }
 > = true;
-export const ofSourceLast: Equal<
-  typeof sourceLast,
-  Pipeline<{ genre: string }, "Title", "id" | "lang">
-> = true;
+export const ofSourceLast: Equal<typeof sourceLast, Pipeline<{ genre: string }, "Title", "id" | "lang">> = true;
 export const ofText: Equal<AnswerOf<typeof text>, string> = true;
 export const ofFree: Equal<AnswerOf<typeof free>, JsonObject> = true;
 

@@ -3,9 +3,7 @@ import { readAnswerFields } from "../../src/app/init/answer-fields.js";
 
 describe("The fields of an answer, as a person types them", () => {
   it("become zod schemas, lists and null included", () => {
-    expect(
-      readAnswerFields("tags:string[], year : integer? ,mood:sad|glad,seen:boolean,score:number"),
-    ).toEqual([
+    expect(readAnswerFields("tags:string[], year : integer? ,mood:sad|glad,seen:boolean,score:number")).toEqual([
       { name: "tags", zod: "z.array(z.string())" },
       { name: "year", zod: "z.int().nullable()" },
       { name: "mood", zod: 'z.enum(["sad", "glad"])' },

@@ -23,9 +23,7 @@ const strict = (fields: z.core.$ZodLooseShape) => {
 
 describe("the strict schema", () => {
   test("requires all fields, allows no other, and keeps the user's order", () => {
-    const { schema } = compileAnswer(
-      z.object({ reasoning: z.string(), b: z.int().optional(), a: z.boolean() }),
-    );
+    const { schema } = compileAnswer(z.object({ reasoning: z.string(), b: z.int().optional(), a: z.boolean() }));
     expect(schema).toEqual({
       name: "answer",
       schema: {
@@ -39,11 +37,7 @@ describe("the strict schema", () => {
         additionalProperties: false,
       },
     });
-    expect(Object.keys((schema?.schema as { properties: object }).properties)).toEqual([
-      "reasoning",
-      "b",
-      "a",
-    ]);
+    expect(Object.keys((schema?.schema as { properties: object }).properties)).toEqual(["reasoning", "b", "a"]);
   });
 
   test.each<[string, z.ZodType, object]>([
@@ -56,20 +50,12 @@ describe("the strict schema", () => {
         description: "one word (at least 2 characters, at most 9 characters)",
       },
     ],
-    [
-      "a regular expression, told",
-      z.string().regex(/^a+$/),
-      { type: "string", description: "(matching /^a+$/)" },
-    ],
+    ["a regular expression, told", z.string().regex(/^a+$/), { type: "string", description: "(matching /^a+$/)" }],
     ["a format that strict mode knows", z.email(), { type: "string", format: "email" }],
     ["a format that it does not know", z.url(), { type: "string", description: "(in the format uri)" }],
     ["bounds of a number", z.number().min(0).max(1), { type: "number", minimum: 0, maximum: 1 }],
     ["no bounds of a plain integer", z.int(), { type: "integer" }],
-    [
-      "a list with a length",
-      z.array(z.string()).max(4),
-      { type: "array", items: { type: "string" }, maxItems: 4 },
-    ],
+    ["a list with a length", z.array(z.string()).max(4), { type: "array", items: { type: "string" }, maxItems: 4 }],
     ["an enum", z.enum(["a", "b"]), { type: "string", enum: ["a", "b"] }],
     ["an optional enum", z.enum(["a"]).optional(), { type: ["string", "null"], enum: ["a", null] }],
     ["a literal", z.literal("a"), { type: "string", enum: ["a"] }],
@@ -94,11 +80,7 @@ describe("the strict schema", () => {
         anyOf: [{ type: "string" }, { type: "number" }, { type: "null" }],
       },
     ],
-    [
-      "a schema with an id, inline",
-      z.string().meta({ id: "word", title: "t", examples: ["a"] }),
-      { type: "string" },
-    ],
+    ["a schema with an id, inline", z.string().meta({ id: "word", title: "t", examples: ["a"] }), { type: "string" }],
   ])("has %s", (_, field, expected) => {
     expect(strict({ field })["field"]).toEqual(expected);
   });
@@ -213,24 +195,14 @@ describe("parsing an answer", () => {
       '```json\n{"title":"Heat"}\n```',
       { title: "Heat", year: null, tags: [] },
     ],
-    [
-      "takes a fence without a language",
-      film,
-      '```\n{"title":"Heat"}```',
-      { title: "Heat", year: null, tags: [] },
-    ],
+    ["takes a fence without a language", film, '```\n{"title":"Heat"}```', { title: "Heat", year: null, tags: [] }],
     [
       "keeps a null that the field takes itself",
       z.object({ a: z.string().nullable().default("x") }),
       { a: null },
       { a: null },
     ],
-    [
-      "fills a default only for what is missing",
-      z.object({ a: z.string().nullable().default("x") }),
-      {},
-      { a: "x" },
-    ],
+    ["fills a default only for what is missing", z.object({ a: z.string().nullable().default("x") }), {}, { a: "x" }],
     [
       "drops nulls deep inside",
       z.object({ cast: z.array(z.object({ name: z.string(), role: z.string().optional() })) }),
@@ -259,12 +231,7 @@ describe("parsing an answer", () => {
       { x: { k: "a", v: null } },
       { x: { k: "a", v: null } },
     ],
-    [
-      "keeps the largest exact integer",
-      z.object({ n: z.int() }),
-      '{"n": 9007199254740991}',
-      { n: 9007199254740991 },
-    ],
+    ["keeps the largest exact integer", z.object({ n: z.int() }), '{"n": 9007199254740991}', { n: 9007199254740991 }],
     ["keeps emoji and U+2028", z.object({ s: z.string() }), { s: "😀\u2028" }, { s: "😀\u2028" }],
     ["takes a caught value", z.object({ s: z.enum(["a", "b"]).catch("b") }), { s: "zzz" }, { s: "b" }],
   ])("%s", (_, schema, answer, cells) => {
@@ -291,12 +258,7 @@ describe("parsing an answer", () => {
       '{"a":{"b":["x","\\u0000"]}}',
       "a.b[1]: holds the character U+0000",
     ],
-    [
-      "half a surrogate pair",
-      z.object({ s: z.string() }),
-      '{"s":"\\ud83d"}',
-      "s: holds half of a surrogate pair",
-    ],
+    ["half a surrogate pair", z.object({ s: z.string() }), '{"s":"\\ud83d"}', "s: holds half of a surrogate pair"],
     [
       "an answer that the user's own check throws on",
       z.object({
@@ -313,12 +275,7 @@ describe("parsing an answer", () => {
       { s: "x" },
       "own check failed",
     ],
-    [
-      "a null that comes out of a catch",
-      z.object({ s: z.string().catch(undefined as never) }),
-      { s: 1 },
-      "s: missing",
-    ],
+    ["a null that comes out of a catch", z.object({ s: z.string().catch(undefined as never) }), { s: 1 }, "s: missing"],
   ])("refuses %s", (_, schema, answer, message) => {
     expect(parse(schema, answer)).toEqual({ ok: false, message: expect.stringContaining(message) });
   });
@@ -349,10 +306,7 @@ describe("parsing an answer", () => {
   });
 
   test("an answer cannot reach prototypes", () => {
-    const parsed = parse(
-      z.object({ a: z.object({ b: z.string().optional() }) }),
-      '{"a":{"__proto__":{"b":"x"}}}',
-    );
+    const parsed = parse(z.object({ a: z.object({ b: z.string().optional() }) }), '{"a":{"__proto__":{"b":"x"}}}');
     expect(parsed).toMatchObject({ ok: true, cells: { a: {} } });
     expect(({} as { b?: string }).b).toBeUndefined();
   });
@@ -379,21 +333,13 @@ describe("problems of a schema", () => {
     ["a transformed top", z.object({ a: z.string() }).transform(() => 1), '"pipe" at the top level'],
     ["no fields", z.object({}), "no fields"],
     ["a date", z.object({ born: z.date() }), '"born" is a date'],
-    [
-      "a date deep inside",
-      z.object({ a: z.array(z.object({ b: z.date().optional() })) }),
-      '"a[].b" is a date',
-    ],
+    ["a date deep inside", z.object({ a: z.array(z.object({ b: z.date().optional() })) }), '"a[].b" is a date'],
     ["a transform", z.object({ n: z.string().transform(Number) }), '"n" is a transform'],
     ["a preprocess", z.object({ n: z.preprocess(String, z.string()) }), '"n" is a transform'],
     ["a codec", z.object({ n: z.stringbool() }), '"n" is a transform'],
     ["a function", z.object({ f: z.custom<() => void>() }), '"f" is a custom type'],
     ["a record", z.object({ r: z.record(z.string(), z.string()) }), '"r" is a record'],
-    [
-      "a loose object",
-      z.object({ o: z.looseObject({ a: z.string() }) }),
-      '"o" allows fields that are not named',
-    ],
+    ["a loose object", z.object({ o: z.looseObject({ a: z.string() }) }), '"o" allows fields that are not named'],
     ["a catch-all", z.object({ a: z.string() }).catchall(z.string()), "the answer allows fields"],
     ["recursion", self, '"children[]" contains itself'],
     ["endless lazies", z.object({ a: endless() }), "contains itself"],
@@ -414,11 +360,7 @@ describe("problems of a schema", () => {
       z.object({ u: z.union([z.string(), z.undefined()]) }),
       '"u" is of zod\'s type "undefined"',
     ],
-    [
-      "optional entries",
-      z.object({ l: z.array(z.string().optional()) }),
-      '"l" is a list with optional entries',
-    ],
+    ["optional entries", z.object({ l: z.array(z.string().optional()) }), '"l" is a list with optional entries'],
     ["an empty enum", z.object({ e: z.enum([]) }), "cannot be written"],
     ["an empty name", z.object({ "": z.string() }), "cannot be stored"],
     [
@@ -431,21 +373,9 @@ describe("problems of a schema", () => {
       z.object(Object.fromEntries(Array.from({ length: 5001 }, (_, i) => [`f${i}`, z.int()]))),
       "5001 fields",
     ],
-    [
-      "an enum value with a double quote",
-      z.object({ e: z.enum(["a", 'the "b"']) }),
-      '"e" has the value "the',
-    ],
-    [
-      "a literal with a line break",
-      z.object({ l: z.array(z.literal("a\nb")) }),
-      '"l[]" has the value "a\\nb"',
-    ],
-    [
-      "a carriage return in a union",
-      z.object({ u: z.union([z.literal("a\r"), z.int()]) }),
-      '"u" has the value',
-    ],
+    ["an enum value with a double quote", z.object({ e: z.enum(["a", 'the "b"']) }), '"e" has the value "the'],
+    ["a literal with a line break", z.object({ l: z.array(z.literal("a\nb")) }), '"l[]" has the value "a\\nb"'],
+    ["a carriage return in a union", z.object({ u: z.union([z.literal("a\r"), z.int()]) }), '"u" has the value'],
     ["equal values", z.object({ e: z.literal(["a", "b", "a"]) }), '"e" has the value "a" twice'],
     ["equal numbers", z.object({ o: z.object({ e: z.literal([1, 2, 1]) }) }), '"o.e" has the value 1 twice'],
     [
@@ -481,9 +411,7 @@ describe("problems of a schema", () => {
   });
 
   test("names all of them at once", () => {
-    const problems = answerProblems(
-      z.object({ a: z.date(), b: z.object({ c: z.map(z.string(), z.string()) }) }),
-    );
+    const problems = answerProblems(z.object({ a: z.date(), b: z.object({ c: z.map(z.string(), z.string()) }) }));
     expect(problems.map((problem) => problem.split(" ")[0])).toEqual(['"a"', '"b.c"']);
   });
 

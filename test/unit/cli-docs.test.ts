@@ -34,9 +34,7 @@ describe("docs/cli.md", () => {
   it.each(program.commands.map((command) => [command.name(), command] as const))(
     "lists the options of %s, and no others",
     (_, command) => {
-      const listed = [...section(`### \`${usage(command)}\``).matchAll(/^\| `(-[^`]+)`/gm)].map(
-        (match) => match[1],
-      );
+      const listed = [...section(`### \`${usage(command)}\``).matchAll(/^\| `(-[^`]+)`/gm)].map((match) => match[1]);
       expect(new Set(listed)).toEqual(new Set(command.options.map((option) => option.flags)));
       expect(listed).toHaveLength(command.options.length);
     },

@@ -41,11 +41,7 @@ test("lines that a shell wrote below are left alone after fg", async () => {
 
 test("a line that does not fit is shown in fewer words, and its styles count for nothing", async () => {
   const { board, written } = await openScreen(12);
-  board.show([
-    ["far too long for it", "brief enough"],
-    "cut off at its end",
-    "\u001b[1mtwelve chars\u001b[22m",
-  ]);
+  board.show([["far too long for it", "brief enough"], "cut off at its end", "\u001b[1mtwelve chars\u001b[22m"]);
   const text = written();
   expect(text).toContain("brief enough\n");
   expect(text).toContain("cut off at …\n");

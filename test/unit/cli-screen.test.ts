@@ -68,10 +68,7 @@ describe("On a terminal of 60 columns, no word is broken and no line is too long
 
   it("in an error with a hint, whose command stays on one line", () => {
     const screen = openScreen(COLUMNS);
-    reportError(
-      screen.terminal,
-      new RowmillError("refused", message, { hints: [`To see all of them: ${command}`] }),
-    );
+    reportError(screen.terminal, new RowmillError("refused", message, { hints: [`To see all of them: ${command}`] }));
     expect(broken(screen.text().replaceAll(/\u001b\[\d+m/g, ""), [name, "categories_of_films"])).toEqual([]);
     expect(layOut(`  Hint: To see more: rowmill show ${name.slice(0, 30)} 42`, COLUMNS)).toEqual([
       "  Hint: To see more:",
@@ -96,8 +93,7 @@ describe("On a terminal of 60 columns, no word is broken and no line is too long
       otherwise: "",
       run: async () => [],
     } as const;
-    for (const line of reportLines([{ check, findings: [finding] }], screen.terminal))
-      screen.terminal.print(line);
+    for (const line of reportLines([{ check, findings: [finding] }], screen.terminal)) screen.terminal.print(line);
     expect(broken(screen.text().replaceAll(/\u001b\[\d+m/g, ""), [name])).toEqual([]);
   });
 
@@ -141,12 +137,7 @@ describe("What the CLI prints", () => {
     ["a checkout, even below npx", "/src/rowmill/dist/cli/main.js", { npm_command: "exec" }, "rowmill"],
     ["a project's node_modules/.bin", "/srv/app/node_modules/.bin/rowmill", {}, "npx rowmill"],
     ["a project's package", "/srv/app/node_modules/rowmill/dist/cli/main.js", {}, "npx rowmill"],
-    [
-      "npx, from its cache",
-      "/root/.npm/_npx/1f/node_modules/.bin/rowmill",
-      { npm_command: "exec" },
-      "npx rowmill",
-    ],
+    ["npx, from its cache", "/root/.npm/_npx/1f/node_modules/.bin/rowmill", { npm_command: "exec" }, "npx rowmill"],
     ["npx, with a global install", "/usr/bin/rowmill", { npm_command: "exec" }, "npx rowmill"],
   ])("names commands as they are started from %s", (_, script, env, expected) => {
     expect(invocationOf(script, { cwd: "/srv/app/packages/web", env })).toBe(expected);

@@ -147,9 +147,9 @@ describe("Why a pipeline does not continue", () => {
 
   it("is a pause before anything else, and the uninstallation before that", () => {
     expect(pausedText({ ...pipeline, pauseReason: "no money" }, undefined)).toBe("no money");
-    expect(
-      pausedText({ ...pipeline, pauseReason: "no money", uninstalledAt: new Date() }, undefined),
-    ).toMatch(/^uninstalled\. /);
+    expect(pausedText({ ...pipeline, pauseReason: "no money", uninstalledAt: new Date() }, undefined)).toMatch(
+      /^uninstalled\. /,
+    );
   });
 
   it("does not come from an estimate that is none", () => {
@@ -240,12 +240,9 @@ describe("A failure", () => {
     expect(further.every((line) => line.startsWith("  ") && line.length <= 40)).toBe(true);
   });
 
-  it.each([...FAILED_REASONS, "refusedKey", "ofANewerVersion"])(
-    "as %s has something that fixes it",
-    (reason) => {
-      expect(fixOf(reason, { name: "films" })).toMatch(/films/);
-    },
-  );
+  it.each([...FAILED_REASONS, "refusedKey", "ofANewerVersion"])("as %s has something that fixes it", (reason) => {
+    expect(fixOf(reason, { name: "films" })).toMatch(/films/);
+  });
 });
 
 describe("The status", () => {

@@ -50,15 +50,7 @@ async function makeAuthority(name: string): Promise<void> {
 async function makeServerCertificate(): Promise<void> {
   const at = (name: string) => path.join(folder, name);
   await writeFile(at("names"), "subjectAltName=IP:127.0.0.1");
-  const key = [
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:prime256v1",
-    "-nodes",
-    "-keyout",
-    at("server.key"),
-  ];
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", at("server.key")];
   await openssl(["req", "-subj", "/CN=server", ...key, "-out", at("server.csr")]);
   const authority = ["-CA", at("ca.crt"), "-CAkey", at("ca.key"), "-CAcreateserial"];
   await openssl([
@@ -86,9 +78,7 @@ async function attempt(config: pg.ClientConfig): Promise<boolean | string> {
   const client = new pg.Client(config);
   try {
     await client.connect();
-    const { rows } = await client.query<{ ssl: boolean }>(
-      "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
-    );
+    const { rows } = await client.query<{ ssl: boolean }>("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
     return rows[0]?.ssl ?? "no row";
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -179,9 +169,7 @@ describePg18("the socket of prefer", () => {
     test("carries many queries of many connections, and large ones both ways", async () => {
       const pool = new pg.Pool({ ...options(url()), max: 5 });
       onTestFinished(() => pool.end());
-      const sums = Array.from({ length: 200 }, (_, n) =>
-        pool.query<{ sum: number }>("SELECT $1::int + 1 AS sum", [n]),
-      );
+      const sums = Array.from({ length: 200 }, (_, n) => pool.query<{ sum: number }>("SELECT $1::int + 1 AS sum", [n]));
       const results = await Promise.all(sums);
       expect(results.map(({ rows }) => rows[0]?.sum)).toEqual(Array.from({ length: 200 }, (_, n) => n + 1));
       const large = "0123456789abcdef".repeat(500_000);

@@ -46,10 +46,7 @@ describe("definitionHash", () => {
     ["the user message", request({ user: "{{ Description }}" })],
     ["a function of the same words", request({ user: () => "{{ Title }}" })],
     ["a field of the answer", { ...films, answer: z.object({ genre: z.string(), year: z.number() }) }],
-    [
-      "the order of the answer's fields",
-      { ...films, answer: z.object({ year: z.int(), genre: z.string() }) },
-    ],
+    ["the order of the answer's fields", { ...films, answer: z.object({ year: z.int(), genre: z.string() }) }],
     [
       "a description in the answer",
       { ...films, answer: z.object({ genre: z.string().describe("one word"), year: z.int() }) },

@@ -25,17 +25,7 @@ function knownKeys(definition: object, at: string): readonly string[] {
 }
 
 const unknown = "unheardOf";
-const sectionNames = [
-  "source",
-  "when",
-  "batch",
-  "request",
-  "target",
-  "budget",
-  "polling",
-  "files",
-  "reconcile",
-];
+const sectionNames = ["source", "when", "batch", "request", "target", "budget", "polling", "files", "reconcile"];
 
 function allKeys(): readonly string[] {
   const inPipeline = (films: object) => ({ database: "embedded", pipelines: { films } });
@@ -108,8 +98,7 @@ describe("docs/configuration.md", () => {
       if (top === "database" || top === "pipelines") continue;
       const value = example[top];
       if (inner !== undefined) expect(Object.keys(value as object), key).toContain(inner);
-      const given =
-        inner === undefined ? value : { ...(base as Record<string, object>)[top], ...(value as object) };
+      const given = inner === undefined ? value : { ...(base as Record<string, object>)[top], ...(value as object) };
       const definition = { database: "embedded", pipelines: { films: { ...base, [top]: given } } };
       const mistakes = (): unknown => validateConfig(definition, origin);
       expect(mistakes, key).not.toThrow();

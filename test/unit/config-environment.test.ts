@@ -17,9 +17,7 @@ function mistakesOf(variables: Record<string, string>): ConfigError {
 describe("readEnvironment", () => {
   test("judges no variable of a provider that no pipeline asks, and every other one", () => {
     expect(() => readEnvironment({ OPENAI_BASE_URL: "nowhere" }, { pipelines: [] })).not.toThrow();
-    expect(() => readEnvironment({ ROWMILL_ALLOW_HTTP: "yes" }, { pipelines: [] })).toThrow(
-      /ROWMILL_ALLOW_HTTP/,
-    );
+    expect(() => readEnvironment({ ROWMILL_ALLOW_HTTP: "yes" }, { pipelines: [] })).toThrow(/ROWMILL_ALLOW_HTTP/);
     expect(mistakesOf({ OPENAI_BASE_URL: "nowhere" }).message).toContain("OPENAI_BASE_URL");
   });
 
@@ -68,14 +66,7 @@ describe("readEnvironment", () => {
     };
     expectNothing(readEnvironment({}));
     const names = ["DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"];
-    const others = [
-      "ROWMILL_ALLOW_HTTP",
-      "PGSSLMODE",
-      "PGSSLROOTCERT",
-      "HTTPS_PROXY",
-      "HTTP_PROXY",
-      "NO_PROXY",
-    ];
+    const others = ["ROWMILL_ALLOW_HTTP", "PGSSLMODE", "PGSSLROOTCERT", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
     const empty = [...names, ...others].map((name) => [name, ""]);
     expectNothing(readEnvironment(Object.fromEntries(empty)));
   });

@@ -119,9 +119,7 @@ const json = {
 
 describe("a config in a folder of its own", () => {
   test.each([".ts", ".mts", ".js", ".mjs"])("is found and run as rowmill.config%s", async (extension) => {
-    const typed = extension.endsWith("ts")
-      ? "type Cell = string | null; export const cell: Cell = null;"
-      : "";
+    const typed = extension.endsWith("ts") ? "type Cell = string | null; export const cell: Cell = null;" : "";
     await write({ [`rowmill.config${extension}`]: typed + script });
     const config = await load({ DATABASE_URL: "postgres://db/app" });
     expect(config).toMatchObject({
@@ -245,10 +243,7 @@ describe("a config in a folder of its own", () => {
         "here/typed.ts": plain.replace("films =", "films: unknown ="),
         "here/argument.ts": plain.replace("z.string()", "z.enum<['a', 'b']>(['a', 'b'])"),
         "here/interface.ts": `${plain}\ninterface Film { title: string }`,
-        "here/in-text.mjs": plain.replace(
-          '"Taken',
-          '"Taken from "rowmill" '.replaceAll('"rowmill"', "'rowmill'"),
-        ),
+        "here/in-text.mjs": plain.replace('"Taken', '"Taken from "rowmill" '.replaceAll('"rowmill"', "'rowmill'")),
         "here/untyped.js": plain,
         "here/modules/package.json": '{"type":"module"}',
         "here/modules/plain.js": plain,

@@ -17,12 +17,9 @@ describe("nearMatch", () => {
     expect(nearMatch(word, keys)).toBe(key);
   });
 
-  test.each(["", "x", "retries", "deadline", "zz", "m".repeat(1_000_000)])(
-    "has no guess for %.20s",
-    (word) => {
-      expect(nearMatch(word, keys)).toBeNull();
-    },
-  );
+  test.each(["", "x", "retries", "deadline", "zz", "m".repeat(1_000_000)])("has no guess for %.20s", (word) => {
+    expect(nearMatch(word, keys)).toBeNull();
+  });
 
   test("prefers the nearest, not the first", () => {
     expect(nearMatch("Descriptoin", ["Descriptor", "Description"])).toBe("Description");

@@ -45,8 +45,7 @@ const otherDialect = {
   endpoint: "/v9/ask",
   freeJsonWord: "YAML",
   rates: () => ({ price: null, batchFactor: 0.25 }),
-  schemaProblems: (schema: unknown) =>
-    JSON.stringify(schema).includes("nice") ? ["the answer is too nice"] : [],
+  schemaProblems: (schema: unknown) => (JSON.stringify(schema).includes("nice") ? ["the answer is too nice"] : []),
   parameterProblems: (_: string, parameters: object) =>
     "temperature" in parameters ? [{ name: "temperature", problem: "it is always cold; leave it out" }] : [],
   accountText: (account: string) => `the other ${account}`,
@@ -85,9 +84,7 @@ describe("openai() in a config", () => {
     const account = (choice: ReturnType<typeof openai>) => choice.account(environment.provider);
     expect(account(openai())).toBe("https://models.test/v1|org-e|");
     expect(account(openai({ project: "p" }))).toBe("https://models.test/v1|org-e|p");
-    expect(account(openai({ baseURL: "https://eu.test/v1/", organization: "o" }))).toBe(
-      "https://eu.test/v1|o|",
-    );
+    expect(account(openai({ baseURL: "https://eu.test/v1/", organization: "o" }))).toBe("https://eu.test/v1|o|");
     expect(openai().secrets(environment.provider)).toEqual(["sk-of-the-environment"]);
     expect(openai({ apiKey: "sk-own" }).secrets(environment.provider)).toEqual(["sk-own"]);
     expect(openai({ apiKey: undefined }).secrets(environment.provider)).toEqual(["sk-of-the-environment"]);
@@ -101,10 +98,7 @@ describe("openai() in a config", () => {
       d: { ...films, provider: openai({ apiKey: "sk-d-123456" }) },
     });
     const project = { config, environment };
-    const accounts = accountsOf(project).map(({ account, pipelines }) => [
-      account,
-      pipelines.map(({ name }) => name),
-    ]);
+    const accounts = accountsOf(project).map(({ account, pipelines }) => [account, pipelines.map(({ name }) => name)]);
     expect(accounts).toEqual([
       ["https://models.test/v1|org-e|", ["a", "c"]],
       ["https://models.test/v1|org-b|", ["b"]],
@@ -130,8 +124,7 @@ describe("openai() in a config", () => {
   });
 
   test("sends the key over plain http only where it may, by an option or a variable", async () => {
-    const choice = (allowHttp?: boolean) =>
-      openai({ apiKey: "sk-1", baseURL: "http://models.lan/v1", allowHttp });
+    const choice = (allowHttp?: boolean) => openai({ apiKey: "sk-1", baseURL: "http://models.lan/v1", allowHttp });
     const { provider: bare } = readEnvironment({});
     const { provider: allowed } = readEnvironment({ ROWMILL_ALLOW_HTTP: "1" });
     await expect(choice().open(bare)).rejects.toMatchObject({ code: "config_invalid" });
@@ -162,9 +155,7 @@ describe("openai() in a config", () => {
     ];
     expect(printed.join("\n")).not.toContain("s3cret");
     const hash = (provider: ReturnType<typeof openai>) =>
-      load({ films: { ...films, provider } }).pipelines.map((each) =>
-        definitionHash(each, each.provider.dialect),
-      );
+      load({ films: { ...films, provider } }).pipelines.map((each) => definitionHash(each, each.provider.dialect));
     expect(hash(openai({ apiKey, organization: "o" }))).toEqual(hash(openai()));
   });
 
@@ -178,12 +169,7 @@ describe("openai() in a config", () => {
     ["an empty key", { apiKey: "" }, "apiKey", /the key as text/],
     ["a key that is no text", { apiKey: 7 }, "apiKey", /the key as text/],
     ["a blank organization", { organization: " " }, "organization", /its id as text/],
-    [
-      "a base URL with a password",
-      { baseURL: "https://u:s3cret@h/v1" },
-      "baseURL",
-      /without a user, a password/,
-    ],
+    ["a base URL with a password", { baseURL: "https://u:s3cret@h/v1" }, "baseURL", /without a user, a password/],
     [
       "a base URL without its version",
       { baseURL: "https://api.openai.com" },
@@ -213,9 +199,7 @@ describe("a provider of the user's own", () => {
     expect(ratesFor(pipeline.provider.dialect, { model: "m", price }, new Date())).toMatchObject({
       batchFactor: 0.25,
     });
-    expect(definitionHash(pipeline, pipeline.provider.dialect)).not.toBe(
-      definitionHash(pipeline, openaiDialect),
-    );
+    expect(definitionHash(pipeline, pipeline.provider.dialect)).not.toBe(definitionHash(pipeline, openaiDialect));
     expect(problemsOf({ films: { ...own, request: { ...own.request, temperature: 1 } } })).toMatchObject([
       { path: "pipelines.films.request.temperature", expected: "it is always cold; leave it out" },
     ]);
@@ -252,9 +236,7 @@ describe("a provider of the user's own", () => {
       },
     });
     expect(
-      problems.map(
-        ({ path, found, expected }) => `${path.replace(/^.*provider\./, "")}: ${found}, ${expected}`,
-      ),
+      problems.map(({ path, found, expected }) => `${path.replace(/^.*provider\./, "")}: ${found}, ${expected}`),
     ).toEqual([
       "limits.requestsMax: a string, a number (see the interface Provider)",
       "account: a number, text (see the interface Provider)",

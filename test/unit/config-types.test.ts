@@ -61,10 +61,7 @@ describe.each(compilers)("under TypeScript %s", (version, compiler) => {
     expect(expected.length).toBeGreaterThanOrEqual(casesMin);
     const copy = await mkdtemp(path.join(tmpdir(), "rowmill-types-"));
     onTestFinished(() => rm(copy, { recursive: true, force: true }));
-    await writeFile(
-      path.join(copy, "mistakes.ts"),
-      lines.map((line) => (directive.test(line) ? "" : line)).join("\n"),
-    );
+    await writeFile(path.join(copy, "mistakes.ts"), lines.map((line) => (directive.test(line) ? "" : line)).join("\n"));
     await writeFile(path.join(copy, "package.json"), '{"type":"module"}');
     await writeFile(
       path.join(copy, "tsconfig.json"),

@@ -120,9 +120,7 @@ describe("a correct config", () => {
       files: { keep: true },
       reconcile: { window: "1s", unknown: "ask" },
     });
-    expect(
-      validateConfig(defineConfig({ database: "embedded", pipelines: { films } }), origin).pipelines,
-    ).toEqual([
+    expect(validateConfig(defineConfig({ database: "embedded", pipelines: { films } }), origin).pipelines).toEqual([
       {
         name: "films",
         provider,
@@ -207,17 +205,7 @@ describe("mistakes", () => {
     ]);
   });
 
-  const sections = [
-    "source",
-    "when",
-    "batch",
-    "request",
-    "target",
-    "budget",
-    "polling",
-    "files",
-    "reconcile",
-  ];
+  const sections = ["source", "when", "batch", "request", "target", "budget", "polling", "files", "reconcile"];
   test.each(sections)("in the keys of %s are refused with the nearest known key", (name) => {
     const full: Record<string, object> = {
       ...minimal,
@@ -290,11 +278,7 @@ describe("mistakes", () => {
     ["request.price.input", withRequest({ price: { input: -1, output: 1 } }), /from 0 to/],
     ["request.price.input", withRequest({ price: { input: Infinity, output: 1 } }), /a number/],
     ["request.price.input", withRequest({ price: { input: "0.15", output: 1 } }), /a number/],
-    [
-      "request.price.cachedInput",
-      withRequest({ price: { input: 1, cachedInput: NaN, output: 1 } }),
-      /a number/,
-    ],
+    ["request.price.cachedInput", withRequest({ price: { input: 1, cachedInput: NaN, output: 1 } }), /a number/],
     [
       "request.price.ouptut",
       withRequest({ price: { input: 1, output: 1, ouptut: 1 } }),
@@ -308,23 +292,11 @@ describe("mistakes", () => {
     ["validate", { ...minimal, validate: true }, /function/],
     ["validate", { ...minimal, validate: async () => null }, /plain function/],
     ["attempts", { ...minimal, attempts: 0 }, /from 1 to 20/],
-    [
-      "target.access",
-      { ...minimal, target: { table: "labels", access: "public" } },
-      /"private" or "inherit"/,
-    ],
+    ["target.access", { ...minimal, target: { table: "labels", access: "public" } }, /"private" or "inherit"/],
     ["target.addColumns", { ...minimal, target: { table: "labels", addColumns: 1 } }, /true or false/],
     ["target.trustOwner", { ...minimal, target: { table: "labels", trustOwner: "yes" } }, /true or false/],
-    [
-      "target.columns",
-      { ...minimal, target: { table: "labels", columns: ["g"] } },
-      /maps answer fields to columns/,
-    ],
-    [
-      "target.columns.answer",
-      { ...minimal, target: { table: "labels", columns: { answer: "" } } },
-      /name of a column/,
-    ],
+    ["target.columns", { ...minimal, target: { table: "labels", columns: ["g"] } }, /maps answer fields to columns/],
+    ["target.columns.answer", { ...minimal, target: { table: "labels", columns: { answer: "" } } }, /name of a column/],
     ["budget.usd", { ...minimal, budget: { usd: 0, per: "day" } }, /above 0/],
     ["budget.usd", { ...minimal, budget: { usd: Infinity, per: "day" } }, /above 0/],
     ["budget.per", { ...minimal, budget: { usd: 1 } }, /"run", "day"/],
@@ -353,24 +325,15 @@ describe("mistakes", () => {
     expect(problems[0]?.expected).toMatch(expected);
   });
 
-  test.each([undefined, null, 7, [], "config", () => ({})])(
-    "in the config as a whole are named: %s",
-    (definition) => {
-      const { message, problems } = mistakesOf(() =>
-        validateConfig(definition, { ...origin, databaseUrl: "embedded" }),
-      );
-      expect(problems).toHaveLength(1);
-      expect(message).toMatch(
-        /the config itself: found .*, expected an object with the keys database, pipelines/,
-      );
-    },
-  );
+  test.each([undefined, null, 7, [], "config", () => ({})])("in the config as a whole are named: %s", (definition) => {
+    const { message, problems } = mistakesOf(() => validateConfig(definition, { ...origin, databaseUrl: "embedded" }));
+    expect(problems).toHaveLength(1);
+    expect(message).toMatch(/the config itself: found .*, expected an object with the keys database, pipelines/);
+  });
 
   test("a config without pipelines is one", () => {
     const { problems } = mistakesOf(() => validateConfig({ database: "embedded", pipelines: {} }, origin));
-    expect(problems).toMatchObject([
-      { path: "pipelines", found: "an object", expected: "at least one pipeline" },
-    ]);
+    expect(problems).toMatchObject([{ path: "pipelines", found: "an object", expected: "at least one pipeline" }]);
   });
 
   test.each(["a".repeat(41), "1a", "a.b", "a b", "", "__proto__"])("a pipeline named %j is one", (name) => {
@@ -378,17 +341,13 @@ describe("mistakes", () => {
       JSON.stringify({ [name]: minimal }).replace(/^\{"[^"]*"/, `{${JSON.stringify(name)}`),
     );
     const { problems } = mistakesOf(() => validateConfig({ database: "embedded", pipelines }, origin));
-    expect(problems.map(({ expected }) => expected)).toEqual([
-      expect.stringMatching(/^a lower-case letter, then/),
-    ]);
+    expect(problems.map(({ expected }) => expected)).toEqual([expect.stringMatching(/^a lower-case letter, then/)]);
   });
 });
 
 describe("the columns of the target", () => {
   test("must be of fields that the answer has", () => {
-    expect(
-      problemsOf({ ...minimal, answer, target: { table: "labels", columns: { gener: "g" } } }),
-    ).toMatchObject([
+    expect(problemsOf({ ...minimal, answer, target: { table: "labels", columns: { gener: "g" } } })).toMatchObject([
       { path: "target.columns.gener", nearMatch: "genre", expected: expect.stringContaining("genre, year") },
     ]);
     expect(problemsOf({ ...minimal, target: { table: "labels", columns: { genre: "g" } } })).toMatchObject([
@@ -407,18 +366,13 @@ describe("the columns of the target", () => {
     );
   });
 
-  test.each(["id", "rowmill_at", "rowmill_model"])(
-    "must not be %s, unless the field is mapped away",
-    (name) => {
-      const films = { ...minimal, answer: z.object({ [name]: z.string() }) };
-      expect(problemsOf(films)).toMatchObject([{ path: "target", found: null }]);
-      expect(
-        validate({ ...films, target: { table: "labels", columns: { [name]: "other" } } }).pipelines,
-      ).toHaveLength(1);
-      const backOnto = { table: "labels", columns: { answer: name } };
-      expect(problemsOf({ ...minimal, target: backOnto })).toMatchObject([{ path: "target.columns.answer" }]);
-    },
-  );
+  test.each(["id", "rowmill_at", "rowmill_model"])("must not be %s, unless the field is mapped away", (name) => {
+    const films = { ...minimal, answer: z.object({ [name]: z.string() }) };
+    expect(problemsOf(films)).toMatchObject([{ path: "target", found: null }]);
+    expect(validate({ ...films, target: { table: "labels", columns: { [name]: "other" } } }).pipelines).toHaveLength(1);
+    const backOnto = { table: "labels", columns: { answer: name } };
+    expect(problemsOf({ ...minimal, target: backOnto })).toMatchObject([{ path: "target.columns.answer" }]);
+  });
 
   test.each(["films", "public.films"])(
     "cannot be kept for a row that is gone when the target %s is the source",
@@ -429,14 +383,11 @@ describe("the columns of the target", () => {
     },
   );
 
-  test.each(["films", "public.films"])(
-    "must not be declared columns when the target %s is the source",
-    (table) => {
-      const films = { ...minimal, answer: z.object({ Title: z.string() }), target: { table } };
-      expect(problemsOf(films)[0]?.expected).toMatch(/is also in source\.columns/);
-      expect(validate({ ...films, target: { table: "labels" } }).pipelines).toHaveLength(1);
-    },
-  );
+  test.each(["films", "public.films"])("must not be declared columns when the target %s is the source", (table) => {
+    const films = { ...minimal, answer: z.object({ Title: z.string() }), target: { table } };
+    expect(problemsOf(films)[0]?.expected).toMatch(/is also in source\.columns/);
+    expect(validate({ ...films, target: { table: "labels" } }).pipelines).toHaveLength(1);
+  });
 });
 
 describe("the database", () => {

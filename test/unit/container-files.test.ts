@@ -33,9 +33,7 @@ function mistakesOfDockerfile(content: string): string[] {
     instructionJSONInSingleQuotes: severity,
     instructionWorkdirRelative: severity,
   };
-  return validate(content, settings).map(({ message }) =>
-    typeof message === "string" ? message : message.value,
-  );
+  return validate(content, settings).map(({ message }) => (typeof message === "string" ? message : message.value));
 }
 
 /** What dclint says of it, warnings included; "" when all is well. */
@@ -109,8 +107,7 @@ describe("compose.yaml", () => {
   });
 
   it("gives a worker more time to stop than it takes at most", async () => {
-    const limit =
-      /^const STOP_LIMIT_MS = ([\d_]+);$/m.exec(await text("src/worker/process/worker.ts"))?.[1] ?? "";
+    const limit = /^const STOP_LIMIT_MS = ([\d_]+);$/m.exec(await text("src/worker/process/worker.ts"))?.[1] ?? "";
     const graceMs = Number.parseInt(services.rowmill.stop_grace_period, 10) * 1000;
     expect(Number(limit.replaceAll("_", ""))).toBeGreaterThan(0);
     expect(graceMs).toBeGreaterThan(Number(limit.replaceAll("_", "")) * 1.5);
@@ -120,13 +117,8 @@ describe("compose.yaml", () => {
     const values = Object.values(services).flatMap(({ environment }) => Object.entries(environment));
     const secrets = values.filter(([name]) => /PASSWORD|KEY|DATABASE_URL/.test(name));
     expect(secrets).toHaveLength(3);
-    expect(secrets.filter(([, value]) => !/\$\{(?:POSTGRES_PASSWORD|OPENAI_API_KEY)/.test(value))).toEqual(
-      [],
-    );
-    expect(Object.values(services).map((service) => service.restart)).toEqual([
-      "unless-stopped",
-      "unless-stopped",
-    ]);
+    expect(secrets.filter(([, value]) => !/\$\{(?:POSTGRES_PASSWORD|OPENAI_API_KEY)/.test(value))).toEqual([]);
+    expect(Object.values(services).map((service) => service.restart)).toEqual(["unless-stopped", "unless-stopped"]);
   });
 
   it("mounts config and state where the image's command looks for them", () => {

@@ -178,16 +178,13 @@ describe("The doctor's list of checks", () => {
     const ids = CHECKS.map((check) => check.id);
     expect(new Set(ids).size).toBe(ids.length);
     for (const [index, check] of CHECKS.entries())
-      for (const need of check.needs)
-        expect(ids.slice(0, index), `${check.id} needs ${need}`).toContain(need);
+      for (const need of check.needs) expect(ids.slice(0, index), `${check.id} needs ${need}`).toContain(need);
   });
 });
 
 describe("An error of the database", () => {
-  const explain = (
-    failure: Partial<Parameters<typeof explainFailure>[0]>,
-    facts: ConnectionFacts | null = remote,
-  ) => explainFailure({ sqlState: null, errorCode: null, message: "", ...failure }, facts);
+  const explain = (failure: Partial<Parameters<typeof explainFailure>[0]>, facts: ConnectionFacts | null = remote) =>
+    explainFailure({ sqlState: null, errorCode: null, message: "", ...failure }, facts);
 
   it.each([
     [{ errorCode: "ENETUNREACH" }, /has no route to.*\n.*Supabase's direct host has only IPv6 addresses/],
@@ -209,10 +206,7 @@ describe("An error of the database", () => {
     [{ sqlState: "25006" }, /primary/],
     [{ sqlState: "42501" }, /rowmill up --print-sql/],
     [{ message: "Query read timeout" }, /long transactions/],
-    [
-      { sqlState: "57014" },
-      /a short statement_timeout, raise it for the user "postgres".*\n.*long transactions/,
-    ],
+    [{ sqlState: "57014" }, /a short statement_timeout, raise it for the user "postgres".*\n.*long transactions/],
     [{ sqlState: "57P01" }, /was restarted/],
   ])("that is %j comes with a fix", (failure, expected) => {
     expect(explain(failure).hints.join("\n")).toMatch(expected);
@@ -232,10 +226,7 @@ describe("An error of the database", () => {
     ...["57P01", "57P02", "57P03", "53100", "53200", "53300", "08006"].map(
       (sqlState): [{ sqlState: string }, boolean] => [{ sqlState }, true],
     ),
-    [
-      { sqlState: "08P01", message: "server login has been failing, try again later (server_login_retry)" },
-      true,
-    ],
+    [{ sqlState: "08P01", message: "server login has been failing, try again later (server_login_retry)" }, true],
     [{ sqlState: "08P01", message: "no such user" }, false],
     [{ errorCode: "ENOTFOUND" }, false],
     [{ errorCode: "ENETUNREACH" }, false],

@@ -31,12 +31,9 @@ test("options are read as PostgreSQL reads them, with blanks kept by a backslash
   });
 });
 
-test.each([["-x"], ["-c"], ["-c work_mem"], ["--=1"]])(
-  "options that are not settings are refused: %s",
-  (options) => {
-    expect(settingsOf({ options })).toMatchObject({ kind: "refused", error: { code: "22023" } });
-  },
-);
+test.each([["-x"], ["-c"], ["-c work_mem"], ["--=1"]])("options that are not settings are refused: %s", (options) => {
+  expect(settingsOf({ options })).toMatchObject({ kind: "refused", error: { code: "22023" } });
+});
 
 test("another user is a setting too", () => {
   const packet = readFirstPacket(startup({ user: "anon", database: "postgres" }));

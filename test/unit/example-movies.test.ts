@@ -61,9 +61,7 @@ describe("examples/movies/movies.csv", () => {
   it("gives each film a title, a year, one to three genres and a director", () => {
     expect(titlesWhere(({ title }) => title.trim() === "" || title !== title.trim())).toEqual([]);
     expect(titlesWhere(({ year }) => !/^\d{4}$/.test(year) || +year < 1900 || +year > 2026)).toEqual([]);
-    expect(titlesWhere(({ genres }) => !/^[a-z]+( [a-z]+)*(\|[a-z]+( [a-z]+)*){0,2}$/.test(genres))).toEqual(
-      [],
-    );
+    expect(titlesWhere(({ genres }) => !/^[a-z]+( [a-z]+)*(\|[a-z]+( [a-z]+)*){0,2}$/.test(genres))).toEqual([]);
     expect(titlesWhere(({ director }) => !/^[^&]*\S[^&]*( & [^&]+)?$/.test(director))).toEqual([]);
   });
 

@@ -11,10 +11,7 @@ import {
 } from "../../src/model/batch/failing.js";
 import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 
-function answers(
-  counts: Partial<Record<AttemptOutcome, number>>,
-  accepted: AttemptOutcome[] = [],
-): JudgedAnswer[] {
+function answers(counts: Partial<Record<AttemptOutcome, number>>, accepted: AttemptOutcome[] = []): JudgedAnswer[] {
   return Object.entries(counts).flatMap(([outcome, count]) =>
     Array.from({ length: count }, (_, index) => ({
       key: `${outcome} ${index}`,
@@ -66,10 +63,7 @@ describe("Answers that mostly fail", () => {
   it("are accepted by as few kinds as make the rest no longer too many", () => {
     expect(failuresToAccept(answers({ refused: 14, invalid: 4, answered: 2 }))).toEqual(["refused"]);
     expect(failuresToAccept(answers({ truncated: 12, invalid: 8 }))).toEqual(["truncated"]);
-    expect(failuresToAccept(answers({ refused: 7, invalid: 7, truncated: 6 }))).toEqual([
-      "invalid",
-      "refused",
-    ]);
+    expect(failuresToAccept(answers({ refused: 7, invalid: 7, truncated: 6 }))).toEqual(["invalid", "refused"]);
     expect(failuresToAccept(answers({ answered: 15, invalid: 5 }))).toEqual([]);
   });
 
@@ -84,9 +78,7 @@ describe("Answers that mostly fail", () => {
       detail: `\u001b[2K\u202e"x"\u2028${"d".repeat(10_000)}`,
     }));
     const text = failingText(failuresAmong(last, last), config);
-    expect(text).toContain(
-      `15 of the last 20 answers failed: 15 ${outcome}. Row "z\\nevil: 100000 succeeded`,
-    );
+    expect(text).toContain(`15 of the last 20 answers failed: 15 ${outcome}. Row "z\\nevil: 100000 succeeded`);
     expect(text).toContain(fix);
     expect(text).toMatch(/rowmill resume films\. .* rowmill resume films --accept$/);
     expect(text).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);

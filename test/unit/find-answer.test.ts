@@ -29,10 +29,7 @@ describe("an answer to a schema is found", () => {
     ["in double braces", `{${x}}`],
     ["beside an object that does not fit", `{"note": 1} ${x} {"label": 2}`],
     ["twice, but the same", `${x} or again { "label": "x" }`],
-    [
-      "with tags and braces in its texts",
-      JSON.stringify({ label: "x", tags: ["<think>", "{", '"}', "</think>"] }),
-    ],
+    ["with tags and braces in its texts", JSON.stringify({ label: "x", tags: ["<think>", "{", '"}', "</think>"] })],
     ["as a text of JSON", JSON.stringify(x)],
     ["in a tool's arguments", "", { calls: [x] }],
     ["in a tool's arguments as a text of JSON", "I call it now.", { calls: [JSON.stringify(x)] }],
@@ -65,12 +62,7 @@ describe("an answer to a schema is refused", () => {
     ["a draft that is kept apart, where the answer does not fit", '{"label":7}', "label: ", { reasoning: x }],
     ["a draft, where the answer is words", `<think>${x}?</think>I cannot say.`, "not JSON"],
     ["a draft, where the answer was cut", `<think>${x}?</think>{"label":"y`, "not JSON"],
-    [
-      "a draft, where a tool was called instead",
-      "",
-      "label: ",
-      { calls: ['{"city":"Paris"}'], reasoning: x },
-    ],
+    ["a draft, where a tool was called instead", "", "label: ", { calls: ['{"city":"Paris"}'], reasoning: x }],
     ["too many", "{}".repeat(CANDIDATES_MAX + 1), `more than ${CANDIDATES_MAX} JSON objects`],
     ["a number", "42", "expected object"],
   ])("%s", (_, text, message, beside) => {

@@ -47,8 +47,7 @@ function answer<T extends z.ZodType>(text: string, schema: T): z.infer<T> {
   return schema.parse(JSON.parse(said(ask(text, formatOf(schema))).content ?? "")) as z.infer<T>;
 }
 
-const film =
-  "A young detective and his partner hunt a serial killer who uses the seven deadly sins as his motives.";
+const film = "A young detective and his partner hunt a serial killer who uses the seven deadly sins as his motives.";
 
 const filmSummary = "A thriller about a young detective, his partner and a serial killer.";
 
@@ -83,16 +82,8 @@ describe("an answer", () => {
       { sentiment: "positive" },
     ],
     ["A terrible, boring mess.", z.object({ sentiment: z.string() }), { sentiment: "negative" }],
-    [
-      "Der Film ist nicht gut und die Musik ist laut.",
-      z.object({ language: z.string() }),
-      { language: "German" },
-    ],
-    [
-      "Le film est une histoire pour les enfants.",
-      z.object({ languageCode: z.string() }),
-      { languageCode: "fr" },
-    ],
+    ["Der Film ist nicht gut und die Musik ist laut.", z.object({ language: z.string() }), { language: "German" }],
+    ["Le film est une histoire pour les enfants.", z.object({ languageCode: z.string() }), { languageCode: "fr" }],
     ["Released in 1994 with 3 stars.", z.object({ year: z.int() }), { year: 1994 }],
     ["A tale of four friends.", z.object({ friends: z.int().nullable() }), { friends: 4 }],
     ["No number here.", z.object({ year: z.int().nullable() }), { year: null }],
@@ -168,10 +159,7 @@ describe("a special text", () => {
   const format = formatOf(schema);
 
   test.each<[string, Partial<Said>]>([
-    [
-      "refuse",
-      { content: null, refusal: expect.stringContaining("can't help") as string, finishReason: "stop" },
-    ],
+    ["refuse", { content: null, refusal: expect.stringContaining("can't help") as string, finishReason: "stop" }],
     ["empty", { content: "", finishReason: "stop" }],
     ["filter", { finishReason: "content_filter" }],
     ["truncate", { finishReason: "length" }],
@@ -184,9 +172,7 @@ describe("a special text", () => {
     expect(() => JSON.parse(invalid) as unknown).toThrow(SyntaxError);
     const mismatch = JSON.parse(said(ask(`[[demo:mismatch]] ${film}`, format)).content ?? "") as Json;
     expect(schema.safeParse(mismatch).success).toBe(false);
-    expect(
-      () => JSON.parse(said(ask(`[[demo:truncate]] ${film}`, format)).content ?? "") as unknown,
-    ).toThrow();
+    expect(() => JSON.parse(said(ask(`[[demo:truncate]] ${film}`, format)).content ?? "") as unknown).toThrow();
   });
 
   test("leaves no choice at all", () => {
@@ -209,9 +195,7 @@ describe("a special text", () => {
 
   test("with -once has its effect the first time that the message is seen, each message for itself", () => {
     const seen = new Set<string>();
-    const statuses = ["A", "A", "B", "A", "B"].map(
-      (name) => ask(`[[demo:error-once 500]] ${name}.`, {}, seen).status,
-    );
+    const statuses = ["A", "A", "B", "A", "B"].map((name) => ask(`[[demo:error-once 500]] ${name}.`, {}, seen).status);
     expect(statuses).toEqual([500, 200, 500, 200, 200]);
   });
 
@@ -244,10 +228,7 @@ const { schema: schemas } = fc.letrec<{ schema: z.ZodType; object: z.ZodType }>(
     fc.constant(z.literal(["a", 3, true])),
     fc
       .constantFrom("date", "email", "url", "uuid")
-      .map(
-        (kind) =>
-          ({ date: z.iso.date(), email: z.email(), url: z.url(), uuid: z.uuid() })[kind] ?? z.string(),
-      ),
+      .map((kind) => ({ date: z.iso.date(), email: z.email(), url: z.url(), uuid: z.uuid() })[kind] ?? z.string()),
     bounds.map(([low, span]) =>
       z
         .int()

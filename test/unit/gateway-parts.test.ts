@@ -27,14 +27,10 @@ describe("lines of a file", () => {
   test("are what stands between line feeds, whatever the characters and sizes", async () => {
     const line = fc.string({ unit: "grapheme", maxLength: 50 }).map((text) => text.replaceAll("\n", ""));
     await fc.assert(
-      fc.asyncProperty(
-        fc.array(line, { maxLength: 40 }),
-        fc.integer({ min: 1, max: 50 }),
-        async (lines, perChunk) => {
-          const content = lines.map((text) => `${text}\n`).join("");
-          expect(await linesIn(content, perChunk)).toEqual(lines);
-        },
-      ),
+      fc.asyncProperty(fc.array(line, { maxLength: 40 }), fc.integer({ min: 1, max: 50 }), async (lines, perChunk) => {
+        const content = lines.map((text) => `${text}\n`).join("");
+        expect(await linesIn(content, perChunk)).toEqual(lines);
+      }),
       { numRuns: 100 },
     );
   });

@@ -24,11 +24,7 @@ test.each<[string, (string | Uint8Array)[], string[]]>([
   ["a carriage return inside a line", ["a\rb\n"], ["a\rb"]],
   ["empty lines", ["\n\na\n\r\n\nb\n\n"], ["a", "b"]],
   ["a byte order mark", ["\ufeffa\n\ufeffb\n"], ["a", "\ufeffb"]],
-  [
-    "a byte order mark in three chunks",
-    [Buffer.from([0xef]), Buffer.from([0xbb]), Buffer.from([0xbf]), "a"],
-    ["a"],
-  ],
+  ["a byte order mark in three chunks", [Buffer.from([0xef]), Buffer.from([0xbb]), Buffer.from([0xbf]), "a"], ["a"]],
   ["nothing but a byte order mark", ["\ufeff"], []],
   ["line separators of other alphabets", ["a\u2028b\u2029c\u0085d\n"], ["a\u2028b\u2029c\u0085d"]],
   ["a character cut in two", [Buffer.from("😀é").subarray(0, 2), Buffer.from("😀é").subarray(2)], ["😀é"]],

@@ -89,13 +89,7 @@ describe("A chunk of answers", () => {
 
   it.each<[string, Judging, Partial<ChunkCase>, Partial<typeof how>, ReturnType<typeof sumUp>]>([
     ["is written where it fits", writing, {}, {}, written],
-    [
-      "counts the first line of this attempt",
-      writing,
-      { lines: [line("x", 2), good, line("y")] },
-      {},
-      written,
-    ],
+    ["counts the first line of this attempt", writing, { lines: [line("x", 2), good, line("y")] }, {}, written],
     ["leaves a request without a line in the batch", writing, { lines: [] }, {}, {}],
     ["leaves a request that only another attempt names", writing, { lines: [line("x", 2)] }, {}, {}],
     ["leaves what was not read for later", writing, { isUnread: true }, {}, { left: ["1"] }],

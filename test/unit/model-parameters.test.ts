@@ -21,11 +21,7 @@ test.each<[string, Record<string, Json>, string[]]>([
   ["gpt-5.2-2025-12-11", { reasoning_effort: "xhigh" }, []],
   ["gpt-4o-mini", { ...sampling, stop: "x" }, []],
   ["gpt-4o-mini", { reasoning_effort: "low" }, ["reasoning_effort"]],
-  [
-    "ft:gpt-4.1-nano-2025-04-14:acme:films:1",
-    { reasoning_effort: "low", temperature: 0 },
-    ["reasoning_effort"],
-  ],
+  ["ft:gpt-4.1-nano-2025-04-14:acme:films:1", { reasoning_effort: "low", temperature: 0 }, ["reasoning_effort"]],
   ["gpt-5-chat-latest", sampling, []],
   ["gpt-5.9-mega", { ...sampling, reasoning_effort: "max" }, []],
   ["openai/gpt-5-mini", sampling, []],
@@ -37,7 +33,5 @@ test.each<[string, Record<string, Json>, string[]]>([
 
 test("what is refused is said with what to write instead", () => {
   const problems = parameterProblems("gpt-5.1", { temperature: 0.2, reasoning_effort: "high" });
-  expect(problems[0]?.problem).toBe(
-    'gpt-5.1 refuses it when it reasons; leave it out, or set reasoningEffort: "none"',
-  );
+  expect(problems[0]?.problem).toBe('gpt-5.1 refuses it when it reasons; leave it out, or set reasoningEffort: "none"');
 });

@@ -95,11 +95,7 @@ describe("SQL that is shown to be reviewed", () => {
   it.each([
     ["names", 'select "a\nb\\c" from "x""\u202e"', 'select U&"a\\000ab\\\\c" from U&"x""\\202e"'],
     ["values", "select 'a\nb\\c''', e'it\\'s\r'", "select E'a\\u000ab\\\\c''', e'it\\'s\\u000d'"],
-    [
-      "names inside a function's body",
-      'as $x$ begin "a\u001b"; end $x$',
-      'as $x$ begin U&"a\\001b"; end $x$',
-    ],
+    ["names inside a function's body", 'as $x$ begin "a\u001b"; end $x$', 'as $x$ begin U&"a\\001b"; end $x$'],
   ])("has %s escaped as SQL has it", (_, statement, shown) => {
     expect(safeSql(statement)).toBe(shown);
   });

@@ -194,20 +194,17 @@ describe("the fingerprint", () => {
     expect(fingerprintOfBody(buildBody(question))).toBe(value);
   });
 
-  test.each(Object.keys(questions))(
-    "of a question that is %s is its own body's, whatever the try",
-    (name) => {
-      const question = questions[name] ?? request;
-      const { fingerprint, line } = encode(question);
-      expect(fingerprint).toMatch(/^[0-9a-f]{32}$/);
-      expect(fingerprintOfBody(bodyIn(line))).toBe(fingerprint);
-      const roomier = encode(question, { maxOutputTokens: 9_999 });
-      expect(roomier.fingerprint).toBe(fingerprint);
-      expect(fingerprintOfBody(bodyIn(roomier.line))).toBe(fingerprint);
-      for (const attempt of [{ told: "Not JSON." }, { model: "gpt-4.1" }])
-        expect(encode(question, attempt).fingerprint).toBe(fingerprint);
-    },
-  );
+  test.each(Object.keys(questions))("of a question that is %s is its own body's, whatever the try", (name) => {
+    const question = questions[name] ?? request;
+    const { fingerprint, line } = encode(question);
+    expect(fingerprint).toMatch(/^[0-9a-f]{32}$/);
+    expect(fingerprintOfBody(bodyIn(line))).toBe(fingerprint);
+    const roomier = encode(question, { maxOutputTokens: 9_999 });
+    expect(roomier.fingerprint).toBe(fingerprint);
+    expect(fingerprintOfBody(bodyIn(roomier.line))).toBe(fingerprint);
+    for (const attempt of [{ told: "Not JSON." }, { model: "gpt-4.1" }])
+      expect(encode(question, attempt).fingerprint).toBe(fingerprint);
+  });
 
   test("is the body's without the room for its answer, and the body stays as it is", () => {
     const body = buildBody(request);

@@ -41,32 +41,20 @@ test("a good line is text with its model and its tokens", () => {
 
 describe("a line that was paid for and cannot be used", () => {
   test.each<[string, unknown, object]>([
-    [
-      "finish_reason length",
-      completion({ content: '{"a":' }, "length"),
-      { kind: "truncated", text: '{"a":' },
-    ],
+    ["finish_reason length", completion({ content: '{"a":' }, "length"), { kind: "truncated", text: '{"a":' }],
     [
       "finish_reason length without content",
       completion({ content: null }, "length"),
       { kind: "truncated", text: null },
     ],
-    [
-      "finish_reason content_filter",
-      completion({ content: null }, "content_filter"),
-      { kind: "refused", text: null },
-    ],
+    ["finish_reason content_filter", completion({ content: null }, "content_filter"), { kind: "refused", text: null }],
     [
       "a refusal",
       completion({ content: null, refusal: "I cannot." }),
       { kind: "refused", message: "I cannot.", text: "I cannot." },
     ],
     ["content null", completion({ content: null }), { kind: "invalid", text: null }],
-    [
-      "content of no words",
-      completion({ content: [{ type: "image_url", image_url: {} }] }),
-      { kind: "invalid" },
-    ],
+    ["content of no words", completion({ content: [{ type: "image_url", image_url: {} }] }), { kind: "invalid" }],
     [
       "a refusal among the parts",
       completion({ content: [{ type: "refusal", refusal: "I cannot." }] }),
@@ -79,10 +67,7 @@ describe("a line that was paid for and cannot be used", () => {
     ],
     [
       "a refusal beside a tool call",
-      completion(
-        { content: null, refusal: "No.", tool_calls: [{ function: { arguments: "{}" } }] },
-        "tool_calls",
-      ),
+      completion({ content: null, refusal: "No.", tool_calls: [{ function: { arguments: "{}" } }] }, "tool_calls"),
       { kind: "refused" },
     ],
     [
@@ -125,11 +110,7 @@ describe("what was said is read from", () => {
       },
       { text: '{"a":1}' },
     ],
-    [
-      "parts of the newer API",
-      { content: [{ type: "output_text", text: "x", annotations: [] }] },
-      { text: "x" },
-    ],
+    ["parts of the newer API", { content: [{ type: "output_text", text: "x", annotations: [] }] }, { text: "x" }],
     ["texts in a list", { content: ["x", "y"] }, { text: "xy" }],
     ["one part alone", { content: { type: "text", text: "x" } }, { text: "x" }],
     ["a part whose text is an object", { content: [{ type: "text", text: { value: "x" } }] }, { text: "x" }],
@@ -147,17 +128,9 @@ describe("what was said is read from", () => {
     ["reasoning beside the words", { content: "x", reasoning_content: "hm" }, { text: "x", reasoning: "hm" }],
     ["reasoning alone", { content: null, reasoning: '{"a":1}' }, { text: "", reasoning: '{"a":1}' }],
     ["a tool call", { content: null, tool_calls: [call('{"a":1}')] }, { text: "", calls: ['{"a":1}'] }],
-    [
-      "a tool call with an object",
-      { content: "", tool_calls: [call({ a: 1 })] },
-      { text: "", calls: ['{"a":1}'] },
-    ],
+    ["a tool call with an object", { content: "", tool_calls: [call({ a: 1 })] }, { text: "", calls: ['{"a":1}'] }],
     ["a function call", { function_call: { name: "answer", arguments: "{}" } }, { text: "", calls: ["{}"] }],
-    [
-      "broken tool calls",
-      { content: "x", tool_calls: [null, 7, { function: null }, call(null)] },
-      { text: "x" },
-    ],
+    ["broken tool calls", { content: "x", tool_calls: [null, 7, { function: null }, call(null)] }, { text: "x" }],
   ])("%s", (_, message, said) => {
     const finish = "tool_calls" in (message as object) ? "tool_calls" : "stop";
     expect(read(reply(completion(message, finish)))).toEqual({

@@ -16,12 +16,7 @@ test.each<[RefusalAbout, string | null, number | undefined, string]>([
   ["size", null, 400, "File is too large."],
   ["size", null, 400, "The input file exceeds the maximum size of 100 MB."],
   ["size", "too_many_tasks", undefined, "The input file has 100,001 tasks."],
-  [
-    "notReady",
-    null,
-    400,
-    "File file-1 is in 'pending' state. Only files with status 'Processed' are accepted.",
-  ],
+  ["notReady", null, 400, "File file-1 is in 'pending' state. Only files with status 'Processed' are accepted."],
   ["notReady", null, 409, "The file has not yet been processed."],
   [
     "notReady",
@@ -32,18 +27,11 @@ test.each<[RefusalAbout, string | null, number | undefined, string]>([
   ["definition", "model_not_found", undefined, "The provided model 'x' is not supported by the Batch API."],
   ["tokens", "token_limit_exceeded", undefined, "Enqueued token limit reached. Your quota is used up."],
   ["other", null, 409, "A conflict."],
-  [
-    "other",
-    null,
-    400,
-    "max_tokens is too large: 99999. This model supports at most 16384 completion tokens.",
-  ],
+  ["other", null, 400, "max_tokens is too large: 99999. This model supports at most 16384 completion tokens."],
   ["other", null, 400, "This request exceeds the rate limit of 500 requests per minute."],
   ["other", null, 400, "Quotation marks are missing."],
 ])("%s: code %s, status %s, %s", (about, code, status, message) => {
-  expect(judgeRefusal({ ...said, code, message, ...(status === undefined ? {} : { status }) }).about).toBe(
-    about,
-  );
+  expect(judgeRefusal({ ...said, code, message, ...(status === undefined ? {} : { status }) }).about).toBe(about);
 });
 
 test("a line is named by its number, whatever is said of it, except what every line shares", () => {

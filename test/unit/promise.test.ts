@@ -16,10 +16,7 @@ describe("What is promised after a lost reply", () => {
     [{ find: "name", fence: "tried", exclusive: false }, /runs although its input was deleted/],
     [{ find: "input", fence: "none", exclusive: false }, /^A duplicate batch, only if/],
     [{ find: "circumstance", fence: "none", exclusive: true }, /cancels nothing that is not proved/],
-    [
-      { find: "circumstance", fence: "none", exclusive: false },
-      /^Nothing without your consent: .*`reconcile.unknown`/,
-    ],
+    [{ find: "circumstance", fence: "none", exclusive: false }, /^Nothing without your consent: .*`reconcile.unknown`/],
   ] as const)("says of %j what could be paid twice, and when", (recovery, words) => {
     expect(promiseOf(recovery).paidTwice).toMatch(words);
   });

@@ -7,8 +7,7 @@ const both = { HTTPS_PROXY: "http://secure:3128", HTTP_PROXY: "http://plain:3128
 
 function placeFor(url: string, variables: Readonly<Record<string, string>>): string | null {
   return (
-    proxyFor(new URL(url), readEnvironment({ OPENAI_BASE_URL: url, ...variables }).provider.proxies)?.place ??
-    null
+    proxyFor(new URL(url), readEnvironment({ OPENAI_BASE_URL: url, ...variables }).provider.proxies)?.place ?? null
   );
 }
 
@@ -37,14 +36,12 @@ describe("the proxy for a request", () => {
     expect(printed).not.toContain("s3cret");
   });
 
-  test.each([
-    "http://localhost:8000/v1",
-    "http://127.0.0.1/v1",
-    "http://127.9.9.9:4477/v1",
-    "https://[::1]:4477/v1",
-  ])("is none for this machine: %s", (url) => {
-    expect(placeFor(url, both)).toBe(null);
-  });
+  test.each(["http://localhost:8000/v1", "http://127.0.0.1/v1", "http://127.9.9.9:4477/v1", "https://[::1]:4477/v1"])(
+    "is none for this machine: %s",
+    (url) => {
+      expect(placeFor(url, both)).toBe(null);
+    },
+  );
 
   test.each([
     ["https://api.openai.com/v1", "api.openai.com"],
@@ -96,8 +93,6 @@ describe("a proxy that cannot be used", () => {
     );
     expect(() => readEnvironment({ HTTPS_PROXY: text })).toThrow(/^(?!.*s3cret)/s);
     expect(() => readEnvironment({ ...variables, NO_PROXY: "api.openai.com" })).not.toThrow();
-    expect(() =>
-      readEnvironment({ ...variables, OPENAI_BASE_URL: "http://127.0.0.1:4477/v1" }),
-    ).not.toThrow();
+    expect(() => readEnvironment({ ...variables, OPENAI_BASE_URL: "http://127.0.0.1:4477/v1" })).not.toThrow();
   });
 });

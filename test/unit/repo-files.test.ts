@@ -57,9 +57,7 @@ function exists(file: string): Promise<boolean> {
 /** Where the words that follow a pattern's first group are. */
 async function allMatches(pattern: RegExp, within: readonly string[]): Promise<string[][]> {
   const found = await Promise.all(
-    within.map(async (file) =>
-      [...(await text(file)).matchAll(pattern)].map(([, word = ""]) => [file, word]),
-    ),
+    within.map(async (file) => [...(await text(file)).matchAll(pattern)].map(([, word = ""]) => [file, word])),
   );
   return found.flat();
 }
@@ -128,17 +126,13 @@ describe("docs/dependencies.md", () => {
     const section = page.slice(from, next === -1 ? undefined : next);
     const rows = [...section.matchAll(/^\| `([^`]+)` +\| (.+?) +\| (.+?) +\|$/gm)];
     expect(rows.map(([, name = ""]) => name).toSorted()).toEqual(Object.keys(wanted).toSorted());
-    expect(rows.filter(([, , reason = "", instead = ""]) => reason.length < 8 || instead.length < 5)).toEqual(
-      [],
-    );
+    expect(rows.filter(([, , reason = "", instead = ""]) => reason.length < 8 || instead.length < 5)).toEqual([]);
   });
 });
 
 describe("README.md", () => {
   it("shows the config of test/types/example.ts, which the compilers check", async () => {
-    const shown = (await text("README.md"))
-      .split("<!-- test/types/example.ts -->\n\n```ts\n")[1]
-      ?.split("```")[0];
+    const shown = (await text("README.md")).split("<!-- test/types/example.ts -->\n\n```ts\n")[1]?.split("```")[0];
     expect(shown).toBe(await text("test/types/example.ts"));
   });
 
@@ -155,9 +149,7 @@ describe("README.md", () => {
     };
     const rates = { price: listPrice("openai", "gpt-4o-mini", new Date("2026-11-27")), batchFactor: 0.5 };
     const ofRows = (tier: "batch" | "live") => formatUsd((costNanoUsd(usage, rates, tier) ?? 0) * 10_000);
-    expect(readme).toContain(
-      `**${ofRows("batch")}** with \`gpt-4o-mini\`, and ${ofRows("live")} as live requests`,
-    );
+    expect(readme).toContain(`**${ofRows("batch")}** with \`gpt-4o-mini\`, and ${ofRows("live")} as live requests`);
   });
 
   it("has the two commands, as CI runs them", async () => {
@@ -175,18 +167,14 @@ describe("The documentation", () => {
       const [path = "", anchor] = link.split("#");
       const target = path === "" ? page : normalize(join(dirname(page), path));
       if (!(await exists(target))) broken.push(`${page}: ${link}`);
-      else if (anchor !== undefined && !headings(await text(target)).has(anchor))
-        broken.push(`${page}: ${link}`);
+      else if (anchor !== undefined && !headings(await text(target)).has(anchor)) broken.push(`${page}: ${link}`);
     }
     expect(links.length).toBeGreaterThan(20);
     expect(broken).toEqual([]);
   });
 
   it("names only tests and scripts that are there", async () => {
-    const named = await allMatches(
-      /\b((?:test|bench|scripts|src|migrations)\/[\w./-]+\.(?:ts|mjs|sql))\b/g,
-      pages,
-    );
+    const named = await allMatches(/\b((?:test|bench|scripts|src|migrations)\/[\w./-]+\.(?:ts|mjs|sql))\b/g, pages);
     const missing: string[] = [];
     for (const [page = "", path = ""] of named) if (!(await exists(path))) missing.push(`${page}: ${path}`);
     expect(named.length).toBeGreaterThan(10);
@@ -200,9 +188,7 @@ describe("The documentation", () => {
   });
 
   it("speaks of no machine's own paths", async () => {
-    const ours = files.filter(
-      (file) => /\.(?:ts|mjs|md|json|sql|yml)$/.test(file) && file !== "package-lock.json",
-    );
+    const ours = files.filter((file) => /\.(?:ts|mjs|md|json|sql|yml)$/.test(file) && file !== "package-lock.json");
     expect(await allMatches(/((?:^|[\s"'`(])\/(?:work|root|home\/\w+)\/\w+)/gm, ours)).toEqual([]);
   });
 });
@@ -232,9 +218,7 @@ describe("The package", () => {
   });
 
   it("has every file that its pages for users link to", async () => {
-    const forUsers = pages.filter((page) =>
-      /^(?:README\.md|CHANGELOG\.md|docs\/[^/]+|examples\/.*)$/.test(page),
-    );
+    const forUsers = pages.filter((page) => /^(?:README\.md|CHANGELOG\.md|docs\/[^/]+|examples\/.*)$/.test(page));
     const shipped = ["README.md", "CONTRIBUTING.md", "LICENSE", ...manifest.files];
     const links = (await allMatches(LINK, forUsers)).map(([page = "", link = ""]) =>
       link.startsWith("#") ? page : normalize(join(dirname(page), link.split("#")[0] ?? "")),

@@ -42,32 +42,15 @@ const model = ["model/errors.js", "model/pipeline.js", "model/provider/provider.
 const postgres = [...model, "postgres/database.js", "postgres/failure.js"];
 const ledger = [...postgres, "store/requests/queue.js"];
 const config = ["config/load/load.js", "config/read/readers.js", "config/database/connection.js"];
-const worker = [
-  "worker/context.js",
-  "worker/rounds/intake.js",
-  "worker/turn/advance.js",
-  "worker/process/worker.js",
-];
-const stage = [
-  ...ledger,
-  "sources/source.js",
-  "sources/table/inspection.js",
-  "targets/target.js",
-  "version.js",
-];
+const worker = ["worker/context.js", "worker/rounds/intake.js", "worker/turn/advance.js", "worker/process/worker.js"];
+const stage = [...ledger, "sources/source.js", "sources/table/inspection.js", "targets/target.js", "version.js"];
 
 /** Who may import what beside its own files: one way, from the stable to the changing. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   model: [],
   postgres: model,
   config: [...model, "postgres/failure.js", "index.js", "providers/adapters.js"],
-  "config/read": [
-    ...model,
-    "postgres/failure.js",
-    "index.js",
-    "providers/adapters.js",
-    "config/read/readers.js",
-  ],
+  "config/read": [...model, "postgres/failure.js", "index.js", "providers/adapters.js", "config/read/readers.js"],
   embedded: model,
   gateway: ["model/errors.js"],
   store: postgres,

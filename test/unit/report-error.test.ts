@@ -23,10 +23,7 @@ it("A message of several lines is shown line by line, and what a stack quotes is
     note: (text) => void notes.push(text),
   };
   const cause = new Error("from afar\nevil: ok");
-  reportError(
-    terminal,
-    new RowmillError("refused", "No.", { lines: ["one", "two"], hints: ["Try."], cause }),
-  );
+  reportError(terminal, new RowmillError("refused", "No.", { lines: ["one", "two"], hints: ["Try."], cause }));
   expect(notes.slice(0, 4)).toEqual(["rowmill: No.", "  one", "  two", "  Hint: Try."]);
   expect(notes).toContain("  evil: ok");
 });

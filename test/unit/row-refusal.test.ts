@@ -4,8 +4,7 @@ import { DatabaseError } from "../../src/postgres/database.js";
 import { causeOf, isOfStatement } from "../../src/worker/turn/collect/row-refusal.js";
 
 function failed(sqlState: string | null, where?: string, routine?: string): DatabaseError {
-  const code =
-    sqlState === null || /^(08|53|57P)/.test(sqlState) ? "database_unreachable" : "database_refused";
+  const code = sqlState === null || /^(08|53|57P)/.test(sqlState) ? "database_unreachable" : "database_refused";
   return new DatabaseError(code, "x", {
     sqlState,
     passes: false,
@@ -14,22 +13,13 @@ function failed(sqlState: string | null, where?: string, routine?: string): Data
 }
 
 describe("A transaction that failed", () => {
-  it.each([
-    "P0001",
-    "42501",
-    "55000",
-    "23503",
-    "22001",
-    "0A000",
-    "XX000",
-    "40002",
-    "21000",
-    "RM123",
-    "58P01",
-  ])("by %s is a row's doing at the target, and not in a statement over the ledger", (sqlState) => {
-    expect(causeOf(failed(sqlState), true)?.cause).toBe("refusal");
-    expect(causeOf(failed(sqlState), false)).toBeNull();
-  });
+  it.each(["P0001", "42501", "55000", "23503", "22001", "0A000", "XX000", "40002", "21000", "RM123", "58P01"])(
+    "by %s is a row's doing at the target, and not in a statement over the ledger",
+    (sqlState) => {
+      expect(causeOf(failed(sqlState), true)?.cause).toBe("refusal");
+      expect(causeOf(failed(sqlState), false)).toBeNull();
+    },
+  );
 
   it.each(["40001", "40P01", "55P03"])("by %s may go well another time, wherever it was", (sqlState) => {
     expect(causeOf(failed(sqlState), true)?.cause).toBe("passing");

@@ -21,11 +21,7 @@ describe("a spool file has its lines in the provider's frame, counted and hashed
     ["no line", LINES, []],
     ["no line between brackets", LIST, []],
     ["one line", LIST, ["a"]],
-    [
-      "more lines than are gathered",
-      LINES,
-      Array.from({ length: 3_000 }, (_, index) => `${index}${"x".repeat(400)}`),
-    ],
+    ["more lines than are gathered", LINES, Array.from({ length: 3_000 }, (_, index) => `${index}${"x".repeat(400)}`)],
     ["characters of one to four bytes", LIST, Array.from({ length: 50_000 }, () => "aé€😀")],
     ["a line longer than what is gathered", LIST, ["a", "é".repeat(300_000), "b", "y".repeat(90_000), "c"]],
   ])("%s", async (_, frame, lines) => {

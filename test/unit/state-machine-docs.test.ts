@@ -8,11 +8,7 @@ import {
   BATCH_TRANSITIONS,
 } from "../../src/model/batch/batch-transitions.js";
 import { BATCH_PHASES, HELD_PHASES } from "../../src/model/batch/holding.js";
-import {
-  REQUEST_EVENTS,
-  REQUEST_STATES,
-  REQUEST_TRANSITIONS,
-} from "../../src/model/request/request-transitions.js";
+import { REQUEST_EVENTS, REQUEST_STATES, REQUEST_TRANSITIONS } from "../../src/model/request/request-transitions.js";
 import type { AttemptOutcome } from "../../src/model/words/what-next.js";
 import { whatNext } from "../../src/model/words/what-next.js";
 

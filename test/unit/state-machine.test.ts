@@ -214,9 +214,7 @@ const holds: Record<HoldReason, Record<BatchPhase, boolean>> = {
   unapproved: { unsent: true, sent: false, collecting: false },
 };
 
-const requestCells = REQUEST_STATES.flatMap((state) =>
-  REQUEST_EVENTS.map((event) => [state, event] as const),
-);
+const requestCells = REQUEST_STATES.flatMap((state) => REQUEST_EVENTS.map((event) => [state, event] as const));
 const batchCells = BATCH_STATES.flatMap((state) => BATCH_EVENTS.map((event) => [state, event] as const));
 
 function known(state: RequestState, more: Partial<KnownRequest> = {}): KnownRequest {
@@ -294,8 +292,7 @@ describe("A batch", () => {
     for (const state of BATCH_STATES) {
       const reached = new Set<BatchMove>([state]);
       for (const from of reached) {
-        if (from !== "impossible")
-          for (const event of BATCH_EVENTS) reached.add(BATCH_TRANSITIONS[from][event]);
+        if (from !== "impossible") for (const event of BATCH_EVENTS) reached.add(BATCH_TRANSITIONS[from][event]);
       }
       expect(ends.some((end) => reached.has(end))).toBe(true);
     }
@@ -321,9 +318,7 @@ describe("Work on a batch", () => {
 
   it("counts as sent from the moment when a create may be on its way", () => {
     const phaseByState = BATCH_STATES.map((state) => [phaseOf(state, false), phaseOf(state, true)]);
-    expect(
-      Object.fromEntries(BATCH_STATES.map((state, index) => [state, phaseByState[index]])),
-    ).toMatchObject({
+    expect(Object.fromEntries(BATCH_STATES.map((state, index) => [state, phaseByState[index]]))).toMatchObject({
       planned: ["unsent", "unsent"],
       uploading: ["unsent", "unsent"],
       submitting: ["unsent", "sent"],

@@ -16,11 +16,7 @@ it.each([
     true,
   ],
   ["it is wanted for a count, within its rest", { wanted: true, mayRest: true, finishedAgoMs: 1_999 }, false],
-  [
-    "it is wanted for a count, and none was finished",
-    { wanted: true, mayRest: true, finishedAgoMs: null },
-    true,
-  ],
+  ["it is wanted for a count, and none was finished", { wanted: true, mayRest: true, finishedAgoMs: null }, true],
 ])("a sweep is due or not when %s", (_, facts, due) => {
   expect(isSweepDue({ ...idle, ...facts })).toBe(due);
 });

@@ -17,8 +17,7 @@ describe("A table's name", () => {
 
   it("means a listed table with its schema or without, in quotes or not", () => {
     const films = { name: "films", qualified: "public.films", columns: [], keys: [], problem: null };
-    for (const text of ["films", "public.films", '"films"', 'public."films"'])
-      expect(isNamed(films, text)).toBe(true);
+    for (const text of ["films", "public.films", '"films"', 'public."films"']) expect(isNamed(films, text)).toBe(true);
     for (const text of ["Films", "shop.films", "films.public"]) expect(isNamed(films, text)).toBe(false);
   });
 

@@ -18,15 +18,9 @@ describe("a path into a column of JSON", () => {
     ["{{ meta.tags.0 }} {{ meta.tags[1] }} {{ meta.tags[-1] }}", "crime LA LA"],
     ["{{ meta.cast[1].name }} {{ meta.cast.0.name }}", "De Niro Pacino"],
     ['{{ meta["odd key"]["a.b"] }}{{ meta[""] }}', "xnothing"],
-    [
-      "{{ meta.price }} {{ meta.big }} {{ meta.huge }} {{ meta.year }}",
-      "1.10 12345678901234567890 1e400 1995",
-    ],
+    ["{{ meta.price }} {{ meta.big }} {{ meta.huge }} {{ meta.year }}", "1.10 12345678901234567890 1e400 1995"],
     ["{{ list[1] }} {{ list.0 }} {{ list[2][0] }}", "9007199254740993 10 x"],
-    [
-      "{{ meta.seen }}{{ meta.none }}{{ meta.missing }}{{ meta.missing.further[3] }}{{ meta.title.x }}.",
-      "true.",
-    ],
+    ["{{ meta.seen }}{{ meta.none }}{{ meta.missing }}{{ meta.missing.further[3] }}{{ meta.title.x }}.", "true."],
     ["{{ meta.size }} {{ meta.tags.size }} {{ meta.tags.first }} {{ list.last }}", '7 2 crime ["x"]'],
     ["{{ meta.tags }} {{ meta.deep }}", '["crime", "LA"] {"list": [1.50, {"n": -0}]}'],
     [
@@ -38,10 +32,7 @@ describe("a path into a column of JSON", () => {
     ["{% if meta.price > 1 and meta.big > 5 and meta.price == 1.1 %}dear{% endif %}", "dear"],
     ["{{ meta.price | times: 2 }} {{ meta.year | plus: 1 }}", "2.2 1996"],
     ["{{ meta.toString }} {{ meta.constructor }} {{ meta.__proto__ }}", "own own too and this"],
-    [
-      "{{ Title }}{{ list.toString }}{{ list.constructor }}{{ meta.deep.constructor }}{{ list[0].toFixed }}",
-      "T",
-    ],
+    ["{{ Title }}{{ list.toString }}{{ list.constructor }}{{ meta.deep.constructor }}{{ list[0].toFixed }}", "T"],
     ["{% assign key = 'title' %}{{ meta[key] }} {{ meta.year }}", "Heat 1995"],
     ["{{ Title }} {{ Title.size }} {{ meta.year }}", "T 1 1995"],
   ])("%s gives %s", (text, expected) => {
@@ -92,14 +83,8 @@ describe("a path into a column of another type", () => {
   test.each([
     ["{{ Title }} {{ meta.a.b }} {{ raw[0] }} {{ row.meta }}", []],
     ['{{ row["a.b"] }} {{ ["a.b"] }} {{ Title.size }} {{ Title[0] }} {{ row[Title] }}', []],
-    [
-      "{{ Title.x }} {{ Title.y }}",
-      ['the template has a path into "Title", which is of type text: only json'],
-    ],
-    [
-      "{{ row.tags.first }}{% for x in Title.list %}{% endfor %}",
-      ['"tags", which is of type text[]', '"Title"'],
-    ],
+    ["{{ Title.x }} {{ Title.y }}", ['the template has a path into "Title", which is of type text: only json']],
+    ["{{ row.tags.first }}{% for x in Title.list %}{% endfor %}", ['"tags", which is of type text[]', '"Title"']],
     ['{{ ["a.b"].c }}', ['has a path into "a.b"']],
   ])("%s", (text, parts) => {
     const problems = pathProblems(text, types);

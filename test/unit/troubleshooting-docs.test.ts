@@ -58,9 +58,7 @@ function section(heading: string): string {
 async function sources(): Promise<string> {
   const files = await readdir(join(repository, "src"), { recursive: true });
   const texts = await Promise.all(
-    files
-      .filter((file) => file.endsWith(".ts"))
-      .map((file) => readFile(join(repository, "src", file), "utf8")),
+    files.filter((file) => file.endsWith(".ts")).map((file) => readFile(join(repository, "src", file), "utf8")),
   );
   // A message may be put together from two literals.
   return texts.join("\n").replaceAll(/["`] \+\s*["`]/g, "");
@@ -80,9 +78,7 @@ describe("docs/troubleshooting.md", () => {
   it("quotes messages that the code has", async () => {
     const code = await sources();
     const quoted = [...page.matchAll(/^- (`[^\n]*)/gm)].flatMap(([, line = ""]) =>
-      [...(/^((?:`[^`]+`(?:, )?)+):/.exec(line)?.[1] ?? "").matchAll(/`([^`]+)`/g)].map(
-        (match) => match[1] ?? "",
-      ),
+      [...(/^((?:`[^`]+`(?:, )?)+):/.exec(line)?.[1] ?? "").matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ""),
     );
     const parts = quoted.flatMap((message) => message.split("…").map((part) => part.trim()));
     expect(quoted.length).toBeGreaterThan(50);

@@ -97,26 +97,10 @@ describe("A turn with a batch", () => {
       { isCreateOpen: true, isShared: true },
       "reconcile",
     ],
-    [
-      "waits for the account of a create that is open",
-      { isCreateOpen: true, isOtherAccount: true },
-      "waitForAccount",
-    ],
-    [
-      "ends a refused file of another account without asking it",
-      { isRefused: true, isOtherAccount: true },
-      "refuse",
-    ],
-    [
-      "ends a refused file of a changed definition as refused",
-      { isRefused: true, isOutdated: true },
-      "refuse",
-    ],
-    [
-      "takes a shared batch back before its refusal counts",
-      { isRefused: true, isShared: true },
-      "withdrawShared",
-    ],
+    ["waits for the account of a create that is open", { isCreateOpen: true, isOtherAccount: true }, "waitForAccount"],
+    ["ends a refused file of another account without asking it", { isRefused: true, isOtherAccount: true }, "refuse"],
+    ["ends a refused file of a changed definition as refused", { isRefused: true, isOutdated: true }, "refuse"],
+    ["takes a shared batch back before its refusal counts", { isRefused: true, isShared: true }, "withdrawShared"],
     ["waits under a pause, even with a refused file", { isRefused: true, holds: ["person"] }, "wait"],
     ["waits under a pause, even for another account", { isOtherAccount: true, holds: ["person"] }, "wait"],
     ["continues under a budget's pause", { holds: ["budget"] }, "create"],
@@ -157,12 +141,7 @@ function said(about: RefusalAbout, line: number | null = null): BatchInputError 
 
 describe("A refused file", () => {
   const file = { lines: 3, isOthers: false, isRecovered: false };
-  const [tokens, size, definition, account] = [
-    said("tokens"),
-    said("size"),
-    said("definition"),
-    said("account"),
-  ];
+  const [tokens, size, definition, account] = [said("tokens"), said("size"), said("definition"), said("account")];
 
   it.each<[string, readonly BatchInputError[], Partial<typeof file>, ReturnType<typeof judgeRefusal>]>([
     ["of other code teaches nothing", [size], { isOthers: true }, { kind: "othersFile" }],
@@ -173,12 +152,7 @@ describe("A refused file", () => {
       {},
       { kind: "shared", size, definition, account },
     ],
-    [
-      "may be about one of these alone",
-      [account],
-      {},
-      { kind: "shared", size: null, definition: null, account },
-    ],
+    ["may be about one of these alone", [account], {}, { kind: "shared", size: null, definition: null, account }],
     [
       "fails the lines that are named, each by its last error",
       [said("line", 1), said("other", 3), said("line", 3)],
@@ -197,12 +171,7 @@ describe("A refused file", () => {
       {},
       { kind: "unexplained" },
     ],
-    [
-      "whose lines are lost is unexplained",
-      [said("line", 1)],
-      { isRecovered: true },
-      { kind: "unexplained" },
-    ],
+    ["whose lines are lost is unexplained", [said("line", 1)], { isRecovered: true }, { kind: "unexplained" }],
     ["without a reason is unexplained", [], {}, { kind: "unexplained" }],
   ])("%s", (_, errors, facts, verdict) => {
     expect(judgeRefusal(errors, { ...file, ...facts })).toEqual(verdict);
@@ -211,36 +180,19 @@ describe("A refused file", () => {
   const full = { named: null as number | null, inFlight: 1_000, ofBatch: 1_000, ofRequest: 10 };
   it.each<[string, Partial<typeof full>, ReturnType<typeof tokenLimit>]>([
     ["teaches the limit that it names", { named: 800 }, { enqueuedTokens: 800, waits: false }],
-    [
-      "waits while other batches are queued",
-      { named: 800, inFlight: 1_500 },
-      { enqueuedTokens: 800, waits: true },
-    ],
+    ["waits while other batches are queued", { named: 800, inFlight: 1_500 }, { enqueuedTokens: 800, waits: true }],
     ["halves under a limit that was not reached", { named: 2_000 }, { enqueuedTokens: 500, waits: true }],
     ["halves without a limit", {}, { enqueuedTokens: 500, waits: true }],
     ["never goes below one request", { ofBatch: 12 }, { enqueuedTokens: 10, waits: true }],
-    [
-      "goes below one request where the limit does",
-      { named: 4, ofBatch: 6 },
-      { enqueuedTokens: 4, waits: true },
-    ],
-    [
-      "never goes below one token",
-      { named: 0, ofBatch: 1, ofRequest: 0 },
-      { enqueuedTokens: 1, waits: true },
-    ],
+    ["goes below one request where the limit does", { named: 4, ofBatch: 6 }, { enqueuedTokens: 4, waits: true }],
+    ["never goes below one token", { named: 0, ofBatch: 1, ofRequest: 0 }, { enqueuedTokens: 1, waits: true }],
   ])("for its tokens %s", (_, facts, limit) => {
     expect(tokenLimit({ ...full, ...facts })).toEqual(limit);
   });
 
   const large = { named: null as number | null, bytes: 1_600, lines: 10 };
   it.each<
-    [
-      string,
-      Partial<typeof large>,
-      { inputBytes: number | null; sizeGuesses: number },
-      ReturnType<typeof sizeLesson>,
-    ]
+    [string, Partial<typeof large>, { inputBytes: number | null; sizeGuesses: number }, ReturnType<typeof sizeLesson>]
   >([
     ["teaches the limit that it names", { named: 900 }, never(), { kind: "limit", inputBytes: 900 }],
     [
@@ -249,12 +201,7 @@ describe("A refused file", () => {
       never(),
       { kind: "guess", inputBytes: 100, count: 1 },
     ],
-    [
-      "counts its guesses",
-      {},
-      { inputBytes: 1_600, sizeGuesses: 1 },
-      { kind: "guess", inputBytes: 100, count: 2 },
-    ],
+    ["counts its guesses", {}, { inputBytes: 1_600, sizeGuesses: 1 }, { kind: "guess", inputBytes: 100, count: 2 }],
     ["gives up after as many", {}, { inputBytes: 1_600, sizeGuesses: 2 }, { kind: "hopeless" }],
     ["gives up at one request", { lines: 1 }, never(), { kind: "hopeless" }],
     ["teaches nothing over a known limit", {}, { inputBytes: 1_599, sizeGuesses: 2 }, { kind: "known" }],

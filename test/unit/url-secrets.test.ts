@@ -22,13 +22,10 @@ describe("The secrets of a database's URL", () => {
     expect(urlSecrets(url)).not.toContain(":@");
   });
 
-  it.each([
-    "",
-    "postgres://user@host/app",
-    "postgres:///app?password=",
-    "embedded",
-    "postgres://user:@host/app",
-  ])("of %j are none", (url) => {
-    expect(urlSecrets(url)).toEqual([]);
-  });
+  it.each(["", "postgres://user@host/app", "postgres:///app?password=", "embedded", "postgres://user:@host/app"])(
+    "of %j are none",
+    (url) => {
+      expect(urlSecrets(url)).toEqual([]);
+    },
+  );
 });

@@ -9,8 +9,7 @@ const repository = join(import.meta.dirname, "../..");
 const words: Readonly<Record<string, RegExp>> = {
   "a vendor":
     /openai|azure|anthropic|\bclaude|gemini|mistral|\bgroq|bedrock|together\.?ai|\bxai\b|deepseek|cohere|openrouter/gi,
-  "a family of models":
-    /\bgpt-?\d|\bgpt-(?:oss|tokenizer)|\bo[134]-(?:mini|pro)|text-embedding-|\bllama-?\d/gi,
+  "a family of models": /\bgpt-?\d|\bgpt-(?:oss|tokenizer)|\bo[134]-(?:mini|pro)|text-embedding-|\bllama-?\d/gi,
   "a tokenizer": /tiktoken|o200k|cl100k/gi,
   "an id of a file": /\b(?:input|output|error)_?file_?ids?\b/gi,
   "our metadata": /\browmill_(?:batch|deployment|pipeline|definition|attempt)\b/g,
@@ -54,8 +53,7 @@ async function sources(): Promise<readonly (readonly [file: string, text: string
   const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   return Promise.all(
     files.map(
-      async (file) =>
-        [relative(repository, file).replaceAll("\\", "/"), await readFile(file, "utf8")] as const,
+      async (file) => [relative(repository, file).replaceAll("\\", "/"), await readFile(file, "utf8")] as const,
     ),
   );
 }

@@ -53,8 +53,7 @@ async function abandon(tx: Queryable, lease: Lease, batch: Batch): Promise<Aband
     reason: REASON,
     fields: { lostNanoUsd: lostNanoUsd },
   } as const;
-  if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } })))
-    throw batchInUse(batch.id);
+  if (!(await batches.move(tx, lease, { ...given, detail: { rows, lostNanoUsd } }))) throw batchInUse(batch.id);
   return { rows, lostNanoUsd };
 }
 

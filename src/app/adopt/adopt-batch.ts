@@ -31,10 +31,7 @@ export interface OpenedForAdoption {
 /**
  * As `up` would. @throws RowmillError `refused` when a running worker has another definition, and would stop sending.
  */
-export async function openForAdoption(
-  parts: ProjectParts,
-  config: PipelineConfig,
-): Promise<OpenedForAdoption> {
+export async function openForAdoption(parts: ProjectParts, config: PipelineConfig): Promise<OpenedForAdoption> {
   const worker = await workerOf(parts.database, config);
   const context = await openProject({ ...parts, config: { ...parts.config, pipelines: [config] } });
   return { context, worker };
@@ -96,10 +93,7 @@ export async function prepareAdoption(
 }
 
 function countsOf(lines: NamedLines, states: ReadonlyMap<string, number>, adopted: number): AdoptionCounts {
-  const ended = ["succeeded", "failed", "cancelled"].reduce(
-    (sum, state) => sum + (states.get(state) ?? 0),
-    0,
-  );
+  const ended = ["succeeded", "failed", "cancelled"].reduce((sum, state) => sum + (states.get(state) ?? 0), 0);
   const inFlight = states.get("batched") ?? 0;
   return { adopted, ended, inFlight, noRow: lines.named.length - adopted - ended - inFlight };
 }
@@ -119,15 +113,9 @@ async function retrieve(pipeline: Pipeline, id: string, signal: AbortSignal): Pr
     });
   }
   if (batch.mark !== null)
-    throw new RowmillError(
-      "refused",
-      `Rowmill created ${id} itself, and finds its own batches automatically.`,
-    );
+    throw new RowmillError("refused", `Rowmill created ${id} itself, and finds its own batches automatically.`);
   if (batch.status === "failed")
-    throw new RowmillError(
-      "refused",
-      `The provider refused ${id} and ran nothing, so there is nothing to collect.`,
-    );
+    throw new RowmillError("refused", `The provider refused ${id} and ran nothing, so there is nothing to collect.`);
   return batch;
 }
 
@@ -201,11 +189,7 @@ export interface Adopted extends AdoptionCounts {
 /**
  * @throws RowmillError `refused` when, since then, it was adopted, its rows were taken, or the pipeline was changed.
  */
-export async function adoptBatch(
-  context: WorkerContext,
-  pipeline: Pipeline,
-  adoption: Adoption,
-): Promise<Adopted> {
+export async function adoptBatch(context: WorkerContext, pipeline: Pipeline, adoption: Adoption): Promise<Adopted> {
   const billed = billedAs(pipeline, adoption.lines.model, adoption.batch);
   const bounds = await requestBounds(context, pipeline, billed.rates);
   return context.database.transaction(async (tx) => {

@@ -36,9 +36,7 @@ export function isEnded({ state }: Batch): boolean {
 
 /** Certainly not sent. */
 export function isUnsent({ state, createIntentAgoMs }: Batch): boolean {
-  return (
-    (state === "planned" || state === "uploading" || state === "submitting") && createIntentAgoMs === null
-  );
+  return (state === "planned" || state === "uploading" || state === "submitting") && createIntentAgoMs === null;
 }
 
 export function batchInUse(batchId: string): RowmillError {

@@ -16,10 +16,7 @@ import { lookAtPlace, type Place } from "../open/place-of-ledger.js";
 
 /** Until `finishDecision`, no worker sends, collects or deletes anything. */
 export async function holdBack({ database }: WorkerContext): Promise<void> {
-  await deployment.suspect(
-    database,
-    suspicionText("A rowmill deployment command was interrupted before it was done."),
-  );
+  await deployment.suspect(database, suspicionText("A rowmill deployment command was interrupted before it was done."));
 }
 
 /** Ends batches that certainly are not sent: their rows wait again. Those of pipelines that the config lacks stay. */

@@ -5,12 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { matchesContent, parseCustomId, type CustomId } from "../../model/request/custom-id.js";
-import {
-  ProviderError,
-  type Inputs,
-  type Provider,
-  type ProviderBatch,
-} from "../../model/provider/provider.js";
+import { ProviderError, type Inputs, type Provider, type ProviderBatch } from "../../model/provider/provider.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as adoptions from "../../store/batches/adoption.js";
 import * as duplicates from "../../store/batches/duplicates.js";
@@ -24,14 +19,7 @@ import { requestBounds } from "../../worker/rounds/estimate.js";
 import { catchUp } from "../../worker/rounds/intake.js";
 import { listSince } from "../../worker/rounds/provider-clock.js";
 import { batchLines, type Reading } from "../adopt/batch-lines.js";
-import {
-  billedAs,
-  insertTaken,
-  takeRows,
-  type Billed,
-  type Matching,
-  type TakenLine,
-} from "../adopt/take-over.js";
+import { billedAs, insertTaken, takeRows, type Billed, type Matching, type TakenLine } from "../adopt/take-over.js";
 import type { Place } from "../open/place-of-ledger.js";
 import { finishDecision, holdBack, withdrawUnsent } from "./decide-deployment.js";
 
@@ -84,11 +72,7 @@ export async function prepareRestore(context: WorkerContext, signal: AbortSignal
   return { lost, unlisted, gone, unsent };
 }
 
-async function lostBatches(
-  context: WorkerContext,
-  provider: Provider,
-  signal: AbortSignal,
-): Promise<ProviderBatch[]> {
+async function lostBatches(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<ProviderBatch[]> {
   const deployment = await deployments.deploymentId(context.database);
   const since = listSince(provider, provider.limits.resultsKeptHours * 3_600);
   const { ours, untold } = await listOurs(provider.list(since, { signal }), {
@@ -226,10 +210,7 @@ interface Adopting {
   readonly bounds: { readonly nanoUsdEach: number; readonly tokensEach: number };
 }
 
-async function adoptLost(
-  tx: Queryable,
-  { lost, pipeline, lines, billed, bounds }: Adopting,
-): Promise<number> {
+async function adoptLost(tx: Queryable, { lost, pipeline, lines, billed, bounds }: Adopting): Promise<number> {
   const { batch } = lost;
   const { account } = pipeline.provider;
   // Before the requests, as an intake does: so neither waits for the other with rows locked.

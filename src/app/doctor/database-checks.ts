@@ -69,9 +69,7 @@ async function checkVersion(look: Look): Promise<readonly Finding[]> {
 export function judgeVersion(number: number, name: string): Finding {
   if (number >= migrations.POSTGRES_VERSION_MIN) return ok(`PostgreSQL ${name}`);
   return problem(`PostgreSQL ${name} is too old.`, {
-    fixes: [
-      `Rowmill needs PostgreSQL ${migrations.POSTGRES_VERSION_MIN / 10_000} or later: upgrade the server.`,
-    ],
+    fixes: [`Rowmill needs PostgreSQL ${migrations.POSTGRES_VERSION_MIN / 10_000} or later: upgrade the server.`],
   });
 }
 
@@ -183,8 +181,7 @@ async function checkTls(look: Look): Promise<readonly Finding[]> {
   return [judgeTls(facts, look.pooled ? null : (row?.ssl ?? null))];
 }
 
-const isOfThisMachine = (host: string) =>
-  host.startsWith("/") || /^(localhost$|127\.|::1$|\[::1\]$)/.test(host);
+const isOfThisMachine = (host: string) => host.startsWith("/") || /^(localhost$|127\.|::1$|\[::1\]$)/.test(host);
 
 /** `encrypted`: as the server sees it; null: it does not know. */
 export function judgeTls(facts: ConnectionFacts, encrypted: boolean | null): Finding {
@@ -192,8 +189,7 @@ export function judgeTls(facts: ConnectionFacts, encrypted: boolean | null): Fin
   if (isOfThisMachine(host)) return ok("not needed: the connection stays on this machine");
   const opportunistic = sslMode === "prefer" || sslMode === "allow";
   if (sslMode === "disable" || (opportunistic && encrypted === false)) {
-    const why =
-      sslMode === "disable" ? `${sslModeFrom ?? "sslmode"} is "disable"` : "the server does not offer it";
+    const why = sslMode === "disable" ? `${sslModeFrom ?? "sslmode"} is "disable"` : "the server does not offer it";
     return warning(
       `Off, because ${why}: anyone on the network between this machine and ${host} can read and change your rows.`,
       {

@@ -94,9 +94,7 @@ function judgeRole(rights: DatabaseRights): readonly Finding[] {
       `The user "${user}" may not ${verb} the role ${ARRIVALS_ROLE}, so Rowmill's trigger functions will run ` +
         `with all rights of "${user}".`,
       {
-        fixes: [
-          "Rowmill works without this role. With it, its triggers can only add rows to rowmill.arrivals.",
-        ],
+        fixes: ["Rowmill works without this role. With it, its triggers can only add rows to rowmill.arrivals."],
         sql: [...create, `grant ${ARRIVALS_ROLE} to ${quoteIdentifier(user)};`],
       },
     ),

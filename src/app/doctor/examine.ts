@@ -55,8 +55,7 @@ export async function examine(look: Look): Promise<readonly CheckReport[]> {
 function obstacle(check: Check, reports: ReadonlyMap<string, CheckReport>): string | null {
   for (const id of check.needs) {
     const report = reports.get(id);
-    if (report === undefined)
-      throw new RowmillError("internal", `${check.id} needs ${id}, which comes later.`);
+    if (report === undefined) throw new RowmillError("internal", `${check.id} needs ${id}, which comes later.`);
     const stop = report.findings.find((finding) => finding.stops);
     if (stop === undefined) continue;
     return stop.level === "notChecked" || stop.level === "ok" ? stop.text : report.check.otherwise;

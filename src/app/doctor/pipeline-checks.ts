@@ -63,9 +63,7 @@ async function checkTriggers(look: Look): Promise<readonly Finding[]> {
       ];
     if (table === undefined) return [notChecked(`${name}: its source was not found`)];
     const { count, findings } = await readOnly(look, (tx) => diagnoseOurTriggers(tx, row, table));
-    return findings.length > 0
-      ? findings
-      : [ok(`${name}: ${counted(count, "trigger")} on ${table.qualified}`)];
+    return findings.length > 0 ? findings : [ok(`${name}: ${counted(count, "trigger")} on ${table.qualified}`)];
   });
 }
 
@@ -188,11 +186,7 @@ async function checkOrphans(look: Look): Promise<readonly Finding[]> {
   ];
 }
 
-async function orphansAt(
-  look: Look,
-  provider: Provider,
-  ledgerId: string,
-): Promise<readonly ProviderBatch[]> {
+async function orphansAt(look: Look, provider: Provider, ledgerId: string): Promise<readonly ProviderBatch[]> {
   const clockSeconds = provider.clockSeconds();
   const now = clockSeconds ?? Math.floor(Date.now() / 1_000);
   const ageMin = clockSeconds === null ? CLOCKS_APART_SECONDS : ORPHAN_SECONDS_MIN;

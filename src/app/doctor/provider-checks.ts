@@ -54,10 +54,7 @@ async function checkKey(look: Look): Promise<readonly Finding[]> {
   return findings.map((finding) => ({ ...finding, stops: !isOneAccepted }));
 }
 
-async function diagnoseAccount(
-  look: Look,
-  { choice, pipelines }: Account,
-): Promise<SeenProvider | RowmillError> {
+async function diagnoseAccount(look: Look, { choice, pipelines }: Account): Promise<SeenProvider | RowmillError> {
   const setup = { ...known(look.environment, "variables").provider, callMs: CALL_MS_MAX };
   const models = [...new Set(pipelines.map(({ request }) => request.model))];
   try {
@@ -71,11 +68,7 @@ async function diagnoseAccount(
   }
 }
 
-function shown(
-  { findings, pipelines }: SeenProvider,
-  about: ProviderFinding["about"],
-  isNamed: boolean,
-): Finding[] {
+function shown({ findings, pipelines }: SeenProvider, about: ProviderFinding["about"], isNamed: boolean): Finding[] {
   const make = { ok, warning, problem };
   const whose = isNamed ? `${pipelines.join(", ")}: ` : "";
   return findings
@@ -86,9 +79,7 @@ function shown(
 function checkModels(look: Look): Promise<readonly Finding[]> {
   const seen = known(look.seen, "an answer of the provider");
   const findings = seen.flatMap((one) => shown(one, "model", seen.length > 1));
-  return Promise.resolve(
-    findings.length > 0 ? findings : [notChecked("the provider did not list its models")],
-  );
+  return Promise.resolve(findings.length > 0 ? findings : [notChecked("the provider did not list its models")]);
 }
 
 function showPromises(look: Look): Promise<readonly Finding[]> {
@@ -105,8 +96,7 @@ function checkPrices(look: Look): Promise<readonly Finding[]> {
   return Promise.resolve([ok("known for every model")]);
 }
 
-const SET_PRICE =
-  "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.";
+const SET_PRICE = "Set the price in the config: request.price: { input: …, output: … }, in dollars per million tokens.";
 
 export function judgeUnpriced({ name, provider, request, budget }: PipelineConfig): Finding {
   const text = `${name}: Rowmill has no price for ${request.model}`;
@@ -114,11 +104,7 @@ export function judgeUnpriced({ name, provider, request, budget }: PipelineConfi
   const meant = near === null ? [] : [`Did you mean "${near}"? Change request.model in the config.`];
   return budget === null
     ? warning(`${text}, so it cannot count costs, and every change waits for your approval.`, {
-        fixes: [
-          ...meant,
-          SET_PRICE,
-          `Or cap the pipeline with limit, and approve it: rowmill approve ${name}`,
-        ],
+        fixes: [...meant, SET_PRICE, `Or cap the pipeline with limit, and approve it: rowmill approve ${name}`],
       })
     : problem(`${text}, so it cannot enforce a budget in dollars.`, {
         fixes: [...meant, SET_PRICE, "Or remove budget, and cap the pipeline with limit."],

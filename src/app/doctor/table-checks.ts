@@ -51,11 +51,7 @@ async function checkSource(pipeline: PipelineConfig, look: Look): Promise<readon
   return readOnly(look, (tx) => diagnoseSource(tx, pipeline, table));
 }
 
-export async function targetPlan(
-  look: Look,
-  pipeline: PipelineConfig,
-  table: SourceTable,
-): Promise<TargetPlan> {
+export async function targetPlan(look: Look, pipeline: PipelineConfig, table: SourceTable): Promise<TargetPlan> {
   const wanted = await readOnly(look, (tx) => wantedTarget(tx, pipeline, table));
   return examineTarget(known(look.opened, "a database").database, wanted);
 }

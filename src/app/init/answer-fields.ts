@@ -45,8 +45,7 @@ function readType(type: string): string {
   if (known !== undefined) return known;
   if (type.endsWith("[]")) return `z.array(${readType(type.slice(0, -2).trim())})`;
   const words = type.split("|").map((word) => word.trim());
-  if (words.length > 1 && !words.includes(""))
-    return `z.enum(${JSON.stringify(words).replaceAll(",", ", ")})`;
+  if (words.length > 1 && !words.includes("")) return `z.enum(${JSON.stringify(words).replaceAll(",", ", ")})`;
   const near = nearMatch(type, Object.keys(PLAIN));
   const meant = near === null ? "" : `; did you mean "${near}"?`;
   throw refused(

@@ -26,15 +26,9 @@ export interface Choices {
 
 /** Words that cannot name a constant, that the loader of configs takes, or that the config imports. */
 const TAKEN = new Set([
-  ..."arguments await break case catch class const continue debugger default delete do else enum eval".split(
-    " ",
-  ),
-  ..."export exports extends false finally for function if implements import in instanceof interface".split(
-    " ",
-  ),
-  ..."let module new null package private protected public require return static super switch this".split(
-    " ",
-  ),
+  ..."arguments await break case catch class const continue debugger default delete do else enum eval".split(" "),
+  ..."export exports extends false finally for function if implements import in instanceof interface".split(" "),
+  ..."let module new null package private protected public require return static super switch this".split(" "),
   ..."throw true try typeof undefined var void while with yield defineConfig pipeline z".split(" "),
 ]);
 
@@ -44,9 +38,7 @@ export function configText(choices: Choices): string {
   const named = variable === name ? name : `${JSON.stringify(name)}: ${variable}`;
   const imports = answer === null ? "defineConfig, pipeline" : "defineConfig, pipeline, z";
   const database = embedded ? `database: "embedded", ` : "";
-  const where = embedded
-    ? ""
-    : "// Connects to DATABASE_URL, from the environment or from .env next to this file.\n";
+  const where = embedded ? "" : "// Connects to DATABASE_URL, from the environment or from .env next to this file.\n";
   const fields = answer === null ? "" : answerText(answer);
   return `import { ${imports} } from "rowmill";
 

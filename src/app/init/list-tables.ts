@@ -51,8 +51,7 @@ export async function listTables(client: Queryable): Promise<FoundTable[]> {
     const qualified = writeTableName({ schema: relation.schema, name: relation.table });
     const name = relation.bare ? writeTableName({ schema: null, name: relation.table }) : qualified;
     const { columns, keys } = relation;
-    const problem =
-      problemOf(relation) ?? (index < INSPECTED_MAX ? await refusalOf(client, name, keys) : null);
+    const problem = problemOf(relation) ?? (index < INSPECTED_MAX ? await refusalOf(client, name, keys) : null);
     found.push({ name, qualified, columns, keys, problem });
   }
   return found;

@@ -30,9 +30,7 @@ async function isModule(folder: string): Promise<boolean> {
   if (text === null) return false;
   try {
     const manifest: unknown = JSON.parse(text);
-    return (
-      typeof manifest === "object" && manifest !== null && "type" in manifest && manifest.type === "module"
-    );
+    return typeof manifest === "object" && manifest !== null && "type" in manifest && manifest.type === "module";
   } catch (error) {
     // A broken package.json is for npm to complain about.
     if (error instanceof SyntaxError) return false;
@@ -58,10 +56,7 @@ export async function writeVariable(folder: string, name: string, value: string)
     .map((written) => `${name}=${written}`)
     .find((candidate) => parse(candidate)[name] === value);
   if (line === undefined)
-    throw new RowmillError(
-      "usage",
-      `Rowmill cannot write the value of ${name} into .env; set the variable yourself.`,
-    );
+    throw new RowmillError("usage", `Rowmill cannot write the value of ${name} into .env; set the variable yourself.`);
   const before = await readIfThere(file);
   const gap = before === null || before === "" || before.endsWith("\n") ? "" : "\n";
   // Before the secret is in it.

@@ -132,11 +132,7 @@ function jsonColumnsOf({ columns }: SourceTable): ReadonlySet<string> {
 }
 
 /** Target before triggers: nothing may pile up before answers have a place. */
-export async function bindPipeline(
-  database: Database,
-  examined: Examined,
-  provider: Provider,
-): Promise<Pipeline> {
+export async function bindPipeline(database: Database, examined: Examined, provider: Provider): Promise<Pipeline> {
   const { config, rates, answer, table, wanted, plan } = examined;
   const targetTable = await ensureTarget(database, wanted, plan.statements);
   const hash = definitionHash(config, provider);
@@ -200,8 +196,7 @@ async function checkTarget(
   const refusal = refusalOf(plan.faults) ?? (isChanged ? refuseChange(of.config, plan) : null);
   if (refusal !== null)
     throw new RowmillError("target_unsupported", refusal.message, { hints: refusal.hints, cause: refusal });
-  if (plan.table === null)
-    throw new RowmillError("target_unsupported", `The target ${qualified} no longer exists.`);
+  if (plan.table === null) throw new RowmillError("target_unsupported", `The target ${qualified} no longer exists.`);
   return { table: plan.table, signature: plan.signature };
 }
 
@@ -259,11 +254,7 @@ async function ensureInstalled(
   const signature = await triggerSignature(database, table, options);
   await database.transaction(async (tx) => {
     await pipelines.recordInstallation(tx, row.id, { signature, snapshot });
-    await sweeps.wantSweep(
-      tx,
-      row.id,
-      row.sourceSignature === null ? "first" : "the table or its triggers changed",
-    );
+    await sweeps.wantSweep(tx, row.id, row.sourceSignature === null ? "first" : "the table or its triggers changed");
   });
   return skip ? (row.installedSnapshot ?? snapshot) : null;
 }

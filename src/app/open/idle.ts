@@ -55,8 +55,7 @@ async function pipelineState(
   const row = await pipelines.byId(client, pipeline.id);
   if (row === null) return { busy: false, blocked: "It is no longer registered." };
   // The planner skips both, so their rows would wait indefinitely.
-  if (row.uninstalledAt !== null)
-    return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
+  if (row.uninstalledAt !== null) return { busy: false, blocked: "It is uninstalled. To install it again: rowmill up" };
   if (row.definitionHash !== pipeline.definitionHash)
     return {
       busy: false,

@@ -38,9 +38,7 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
   const grants = judgeDatabaseRights(rights).flatMap((finding) => finding.sql);
   const roleGranted = lacksArrivalsRole(rights);
   const schemas = await readOnly(look, schemaSections);
-  const registered = await readOnly(look, async (tx) =>
-    (await overview.ledgerExists(tx)) ? pipelines.all(tx) : [],
-  );
+  const registered = await readOnly(look, async (tx) => ((await overview.ledgerExists(tx)) ? pipelines.all(tx) : []));
   const parts: PipelinePart[] = [];
   let newId = Math.max(0, ...registered.map((row) => row.id));
   for (const pipeline of known(look.config, "a config").pipelines) {
@@ -65,8 +63,7 @@ export async function installationSql(look: Look): Promise<InstallationScript> {
 
 /** What the script makes must belong to the worker's user, who could not use or change it otherwise. */
 function asUser(user: string, sections: readonly Section[]): readonly Section[] {
-  if (sections.every((section) => section.statements.every((statement) => statement.startsWith("--"))))
-    return sections;
+  if (sections.every((section) => section.statements.every((statement) => statement.startsWith("--")))) return sections;
   return [
     {
       title: `As "${user}", who will own everything below`,
@@ -92,12 +89,7 @@ function scriptText(look: Look, user: string, sections: readonly Section[]): str
     "-- So that a name without a schema is PostgreSQL's own",
     "",
     "set search_path = pg_catalog, pg_temp;",
-    ...sections.flatMap(({ title, statements }) => [
-      "",
-      oneLine(`-- ${title}`),
-      "",
-      ...statements.map(terminated),
-    ]),
+    ...sections.flatMap(({ title, statements }) => ["", oneLine(`-- ${title}`), "", ...statements.map(terminated)]),
     "",
     "reset search_path;",
   ].join("\n");
@@ -178,9 +170,7 @@ async function pipelinePart(look: Look, pipeline: PipelineConfig, row: Registere
     const lines = [...error.message.split("\n"), ...error.hints.map((hint) => `  ${hint}`)];
     return {
       grants: [],
-      sections: [
-        { title: `${pipeline.name} cannot be installed`, statements: lines.map((line) => `-- ${line}`) },
-      ],
+      sections: [{ title: `${pipeline.name} cannot be installed`, statements: lines.map((line) => `-- ${line}`) }],
       complete: false,
     };
   }

@@ -5,13 +5,7 @@ import type { Environment } from "../../config/load/environment.js";
 import { exists } from "../../model/file-errors.js";
 import { prefixed, RowmillError } from "../../model/errors.js";
 import type { ProjectConfig } from "../../model/pipeline.js";
-import {
-  explainWith,
-  openDatabase,
-  sql,
-  type Database,
-  type DatabaseOptions,
-} from "../../postgres/database.js";
+import { explainWith, openDatabase, sql, type Database, type DatabaseOptions } from "../../postgres/database.js";
 
 /** Holds spool files and the embedded database, next to the config file. */
 export function stateFolder(config: Pick<ProjectConfig, "file">): string {
@@ -38,8 +32,7 @@ export async function openProjectDatabase(
     return opened;
   } catch (error) {
     await opened.close();
-    const explained =
-      address.kind === "server" ? explainWith(error, connectionFacts(address, environment)) : error;
+    const explained = address.kind === "server" ? explainWith(error, connectionFacts(address, environment)) : error;
     throw withPlace(explained, opened.place);
   }
 }
@@ -86,19 +79,13 @@ export async function lockForWork(config: ProjectConfig, command: string): Promi
   if ("release" in lock) return () => lock.release();
   const holder = lock.heldBy;
   const who =
-    holder === null
-      ? "another process"
-      : `process ${holder.pid} (${holder.command}, since ${holder.startedAt})`;
-  throw new RowmillError(
-    "embedded_in_use",
-    `${who} already works on this embedded database, which takes one worker.`,
-    {
-      hints: [
-        "All other commands work meanwhile: status, show, flush, sweep, pause, resume, approve.",
-        "For several workers, use a PostgreSQL server: set DATABASE_URL.",
-      ],
-    },
-  );
+    holder === null ? "another process" : `process ${holder.pid} (${holder.command}, since ${holder.startedAt})`;
+  throw new RowmillError("embedded_in_use", `${who} already works on this embedded database, which takes one worker.`, {
+    hints: [
+      "All other commands work meanwhile: status, show, flush, sweep, pause, resume, approve.",
+      "For several workers, use a PostgreSQL server: set DATABASE_URL.",
+    ],
+  });
 }
 
 function withPlace(error: unknown, place: string): unknown {

@@ -55,18 +55,13 @@ export async function openProject(parts: ProjectParts): Promise<WorkerContext> {
   const examined = new Map<PipelineConfig, Examined>();
   for (const pipeline of config.pipelines.filter((each) => !readsTargetOf(each, config.pipelines)))
     examined.set(pipeline, await explained(pipeline, () => examinePipeline(database, pipeline)));
-  for (const [pipeline, { plan }] of examined)
-    await explained(pipeline, () => settleChange(parts, pipeline, plan));
+  for (const [pipeline, { plan }] of examined) await explained(pipeline, () => settleChange(parts, pipeline, plan));
   await prepareSchemas(database);
   await noticeMove(database, config);
   const pipelines = new Map<number, Pipeline>();
   for (const pipeline of config.pipelines) {
     const bound = await explained(pipeline, async () =>
-      bindAgain(
-        database,
-        examined.get(pipeline) ?? (await examineLate(parts, pipeline)),
-        providers(pipeline),
-      ),
+      bindAgain(database, examined.get(pipeline) ?? (await examineLate(parts, pipeline)), providers(pipeline)),
     );
     pipelines.set(bound.id, bound);
   }
@@ -95,11 +90,7 @@ async function examineLate(parts: ProjectParts, pipeline: PipelineConfig): Promi
 }
 
 /** @throws RowmillError `refused` */
-async function settleChange(
-  { allowChange }: ProjectParts,
-  pipeline: PipelineConfig,
-  plan: TargetPlan,
-): Promise<void> {
+async function settleChange({ allowChange }: ProjectParts, pipeline: PipelineConfig, plan: TargetPlan): Promise<void> {
   if (!plan.exists || plan.statements.length === 0) return;
   const allowed = allowChange === undefined ? !plan.asks : await allowChange(pipeline, plan);
   if (!allowed) throw refuseChange(pipeline.target, plan);

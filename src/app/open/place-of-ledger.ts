@@ -23,8 +23,7 @@ export async function lookAtPlace(
 
 /** When a worker opens the ledger. Repeatable; a suspicion stays until you decide. */
 export async function noticeMove(database: Database, config: Place): Promise<void> {
-  const look = async (tx: Reader) =>
-    (await deployment.suspicion(tx)) === null ? await lookAtPlace(tx, config) : null;
+  const look = async (tx: Reader) => ((await deployment.suspicion(tx)) === null ? await lookAtPlace(tx, config) : null);
   const seen = await database.transaction(look, { readOnly: true });
   if (seen === null) return;
   const { identity, difference } = seen;

@@ -81,10 +81,7 @@ export type ProviderPromise = SubmissionPromise & Pick<AccountWords, "name" | "t
 
 /** For accounts in the ledger: of the provider of that name, as the config or Rowmill knows it. */
 export function accountWords({ config }: Pick<Configured, "config">, provider: string): AccountWords {
-  const choices = [
-    ...config.pipelines.map((pipeline) => pipeline.provider),
-    ...ADAPTERS.map(({ choice }) => choice),
-  ];
+  const choices = [...config.pipelines.map((pipeline) => pipeline.provider), ...ADAPTERS.map(({ choice }) => choice)];
   return choices.find(({ dialect }) => dialect.name === provider)?.dialect ?? unknownWords(provider);
 }
 

@@ -18,13 +18,9 @@ export async function queueFiles(client: Reader): Promise<{ files: QueueFile[]; 
   const folder = join(dirname(createRequire(import.meta.url).resolve("graphile-worker/package.json")), "sql");
   const names = (await readdir(folder)).filter((name) => /^\d{6}\.sql$/.test(name)).sort();
   const files = names.map((name) => ({ number: Number.parseInt(name, 10), path: join(folder, name) }));
-  const made = await client.first(
-    sql`select 1 as one where to_regclass(${`${QUEUE_SCHEMA}.migrations`}) is not null`,
-  );
+  const made = await client.first(sql`select 1 as one where to_regclass(${`${QUEUE_SCHEMA}.migrations`}) is not null`);
   if (made === null) return { files, last: null };
-  const row = await client.first<{ id: number | null }>(
-    sql`select max(id) as id from rowmill_worker.migrations`,
-  );
+  const row = await client.first<{ id: number | null }>(sql`select max(id) as id from rowmill_worker.migrations`);
   return { files, last: row?.id ?? null };
 }
 

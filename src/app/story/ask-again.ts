@@ -28,17 +28,10 @@ export async function prepareAgain(
   { meant, overtaken }: { meant: FailedRows; overtaken: Overtaken },
 ): Promise<Again> {
   const { database } = context;
-  const { lost, sameRoom } = await failures.countFailed(
-    database,
-    meant,
-    pipeline.config.request.maxOutputTokens,
-  );
+  const { lost, sameRoom } = await failures.countFailed(database, meant, pipeline.config.request.maxOutputTokens);
   const rows = lost + overtaken.length;
   if (rows === 0) return { rows, sameRoom, estimate: null };
-  const keys = [
-    ...(await failures.failedSample(database, meant, SAMPLE_KEYS)),
-    ...overtaken.map(({ key }) => key),
-  ];
+  const keys = [...(await failures.failedSample(database, meant, SAMPLE_KEYS)), ...overtaken.map(({ key }) => key)];
   return { rows, sameRoom, estimate: await estimateAgain(context, pipeline, { rows, keys }) };
 }
 

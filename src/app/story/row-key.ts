@@ -18,9 +18,7 @@ export function keyParts(given: readonly string[], columns: number | null): read
     "usage",
     `The key of this pipeline has ${expected}, but ${parts.length} ${parts.length === 1 ? "was" : "were"} given.`,
     {
-      hints: [
-        'Write its parts as a JSON array: \'["a", "1"]\'. rowmill show also takes them one after another.',
-      ],
+      hints: ['Write its parts as a JSON array: \'["a", "1"]\'. rowmill show also takes them one after another.'],
     },
   );
 }
@@ -37,18 +35,12 @@ function partsOfJson(text: string): readonly string[] | null {
 }
 
 /** In the ledger's spelling: `007` names the row 7 where the key is a number. */
-export async function spellKey(
-  tx: Queryable,
-  table: SourceTable | null,
-  parts: readonly string[],
-): Promise<string> {
+export async function spellKey(tx: Queryable, table: SourceTable | null, parts: readonly string[]): Promise<string> {
   if (table === null) return spellText(parts);
   const texts = table.key.map((column, index) => sql`${parts[index] ?? ""}::text::${raw(column.type)}::text`);
-  const row = await tx
-    .first<{ parts: string[] }>(sql`select array[${join(texts)}] as parts`)
-    .catch((error) => {
-      throw noSuchKey(error, table);
-    });
+  const row = await tx.first<{ parts: string[] }>(sql`select array[${join(texts)}] as parts`).catch((error) => {
+    throw noSuchKey(error, table);
+  });
   return spellText(row?.parts ?? parts);
 }
 
@@ -59,9 +51,7 @@ export async function spellKeys(
   keys: readonly (readonly string[])[],
 ): Promise<(string | null)[]> {
   const spelt: (string | null)[] = keys.map(() => null);
-  const texts = table.key.map(
-    (column, index) => sql`(k.parts ->> ${raw(String(index))})::${raw(column.type)}::text`,
-  );
+  const texts = table.key.map((column, index) => sql`(k.parts ->> ${raw(String(index))})::${raw(column.type)}::text`);
   const all = keys.map((parts, position) => ({ position, parts }));
   const read = async (part: typeof all) => {
     const rows = await tx.rows<{ position: number; parts: string[] }>(sql`

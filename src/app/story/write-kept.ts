@@ -107,8 +107,7 @@ async function writePart(writing: Pass, tally: KeptTally, ids: readonly string[]
       }
       if (isConflict(error)) {
         // An inserted key, or a lock that a trigger waits for, belongs to one row.
-        if (trial.atTarget && open.length > 1 && writing.waits.alone < ALONE_MAX)
-          return halve(writing, tally, open);
+        if (trial.atTarget && open.length > 1 && writing.waits.alone < ALONE_MAX) return halve(writing, tally, open);
         if (tries++ < CONFLICT_TRIES_MAX) continue;
         if (open.length === 1) writing.waits.alone++;
         tally.held += open.length;
@@ -181,8 +180,7 @@ function writeOnce(writing: Writing, ids: readonly string[], trial: Place): Prom
   const { database, pipeline } = writing;
   return database.transaction(
     async (tx) => {
-      if ((await pipelines.keepDefinition(tx, pipeline.id)) !== pipeline.definitionHash)
-        throw changed(pipeline);
+      if ((await pipelines.keepDefinition(tx, pipeline.id)) !== pipeline.definitionHash) throw changed(pipeline);
       const all = await unwritten.lockKept(tx, ids);
       const { busy } = await pipeline.target.lockFree(
         tx,
@@ -225,11 +223,7 @@ interface JudgedKept {
 }
 
 /** Which of them still answer the row and the question of today. */
-async function judge(
-  { pipeline, account }: Writing,
-  tx: Queryable,
-  kept: readonly KeptAnswer[],
-): Promise<JudgedKept> {
+async function judge({ pipeline, account }: Writing, tx: Queryable, kept: readonly KeptAnswer[]): Promise<JudgedKept> {
   const read = await pipeline.source.readRows(
     tx,
     kept.map(({ key }) => key),

@@ -40,8 +40,7 @@ export async function runApprove(cli: Cli, name: string, options: ApproveOptions
 
 function describe(row: PipelineRow, waiting: number, config: PipelineConfig | undefined): string {
   const estimate = readEstimate(row.estimate);
-  if (estimate === null)
-    return `${counted(waiting, "row")} waiting. There is no estimate yet. To make one: rowmill up`;
+  if (estimate === null) return `${counted(waiting, "row")} waiting. There is no estimate yet. To make one: rowmill up`;
   const since = waiting === estimate.rows ? "" : ` (now ${counted(waiting, "row")} waiting)`;
   return `${describeEstimate(estimate, config)}${since}.`;
 }

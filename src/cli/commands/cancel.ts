@@ -34,10 +34,7 @@ export async function runCancel(cli: Cli, name: string, options: CancelOptions):
     await requireKnownPlace(database);
     await refuseCollectable(project, batch);
     if (batch.account !== presentAccount(project, batch.pipeline)) await refuseWorkedOn(database, batch);
-    if (
-      options.yes !== true &&
-      !(await ask(cli, database, { batch, words: accountWords(project, batch.provider) }))
-    ) {
+    if (options.yes !== true && !(await ask(cli, database, { batch, words: accountWords(project, batch.provider) }))) {
       terminal.note("The batch was not abandoned.");
       return EXIT_STATUS.blocked;
     }

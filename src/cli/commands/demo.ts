@@ -60,9 +60,7 @@ export async function runDemo(cli: Cli, options: DemoOptions): Promise<number> {
   if (kept !== null) await requireSameProvider(kept, live);
   hideSecrets(terminal, null);
   if (!live) {
-    terminal.note(
-      "! NO LANGUAGE MODEL ANSWERS IN THIS DEMO: rules and word lists on this machine make the answers.",
-    );
+    terminal.note("! NO LANGUAGE MODEL ANSWERS IN THIS DEMO: rules and word lists on this machine make the answers.");
   }
   const wayOn = kept === null ? "" : " Run the same command again to continue.";
   const interruption = listenForInterruption(() => terminal.note(`Stopping.${wayOn}`));
@@ -92,10 +90,7 @@ async function liveEnvironment(): Promise<Environment> {
   const [{ choice, keyVariable, keyExample }] = ADAPTERS;
   if (choice.secrets(environment.provider).length > 0) return environment;
   throw new RowmillError("usage", `${keyVariable} is not set, so ${choice.dialect.title} cannot be used.`, {
-    hints: [
-      `Add it to .env in this folder: ${keyExample}`,
-      "To try without a key and without cost: rowmill demo",
-    ],
+    hints: [`Add it to .env in this folder: ${keyExample}`, "To try without a key and without cost: rowmill demo"],
   });
 }
 
@@ -139,8 +134,7 @@ async function runWith(cli: Cli, options: DemoOptions, opened: Opened): Promise<
   const context = await openProject({ config, environment, database, log });
   try {
     await sweepAll(context, signal);
-    const agreed =
-      options.live !== true || (await agreeToSpend(terminal, context, { yes: options.yes, signal }));
+    const agreed = options.live !== true || (await agreeToSpend(terminal, context, { yes: options.yes, signal }));
     if (!agreed) return EXIT_STATUS.blocked;
     await work(cli, context, { log, signal });
     if ((await idleState(context)).blocked.length > 0) {
@@ -182,10 +176,7 @@ async function writeDemoConfig(folder: string): Promise<void> {
   if (await exists(file)) return;
   const text = await readFile(new URL("rowmill.config.ts", EXAMPLE), "utf8");
   if (!text.includes(DATABASE_FROM_VARIABLE))
-    throw new RowmillError(
-      "internal",
-      "The example's config does not name its database as the demo expects.",
-    );
+    throw new RowmillError("internal", "The example's config does not name its database as the demo expects.");
   await writeFile(file, text.replace(DATABASE_FROM_VARIABLE, 'database: "embedded"'));
 }
 

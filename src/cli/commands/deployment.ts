@@ -45,14 +45,9 @@ export async function runDeployment(cli: Cli, options: DeploymentOptions): Promi
     return withExistingLedger(project, (opened) => show(cli, { project, opened }, options));
   const answer = options.copy ? "copy" : "restored";
   if (options.yes !== true && !cli.terminal.interactive)
-    throw noTerminal(
-      "nothing was changed",
-      `To confirm without a question: rowmill deployment --${answer} --yes`,
-    );
+    throw noTerminal("nothing was changed", `To confirm without a question: rowmill deployment --${answer} --yes`);
   const providers = await openProviders(project);
-  const interruption = listenForInterruption(() =>
-    cli.terminal.note("Stopping. Run the same command again."),
-  );
+  const interruption = listenForInterruption(() => cli.terminal.note("Stopping. Run the same command again."));
   try {
     return await withExistingLedger(project, async ({ database }) => {
       const log = openLog(cli.terminal, options.logLevel);
@@ -128,9 +123,7 @@ async function copy(cli: Cli, deciding: Deciding, options: DeploymentOptions): P
   } else {
     terminal.print("✓ This database is now a separate ledger.");
     terminal.print("Next: rowmill up");
-    terminal.print(
-      "To keep a pipeline from sending the same rows as the other database: rowmill pause PIPELINE",
-    );
+    terminal.print("To keep a pipeline from sending the same rows as the other database: rowmill pause PIPELINE");
   }
   return EXIT_STATUS.ok;
 }
@@ -186,10 +179,7 @@ function shortened(lines: readonly string[]): string[] {
 /** At most: where the rows can no longer be read, the provider's own counts. */
 function rowsAskedAgain({ lost, gone }: Restoration): number {
   const unreadable = lost.filter(({ collectable }) => !collectable);
-  return (
-    unreadable.reduce((sum, { requests }) => sum + requests, 0) +
-    gone.reduce((sum, { rows }) => sum + rows, 0)
-  );
+  return unreadable.reduce((sum, { requests }) => sum + requests, 0) + gone.reduce((sum, { rows }) => sum + rows, 0);
 }
 
 function describeRestored({ adoptedBatches, adoptedRows }: RestoreCounts): string[] {
@@ -211,8 +201,6 @@ function describeCopy({ sharedBatches, sharedRows, withdrawnBatches, waitingRows
             "as far as the files can be read; nothing of them is deleted or canceled",
         ]),
     ...(withdrawnBatches === 0 ? [] : [`  rows of ${counted(withdrawnBatches, "unsent batch")} wait again`]),
-    ...(waitingRows === 0
-      ? []
-      : [`! ${counted(waitingRows, "waiting row")}: sent, and paid, by both databases`]),
+    ...(waitingRows === 0 ? [] : [`! ${counted(waitingRows, "waiting row")}: sent, and paid, by both databases`]),
   ];
 }

@@ -70,9 +70,7 @@ function joinUnchecked(titled: readonly Titled[]): Titled[] {
   for (const { title, finding } of titled) {
     const before = joined.at(-1);
     const isSame =
-      finding.level === "notChecked" &&
-      before?.finding.level === "notChecked" &&
-      before.finding.text === finding.text;
+      finding.level === "notChecked" && before?.finding.level === "notChecked" && before.finding.text === finding.text;
     if (isSame) joined.splice(-1, 1, { title: `${before.title}, ${title}`, finding });
     else joined.push({ title, finding });
   }
@@ -122,9 +120,7 @@ async function runAudit(terminal: Terminal, options: DoctorOptions): Promise<num
   const project = await loadProject(terminal, options.config);
   return withExistingLedger(project, async ({ database }) => {
     const limits = { readOnly: true, statementTimeoutMs: AUDIT_STATEMENT_MS_MAX };
-    const audited = await terminal.during("Checking the ledger", () =>
-      database.transaction(invariants.audit, limits),
-    );
+    const audited = await terminal.during("Checking the ledger", () => database.transaction(invariants.audit, limits));
     const holds = audited.every(({ violations }) => violations.length === 0);
     if (options.json) terminal.data(JSON.stringify({ holds, invariants: audited }));
     else for (const line of auditLines(audited)) terminal.print(line);

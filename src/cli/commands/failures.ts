@@ -25,9 +25,7 @@ export async function runFailures(
   return withExistingLedger(project, async ({ database }) => {
     const rows = await registeredPipelines(database, name === undefined ? [] : [name]);
     const wanted = { pipelineIds: rows.map(({ id }) => id), groupsMax: GROUPS_SHOWN, rowsMax: null };
-    const { groups, more } = await terminal.during("Reading failures", () =>
-      failures.readFailures(database, wanted),
-    );
+    const { groups, more } = await terminal.during("Reading failures", () => failures.readFailures(database, wanted));
     const shown = groups.flatMap((group) => shownFailure(project, rows, group));
     if (options.json) terminal.data(JSON.stringify({ failures: shown, more }));
     else if (shown.length === 0) terminal.print("✓ No row failed.");
@@ -73,9 +71,7 @@ export function failureLines(failure: ShownFailure, style: Pick<Terminal, "bold"
   const show = reason === "refusedKey" ? fitKey(key) : `${key}: ${showCommandOf(pipeline, key)}`;
   return [
     style.bold(proseLine(`${pipeline}: ${counted(rows, "row")} ${reason}${answers}`)),
-    ...[fit(message, MESSAGE_CHARACTERS), `Example: ${show}`, `Hint: ${fix}`].map(
-      (text) => `  ${proseLine(text)}`,
-    ),
+    ...[fit(message, MESSAGE_CHARACTERS), `Example: ${show}`, `Hint: ${fix}`].map((text) => `  ${proseLine(text)}`),
   ];
 }
 

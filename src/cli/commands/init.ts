@@ -5,32 +5,15 @@
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkConfigText, configText, type Choices } from "../../app/init/config-text.js";
-import {
-  isNamed,
-  listTables,
-  refusalOfTable,
-  requireWatchable,
-  type FoundTable,
-} from "../../app/init/list-tables.js";
-import {
-  configFileName,
-  ignoreOwnFiles,
-  writeTsconfig,
-  writeVariable,
-} from "../../app/init/project-files.js";
+import { isNamed, listTables, refusalOfTable, requireWatchable, type FoundTable } from "../../app/init/list-tables.js";
+import { configFileName, ignoreOwnFiles, writeTsconfig, writeVariable } from "../../app/init/project-files.js";
 import { RowmillError } from "../../model/errors.js";
 import { ADAPTERS } from "../../providers/adapters.js";
 import { askYesNo } from "../screen/ask.js";
 import type { Cli } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { openInitDatabase, type InitDatabase } from "../parts/init-database.js";
-import {
-  askChoices,
-  choicesOfOptions,
-  missingOptions,
-  noTable,
-  type InitOptions,
-} from "../parts/init-questions.js";
+import { askChoices, choicesOfOptions, missingOptions, noTable, type InitOptions } from "../parts/init-questions.js";
 
 export async function runInit(cli: Cli, options: InitOptions): Promise<number> {
   const folder = process.cwd();
@@ -74,8 +57,7 @@ async function choicesFor({ terminal }: Cli, opened: InitDatabase, typed: InitOp
   const { database, place, embedded } = opened;
   const found = { tables: await listTables(database), place };
   const options = asListed(typed, found.tables);
-  if (options.table === undefined && found.tables.every((table) => table.problem !== null))
-    throw noTable(found);
+  if (options.table === undefined && found.tables.every((table) => table.problem !== null)) throw noTable(found);
   const named = found.tables.find((table) => table.name === options.table);
   // Before anything else is asked or reported as missing.
   if (named !== undefined && named.problem !== null) throw refusalOfTable(named);

@@ -23,19 +23,13 @@ export async function runPause(cli: Cli, name: string, options: PauseOptions): P
     }
     cli.terminal.print(`✓ ${name} is paused. Resume it: rowmill resume ${name}`);
     if (before !== null)
-      cli.terminal.note(
-        `! It was already paused, and will be again if this still holds: ${before.pauseReason}`,
-      );
+      cli.terminal.note(`! It was already paused, and will be again if this still holds: ${before.pauseReason}`);
     return EXIT_STATUS.ok;
   });
 }
 
 /** Replaces a pause of Rowmill's own, which may end automatically. Returns the previous pause, or null. */
-async function pauseByUser(
-  database: Database,
-  row: PipelineRow,
-  reason: string,
-): Promise<PipelineRow | null> {
+async function pauseByUser(database: Database, row: PipelineRow, reason: string): Promise<PipelineRow | null> {
   return database.transaction(async (tx) => {
     const now = await pipelines.lock(tx, row.id);
     if (now?.pauseKind === "person") return now;

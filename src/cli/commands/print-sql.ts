@@ -11,13 +11,9 @@ import { loadProject } from "../project.js";
 export async function printSql({ terminal }: Cli, options: { readonly config?: string }): Promise<number> {
   const { config, environment } = await loadProject(terminal, options.config);
   if (!(await hasDatabase(config))) {
-    throw new RowmillError(
-      "not_found",
-      "The embedded database does not exist yet, so there is no SQL to print.",
-      {
-        hints: ["Only you use it, so it needs no review. To create it: rowmill up"],
-      },
-    );
+    throw new RowmillError("not_found", "The embedded database does not exist yet, so there is no SQL to print.", {
+      hints: ["Only you use it, so it needs no review. To create it: rowmill up"],
+    });
   }
   const opened = await openProjectDatabase(config, environment);
   try {

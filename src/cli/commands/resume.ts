@@ -43,9 +43,7 @@ export async function runResume(cli: Cli, name: string, options: ResumeOptions):
 async function accept(tx: Queryable, { id, name }: PipelineRow): Promise<readonly string[]> {
   const row = await pipelines.lock(tx, id);
   if (row?.pauseKind === "target") {
-    await lastAnswers.acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, [
-      "unwritable",
-    ]);
+    await lastAnswers.acceptFailures(tx, { pipelineId: id, definitionHash: row.definitionHash }, ["unwritable"]);
     return ["unwritable"];
   }
   if (row?.pauseKind !== "answers")

@@ -33,15 +33,7 @@ import {
   type Project,
 } from "../project.js";
 import type { Terminal } from "../screen/terminal.js";
-import {
-  counted,
-  describeEstimate,
-  fit,
-  fitKey,
-  formatCount,
-  formatWait,
-  percentOf,
-} from "../screen/text.js";
+import { counted, describeEstimate, fit, fitKey, formatCount, formatWait, percentOf } from "../screen/text.js";
 
 export interface RetryOptions extends ProjectOptions {
   readonly reason?: readonly string[];
@@ -91,10 +83,7 @@ function checkOptions(name: string | undefined, { reason = [], key = [] }: Retry
       hints: ["For example: rowmill retry PIPELINE --key KEY"],
     });
   if (key.length > KEYS_MAX)
-    throw new RowmillError(
-      "usage",
-      `--key: expected at most ${KEYS_MAX} keys per command, found ${key.length}.`,
-    );
+    throw new RowmillError("usage", `--key: expected at most ${KEYS_MAX} keys per command, found ${key.length}.`);
 }
 
 interface Wanted {
@@ -111,11 +100,7 @@ async function withFailures(
   const wanted: Wanted[] = [];
   for (const row of rows) {
     const config = configOf(project, row.name);
-    const { kept, lost } = await failures.countFailed(
-      database,
-      { pipelineId: row.id, reasons: null, keys: null },
-      0,
-    );
+    const { kept, lost } = await failures.countFailed(database, { pipelineId: row.id, reasons: null, keys: null }, 0);
     if (kept + lost === 0 && !isNamed) continue;
     if (config === undefined) throw notInConfig(project, row.name);
     refuseUnfit(row, config);
@@ -195,9 +180,7 @@ async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retr
   const { overtaken } = kept;
   const again = await prepareAgain(context, pipeline, { meant, overtaken });
   const isConfirmed =
-    again.rows > 0 &&
-    !signal.aborted &&
-    (await confirm(cli, options, { ...one, again, written: kept.written }));
+    again.rows > 0 && !signal.aborted && (await confirm(cli, options, { ...one, again, written: kept.written }));
   const askedAgain = isConfirmed ? await askAgain(context, { meant, overtaken, signal }) : 0;
   await record(database, pipeline, { count: askedAgain, what: "rows sent again" });
   const unconfirmed = isConfirmed ? 0 : again.rows;
@@ -241,17 +224,13 @@ async function spelled(database: Database, pipeline: Pipeline, given: readonly s
 
 /** @throws RowmillError `not_found` for a key that no request has. */
 async function notFailed(database: Database, pipeline: Pipeline, keys: readonly string[]): Promise<Left[]> {
-  const states = new Map(
-    (await failures.statesOf(database, pipeline.id, keys)).map(({ key, state }) => [key, state]),
-  );
+  const states = new Map((await failures.statesOf(database, pipeline.id, keys)).map(({ key, state }) => [key, state]));
   return keys.flatMap((key): Left[] => {
     const state = states.get(key);
     if (state === undefined)
-      throw new RowmillError(
-        "not_found",
-        `There is no request for the key ${key} in ${pipeline.config.name}.`,
-        { hints: [`See what Rowmill knows of a row: rowmill show ${pipeline.config.name} KEY`] },
-      );
+      throw new RowmillError("not_found", `There is no request for the key ${key} in ${pipeline.config.name}.`, {
+        hints: [`See what Rowmill knows of a row: rowmill show ${pipeline.config.name} KEY`],
+      });
     return state === "failed" ? [] : [{ why: "notFailed", rows: 1, key, message: state }];
   });
 }
@@ -266,10 +245,7 @@ async function confirm(
   noteCost(terminal, pipeline.config, again);
   if (options.yes) return true;
   if (!terminal.interactive) return false;
-  return askYesNo(
-    `Send ${again.rows === 1 ? "this row" : "these rows"} of ${pipeline.config.name} again?`,
-    signal,
-  );
+  return askYesNo(`Send ${again.rows === 1 ? "this row" : "these rows"} of ${pipeline.config.name} again?`, signal);
 }
 
 async function record(
@@ -284,11 +260,7 @@ async function record(
 /** @throws RowmillError `refused` where a question could not be asked. */
 function statusOf(
   { terminal }: Cli,
-  {
-    name,
-    options,
-    retried,
-  }: { name: string | undefined; options: RetryOptions; retried: readonly Retried[] },
+  { name, options, retried }: { name: string | undefined; options: RetryOptions; retried: readonly Retried[] },
 ): number {
   const has = (...whys: readonly Left["why"][]) =>
     retried.some(({ left }) => left.some(({ why }) => whys.includes(why)));
@@ -329,9 +301,7 @@ function keptProgress(terminal: Terminal, pipeline: string, total: number) {
   return ({ written }: { readonly written: number }): void => {
     if (!terminal.drawsOver || terminal.quiet) return;
     const share = `${percentOf(written, total)} in ${formatWait(performance.now() - startedAtMs)}`;
-    terminal.live([
-      `${pipeline}: ${formatCount(written)} of ${counted(total, "kept answer")} written, ${share}`,
-    ]);
+    terminal.live([`${pipeline}: ${formatCount(written)} of ${counted(total, "kept answer")} written, ${share}`]);
   };
 }
 
@@ -356,10 +326,7 @@ function retriedJson({ mostNanoUsd, ...retried }: Retried): object {
 
 function retriedLines(retried: readonly Retried[]): string[] {
   if (retried.length === 0) return ["✓ No row failed, so there is nothing to retry."];
-  return retried.flatMap((one) => [
-    summary(one),
-    ...one.left.map((left) => `  ${leftText(one.pipeline, left)}`),
-  ]);
+  return retried.flatMap((one) => [summary(one), ...one.left.map((left) => `  ${leftText(one.pipeline, left)}`)]);
 }
 
 function summary({ pipeline, written, askedAgain, mostNanoUsd, left }: Retried): string {

@@ -42,9 +42,7 @@ export function renderStory(story: RowStory, style: Style): string[] {
   return [
     ...section(proseLine(`${story.pipeline} ${story.key}`), requestLines(story, style)),
     ...section("row", rowLines(story.row)),
-    ...story.attempts.flatMap((attempt) =>
-      section(`attempt ${attempt.attempt}`, attemptLines(attempt, story.events)),
-    ),
+    ...story.attempts.flatMap((attempt) => section(`attempt ${attempt.attempt}`, attemptLines(attempt, story.events))),
     ...section("result", resultLines(story.result)),
   ].slice(0, -1);
 }
@@ -102,10 +100,7 @@ function cellLines(cells: Readonly<Record<string, unknown>>): string[] {
   const named = Object.entries(cells).map(([name, value]) => [proseLine(name), value] as const);
   const width = Math.max(0, ...named.map(([name]) => name.length));
   return named.flatMap(([name, value]) =>
-    labelled(
-      name.padEnd(width),
-      typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value),
-    ),
+    labelled(name.padEnd(width), typeof value === "string" ? value : value === null ? "null" : JSON.stringify(value)),
   );
 }
 

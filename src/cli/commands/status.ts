@@ -15,14 +15,7 @@ import type { Cli, ProjectOptions } from "../cli.js";
 import { EXIT_STATUS } from "../screen/exit-status.js";
 import { listenForInterruption } from "../screen/interruption.js";
 import { pausedText } from "../screen/paused-text.js";
-import {
-  configOf,
-  loadProject,
-  notSetUp,
-  requireBroughtForward,
-  withLedger,
-  type Project,
-} from "../project.js";
+import { configOf, loadProject, notSetUp, requireBroughtForward, withLedger, type Project } from "../project.js";
 import { renderStatus } from "../screen/status-text.js";
 
 const WATCH_EVERY_MS = 2_000;
@@ -97,17 +90,13 @@ function redraw({ terminal }: Cli, lines: readonly string[]): void {
 }
 
 async function statusObject(project: Project, opened: OpenedDatabase | null): Promise<object> {
-  if (opened === null)
-    return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
+  if (opened === null) return { pipelines: [], batches: [], workers: [], overdue: [], waits: [], providers: [] };
   const pipelines = await overview.pipelineOverviews(opened.database);
   const top = await topFailures(opened, pipelines);
   const batches = await overview.batchOverviews(opened.database, overview.BATCHES_SHOWN_MAX);
   const overdue = await stuckBatches.overdue(opened.database, { max: overview.BATCHES_SHOWN_MAX });
   const held = new Map(
-    (await stuckBatches.held(opened.database, { max: overview.BATCHES_SHOWN_MAX })).map((batch) => [
-      batch.id,
-      batch,
-    ]),
+    (await stuckBatches.held(opened.database, { max: overview.BATCHES_SHOWN_MAX })).map((batch) => [batch.id, batch]),
   );
   return {
     pipelines: pipelines.map((pipeline) => pipelineObject(project, pipeline, top.get(pipeline.id))),
@@ -202,9 +191,7 @@ async function statusLines(cli: Cli, project: Project, opened: OpenedDatabase): 
         ...wait,
         place: accountWords(project, wait.provider).accountText(wait.account),
       })),
-      held: (await stuckBatches.held(database, { max: HELD_SHOWN })).map((batch) =>
-        heldWords(project, batch),
-      ),
+      held: (await stuckBatches.held(database, { max: HELD_SHOWN })).map((batch) => heldWords(project, batch)),
       overdue: await stuckBatches.overdue(database, { max: OVERDUE_SHOWN }),
       events: await overview.lastEvents(database, EVENTS_SHOWN),
       workers: await overview.livingWorkers(database),

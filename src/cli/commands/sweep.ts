@@ -32,9 +32,7 @@ export async function runSweep(cli: Cli, names: readonly string[], options: Proj
     const [worker] = await overview.livingWorkers(database);
     if (worker !== undefined) {
       const list = wanted.map((row) => row.name).join(", ");
-      cli.terminal.print(
-        `✓ ${list}: the worker (process ${worker.pid} on ${worker.host}) will compare all rows.`,
-      );
+      cli.terminal.print(`✓ ${list}: the worker (process ${worker.pid} on ${worker.host}) will compare all rows.`);
       cli.terminal.note("See what it finds: rowmill status");
       return EXIT_STATUS.ok;
     }

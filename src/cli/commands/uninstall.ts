@@ -20,11 +20,7 @@ export interface UninstallOptions extends ProjectOptions {
   readonly yes?: true;
 }
 
-export async function runUninstall(
-  cli: Cli,
-  names: readonly string[],
-  options: UninstallOptions,
-): Promise<number> {
+export async function runUninstall(cli: Cli, names: readonly string[], options: UninstallOptions): Promise<number> {
   if (options.purge && names.length > 0)
     throw new RowmillError("usage", "--purge removes all pipelines at once, so it takes no names.", {
       hints: [`To remove only the triggers of these: rowmill uninstall ${names.join(" ")}`],
@@ -45,8 +41,7 @@ export async function runUninstall(
 
 async function takeTriggers({ terminal }: Cli, database: Database, names: readonly string[]): Promise<void> {
   // Also those that were uninstalled before: a crash may have left some of their triggers.
-  const wanted =
-    names.length === 0 ? await pipelines.all(database) : await registeredPipelines(database, names);
+  const wanted = names.length === 0 ? await pipelines.all(database) : await registeredPipelines(database, names);
   const removed = await uninstall(
     database,
     wanted.map((row) => row.id),

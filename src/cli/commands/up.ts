@@ -102,17 +102,12 @@ async function workWith(cli: Cli, context: WorkerContext, options: WorkOptions):
  * pipelines get a sweep while they work: rows may have been written with triggers switched off. With `--once`, which
  * cron may run every minute, only when a sweep is due.
  */
-async function lookFirst(
-  { terminal }: Cli,
-  context: WorkerContext,
-  { signal, once }: WorkOptions,
-): Promise<void> {
+async function lookFirst({ terminal }: Cli, context: WorkerContext, { signal, once }: WorkOptions): Promise<void> {
   signal.throwIfAborted();
   // Of several workers that start together, one sweeps for all.
   const startedAgoMs = process.uptime() * 1_000;
   if (!once)
-    for (const id of context.pipelines.keys())
-      await sweeps.wantSweep(context.database, id, "rowmill up", startedAgoMs);
+    for (const id of context.pipelines.keys()) await sweeps.wantSweep(context.database, id, "rowmill up", startedAgoMs);
   for (const pipeline of context.pipelines.values()) await withdrawLocalApproval(context, pipeline);
   const unswept = once ? context : await only(context, isUnswept);
   // First: an arrival links a changed key to the previous one. A sweep would see a new row, and send it again.
@@ -152,8 +147,7 @@ async function only(
   isMeant: (client: Reader, pipeline: Pipeline) => Promise<boolean>,
 ): Promise<WorkerContext> {
   const meant = new Map<number, Pipeline>();
-  for (const [id, pipeline] of context.pipelines)
-    if (await isMeant(context.read, pipeline)) meant.set(id, pipeline);
+  for (const [id, pipeline] of context.pipelines) if (await isMeant(context.read, pipeline)) meant.set(id, pipeline);
   return { ...context, pipelines: meant };
 }
 
@@ -182,11 +176,7 @@ async function workOn(
 }
 
 /** Their triggers still record changes, which pile up because no worker reads them. */
-async function warnOfLeftovers(
-  terminal: Terminal,
-  context: WorkerContext,
-  configFile: string,
-): Promise<void> {
+async function warnOfLeftovers(terminal: Terminal, context: WorkerContext, configFile: string): Promise<void> {
   for (const row of await pipelines.all(context.database)) {
     if (row.uninstalledAt !== null || context.pipelines.has(row.id)) continue;
     terminal.note(

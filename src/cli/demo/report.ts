@@ -29,11 +29,9 @@ export async function demoReport(
   const [answers, total] = await readAnswers(database);
   return [
     "",
-    ...wrap(
-      `${counted(total, "answer")} in the table movie_labels. Some of them, with their rows:`,
-      width,
-      "",
-    ).map((line) => style.bold(line)),
+    ...wrap(`${counted(total, "answer")} in the table movie_labels. Some of them, with their rows:`, width, "").map(
+      (line) => style.bold(line),
+    ),
     ...answers.flatMap((row) => answerLines(row, width)),
     "",
     style.bold("Where every request went"),
@@ -92,8 +90,7 @@ async function costLines({ database, pipelines }: WorkerContext, live: boolean):
   if (sum === undefined || pipeline === undefined) return [];
   const liveText = sum.unpriced > 0 ? "" : ` ${formatUsd(sum.liveNanoUsd)} as live requests.`;
   const tokens = `${formatCount(sum.inputTokens)} input and ${formatCount(sum.outputTokens)} output tokens.`;
-  if (live)
-    return [tokens, `${formatUsd(sum.spentNanoUsd)} as a batch; live requests would have cost${liveText}`];
+  if (live) return [tokens, `${formatUsd(sum.spentNanoUsd)} as a batch; live requests would have cost${liveText}`];
   return [
     tokens,
     `With ${pipeline.config.request.model} about ${formatUsd(sum.spentNanoUsd)} as a batch,${liveText}`,
@@ -131,8 +128,7 @@ async function countRows(database: Database, schema: string, table: string): Pro
 }
 
 function lookingLines({ kept }: DemoEnd): string[] {
-  if (kept === null)
-    return ["They were in a temporary folder, which is deleted. To keep them: rowmill demo --keep"];
+  if (kept === null) return ["They were in a temporary folder, which is deleted. To keep them: rowmill demo --keep"];
   return [
     `The project is in ./${kept}.`,
     `To look around: cd ${kept}`,

@@ -24,11 +24,7 @@ export interface InitDatabase extends OpenedDatabase {
   readonly typedUrl: string | null;
 }
 
-export async function openInitDatabase(
-  cli: Cli,
-  folder: string,
-  options: InitOptions,
-): Promise<InitDatabase> {
+export async function openInitDatabase(cli: Cli, folder: string, options: InitOptions): Promise<InitDatabase> {
   hideVariables(cli.terminal);
   await completeFromDotenv(process.env, folder);
   hideVariables(cli.terminal);
@@ -61,9 +57,7 @@ function noUrl(): RowmillError {
 }
 
 async function askForTables(folder: string): Promise<InitDatabase> {
-  const file = await askText(
-    "Which SQL file creates and fills your tables? Leave this empty if they already exist.",
-  );
+  const file = await askText("Which SQL file creates and fills your tables? Leave this empty if they already exist.");
   return openEmbedded(folder, file === "" ? undefined : file);
 }
 

@@ -58,32 +58,26 @@ export function choicesOfOptions(options: InitOptions, found: Found): Wanted | n
 
 export function missingOptions(options: InitOptions, found: Found): RowmillError {
   const missing = REQUIRED.filter((name) => options[name] === undefined).map((name) => `--${name}`);
-  return new RowmillError(
-    "usage",
-    `There is no terminal to ask on. Missing options: ${missing.join(", ")}.`,
-    {
-      lines: [
-        `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),
-        ...listFound(found.tables, options.table).map((line) => `  ${line}`),
-      ],
-      hints: [
-        `For example: rowmill init --table films --columns title,description --model ${MODEL_DEFAULT} ` +
-          `--prompt "Summarize the film." --answer ${ANSWER_EXAMPLE}`,
-      ],
-    },
-  );
+  return new RowmillError("usage", `There is no terminal to ask on. Missing options: ${missing.join(", ")}.`, {
+    lines: [
+      `Found in ${found.place}: ${found.tables.length === 0 ? "no table." : ""}`.trimEnd(),
+      ...listFound(found.tables, options.table).map((line) => `  ${line}`),
+    ],
+    hints: [
+      `For example: rowmill init --table films --columns title,description --model ${MODEL_DEFAULT} ` +
+        `--prompt "Summarize the film." --answer ${ANSWER_EXAMPLE}`,
+    ],
+  });
 }
 
 /** @throws Interrupted when a question is answered with Ctrl-C. */
 export async function askChoices(terminal: Terminal, options: InitOptions, found: Found): Promise<Wanted> {
-  const table =
-    options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
+  const table = options.table === undefined ? await askTable(terminal, found) : tableNamed(found, options.table);
   const key = listOf(options.key) ?? (await askKey(table));
   const columns = listOf(options.columns) ?? (await askColumns(table, key));
   const model = options.model ?? (await askText("Which model?", { initial: MODEL_DEFAULT, check: notEmpty }));
   const prompt =
-    options.prompt ??
-    (await askText("What should it do with each row? One or two sentences.", { check: notEmpty }));
+    options.prompt ?? (await askText("What should it do with each row? One or two sentences.", { check: notEmpty }));
   const asFunction = options.function ?? (await askForm(prompt));
   const answer =
     options.answer ??

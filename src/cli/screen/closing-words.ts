@@ -18,9 +18,7 @@ export async function sayHowItEnded(
 ): Promise<{ blocked: number; failed: number }> {
   const { database } = context;
   const state = await idleState(context);
-  const money = new Map(
-    (await overview.moneyOverviews(database)).map((sum) => [sum.pipelineId, sum.spentNanoUsd]),
-  );
+  const money = new Map((await overview.moneyOverviews(database)).map((sum) => [sum.pipelineId, sum.spentNanoUsd]));
   for (const pipeline of await overview.pipelineOverviews(database)) {
     if (!context.pipelines.has(pipeline.id)) continue;
     const sign = pipeline.failed > 0 ? "✗" : "✓";
@@ -39,11 +37,7 @@ function countsOf(pipeline: PipelineOverview): string {
   return `${name}: ${formatCount(succeeded)} succeeded, ${formatCount(failed)} failed${rest.join("")}`;
 }
 
-async function sayFailures(
-  terminal: Terminal,
-  context: WorkerContext,
-  pipeline: PipelineOverview,
-): Promise<void> {
+async function sayFailures(terminal: Terminal, context: WorkerContext, pipeline: PipelineOverview): Promise<void> {
   const failures = await overview.failedKeys(context.database, pipeline.id, FAILURES_SHOWN);
   for (const { key, error } of failures) terminal.note(`  ${fitKey(key)}: ${fit(error, ERROR_CHARACTERS)}`);
   for (const { rows, example, reason } of pipeline.unnamed) {

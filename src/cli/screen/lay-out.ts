@@ -18,10 +18,7 @@ export function invocationOf(
 /** Commands named in a text, as `invocation` spells them. `names`: of all commands, for "rowmill" is also a schema. */
 export function spellCommands(text: string, invocation: string, names: readonly string[]): string {
   if (invocation === "rowmill" || names.length === 0) return text;
-  return text.replace(
-    new RegExp(`(?<![\\w./-]|npx )rowmill (?=(?:${names.join("|")})\\b)`, "g"),
-    `${invocation} `,
-  );
+  return text.replace(new RegExp(`(?<![\\w./-]|npx )rowmill (?=(?:${names.join("|")})\\b)`, "g"), `${invocation} `);
 }
 
 const INDENT = "  ";
@@ -49,11 +46,7 @@ export function wrap(text: string, columns: number, indent: string): string[] {
   return breakWords(proseLine(text).split(" "), columns, { first: indent, more: indent });
 }
 
-function breakWords(
-  words: readonly string[],
-  columns: number,
-  indent: { first: string; more: string },
-): string[] {
+function breakWords(words: readonly string[], columns: number, indent: { first: string; more: string }): string[] {
   const lines: string[] = [];
   let begin = indent.first;
   let line = begin;

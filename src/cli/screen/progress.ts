@@ -100,9 +100,7 @@ export class WorkProgress {
     const before = this.#pauses.get(pipeline.id) ?? null;
     this.#pauses.set(pipeline.id, reason);
     if (reason === before) return;
-    this.#terminal.note(
-      reason === null ? `✓ ${pipeline.name}: resumed` : `! ${pipeline.name}: paused: ${reason}`,
-    );
+    this.#terminal.note(reason === null ? `✓ ${pipeline.name}: resumed` : `! ${pipeline.name}: paused: ${reason}`);
   }
 
   #line(pipeline: PipelineOverview, times: string): string {
@@ -123,8 +121,7 @@ export class WorkProgress {
 
   #times(pipeline: PipelineOverview): string {
     if (pipeline.pauseReason !== null) return " | paused";
-    if (pausedText(pipeline, this.#context.pipelines.get(pipeline.id)?.config) !== null)
-      return " | waits for approval";
+    if (pausedText(pipeline, this.#context.pipelines.get(pipeline.id)?.config) !== null) return " | waits for approval";
     if (pipeline.nextLookMs !== null) return ` | next check: ${formatWait(pipeline.nextLookMs)}`;
     if (pipeline.deadlineMs === null || this.#flush) return "";
     return ` | next batch: ${formatWait(pipeline.deadlineMs)}`;
@@ -171,8 +168,7 @@ export class SweepProgress {
   end(): void {
     if (this.#pipeline === null) return;
     this.#terminal.endLive();
-    if (!this.#terminal.quiet)
-      this.#terminal.note(`✓ ${this.#pipeline}: ${counted(this.#rows, "row")} compared`);
+    if (!this.#terminal.quiet) this.#terminal.note(`✓ ${this.#pipeline}: ${counted(this.#rows, "row")} compared`);
     this.#pipeline = null;
   }
 }

@@ -58,8 +58,7 @@ export function renderStatus(facts: StatusFacts, style: Style): string[] {
 }
 
 function pipelineLines(facts: StatusFacts, style: Style): string[] {
-  if (facts.pipelines.length === 0)
-    return ["There are no pipelines yet. Set up those of your config: rowmill up"];
+  if (facts.pipelines.length === 0) return ["There are no pipelines yet. Set up those of your config: rowmill up"];
   const rare = (["cancelled", "gone"] as const).filter((state) =>
     facts.pipelines.some((pipeline) => pipeline[state] > 0),
   );
@@ -97,9 +96,7 @@ function pipelineNotes({ pipelines }: StatusFacts): string[] {
       ...unnamed.map((rows) => ["✗ ", keyNote(rows)] as const),
       ["", arrivals === 0 ? null : `${counted(arrivals, "changed row")} not processed yet`],
     ];
-    return notes.flatMap(([sign, text]) =>
-      text === null ? [] : ["", proseLine(`${sign}${pipeline.name}: ${text}`)],
-    );
+    return notes.flatMap(([sign, text]) => (text === null ? [] : ["", proseLine(`${sign}${pipeline.name}: ${text}`)]));
   });
 }
 

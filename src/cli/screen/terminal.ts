@@ -84,8 +84,7 @@ export function openTerminal(): Terminal {
       board.clear();
       board.show([]);
     },
-    during: (label, work) =>
-      terminal.drawsOver && !terminal.quiet ? withSpinner(board, label, work) : work(),
+    during: (label, work) => (terminal.drawsOver && !terminal.quiet ? withSpinner(board, label, work) : work()),
     bold: (text) => styled("bold", text),
     dim: (text) => styled("dim", text),
     ago: (at) => {
@@ -94,8 +93,7 @@ export function openTerminal(): Terminal {
     },
     hide: (secret) => {
       // Errors may have escaped it already.
-      if (secret.length >= SECRET_CHARACTERS_MIN)
-        secrets.add(secret).add(oneLine(secret)).add(proseLine(secret));
+      if (secret.length >= SECRET_CHARACTERS_MIN) secrets.add(secret).add(oneLine(secret)).add(proseLine(secret));
     },
   };
   return terminal;

@@ -40,9 +40,7 @@ export function percentOf(done: number, total: number): string {
 export function formatWait(ms: number): string {
   if (ms < 500) return "now";
   const unit = UNITS.find((candidate) => ms >= 2 * candidate.ms);
-  return unit === undefined
-    ? `${Math.max(1, Math.round(ms / 1_000))} s`
-    : `${Math.round(ms / unit.ms)} ${unit.name}`;
+  return unit === undefined ? `${Math.max(1, Math.round(ms / 1_000))} s` : `${Math.round(ms / unit.ms)} ${unit.name}`;
 }
 
 /** `2026-11-22 15:04:05 UTC` */
@@ -82,8 +80,7 @@ export function readEstimate(recorded: unknown): Estimate | null {
   if (typeof recorded !== "object" || recorded === null) return null;
   const fields: Partial<Record<keyof Estimate, unknown>> = recorded;
   const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = fields;
-  if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number")
-    return null;
+  if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number") return null;
   return {
     rows,
     arrived: typeof arrived === "number" ? arrived : 0,

@@ -52,11 +52,7 @@ interface RootCert {
 }
 
 /** The settings that apply, and which parameter or variable they come from. Reads no file. */
-export function tlsSettings(
-  parameters: URLSearchParams,
-  env: Environment["tls"],
-  problems: Problems,
-): TlsSettings {
+export function tlsSettings(parameters: URLSearchParams, env: Environment["tls"], problems: Problems): TlsSettings {
   const inUrl = parameters.get("sslrootcert");
   const file = inUrl ?? env.rootCertFile;
   const rootCert = { file, from: inUrl === null && file !== null ? "PGSSLROOTCERT" : "sslrootcert" } as const;
@@ -91,10 +87,7 @@ function modeOfFlag(flag: string | null, problems: Problems): SslMode | null {
   return "require";
 }
 
-function verification(
-  mode: "require" | "verify-ca" | "verify-full",
-  rootCertFile: string | null,
-): ConnectionOptions {
+function verification(mode: "require" | "verify-ca" | "verify-full", rootCertFile: string | null): ConnectionOptions {
   if (mode === "verify-full") return { rejectUnauthorized: true };
   if (mode === "require" && rootCertFile === null) return { rejectUnauthorized: false };
   return { rejectUnauthorized: true, checkServerIdentity: () => undefined };
@@ -112,11 +105,7 @@ function readRoots({ file, from }: RootCert, mode: SslMode, problems: Problems):
 }
 
 /** With a file that holds no certificate, Node would trust no server and not say why. */
-function requireCertificate(
-  pem: string,
-  { file, from }: { file: string; from: string },
-  problems: Problems,
-): void {
+function requireCertificate(pem: string, { file, from }: { file: string; from: string }, problems: Problems): void {
   try {
     // Throws if it is not a certificate.
     void new X509Certificate(pem).serialNumber;

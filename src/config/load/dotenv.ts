@@ -11,18 +11,12 @@ const BYTES_MAX = 1_000_000;
  * Completes `variables` in place with what `.env` in `folder` adds; no such file adds nothing.
  * @throws RowmillError `config_invalid` when the file is there and cannot be read.
  */
-export async function completeFromDotenv(
-  variables: Record<string, string | undefined>,
-  folder: string,
-): Promise<void> {
+export async function completeFromDotenv(variables: Record<string, string | undefined>, folder: string): Promise<void> {
   const file = path.join(folder, ".env");
   const text = await readIfPresent(file);
   if (text === null) return;
   if (text.length > BYTES_MAX) {
-    throw new RowmillError(
-      "config_invalid",
-      `${file} is too large for NAME=value lines (over ${BYTES_MAX} bytes)`,
-    );
+    throw new RowmillError("config_invalid", `${file} is too large for NAME=value lines (over ${BYTES_MAX} bytes)`);
   }
   for (const [name, value] of Object.entries((commonjs("dotenv") as typeof import("dotenv")).parse(text)))
     variables[name] ??= value;

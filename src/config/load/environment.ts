@@ -99,8 +99,7 @@ function readProxy(variables: Variables, name: "HTTPS_PROXY" | "HTTP_PROXY"): Pr
   const url = URL.canParse(text) ? new URL(text) : null;
   // An @ after the host: the password has an unencoded slash, and the apparent host is user and password.
   const isCut = url !== null && /@/.test(url.pathname + url.search + url.hash);
-  if (url === null || isCut || !["http:", "https:"].includes(url.protocol))
-    return { from, place: "", address: null };
+  if (url === null || isCut || !["http:", "https:"].includes(url.protocol)) return { from, place: "", address: null };
   return { from, place: url.origin, address: new Secret(text) };
 }
 

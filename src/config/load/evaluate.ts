@@ -161,9 +161,7 @@ export async function isModule(file: string): Promise<boolean> {
 async function isInModulePackage(folder: string): Promise<boolean> {
   try {
     const manifest: unknown = JSON.parse(await readFile(path.join(folder, "package.json"), "utf8"));
-    return (
-      typeof manifest === "object" && manifest !== null && "type" in manifest && manifest.type === "module"
-    );
+    return typeof manifest === "object" && manifest !== null && "type" in manifest && manifest.type === "module";
   } catch {
     const parent = path.dirname(folder);
     return parent !== folder && isInModulePackage(parent);

@@ -73,13 +73,9 @@ async function findConfig(cwd: string, file: string | null): Promise<string> {
   const found = candidates.filter((_, index) => present[index] === true);
   const [only, ...others] = found;
   if (only === undefined) {
-    throw new RowmillError(
-      "config_not_found",
-      `There is no config in ${cwd} (looked for ${CONFIG_NAMES.join(", ")})`,
-      {
-        hints: ["Write one: rowmill init", "If your config is in another folder, add --config FILE."],
-      },
-    );
+    throw new RowmillError("config_not_found", `There is no config in ${cwd} (looked for ${CONFIG_NAMES.join(", ")})`, {
+      hints: ["Write one: rowmill init", "If your config is in another folder, add --config FILE."],
+    });
   }
   if (others.length > 0) {
     const names = found.map((candidate) => path.basename(candidate)).join(" and ");

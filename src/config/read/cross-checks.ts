@@ -40,8 +40,7 @@ function checkSchema({ path, problems }: Place, { answer, provider }: PipelineCo
   if (answer === null || isFreeJson(answer) || !problems.clean(`${path}.provider`)) return;
   const { schema } = compileAnswer(answer);
   if (schema === null) return;
-  for (const problem of provider.dialect.schemaProblems(schema.schema))
-    problems.add(`${path}.answer`, problem);
+  for (const problem of provider.dialect.schemaProblems(schema.schema)) problems.add(`${path}.answer`, problem);
 }
 
 function checkPolling(place: Place, { polling }: PipelineConfig): void {

@@ -20,11 +20,7 @@ export class ConfigError extends RowmillError {
   override readonly name = "ConfigError";
   readonly problems: readonly ConfigProblem[];
 
-  constructor(
-    where: string,
-    problems: readonly ConfigProblem[],
-    options: { hints?: readonly string[] } = {},
-  ) {
+  constructor(where: string, problems: readonly ConfigProblem[], options: { hints?: readonly string[] } = {}) {
     const count = problems.length === 1 ? "one mistake" : `${problems.length} mistakes`;
     super("config_invalid", `${where}: ${count}`, { ...options, lines: problems.map(problemLine) });
     this.problems = problems;

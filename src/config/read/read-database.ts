@@ -13,8 +13,7 @@ export function readDatabase(place: Place, databaseUrl: string | null): Database
   if (value === "embedded") return { kind: "embedded" };
   const found = whatIsWrong(value);
   if (found !== null) {
-    const hint =
-      value === undefined ? ", here or in DATABASE_URL" : found === UNREADABLE ? `. ${ENCODED}` : "";
+    const hint = value === undefined ? ", here or in DATABASE_URL" : found === UNREADABLE ? `. ${ENCODED}` : "";
     place.problems.add(path, `${EXPECTED}${hint}`, { found });
   }
   return { kind: "server", url: typeof value === "string" ? value : "" };

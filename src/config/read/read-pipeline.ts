@@ -64,9 +64,7 @@ const SECTIONS = [
 
 /** The definition inside what `pipeline()` returned. A plain object, as in a JSON config, is its own. */
 function definitionOf(value: unknown): unknown {
-  return typeof value === "object" && value !== null && DEFINITION_SYMBOL in value
-    ? value[DEFINITION_SYMBOL]
-    : value;
+  return typeof value === "object" && value !== null && DEFINITION_SYMBOL in value ? value[DEFINITION_SYMBOL] : value;
 }
 
 export function readPipeline(place: Place, name: string, language: ConfigLanguage): PipelineConfig {
@@ -117,8 +115,7 @@ function readSource(place: Place): PipelineConfig["source"] {
 }
 
 function readPredicate(place: Place): string {
-  const expected =
-    "an SQL condition such as \"lang = 'en'\", without the word WHERE or a semicolon at its end";
+  const expected = "an SQL condition such as \"lang = 'en'\", without the word WHERE or a semicolon at its end";
   const predicate = text(expected)(place);
   const isClean = place.problems.clean(place.path);
   if (isClean && (predicate.trim() === "" || /^\s*where\b|;\s*$/i.test(predicate))) refuse(place, expected);
@@ -143,8 +140,7 @@ function readBatch(place: Place): PipelineConfig["batch"] {
 
 function readValidate(place: Place, language: ConfigLanguage): PipelineConfig["validate"] {
   if (isValidate(place.value) && isPlainFunction(place.value)) return place.value;
-  if (language === "json")
-    refuse(place, "nothing in a JSON config. A function needs TypeScript or JavaScript");
+  if (language === "json") refuse(place, "nothing in a JSON config. A function needs TypeScript or JavaScript");
   else refuse(place, "a plain function (answer, row) that returns null, or a text that says what is wrong");
   return null;
 }
@@ -165,10 +161,7 @@ function readTarget(place: Place): PipelineConfig["target"] {
 }
 
 function readColumnMapping(place: Place): Readonly<Record<string, string>> {
-  const pairs = entries(
-    place,
-    'an object that maps answer fields to columns, such as { summary: "one_line" }',
-  );
+  const pairs = entries(place, 'an object that maps answer fields to columns, such as { summary: "one_line" }');
   return Object.fromEntries(pairs.map((pair) => [pair.key, columnName(pair)]));
 }
 

@@ -14,8 +14,7 @@ const EXAMPLES = ADAPTERS.map(({ configExample }) => configExample).join(", ");
 const EXPECTED = `${EXAMPLES}, or an object that implements Provider`;
 
 /** What a member must be: `null` where it may also be null. */
-type Kind =
-  "text" | "function" | "object" | "number" | "function or null" | "object or null" | "text or null";
+type Kind = "text" | "function" | "object" | "number" | "function or null" | "object or null" | "text or null";
 
 const DIALECT: Readonly<Record<string, Kind>> = {
   name: "text",

@@ -103,11 +103,7 @@ function readStop(place: Place): Json {
   return [...texts];
 }
 
-function readMessage(
-  place: Place,
-  columns: readonly string[] | null,
-  language: ConfigLanguage,
-): MessageSource {
+function readMessage(place: Place, columns: readonly string[] | null, language: ConfigLanguage): MessageSource {
   if (isRenderer(place.value)) {
     if (isPlainFunction(place.value)) return { kind: "function", render: place.value };
     refuse(place, "a plain function of the row, not an async function or a generator");

@@ -30,10 +30,7 @@ export function isPlainObject(value: unknown): value is Readonly<Record<string, 
 }
 
 /** The places of an object's keys. Unknown keys are refused; a value that is no object reads as an empty one. */
-export function section<const Key extends string>(
-  place: Place,
-  keys: readonly Key[],
-): Readonly<Record<Key, Place>> {
+export function section<const Key extends string>(place: Place, keys: readonly Key[]): Readonly<Record<Key, Place>> {
   const opened = openObject(place, `an object with the keys ${keys.join(", ")}`);
   const object = opened ?? {};
   // What is missing inside a missing section is not a mistake of its own.

@@ -40,8 +40,7 @@ function writeValue(given: JsonObject, from: Place): void {
   out.enter(from.depth);
   const schema = resolved(given, from);
   const described = schema["description"];
-  const description =
-    typeof described === "string" ? described.slice(0, DESCRIPTION_CHARS_MAX) : from.description;
+  const description = typeof described === "string" ? described.slice(0, DESCRIPTION_CHARS_MAX) : from.description;
   out.spendOn(description);
   const place: Place = { ...from, description, depth: from.depth + 1 };
   const type = "const" in schema || Array.isArray(schema["enum"]) ? "leaf" : typeOf(schema, place);
@@ -193,9 +192,7 @@ function foundElements(items: JsonObject, place: Place): Json[] | null {
 function fittingOptions(options: readonly Json[], place: Place): Json[] {
   for (const option of options) place.out.spendOn(typeof option === "string" ? option : "");
   const listed = listFor(place);
-  const fitting = options.filter(
-    (option) => typeof option === "string" && listed.includes(option.toLowerCase()),
-  );
+  const fitting = options.filter((option) => typeof option === "string" && listed.includes(option.toLowerCase()));
   return fitting.length > 0 ? fitting : [chosen(options, place)];
 }
 

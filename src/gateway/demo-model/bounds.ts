@@ -42,10 +42,7 @@ function ceilingOf(schema: JsonObject): number {
 }
 
 function floorOf(schema: JsonObject): number {
-  return Math.max(
-    numberAt(schema, "minimum") ?? -Infinity,
-    numberAt(schema, "exclusiveMinimum") ?? -Infinity,
-  );
+  return Math.max(numberAt(schema, "minimum") ?? -Infinity, numberAt(schema, "exclusiveMinimum") ?? -Infinity);
 }
 
 /** 0.30000000000000004 → 0.3. */
@@ -59,10 +56,7 @@ const FORMAT_DEFAULTS: Readonly<Record<string, readonly [pattern: RegExp, exampl
   time: [/\b\d\d:\d\d:\d\d\b/, "00:00:00"],
   email: [/(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/, "name@example.com"],
   uri: [/https?:\/\/[^\s)>"]+/, "https://example.com/"],
-  uuid: [
-    /\b[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}\b/i,
-    "00000000-0000-4000-8000-000000000000",
-  ],
+  uuid: [/\b[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}\b/i, "00000000-0000-4000-8000-000000000000"],
   ipv4: [/\b(?:\d{1,3}\.){3}\d{1,3}\b/, "127.0.0.1"],
 };
 
@@ -76,8 +70,7 @@ export function boundedText(schema: JsonObject, found: string, suffix: string): 
   const min = Math.min(numberAt(schema, "minLength") ?? 0, MIN_LENGTH_MAX);
   const text = max === null ? found : shorten(found, Math.max(0, max - suffix.length));
   const missing = min - [...text].length;
-  const filled =
-    missing <= 0 ? text : text + FILLING.repeat(Math.ceil(missing / FILLING.length)).slice(0, missing);
+  const filled = missing <= 0 ? text : text + FILLING.repeat(Math.ceil(missing / FILLING.length)).slice(0, missing);
   return filled + suffix;
 }
 

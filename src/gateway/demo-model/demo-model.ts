@@ -6,13 +6,7 @@
 import type { WrittenAnswer } from "./answer-text.js";
 import { answerTo, type Asking } from "./answer.js";
 import { cutText, summaryOf } from "./text.js";
-import {
-  contentText,
-  userTextOf,
-  type ChatContext,
-  type ChatModel,
-  type ChatReply,
-} from "../engine/chat-model.js";
+import { contentText, userTextOf, type ChatContext, type ChatModel, type ChatReply } from "../engine/chat-model.js";
 import { contentHashOf } from "../storage/journal.js";
 import { isJsonObject, type Json, type JsonObject } from "../protocol/json.js";
 import { errorBody, type ErrorBody } from "../protocol/wire.js";

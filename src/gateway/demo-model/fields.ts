@@ -77,15 +77,13 @@ export function textFor(field: Field): string {
   if (about(field, /title|headline|subject|^name$/)) return titleOf(text);
   if (about(field, /e ?mail/)) return /(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[\w.-]*\w/.exec(text)?.[0] ?? "";
   if (about(field, /url|link|website/)) return /https?:\/\/[^\s)>"]+/.exec(text)?.[0] ?? "";
-  if (about(field, /date|when/))
-    return /\b\d{4}-\d\d-\d\d\b/.exec(text)?.[0] ?? yearIn(text)?.toString() ?? "";
+  if (about(field, /date|when/)) return /\b\d{4}-\d\d-\d\d\b/.exec(text)?.[0] ?? yearIn(text)?.toString() ?? "";
   if (about(field, /author|director|person|character|who|hero|actor|place|location|city|country|company/)) {
     return SEEN.names(text)[0] ?? "";
   }
   if (about(field, /keyword|word|term/)) return SEEN.keywords(text)[0] ?? "";
   if (about(field, /first|opening/)) return SEEN.sentences(text)[0] ?? "";
-  if (about(field, /summar|synopsis|logline|plot|one line|in short/))
-    return SEEN.logline(text) ?? SEEN.summary(text);
+  if (about(field, /summar|synopsis|logline|plot|one line|in short/)) return SEEN.logline(text) ?? SEEN.summary(text);
   return SEEN.summary(text);
 }
 
@@ -109,8 +107,7 @@ export function listFor(field: Field): string[] {
 /** Null when the text has no number for it. */
 export function numberFor(field: Field): number | null {
   const { text } = field;
-  if (about(field, /sentiment|polarity|mood/))
-    return { positive: 1, neutral: 0, negative: -1 }[SEEN.sentiment(text)];
+  if (about(field, /sentiment|polarity|mood/)) return { positive: 1, neutral: 0, negative: -1 }[SEEN.sentiment(text)];
   if (about(field, /word count|words/)) return SEEN.words(text).length;
   if (about(field, /year/)) return yearIn(text);
   const label = labelFor(field);
@@ -144,9 +141,7 @@ export function chooseFrom(field: Field, options: readonly string[]): string | u
   const guessed = new Set(guesses.map(loose));
   return (
     options.find((option) => guessed.has(loose(option))) ??
-    options.find(
-      (option) => wordsOf(option).length > 0 && wordsOf(option).every((word) => words.has(word)),
-    ) ??
+    options.find((option) => wordsOf(option).length > 0 && wordsOf(option).every((word) => words.has(word))) ??
     options.find((option) => /^(other|unknown|none|neutral|mixed|n\/?a|medium)$/i.test(option)) ??
     options[0]
   );
@@ -176,10 +171,10 @@ function titleOf(text: string): string {
   const quoted = /["“]([^"”]{2,80})["”]/.exec(text)?.[1];
   if (quoted !== undefined) return quoted;
   const firstLine = text.split("\n", 1)[0] ?? "";
-  return shorten(
-    firstLine.length < text.length ? firstLine.trim() : centralSentence(text),
-    TITLE_CHARS,
-  ).replace(/[.,;]$/, "");
+  return shorten(firstLine.length < text.length ? firstLine.trim() : centralSentence(text), TITLE_CHARS).replace(
+    /[.,;]$/,
+    "",
+  );
 }
 
 function yearIn(text: string): number | null {
@@ -188,13 +183,9 @@ function yearIn(text: string): number | null {
 }
 
 function numbersIn(text: string): number[] {
-  const digits = [...text.matchAll(/(?<![\p{L}\d])-?\d{1,15}(?:\.\d{1,6})?/gu)].map(([found]) =>
-    Number(found),
-  );
+  const digits = [...text.matchAll(/(?<![\p{L}\d])-?\d{1,15}(?:\.\d{1,6})?/gu)].map(([found]) => Number(found));
   if (digits.length > 0) return digits;
-  return wordsOf(text).flatMap((word) =>
-    NUMBER_WORDS.indexOf(word) >= 1 ? [NUMBER_WORDS.indexOf(word)] : [],
-  );
+  return wordsOf(text).flatMap((word) => (NUMBER_WORDS.indexOf(word) >= 1 ? [NUMBER_WORDS.indexOf(word)] : []));
 }
 
 function distinct(values: readonly string[], most: number): string[] {

@@ -61,9 +61,7 @@ const IRREGULAR_PLURALS: Readonly<Record<string, string>> = {
   elves: "elf",
   mice: "mouse",
 };
-const DETERMINERS = wordSet(
-  "a an the another every his her their its two three four five six seven several some",
-);
+const DETERMINERS = wordSet("a an the another every his her their its two three four five six seven several some");
 
 const NOT_ADJECTIVES = wordSet("own other same only first last wrong next is was");
 
@@ -114,11 +112,7 @@ function singularOf(word: string): string | null {
   if (CAST_NOUNS.has(word)) return word;
   const irregular = IRREGULAR_PLURALS[word];
   if (irregular !== undefined) return irregular;
-  for (const singular of [
-    word.replace(/s$/, ""),
-    word.replace(/(?<=[sxhz])es$/, ""),
-    word.replace(/ies$/, "y"),
-  ]) {
+  for (const singular of [word.replace(/s$/, ""), word.replace(/(?<=[sxhz])es$/, ""), word.replace(/ies$/, "y")]) {
     if (CAST_NOUNS.has(singular)) return singular;
   }
   return null;

@@ -89,9 +89,7 @@ export function shorten(text: string, max: number): string {
 export function namesIn(text: string): string[] {
   const found = text
     .slice(0, TEXT_CHARS_MAX)
-    .matchAll(
-      /(?<![.!?]\s|^)(?<=\s|["“(])\p{Lu}[\p{L}'’-]+(?:\s(?:of|the|de|von|van)?\s?\p{Lu}[\p{L}'’.-]*)*/gu,
-    );
+    .matchAll(/(?<![.!?]\s|^)(?<=\s|["“(])\p{Lu}[\p{L}'’-]+(?:\s(?:of|the|de|von|van)?\s?\p{Lu}[\p{L}'’.-]*)*/gu);
   return [...new Set([...found].map(([name]) => name.trim().replace(/[.'’-]+$/, "")))];
 }
 

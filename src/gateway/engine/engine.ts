@@ -119,9 +119,7 @@ export class Engine {
 
   #start(record: BatchRecord): void {
     const run = this.#run(record)
-      .catch((error: unknown) =>
-        this.#parts.settings.log(`batch ${record.batch.id} has stopped: ${String(error)}`),
-      )
+      .catch((error: unknown) => this.#parts.settings.log(`batch ${record.batch.id} has stopped: ${String(error)}`))
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
   }
@@ -131,8 +129,7 @@ export class Engine {
     let failed = { status: record.batch.status, times: 0 };
     while (!isTerminal(record.batch.status) && !this.#closing.signal.aborted) {
       try {
-        if (record.batch.status === "cancelling" && failed.times >= CANCEL_TRIES_MAX)
-          this.#move(record, "cancelled");
+        if (record.batch.status === "cancelling" && failed.times >= CANCEL_TRIES_MAX) this.#move(record, "cancelled");
         else await this.#advance(record, work);
       } catch (error) {
         if (this.#closing.signal.aborted) break;
@@ -233,8 +230,7 @@ export class Engine {
     if (this.#closing.signal.aborted || record.batch.status !== "in_progress") return;
     if (record.stop?.as === "cancelled") return this.#move(record, "cancelling");
     const unfinished = execution.work.lines < record.batch.request_counts.total;
-    if (!unfinished && record.endedAfter === null && record.stop === null)
-      return this.#move(record, "finalizing");
+    if (!unfinished && record.endedAfter === null && record.stop === null) return this.#move(record, "finalizing");
     await this.#abandonRest(record, execution, "expired");
     await this.#finish(record, work, "expired");
   }
@@ -260,11 +256,7 @@ export class Engine {
     await writeUnexecuted(execution, as);
   }
 
-  async #finish(
-    record: BatchRecord,
-    work: BatchWork,
-    status: "completed" | "expired" | "cancelled",
-  ): Promise<void> {
+  async #finish(record: BatchRecord, work: BatchWork, status: "completed" | "expired" | "cancelled"): Promise<void> {
     const { work: lines } = await this.#executionOf(record, work);
     const ids = await writeOutputFiles(record, lines, this.#parts);
     this.#change(record, () => {

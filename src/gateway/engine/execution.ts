@@ -86,11 +86,7 @@ async function* remainingLines({ inputPath, work }: Execution): AsyncGenerator<r
 }
 
 /** The number of executed lines; fewer than given if the batch was stopped. */
-async function executeChunk(
-  execution: Execution,
-  lines: readonly (string | null)[],
-  turns: Turns,
-): Promise<number> {
+async function executeChunk(execution: Execution, lines: readonly (string | null)[], turns: Turns): Promise<number> {
   const { work } = execution;
   const done: ExecutedLine[] = [];
   for (const line of lines) {
@@ -102,19 +98,13 @@ async function executeChunk(
   return done.length;
 }
 
-function keepChunk(
-  { work, journal, record, settings, progressed }: Execution,
-  done: readonly ExecutedLine[],
-): void {
+function keepChunk({ work, journal, record, settings, progressed }: Execution, done: readonly ExecutedLine[]): void {
   work.append(done.map(({ made }) => made));
   journal.append(...done.map(({ entry }) => entry));
   const { usage } = record.batch;
   const sum = (of: "inputTokens" | "outputTokens") =>
     done.reduce((tokens, { reply }) => tokens + (reply.usage?.[of] ?? 0), 0);
-  record.batch.usage = usageOf(
-    usage.input_tokens + sum("inputTokens"),
-    usage.output_tokens + sum("outputTokens"),
-  );
+  record.batch.usage = usageOf(usage.input_tokens + sum("inputTokens"), usage.output_tokens + sum("outputTokens"));
   countLines(record, work);
   const failures = done.flatMap(({ failure }) => failure ?? []);
   if (failures.length > 0)
@@ -160,10 +150,7 @@ interface Executed {
   readonly failure: string | null;
 }
 
-function executedLine(
-  { record, settings }: Execution,
-  { index, request, reply, failure }: Executed,
-): ExecutedLine {
+function executedLine({ record, settings }: Execution, { index, request, reply, failure }: Executed): ExecutedLine {
   const id = lineId(record, index);
   const response = {
     status_code: reply.status,

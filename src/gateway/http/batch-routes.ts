@@ -110,17 +110,12 @@ function readCreateRequest(
   for (const name of ["input_file_id", "endpoint", "completion_window"]) {
     if (body[name] === undefined || body[name] === null)
       return no("missing_required_parameter", name, `Missing required parameter: '${name}'.`);
-    if (typeof body[name] !== "string")
-      return no("invalid_type", name, typeMessage(name, "a string", body[name]));
+    if (typeof body[name] !== "string") return no("invalid_type", name, typeMessage(name, "a string", body[name]));
   }
   const endpoint = String(body["endpoint"]);
   if (!ENDPOINTS.includes(endpoint)) {
     const supported = ENDPOINTS.map((name) => `'${name}'`).join(", ");
-    return no(
-      "invalid_value",
-      "endpoint",
-      `Invalid value: '${endpoint}'. Supported values are: ${supported}.`,
-    );
+    return no("invalid_value", "endpoint", `Invalid value: '${endpoint}'. Supported values are: ${supported}.`);
   }
   const window = String(body["completion_window"]);
   if (window !== "24h") {

@@ -14,8 +14,7 @@ export class CreationLimit {
 
   /** Counts one creation and returns null, or the seconds to wait for the next one. */
   take(nowSeconds: number): number | null {
-    while (this.#recent[0] !== undefined && this.#recent[0] <= nowSeconds - HOUR_SECONDS)
-      this.#recent.shift();
+    while (this.#recent[0] !== undefined && this.#recent[0] <= nowSeconds - HOUR_SECONDS) this.#recent.shift();
     if (this.#recent.length >= this.#max) return (this.#recent[0] ?? nowSeconds) + HOUR_SECONDS - nowSeconds;
     this.#recent.push(nowSeconds);
     return null;

@@ -128,9 +128,7 @@ function createApp({ tls }: GatewaySettings): FastifyInstance {
     serverFactory: (handler) => {
       const options = { maxHeaderSize: HEAD_BYTES_MAX, requestTimeout: REQUEST_TIMEOUT_MS };
       const server =
-        tls === null
-          ? http.createServer(options, handler)
-          : https.createServer({ ...options, ...tls }, handler);
+        tls === null ? http.createServer(options, handler) : https.createServer({ ...options, ...tls }, handler);
       server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
       return server;
     },
@@ -223,8 +221,6 @@ export function jsonBodyOf(
 export function pathParam(request: FastifyRequest, name: string): string {
   const { params } = request;
   const value =
-    typeof params === "object" && params !== null
-      ? Object.entries(params).find(([key]) => key === name)?.[1]
-      : "";
+    typeof params === "object" && params !== null ? Object.entries(params).find(([key]) => key === name)?.[1] : "";
   return typeof value === "string" ? value : "";
 }

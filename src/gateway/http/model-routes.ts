@@ -27,16 +27,12 @@ export function addModelRoutes(server: HttpServer, parts: ModelRouteParts): void
   server.route("POST", "/v1/chat/completions", (request) => complete(request, parts));
 }
 
-async function complete(
-  request: FastifyRequest,
-  { model, settings, journal }: ModelRouteParts,
-): Promise<Answer> {
+async function complete(request: FastifyRequest, { model, settings, journal }: ModelRouteParts): Promise<Answer> {
   const read = jsonBodyOf(request);
   if ("refused" in read) return read.refused;
   const body = read.body as JsonObject;
   if (typeof body["model"] !== "string") return refusal(400, "you must provide a model parameter");
-  if (settings.models !== null && !settings.models.includes(body["model"]))
-    return unknownModel(body["model"]);
+  if (settings.models !== null && !settings.models.includes(body["model"])) return unknownModel(body["model"]);
   if (body["stream"] === true) {
     return refusal(400, "The gateway does not stream answers.", {
       param: "stream",

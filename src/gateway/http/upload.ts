@@ -34,11 +34,7 @@ interface Received {
 }
 
 /** Returns the file object, or refuses and keeps nothing. */
-export async function receiveUpload(
-  request: FastifyRequest,
-  parts: UploadParts,
-  owner: Owner,
-): Promise<Answer> {
+export async function receiveUpload(request: FastifyRequest, parts: UploadParts, owner: Owner): Promise<Answer> {
   if (!request.isMultipart()) return refusal(400, "Expected a multipart/form-data body with a file.");
   const path = parts.files.temporaryPath();
   try {
@@ -71,11 +67,7 @@ async function readParts(
   return { fields, received };
 }
 
-async function receive(
-  file: Readable & { truncated?: boolean },
-  filename: string,
-  path: string,
-): Promise<Received> {
+async function receive(file: Readable & { truncated?: boolean }, filename: string, path: string): Promise<Received> {
   const look = new Look();
   await pipeline(file, look, createWriteStream(path, { mode: 0o600 }));
   const { bytes, isUtf8, firstLine } = look;
@@ -100,11 +92,7 @@ function storeUpload(
     return refusal(400, `'${purpose}' is not one of [${allowed}] - 'purpose'`);
   }
   if (received === null) return missing("file");
-  const expiry = readExpiry(
-    fields.get("expires_after[anchor]"),
-    fields.get("expires_after[seconds]"),
-    "expires_after",
-  );
+  const expiry = readExpiry(fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]"), "expires_after");
   if ("refused" in expiry) return expiry.refused;
   if (received.tooLarge) return refusal(400, "File is too large.");
   const wrong = purpose === "batch" ? batchFileProblem(received) : null;

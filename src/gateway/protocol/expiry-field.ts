@@ -16,8 +16,7 @@ export function readExpiry(
     return { refused: refusal(400, message, { param: `${param}.anchor`, code: "invalid_value" }) };
   }
   const ttlSeconds = Number(seconds);
-  if (Number.isInteger(ttlSeconds) && ttlSeconds >= SECONDS_MIN && ttlSeconds <= SECONDS_MAX)
-    return { ttlSeconds };
+  if (Number.isInteger(ttlSeconds) && ttlSeconds >= SECONDS_MIN && ttlSeconds <= SECONDS_MAX) return { ttlSeconds };
   const message =
     `Invalid '${param}.seconds': expected an integer between ${SECONDS_MIN} and ${SECONDS_MAX}, ` +
     `but got '${String(seconds)}' instead.`;

@@ -8,10 +8,7 @@ const CHUNK_CHARS_MAX = 16 * 1024 * 1024;
 export const LINE_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Lines without line feed; null for a line that is too long. A last empty piece is not a line. */
-export async function* readLineChunks(
-  path: string,
-  linesPerChunk: number,
-): AsyncGenerator<readonly (string | null)[]> {
+export async function* readLineChunks(path: string, linesPerChunk: number): AsyncGenerator<readonly (string | null)[]> {
   const splitter = new LineSplitter();
   const handle = await open(path, "r");
   let chunk: (string | null)[] = [];

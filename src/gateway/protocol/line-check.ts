@@ -27,8 +27,7 @@ export type LineVerdict = { readonly request: InputLine } | { readonly error: Li
 export function checkLine(text: string | null, rules: LineRules): LineVerdict {
   if (text === null) return refuse("invalid_request", null, "This line is too long.");
   const line = parseJson(text);
-  if (!isJsonObject(line))
-    return refuse("invalid_json_line", null, "This line is not parseable as valid JSON.");
+  if (!isJsonObject(line)) return refuse("invalid_json_line", null, "This line is not parseable as valid JSON.");
   const missing = ["custom_id", "method", "url", "body"].find((name) => isBlank(line[name]));
   if (missing !== undefined) {
     return refuse("missing_required_parameter", missing, `Missing required parameter: '${missing}'.`);

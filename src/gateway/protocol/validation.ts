@@ -71,8 +71,7 @@ class InputTally {
   #accept({ customId, model, body }: InputLine): void {
     this.#model ??= model;
     if (model !== this.#model) this.#errors.push({ ...mismatchError(model), line: this.#line });
-    else if (this.#customIds.has(customId))
-      this.#errors.push({ ...duplicateError(customId), line: this.#line });
+    else if (this.#customIds.has(customId)) this.#errors.push({ ...duplicateError(customId), line: this.#line });
     this.#customIds.add(customId);
     this.#promptTokens += this.#rules.model.countPromptTokens(body);
   }

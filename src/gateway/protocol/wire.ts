@@ -15,13 +15,7 @@ export interface FileObject {
 }
 
 const TERMINAL_STATUSES = ["failed", "completed", "expired", "cancelled"] as const;
-export const BATCH_STATUSES = [
-  "validating",
-  "in_progress",
-  "finalizing",
-  "cancelling",
-  ...TERMINAL_STATUSES,
-] as const;
+export const BATCH_STATUSES = ["validating", "in_progress", "finalizing", "cancelling", ...TERMINAL_STATUSES] as const;
 export type BatchStatus = (typeof BATCH_STATUSES)[number];
 
 export function isTerminal(status: BatchStatus): boolean {

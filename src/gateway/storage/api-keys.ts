@@ -41,8 +41,7 @@ export function maySee(caller: Owner, owner: Owner): boolean {
 export function knownKey(given: string | ApiKey): KnownKey {
   const { key, name = undefined } = typeof given === "string" ? { key: given } : given;
   const digest = digestOf(key);
-  const owner =
-    name === undefined ? `key:${digest.toString("hex", 0, OWNER_HASH_CHARS / 2)}` : `name:${name}`;
+  const owner = name === undefined ? `key:${digest.toString("hex", 0, OWNER_HASH_CHARS / 2)}` : `name:${name}`;
   return { digest, owner };
 }
 
@@ -73,10 +72,7 @@ export function parseKeys(text: string, where: string): ApiKey[] {
     });
   }
   if (keys.length > KEYS_MAX)
-    throw new RowmillError(
-      "usage",
-      `${where} has more than ${KEYS_MAX} keys, the most that a gateway accepts.`,
-    );
+    throw new RowmillError("usage", `${where} has more than ${KEYS_MAX} keys, the most that a gateway accepts.`);
   if (new Set(keys.map(({ key }) => key)).size < keys.length)
     throw new RowmillError("usage", `${where} has the same key twice.`);
   return keys;
@@ -88,9 +84,7 @@ function parseKey(entry: string, index: number, where: string): ApiKey {
   const key = entry.slice(colon + 1).trim();
   if (!KEY_PATTERN.test(key) || key.length > KEY_CHARS_MAX) {
     throw new RowmillError("usage", `Key ${index + 1} in ${where} cannot be used.`, {
-      hints: [
-        `A key has at most ${KEY_CHARS_MAX} letters, digits and the characters - . _ ~ + / with = at its end.`,
-      ],
+      hints: [`A key has at most ${KEY_CHARS_MAX} letters, digits and the characters - . _ ~ + / with = at its end.`],
     });
   }
   if (name !== undefined && !NAME_PATTERN.test(name)) {

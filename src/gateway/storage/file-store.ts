@@ -56,8 +56,7 @@ export class FileStore {
     const stored = readJsonObjects(dir).map((value) => recordSchema.parse(value));
     for (const record of stored.sort((a, b) => a.sequence - b.sequence)) this.#remember(record);
     for (const name of readdirSync(dir)) {
-      if (name.endsWith(".bytes") && !this.#records.has(name.slice(0, -".bytes".length)))
-        rmSync(join(dir, name));
+      if (name.endsWith(".bytes") && !this.#records.has(name.slice(0, -".bytes".length))) rmSync(join(dir, name));
     }
   }
 

@@ -3,16 +3,7 @@
  * `.tmp` file or a stale lock: objects are renamed into place, and the lock of a dead process is taken over. Nothing is
  * fsynced: a power cut may lose the last moments, a killed process does not.
  */
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { RowmillError } from "../../model/errors.js";
 import { hasCode } from "../../model/file-errors.js";

@@ -89,8 +89,7 @@ function limitsOf(node: SchemaNode): ValueLimits {
     case "integer":
     case "number": {
       const values = node.values?.filter((value) => typeof value === "number") ?? null;
-      if (values !== null)
-        return { ...UNLIMITED, values, min: Math.min(...values), max: Math.max(...values) };
+      if (values !== null) return { ...UNLIMITED, values, min: Math.min(...values), max: Math.max(...values) };
       return { ...UNLIMITED, min: boundOf(node, "minimum", 1), max: boundOf(node, "maximum", -1) };
     }
     default:

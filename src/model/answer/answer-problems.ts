@@ -82,9 +82,7 @@ function walk(schema: unknown, place: Place, problems: string[]): void {
   const def = defOf(schema);
   if (def === null) return void problems.push(`${at(place)} is not a zod 4 schema`);
   if (place.above.includes(schema) || place.above.length >= WALK_DEPTH_MAX) {
-    return void problems.push(
-      `${at(place)} contains itself, but a column needs an end; write each level out`,
-    );
+    return void problems.push(`${at(place)} contains itself, but a column needs an end; write each level out`);
   }
   const inside = { ...place, above: [...place.above, schema] };
   if (LEAVES.has(def.type)) return;
@@ -102,9 +100,7 @@ function walk(schema: unknown, place: Place, problems: string[]): void {
     case "lazy":
       return walkLazy(def, inside, problems);
     default:
-      problems.push(
-        `${at(place)} is ${REFUSED[def.type] ?? `of zod's type "${def.type}", which JSON does not have`}`,
-      );
+      problems.push(`${at(place)} is ${REFUSED[def.type] ?? `of zod's type "${def.type}", which JSON does not have`}`);
   }
 }
 
@@ -119,8 +115,7 @@ function walkObject(def: Def, place: Place, problems: string[]): void {
   for (const [name, field] of Object.entries(def["shape"] as Record<string, unknown>)) {
     const path = place.path === "" ? name : `${place.path}.${name}`;
     const unusable = name === "" || name === "__proto__" || textProblem(name) !== null;
-    if (unusable)
-      problems.push(`the field ${JSON.stringify(path)} has a name that cannot be stored; use another`);
+    if (unusable) problems.push(`the field ${JSON.stringify(path)} has a name that cannot be stored; use another`);
     walk(field, { ...place, path }, problems);
   }
 }
@@ -138,14 +133,12 @@ function walkLiteral(def: Def, place: Place, problems: string[]): void {
   const bad = values.filter(
     (value) => !["string", "boolean"].includes(typeof value) && value !== null && !Number.isFinite(value),
   );
-  if (bad.length > 0)
-    problems.push(`${at(place)} is the literal ${String(bad[0])}, which JSON does not have`);
+  if (bad.length > 0) problems.push(`${at(place)} is the literal ${String(bad[0])}, which JSON does not have`);
 }
 
 function walkLazy(def: Def, place: Place, problems: string[]): void {
   const getter = def["getter"];
-  if (typeof getter !== "function")
-    return void problems.push(`${at(place)} is a z.lazy() without a function`);
+  if (typeof getter !== "function") return void problems.push(`${at(place)} is a z.lazy() without a function`);
   let inner: unknown;
   try {
     inner = getter();
@@ -189,8 +182,7 @@ function defOf(schema: unknown): Def | null {
   const inner = schema._zod;
   if (typeof inner !== "object" || inner === null || !("def" in inner)) return null;
   const def = inner.def;
-  if (typeof def !== "object" || def === null || !("type" in def) || typeof def.type !== "string")
-    return null;
+  if (typeof def !== "object" || def === null || !("type" in def) || typeof def.type !== "string") return null;
   return def as Def;
 }
 

@@ -138,9 +138,7 @@ function readNode(json: JsonSchema): SchemaNode {
 
 function choiceNode(json: JsonSchema, choices: readonly JsonSchema[]): SchemaNode {
   const nodes = choices.map(readNode);
-  const of = nodes.flatMap((node) =>
-    node.kind === "choice" && node.description === undefined ? node.of : [node],
-  );
+  const of = nodes.flatMap((node) => (node.kind === "choice" && node.description === undefined ? node.of : [node]));
   return { ...description(json["description"], []), kind: "choice", of };
 }
 

@@ -175,9 +175,7 @@ const PLAIN = ["minimum", "maximum", "length", "format", "normalize", "alg"];
 
 function plainOf(check: Def): Partial<Check> {
   return Object.fromEntries(
-    Object.entries(check).filter(
-      ([name, value]) => PLAIN.includes(name) && value !== undefined && value !== null,
-    ),
+    Object.entries(check).filter(([name, value]) => PLAIN.includes(name) && value !== undefined && value !== null),
   );
 }
 
@@ -202,9 +200,7 @@ function overwriteName(tx: unknown): OverwriteName | undefined {
 
 /** The record without undefined values. */
 function some<Value>(record: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
-  return Object.fromEntries(
-    Object.entries(record).filter((entry): entry is [string, Value] => entry[1] !== undefined),
-  );
+  return Object.fromEntries(Object.entries(record).filter((entry): entry is [string, Value] => entry[1] !== undefined));
 }
 
 function restore(stored: Stored): z.ZodType {

@@ -38,15 +38,11 @@ export function judgeCreated<B extends CreatedBatch>(listed: readonly B[], inten
     (batch) => !intent.known.has(batch.id) && (batch.isOfThisCreate || batch.status !== "failed"),
   );
   // The last create's own first, then one of an earlier input that may run, then one that ran nothing.
-  const rank = (batch: B) =>
-    batch.status === "failed" ? FAILED : batch.isOfThisCreate ? OF_INPUT : OF_EARLIER_INPUT;
+  const rank = (batch: B) => (batch.status === "failed" ? FAILED : batch.isOfThisCreate ? OF_INPUT : OF_EARLIER_INPUT);
   const at = (batch: B) => batch.createdAt ?? Number.MAX_SAFE_INTEGER;
-  const [first, ...others] = ours.sort(
-    (a, b) => rank(a) - rank(b) || at(a) - at(b) || (a.id < b.id ? -1 : 1),
-  );
+  const [first, ...others] = ours.sort((a, b) => rank(a) - rank(b) || at(a) - at(b) || (a.id < b.id ? -1 : 1));
   // A batch of an earlier input that is not validated yet will fail, and the right one may not be listed yet.
-  const isDoubtful =
-    first !== undefined && intent.mayAppear && !first.isOfThisCreate && first.status === "validating";
+  const isDoubtful = first !== undefined && intent.mayAppear && !first.isOfThisCreate && first.status === "validating";
   return {
     right: isDoubtful ? null : (first ?? null),
     // A failed one ran nothing: there is nothing to cancel or to count.

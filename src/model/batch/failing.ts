@@ -26,10 +26,7 @@ type Failure = JudgedAnswer & { readonly outcome: FailureOutcome };
  * `first`: the last answers to rows that had not failed before; if those are fine, only a few hard rows are asked
  * again.
  */
-export function failuresAmong(
-  answers: readonly JudgedAnswer[],
-  first: readonly JudgedAnswer[],
-): readonly Failure[] {
+export function failuresAmong(answers: readonly JudgedAnswer[], first: readonly JudgedAnswer[]): readonly Failure[] {
   const enough =
     answers.length >= ANSWERS_JUDGED && mostlyFailed(answers) && (first.length === 0 || mostlyFailed(first));
   return enough ? answers.filter(isFailure) : [];
@@ -68,10 +65,7 @@ function countsOf(failures: readonly Failure[]): { outcome: FailureOutcome; coun
 }
 
 /** On one line: what failed, an example, the key to change, and how to continue. */
-export function failingText(
-  failures: readonly Failure[],
-  config: Pick<PipelineConfig, "name" | "request">,
-): string {
+export function failingText(failures: readonly Failure[], config: Pick<PipelineConfig, "name" | "request">): string {
   const counts = countsOf(failures);
   const most = counts[0]?.outcome ?? "invalid";
   const example = failures.find(({ outcome }) => outcome === most);
@@ -106,8 +100,7 @@ export function refusesAll(refusals: readonly Refusal[], last: readonly JudgedAn
   if (first === undefined || refusals.some(({ sqlState }) => sqlState !== first.sqlState)) return false;
   const before = last.map(({ outcome }) => outcome).filter((outcome) => !isFailureOutcome(outcome));
   const unwritten = before.slice(0, Math.max(0, ANSWERS_JUDGED - refusals.length));
-  const isEnough =
-    refusals.length > 1 || first.ofStatement || refusals.length + unwritten.length === ANSWERS_JUDGED;
+  const isEnough = refusals.length > 1 || first.ofStatement || refusals.length + unwritten.length === ANSWERS_JUDGED;
   return isEnough && unwritten.every((outcome) => outcome === "unwritable");
 }
 

@@ -109,10 +109,7 @@ export function decideTurn(facts: TurnFacts): TurnDecision {
   return { work, comparesFirst, needsRoom: comparesFirst && phase === "unsent" && !isRefused };
 }
 
-function workOn(
-  { state, isCreateOpen, isRefused, isShared, isOutdated }: TurnFacts,
-  phase: BatchPhase,
-): TurnWork {
+function workOn({ state, isCreateOpen, isRefused, isShared, isOutdated }: TurnFacts, phase: BatchPhase): TurnWork {
   if (state === "planned") return "render";
   if (state === "running") return "poll";
   if (state === "collecting") return "collect";

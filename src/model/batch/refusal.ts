@@ -66,9 +66,7 @@ export function judgeRefusal(
   if (Object.values(shared).some((error) => error !== null)) return { kind: "shared", ...shared };
   // A line that the file does not have names no request.
   const inFile = (line: number | null): line is number => line !== null && line >= 1 && line <= file.lines;
-  const lines = new Map(
-    errors.flatMap((error) => (inFile(error.line) ? [[error.line, error] as const] : [])),
-  );
+  const lines = new Map(errors.flatMap((error) => (inFile(error.line) ? [[error.line, error] as const] : [])));
   return lines.size === 0 || file.isRecovered ? { kind: "unexplained" } : { kind: "lines", lines };
 }
 

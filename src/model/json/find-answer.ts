@@ -54,14 +54,11 @@ function judgeWhole(bare: string, { calls = [] }: Said, judge: Judge): ParsedAns
 function searchAnswer(text: string, said: Said, judge: Judge): ParsedAnswer {
   for (const place of placesOf(text, said)) {
     const candidates = place.flatMap((part) => jsonObjectsIn(part, CANDIDATES_MAX + 1));
-    if (candidates.length > CANDIDATES_MAX)
-      return invalid(`the answer holds more than ${CANDIDATES_MAX} JSON objects`);
+    if (candidates.length > CANDIDATES_MAX) return invalid(`the answer holds more than ${CANDIDATES_MAX} JSON objects`);
     const judged = candidates.map((candidate) => judgeBounded(candidate, judge));
     const fitting = new Map(judged.filter((one) => one.ok).map((one) => [JSON.stringify(one.value), one]));
     if (fitting.size > 1)
-      return invalid(
-        `the answer holds ${fitting.size} different JSON objects that fit, but only one can count`,
-      );
+      return invalid(`the answer holds ${fitting.size} different JSON objects that fit, but only one can count`);
     const [only] = fitting.values();
     if (only !== undefined) return only;
     const refused = refusalOf(judged);
@@ -145,7 +142,6 @@ export function wordsOf(text: string): string {
 
 /** The message may quote the answer, and is stored. */
 export function invalid(message: string): ParsedAnswer {
-  const short =
-    message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…` : message;
+  const short = message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…` : message;
   return { ok: false, message: storableText(short) };
 }

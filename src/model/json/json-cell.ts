@@ -84,9 +84,7 @@ function jsonText(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (value instanceof JsonList) return sources.get(value) ?? `[${[...value].map(jsonText).join(", ")}]`;
   if (!(value instanceof JsonObject)) return String(value);
-  const members = Object.entries(value).map(
-    ([name, member]) => `${JSON.stringify(name)}: ${jsonText(member)}`,
-  );
+  const members = Object.entries(value).map(([name, member]) => `${JSON.stringify(name)}: ${jsonText(member)}`);
   return sources.get(value) ?? `{${members.join(", ")}}`;
 }
 
@@ -98,8 +96,7 @@ interface Read {
 
 /** `json` is valid. */
 function valueAt(json: string, at: number, depth: number): Read {
-  if (depth > JSON_DEPTH_MAX)
-    throw new Error(`a cell of JSON is nested deeper than ${JSON_DEPTH_MAX} levels`);
+  if (depth > JSON_DEPTH_MAX) throw new Error(`a cell of JSON is nested deeper than ${JSON_DEPTH_MAX} levels`);
   if (json[at] === "{") return objectAt(json, at, depth);
   if (json[at] === "[") return listAt(json, at, depth);
   const end = json[at] === '"' ? endOfString(json, at) : skip(SCALAR, json, at);

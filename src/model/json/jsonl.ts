@@ -18,10 +18,7 @@ export class LineTooLongError extends RowmillError {
   readonly line: number;
 
   constructor(line: number, lineBytesMax: number) {
-    super(
-      "provider_refused",
-      `line ${line} of the file is longer than ${lineBytesMax} bytes, so it is not an answer`,
-    );
+    super("provider_refused", `line ${line} of the file is longer than ${lineBytesMax} bytes, so it is not an answer`);
     this.line = line;
   }
 }

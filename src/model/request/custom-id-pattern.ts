@@ -74,8 +74,7 @@ function refuseUnreadable(text: string, { pieces, named, key }: Parsed): void {
   const columns = key.map((column) => column.name);
   const example = `task-${columns.map((name) => `{${name}}`).join("-")}`;
   const hints = [`The key is ${columns.join(", ")}; as in: --custom-id '${example}'`];
-  const refuse = (problem: string) =>
-    new RowmillError("usage", `The pattern "${text}" ${problem}`, { hints });
+  const refuse = (problem: string) => new RowmillError("usage", `The pattern "${text}" ${problem}`, { hints });
   const unknown = named.find((name) => !columns.includes(name));
   if (unknown !== undefined) {
     const near = nearMatch(unknown, columns);
@@ -86,8 +85,6 @@ function refuseUnreadable(text: string, { pieces, named, key }: Parsed): void {
   if (missing !== undefined) throw refuse(`does not name {${missing}}.`);
   if (named.length > columns.length) throw refuse("names a column twice.");
   // The pieces between two columns have even places that are neither the first nor the last.
-  if (
-    pieces.some((piece, index) => index % 2 === 0 && piece === "" && index > 0 && index < pieces.length - 1)
-  )
+  if (pieces.some((piece, index) => index % 2 === 0 && piece === "" && index > 0 && index < pieces.length - 1))
     throw refuse("has two columns with nothing between them, so Rowmill cannot tell where one ends.");
 }

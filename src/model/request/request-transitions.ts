@@ -57,9 +57,7 @@ const NOT_IN_FLIGHT = {
 } as const;
 
 /** One cell per state and event: leaving one out does not compile. */
-export const REQUEST_TRANSITIONS: Readonly<
-  Record<RequestState, Readonly<Record<RequestEvent, RequestMove>>>
-> = {
+export const REQUEST_TRANSITIONS: Readonly<Record<RequestState, Readonly<Record<RequestEvent, RequestMove>>>> = {
   waiting: {
     rowGone: "gone",
     rowAsAnswered: "succeeded",

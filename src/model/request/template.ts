@@ -253,9 +253,7 @@ function refuseCurrentTime(liquid: Engine, name: string): void {
   if (typeof original !== "function") throw new RowmillError("internal", `liquidjs has no filter "${name}"`);
   liquid.registerFilter(name, function (value: unknown, ...rest: unknown[]) {
     if (value === "now" || value === "today") {
-      throw new Error(
-        `the filter "${name}" cannot take the current time: every render would differ and be paid again`,
-      );
+      throw new Error(`the filter "${name}" cannot take the current time: every render would differ and be paid again`);
     }
     return original.call(this, value, ...rest);
   });

@@ -11,8 +11,7 @@ export interface FixFor {
 type Fix = (pipeline: FixFor) => string;
 
 const again = (reason: AttemptOutcome, name: string) => `rowmill retry ${name} --reason ${reason}`;
-const unchanged = (reason: AttemptOutcome, name: string) =>
-  `To ask again without a change: ${again(reason, name)}`;
+const unchanged = (reason: AttemptOutcome, name: string) => `To ask again without a change: ${again(reason, name)}`;
 const provider = (reason: AttemptOutcome): Fix => {
   return ({ name }) => `When the provider works again, ask again: ${again(reason, name)}`;
 };
@@ -39,8 +38,7 @@ const FIXES = {
     "Change the target so that it accepts the answer. " +
     `Then write the kept answer, at no cost: ${again("unwritable", name)}`,
   permanent: ({ name }) =>
-    `Change what the provider refused, in pipelines.${name}.request or in the row. ` +
-    unchanged("permanent", name),
+    `Change what the provider refused, in pipelines.${name}.request or in the row. ` + unchanged("permanent", name),
   batchRefused: provider("batchRefused"),
   rateLimited: provider("rateLimited"),
   expired: provider("expired"),

@@ -51,9 +51,7 @@ export function safeSql(statement: string): string {
     const tag = /^\$\w*\$/.exec(token)?.[0];
     if (tag !== undefined) return tag + safeSql(token.slice(tag.length, -tag.length)) + tag;
     if (token.startsWith('"')) return `U&${escaped(token.replaceAll("\\", "\\\\"), "\\")}`;
-    return token.startsWith("'")
-      ? `E${escaped(token.replaceAll("\\", "\\\\"), "\\u")}`
-      : escaped(token, "\\u");
+    return token.startsWith("'") ? `E${escaped(token.replaceAll("\\", "\\\\"), "\\u")}` : escaped(token, "\\u");
   });
 }
 
@@ -63,9 +61,7 @@ function escaped(text: string, mark: string): string {
 
 /** Two units for a character beyond U+FFFF, as in JSON and SQL. */
 function unitsOf(character: string, mark: string): string {
-  return Array.from({ length: character.length }, (_, at) => mark + hex(character.charCodeAt(at), 4)).join(
-    "",
-  );
+  return Array.from({ length: character.length }, (_, at) => mark + hex(character.charCodeAt(at), 4)).join("");
 }
 
 function hex(code: number, digits: number): string {

@@ -17,7 +17,5 @@ export function storableText(text: string): string {
 
 /** JSON whose texts can all be stored. */
 export function storableJson(value: unknown): string {
-  return JSON.stringify(value, (_, inner: unknown) =>
-    typeof inner === "string" ? storableText(inner) : inner,
-  );
+  return JSON.stringify(value, (_, inner: unknown) => (typeof inner === "string" ? storableText(inner) : inner));
 }

@@ -73,11 +73,7 @@ interface WireEntry {
   readonly untold: string | null;
 }
 
-async function* wireBatches(
-  connection: Connection,
-  since: number,
-  options: CallOptions,
-): AsyncGenerator<WireEntry> {
+async function* wireBatches(connection: Connection, since: number, options: CallOptions): AsyncGenerator<WireEntry> {
   // A list that grows while it is read may show one batch on two pages.
   const seen = new Set<string>();
   const query = { limit: BATCH_PAGE_SIZE };
@@ -157,9 +153,7 @@ export async function retrieveBatch(
   options: CallOptions = {},
 ): Promise<ProviderBatch> {
   const plan = { what: `retrieve batch ${id}`, timeoutMs: timeouts.callMs, ...options };
-  return call(plan, async (signal) =>
-    toProviderBatch(readBatch(await client.batches.retrieve(id, { signal }))),
-  );
+  return call(plan, async (signal) => toProviderBatch(readBatch(await client.batches.retrieve(id, { signal }))));
 }
 
 /** See `Provider.cancel`. */

@@ -61,8 +61,7 @@ export function judgeRefusal(error: ProviderError, baseUrl: string): ProviderFin
 }
 
 export function judgeModel(model: string, models: readonly string[], baseUrl: string): ProviderFinding {
-  if (models.includes(model))
-    return { about: "model", level: "ok", text: `${model} is available`, fixes: [] };
+  if (models.includes(model)) return { about: "model", level: "ok", text: `${model} is available`, fixes: [] };
   const near = nearMatch(model, models);
   return {
     about: "model",

@@ -25,10 +25,7 @@ export function variableProblems({ variable, proxies }: ProviderSetup): readonly
   const wrong = given === null ? null : baseUrlProblem(given);
   const baseUrl = given ?? OPENAI_BASE_URL_DEFAULT;
   const unusable = URL.canParse(baseUrl) ? proxyProblem(new URL(baseUrl), proxies) : null;
-  return [
-    ...(wrong === null ? [] : [{ name: "OPENAI_BASE_URL", ...wrong }]),
-    ...(unusable === null ? [] : [unusable]),
-  ];
+  return [...(wrong === null ? [] : [{ name: "OPENAI_BASE_URL", ...wrong }]), ...(unusable === null ? [] : [unusable])];
 }
 
 /** Null: it can be used. Does not show a value that may hold a password. */
@@ -60,10 +57,7 @@ const API_PATHS: readonly (readonly [RegExp, string])[] = [
 /** What was probably meant, where the URL has no path, or the path of one call. Null: it may be right. */
 function withVersion({ origin, hostname, pathname }: URL): string | null {
   const path = pathname.replace(/\/+$/, "");
-  const base = path.replace(
-    /\/(?:chat\/completions|completions|responses|embeddings|models|files|batches)$/,
-    "",
-  );
+  const base = path.replace(/\/(?:chat\/completions|completions|responses|embeddings|models|files|batches)$/, "");
   const isOpenAI = hostname === "api.openai.com";
   if (base !== "" && base === path && (!isOpenAI || base === "/v1")) return null;
   const [, known] = API_PATHS.find(([hosts]) => hosts.test(hostname)) ?? [];

@@ -28,9 +28,7 @@ export async function uploadInput(
   return call({ what, timeoutMs: timeouts.uploadMs, ...options }, async (signal) => {
     const blob = await openSpool(input.path);
     const file = new File([blob], input.filename);
-    return readFile(
-      await client.files.create({ file, purpose: "batch" }, { signal, fetchOptions: SEND_WITHOUT_COPY }),
-    );
+    return readFile(await client.files.create({ file, purpose: "batch" }, { signal, fetchOptions: SEND_WITHOUT_COPY }));
   });
 }
 
@@ -68,8 +66,7 @@ export async function findInputs(
   };
   const look = async () => {
     for await (const files of eachPage(connection, list))
-      for (const file of files)
-        if (file.id !== "" && file.filename.startsWith(prefix)) found.set(file.id, file);
+      for (const file of files) if (file.id !== "" && file.filename.startsWith(prefix)) found.set(file.id, file);
   };
   await unlessNotSaid(look());
   return [...found.values()].sort((a, b) => (b.createdAt ?? 0) - (a.createdAt ?? 0));
@@ -82,9 +79,7 @@ export function inspectFile(
   options: CallOptions = {},
 ): Promise<WireFile | null> {
   const plan = { what: `retrieve file ${fileId}`, timeoutMs: timeouts.callMs, ...options };
-  return unlessNotSaid(
-    call(plan, async (signal) => readListedFile(await client.files.retrieve(fileId, { signal }))),
-  );
+  return unlessNotSaid(call(plan, async (signal) => readListedFile(await client.files.retrieve(fileId, { signal }))));
 }
 
 async function unlessNotSaid<T>(answer: Promise<T>): Promise<T | null> {
@@ -143,11 +138,7 @@ export async function* readLines(
 }
 
 /** Null: unknown. What is wrong with a file's record says nothing about its content. */
-async function recordedSize(
-  connection: Connection,
-  fileId: string,
-  options: CallOptions,
-): Promise<number | null> {
+async function recordedSize(connection: Connection, fileId: string, options: CallOptions): Promise<number | null> {
   try {
     return (await inspectFile(connection, fileId, options))?.bytes ?? null;
   } catch (error) {

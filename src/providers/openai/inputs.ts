@@ -21,15 +21,10 @@ export function openaiInputs(connection: Connection): Inputs {
   };
 }
 
-async function* readInput(
-  connection: Connection,
-  batch: BatchRef,
-  options?: CallOptions,
-): AsyncGenerator<InputLine> {
+async function* readInput(connection: Connection, batch: BatchRef, options?: CallOptions): AsyncGenerator<InputLine> {
   const { input } = refsOf(batch);
   if (input === "") throw new ProviderError("notFound", `batch ${batch.id} does not name its input file`);
-  for await (const lines of readLines(connection, input, options))
-    for (const line of lines) yield inputOf(line);
+  for await (const lines of readLines(connection, input, options)) for (const line of lines) yield inputOf(line);
 }
 
 function inputOf(text: string): InputLine {

@@ -10,9 +10,7 @@ export function listModels(
   options: CallOptions = {},
 ): Promise<readonly string[]> {
   const plan = { what: "list models", timeoutMs: timeouts.callMs, unrepeatable: true, ...options };
-  return call(plan, async (signal) =>
-    readPage(await client.get("/models", { signal })).data.map(readModelId),
-  );
+  return call(plan, async (signal) => readPage(await client.get("/models", { signal })).data.map(readModelId));
 }
 
 function readModelId(model: unknown): string {
@@ -23,10 +21,7 @@ function readModelId(model: unknown): string {
 const NO_LIST = new Set([403, 404, 405, 501]);
 
 /** See `Provider.servesDemo`. */
-export async function servesDemo(
-  { client, call, timeouts }: Connection,
-  options: CallOptions = {},
-): Promise<boolean> {
+export async function servesDemo({ client, call, timeouts }: Connection, options: CallOptions = {}): Promise<boolean> {
   const plan = { what: "list models", timeoutMs: timeouts.callMs, ...options };
   try {
     const list = asRecord(await call(plan, (signal) => client.get<unknown>("/models", { signal })));

@@ -1,10 +1,5 @@
 /** Reads one line of an output or error file. Pure; never throws: a broken line is an outcome too. */
-import {
-  DEMO_FINGERPRINT,
-  type AnswerOutcome,
-  type TokenUsage,
-  type Said,
-} from "../../model/provider/outcome.js";
+import { DEMO_FINGERPRINT, type AnswerOutcome, type TokenUsage, type Said } from "../../model/provider/outcome.js";
 import { isOverfull, LINE_VALUES_MAX } from "../../model/json/json-values.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { asRecord, textOf, wholeOf } from "./wire.js";
@@ -79,12 +74,7 @@ function statusKind(status: number): NoAnswerKind {
   return status >= 500 || status === 408 ? "transient" : "permanent";
 }
 
-function noAnswer(
-  customId: string,
-  kind: NoAnswerKind,
-  detail: Json | null,
-  otherwise: string,
-): AnswerOutcome {
+function noAnswer(customId: string, kind: NoAnswerKind, detail: Json | null, otherwise: string): AnswerOutcome {
   const code = textOf(detail?.["code"]) ?? textOf(detail?.["type"]);
   return { kind, customId, code, message: short(textOf(detail?.["message"]) ?? otherwise) };
 }
@@ -116,9 +106,7 @@ function emptyReason(body: Json | null, choice: Json | null): string {
   if (error !== null) return `the response is an error: ${error}`;
   if (choice === null) return "the response has no choices";
   const reason = textOf(choice["finish_reason"]);
-  return reason === null
-    ? "the response has no content"
-    : `the response has no content (finish_reason ${reason})`;
+  return reason === null ? "the response has no content" : `the response has no content (finish_reason ${reason})`;
 }
 
 function readUsage(json: unknown): TokenUsage {
@@ -159,8 +147,7 @@ export function readMessage(message: Json | null): Message {
     REASONING_NAMES.map((name) => textOf(message?.[name])).find((text) => text !== null) ??
     joined(parts.filter(isReasoning).map((part) => wordsOf(asRecord(part)?.["thinking"] ?? part)));
   const refusal = textOf(message?.["refusal"]) ?? joined(parts.map((part) => asRecord(part)?.["refusal"]));
-  const text =
-    typeof content === "string" ? content : joined(parts.filter((part) => !isReasoning(part)).map(wordsOf));
+  const text = typeof content === "string" ? content : joined(parts.filter((part) => !isReasoning(part)).map(wordsOf));
   if (text === null && reasoning === null && calls.length === 0) return { said: null, refusal };
   const said = {
     text: text ?? "",
@@ -196,10 +183,7 @@ function joined(parts: readonly unknown[]): string | null {
 function readCalls(message: Json | null): readonly string[] {
   const list = message?.["tool_calls"];
   if (!Array.isArray(list) && asRecord(message?.["function_call"]) === null) return [];
-  const called = [
-    ...(Array.isArray(list) ? list.slice(0, CALLS_MAX) : []),
-    { function: message?.["function_call"] },
-  ];
+  const called = [...(Array.isArray(list) ? list.slice(0, CALLS_MAX) : []), { function: message?.["function_call"] }];
   return called.flatMap((call) => {
     const given = asRecord(asRecord(call)?.["function"])?.["arguments"];
     if (typeof given === "string") return [given];

@@ -92,14 +92,10 @@ function samplingProblems(base: string, { samples }: Family, parameters: Paramet
   if (samples === "always" || (samples === "withoutEffort" && effort === "none")) return [];
   const refused = Object.entries(SAMPLING_DEFAULTS).filter(
     ([name, byDefault]) =>
-      parameters[name] !== undefined &&
-      parameters[name] !== byDefault &&
-      (samples === "never" || EFFORTLESS.has(name)),
+      parameters[name] !== undefined && parameters[name] !== byDefault && (samples === "never" || EFFORTLESS.has(name)),
   );
   const why =
-    samples === "never"
-      ? `${base} is a reasoning model, which refuses it`
-      : `${base} refuses it when it reasons`;
+    samples === "never" ? `${base} is a reasoning model, which refuses it` : `${base} refuses it when it reasons`;
   const instead = samples === "never" ? "leave it out" : 'leave it out, or set reasoningEffort: "none"';
   return refused.map(([name]) => ({ name, problem: `${why}; ${instead}` }));
 }

@@ -4,12 +4,7 @@
  * again.
  */
 import type { AnswerOutcome } from "../../model/provider/outcome.js";
-import {
-  ProviderError,
-  type CallOptions,
-  type EndedBatch,
-  type ResultsEnd,
-} from "../../model/provider/provider.js";
+import { ProviderError, type CallOptions, type EndedBatch, type ResultsEnd } from "../../model/provider/provider.js";
 import { completeRefs } from "./batches.js";
 import type { Connection } from "./http/connection.js";
 import { OverlongFile, type FileBounds } from "./http/download.js";
@@ -52,8 +47,7 @@ export async function* readResults(
   const before = new Set<string | null>([refs.output, refs.error]);
   for await (const outcomes of readFiles(reading, [refs.output, refs.error]))
     for (const outcome of outcomes) yield outcome;
-  const isUnnamed = (known: Refs) =>
-    unnamedOf(known, batch.counts).output || unnamedOf(known, batch.counts).error;
+  const isUnnamed = (known: Refs) => unnamedOf(known, batch.counts).output || unnamedOf(known, batch.counts).error;
   // If this key does not find the batch either, this throws: then no file is gone.
   if (isUnnamed(refs) || reading.gone.length > 0) refs = await completeRefs(connection, batch, options);
   const late = [refs.output, refs.error].filter((fileId) => !before.has(fileId));
@@ -85,20 +79,14 @@ async function* readFile(reading: Reading, fileId: string): AsyncGenerator<reado
 }
 
 /** Kinds of lines that the provider counts without naming their file. */
-function unnamedOf(
-  { output, error }: Refs,
-  counts: EndedBatch["counts"],
-): { output: boolean; error: boolean } {
+function unnamedOf({ output, error }: Refs, counts: EndedBatch["counts"]): { output: boolean; error: boolean } {
   return {
     output: output === null && (counts?.completed ?? 0) > 0,
     error: error === null && (counts?.failed ?? 0) > 0,
   };
 }
 
-function pendingText(
-  { id, counts }: EndedBatch,
-  unnamed: ReturnType<typeof unnamedOf>,
-): ResultsEnd["pending"] {
+function pendingText({ id, counts }: EndedBatch, unnamed: ReturnType<typeof unnamedOf>): ResultsEnd["pending"] {
   if (!unnamed.output && !unnamed.error) return null;
   const what = unnamed.output ? `${counts?.completed} answers` : `${counts?.failed} failures`;
   return { text: `counts ${what} in batch ${id}, but names no file with them`, isPaid: unnamed.output };

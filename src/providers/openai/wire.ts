@@ -223,9 +223,7 @@ function isStatus(word: string): word is Exclude<ProviderBatchStatus, "unknown">
 /** For a message: `id is null`. */
 function shown(json: unknown, field: string): string {
   const record = asRecord(json);
-  return record === null
-    ? `${field} is missing from ${quoted(json)}`
-    : `${field} is ${quoted(record[field])}`;
+  return record === null ? `${field} is missing from ${quoted(json)}` : `${field} is ${quoted(record[field])}`;
 }
 
 /** As a part of one line; an absent field is `absent`. */

@@ -28,8 +28,7 @@ function chunkOf(parts: TableParts, page: Page): Sql {
   const isUnread = sql`(r.content_hash is null
     or r.state operator(pg_catalog.=) any ('{batched,gone}'::rowmill.request_state[])
     or coalesce(r.content_hash operator(pg_catalog.=) ${largeHash(sql`s."rowmill bytes"`)}, false))`;
-  const content =
-    page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
+  const content = page.reads === "nothing" ? sql`` : sql`cross join lateral ${contentOfLight(parts.rows, isUnread)} c`;
   return sql`
     chunk as materialized (
       select s."rowmill key" as key, s."rowmill position" as position, s."rowmill later" as later,
@@ -99,8 +98,7 @@ export async function compareChunk(
     comparePage(tx, parts, { cursor, lastRequestId, rowsMax, reads: "light" }),
   );
   const found =
-    together ??
-    (await comparePage(tx, parts, { cursor, lastRequestId, rowsMax: ROWS_ALONE_MAX, reads: "alone" }));
+    together ?? (await comparePage(tx, parts, { cursor, lastRequestId, rowsMax: ROWS_ALONE_MAX, reads: "alone" }));
   const keys = [...(found?.keys ?? [])];
   const isLate = stopwatch();
   for (const { key, hash } of found?.alone ?? []) {
@@ -121,15 +119,10 @@ interface ComparedPage extends ChunkEnd {
   readonly alone: { key: string; hash: string | null }[] | null;
 }
 
-async function comparePage(
-  tx: Queryable,
-  parts: TableParts,
-  page: Page & SweepPlace,
-): Promise<ComparedPage | null> {
+async function comparePage(tx: Queryable, parts: TableParts, page: Page & SweepPlace): Promise<ComparedPage | null> {
   const known = sql`from chunk c where not c.later`;
   // A row that was never read has no hash: rendering reads it.
-  const isOther = (hash: Sql) =>
-    sql`c.content_hash is not null and c.content_hash operator(pg_catalog.<>) ${hash}`;
+  const isOther = (hash: Sql) => sql`c.content_hash is not null and c.content_hash operator(pg_catalog.<>) ${hash}`;
   const isNew = sql`(c.id is null or c.state operator(pg_catalog.=) 'gone')`;
   const isIdle = sql`c.state operator(pg_catalog.<>) all ('{batched,gone}')`;
   return tx.first<ComparedPage>(

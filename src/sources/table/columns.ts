@@ -34,11 +34,7 @@ export interface CatalogueColumn extends TableColumn {
 }
 
 /** The columns of these names that a relation has, in the order of the names. */
-export async function readColumns(
-  client: Reader,
-  oid: number,
-  names: readonly string[],
-): Promise<TableColumn[]> {
+export async function readColumns(client: Reader, oid: number, names: readonly string[]): Promise<TableColumn[]> {
   const columns = await catalogueColumns(client, oid);
   return names.flatMap((name) => columns.find((column) => column.name === name) ?? []);
 }

@@ -37,19 +37,13 @@ export async function diagnoseOurTriggers(
   return { count: found.length, findings: judgeOurTriggers(pipeline.name, table, found) };
 }
 
-function judgeOurTriggers(
-  pipeline: string,
-  table: SourceTable,
-  found: readonly OurTrigger[],
-): readonly Finding[] {
+function judgeOurTriggers(pipeline: string, table: SourceTable, found: readonly OurTrigger[]): readonly Finding[] {
   const expected = table.relations.length * EVENTS;
   const disabled = found.filter(({ enabled }) => enabled !== "O" && enabled !== "A");
   const missing = expected - found.length;
   const share = (count: number) =>
     `${pipeline}: ${count} of ${counted(expected, "trigger")} on ${table.qualified} ${count === 1 ? "is" : "are"}`;
-  const fixes = [
-    "rowmill up restores them. Until then, Rowmill finds changed rows only in its periodic sweep.",
-  ];
+  const fixes = ["rowmill up restores them. Until then, Rowmill finds changed rows only in its periodic sweep."];
   return [
     ...(missing > 0 ? [problem(`${share(missing)} missing.`, { fixes })] : []),
     ...(disabled.length > 0
@@ -104,19 +98,15 @@ export function judgeReplicaRole({ here, settings }: ReplicaRole): readonly Find
   return settings.map(({ role, database }) => {
     const whose = role === null ? "every role" : `the role "${role}"`;
     const where = database === null ? "" : ` in the database "${database}"`;
-    return warning(
-      `session_replication_role is replica for ${whose}${where}, so no trigger fires for its writes.`,
-      {
-        fixes: [`Reset the setting. ${effect}`],
-        sql: [`${resetOf(role, database)} reset session_replication_role;`],
-      },
-    );
+    return warning(`session_replication_role is replica for ${whose}${where}, so no trigger fires for its writes.`, {
+      fixes: [`Reset the setting. ${effect}`],
+      sql: [`${resetOf(role, database)} reset session_replication_role;`],
+    });
   });
 }
 
 function resetOf(role: string | null, database: string | null): string {
-  if (role === null)
-    return database === null ? "alter role all" : `alter database ${quoteIdentifier(database)}`;
+  if (role === null) return database === null ? "alter role all" : `alter database ${quoteIdentifier(database)}`;
   const where = database === null ? "" : ` in database ${quoteIdentifier(database)}`;
   return `alter role ${quoteIdentifier(role)}${where}`;
 }

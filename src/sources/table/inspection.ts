@@ -45,8 +45,7 @@ export function keyEquals(alias: string, key: readonly TableColumn[], ledgerKey:
   const values = keyValues(key, ledgerKey);
   return join(
     key.map(
-      ({ name }, index) =>
-        sql`${raw(alias)}.${identifier(name)} operator(pg_catalog.=) ${values[index] ?? sql`null`}`,
+      ({ name }, index) => sql`${raw(alias)}.${identifier(name)} operator(pg_catalog.=) ${values[index] ?? sql`null`}`,
     ),
     " and ",
   );
@@ -123,9 +122,7 @@ export async function inspectTable(
 }
 
 async function requireUtf8(client: Reader): Promise<void> {
-  const row = await client.first<{ encoding: string }>(
-    sql`select current_setting('server_encoding') as encoding`,
-  );
+  const row = await client.first<{ encoding: string }>(sql`select current_setting('server_encoding') as encoding`);
   if (row?.encoding === "UTF8") return;
   throw new RowmillError(
     "source_unsupported",
@@ -145,9 +142,7 @@ export async function schemasOnPath(client: Reader): Promise<readonly string[]> 
 export async function relationNamed(client: Reader, table: string): Promise<Relation | null> {
   const { schema, name } = parseTableName(table) ?? { schema: null, name: table };
   const schemas = schema === null ? [...(await schemasOnPath(client)), "public"] : [schema];
-  const [found, other] = await client.rows<
-    Omit<Relation, "oid" | "qualified" | "from"> & { oid: string }
-  >(sql`
+  const [found, other] = await client.rows<Omit<Relation, "oid" | "qualified" | "from"> & { oid: string }>(sql`
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind::text as kind,
       c.relpersistence::text as persistence
     from pg_catalog.pg_class c
@@ -177,9 +172,7 @@ export async function findRelation(client: Reader, table: string): Promise<Relat
     "source_unsupported",
     `There is no table ${table} in this database${await suggestTable(client, parseTableName(table)?.name ?? table)}`,
     {
-      hints: [
-        "Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table",
-      ],
+      hints: ["Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table"],
     },
   );
 }
@@ -248,9 +241,7 @@ function pickColumn(
     columns.map((column) => column.name),
   );
   const hint =
-    near === null
-      ? `its columns are ${columns.map((column) => column.name).join(", ")}`
-      : `did you mean "${near}"?`;
+    near === null ? `its columns are ${columns.map((column) => column.name).join(", ")}` : `did you mean "${near}"?`;
   throw new RowmillError("source_unsupported", `source.${where}: ${table} has no column "${name}"; ${hint}`);
 }
 

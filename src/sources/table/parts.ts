@@ -46,8 +46,7 @@ export function tableParts(table: SourceTable, options: TableSourceOptions): Tab
     from: raw(table.from),
     keyText: texts.length === 1 && only ? only : keyParts,
     keyParts,
-    partsOf: (key) =>
-      texts.length === 1 ? sql`pg_catalog.json_build_array(${key})` : sql`${key}::pg_catalog.json`,
+    partsOf: (key) => (texts.length === 1 ? sql`pg_catalog.json_build_array(${key})` : sql`${key}::pg_catalog.json`),
     keyColumns: join(table.key.map((column) => sql`s.${identifier(column.name)}`)),
     keyNotNull: join(
       table.key.map((column) => sql`s.${identifier(column.name)} is not null`),

@@ -60,10 +60,7 @@ export async function requireTriggerRight(client: Reader, table: SourceTable): P
 }
 
 /** Of the table and its partitions, quoted, those on which this user may not create triggers. */
-export async function lackingTriggerRight(
-  client: Reader,
-  { relations }: SourceTable,
-): Promise<readonly string[]> {
+export async function lackingTriggerRight(client: Reader, { relations }: SourceTable): Promise<readonly string[]> {
   const rows = await client.rows<{ name: string }>(sql`
     select r.name
     from unnest(

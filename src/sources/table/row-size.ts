@@ -30,14 +30,11 @@ export interface RowSize {
 
 export function rowSize(alias: string, columns: readonly TableColumn[]): RowSize {
   const known = sum(columns.filter(isMeasured).map((column) => knownBytes(alias, column)));
-  const stored = sum(
-    columns.filter((column) => !isMeasured(column)).map((column) => storedBytes(alias, column)),
-  );
+  const stored = sum(columns.filter((column) => !isMeasured(column)).map((column) => storedBytes(alias, column)));
   const over = (bytes: string, max: number) => `${bytes} operator(pg_catalog.>) ${max}`;
   return {
     bytes: raw(`(${known} operator(pg_catalog.+) ${stored})`),
-    weight:
-      raw(`case when ${over(known, ROW_BYTES_MAX)} or ${over(stored, STORED_BYTES_MAX)} then ${WEIGHT.never}
+    weight: raw(`case when ${over(known, ROW_BYTES_MAX)} or ${over(stored, STORED_BYTES_MAX)} then ${WEIGHT.never}
       when ${over(stored, TOGETHER_BYTES_MAX)} then ${WEIGHT.alone} else ${WEIGHT.together} end`),
   };
 }

@@ -9,13 +9,7 @@ import { join, raw, sql, type Queryable, type Sql } from "../../postgres/databas
 import { boundedRead, READ_TIMEOUT_MS } from "../../postgres/bounded-read.js";
 import { largeHash, WEIGHT } from "./row-size.js";
 import { shownCell } from "./shown-cells.js";
-import {
-  CONTENT_BYTES_MAX,
-  type RowsRead,
-  type RowVersion,
-  type SourceRow,
-  type VersionsRead,
-} from "../source.js";
+import { CONTENT_BYTES_MAX, type RowsRead, type RowVersion, type SourceRow, type VersionsRead } from "../source.js";
 import type { TableColumn } from "./inspection.js";
 import { eachKey, rowOf, type TableParts } from "./parts.js";
 import { contentOfLight, hashOf, hexOf, isOver, weigh, WEIGHED_HASH } from "./weighed-rows.js";
@@ -44,11 +38,7 @@ export async function readable<Row>(
 }
 
 /** Halves as `readable` does; parts for which no time is left are not read. */
-export async function readVersions(
-  tx: Queryable,
-  parts: TableParts,
-  keys: readonly string[],
-): Promise<VersionsRead> {
+export async function readVersions(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<VersionsRead> {
   const versions: RowVersion[] = [];
   const left: string[] = [];
   const isLate = stopwatch();
@@ -76,11 +66,7 @@ export async function readVersions(
 /**
  * Rows that are too heavy to be read together are read alone, the lightest first, so that none waits for a heavy one.
  */
-async function readFittingVersions(
-  tx: Queryable,
-  parts: TableParts,
-  keys: readonly string[],
-): Promise<VersionsRead> {
+async function readFittingVersions(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<VersionsRead> {
   const { versions, alone, left } = await readTogether(tx, parts, keys);
   const sorted = await lightestFirst(tx, parts, alone);
   const isLate = stopwatch();
@@ -99,11 +85,7 @@ interface ReadTogether {
 }
 
 /** Each round reads its first row, or leaves it to be read alone. */
-async function readTogether(
-  tx: Queryable,
-  parts: TableParts,
-  keys: readonly string[],
-): Promise<ReadTogether> {
+async function readTogether(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<ReadTogether> {
   const versions: RowVersion[] = [];
   const alone: string[] = [];
   const isLate = stopwatch();
@@ -112,8 +94,7 @@ async function readTogether(
     const round = left;
     const found = await boundedRead(tx, READ_TIMEOUT_MS, () => weighedVersions(tx, parts, round));
     if (found === null) return { versions, alone: [...alone, ...round], left: [] };
-    for (const { key, hash, existedBefore } of found)
-      if (hash !== null) versions.push({ key, hash, existedBefore });
+    for (const { key, hash, existedBefore } of found) if (hash !== null) versions.push({ key, hash, existedBefore });
     const unread = found.filter((row) => row.hash === null);
     alone.push(...unread.filter((row) => row.weight === WEIGHT.alone).map((row) => row.key));
     left = unread.filter((row) => row.weight !== WEIGHT.alone).map((row) => row.key);
@@ -122,11 +103,7 @@ async function readTogether(
 }
 
 /** By stored size; keys without a row are last. If even that takes too long, the order stays. */
-async function lightestFirst(
-  tx: Queryable,
-  parts: TableParts,
-  keys: readonly string[],
-): Promise<readonly string[]> {
+async function lightestFirst(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<readonly string[]> {
   if (keys.length < 2) return keys;
   const sorted = await boundedRead(tx, READ_TIMEOUT_MS, () =>
     tx.rows<{ key: string }>(
@@ -151,11 +128,7 @@ interface WeighedVersion extends Omit<RowVersion, "hash"> {
   readonly weight: number;
 }
 
-async function weighedVersions(
-  tx: Queryable,
-  parts: TableParts,
-  keys: readonly string[],
-): Promise<WeighedVersion[]> {
+async function weighedVersions(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<WeighedVersion[]> {
   const { rows } = parts;
   const from = sql`${eachKey(keys)} cross join lateral ${rowOf(parts)} s`;
   const own = sql`k.key as "rowmill key", s."rowmill existed"`;
@@ -323,10 +296,7 @@ function readRow(parts: TableParts, keys: readonly string[], row: ContentRow): S
   return { key, existedBefore, hash: version, cells: cellsOf(parts.columns, texts) };
 }
 
-function sourceRow(
-  parts: TableParts,
-  { key, hash, existedBefore, content }: Omit<AloneRow, "weight">,
-): SourceRow {
+function sourceRow(parts: TableParts, { key, hash, existedBefore, content }: Omit<AloneRow, "weight">): SourceRow {
   return { key, hash, existedBefore, cells: content === null ? null : cellsOf(parts.columns, content) };
 }
 

@@ -43,11 +43,7 @@ function rowSql(parts: TableParts): RowSql {
 }
 
 /** No page in key order reaches them. */
-async function countKeyless(
-  tx: Queryable,
-  table: SourceTable,
-  parts: TableParts,
-): Promise<KeylessRows | null> {
+async function countKeyless(tx: Queryable, table: SourceTable, parts: TableParts): Promise<KeylessRows | null> {
   const names = table.nullableKey.map(quoteIdentifier);
   const isNull = names.map((name) => `${name} is null`).join(" or ");
   const isWhole = names.map((name) => `${name} is not null`).join(" and ");
@@ -84,7 +80,5 @@ async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly stri
 /** As `json_build_array(…)::text` writes it: `["1", "x"]`. */
 function spellKey(parts: readonly string[], columns: number): string {
   const [only] = parts;
-  return columns === 1 && only !== undefined
-    ? only
-    : `[${parts.map((part) => JSON.stringify(part)).join(", ")}]`;
+  return columns === 1 && only !== undefined ? only : `[${parts.map((part) => JSON.stringify(part)).join(", ")}]`;
 }

@@ -21,12 +21,7 @@ import {
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { SourceTable } from "./inspection.js";
-import {
-  TRIGGER_VERSION,
-  triggerFunctionName,
-  triggerFunctionText,
-  type TriggerOptions,
-} from "./trigger-function.js";
+import { TRIGGER_VERSION, triggerFunctionName, triggerFunctionText, type TriggerOptions } from "./trigger-function.js";
 
 export type { TriggerOptions };
 
@@ -53,8 +48,7 @@ export async function installTriggers(
       async (tx) => {
         if (!ownedByRole) await refuseSuperuserOwner(tx);
         const found = await findTriggers(tx, options.pipelineId);
-        for (const statement of triggerStatements(table, options, { found, ownedByRole }))
-          await tx.run(raw(statement));
+        for (const statement of triggerStatements(table, options, { found, ownedByRole })) await tx.run(raw(statement));
         const row = await tx.first<{ snapshot: string }>(sql`select pg_current_snapshot()::text as snapshot`);
         return row?.snapshot ?? "";
       },
@@ -88,11 +82,7 @@ export function triggerOptions(config: PipelineConfig, pipelineId: number): Trig
 }
 
 /** True: the next `up` makes none, and needs no right to do so. */
-export async function triggersInPlace(
-  client: Queryable,
-  config: PipelineConfig,
-  table: SourceTable,
-): Promise<boolean> {
+export async function triggersInPlace(client: Queryable, config: PipelineConfig, table: SourceTable): Promise<boolean> {
   if (!(await overview.ledgerExists(client))) return false;
   const row = (await pipelines.all(client)).find(({ name }) => name === config.name);
   if (row === undefined || row.sourceSignature === null) return false;
@@ -103,11 +93,7 @@ export async function triggersInPlace(
  * Everything that the installed triggers were made for, in one word: columns and their types, relations, triggers,
  * their state. Another word than at the last installation: install and sweep again.
  */
-export async function triggerSignature(
-  client: Reader,
-  table: SourceTable,
-  options: TriggerOptions,
-): Promise<string> {
+export async function triggerSignature(client: Reader, table: SourceTable, options: TriggerOptions): Promise<string> {
   const oids = table.relations.map((relation) => relation.oid);
   const shape = JSON.stringify([table.oid, table.key, table.columns, oids, options.wholeRow]);
   const name = `rowmill.${triggerFunctionName(options.pipelineId)}`;

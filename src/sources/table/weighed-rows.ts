@@ -47,11 +47,7 @@ export function weighRows(columns: readonly TableColumn[]): WeighedRows {
  * The rows of `from` with our columns `own`. "rowmill later": the rows before it are as much as one statement reads;
  * never the first. Our names have a space, so that they cannot be a user's.
  */
-export function weigh(
-  rows: WeighedRows,
-  from: Sql,
-  options: { own: Sql; key?: Sql; isAlone?: boolean },
-): Sql {
+export function weigh(rows: WeighedRows, from: Sql, options: { own: Sql; key?: Sql; isAlone?: boolean }): Sql {
   const { own, key, isAlone = false } = options;
   const weight = isAlone ? sql`greatest(${rows.weight}, ${raw(String(WEIGHT.alone))})` : rows.weight;
   const keyShare =

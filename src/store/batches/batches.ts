@@ -353,8 +353,7 @@ function stamps(to: BatchState): Sql {
   // Tokens are free when the provider is done, money when the answers are counted.
   if (to === "collecting") return sql`provider_done_at = now(), reserved_tokens = 0,`;
   const untold = sql`told_at = null,`;
-  if (to === "running")
-    return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
+  if (to === "running") return sql`${untold} submitted_at = coalesce(submitted_at, now()), create_intent_at = null,`;
   if (isEnd(to))
     return sql`${untold} settled_at = now(), reserved_nano_usd = 0, reserved_tokens = 0, create_intent_at = null,
       (${USAGE_COLUMNS}) = ${usageOf(sql`no`)},

@@ -47,11 +47,7 @@ function recordedAsOurs(account: string, providerBatchId: Sql): Sql {
       and ours.provider_batch_id = ${providerBatchId}`;
 }
 
-export async function duplicateCancelled(
-  client: Queryable,
-  account: string,
-  providerBatchId: string,
-): Promise<void> {
+export async function duplicateCancelled(client: Queryable, account: string, providerBatchId: string): Promise<void> {
   await client.run(sql`
     update rowmill.duplicate_batches
     set cancelled_at = now()

@@ -1,10 +1,7 @@
 /** The largest lines that did not fit what was reserved for them. */
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 
-export async function lineMaxima(
-  client: Reader,
-  pipelineId: number,
-): Promise<{ tokens: number; nanoUsd: number }> {
+export async function lineMaxima(client: Reader, pipelineId: number): Promise<{ tokens: number; nanoUsd: number }> {
   const row = await client.first<{ tokens: number; nanoUsd: number }>(sql`
     select line_tokens_max::float8 as tokens, line_nano_usd_max::float8 as "nanoUsd"
     from rowmill.pipelines

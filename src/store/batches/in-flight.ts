@@ -40,11 +40,7 @@ const FROM = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch lef
   and l.batch = r.batch`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
-export async function lockMany(
-  tx: Queryable,
-  batch: number,
-  requestIds: readonly string[],
-): Promise<InFlight[]> {
+export async function lockMany(tx: Queryable, batch: number, requestIds: readonly string[]): Promise<InFlight[]> {
   return tx.rows<InFlight>(sql`
     select ${COLUMNS}
     from ${FROM}
@@ -56,11 +52,7 @@ export async function lockMany(
 }
 
 /** In id order. The next statement over them then waits for no one and sees what others wrote before. */
-export async function lockQuietly(
-  tx: Queryable,
-  batch: number,
-  requestIds: readonly string[],
-): Promise<void> {
+export async function lockQuietly(tx: Queryable, batch: number, requestIds: readonly string[]): Promise<void> {
   await tx.run(
     sentAhead(sql`
     select count(*)
@@ -183,11 +175,7 @@ export interface QueueRow {
 }
 
 /** After this one (null: the first). Null: there is none. */
-export async function nextOfBatch(
-  client: Reader,
-  batch: number,
-  after: string | null,
-): Promise<QueueRow | null> {
+export async function nextOfBatch(client: Reader, batch: number, after: string | null): Promise<QueueRow | null> {
   // Not by the text `no`, where 10 comes before 2.
   const rows = await client.rows<{ no: string } & (Request | { requestId: null })>(sql`
     select q.no::text as no, ${REQUEST_COLUMNS}

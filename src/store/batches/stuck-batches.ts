@@ -9,10 +9,7 @@ import { sql, type Reader } from "../../postgres/database.js";
  */
 export async function held(
   client: Reader,
-  {
-    max,
-    of,
-  }: { readonly max: number; readonly of?: { readonly pipelineId: number; readonly account: string } },
+  { max, of }: { readonly max: number; readonly of?: { readonly pipelineId: number; readonly account: string } },
 ): Promise<HeldBatch[]> {
   const present = sql`coalesce(${of?.account ?? null}, b.held_for)`;
   return client.rows<HeldBatch>(sql`

@@ -81,10 +81,7 @@ export async function askDue(client: Reader, question: DueQuestion): Promise<Due
   };
 }
 
-interface PipelineRecord extends Pick<
-  PipelineDue,
-  "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs"
-> {
+interface PipelineRecord extends Pick<PipelineDue, "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs"> {
   readonly definitionHash: string;
   readonly approvedHash: string | null;
   readonly flushAt: string | null;

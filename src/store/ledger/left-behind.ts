@@ -20,9 +20,7 @@ export async function forgettable(
   of: { readonly pipelineIds: readonly number[]; readonly accounts: readonly string[] },
   limit: number,
 ): Promise<Forgettable[]> {
-  const rows = await client.rows<
-    { providerBatchId: string | null; data: Partial<ProviderData> } & Forgettable
-  >(sql`
+  const rows = await client.rows<{ providerBatchId: string | null; data: Partial<ProviderData> } & Forgettable>(sql`
     select id, pipeline_id as "pipelineId", account, provider_batch_id as "providerBatchId", provider_data as data
     from rowmill.batches
     where settled_at is not null

@@ -103,9 +103,7 @@ async function isCurrent(database: Queryable, migrations: readonly Migration[]):
 }
 
 async function requireVersion(tx: Queryable): Promise<void> {
-  const row = await tx.first<{ version: number }>(
-    sql`select current_setting('server_version_num')::int as version`,
-  );
+  const row = await tx.first<{ version: number }>(sql`select current_setting('server_version_num')::int as version`);
   if (row && row.version >= POSTGRES_VERSION_MIN) return;
   throw new RowmillError(
     "database_refused",

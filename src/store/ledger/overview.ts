@@ -272,11 +272,7 @@ export interface RequestStory {
 }
 
 /** Null: no such key in this pipeline's ledger. */
-export async function requestStory(
-  client: Queryable,
-  pipelineId: number,
-  key: string,
-): Promise<RequestStory | null> {
+export async function requestStory(client: Queryable, pipelineId: number, key: string): Promise<RequestStory | null> {
   return client.first<RequestStory>(sql`
     select r.id::text as id, r.key, r.state, r.attempt, r.tries, r.returns, r.error_code as "errorCode", r.error,
       r.created_at as "createdAt", r.changed_at as "changedAt", ${hex(sql`r.content_hash`)} as "contentHash",
@@ -347,10 +343,7 @@ export interface BatchEventStory {
   readonly at: Date;
 }
 
-export async function batchEventStories(
-  client: Queryable,
-  batchIds: readonly string[],
-): Promise<BatchEventStory[]> {
+export async function batchEventStories(client: Queryable, batchIds: readonly string[]): Promise<BatchEventStory[]> {
   return client.rows<BatchEventStory>(sql`
     select batch_id as "batchId", from_state as "from", to_state as "to", reason, at
     from rowmill.batch_events
@@ -360,11 +353,7 @@ export async function batchEventStories(
 }
 
 /** Why this key has no request although a row may have it; null: it was not refused. */
-export async function refusedKeyReason(
-  client: Queryable,
-  pipelineId: number,
-  key: string,
-): Promise<string | null> {
+export async function refusedKeyReason(client: Queryable, pipelineId: number, key: string): Promise<string | null> {
   const row = await client.first<{ reason: string }>(sql`
     select reason
     from rowmill.refused_keys

@@ -69,9 +69,7 @@ export async function dropSchemas(database: Database): Promise<void> {
 
 /** The role that owned the trigger functions. Another database of the server may still need it. */
 export async function dropArrivalsRole(database: Database): Promise<"dropped" | "absent" | "kept"> {
-  const exists = await database.first(
-    sql`select 1 as one from pg_catalog.pg_roles where rolname = 'rowmill_arrivals'`,
-  );
+  const exists = await database.first(sql`select 1 as one from pg_catalog.pg_roles where rolname = 'rowmill_arrivals'`);
   if (exists === null) return "absent";
   try {
     await database.run(sql`drop role rowmill_arrivals`);

@@ -36,11 +36,7 @@ export interface AskedDefinition {
 }
 
 /** Null: it is unknown. */
-export async function definitionOf(
-  client: Reader,
-  pipelineId: number,
-  hash: string,
-): Promise<AskedDefinition | null> {
+export async function definitionOf(client: Reader, pipelineId: number, hash: string): Promise<AskedDefinition | null> {
   return client.first<AskedDefinition>(sql`
     select d.answer_schema as answer, (d.definition ->> 'attempts')::int as attempts,
       d.definition -> 'target' -> 'columns' as columns,

@@ -9,8 +9,7 @@ import { SUSPICION_VALUE } from "../ledger/deployment.js";
  * `person`: you ran `rowmill pause`. The others are Rowmill's, with what to do in their reason. `deployment`: the
  * ledger may be a copy, which overrides each pipeline's own pause.
  */
-export type PauseKind =
-  "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment" | "answers";
+export type PauseKind = "person" | "budget" | "account" | "provider" | "source" | "target" | "deployment" | "answers";
 
 export interface Pause {
   readonly kind: PauseKind;
@@ -68,8 +67,7 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
   if (before?.repriced && before.approved)
     await withdrawApproval(tx, before.id, "request.price changed, and with it what the rows cost");
   // Answers to the previous definition say nothing about this one.
-  if (before && before.hash !== wanted.definitionHash)
-    await resume(tx, before.id, "answers", { forget: false });
+  if (before && before.hash !== wanted.definitionHash) await resume(tx, before.id, "answers", { forget: false });
   const row = await tx.first<PipelineRow>(sql`
     insert into rowmill.pipelines as p (name, definition, definition_hash, source_table, source_oid, target_table)
     values (${wanted.name}, ${definition}::jsonb, ${wanted.definitionHash}, ${wanted.sourceTable},
@@ -87,8 +85,7 @@ export async function register(tx: Queryable, wanted: Registration): Promise<Pip
   if (!row) throw new Error(`The pipeline ${wanted.name} was not registered.`);
   const { version: says, answer } = wanted;
   await recordDefinition(tx, row.id, { hash: wanted.definitionHash, says, answer });
-  if (before?.hash !== wanted.definitionHash)
-    await addEvent(tx, row.id, { event: before ? "changed" : "created" });
+  if (before?.hash !== wanted.definitionHash) await addEvent(tx, row.id, { event: before ? "changed" : "created" });
   return row;
 }
 

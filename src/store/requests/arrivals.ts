@@ -150,9 +150,7 @@ export async function putBack(
 }
 
 export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
-  const rows = await client.rows<{ id: number }>(
-    sql`select distinct pipeline_id as id from rowmill.arrivals`,
-  );
+  const rows = await client.rows<{ id: number }>(sql`select distinct pipeline_id as id from rowmill.arrivals`);
   return rows.map((row) => row.id);
 }
 

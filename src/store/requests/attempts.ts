@@ -1,13 +1,6 @@
 /** Ends the attempts of requests in flight, chunk by chunk, and reads ended ones. */
 import type { AttemptOutcome, Ending } from "../../model/words/what-next.js";
-import {
-  bigIntArray,
-  byteaArray,
-  int4Array,
-  int8Array,
-  sideBySide,
-  textArray,
-} from "../../postgres/arrays.js";
+import { bigIntArray, byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import type { BatchName } from "../batches/in-flight.js";
@@ -179,10 +172,7 @@ export interface AcceptedAnswers {
 export async function acceptMany(
   tx: Queryable,
   batch: BatchName & { readonly room: number | null },
-  {
-    answers,
-    row,
-  }: { readonly answers: readonly GoodAnswer[]; readonly row: Pick<RowSql, "hash" | "statement"> },
+  { answers, row }: { readonly answers: readonly GoodAnswer[]; readonly row: Pick<RowSql, "hash" | "statement"> },
 ): Promise<AcceptedAnswers> {
   const list = <T>(of: (answer: GoodAnswer) => T) => answers.map(of);
   const bytes = (answers[0]?.hashPrefix.length ?? 0) / 2;

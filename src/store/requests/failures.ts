@@ -211,11 +211,7 @@ export async function reopenLost(
 }
 
 /** Those that are still failed wait again. */
-export async function reopenFailed(
-  tx: Queryable,
-  pipelineId: number,
-  ids: readonly string[],
-): Promise<number> {
+export async function reopenFailed(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   const rows = await tx.rows<{ id: string }>(sql`
     select id::text as id
     from rowmill.requests

@@ -46,11 +46,7 @@ export async function metByAll(tx: Queryable, pipelineId: number, lastId: string
  * Keys of the next requests that have no row now, without those in flight or already known to have none. `rows` null:
  * whether or not they have a row.
  */
-export async function ledgerChunk(
-  tx: Queryable,
-  bounds: ChunkBounds,
-  rows: RowSql | null,
-): Promise<LedgerChunk> {
+export async function ledgerChunk(tx: Queryable, bounds: ChunkBounds, rows: RowSql | null): Promise<LedgerChunk> {
   const { pipelineId, after, lastId, max } = bounds;
   const missing: Sql = rows === null ? sql`true` : sql`not ${rows.exists(sql`p.key`)}`;
   const statement = sql`

@@ -13,12 +13,7 @@ import { sql, type Queryable, type Reader, type Sql } from "../../postgres/datab
 export const QUEUE_ROW = 2_000;
 
 /** In the transaction that made them wait. `delayMs`: until they may go out. */
-export async function enqueue(
-  tx: Queryable,
-  pipelineId: number,
-  ids: readonly string[],
-  delayMs = 0,
-): Promise<void> {
+export async function enqueue(tx: Queryable, pipelineId: number, ids: readonly string[], delayMs = 0): Promise<void> {
   for (let start = 0; start < ids.length; start += QUEUE_ROW)
     await tx.run(sql`
       insert into rowmill.queue (pipeline_id, not_before, ids)

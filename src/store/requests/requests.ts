@@ -38,11 +38,7 @@ export interface LedgerRow {
 }
 
 /** Locks, in id order, the requests that exist for these keys. */
-export async function lockByKeys(
-  tx: Queryable,
-  pipelineId: number,
-  keys: readonly string[],
-): Promise<LedgerRow[]> {
+export async function lockByKeys(tx: Queryable, pipelineId: number, keys: readonly string[]): Promise<LedgerRow[]> {
   return tx.rows<LedgerRow>(sql`
     select id::text as id, key, state, gone_from as "goneFrom", ${hex(sql`content_hash`)} as "contentHash",
       ${hex(sql`answered_hash`)} as "answeredHash", ${hex(sql`answered_fingerprint`)} as "answeredFingerprint",
@@ -62,11 +58,7 @@ export interface NewRequest {
 }
 
 /** For new rows. An existing request is left alone. */
-export async function insertMany(
-  tx: Queryable,
-  pipelineId: number,
-  rows: readonly NewRequest[],
-): Promise<number> {
+export async function insertMany(tx: Queryable, pipelineId: number, rows: readonly NewRequest[]): Promise<number> {
   if (rows.length === 0) return 0;
   const added = await tx.rows<{ id: string; state: "waiting" | "cancelled" }>(sql`
     insert into rowmill.requests (pipeline_id, key, state, content_hash, error_code, error)
@@ -99,11 +91,7 @@ export interface RowMove {
 }
 
 /** Writes what a look at the rows decided. Returns how many moved. */
-export async function moveMany(
-  tx: Queryable,
-  pipelineId: number,
-  moves: readonly RowMove[],
-): Promise<number> {
+export async function moveMany(tx: Queryable, pipelineId: number, moves: readonly RowMove[]): Promise<number> {
   if (moves.length === 0) return 0;
   const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
     update rowmill.requests r
@@ -158,10 +146,7 @@ export async function followContent(
 }
 
 /** Requests in flight whose rows got another key. */
-export async function renameMany(
-  tx: Queryable,
-  renames: readonly { id: string; key: string }[],
-): Promise<void> {
+export async function renameMany(tx: Queryable, renames: readonly { id: string; key: string }[]): Promise<void> {
   if (renames.length === 0) return;
   await tx.run(sql`
     update rowmill.requests r
@@ -246,11 +231,7 @@ export async function cutShort(tx: Queryable, ids: readonly string[], room: numb
 }
 
 /** Undoes a reopening: the answer in the target is again the right one. */
-export async function reaffirmMany(
-  tx: Queryable,
-  pipelineId: number,
-  ids: readonly string[],
-): Promise<number> {
+export async function reaffirmMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;
   const moved = await tx.run(sql`
     update rowmill.requests

@@ -69,12 +69,7 @@ function readSweep(tx: Queryable, pipelineId: number): Promise<SweepRow | null> 
 /**
  * While a sweep runs, another one will follow. `agoMs`: a sweep that began since then is enough; by default none is.
  */
-export async function wantSweep(
-  client: Queryable,
-  pipelineId: number,
-  reason: string,
-  agoMs = 0,
-): Promise<void> {
+export async function wantSweep(client: Queryable, pipelineId: number, reason: string, agoMs = 0): Promise<void> {
   await client.run(sql`
     insert into rowmill.sweeps (pipeline_id, wanted_at, wanted_reason)
     values (${pipelineId}, clock_timestamp(), ${reason})
@@ -94,11 +89,7 @@ export async function wantKeylessCount(client: Queryable, pipelineId: number): P
 }
 
 /** `definitionHash`: compare fingerprints for it too; null: presence and content only. */
-export async function startSweep(
-  tx: Queryable,
-  pipelineId: number,
-  definitionHash: string | null,
-): Promise<void> {
+export async function startSweep(tx: Queryable, pipelineId: number, definitionHash: string | null): Promise<void> {
   await tx.run(sql`
     update rowmill.sweeps
     set phase = 'source', cursor = null,

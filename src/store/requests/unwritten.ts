@@ -84,10 +84,7 @@ export async function endKept(tx: Queryable, pipelineId: number, ids: readonly s
 }
 
 /** Why it could not be written this time. */
-export async function noteRefusals(
-  tx: Queryable,
-  refused: readonly { id: string; message: string }[],
-): Promise<void> {
+export async function noteRefusals(tx: Queryable, refused: readonly { id: string; message: string }[]): Promise<void> {
   if (refused.length === 0) return;
   await tx.run(sql`
     update rowmill.requests r

@@ -185,11 +185,7 @@ function isKeyed(key: readonly string[]): Sql {
 }
 
 /** `key`: the names of the source's key columns. */
-export async function lookAtTarget(
-  client: Reader,
-  relation: Relation,
-  key: readonly string[],
-): Promise<TargetFacts> {
+export async function lookAtTarget(client: Reader, relation: Relation, key: readonly string[]): Promise<TargetFacts> {
   const { oid, qualified, from, schema, kind } = relation;
   const own = await client.first<Omit<TargetFacts, "qualified" | "from" | "schema" | "kind" | "columns">>(sql`
     select current_user::text as user, pg_has_role(c.relowner, 'USAGE') as owns,

@@ -5,18 +5,13 @@ import type { TargetPlan } from "./ensure.js";
 import type { Fault } from "./fault.js";
 
 /** `plan`: as `examineTarget` gave it. */
-export async function diagnoseTarget(
-  client: Reader,
-  name: string,
-  plan: TargetPlan,
-): Promise<readonly Finding[]> {
+export async function diagnoseTarget(client: Reader, name: string, plan: TargetPlan): Promise<readonly Finding[]> {
   const { qualified, statements } = plan;
   const findings = await targetFaults(client, name, plan);
   if (findings.length > 0) return findings;
   if (!plan.exists) return [ok(`${name}: rowmill up creates ${qualified}`)];
   if (statements.length === 0) return [ok(`${name}: answers can be written into ${qualified}`)];
-  if (!plan.asks)
-    return [ok(`${name}: answers can be written into ${qualified}; rowmill up adds the missing columns`)];
+  if (!plan.asks) return [ok(`${name}: answers can be written into ${qualified}; rowmill up adds the missing columns`)];
   return [
     warning(`${name}: ${qualified} must be changed before it can hold the answers.`, {
       fixes: ["rowmill up shows the statements and asks first; rowmill up --yes runs them without asking."],
@@ -26,11 +21,7 @@ export async function diagnoseTarget(
 }
 
 /** What keeps answers out, or the table from being created. */
-export async function targetFaults(
-  client: Reader,
-  name: string,
-  plan: TargetPlan,
-): Promise<readonly Finding[]> {
+export async function targetFaults(client: Reader, name: string, plan: TargetPlan): Promise<readonly Finding[]> {
   const faults = plan.faults.map((fault) => findingOf(name, fault));
   return plan.exists ? faults : [...faults, ...judgeCreation(name, plan, await readRights(client, plan))];
 }

@@ -14,14 +14,7 @@ import {
   type Relation,
   type SourceTable,
 } from "../../sources/table/inspection.js";
-import {
-  DatabaseError,
-  quoteIdentifier,
-  raw,
-  sql,
-  type Database,
-  type Reader,
-} from "../../postgres/database.js";
+import { DatabaseError, quoteIdentifier, raw, sql, type Database, type Reader } from "../../postgres/database.js";
 import { fault, pairsOf, refusalOf, type Fault, type Judged } from "./fault.js";
 import { faultsOf, nameFaults, structuralFaults } from "./judge.js";
 import { narrowingFaults } from "./narrowing-faults.js";
@@ -249,8 +242,7 @@ function wideningsOf(judged: Judged, previous: readonly AnswerColumn[]): Widenin
       if (listed === null || wanted.type !== "text") return [];
       const valid = !text.endsWith(" NOT VALID");
       // If the answer had no list before either, the CHECK is not ours.
-      if (wanted.check === null)
-        return isFreed ? [{ constraint: name, column: found.name, values: null, valid }] : [];
+      if (wanted.check === null) return isFreed ? [{ constraint: name, column: found.name, values: null, valid }] : [];
       // Listed values stay: for rows that are not asked again yet, and for workers with the previous definition.
       const values = [...new Set([...listed, ...wanted.check])];
       return values.length === listed.length ? [] : [{ constraint: name, column: found.name, values, valid }];
@@ -297,11 +289,7 @@ function tableOf(judged: Judged): TargetTable {
 }
 
 /** @throws RowmillError `target_unsupported` where a write would run code of an untrusted owner */
-async function findTarget(
-  client: Reader,
-  config: TargetConfig,
-  source: SourceTable,
-): Promise<Relation | null> {
+async function findTarget(client: Reader, config: TargetConfig, source: SourceTable): Promise<Relation | null> {
   const relation = await relationNamed(client, config.table);
   if (relation === null) return null;
   refuseSchema(config, relation.schema);
@@ -344,10 +332,7 @@ async function change(database: Database, statement: string): Promise<void> {
   }
 }
 
-async function newTarget(
-  client: Reader,
-  config: TargetConfig,
-): Promise<{ schema: string; qualified: string }> {
+async function newTarget(client: Reader, config: TargetConfig): Promise<{ schema: string; qualified: string }> {
   const { schema: named, name } = parseTableName(config.table) ?? { schema: null, name: config.table };
   const schema = named ?? (await defaultSchema(client));
   refuseSchema(config, schema);

@@ -62,9 +62,7 @@ function conversion(name: string, from: string, to: AnswerType): string {
   if (to === "text") return `${name}::text`;
   if (to === "jsonb") return `to_jsonb(${name})`;
   if (to === "text[]") return from.endsWith("[]") ? `${name}::text[]` : `array[${name}::text]`;
-  return isText || from === "jsonb" || from.endsWith("[]") || to === "boolean"
-    ? "null"
-    : `${name}::text::${to}`;
+  return isText || from === "jsonb" || from.endsWith("[]") || to === "boolean" ? "null" : `${name}::text::${to}`;
 }
 
 /** Values that do not fit into a column of the right type. */
@@ -77,11 +75,7 @@ export function limitFaults(judged: Judged): readonly Fault[] {
   });
 }
 
-function labelFaults(
-  { config }: Judged,
-  { wanted, found }: Pair,
-  labels: readonly string[],
-): readonly Fault[] {
+function labelFaults({ config }: Judged, { wanted, found }: Pair, labels: readonly string[]): readonly Fault[] {
   const values = wanted.limits?.values?.map(textOfValue) ?? null;
   const of = `${config.table}."${found.name}" is of the enum ${found.declared.type}`;
   if (values === null)
@@ -121,9 +115,7 @@ function lengthFaults({ config, facts }: Judged, { wanted, found }: Pair): reado
   if (lengthMax <= Number(room)) return [];
   const long = values?.filter((value) => [...value].length > Number(room)) ?? [];
   const what =
-    long.length > 0
-      ? `too few for ${namedValues(long)}`
-      : `but the answer's "${wanted.field}" may have ${lengthMax}`;
+    long.length > 0 ? `too few for ${namedValues(long)}` : `but the answer's "${wanted.field}" may have ${lengthMax}`;
   return [fault(`target: ${of}, ${what}.`, { sql: [`${alter} ${kind}(${lengthMax})${list};`] })];
 }
 

@@ -48,11 +48,7 @@ export function nameFaults(table: string, wanted: readonly WantedColumn[]): read
   const long = wanted.filter(({ name }) => bytes(name) > NAME_BYTES_MAX);
   return [
     ...(bytes(table) > NAME_BYTES_MAX
-      ? [
-          fault(
-            `target.table: "${table}" has ${bytes(table)} bytes; PostgreSQL cuts names after ${NAME_BYTES_MAX}.`,
-          ),
-        ]
+      ? [fault(`target.table: "${table}" has ${bytes(table)} bytes; PostgreSQL cuts names after ${NAME_BYTES_MAX}.`)]
       : []),
     ...long.map(({ name, field }) => {
       const twin = wanted.find((other) => other.name !== name && cut(other.name) === cut(name));
@@ -60,9 +56,7 @@ export function nameFaults(table: string, wanted: readonly WantedColumn[]): read
       return fault(
         `target: column name "${name}" has ${bytes(name)} bytes; PostgreSQL cuts after ${NAME_BYTES_MAX}${both}.`,
         {
-          fixes: [
-            `Give it a shorter name: target: { columns: { ${JSON.stringify(field)}: "a_shorter_name" } }`,
-          ],
+          fixes: [`Give it a shorter name: target: { columns: { ${JSON.stringify(field)}: "a_shorter_name" } }`],
         },
       );
     }),
@@ -118,11 +112,7 @@ const KEY_GROUPS = [
 ] as const;
 
 /** A key of another type can neither be written nor looked up. */
-function keyTypeFaults({
-  config,
-  facts,
-  source,
-}: Pick<Judged, "config" | "facts" | "source">): readonly Fault[] {
+function keyTypeFaults({ config, facts, source }: Pick<Judged, "config" | "facts" | "source">): readonly Fault[] {
   return source.key.flatMap((key) => {
     const found = facts.columns.find(({ name }) => name === key.name);
     if (found === undefined || !found.builtIn || !key.builtIn || found.type === key.type) return [];
@@ -203,16 +193,11 @@ function nullFaults(judged: Judged): readonly Fault[] {
   return pairsOf(judged).flatMap(({ wanted, found }) =>
     wanted.nullable && found.notNull
       ? [
-          fault(
-            `target: ${config.table}."${found.name}" may not be null, but the answer's "${wanted.field}" may be.`,
-            {
-              level: levelOf(judged, found),
-              sql: [
-                `alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} drop not null;`,
-              ],
-              fixes: ["Or require a value in the answer: leave out .nullable() and .optional()."],
-            },
-          ),
+          fault(`target: ${config.table}."${found.name}" may not be null, but the answer's "${wanted.field}" may be.`, {
+            level: levelOf(judged, found),
+            sql: [`alter table ${facts.qualified} alter column ${quoteIdentifier(found.name)} drop not null;`],
+            fixes: ["Or require a value in the answer: leave out .nullable() and .optional()."],
+          }),
         ]
       : [],
   );

@@ -40,9 +40,7 @@ export function creationStatements({ access, source, wanted, qualified, roles }:
   return [
     ...open,
     `alter table ${qualified} enable row level security`,
-    ...["public", ...roles.map(quoteIdentifier)].map(
-      (role) => `revoke all on table ${qualified} from ${role}`,
-    ),
+    ...["public", ...roles.map(quoteIdentifier)].map((role) => `revoke all on table ${qualified} from ${role}`),
   ];
 }
 
@@ -84,10 +82,7 @@ export function listedValues(text: string, column: string): readonly string[] | 
  * Allows more values in a column by replacing its CHECK. The second statement checks existing rows while others read
  * and write, so the exclusive lock of the first is short.
  */
-export function wideningStatements(
-  qualified: string,
-  { constraint, column, values, valid }: Widening,
-): string[] {
+export function wideningStatements(qualified: string, { constraint, column, values, valid }: Widening): string[] {
   const name = quoteIdentifier(constraint);
   if (values === null) return [`alter table ${qualified} drop constraint ${name}`];
   const check = `${quoteIdentifier(column)} in (${values.map(quoteLiteral).join(", ")})`;
@@ -109,7 +104,6 @@ export interface Widening {
 /** For `create table` and `add column`. */
 export function columnText(column: WantedColumn): string {
   const name = quoteIdentifier(column.name);
-  const check =
-    column.check === null ? "" : ` check (${name} in (${column.check.map(quoteLiteral).join(", ")}))`;
+  const check = column.check === null ? "" : ` check (${name} in (${column.check.map(quoteLiteral).join(", ")}))`;
   return `${name} ${column.type}${check}`;
 }

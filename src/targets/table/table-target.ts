@@ -77,11 +77,7 @@ async function lockFree(
   return { busy: new Set(existing.map((row) => row.key).filter((key) => !locked.has(key))) };
 }
 
-async function present(
-  tx: Queryable,
-  table: TargetTable,
-  keys: readonly string[],
-): Promise<ReadonlySet<string>> {
+async function present(tx: Queryable, table: TargetTable, keys: readonly string[]): Promise<ReadonlySet<string>> {
   if (keys.length === 0) return new Set();
   // Reading runs its owner's code too: the planner evaluates expressions of indexes.
   await tx.run(sql`lock table only ${raw(table.qualified)} in access share mode`);
@@ -130,9 +126,7 @@ function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
   const rows = results.map((result) => ({
     k: result.key,
     m: result.model,
-    ...Object.fromEntries(
-      table.columns.map((column, index) => [`c${index}`, result.cells[column.field] ?? null]),
-    ),
+    ...Object.fromEntries(table.columns.map((column, index) => [`c${index}`, result.cells[column.field] ?? null])),
   }));
   const columns = table.columns
     .map((column, index) => `, c${index} ${column.isJsonText ? "pg_catalog.text" : column.castType}`)
@@ -146,11 +140,7 @@ function recordsetOf(table: TargetTable, results: readonly Result[]): Sql {
  * second's tolerance for columns that round times. Without stamps, the row's xmin is this transaction's, or younger
  * where a trigger wrote it in a block of its own.
  */
-async function notWritten(
-  tx: Queryable,
-  table: TargetTable,
-  keys: readonly string[],
-): Promise<ReadonlySet<string>> {
+async function notWritten(tx: Queryable, table: TargetTable, keys: readonly string[]): Promise<ReadonlySet<string>> {
   const fresh = table.stamped
     ? sql`t.rowmill_at::pg_catalog.timestamptz >= pg_catalog.now() - interval '1 second'`
     : sql`pg_catalog.age(t.xmin) <= 0`;
@@ -168,14 +158,9 @@ async function notWritten(
  * Of these rows, which no write reached, the keys of those that do not hold the answer: a trigger may skip an update
  * that changes nothing (PostgreSQL has one for it). As texts, since not every type can be compared.
  */
-async function differing(
-  tx: Queryable,
-  table: TargetTable,
-  results: readonly Result[],
-): Promise<ReadonlySet<string>> {
+async function differing(tx: Queryable, table: TargetTable, results: readonly Result[]): Promise<ReadonlySet<string>> {
   const same = answerValues(table).map(
-    ({ name, value }) =>
-      sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
+    ({ name, value }) => sql`t.${identifier(name)}::pg_catalog.text is not distinct from (${value})::pg_catalog.text`,
   );
   const held = await tx.rows<{ key: string }>(sql`
     select x.k as key
@@ -191,9 +176,7 @@ function answerValues(table: TargetTable): { name: string; value: Sql }[] {
   return table.columns.map((column, index) => ({
     name: column.name,
     // Text until here: our JSON would turn its numbers into doubles.
-    value: column.isJsonText
-      ? sql`x.${raw(`c${index}`)}::${raw(column.castType)}`
-      : sql`x.${raw(`c${index}`)}`,
+    value: column.isJsonText ? sql`x.${raw(`c${index}`)}::${raw(column.castType)}` : sql`x.${raw(`c${index}`)}`,
   }));
 }
 

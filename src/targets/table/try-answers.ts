@@ -226,9 +226,7 @@ async function refusedOf(tx: Queryable, { config, facts }: Judged, trial: Trial)
 function reasonOf(error: Error): string {
   const { cause } = error;
   const constraint =
-    cause instanceof Error && "constraint" in cause && typeof cause.constraint === "string"
-      ? cause.constraint
-      : null;
+    cause instanceof Error && "constraint" in cause && typeof cause.constraint === "string" ? cause.constraint : null;
   return constraint === null ? withoutStop(error) : `the CHECK "${constraint}"`;
 }
 

@@ -134,11 +134,7 @@ class Attended {
   #failures = 0;
   #notBeforeMs = 0;
 
-  constructor(
-    context: Pick<WorkerContext, "log" | "random">,
-    concern: Concern,
-    worked: (result: unknown) => void,
-  ) {
+  constructor(context: Pick<WorkerContext, "log" | "random">, concern: Concern, worked: (result: unknown) => void) {
     this.#context = context;
     this.#concern = concern;
     this.#worked = worked;

@@ -45,9 +45,7 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
       name: "intake",
       restMs: INTAKE_REST_MS,
       work: ({ pipelines }) => {
-        const arrived = [...pipelines.values()]
-          .filter((one) => one.arrived && mayLook(one))
-          .map(({ id }) => id);
+        const arrived = [...pipelines.values()].filter((one) => one.arrived && mayLook(one)).map(({ id }) => id);
         if (arrived.length === 0) return null;
         return async () => ((await runIntake(context, signal, { arrived })).full ? MORE : null);
       },
@@ -64,8 +62,7 @@ export function concernsOf(context: WorkerContext, options: ConcernOptions): rea
     {
       name: "rescuer",
       restMs: RESCUE_REST_MS,
-      work: ({ dead, orphan }) =>
-        dead || orphan ? async () => queue.look((await runRescuer(context)).batches) : null,
+      work: ({ dead, orphan }) => (dead || orphan ? async () => queue.look((await runRescuer(context)).batches) : null),
     },
     janitor(context, signal),
     {
@@ -119,8 +116,7 @@ function planner(context: WorkerContext, { flush, queue }: ConcernOptions): Conc
     if (one.pauseKind !== null && one.pauseKind !== "budget") return false;
     const { rows, maxWaitMs } = pipeline.config.when;
     const { ready, oldestWaitMs } = one;
-    return decidePlanning({ ready, oldestWaitMs, rowsThreshold: rows, maxWaitMs, flush: flush && !filling })
-      .plan;
+    return decidePlanning({ ready, oldestWaitMs, rowsThreshold: rows, maxWaitMs, flush: flush && !filling }).plan;
   };
   const plan = async (pipelines: readonly Pipeline[], revision: string): Promise<void> => {
     for (const pipeline of pipelines) {

@@ -70,8 +70,7 @@ async function restart(
     await pause(errorWaitMs(failures, context.random()), signal);
     if (signal.aborted) return null;
     try {
-      if (previous !== null)
-        await context.step("rescue.bury", () => wake.freeJobs(context.database, previous.id));
+      if (previous !== null) await context.step("rescue.bury", () => wake.freeJobs(context.database, previous.id));
       return await startRun(context, options);
     } catch (error) {
       context.log.warn({ queue: true, err: error }, "the queue did not start; trying again");
@@ -178,7 +177,6 @@ function onTrouble(events: WorkerEvents, stop: () => void): void {
 }
 
 function batchIdOf(payload: unknown): string | null {
-  const found =
-    typeof payload === "object" && payload !== null && "batchId" in payload ? payload.batchId : null;
+  const found = typeof payload === "object" && payload !== null && "batchId" in payload ? payload.batchId : null;
   return typeof found === "string" ? found : null;
 }

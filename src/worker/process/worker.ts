@@ -56,9 +56,7 @@ export async function startWorker(context: WorkerContext, options: WorkerOptions
   });
   const { seen, onSeen } = attendance;
   ({ hasten } = attendance);
-  const heart = loop(context, { name: "heartbeat", everyMs: BEAT_EVERY_MS, signal }, () =>
-    heartbeat(context, queue),
-  );
+  const heart = loop(context, { name: "heartbeat", everyMs: BEAT_EVERY_MS, signal }, () => heartbeat(context, queue));
   let stopped: Promise<void> | null = null;
   const running = { stopping, queue, ended: [heart, attendance.ended] };
   return { seen, onSeen, stop: () => (stopped ??= stopAll(context, running)) };

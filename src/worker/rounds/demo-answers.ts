@@ -43,11 +43,7 @@ export async function askAgainAfterDemo(
   return rows;
 }
 
-async function isDemo(
-  context: WorkerContext,
-  provider: Provider,
-  signal: AbortSignal,
-): Promise<boolean | null> {
+async function isDemo(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<boolean | null> {
   const { demoReplies } = context.memory;
   const last = demoReplies.get(provider);
   if (last !== undefined && performance.now() - last.atMs < ASK_AGAIN_MS) return last.demo;

@@ -36,11 +36,7 @@ const POSSIBLE = "a batch of the same time and number of requests was seen late:
  * Whether this process may send and delete: it has compared the list with the ledger, and nothing speaks against it.
  * @throws ProviderError when the list cannot be read; the next call tries again
  */
-export async function lookOnce(
-  context: WorkerContext,
-  provider: Provider,
-  signal: AbortSignal,
-): Promise<boolean> {
+export async function lookOnce(context: WorkerContext, provider: Provider, signal: AbortSignal): Promise<boolean> {
   await (context.memory.comparisons.get(provider)?.ended ?? look(context, provider, signal));
   return (await deployment.suspicion(context.read)) === null;
 }
@@ -66,11 +62,7 @@ export async function compareWithList(
   }
 }
 
-async function isLookDue(
-  context: WorkerContext,
-  provider: Provider,
-  isSoonNeeded: boolean,
-): Promise<boolean> {
+async function isLookDue(context: WorkerContext, provider: Provider, isSoonNeeded: boolean): Promise<boolean> {
   const last = context.memory.comparisons.get(provider);
   // Without any batch yet, and nothing to send, there is nothing to find, and perhaps no key.
   if (last === undefined) return isSoonNeeded || deployment.hasBatches(context.read);
@@ -106,8 +98,7 @@ async function compare(context: WorkerContext, provider: Provider, signal: Abort
   // Checked again in the transaction: by now you may have decided, and another worker may have recorded them.
   const suspected = await context.step("compare.suspect", () =>
     context.database.transaction(
-      async (tx) =>
-        (await duplicates.orphansAmong(tx, account, named)).length > 0 && deployment.suspect(tx, reason),
+      async (tx) => (await duplicates.orphansAmong(tx, account, named)).length > 0 && deployment.suspect(tx, reason),
     ),
   );
   if (suspected) context.log.warn({ providerBatches: orphans }, reason);

@@ -46,11 +46,7 @@ export interface RequestBounds {
 type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 
 /** `rates`: those of the batch that is bounded. */
-export async function requestBounds(
-  context: Sampling,
-  pipeline: Pipeline,
-  rates: Rates,
-): Promise<RequestBounds> {
+export async function requestBounds(context: Sampling, pipeline: Pipeline, rates: Rates): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
   const learned = await estimates.lineMaxima(context.read, pipeline.id);
   const line = lineBound({ pipeline, rates }, sample.meanBound);
@@ -174,8 +170,7 @@ async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleK
   const prompts = requests.map(promptOf);
   const starts = prompts.map((prompt) => prompt.slice(0, SAMPLE_CHARACTERS_MAX));
   const { model } = pipeline.config.request;
-  const ratio =
-    prompts.length === 0 ? RATIO_UNKNOWN : tokensPerByte(starts, await pipeline.provider.tokenizer(model));
+  const ratio = prompts.length === 0 ? RATIO_UNKNOWN : tokensPerByte(starts, await pipeline.provider.tokenizer(model));
   const encode = encoderFor(pipeline, ratio);
   const attempt = firstAttempt(pipeline.config);
   const lines = requests.map((request) => {
@@ -203,11 +198,7 @@ function promptOf({ system, user, schema }: ModelRequest): string {
   return [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
 }
 
-async function sampleRequests(
-  context: Sampling,
-  pipeline: Pipeline,
-  keysOf: SampleKeys,
-): Promise<ModelRequest[]> {
+async function sampleRequests(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<ModelRequest[]> {
   const rows = await context.step("plan.sample", () =>
     context.database.transaction(async (tx) => {
       return (await pipeline.source.readRows(tx, await keysOf(tx))).rows;

@@ -56,11 +56,7 @@ export async function runIntake(
  * Takes everything that arrived for one pipeline before this call, and waits for what another worker has in hand. Later
  * arrivals are left to the next round, so it ends; keys without time for a look keep their time of arrival.
  */
-export async function catchUp(
-  context: WorkerContext,
-  pipeline: Pipeline,
-  signal: AbortSignal,
-): Promise<void> {
+export async function catchUp(context: WorkerContext, pipeline: Pipeline, signal: AbortSignal): Promise<void> {
   const before = await arrivals.presentMoment(context.read);
   let left: number;
   do {

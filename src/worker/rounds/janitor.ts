@@ -59,10 +59,7 @@ async function forget(
       // Stopping is no failure of the provider, and no reason for a warning.
       signal.throwIfAborted();
       if (!(error instanceof ProviderError)) throw error;
-      context.log.warn(
-        { batch: id, err: error },
-        "files could not be deleted at the provider; trying again later",
-      );
+      context.log.warn({ batch: id, err: error }, "files could not be deleted at the provider; trying again later");
       return;
     }
   }

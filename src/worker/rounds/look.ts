@@ -57,8 +57,7 @@ function fits(key: string): boolean {
 }
 
 function unfitText(key: string): string {
-  const wrong =
-    key === "" ? "A key may not be empty." : `A key may have at most ${arrivals.KEY_BYTES_MAX} bytes.`;
+  const wrong = key === "" ? "A key may not be empty." : `A key may have at most ${arrivals.KEY_BYTES_MAX} bytes.`;
   return `${wrong} Change it, name other columns in source.key, or leave such rows out with source.where.`;
 }
 
@@ -172,8 +171,7 @@ async function confirmRestored(
   );
   const now = new Map<string, { hash: string; fingerprint: string | null }>();
   for await (const rows of contentsOf(pipeline.source, tx, [...present])) {
-    for (const { key, hash, cells } of rows)
-      now.set(key, { hash, fingerprint: currentFingerprint(pipeline, cells) });
+    for (const { key, hash, cells } of rows) now.set(key, { hash, fingerprint: currentFingerprint(pipeline, cells) });
   }
   return restored.map(({ move, request }) => {
     const row = now.get(request.key);
@@ -183,11 +181,7 @@ async function confirmRestored(
 }
 
 /** That the row exists is enough: its content is read when it is rendered. */
-async function unreadRequests(
-  tx: Queryable,
-  { source }: Pipeline,
-  keys: readonly string[],
-): Promise<NewRequest[]> {
+async function unreadRequests(tx: Queryable, { source }: Pipeline, keys: readonly string[]): Promise<NewRequest[]> {
   if (keys.length === 0) return [];
   const missing = new Set(await source.missingKeys(tx, keys));
   return keys.filter((key) => !missing.has(key)).map((key) => ({ key, hash: null, state: "waiting" }));

@@ -24,8 +24,7 @@ const RESERVE_SLACK = 1.25;
 
 /** `target`: it has to be checked first. */
 type PlanOutcome =
-  | { readonly batchId: string; readonly requests: number }
-  | { readonly why: "notDue" | "approval" | "target" };
+  { readonly batchId: string; readonly requests: number } | { readonly why: "notDue" | "approval" | "target" };
 const NOT_DUE: PlanOutcome = { why: "notDue" };
 
 export interface Flushing {
@@ -44,11 +43,7 @@ export async function runPlanner(context: WorkerContext, flush: boolean): Promis
 }
 
 /** Returns how many batches it made. */
-export async function planPipeline(
-  context: WorkerContext,
-  pipeline: Pipeline,
-  flushing: Flushing,
-): Promise<number> {
+export async function planPipeline(context: WorkerContext, pipeline: Pipeline, flushing: Flushing): Promise<number> {
   for (let made = 0; made < BATCHES_MAX; made++) {
     const outcome = await guarded(context, pipeline, () => planApproved(context, pipeline, flushing));
     if (outcome === null || "why" in outcome) {
@@ -64,22 +59,14 @@ export async function planPipeline(
 }
 
 /** The first batch of a definition needs an approval: a cheap one is approved here, any other waits for you. */
-async function planApproved(
-  context: WorkerContext,
-  pipeline: Pipeline,
-  flushing: Flushing,
-): Promise<PlanOutcome> {
+async function planApproved(context: WorkerContext, pipeline: Pipeline, flushing: Flushing): Promise<PlanOutcome> {
   const outcome = await planOnce(context, pipeline, flushing);
   if (!("why" in outcome) || outcome.why !== "approval") return outcome;
   const approval = await approvalOf(context, pipeline);
   return approval.kind === "cheap" ? planOnce(context, pipeline, flushing) : outcome;
 }
 
-async function planOnce(
-  context: WorkerContext,
-  pipeline: Pipeline,
-  flushing: Flushing,
-): Promise<PlanOutcome> {
+async function planOnce(context: WorkerContext, pipeline: Pipeline, flushing: Flushing): Promise<PlanOutcome> {
   // Most rounds end here, without a lock or a row read; requests are counted again under the lock.
   const { ready } = await queue.readyFacts(context.read, pipeline.id);
   if (ready === 0) return NOT_DUE;
@@ -104,11 +91,7 @@ interface Planning extends Flushing {
   readonly bounds: RequestBounds;
 }
 
-async function planInTransaction(
-  context: WorkerContext,
-  tx: Queryable,
-  planning: Planning,
-): Promise<PlanOutcome> {
+async function planInTransaction(context: WorkerContext, tx: Queryable, planning: Planning): Promise<PlanOutcome> {
   const { pipeline, flush, mayWait } = planning;
   const { config } = pipeline;
   const row = await pipelines.lock(tx, pipeline.id);
@@ -192,11 +175,8 @@ async function roomFacts(
   const least = provider.limits.requestsMin;
   const bytesMax = Math.min(file.bytesMax, file.bytesGuess ?? Infinity);
   const fresh =
-    config.limit === null
-      ? Infinity
-      : Math.max(0, config.limit - (await requests.countAsked(tx, pipeline.id)));
-  const reserved =
-    tokensMax === null ? 0 : await money.reservedTokens(tx, provider.account, config.request.model);
+    config.limit === null ? Infinity : Math.max(0, config.limit - (await requests.countAsked(tx, pipeline.id)));
+  const reserved = tokensMax === null ? 0 : await money.reservedTokens(tx, provider.account, config.request.model);
   return {
     least,
     ready,
@@ -255,11 +235,7 @@ function leastText({ provider }: Pipeline, one: string): string {
 }
 
 /** Waiting cannot help where the limit is below the smallest batch. */
-async function pauseWhenHopeless(
-  tx: Queryable,
-  { pipeline, bounds }: Planning,
-  limit: number,
-): Promise<void> {
+async function pauseWhenHopeless(tx: Queryable, { pipeline, bounds }: Planning, limit: number): Promise<void> {
   const { requestsMin } = pipeline.provider.limits;
   const need = requestsMin * bounds.tokensEach;
   if (limit >= need) return;

@@ -136,8 +136,7 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
   }
   reopened.push(...(await requests.cutShort(tx, failed, pipeline.config.request.maxOutputTokens)));
   const moved =
-    (await requests.reopenMany(tx, pipeline.id, reopened)) +
-    (await requests.reaffirmMany(tx, pipeline.id, reaffirmed));
+    (await requests.reopenMany(tx, pipeline.id, reopened)) + (await requests.reaffirmMany(tx, pipeline.id, reaffirmed));
   const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
   const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
   const { met } = sweep;
@@ -169,9 +168,7 @@ async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Pr
 
 /** The ledger phase is skipped where every request's row was read. Finding out may take too long: then it is not. */
 async function afterRows(tx: Queryable, { pipelineId, lastRequestId, met }: SweepRow): Promise<SweepPhase> {
-  const all = await boundedRead(tx, READ_TIMEOUT_MS, () =>
-    ledgerChunks.metByAll(tx, pipelineId, lastRequestId),
-  );
+  const all = await boundedRead(tx, READ_TIMEOUT_MS, () => ledgerChunks.metByAll(tx, pipelineId, lastRequestId));
   return all === met ? "idle" : "ledger";
 }
 

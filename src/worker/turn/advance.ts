@@ -146,8 +146,7 @@ const WORKS: Readonly<Record<TurnWork, (turn: Turn) => Promise<Next> | Next>> = 
     const accounts = [turn.batch.account, provider.account].map((account) => provider.accountText(account));
     return takeBack(turn, `it was planned for ${accounts[0]}; the pipeline now uses ${accounts[1]}`);
   },
-  withdrawShared: (turn) =>
-    takeBack(turn, "it was planned before this database was copied; the other copy sends it"),
+  withdrawShared: (turn) => takeBack(turn, "it was planned before this database was copied; the other copy sends it"),
   withdrawOutdated: (turn) => takeBack(turn, "the definition changed before it was sent"),
   render: (turn) => render(inState(turn, "planned")),
   upload: (turn) => upload(inState(turn, "uploading")),
@@ -188,10 +187,7 @@ async function afterFailure(turn: Turn, error: unknown): Promise<Next> {
   const backoff = (baseMs: number) => backoffMs(batch.failures, baseMs, context.random());
   if (isConflict(error))
     return { next: "wait", delayMs: Math.min(CONFLICT_WAIT_MAX_MS, backoff(CONFLICT_WAIT_MS)), failures };
-  context.log.warn(
-    { pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error },
-    "a turn failed",
-  );
+  context.log.warn({ pipeline: batch.pipeline, batch: batch.id, state: batch.state, err: error }, "a turn failed");
   const { minMs, maxMs } = pipeline.config.polling;
   const why = pauseFor(turn, error, failures);
   if (why !== null) {

@@ -113,11 +113,7 @@ function nextState(outcome: AttemptOutcome, ending: AttemptEnding["ending"]): At
 }
 
 /** A row fails for good only under the definition that asked; the next one's sweep left out what was in flight. */
-async function reopenFailed(
-  tx: Queryable,
-  pipeline: Pipeline,
-  endings: readonly AttemptEnding[],
-): Promise<void> {
+async function reopenFailed(tx: Queryable, pipeline: Pipeline, endings: readonly AttemptEnding[]): Promise<void> {
   const failed = endings.filter(({ ending }) => ending === "failed").map(({ id }) => id);
   await requests.reopenMany(tx, pipeline.id, failed);
 }

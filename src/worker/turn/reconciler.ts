@@ -187,10 +187,7 @@ function presume(turn: Submitting, candidate: ProviderBatch): Promise<Next> {
 }
 
 /** The presumed batch is another one: it is left alone, and ours is looked for again. */
-export async function refute(
-  turn: Turn<BatchIn<"running"> | BatchIn<"collecting">>,
-  why: string,
-): Promise<Next> {
+export async function refute(turn: Turn<BatchIn<"running"> | BatchIn<"collecting">>, why: string): Promise<Next> {
   const { batch } = turn;
   const refuted = [...batch.data.refuted, batch.providerBatchId];
   const move: batches.BatchMoveRequest = {

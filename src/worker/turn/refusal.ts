@@ -150,9 +150,7 @@ function learn({ context, batch }: Refused, limit: Parameters<typeof money.learn
 
 function pauseForDefinition(turn: Refused, { message }: BatchInputError): Promise<void> {
   const { name } = turn.pipeline.config;
-  const why =
-    `The provider refuses every request of this pipeline: ${asSentence(message)} ` +
-    `Fix pipelines.${name}.request`;
+  const why = `The provider refuses every request of this pipeline: ${asSentence(message)} Fix pipelines.${name}.request`;
   return pauseUntilFixed(turn, "provider", why);
 }
 

@@ -230,9 +230,7 @@ async function take(
     queued: { no: read.no, left: rendered.left },
     requests: [
       ...lines.map(({ request, line }) => takenOf(request, line)),
-      ...endings.map(({ request, facts }) =>
-        takenOf(request, { hash: facts.hash ?? null, fingerprint: null }),
-      ),
+      ...endings.map(({ request, facts }) => takenOf(request, { hash: facts.hash ?? null, fingerprint: null })),
     ],
   });
   const room = pipeline.config.request.maxOutputTokens;
@@ -240,9 +238,7 @@ async function take(
   await attempts.endMany(
     tx,
     batch,
-    ended.map(({ request, facts }) =>
-      endingOf(turn, { ...request, attempt: request.attempt + 1, room }, facts),
-    ),
+    ended.map(({ request, facts }) => endingOf(turn, { ...request, attempt: request.attempt + 1, room }, facts)),
   );
   return taken;
 }
@@ -282,8 +278,7 @@ function renderOne(
       detail: "There is nothing to ask about this row: its message is empty.",
       hash: row.hash,
     };
-  if (rendered.kind === "failed")
-    return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
+  if (rendered.kind === "failed") return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
   const name = formatCustomId(request.requestId, request.attempt + 1, row.hash);
   const encoded = rendering.encode(name, rendered.request, firstAttempt(pipeline.config));
   const { line: text, fingerprint } = encoded;
@@ -380,9 +375,7 @@ async function makeRoom(
   { progress, bounds }: { progress: Progress; bounds: RequestBounds },
 ): Promise<void> {
   const { context, pipeline } = turn;
-  await context.step("render.learn", () =>
-    estimates.raiseLineMaxima(context.database, pipeline.id, overflow),
-  );
+  await context.step("render.learn", () => estimates.raiseLineMaxima(context.database, pipeline.id, overflow));
   const { budget, name } = pipeline.config;
   if (budget === null || progress.packed.requests > 0 || bounds.nanoUsdMost < overflow.nanoUsd) return;
   const reason =

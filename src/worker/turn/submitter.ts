@@ -46,8 +46,7 @@ const OPEN_CREATE_PAUSE_MS = 5_000;
 export async function upload(turn: Turn<BatchIn<"uploading">>): Promise<Next> {
   const { pipeline, batch } = turn;
   const { staging } = pipeline.provider;
-  if (staging === null)
-    return (await whyNotSent(turn)) ?? toCreate(turn, null, "its input goes with the create");
+  if (staging === null) return (await whyNotSent(turn)) ?? toCreate(turn, null, "its input goes with the create");
   if (batch.data.staged !== null) return lookAgain(turn, staging, batch.data.staged);
   const found = await findStaged(turn, staging);
   return found === null ? send(turn, staging) : staged(turn, found, "the input file was already there");
@@ -170,9 +169,7 @@ export async function create(turn: Turn<BatchIn<"submitting">>): Promise<Next> {
   const intent = { ...(await createIntent(turn)), baseline };
   try {
     const created = await context.step("submit.create", () =>
-      performance.now() - intendedMs < batches.LEASE_MS
-        ? provider.create(intent, { signal })
-        : Promise.resolve(null),
+      performance.now() - intendedMs < batches.LEASE_MS ? provider.create(intent, { signal }) : Promise.resolve(null),
     );
     if (created === null) return await tooLate(turn);
     if (created.id === "") throw new ProviderError("ambiguous", "the reply to the create names no batch");

@@ -116,10 +116,7 @@ function requireSafe({ protocol, hostname, host }: URL): void {
     "config_invalid",
     `OPENAI_BASE_URL is plain http to ${host}: anyone on the network could read the API key and your rows.`,
     {
-      hints: [
-        "Use https.",
-        "If the network is yours (another container, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1",
-      ],
+      hints: ["Use https.", "If the network is yours (another container, vLLM, Ollama): set ROWMILL_ALLOW_HTTP=1"],
     },
   );
 }
@@ -137,10 +134,8 @@ function bounded({ body, status, statusText, headers }: Response): Response {
     transform: (chunk, controller) => {
       bytes += chunk.length;
       for (const byte of chunk) values.add(byte);
-      if (bytes > REPLY_BYTES_MAX)
-        controller.error(new UnreadableReply(`it is longer than ${REPLY_BYTES_MAX} bytes`));
-      else if (values.isOverfull)
-        controller.error(new UnreadableReply(`it holds more than ${JSON_VALUES_MAX} values`));
+      if (bytes > REPLY_BYTES_MAX) controller.error(new UnreadableReply(`it is longer than ${REPLY_BYTES_MAX} bytes`));
+      else if (values.isOverfull) controller.error(new UnreadableReply(`it holds more than ${JSON_VALUES_MAX} values`));
       else controller.enqueue(chunk);
     },
   });
@@ -229,11 +224,7 @@ export function caller(errors: ErrorReader, backoffMs: number): Caller {
   };
 }
 
-async function callOnce<T>(
-  plan: CallPlan,
-  errors: ErrorReader,
-  run: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
+async function callOnce<T>(plan: CallPlan, errors: ErrorReader, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const { what, timeoutMs, signal } = plan;
   if (signal?.aborted === true) {
     throw new ProviderError("retryable", `could not ${what}: interrupted before the call`);
@@ -259,8 +250,7 @@ async function callOnce<T>(
 
 /** Null: no further try in this call. */
 function waitBefore(error: unknown, tries: number, backoffMs: number): number | null {
-  if (!(error instanceof ProviderError) || error.kind !== "retryable" || isRedirect(error.status))
-    return null;
+  if (!(error instanceof ProviderError) || error.kind !== "retryable" || isRedirect(error.status)) return null;
   const spread = 0.75 + Math.random() * 0.5;
   const waitMs = error.retryAfterMs ?? backoffMs * 2 ** (tries - 1) * spread;
   return waitMs <= WAIT_IN_CALL_MS_MAX ? waitMs : null;

@@ -5,12 +5,7 @@
  * the start, so a reader must accept a line twice.
  */
 import { isOverfull, LINE_VALUES_MAX } from "../../../model/json/json-values.js";
-import {
-  LINE_BYTES_MAX_DEFAULT,
-  LineTooLongError,
-  splitLines,
-  TooManyLinesError,
-} from "../../../model/json/jsonl.js";
+import { LINE_BYTES_MAX_DEFAULT, LineTooLongError, splitLines, TooManyLinesError } from "../../../model/json/jsonl.js";
 import { ProviderError } from "../../../model/provider/provider.js";
 
 /** The sender does not decide how much is read. */
@@ -83,8 +78,7 @@ async function* bodyChunks(download: Download, body: Body): AsyncGenerator<Uint8
     waitedMs += performance.now() - beganMs;
     if (chunk === null) break;
     body.bytes += chunk.length;
-    if (body.bytes > bounds.bytesMax)
-      throw new OverlongFile(fileId, `it has more than ${bounds.bytesMax} bytes`);
+    if (body.bytes > bounds.bytesMax) throw new OverlongFile(fileId, `it has more than ${bounds.bytesMax} bytes`);
     if (waitedMs > STALLS_AT_START * stallMs + body.bytes / BYTES_PER_MS_MIN)
       throw new ProviderError(
         "retryable",
@@ -135,10 +129,7 @@ async function requireWhole({ fileId, recordedBytes }: Download, bytes: number):
 }
 
 function cutShort(fileId: string, bytes: number, expected: number): ProviderError {
-  return new ProviderError(
-    "retryable",
-    `file ${fileId} was cut short: ${bytes} of ${expected} bytes arrived`,
-  );
+  return new ProviderError("retryable", `file ${fileId} was cut short: ${bytes} of ${expected} bytes arrived`);
 }
 
 function isJson(line: string): boolean {

@@ -56,8 +56,7 @@ export function errorReader(connection: ReaderOptions): ErrorReader {
     read(error, call) {
       if (error instanceof RowmillError) return error;
       const { APIError, APIUserAbortError } = commonjs("openai") as typeof import("openai");
-      if (call.ended !== null || error instanceof APIUserAbortError)
-        return endedError(call, connection.proxy);
+      if (call.ended !== null || error instanceof APIUserAbortError) return endedError(call, connection.proxy);
       if (error instanceof APIError && typeof error.status === "number")
         return statusError(error, call, { redact, proxy: connection.proxy });
       if (error instanceof UnreadableReply || error instanceof SyntaxError) {
@@ -166,17 +165,14 @@ function statusKind({ status, code, words, refusal }: Said, call: FailedCall): P
 function advice(kind: ProviderErrorKind, status: number): string {
   if (kind === "account" && status !== 401 && status !== 403 && status !== 429)
     return "; check the account's quota, file storage and billing";
-  if (kind === "account")
-    return "; check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID and the account's billing";
+  if (kind === "account") return "; check OPENAI_API_KEY, OPENAI_ORG_ID, OPENAI_PROJECT_ID and the account's billing";
   return isRedirect(status) ? "; OPENAI_BASE_URL redirects: set it to the address that it redirects to" : "";
 }
 
 /** A proxy for plain http, or one that opens TLS, answers as a server does. */
 function hearsay(status: number, proxy: Proxy | null): string {
   const mayBeTheProxy = isRedirect(status) || status === 403 || status === 407 || status >= 500;
-  return proxy !== null && mayBeTheProxy
-    ? `; the answer came${proxyText(proxy)}, which may have sent it itself`
-    : "";
+  return proxy !== null && mayBeTheProxy ? `; the answer came${proxyText(proxy)}, which may have sent it itself` : "";
 }
 
 export function isRedirect(status: number | null): boolean {
@@ -205,8 +201,7 @@ function connectionError(
   const certificate = code !== null && CERTIFICATE_CODE.test(code);
   const neverSent = certificate || (code !== null && NEVER_SENT.has(code));
   const { APIConnectionTimeoutError } = commonjs("openai") as typeof import("openai");
-  const slow =
-    error instanceof APIConnectionTimeoutError ? "connecting took too long" : "the connection broke";
+  const slow = error instanceof APIConnectionTimeoutError ? "connecting took too long" : "the connection broke";
   const trust = certificate
     ? "; if your own authority signed the certificate, name its file in NODE_EXTRA_CA_CERTS"
     : "";

@@ -111,10 +111,7 @@ async function readChunk(
 }
 
 /** The line about each of these requests; those without one are left out. */
-export function answersAbout(
-  requests: readonly inFlight.InFlight[],
-  outcomes: Outcomes,
-): keptAnswers.AnswerToKeep[] {
+export function answersAbout(requests: readonly inFlight.InFlight[], outcomes: Outcomes): keptAnswers.AnswerToKeep[] {
   return requests.flatMap((request) => {
     const about = lineAbout(request, outcomes.get(request.requestId) ?? []);
     return about === null ? [] : [{ requestId: request.requestId, outcome: about.outcome }];

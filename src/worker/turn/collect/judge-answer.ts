@@ -77,11 +77,7 @@ export function judgeChunk(
     if (judged === null) continue;
     if ((row === undefined || present === undefined) && !how.goneBelieved) return "lookFirst";
     const refusal = judged.cells === null ? undefined : how.refusals.get(request.requestId);
-    const decided = endingOf(
-      turn,
-      request,
-      refusal === undefined ? judged.facts : refusedFacts(judged, refusal),
-    );
+    const decided = endingOf(turn, request, refusal === undefined ? judged.facts : refusedFacts(judged, refusal));
     const isAgain = present !== undefined && isAskedAgain(turn, { request, present, ending: decided });
     if (isAgain) again.set(request.key, request.requestId);
     // The next definition's tries start at zero, whichever state the row is in.
@@ -182,16 +178,14 @@ function judgeGone(
   const { source } = pipeline.config;
   const { contentHash: hash, fingerprint } = request;
   const paid = paidFacts(outcome);
-  const dropped = (detail: string | null) =>
-    ended({ ...paid, answer: textOf(outcome), outcome: "gone", detail });
+  const dropped = (detail: string | null) => ended({ ...paid, answer: textOf(outcome), outcome: "gone", detail });
   if (source.onGone === "drop" || hash === null || asked.answer === null) return dropped(null);
   if (outcome.kind !== "text") return dropped(detailOf(pipeline, outcome));
   const cells = Object.fromEntries(source.columns.map((name) => [name, null]));
   const checked = check(pipeline, asked.answer, { said: outcome, cells });
   if ("message" in checked) return dropped(checked.message);
   const known = { ...paid, hash, fingerprint, rowGone: true };
-  if (typeof asked.target !== "string")
-    return { facts: { ...known, outcome: "answeredGone" }, cells: checked.cells };
+  if (typeof asked.target !== "string") return { facts: { ...known, outcome: "answeredGone" }, cells: checked.cells };
   return ended({
     ...known,
     answer: JSON.stringify(checked.cells),

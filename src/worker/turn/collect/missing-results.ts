@@ -23,9 +23,7 @@ export async function lookForResults(turn: Collecting, end: ResultsEnd): Promise
   if (end.complete || batch.told) return null;
   const left = await inFlight.countUnanswered(context.read, batch.no);
   if (left === 0) return null;
-  return (
-    (await missGone(turn, end, left)) ?? (await missRest(turn, end, left)) ?? missPending(turn, end, left)
-  );
+  return (await missGone(turn, end, left)) ?? (await missRest(turn, end, left)) ?? missPending(turn, end, left);
 }
 
 /** Deleted results do not come back, but the provider's list of them may be late. */
