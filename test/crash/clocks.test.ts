@@ -270,8 +270,8 @@ describe.skipIf(serverKind === "embedded")(`Clocks that differ${unlessServer}`, 
         CRASH_CLOCK_AHEAD_MS: String(TEN_MINUTES_MS),
       },
     });
-    expect(stdout).toMatch(/warning +Clock: The database's is (599|60\d) s behind this machine's\./);
-    expect(stdout).toMatch(/warning +Clock: The provider's is (599|60\d) s behind this machine's\./);
+    expect(stdout).toMatch(/warning +Clock: The database's clock is (599|60\d) s behind this machine's\./);
+    expect(stdout).toMatch(/warning +Clock: The provider's clock is (599|60\d) s behind this machine's\./);
     expect(status).toBe(0);
   });
 });

@@ -48,8 +48,8 @@ describeDatabases(
         const lost = [
           proxy.loseReplyTo(/attempts = jobs\.attempts \+ 1/, /batchId/),
           proxy.loseReplyTo(/delete from "rowmill_worker"\._private_jobs/),
-          proxy.loseReplyTo(/update rowmill\.batches set lease_token = \$/),
-          proxy.loseReplyTo(/update rowmill\.batches set [^;]*create_intent_at/),
+          proxy.loseReplyTo(/update rowmill\.batches\s+set lease_token = \$/),
+          proxy.loseReplyTo(/update rowmill\.batches\s+set [^;]*create_intent_at/),
           ...[1, 2, 3, 4].map(() => proxy.loseReplyTo(/^Q....commit/s)),
         ];
         await add(20, "later note");

@@ -150,8 +150,8 @@ function learn({ context, batch }: Refused, limit: Parameters<typeof money.learn
 
 function pauseForDefinition(turn: Refused, { message }: BatchInputError): Promise<void> {
   const { name } = turn.pipeline.config;
-  const why = `The provider refuses every request of this pipeline: ${asSentence(message)} Fix pipelines.${name}.request`;
-  return pauseUntilFixed(turn, "provider", why);
+  const refused = `The provider refuses every request of this pipeline: ${asSentence(message)}`;
+  return pauseUntilFixed(turn, "provider", `${refused} Fix pipelines.${name}.request`);
 }
 
 /** `why` may end without a full stop, with what to do. */
