@@ -143,7 +143,7 @@ describeDatabases(
       expect(refused.stderr).toContain(`films may mean "early"."films" or "public"."films"`);
       const doctor = await project.run("doctor");
       expect(doctor.stdout).toContain("write the schema in front");
-      expect(doctor.stdout).toContain(`Trust ${intruder}, who owns it`);
+      expect(doctor.stdout).toContain(`If you do not trust ${intruder}, who owns the schema`);
       expect(await superuserMade()).toEqual([]);
     });
 

@@ -119,7 +119,7 @@ describe(`Rows that no batch can hold${unlessServer}`, { timeout: LONG_MS }, () 
   it("are as the ledger knows them for a sweep, which asks nothing again", async () => {
     const ended = await measured("sweep");
     expect(ended.status, ended.stderr).toBe(0);
-    for (const name of names) expect(ended.stderr).toContain(`${name}: ${NORMAL_ROWS + 1} rows seen\n`);
+    for (const name of names) expect(ended.stderr).toContain(`${name}: ${NORMAL_ROWS + 1} rows compared\n`);
     expect(await huge()).toEqual(everyTable(unread));
   });
 

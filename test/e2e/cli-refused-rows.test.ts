@@ -201,7 +201,7 @@ describe(`A target with code of its own${unlessServer}`, { timeout: 120_000 }, (
         `update rowmill.pipelines set pause_kind = null, pause_reason = null, paused_at = null where name in ('nothing_kept', 'at_commit')`,
       );
       const accepted = await project.run("resume", "given_up", "--accept");
-      expect(accepted.stdout).toContain("does not pause for unwritable answers any more");
+      expect(accepted.stdout).toContain("it no longer pauses for unwritable answers");
       const ended = await project.run("up", "--until-idle");
       expect(ended.status, ended.stderr).toBe(3);
       const written = (succeeded: number) => ({ batched: 0, failed: 0, succeeded });

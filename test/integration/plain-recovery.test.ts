@@ -215,7 +215,7 @@ describeDatabases(
       const { idle, blocked } = await idleState(worker);
       expect({ idle, reasons: blocked.map(({ reason }) => reason) }).toEqual({
         idle: true,
-        reasons: [expect.stringContaining("was lost"), expect.stringContaining("waits for a person")],
+        reasons: [expect.stringContaining("was lost"), expect.stringContaining("needs your attention")],
       });
     });
 

@@ -48,7 +48,7 @@ describeDatabases(
     }
 
     test("waits for rows where there are fewer", async () => {
-      expect(await blocked(3)).toContain("more rows have to come");
+      expect(await blocked(3)).toContain("add more rows");
     });
 
     test("is more than `limit` lets out", async () => {
