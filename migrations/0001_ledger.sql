@@ -63,11 +63,17 @@ create table rowmill.definitions (
   definition_hash text not null,
   -- What the user's config said, without functions. Never a secret.
   definition jsonb not null,
+  -- Of its last answers: how many were counted, and their output tokens, from which the output limit of the next requests is learned.
+  answers_counted integer not null default 0,
+  output_tokens_mean real,
+  output_tokens_p99 integer,
   -- What zod takes, as JSON schema, from which src/model/answer/stored-answer.ts makes a schema again. Null: plain text. As text, since the order of
   -- the fields counts.
   answer_schema json,
   registered_at timestamptz not null default now(),
-  primary key (pipeline_id, definition_hash)
+  primary key (pipeline_id, definition_hash),
+  constraint counted_answers_have_sizes check ((answers_counted > 0) = (output_tokens_mean is not null)
+    and (answers_counted > 0) = (output_tokens_p99 is not null))
 );
 
 -- By which failures a definition's pipeline does not pause, because a person said that so many of them are normal.
@@ -156,6 +162,9 @@ create table rowmill.requests (
   attempt integer not null default 0,
   -- The batch whose answer is in the target: its provider, account and model stand there. Null: there is none.
   answered_batch integer,
+  -- The most tokens that the answer to its line may have, where that is not what its batch says: its answer was cut short before, or other
+  -- code wrote the line.
+  room integer,
   -- Attempts that the model executed for this content.
   tries smallint not null default 0,
   -- Attempts in a row that were the provider's fault.
@@ -223,7 +232,7 @@ create table rowmill.batches (
   price jsonb,
   -- What a batch costs of the live price.
   batch_factor numeric not null check (batch_factor > 0),
-  -- The most tokens that each of its answers may have. Null: not rendered yet, or its lines say it each for itself.
+  -- The most tokens that each of its answers may have, unless a request says another number. Null: not rendered yet, or not known.
   room integer,
   -- Planned: how many are queued for it. Then those that entered it, exactly: succeeded + failed + returned in the end.
   requests integer not null check (requests >= 0),
@@ -325,8 +334,6 @@ create table rowmill.named_lines (
   request_id bigint not null,
   batch integer not null,
   custom_id text not null,
-  -- The most tokens that its answer may have; null: not known.
-  room integer,
   primary key (batch, request_id),
   unique (batch, custom_id)
 );

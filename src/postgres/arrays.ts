@@ -19,13 +19,14 @@ export function int8Array(ids: readonly string[]): Sql {
   return hidden(array, sql`pg_catalog.int8[]`);
 }
 
-export function int4Array(values: readonly number[]): Sql {
-  const array = header(OID.int4, values.length, { bytes: values.length * 8, nulls: false });
-  values.forEach((value, index) => {
-    array.writeInt32BE(4, HEADER_BYTES + index * 8);
-    array.writeInt32BE(value, HEADER_BYTES + index * 8 + 4);
-  });
-  return hidden(array, sql`pg_catalog.int4[]`);
+export function int4Array(values: readonly (number | null)[]): Sql {
+  const array = header(OID.int4, values.length, { bytes: values.length * 8, nulls: true });
+  let at = HEADER_BYTES;
+  for (const value of values) {
+    at = array.writeInt32BE(value === null ? NULL_LENGTH : 4, at);
+    if (value !== null) at = array.writeInt32BE(value, at);
+  }
+  return hidden(array.subarray(0, at), sql`pg_catalog.int4[]`);
 }
 
 /** Integers up to 2^53, such as sums of money; null stays null. */

@@ -85,7 +85,7 @@ describeDatabases(
         plain(ROWS).map((body) => `[[demo:truncate]] ${body}`),
       );
       await collect(pipeline({ ...common, attempts: 1, request: { ...request, maxOutputTokens: 1_000 } }));
-      expect(await outcomes(project)).toEqual({ truncated: ROWS });
+      expect(await outcomes(project)).toEqual({ cutShort: ROWS });
       expect(await states()).toEqual(times("waiting"));
     });
 

@@ -120,8 +120,8 @@ describeDatabases(
       const [notes] = worker.pipelines.values();
       if (!notes) throw new Error("There is no pipeline.");
       const approval = await approvalOf(worker, notes);
-      expect(approval).toMatchObject({ kind: "needed", estimate: { rows: 20, outputTokens: 6_000 } });
-      expect(approval.kind === "needed" && approval.estimate.batchNanoUsd).toBeGreaterThan(100_000);
+      expect(approval).toMatchObject({ kind: "needed", estimate: { rows: 20, answersCounted: 0, outputTokens: 800 } });
+      expect(approval.kind === "needed" && approval.estimate.likelyNanoUsd).toBeGreaterThan(100_000);
       await project.run(sql`update rowmill.pipelines set approved_hash = definition_hash`);
       await project.drain(worker);
       expect((await batchRows(project)).map((batch) => batch.requests)).toEqual([20]);
@@ -135,7 +135,7 @@ describeDatabases(
       if (!dear) throw new Error("There is no pipeline.");
       await sweepAll(worker, new AbortController().signal);
       const all = await approvalOf(worker, dear);
-      const costOf4 = all.kind === "needed" ? (all.estimate.batchNanoUsd ?? 0) : 0;
+      const costOf4 = all.kind === "needed" ? (all.estimate.likelyNanoUsd ?? 0) : 0;
       expect(costOf4).toBeGreaterThan(0);
       const pipelineFor8 = { ...dear, config: { ...dear.config, approveAboveUsd: (2 * costOf4) / 1e9 } };
       const context = { ...worker, pipelines: new Map([[dear.id, pipelineFor8]]) };
@@ -166,7 +166,7 @@ describeDatabases(
     it("is not spent by an estimate that leaves out rows which are being taken in meanwhile", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(1));
-      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.001 }) }, { approve: false });
+      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.0001 }) }, { approve: false });
       await sweepAll(worker, new AbortController().signal);
       await insertNotes(project, plain(20, "a later note"));
       const [notes] = worker.pipelines.values();
@@ -194,7 +194,7 @@ describeDatabases(
     it("below approveAboveUsd after all is said too, when it was open at first", async () => {
       project = await startProject(kind);
       await createNotes(project, plain(1));
-      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.001 }) }, { approve: false });
+      const worker = await project.worker({ notes: notesPipeline({ approveAboveUsd: 0.0001 }) }, { approve: false });
       await sweepAll(worker, new AbortController().signal);
       await insertNotes(project, plain(20, "a later note"));
       await project.run(sql`delete from public.notes where id > 3`);

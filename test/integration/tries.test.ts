@@ -91,7 +91,7 @@ describeDatabases(
       project.gateway.release();
       await project.drain(raised);
       expect(await rooms()).toEqual([
-        { outcome: "truncated", room: CRAMPED, count: 3 },
+        { outcome: "cutShort", room: CRAMPED, count: 3 },
         { outcome: "answered", room: 100, count: 3 },
       ]);
       await project.drain(await project.worker({ notes: notes({ reworded: true }) }));
@@ -147,7 +147,7 @@ describeDatabases(
       await project.drain(worker);
       expect(await rooms()).toEqual([
         { outcome: "answered", room: 50, count: 2 },
-        { outcome: "truncated", room: 50, count: 1 },
+        { outcome: "cutShort", room: 50, count: 1 },
         { outcome: "answered", room: 100, count: 1 },
       ]);
     });

@@ -17,6 +17,8 @@ const faults: Readonly<Record<AttemptOutcome, Fault>> = {
   cancelled: "provider",
   transient: "provider",
   missing: "provider",
+  // Not sent with the room it needed: Rowmill's own limit, so no try.
+  cutShort: "unsent",
   batchRefused: "unsent",
   permanent: "final",
   unwritable: "final",

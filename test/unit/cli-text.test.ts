@@ -103,7 +103,9 @@ const estimate = {
   tries: 2,
   inputTokens: 40,
   outputTokens: 600,
-  batchNanoUsd: 2e9,
+  answersCounted: 20,
+  likelyNanoUsd: 2e9,
+  capNanoUsd: 6e9,
   liveNanoUsd: 4e9,
 };
 
@@ -120,9 +122,9 @@ describe("Why a pipeline does not continue", () => {
 
   it("is its approval, once an estimate says that a person has to give it", () => {
     expect(pausedText(pipeline, undefined)).toBe(
-      "waits for approval: 3 rows, about 40 input and at most 600 output tokens; at most $2.00 (live requests: $4.00), with up to 2 tries per row. Approve it: rowmill approve films",
+      "waits for approval: 3 rows, about 40 input and 600 output tokens; estimated $2.00 (cap $6.00 with up to 2 tries per row; live requests: $4.00). Approve it: rowmill approve films",
     );
-    expect(pausedText({ ...pipeline, estimate: { ...estimate, batchNanoUsd: null } }, undefined)).toContain(
+    expect(pausedText({ ...pipeline, estimate: { ...estimate, likelyNanoUsd: null } }, undefined)).toContain(
       "the price of its model is unknown",
     );
     const arrived = { ...estimate, rows: 1_234, arrived: 1_000 };

@@ -53,13 +53,13 @@ const request: InFlight = {
 const row: SourceRow = { key: "a", hash: HASH, existedBefore: false, cells: { title: "Heat" } };
 const usage = { inputTokens: 1, cachedInputTokens: 0, outputTokens: 1 };
 
-function line(text: string, attempt = 1): AnswerOutcome {
-  return { kind: "text", customId: formatCustomId("1", attempt, HASH), model: "said", usage, text };
+function line(text: string, attempt = 1) {
+  return { kind: "text" as const, customId: formatCustomId("1", attempt, HASH), model: "said", usage, text };
 }
 const good = line('{"genre":"crime"}');
 const cutShort: AnswerOutcome = {
   kind: "truncated",
-  customId: good.customId ?? "",
+  customId: good.customId,
   message: "cut short",
   text: "{",
   model: null,
@@ -153,11 +153,25 @@ describe("A chunk of answers", () => {
       { others: [["waiting", "invalid", 0]], again: [["a", "1"]] },
     ],
     [
-      "that was cut short is asked again by a definition with more room",
-      changed,
+      "that was cut short below the config's limit is asked again at no try",
+      writing,
       { lines: [cutShort], request: { ...request, tries: 2 } },
       {},
-      { others: [["failed", "truncated", 3]], again: [["a", "1"]] },
+      { others: [["waiting", "cutShort", 2]] },
+    ],
+    [
+      "that fills its room and does not fit counts as cut short, whatever the server says",
+      writing,
+      { lines: [{ ...good, text: "{", usage: { ...usage, outputTokens: 50 } }], request: { ...request, tries: 2 } },
+      {},
+      { others: [["waiting", "cutShort", 2]] },
+    ],
+    [
+      "that was cut short at the config's limit fails",
+      writing,
+      { lines: [cutShort], request: { ...request, tries: 0, room: config.request.maxOutputTokens } },
+      {},
+      { others: [["failed", "truncated", 1]] },
     ],
     [
       "counts nothing where what was asked is not known, and would be something else",

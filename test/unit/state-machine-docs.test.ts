@@ -164,6 +164,7 @@ const everyOutcome: Readonly<Record<AttemptOutcome, true>> = {
   invalid: true,
   truncated: true,
   refused: true,
+  cutShort: true,
   rateLimited: true,
   expired: true,
   cancelled: true,

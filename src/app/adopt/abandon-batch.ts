@@ -71,6 +71,7 @@ function endingOf({ requestId, attempt, tries, returns, room }: InFlight): Attem
     output: 0,
     cost: 0,
     room,
+    nextRoom: null,
     demo: false,
     rowGone: false,
     to: "waiting",

@@ -17,6 +17,7 @@ import type { FailedRows } from "../../store/requests/failures.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { PipelineRow } from "../../store/pipelines/pipelines.js";
 import type { Pipeline, WorkerContext } from "../../worker/context.js";
+import type { Estimate } from "../../worker/rounds/estimate.js";
 import { askYesNo, noTerminal } from "../screen/ask.js";
 import type { Cli, ProjectOptions } from "../cli.js";
 import { openLog } from "../screen/command-log.js";
@@ -188,7 +189,7 @@ async function retryOne(cli: Cli, options: RetryOptions, one: One): Promise<Retr
     pipeline: pipeline.config.name,
     written: kept.written,
     askedAgain,
-    mostNanoUsd: again.estimate?.batchNanoUsd ?? null,
+    estimate: again.estimate,
     left: [
       ...leftOf(kept),
       ...(unconfirmed === 0 ? [] : [{ why: "notConfirmed" as const, rows: unconfirmed }]),
@@ -290,8 +291,8 @@ interface Retried {
   readonly pipeline: string;
   readonly written: number;
   readonly askedAgain: number;
-  /** The cost cap of sending again, 1e-9 US dollars; null: nothing to send, or an unknown price. */
-  readonly mostNanoUsd: number | null;
+  /** Of sending again; null: nothing to send. */
+  readonly estimate: Estimate | null;
   readonly left: readonly Left[];
 }
 
@@ -319,9 +320,11 @@ function noteCost(terminal: Terminal, config: PipelineConfig, { estimate, sameRo
     );
 }
 
-function retriedJson({ mostNanoUsd, ...retried }: Retried): object {
+function retriedJson({ estimate, ...retried }: Retried): object {
+  const usd = (nanoUsd: number | null | undefined) =>
+    nanoUsd === null || nanoUsd === undefined ? null : nanoUsd / 1e9;
   const left = retried.left.map(({ why, rows, key, message }) => ({ why, rows, key, message }));
-  return { ...retried, left, mostUsd: mostNanoUsd === null ? null : mostNanoUsd / 1e9 };
+  return { ...retried, left, likelyUsd: usd(estimate?.likelyNanoUsd), capUsd: usd(estimate?.capNanoUsd) };
 }
 
 function retriedLines(retried: readonly Retried[]): string[] {
@@ -329,10 +332,11 @@ function retriedLines(retried: readonly Retried[]): string[] {
   return retried.flatMap((one) => [summary(one), ...one.left.map((left) => `  ${leftText(one.pipeline, left)}`)]);
 }
 
-function summary({ pipeline, written, askedAgain, mostNanoUsd, left }: Retried): string {
+function summary({ pipeline, written, askedAgain, estimate, left }: Retried): string {
   const rest = left.reduce((sum, { rows }) => sum + rows, 0);
-  const most = mostNanoUsd === null ? "unknown price" : `at most ${formatUsd(mostNanoUsd)}`;
-  const cost = askedAgain === 0 ? "" : ` (${most}; now: rowmill flush ${pipeline})`;
+  const likely = estimate?.likelyNanoUsd ?? null;
+  const price = likely === null ? "unknown price" : `estimated ${formatUsd(likely)}`;
+  const cost = askedAgain === 0 ? "" : ` (${price}; now: rowmill flush ${pipeline})`;
   const again = `${formatCount(askedAgain)} to be sent again${cost}`;
   const sign = rest === 0 ? "✓" : "!";
   return `${sign} ${pipeline}: ${formatCount(written)} written at no cost, ${again}, ${formatCount(rest)} left`;

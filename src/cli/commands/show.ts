@@ -136,6 +136,7 @@ function attemptLines(attempt: AttemptStory, events: readonly BatchEventStory[])
 const ANSWER_NAMES: Readonly<Record<string, string>> = {
   invalid: "unusable answer",
   truncated: "answer cut off",
+  cutShort: "answer cut off",
   refused: "refusal",
   stale: "answer to an earlier version of the row or definition",
   gone: "answer for a deleted row",

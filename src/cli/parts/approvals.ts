@@ -65,7 +65,9 @@ export class Approvals {
     const { name, approveAboveUsd } = pipeline.config;
     this.#show(pipeline, approval.estimate);
     if (approval.kind === "cheap")
-      return this.#terminal.note(`✓ ${name}: approved, because it costs at most $${approveAboveUsd} (approveAboveUsd)`);
+      return this.#terminal.note(
+        `✓ ${name}: approved, because the estimate is not above $${approveAboveUsd} (approveAboveUsd)`,
+      );
     if (this.#yes) return this.#approve(pipeline, "--yes");
     if (ask !== null && (await askYesNo(`Send the rows of ${name}?`, ask)))
       return this.#approve(pipeline, "rowmill up");

@@ -27,8 +27,8 @@ function waitsForApproval(pipeline: Facts, config: Config | undefined): boolean 
   if (pipeline.waiting === 0 || pipeline.approvedHash === pipeline.definitionHash) return false;
   const estimate = readEstimate(pipeline.estimate);
   if (estimate === null) return false;
-  if (config === undefined || estimate.batchNanoUsd === null) return true;
+  if (config === undefined || estimate.likelyNanoUsd === null) return true;
   // Arrived rows may turn out to need no request.
   const share = (estimate.rows - estimate.arrived) / estimate.rows;
-  return estimate.batchNanoUsd * share > config.approveAboveUsd * NANO_USD_PER_USD;
+  return estimate.likelyNanoUsd * share > config.approveAboveUsd * NANO_USD_PER_USD;
 }

@@ -58,28 +58,41 @@ export function describeEstimate(
   estimate: Estimate,
   config: Pick<PipelineConfig, "request" | "budget"> | undefined,
 ): string {
-  const { rows, arrived, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd, tries } = estimate;
-  const tokens = `about ${formatCount(inputTokens)} input and at most ${formatCount(outputTokens)} output tokens`;
+  const { rows, arrived, inputTokens, outputTokens, likelyNanoUsd } = estimate;
+  const tokens = `about ${formatCount(inputTokens)} input and ${formatCount(outputTokens)} output tokens`;
   const price =
-    batchNanoUsd === null
+    likelyNanoUsd === null
       ? `the price of ${config?.request.model ?? "its model"} is unknown`
-      : `at most ${formatUsd(batchNanoUsd)} (live requests: ${formatUsd(liveNanoUsd ?? 0)})`;
-  const perRow = tries > 1 ? `, with up to ${tries} tries per row` : "";
-  const budget = stopText(estimate, config?.budget ?? null);
-  return `${arrived > 0 ? "up to " : ""}${counted(rows, "row")}, ${tokens}; ${price}${perRow}${budget}`;
+      : describeCost(estimate, config?.budget ?? null);
+  return `${arrived > 0 ? "up to " : ""}${counted(rows, "row")}, ${tokens}; ${price}`;
 }
 
-function stopText({ batchNanoUsd }: Estimate, budget: PipelineConfig["budget"]): string {
-  if (budget === null || batchNanoUsd === null || batchNanoUsd <= budget.usd * NANO_USD_PER_USD) return "";
+/** `estimated $0.012 (cap $0.27 with up to 3 tries per row; live requests: $0.024)` */
+export function describeCost(
+  { likelyNanoUsd, capNanoUsd, liveNanoUsd, tries, answersCounted }: Estimate,
+  budget: PipelineConfig["budget"],
+): string {
+  const likely = likelyNanoUsd ?? 0;
+  const cap = capNanoUsd ?? 0;
+  const perRow = tries > 1 ? ` with up to ${tries} tries per row` : "";
+  const guessed = answersCounted === 0 ? "; the size of the answers is a guess" : "";
+  const inside = `cap ${formatUsd(cap)}${perRow}; live requests: ${formatUsd(liveNanoUsd ?? 0)}${guessed}`;
+  return `estimated ${formatUsd(likely)} (${inside})${budgetText({ likely, cap }, budget)}`;
+}
+
+function budgetText({ likely, cap }: { likely: number; cap: number }, budget: PipelineConfig["budget"]): string {
+  if (budget === null || cap <= budget.usd * NANO_USD_PER_USD) return "";
   const period = budget.per === "total" ? "in total" : `per ${budget.per}`;
-  return `; your budget of $${budget.usd} ${period} stops it there`;
+  const allowed = `your budget of $${budget.usd} ${period}`;
+  return likely > budget.usd * NANO_USD_PER_USD ? `; ${allowed} stops it there` : `; never above ${allowed}`;
 }
 
 /** A recorded estimate; null: none, or one of a newer version. */
 export function readEstimate(recorded: unknown): Estimate | null {
   if (typeof recorded !== "object" || recorded === null) return null;
   const fields: Partial<Record<keyof Estimate, unknown>> = recorded;
-  const { rows, arrived, tries, inputTokens, outputTokens, batchNanoUsd, liveNanoUsd } = fields;
+  const { rows, arrived, tries, answersCounted, inputTokens, outputTokens } = fields;
+  const money = (nanoUsd: unknown) => (typeof nanoUsd === "number" ? nanoUsd : null);
   if (typeof rows !== "number" || typeof inputTokens !== "number" || typeof outputTokens !== "number") return null;
   return {
     rows,
@@ -87,7 +100,9 @@ export function readEstimate(recorded: unknown): Estimate | null {
     tries: typeof tries === "number" ? tries : 1,
     inputTokens,
     outputTokens,
-    batchNanoUsd: typeof batchNanoUsd === "number" ? batchNanoUsd : null,
-    liveNanoUsd: typeof liveNanoUsd === "number" ? liveNanoUsd : null,
+    answersCounted: typeof answersCounted === "number" ? answersCounted : 0,
+    likelyNanoUsd: money(fields.likelyNanoUsd),
+    capNanoUsd: money(fields.capNanoUsd),
+    liveNanoUsd: money(fields.liveNanoUsd),
   };
 }

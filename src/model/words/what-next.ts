@@ -13,6 +13,8 @@ export type AttemptOutcome =
   | "invalid"
   | "truncated"
   | "refused"
+  // ours: its line had less room than the config allows
+  | "cutShort"
   // the provider's fault
   | "rateLimited"
   | "expired"
@@ -115,6 +117,8 @@ export function whatNext(outcome: AttemptOutcome, before: Counters, policy: Poli
     case "gone":
     case "abandoned":
     case "noRoom":
+    // No try: Rowmill set the limit. It doubles each time up to the user's own, where the outcome is `truncated`.
+    case "cutShort":
     // A refusal that names no line is not about a row: the caller decides when to ask again, and when to report it.
     case "batchRefused":
       return { ending: "returned", tries: before.tries, returns: before.returns, delayMs: 0 };

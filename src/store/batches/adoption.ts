@@ -115,14 +115,14 @@ export async function takeAdopted(
     moved as (
       update rowmill.requests r
       set state = 'batched', batch = ${batch.no}, attempt = r.attempt + 1, not_before = null, changed_at = now(),
-        content_hash = decode(x.hash, 'hex'), fingerprint = decode(x.fingerprint, 'hex')
+        room = x.room, content_hash = decode(x.hash, 'hex'), fingerprint = decode(x.fingerprint, 'hex')
       from x
       where r.id = x.id
         and r.state = 'waiting'
       returning x.*),
     named as (
-      insert into rowmill.named_lines (request_id, batch, custom_id, room)
-      select id, ${batch.no}, "customId", room from moved)
+      insert into rowmill.named_lines (request_id, batch, custom_id)
+      select id, ${batch.no}, "customId" from moved)
     select id::text as id from moved`);
   const taken = new Set(moved.map(({ id }) => id));
   const lines = requests.filter(({ id }) => taken.has(id));

@@ -19,14 +19,14 @@ export interface Request {
   readonly returns: number;
   readonly answeredHash: string | null;
   readonly answeredFingerprint: string | null;
+  /** Waiting: the least that its next answer may have; in flight: the most that this one may. Null: as its batch. */
+  readonly room: number | null;
 }
 
 export interface InFlight extends Request {
   /** As rendered. */
   readonly contentHash: string | null;
   readonly fingerprint: string | null;
-  /** The most tokens that this try's answer may have; null: unknown. */
-  readonly room: number | null;
   /** In an adopted batch, as other code named it; null: our own name. */
   readonly customId: string | null;
 }
@@ -34,7 +34,7 @@ export interface InFlight extends Request {
 const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries, r.returns,
   ${hex(sql`r.answered_hash`)} as "answeredHash", ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
 const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash",
-  ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(b.room, l.room) as room, l.custom_id as "customId"`;
+  ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(r.room, b.room) as room, l.custom_id as "customId"`;
 const FROM = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on
   l.request_id = r.id
   and l.batch = r.batch`;
@@ -178,7 +178,7 @@ export interface QueueRow {
 export async function nextOfBatch(client: Reader, batch: number, after: string | null): Promise<QueueRow | null> {
   // Not by the text `no`, where 10 comes before 2.
   const rows = await client.rows<{ no: string } & (Request | { requestId: null })>(sql`
-    select q.no::text as no, ${REQUEST_COLUMNS}
+    select q.no::text as no, ${REQUEST_COLUMNS}, r.room
     from (
       select q.no, q.ids
       from rowmill.queue q
@@ -201,6 +201,8 @@ export interface TakenRequest {
   /** As rendered; null: there is no such row, so it is not sent. */
   readonly hash: string | null;
   readonly fingerprint: string | null;
+  /** Output tokens; null: as its batch. */
+  readonly room: number | null;
   /** It has a line in the batch's file. */
   readonly sent: boolean;
 }
@@ -232,14 +234,16 @@ export async function takeIntoBatch(
     with moved as (
       update rowmill.requests r
       set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
-        content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint)
+        content_hash = coalesce(x.hash, r.content_hash), fingerprint = coalesce(x.fingerprint, r.fingerprint),
+        room = x.room
       from ${sideBySide([
         int8Array(requests.map(({ id }) => id)),
         int4Array(requests.map(({ attempt }) => attempt)),
         byteaArray(requests.map(({ hash }) => hash)),
         byteaArray(requests.map(({ fingerprint }) => fingerprint)),
+        int4Array(requests.map(({ room }) => room)),
         int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
-      ])} with ordinality as x (id, attempt, hash, fingerprint, sent, place)
+      ])} with ordinality as x (id, attempt, hash, fingerprint, room, sent, place)
       where r.id = x.id
         and r.state = ${hiddenState("waiting")}
         and r.attempt = x.attempt - 1

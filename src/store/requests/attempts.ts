@@ -24,6 +24,8 @@ export interface AttemptEnding {
   readonly cost: number | null;
   /** The most tokens that the answer could have; null: unknown. */
   readonly room: number | null;
+  /** The least room of the next attempt; null: unchanged. */
+  readonly nextRoom: number | null;
   /** Ended by the demo model. */
   readonly demo: boolean;
   /** See `KnownRequest.rowGone`. */
@@ -55,11 +57,12 @@ export async function endMany(
       select *
       from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int,
         ending rowmill.attempt_ending, outcome text, detail text, answer text, model text, input int, cached int,
-        output int, cost bigint, room int, demo boolean, "rowGone" boolean, "to" rowmill.request_state, hash text,
-        fingerprint text, tries int, returns int, "delayMs" float8)),
+        output int, cost bigint, room int, "nextRoom" int, demo boolean, "rowGone" boolean,
+        "to" rowmill.request_state, hash text, fingerprint text, tries int, returns int, "delayMs" float8)),
     moved as (
       update rowmill.requests r
       set state = x.to, changed_at = now(), tries = x.tries, returns = x.returns,
+        room = coalesce(x."nextRoom", case when x.to = 'waiting' then r.room end),
         not_before = case
           when x.to = 'waiting' and x."delayMs" > 0 then now() + make_interval(secs => x."delayMs" / 1000) end,
         gone_from = case when x.to = 'gone' then 'waiting'::rowmill.request_state end,
@@ -201,12 +204,12 @@ export async function acceptMany(
         and pg_catalog.substring(r.content_hash, 1, ${bytes}::pg_catalog.int4) operator(pg_catalog.=) x.prefix
         and r.content_hash operator(pg_catalog.=) case when x.id is not null then ${row.hash(sql`r.key`)} end
         and not exists (select 1 from rowmill.kept_answers k where k.request_id operator(pg_catalog.=) r.id)
-      returning r.id, r.key, r.tries, x.attempt, x.model, x.input, x.cached, x.output, x.cost),
+      returning r.id, r.key, r.tries, r.room, x.attempt, x.model, x.input, x.cached, x.output, x.cost),
     recorded as (
       insert into rowmill.attempts (request_id, attempt, batch, ending, outcome, model, input_tokens,
         cached_input_tokens, output_tokens, cost_nano_usd, room, tries)
       select id, attempt, ${batch.no}::pg_catalog.int4, 'succeeded', 'answered', model, input, cached, output,
-        cost, ${batch.room}::pg_catalog.int4, tries
+        cost, coalesce(room, ${batch.room}::pg_catalog.int4), tries
       from moved),
     counted as (
       insert into rowmill.counts (pipeline_id, batched, succeeded)

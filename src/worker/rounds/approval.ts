@@ -43,8 +43,8 @@ export async function approvalOf(context: WorkerContext, pipeline: Pipeline): Pr
   return { kind: isCheap(pipeline, least) ? "open" : "needed", estimate };
 }
 
-function isCheap({ config }: Pipeline, { batchNanoUsd }: Estimate): boolean {
-  return batchNanoUsd !== null && batchNanoUsd <= config.approveAboveUsd * 1e9;
+function isCheap({ config }: Pipeline, { likelyNanoUsd }: Estimate): boolean {
+  return likelyNanoUsd !== null && likelyNanoUsd <= config.approveAboveUsd * 1e9;
 }
 
 export async function approve(context: WorkerContext, pipeline: Pipeline, by: string): Promise<void> {

@@ -1,9 +1,11 @@
 /**
  * What a request may cost, by a sample of the waiting rows. Reservations use an upper bound: the most tokens per byte
- * seen, a margin, and the full output limit. Counting every row exactly would take longer than asking (26,000 rows/s).
+ * seen, a margin, and the output limit that it is sent with. Counting every row exactly would take longer than asking
+ * (26,000 rows/s).
  */
 import { formatCustomId } from "../../model/request/custom-id.js";
 import { costNanoUsd, type Rates } from "../../model/provider/pricing.js";
+import { likelyOutput, outputLimit, type OutputSizes } from "../../model/request/output-limit.js";
 import type { ModelRequest, TokenUsage } from "../../model/provider/outcome.js";
 import type { Encoder } from "../../model/provider/provider.js";
 import {
@@ -37,6 +39,8 @@ export interface RequestBounds {
   readonly nanoUsdEach: number;
   /** Of the average line and its separator: no bound, but tells how many lines a batch file is likely to hold. */
   readonly bytesEach: number;
+  /** Output tokens that each answer may have, as its request will say. */
+  readonly room: number;
   /** The most expensive line so far that did not fit its reservation; 0: none. */
   readonly tokensMost: number;
   readonly nanoUsdMost: number;
@@ -49,11 +53,13 @@ type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 export async function requestBounds(context: Sampling, pipeline: Pipeline, rates: Rates): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
   const learned = await estimates.lineMaxima(context.read, pipeline.id);
-  const line = lineBound({ pipeline, rates }, sample.meanBound);
+  const room = outputLimit(await sizesOf(context, pipeline), pipeline.config.request);
+  const line = lineBound(rates, { tokens: sample.meanBound, room });
   return {
     tokensEach: line.tokens,
     nanoUsdEach: line.nanoUsd,
     bytesEach: sample.meanLineBytes,
+    room,
     tokensMost: learned.tokens,
     nanoUsdMost: learned.nanoUsd,
     ratio: sample.ratio,
@@ -76,33 +82,31 @@ export function encoderFor(
   });
 }
 
-interface Billed {
-  readonly pipeline: Pipeline;
-  readonly rates: Rates;
+function sizesOf({ read }: Pick<Sampling, "read">, { id, definitionHash }: Pipeline): Promise<OutputSizes | null> {
+  return estimates.outputSizes(read, id, definitionHash);
 }
 
-/** What one line may need: its input tokens, and the whole output limit for its answer. */
-export function lineBound({ pipeline, rates }: Billed, tokens: number): { tokens: number; nanoUsd: number } {
-  const usage: TokenUsage = {
-    inputTokens: tokens,
-    cachedInputTokens: 0,
-    outputTokens: pipeline.config.request.maxOutputTokens,
-  };
+/** What one line may need: its input tokens, and all the room for its answer. */
+export function lineBound(rates: Rates, { tokens, room }: { readonly tokens: number; readonly room: number }) {
+  const usage: TokenUsage = { inputTokens: tokens, cachedInputTokens: 0, outputTokens: room };
   return { tokens, nanoUsd: costNanoUsd(usage, rates, "batch") ?? 0 };
 }
 
-/** "At most" means that every row takes all its tries, and every answer its whole output limit. */
+/** Likely: each row is asked once. The cap: every row takes all its tries, and every answer its whole output limit. */
 export interface Estimate {
   readonly rows: number;
   /** At most this many of them have arrived and were not looked at yet. */
   readonly arrived: number;
   readonly tries: number;
-  /** When each row is asked once. */
+  /** How many past answers the likely output is the mean of; 0: it is guessed from the schema. */
+  readonly answersCounted: number;
+  /** Likely. */
   readonly inputTokens: number;
-  /** At most. */
   readonly outputTokens: number;
-  /** At most; null: the price of the model is unknown. */
-  readonly batchNanoUsd: number | null;
+  /** Null, as the other costs: the price of the model is unknown. */
+  readonly likelyNanoUsd: number | null;
+  readonly capNanoUsd: number | null;
+  /** What live requests would likely cost. */
   readonly liveNanoUsd: number | null;
 }
 
@@ -113,7 +117,8 @@ export async function estimatePipeline(
   { waiting, arrived }: { readonly waiting: number; readonly arrived: number },
 ): Promise<Estimate> {
   const rows = Math.min(waiting + arrived, pipeline.config.limit ?? Infinity);
-  const estimate = estimateOf(pipeline, await sampleOf(context, pipeline), rows);
+  const sizes = await sizesOf(context, pipeline);
+  const estimate = estimateOf(pipeline, { sample: await sampleOf(context, pipeline), sizes, rows });
   return { ...estimate, arrived: Math.max(0, rows - waiting) };
 }
 
@@ -124,25 +129,33 @@ export async function estimateAgain(
   { rows, keys }: { rows: number; keys: readonly string[] },
 ): Promise<Estimate> {
   const sample = await takeSample(context, pipeline, () => Promise.resolve(keys.slice(0, SAMPLE_ROWS)));
-  return estimateOf(pipeline, sample, rows);
+  return estimateOf(pipeline, { sample, sizes: await sizesOf(context, pipeline), rows });
 }
 
-function estimateOf(pipeline: Pipeline, sample: RowSample, rows: number): Estimate {
-  const each = Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS;
-  const tries = pipeline.config.attempts;
-  const usage: TokenUsage = {
-    inputTokens: rows * each * tries,
-    cachedInputTokens: 0,
-    outputTokens: rows * pipeline.config.request.maxOutputTokens * tries,
+function estimateOf(
+  { config, answer, rates }: Pipeline,
+  { sample, sizes, rows }: { readonly sample: RowSample; readonly sizes: OutputSizes | null; readonly rows: number },
+): Estimate {
+  const { request, attempts: tries } = config;
+  const inputTokens = Math.ceil(sample.meanBytes * sample.ratio.mean) + FRAMING_TOKENS;
+  const outputTokens = likelyOutput(sizes, answer.schema, request);
+  // Per row: prices may have steps by the tokens of one request.
+  const cost = (usage: Pick<TokenUsage, "inputTokens" | "outputTokens">, tier: "batch" | "live") => {
+    const each = costNanoUsd({ ...usage, cachedInputTokens: 0 }, rates, tier);
+    return each === null ? null : each * rows;
   };
+  const likely = { inputTokens, outputTokens: Math.ceil(outputTokens) };
+  const cap = cost({ inputTokens: sample.meanBound, outputTokens: request.maxOutputTokens }, "batch");
   return {
     rows,
     arrived: 0,
     tries,
-    inputTokens: rows * each,
-    outputTokens: usage.outputTokens,
-    batchNanoUsd: costNanoUsd(usage, pipeline.rates, "batch"),
-    liveNanoUsd: costNanoUsd(usage, pipeline.rates, "live"),
+    answersCounted: sizes?.answers ?? 0,
+    inputTokens: rows * inputTokens,
+    outputTokens: Math.round(rows * outputTokens),
+    likelyNanoUsd: cost(likely, "batch"),
+    capNanoUsd: cap === null ? null : cap * tries,
+    liveNanoUsd: cost(likely, "live"),
   };
 }
 

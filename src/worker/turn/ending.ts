@@ -18,6 +18,8 @@ import { DONE, LOST, type BatchIn, type Next, type Turn } from "./turn.js";
 
 const DETAIL_CHARACTERS_MAX = 2_000;
 const TOKENS_MAX = 2_147_483_647;
+/** The output limit of a request whose answer was cut off, with each attempt, up to `request.maxOutputTokens`. */
+const ROOM_GROWTH = 2;
 
 export interface EndingFacts {
   readonly outcome: AttemptOutcome;
@@ -73,6 +75,7 @@ export function endingOf(
     model: storable(facts.model),
     ...(facts.usage === undefined ? NO_USAGE : countedUsage(batch, facts.usage)),
     room: request.room,
+    nextRoom: nextRoom(facts.outcome, request.room, config.request.maxOutputTokens),
     demo: facts.demo ?? false,
     rowGone: facts.rowGone ?? false,
     to: nextState(facts.outcome, next.ending),
@@ -82,6 +85,12 @@ export function endingOf(
     returns: next.returns,
     delayMs: facts.delayMs ?? next.delayMs,
   };
+}
+
+/** What was cut off gets twice the room; at the user's own limit it keeps that, in case someone asks it again. */
+function nextRoom(outcome: AttemptOutcome, room: number | null, roomMax: number): number | null {
+  const isCut = outcome === "cutShort" || outcome === "truncated";
+  return isCut && room !== null ? Math.min(room * ROOM_GROWTH, roomMax) : null;
 }
 
 /** A model may write what PostgreSQL cannot store; the attempt must be recorded all the same. */

@@ -59,7 +59,7 @@ export async function render(turn: Planned): Promise<Next> {
   const encode = encoderFor(pipeline, bounds.ratio);
   const progress: Progress = { packed: NOTHING_PACKED, full: false, overflow: null };
   try {
-    if (!(await renderAllChunks(turn, { encode, limits, progress, spool }))) {
+    if (!(await renderAllChunks(turn, { encode, room: bounds.room, limits, progress, spool }))) {
       spool.leave();
       return LOST;
     }
@@ -98,6 +98,8 @@ async function packingLimits({ context, pipeline, batch }: Planned): Promise<Lim
 
 interface Rendering {
   readonly encode: Encoder;
+  /** Output tokens of an answer, unless the row's last one was cut short. */
+  readonly room: number;
   readonly limits: Limits;
   readonly progress: Progress;
   readonly spool: SpoolWriter;
@@ -160,7 +162,7 @@ async function renderChunk(
   return context.step("render.chunk", async () => {
     const before = rendering.progress.packed;
     const rendered = renderAll(turn, rendering, read);
-    const taken = await context.database.transaction((tx) => take(turn, tx, { read, rendered, before }));
+    const taken = await context.database.transaction((tx) => take(turn, tx, { rendering, read, rendered, before }));
     if (taken === null) return null;
     const isTaken = (place: number) => taken.has(rendered.lines[place]?.request.requestId ?? "");
     const lines = rendered.lines.filter((_line, place) => isTaken(place));
@@ -215,13 +217,21 @@ function renderAll(turn: Planned, rendering: Rendering, { asked, left }: ReadChu
   return { lines, draft, endings, waiting, left };
 }
 
+interface Taking {
+  readonly rendering: Rendering;
+  readonly read: ReadChunk;
+  readonly rendered: Rendered;
+  readonly before: PackedSoFar;
+}
+
 /** Returns the ids that entered the batch. Null: the lease is lost. */
 async function take(
   turn: Planned,
   tx: Queryable,
-  { read, rendered, before }: { read: ReadChunk; rendered: Rendered; before: PackedSoFar },
+  { rendering, read, rendered, before }: Taking,
 ): Promise<ReadonlySet<string> | null> {
   const { pipeline, batch, lease } = turn;
+  const { room } = rendering;
   if (!(await batches.holds(tx, lease))) return null;
   const { lines, endings } = rendered;
   await queue.putBack(tx, read.no, { ids: rendered.waiting, delayMs: pipeline.config.polling.minMs });
@@ -229,11 +239,12 @@ async function take(
     first: before.requests + 1,
     queued: { no: read.no, left: rendered.left },
     requests: [
-      ...lines.map(({ request, line }) => takenOf(request, line)),
-      ...endings.map(({ request, facts }) => takenOf(request, { hash: facts.hash ?? null, fingerprint: null })),
+      ...lines.map(({ request, line }) => takenOf(request, { ...line, room: line.room === room ? null : line.room })),
+      ...endings.map(({ request, facts }) =>
+        takenOf(request, { hash: facts.hash ?? null, fingerprint: null, room: request.room }),
+      ),
     ],
   });
-  const room = pipeline.config.request.maxOutputTokens;
   const ended = endings.filter(({ request }) => taken.has(request.requestId));
   await attempts.endMany(
     tx,
@@ -246,9 +257,9 @@ async function take(
 /** Requests with a fingerprint are sent. */
 function takenOf(
   { requestId, attempt }: Request,
-  { hash, fingerprint }: Pick<TakenRequest, "hash" | "fingerprint">,
+  { hash, fingerprint, room }: Pick<TakenRequest, "hash" | "fingerprint" | "room">,
 ): TakenRequest {
-  return { id: requestId, attempt: attempt + 1, hash, fingerprint, sent: fingerprint !== null };
+  return { id: requestId, attempt: attempt + 1, hash, fingerprint, room, sent: fingerprint !== null };
 }
 
 type Drafting = Rendering & { readonly draft: DraftLines };
@@ -256,6 +267,8 @@ type Drafting = Rendering & { readonly draft: DraftLines };
 interface Line {
   readonly hash: string;
   readonly fingerprint: string;
+  /** Output tokens. */
+  readonly room: number;
   readonly size: LineSize;
 }
 
@@ -280,15 +293,18 @@ function renderOne(
     };
   if (rendered.kind === "failed") return { outcome: "unrenderable", detail: rendered.message, hash: row.hash };
   const name = formatCustomId(request.requestId, request.attempt + 1, row.hash);
-  const encoded = rendering.encode(name, rendered.request, firstAttempt(pipeline.config));
+  const { maxOutputTokens } = pipeline.config.request;
+  const room = Math.min(maxOutputTokens, Math.max(rendering.room, request.room ?? 0));
+  const attempt = { ...firstAttempt(pipeline.config), maxOutputTokens: room };
+  const encoded = rendering.encode(name, rendered.request, attempt);
   const { line: text, fingerprint } = encoded;
   if (row.hash === request.answeredHash && fingerprint === request.answeredFingerprint) {
     return { outcome: "alreadyAnswered", hash: row.hash, fingerprint };
   }
-  const bounds = lineBound({ pipeline, rates: batch.rates }, encoded.boundTokens);
+  const bounds = lineBound(batch.rates, { tokens: encoded.boundTokens, room });
   const size = { bytes: rendering.draft.add(text), ...bounds };
   const refused = refusalOf(turn, rendering, { size, hash: row.hash });
-  if (refused === null) return { hash: row.hash, fingerprint, size };
+  if (refused === null) return { hash: row.hash, fingerprint, room, size };
   rendering.draft.dropLast();
   return refused;
 }
@@ -340,6 +356,7 @@ async function finish(
   rendered: { progress: Progress; bounds: RequestBounds },
 ): Promise<Next> {
   const { batch } = turn;
+  const { bounds } = rendered;
   const { packed, overflow } = rendered.progress;
   if (overflow) await makeRoom(turn, overflow, rendered);
   const move = (event: "rendered" | "nothingToSend", reason: string, fields: batches.BatchFields) =>
@@ -357,7 +374,7 @@ async function finish(
   const file = await spool.close(turn.lease);
   const ended = await inFlight.countEnded(turn.context.read, batch.no);
   const moved = await move("rendered", `${packed.requests} lines, ${file.bytes} bytes`, {
-    room: turn.pipeline.config.request.maxOutputTokens,
+    room: bounds.room,
     requests: packed.requests + ended,
     lines: packed.requests,
     spoolBytes: file.bytes,

@@ -4,6 +4,7 @@
  * nothing. Answers whose target rows another transaction holds are kept in the ledger. Once only those are open, the
  * batch records `resultsRead`: later turns write what is kept, and do not read the results again.
  */
+import * as estimates from "../../../store/batches/estimates.js";
 import * as batches from "../../../store/batches/batches.js";
 import * as pipelines from "../../../store/pipelines/pipelines.js";
 import { matchesContent, parseCustomId } from "../../../model/request/custom-id.js";
@@ -177,7 +178,7 @@ async function collectKept(turn: Collecting, waits: Waits): Promise<boolean> {
 }
 
 async function settle(turn: Collecting, tally: Tally): Promise<Next> {
-  const { context, pipeline, batch } = turn;
+  const { context, batch } = turn;
   const left = await inFlight.countUnanswered(context.read, batch.no);
   if (left > 0 && !batch.told && isShort(turn, tally.lines)) return lookOnceMore(turn);
   const { outcome, detail } = unnamed(batch, tally.end);
@@ -192,7 +193,7 @@ async function settle(turn: Collecting, tally: Tally): Promise<Next> {
         : `the results do not name ${read.missing} requests: ${outcome}`,
     detail: read,
     fields: { providerData: { refs: tally.end.refs } },
-    first: (tx) => lookAtAnswers(tx, pipeline),
+    first: (tx) => lookAtAnswers(tx, turn),
   });
   if (ended === "lost") return LOST;
   if (ended === "kept") return waitForRows(turn, read, tally.end);
@@ -216,8 +217,9 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
 }
 
 /** Before the batch ends, so that a waiting command sees the pause. Locks the pipeline before the batch. */
-async function lookAtAnswers(tx: Queryable, pipeline: Collecting["pipeline"]): Promise<void> {
+async function lookAtAnswers(tx: Queryable, { pipeline, batch }: Collecting): Promise<void> {
   const row = await pipelines.lock(tx, pipeline.id);
+  await estimates.learnOutputSizes(tx, pipeline.id, batch.definitionHash);
   if (row?.definitionHash === pipeline.definitionHash) await pauseWhenFailing(tx, pipeline);
 }
 

@@ -142,13 +142,15 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
   }
   const { triesMax } = asked;
   const known = { ...paid, hash: row.hash, fingerprint: request.fingerprint, triesMax };
-  if (outcome.kind !== "text")
+  if (outcome.kind !== "text") {
+    const isShort = outcome.kind === "truncated" && isShortRoom(pipeline, request);
     return ended({
       ...known,
       answer: textOf(outcome),
-      outcome: outcome.kind,
-      detail: detailOf(pipeline, outcome),
+      outcome: isShort ? "cutShort" : outcome.kind,
+      detail: isShort ? outcome.message : detailOf(pipeline, outcome),
     });
+  }
   if (present.cells === null && pipeline.config.validate !== null)
     return ended({
       ...known,
@@ -161,13 +163,22 @@ function judgeAnswer({ pipeline, asked }: Judging, { request, lines, row, presen
     said: outcome,
     cells: cells ?? {},
   });
-  if ("message" in checked)
-    return ended({ ...known, answer: textOf(outcome), outcome: "invalid", detail: checked.message });
+  if ("message" in checked) {
+    // Some servers do not say that they cut an answer off.
+    const isCut = outcome.usage.outputTokens >= (request.room ?? Infinity) && isShortRoom(pipeline, request);
+    const problem = isCut ? "cutShort" : "invalid";
+    return ended({ ...known, answer: textOf(outcome), outcome: problem, detail: checked.message });
+  }
   if (typeof asked.target === "string") {
     const kept = JSON.stringify(checked.cells);
     return ended({ ...known, answer: kept, outcome: "unwritable", detail: asked.target });
   }
   return { facts: { ...known, outcome: "answered" }, cells: checked.cells };
+}
+
+/** Less than the config allows. */
+function isShortRoom({ config }: Judge, { room }: InFlight): boolean {
+  return room !== null && room < config.request.maxOutputTokens;
 }
 
 /** The row is gone: a usable answer may be kept for the content that was asked, any other answer is dropped. */
