@@ -91,6 +91,10 @@ export interface Source {
    * one over ROW_BYTES_MAX without its content.
    */
   readRows(tx: Queryable, keys: readonly string[]): Promise<RowsRead>;
+  /** Keys of rows that match: the first ones, or any. Null: there was no time to choose any. */
+  sampleKeys(tx: Queryable, sample: { readonly max: number; readonly random: boolean }): Promise<string[] | null>;
+  /** Rows that match; null: there was no time to count them. */
+  countRows(tx: Queryable): Promise<number | null>;
   /** One row's cells for display, long ones cut; null: there is no such row. */
   readShown(tx: Queryable, key: string): Promise<RowCells | null>;
   /** Compares the next rows in key order with the ledger. Writes nothing. */

@@ -44,6 +44,12 @@ export interface Pipeline {
   readonly sourceFor: (client: Reader, columns: readonly string[]) => Promise<Source>;
 }
 
+/** The half of a pipeline that asks, which needs no target and no ledger. */
+export type Asking = Pick<
+  Pipeline,
+  "id" | "config" | "definitionHash" | "answer" | "render" | "provider" | "encode" | "rates" | "table" | "source"
+>;
+
 /** Where the fields of another definition's answer go. */
 export interface AskedAnswer {
   readonly answer: readonly AnswerColumn[];
@@ -57,7 +63,7 @@ export interface AskedAnswer {
  */
 export interface ProcessMemory {
   /** The last sample of each pipeline's rows, for estimates. */
-  readonly samples: WeakMap<Pipeline, RowSample>;
+  readonly samples: WeakMap<Asking, RowSample>;
   /** The last comparison of each provider's list of batches with the ledger. */
   readonly comparisons: WeakMap<Provider, { readonly atMs: number; readonly ended: Promise<void> }>;
   /** Whether each provider is the demo model, by its last reply; null: it did not say. */

@@ -41,15 +41,19 @@ import {
 import { refusalOf } from "../../targets/table/fault.js";
 import { createTableTarget, type TargetTable } from "../../targets/table/table-target.js";
 import { targetSignature } from "../../targets/table/catalogue.js";
-import type { Pipeline } from "../../worker/context.js";
+import type { Asking, Pipeline } from "../../worker/context.js";
 import { encoderFor } from "../../worker/rounds/estimate.js";
 
-/** What was seen before anything was made. */
-export interface Examined {
+/** What asking takes, seen before anything was made. */
+export interface ExaminedSource {
   readonly config: PipelineConfig;
   readonly rates: Rates;
   readonly answer: CompiledAnswer;
   readonly table: SourceTable;
+}
+
+/** The same with the place of its answers. */
+export interface Examined extends ExaminedSource {
   readonly wanted: Wanted;
   /** Of the target, without a problem. */
   readonly plan: TargetPlan;
@@ -60,6 +64,25 @@ export interface Examined {
  * @throws RowmillError `config_invalid`, `source_unsupported` or `target_unsupported`
  */
 export async function examinePipeline(database: Database, config: PipelineConfig): Promise<Examined> {
+  const seen = await examineSource(database, config);
+  const { table } = seen;
+  const look = async (tx: Queryable): Promise<Wanted> => {
+    if (!(await triggersInPlace(tx, config, table))) await requireTriggerRight(tx, table);
+    return wantedTarget(tx, config, table);
+  };
+  const wanted = await database.transaction(look, { readOnly: true });
+  const plan = await examineTarget(database, wanted);
+  const refusal = refusalOf(plan.faults);
+  if (refusal !== null) throw refusal;
+  await refuseKept(database, config, table);
+  return { ...seen, wanted, plan };
+}
+
+/**
+ * Without what only `up` needs: rights to install triggers, and a target.
+ * @throws RowmillError `config_invalid` or `source_unsupported`
+ */
+export async function examineSource(database: Database, config: PipelineConfig): Promise<ExaminedSource> {
   const { dialect } = config.provider;
   const rates = ratesFor(dialect, config.request, new Date());
   if (config.budget !== null && rates.price === null) {
@@ -81,16 +104,7 @@ export async function examinePipeline(database: Database, config: PipelineConfig
   const table = await database.transaction((tx) => inspectTable(tx, config.source), { readOnly: true });
   requirePaths(config, table);
   await database.transaction((tx) => requirePredicate(tx, config, table), { readOnly: true });
-  const look = async (tx: Queryable): Promise<Wanted> => {
-    if (!(await triggersInPlace(tx, config, table))) await requireTriggerRight(tx, table);
-    return wantedTarget(tx, config, table);
-  };
-  const wanted = await database.transaction(look, { readOnly: true });
-  const plan = await examineTarget(database, wanted);
-  const refusal = refusalOf(plan.faults);
-  if (refusal !== null) throw refusal;
-  await refuseKept(database, config, table);
-  return { config, rates, answer, table, wanted, plan };
+  return { config, rates, answer, table };
 }
 
 /** The config's own check misses tables with two names. */
@@ -131,18 +145,50 @@ function jsonColumnsOf({ columns }: SourceTable): ReadonlySet<string> {
   return new Set(columns.filter(({ type }) => isJsonType(type)).map((column) => column.name));
 }
 
+/**
+ * The pipeline as its config says, for what only asks: registers, makes and installs nothing. Its `id` is 0 where the
+ * ledger does not know it.
+ */
+export async function previewPipeline(
+  database: Database,
+  examined: ExaminedSource,
+  provider: Provider,
+): Promise<Asking> {
+  const row = (await overview.ledgerExists(database)) ? await pipelines.byName(database, examined.config.name) : null;
+  const skipBefore = examined.config.source.existing === "skip" ? (row?.installedSnapshot ?? null) : null;
+  return askingOf(examined, provider, { id: row?.id ?? 0, skipBefore });
+}
+
+function askingOf(
+  { config, rates, answer, table }: ExaminedSource,
+  provider: Provider,
+  { id, skipBefore }: { readonly id: number; readonly skipBefore: string | null },
+): Asking {
+  return {
+    id,
+    config,
+    definitionHash: definitionHash(config, provider),
+    answer,
+    render: compileRequest(config, jsonColumnsOf(table)),
+    provider,
+    encode: encoderFor({ provider, config, answer }),
+    rates,
+    table,
+    source: sourceOf(config, id, { table, skipBefore }),
+  };
+}
+
 /** Target before triggers: nothing may pile up before answers have a place. */
 export async function bindPipeline(database: Database, examined: Examined, provider: Provider): Promise<Pipeline> {
-  const { config, rates, answer, table, wanted, plan } = examined;
+  const { config, answer, table, wanted, plan } = examined;
   const targetTable = await ensureTarget(database, wanted, plan.statements);
-  const hash = definitionHash(config, provider);
   const row = await database.transaction((tx) =>
     pipelines.register(tx, {
       name: config.name,
       definition: describe(config),
       version: version(config),
       answer: answer.stored,
-      definitionHash: hash,
+      definitionHash: definitionHash(config, provider),
       sourceTable: table.qualified,
       sourceOid: table.oid,
       targetTable: config.target.table,
@@ -151,16 +197,7 @@ export async function bindPipeline(database: Database, examined: Examined, provi
   const skipBefore = await ensureInstalled(database, config, { row, table });
   let { signature } = plan;
   const pipeline: Pipeline = {
-    id: row.id,
-    config,
-    definitionHash: hash,
-    answer,
-    render: compileRequest(config, jsonColumnsOf(table)),
-    provider,
-    encode: encoderFor({ provider, config, answer }),
-    rates,
-    table,
-    source: sourceOf(config, row.id, { table, skipBefore }),
+    ...askingOf(examined, provider, { id: row.id, skipBefore }),
     target: createTableTarget(targetTable),
     targetFor: async (client, asked) => {
       // Qualified: this connection's search path may find another table.

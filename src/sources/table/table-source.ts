@@ -20,6 +20,8 @@ export function createTableSource(table: SourceTable, options: TableSourceOption
     looksAtNew: options.skipBefore !== null,
     readVersions: (tx, keys) => readVersions(tx, parts, keys),
     readRows: (tx, keys) => readRows(tx, parts, keys),
+    sampleKeys: (tx, sample) => sampleKeys(tx, parts, sample),
+    countRows: (tx) => countRows(tx, parts),
     readShown: (tx, key) => readShown(tx, parts, key),
     compareChunk: (tx, place, rowsMax) => compareChunk(tx, parts, place, rowsMax),
     askedChunk: (tx, cursor, rowsMax) => askedChunk(tx, parts, cursor, rowsMax),
@@ -40,6 +42,40 @@ function rowSql(parts: TableParts): RowSql {
       from (select ${rows.cells}, ${rows.weight} as "rowmill weight" from ${from} s where ${isRowOf(parts, key)}) s
       cross join lateral ${rows.content(light)} c)`,
   };
+}
+
+/** For a person who waits: a sample of a table that needs longer is not worth it. */
+const SAMPLE_TIMEOUT_MS = 5_000;
+
+async function sampleKeys(
+  tx: Queryable,
+  parts: TableParts,
+  { max, random }: { readonly max: number; readonly random: boolean },
+): Promise<string[] | null> {
+  const order = random ? sql`pg_catalog.random()` : parts.keyColumns;
+  const rows = await boundedRead(tx, SAMPLE_TIMEOUT_MS, () =>
+    tx.rows<{ key: string }>(
+      parts.statement(sql`
+      select ${parts.keyText} as key
+      from ${parts.from} s
+      where ${parts.keyNotNull} and ${parts.matches} and not ${parts.existedBefore}
+      order by ${order}
+      limit ${max}`),
+    ),
+  );
+  return rows?.map(({ key }) => key) ?? null;
+}
+
+async function countRows(tx: Queryable, parts: TableParts): Promise<number | null> {
+  const counted = await boundedRead(tx, SAMPLE_TIMEOUT_MS, () =>
+    tx.first<{ rows: number }>(
+      parts.statement(sql`
+      select pg_catalog.count(*)::pg_catalog.float8 as rows
+      from ${parts.from} s
+      where ${parts.keyNotNull} and ${parts.matches} and not ${parts.existedBefore}`),
+    ),
+  );
+  return counted?.rows ?? null;
 }
 
 /** No page in key order reaches them. */

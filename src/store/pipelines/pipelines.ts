@@ -97,6 +97,10 @@ export async function byId(client: Reader, id: number): Promise<PipelineRow | nu
   return client.first<PipelineRow>(sql`select ${COLUMNS} from rowmill.pipelines where id = ${id}`);
 }
 
+export async function byName(client: Reader, name: string): Promise<PipelineRow | null> {
+  return client.first<PipelineRow>(sql`select ${COLUMNS} from rowmill.pipelines where name = ${name}`);
+}
+
 /** First in the lock order: pipeline, batch, requests, target. */
 export async function lock(tx: Queryable, id: number): Promise<PipelineRow | null> {
   return tx.first<PipelineRow>(sql`

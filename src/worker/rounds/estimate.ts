@@ -19,7 +19,7 @@ import type { Queryable } from "../../postgres/database.js";
 import * as arrivals from "../../store/requests/arrivals.js";
 import * as estimates from "../../store/batches/estimates.js";
 import * as queue from "../../store/requests/queue.js";
-import { firstAttempt, type Pipeline, type RowSample, type WorkerContext } from "../context.js";
+import { firstAttempt, type Asking, type RowSample, type WorkerContext } from "../context.js";
 
 const SAMPLE_ROWS = 100;
 /** How long a sample is used: the contents of a table seldom change their nature within minutes. */
@@ -50,7 +50,7 @@ export interface RequestBounds {
 type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 
 /** `rates`: those of the batch that is bounded. */
-export async function requestBounds(context: Sampling, pipeline: Pipeline, rates: Rates): Promise<RequestBounds> {
+export async function requestBounds(context: Sampling, pipeline: Asking, rates: Rates): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
   const learned = await estimates.lineMaxima(context.read, pipeline.id);
   const room = outputLimit(await sizesOf(context, pipeline), pipeline.config.request);
@@ -68,7 +68,7 @@ export async function requestBounds(context: Sampling, pipeline: Pipeline, rates
 
 /** Writes a pipeline's requests. `ratio`: tokens per byte of its rows, for the lines' token bounds. */
 export function encoderFor(
-  { provider, config, answer }: Pick<Pipeline, "provider" | "config" | "answer">,
+  { provider, config, answer }: Pick<Asking, "provider" | "config" | "answer">,
   ratio: TokenRatio = RATIO_UNKNOWN,
 ): Encoder {
   const { model, parameters, maxOutputTokens } = config.request;
@@ -82,7 +82,7 @@ export function encoderFor(
   });
 }
 
-function sizesOf({ read }: Pick<Sampling, "read">, { id, definitionHash }: Pipeline): Promise<OutputSizes | null> {
+function sizesOf({ read }: Pick<Sampling, "read">, { id, definitionHash }: Asking): Promise<OutputSizes | null> {
   return estimates.outputSizes(read, id, definitionHash);
 }
 
@@ -113,7 +113,7 @@ export interface Estimate {
 /** What all rows that wait or have arrived would cost, for the question before the first batch. */
 export async function estimatePipeline(
   context: Sampling,
-  pipeline: Pipeline,
+  pipeline: Asking,
   { waiting, arrived }: { readonly waiting: number; readonly arrived: number },
 ): Promise<Estimate> {
   const rows = Math.min(waiting + arrived, pipeline.config.limit ?? Infinity);
@@ -125,7 +125,7 @@ export async function estimatePipeline(
 /** What it would cost to ask this many rows again; `keys` are some of them. No `limit` applies. */
 export async function estimateAgain(
   context: Sampling,
-  pipeline: Pipeline,
+  pipeline: Asking,
   { rows, keys }: { rows: number; keys: readonly string[] },
 ): Promise<Estimate> {
   const sample = await takeSample(context, pipeline, () => Promise.resolve(keys.slice(0, SAMPLE_ROWS)));
@@ -133,7 +133,7 @@ export async function estimateAgain(
 }
 
 function estimateOf(
-  { config, answer, rates }: Pipeline,
+  { config, answer, rates }: Asking,
   { sample, sizes, rows }: { readonly sample: RowSample; readonly sizes: OutputSizes | null; readonly rows: number },
 ): Estimate {
   const { request, attempts: tries } = config;
@@ -159,7 +159,7 @@ function estimateOf(
   };
 }
 
-async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<RowSample> {
+async function sampleOf(context: Sampling, pipeline: Asking): Promise<RowSample> {
   const known = context.memory.samples.get(pipeline);
   if (
     known &&
@@ -178,7 +178,7 @@ async function sampleOf(context: Sampling, pipeline: Pipeline): Promise<RowSampl
 
 type SampleKeys = (tx: Queryable) => Promise<readonly string[]>;
 
-async function takeSample(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<RowSample> {
+async function takeSample(context: Sampling, pipeline: Asking, keysOf: SampleKeys): Promise<RowSample> {
   const requests = await sampleRequests(context, pipeline, keysOf);
   const prompts = requests.map(promptOf);
   const starts = prompts.map((prompt) => prompt.slice(0, SAMPLE_CHARACTERS_MAX));
@@ -211,7 +211,7 @@ function promptOf({ system, user, schema }: ModelRequest): string {
   return [system ?? "", user, schema === null ? "" : JSON.stringify(schema)].join("\n");
 }
 
-async function sampleRequests(context: Sampling, pipeline: Pipeline, keysOf: SampleKeys): Promise<ModelRequest[]> {
+async function sampleRequests(context: Sampling, pipeline: Asking, keysOf: SampleKeys): Promise<ModelRequest[]> {
   const rows = await context.step("plan.sample", () =>
     context.database.transaction(async (tx) => {
       return (await pipeline.source.readRows(tx, await keysOf(tx))).rows;
