@@ -52,8 +52,7 @@ const SUMS = join(
         sum(hashint8extended(xmin::text::int8, hashint8extended(${raw(of)}::int8, ${SEED}::int8 + ${raw(part)}))),
         0)
       from pg_catalog.${raw(name)}
-      where ${raw(of)} >= ${FIRST_USER_OID}
-        and (${only}))`,
+      where ${raw(of)} >= ${FIRST_USER_OID} and (${only}))`,
   ),
 );
 

@@ -93,9 +93,7 @@ async function relativesOf(client: Reader, oid: number): Promise<Relatives> {
         select i.inhrelid::regclass::text
         from pg_catalog.pg_inherits i
         join pg_catalog.pg_class c on c.oid = i.inhrelid
-        where i.inhparent = ${oid}::oid
-          and c.relkind = 'r'
-          and not c.relispartition
+        where i.inhparent = ${oid}::oid and c.relkind = 'r' and not c.relispartition
         order by 1
       ) as children,
       array(

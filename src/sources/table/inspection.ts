@@ -305,8 +305,7 @@ async function readRelations(client: Reader, oid: number): Promise<{ oid: number
       from pg_catalog.pg_inherits i
       join tree on tree.oid = i.inhparent
       join pg_catalog.pg_class p on p.oid = i.inhrelid
-      where p.relispartition
-        and p.relkind in ('r', 'p'))
+      where p.relispartition and p.relkind in ('r', 'p'))
     select c.oid::int8::text as oid, n.nspname as schema, c.relname as name
     from tree
     join pg_catalog.pg_class c on c.oid = tree.oid

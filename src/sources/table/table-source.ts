@@ -56,9 +56,7 @@ async function countKeyless(tx: Queryable, table: SourceTable, parts: TableParts
       parts.statement(sql`
       select pg_catalog.count(*)::pg_catalog.float8 as rows, pg_catalog.min(${parts.keyParts}) as example
       from ${parts.from} s
-      where not (${parts.keyNotNull})
-        and ${parts.matches}
-        and not ${parts.existedBefore}`),
+      where not (${parts.keyNotNull}) and ${parts.matches} and not ${parts.existedBefore}`),
     ),
   );
   return found && { ...found, reason };

@@ -53,8 +53,7 @@ export async function findByProviderBatch(
     select b.id, p.name as pipeline
     from rowmill.batches b
     join rowmill.pipelines p on p.id = b.pipeline_id
-    where b.account = ${account}
-      and b.provider_batch_id = ${providerBatchId}`);
+    where b.account = ${account} and b.provider_batch_id = ${providerBatchId}`);
 }
 
 /** How many requests of these keys each state has. */
@@ -66,8 +65,7 @@ export async function countStatesOf(
   const rows = await client.rows<{ state: RequestState; count: number }>(sql`
     select state, count(*)::int as count
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${keys}::text[])
+    where pipeline_id = ${pipelineId} and key = any(${keys}::text[])
     group by state`);
   return new Map(rows.map((row) => [row.state, row.count]));
 }
@@ -81,9 +79,7 @@ export async function lockWaiting(
   return tx.rows(sql`
     select id::text as id, key
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${keys}::text[])
-      and state = 'waiting'
+    where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) and state = 'waiting'
     order by requests.id
     for update`);
 }
@@ -117,8 +113,7 @@ export async function takeAdopted(
       set state = 'batched', batch = ${batch.no}, attempt = r.attempt + 1, not_before = null, changed_at = now(),
         content_hash = decode(x.hash, 'hex'), fingerprint = decode(x.fingerprint, 'hex')
       from x
-      where r.id = x.id
-        and r.state = 'waiting'
+      where r.id = x.id and r.state = 'waiting'
       returning x.*),
     named as (
       insert into rowmill.named_lines (request_id, batch, custom_id, room)
@@ -147,7 +142,6 @@ export async function requestsByCustomId(
     select l.custom_id as "customId", r.id::text as id
     from rowmill.named_lines l
     join rowmill.requests r on r.id = l.request_id and r.state = 'batched' and r.batch = l.batch
-    where l.batch = ${batch}
-      and l.custom_id = any(${customIds}::text[])`);
+    where l.batch = ${batch} and l.custom_id = any(${customIds}::text[])`);
   return new Map(rows.map((row) => [row.customId, row.id]));
 }

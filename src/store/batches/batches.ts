@@ -184,8 +184,7 @@ export async function get(client: Reader, id: string): Promise<Batch | null> {
   const row = await client.first<BatchRecord>(sql`
     select ${COLUMNS}
     from ${FROM}
-    where b.id = ${id}
-      and ${IS_UNDERSTOOD}`);
+    where b.id = ${id} and ${IS_UNDERSTOOD}`);
   return row && toBatch(row);
 }
 
@@ -199,8 +198,7 @@ export async function idsByName(client: Reader, name: string): Promise<string[]>
   const rows = await client.rows<{ id: string }>(sql`
     select id
     from rowmill.batches
-    where starts_with(id::text, ${name.toLowerCase()})
-      or provider_batch_id = ${name}
+    where starts_with(id::text, ${name.toLowerCase()}) or provider_batch_id = ${name}
     order by planned_at desc
     limit ${NAMED_MAX}`);
   return name === "" ? [] : rows.map((row) => row.id);
@@ -244,8 +242,7 @@ export async function renew(client: Queryable, tokens: readonly string[]): Promi
       -- A row that a running chunk has locked is skipped: waiting could cost the others their leases.
       select id
       from rowmill.batches
-      where lease_token = any(${tokens}::uuid[])
-        and lease_until > clock_timestamp()
+      where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp()
       for update skip locked)
     returning lease_token as token`);
   return rows.map((row) => row.token);
@@ -256,8 +253,7 @@ export async function leaseLeftMs(client: Reader, id: string): Promise<number | 
   const row = await client.first<{ left: number | null }>(sql`
     select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
     from rowmill.batches
-    where id = ${id}
-      and settled_at is null`);
+    where id = ${id} and settled_at is null`);
   return row?.left ?? null;
 }
 
@@ -299,8 +295,7 @@ export async function release(
     set lease_token = null, lease_until = null, lease_worker = null, failures = ${next.failures},
       held_for = ${next.heldFor ?? null},
       next_at = clock_timestamp() + make_interval(secs => ${next.delayMs / 1000})
-    where id = ${lease.batchId}
-      and lease_token = ${lease.token}`);
+    where id = ${lease.batchId} and lease_token = ${lease.token}`);
 }
 
 /** Writes fields under the lease, without a move. False: the lease is lost. */
@@ -389,7 +384,6 @@ export async function countUnfinished(client: Queryable, pipelineIds: readonly n
   const row = await client.first<{ count: number }>(sql`
     select count(*)::int as count
     from rowmill.batches
-    where settled_at is null
-      and pipeline_id = any(${pipelineIds}::int[])`);
+    where settled_at is null and pipeline_id = any(${pipelineIds}::int[])`);
   return row?.count ?? 0;
 }

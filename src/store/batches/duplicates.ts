@@ -43,16 +43,14 @@ function recordedAsOurs(account: string, providerBatchId: Sql): Sql {
   return sql`
     select 1
     from rowmill.batches ours
-    where ours.account = ${account}
-      and ours.provider_batch_id = ${providerBatchId}`;
+    where ours.account = ${account} and ours.provider_batch_id = ${providerBatchId}`;
 }
 
 export async function duplicateCancelled(client: Queryable, account: string, providerBatchId: string): Promise<void> {
   await client.run(sql`
     update rowmill.duplicate_batches
     set cancelled_at = now()
-    where account = ${account}
-      and provider_batch_id = ${providerBatchId}`);
+    where account = ${account} and provider_batch_id = ${providerBatchId}`);
 }
 
 /** Recorded and not cancelled yet, oldest first: of all batches, or of one. */
@@ -129,8 +127,7 @@ export async function duplicatesAmong(
       and not exists (
         select 1
         from rowmill.duplicate_batches s
-        where s.account = ${account}
-          and s.provider_batch_id = x."providerBatchId")`);
+        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
 }
 
 /** Provider batches that are recorded as duplicates of this one. */
@@ -164,13 +161,11 @@ export async function orphansAmong(
       and not exists (
         select 1
         from rowmill.batches k
-        where k.account = ${account}
-          and k.provider_batch_id = x."providerBatchId")
+        where k.account = ${account} and k.provider_batch_id = x."providerBatchId")
       and not exists (
         select 1
         from rowmill.duplicate_batches s
-        where s.account = ${account}
-          and s.provider_batch_id = x."providerBatchId")`);
+        where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
   return rows.map((row) => row.id);
 }
 
@@ -192,9 +187,7 @@ export async function forgetPossible(
 ): Promise<void> {
   await client.run(sql`
     delete from rowmill.duplicate_batches
-    where account = ${account}
-      and provider_batch_id = ${providerBatchId}
-      and not certain`);
+    where account = ${account} and provider_batch_id = ${providerBatchId} and not certain`);
 }
 
 /** Of these ids, those of our batches and of duplicates; `certain`: without possible duplicates. */
@@ -209,8 +202,7 @@ export async function knownProviderBatches(
     union
     select provider_batch_id
     from rowmill.duplicate_batches
-    where ${these}
-      and (certain or not ${certain}::boolean)`);
+    where ${these} and (certain or not ${certain}::boolean)`);
   return new Set(rows.map((row) => row.id));
 }
 

@@ -44,9 +44,7 @@ export async function lockMany(tx: Queryable, batch: number, requestIds: readonl
   return tx.rows<InFlight>(sql`
     select ${COLUMNS}
     from ${FROM}
-    where r.id = any(${int8Array(requestIds)})
-      and r.state = 'batched'
-      and r.batch = ${batch}
+    where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
     order by r.id
     for update of r`);
 }
@@ -59,9 +57,7 @@ export async function lockQuietly(tx: Queryable, batch: number, requestIds: read
     from (
       select 1
       from rowmill.requests r
-      where r.id = any(${int8Array(requestIds)})
-        and r.state = 'batched'
-        and r.batch = ${batch}
+      where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
       order by r.id
       for update) locked`),
   );
@@ -76,9 +72,7 @@ export async function inFlightOf(
   const rows = await client.rows<{ id: string; attempt: number; contentHash: string }>(sql`
     select id::text as id, attempt, ${hex(sql`content_hash`)} as "contentHash"
     from rowmill.requests
-    where id = any(${int8Array(requestIds)})
-      and state = 'batched'
-      and batch = ${batch}`);
+    where id = any(${int8Array(requestIds)}) and state = 'batched' and batch = ${batch}`);
   return new Map(rows.map(({ id, ...sent }) => [id, sent]));
 }
 
@@ -151,8 +145,7 @@ export async function countOpen(client: Reader, batch: number): Promise<OpenRequ
       (select count(*) from rowmill.kept_answers k where k.batch = b.no)::int as kept,
       (select coalesce(sum(n), 0) from rowmill.queue q where q.batch = b.no)::int as queued
     from rowmill.batches b
-    where b.no = ${batch}
-      and b.settled_at is null`);
+    where b.no = ${batch} and b.settled_at is null`);
   return row ?? { inFlight: 0, kept: 0, queued: 0 };
 }
 
@@ -182,8 +175,7 @@ export async function nextOfBatch(client: Reader, batch: number, after: string |
     from (
       select q.no, q.ids
       from rowmill.queue q
-      where q.batch = ${batch}
-        and q.no > ${after ?? "0"}::bigint
+      where q.batch = ${batch} and q.no > ${after ?? "0"}::bigint
       order by q.no
       limit 1) q
     left join rowmill.requests r on r.id = any(q.ids)
@@ -240,9 +232,7 @@ export async function takeIntoBatch(
         byteaArray(requests.map(({ fingerprint }) => fingerprint)),
         int4Array(requests.map(({ sent }) => (sent ? 1 : 0))),
       ])} with ordinality as x (id, attempt, hash, fingerprint, sent, place)
-      where r.id = x.id
-        and r.state = ${hiddenState("waiting")}
-        and r.attempt = x.attempt - 1
+      where r.id = x.id and r.state = ${hiddenState("waiting")} and r.attempt = x.attempt - 1
       returning r.id, x.sent, x.place),
     counted as (
       insert into rowmill.counts (pipeline_id, waiting, batched)

@@ -25,31 +25,26 @@ export async function spending(
     select coalesce((
       select sum(b.cost_nano_usd)
       from rowmill.batches b
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
+      where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}),
       0)::float8 + coalesce((
       select sum(u.cost_nano_usd)
       from rowmill.usage u
       join rowmill.batches b on b.no = u.batch
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
+      where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}),
       0)::float8 + coalesce((
       select sum(s.reserved_nano_usd)
       from rowmill.duplicate_batches s
       join rowmill.batches b on b.id = s.batch_id
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
+      where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}),
       0)::float8 + coalesce((
       select sum(b.lost_nano_usd)
       from rowmill.batches b
-      where b.pipeline_id = ${pipelineId}
-        and ${inPeriod(period)}),
+      where b.pipeline_id = ${pipelineId} and ${inPeriod(period)}),
       0)::float8 as "spentNanoUsd",
       coalesce((
         select sum(b.reserved_nano_usd)
         from rowmill.batches b
-        where b.pipeline_id = ${pipelineId}
-          and b.settled_at is null),
+        where b.pipeline_id = ${pipelineId} and b.settled_at is null),
         0)::float8 as "reservedNanoUsd",
       (
         select count(*)
@@ -126,9 +121,7 @@ export async function reservedTokens(tx: Reader, account: string, model: string)
   const row = await tx.first<{ tokens: number }>(sql`
     select coalesce(sum(reserved_tokens), 0)::float8 as tokens
     from rowmill.batches
-    where account = ${account}
-      and model = ${model}
-      and settled_at is null`);
+    where account = ${account} and model = ${model} and settled_at is null`);
   return row?.tokens ?? 0;
 }
 
@@ -199,9 +192,7 @@ export async function raiseGuess(client: Queryable, of: { account: string; model
     update rowmill.learned_limits
     set input_bytes = greatest(input_bytes, least(input_bytes * ${GUESS_GROWTH}, refused_bytes / 2)),
       size_guesses = 1
-    where account = ${of.account}
-      and model = ${of.model}
-      and size_guesses > 0`);
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 
 /** Smaller files did not help: the guess was wrong. */
@@ -209,9 +200,7 @@ export async function forgetGuess(client: Queryable, of: { account: string; mode
   await client.run(sql`
     update rowmill.learned_limits
     set input_bytes = null, size_guesses = 0, refused_bytes = null
-    where account = ${of.account}
-      and model = ${of.model}
-      and size_guesses > 0`);
+    where account = ${of.account} and model = ${of.model} and size_guesses > 0`);
 }
 
 /** What this batch may have cost beyond its attempts. */

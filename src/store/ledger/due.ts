@@ -190,8 +190,7 @@ const DEMO = sql`(
     select (
       select r.pipeline_id
       from rowmill.requests r
-      where r.demo
-        and r.pipeline_id > found.id
+      where r.demo and r.pipeline_id > found.id
       order by r.pipeline_id
       limit 1)
     from found

@@ -242,8 +242,7 @@ export async function failedKeys(
   return client.rows(sql`
     select key, concat_ws(': ', error_code, error) as error
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and state = 'failed'
+    where pipeline_id = ${pipelineId} and state = 'failed'
     order by id
     limit ${max}`);
 }
@@ -285,8 +284,7 @@ export async function requestStory(client: Queryable, pipelineId: number, key: s
       r.demo, case when r.not_before > clock_timestamp() then r.not_before end as "notBefore", b.id as "batchId"
     from rowmill.requests r
     left join rowmill.batches b on b.no = r.batch and r.state = 'batched'
-    where r.pipeline_id = ${pipelineId}
-      and r.key = ${key}`);
+    where r.pipeline_id = ${pipelineId} and r.key = ${key}`);
 }
 
 export interface AttemptStory {
@@ -328,8 +326,7 @@ export async function attemptStories(client: Queryable, requestId: string): Prom
       union all
       select attempt, batch, null, null, null, null, null, null, null, null, null, null, null
       from rowmill.requests
-      where id = ${requestId}::bigint
-        and state = 'batched') x
+      where id = ${requestId}::bigint and state = 'batched') x
     join rowmill.batches b on b.no = x.batch
     order by x.attempt
     limit ${ATTEMPTS_SHOWN_MAX}`);

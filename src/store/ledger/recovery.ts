@@ -39,9 +39,7 @@ export async function lockWaitingById(
   return tx.rows(sql`
     select id::text as id, key
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and id = any(${ids}::bigint[])
-      and state = 'waiting'
+    where pipeline_id = ${pipelineId} and id = any(${ids}::bigint[]) and state = 'waiting'
     order by requests.id
     for update`);
 }

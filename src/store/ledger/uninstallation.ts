@@ -15,8 +15,7 @@ export async function markUninstalled(tx: Queryable, pipelineIds: readonly numbe
     with marked as (
       update rowmill.pipelines
       set uninstalled_at = now()
-      where uninstalled_at is null
-        and id = any(${pipelineIds}::int[])
+      where uninstalled_at is null and id = any(${pipelineIds}::int[])
       returning id)
     insert into rowmill.pipeline_events (pipeline_id, event)
     select id, 'uninstalled' from marked`);

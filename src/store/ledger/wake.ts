@@ -6,8 +6,7 @@ export async function wakeBatches(tx: Queryable, pipelineId: number): Promise<nu
   const batches = await tx.rows<{ id: string }>(sql`
     update rowmill.batches
     set next_at = clock_timestamp()
-    where pipeline_id = ${pipelineId}
-      and settled_at is null
+    where pipeline_id = ${pipelineId} and settled_at is null
     returning id`);
   await tx.run(sql`
     update rowmill.learned_limits l

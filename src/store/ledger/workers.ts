@@ -53,8 +53,7 @@ export async function buryDead(tx: Queryable): Promise<Buried> {
     where id in (
       select id
       from rowmill.batches
-      where settled_at is null
-        and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
+      where settled_at is null and lease_worker = any(${dead.map((worker) => worker.id)}::text[])
       for update skip locked)
     returning id`);
   return { workers: dead.length, batchIds: freed.map((batch) => batch.id) };
@@ -69,8 +68,7 @@ export async function batchesWithoutJob(client: Reader, limit: number): Promise<
       and not exists (
         select 1
         from rowmill_worker.jobs j
-        where j.key = 'batch:' || b.id
-          and j.attempts < j.max_attempts)
+        where j.key = 'batch:' || b.id and j.attempts < j.max_attempts)
     limit ${limit}`);
   return rows.map((row) => row.id);
 }
@@ -85,8 +83,7 @@ export async function removeSpentJobs(client: Queryable, limit: number): Promise
       select j.key
       from rowmill_worker.jobs j
       join rowmill.batches b on j.key = 'batch:' || b.id
-      where b.settled_at is not null
-        and j.locked_at is null
+      where b.settled_at is not null and j.locked_at is null
       limit ${limit}) spent
     cross join lateral rowmill_worker.remove_job(spent.key) r`);
   return row?.removed ?? 0;

@@ -153,8 +153,7 @@ export async function pause(client: Queryable, id: number, why: Pause): Promise<
   const changed = await client.run(sql`
     update rowmill.pipelines
     set pause_kind = ${why.kind}, pause_reason = ${reason}, paused_at = now()
-    where id = ${id}
-      and pause_kind is null`);
+    where id = ${id} and pause_kind is null`);
   if (changed > 0) await addEvent(client, id, { event: "paused", reason });
   return changed > 0;
 }
@@ -226,9 +225,7 @@ export async function withdrawLocalApproval(client: Queryable, id: number, accou
   const row = await client.first(sql`
     select 1 as one
     from rowmill.pipelines
-    where id = ${id}
-      and approved_hash is not null
-      and starts_with(approved_account, 'http:')
+    where id = ${id} and approved_hash is not null and starts_with(approved_account, 'http:')
     for update`);
   if (row !== null) await withdrawApproval(client, id, "it was approved for a server by plain HTTP");
 }
@@ -251,8 +248,7 @@ export async function clearSpentFlush(client: Queryable, id: number): Promise<vo
       and not exists (
         select 1
         from rowmill.arrivals a
-        where a.pipeline_id = p.id
-          and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
+        where a.pipeline_id = p.id and (a.arrived_at <= p.flush_at or p.flush_at > ${tooOld()}))
       and not exists (
         select 1
         from rowmill.queue w
@@ -284,7 +280,6 @@ export async function countWaitingAgain(client: Queryable, id: number): Promise<
     from rowmill.queue q
     cross join unnest(q.ids) x (id)
     join rowmill.requests r on r.id = x.id and r.state = 'waiting' and r.attempt > 0
-    where q.pipeline_id = ${id}
-      and q.batch is null`);
+    where q.pipeline_id = ${id} and q.batch is null`);
   return row?.count ?? 0;
 }

@@ -61,8 +61,7 @@ export async function takeArrivals(
           from (
             select ctid, ${KEYS_INSIDE} as size
             from rowmill.arrivals a
-            where pipeline_id operator(pg_catalog.=) ${pipelineId}
-              and ${arrivedBefore(before)}
+            where pipeline_id operator(pg_catalog.=) ${pipelineId} and ${arrivedBefore(before)}
             limit ${TAKE_ARRIVALS_MAX}) oldest_first) counted
         where before operator(pg_catalog.<) ${TAKE_KEYS}))
       returning keys, arrived_at),
@@ -177,8 +176,7 @@ export async function arrivedSample(client: Reader, pipelineId: number, max: num
     from (
       select keys
       from rowmill.arrivals
-      where pipeline_id = ${pipelineId}
-        and keys is not null
+      where pipeline_id = ${pipelineId} and keys is not null
       order by ctid desc
       limit ${max}) a
     cross join unnest(a.keys[greatest(1, cardinality(a.keys) - ${max} + 1):]) k (key)

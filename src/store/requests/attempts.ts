@@ -243,8 +243,7 @@ export async function unexplainedRefusals(
     with since as (
       select coalesce(max(e.at), '-infinity') as at
       from rowmill.pipeline_events e
-      where e.pipeline_id = ${batch.pipelineId}
-        and e.event = 'resumed'),
+      where e.pipeline_id = ${batch.pipelineId} and e.event = 'resumed'),
     last as (
       select b.settled_at,
         exists (select from rowmill.attempts a where a.batch = b.no and a.outcome = 'batchRefused') as unexplained
@@ -290,7 +289,6 @@ export async function forgetUnusedAnswers(
     where ctid = any (array(
       select ctid
       from rowmill.attempts
-      where answer is not null
-        and at < now() - make_interval(days => ${bounds.olderThanDays})
+      where answer is not null and at < now() - make_interval(days => ${bounds.olderThanDays})
       limit ${bounds.max}))`);
 }

@@ -113,8 +113,7 @@ export async function foldCounts(client: Queryable): Promise<void> {
         join (
           select pipeline_id, hour
           from rowmill.usage
-          where batch is null
-            and hour > now() - interval '1 day'
+          where batch is null and hour > now() - interval '1 day'
           group by 1, 2
           having count(*) > 1) o on o.pipeline_id = u.pipeline_id
           and o.hour = u.hour

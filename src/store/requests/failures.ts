@@ -78,8 +78,7 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
       cross join lateral (
         select *
         from rowmill.requests q
-        where q.pipeline_id = p.id
-          and q.state = 'failed'
+        where q.pipeline_id = p.id and q.state = 'failed'
         limit ${rowsMax}) r
       cross join ${MESSAGE_PARTS}
       left join rowmill.attempts a on ${KEPT_ATTEMPT}
@@ -148,8 +147,7 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
           when r.error_code = 'truncated' then (
             select t.room
             from rowmill.attempts t
-            where t.request_id = r.id
-              and t.attempt = r.attempt) end as room
+            where t.request_id = r.id and t.attempt = r.attempt) end as room
       from rowmill.requests r
       where ${isMeant(meant)}) failed`);
   return row ?? { kept: 0, lost: 0, sameRoom: 0 };
@@ -162,15 +160,13 @@ export async function failedSample(client: Reader, meant: FailedRows, max: numbe
     (
       select r.key
       from rowmill.requests r
-      where ${isMeant(meant)}
-        and not ${IS_KEPT}
+      where ${isMeant(meant)} and not ${IS_KEPT}
       order by r.id
       limit ${half})
     union (
       select r.key
       from rowmill.requests r
-      where ${isMeant(meant)}
-        and not ${IS_KEPT}
+      where ${isMeant(meant)} and not ${IS_KEPT}
       order by r.id desc
       limit ${half})`);
   return rows.map((row) => row.key);
@@ -185,8 +181,7 @@ export async function statesOf(
   return client.rows(sql`
     select key, state
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${[...keys]}::text[])`);
+    where pipeline_id = ${pipelineId} and key = any(${[...keys]}::text[])`);
 }
 
 /** Reopens the next ones without a kept answer. Returns the last id and how many; null: there are none. */
@@ -198,9 +193,7 @@ export async function reopenLost(
   const rows = await tx.rows<{ id: string }>(sql`
     select r.id::text as id
     from rowmill.requests r
-    where ${isMeant(meant)}
-      and not ${IS_KEPT}
-      and r.id > ${after}::bigint
+    where ${isMeant(meant)} and not ${IS_KEPT} and r.id > ${after}::bigint
     order by r.id
     limit ${max}
     for update of r`);
@@ -215,8 +208,7 @@ export async function reopenFailed(tx: Queryable, pipelineId: number, ids: reado
   const rows = await tx.rows<{ id: string }>(sql`
     select id::text as id
     from rowmill.requests
-    where id = any(${[...ids]}::bigint[])
-      and state = 'failed'
+    where id = any(${[...ids]}::bigint[]) and state = 'failed'
     order by requests.id
     for update`);
   return reopenMany(

@@ -61,15 +61,13 @@ export async function tidy(tx: Queryable, pipelineId: number): Promise<void> {
   await tx.run(sql`
     with old as (
       delete from rowmill.queue
-      where pipeline_id = ${pipelineId}
-        and batch is null
+      where pipeline_id = ${pipelineId} and batch is null
       returning no, since, not_before, ids),
     planned as materialized (
       select x.id
       from rowmill.queue q
       cross join unnest(q.ids) x (id)
-      where q.pipeline_id = ${pipelineId}
-        and q.batch is not null),
+      where q.pipeline_id = ${pipelineId} and q.batch is not null),
     kept as (
       select distinct on (x.id) x.id, o.no, o.since, o.not_before
       from old o
@@ -106,9 +104,7 @@ export async function giveToBatch(
       update rowmill.queue q
       set batch = ${batch}
       from turn t
-      where q.no = t.no
-        and t.until <= ${bounds.max}
-        and q.batch is null
+      where q.no = t.no and t.until <= ${bounds.max} and q.batch is null
       returning q.n),
     split as (
       update rowmill.queue q
@@ -123,8 +119,7 @@ export async function giveToBatch(
       select q.pipeline_id, ${batch}, q.since, q.not_before, q.ids[1:${bounds.max}::int - t.until + t.n]
       from turn t
       join rowmill.queue q on q.no = t.no
-      where t.until > ${bounds.max}
-        and t.until - t.n < ${bounds.max}
+      where t.until > ${bounds.max} and t.until - t.n < ${bounds.max}
       returning n)
     select coalesce(sum(n), 0)::int as given
     from (select n from whole union all select n from part) given`);
@@ -153,10 +148,8 @@ async function isolate(
       from rowmill.queue q
       cross join unnest(q.ids) with ordinality as x (id, place)
       join rowmill.requests r on r.id = x.id and r.state = 'waiting'
-      where q.pipeline_id = ${pipelineId}
-        and ${IS_DUE}) turn
-    where attempt > 0
-      or fresh <= ${newMax}
+      where q.pipeline_id = ${pipelineId} and ${IS_DUE}) turn
+    where attempt > 0 or fresh <= ${newMax}
     order by not_before, no, place
     limit ${max}`;
   await tx.run(sql`
@@ -217,8 +210,7 @@ export async function waitingSample(client: Reader, pipelineId: number, max: num
     from (
       select ids
       from rowmill.queue
-      where pipeline_id = ${pipelineId}
-        and batch is null
+      where pipeline_id = ${pipelineId} and batch is null
       order by ${order}
       limit ${half}) q
     cross join unnest(${place}) x (id)

@@ -44,8 +44,7 @@ export async function lockByKeys(tx: Queryable, pipelineId: number, keys: readon
       ${hex(sql`answered_hash`)} as "answeredHash", ${hex(sql`answered_fingerprint`)} as "answeredFingerprint",
       row_gone as "rowGone"
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and key = any(${keys}::text[])
+    where pipeline_id = ${pipelineId} and key = any(${keys}::text[])
     order by id
     for update`);
 }
@@ -106,8 +105,7 @@ export async function moveMany(tx: Queryable, pipelineId: number, moves: readonl
       error = case when x.to in ('gone', 'failed', 'cancelled') then r.error end
     from json_to_recordset(${JSON.stringify(moves)}::json) as x (id bigint, "from" rowmill.request_state,
       "to" rowmill.request_state, hash text, fresh boolean, forget boolean)
-    where r.id = x.id
-      and r.state = x.from
+    where r.id = x.id and r.state = x.from
     returning r.id::text as id, x.from, x.to`);
   return settleMoves(tx, pipelineId, moved);
 }
@@ -152,8 +150,7 @@ export async function renameMany(tx: Queryable, renames: readonly { id: string; 
     update rowmill.requests r
     set key = x.key, changed_at = now()
     from json_to_recordset(${JSON.stringify(renames)}::json) as x (id bigint, key text)
-    where r.id = x.id
-      and r.state = 'batched'`);
+    where r.id = x.id and r.state = 'batched'`);
 }
 
 /** To be asked again. Those in flight are left to the collector. */
@@ -163,8 +160,7 @@ export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonl
     with ended as (
       select id, state
       from rowmill.requests
-      where id = any(${int8Array(ids)})
-        and state in ('succeeded', 'failed')
+      where id = any(${int8Array(ids)}) and state in ('succeeded', 'failed')
       order by id
       for update)
     update rowmill.requests r
@@ -180,8 +176,7 @@ export async function hasDemoAnswers(client: Reader, pipelineId: number): Promis
   const row = await client.first(sql`
     select 1 as one
     from rowmill.requests
-    where pipeline_id = ${pipelineId}
-      and demo
+    where pipeline_id = ${pipelineId} and demo
     limit 1`);
   return row !== null;
 }
@@ -196,8 +191,7 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
       with demo as (
         select id, state
         from rowmill.requests
-        where pipeline_id = ${pipelineId}
-          and demo
+        where pipeline_id = ${pipelineId} and demo
         order by id
         limit ${DEMO_CHUNK}
         for update)
@@ -237,9 +231,7 @@ export async function reaffirmMany(tx: Queryable, pipelineId: number, ids: reado
     update rowmill.requests
     set state = 'succeeded', not_before = null, fingerprint = answered_fingerprint, error_code = null,
       error = null, changed_at = now()
-    where id = any(${ids}::bigint[])
-      and state = 'waiting'
-      and answered_hash = content_hash`);
+    where id = any(${ids}::bigint[]) and state = 'waiting' and answered_hash = content_hash`);
   await countChanges(tx, pipelineId, { waiting: -moved, succeeded: moved });
   return moved;
 }
@@ -263,7 +255,6 @@ export async function countAsked(tx: Reader, pipelineId: number): Promise<number
       select x.id
       from rowmill.queue q
       cross join unnest(q.ids) x (id)
-      where q.pipeline_id = ${pipelineId}
-        and q.batch is not null) asked`);
+      where q.pipeline_id = ${pipelineId} and q.batch is not null) asked`);
   return row?.count ?? 0;
 }
