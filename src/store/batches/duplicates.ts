@@ -112,10 +112,7 @@ export async function duplicatesAmong(
         0),
 
         -- What ended without being sent cost nothing itself, but the duplicate may have run.
-        (
-          select max((e.detail ->> 'reservedNanoUsd')::float8)
-          from rowmill.batch_events e
-          where e.batch_id = b.id),
+        (select max((e.detail ->> 'reservedNanoUsd')::float8) from rowmill.batch_events e where e.batch_id = b.id),
         0)::float8 as "reservedNanoUsd"
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
       ${ofOurOwn(sql`x."batchId"`)}

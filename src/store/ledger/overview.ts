@@ -59,11 +59,7 @@ export interface PipelineOverview {
 export async function pipelineOverviews(client: Queryable): Promise<PipelineOverview[]> {
   return client.rows<PipelineOverview>(sql`
     with counted as (${COUNTS_BY_PIPELINE}),
-    queued as (
-      select pipeline_id, min(since) as oldest
-      from rowmill.queue
-      where batch is null
-      group by pipeline_id),
+    queued as (select pipeline_id, min(since) as oldest from rowmill.queue where batch is null group by pipeline_id),
     unfinished as (
       select pipeline_id, json_object_agg(state, batches) as states, min(next_at) as next_at
       from (

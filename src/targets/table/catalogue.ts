@@ -223,10 +223,7 @@ export async function targetSignature(client: Reader, qualified: string): Promis
       select concat_ws(':', 'k', k.oid, k.xmin)
       from pg_catalog.pg_constraint k
       where k.conrelid = c.oid
-        or k.contypid in (
-          select a.atttypid
-          from pg_catalog.pg_attribute a
-          where a.attrelid = c.oid and a.attnum > 0)
+        or k.contypid in (select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0)
       union all select concat_ws(':', 'i', i.indexrelid, i.xmin) from pg_catalog.pg_index i where i.indrelid = c.oid
       union all select concat_ws(':', 'f', f.oid, f.xmin) from pg_catalog.pg_attrdef f where f.adrelid = c.oid
       union all select concat_ws(':', 't', t.oid, t.xmin) from pg_catalog.pg_trigger t where t.tgrelid = c.oid

@@ -257,10 +257,7 @@ function findForeign(client: Reader, { target, source, key }: Ownership): Promis
     cross join lateral pg_identify_object(r.via_class, r.via_object, r.via_part) v
     where o.id <> me.oid
       and not exists (select 1 from pg_catalog.pg_roles a where a.oid = o.id and a.rolsuper)
-      and not exists (
-        select 1
-        from pg_catalog.pg_class c
-        where c.oid = to_regclass(${source}) and c.relowner = o.id)
+      and not exists (select 1 from pg_catalog.pg_class c where c.oid = to_regclass(${source}) and c.relowner = o.id)
     order by r.class, r.object, r.via_class, r.via_object
     limit ${FOREIGN_MAX}`);
 }
