@@ -36,6 +36,12 @@ export interface Reader {
   rows<Row extends object>(statement: Sql): Promise<Row[]>;
   /** The first row, or null. */
   first<Row extends object>(statement: Sql): Promise<Row | null>;
+  /** The only column, of all rows. */
+  column<Value>(statement: Sql): Promise<Value[]>;
+  /** The only column of the first row; null where there is none. */
+  value<Value>(statement: Sql): Promise<Value | null>;
+  /** The same for a count or a sum; 0 where there is none. */
+  number(statement: Sql): Promise<number>;
 }
 
 /** Runs statements: the pool, or one open transaction. */
@@ -253,9 +259,14 @@ function known<Row extends object>(result: pg.QueryResult<Row> | undefined): pg.
 }
 
 function queryable(send: <Row extends object>(statement: Sql) => Promise<pg.QueryResult<Row>>): Queryable {
+  const column = async <Value>(statement: Sql) =>
+    (await send<Record<string, Value>>(statement)).rows.flatMap((row) => Object.values(row).slice(0, 1));
   return {
+    column,
     rows: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows,
     first: async <Row extends object>(statement: Sql) => (await send<Row>(statement)).rows[0] ?? null,
+    value: async <Value>(statement: Sql) => (await column<Value>(statement))[0] ?? null,
+    number: async (statement) => (await column<number>(statement))[0] ?? 0,
     run: async (statement) => (await send(statement)).rowCount ?? 0,
   };
 }

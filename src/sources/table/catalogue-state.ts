@@ -60,14 +60,14 @@ export async function catalogueState(database: Database): Promise<string> {
   return database.transaction(async (tx) => {
     const path = await schemasOnPath(tx);
     // This role, all roles, and the definitions that the pipelines' triggers were made for.
-    const row = await tx.first<{ state: string }>(sql`
+    const state = await tx.value<string>(sql`
       select concat_ws(' ', current_user, current_setting('session_replication_role'),
         (select sum(hashtextextended(concat_ws(',', oid, rolname, rolsuper), ${SEED}::int8)) from pg_catalog.pg_roles),
         (
           select sum(hashtextextended(concat_ws(',', id, definition_hash, source_signature, uninstalled_at),
             ${SEED}::int8))
           from rowmill.pipelines),
-        ${SUMS}) as state`);
-    return [...path, row?.state ?? ""].join(" ");
+        ${SUMS})`);
+    return [...path, state ?? ""].join(" ");
   });
 }

@@ -73,9 +73,7 @@ interface ReplicaRole {
 
 /** Where sessions begin with `session_replication_role = replica`, in which no ordinary trigger fires. */
 export async function diagnoseReplicaRole(client: Reader): Promise<readonly Finding[]> {
-  const row = await client.first<{ here: boolean }>(
-    sql`select current_setting('session_replication_role') = 'replica' as here`,
-  );
+  const here = await client.value<boolean>(sql`select current_setting('session_replication_role') = 'replica'`);
   const settings = await client.rows<ReplicaSetting>(sql`
     select r.rolname as role, d.datname as database
     from pg_catalog.pg_db_role_setting s
@@ -84,7 +82,7 @@ export async function diagnoseReplicaRole(client: Reader): Promise<readonly Find
     where 'session_replication_role=replica' = any(s.setconfig)
       and (s.setdatabase = 0 or d.datname = current_database())
     order by 1 nulls first, 2 nulls first`);
-  return judgeReplicaRole({ here: row?.here ?? false, settings });
+  return judgeReplicaRole({ here: here === true, settings });
 }
 
 export function judgeReplicaRole({ here, settings }: ReplicaRole): readonly Finding[] {

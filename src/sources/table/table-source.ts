@@ -64,14 +64,14 @@ async function countKeyless(tx: Queryable, table: SourceTable, parts: TableParts
 
 async function missingKeys(tx: Queryable, parts: TableParts, keys: readonly string[]): Promise<string[]> {
   const present = await readable(tx, keys, (part) =>
-    tx.rows<{ key: string }>(
+    tx.column<string>(
       parts.statement(sql`
       select k.key
       from ${eachKey(part)}
       where exists (select 1 from ${parts.from} s where ${isRowOf(parts, sql`k.key`)} offset 0)`),
     ),
   );
-  const found = new Set(present.map((row) => row.key));
+  const found = new Set(present);
   return keys.filter((key) => !found.has(key));
 }
 

@@ -49,8 +49,7 @@ export async function installTriggers(
         if (!ownedByRole) await refuseSuperuserOwner(tx);
         const found = await findTriggers(tx, options.pipelineId);
         for (const statement of triggerStatements(table, options, { found, ownedByRole })) await tx.run(raw(statement));
-        const row = await tx.first<{ snapshot: string }>(sql`select pg_current_snapshot()::text as snapshot`);
-        return row?.snapshot ?? "";
+        return (await tx.value<string>(sql`select pg_current_snapshot()::text`)) ?? "";
       },
       { lockTimeoutMs: LOCK_TIMEOUT_MS },
     ),
@@ -197,10 +196,7 @@ function roleStatements({ exists, mayCreate, superuser, member }: RoleFacts): {
 }
 
 async function refuseSuperuserOwner(client: Reader): Promise<void> {
-  const row = await client.first<{ superuser: boolean }>(
-    sql`select rolsuper as superuser from pg_catalog.pg_roles where rolname = current_user`,
-  );
-  if (row?.superuser)
+  if (await client.value<boolean>(sql`select rolsuper from pg_catalog.pg_roles where rolname = current_user`))
     throw new RowmillError(
       "database_refused",
       "Rowmill could not create the role rowmill_arrivals, and a superuser must not own a trigger function.",

@@ -103,7 +103,7 @@ export async function takeAdopted(
   requests: readonly AdoptedRequest[],
 ): Promise<number> {
   if (requests.length === 0) return 0;
-  const moved = await tx.rows<{ id: string }>(sql`
+  const moved = await tx.column<string>(sql`
     with x as (
       select *
       from json_to_recordset(${JSON.stringify(requests)}::json) as x (id bigint, hash text, fingerprint text,
@@ -118,8 +118,8 @@ export async function takeAdopted(
     named as (
       insert into rowmill.named_lines (request_id, batch, custom_id, room)
       select id, ${batch.no}, "customId", room from moved)
-    select id::text as id from moved`);
-  const taken = new Set(moved.map(({ id }) => id));
+    select id::text from moved`);
+  const taken = new Set(moved);
   const lines = requests.filter(({ id }) => taken.has(id));
   if (lines.length > 0)
     await tx.run(sql`

@@ -156,11 +156,9 @@ export interface PlannedBatch {
 }
 
 export async function nextNumber(tx: Queryable): Promise<number> {
-  const row = await tx.first<{ no: number }>(
-    sql`select nextval(pg_get_serial_sequence('rowmill.batches', 'no'))::int as no`,
-  );
-  if (row === null) throw new Error("The sequence of batches gave no number.");
-  return row.no;
+  const no = await tx.value<number>(sql`select nextval(pg_get_serial_sequence('rowmill.batches', 'no'))::int`);
+  if (no === null) throw new Error("The sequence of batches gave no number.");
+  return no;
 }
 
 export async function insertPlanned(tx: Queryable, batch: PlannedBatch): Promise<void> {
@@ -195,13 +193,13 @@ const NAMED_MAX = 5;
  * ambiguous.
  */
 export async function idsByName(client: Reader, name: string): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  if (name === "") return [];
+  return client.column<string>(sql`
     select id
     from rowmill.batches
     where starts_with(id::text, ${name.toLowerCase()}) or provider_batch_id = ${name}
     order by planned_at desc
     limit ${NAMED_MAX}`);
-  return name === "" ? [] : rows.map((row) => row.id);
 }
 
 /** The right to act on one batch for LEASE_MS; every write of its holder requires the token. */
@@ -235,7 +233,7 @@ function leaseEnd(): Sql {
 
 /** Those of the tokens that still hold. */
 export async function renew(client: Queryable, tokens: readonly string[]): Promise<string[]> {
-  const rows = await client.rows<{ token: string }>(sql`
+  return client.column<string>(sql`
     update rowmill.batches
     set lease_until = ${leaseEnd()}
     where id in (
@@ -245,16 +243,14 @@ export async function renew(client: Queryable, tokens: readonly string[]): Promi
       where lease_token = any(${tokens}::uuid[]) and lease_until > clock_timestamp()
       for update skip locked)
     returning lease_token as token`);
-  return rows.map((row) => row.token);
 }
 
 /** 0: it is free; null: the batch is done. */
 export async function leaseLeftMs(client: Reader, id: string): Promise<number | null> {
-  const row = await client.first<{ left: number | null }>(sql`
+  return client.value<number>(sql`
     select greatest(0, extract(epoch from lease_until - clock_timestamp()) * 1000)::float8 as left
     from rowmill.batches
     where id = ${id} and settled_at is null`);
-  return row?.left ?? null;
 }
 
 /**
@@ -369,7 +365,7 @@ export async function addBatchEvent(
 
 /** Ids of unfinished batches that are due and free. */
 export async function due(client: Queryable, limit: number): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select id
     from rowmill.batches
     where settled_at is null
@@ -377,13 +373,11 @@ export async function due(client: Queryable, limit: number): Promise<string[]> {
       and (lease_until is null or lease_until < clock_timestamp())
     order by next_at
     limit ${limit}`);
-  return rows.map((row) => row.id);
 }
 
 export async function countUnfinished(client: Queryable, pipelineIds: readonly number[]): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select count(*)::int as count
     from rowmill.batches
     where settled_at is null and pipeline_id = any(${pipelineIds}::int[])`);
-  return row?.count ?? 0;
 }

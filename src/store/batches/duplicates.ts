@@ -59,7 +59,7 @@ export async function duplicatesToCancel(
   of: { readonly account: string; readonly batchId: string | undefined },
   limit: number,
 ): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select s.provider_batch_id as id
     from rowmill.duplicate_batches s ${ofOurOwn(sql`s.batch_id`)}
     where s.account = ${of.account}
@@ -68,7 +68,6 @@ export async function duplicatesToCancel(
       and s.cancelled_at is null
     order by s.found_at
     limit ${limit}`);
-  return rows.map((row) => row.id);
 }
 
 /** In a copied ledger nothing is cancelled before you decided which one is live, and never what both share. */
@@ -129,11 +128,11 @@ export async function duplicatesAmong(
 
 /** Provider batches that are recorded as duplicates of this one. */
 export async function duplicateIdsOf(client: Reader, batchId: string): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(sql`
-    select provider_batch_id as id
+  const ids = await client.column<string>(sql`
+    select provider_batch_id
     from rowmill.duplicate_batches
     where batch_id = ${batchId}`);
-  return new Set(rows.map((row) => row.id));
+  return new Set(ids);
 }
 
 /**
@@ -147,7 +146,7 @@ export async function orphansAmong(
   named: readonly { readonly providerBatchId: string; readonly batchId: string }[],
   { orNotRecorded = false }: { orNotRecorded?: boolean } = {},
 ): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select x."providerBatchId" as id
     from json_to_recordset(${JSON.stringify(named)}::json) as x ("providerBatchId" text, "batchId" uuid)
     left join rowmill.batches b on b.id = x."batchId"
@@ -163,7 +162,6 @@ export async function orphansAmong(
         select 1
         from rowmill.duplicate_batches s
         where s.account = ${account} and s.provider_batch_id = x."providerBatchId")`);
-  return rows.map((row) => row.id);
 }
 
 /** A provider batch of ours that nothing needs: recorded, and left alone. */
@@ -194,13 +192,13 @@ export async function knownProviderBatches(
   { ids, certain = false }: { readonly ids: readonly string[]; readonly certain?: boolean },
 ): Promise<ReadonlySet<string>> {
   const these = sql`account = ${account} and provider_batch_id = any(${[...ids]}::text[])`;
-  const rows = await client.rows<{ id: string }>(sql`
-    select provider_batch_id as id from rowmill.batches where ${these}
+  const known = await client.column<string>(sql`
+    select provider_batch_id from rowmill.batches where ${these}
     union
     select provider_batch_id
     from rowmill.duplicate_batches
     where ${these} and (certain or not ${certain}::boolean)`);
-  return new Set(rows.map((row) => row.id));
+  return new Set(known);
 }
 
 export interface UnresolvedCreate {

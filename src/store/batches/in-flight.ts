@@ -116,11 +116,8 @@ async function partOf(
       and ${which}
     order by r.id
     for update of r`);
-  const row = await tx.first<{ last: boolean }>(sql`
-    select coalesce(max(part), -1) <= ${part} as last
-    from rowmill.lines
-    where batch = ${batch}`);
-  return { requests, isLast: row?.last ?? true };
+  const last = await tx.number(sql`select coalesce(max(part), -1) from rowmill.lines where batch = ${batch}`);
+  return { requests, isLast: last <= part };
 }
 
 export interface OpenRequests {
@@ -151,8 +148,7 @@ export async function countOpen(client: Reader, batch: number): Promise<OpenRequ
 
 /** Requests that entered it and ended. */
 export async function countEnded(client: Reader, batch: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`select ${endedOf(sql`${batch}::int`)} as count`);
-  return row?.count ?? 0;
+  return client.number(sql`select ${endedOf(sql`${batch}::int`)} as count`);
 }
 
 export async function countUnanswered(client: Reader, batch: number): Promise<number> {
@@ -220,7 +216,7 @@ export async function takeIntoBatch(
     await tx.run(dequeued);
     return new Set();
   }
-  const row = await tx.first<{ ids: string[] | null }>(sql`
+  const ids = await tx.value<string[]>(sql`
     with moved as (
       update rowmill.requests r
       set state = 'batched', batch = ${batch.no}, attempt = x.attempt, not_before = null, changed_at = now(),
@@ -247,8 +243,8 @@ export async function takeIntoBatch(
       where sent = 1
       having count(*) > 0),
     dequeued as (${dequeued})
-    select json_agg(id::text) as ids from moved`);
-  return new Set(row?.ids);
+    select json_agg(id::text) from moved`);
+  return new Set(ids);
 }
 
 /**

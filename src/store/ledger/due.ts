@@ -55,7 +55,7 @@ export interface Due {
 /** Whether nothing was committed since: the same snapshot sees the same rows. Costs next to nothing. */
 export async function holds(client: Reader, { snapshot }: Pick<Due, "snapshot">): Promise<boolean> {
   const statement = asItStands(sql`select pg_catalog.pg_current_snapshot() as snapshot`);
-  return (await client.first<{ snapshot: string }>(statement))?.snapshot === snapshot;
+  return (await client.value<string>(statement)) === snapshot;
 }
 
 /** @throws RowmillError `version_too_old` */

@@ -45,10 +45,10 @@ export async function noteForgotten(client: Queryable, id: string): Promise<void
 
 /** Of these ids, those of batches that still need their spool file. */
 export async function needSpool(client: Reader, ids: readonly string[]): Promise<ReadonlySet<string>> {
-  const rows = await client.rows<{ id: string }>(sql`
+  const needed = await client.column<string>(sql`
     select id
     from rowmill.batches
     where id::text = any(${ids}::text[])
       and (state in ('planned', 'uploading', 'submitting') or (presumed and settled_at is null))`);
-  return new Set(rows.map((row) => row.id));
+  return new Set(needed);
 }

@@ -17,10 +17,9 @@ const EVENTS_SHOWN_MAX = 1_000;
 /** False until `up` created the schema. @throws RowmillError `database_refused` when another role owns it */
 export async function ledgerExists(client: Queryable): Promise<boolean> {
   await requireOwnLedger(client);
-  const row = await client.first<{ exists: boolean }>(sql`
-    select to_regclass('rowmill.pipelines') is not null
-      and to_regclass('rowmill_worker.jobs') is not null as exists`);
-  return row?.exists ?? false;
+  const exists = await client.value<boolean>(sql`
+    select to_regclass('rowmill.pipelines') is not null and to_regclass('rowmill_worker.jobs') is not null`);
+  return exists === true;
 }
 
 export interface PipelineOverview {
@@ -347,10 +346,9 @@ export async function batchEventStories(client: Queryable, batchIds: readonly st
 
 /** Why this key has no request although a row may have it; null: it was not refused. */
 export async function refusedKeyReason(client: Queryable, pipelineId: number, key: string): Promise<string | null> {
-  const row = await client.first<{ reason: string }>(sql`
+  return client.value<string>(sql`
     select reason
     from rowmill.refused_keys
     where pipeline_id = ${pipelineId}
       and key_sha256 = encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`);
-  return row?.reason ?? null;
 }

@@ -58,6 +58,5 @@ export async function believeMissing(client: Queryable, ids: readonly string[]):
 }
 
 export async function pipelineIdsOf(client: Reader): Promise<number[]> {
-  const rows = await client.rows<{ id: number }>(sql`select id from rowmill.pipelines order by id`);
-  return rows.map((row) => row.id);
+  return client.column<number>(sql`select id from rowmill.pipelines order by id`);
 }

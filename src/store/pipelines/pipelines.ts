@@ -111,12 +111,11 @@ export async function lock(tx: Queryable, id: number): Promise<PipelineRow | nul
  * pipeline.
  */
 export async function keepDefinition(tx: Queryable, id: number): Promise<string | null> {
-  const row = await tx.first<{ hash: string }>(sql`
+  return tx.value<string>(sql`
     select definition_hash as hash
     from rowmill.pipelines
     where id = ${id}
     for key share`);
-  return row?.hash ?? null;
 }
 
 /** One intake or sweeper chunk of a pipeline at a time. A separate statement, so that the next one sees newer data. */
@@ -126,10 +125,8 @@ export async function lockIntake(tx: Queryable, id: number): Promise<void> {
 
 /** Without waiting; false: another worker holds it. */
 export async function tryLockIntake(tx: Queryable, id: number): Promise<boolean> {
-  const row = await tx.first<{ locked: boolean }>(
-    sql`select pg_try_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int) as locked`,
-  );
-  return row?.locked ?? false;
+  const locked = await tx.value<boolean>(sql`select pg_try_advisory_xact_lock(${INTAKE_LOCK}::int, ${id}::int)`);
+  return locked === true;
 }
 
 /** Arbitrary: the class of the intake's advisory locks. */
@@ -275,11 +272,10 @@ export async function addEvent(
 
 /** Waiting retries, which no `limit` holds back. */
 export async function countWaitingAgain(client: Queryable, id: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select count(distinct r.id)::int as count
     from rowmill.queue q
     cross join unnest(q.ids) x (id)
     join rowmill.requests r on r.id = x.id and r.state = 'waiting' and r.attempt > 0
     where q.pipeline_id = ${id} and q.batch is null`);
-  return row?.count ?? 0;
 }

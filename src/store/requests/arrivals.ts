@@ -149,8 +149,7 @@ export async function putBack(
 }
 
 export async function pipelinesWithArrivals(client: Reader): Promise<number[]> {
-  const rows = await client.rows<{ id: number }>(sql`select distinct pipeline_id as id from rowmill.arrivals`);
-  return rows.map((row) => row.id);
+  return client.column<number>(sql`select distinct pipeline_id as id from rowmill.arrivals`);
 }
 
 /** Arrivals for pipelines that are uninstalled or gone: no worker will take them. */
@@ -162,16 +161,15 @@ export async function dropForeignArrivals(client: Queryable): Promise<number> {
 
 /** Keys that have arrived and were not looked at; with repetitions, and rows that need no answer. */
 export async function countArrivedKeys(client: Reader, pipelineId: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select coalesce(sum(cardinality(keys)), 0)::int as count
     from rowmill.arrivals
     where pipeline_id = ${pipelineId}`);
-  return row?.count ?? 0;
 }
 
 /** Some keys of the last arrivals: the first rows of a load may be untypical. */
 export async function arrivedSample(client: Reader, pipelineId: number, max: number): Promise<string[]> {
-  const rows = await client.rows<{ key: string }>(sql`
+  return client.column<string>(sql`
     select distinct k.key
     from (
       select keys
@@ -182,13 +180,11 @@ export async function arrivedSample(client: Reader, pipelineId: number, max: num
     cross join unnest(a.keys[greatest(1, cardinality(a.keys) - ${max} + 1):]) k (key)
     where k.key <> ''
     limit ${max}`);
-  return rows.map((row) => row.key);
 }
 
 export async function countArrivals(client: Queryable, pipelineId: number): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select count(*)::int as count
     from rowmill.arrivals
     where pipeline_id = ${pipelineId}`);
-  return row?.count ?? 0;
 }

@@ -50,7 +50,7 @@ export async function endMany(
   at: string | null = null,
 ): Promise<ReadonlySet<string>> {
   if (endings.length === 0) return new Set();
-  const rows = await tx.rows<{ id: string }>(sql`
+  const ids = await tx.column<string>(sql`
     with x as (
       select *
       from json_to_recordset(${JSON.stringify(endings)}::json) as x (id bigint, attempt int,
@@ -87,8 +87,8 @@ export async function endMany(
       select id, attempt, ${batch.no}, ending, outcome, detail, answer, model, input, cached, output, cost, room,
         tries, ${instant(at)}
       from moved)
-    select id::text as id from moved`);
-  const moved = new Set(rows.map((row) => row.id));
+    select id::text from moved`);
+  const moved = new Set(ids);
   await settleEndings(tx, batch, { ended: endings.filter(({ id }) => moved.has(id)), at });
   return moved;
 }
@@ -239,7 +239,7 @@ export async function unexplainedRefusals(
   batch: BatchName & { readonly definitionHash: string },
   max: number,
 ): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     with since as (
       select coalesce(max(e.at), '-infinity') as at
       from rowmill.pipeline_events e
@@ -275,7 +275,6 @@ export async function unexplainedRefusals(
         group by i.id
         order by count desc
         limit 1))::int as count`);
-  return row?.count ?? 0;
 }
 
 /** Empties the text of old attempts; returns how many. */

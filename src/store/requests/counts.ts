@@ -46,11 +46,10 @@ export async function countStates(client: Reader): Promise<Counted[]> {
 }
 
 export async function countState(client: Reader, pipelineId: number, state: RequestState): Promise<number> {
-  const row = await client.first<{ count: number }>(sql`
+  return client.number(sql`
     select coalesce(sum(${raw(state)}), 0)::int as count
     from rowmill.counts
     where pipeline_id = ${pipelineId}`);
-  return row?.count ?? 0;
 }
 
 /** Columns of both `usage` and `batches`. */

@@ -156,7 +156,7 @@ export async function countFailed(client: Reader, meant: FailedRows, room: numbe
 /** Keys of the first and the last rows without a kept answer. */
 export async function failedSample(client: Reader, meant: FailedRows, max: number): Promise<string[]> {
   const half = Math.ceil(max / 2);
-  const rows = await client.rows<{ key: string }>(sql`
+  return client.column<string>(sql`
     (
       select r.key
       from rowmill.requests r
@@ -169,7 +169,6 @@ export async function failedSample(client: Reader, meant: FailedRows, max: numbe
       where ${isMeant(meant)} and not ${IS_KEPT}
       order by r.id desc
       limit ${half})`);
-  return rows.map((row) => row.key);
 }
 
 /** A key without a request is left out. */
@@ -190,30 +189,25 @@ export async function reopenLost(
   meant: FailedRows,
   { after, max }: { after: string; max: number },
 ): Promise<{ last: string; reopened: number } | null> {
-  const rows = await tx.rows<{ id: string }>(sql`
-    select r.id::text as id
+  const ids = await tx.column<string>(sql`
+    select r.id::text
     from rowmill.requests r
     where ${isMeant(meant)} and not ${IS_KEPT} and r.id > ${after}::bigint
     order by r.id
     limit ${max}
     for update of r`);
-  const last = rows.at(-1)?.id;
+  const last = ids.at(-1);
   if (last === undefined) return null;
-  const ids = rows.map((row) => row.id);
   return { last, reopened: await reopenMany(tx, meant.pipelineId, ids) };
 }
 
 /** Those that are still failed wait again. */
 export async function reopenFailed(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
-  const rows = await tx.rows<{ id: string }>(sql`
-    select id::text as id
+  const failed = await tx.column<string>(sql`
+    select id::text
     from rowmill.requests
     where id = any(${[...ids]}::bigint[]) and state = 'failed'
     order by requests.id
     for update`);
-  return reopenMany(
-    tx,
-    pipelineId,
-    rows.map((row) => row.id),
-  );
+  return reopenMany(tx, pipelineId, failed);
 }

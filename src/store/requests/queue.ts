@@ -94,7 +94,7 @@ export async function giveToBatch(
   bounds: { readonly max: number; readonly newMax: number | null },
 ): Promise<number> {
   if (bounds.newMax !== null) await isolate(tx, pipelineId, { max: bounds.max, newMax: bounds.newMax });
-  const row = await tx.first<{ given: number }>(sql`
+  return tx.number(sql`
     with turn as (
       select no, n, sum(n) over (order by not_before, no) as until
       from rowmill.queue q
@@ -123,7 +123,6 @@ export async function giveToBatch(
       returning n)
     select coalesce(sum(n), 0)::int as given
     from (select n from whole union all select n from part) given`);
-  return row?.given ?? 0;
 }
 
 /** What did not enter the batch waits for another one. */

@@ -214,14 +214,13 @@ export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<num
 /** Of these failed requests, those whose answer was truncated below this many tokens. */
 export async function cutShort(tx: Queryable, ids: readonly string[], room: number): Promise<string[]> {
   if (ids.length === 0) return [];
-  const rows = await tx.rows<{ id: string }>(sql`
+  return tx.column<string>(sql`
     select r.id::text as id
     from rowmill.requests r
     left join rowmill.attempts a on a.request_id = r.id and a.attempt = r.attempt
     where r.id = any(${ids}::bigint[])
       and r.error_code = 'truncated'
       and coalesce(a.room, 0) < ${room}::int`);
-  return rows.map((row) => row.id);
 }
 
 /** Undoes a reopening: the answer in the target is again the right one. */
@@ -238,7 +237,7 @@ export async function reaffirmMany(tx: Queryable, pipelineId: number, ids: reado
 
 /** Requests that ever entered a batch: what `limit` counts. */
 export async function countAsked(tx: Reader, pipelineId: number): Promise<number> {
-  const row = await tx.first<{ count: number }>(sql`
+  return tx.number(sql`
     select count(*)::int as count
     from (
       select a.request_id
@@ -256,5 +255,4 @@ export async function countAsked(tx: Reader, pipelineId: number): Promise<number
       from rowmill.queue q
       cross join unnest(q.ids) x (id)
       where q.pipeline_id = ${pipelineId} and q.batch is not null) asked`);
-  return row?.count ?? 0;
 }

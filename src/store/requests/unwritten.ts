@@ -13,7 +13,7 @@ export async function nextKept(
   meant: FailedRows,
   { after, max }: { after: string; max: number },
 ): Promise<string[]> {
-  const rows = await client.rows<{ id: string }>(sql`
+  return client.column<string>(sql`
     select id::text as id
     from (
       select id, sum(bytes) over (order by id) - bytes as before
@@ -26,7 +26,6 @@ export async function nextKept(
         limit ${max}) next) weighed
     where before < ${ANSWER_BYTES_MAX}
     order by weighed.id`);
-  return rows.map((row) => row.id);
 }
 
 export interface KeptAnswer {

@@ -334,7 +334,7 @@ async function change(database: Database, statement: string): Promise<void> {
 
 async function newTarget(client: Reader, config: TargetConfig): Promise<{ schema: string; qualified: string }> {
   const { schema: named, name } = parseTableName(config.table) ?? { schema: null, name: config.table };
-  const schema = named ?? (await defaultSchema(client));
+  const schema = named ?? (await schemasOnPath(client))[0] ?? "public";
   refuseSchema(config, schema);
   return { schema, qualified: `${quoteIdentifier(schema)}.${quoteIdentifier(name)}` };
 }
@@ -348,15 +348,6 @@ function refuseSchema(config: TargetConfig, schema: string): void {
   );
 }
 
-async function defaultSchema(client: Reader): Promise<string> {
-  const [first] = await schemasOnPath(client);
-  return first ?? "public";
-}
-
-async function presentOutsideRoles(client: Reader): Promise<string[]> {
-  const roles = await client.rows<{ name: string }>(sql`
-    select rolname as name
-    from pg_catalog.pg_roles
-    where rolname = any(${[...OUTSIDE_ROLES]}::text[])`);
-  return roles.map((role) => role.name);
+function presentOutsideRoles(client: Reader): Promise<string[]> {
+  return client.column(sql`select rolname from pg_catalog.pg_roles where rolname = any(${[...OUTSIDE_ROLES]}::text[])`);
 }
