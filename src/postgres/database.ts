@@ -21,6 +21,7 @@ import {
   type Line,
   type Queryable,
   type Reader,
+  type Transaction,
   type TransactionOptions,
 } from "./transaction.js";
 
@@ -129,6 +130,12 @@ function lineOver(client: pg.PoolClient, noteFailure: NoteFailure): Line {
         stream.uncork();
       }
     },
+    // An error comes before the status that it left: the answer to an empty message comes after both.
+    isInTransaction: () =>
+      client.query("").then(
+        () => client.getTransactionStatus() !== "I",
+        () => false,
+      ),
   };
 }
 
@@ -163,18 +170,18 @@ async function runTransaction<T>(
   options: RunOptions,
 ): Promise<T> {
   const client = await connect(pool);
+  const line = lineOver(client, noteFailure);
+  const { message } = options;
+  const tx = message === undefined ? begin(line, options) : beginTogether(line, message);
   let broken: Error | undefined;
   try {
-    const line = lineOver(client, noteFailure);
-    const { message } = options;
-    const tx = message === undefined ? begin(line, options) : beginTogether(line, message);
     const result = await work(tx);
-    if (options.trial === true) broken = await rollBack(client);
+    if (options.trial === true) broken = await rollBack(tx);
     else await tx.commit();
     return result;
   } catch (error) {
     // After a loss nothing answers: a rollback would only wait as long again.
-    broken = isConnectionLoss(error) ? asError(error) : await rollBack(client);
+    broken = isConnectionLoss(error) ? asError(error) : await rollBack(tx);
     throw error;
   } finally {
     client.release(broken);
@@ -182,9 +189,9 @@ async function runTransaction<T>(
 }
 
 /** Undefined when the connection can be used again; its error otherwise, so that the pool drops it. */
-async function rollBack(client: pg.PoolClient): Promise<Error | undefined> {
+async function rollBack(tx: Transaction): Promise<Error | undefined> {
   try {
-    await client.query("rollback");
+    await tx.rollBack();
     return undefined;
   } catch (error) {
     return asError(error);

@@ -148,27 +148,37 @@ export interface Line {
   askAfter<Row extends object>(texts: readonly string[], query: pg.QueryConfig): Promise<pg.QueryResult<Row>>;
   /** Sends what the work asks in one write. */
   together<T>(work: () => T): T;
+  /** A transaction is open, even if it can only be rolled back. False where the server does not answer. */
+  isInTransaction(): Promise<boolean>;
 }
 
-/** One statement at a time. */
-export type Transaction = Queryable & { commit(): Promise<void> };
+/** One statement at a time. Both ends send nothing where nothing was begun. */
+export type Transaction = Queryable & { commit(): Promise<void>; rollBack(): Promise<void> };
 
 export function begin(line: Line, options: TransactionOptions): Transaction {
   let isPinned = true;
   let ranUsersCode = false;
-  let isAsked = false;
+  let isBegun = false;
+  /** Of the begin. What comes after it would run outside of a transaction, so it gets this error too. */
+  let failure: Error | null = null;
   let ahead: pg.QueryConfig[] = [];
   /** Together with what was sent ahead. The first error counts: later ones are its consequences. */
   const ask = async <Row extends object>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> => {
+    if (failure !== null) throw failure;
     const queries = [...ahead, query];
-    const opening = isAsked ? null : beginTexts(options);
+    const opening = isBegun ? null : beginTexts(options);
     ahead = [];
-    isAsked = true;
+    isBegun = true;
     const answers = line.together(() =>
       opening === null ? askAll<Row>(line, queries) : askWithBegin<Row>(line, opening, queries),
     );
     await Promise.allSettled(answers);
-    return known((await Promise.all(answers)).flatMap(results).at(-1));
+    try {
+      return known((await Promise.all(answers)).flatMap(results).at(-1));
+    } catch (error) {
+      if (opening !== null && error instanceof Error && !(await line.isInTransaction())) failure = error;
+      throw error;
+    }
   };
   const prepare = (statement: Sql): pg.QueryConfig => {
     const isRoles = roleStatements.has(statement);
@@ -196,10 +206,12 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
       return Promise.resolve(0);
     },
     commit: async () => {
-      const isBegunOnly = !isAsked && ahead.length === 0;
-      if (isBegunOnly) return;
+      if (!isBegun && ahead.length === 0) return;
       if (ranUsersCode && isPinned) ahead.push({ text: UNPIN_PATH });
       await ask({ text: "commit" });
+    },
+    rollBack: async () => {
+      if (isBegun && failure === null) await line.ask({ text: "rollback" });
     },
   };
 }
@@ -246,7 +258,11 @@ export function beginTogether(line: Line, text: string): Transaction {
     const [result] = results(await line.ask<Row>({ text })).slice(-2);
     return known(result);
   };
-  return { ...queryable(send), commit: () => Promise.resolve() };
+  return {
+    ...queryable(send),
+    commit: () => Promise.resolve(),
+    rollBack: async () => void (await line.ask({ text: "rollback" })),
+  };
 }
 
 function results<Row extends object>(answer: pg.QueryResult<Row> | pg.QueryResult<Row>[]): pg.QueryResult<Row>[] {
