@@ -238,10 +238,7 @@ export class DatabaseError extends RowmillError {
     message: string,
     options: { sqlState: string | null; passes: boolean; cause: unknown; hints?: readonly string[] },
   ) {
-    super(code, message, {
-      cause: options.cause,
-      ...(options.hints === undefined ? {} : { hints: options.hints }),
-    });
+    super(code, message, { cause: options.cause, ...(options.hints === undefined ? {} : { hints: options.hints }) });
     this.sqlState = options.sqlState;
     this.passes = options.passes;
   }
@@ -284,11 +281,7 @@ function failureOf(error: Error): DatabaseFailure {
   const [first]: unknown[] = error instanceof AggregateError ? error.errors : [];
   const telling = error.message === "" && first instanceof Error ? first : error;
   const errorCode = "code" in telling && typeof telling.code === "string" ? telling.code : null;
-  return {
-    sqlState: sqlStateOf(error),
-    errorCode,
-    message: plainMessage(telling.message).replace(/[.]$/, ""),
-  };
+  return { sqlState: sqlStateOf(error), errorCode, message: plainMessage(telling.message).replace(/[.]$/, "") };
 }
 
 function sqlStateOf(error: unknown): string | null {

@@ -126,9 +126,7 @@ function judgeRelatives(
           warning(
             `${name}: rows written to ${qualified} through ${above} wait for the next sweep, because ` +
               `PostgreSQL fires no trigger of ${qualified} for them.`,
-            {
-              fixes: [`Use ${above} as the source, write to ${qualified} itself, or run: rowmill sweep ${name}`],
-            },
+            { fixes: [`Use ${above} as the source, write to ${qualified} itself, or run: rowmill sweep ${name}`] },
           ),
         ]),
   ];

@@ -169,9 +169,7 @@ export async function findRelation(client: Reader, table: string): Promise<Relat
   throw new RowmillError(
     "source_unsupported",
     `There is no table ${table} in this database${await suggestTable(client, parseTableName(table)?.name ?? table)}`,
-    {
-      hints: ["Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table"],
-    },
+    { hints: ["Names are case-sensitive. Write a schema in front of the name, with a dot: other_schema.table"] },
   );
 }
 

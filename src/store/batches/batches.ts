@@ -299,9 +299,7 @@ export async function update(client: Queryable, lease: Lease, fields: BatchField
   const written = await client.run(sql`
     update rowmill.batches
     set ${assignments(fields)}
-    where id = ${lease.batchId}
-      and lease_token = ${lease.token}
-      and lease_until > clock_timestamp()`);
+    where id = ${lease.batchId} and lease_token = ${lease.token} and lease_until > clock_timestamp()`);
   return written > 0;
 }
 
@@ -327,12 +325,7 @@ export async function move(tx: Queryable, lease: Lease, wanted: BatchMoveRequest
   if (written === 0) return false;
   if (batch.state === "planned") await takeBack(tx, batch.no);
   if (isEnd(to)) await forgetLines(tx, batch.no);
-  await addBatchEvent(tx, batch.id, {
-    from: batch.state,
-    to,
-    reason,
-    ...(detail === undefined ? {} : { detail }),
-  });
+  await addBatchEvent(tx, batch.id, { from: batch.state, to, reason, ...(detail === undefined ? {} : { detail }) });
   return true;
 }
 

@@ -236,10 +236,7 @@ export async function unresolvedCreates(
       and not exists (
       select 1
       from rowmill.batches o
-      where o.account = b.account
-        and o.one_create
-        and o.create_intent_at is not null
-        and o.lines = b.lines)
+      where o.account = b.account and o.one_create and o.create_intent_at is not null and o.lines = b.lines)
     order by e.at desc
     limit ${UNRESOLVED_MAX}`);
 }

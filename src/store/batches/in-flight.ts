@@ -255,8 +255,7 @@ export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean
   const row = await tx.first<{ parts: number; undone: number }>(sql`
     with part as (
       delete from rowmill.lines
-      where batch = ${batch.no}
-        and part = (select max(part) from rowmill.lines where batch = ${batch.no})
+      where batch = ${batch.no} and part = (select max(part) from rowmill.lines where batch = ${batch.no})
       returning ids),
     queued as (
       insert into rowmill.queue (pipeline_id, batch, ids)

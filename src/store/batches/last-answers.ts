@@ -112,9 +112,7 @@ export async function isAccepted(
   const row = await client.first(sql`
     select 1 as one
     from rowmill.accepted_failures
-    where pipeline_id = ${pipelineId}
-      and definition_hash = ${definitionHash}
-      and outcome = ${outcome}`);
+    where pipeline_id = ${pipelineId} and definition_hash = ${definitionHash} and outcome = ${outcome}`);
   return row !== null;
 }
 

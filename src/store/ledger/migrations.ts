@@ -92,8 +92,7 @@ async function readMigrations(): Promise<Migration[]> {
 async function isCurrent(database: Queryable, migrations: readonly Migration[]): Promise<boolean> {
   const exists = await database.first(sql`
     select 1 as one
-    where to_regclass('rowmill.migrations') is not null
-      and to_regclass('rowmill.deployment') is not null`);
+    where to_regclass('rowmill.migrations') is not null and to_regclass('rowmill.deployment') is not null`);
   if (!exists) return false;
   // An interrupted script of `up --print-sql` leaves none.
   if ((await database.first(sql`select 1 as one from rowmill.deployment`)) === null) return false;

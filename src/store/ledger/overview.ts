@@ -349,6 +349,5 @@ export async function refusedKeyReason(client: Queryable, pipelineId: number, ke
   return client.value<string>(sql`
     select reason
     from rowmill.refused_keys
-    where pipeline_id = ${pipelineId}
-      and key_sha256 = encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`);
+    where pipeline_id = ${pipelineId} and key_sha256 = encode(sha256(convert_to(${key}, 'UTF8')), 'hex')`);
 }

@@ -71,8 +71,7 @@ export async function takeArrivals(
       left join lateral (
         select r.id, r.state
         from rowmill.requests r
-        where r.pipeline_id operator(pg_catalog.=) ${pipelineId}
-          and r.key operator(pg_catalog.=) u.key
+        where r.pipeline_id operator(pg_catalog.=) ${pipelineId} and r.key operator(pg_catalog.=) u.key
         offset 0) r on true)`;
   const statement = sql`
     with ${taken}${rows === null ? sql`` : sql`, ${addNew(pipelineId, rows)}`}
@@ -84,8 +83,7 @@ export async function takeArrivals(
       (
         select coalesce(pg_catalog.json_agg(key), '[]')
         from key
-        where bytes operator(pg_catalog.>) 0
-          and (${rows === null ? sql`true` : TO_LOOK_AT})) as keys
+        where bytes operator(pg_catalog.>) 0 and (${rows === null ? sql`true` : TO_LOOK_AT})) as keys
     from taken`;
   const found = await tx.first<TakenArrivals>(rows === null ? statement : rows.statement(statement));
   return found ?? { keys: [], added: 0, sweepWanted: false, keyless: false, count: 0, since: null };

@@ -104,10 +104,7 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
   });
   const [first] = rows;
   const shown = groups.reduce((sum, group) => sum + group.rows, 0);
-  return {
-    groups,
-    more: { groups: (first?.groups ?? 0) - groups.length, rows: (first?.all ?? 0) - shown },
-  };
+  return { groups, more: { groups: (first?.groups ?? 0) - groups.length, rows: (first?.all ?? 0) - shown } };
 }
 
 export interface FailedRows {

@@ -110,10 +110,7 @@ export async function giveToBatch(
       update rowmill.queue q
       set ids = q.ids[${bounds.max}::int - t.until + t.n + 1:]
       from turn t
-      where q.no = t.no
-        and t.until > ${bounds.max}
-        and t.until - t.n < ${bounds.max}
-        and q.batch is null),
+      where q.no = t.no and t.until > ${bounds.max} and t.until - t.n < ${bounds.max} and q.batch is null),
     part as (
       insert into rowmill.queue (pipeline_id, batch, since, not_before, ids)
       select q.pipeline_id, ${batch}, q.since, q.not_before, q.ids[1:${bounds.max}::int - t.until + t.n]
@@ -155,9 +152,7 @@ async function isolate(
     with chosen as materialized (${chosen}),
     cut as (
       delete from rowmill.queue q
-      where q.pipeline_id = ${pipelineId}
-        and ${IS_DUE}
-        and q.ids && (select array_agg(id) from chosen)
+      where q.pipeline_id = ${pipelineId} and ${IS_DUE} and q.ids && (select array_agg(id) from chosen)
       returning q.since, q.not_before, q.no, q.ids),
     rest as (
       insert into rowmill.queue (pipeline_id, since, not_before, ids)

@@ -163,13 +163,7 @@ async function planTarget(client: Reader, wanted: Wanted): Promise<Planned> {
   if (relation === null) {
     const { schema, qualified } = await newTarget(client, config);
     const roles = config.access === "private" ? await presentOutsideRoles(client) : [];
-    const statements = creationStatements({
-      access: config.access,
-      source,
-      wanted: columns,
-      qualified,
-      roles,
-    });
+    const statements = creationStatements({ access: config.access, source, wanted: columns, qualified, roles });
     const none = { exists: false, asks: false, judged: null, table: null, signature: null };
     return { qualified, schema, statements, faults: names, ...none };
   }
@@ -265,12 +259,7 @@ function ownerFaults(facts: TargetFacts, { statements, widened }: Changes): read
     widened.size === 0
       ? "lacks columns, and only its owner may add them"
       : "must be changed, and only its owner may change it";
-  return [
-    fault(`${facts.qualified} ${what}.`, {
-      kind: "right",
-      sql: statements.map((statement) => `${statement};`),
-    }),
-  ];
+  return [fault(`${facts.qualified} ${what}.`, { kind: "right", sql: statements.map((statement) => `${statement};`) })];
 }
 
 function tableOf(judged: Judged): TargetTable {

@@ -117,12 +117,7 @@ export function attend(context: Pick<WorkerContext, "log" | "random">, options: 
     }
     for (const one of attended) await one.running;
   };
-  return {
-    seen: () => seen,
-    onSeen: (listener) => void listeners.push(listener),
-    hasten,
-    ended: run(),
-  };
+  return { seen: () => seen, onSeen: (listener) => void listeners.push(listener), hasten, ended: run() };
 }
 
 class Attended {

@@ -67,13 +67,7 @@ export function encoderFor(
 ): Encoder {
   const { model, parameters, maxOutputTokens } = config.request;
   const { schema } = answer;
-  return provider.encoder({
-    model,
-    parameters,
-    maxOutputTokens,
-    schema,
-    tokensPerByte: ratio.max * RATIO_MARGIN,
-  });
+  return provider.encoder({ model, parameters, maxOutputTokens, schema, tokensPerByte: ratio.max * RATIO_MARGIN });
 }
 
 interface Billed {

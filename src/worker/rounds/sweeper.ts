@@ -140,13 +140,7 @@ async function definitionChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRo
   const lastRead = chunk.rows[chunk.rows.length - left.length - 1];
   const cursor = left.length > 0 && lastRead ? lastRead.cursor : chunk.cursor;
   const { met } = sweep;
-  return {
-    phase: cursor === null ? await afterRows(tx, sweep) : "definition",
-    cursor,
-    rows: 0,
-    keys: moved,
-    met,
-  };
+  return { phase: cursor === null ? await afterRows(tx, sweep) : "definition", cursor, rows: 0, keys: moved, met };
 }
 
 async function goneChunk(tx: Queryable, pipeline: Pipeline, sweep: SweepRow): Promise<ChunkDone> {

@@ -208,11 +208,7 @@ function waitForRows(turn: Collecting, read: batches.ResultsRead, { refs }: Resu
     "answers are kept until their rows can be written: other transactions hold them",
   );
   const delayMs = pollDelayMs(batch.polls, pipeline.config.polling, context.random());
-  return lookAgain(turn, delayMs, {
-    polls: batch.polls + 1,
-    resultsRead: read,
-    providerData: { refs },
-  });
+  return lookAgain(turn, delayMs, { polls: batch.polls + 1, resultsRead: read, providerData: { refs } });
 }
 
 /** Before the batch ends, so that a waiting command sees the pause. Locks the pipeline before the batch. */
@@ -227,10 +223,7 @@ function unnamed(
   { gone }: ResultsEnd,
 ): { outcome: "expired" | "cancelled" | "missing"; detail: string } {
   if (gone.length > 0)
-    return {
-      outcome: "missing",
-      detail: `The provider no longer has ${gone.join(" and ")} of the batch.`,
-    };
+    return { outcome: "missing", detail: `The provider no longer has ${gone.join(" and ")} of the batch.` };
   const outcome = providerStatus === "expired" || providerStatus === "cancelled" ? providerStatus : "missing";
   const detail = `The provider's results do not name this request; the batch was ${providerStatus ?? "done"}.`;
   return { outcome, detail };
