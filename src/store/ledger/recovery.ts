@@ -51,10 +51,7 @@ export async function isFreeId(tx: Queryable, id: string): Promise<boolean> {
 
 /** You know that the results of these batches are gone: the collector does not ask again. */
 export async function believeMissing(client: Queryable, ids: readonly string[]): Promise<void> {
-  await client.run(sql`
-    update rowmill.batches
-    set told_at = clock_timestamp()
-    where id = any(${ids}::uuid[])`);
+  await client.run(sql`update rowmill.batches set told_at = clock_timestamp() where id = any(${ids}::uuid[])`);
 }
 
 export async function pipelineIdsOf(client: Reader): Promise<number[]> {

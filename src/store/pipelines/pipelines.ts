@@ -200,10 +200,7 @@ export async function approve(
 
 /** The cost has changed since the approval. */
 export async function withdrawApproval(client: Queryable, id: number, reason: string): Promise<void> {
-  await client.run(sql`
-    update rowmill.pipelines
-    set approved_hash = null, estimate = null
-    where id = ${id}`);
+  await client.run(sql`update rowmill.pipelines set approved_hash = null, estimate = null where id = ${id}`);
   await addEvent(client, id, { event: "approval needed", reason });
 }
 

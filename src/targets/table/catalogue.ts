@@ -141,10 +141,7 @@ const RULES = sql`
   from pg_catalog.pg_rewrite w
   where w.ev_class = c.oid and w.ev_type in ('2', '3') and w.ev_enabled <> 'D'`;
 
-const PARTITIONS = sql`
-  select count(*)::int
-  from pg_catalog.pg_inherits h
-  where h.inhparent = c.oid`;
+const PARTITIONS = sql`select count(*)::int from pg_catalog.pg_inherits h where h.inhparent = c.oid`;
 
 const SEQUENCES = sql`
   select json_agg(
