@@ -216,10 +216,7 @@ export function begin(line: Line, options: TransactionOptions): Transaction {
   };
 }
 
-/**
- * One Sync for all: otherwise what follows a begin that failed, as by a time-out of the role, would run outside of a
- * transaction and under the role's path.
- */
+/** One Sync for all: otherwise what follows a failed begin would run outside of a transaction. */
 function askWithBegin<Row extends object>(
   line: Line,
   opening: readonly string[],

@@ -2,7 +2,7 @@
  * The batch file on its way to the provider: streamed to disk with mode 0600 in a folder of mode 0700, counted and
  * hashed as it is written. If it is lost, the batch is rendered again; that costs no money.
  */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createReadStream, createWriteStream, type BigIntStats } from "node:fs";
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
@@ -121,7 +121,7 @@ export async function openSpool(
       await explained(path, () => finished(stream));
       const found = await statOf(path);
       if (found !== null) memory.spoolFiles.set(lease, identity(found));
-      return { bytes: state.bytes, sha256: digest(hash) };
+      return { bytes: state.bytes, sha256: hash.digest("hex") };
     },
     abandon: async () => {
       stream.destroy();
@@ -129,10 +129,6 @@ export async function openSpool(
     },
     leave: () => void stream.destroy(),
   };
-}
-
-function digest(hash: Hash): string {
-  return hash.digest("hex");
 }
 
 async function explained<T>(path: string, work: () => Promise<T>): Promise<T> {
@@ -162,7 +158,7 @@ export async function isWhole(
   if (memory.spoolFiles.get(lease) === identity(found)) return true;
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return digest(hash) === expected.sha256;
+  return hash.digest("hex") === expected.sha256;
 }
 
 /** Null: the file does not exist. */

@@ -18,6 +18,7 @@ import {
   type Queryable,
   type Reader,
 } from "../../postgres/database.js";
+import { LONG_TRANSACTIONS } from "../../postgres/failure.js";
 import * as overview from "../../store/ledger/overview.js";
 import * as pipelines from "../../store/pipelines/pipelines.js";
 import type { SourceTable } from "./inspection.js";
@@ -124,10 +125,7 @@ async function withShortLocks<T>(what: string, work: () => Promise<T>): Promise<
           `Rowmill could not ${what}: other sessions hold locks on the table.`,
           {
             cause: error,
-            hints: [
-              "Look for long transactions: select pid, state, xact_start, query from pg_stat_activity order by " +
-                "xact_start;",
-            ],
+            hints: [LONG_TRANSACTIONS],
           },
         );
       }

@@ -70,16 +70,17 @@ export async function countStatesOf(
   return new Map(rows.map((row) => [row.state, row.count]));
 }
 
-/** Of these keys, the requests that wait; locked in id order. Those in flight belong to a collector. */
+/** Of these keys or ids, the requests that wait; locked in id order. Those in flight belong to a collector. */
 export async function lockWaiting(
   tx: Queryable,
   pipelineId: number,
-  keys: readonly string[],
+  of: { readonly keys: readonly string[] } | { readonly ids: readonly string[] },
 ): Promise<{ id: string; key: string }[]> {
+  const isMeant = "keys" in of ? sql`key = any(${of.keys}::text[])` : sql`id = any(${of.ids}::bigint[])`;
   return tx.rows(sql`
     select id::text as id, key
     from rowmill.requests
-    where pipeline_id = ${pipelineId} and key = any(${keys}::text[]) and state = 'waiting'
+    where pipeline_id = ${pipelineId} and ${isMeant} and state = 'waiting'
     order by requests.id
     for update`);
 }

@@ -8,10 +8,9 @@ import type { Price, Rates } from "../../model/provider/pricing.js";
 import type { BatchInputError } from "../../model/batch/refusal.js";
 import { storableText } from "../../model/words/storable-text.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
-import { assignments, type BatchFields } from "./batch-fields.js";
+import { assignments, NO_DATA, type BatchFields, type ProviderData } from "./batch-fields.js";
 import { endedOf, USAGE_COLUMNS, usageOf } from "../requests/counts.js";
 import { forgetLines } from "./in-flight.js";
-import { NO_DATA, type ProviderData } from "./provider-data.js";
 import { takeBack } from "../requests/queue.js";
 import { IS_UNDERSTOOD } from "../ledger/understood.js";
 
@@ -188,10 +187,7 @@ export async function get(client: Reader, id: string): Promise<Batch | null> {
 
 const NAMED_MAX = 5;
 
-/**
- * Batches whose id begins so, or whose provider batch is this. At most NAMED_MAX: enough to see that a name is
- * ambiguous.
- */
+/** Batches whose id begins so, or whose provider batch it is; at most NAMED_MAX: enough to see an ambiguous name. */
 export async function idsByName(client: Reader, name: string): Promise<string[]> {
   if (name === "") return [];
   return client.column<string>(sql`

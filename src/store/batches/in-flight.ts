@@ -35,15 +35,14 @@ const REQUEST_COLUMNS = sql`r.id::text as "requestId", r.attempt, r.key, r.tries
   ${hex(sql`r.answered_hash`)} as "answeredHash", ${hex(sql`r.answered_fingerprint`)} as "answeredFingerprint"`;
 const COLUMNS = sql`${REQUEST_COLUMNS}, ${hex(sql`r.content_hash`)} as "contentHash",
   ${hex(sql`r.fingerprint`)} as fingerprint, coalesce(b.room, l.room) as room, l.custom_id as "customId"`;
-const FROM = sql`rowmill.requests r join rowmill.batches b on b.no = r.batch left join rowmill.named_lines l on
-  l.request_id = r.id
-  and l.batch = r.batch`;
 
 /** Of these requests, those that are in flight in this batch; locked in id order. */
 export async function lockMany(tx: Queryable, batch: number, requestIds: readonly string[]): Promise<InFlight[]> {
   return tx.rows<InFlight>(sql`
     select ${COLUMNS}
-    from ${FROM}
+    from rowmill.requests r
+    join rowmill.batches b on b.no = r.batch
+    left join rowmill.named_lines l on l.request_id = r.id and l.batch = r.batch
     where r.id = any(${int8Array(requestIds)}) and r.state = 'batched' and r.batch = ${batch}
     order by r.id
     for update of r`);
@@ -247,10 +246,7 @@ export async function takeIntoBatch(
   return new Set(ids);
 }
 
-/**
- * Undoes the newest part of an interrupted rendering, of which nothing was sent: its requests wait again, queued for
- * this batch. False: there is none.
- */
+/** Undoes the newest part of an interrupted rendering: its requests, never sent, wait again. False: there is none. */
 export async function undoPart(tx: Queryable, batch: BatchName): Promise<boolean> {
   const row = await tx.first<{ parts: number; undone: number }>(sql`
     with part as (

@@ -3,7 +3,7 @@ import type { Json } from "../../model/pipeline.js";
 import type { BatchRef } from "../../model/provider/provider.js";
 import { sql, type Queryable, type Reader } from "../../postgres/database.js";
 import { SUSPICION_VALUE } from "./deployment.js";
-import { NO_DATA, type ProviderData } from "../batches/provider-data.js";
+import { NO_DATA, type ProviderData } from "../batches/batch-fields.js";
 
 export interface Forgettable {
   readonly id: string;

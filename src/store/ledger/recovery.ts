@@ -30,20 +30,6 @@ export async function shareBatches(tx: Queryable): Promise<void> {
   await tx.run(sql`update rowmill.batches set shared = true where not shared`);
 }
 
-/** Those that wait; locked in id order. */
-export async function lockWaitingById(
-  tx: Queryable,
-  pipelineId: number,
-  ids: readonly string[],
-): Promise<{ id: string; key: string }[]> {
-  return tx.rows(sql`
-    select id::text as id, key
-    from rowmill.requests
-    where pipeline_id = ${pipelineId} and id = any(${ids}::bigint[]) and state = 'waiting'
-    order by requests.id
-    for update`);
-}
-
 /** False: the ledger has a batch of that id. */
 export async function isFreeId(tx: Queryable, id: string): Promise<boolean> {
   return (await tx.first(sql`select 1 as one from rowmill.batches where id = ${id}`)) === null;

@@ -106,10 +106,7 @@ export async function lock(tx: Queryable, id: number): Promise<PipelineRow | nul
     for no key update`);
 }
 
-/**
- * Keeps the definition until this transaction ends: `register` waits, planners and pauses do not. Null: no such
- * pipeline.
- */
+/** Keeps the definition until this transaction ends: only `register` waits. Null: no such pipeline. */
 export async function keepDefinition(tx: Queryable, id: number): Promise<string | null> {
   return tx.value<string>(sql`
     select definition_hash as hash
@@ -210,10 +207,7 @@ export async function forgetAnswers(client: Queryable, id: number): Promise<void
   await client.run(sql`update rowmill.pipelines set answers_since = clock_timestamp() where id = ${id}`);
 }
 
-/**
- * An approval for a server over plain HTTP, as the demo's, does not hold for one over HTTPS: there the same rows cost
- * money.
- */
+/** An approval for a server over HTTP, as the demo's, does not hold over HTTPS: there the same rows cost money. */
 export async function withdrawLocalApproval(client: Queryable, id: number, account: string): Promise<void> {
   if (!account.startsWith("https:")) return;
   const row = await client.first(sql`

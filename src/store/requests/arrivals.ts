@@ -7,10 +7,7 @@ import { visibleBefore } from "../../postgres/visible.js";
 /** Keys that are taken at once; the last arrival may go over it by KEYS_PER_ARRIVAL. */
 export const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
-/**
- * An arrival's number of keys, estimated by its stored size, without reading it: right for short keys, too many for
- * long ones.
- */
+/** An arrival's number of keys, by its stored size, unread: right for short keys, too many for long ones. */
 const KEYS_INSIDE = sql`greatest(1,
   (coalesce(pg_catalog.pg_column_size(keys), 0) operator(pg_catalog.-) 24) operator(pg_catalog./) 12)`;
 /** Longer keys fit no index of ours; the sweeper finds and refuses them. */
@@ -129,10 +126,7 @@ function addNew(pipelineId: number, rows: RowSql): Sql {
       having pg_catalog.count(*) operator(pg_catalog.>) 0)`;
 }
 
-/**
- * For keys that were not looked at, in the transaction that took them. They keep the time when they first arrived
- * (null: now).
- */
+/** For keys that were not looked at, in the transaction that took them. `since`: their first arrival; null: now. */
 export async function putBack(
   tx: Queryable,
   pipelineId: number,

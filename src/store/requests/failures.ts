@@ -99,9 +99,7 @@ export async function readFailures(client: Reader, wanted: FailuresWanted): Prom
     left join rowmill.requests r on r.id = n.first
     where n.place <= ${groupsMax}
     order by n.rows desc, n.pipeline_id, n.place`);
-  const groups = rows.map(({ pipelineId, reason, rows: count, kept, key, message }) => {
-    return { pipelineId, reason, rows: count, kept, key, message };
-  });
+  const groups = rows.map(({ groups: _groups, all: _all, ...group }) => group);
   const [first] = rows;
   const shown = groups.reduce((sum, group) => sum + group.rows, 0);
   return { groups, more: { groups: (first?.groups ?? 0) - groups.length, rows: (first?.all ?? 0) - shown } };

@@ -68,13 +68,8 @@ export async function insertMany(tx: Queryable, pipelineId: number, rows: readon
     from json_to_recordset(${JSON.stringify(rows)}::json) as x (key text, state rowmill.request_state, hash text)
     on conflict (pipeline_id, key) do nothing
     returning id::text as id, state`);
-  await countChanges(tx, pipelineId, changesOf(added.map(({ state }) => ({ from: null, to: state }))));
-  await enqueue(
-    tx,
-    pipelineId,
-    added.filter(({ state }) => state === "waiting").map(({ id }) => id),
-  );
-  return added.length;
+  const moves = added.map(({ id, state }) => ({ id, from: null, to: state }));
+  return settleMoves(tx, pipelineId, moves);
 }
 
 export interface RowMove {
@@ -92,7 +87,7 @@ export interface RowMove {
 /** Writes what a look at the rows decided. Returns how many moved. */
 export async function moveMany(tx: Queryable, pipelineId: number, moves: readonly RowMove[]): Promise<number> {
   if (moves.length === 0) return 0;
-  const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+  const moved = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`
     update rowmill.requests r
     set state = x.to, changed_at = now(), row_gone = false, not_before = null,
       gone_from = case when x.to = 'gone' then r.state end,
@@ -114,14 +109,11 @@ export async function moveMany(tx: Queryable, pipelineId: number, moves: readonl
 async function settleMoves(
   tx: Queryable,
   pipelineId: number,
-  moved: readonly { readonly id: string; readonly from: RequestState; readonly to: RequestState }[],
+  moved: readonly (Pick<RowMove, "id" | "to"> & { readonly from: RequestState | null })[],
 ): Promise<number> {
   await countChanges(tx, pipelineId, changesOf(moved));
-  await enqueue(
-    tx,
-    pipelineId,
-    moved.filter(({ from, to }) => to === "waiting" && from !== "waiting").map(({ id }) => id),
-  );
+  const waiting = moved.filter(({ from, to }) => to === "waiting" && from !== "waiting").map(({ id }) => id);
+  await enqueue(tx, pipelineId, waiting);
   return moved.length;
 }
 
@@ -156,7 +148,7 @@ export async function renameMany(tx: Queryable, renames: readonly { id: string; 
 /** To be asked again. Those in flight are left to the collector. */
 export async function reopenMany(tx: Queryable, pipelineId: number, ids: readonly string[]): Promise<number> {
   if (ids.length === 0) return 0;
-  const moved = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+  const moved = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`
     with ended as (
       select id, state
       from rowmill.requests
@@ -187,7 +179,7 @@ const DEMO_CHUNK = 5_000;
 /** What the demo model answered or failed is asked again, from the first try. Returns how many of them wait now. */
 export async function reopenDemo(tx: Queryable, pipelineId: number): Promise<number> {
   for (let reopened = 0; ;) {
-    const rows = await tx.rows<{ id: string; from: RequestState; to: RequestState }>(sql`
+    const rows = await tx.rows<Pick<RowMove, "id" | "from" | "to">>(sql`
       with demo as (
         select id, state
         from rowmill.requests

@@ -7,10 +7,7 @@ import { columnText, listedValues } from "./statements.js";
 /** No index helps to find such a value, so this bounds the time. */
 const NARROWING_ROWS_MAX = 1_000_000;
 
-/**
- * `previous`: the answer's columns before. A CHECK of ours that would have to be narrower now, and a row that forbids
- * it.
- */
+/** `previous`: the answer's columns before. A CHECK of ours that would be narrower now, and a row that forbids it. */
 export async function narrowingFaults(
   client: Reader,
   judged: Judged,

@@ -15,7 +15,7 @@ import {
 } from "../../model/request/tokens.js";
 import type { Queryable } from "../../postgres/database.js";
 import * as arrivals from "../../store/requests/arrivals.js";
-import * as estimates from "../../store/batches/estimates.js";
+import * as money from "../../store/batches/money.js";
 import * as queue from "../../store/requests/queue.js";
 import { firstAttempt, type Pipeline, type RowSample, type WorkerContext } from "../context.js";
 
@@ -48,7 +48,7 @@ type Sampling = Pick<WorkerContext, "database" | "read" | "step" | "memory">;
 /** `rates`: those of the batch that is bounded. */
 export async function requestBounds(context: Sampling, pipeline: Pipeline, rates: Rates): Promise<RequestBounds> {
   const sample = await sampleOf(context, pipeline);
-  const learned = await estimates.lineMaxima(context.read, pipeline.id);
+  const learned = await money.lineMaxima(context.read, pipeline.id);
   const line = lineBound({ pipeline, rates }, sample.meanBound);
   return {
     tokensEach: line.tokens,
