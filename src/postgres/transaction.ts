@@ -16,7 +16,7 @@ const PINNED_PATH = "pg_catalog, pg_temp";
 /** For transactions that do not begin here. */
 export const PIN_PATH = `select pg_catalog.set_config('search_path', '${PINNED_PATH}', true)`;
 /** Null resets to the setting of the server, the database or the role. */
-export const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
+const UNPIN_PATH = "select pg_catalog.set_config('search_path', null, true)";
 
 export interface TransactionOptions {
   statementTimeoutMs?: number;
@@ -55,7 +55,7 @@ export interface Queryable extends Reader {
  * read that policies would silently thin out into an error. The isolation is named, since a later statement must see
  * what was committed after an earlier one took its locks.
  */
-export function beginText(options: TransactionOptions): string {
+function beginText(options: TransactionOptions): string {
   return beginTexts(options).join("; ");
 }
 

@@ -13,17 +13,12 @@ import type { Frame, SpoolFile } from "../model/provider/provider.js";
 import type { Lease } from "../store/batches/batches.js";
 import type { WorkerContext } from "./context.js";
 
-export interface Spooled {
-  readonly bytes: number;
-  readonly sha256: string;
-}
-
 export interface SpoolWriter {
   readonly path: string;
   /** Writes the draft's lines that are taken, by their index. Waits while the disk is slower than the rendering. */
   append(draft: DraftLines, isTaken: (place: number) => boolean): Promise<void>;
   /** `lease`: the one it was written under. */
-  close(lease: Lease): Promise<Spooled>;
+  close(lease: Lease): Promise<Pick<SpoolFile, "bytes" | "sha256">>;
   abandon(): Promise<void>;
   /** Closes without removing the file: by now another worker may have written one of the same name. */
   leave(): void;

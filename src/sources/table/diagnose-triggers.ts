@@ -44,18 +44,12 @@ function judgeOurTriggers(pipeline: string, table: SourceTable, found: readonly 
   const share = (count: number) =>
     `${pipeline}: ${count} of ${counted(expected, "trigger")} on ${table.qualified} ${count === 1 ? "is" : "are"}`;
   const fixes = ["rowmill up restores them. Until then, Rowmill finds changed rows only in its periodic sweep."];
+  const enable = disabled.map(
+    ({ relation, name }) => `alter table ${relation} enable trigger ${quoteIdentifier(name)};`,
+  );
   return [
     ...(missing > 0 ? [problem(`${share(missing)} missing.`, { fixes })] : []),
-    ...(disabled.length > 0
-      ? [
-          problem(`${share(disabled.length)} disabled.`, {
-            fixes,
-            sql: disabled.map(
-              ({ relation, name }) => `alter table ${relation} enable trigger ${quoteIdentifier(name)};`,
-            ),
-          }),
-        ]
-      : []),
+    ...(enable.length > 0 ? [problem(`${share(enable.length)} disabled.`, { fixes, sql: enable })] : []),
   ];
 }
 

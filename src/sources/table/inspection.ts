@@ -108,17 +108,10 @@ export async function inspectTable(
   for (const column of key) refuseKeyType(column, wanted.table);
   for (const column of [...key, ...declared]) refuseCast(column, wanted.table);
   await requireUnique(client, relation, wanted);
-  return {
-    oid: relation.oid,
-    schema: relation.schema,
-    name: relation.name,
-    qualified: relation.qualified,
-    from: relation.from,
-    key,
-    columns: declared,
-    nullableKey: key.filter((column) => !column.notNull).map((column) => column.name),
-    relations: await readRelations(client, relation.oid),
-  };
+  const nullableKey = key.filter((column) => !column.notNull).map((column) => column.name);
+  const relations = await readRelations(client, relation.oid);
+  const { oid, schema, name, qualified, from } = relation;
+  return { oid, schema, name, qualified, from, key, columns: declared, nullableKey, relations };
 }
 
 async function requireUtf8(client: Reader): Promise<void> {

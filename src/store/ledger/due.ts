@@ -69,16 +69,8 @@ export async function askDue(client: Reader, question: DueQuestion): Promise<Due
   const { oldest, batches, nextMs, dead, orphan, snapshot } = row;
   refuseNewer(oldest);
   const asked = new Map(question.pipelines.map(({ id, definitionHash }) => [id, definitionHash]));
-  const all = row.pipelines.map((one) => toPipeline(one, row, asked.get(one.id) ?? ""));
-  return {
-    pipelines: new Map(all.map((one) => [one.id, one])),
-    batches,
-    nextMs,
-    dead,
-    orphan,
-    revision: revisionOf(row),
-    snapshot,
-  };
+  const pipelines = new Map(row.pipelines.map((one) => [one.id, toPipeline(one, row, asked.get(one.id) ?? "")]));
+  return { pipelines, batches, nextMs, dead, orphan, revision: revisionOf(row), snapshot };
 }
 
 interface PipelineRecord extends Pick<PipelineDue, "id" | "pauseKind" | "ready" | "oldestWaitMs" | "nextReadyMs"> {

@@ -5,7 +5,7 @@ import type { RowSql } from "./row-sql.js";
 import { visibleBefore } from "../../postgres/visible.js";
 
 /** Keys that are taken at once; the last arrival may go over it by KEYS_PER_ARRIVAL. */
-export const TAKE_KEYS = 5_000;
+const TAKE_KEYS = 5_000;
 const TAKE_ARRIVALS_MAX = 5_000;
 /** An arrival's number of keys, by its stored size, unread: right for short keys, too many for long ones. */
 const KEYS_INSIDE = sql`greatest(1,

@@ -1,6 +1,6 @@
 /** Ends the attempts of requests in flight, chunk by chunk, and reads ended ones. */
 import type { AttemptOutcome, Ending } from "../../model/words/what-next.js";
-import { bigIntArray, byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
+import { byteaArray, int4Array, int8Array, sideBySide, textArray } from "../../postgres/arrays.js";
 import { countChanges, type StateChanges } from "./counts.js";
 import { sql, type Queryable, type Reader, type Sql } from "../../postgres/database.js";
 import type { BatchName } from "../batches/in-flight.js";
@@ -191,7 +191,7 @@ export async function acceptMany(
         int4Array(list(({ input }) => input)),
         int4Array(list(({ cached }) => cached)),
         int4Array(list(({ output }) => output)),
-        bigIntArray(list(({ cost }) => cost)),
+        int8Array(list(({ cost }) => cost)),
         int4Array(list(({ demo }) => (demo ? 1 : 0))),
       ])} as x (id, attempt, prefix, model, input, cached, output, cost, demo)
       where r.id operator(pg_catalog.=) x.id

@@ -19,7 +19,7 @@ import { lookAt } from "./look.js";
 
 /** Rows whose fingerprints are compared at once; fewer where rows are large. */
 const DEFINITION_ROWS = 1_000;
-export const SWEEP_EVERY_MS = 600_000;
+const SWEEP_EVERY_MS = 600_000;
 /** Sweeping takes at most about a twentieth of the time. */
 const SWEEP_REST_FACTOR = 20;
 const CHUNK_TIMEOUT_MS = 60_000;
